@@ -1,0 +1,50 @@
+# `make demo` and `make test` do all of their own set-up on a fresh machine (Python >= 3.11 with pip and make).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-random lint types format lock clean
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+install: $(VENV)/.installed ## Make the environment (.venv) from the lock file
+
+# The lock has hashes; the project itself has none, so it goes in by a second command.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batch-predict needs Python 3.11 or newer: make PYTHON=python3.13 install")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install ## Score the flights of New York 2013 on the embedded local AWS
+	@$(BIN)/batch-predict demo
+
+test: install ## Run all tests
+	$(PYTEST) tests
+
+test-random: install ## Run all tests in random order
+	$(PYTEST) -p randomly tests
+
+lint: install ## Check style, formatting and the template
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cfn-lint template.yaml
+
+types: install ## Check types of what ships
+	$(BIN)/mypy
+
+format: install ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	  --group dev pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and everything generated
+	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

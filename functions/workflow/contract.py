@@ -1,0 +1,216 @@
+"""The documents that pass between the states.
+
+The execution's document grows by name and nothing is overwritten: `request`, `execution`, `prediction`, `probe` (Validate
+Request), `model` (Probe Model), `plan` (Plan Chunks), `output` (Merge Outputs), or `failure` and `explanation`. It stays far
+below Step Functions' 256 KiB: lists of objects and chunks live in S3.
+
+All byte ranges are half-open, `[start, stop)`, and count from the first byte of the object.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Request(TypedDict):
+    """The normalised request: every field of `request.schema.json` present, placeholders in URIs resolved."""
+
+    model_s3_uri: str
+    data_s3_uri: list[str]
+    """Always a list, in the caller's order."""
+    output_s3_uri: str
+    prediction_column_name: str
+    feature_columns: list[str]
+    chunk_size_mb: float
+    """Target bytes of input a chunk, in MB (10^6 bytes)."""
+    max_concurrency: int
+    tolerated_failure_percentage: float
+    """0 to 100."""
+    prediction_method: str
+    model_sha256: str | None
+    overwrite: bool
+    dry_run: bool
+    keep_work: bool
+    scheduled_time: str
+    """ISO 8601, UTC."""
+
+
+class Execution(TypedDict):
+    """What the Step Functions context object says of this execution."""
+
+    arn: str
+    name: str
+    start_time: str
+    """ISO 8601, UTC."""
+
+
+class PredictionFields(TypedDict):
+    """The request's share of a prediction event: equal for the probe and every chunk."""
+
+    model_s3_uri: str
+    model_etag: str
+    model_sha256: str | None
+    feature_columns: list[str]
+    prediction_column_name: str
+    prediction_method: str
+    raise_errors: bool
+
+
+class Chunk(TypedDict):
+    """One item of the plan: with `PredictionFields`, a whole event of the prediction handler."""
+
+    chunk_index: int
+    """From 0, in the order of the output."""
+    data_s3_uri: str
+    byte_range: list[int]
+    """[start, stop) of the object, in bytes, on record boundaries; 0 includes the header."""
+    data_etag: str
+    output_s3_uri: str
+    """The part."""
+    receipt_s3_uri: str
+
+
+class ProbeEvent(PredictionFields):
+    """The prediction event of Probe Model: no output, the first rows of one object."""
+
+    data_s3_uri: str
+    data_etag: str
+    probe_rows: int
+
+
+class Validated(TypedDict):
+    """What Validate Request returns: the document's first state."""
+
+    request: Request
+    execution: Execution
+    prediction: PredictionFields
+    probe: ProbeEvent
+
+
+class Model(TypedDict):
+    """What the prediction handler reports of the model (in its receipt and the probe's result)."""
+
+    s3_uri: str
+    etag: str
+    sha256: str
+    bytes: int
+    estimator: str
+    """Class name of the unpickled object."""
+    sklearn_version: str | None
+    """The version that fitted the model, where it says so."""
+    versions: dict[str, str]
+    """Of the libraries that scored."""
+    handler_version: str
+
+
+class Probe(TypedDict):
+    """What Probe Model returns."""
+
+    rows: int
+    rows_per_second: float
+    prediction_columns: list[str]
+    model: Model
+
+
+class Receipt(TypedDict):
+    """What one chunk did, written beside its part after it (`chunk-00042.json`)."""
+
+    chunk_index: int
+    data_s3_uri: str
+    byte_range: list[int]
+    rows_read: int
+    rows_written: int
+    input_bytes: int
+    """Bytes of the range that were consumed."""
+    output_s3_uri: str
+    output_bytes: int
+    header_bytes: int
+    """Of the part, its line end included."""
+    output_etag: str
+    quote_parity: int
+    """Number of quote characters of the range, modulo 2; 0 in every whole chunk."""
+    milliseconds: dict[str, float]
+    """By stage."""
+    model: Model
+
+
+class Plan(TypedDict):
+    """What Plan Chunks returns: a pointer to the plan in S3, and its size."""
+
+    bucket: str
+    """The output's: the plan, parts and receipts live beside the output."""
+    plan_key: str
+    work_prefix: str
+    """Ends in `/`."""
+    map_run_prefix: str
+    """Where the Distributed Map's ResultWriter writes; under the work prefix."""
+    fingerprint: str
+    chunks: int
+    objects: int
+    input_bytes: int
+    skipped_objects: int
+    """Zero-byte objects and folder markers under a prefix."""
+
+
+class Output(TypedDict):
+    """What Merge Outputs returns, and the result of the execution."""
+
+    output_s3_uri: str
+    report_s3_uri: str
+    etag: str
+    bytes: int
+    rows: int
+    chunks: int
+    failed_chunks: int
+    complete: bool
+    """False where tolerated chunks are missing from the output."""
+
+
+class Failure(TypedDict):
+    """What a Catch puts at `$.failure`."""
+
+    Error: str
+    Cause: str
+    """A Lambda function's error is JSON with errorMessage, errorType and stackTrace; the engine's own is text."""
+
+
+class ErrorRecord(TypedDict):
+    """A chunk that was lost for good, as Record Failure writes it (`chunk-00042.error.json`)."""
+
+    chunk_index: int
+    data_s3_uri: str
+    byte_range: list[int]
+    error: str
+    message: str
+    execution_arn: str
+    """Records of earlier executions of the same request stay: only this execution's count."""
+
+
+class Explanation(TypedDict):
+    """What Explain Failure returns; the Fail state ends the execution with it."""
+
+    error: str
+    cause: str
+
+
+class Document(TypedDict):
+    """The execution's document, as the later states see it."""
+
+    request: Request
+    execution: Execution
+    prediction: PredictionFields
+    probe: ProbeEvent
+    model: NotRequired[Probe]
+    plan: NotRequired[Plan]
+    output: NotRequired[Output]
+    failure: NotRequired[Failure]
+
+
+class ChildFailure(TypedDict):
+    """What Record Failure receives: the child's document."""
+
+    event: dict[str, Any]
+    """The prediction event: `PredictionFields` and `Chunk`."""
+    execution_arn: str
+    """Of the parent execution."""
+    failure: Failure

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ S3_FAILURES: dict[str, S3Failure] = {
     "NotFound": S3Failure(InputNotFoundError, "does not exist"),
     "NoSuchBucket": S3Failure(InputNotFoundError, "is in a bucket that does not exist"),
     "InvalidBucketName": S3Failure(InvalidRequestError, "is not a valid bucket name"),
-    "AccessDenied": S3Failure(InputNotFoundError, "may not be accessed, or does not exist: check the key and the role's permissions"),
-    "403": S3Failure(InputNotFoundError, "may not be accessed, or does not exist: check the key and the role's permissions"),
+    "AccessDenied": S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+    "403": S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
     "InvalidObjectState": S3Failure(InputNotFoundError, "is archived: restore it first"),
     "PreconditionFailed": S3Failure(InputChangedError, "changed after it was planned"),
     "412": S3Failure(InputChangedError, "changed after it was planned"),
@@ -103,7 +104,15 @@ S3_FAILURES: dict[str, S3Failure] = {
 }  # fmt: skip
 
 # What botocore and urllib3 raise when there is no answer, or its body breaks midway. botocore retries the former only.
-TRANSIENT_EXCEPTIONS = (HTTPClientError, HTTPError, ConnectionError, TimeoutError)
+TRANSIENT_EXCEPTIONS = (
+    HTTPClientError,
+    BotocoreConnectionError,
+    IncompleteReadError,
+    FlexibleChecksumError,
+    HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 def s3_failure(error: Exception, uri: str) -> BatchPredictionError:

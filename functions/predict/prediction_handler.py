@@ -1,0 +1,1293 @@
+"""Score one CSV object in S3, or one byte range of it, with a fitted scikit-learn model.
+
+The prediction Lambda, whole in this file: drop it into any stack. Each output record is the input record's own bytes, a comma and
+the prediction; only the feature columns are parsed. Invoked directly it answers `{"statusCode": 200|400|500, "body": "<json>"}`;
+with `"raise_errors": true`, as the state machine sets it, it raises the named error, because Step Functions retries on error names
+and never looks inside an answer.
+
+PredictionError
+├── InvalidRequestError  the event must change (400)
+├── InputNotFoundError   an object is absent or not readable (400)
+├── InputChangedError    the data or the model is not the one that was planned (400)
+├── InvalidDataError     rows that cannot be read or scored (400)
+├── ModelError           the model cannot be loaded, is not the pinned one, or does not fit the columns (400)
+├── UnsafeSplitError     the byte range cuts a quoted field (400)
+└── TransientS3Error     S3 was busy or broke off; trying again later may help (500)
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import re
+import tempfile
+import time
+import warnings
+from collections import OrderedDict, deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from urllib3.exceptions import HTTPError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    import pandas as pd
+    from mypy_boto3_s3 import S3Client
+
+HANDLER_VERSION = "1"
+"""Part of the run's fingerprint: parts of another version are not reused. Raise it when the same event gives other bytes."""
+
+BLOCK_BYTES = 4_000_000
+"""Bytes of input read at once; measured: smaller costs time, larger costs memory, little is gained."""
+MAX_RECORD_BYTES = 16_000_000
+"""A longer record is taken for an unbalanced quote."""
+HEADER_READ_BYTES = 65_536
+"""First ranged read for the header of a chunk that does not start at 0."""
+MODEL_CACHE_SIZE = 4
+"""Models kept between warm invocations."""
+STREAM_ATTEMPTS = 5
+"""Times that a body which broke midway is taken up again; botocore retries requests, not bodies."""
+
+PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
+
+# https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html, na_values
+MISSING_VALUES = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+                  "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.INFO)
+
+
+class PredictionError(Exception):
+    """Base of the handler's errors; never raised itself."""
+
+    status_code = 400
+
+
+class InvalidRequestError(PredictionError, ValueError):
+    """The event must change."""
+
+
+class InputNotFoundError(PredictionError):
+    """An object is absent or not readable."""
+
+
+class InputChangedError(PredictionError):
+    """The data or the model is not the one that was planned."""
+
+
+class InvalidDataError(PredictionError, ValueError):
+    """Rows cannot be read or scored."""
+
+
+class ModelError(PredictionError):
+    """The model cannot be loaded, is not the pinned one, or does not fit the columns."""
+
+
+class UnsafeSplitError(PredictionError):
+    """The byte range cuts a quoted field."""
+
+
+class TransientS3Error(PredictionError):
+    """S3 throttled, timed out or broke off, after botocore's own retries."""
+
+    status_code = 500
+
+
+def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
+    """Score the chunk that the event describes (see `validate_event`).
+
+    Returns the HTTP-like response on a direct invocation; with `raise_errors` the receipt (or the probe's result), and raises
+    a PredictionError instead of answering 400 or 500.
+    """
+    try:
+        validate_event(event)
+        result = probe_model(_s3_client(), event) if event.get("probe_rows") else predict_chunk(_s3_client(), event)
+    except Exception as error:
+        logger.warning(_log_line({"error": type(error).__name__, "message": str(error), "chunk_index": _get(event, "chunk_index")}))
+        if _get(event, "raise_errors"):
+            raise
+        return _error_response(error)
+    logger.info(_log_line(result))
+    return result if event.get("raise_errors") else {"statusCode": 200, "body": json.dumps(result)}
+
+
+def _error_response(error: Exception) -> dict[str, Any]:
+    if isinstance(error, PredictionError):
+        status, name, message = error.status_code, type(error).__name__, str(error)
+    else:
+        # A bug: its text may hold paths or data, so it stays in the log.
+        logger.error("unexpected error", exc_info=error)
+        status, name, message = 500, "InternalError", f"unexpected {type(error).__name__}: see the function's log"
+    return {"statusCode": status, "body": json.dumps({"error": name, "message": message})}
+
+
+def _log_line(fields: dict[str, Any]) -> str:
+    return json.dumps({"source": "prediction_handler", **fields}, default=str)
+
+
+def _get(event: object, name: str) -> Any:
+    return event.get(name) if isinstance(event, dict) else None
+
+
+# --- the event ------------------------------------------------------------------------------------------------------------------
+
+
+def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key.
+
+    Raises InvalidRequestError (a ValueError) on anything else.
+    """
+    match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", s3_uri, re.DOTALL) if isinstance(s3_uri, str) else None
+    if not match:
+        raise InvalidRequestError(f"{s3_uri!r} is not an S3 URI: write s3://bucket/key")
+    return match[1], match[2]
+
+
+def _is_uri(value: object) -> bool:
+    try:
+        parse_s3_uri(value)  # type: ignore[arg-type]
+    except InvalidRequestError:
+        return False
+    return True
+
+
+def _is_columns(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(_is_text(name) for name in value) and len(set(value)) == len(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_byte_range(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1]
+
+
+class _Field(NamedTuple):
+    required: bool
+    is_valid: Callable[[object], bool]
+    expected: str
+
+
+_EVENT_FIELDS = {
+    "model_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
+    "data_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
+    "output_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
+    "prediction_column_name": _Field(True, _is_text, "a text that is not empty"),
+    "feature_columns": _Field(True, _is_columns, "a list of different column names"),
+    "prediction_method": _Field(False, PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
+    "model_sha256": _Field(False, lambda value: bool(re.fullmatch("[0-9a-f]{64}", str(value))), "64 hexadecimal digits"),
+    "model_etag": _Field(False, _is_text, "a text"),
+    "data_etag": _Field(False, _is_text, "a text"),
+    "byte_range": _Field(False, _is_byte_range, "[start, stop) in bytes, 0 <= start < stop"),
+    "chunk_index": _Field(False, _is_count, "an integer from 0"),
+    "receipt_s3_uri": _Field(False, _is_uri, "an S3 URI, s3://bucket/key"),
+    "probe_rows": _Field(False, _is_count, "an integer from 0"),
+    "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
+}
+
+
+def validate_event(event: dict[str, Any]) -> None:
+    """Check an event's fields; null counts as absent.
+
+    Raises InvalidRequestError (a ValueError) that names every missing, wrong or unknown field at once.
+    """
+    if not isinstance(event, dict):
+        raise InvalidRequestError("the event is not a JSON object")
+    problems = [f"unknown field {name}" for name in event if name not in _EVENT_FIELDS]
+    for name, rule in _EVENT_FIELDS.items():
+        value = event.get(name)
+        if value is None:
+            if rule.required and not (name == "output_s3_uri" and event.get("probe_rows")):
+                problems.append(f"{name} is missing")
+        elif not rule.is_valid(value):
+            problems.append(f"{name} must be {rule.expected}")
+    if problems:
+        raise InvalidRequestError(f"the event has {len(problems)} problem(s): {'; '.join(problems)}")
+
+
+# --- S3 -------------------------------------------------------------------------------------------------------------------------
+
+
+class _S3Failure(NamedTuple):
+    error: type[PredictionError]
+    reason: str
+
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+# functions/workflow/errors.py has the same table; a contract test holds them equal.
+S3_FAILURES = {
+    "NoSuchKey": _S3Failure(InputNotFoundError, "does not exist"),
+    "NoSuchVersion": _S3Failure(InputNotFoundError, "does not exist in that version"),
+    "404": _S3Failure(InputNotFoundError, "does not exist"),
+    "NotFound": _S3Failure(InputNotFoundError, "does not exist"),
+    "NoSuchBucket": _S3Failure(InputNotFoundError, "is in a bucket that does not exist"),
+    "InvalidBucketName": _S3Failure(InvalidRequestError, "is not a valid bucket name"),
+    "AccessDenied": _S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+    "403": _S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+    "InvalidObjectState": _S3Failure(InputNotFoundError, "is archived: restore it first"),
+    "PreconditionFailed": _S3Failure(InputChangedError, "changed after it was planned"),
+    "412": _S3Failure(InputChangedError, "changed after it was planned"),
+    "InvalidRange": _S3Failure(InputChangedError, "is shorter than it was when it was planned"),
+    "416": _S3Failure(InputChangedError, "is shorter than it was when it was planned"),
+    **dict.fromkeys(
+        ("InternalError", "500", "502", "503", "504", "SlowDown", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
+         "Throttling", "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "TooManyRequestsException", "429",
+         "BadDigest", "OperationAborted", "ConditionalRequestConflict", "409"),
+        _S3Failure(TransientS3Error, "could not be reached: S3 was busy or broke off, and retrying did not help"),
+    ),
+}  # fmt: skip
+
+# No answer at all, or a body that broke midway.
+TRANSIENT_EXCEPTIONS = (HTTPClientError, HTTPError, ConnectionError, TimeoutError)
+
+
+@contextmanager
+def _s3_errors(s3_uri: str) -> Iterator[None]:
+    """Translate what S3 calls raise into named errors about `s3_uri`."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        failure = S3_FAILURES.get(code) or S3_FAILURES.get(status)
+        if failure:
+            raise failure.error(f"{s3_uri} {failure.reason} (S3: {code})") from error
+        raise InputNotFoundError(f"{s3_uri} could not be accessed: S3 answered {code}") from error
+    except TRANSIENT_EXCEPTIONS as error:
+        raise TransientS3Error(f"{s3_uri} could not be reached: {type(error).__name__}, after botocore's own retries") from error
+    except BotoCoreError as error:
+        raise InputNotFoundError(f"{s3_uri} could not be accessed: {error}") from error
+
+
+@functools.cache
+def _s3_client() -> S3Client:
+    # Standard mode: 5 attempts with jitter; the state machine retries what is left as TransientS3Error.
+    return boto3.client(
+        "s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60)
+    )
+
+
+def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> None:
+    """Write the whole object to `local_path`.
+
+    Raises InputNotFoundError, or TransientS3Error after botocore's and its own retries.
+    """
+    _download(client, s3_uri, Path(local_path))
+
+
+def _download(client: S3Client, s3_uri: str, path: Path, byte_range: Sequence[int] | None = None, etag: str | None = None) -> str:
+    """Write the object, or its bytes [start, stop), to `path`, and return its ETag.
+
+    A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match).
+    """
+    bucket, key = parse_s3_uri(s3_uri)
+    start, stop = byte_range or (0, None)
+    with _s3_errors(s3_uri), path.open("wb") as file:
+        for attempt in range(1, STREAM_ATTEMPTS + 1):
+            position = start + file.tell()
+            options: dict[str, Any] = {"IfMatch": etag} if etag else {}
+            if position or stop is not None:
+                options["Range"] = f"bytes={position}-{'' if stop is None else stop - 1}"
+            response = client.get_object(Bucket=bucket, Key=key, **options)
+            etag = response["ETag"]
+            try:
+                for piece in response["Body"].iter_chunks(1 << 20):
+                    file.write(piece)
+            except TRANSIENT_EXCEPTIONS:
+                if attempt == STREAM_ATTEMPTS:
+                    raise
+            else:
+                break
+    if stop is not None and path.stat().st_size != stop - start:
+        raise InputChangedError(f"{s3_uri} is shorter than it was when it was planned: bytes=[{start}, {stop}) are not all there")
+    return etag or ""
+
+
+def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
+    """Write the file to `s3_uri`: whole or not at all, in parallel parts when it is large.
+
+    Raises InvalidRequestError where S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
+    """
+    bucket, key = parse_s3_uri(s3_uri)
+    try:
+        with _s3_errors(s3_uri), Path(local_path).open("rb") as file:
+            client.upload_fileobj(
+                file, bucket, key, ExtraArgs={"ContentType": "text/csv"}, Config=TransferConfig(max_concurrency=4)
+            )
+    except InputNotFoundError as error:
+        raise InvalidRequestError(f"cannot write the output: {error}") from error
+
+
+def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any]) -> None:
+    bucket, key = parse_s3_uri(s3_uri)
+    try:
+        with _s3_errors(s3_uri):
+            client.put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode(), ContentType="application/json")
+    except InputNotFoundError as error:
+        raise InvalidRequestError(f"cannot write the receipt: {error}") from error
+
+
+# --- the model ------------------------------------------------------------------------------------------------------------------
+
+
+class _Model(NamedTuple):
+    estimator: Any
+    facts: dict[str, Any]
+    """As `contract.Model` describes them; written into every receipt."""
+
+
+_model_cache: OrderedDict[tuple[str, str], _Model] = OrderedDict()
+
+
+def _cached_model(client: S3Client, event: dict[str, Any]) -> _Model:
+    """Take the event's model from memory if this container has scored with the same bytes before."""
+    s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
+    bucket, key = parse_s3_uri(s3_uri)
+    etag = event.get("model_etag")
+    if not etag:
+        with _s3_errors(s3_uri):
+            etag = client.head_object(Bucket=bucket, Key=key)["ETag"]
+    cached = _model_cache.get((s3_uri, etag))
+    if cached is None:
+        cached = _fetch_model(client, s3_uri, etag, sha256)
+        _model_cache[s3_uri, etag] = cached
+        while len(_model_cache) > MODEL_CACHE_SIZE:
+            _model_cache.popitem(last=False)
+    _model_cache.move_to_end((s3_uri, etag))
+    if sha256 and cached.facts["sha256"] != sha256:
+        raise ModelError(
+            f"{s3_uri} is not the pinned model: its SHA-256 is {cached.facts['sha256']}, the request allows only {sha256}"
+        )
+    return cached
+
+
+def _fetch_model(client: S3Client, s3_uri: str, etag: str, sha256: str | None) -> _Model:
+    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+        path = Path(folder, "model.joblib")
+        _download(client, s3_uri, path, etag=etag)
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 and found != sha256:  # before anything is unpickled: unpickling runs code
+            raise ModelError(f"{s3_uri} is not the pinned model: its SHA-256 is {found}, the request allows only {sha256}")
+        size = path.stat().st_size
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                estimator = load_model(path)
+            except ModelError as error:
+                raise ModelError(f"{s3_uri} {error}") from error
+    installed = importlib.metadata.version("scikit-learn")
+    fitted = next((w.message.original_sklearn_version for w in caught if hasattr(w.message, "original_sklearn_version")), installed)
+    return _Model(
+        estimator,
+        {
+            "s3_uri": s3_uri,
+            "etag": etag,
+            "sha256": found,
+            "bytes": size,
+            "estimator": type(estimator).__name__,
+            "sklearn_version": fitted if _is_sklearn(estimator) else None,
+            "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy", "pyarrow", "joblib")},
+            "handler_version": HANDLER_VERSION,
+        },
+    )
+
+
+def load_model(model_path: str | Path) -> Any:
+    """Unpickle a model written by `joblib.dump`. Unpickling runs code: load only models that you trust.
+
+    Raises ModelError when the file is not one, needs a module that is not installed, or has no `predict`.
+    """
+    import joblib  # noqa: PLC0415  # brings scikit-learn's import time with the unpickling, not before
+
+    try:
+        estimator = joblib.load(model_path)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"needs the Python module {error.name!r}, which the prediction function does not have") from error
+    except Exception as error:  # unpickling arbitrary bytes can raise anything
+        raise ModelError(f"is not a model that joblib can load ({type(error).__name__}): write it with joblib.dump") from error
+    if not callable(getattr(estimator, "predict", None)):
+        raise ModelError(f"holds a {type(estimator).__name__}, which has no predict method: dump the fitted estimator itself")
+    _use_one_thread(estimator)
+    return estimator
+
+
+def _is_sklearn(estimator: object) -> bool:
+    return type(estimator).__module__.partition(".")[0] == "sklearn"
+
+
+def _use_one_thread(estimator: Any) -> None:
+    """Blocks are scored side by side, one a core: an estimator's own threads would fight with them."""
+    if not hasattr(estimator, "get_params"):
+        return
+    try:
+        parallel = {name: 1 for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
+        estimator.set_params(**parallel)
+    except Exception as error:  # noqa: BLE001  # an estimator of somebody's own, with its own idea of params
+        logger.info(_log_line({"message": f"n_jobs left as it is: {error}"}))
+
+
+# --- which columns are numbers, and which are text -------------------------------------------------------------------------------
+
+NUMBER, TEXT = "number", "text"
+
+
+def _column_kinds(estimator: Any, columns: Sequence[str]) -> dict[str, str]:
+    """Kind of each column that the fitted model itself determines; columns that it does not are left out.
+
+    `pandas.read_csv` would decide by the values of the whole file; a chunk sees only its own, so the model's fitted state decides.
+    """
+    return _combine([_estimator_kinds(estimator, columns)])
+
+
+def _combine(opinions: list[dict[str, str]]) -> dict[str, str]:
+    """Merge what several transformers say; columns on which they differ stay undecided."""
+    kinds: dict[str, str] = {}
+    disputed = set()
+    for opinion in opinions:
+        for column, kind in opinion.items():
+            if kinds.setdefault(column, kind) != kind:
+                disputed.add(column)
+    return {column: kind for column, kind in kinds.items() if column not in disputed}
+
+
+def _estimator_kinds(estimator: Any, columns: Sequence[str]) -> dict[str, str]:  # noqa: PLR0911  # one return a family of estimators
+    for inner in ("best_estimator_", "estimator_", "regressor_"):  # searches, calibration, transformed targets
+        if hasattr(estimator, inner):
+            return _estimator_kinds(getattr(estimator, inner), columns)
+    if hasattr(estimator, "transformers_"):  # ColumnTransformer
+        return _combine([_transformer_kinds(step, _selected(chosen, columns)) for _, step, chosen in estimator.transformers_])
+    if hasattr(estimator, "steps"):  # Pipeline
+        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        return _estimator_kinds(steps[0], columns) if steps else {}
+    if hasattr(estimator, "transformer_list"):  # FeatureUnion
+        return _combine([_transformer_kinds(step, columns) for _, step in estimator.transformer_list])
+    if isinstance(getattr(estimator, "estimators_", None), list) and hasattr(estimator, "named_estimators_"):  # voting, stacking
+        return _combine([_estimator_kinds(step, columns) for step in estimator.estimators_])
+    if getattr(estimator, "_preprocessor", None) is not None:  # histogram boosting with categories
+        return _estimator_kinds(estimator._preprocessor, columns)  # noqa: SLF001  # the only place that knows
+    if isinstance(getattr(estimator, "categories_", None), list):  # one-hot, ordinal and target encoders
+        return _values_kinds(columns, estimator.categories_)
+    if hasattr(estimator, "statistics_"):  # SimpleImputer
+        return _values_kinds(columns, [[value] for value in estimator.statistics_])
+    if hasattr(estimator, "vocabulary_") or type(estimator).__name__ == "HashingVectorizer":
+        return dict.fromkeys(columns, TEXT)
+    if not _is_sklearn(estimator) or type(estimator).__name__ == "FunctionTransformer":
+        return {}
+    return dict.fromkeys(columns, NUMBER)
+
+
+def _transformer_kinds(step: Any, columns: Sequence[str]) -> dict[str, str]:
+    if step == "drop":
+        return dict.fromkeys(columns, TEXT)  # never looked at, so it may be anything
+    if step == "passthrough":
+        return dict.fromkeys(columns, NUMBER)  # goes on to the estimator as it is
+    return _estimator_kinds(step, columns)
+
+
+def _selected(chosen: Any, columns: Sequence[str]) -> list[str]:
+    """Resolve a ColumnTransformer's column selection: names, positions, a slice or a mask."""
+    if isinstance(chosen, slice):
+        start, stop = (columns.index(edge) if isinstance(edge, str) else edge for edge in (chosen.start, chosen.stop))
+        if isinstance(chosen.stop, str):
+            stop += 1  # label slices include their end
+        return list(columns[start : stop : chosen.step])
+    items: list[Any] = [chosen] if np.isscalar(chosen) else list(chosen)
+    if items and all(isinstance(item, (bool, np.bool_)) for item in items):
+        return [column for column, taken in zip(columns, items, strict=True) if taken]
+    return [item if isinstance(item, str) else columns[item] for item in items]
+
+
+def _values_kinds(columns: Sequence[str], fitted: Sequence[Any]) -> dict[str, str]:
+    kinds = {}
+    for column, values in zip(columns, fitted, strict=False):
+        known = [value for value in values if value is not None and value == value]  # noqa: PLR0124  # NaN is not itself
+        if known and all(isinstance(value, str) for value in known):
+            kinds[column] = TEXT
+        elif known and all(isinstance(value, (int, float, np.number, np.bool_)) for value in known):
+            kinds[column] = NUMBER
+    return kinds
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------------------
+
+
+class Header(NamedTuple):
+    """The first record of an object."""
+
+    raw: bytes
+    """As it stands there, with a byte order mark if there is one, without its line end."""
+    line_end: bytes
+    names: list[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes up to the first data record."""
+        return len(self.raw) + len(self.line_end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where rows come from, for messages."""
+
+    s3_uri: str
+    start: int
+    """Byte of the object at which the chunk starts."""
+    is_whole: bool
+
+    def at(self, row: int, byte: int) -> str:
+        """Name a record by its number (from 0, in this chunk) and its first byte (in the object)."""
+        if self.start == 0:
+            return f"{self.s3_uri} row {row + 1} (byte {byte})"
+        return f"{self.s3_uri} byte {byte} (row {row + 1} of the chunk that starts at byte {self.start})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some whole records of a chunk.
+
+    `data` is the records' bytes after one line end, so that element i of the offsets, `data[offsets[i]:offsets[i + 1]]`, is a line
+    end and record i without its own: joined with predictions, elements are the output.
+    """
+
+    source: _Source
+    header: Header
+    data: bytes
+    offsets: np.ndarray[Any, np.dtype[np.int32]]
+    """n_rows + 1 positions."""
+    has_quotes: bool
+    first_row: int
+    """From 0, in the chunk."""
+    first_byte: int
+    """In the object."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.offsets) - 1
+
+    def at(self, row: int) -> str:
+        return self.source.at(self.first_row + row, self.first_byte + int(self.offsets[row]))
+
+    def records(self) -> memoryview:
+        """All records with their line ends."""
+        edge = len(self.header.line_end)
+        return memoryview(self.data)[edge : int(self.offsets[-1]) + edge]
+
+    def record(self, row: int) -> bytes:
+        return self.data[int(self.offsets[row]) + len(self.header.line_end) : int(self.offsets[row + 1])]
+
+
+def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
+    """Split the header off an object's first bytes; None when its record does not end there."""
+    end = -1
+    while (end := beginning.find(b"\n", end + 1)) >= 0:
+        if beginning.count(b'"', 0, end) % 2 == 0:
+            break
+    if end < 0:
+        return None
+    line_end = b"\r\n" if beginning[:end].endswith(b"\r") else b"\n"
+    raw = beginning[: end + 1 - len(line_end)]
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidDataError(f"{s3_uri} is not UTF-8 at byte {error.start}: is it a CSV file?") from error
+    if "\0" in text:
+        raise InvalidDataError(f"{s3_uri} holds NUL bytes in its first line: is it a CSV file?")
+    quotes = np.flatnonzero(np.frombuffer(raw, np.uint8) == ord('"'))
+    problem = _quote_problem(b"\n" + raw.removeprefix(b"\xef\xbb\xbf") + b"\n") if len(quotes) else None
+    if problem is not None or _has_bare_return(raw + line_end, quotes, line_end):
+        raise InvalidDataError(
+            f"{s3_uri} has a malformed header: a quote inside a field that is not quoted, or a bare carriage return"
+        )
+    names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [""])
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InvalidDataError(f"{s3_uri} has more than one column named {', '.join(map(repr, repeated))}: rename one")
+    return Header(raw, line_end, names)
+
+
+def _quote_problem(data: bytes) -> int | None:
+    """Position of the first quote that opens or closes a field where RFC 4180 has none; `data` starts and ends with a line feed."""
+    octets = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(octets == ord('"'))
+    opening, closing = quotes[0::2], quotes[1::2]
+    before, after = octets[opening - 1], octets[closing + 1]
+    # A doubled quote looks like a closing one followed at once by an opening one.
+    bad_opening = opening[~np.isin(before, list(b',\n"'))]
+    returns = (after == ord("\r")) & (octets[np.minimum(closing + 2, len(octets) - 1)] == ord("\n"))
+    bad_closing = closing[~(np.isin(after, list(b',\n"')) | returns)]
+    bad = np.concatenate([bad_opening, bad_closing])
+    return int(bad.min()) if len(bad) else None
+
+
+def _has_bare_return(data: bytes, quotes: np.ndarray[Any, Any], line_end: bytes) -> int | bool:
+    """Position + 1 of a carriage return outside quotes that is no part of a CRLF line end; 0 if there is none."""
+    if b"\r" not in data:
+        return 0
+    octets = np.frombuffer(data, np.uint8)
+    returns = np.flatnonzero(octets == ord("\r"))
+    outside = returns[np.searchsorted(quotes, returns) % 2 == 0]
+    if line_end == b"\r\n":
+        outside = outside[octets[np.minimum(outside + 1, len(octets) - 1)] != ord("\n")]
+    return int(outside[0]) + 1 if len(outside) else 0
+
+
+def _read_blocks(file: io.BufferedIOBase, header: Header, source: _Source, first_byte: int, block_bytes: int) -> Iterator[_Block]:
+    """Cut the rest of an open file into blocks of whole records."""
+    line_end = header.line_end
+    rest, row, byte = b"", 0, first_byte
+    while True:
+        wanted = max(block_bytes, len(rest))  # doubles while one record is longer than a block
+        fresh = file.read(wanted)
+        data = line_end + rest + fresh
+        at_end = len(fresh) < wanted
+        if at_end and len(data) > len(line_end) and not (data.endswith(line_end) and data.count(b'"') % 2 == 0):
+            data += line_end  # the last record need not have one
+        has_quotes = b'"' in data
+        octets = np.frombuffer(data, np.uint8)
+        feeds = np.flatnonzero(octets == ord("\n"))
+        quotes = np.flatnonzero(octets == ord('"')) if has_quotes else feeds[:0]
+        if has_quotes:
+            feeds = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
+        offsets = (feeds - (len(line_end) - 1)).astype(np.int32)
+        if at_end and len(quotes) % 2:
+            row += max(len(offsets) - 1, 0)
+            raise InvalidDataError(f"{source.at(row, byte + int(offsets[-1]))}: a quoted field that is never closed")
+        if len(offsets) > 1:
+            block = _Block(source, header, data, offsets, has_quotes, row, byte)
+            _check_block(block, quotes)
+            yield block
+            row += block.rows
+            byte += int(offsets[-1])
+            rest = data[int(offsets[-1]) + len(line_end) :]
+        else:
+            rest += fresh
+        if at_end:
+            return
+        if len(rest) > MAX_RECORD_BYTES:
+            raise InvalidDataError(f"{source.at(row, byte)}: a record of more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
+
+
+def _check_block(block: _Block, quotes: np.ndarray[Any, Any]) -> None:
+    """Raise InvalidDataError where the bytes are not RFC 4180 in UTF-8 with one kind of line end."""
+    edge, end = len(block.header.line_end), int(block.offsets[-1])
+    data = block.data[: end + edge]
+
+    def fail(position: int, reason: str) -> None:
+        row = int(np.searchsorted(block.offsets, position - edge, side="right")) - 1
+        raise InvalidDataError(f"{block.at(min(max(row, 0), block.rows - 1))}: {reason}")
+
+    if block.has_quotes:
+        problem = _quote_problem(data)
+        if problem is not None:
+            fail(problem, "a quote inside a field that is not quoted, or text after a closing quote")
+    if edge == 2:
+        octets = np.frombuffer(data, np.uint8)
+        wrong = np.flatnonzero(octets[block.offsets] != ord("\r"))
+        if len(wrong):
+            fail(int(block.offsets[wrong[0]]), "ends in LF, the header in CRLF: use one kind of line end")
+    if len(block.header.names) > 1:  # pyarrow would read an empty line as a row of missing values
+        empty = np.flatnonzero(np.diff(block.offsets) == edge)
+        if len(empty):
+            fail(int(block.offsets[empty[0]]) + edge, f"is empty, the header has {len(block.header.names)} fields")
+    bare = _has_bare_return(data, quotes, block.header.line_end)
+    if bare:
+        fail(bare - 1, "a carriage return outside quotes that does not belong to the file's line ends")
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            fail(error.start, "bytes that are not UTF-8: save the file as UTF-8")
+
+
+# --- features -------------------------------------------------------------------------------------------------------------------
+
+
+def _parse_text(block: _Block, columns: Sequence[str], kinds: dict[str, str]) -> pa.Table:
+    """Parse some columns of a block: `number` as float64, all others as text; missing values are null.
+
+    Raises pyarrow.ArrowInvalid when a number is not one in pyarrow's spelling, InvalidDataError when a row has too many or too few
+    fields.
+    """
+    names = block.header.names
+    records = block.records()
+    table = pacsv.read_csv(
+        pa.BufferReader(pa.py_buffer(records)),
+        read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(records) + 1),
+        parse_options=pacsv.ParseOptions(newlines_in_values=block.has_quotes, ignore_empty_lines=False),
+        convert_options=pacsv.ConvertOptions(
+            include_columns=list(columns),
+            column_types={column: pa.float64() if kinds.get(column) == NUMBER else pa.string() for column in columns},
+            null_values=list(MISSING_VALUES),
+            strings_can_be_null=True,
+        ),
+    )
+    if table.num_rows != block.rows:
+        raise pa.ArrowInvalid("row count")
+    return table
+
+
+def _parse_features(block: _Block, columns: Sequence[str], kinds: dict[str, str]) -> pa.Table:
+    """Parse the feature columns of a block, in the order asked for.
+
+    Raises InvalidDataError that names row, column and value of what is not a number.
+    """
+    try:
+        table = _parse_text(block, columns, kinds)
+    except pa.ArrowInvalid:
+        _check_field_counts(block)
+        texts = _parse_text(block, columns, {})
+        arrays = [_to_numbers(block, column, texts[column]) if kinds[column] == NUMBER else texts[column] for column in columns]
+        return pa.table(arrays, names=list(columns))
+    for column in columns:
+        if kinds[column] == NUMBER:
+            _check_exact(block, column, table[column])
+    return table
+
+
+def _check_field_counts(block: _Block) -> None:
+    expected = len(block.header.names)
+    for row in range(block.rows):
+        record = block.record(row).decode()
+        fields = next(csv.reader(io.StringIO(record, newline=""), strict=True), [""])
+        if len(fields) != expected:
+            raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}")
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
+
+
+def _to_numbers(block: _Block, column: str, texts: pa.ChunkedArray) -> pa.Array:
+    """Read texts as pandas reads numbers: also infinities, booleans and padded ones; each spelling once."""
+    encoded = pc.dictionary_encode(texts.combine_chunks())
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    values = [_to_number(text) for text in encoded.dictionary.to_pylist()]
+    bad = [position for position, value in enumerate(values) if value is None]
+    if bad:
+        row = pc.index(encoded.indices, pa.scalar(bad[0], pa.int32())).as_py()
+        text = encoded.dictionary[bad[0]].as_py()
+        raise InvalidDataError(f"{block.at(row)}, column {column!r}: {_shown(text)} is not a number")
+    numbers = pc.take(pa.array(values, pa.float64()), encoded.indices)
+    _check_exact(block, column, numbers)
+    return numbers
+
+
+def _to_number(text: str) -> float | None:
+    stripped = text.strip(" \t")
+    if _NUMBER.fullmatch(stripped):
+        return float(stripped)
+    sign = -1.0 if stripped.startswith("-") else 1.0
+    value = _SPELLED_NUMBERS.get(stripped.removeprefix("-").removeprefix("+").lower())
+    return None if value is None else sign * value
+
+
+def _check_exact(block: _Block, column: str, numbers: pa.Array | pa.ChunkedArray) -> None:
+    """Refuse integers that a float64 cannot hold, which pandas would keep exact and the model would round."""
+    limits = pc.min_max(numbers).as_py()
+    if limits["min"] is None or max(abs(limits["min"]), abs(limits["max"])) < 2**53:
+        return
+    large = pc.fill_null(pc.greater_equal(pc.abs(numbers), 2.0**53), fill_value=False)
+    texts = _parse_text(block, [column], {})[column]
+    for row in np.flatnonzero(large.to_numpy(zero_copy_only=False) if isinstance(large, pa.Array) else large.to_numpy()):
+        text = texts[int(row)].as_py().strip()
+        if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and int(text) != int(float(text)):
+            raise InvalidDataError(
+                f"{block.at(int(row))}, column {column!r}: {_shown(text)} is an integer too large to be exact (2^53)"
+            )
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+def _infer_kinds(blocks: Iterator[_Block], columns: Sequence[str]) -> dict[str, str]:
+    """Decide columns that the model leaves open as pandas does: numbers if every value of the chunk is one, else text."""
+    undecided = list(columns)
+    for block in blocks:
+        if not undecided:
+            break
+        try:
+            _parse_text(block, undecided, dict.fromkeys(undecided, NUMBER))
+        except pa.ArrowInvalid:
+            _check_field_counts(block)
+            texts = _parse_text(block, undecided, {})
+            undecided = [
+                column
+                for column in undecided
+                if all(_to_number(t) is not None for t in pc.unique(texts[column].drop_null()).to_pylist())
+            ]
+    return {column: NUMBER if column in undecided else TEXT for column in columns}
+
+
+def _to_model_input(table: pa.Table, estimator: Any, kinds: dict[str, str]) -> Any:
+    """Shape features as the model was fitted: a DataFrame where it knows names, else an array (n_rows, n_features)."""
+    if _has_feature_names(estimator) or TEXT in kinds.values() or not _is_sklearn(estimator):
+        try:
+            return table.to_pandas()
+        except ImportError:
+            return table  # scikit-learn takes it as it is
+    return np.column_stack([column.to_numpy() for column in table.columns])
+
+
+def _has_feature_names(estimator: Any) -> bool:
+    return getattr(estimator, "feature_names_in_", None) is not None
+
+
+# --- predictions ----------------------------------------------------------------------------------------------------------------
+
+
+def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, Any]:
+    """Call the model once; the result has shape (n_rows,) or (n_rows, n_outputs)."""
+    call = getattr(estimator, method, None)
+    if call is None:
+        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}: choose another prediction_method")
+    predictions = np.asarray(call(features))
+    if predictions.ndim not in (1, 2) or len(predictions) != len(features):
+        raise ModelError(f"the model's {method} gave an array of shape {predictions.shape} for {len(features)} rows")
+    return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
+
+
+def _first_refused_row(estimator: Any, method: str, features: Any) -> int:
+    """Find by bisection the first row that the model refuses, of features that it refuses as a whole."""
+
+    def refuses(start: int, stop: int) -> bool:
+        try:
+            _call_model(estimator, method, _rows(features, start, stop))
+        except Exception:  # noqa: BLE001  # models raise what they like
+            return True
+        return False
+
+    start, stop = 0, len(features)
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        start, stop = (start, middle) if refuses(start, middle) else (middle, stop)
+    return start
+
+
+def _rows(features: Any, start: int, stop: int) -> Any:
+    if hasattr(features, "iloc"):
+        return features.iloc[start:stop]
+    return features.slice(start, stop - start) if isinstance(features, pa.Table) else features[start:stop]
+
+
+def _refusal(block: _Block, table: pa.Table, features: Any, estimator: Any, method: str, error: Exception) -> PredictionError:
+    """Say whether the model refuses some rows, which is the data's fault, or all, which is its own."""
+    reason = _brief(error)
+    row = _first_refused_row(estimator, method, features)
+    others = {0, block.rows // 3, 2 * block.rows // 3, block.rows - 1}
+    accepted = False
+    for other in others:
+        try:
+            _call_model(estimator, method, _rows(features, other, other + 1))
+            accepted = True
+        except Exception:  # noqa: BLE001, S112  # looking for one that it accepts
+            continue
+    missing = [column for column in table.column_names if not table[column][row].is_valid]
+    where = f"{block.at(row)}{', no value in ' + ', '.join(map(repr, missing[:5])) if missing else ''}"
+    if accepted or missing:
+        return InvalidDataError(f"{where}: the model refuses this row: {reason}")
+    return ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}")
+
+
+def _brief(error: Exception) -> str:
+    """Reduce a library's message to the sentences that fit a line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if len(text) <= 200:
+        return text
+    sentences = text[:200].rpartition(". ")[0]
+    return f"{sentences}." if sentences else f"{text[:200]}…"
+
+
+def _output_columns(name: str, estimator: Any, predictions: np.ndarray[Any, Any]) -> list[str]:
+    """Names of the prediction columns: one, or `<name>_<class>` for several outputs."""
+    if predictions.ndim == 1:
+        return [name]
+    labels = getattr(estimator, "classes_", None)
+    if labels is None or len(labels) != predictions.shape[1]:
+        labels = range(predictions.shape[1])
+    return [f"{name}_{label}" for label in labels]
+
+
+def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
+    """Print predictions, each after its comma: floats in the shortest form that reads back, text quoted where it must be."""
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64, copy=False)
+        if not np.isfinite(values).all():
+            return pa.array([b"," + (orjson.dumps(v) if np.isfinite(v) else str(v).encode()) for v in values.tolist()], pa.binary())
+    if values.dtype.kind not in "fiu":
+        labels, inverse = np.unique([str(value) for value in values.tolist()], return_inverse=True)
+        return pc.take(pa.array([f",{_quoted(label)}".encode() for label in labels.tolist()], pa.binary()), pa.array(inverse))
+    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).replace(b"[", b",", 1)
+    commas = np.flatnonzero(np.frombuffer(text, np.uint8) == ord(","))
+    offsets = np.append(commas, len(text) - 1).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
+
+
+def _append_predictions(block: _Block, predictions: np.ndarray[Any, Any]) -> memoryview:
+    """Join each record with its predictions; line ends stand before the records."""
+    records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
+    columns = [predictions] if predictions.ndim == 1 else list(predictions.T)
+    joined = pc.binary_join_element_wise(records, *map(_format_column, columns), b"")
+    _, offsets, data = joined.buffers()
+    edges = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]
+    return memoryview(data)[int(edges[0]) : int(edges[-1])]
+
+
+# --- one chunk ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Stopwatch:
+    """Milliseconds by stage."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = (time.perf_counter() - started) * 1000
+            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 3)
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Scores blocks with one model, for one request."""
+
+    estimator: Any
+    columns: list[str]
+    kinds: dict[str, str]
+    name: str
+    method: str
+
+    def score(self, block: _Block) -> np.ndarray[Any, Any]:
+        table = _parse_features(block, self.columns, self.kinds)
+        features = _to_model_input(table, self.estimator, self.kinds)
+        try:
+            return _call_model(self.estimator, self.method, features)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise _refusal(block, table, features, self.estimator, self.method, error) from error
+
+
+def _make_scorer(model: _Model, event: dict[str, Any], header: Header, blocks: Callable[[], Iterator[_Block]]) -> _Scorer:
+    """Check the request's columns against the data's, and decide how each is read."""
+    columns, name = event["feature_columns"], event["prediction_column_name"]
+    missing = [column for column in columns if column not in header.names]
+    if missing:
+        known = ", ".join(map(repr, header.names[:50]))
+        raise InvalidRequestError(f"{event['data_s3_uri']} has no column {', '.join(map(repr, missing))}; it has {known}")
+    if name in header.names:
+        raise InvalidRequestError(f"{event['data_s3_uri']} has a column {name!r} already: choose another prediction_column_name")
+    kinds = _column_kinds(model.estimator, columns)
+    undecided = [column for column in columns if column not in kinds]
+    if undecided:
+        kinds |= _infer_kinds(blocks(), undecided)
+    return _Scorer(model.estimator, columns, kinds, name, event.get("prediction_method") or "predict")
+
+
+def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
+    """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
+
+    Raises a PredictionError; nothing is written then. Memory does not grow with the chunk, /tmp holds the chunk and its part.
+    """
+    watch = _Stopwatch()
+    s3_uri = event["data_s3_uri"]
+    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+        with watch.stage("model"):
+            model = _cached_model(client, event)
+        data, part = Path(folder, "data.csv"), Path(folder, "part.csv")
+        byte_range = event.get("byte_range")
+        with watch.stage("download"):
+            etag = _download(client, s3_uri, data, byte_range, event.get("data_etag"))
+            start = byte_range[0] if byte_range else 0
+            header = _local_header(data, s3_uri) if start == 0 else _remote_header(client, s3_uri, etag)
+        source = _Source(s3_uri, start, is_whole=byte_range is None)
+        try:
+            with watch.stage("predict"):
+                rows, header_bytes = _predict_file(data, part, header, source, model, event)
+        except InvalidDataError as error:
+            if byte_range and _quote_parity(data):
+                raise UnsafeSplitError(f"{s3_uri} bytes=[{start}, {byte_range[1]}) cut a quoted field: {error}") from error
+            raise
+        output_bytes, input_bytes = part.stat().st_size, data.stat().st_size
+        with watch.stage("upload"):
+            upload_to_s3(client, part, event["output_s3_uri"])
+    receipt = {
+        "chunk_index": event.get("chunk_index"),
+        "data_s3_uri": s3_uri,
+        "byte_range": byte_range or [0, input_bytes],
+        "rows_read": rows,
+        "rows_written": rows,
+        "input_bytes": input_bytes,
+        "output_s3_uri": event["output_s3_uri"],
+        "output_bytes": output_bytes,
+        "header_bytes": header_bytes,
+        "quote_parity": 0,  # an odd one never gets here
+        "milliseconds": watch.milliseconds,
+        "model": model.facts,
+    }
+    if event.get("receipt_s3_uri"):
+        bucket, key = parse_s3_uri(event["output_s3_uri"])
+        with _s3_errors(event["output_s3_uri"]):
+            receipt["output_etag"] = client.head_object(Bucket=bucket, Key=key)["ETag"]
+        _put_json(client, event["receipt_s3_uri"], receipt)
+    # `rows` for those who invoke it directly.
+    return {"rows": rows, **receipt}
+
+
+def _local_header(data: Path, s3_uri: str) -> Header:
+    with data.open("rb") as file:
+        beginning = b""
+        while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
+            beginning += fresh
+            header = _read_header(beginning, s3_uri)
+            if header:
+                return header
+            if len(beginning) > MAX_RECORD_BYTES:
+                break
+    if not beginning:
+        raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row")
+    # Only a header without a line end; let the header's own problems speak first.
+    header = _read_header(beginning + b"\n", s3_uri)
+    raise InvalidDataError(
+        f"{s3_uri} has a header and no rows" if header else f"{s3_uri} has no end to its header: is a quote missing?"
+    )
+
+
+def _remote_header(client: S3Client, s3_uri: str, etag: str) -> Header:
+    """Read the header of an object whose later bytes are scored, by ranged reads of its beginning."""
+    bucket, key = parse_s3_uri(s3_uri)
+    size = HEADER_READ_BYTES
+    while size <= MAX_RECORD_BYTES * 2:
+        with _s3_errors(s3_uri):
+            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", IfMatch=etag)
+            header = _read_header(response["Body"].read(), s3_uri)
+        if header:
+            return header
+        size *= 4
+    raise InvalidDataError(f"{s3_uri} has no end to its header: is a quote missing?")
+
+
+def _quote_parity(data: Path) -> int:
+    quotes = 0
+    with data.open("rb") as file:
+        while piece := file.read(1 << 20):
+            quotes += piece.count(b'"')
+    return quotes % 2
+
+
+def _predict_file(data: Path, part: Path, header: Header, source: _Source, model: _Model, event: dict[str, Any]) -> tuple[int, int]:
+    """Score a local chunk into a local part; returns its rows and the bytes of its header."""
+
+    def blocks() -> Iterator[_Block]:
+        with data.open("rb") as file:
+            first_byte = source.start
+            if source.start == 0:
+                file.seek(header.size)
+                first_byte = header.size
+            yield from _read_blocks(file, header, source, first_byte, BLOCK_BYTES)
+
+    scorer = _make_scorer(model, event, header, blocks)
+
+    def score(block: _Block) -> _Scored:
+        predictions = scorer.score(block)
+        names = _output_columns(scorer.name, scorer.estimator, predictions)
+        return _Scored(block.rows, names, _append_predictions(block, predictions))
+
+    rows = header_bytes = 0
+    with part.open("wb") as output:
+        # An object of somebody's own may not stand two threads at once.
+        workers = (os.cpu_count() or 1) if _is_sklearn(scorer.estimator) else 1
+        for scored in _map_blocks(score, blocks(), workers):
+            if not rows:
+                _check_new_names(scored.names, header, event)
+                header_bytes = output.write(header.raw + "".join(f",{_quoted(name)}" for name in scored.names).encode())
+            output.write(scored.joined)
+            rows += scored.rows
+        if not rows:
+            raise InvalidDataError(f"{source.s3_uri} has a header and no rows")
+        output.write(header.line_end)
+    return rows, header_bytes + len(header.line_end)
+
+
+def _check_new_names(names: list[str], header: Header, event: dict[str, Any]) -> None:
+    taken = [name for name in names if name in header.names]
+    if taken:
+        raise InvalidRequestError(f"{event['data_s3_uri']} has columns {taken} already: choose another prediction_column_name")
+
+
+class _Scored(NamedTuple):
+    """What becomes of a block."""
+
+    rows: int
+    names: list[str]
+    """Of the prediction columns."""
+    joined: memoryview
+    """The block's share of the output: line ends stand before the records."""
+
+
+def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:
+    """Apply a function to blocks, in order, `workers` at a time; at most workers + 1 are held in memory."""
+    with ThreadPoolExecutor(workers, initializer=_limit_threads) as pool:
+        pending: deque[Future[_Scored]] = deque()
+        try:
+            for block in blocks:
+                pending.append(pool.submit(function, block))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _limit_threads() -> None:
+    """One BLAS and OpenMP thread for each worker; OpenMP keeps its limit per thread, so each worker sets its own."""
+    import threadpoolctl  # noqa: PLC0415  # comes with scikit-learn; a model of another kind does without
+
+    threadpoolctl.threadpool_limits(1)
+
+
+def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
+    """Score the first `probe_rows` rows and write nothing; returns `contract.Probe`.
+
+    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks.
+    """
+    model = _cached_model(client, event)
+    s3_uri, wanted = event["data_s3_uri"], event["probe_rows"]
+    bucket, key = parse_s3_uri(s3_uri)
+    size = BLOCK_BYTES
+    options: dict[str, Any] = {"IfMatch": event["data_etag"]} if event.get("data_etag") else {}
+    while True:
+        with _s3_errors(s3_uri):
+            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **options)
+            beginning = response["Body"].read()
+        is_whole = len(beginning) == int(response["ContentRange"].rpartition("/")[2])
+        block = _first_block(beginning, s3_uri, wanted, is_whole=is_whole)
+        if block or size > MAX_RECORD_BYTES:
+            break
+        size *= 4
+    if block is None:
+        raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
+    scorer = _make_scorer(model, event, block.header, lambda: iter([block]))
+    started = time.perf_counter()
+    predictions = scorer.score(block)
+    seconds = time.perf_counter() - started
+    names = _output_columns(scorer.name, scorer.estimator, predictions)
+    _check_new_names(names, block.header, event)
+    return {
+        "rows": block.rows,
+        "rows_per_second": round(block.rows / max(seconds, 1e-6), 1),
+        "prediction_columns": names,
+        "model": model.facts,
+    }
+
+
+def _first_block(beginning: bytes, s3_uri: str, rows: int, *, is_whole: bool) -> _Block | None:
+    """Take the first rows out of an object's first bytes; None where not one row ends there."""
+    header = _read_header(beginning, s3_uri)
+    if header is None and not is_whole:
+        return None
+    if header is None or (is_whole and header.size == len(beginning)):
+        _read_header(beginning + b"\n", s3_uri)
+        raise InvalidDataError(
+            f"{s3_uri} has a header and no rows" if beginning else f"{s3_uri} is empty: it needs a header and rows"
+        )
+    records = beginning[header.size :]
+    if not is_whole:  # leave the cut record out; with quotes, a line feed at the end of the last complete one
+        records = records[: _last_record_end(records)]
+    if not records:
+        return None
+    source = _Source(s3_uri, 0, is_whole=is_whole)
+    block = next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1))
+    if block.rows <= rows:
+        return block
+    return _Block(source, header, block.data, block.offsets[: rows + 1], block.has_quotes, 0, header.size)
+
+
+def _last_record_end(records: bytes) -> int:
+    octets = np.frombuffer(records, np.uint8)
+    feeds = np.flatnonzero(octets == ord("\n"))
+    quotes = np.flatnonzero(octets == ord('"'))
+    ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
+    return int(ends[-1]) + 1 if len(ends) else 0
+
+
+def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
+    """Read the feature columns of a local CSV file, shape (n_rows, n_features), as the handler reads them.
+
+    For scoring a small file by hand with `make_predictions`; needs pandas. A column is float64 if all of its values are numbers,
+    else text. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a missing column.
+    """
+    path = Path(data_path)
+    header = _local_header(path, path.name)
+    missing = [column for column in feature_columns if column not in header.names]
+    if missing:
+        raise InvalidRequestError(f"{path.name} has no column {', '.join(map(repr, missing))}")
+
+    def blocks() -> Iterator[_Block]:
+        with path.open("rb") as file:
+            file.seek(header.size)
+            yield from _read_blocks(file, header, _Source(path.name, 0, is_whole=True), header.size, BLOCK_BYTES)
+
+    kinds = _infer_kinds(blocks(), feature_columns)
+    tables = [_parse_features(block, feature_columns, kinds) for block in blocks()]
+    if not tables:
+        raise InvalidDataError(f"{path.name} has a header and no rows")
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame
+
+
+def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:
+    """Predict a frame by hand: shape (n_rows,), with the frame's index.
+
+    Raises InvalidRequestError for a missing column and InvalidDataError for an empty frame.
+    """
+    import pandas  # noqa: ICN001, PLC0415  # not needed on the way of a chunk, and costly to import
+
+    missing = [column for column in feature_columns if column not in data.columns]
+    if missing:
+        raise InvalidRequestError(f"the data has no column {', '.join(map(repr, missing))}")
+    if data.empty:
+        raise InvalidDataError("the data has no rows")
+    features = data[feature_columns]
+    return pandas.Series(
+        _call_model(model, "predict", features if _has_feature_names(model) else features.to_numpy()), index=data.index
+    )

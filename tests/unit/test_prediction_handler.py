@@ -12,7 +12,6 @@ import joblib
 import moto
 import numpy as np
 import pandas as pd
-import prediction_handler as handler
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
@@ -26,6 +25,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import prediction_handler as handler
 
 BUCKET = "handler-tests"
 MODEL, DATA, OUTPUT = (f"s3://{BUCKET}/{key}" for key in ("models/m.joblib", "data/in.csv", "out/predictions.csv"))
@@ -100,7 +101,7 @@ def linear(columns=("x1", "x2"), weights=(2.0, -1.0)):
     return LinearRegression().fit(frame, frame.to_numpy() @ np.array(weights))
 
 
-# --- URIs and events ------------------------------------------------------------------------------------------------------------
+# --- URIs and events ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_parse_s3_uri_refuses_everything_else(uri):
 
 
 def test_validate_event_names_every_problem_at_once():
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(handler.InvalidRequestError) as caught:
         handler.validate_event(
             {"model_s3_uri": "nope", "feature_columns": "x1", "prediction_column_name": "p", "feature_colums": []}
         )
@@ -143,8 +144,8 @@ def test_validate_event_names_every_problem_at_once():
 @pytest.mark.parametrize(
     "field",
     [
-        {"byte_range": [5, 5]}, {"byte_range": [0]}, {"byte_range": "0-5"}, {"feature_columns": []}, {"feature_columns": ["a", "a"]},
-        {"feature_columns": ["a", 1]}, {"prediction_method": "transform"}, {"model_sha256": "abc"}, {"chunk_index": True},
+        {"byte_range": [5, 5]}, {"byte_range": [0]}, {"byte_range": "0-5"}, {"feature_columns": []},
+        {"feature_columns": ["a", "a"]}, {"feature_columns": ["a", 1]}, {"prediction_method": "transform"}, {"model_sha256": "abc"}, {"chunk_index": True},
         {"raise_errors": "yes"}, {"receipt_s3_uri": "receipt"}, {"probe_rows": -1}, {"prediction_column_name": ""},
     ],
 )  # fmt: skip
@@ -162,7 +163,7 @@ def test_an_event_that_is_no_object_is_answered(event):
     assert handler.lambda_handler(event, None)["statusCode"] == 400
 
 
-# --- a whole run ----------------------------------------------------------------------------------------------------------------
+# --- a whole run -------------------------------------------------------------------------------------------------------------
 
 
 def test_run_appends_the_prediction_and_changes_no_byte(s3, put, get):
@@ -240,7 +241,7 @@ def test_tmp_is_left_clean_after_success_and_error(s3, put, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-# --- what the caller must change is 400, named, in one sentence ------------------------------------------------------------------
+# --- what the caller must change is 400, named, in one sentence ---------------------------------------------------------------
 
 
 def test_missing_model(s3, put):
@@ -394,7 +395,7 @@ def test_a_bug_is_500_and_shows_nothing(s3, put, monkeypatch):
     assert "division" not in body["message"]
 
 
-# --- chunks, receipts, probe ------------------------------------------------------------------------------------------------------
+# --- chunks, receipts, probe ---------------------------------------------------------------------------------------------------
 
 
 def test_chunks_of_an_object_join_to_the_whole(s3, put, get):
@@ -500,7 +501,7 @@ def test_the_model_is_kept_between_invocations_and_changed_with_its_etag(s3, put
     assert len(loads) == 2
 
 
-# --- predictions equal to pandas and scikit-learn ----------------------------------------------------------------------------------
+# --- predictions equal to pandas and scikit-learn -------------------------------------------------------------------------------
 
 
 def frame(rows=500, seed=0):
@@ -616,7 +617,7 @@ def test_what_is_not_finite_is_written_so_that_it_reads_back(s3, put, get):
     assert get(OUTPUT).splitlines() == [b"x1,prediction", b"1,1.0", b"NA,nan", b"inf,inf", b"-Infinity,-inf"]
 
 
-# --- any CSV ------------------------------------------------------------------------------------------------------------------------
+# --- any CSV ---------------------------------------------------------------------------------------------------------------------
 
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 

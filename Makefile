@@ -42,7 +42,7 @@ format: install ## Format the code
 	$(BIN)/ruff format .
 
 lock: ## Resolve the dependencies anew (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	  --group dev pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and everything generated

@@ -44,7 +44,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
@@ -264,7 +265,15 @@ S3_FAILURES = {
 }  # fmt: skip
 
 # No answer at all, or a body that broke midway.
-TRANSIENT_EXCEPTIONS = (HTTPClientError, HTTPError, ConnectionError, TimeoutError)
+TRANSIENT_EXCEPTIONS = (
+    HTTPClientError,
+    BotocoreConnectionError,
+    IncompleteReadError,
+    FlexibleChecksumError,
+    HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 @contextmanager

@@ -144,9 +144,10 @@ def test_validate_event_names_every_problem_at_once():
 @pytest.mark.parametrize(
     "field",
     [
-        {"byte_range": [5, 5]}, {"byte_range": [0]}, {"byte_range": "0-5"}, {"feature_columns": []},
-        {"feature_columns": ["a", "a"]}, {"feature_columns": ["a", 1]}, {"prediction_method": "transform"}, {"model_sha256": "abc"}, {"chunk_index": True},
-        {"raise_errors": "yes"}, {"receipt_s3_uri": "receipt"}, {"probe_rows": -1}, {"prediction_column_name": ""},
+        {"byte_range": [5, 5]}, {"byte_range": [0]}, {"byte_range": "0-5"},
+        {"feature_columns": []}, {"feature_columns": ["a", "a"]}, {"feature_columns": ["a", 1]},
+        {"prediction_method": "transform"}, {"model_sha256": "abc"}, {"chunk_index": True}, {"raise_errors": "yes"},
+        {"receipt_s3_uri": "receipt"}, {"probe_rows": -1}, {"prediction_column_name": ""},
     ],
 )  # fmt: skip
 def test_validate_event_refuses_mistyped_fields(field):

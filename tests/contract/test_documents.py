@@ -1,0 +1,33 @@
+"""The documents that pass between the states, held against those who write and read them."""
+
+import re
+import typing
+
+import contract
+import prediction_handler
+
+
+def fields(document):
+    return set(typing.get_type_hints(document))
+
+
+def test_the_request_has_the_fields_of_its_schema(schema):
+    assert fields(contract.Request) == set(schema["properties"])
+
+
+def test_a_chunk_and_the_requests_share_make_a_prediction_event():
+    known = set(prediction_handler._EVENT_FIELDS)
+    assert fields(contract.Chunk) | fields(contract.PredictionFields) <= known
+    assert fields(contract.ProbeEvent) <= known
+    assert known == fields(contract.Chunk) | fields(contract.PredictionFields) | fields(contract.ProbeEvent)
+
+
+def test_prediction_methods_are_the_schemas(schema):
+    assert list(prediction_handler.PREDICTION_METHODS) == schema["properties"]["prediction_method"]["enum"]
+
+
+def test_what_the_states_read_of_the_document_is_in_it(root):
+    text = (root / "statemachine/batch_prediction.asl.json").read_text()
+    for first, second in re.findall(r"\$\.(request|plan|execution)\.(\w+)", text):
+        document = {"request": contract.Request, "plan": contract.Plan, "execution": contract.Execution}[first]
+        assert second in fields(document), f"$.{first}.{second}"

@@ -123,7 +123,9 @@ def s3_failure(error: Exception, uri: str) -> BatchPredictionError:
         failure = S3_FAILURES.get(code) or S3_FAILURES.get(status)
         if failure:
             return failure.error(f"{uri} {failure.reason} (S3: {code})")
-        return InputNotFoundError(f"{uri} could not be accessed: S3 answered {code} {error.response.get('Error', {}).get('Message', '')}")
+        return InputNotFoundError(
+            f"{uri} could not be accessed: S3 answered {code} {error.response.get('Error', {}).get('Message', '')}"
+        )
     if isinstance(error, TRANSIENT_EXCEPTIONS):
         return TransientS3Error(f"{uri} could not be reached: {type(error).__name__}, after botocore's own retries")
     return InputNotFoundError(f"{uri} could not be accessed: {error}")

@@ -1,0 +1,207 @@
+"""Deploys `template.yaml` to the embedded local AWS by the steps of `sam package` and `sam deploy`.
+
+The same template, state machine definition and handlers go to AWS. What has to differ here is `LOCAL_ADAPTATIONS`, and
+nothing else.
+"""
+
+import copy
+import hashlib
+import io
+import json
+import os
+import shlex
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+PACKAGE_PREFIX = ".deploy/"
+STACK_SECONDS = 120  # far more than the 2 seconds it takes
+POLL_SECONDS = 0.1
+
+ClientFactory = Callable[[str], Any]
+JsonObject = dict[str, Any]
+
+
+class LocalAwsError(Exception):
+    """The embedded local AWS could not be started, or the stack could not be deployed to it."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """One way in which the stack on the embedded local AWS differs from the stack on AWS."""
+
+    what: str
+    local: str
+    reason: str
+
+
+LOCAL_ADAPTATIONS = (
+    Adaptation(
+        what="Runtime of every AWS::Serverless::Function",
+        local="provided.al2023, its package's `bootstrap` starts AWS's own runtime client, awslambdaric",
+        reason="in its python3.x the emulator calls every exception Runtime.HandlerError, which no Retry names",
+    ),
+    Adaptation(
+        what="MaxConcurrencyPath of a Distributed Map",
+        local="MaxConcurrency, the number of cores",
+        reason="the emulator ignores the path, and would start up to 64 processes at once",
+    ),
+    Adaptation(
+        what="ToleratedFailurePercentagePath of a Distributed Map",
+        local="ToleratedFailurePercentage, 100",
+        reason="the emulator ignores the path, and would tolerate nothing; the merge checks the tolerance in any case",
+    ),
+)
+
+
+def adapt_template(template: JsonObject) -> JsonObject:
+    """Return a copy of the SAM ``template`` with the runtime of `LOCAL_ADAPTATIONS`."""
+    adapted = copy.deepcopy(template)
+    for function in _properties(adapted, "AWS::Serverless::Function"):
+        function["Runtime"] = "provided.al2023"
+    return adapted
+
+
+def adapt_definition(definition: JsonObject) -> JsonObject:
+    """Return a copy of the state machine ``definition`` with the literals of `LOCAL_ADAPTATIONS`."""
+    literals = {
+        "MaxConcurrencyPath": ("MaxConcurrency", usable_cores()),
+        "ToleratedFailurePercentagePath": ("ToleratedFailurePercentage", 100),
+    }
+
+    def adapted_state(state: JsonObject) -> JsonObject:
+        if state["Type"] != "Map":
+            return state
+        return dict(literals.get(name, (name, value)) for name, value in state.items())
+
+    return {
+        **definition,
+        "States": {name: adapted_state(state) for name, state in copy.deepcopy(definition["States"]).items()},
+    }
+
+
+def bootstrap() -> str:
+    """Return the script that starts a provided.al2023 function: this Python, importing the function's own files."""
+    python = shlex.quote(sys.executable)
+    return f'#!/bin/sh\nPYTHONPATH="$LAMBDA_TASK_ROOT" exec {python} -m awslambdaric "$_HANDLER"\n'
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use; a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def stack_directory() -> Path:
+    """Return where `template.yaml` and its files are: `stack/` in an installed package, or the checkout around it."""
+    package = Path(__file__).parent
+    for directory in (package / "stack", package.parent):
+        if (directory / "template.yaml").is_file():
+            return directory
+    raise LocalAwsError(
+        f"no template.yaml in {package / 'stack'} or {package.parent}; install batch-predict again, or run a checkout"
+    )
+
+
+def deploy(
+    client: ClientFactory, directory: Path, *, bucket: str, stack_name: str, parameters: Mapping[str, str]
+) -> dict[str, str]:
+    """Deploy ``directory``'s `template.yaml`, wait for it, and return the stack's outputs.
+
+    ``client`` makes a boto3 client for a service name. Packages go to ``bucket``, under `.deploy/`. Of
+    ``parameters``, those that the template declares are used.
+    Raises LocalAwsError with the reasons of the resources that failed.
+    """
+    template = yaml_parse((directory / "template.yaml").read_text())
+    packaged = _package(adapt_template(template), directory, client("s3"), bucket)
+    declared = template.get("Parameters", {})
+    cloudformation = client("cloudformation")
+    try:
+        cloudformation.create_stack(
+            StackName=stack_name,
+            TemplateBody=json.dumps(packaged, default=str),  # YAML reads an unquoted 2012-10-17 as a date
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items() if name in declared],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+    except ClientError as error:
+        raise LocalAwsError(f"{directory / 'template.yaml'} was refused: {error.response['Error']['Message']}") from error
+    stack = _settled_stack(cloudformation, stack_name)
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        reasons = "; ".join(_failure_reasons(cloudformation, stack_name)) or stack.get("StackStatusReason", "no reason given")
+        raise LocalAwsError(
+            f"the stack {stack_name} ended as {stack['StackStatus']}: {reasons}; "
+            f"correct {directory / 'template.yaml'} and start again"
+        )
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _package(template: JsonObject, directory: Path, s3: Any, bucket: str) -> JsonObject:
+    """Upload what the template names by local path, and put the S3 locations in place of the paths."""
+
+    def upload(content: bytes, suffix: str) -> JsonObject:
+        key = f"{PACKAGE_PREFIX}{hashlib.sha256(content).hexdigest()}{suffix}"
+        s3.put_object(Bucket=bucket, Key=key, Body=content)
+        return {"Bucket": bucket, "Key": key}
+
+    for function in _properties(template, "AWS::Serverless::Function"):
+        function["CodeUri"] = upload(zip_function(directory / function["CodeUri"]), ".zip")
+    for state_machine in _properties(template, "AWS::Serverless::StateMachine"):
+        definition = json.loads((directory / state_machine["DefinitionUri"]).read_text())
+        state_machine["DefinitionUri"] = upload(json.dumps(adapt_definition(definition)).encode(), ".asl.json")
+    return template
+
+
+def zip_function(directory: Path) -> bytes:
+    """Return ``directory`` and the bootstrap as a deployment package: the same bytes for the same files."""
+    files = {
+        path.relative_to(directory).as_posix(): (path.read_bytes(), 0o644)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    files["bootstrap"] = (bootstrap().encode(), 0o755)
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, (content, mode) in files.items():
+            entry = zipfile.ZipInfo(name)  # dated 1980-01-01
+            entry.external_attr = mode << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+    return package.getvalue()
+
+
+def _properties(template: JsonObject, resource_type: str) -> Iterator[JsonObject]:
+    """Yield the Properties of each resource of ``resource_type``."""
+    return (resource["Properties"] for resource in template["Resources"].values() if resource["Type"] == resource_type)
+
+
+def _settled_stack(cloudformation: Any, stack_name: str) -> JsonObject:
+    """Wait until CloudFormation is done with the stack, and return its description."""
+    deadline = time.monotonic() + STACK_SECONDS
+    while True:
+        stack: JsonObject = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+        if not stack["StackStatus"].endswith("IN_PROGRESS"):
+            return stack
+        if time.monotonic() > deadline:
+            raise LocalAwsError(
+                f"the stack {stack_name} is still {stack['StackStatus']} after {STACK_SECONDS} s; "
+                "start again with a log file to see why"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _failure_reasons(cloudformation: Any, stack_name: str) -> list[str]:
+    """Return what failed and why, first failure first."""
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_name)
+    return [
+        f"{event['LogicalResourceId']} ({event['ResourceType']}): {event['ResourceStatusReason']}"
+        for page in pages
+        for event in page["StackEvents"]
+        if event["ResourceStatus"] == "CREATE_FAILED" and "ResourceStatusReason" in event
+    ][::-1]

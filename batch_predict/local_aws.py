@@ -1,0 +1,243 @@
+"""AWS on this machine: the emulator ministack in a process of its own, with the project's stack deployed to it.
+
+    with local_aws() as aws:
+        aws.client("s3").upload_file("model.joblib", aws.bucket, "models/model.joblib")
+        aws.client("stepfunctions").start_execution(stateMachineArn=aws.state_machine_arn, input=...)
+
+Needs no AWS account, no Docker and no network beyond 127.0.0.1, and reads nothing of the user's AWS configuration. For
+Linux and macOS.
+"""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from batch_predict import emulator_guard
+from batch_predict.deploy import LocalAwsError, deploy, stack_directory
+
+__all__ = ["LocalAws", "LocalAwsError", "local_aws"]
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+BUCKET = "batch-predict"
+STACK_NAME = "batch-predict"
+STACK_PARAMETERS = {
+    "ModelBucket": BUCKET,
+    "ModelPrefix": "models/",
+    "DataBucket": BUCKET,
+    "DataPrefix": "data/",
+    "OutputBucket": BUCKET,
+    "OutputPrefix": "output/",
+}
+
+START_SECONDS = 60  # it takes about 1; a busy machine may need more
+STOP_SECONDS = 10  # more than the guard's own grace
+START_ATTEMPTS = 3  # another process may take the free port that was found
+LOG_LINES = 15  # of the emulator's log in an error message
+
+# What the emulator, and through it every function, inherits. All else stays out: the user's credentials, profiles and
+# proxies, and the many variables that change the emulator's ways. Functions on AWS do not see them either.
+INHERITED_VARIABLES = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR"),
+    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),  # an interpreter may need them to start at all
+)
+
+
+@dataclass(frozen=True)
+class LocalAws:
+    """A running embedded AWS with the stack deployed to it."""
+
+    endpoint_url: str
+    region: str
+    bucket: str
+    state_machine_arn: str
+    predict_function_name: str
+    outputs: Mapping[str, str] = field(repr=False)
+    """All outputs of the stack."""
+
+    def client(self, service: str) -> Any:
+        """Return a new boto3 client for ``service`` that knows this endpoint alone, whatever the user configured."""
+        return _client(self.endpoint_url, service)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what another process needs to use this AWS, ready for JSON."""
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region": self.region,
+            "bucket": self.bucket,
+            "state_machine_arn": self.state_machine_arn,
+            "predict_function_name": self.predict_function_name,
+        }
+
+
+@contextmanager
+def local_aws(
+    port: int | None = None,
+    *,
+    enforce_iam: bool = False,
+    wait_scale: float = 1.0,
+    log_file: Path | None = None,
+    directory: Path | None = None,
+) -> Iterator[LocalAws]:
+    """Start an embedded AWS, deploy the stack, and at the end, however it comes, leave no process and no file.
+
+    Args:
+        port: Where to listen on 127.0.0.1; a free port unless given.
+        enforce_iam: Whether each call needs a policy that allows it, as on AWS; the clients of `LocalAws` are root's.
+        wait_scale: Factor on the seconds that Step Functions waits, also before a retry; 0 to skip waiting.
+        log_file: Where to append the emulator's log; discarded unless given.
+        directory: Where `template.yaml` is, with outputs StateMachineArn and PredictFunctionName; ours unless given.
+
+    Raises:
+        LocalAwsError: The emulator did not start, or the stack could not be deployed.
+
+    """
+    settings = {
+        "AUTH": "true" if enforce_iam else "false",
+        "SFN_WAIT_SCALE": str(wait_scale),
+        "LOG_LEVEL": "INFO" if log_file else "WARNING",
+    }
+    # Without a name, so that nothing is left of it after a crash.
+    with log_file.open("a+b") if log_file else tempfile.TemporaryFile() as log, _emulator(port, settings, log) as url:
+        client = partial(_client, url)
+        client("s3").create_bucket(Bucket=BUCKET)
+        outputs = deploy(
+            client,
+            directory or stack_directory(),
+            bucket=BUCKET,
+            stack_name=STACK_NAME,
+            parameters=STACK_PARAMETERS,
+        )
+        yield LocalAws(
+            endpoint_url=url,
+            region=REGION,
+            bucket=BUCKET,
+            state_machine_arn=outputs["StateMachineArn"],
+            predict_function_name=outputs["PredictFunctionName"],
+            outputs=outputs,
+        )
+
+
+@contextmanager
+def _emulator(port: int | None, settings: Mapping[str, str], log: IO[bytes]) -> Iterator[str]:
+    """Run an emulator on ``port`` or a free one, and yield its endpoint URL."""
+    for attempt in range(1, START_ATTEMPTS + 1):
+        chosen_port = port or _free_port()
+        identity = f"batch-predict-{uuid.uuid4()}"
+        guard = _start_guarded(chosen_port, {**settings, "MINISTACK_EDITION": identity}, log)
+        try:
+            if _becomes_ready(guard, chosen_port, identity):
+                yield f"http://{HOST}:{chosen_port}"
+                return
+        finally:
+            _stop(guard)
+        if port or attempt == START_ATTEMPTS:
+            log.seek(0)
+            last_lines = b"".join(deque(log, LOG_LINES)).decode(errors="replace").strip()
+            raise LocalAwsError(
+                f"the embedded AWS did not start on {HOST}:{chosen_port}; if that port is in use, choose another; "
+                f"its log ends with:\n{last_lines}"
+            )
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _start_guarded(port: int, settings: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start the emulator under a guard that outlives this process just long enough to end it."""
+    environment = {
+        **{name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ},
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": HOST,  # its default is every interface
+        "IOT_MTLS_ENABLED": "false",  # listens on every interface, whatever BIND_HOST says
+        "SFTP_ENABLED": "false",  # the same
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",  # the emulator hands it to the functions
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TZ": "UTC",  # as in Lambda
+        **settings,
+    }
+    # -I: only the standard library, whatever PYTHON* variables and the directory say.
+    command = [sys.executable, "-I", emulator_guard.__file__, sys.executable, "-m", "ministack"]
+    # A session of its own keeps Ctrl-C away from the emulator: this process decides when it ends.
+    return subprocess.Popen(  # noqa: S603 - constant arguments
+        command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+def _becomes_ready(guard: subprocess.Popen[bytes], port: int, identity: str) -> bool:
+    """Wait until the emulator named ``identity`` answers on ``port``; False if it ends or stays silent.
+
+    Another emulator on that port has another identity: to be answered is not enough.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while guard.poll() is None and time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(HOST, port, timeout=1)
+        with suppress(OSError, http.client.HTTPException, ValueError):
+            connection.request("GET", "/_ministack/health")
+            if json.loads(connection.getresponse().read()).get("edition") == identity:
+                return True
+        connection.close()
+        time.sleep(0.05)
+    return False
+
+
+def _stop(guard: subprocess.Popen[bytes]) -> None:
+    """End the emulator, its functions and its guard."""
+    assert guard.stdin
+    guard.stdin.close()  # what the guard waits for; from here on it ends the rest also without us
+    with suppress(subprocess.TimeoutExpired):
+        guard.wait(STOP_SECONDS)
+    # The group bears the guard's id. Nobody is left in it, unless the guard itself was killed.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(guard.pid, signal.SIGKILL)
+    guard.wait()
+
+
+def _client(endpoint_url: str, service: str) -> Any:
+    """Return a boto3 client for ``endpoint_url`` that reads nothing of the user's AWS configuration."""
+    # (name in the configuration file, environment variable, default, conversion): no variable may set these.
+    session = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    boto3_session: Any = boto3.Session(botocore_session=session)
+    return boto3_session.client(
+        service,
+        region_name=REGION,
+        endpoint_url=endpoint_url,
+        aws_access_key_id="test",  # the emulator's root
+        aws_secret_access_key="test",  # noqa: S106 - not a secret
+        config=Config(
+            retries={"mode": "standard"},
+            proxies={},
+            s3={"addressing_style": "path"},  # batch-predict.127.0.0.1 is no host name
+        ),
+    )

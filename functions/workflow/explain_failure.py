@@ -1,0 +1,76 @@
+"""Explain Failure: the first lost chunk's own error name, and a cause that says where and what to do."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from errors import ADVICE
+from failures import CHUNKS_WITHOUT_OUTPUT, message_of
+from log import log
+from s3 import CONCURRENT_REQUESTS, get_json, list_pages, s3_client
+from work import ERROR_RECORD_SUFFIX
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from contract import Document, ErrorRecord, Explanation, Failure, Plan
+
+# The engine's own names that a Task may end with; its others, where a plan exists, are the Distributed Map's.
+TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
+
+
+def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: ARG001 - Lambda passes it
+    """Add what the execution ends with to its document."""
+    explanation = explain_failure(s3_client(), event)
+    log("failure explained", execution=event["execution"]["name"], **explanation)
+    return explanation
+
+
+def explain_failure(client: S3Client, document: Document) -> Explanation:
+    """Explain by the chunks that were lost in this execution, else by the failure itself."""
+    failure = document["failure"]
+    if "plan" in document and is_about_chunks(failure):
+        lost = lost_chunks(client, document["plan"], document["execution"]["arn"])
+        if lost:
+            return explain_chunks(lost, document["plan"]["chunks"])
+    return {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"])}
+
+
+def is_about_chunks(failure: Failure) -> bool:
+    """Whether the Map failed, or the merge missed chunks; tolerated chunks do not explain any other failure."""
+    name = failure["Error"]
+    missing = name == "IncompleteOutputError" and CHUNKS_WITHOUT_OUTPUT in failure["Cause"]
+    return missing or (name.startswith("States.") and name not in TASK_ERRORS)
+
+
+def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorRecord]:
+    """Return this execution's error records in the plan's order; those of earlier executions stay in the work prefix."""
+    uris = [
+        uri
+        for page in list_pages(client, f"s3://{plan['bucket']}/{plan['work_prefix']}chunk-")
+        for uri, _, _ in page
+        if uri.endswith(ERROR_RECORD_SUFFIX)
+    ]
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        records: list[ErrorRecord] = list(pool.map(lambda uri: get_json(client, uri), uris))
+    mine = (record for record in records if record["execution_arn"] == execution_arn)
+    return sorted(mine, key=lambda record: record["chunk_index"])
+
+
+def explain_chunks(lost: list[ErrorRecord], chunks: int) -> Explanation:
+    """Speak of the first chunk, and count the others."""
+    first = lost[0]
+    start, stop = first["byte_range"]
+    where = f"chunk {first['chunk_index'] + 1} of {chunks}, {first['data_s3_uri']} bytes=[{start}, {stop})"
+    more = len(lost) - 1
+    others = f" ({more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""
+    return {"error": first["error"], "cause": _with_advice(f"{where}: {first['message']}{others}", first["error"])}
+
+
+def _with_advice(sentence: str, error: str) -> str:
+    advice = ADVICE.get(error)
+    if not advice:
+        return sentence
+    stop = "" if sentence.endswith((".", "!", "?", "…")) else "."
+    return f"{sentence}{stop} {advice}"

@@ -1,0 +1,93 @@
+"""How ranges of objects become one object: which parts of a multipart upload, copied by S3 or gathered here.
+
+Nothing here talks to S3. The rules are S3's: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MIN_PART_BYTES = 5 * 2**20
+"""Of every part but the last. A source of at least this size is also above the 5 MB that a ranged copy needs."""
+
+MAX_COPY_BYTES = 5 * 2**30
+MAX_PARTS = 10_000
+
+GATHER_BYTES = 8 * 2**20
+"""A gathered part is sent when it has this size; what is added to it is below 10 MiB, so it stays below 18 MiB."""
+
+
+class Piece(NamedTuple):
+    """The bytes [start, stop) of an object."""
+
+    uri: str
+    etag: str
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.stop - self.start
+
+
+class CopiedPart(NamedTuple):
+    """A part that S3 copies by itself."""
+
+    piece: Piece
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.piece.size
+
+
+class GatheredPart(NamedTuple):
+    """A part whose pieces pass through memory, because they are too small to be copied."""
+
+    pieces: list[Piece]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(piece.size for piece in self.pieces)
+
+
+Part = CopiedPart | GatheredPart
+
+
+def parts_of(pieces: Iterable[Piece]) -> Iterator[Part]:
+    """Yield the parts that together are the pieces in their order; only the last one may be below `MIN_PART_BYTES`."""
+    pending = GatheredPart([])
+    for piece in pieces:
+        wanted = max(0, MIN_PART_BYTES - pending.size) if pending.pieces else 0
+        if piece.size >= wanted + MIN_PART_BYTES:
+            rest = piece
+            if pending.pieces:
+                head, rest = _cut(piece, wanted)
+                yield GatheredPart([*pending.pieces, *([head] if wanted else [])])
+                pending = GatheredPart([])
+            yield from _copies(rest)
+        elif piece.size:
+            pending.pieces.append(piece)
+            if pending.size >= GATHER_BYTES:
+                yield pending
+                pending = GatheredPart([])
+    if pending.pieces:
+        yield pending
+
+
+def _copies(piece: Piece) -> Iterator[CopiedPart]:
+    """Cut into equal copies, so that none is below the minimum."""
+    copies = -(-piece.size // MAX_COPY_BYTES)
+    for index in range(copies):
+        start = piece.start + piece.size * index // copies
+        stop = piece.start + piece.size * (index + 1) // copies
+        yield CopiedPart(piece._replace(start=start, stop=stop))
+
+
+def _cut(piece: Piece, size: int) -> tuple[Piece, Piece]:
+    return piece._replace(stop=piece.start + size), piece._replace(start=piece.start + size)

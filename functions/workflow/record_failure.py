@@ -1,0 +1,37 @@
+"""Record Failure: the error record of a chunk that was lost for good, beside the receipt that it never wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from failures import message_of
+from log import log
+from s3 import put_json, s3_client
+from work import error_record_uri
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from contract import ChildFailure, ErrorRecord
+
+
+def lambda_handler(event: ChildFailure, context: object) -> ErrorRecord:  # noqa: ARG001 - Lambda passes it
+    """Keep what Step Functions saw of the chunk."""
+    record = record_failure(s3_client(), event)
+    log("chunk lost", record=record)
+    return record
+
+
+def record_failure(client: S3Client, child: ChildFailure) -> ErrorRecord:
+    """Write the record, also of an error that the chunk's function could not report: out of memory, out of time."""
+    chunk = child["event"]
+    record: ErrorRecord = {
+        "chunk_index": chunk["chunk_index"],
+        "data_s3_uri": chunk["data_s3_uri"],
+        "byte_range": chunk["byte_range"],
+        "error": child["failure"]["Error"],
+        "message": message_of(child["failure"]),
+        "execution_arn": child["execution_arn"],
+    }
+    put_json(client, error_record_uri(chunk["receipt_s3_uri"]), record)
+    return record

@@ -1,0 +1,153 @@
+"""S3 as the workflow uses it: whatever a call raises arrives under a name of `errors.py`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+from botocore.config import Config
+
+from errors import S3_EXCEPTIONS, TRANSIENT_EXCEPTIONS, InvalidRequestError, s3_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
+
+    from mypy_boto3_s3 import S3Client
+
+CONCURRENT_REQUESTS = 16
+"""S3 requests that one function has in flight at once: far below S3's limits, enough to hide its latency."""
+
+BODY_ATTEMPTS = 3
+"""botocore repeats a request without an answer, never one whose body breaks midway: that is repeated here."""
+
+BLOCK_BYTES = 8 * 2**20
+BLOCKS_AHEAD = 3
+"""Reading ahead keeps at most `BLOCKS_AHEAD + 1` blocks in memory."""
+
+DELETE_BATCH = 1000
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
+
+_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
+
+
+class ObjectHead(NamedTuple):
+    """What HEAD tells of an object."""
+
+    size: int
+    etag: str
+    metadata: dict[str, str]
+
+
+@cache
+def s3_client() -> S3Client:
+    """Return the container's one client. The environment says where S3 is (`AWS_ENDPOINT_URL`)."""
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5},
+        connect_timeout=5,  # seconds
+        read_timeout=60,  # seconds; S3 copies up to 5 GiB within it
+        max_pool_connections=2 * CONCURRENT_REQUESTS,
+    )
+    return boto3.client("s3", config=config)
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key`; a prefix is a key that ends in `/`."""
+    match = _URI.fullmatch(uri)
+    if not match:
+        raise InvalidRequestError(f"{uri!r} is not an S3 URI: write s3://bucket/key")
+    return match[1], match[2]
+
+
+@contextmanager
+def s3_calls(uri: str) -> Iterator[None]:
+    """Translate what S3 calls on `uri` raise."""
+    try:
+        yield
+    except S3_EXCEPTIONS as error:
+        raise s3_failure(error, uri) from error
+
+
+def head_object(client: S3Client, uri: str) -> ObjectHead:
+    """Return size, ETag and metadata of an object."""
+    bucket, key = parse_s3_uri(uri)
+    with s3_calls(uri):
+        head = client.head_object(Bucket=bucket, Key=key)
+    return ObjectHead(head["ContentLength"], head["ETag"], head["Metadata"])
+
+
+def read_range(client: S3Client, uri: str, start: int, stop: int, etag: str) -> bytes:
+    """Return the bytes [start, stop) of an object, which must still have this ETag."""
+    bucket, key = parse_s3_uri(uri)
+    with s3_calls(uri):
+        for attempt in range(1, BODY_ATTEMPTS + 1):
+            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=etag)
+            try:
+                return response["Body"].read()
+            except TRANSIENT_EXCEPTIONS:
+                if attempt == BODY_ATTEMPTS:
+                    raise
+    raise AssertionError("unreachable")
+
+
+def read_blocks(client: S3Client, uri: str, start: int, stop: int, etag: str) -> Iterator[bytes]:
+    """Yield the bytes [start, stop) in blocks of `BLOCK_BYTES`, reading ahead."""
+    window: deque[Future[bytes]] = deque()
+    with ThreadPoolExecutor(BLOCKS_AHEAD) as pool:
+        try:
+            for block_start in range(start, stop, BLOCK_BYTES):
+                block_stop = min(block_start + BLOCK_BYTES, stop)
+                window.append(pool.submit(read_range, client, uri, block_start, block_stop, etag))
+                if len(window) == BLOCKS_AHEAD:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def get_json(client: S3Client, uri: str) -> Any:
+    """Return the value of a JSON object; ValueError where it is not JSON."""
+    bucket, key = parse_s3_uri(uri)
+    with s3_calls(uri):
+        body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return json.loads(body)
+
+
+def put_json(client: S3Client, uri: str, value: object) -> None:
+    """Write a value as a JSON object."""
+    bucket, key = parse_s3_uri(uri)
+    body = json.dumps(value, ensure_ascii=False).encode()
+    with s3_calls(uri):
+        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+
+
+def list_pages(client: S3Client, uri: str) -> Iterator[list[tuple[str, int, str]]]:
+    """Yield (URI, size, ETag) of all objects under a prefix, one page of S3's listing at a time."""
+    bucket, prefix = parse_s3_uri(uri)
+    with s3_calls(uri):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield [(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"]) for item in page.get("Contents", ())]
+
+
+def delete_prefix(client: S3Client, uri: str) -> list[str]:
+    """Delete all objects under a prefix; return the keys that S3 refused to delete."""
+    bucket, _ = parse_s3_uri(uri)
+    refused: list[str] = []
+    for page in list_pages(client, uri):
+        for batch in batches([parse_s3_uri(listed)[1] for listed, _, _ in page], DELETE_BATCH):
+            with s3_calls(uri):
+                answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True})
+            refused += [error.get("Key", "") for error in answer.get("Errors", ())]
+    return refused
+
+
+def batches(items: list[str], size: int) -> Iterable[list[str]]:
+    """Cut a list into lists of at most `size` items."""
+    return (items[start : start + size] for start in range(0, len(items), size))

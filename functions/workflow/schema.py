@@ -1,0 +1,165 @@
+"""Checks a value against a JSON Schema, with all problems at once and sentences for people.
+
+It interprets the keywords that `request.schema.json` uses, and refuses a schema that uses others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Schema = dict[str, Any]
+
+_ANNOTATIONS = {"$schema", "$id", "title", "description", "default"}
+_CHECKED = {
+    *("type", "enum", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum"),
+    *("minItems", "uniqueItems", "items", "required", "properties", "additionalProperties"),
+}
+_TYPE_NAMES = {
+    "string": "a string",
+    "array": "a list",
+    "object": "an object",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def require_known_keywords(schema: Schema) -> None:
+    """Raise NotImplementedError where a schema says something that would go unchecked."""
+    unknown = schema.keys() - _ANNOTATIONS - _CHECKED
+    unknown_types = set(_types(schema)) - _TYPE_NAMES.keys()
+    if unknown or unknown_types or schema.get("additionalProperties", False) is not False:
+        raise NotImplementedError(f"schema.py does not check {sorted(unknown | unknown_types) or 'additionalProperties'}")
+    for part in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])):
+        require_known_keywords(part)
+
+
+def problems(value: object, schema: Schema, name: str = "the request") -> Iterator[str]:
+    """Yield a sentence for each way in which a value breaks its schema; none where it is valid."""
+    if "type" in schema and not any(_is_type(value, type_name) for type_name in _types(schema)):
+        wanted = " or ".join(_TYPE_NAMES[type_name] for type_name in _types(schema))
+        yield f"{name} must be {wanted}, not {_shown(value)}"
+        return
+    if "enum" in schema and not any(_same(value, choice) for choice in schema["enum"]):
+        close = _suggestion(value, schema["enum"])
+        yield f"{name} must be one of {', '.join(map(str, schema['enum']))}, not {_shown(value)}{close}"
+    if isinstance(value, str):
+        yield from _string_problems(value, schema, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _number_problems(value, schema, name)
+    elif isinstance(value, list):
+        yield from _array_problems(value, schema, name)
+    elif isinstance(value, dict):
+        yield from _object_problems(value, schema, name)
+
+
+def with_defaults(value: dict[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return a valid object with every default filled in, and whole numbers as int."""
+    complete = {name: part["default"] for name, part in schema["properties"].items() if "default" in part} | value
+    whole = (name for name, part in schema["properties"].items() if "integer" in _types(part) and name in complete)
+    return complete | {name: int(complete[name]) for name in whole}
+
+
+def full_match(pattern: str, text: str) -> bool:
+    """Whether a schema's pattern matches. In a schema `$` is the very end; Python's would let a line feed follow."""
+    return re.search(re.sub(r"\$\Z", r"\\Z", pattern), text) is not None
+
+
+def _string_problems(value: str, schema: Schema, name: str) -> Iterator[str]:
+    if len(value) < schema.get("minLength", 0):
+        yield f"{name} must not be empty"
+    if "pattern" in schema and not full_match(schema["pattern"], value):
+        wanted = "an S3 URI, s3://bucket/key" if schema["pattern"].startswith("^s3://") else schema["pattern"]
+        yield f"{name} must be {wanted}, not {_shown(value)}"
+
+
+def _number_problems(value: float, schema: Schema, name: str) -> Iterator[str]:
+    # Negated, so that NaN passes none of them.
+    if "exclusiveMinimum" in schema and not value > schema["exclusiveMinimum"]:
+        yield f"{name} must be above {schema['exclusiveMinimum']}, not {_shown(value)}"
+    if "minimum" in schema and not value >= schema["minimum"]:
+        yield f"{name} must be at least {schema['minimum']}, not {_shown(value)}"
+    if "maximum" in schema and not value <= schema["maximum"]:
+        yield f"{name} must be at most {schema['maximum']}, not {_shown(value)}"
+
+
+def _array_problems(value: list[Any], schema: Schema, name: str) -> Iterator[str]:
+    if len(value) < schema.get("minItems", 0):
+        yield f"{name} must name at least {schema['minItems']}"
+    if schema.get("uniqueItems"):
+        seen: set[str] = set()
+        for item in value:
+            identity = _identity(item)
+            if identity in seen:
+                yield f"{name} names {_shown(item)} twice"
+            seen.add(identity)
+    if "items" in schema:
+        for index, item in enumerate(value):
+            yield from problems(item, schema["items"], f"{name}[{index}]")
+
+
+def _object_problems(value: dict[str, Any], schema: Schema, name: str) -> Iterator[str]:
+    known = schema.get("properties", {})
+    for field in schema.get("required", ()):
+        if field not in value:
+            yield f"{field} is missing"
+    for field, item in value.items():
+        if field in known:
+            yield from problems(item, known[field], field)
+        elif "additionalProperties" in schema:
+            yield f"{_shown(field)} is not a field of {name}{_suggestion(field, known)}"
+
+
+def _types(schema: Schema) -> list[str]:
+    types = schema.get("type", [])
+    return types if isinstance(types, list) else [types]
+
+
+def _is_type(value: object, type_name: str) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {
+        "string": isinstance(value, str),
+        "array": isinstance(value, list),
+        "object": isinstance(value, dict),
+        "number": number,
+        "integer": number and float(value).is_integer(),  # type: ignore[arg-type]
+        "boolean": isinstance(value, bool),
+        "null": value is None,
+    }[type_name]
+
+
+def _same(left: object, right: object) -> bool:
+    return _identity(left) == _identity(right)
+
+
+def _identity(value: object) -> str:
+    """Equal strings for values that JSON Schema calls equal: 1 and 1.0 are, 1 and true are not."""
+    return json.dumps(_canonical(value), sort_keys=True)
+
+
+def _canonical(value: object) -> object:
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    return value
+
+
+def _suggestion(value: object, known: Any) -> str:
+    close = difflib.get_close_matches(str(value), [str(name) for name in known], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."

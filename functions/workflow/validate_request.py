@@ -1,0 +1,227 @@
+"""Validate Request: a complete request whose model and data exist and fit each other's columns, or all that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
+from failures import bounded
+from inputs import InputObject, first_objects, has_rows, is_prefix, read_header
+from log import log
+from s3 import CONCURRENT_REQUESTS, head_object, s3_client
+from schema import full_match, problems, require_known_keywords, with_defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+    from contract import Execution, PredictionFields, Request, Validated
+    from csv_records import Header
+    from schema import Schema
+
+PROBE_ROWS = 1000
+"""Rows that Probe Model predicts: enough to time the model, few enough to take a second."""
+
+LISTED_COLUMNS = 50
+
+# What strftime means by each is the same everywhere; the rest depends on the platform or the locale.
+STRFTIME_DIRECTIVES = frozenset("YmdHMSjyUWVGuwf%")
+
+
+def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa: ARG001 - Lambda passes it
+    """Start the execution's document."""
+    validated = validate_request(s3_client(), event["request"], event["execution"])
+    log(
+        "request validated",
+        execution=validated["execution"]["name"],
+        model_s3_uri=validated["request"]["model_s3_uri"],
+        output_s3_uri=validated["request"]["output_s3_uri"],
+        probe_s3_uri=validated["probe"]["data_s3_uri"],
+    )
+    return validated
+
+
+def validate_request(client: S3Client, raw: object, execution: Execution) -> Validated:
+    """Check a request by itself, then against what is in S3."""
+    request = normalise(raw, execution)
+    model_etag = head_object(client, request["model_s3_uri"]).etag
+    require_data(client, request["data_s3_uri"])
+    first, header = first_object_with_rows(client, request["data_s3_uri"])
+    require_columns(request, first, header)
+    prediction: PredictionFields = {
+        "model_s3_uri": request["model_s3_uri"],
+        "model_etag": model_etag,
+        "model_sha256": request["model_sha256"],
+        "feature_columns": request["feature_columns"],
+        "prediction_column_name": request["prediction_column_name"],
+        "prediction_method": request["prediction_method"],
+        "raise_errors": True,
+    }
+    return {
+        "request": request,
+        "execution": execution,
+        "prediction": prediction,
+        "probe": {**prediction, "data_s3_uri": first.uri, "data_etag": first.etag, "probe_rows": PROBE_ROWS},
+    }
+
+
+def normalise(raw: object, execution: Execution) -> Request:
+    """Return the request with defaults and resolved placeholders; InvalidRequestError lists all problems of the request itself."""
+    schema = request_schema()
+    found = list(problems(raw, schema))
+    fields: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    instant, time_problem = _scheduled_time(fields.get("scheduled_time"), execution)
+    found += time_problem
+    resolved: dict[str, Any] = {}
+    for field in ("data_s3_uri", "output_s3_uri"):
+        if field in fields and not any(problems(fields[field], schema["properties"][field], field)):
+            resolved[field], uri_problems = _resolve_placeholders(field, fields[field], execution["name"], instant)
+            found += uri_problems
+    if not found:
+        request = cast("Request", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
+        found += _conflicts(request)
+        if not found:
+            return request
+    raise InvalidRequestError(bounded("; ".join(found)))
+
+
+@cache
+def request_schema() -> Schema:
+    """Return the only description of the request."""
+    schema: Schema = json.loads(Path(__file__).with_name("request.schema.json").read_text())
+    require_known_keywords(schema)
+    return schema
+
+
+class _Instant(NamedTuple):
+    time: datetime
+    problems: list[str]
+
+
+def _scheduled_time(raw: object, execution: Execution) -> _Instant:
+    start = datetime.fromisoformat(execution["start_time"])
+    start = start.replace(tzinfo=start.tzinfo or UTC).astimezone(UTC)
+    if not isinstance(raw, str):
+        return _Instant(start, [])  # absent, or the schema has said what is wrong with it
+    try:
+        time = datetime.fromisoformat(raw)
+        if time.tzinfo:
+            return _Instant(time.astimezone(UTC), [])
+    except (ValueError, OverflowError):
+        pass
+    return _Instant(start, [f"scheduled_time must be an instant such as 2026-11-24T02:00:00Z, not {json.dumps(raw)[:80]}"])
+
+
+def _iso_utc(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def _resolve_placeholders(field: str, uris: str | list[str], name: str, time: datetime) -> tuple[str | list[str], list[str]]:
+    """Return the URI as a string, `data_s3_uri` as a list, and what is wrong with the placeholders."""
+    found: list[str] = []
+
+    def value_of(match: re.Match[str]) -> str:
+        placeholder, _, time_format = match[1].partition(":")
+        if match[1] == "execution_name":
+            return name
+        if placeholder == "scheduled_time" and time_format:
+            directives = re.findall("%(.?)", time_format, re.DOTALL)
+            if unknown := [f"%{letter}" for letter in directives if letter not in STRFTIME_DIRECTIVES or not letter]:
+                found.append(f"{field} has the unknown time directive {unknown[0]} in {match[0]}")
+            return time.strftime(time_format)
+        found.append(
+            f"{field} has the unknown placeholder {match[0]}: there are {{execution_name}} and {{scheduled_time:%Y-%m-%d}}"
+        )
+        return match[0]
+
+    resolved = []
+    for uri in [uris] if isinstance(uris, str) else uris:
+        before = len(found)
+        if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", uri)):
+            found.append(f"{field} has an unpaired brace in {uri}: braces mark placeholders")
+        resolved.append(re.sub(r"\{([^{}]*)\}", value_of, uri))
+        if len(found) == before:
+            pattern = request_schema()["properties"][field]["pattern"]
+            if not full_match(pattern, resolved[-1]):
+                found.append(f"{field} resolves to {resolved[-1]}, which is not an S3 URI")
+    return (resolved if field == "data_s3_uri" else resolved[0]), found
+
+
+def _conflicts(request: Request) -> Iterator[str]:
+    """Say which fields exclude each other: nothing that is written may ever be taken for something that is read."""
+    if request["prediction_column_name"] in request["feature_columns"]:
+        yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
+    output = request["output_s3_uri"]
+    written = {output, f"{output}.report.json"}
+    work = f"{output}.work/"
+    for field, uri in (("model_s3_uri", request["model_s3_uri"]), *(("data_s3_uri", uri) for uri in request["data_s3_uri"])):
+        if uri in written or uri.startswith(work):
+            yield f"output_s3_uri {output} would overwrite {field} {uri}: choose another output_s3_uri"
+        elif is_prefix(uri) and output.startswith(uri) and field == "data_s3_uri":
+            yield f"output_s3_uri {output} lies under data_s3_uri {uri}, whose objects are all input: write it elsewhere"
+
+
+def require_data(client: S3Client, uris: list[str]) -> None:
+    """Raise InputNotFoundError that names every entry of `data_s3_uri` without data."""
+
+    def missing(uri: str) -> str | None:
+        try:
+            if next(first_objects(client, uri), None) is None:
+                return f"{uri} holds no objects with data: check the prefix"
+        except InputNotFoundError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        found = [problem for problem in pool.map(missing, dict.fromkeys(uris)) if problem]
+    if found:
+        raise InputNotFoundError(bounded("; ".join(found)))
+
+
+def first_object_with_rows(client: S3Client, uris: list[str]) -> tuple[InputObject, Header]:
+    """Return the first object that has rows and its header: what Probe Model predicts."""
+    first = None
+    for found in chain.from_iterable(first_objects(client, uri) for uri in uris):
+        first = first or found
+        header = read_header(client, found)
+        if has_rows(found, header):
+            return found, header
+    assert first
+    raise InvalidDataError(f"{first.uri} holds a header but no rows: there is nothing to predict")
+
+
+def require_columns(request: Request, first: InputObject, header: Header) -> None:
+    """Raise where the columns of the data and of the request do not fit."""
+    columns = header.columns
+    if duplicates := [column for column, times in Counter(columns).items() if times > 1]:
+        raise InvalidDataError(bounded(f"{first.uri} has more than one column called {_listed(duplicates)}: rename them"))
+    found = []
+    if missing := [column for column in request["feature_columns"] if column not in columns]:
+        named = [f"{column}{_suggestion(column, columns)}" for column in missing]
+        found.append(f"feature_columns names columns that {first.uri} does not have: {_listed(named)}")
+    if request["prediction_column_name"] in columns:
+        name = request["prediction_column_name"]
+        found.append(f"prediction_column_name {name} exists already in {first.uri}: choose another name")
+    if found:
+        raise InvalidRequestError(bounded("; ".join([*found, f"its columns are {_listed(columns)}"])))
+
+
+def _suggestion(name: str, columns: list[str]) -> str:
+    folded = {column.strip().casefold(): column for column in columns}
+    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+    return f" (did you mean {folded[close[0]]!r}?)" if close else ""
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - LISTED_COLUMNS} more" if len(names) > LISTED_COLUMNS else ""
+    return ", ".join(names[:LISTED_COLUMNS]) + rest

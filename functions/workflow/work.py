@@ -1,0 +1,48 @@
+"""Where everything lies that a run writes: all names derive from the output's URI, the fingerprint and the chunk's index."""
+
+from __future__ import annotations
+
+import hashlib
+
+FINGERPRINT_METADATA = "batch-predict-fingerprint"
+"""User metadata of a published output: of which request on which inputs it is the result."""
+
+RECEIPT_SUFFIX = ".json"
+ERROR_RECORD_SUFFIX = ".error.json"
+
+
+def work_prefix(output_s3_uri: str, fingerprint: str) -> str:
+    """Return the prefix of everything that is in progress; `*.work/*` is what the functions' roles may write and delete."""
+    return f"{output_s3_uri}.work/{fingerprint}/"
+
+
+def part_uri(prefix: str, chunk_index: int) -> str:
+    """Return where the chunk's share of the output goes."""
+    return f"{chunk_name(prefix, chunk_index)}.csv"
+
+
+def receipt_uri(prefix: str, chunk_index: int) -> str:
+    """Return where the chunk's receipt goes."""
+    return f"{chunk_name(prefix, chunk_index)}{RECEIPT_SUFFIX}"
+
+
+def error_record_uri(receipt_s3_uri: str) -> str:
+    """Return where the error record goes of a chunk that was lost for good."""
+    return receipt_s3_uri.removesuffix(RECEIPT_SUFFIX) + ERROR_RECORD_SUFFIX
+
+
+def chunk_name(prefix: str, chunk_index: int) -> str:
+    """Return the common start of a chunk's keys; zero-padded, so that a listing is in the plan's order."""
+    return f"{prefix}chunk-{chunk_index:05}"
+
+
+def report_uri(output_s3_uri: str) -> str:
+    """Return where the report goes."""
+    return f"{output_s3_uri}.report.json"
+
+
+def result_identity(fingerprint: str, missing_chunks: list[int]) -> str:
+    """Return what two outputs share exactly when their bytes are equal: an output without some chunks is another result."""
+    if not missing_chunks:
+        return fingerprint
+    return f"{fingerprint}-without-{hashlib.sha256(str(missing_chunks).encode()).hexdigest()}"

@@ -1,0 +1,337 @@
+"""The embedded AWS starts, keeps to itself, and leaves nothing behind, however its owner ends."""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from batch_predict import deploy, local_aws
+
+PROJECT = Path(__file__).parents[2]
+GONE_SECONDS = 10  # for the guard to end the rest after its owner
+
+# Starts an embedded AWS, reports its processes, and then ends as told.
+OWNER = """
+import json, signal, sys, time
+from pathlib import Path
+from batch_predict.local_aws import local_aws
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us to ignore it
+with local_aws(directory=Path(sys.argv[1])) as aws:
+    function = {"FunctionName": aws.predict_function_name, "Payload": '{"ignore_sigterm": true}'}
+    print(aws.client("lambda").invoke(**function)["Payload"].read().decode(), flush=True)
+    aws.client("lambda").invoke(**function | {"InvocationType": "Event", "Payload": '{"sleep": 60}'})
+    if sys.argv[2] == "return":
+        sys.exit()
+    if sys.argv[2] == "raise":
+        raise RuntimeError
+    time.sleep(60)
+"""
+
+
+def invoke(aws, event=None):
+    response = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event or {}))
+    return json.loads(response["Payload"].read())
+
+
+def runs(process_id):
+    """Whether the process is there and not merely waiting for its parent to notice its end."""
+    stat = Path(f"/proc/{process_id}/stat")
+    try:
+        os.kill(process_id, 0)
+        return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def assert_nothing_is_left(report):
+    """Wait until the guard, the emulator, the function and their directory are gone; end the processes if they are not."""
+    processes = {role: report[role] for role in ("guard", "emulator", "function")}
+    directory = Path(report["environment"]["TMPDIR"])
+    deadline = time.monotonic() + GONE_SECONDS
+    while (left := [role for role, pid in processes.items() if runs(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for role in left:
+        os.kill(processes[role], signal.SIGKILL)
+    exists = directory.exists()
+    shutil.rmtree(directory, ignore_errors=True)
+    assert left == []
+    assert not exists
+
+
+class TestStack:
+    def test_the_project_is_deployed(self, aws):
+        state_machine = aws.client("stepfunctions").describe_state_machine(stateMachineArn=aws.state_machine_arn)
+        function = aws.client("lambda").get_function(FunctionName=aws.predict_function_name)["Configuration"]
+
+        assert state_machine["status"] == "ACTIVE"
+        assert function["Handler"] == "prediction_handler.lambda_handler"
+        assert aws.outputs["OutputUri"] == f"s3://{aws.bucket}/output/"
+
+    def test_the_deployed_definition_is_the_file_with_the_adaptations(self, aws):
+        definition = json.loads((PROJECT / "statemachine/batch_prediction.asl.json").read_text())
+
+        deployed = aws.client("stepfunctions").describe_state_machine(stateMachineArn=aws.state_machine_arn)
+
+        arn = r"arn:aws:lambda:[^:]+:\d+:function:batch-predict-(\w+)-[0-9A-Z]+"
+        unresolved = re.sub(arn, r"${\1Arn}", deployed["definition"])
+        assert json.loads(unresolved) == deploy.adapt_definition(definition)
+
+    def test_another_process_gets_what_it_needs(self, aws):
+        described = json.loads(json.dumps(aws.as_dict()))
+
+        assert described == {
+            "endpoint_url": aws.endpoint_url,
+            "region": "us-east-1",
+            "bucket": "batch-predict",
+            "state_machine_arn": aws.state_machine_arn,
+            "predict_function_name": aws.predict_function_name,
+        }
+
+    def test_a_stack_that_fails_says_what_failed_and_why_and_stops(self, canary_stack, monkeypatch, tmp_path):
+        stack, temporary = tmp_path / "stack", tmp_path / "temporary"
+        temporary.mkdir()
+        monkeypatch.setenv("TMPDIR", str(temporary))
+        shutil.copytree(canary_stack, stack)
+        template = yaml_parse((stack / "template.yaml").read_text())
+        template["Resources"]["Broken"] = {
+            "Type": "AWS::StepFunctions::StateMachine",
+            "Properties": {
+                "RoleArn": {"Fn::GetAtt": ["StateMachineRole", "Arn"]},
+                "DefinitionS3Location": {"Bucket": "batch-predict", "Key": "absent.asl.json"},
+            },
+        }
+        (stack / "template.yaml").write_text(json.dumps(template, default=str))
+
+        with (
+            pytest.raises(deploy.LocalAwsError, match=r"Broken \(AWS::StepFunctions::StateMachine\): .*absent\.asl\.json"),
+            local_aws.local_aws(directory=stack),
+        ):
+            pytest.fail("deployed a broken stack")
+
+        assert not list(temporary.iterdir())
+
+    def test_a_template_that_is_refused_says_why(self, canary_aws, canary_stack):
+        with pytest.raises(deploy.LocalAwsError, match=r"template\.yaml was refused: .*DataBucket"):
+            deploy.deploy(canary_aws.client, canary_stack, bucket=canary_aws.bucket, stack_name="refused", parameters={})
+
+    def test_an_installed_package_brings_its_own_stack(self, monkeypatch, tmp_path):
+        assert deploy.stack_directory() == PROJECT
+        package = tmp_path / "batch_predict"
+        monkeypatch.setattr(deploy, "__file__", str(package / "deploy.py"))
+        with pytest.raises(deploy.LocalAwsError, match=r"no template\.yaml"):
+            deploy.stack_directory()
+
+        (package / "stack").mkdir(parents=True)
+        (package / "stack/template.yaml").touch()
+
+        assert deploy.stack_directory() == package / "stack"
+
+
+class TestAdaptations:
+    """The list is read by people: these tests hold it equal to what the code does."""
+
+    def test_the_list(self):
+        assert [adaptation.what for adaptation in deploy.LOCAL_ADAPTATIONS] == [
+            "Runtime of every AWS::Serverless::Function",
+            "MaxConcurrencyPath of a Distributed Map",
+            "ToleratedFailurePercentagePath of a Distributed Map",
+        ]
+
+    def test_only_the_runtime_of_functions_changes_in_the_template(self):
+        template = yaml_parse((PROJECT / "template.yaml").read_text())
+
+        adapted = deploy.adapt_template(template)
+
+        functions = [r for r in adapted["Resources"].values() if r["Type"] == "AWS::Serverless::Function"]
+        assert len(functions) == 6
+        for function in functions:
+            assert function["Properties"].pop("Runtime") == "provided.al2023"
+        assert adapted == template
+
+    def test_only_the_limits_of_the_map_change_in_the_definition(self):
+        definition = json.loads((PROJECT / "statemachine/batch_prediction.asl.json").read_text())
+
+        adapted = deploy.adapt_definition(definition)
+
+        before, after = definition["States"]["Predict Chunks"], adapted["States"]["Predict Chunks"]
+        assert after.pop("MaxConcurrency") == deploy.usable_cores()
+        assert after.pop("ToleratedFailurePercentage") == 100
+        del before["MaxConcurrencyPath"], before["ToleratedFailurePercentagePath"]
+        assert adapted == definition
+
+    def test_a_package_is_the_directory_and_the_bootstrap(self, tmp_path):
+        for name in ("b.py", "a/c.txt", "__pycache__/b.pyc"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(name)
+        package = deploy.zip_function(tmp_path)
+        os.utime(tmp_path / "b.py", (0, 0))
+
+        with zipfile.ZipFile(io.BytesIO(package)) as archive:
+            assert sorted(archive.namelist()) == ["a/c.txt", "b.py", "bootstrap"]
+            assert archive.read("bootstrap").decode() == deploy.bootstrap()
+        assert deploy.zip_function(tmp_path) == package
+
+
+class TestIsolation:
+    @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
+    def test_it_listens_on_loopback_only(self, canary_aws):
+        report = invoke(canary_aws)
+        for _ in range(100):  # some listeners come after the first answer
+            with urllib.request.urlopen(f"{canary_aws.endpoint_url}/_ministack/ready") as response:
+                if response.status == 200:
+                    break
+            time.sleep(0.1)
+        sockets = set()
+        for role in ("guard", "emulator", "function"):
+            descriptors = Path(f"/proc/{report[role]}/fd").iterdir()
+            sockets |= {str(descriptor.readlink()) for descriptor in descriptors}
+
+        listening = set()
+        for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+            for row in table.read_text().splitlines()[1:] if table.exists() else ():
+                _, local, _, state, *rest = row.split()
+                if state == "0A" and f"socket:[{rest[5]}]" in sockets:
+                    listening.add(local)
+
+        port = int(canary_aws.endpoint_url.rpartition(":")[2])
+        assert f"0100007F:{port:04X}" in listening
+        assert {address.partition(":")[0] for address in listening} == {"0100007F"}
+
+    def test_the_users_configuration_reaches_neither_functions_nor_clients(self, canary_stack, monkeypatch, tmp_path):
+        configuration = tmp_path / "config"
+        configuration.write_text("this is [not a configuration file")
+        secrets = {
+            "AWS_PROFILE": "production",
+            "AWS_ACCESS_KEY_ID": "AKIAUSERSOWN",
+            "AWS_SECRET_ACCESS_KEY": "users-own-secret",
+            "AWS_SESSION_TOKEN": "users-own-token",
+            "AWS_CONFIG_FILE": str(configuration),
+            "AWS_SHARED_CREDENTIALS_FILE": str(configuration),
+            "AWS_DEFAULT_REGION": "eu-central-2",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+            "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+            "AWS_USE_FIPS_ENDPOINT": "true",
+            "AWS_USE_DUALSTACK_ENDPOINT": "true",
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "http_proxy": "http://127.0.0.1:9",
+            "GATEWAY_PORT": "9",
+            "PERSIST_STATE": "1",
+            "SERVICES": "sqs",
+        }
+        for name, value in secrets.items():
+            monkeypatch.setenv(name, value)
+
+        with local_aws.local_aws(directory=canary_stack) as aws:
+            aws.client("s3").put_object(Bucket=aws.bucket, Key="data/k", Body=b"read")
+            assert invoke(aws, {"read": {"Bucket": aws.bucket, "Key": "data/k"}}) == "read"
+            environment = invoke(aws)["environment"]
+
+        assert not [name for name, value in secrets.items() if environment.get(name) == value]
+
+    def test_several_at_once_share_nothing(self, canary_aws, canary_stack):
+        with ExitStack() as stack:
+            all_aws = [canary_aws] + [stack.enter_context(local_aws.local_aws(directory=canary_stack)) for _ in range(2)]
+            for number, aws in enumerate(all_aws):
+                aws.client("s3").put_object(Bucket=aws.bucket, Key="data/number", Body=str(number).encode())
+
+            read = {"read": {"Bucket": canary_aws.bucket, "Key": "data/number"}}
+            assert [invoke(aws, read) for aws in all_aws] == ["0", "1", "2"]
+            assert len({aws.endpoint_url for aws in all_aws}) == 3
+            reports = [invoke(aws) for aws in all_aws]
+
+        for report in reports[1:]:
+            assert_nothing_is_left(report)
+        assert invoke(canary_aws, read) == "0"
+
+
+class TestStart:
+    def test_a_taken_port_is_an_error_with_the_end_of_the_log(self, canary_aws, canary_stack):
+        port = int(canary_aws.endpoint_url.rpartition(":")[2])
+
+        with (
+            pytest.raises(deploy.LocalAwsError, match=rf"(?s)did not start on 127.0.0.1:{port};.*already in use"),
+            local_aws.local_aws(port, directory=canary_stack),
+        ):
+            pytest.fail("took over another emulator")
+
+    def test_a_free_port_lost_to_another_process_is_replaced(self, canary_aws, canary_stack, monkeypatch):
+        """Also when it is an emulator that took it and answers there."""
+        free_port = local_aws._free_port
+        ports = iter([int(canary_aws.endpoint_url.rpartition(":")[2]), free_port()])
+        monkeypatch.setattr(local_aws, "_free_port", lambda: next(ports))
+
+        with local_aws.local_aws(directory=canary_stack) as aws:
+            assert aws.endpoint_url != canary_aws.endpoint_url
+            assert invoke(aws)["emulator"] != invoke(canary_aws)["emulator"]
+
+    def test_the_asked_port_and_log_file_are_used(self, canary_stack, tmp_path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+
+        with local_aws.local_aws(port, directory=canary_stack, log_file=tmp_path / "aws.log") as aws:
+            assert aws.endpoint_url == f"http://127.0.0.1:{port}"
+
+        assert f"http://127.0.0.1:{port}" in (tmp_path / "aws.log").read_text()
+
+
+class TestStop:
+    @pytest.mark.parametrize(
+        ("how", "signal_number", "send", "return_code"),
+        [
+            pytest.param("return", None, None, 0, id="return"),
+            pytest.param("raise", None, None, 1, id="exception"),
+            pytest.param("wait", signal.SIGINT, os.killpg, -signal.SIGINT, id="ctrl-c"),  # a terminal sends it to the group
+            pytest.param("wait", signal.SIGTERM, os.kill, -signal.SIGTERM, id="kill"),
+            pytest.param("wait", signal.SIGKILL, os.kill, -signal.SIGKILL, id="kill-9"),
+        ],
+    )
+    def test_nothing_is_left_however_the_owner_ends(self, canary_stack, how, signal_number, send, return_code):
+        """Even a function that is running and ignores SIGTERM."""
+        owner = subprocess.Popen(
+            [sys.executable, "-c", OWNER, canary_stack, how],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            report = json.loads(owner.stdout.readline())
+            if send:
+                send(owner.pid, signal_number)
+            owner.communicate(timeout=30)
+        finally:
+            owner.kill()
+            owner.wait()
+
+        assert_nothing_is_left(report)
+        assert owner.returncode == return_code
+
+    def test_nothing_runs_after_the_guard_was_killed(self, canary_stack):
+        with local_aws.local_aws(directory=canary_stack) as aws:
+            report = invoke(aws, {"ignore_sigterm": True})
+            os.kill(report["guard"], signal.SIGKILL)
+
+        shutil.rmtree(report["environment"]["TMPDIR"])  # the guard's own to remove
+        assert_nothing_is_left(report)
+
+    def test_nothing_is_left_when_the_emulator_crashes(self, canary_stack):
+        with local_aws.local_aws(directory=canary_stack) as aws:
+            report = invoke(aws, {"ignore_sigterm": True})
+            aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=b'{"sleep": 60}', InvocationType="Event")
+            time.sleep(0.5)  # now the function runs
+            os.kill(report["emulator"], signal.SIGKILL)
+            assert_nothing_is_left(report)

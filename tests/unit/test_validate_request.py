@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import BUCKET, EXECUTION
+
+import inputs
+import validate_request
+from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, TransientS3Error
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+REQUEST: dict[str, Any] = {
+    "model_s3_uri": "s3://bucket/model.joblib",
+    "data_s3_uri": "s3://bucket/in/1.csv",
+    "output_s3_uri": "s3://bucket/out/result.csv",
+    "prediction_column_name": "prediction",
+    "feature_columns": ["age", "income"],
+}
+
+
+@pytest.fixture
+def model(put: Any) -> str:
+    return put("model.joblib", b"model")
+
+
+def validate(s3: S3Client, **changed: Any) -> Any:
+    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)  # type: ignore[arg-type]
+
+
+def rejection(s3: S3Client, error: type[Exception] = InvalidRequestError, **changed: Any) -> str:
+    with pytest.raises(error) as caught:
+        validate(s3, **changed)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_valid_request_starts_the_document(s3: S3Client, put: Any) -> None:
+    etag = put("in/1.csv", "id,age,income\n1,2,3\n")
+    document = validate(s3)
+    assert document["execution"] == EXECUTION
+    assert document["request"]["data_s3_uri"] == ["s3://bucket/in/1.csv"]
+    assert document["request"]["scheduled_time"] == "2026-11-24T02:00:00.123000Z"
+    assert document["request"]["chunk_size_mb"] == 64
+    assert document["prediction"]["raise_errors"] is True
+    assert document["prediction"]["model_etag"] == s3.head_object(Bucket=BUCKET, Key="model.joblib")["ETag"]
+    assert document["probe"] == document["prediction"] | {
+        "data_s3_uri": "s3://bucket/in/1.csv",
+        "data_etag": etag,
+        "probe_rows": 1000,
+    }
+
+
+def test_all_problems_are_listed_at_once(s3: S3Client) -> None:
+    message = rejection(
+        s3, chunk_size=1, max_concurrency=True, overwrite="yes", feature_columns=[], output_s3_uri="out.csv", scheduled_time="today"
+    )
+    assert "chunk_size" in message
+    assert "did you mean chunk_size_mb?" in message
+    for field in ("max_concurrency", "overwrite", "feature_columns", "output_s3_uri", "scheduled_time"):
+        assert field in message
+
+
+@pytest.mark.parametrize("raw", [None, [], "s3://bucket/in.csv", {}])
+def test_anything_but_a_request_is_rejected(s3: S3Client, raw: Any) -> None:
+    with pytest.raises(InvalidRequestError):
+        validate_request.validate_request(s3, raw, EXECUTION)  # type: ignore[arg-type]
+
+
+def test_a_message_stays_readable(s3: S3Client) -> None:
+    assert len(rejection(s3, **{f"field_{index}": 1 for index in range(1000)})) <= 2000
+
+
+@pytest.mark.usefixtures("model")
+def test_placeholders_are_resolved_in_utc(s3: S3Client, put: Any) -> None:
+    put("in/2026-11-23.csv", "age,income\n1,2\n")
+    request = validate(
+        s3,
+        data_s3_uri="s3://bucket/in/{scheduled_time:%Y-%m-%d}.csv",
+        output_s3_uri="s3://bucket/out/{execution_name}/{scheduled_time:%Y/%m}.csv",
+        scheduled_time="2026-11-24T01:00:00+02:00",
+    )["request"]
+    assert request["data_s3_uri"] == ["s3://bucket/in/2026-11-23.csv"]
+    assert request["output_s3_uri"] == "s3://bucket/out/run-1/2026/11.csv"
+    assert request["scheduled_time"] == "2026-11-23T23:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/{date}.csv",
+        "s3://bucket/{scheduled_time}.csv",
+        "s3://bucket/{scheduled_time:}.csv",
+        "s3://bucket/{scheduled_time:%Q}.csv",
+        "s3://bucket/{execution_name.csv",
+        "s3://bucket/x/{scheduled_time:/}",
+    ],
+)
+def test_a_wrong_placeholder_is_a_problem(s3: S3Client, uri: str) -> None:
+    assert "output_s3_uri" in rejection(s3, output_s3_uri=uri)
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-11-24", "2026-11-24T02:00:00", "<aws.scheduler.scheduled-time>", "0001-01-01T00:00:00+23:00"]
+)
+def test_a_scheduled_time_must_be_an_instant(s3: S3Client, time: str) -> None:
+    assert "scheduled_time must be an instant" in rejection(s3, scheduled_time=time)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"output_s3_uri": "s3://bucket/in/1.csv"},
+        {"output_s3_uri": "s3://bucket/model.joblib"},
+        {"data_s3_uri": "s3://bucket/in/"} | {"output_s3_uri": "s3://bucket/in/out.csv"},
+        {"data_s3_uri": ["s3://bucket/a.csv", "s3://bucket/out.csv.work/x/"]} | {"output_s3_uri": "s3://bucket/out.csv"},
+        {"data_s3_uri": "s3://bucket/out.csv.report.json"} | {"output_s3_uri": "s3://bucket/out.csv"},
+        {"model_s3_uri": "s3://bucket/out.csv.work/model"} | {"output_s3_uri": "s3://bucket/out.csv"},
+    ],
+)
+def test_nothing_that_is_read_may_be_written(s3: S3Client, changed: dict[str, Any]) -> None:
+    assert changed["output_s3_uri"] in rejection(s3, **changed)
+
+
+def test_a_missing_model_is_named(s3: S3Client) -> None:
+    assert "s3://bucket/model.joblib does not exist" in rejection(s3, InputNotFoundError)
+
+
+@pytest.mark.usefixtures("model")
+def test_all_missing_data_is_named(s3: S3Client, put: Any) -> None:
+    put("empty/", b"")
+    put("empty/_SUCCESS", b"x")
+    message = rejection(s3, InputNotFoundError, data_s3_uri=["s3://bucket/1.csv", "s3://bucket/empty/", "s3://nowhere/2.csv"])
+    for uri in ("s3://bucket/1.csv", "s3://bucket/empty/", "s3://nowhere/2.csv"):
+        assert uri in message
+
+
+@pytest.mark.usefixtures("model")
+def test_columns_that_do_not_fit_are_listed_with_suggestions(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", "id,Age,prediction\n1,2,3\n")
+    message = rejection(s3)
+    assert "age (did you mean 'Age'?), income" in message
+    assert "prediction_column_name prediction exists already" in message
+    assert "its columns are id, Age, prediction" in message
+
+
+@pytest.mark.usefixtures("model")
+def test_the_list_of_columns_is_bounded(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", ",".join(f"c{index}" for index in range(60)) + "\n1\n")
+    assert "c49 and 10 more" in rejection(s3)
+
+
+def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
+    assert "prediction_column_name age is also one of feature_columns" in rejection(s3, prediction_column_name="age")
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "is empty"),
+        (b"age,income\n", "no rows"),
+        (b"age,income", "no rows"),
+        (b"PAR1\x00\x00", "Parquet"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"age,inc\xf6me\n1,2\n", "not UTF-8"),
+        (b"age,income,age\n1,2,3\n", "more than one column called age"),
+        (b'age,"income\n1,2\n', "unclosed quote"),
+    ],
+)
+def test_data_that_cannot_be_scored_says_why(s3: S3Client, put: Any, body: bytes, reason: str) -> None:
+    put("in/1.csv", body)
+    message = rejection(s3, InvalidDataError)
+    assert reason in message
+    assert "s3://bucket/in/1.csv" in message
+
+
+@pytest.mark.usefixtures("model")
+def test_quoted_names_and_a_bom_are_read(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", '\ufeffage,"income, ""net""\n(EUR)"\r\n1,2\r\n')
+    assert validate(s3, feature_columns=["age", 'income, "net"\n(EUR)'])
+
+
+@pytest.mark.usefixtures("model")
+def test_a_long_header_is_read_in_growing_steps(s3: S3Client, put: Any) -> None:
+    names = [f"column_{index:06}" for index in range(20_000)]
+    put("in/1.csv", ",".join(["age", "income", *names]) + "\n" + "1," * 20_001 + "1\n")
+    assert validate(s3)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_header_without_end_is_given_up(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "HEADER_READS", (4, 16))
+    put("in/1.csv", "x" * 100 + "\n1\n")
+    assert "does not end within 16 bytes" in rejection(s3, InvalidDataError)
+
+
+@pytest.mark.usefixtures("model")
+def test_the_probe_is_the_first_object_with_rows(s3: S3Client, put: Any) -> None:
+    put("in/_SUCCESS", b"x")
+    put("in/part-2.csv", "age,income\n")
+    put("in/part-10.csv", "age,income\n1,2\n")
+    put("in/part-9.csv", "age,income\n1,2\n")
+    assert validate(s3, data_s3_uri="s3://bucket/in/")["probe"]["data_s3_uri"] == "s3://bucket/in/part-9.csv"
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize("operation", ["HeadObject", "GetObject"])
+def test_a_busy_s3_is_transient(s3: S3Client, put: Any, fail_calls: Any, operation: str) -> None:
+    put("in/1.csv", "age,income\n1,2\n")
+    fail_calls(operation, "SlowDown")
+    rejection(s3, TransientS3Error)
+
+
+@pytest.mark.usefixtures("model")
+def test_the_handler_adapts(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    put("in/1.csv", "age,income\n1,2\n")
+    monkeypatch.setattr(validate_request, "s3_client", lambda: s3)
+    validated = validate_request.lambda_handler({"request": REQUEST, "execution": EXECUTION}, None)
+    assert validated["request"]["max_concurrency"] == 100
+    assert capsys.readouterr().out.count("\n") == 1

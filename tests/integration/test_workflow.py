@@ -16,6 +16,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from batch_predict.deploy import deploy, stack_directory
+from batch_predict.local_aws import STACK_PARAMETERS
+
 ROWS = 50_000
 NUMBERS = ["month", "dep_time", "dep_delay", "distance"]
 TEXTS = ["carrier", "origin", "dest"]
@@ -162,38 +165,28 @@ def test_a_dry_run_plans_and_scores_nothing(aws, run_execution, stored, keys):
 
 
 def test_a_schedule_really_fires(aws, stored, read):
-    """The stack's own schedule request, without the instant that only AWS puts in."""
+    """The template's own schedule, in a stack of its own, with a request without the instant that only AWS puts in."""
     states = aws.client("stepfunctions")
     output_uri = f"s3://{aws.bucket}/output/scheduled-{{execution_name}}.csv"
-    role = aws.client("iam").create_role(
-        RoleName="schedule-test",
-        AssumeRolePolicyDocument=json.dumps(
-            {"Statement": [{"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-        ),
-    )["Role"]["Arn"]
-    allow = {"Statement": [{"Effect": "Allow", "Action": "states:StartExecution", "Resource": aws.state_machine_arn}]}
-    aws.client("iam").put_role_policy(RoleName="schedule-test", PolicyName="start", PolicyDocument=json.dumps(allow))
-    scheduler = aws.client("scheduler")
-    scheduler.create_schedule(
-        Name="nightly-test",
-        ScheduleExpression=f"at({datetime.now(UTC) - timedelta(seconds=1):%Y-%m-%dT%H:%M:%S})",
-        FlexibleTimeWindow={"Mode": "OFF"},
-        Target={"Arn": aws.state_machine_arn, "RoleArn": role, "Input": json.dumps({**stored, "output_s3_uri": output_uri})},
-    )
+    schedule = {
+        "ScheduleExpression": f"at({datetime.now(UTC) - timedelta(seconds=1):%Y-%m-%dT%H:%M:%S})",
+        "ScheduleRequest": json.dumps({**stored, "output_s3_uri": output_uri}),
+    }
+    parameters = {**STACK_PARAMETERS, **schedule}
+    outputs = deploy(aws.client, stack_directory(), bucket=aws.bucket, stack_name="scheduled", parameters=parameters)
     try:
         deadline = time.monotonic() + 90
-        started = None
-        while time.monotonic() < deadline and not started:
+        ended = []
+        while time.monotonic() < deadline and not ended:
             time.sleep(0.5)
-            for execution in states.list_executions(stateMachineArn=aws.state_machine_arn)["executions"]:
-                described = states.describe_execution(executionArn=execution["executionArn"])
-                if "scheduled-{execution_name}" in described["input"] and described["status"] != "RUNNING":
-                    started = described
-        assert started, "the schedule did not start an execution within 90 s"
-        assert started["status"] == "SUCCEEDED", started.get("cause")
-        assert read(output_uri.format(execution_name=started["name"])).startswith(b"year,month,")
+            listed = states.list_executions(stateMachineArn=outputs["StateMachineArn"])["executions"]
+            ended = [execution for execution in listed if execution["status"] != "RUNNING"]
+        assert ended, "the schedule did not start an execution that ended within 90 s"
+        execution = states.describe_execution(executionArn=ended[0]["executionArn"])
+        assert execution["status"] == "SUCCEEDED", execution.get("cause")
+        assert read(output_uri.format(execution_name=execution["name"])).startswith(b"year,month,")
     finally:
-        scheduler.delete_schedule(Name="nightly-test")
+        aws.client("cloudformation").delete_stack(StackName="scheduled")
 
 
 def test_a_chunk_is_invoked_directly(aws, stored, flights_csv, model, read):

@@ -1,0 +1,176 @@
+"""Executions of the state machine: start one, and follow it state by state and chunk by chunk.
+
+Reads nothing but Step Functions' own record of the execution, so it follows one on AWS as it does on the embedded local AWS.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+HISTORY_PAGE = 1000  # events, the most: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
+
+
+@dataclass(frozen=True)
+class StateEntered:
+    """The execution entered a state."""
+
+    name: str
+    kind: str
+    """The state's Type: Task, Map, Choice, Pass, Succeed or Fail."""
+    time: datetime
+
+
+@dataclass(frozen=True)
+class AttemptFailed:
+    """A state's attempt failed; what follows is a retry, a catch or the end of the execution."""
+
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
+class ChunksCounted:
+    """How far the Distributed Map is. Reported when it changes."""
+
+    total: int
+    succeeded: int
+    failed: int
+    """For good, also those timed out or aborted."""
+
+
+@dataclass(frozen=True)
+class StateExited:
+    """The execution left a state."""
+
+    name: str
+    kind: str
+    seconds: float
+    error: str | None
+    """Of the last attempt, where it failed and was caught."""
+    document: Mapping[str, Any] = field(repr=False)
+    """The execution's document as the state left it: `Document` in functions/workflow/contract.py."""
+
+
+@dataclass(frozen=True)
+class ExecutionEnded:
+    """The execution is over; always the last."""
+
+    execution_arn: str
+    status: str
+    """SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
+    seconds: float
+    output: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Empty unless it succeeded."""
+    error: str | None = None
+    cause: str | None = None
+
+
+Progress = StateEntered | AttemptFailed | ChunksCounted | StateExited | ExecutionEnded
+
+
+def start_execution(client: Any, state_machine_arn: str, request: Mapping[str, Any]) -> str:
+    """Start an execution with ``request`` as its input, and return its ARN."""
+    arn: str = client.start_execution(stateMachineArn=state_machine_arn, input=json.dumps(request))["executionArn"]
+    return arn
+
+
+def follow_execution(client: Any, execution_arn: str, *, poll_seconds: float = 1.0) -> Iterator[Progress]:
+    """Yield what happens in an execution until it is over, from its first state on, whenever it was started.
+
+    On AWS each poll is three or four calls; the quotas of these begin at 10 a second.
+    """
+    history = _History()
+    counted: ChunksCounted | None = None
+    while True:
+        # Asked before the history is read, so that the history of an ended execution is complete.
+        execution = client.describe_execution(executionArn=execution_arn)
+        ended = execution["status"] not in {"RUNNING", "PENDING_REDRIVE"}
+        for progress in history.read(_events(client, execution_arn)):
+            if isinstance(progress, StateExited) and progress.kind == "Map" and counted != (last := _count(client, execution_arn)):
+                counted = last
+                yield from filter(None, [counted])
+            yield progress
+        if ended:
+            yield _ended(execution)
+            return
+        if history.state and history.state.kind == "Map" and counted != (now := _count(client, execution_arn)):
+            counted = now
+            yield from filter(None, [counted])
+        time.sleep(poll_seconds)
+
+
+class _History:
+    """What was read so far of an execution's history. Its states run one after the other, so one is open at most."""
+
+    def __init__(self) -> None:
+        self.state: StateEntered | None = None
+        self._error: str | None = None
+        self._last_id = 0
+
+    def read(self, events: Iterator[Mapping[str, Any]]) -> Iterator[Progress]:
+        for event in events:
+            if event["id"] > self._last_id:
+                self._last_id = event["id"]
+                yield from self._progress(event)
+
+    def _progress(self, event: Mapping[str, Any]) -> Iterator[Progress]:
+        event_type = event["type"]
+        kind = event_type.partition("State")[0]
+        if event_type.endswith("StateEntered"):
+            self.state = StateEntered(event["stateEnteredEventDetails"]["name"], kind, event["timestamp"])
+            self._error = None
+            yield self.state
+        elif event_type.endswith("StateExited"):
+            details = event["stateExitedEventDetails"]
+            seconds = (event["timestamp"] - self.state.time).total_seconds() if self.state else 0.0
+            yield StateExited(details["name"], kind, seconds, self._error, _decoded(details.get("output")))
+            self.state = None
+        elif event_type.endswith("Scheduled"):
+            self._error = None  # a retry: what failed before it is over
+        elif event_type.endswith(("Failed", "TimedOut")) and not event_type.startswith("Execution") and self.state:
+            details = event.get(f"{event_type[0].lower()}{event_type[1:]}EventDetails", {})
+            self._error = details.get("error") or event_type
+            yield AttemptFailed(self.state.name, self._error)
+
+
+def _events(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the history from its beginning: a few dozen events, as the chunks have histories of their own."""
+    pages = client.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn, PaginationConfig={"PageSize": HISTORY_PAGE}
+    )
+    for page in pages:
+        yield from page["events"]
+
+
+def _count(client: Any, execution_arn: str) -> ChunksCounted | None:
+    """Return the counts of the execution's newest Map Run; None before it has one."""
+    map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
+    if not map_runs:
+        return None
+    newest = max(map_runs, key=lambda map_run: map_run["startDate"])
+    counts = client.describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
+    failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
+    return ChunksCounted(total=counts["total"], succeeded=counts["succeeded"], failed=failed)
+
+
+def _ended(execution: Mapping[str, Any]) -> ExecutionEnded:
+    return ExecutionEnded(
+        execution_arn=execution["executionArn"],
+        status=execution["status"],
+        seconds=(execution["stopDate"] - execution["startDate"]).total_seconds(),
+        output=_decoded(execution.get("output")) if execution["status"] == "SUCCEEDED" else {},
+        error=execution.get("error"),
+        cause=execution.get("cause"),
+    )
+
+
+def _decoded(output: str | None) -> Mapping[str, Any]:
+    """Return a state's output where it is a JSON object and the history includes it."""
+    try:
+        document = json.loads(output or "{}")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

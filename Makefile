@@ -43,7 +43,7 @@ format: install ## Format the code
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	  --group dev pyproject.toml -o requirements.lock
+	  --group dev --group bench pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam

@@ -80,25 +80,22 @@ def start_execution(client: Any, state_machine_arn: str, request: Mapping[str, A
 def follow_execution(client: Any, execution_arn: str, *, poll_seconds: float = 1.0) -> Iterator[Progress]:
     """Yield what happens in an execution until it is over, from its first state on, whenever it was started.
 
-    On AWS each poll is three or four calls; the quotas of these begin at 10 a second.
+    On AWS each poll is two to four calls; their quotas begin at 10 a second.
     """
     history = _History()
-    counted: ChunksCounted | None = None
+    chunks = _Chunks(client, execution_arn)
     while True:
         # Asked before the history is read, so that the history of an ended execution is complete.
         execution = client.describe_execution(executionArn=execution_arn)
-        ended = execution["status"] not in {"RUNNING", "PENDING_REDRIVE"}
         for progress in history.read(_events(client, execution_arn)):
-            if isinstance(progress, StateExited) and progress.kind == "Map" and counted != (last := _count(client, execution_arn)):
-                counted = last
-                yield from filter(None, [counted])
+            if isinstance(progress, StateExited) and progress.kind == "Map":
+                yield from chunks.changes()
             yield progress
-        if ended:
+        if execution["status"] not in {"RUNNING", "PENDING_REDRIVE"}:
             yield _ended(execution)
             return
-        if history.state and history.state.kind == "Map" and counted != (now := _count(client, execution_arn)):
-            counted = now
-            yield from filter(None, [counted])
+        if history.state and history.state.kind == "Map":
+            yield from chunks.changes()
         time.sleep(poll_seconds)
 
 
@@ -117,15 +114,16 @@ class _History:
                 yield from self._progress(event)
 
     def _progress(self, event: Mapping[str, Any]) -> Iterator[Progress]:
+        # Types of events: https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
         event_type = event["type"]
         kind = event_type.partition("State")[0]
         if event_type.endswith("StateEntered"):
             self.state = StateEntered(event["stateEnteredEventDetails"]["name"], kind, event["timestamp"])
             self._error = None
             yield self.state
-        elif event_type.endswith("StateExited"):
+        elif event_type.endswith("StateExited") and self.state:
             details = event["stateExitedEventDetails"]
-            seconds = (event["timestamp"] - self.state.time).total_seconds() if self.state else 0.0
+            seconds = (event["timestamp"] - self.state.time).total_seconds()
             yield StateExited(details["name"], kind, seconds, self._error, _decoded(details.get("output")))
             self.state = None
         elif event_type.endswith("Scheduled"):
@@ -136,6 +134,27 @@ class _History:
             yield AttemptFailed(self.state.name, self._error)
 
 
+class _Chunks:
+    """The counts of an execution's newest Map Run, as they change."""
+
+    def __init__(self, client: Any, execution_arn: str) -> None:
+        self._client = client
+        self._execution_arn = execution_arn
+        self._last: ChunksCounted | None = None
+
+    def changes(self) -> Iterator[ChunksCounted]:
+        map_runs = self._client.list_map_runs(executionArn=self._execution_arn)["mapRuns"]
+        if not map_runs:
+            return  # the Map reads its items first
+        newest = max(map_runs, key=lambda map_run: map_run["startDate"])
+        counts = self._client.describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
+        failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
+        now = ChunksCounted(total=counts["total"], succeeded=counts["succeeded"], failed=failed)
+        if now != self._last:
+            self._last = now
+            yield now
+
+
 def _events(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]:
     """Yield the history from its beginning: a few dozen events, as the chunks have histories of their own."""
     pages = client.get_paginator("get_execution_history").paginate(
@@ -143,17 +162,6 @@ def _events(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]:
     )
     for page in pages:
         yield from page["events"]
-
-
-def _count(client: Any, execution_arn: str) -> ChunksCounted | None:
-    """Return the counts of the execution's newest Map Run; None before it has one."""
-    map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
-    if not map_runs:
-        return None
-    newest = max(map_runs, key=lambda map_run: map_run["startDate"])
-    counts = client.describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
-    failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
-    return ChunksCounted(total=counts["total"], succeeded=counts["succeeded"], failed=failed)
 
 
 def _ended(execution: Mapping[str, Any]) -> ExecutionEnded:

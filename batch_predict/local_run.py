@@ -6,16 +6,18 @@
 A request here is the one of StartExecution, with local paths in place of the S3 URIs.
 """
 
+import json
 import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict.execution import ExecutionEnded, Progress, StateExited, follow_execution, start_execution
@@ -28,7 +30,11 @@ S3_SCHEME = "s3://"
 
 
 class LocalRunError(Exception):
-    """The run cannot start, or its output cannot be brought here; the message lists every problem."""
+    """The run cannot go on: the local AWS fails, or its output cannot be brought here."""
+
+
+class InvalidRequestError(LocalRunError):
+    """The request or its local files must change before it can run; the message lists every problem."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class LocalRun:
 
     @property
     def upload_bytes(self) -> int:
+        """Size of all local files together."""
         return sum(path.stat().st_size for path in self.uploads)
 
 
@@ -72,52 +79,48 @@ class RunResult:
 def prepare(request: Mapping[str, Any]) -> LocalRun:
     """Check the local files of a request and the request by itself, and say which file goes where.
 
-    Raises LocalRunError; nothing has been started or written then.
+    Raises InvalidRequestError; nothing has been started or written then.
     """
-    found: list[str] = []
-    overwrite = request.get("overwrite") is True
-    model = _input_files("model_s3_uri", request.get("model_s3_uri"), found)
-    data = _input_files("data_s3_uri", request.get("data_s3_uri"), found)
+    model, model_problems = _input_files("model", [request.get("model_s3_uri")])
+    data_value = request.get("data_s3_uri")
+    data, data_problems = _input_files("data", data_value if isinstance(data_value, list) else [data_value])
     uploads = _keys("models/", model) | _keys("data/", data)
-    directory, output_uri = _output_place(request.get("output_s3_uri"), overwrite=overwrite, inputs=uploads, found=found)
-    located = {
-        **request,
-        **({"model_s3_uri": _uri(uploads[model[0]])} if model else {}),
-        **({"data_s3_uri": [_uri(uploads[path]) for path in data]} if data else {}),
-        **({"output_s3_uri": output_uri} if output_uri else {}),
-    }
-    said = {field for field in _LOCATIONS if field in request and located[field] is request[field]} if found else set()
-    found += [problem for problem in request_problems(located) if problem.partition(" ")[0].partition("[")[0] not in said]
-    if found:
-        raise LocalRunError("; ".join(found))
+    overwrite = request.get("overwrite") is True
+    directory, output_uri, output_problems = _output_place(request.get("output_s3_uri"), overwrite=overwrite, inputs=uploads)
+
+    # What is not a path goes on as it is, for the schema to judge; what has been judged here passes it.
+    located: dict[str, object] = dict(request)
+    if model or model_problems:
+        located["model_s3_uri"] = _uri(uploads[model[0]] if model else "models/")
+    if data or data_problems:
+        located["data_s3_uri"] = [_uri(uploads[path]) for path in data] or _uri("data/")
+    if output_uri:
+        located["output_s3_uri"] = output_uri
+    if found := [*model_problems, *data_problems, *output_problems, *request_problems(located)]:
+        raise InvalidRequestError("; ".join(found))
     return LocalRun(located, uploads, directory)
 
 
-_LOCATIONS = ("model_s3_uri", "data_s3_uri", "output_s3_uri")
-
-
-def _input_files(name: str, value: object, found: list[str]) -> list[Path]:
-    """Return the files that a field of the request names; what is no text at all is left to the schema."""
-    noun = name.partition("_")[0]
-    values = value if isinstance(value, list) else [value]
+def _input_files(noun: str, values: Sequence[object]) -> tuple[list[Path], list[str]]:
+    """Return the local files that a field of the request names, and what is wrong with them."""
     files: list[Path] = []
-    for item in values:
-        if not isinstance(item, str) or not item:
-            return []
-        if item.startswith(S3_SCHEME):
-            found.append(f"{item} is not on this machine, and the local AWS starts empty: give a local path as {noun}")
-            continue
-        path = Path(item)
-        if path.is_dir() and noun == "data":
+    found: list[str] = []
+    if not all(isinstance(value, str) and value for value in values):
+        return files, found  # the schema says it
+    for value in map(str, values):
+        path = Path(value)
+        if value.startswith(S3_SCHEME):
+            found.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
+        elif noun == "data" and path.is_dir():
             inside = sorted(path.glob("*.csv"), key=_natural_order)
             files += inside
             if not inside:
-                found.append(f"{noun} directory {item} holds no *.csv files")
+                found.append(f"data directory {value} holds no *.csv files")
         elif problem := _unreadable(path):
-            found.append(f"{noun} file {item} {problem}")
+            found.append(f"{noun} file {value} {problem}")
         else:
             files.append(path)
-    return files
+    return files, found
 
 
 def _unreadable(path: Path) -> str | None:
@@ -150,14 +153,18 @@ def _uri(key: str) -> str:
     return f"{S3_SCHEME}{BUCKET}/{key}"
 
 
-def _output_place(value: object, *, overwrite: bool, inputs: Mapping[Path, str], found: list[str]) -> tuple[Path, str | None]:
-    """Return the local directory of the output, and its URI; its name is known when its placeholders are resolved."""
+def _output_place(value: object, *, overwrite: bool, inputs: Iterable[Path]) -> tuple[Path, str | None, list[str]]:
+    """Return the local directory of the output, its URI, and what is wrong with it.
+
+    The name is known when the workflow has resolved the placeholders. An S3 URI comes down into the current directory.
+    """
     if not isinstance(value, str) or not value:
-        return Path(), None
+        return Path(), None, []
     if value.startswith(S3_SCHEME):
         path, uri = Path(value.rpartition("/")[2]), value
     else:
         path, uri = Path(value), _uri(f"output/{Path(value).name}")
+    found: list[str] = []
     if path.is_dir() or value.endswith("/"):
         found.append(f"output {value} is a directory: name a file")
     elif not path.parent.is_dir():
@@ -168,7 +175,7 @@ def _output_place(value: object, *, overwrite: bool, inputs: Mapping[Path, str],
         found.append(f"output {value} is also an input: choose another output")
     else:
         found += _in_the_way(path, overwrite=overwrite)
-    return path.parent, uri
+    return path.parent, uri, found
 
 
 def _in_the_way(output: Path, *, overwrite: bool) -> Iterator[str]:
@@ -176,7 +183,7 @@ def _in_the_way(output: Path, *, overwrite: bool) -> Iterator[str]:
         if path.is_dir():
             yield f"{path} is a directory"
         elif path.exists() and not overwrite:
-            yield f"{path} exists already: choose another output, or overwrite it"
+            yield f"{path} exists already: choose another output, or set overwrite"
 
 
 def _report_path(output: Path) -> Path:
@@ -184,43 +191,50 @@ def _report_path(output: Path) -> Path:
 
 
 def run(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:
-    """Upload, execute, and download: the output and its report appear whole, or not at all.
+    """Upload, execute, and download."""
+    upload(aws, local_run)
+    return execute(aws, local_run, show)
 
-    ``show`` is called with each step of the execution. Raises LocalRunError where the local AWS stops answering or the output
-    cannot be written here; a failed execution is a result.
+
+def upload(aws: LocalAws, local_run: LocalRun) -> None:
+    """Put the run's local files into the local bucket; LocalRunError where that fails."""
+    s3 = aws.client("s3")
+    with _local_troubles(aws):
+        for path, key in local_run.uploads.items():
+            s3.upload_file(str(path), aws.bucket, key)
+
+
+def execute(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:
+    """Start the execution, follow it to its end, and download what it published: output and report appear whole, or not at all.
+
+    ``show`` is called with each step of the execution. A failed execution is a result; raises LocalRunError where the local AWS
+    stops answering, or the output cannot be written here.
     """
+    stepfunctions = aws.client("stepfunctions")
+    states: dict[str, float] = {}
+    with _local_troubles(aws):
+        arn = start_execution(stepfunctions, aws.state_machine_arn, local_run.request)
+        for progress in follow_execution(stepfunctions, arn, poll_seconds=POLL_SECONDS):
+            show(progress)
+            if isinstance(progress, StateExited) and progress.kind in {"Task", "Map"}:
+                states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
+        assert isinstance(progress, ExecutionEnded)
+        return _result(aws, local_run, progress, states)
+
+
+@contextmanager
+def _local_troubles(aws: LocalAws) -> Iterator[None]:
     try:
-        upload(aws, local_run)
-        return execute(aws, local_run, show)
-    except (BotoCoreError, ClientError) as error:
+        yield
+    except (BotoCoreError, ClientError, Boto3Error) as error:
         raise LocalRunError(f"the local AWS at {aws.endpoint_url} failed: {error}") from error
     except OSError as error:
         raise LocalRunError(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}") from error
 
 
-def upload(aws: LocalAws, local_run: LocalRun) -> None:
-    """Put the run's local files into the local bucket."""
-    s3 = aws.client("s3")
-    for path, key in local_run.uploads.items():
-        s3.upload_file(str(path), aws.bucket, key)
-
-
-def execute(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None]) -> RunResult:
-    """Start the execution, follow it to its end, and download what it published."""
-    stepfunctions = aws.client("stepfunctions")
-    states: dict[str, float] = {}
-    arn = start_execution(stepfunctions, aws.state_machine_arn, local_run.request)
-    for progress in follow_execution(stepfunctions, arn, poll_seconds=POLL_SECONDS):
-        show(progress)
-        if isinstance(progress, StateExited) and progress.kind in {"Task", "Map"}:
-            states[progress.name] = states.get(progress.name, 0.0) + round(progress.seconds, 3)
-    assert isinstance(progress, ExecutionEnded)
-    return _result(aws, local_run, progress, states)
-
-
 def _result(aws: LocalAws, local_run: LocalRun, ended: ExecutionEnded, states: Mapping[str, float]) -> RunResult:
     if ended.status != "SUCCEEDED":
-        error, cause = ended.error or ended.status, _with_local_paths(ended.cause or "", local_run)
+        error, cause = ended.error or ended.status, _with_local_paths(_message(ended.cause or ""), local_run)
         known = advice(error)
         return RunResult(
             status=ended.status,
@@ -247,6 +261,14 @@ def _result(aws: LocalAws, local_run: LocalRun, ended: ExecutionEnded, states: M
     )
 
 
+def _message(cause: str) -> str:
+    """Return the sentence in a cause that is a Lambda function's error as JSON; one that could not be explained ends as it came."""
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, TypeError, KeyError):
+        return cause
+
+
 def _with_local_paths(text: str, local_run: LocalRun) -> str:
     """Put the user's own paths in place of the URIs in a message: nobody sees the local bucket."""
     paths = {_uri(key): str(path) for path, key in local_run.uploads.items()}
@@ -263,10 +285,12 @@ def _download(aws: LocalAws, local_run: LocalRun, published: Mapping[str, Any]) 
     if problems := list(_in_the_way(output, overwrite=local_run.request.get("overwrite") is True)):
         raise LocalRunError("; ".join(problems))
     report = _report_path(output)
-    with _fetched(aws, published["output_s3_uri"], output) as new_output:
-        with _fetched(aws, published["report_s3_uri"], report) as new_report:
-            new_output.replace(output)
-            new_report.replace(report)
+    with (
+        _fetched(aws, published["output_s3_uri"], output) as new_output,
+        _fetched(aws, published["report_s3_uri"], report) as new_report,
+    ):
+        new_output.replace(output)
+        new_report.replace(report)
     return output, report
 
 

@@ -30,11 +30,12 @@ import tempfile
 import time
 import warnings
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import boto3
 import numpy as np
@@ -49,7 +50,7 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
     import pandas as pd
@@ -60,6 +61,9 @@ HANDLER_VERSION = "1"
 
 BLOCK_BYTES = 4_000_000
 """Bytes of input read at once; measured: smaller costs time, larger costs memory, little is gained."""
+ENSEMBLE_BLOCK_ROWS = 16_000
+"""Rows that a forest wants at once: each call costs it a little for every tree."""
+MAX_BLOCK_BYTES = 32_000_000
 MAX_RECORD_BYTES = 16_000_000
 """A longer record is taken for an unbalanced quote."""
 HEADER_READ_BYTES = 65_536
@@ -202,6 +206,7 @@ _EVENT_FIELDS = {
     "prediction_column_name": _Field(True, _is_text, "a text that is not empty"),
     "feature_columns": _Field(True, _is_columns, "a list of different column names"),
     "prediction_method": _Field(False, PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
+    "on_bad_row": _Field(False, ("fail", "quarantine").__contains__, "fail or quarantine"),
     "model_sha256": _Field(False, lambda value: bool(re.fullmatch("[0-9a-f]{64}", str(value))), "64 hexadecimal digits"),
     "model_etag": _Field(False, _is_text, "a text"),
     "data_etag": _Field(False, _is_text, "a text"),
@@ -568,7 +573,6 @@ class _Source:
     s3_uri: str
     start: int
     """Byte of the object at which the chunk starts."""
-    is_whole: bool
 
     def at(self, row: int, byte: int) -> str:
         """Name a record by its number (from 0, in this chunk) and its first byte (in the object)."""
@@ -762,22 +766,27 @@ def _parse_text(block: _Block, columns: Sequence[str], kinds: dict[str, str]) ->
     return table
 
 
-def _parse_features(block: _Block, columns: Sequence[str], kinds: dict[str, str]) -> pa.Table:
-    """Parse the feature columns of a block, in the order asked for.
-
-    Raises InvalidDataError that names row, column and value of what is not a number.
-    """
+def _parse_features(block: _Block, columns: Sequence[str], kinds: dict[str, str], reject: Reject) -> pa.Table:
+    """Parse the feature columns of a block, in the order asked for; `reject` gets the rows with what is not a number."""
     try:
         table = _parse_text(block, columns, kinds)
     except pa.ArrowInvalid:
-        _check_field_counts(block)
-        texts = _parse_text(block, columns, {})
-        arrays = [_to_numbers(block, column, texts[column]) if kinds[column] == NUMBER else texts[column] for column in columns]
-        return pa.table(arrays, names=list(columns))
+        texts = _parse_text_strictly(block, columns)
+        arrays = [_to_numbers(column, texts[column], reject) if kinds[column] == NUMBER else texts[column] for column in columns]
+        table = pa.table(arrays, names=list(columns))
     for column in columns:
         if kinds[column] == NUMBER:
-            _check_exact(block, column, table[column])
+            _check_exact(block, column, table[column], reject)
     return table
+
+
+def _parse_text_strictly(block: _Block, columns: Sequence[str]) -> pa.Table:
+    """Parse some columns as text; InvalidDataError names the row where that cannot be done."""
+    try:
+        return _parse_text(block, columns, {})
+    except pa.ArrowInvalid as error:
+        _check_field_counts(block)
+        raise InvalidDataError(f"{block.at(0)} and the {block.rows - 1} rows after it cannot be read: {_brief(error)}") from error
 
 
 def _check_field_counts(block: _Block) -> None:
@@ -789,11 +798,14 @@ def _check_field_counts(block: _Block) -> None:
             raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}")
 
 
+Reject = Callable[[int, str], None]
+"""Takes a row (from 0, in its block) and why it cannot be scored; raises InvalidDataError unless bad rows are quarantined."""
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
 
 
-def _to_numbers(block: _Block, column: str, texts: pa.ChunkedArray) -> pa.Array:
+def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array:
     """Read texts as pandas reads numbers: also infinities, booleans and padded ones; each spelling once."""
     encoded = pc.dictionary_encode(texts.combine_chunks())
     if isinstance(encoded, pa.ChunkedArray):
@@ -801,12 +813,10 @@ def _to_numbers(block: _Block, column: str, texts: pa.ChunkedArray) -> pa.Array:
     values = [_to_number(text) for text in encoded.dictionary.to_pylist()]
     bad = [position for position, value in enumerate(values) if value is None]
     if bad:
-        row = pc.index(encoded.indices, pa.scalar(bad[0], pa.int32())).as_py()
-        text = encoded.dictionary[bad[0]].as_py()
-        raise InvalidDataError(f"{block.at(row)}, column {column!r}: {_shown(text)} is not a number")
-    numbers = pc.take(pa.array(values, pa.float64()), encoded.indices)
-    _check_exact(block, column, numbers)
-    return numbers
+        codes = pc.fill_null(encoded.indices, -1).to_numpy()
+        for row in np.flatnonzero(np.isin(codes, bad)):
+            reject(int(row), f"column {column!r}: {_shown(encoded.dictionary[int(codes[row])].as_py())} is not a number")
+    return pc.take(pa.array(values, pa.float64()), encoded.indices)
 
 
 def _to_number(text: str) -> float | None:
@@ -818,19 +828,17 @@ def _to_number(text: str) -> float | None:
     return None if value is None else sign * value
 
 
-def _check_exact(block: _Block, column: str, numbers: pa.Array | pa.ChunkedArray) -> None:
-    """Refuse integers that a float64 cannot hold, which pandas would keep exact and the model would round."""
+def _check_exact(block: _Block, column: str, numbers: pa.Array | pa.ChunkedArray, reject: Reject) -> None:
+    """Reject integers that a float64 cannot hold, which pandas would keep exact and the model would round."""
     limits = pc.min_max(numbers).as_py()
     if limits["min"] is None or max(abs(limits["min"]), abs(limits["max"])) < 2**53:
         return
     large = pc.fill_null(pc.greater_equal(pc.abs(numbers), 2.0**53), fill_value=False)
-    texts = _parse_text(block, [column], {})[column]
-    for row in np.flatnonzero(large.to_numpy(zero_copy_only=False) if isinstance(large, pa.Array) else large.to_numpy()):
+    texts = _parse_text_strictly(block, [column])[column]
+    for row in np.flatnonzero(np.asarray(large)):
         text = texts[int(row)].as_py().strip()
         if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and int(text) != int(float(text)):
-            raise InvalidDataError(
-                f"{block.at(int(row))}, column {column!r}: {_shown(text)} is an integer too large to be exact (2^53)"
-            )
+            reject(int(row), f"column {column!r}: {_shown(text)} is an integer too large to be exact (2^53)")
 
 
 def _shown(text: str) -> str:
@@ -846,8 +854,7 @@ def _infer_kinds(blocks: Iterator[_Block], columns: Sequence[str]) -> dict[str, 
         try:
             _parse_text(block, undecided, dict.fromkeys(undecided, NUMBER))
         except pa.ArrowInvalid:
-            _check_field_counts(block)
-            texts = _parse_text(block, undecided, {})
+            texts = _parse_text_strictly(block, undecided)
             undecided = [
                 column
                 for column in undecided
@@ -884,46 +891,56 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
     return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
 
 
-def _first_refused_row(estimator: Any, method: str, features: Any) -> int:
-    """Find by bisection the first row that the model refuses, of features that it refuses as a whole."""
+def _predict_rows(
+    estimator: Any, method: str, features: Any, missing: np.ndarray[Any, Any], reject: Reject
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """Call the model, and find by bisection the rows that it refuses.
 
-    def refuses(start: int, stop: int) -> bool:
+    `missing`, of shape (n_rows, n_features), tells which rows lack the same values: they are refused for the same reason.
+    Returns the predictions of the accepted rows and their positions, in order; None instead of a prediction if none is.
+    """
+    reasons: dict[int, str] = {}
+    accepted: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+
+    def solve(rows: np.ndarray[Any, Any]) -> None:
         try:
-            _call_model(estimator, method, _rows(features, start, stop))
-        except Exception:  # noqa: BLE001  # models raise what they like
+            accepted.append((rows, _call_model(estimator, method, _take(features, rows))))
+        except ModelError:
+            raise
+        except Exception as error:  # noqa: BLE001  # models raise what they like
+            alike = bool(missing[rows[0]].any()) and not (missing[rows] != missing[rows[0]]).any()
+            if len(rows) == 1 or (alike and refuses(rows[:1])):
+                for row in rows.tolist():
+                    reasons[row] = _brief(error)
+            else:
+                middle = len(rows) // 2
+                solve(rows[:middle])
+                solve(rows[middle:])
+
+    def refuses(rows: np.ndarray[Any, Any]) -> bool:
+        try:
+            _call_model(estimator, method, _take(features, rows))
+        except Exception:  # noqa: BLE001
             return True
         return False
 
-    start, stop = 0, len(features)
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        start, stop = (start, middle) if refuses(start, middle) else (middle, stop)
-    return start
+    solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
+    if not accepted and not missing.any():
+        reason = next(iter(reasons.values()))
+        raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}")
+    for row, reason in sorted(reasons.items()):
+        reject(row, reason)
+    if not accepted:
+        return np.empty(0, np.intp), None
+    rows = np.concatenate([piece for piece, _ in accepted])
+    order = np.argsort(rows)
+    return rows[order], np.concatenate([predictions for _, predictions in accepted])[order]
 
 
-def _rows(features: Any, start: int, stop: int) -> Any:
+def _take(features: Any, rows: np.ndarray[Any, Any]) -> Any:
     if hasattr(features, "iloc"):
-        return features.iloc[start:stop]
-    return features.slice(start, stop - start) if isinstance(features, pa.Table) else features[start:stop]
-
-
-def _refusal(block: _Block, table: pa.Table, features: Any, estimator: Any, method: str, error: Exception) -> PredictionError:
-    """Say whether the model refuses some rows, which is the data's fault, or all, which is its own."""
-    reason = _brief(error)
-    row = _first_refused_row(estimator, method, features)
-    others = {0, block.rows // 3, 2 * block.rows // 3, block.rows - 1}
-    accepted = False
-    for other in others:
-        try:
-            _call_model(estimator, method, _rows(features, other, other + 1))
-            accepted = True
-        except Exception:  # noqa: BLE001, S112  # looking for one that it accepts
-            continue
-    missing = [column for column in table.column_names if not table[column][row].is_valid]
-    where = f"{block.at(row)}{', no value in ' + ', '.join(map(repr, missing[:5])) if missing else ''}"
-    if accepted or missing:
-        return InvalidDataError(f"{where}: the model refuses this row: {reason}")
-    return ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}")
+        return features.iloc[rows]
+    return features.take(rows) if isinstance(features, pa.Table) else features[rows]
 
 
 def _brief(error: Exception) -> str:
@@ -935,13 +952,13 @@ def _brief(error: Exception) -> str:
     return f"{sentences}." if sentences else f"{text[:200]}…"
 
 
-def _output_columns(name: str, estimator: Any, predictions: np.ndarray[Any, Any]) -> list[str]:
-    """Names of the prediction columns: one, or `<name>_<class>` for several outputs."""
-    if predictions.ndim == 1:
+def _output_columns(name: str, estimator: Any, n_outputs: int | None) -> list[str]:
+    """Name the prediction columns: one, or `<name>_<class>` for several outputs (None: the model gave a flat array)."""
+    if n_outputs is None:
         return [name]
     labels = getattr(estimator, "classes_", None)
-    if labels is None or len(labels) != predictions.shape[1]:
-        labels = range(predictions.shape[1])
+    if labels is None or len(labels) != n_outputs:
+        labels = range(n_outputs)
     return [f"{name}_{label}" for label in labels]
 
 
@@ -964,14 +981,20 @@ def _quoted(text: str) -> str:
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
 
 
-def _append_predictions(block: _Block, predictions: np.ndarray[Any, Any]) -> memoryview:
-    """Join each record with its predictions; line ends stand before the records."""
+def _append_predictions(block: _Block, columns: list[pa.Array]) -> memoryview:
+    """Join each record with its printed predictions; line ends stand before the records."""
     records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
-    columns = [predictions] if predictions.ndim == 1 else list(predictions.T)
-    joined = pc.binary_join_element_wise(records, *map(_format_column, columns), b"")
+    joined = pc.binary_join_element_wise(records, *columns, b"")
     _, offsets, data = joined.buffers()
     edges = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]
     return memoryview(data)[int(edges[0]) : int(edges[-1])]
+
+
+def _spread(column: pa.Array, rows: np.ndarray[Any, Any], n_rows: int) -> pa.Array:
+    """Put printed predictions in their rows' places, and an empty prediction in all others."""
+    places = np.full(n_rows, -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), b",")
 
 
 # --- one chunk ------------------------------------------------------------------------------------------------------------------
@@ -993,6 +1016,27 @@ class _Stopwatch:
             self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 3)
 
 
+class _Rejected(NamedTuple):
+    """A row that keeps its place with an empty prediction."""
+
+    row: int
+    """From 0, in the chunk."""
+    byte: int
+    """In the object."""
+    reason: str
+
+
+class _Scored(NamedTuple):
+    """What becomes of a block."""
+
+    rows: int
+    names: list[str]
+    """Of the prediction columns."""
+    joined: memoryview
+    """The block's share of the output: line ends stand before the records."""
+    rejected: list[_Rejected]
+
+
 @dataclass(frozen=True)
 class _Scorer:
     """Scores blocks with one model, for one request."""
@@ -1002,16 +1046,63 @@ class _Scorer:
     kinds: dict[str, str]
     name: str
     method: str
+    quarantine: bool
 
-    def score(self, block: _Block) -> np.ndarray[Any, Any]:
-        table = _parse_features(block, self.columns, self.kinds)
+    def score(self, block: _Block) -> _Scored:
+        """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
+        reasons: dict[int, str] = {}
+
+        def reject(row: int, reason: str) -> None:
+            if not self.quarantine:
+                raise InvalidDataError(f"{block.at(row)}, {reason}")
+            reasons.setdefault(row, reason)
+
+        table = _parse_features(block, self.columns, self.kinds, reject)
+        rows = np.delete(np.arange(block.rows), list(reasons))
+        rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
+        n_outputs = self._default_outputs() if predictions is None else predictions.shape[1] if predictions.ndim == 2 else None
+        names = _output_columns(self.name, self.estimator, n_outputs)
+        if predictions is None:
+            columns = [pa.array([b","] * block.rows, pa.binary())] * len(names)
+        else:
+            columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
+            if len(rows) < block.rows:
+                columns = [_spread(column, rows, block.rows) for column in columns]
+        rejected = [
+            _Rejected(block.first_row + row, block.first_byte + int(block.offsets[row]), reasons[row]) for row in sorted(reasons)
+        ]
+        return _Scored(block.rows, names, _append_predictions(block, columns), rejected)
+
+    def _predict(
+        self, table: pa.Table, rows: np.ndarray[Any, Any], reject: Reject
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+        """Predict the rows (their numbers in the block) of a table; returns those that the model accepts, and the predictions."""
+        if not len(rows):
+            return rows, None
         features = _to_model_input(table, self.estimator, self.kinds)
         try:
-            return _call_model(self.estimator, self.method, features)
+            return rows, _call_model(self.estimator, self.method, features)
         except ModelError:
             raise
-        except Exception as error:
-            raise _refusal(block, table, features, self.estimator, self.method, error) from error
+        except Exception:  # noqa: BLE001  # models raise what they like
+            missing = np.column_stack([np.asarray(column.is_null()) for column in table.columns])
+
+        def refuse(row: int, reason: str) -> None:
+            names = [repr(self.columns[i]) for i in np.flatnonzero(missing[row])[:5]]
+            where = f"no value in {', '.join(names)}: " if names else ""
+            reject(int(rows[row]), f"{where}the model refuses this row: {reason}")
+
+        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse)
+        return rows[accepted], predictions
+
+    def _default_outputs(self) -> int | None:
+        """Tell how many outputs the model has where no row of a block says it: score a row of zeros and empty texts."""
+        row = pa.table({name: pa.array([0.0 if self.kinds[name] == NUMBER else ""]) for name in self.columns})
+        try:
+            predictions = _call_model(self.estimator, self.method, _to_model_input(row, self.estimator, self.kinds))
+        except Exception:  # noqa: BLE001  # it refuses that one, too
+            return None if self.method == "predict" else len(getattr(self.estimator, "classes_", ())) or None
+        return predictions.shape[1] if predictions.ndim == 2 else None
 
 
 def _make_scorer(model: _Model, event: dict[str, Any], header: Header, blocks: Callable[[], Iterator[_Block]]) -> _Scorer:
@@ -1027,7 +1118,8 @@ def _make_scorer(model: _Model, event: dict[str, Any], header: Header, blocks: C
     undecided = [column for column in columns if column not in kinds]
     if undecided:
         kinds |= _infer_kinds(blocks(), undecided)
-    return _Scorer(model.estimator, columns, kinds, name, event.get("prediction_method") or "predict")
+    method, on_bad_row = event.get("prediction_method") or "predict", event.get("on_bad_row") or "fail"
+    return _Scorer(model.estimator, columns, kinds, name, method, quarantine=on_bad_row == "quarantine")
 
 
 def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
@@ -1046,10 +1138,10 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
             etag = _download(client, s3_uri, data, byte_range, event.get("data_etag"))
             start = byte_range[0] if byte_range else 0
             header = _local_header(data, s3_uri) if start == 0 else _remote_header(client, s3_uri, etag)
-        source = _Source(s3_uri, start, is_whole=byte_range is None)
+        source = _Source(s3_uri, start)
         try:
             with watch.stage("predict"):
-                rows, header_bytes = _predict_file(data, part, header, source, model, event)
+                facts = _predict_file(data, part, header, source, model, event)
         except InvalidDataError as error:
             if byte_range and _quote_parity(data):
                 raise UnsafeSplitError(f"{s3_uri} bytes=[{start}, {byte_range[1]}) cut a quoted field: {error}") from error
@@ -1057,16 +1149,19 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         output_bytes, input_bytes = part.stat().st_size, data.stat().st_size
         with watch.stage("upload"):
             upload_to_s3(client, part, event["output_s3_uri"])
+            if _rejected_path(part).exists():
+                upload_to_s3(client, _rejected_path(part), f"{event['output_s3_uri']}.rejected.csv")
     receipt = {
         "chunk_index": event.get("chunk_index"),
         "data_s3_uri": s3_uri,
         "byte_range": byte_range or [0, input_bytes],
-        "rows_read": rows,
-        "rows_written": rows,
+        "rows_read": facts.rows,
+        "rows_written": facts.rows,
+        "rejected_rows": facts.rejected_rows,
         "input_bytes": input_bytes,
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": output_bytes,
-        "header_bytes": header_bytes,
+        "header_bytes": facts.header_bytes,
         "quote_parity": 0,  # an odd one never gets here
         "milliseconds": watch.milliseconds,
         "model": model.facts,
@@ -1077,7 +1172,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
             receipt["output_etag"] = client.head_object(Bucket=bucket, Key=key)["ETag"]
         _put_json(client, event["receipt_s3_uri"], receipt)
     # `rows` for those who invoke it directly.
-    return {"rows": rows, **receipt}
+    return {"rows": facts.rows, **receipt}
 
 
 def _local_header(data: Path, s3_uri: str) -> Header:
@@ -1121,54 +1216,92 @@ def _quote_parity(data: Path) -> int:
     return quotes % 2
 
 
-def _predict_file(data: Path, part: Path, header: Header, source: _Source, model: _Model, event: dict[str, Any]) -> tuple[int, int]:
-    """Score a local chunk into a local part; returns its rows and the bytes of its header."""
+class _PartFacts(NamedTuple):
+    """What a part holds."""
 
-    def blocks() -> Iterator[_Block]:
+    rows: int
+    header_bytes: int
+    rejected_rows: int
+
+
+def _predict_file(data: Path, part: Path, header: Header, source: _Source, model: _Model, event: dict[str, Any]) -> _PartFacts:
+    """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
+
+    def blocks(block_bytes: int = BLOCK_BYTES) -> Iterator[_Block]:
         with data.open("rb") as file:
             first_byte = source.start
             if source.start == 0:
                 file.seek(header.size)
                 first_byte = header.size
-            yield from _read_blocks(file, header, source, first_byte, BLOCK_BYTES)
+            yield from _read_blocks(file, header, source, first_byte, block_bytes)
 
     scorer = _make_scorer(model, event, header, blocks)
-
-    def score(block: _Block) -> _Scored:
-        predictions = scorer.score(block)
-        names = _output_columns(scorer.name, scorer.estimator, predictions)
-        return _Scored(block.rows, names, _append_predictions(block, predictions))
-
-    rows = header_bytes = 0
-    with part.open("wb") as output:
+    names: list[str] = []
+    rows = header_bytes = rejected_rows = 0
+    with part.open("wb") as output, _RejectedFile(part, header, source, is_open=scorer.quarantine) as rejected:
         # An object of somebody's own may not stand two threads at once.
         workers = (os.cpu_count() or 1) if _is_sklearn(scorer.estimator) else 1
-        for scored in _map_blocks(score, blocks(), workers):
+        for scored in _map_blocks(scorer.score, blocks(_block_bytes(scorer.estimator, data)), workers):
             if not rows:
-                _check_new_names(scored.names, header, event)
-                header_bytes = output.write(header.raw + "".join(f",{_quoted(name)}" for name in scored.names).encode())
+                names = scored.names
+                _check_new_names(names, header, event)
+                header_bytes = output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
+            elif scored.names != names:
+                raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
             output.write(scored.joined)
+            rejected.write(scored.rejected)
             rows += scored.rows
+            rejected_rows += len(scored.rejected)
         if not rows:
             raise InvalidDataError(f"{source.s3_uri} has a header and no rows")
         output.write(header.line_end)
-    return rows, header_bytes + len(header.line_end)
+    return _PartFacts(rows, header_bytes + len(header.line_end), rejected_rows)
+
+
+def _block_bytes(estimator: Any, data: Path) -> int:
+    """Bytes of input to score at once: more where rows are long and the model pays for each call."""
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    if not hasattr(last, "estimators_"):
+        return BLOCK_BYTES
+    with data.open("rb") as file:
+        sample = file.read(HEADER_READ_BYTES)
+    row_bytes = len(sample) // max(sample.count(b"\n"), 1)
+    return min(max(BLOCK_BYTES, row_bytes * ENSEMBLE_BLOCK_ROWS), MAX_BLOCK_BYTES)
+
+
+class _RejectedFile:
+    """The list of rejected rows beside a part: `<part>.rejected.csv`, a header and a line for each."""
+
+    def __init__(self, part: Path, header: Header, source: _Source, *, is_open: bool) -> None:
+        self._file = _rejected_path(part).open("w", newline="", encoding="utf-8") if is_open else None
+        self._writer = csv.writer(self._file, lineterminator=header.line_end.decode()) if self._file else None
+        self._s3_uri = source.s3_uri
+
+    def __enter__(self) -> Self:
+        self.writerow("data_s3_uri", "row", "byte", "reason")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, rejected: list[_Rejected]) -> None:
+        for item in rejected:
+            self.writerow(self._s3_uri, item.row + 1, item.byte, item.reason)
+
+    def writerow(self, *fields: object) -> None:
+        if self._writer:
+            self._writer.writerow(fields)
+
+
+def _rejected_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.rejected.csv")
 
 
 def _check_new_names(names: list[str], header: Header, event: dict[str, Any]) -> None:
     taken = [name for name in names if name in header.names]
     if taken:
         raise InvalidRequestError(f"{event['data_s3_uri']} has columns {taken} already: choose another prediction_column_name")
-
-
-class _Scored(NamedTuple):
-    """What becomes of a block."""
-
-    rows: int
-    names: list[str]
-    """Of the prediction columns."""
-    joined: memoryview
-    """The block's share of the output: line ends stand before the records."""
 
 
 def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:
@@ -1217,14 +1350,13 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
     scorer = _make_scorer(model, event, block.header, lambda: iter([block]))
     started = time.perf_counter()
-    predictions = scorer.score(block)
+    scored = scorer.score(block)
     seconds = time.perf_counter() - started
-    names = _output_columns(scorer.name, scorer.estimator, predictions)
-    _check_new_names(names, block.header, event)
+    _check_new_names(scored.names, block.header, event)
     return {
         "rows": block.rows,
         "rows_per_second": round(block.rows / max(seconds, 1e-6), 1),
-        "prediction_columns": names,
+        "prediction_columns": scored.names,
         "model": model.facts,
     }
 
@@ -1244,7 +1376,7 @@ def _first_block(beginning: bytes, s3_uri: str, rows: int, *, is_whole: bool) ->
         records = records[: _last_record_end(records)]
     if not records:
         return None
-    source = _Source(s3_uri, 0, is_whole=is_whole)
+    source = _Source(s3_uri, 0)
     block = next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1))
     if block.rows <= rows:
         return block
@@ -1274,10 +1406,17 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     def blocks() -> Iterator[_Block]:
         with path.open("rb") as file:
             file.seek(header.size)
-            yield from _read_blocks(file, header, _Source(path.name, 0, is_whole=True), header.size, BLOCK_BYTES)
+            yield from _read_blocks(file, header, _Source(path.name, 0), header.size, BLOCK_BYTES)
 
     kinds = _infer_kinds(blocks(), feature_columns)
-    tables = [_parse_features(block, feature_columns, kinds) for block in blocks()]
+
+    def parse(block: _Block) -> pa.Table:
+        def reject(row: int, reason: str) -> None:
+            raise InvalidDataError(f"{block.at(row)}, {reason}")
+
+        return _parse_features(block, feature_columns, kinds, reject)
+
+    tables = [parse(block) for block in blocks()]
     if not tables:
         raise InvalidDataError(f"{path.name} has a header and no rows")
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()

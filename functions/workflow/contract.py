@@ -149,7 +149,7 @@ class Plan(TypedDict):
     objects: int
     input_bytes: int
     skipped_objects: int
-    """Zero-byte objects and folder markers under a prefix."""
+    """Objects without rows: empty ones, folder markers and `_SUCCESS` files under a prefix, and those that are only a header."""
 
 
 class Output(TypedDict):

@@ -84,10 +84,10 @@ def foreign_format(data: bytes) -> str | None:
 
 
 def record_boundaries(blocks: Iterable[bytes], start: int, targets: Sequence[int]) -> Iterator[int]:
-    """Yield the first record boundary at or after each target, in increasing order and each once.
+    """Yield the first record boundary above `start` and at or after each target, in increasing order and each once.
 
     `blocks` are the object's bytes from `start`, which must be a record boundary; all of them are consumed. Targets are ascending
-    offsets in the object, above `start`. ValueError where the quotes do not pair up.
+    offsets in the object. ValueError where the quotes do not pair up.
     """
     upcoming = iter(targets)
     target = next(upcoming, None)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from contract import Document, ErrorRecord, Explanation, Failure, Plan
 
+RECORDS_READ = 1000
+"""Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""
+
 # The engine's own names that a Task may end with; its others, where a plan exists, are the Distributed Map's.
 TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
 
@@ -53,7 +56,7 @@ def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorR
         if uri.endswith(ERROR_RECORD_SUFFIX)
     ]
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        records: list[ErrorRecord] = list(pool.map(lambda uri: get_json(client, uri), uris))
+        records: list[ErrorRecord] = list(pool.map(lambda uri: get_json(client, uri), uris[:RECORDS_READ]))
     mine = (record for record in records if record["execution_arn"] == execution_arn)
     return sorted(mine, key=lambda record: record["chunk_index"])
 
@@ -64,7 +67,8 @@ def explain_chunks(lost: list[ErrorRecord], chunks: int) -> Explanation:
     start, stop = first["byte_range"]
     where = f"chunk {first['chunk_index'] + 1} of {chunks}, {first['data_s3_uri']} bytes=[{start}, {stop})"
     more = len(lost) - 1
-    others = f" ({more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""
+    at_least = "at least " if len(lost) == RECORDS_READ else ""
+    others = f" ({at_least}{more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""
     return {"error": first["error"], "cause": _with_advice(f"{where}: {first['message']}{others}", first["error"])}
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopyPartResultTypeDef, UploadPartOutputTypeDef
 
     from contract import Chunk, Document, ErrorRecord, Output, Plan, Receipt
 
@@ -151,7 +151,7 @@ def merge(client: S3Client, output: str, pieces: list[Piece], identity: str, *, 
     parts = list(parts_of(pieces))
     if len(parts) > MAX_PARTS:
         raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}: raise chunk_size_mb")
-    description = {"ContentType": "text/csv", "Metadata": {FINGERPRINT_METADATA: identity}}
+    description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": {FINGERPRINT_METADATA: identity}}
     condition = {} if overwrite else {"IfNoneMatch": "*"}
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as readers:
         try:
@@ -179,7 +179,9 @@ def upload_whole(
     """Publish by a multipart upload, which is aborted on any failure. What the completion itself raises is not translated."""
     bucket, key = parse_s3_uri(output)
     with s3_calls(output):
-        upload_id = client.create_multipart_upload(Bucket=bucket, Key=key, **description)["UploadId"]
+        # boto3 sends a CRC32 with every part, which S3 refuses unless the upload was created for it.
+        created = client.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32", **description)
+    upload_id = created["UploadId"]
     try:
         completed = upload_parts(client, readers, output, upload_id, parts)
         return client.complete_multipart_upload(
@@ -204,18 +206,26 @@ def upload_parts(
     def upload(numbered: tuple[int, Part]) -> CompletedPartTypeDef:
         number, part = numbered
         if isinstance(part, CopiedPart):
-            return {"PartNumber": number, "ETag": copy_part(client, output, upload_id, number, part)}
+            return completed_part(number, copy_part(client, output, upload_id, number, part))
         body = gather(client, readers, part)
         with s3_calls(output):
             sent = client.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body)
-        return {"PartNumber": number, "ETag": sent["ETag"]}
+        return completed_part(number, sent)
 
     with ThreadPoolExecutor(PARTS_IN_FLIGHT) as pool:
         return list(pool.map(upload, enumerate(parts, start=1)))
 
 
-def copy_part(client: S3Client, output: str, upload_id: str, number: int, part: CopiedPart) -> str:
-    """Let S3 copy a range of a part, if it is still the one of its receipt; return the ETag of the copy."""
+def completed_part(number: int, answer: UploadPartOutputTypeDef | CopyPartResultTypeDef) -> CompletedPartTypeDef:
+    """Return what the completion must repeat of a part. An emulator may know no checksums."""
+    part: CompletedPartTypeDef = {"PartNumber": number, "ETag": answer["ETag"]}
+    if checksum := answer.get("ChecksumCRC32"):
+        part["ChecksumCRC32"] = checksum
+    return part
+
+
+def copy_part(client: S3Client, output: str, upload_id: str, number: int, part: CopiedPart) -> CopyPartResultTypeDef:
+    """Let S3 copy a range of a part, if it is still the one of its receipt."""
     bucket, key = parse_s3_uri(output)
     source_bucket, source_key = parse_s3_uri(part.piece.uri)
     with part_as_in_receipt(part.piece), s3_calls(part.piece.uri):
@@ -228,7 +238,7 @@ def copy_part(client: S3Client, output: str, upload_id: str, number: int, part: 
             CopySourceRange=f"bytes={part.piece.start}-{part.piece.stop - 1}",
             CopySourceIfMatch=part.piece.etag,
         )
-    return copied["CopyPartResult"]["ETag"]
+    return copied["CopyPartResult"]
 
 
 def gather(client: S3Client, readers: ThreadPoolExecutor, part: GatheredPart) -> bytes:

@@ -185,9 +185,9 @@ def split_object(client: S3Client, planned: PlannedObject, chunk_bytes: int) -> 
     found, header = planned
     pieces = _pieces(found.size, chunk_bytes)
     targets = [found.size * piece // pieces for piece in range(1, pieces)]
-    targets = [target for target in targets if target > header.stop]  # the first chunk has a row, too
     if not targets:
         return [PlannedRange(found, 0, found.size)]
+    # From the end of the header on, so that the first chunk has a row, too.
     blocks = read_blocks(client, found.uri, header.stop, found.size, found.etag)
     try:
         boundaries = list(record_boundaries(blocks, header.stop, targets))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import boto3
 import moto
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from samples import BUCKET, EXECUTION, MODEL, s3_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_s3 import S3Client
 
-BUCKET = "bucket"
 COPY_SOURCE_BYTES = 5_000_000
 
 
@@ -94,15 +95,15 @@ def fail_calls(s3: S3Client) -> Any:
     return fail
 
 
-def s3_error(operation: str, code: str, status: int) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
-
-
 _CLIENTS: list[S3Client] = []
 
 
 def _check_copy(params: dict[str, Any], **_: Any) -> None:
-    head = _CLIENTS[-1].head_object(**params["CopySource"])
+    bucket, _, key = unquote(params["CopySource"]).partition("/")  # botocore has quoted it by now
+    try:
+        head = _CLIENTS[-1].head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        raise s3_error("UploadPartCopy", "NoSuchKey", 404) from error
     if params["CopySourceIfMatch"] != head["ETag"]:
         raise s3_error("UploadPartCopy", "PreconditionFailed", 412)
     start, stop = (int(edge) for edge in params["CopySourceRange"].removeprefix("bytes=").split("-"))
@@ -114,24 +115,6 @@ def _check_size(params: dict[str, Any], **_: Any) -> None:
     parts = _CLIENTS[-1].list_parts(**{name: params[name] for name in ("Bucket", "Key", "UploadId")})["Parts"]
     if sum(part["Size"] for part in parts) != params["MpuObjectSize"]:
         raise s3_error("CompleteMultipartUpload", "InvalidRequest", 400)
-
-
-EXECUTION = {
-    "arn": "arn:aws:states:us-east-1:123456789012:execution:machine:run-1",
-    "name": "run-1",
-    "start_time": "2026-11-24T02:00:00.123Z",
-}
-
-MODEL = {
-    "s3_uri": "s3://bucket/model.joblib",
-    "etag": '"model"',
-    "sha256": "0" * 64,
-    "bytes": 10,
-    "estimator": "LinearRegression",
-    "sklearn_version": "1.9.0",
-    "versions": {"scikit-learn": "1.9.0"},
-    "handler_version": "1",
-}
 
 
 @pytest.fixture

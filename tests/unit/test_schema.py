@@ -82,3 +82,18 @@ def test_every_default_is_valid_and_filled_in() -> None:
 def test_a_whole_float_becomes_an_integer() -> None:
     """The state machine's MaxConcurrencyPath takes nothing else."""
     assert json.dumps(with_defaults(VALID | {"max_concurrency": 7.0}, SCHEMA)["max_concurrency"]) == "7"
+
+
+@pytest.mark.parametrize(
+    ("items", "unique"), [(["a", "b"], True), (["a", "a"], False), ([1, 1.0], False), ([1, True], True), ([[1], [1.0]], False)]
+)
+def test_unique_items_agree_with_jsonschema(items: list[Any], *, unique: bool) -> None:
+    schema = {"uniqueItems": True}
+    assert jsonschema.Draft202012Validator(schema).is_valid(items) == unique
+    assert (not list(problems(items, schema))) == unique
+
+
+def test_an_unknown_field_is_a_problem_with_a_suggestion() -> None:
+    assert list(problems(VALID | {"chunk_size": 1}, SCHEMA)) == [
+        '"chunk_size" is not a field of the request (did you mean chunk_size_mb?)'
+    ]

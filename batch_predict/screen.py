@@ -1,0 +1,278 @@
+"""What a run looks like: the states with a bar on a terminal, plain lines anywhere else, and tables at the end."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, Progress, StateEntered, StateExited
+from batch_predict.local_run import RunResult
+
+SHOWN_KINDS = {"Task", "Map", "Succeed", "Fail"}
+"""States that do something or end; a Choice or a Pass only leads to the next."""
+ENDS = {"Succeed", "Fail"}
+
+PLAIN_SECONDS = 1.0  # between two lines of chunk counts
+FRAMES_PER_SECOND = 8
+BAR_WIDTH = 24
+
+
+@dataclass
+class Row:
+    """One step or state."""
+
+    name: str
+    kind: str = "Step"
+    started: float = field(default_factory=time.monotonic)
+    seconds: float | None = None
+    """None while it runs."""
+    detail: str = ""
+    failed: bool = False
+    chunks: ChunksCounted | None = None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the execution ends here."""
+        return self.kind in ENDS
+
+
+class Screen:
+    """Shows steps and states as they happen, as plain lines: `12:00:01 Plan Chunks … 0.3 s, 9 chunks, 31.1 MB`."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self.rows: list[Row] = []
+        self.console = text_console(file or sys.stderr)
+        self._chunks_printed = 0.0
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop showing."""
+
+    @contextmanager
+    def step(self, name: str, doing: str) -> Iterator[Callable[[str], None]]:
+        """Show what happens outside the execution; the function that it yields takes what came of it."""
+        row = self._begin(Row(name, detail=doing))
+        self._print(name, doing)
+
+        def conclude(detail: str) -> None:
+            row.detail = detail
+
+        try:
+            yield conclude
+        except BaseException:
+            row.failed = True
+            row.seconds = time.monotonic() - row.started
+            raise
+        row.seconds = time.monotonic() - row.started
+        self._print(name, _joined(f"{row.seconds:.1f} s", row.detail if row.detail != doing else ""))
+
+    def show(self, progress: Progress) -> None:
+        """Show what happened in the execution."""
+        match progress:
+            case StateEntered(name=name, kind=kind) if kind in SHOWN_KINDS:
+                row = self._begin(Row(name, kind))
+                if row.is_end:
+                    row.seconds, row.failed = 0.0, kind == "Fail"
+                    self._print(name)
+            case StateExited(kind=kind) if kind in SHOWN_KINDS - ENDS:
+                row = self.rows[-1]
+                row.seconds, row.failed, row.detail = progress.seconds, progress.error is not None, detail_of(progress)
+                if not row.failed:  # else its last attempt has been shown
+                    self._print(row.name, _joined(f"{row.seconds:.1f} s", row.detail))
+            case AttemptFailed(error=error):
+                self.rows[-1].detail = f"failed with {error}"
+                self._print(self.rows[-1].name, self.rows[-1].detail)
+            case ChunksCounted():
+                self.rows[-1].chunks = progress
+                self._show_chunks(progress)
+            case ExecutionEnded():
+                row = self.rows[-1]
+                row.seconds = row.seconds or 0.0
+                row.failed = row.failed or progress.status != "SUCCEEDED"
+            case _:
+                pass
+
+    def _show_chunks(self, chunks: ChunksCounted) -> None:
+        is_last = chunks.succeeded + chunks.failed == chunks.total
+        if is_last or time.monotonic() - self._chunks_printed >= PLAIN_SECONDS:
+            self._chunks_printed = time.monotonic()
+            self._print(self.rows[-1].name, counted(chunks))
+
+    def _begin(self, row: Row) -> Row:
+        self.rows.append(row)
+        return row
+
+    def _print(self, name: str, text: str = "") -> None:
+        line = f"{datetime.now().astimezone():%H:%M:%S} {name}"
+        self.console.print(f"{line} … {text}" if text else line, soft_wrap=True)
+
+
+class TerminalScreen(Screen):
+    """Shows the same as a table that moves, and goes when the run is over: what stays is for the caller to print."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        super().__init__(file)
+        self._spinner = Spinner("dots", style="cyan")
+        self._live = Live(
+            get_renderable=self._frame,
+            console=self.console,
+            refresh_per_second=FRAMES_PER_SECOND,
+            transient=True,
+            redirect_stdout=False,
+        )
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Stop drawing, and give the cursor back."""
+        self._live.stop()
+
+    def _print(self, name: str, text: str = "") -> None:
+        """Leave it to the next frame."""
+
+    def _frame(self) -> RenderableType:
+        return rows_table(self.rows, self._spinner)
+
+
+def screen() -> Screen:
+    """Return the screen that fits standard error."""
+    return TerminalScreen() if text_console(sys.stderr).is_terminal else Screen()
+
+
+def text_console(file: TextIO) -> Console:
+    """Return a console that prints texts as they are: no markup in a column's name, no colours in numbers."""
+    return Console(file=file, markup=False, highlight=False, emoji=False)
+
+
+def rows_table(rows: Sequence[Row], spinner: RenderableType = "") -> Table:
+    """Return the steps and states one below the other, as the execution went through them."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=1)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, min_width=7)
+    table.add_column(overflow="fold")
+    for row in rows:
+        seconds = time.monotonic() - row.started if row.seconds is None else row.seconds
+        table.add_row(
+            _mark(row, spinner),
+            Text(row.name, style="bold" if row.kind != "Step" else ""),
+            "" if row.is_end else f"{seconds:.1f} s",
+            _running_chunks(row) if row.chunks and row.seconds is None else Text(row.detail, style="red" if row.failed else ""),
+        )
+    return table
+
+
+def _mark(row: Row, spinner: RenderableType) -> RenderableType:
+    if row.seconds is None:
+        return spinner
+    if row.failed:
+        return Text("✗", style="red")
+    return Text("●" if row.is_end else "✓", style="green")
+
+
+def _running_chunks(row: Row) -> RenderableType:
+    assert row.chunks
+    done = row.chunks.succeeded + row.chunks.failed
+    line = Table.grid(padding=(0, 1))
+    line.add_row(ProgressBar(total=max(row.chunks.total, 1), completed=done, width=BAR_WIDTH), counted(row.chunks))
+    return line
+
+
+def detail_of(exited: StateExited) -> str:
+    """Return what a state did, from the document as it left it."""
+    if exited.error:
+        return f"failed with {exited.error}"
+    document = exited.document
+    match exited.name:
+        case "Probe Model" if "model" in document:
+            probe = document["model"]
+            return f"{probe['model']['estimator']}, {plural(probe['rows'], 'row')}"
+        case "Plan Chunks" if "plan" in document:
+            plan = document["plan"]
+            return f"{plural(plan['chunks'], 'chunk')}, {megabytes(plan['input_bytes'])}"
+        case "Predict Chunks" if "plan" in document:
+            return plural(document["plan"]["chunks"], "chunk")
+        case "Merge Outputs" if "output" in document:
+            output = document["output"]
+            return f"{plural(output['rows'], 'row')}, {megabytes(output['bytes'])}"
+    return ""
+
+
+def counted(chunks: ChunksCounted) -> str:
+    """Return the counts of a Map Run as text."""
+    failed = f", {chunks.failed:,} failed" if chunks.failed else ""
+    return f"{chunks.succeeded:,} of {plural(chunks.total, 'chunk')}{failed}"
+
+
+def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
+    """Yield what came of a run that succeeded, as label and text."""
+    if result.rows is None:  # a dry run
+        yield "Plan", f"{plural(result.chunks or 0, 'chunk')}, {megabytes(result.input_bytes or 0)}; nothing was scored"
+        return
+    chunks = plural(result.chunks or 0, "chunk")
+    speed = result.rows / result.seconds if result.seconds else 0
+    yield "Rows", f"{result.rows:,} in {chunks} and {result.seconds:.1f} s, {speed:,.0f} rows/s"
+    if result.failed_chunks:
+        yield "Missing", f"{plural(result.failed_chunks, 'chunk')} that failed and were tolerated: see the report"
+    yield "Output", f"{result.output}"
+    yield "Report", f"{result.report}"
+
+
+def print_result(console: Console, rows: Sequence[Row], result: RunResult) -> None:
+    """Print the table of states, and what came of the run."""
+    console.print(rows_table(rows))
+    console.print()
+    for label, text in result_lines(result):
+        console.print(f"{label:8}{text}", soft_wrap=True)
+
+
+def print_failure(shown: Screen, result: RunResult) -> None:
+    """Say on standard error why a run failed and what to do; after a table that is gone, also how far it came."""
+    if isinstance(shown, TerminalScreen):
+        shown.console.print(rows_table(shown.rows))
+        shown.console.print()
+    one_line = not shown.console.is_terminal  # whatever reads it there may look for a sentence
+    shown.console.print(Text(f"{result.error}: {result.cause}", style="red"), soft_wrap=one_line)
+    if result.advice:
+        shown.console.print(result.advice, soft_wrap=one_line)
+
+
+def first_rows_table(header: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the first rows of an output as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in header:
+        table.add_column(column, justify="right", overflow="fold")
+    for record in records:
+        table.add_row(*(Text(str(record[column])) for column in header))
+    return table
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(filter(None, texts))
+
+
+def plural(number: int, noun: str) -> str:
+    """Return `1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def megabytes(size: int) -> str:
+    """Return a size in MB (10^6), with as many digits as say something."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

@@ -1,0 +1,295 @@
+"""The command line for real: each command on a local AWS of its own, each bad input on the one that all tests share."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import boto3
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from botocore.config import Config
+from sklearn.linear_model import LinearRegression
+
+from batch_predict import cli, flights
+from batch_predict.local_run import LocalRunError, prepare, run
+
+SECONDS = 60
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def demo_directory(tmp_path_factory):
+    """A directory in which the help's examples run: with what the demo leaves in .demo, but fewer rows."""
+    directory = tmp_path_factory.mktemp("cli")
+    flights.write_flights(directory / ".demo", ROWS).rename(directory / ".demo" / "flights.csv")
+    flights.fit_model(directory / ".demo")
+    return directory
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a shell command that finds `batch-predict`; at the end it is gone, whatever happened."""
+    started = []
+
+    def start(command, directory=tmp_path):
+        path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+        process = subprocess.Popen(
+            f"exec {command}",
+            shell=True,
+            cwd=directory,
+            env={**os.environ, "PATH": path},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def example(text):
+    return text.rpartition("\b\n")[2].strip()
+
+
+def processes_of(pid):
+    """The processes that a process has started, and those that these have."""
+    rows = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout.split()
+    parents = {int(child): int(parent) for child, parent in zip(rows[::2], rows[1::2], strict=True)}
+    found = {pid}
+    while fresh := {child for child, parent in parents.items() if parent in found} - found:
+        found |= fresh
+    return found - {pid}
+
+
+def is_alive(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout
+        return bool(state) and not state.startswith("Z")
+    return False
+
+
+class TestRun:
+    def test_the_example_of_its_help_scores_as_the_model_does(self, start, demo_directory):
+        process = start(f"{example(cli.RUN_EXAMPLE)} --chunk-size-mb 0.05 --json", demo_directory)
+        stdout, stderr = process.communicate(timeout=SECONDS)
+
+        assert process.returncode == 0, stderr
+        data, model = demo_directory / ".demo" / "flights.csv", joblib.load(demo_directory / ".demo" / "arrival_delay.joblib")
+        output = (demo_directory / "predictions.csv").read_text()
+        expected = model.predict(pd.read_csv(data)[flights.FEATURES])
+        assert [line.rpartition(",")[0] for line in output.splitlines()] == data.read_text().splitlines()
+        np.testing.assert_allclose(pd.read_csv(demo_directory / "predictions.csv")[flights.PREDICTION], expected)
+
+        answer = json.loads(stdout)
+        report = json.loads((demo_directory / "predictions.csv.report.json").read_text())
+        assert stdout.count("\n") == 1
+        assert (answer["status"], answer["rows"], answer["error"]) == ("SUCCEEDED", ROWS, None)
+        assert (answer["output"], answer["report"]) == ("predictions.csv", "predictions.csv.report.json")
+        assert answer["chunks"] == report["plan"]["chunks"] > 1
+        assert list(answer["states"]) == ["Validate Request", "Probe Model", "Plan Chunks", "Predict Chunks", "Merge Outputs"]
+        for state in answer["states"]:
+            assert re.search(rf"^\d\d:\d\d:\d\d {state} … \d+\.\d s", stderr, re.MULTILINE), stderr
+
+    @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_signal_in_the_middle_leaves_nothing(self, start, demo_directory, tmp_path, number, exit_code):
+        command = example(cli.RUN_EXAMPLE).replace("--output ", f"--output {shlex.quote(str(tmp_path))}/")
+        process = start(f"{command} --chunk-size-mb 0.01", demo_directory)
+        while "Validate Request" not in (line := process.stderr.readline()):
+            assert line, "the run ended before"
+        children = processes_of(process.pid)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=SECONDS)
+
+        assert process.returncode == exit_code
+        assert stderr.splitlines()[-1] == f"Error: stopped by {number.name}"
+        assert list(tmp_path.iterdir()) == []
+        assert children
+        assert not [pid for pid in children if is_alive(pid)]
+
+
+class TestServe:
+    def test_the_example_of_its_help_prints_where_everything_is_and_stops(self, start):
+        process = start(example(cli.SERVE_EXAMPLE))
+        where = json.loads(process.stdout.readline())
+        children = processes_of(process.pid)
+        client = boto3.client(
+            "stepfunctions",
+            endpoint_url=where["endpoint_url"],
+            region_name=where["region"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(proxies={}),
+        )
+
+        assert client.describe_state_machine(stateMachineArn=where["state_machine_arn"])["status"] == "ACTIVE"
+        assert set(where) == {"endpoint_url", "region", "bucket", "state_machine_arn", "predict_function_name"}
+
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=SECONDS) == ("", "")
+        assert process.returncode == 0
+        assert not [pid for pid in children if is_alive(pid)]
+
+    def test_what_it_says_for_people_can_be_pasted(self, start, demo_directory):
+        """boto3, told by nothing but the exports, does the steps that are printed for the AWS CLI."""
+        process = start("batch-predict serve", demo_directory)
+        text = ""
+        while "--input" not in text:
+            line = process.stdout.readline()
+            assert line, text
+            text += line
+        exports = dict(word.split("=") for line in text.splitlines() if line.startswith("export ") for word in line.split()[1:])
+        copies = [line.split()[3:5] for line in text.splitlines() if line.startswith("aws s3 cp ")]
+        start_execution = shlex.split(text[text.index("aws stepfunctions start-execution") :].replace("\\\n", ""))[3:]
+        options = dict(zip(start_execution[::2], start_execution[1::2], strict=True))
+        script = f"""
+import boto3, time
+s3, stepfunctions = boto3.client("s3"), boto3.client("stepfunctions")
+for path, folder in {copies!r}:
+    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
+    s3.upload_file(path, bucket, prefix + path.rpartition("/")[2])
+machine, request = {options["--state-machine-arn"]!r}, {options["--input"]!r}
+arn = stepfunctions.start_execution(stateMachineArn=machine, input=request)["executionArn"]
+while (status := stepfunctions.describe_execution(executionArn=arn)["status"]) == "RUNNING":
+    time.sleep(0.1)
+print(status)
+"""
+        environment = {"PATH": os.environ["PATH"], "HOME": str(demo_directory), **exports}
+        done = subprocess.run(
+            [sys.executable, "-c", script], check=False, cwd=demo_directory, env=environment, capture_output=True, text=True
+        )
+
+        assert (done.stdout, done.stderr) == ("SUCCEEDED\n", "")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS)
+        assert process.returncode == 0
+
+    def test_a_port_in_use_is_one_sentence(self, start, aws):
+        process = start(f"batch-predict serve --json --port {aws.endpoint_url.rpartition(':')[2]}")
+        stdout, stderr = process.communicate(timeout=SECONDS)
+
+        assert (process.returncode, stdout) == (1, "")
+        assert stderr.startswith("Error: the embedded AWS did not start on 127.0.0.1:")
+
+
+@pytest.fixture
+def local_files(tmp_path, monkeypatch):
+    """A model of a and b, and what may be taken for data and models."""
+    monkeypatch.chdir(tmp_path)
+    data = pd.DataFrame({"a": [1.0, 2.0, 3.0, 5.0], "b": [1.0, 0.0, 1.0, 2.0]})
+    joblib.dump(LinearRegression().fit(data, data["a"] * 2 - data["b"]), "model.joblib")
+    joblib.dump({"not": "a model"}, "dict.joblib")
+    for name, content in {
+        "data.csv": data.to_csv(index=False).encode(),
+        "other.csv": data.iloc[::-1].to_csv(index=False).encode(),
+        "header.csv": b"a,b\n",
+        "empty.csv": b"",
+        "binary.csv": b"PK\x03\x04\x00\x00\x00" * 100,
+        "unclosed.csv": b'a,b\n1,"2\n',
+        "ragged.csv": b"a,b\n1,2\n3\n",
+        "text.csv": b"a,b\n1,2\n3,drei\n",
+        "text.joblib": b"not a model",
+    }.items():
+        Path(name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.fixture
+def request_of(local_files):
+    """A request that runs, with other fields; its output's name is its own, as the local AWS is everybody's."""
+
+    def request_of(**fields):
+        return {
+            "model_s3_uri": "model.joblib",
+            "data_s3_uri": ["data.csv"],
+            "output_s3_uri": f"out-{time.time_ns()}.csv",
+            "prediction_column_name": "p",
+            "feature_columns": ["a", "b"],
+            **fields,
+        }
+
+    return request_of
+
+
+class TestLocalRun:
+    def test_files_keep_the_order_given(self, aws, request_of):
+        result = run(aws, prepare(request_of(data_s3_uri=["other.csv", "data.csv"])))
+
+        assert (result.status, result.rows) == ("SUCCEEDED", 8)
+        assert list(pd.read_csv(result.output)["a"]) == [5, 3, 2, 1, 1, 2, 3, 5]
+        assert json.loads(result.report.read_text())
+
+    def test_placeholders_are_resolved_in_the_local_name(self, aws, request_of):
+        output = f"out-{time.time_ns()}-{{scheduled_time:%Y-%m-%d}}.csv"
+        result = run(aws, prepare(request_of(output_s3_uri=output, scheduled_time="2026-11-24T02:00:00Z")))
+
+        assert result.output == Path(output.replace("{scheduled_time:%Y-%m-%d}", "2026-11-24"))
+        assert result.output.exists()
+
+    def test_overwrite_replaces_the_local_output(self, aws, request_of):
+        request = request_of(overwrite=True)
+        Path(request["output_s3_uri"]).write_text("old")
+
+        assert len(pd.read_csv(run(aws, prepare(request)).output)) == 4
+
+    def test_an_output_that_came_up_meanwhile_is_kept(self, aws, request_of):
+        request = request_of()
+        local_run = prepare(request)
+        Path(request["output_s3_uri"]).write_text("somebody else's")
+
+        with pytest.raises(LocalRunError, match="exists already"):
+            run(aws, local_run)
+        assert Path(request["output_s3_uri"]).read_text() == "somebody else's"
+
+    def test_a_dry_run_writes_nothing(self, aws, request_of, local_files):
+        before = set(local_files.iterdir())
+        result = run(aws, prepare(request_of(dry_run=True)))
+
+        assert (result.status, result.chunks, result.output) == ("SUCCEEDED", 1, None)
+        assert set(local_files.iterdir()) == before
+
+    @pytest.mark.parametrize(
+        ("fields", "error", "sentence"),
+        [
+            ({"data_s3_uri": "header.csv"}, "InvalidDataError", "header.csv holds a header but no rows"),
+            ({"data_s3_uri": "empty.csv"}, "InvalidDataError", "empty.csv is empty"),
+            ({"data_s3_uri": "binary.csv"}, "InvalidDataError", "binary.csv is not CSV"),
+            ({"data_s3_uri": "unclosed.csv"}, "InvalidDataError", "quote"),
+            ({"data_s3_uri": "ragged.csv"}, "InvalidDataError", "ragged.csv"),
+            ({"data_s3_uri": "text.csv"}, "InvalidDataError", "'drei' is not a number"),
+            ({"data_s3_uri": "model.joblib"}, "InvalidDataError", "model.joblib"),
+            ({"feature_columns": ["a", "bb"]}, "InvalidRequestError", "data.csv does not have: bb"),
+            ({"prediction_column_name": "b"}, "InvalidRequestError", "b is also one of feature_columns"),
+            ({"prediction_column_name": "b", "feature_columns": ["a"]}, "InvalidRequestError", "b exists already in data.csv"),
+            ({"model_s3_uri": "text.joblib"}, "ModelError", "text.joblib is not a model"),
+            ({"model_s3_uri": "dict.joblib"}, "ModelError", "has no predict method"),
+            ({"feature_columns": ["a"]}, "ModelError", "does not fit"),
+            ({"prediction_method": "predict_proba"}, "ModelError", "predict_proba"),
+            ({"model_sha256": "0" * 64}, "ModelError", "model"),
+            ({"output_s3_uri": "out-{name}.csv"}, "InvalidRequestError", "unknown placeholder {name}"),
+        ],
+    )
+    def test_bad_input_has_error_cause_and_advice_and_writes_nothing(self, aws, request_of, local_files, fields, error, sentence):
+        before = set(local_files.iterdir())
+        result = run(aws, prepare(request_of(**fields)))
+
+        assert (result.status, result.error) == ("FAILED", error), result.cause
+        assert sentence in result.cause
+        assert result.advice or result.cause.endswith(".")  # Explain Failure has put the advice into the cause
+        assert "s3://" not in result.cause.replace("s3://bucket/key", "")
+        assert "stackTrace" not in result.cause
+        assert set(local_files.iterdir()) == before

@@ -1,0 +1,84 @@
+"""`make demo`, a slice of the year."""
+
+import json
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from batch_predict import cli, flights
+
+SECONDS = 100
+EXAMPLE = cli.DEMO_EXAMPLE.rpartition("\b\n")[2].strip()
+ROWS = int(EXAMPLE.rpartition(" ")[2])
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What the example of the demo's help leaves in .demo, and what it prints."""
+    directory = tmp_path_factory.mktemp("demo")
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        EXAMPLE,
+        shell=True,
+        check=False,
+        cwd=directory,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    return directory / ".demo", done.stdout
+
+
+def test_every_flight_is_scored_as_the_model_scores_it(demo):
+    directory, _ = demo
+    data = directory / f"flights-{ROWS}.csv"
+    expected = joblib.load(directory / "arrival_delay.joblib").predict(pd.read_csv(data)[flights.FEATURES])
+    output = (directory / "predictions.csv").read_text().splitlines()
+
+    assert [line.rpartition(",")[0] for line in output] == data.read_text().splitlines()
+    np.testing.assert_allclose([float(line.rpartition(",")[2]) for line in output[1:]], expected)
+
+
+def test_the_model_is_better_than_the_departures_delay(demo):
+    output = pd.read_csv(demo[0] / "predictions.csv").dropna(subset=[flights.TARGET])
+
+    def error(prediction):
+        return np.abs(prediction - output[flights.TARGET]).mean()
+
+    assert error(output[flights.PREDICTION]) < error(output["dep_delay"])
+
+
+def test_it_shows_states_rows_and_where_everything_is(demo):
+    directory, stdout = demo
+
+    for state in ("Validate Request", "Probe Model", "Plan Chunks", "Predict Chunks", "Merge Outputs", "Published"):
+        assert state in stdout
+    assert f"{ROWS:,} in 9 chunks" in stdout
+    for name in ("predictions.csv", "predictions.csv.report.json", f"flights-{ROWS}.csv", "arrival_delay.joblib"):
+        assert str(Path(".demo", name)) in stdout
+        assert (directory / name).exists()
+    assert "carrier  flight  origin  dest" in stdout
+    assert json.loads((directory / "predictions.csv.report.json").read_text())
+
+
+def test_nothing_but_that_is_left(demo):
+    names = {path.name for path in demo[0].iterdir()}
+
+    assert names == {"predictions.csv", "predictions.csv.report.json", f"flights-{ROWS}.csv", "arrival_delay.joblib"}
+
+
+def test_what_was_made_once_is_kept(demo):
+    directory, _ = demo
+    before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+    flights.write_flights(directory, ROWS)
+    flights.fit_model(directory)
+
+    assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == before

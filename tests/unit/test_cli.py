@@ -1,0 +1,212 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from batch_predict import cli
+from batch_predict.workflow_contract import request_schema
+
+COMMANDS = ["run", "serve", "demo"]
+# Of the request, but without a meaning on a local AWS that ends with the run.
+FIELDS_WITHOUT_OPTION = {"keep_work", "scheduled_time"}
+RUN = "run --model model.joblib --data data.csv --features a,b --prediction p --output out.csv"
+
+
+@pytest.fixture(autouse=True)
+def no_local_aws(monkeypatch):
+    """What is wrong with the arguments or the local files must be said before the local AWS is started."""
+    monkeypatch.setattr(cli, "local_aws", lambda *_: pytest.fail("the local AWS was started"))
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("model.joblib").write_bytes(b"model")
+    Path("data.csv").write_text("a,b\n1,2\n")
+    Path("other.csv").write_text("a,b\n3,4\n")
+    Path("exists.csv").write_text("kept")
+    Path("empty").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def invoke():
+    def invoke(arguments):
+        return CliRunner().invoke(
+            cli.app, arguments if isinstance(arguments, list) else arguments.split(), prog_name="batch-predict"
+        )
+
+    return invoke
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """The requests that would have run, as they were prepared."""
+    seen = []
+    monkeypatch.setattr(cli, "_run_here", lambda local_run, _: seen.append(local_run) or cli.RunResult("SUCCEEDED", rows=1))
+    return seen
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_command_ends_in_an_example_of_itself(self, invoke, command):
+        result = invoke([command, "--help"])
+
+        example = result.output.rpartition("Example")[2].partition("\n\n")[2]
+        assert result.exit_code == 0
+        assert example.split()[:2] == ["batch-predict", command]
+        assert all(line.startswith("    ") for line in example.rstrip().splitlines())
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_help_fits_80_columns(self, invoke, command):
+        assert max(map(len, invoke([command, "--help"]).output.splitlines())) <= 80
+
+    def test_every_field_of_the_request_has_an_option(self, invoke):
+        text = invoke("run --help").output
+
+        for field in request_schema()["properties"].keys() - FIELDS_WITHOUT_OPTION:
+            assert f"  {cli._option_of(field)} " in text or f"  {cli._option_of(field)}\n" in text
+
+    def test_defaults_are_the_schemas(self, invoke):
+        text = " ".join(invoke("run --help").output.split())
+
+        assert "[default: 64]" in text
+        assert "[default: predict]" in text
+        assert "[default: 0]" in text
+
+    def test_without_a_command_the_commands_are_listed(self, invoke):
+        assert all(f"  {command} " in invoke([]).output for command in COMMANDS)
+
+    def test_version(self, invoke):
+        result = invoke("--version")
+
+        assert (result.exit_code, result.stdout) == (0, "batch-predict 0.1.0\n")
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (RUN.replace("data.csv", "no.csv"), "data file no.csv does not exist"),
+            (RUN.replace("model.joblib", "no.joblib"), "model file no.joblib does not exist"),
+            (RUN.replace("model.joblib", "empty"), "model file empty is a directory"),
+            (RUN.replace("data.csv", "empty"), "data directory empty holds no *.csv files"),
+            (RUN.replace("out.csv", "exists.csv"), "exists.csv exists already: choose another output, or set overwrite"),
+            (RUN.replace("out.csv", "no/out.csv"), "output directory no does not exist: create it first"),
+            (RUN.replace("out.csv", "empty"), "output empty is a directory: name a file"),
+            (f"{RUN.replace('out.csv', 'data.csv')} --overwrite", "output data.csv is also an input: choose another output"),
+            (RUN.replace("a,b", "a,,b"), "--features 'a,,b' has an empty name: separate names by single commas"),
+            (RUN.replace("a,b", "a,a"), 'feature_columns names "a" twice'),
+            (
+                RUN.replace("model.joblib", "s3://b/m"),
+                "model s3://b/m is not on this machine, and the local AWS starts empty: give a local path",
+            ),
+            (f"{RUN} --chunk-size-mb 0", "chunk_size_mb must be above 0, not 0.0"),
+            (
+                f"{RUN} --prediction-method guess",
+                'prediction_method must be one of predict, predict_proba, decision_function, not "guess"',
+            ),
+            (RUN.replace("--prediction p", ""), "missing --prediction"),
+            ("run --request no.json", "request no.json cannot be read: No such file or directory"),
+            ("run --request data.csv --overwrite --model m", "--request is the whole request: leave out --model, --overwrite"),
+            ("run --request data.csv", "request data.csv is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ],
+    )
+    def test_one_sentence_and_exit_code_1(self, invoke, files, arguments, sentence):
+        before = sorted(files.rglob("*"))
+
+        result = invoke(arguments)
+
+        assert (result.exit_code, result.stderr, result.stdout) == (1, f"Error: {sentence}\n", "")
+        assert sorted(files.rglob("*")) == before
+        assert Path("exists.csv").read_text() == "kept"
+
+    def test_all_mistakes_are_listed(self, invoke):
+        result = invoke("run --model no --data no.csv --data empty --features a,a --prediction p --output no/o --max-concurrency 0")
+
+        for part in (
+            "model file no ",
+            "data file no.csv ",
+            "directory empty ",
+            "directory no ",
+            "feature_columns ",
+            "max_concurrency ",
+        ):
+            assert part in result.stderr
+
+    @pytest.mark.parametrize(
+        ("request_json", "sentence"),
+        [
+            ('{"a": }', "is not JSON"),
+            ("[1]", "must be one JSON object"),
+            ('{"modle_s3_uri": "m"}', '"modle_s3_uri" is not a field of the request (did you mean model_s3_uri?)'),
+            ('{"data_s3_uri": "no.csv", "model_s3_uri": 5}', "data file no.csv does not exist"),
+            ('{"data_s3_uri": "no.csv", "model_s3_uri": 5}', "model_s3_uri must be a string, not 5"),
+            ('{"data_s3_uri": ["data.csv", 7]}', "data_s3_uri[1] must be a string, not 7"),
+        ],
+    )
+    def test_requests(self, invoke, request_json, sentence):
+        Path("request.json").write_text(request_json)
+
+        result = invoke("run --request request.json")
+
+        assert result.exit_code == 1
+        assert sentence in result.stderr
+
+    def test_json_is_one_object_also_then(self, invoke):
+        result = invoke(f"{RUN.replace('data.csv', 'no.csv')} --json")
+
+        answer = json.loads(result.stdout)
+        assert result.stdout.count("\n") == 1
+        assert (answer["status"], answer["error"], answer["output"]) == ("FAILED", "InvalidRequestError", None)
+        assert answer["cause"] == "data file no.csv does not exist"
+
+    def test_an_option_that_is_none_is_a_usage_error(self, invoke):
+        assert invoke("run --nope").exit_code == 2
+
+
+class TestOptions:
+    def test_only_what_is_given_goes_into_the_request(self, invoke, prepared):
+        invoke(RUN)
+
+        assert prepared[0].request == {
+            "model_s3_uri": "s3://batch-predict/models/model.joblib",
+            "data_s3_uri": ["s3://batch-predict/data/data.csv"],
+            "output_s3_uri": "s3://batch-predict/output/out.csv",
+            "prediction_column_name": "p",
+            "feature_columns": ["a", "b"],
+        }
+
+    def test_the_others_have_the_schemas_names(self, invoke, prepared):
+        sha = "0" * 64
+        invoke(
+            f"{RUN} --chunk-size-mb 1.5 --max-concurrency 3 --tolerated-failure-percentage 5 --prediction-method predict_proba "
+            f"--model-sha256 {sha} --overwrite --dry-run"
+        )
+
+        given = prepared[0].request
+        assert (given["chunk_size_mb"], given["max_concurrency"], given["tolerated_failure_percentage"]) == (1.5, 3, 5)
+        assert (given["prediction_method"], given["model_sha256"]) == ("predict_proba", sha)
+        assert given["overwrite"] is given["dry_run"] is True
+
+    @pytest.mark.parametrize("data", ["--data other.csv data.csv", "--data other.csv --data data.csv", "--data=other.csv data.csv"])
+    def test_data_takes_several_files_in_the_order_given(self, invoke, prepared, data):
+        invoke(RUN.replace("--data data.csv", data))
+
+        assert [uri.rpartition("/")[2] for uri in prepared[0].request["data_s3_uri"]] == ["other.csv", "data.csv"]
+
+    def test_features_are_one_record_of_csv(self, invoke, prepared):
+        arguments = RUN.split()
+        arguments[arguments.index("a,b")] = 'a, b ,"c,d"'
+        invoke(arguments)
+
+        assert prepared[0].request["feature_columns"] == ["a", "b", "c,d"]
+
+    def test_a_request_names_local_paths(self, invoke, prepared):
+        fields = {"model_s3_uri": "model.joblib", "data_s3_uri": ["data.csv"], "output_s3_uri": "out-{execution_name}.csv"}
+        Path("request.json").write_text(json.dumps({**fields, "prediction_column_name": "p", "feature_columns": ["a"]}))
+        invoke("run --request request.json")
+
+        assert prepared[0].request["model_s3_uri"] == "s3://batch-predict/models/model.joblib"
+        assert prepared[0].request["output_s3_uri"] == "s3://batch-predict/output/out-{execution_name}.csv"

@@ -1,0 +1,147 @@
+"""Follows executions as AWS and the emulator describe them; the emulator itself is in tests/integration."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from batch_predict.execution import (
+    AttemptFailed,
+    ChunksCounted,
+    ExecutionEnded,
+    StateEntered,
+    StateExited,
+    follow_execution,
+    start_execution,
+)
+
+START = datetime(2026, 11, 24, 2, tzinfo=UTC)
+ARN = "arn:aws:states:us-east-1:123456789012:execution:machine:run-1"
+
+
+class StepFunctions:
+    """A Step Functions client whose execution goes on by some events with each look at it."""
+
+    def __init__(self, polls, *, counts=(), **end):
+        self.polls = polls
+        self.counts = list(counts)
+        self.end = {"status": "SUCCEEDED", "output": "{}", **end}
+        self.looks = 0
+        self.started = None
+
+    def start_execution(self, **arguments):
+        self.started = arguments
+        return {"executionArn": ARN}
+
+    def describe_execution(self, executionArn):  # noqa: N803  # AWS's name
+        self.looks += 1
+        if self.looks < len(self.polls):
+            return {"executionArn": executionArn, "status": "RUNNING", "startDate": START}
+        return {"executionArn": executionArn, "startDate": START, "stopDate": START + timedelta(seconds=9), **self.end}
+
+    def get_paginator(self, operation):
+        assert operation == "get_execution_history"
+        return self
+
+    def paginate(self, **_):
+        events = [event for poll in self.polls[: self.looks] for event in poll]
+        numbered = [
+            {"id": number, "timestamp": START + timedelta(seconds=number), **event} for number, event in enumerate(events, 1)
+        ]
+        yield {"events": numbered[:2]}
+        yield {"events": numbered[2:]}
+
+    def list_map_runs(self, executionArn):  # noqa: N803
+        assert executionArn == ARN
+        newest = {"mapRunArn": "new", "startDate": START + timedelta(seconds=5)}
+        return {"mapRuns": [{"mapRunArn": "old", "startDate": START}, newest] if self.counts else []}
+
+    def describe_map_run(self, mapRunArn):  # noqa: N803
+        assert mapRunArn == "new"
+        counts = self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]
+        return {"itemCounts": {"total": 4, "succeeded": 0, "failed": 0, "timedOut": 0, "aborted": 0, **counts}}
+
+
+def entered(name, kind="Task"):
+    return {"type": f"{kind}StateEntered", "stateEnteredEventDetails": {"name": name}}
+
+
+def exited(name, kind="Task", **document):
+    return {"type": f"{kind}StateExited", "stateExitedEventDetails": {"name": name, "output": json.dumps(document)}}
+
+
+def lambda_failed(error):
+    return {"type": "LambdaFunctionFailed", "lambdaFunctionFailedEventDetails": {"error": error}}
+
+
+SCHEDULED = {"type": "LambdaFunctionScheduled"}
+
+
+def follow(*polls, **settings):
+    return list(follow_execution(StepFunctions(polls, **settings), ARN, poll_seconds=0))
+
+
+def test_start_sends_the_request_as_json():
+    client = StepFunctions([])
+
+    assert start_execution(client, "machine", {"a": [1]}) == ARN
+    assert client.started == {"stateMachineArn": "machine", "input": '{"a": [1]}'}
+
+
+def test_each_event_is_told_once_however_often_the_history_is_read():
+    progress = follow([entered("Plan Chunks")], [], [exited("Plan Chunks", plan={"chunks": 3})], [])
+
+    assert progress[:2] == [
+        StateEntered("Plan Chunks", "Task", START + timedelta(seconds=1)),
+        StateExited("Plan Chunks", "Task", 1.0, None, {"plan": {"chunks": 3}}),
+    ]
+    assert progress[2:] == [ExecutionEnded(ARN, "SUCCEEDED", 9.0)]
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [lambda_failed("ModelError"), {"type": "TaskFailed", "taskFailedEventDetails": {"error": "ModelError"}}],
+    ids=["aws", "emulator"],
+)
+def test_an_error_that_is_caught_is_the_states(failed):
+    progress = follow([entered("Probe Model"), SCHEDULED, failed, exited("Probe Model")])
+
+    assert progress[1] == AttemptFailed("Probe Model", "ModelError")
+    assert progress[2].error == "ModelError"
+
+
+def test_an_error_that_a_retry_overcame_is_not():
+    progress = follow([entered("Plan Chunks"), SCHEDULED, lambda_failed("TransientS3Error"), SCHEDULED, exited("Plan Chunks")])
+
+    assert progress[1] == AttemptFailed("Plan Chunks", "TransientS3Error")
+    assert progress[2].error is None
+
+
+def test_a_time_out_has_the_events_name():
+    progress = follow([entered("Plan Chunks"), {"type": "LambdaFunctionTimedOut"}, exited("Plan Chunks")])
+
+    assert progress[2].error == "LambdaFunctionTimedOut"
+
+
+def test_chunks_of_the_newest_map_run_are_counted_when_they_change():
+    counts = [{"succeeded": 1}, {"succeeded": 1}, {"succeeded": 2, "failed": 1, "timedOut": 1}]
+    progress = follow([entered("Predict Chunks", "Map")], [], [], [exited("Predict Chunks", "Map")], counts=counts)
+
+    assert progress[1:3] == [ChunksCounted(4, 1, 0), ChunksCounted(4, 2, 2)]
+    assert [type(step) for step in progress[3:]] == [StateExited, ExecutionEnded]
+
+
+def test_a_map_that_has_no_map_run_yet_is_not_counted():
+    progress = follow([entered("Predict Chunks", "Map")], [exited("Predict Chunks", "Map")])
+
+    assert not [step for step in progress if isinstance(step, ChunksCounted)]
+
+
+def test_a_failed_execution_ends_with_error_and_cause():
+    progress = follow([], status="FAILED", error="ModelError", cause="it is broken", output='{"Error": "ModelError"}')
+
+    assert progress == [ExecutionEnded(ARN, "FAILED", 9.0, {}, "ModelError", "it is broken")]
+
+
+def test_an_aborted_execution_may_have_neither():
+    assert follow([], status="ABORTED")[0] == ExecutionEnded(ARN, "ABORTED", 9.0)

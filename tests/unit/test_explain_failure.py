@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samples import BUCKET, EXECUTION
+
+import explain_failure
+from errors import TransientS3Error
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PREFIX = "out.csv.work/f/"
+MAP_FAILURE = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": "The specified tolerated failure threshold was exceeded"}
+
+
+@pytest.fixture
+def lose(put: Any) -> Any:
+    def write(index: int, error: str = "InvalidDataError", execution: str = EXECUTION["arn"], **changed: Any) -> None:
+        record = {
+            "chunk_index": index,
+            "data_s3_uri": "s3://bucket/in/1.csv",
+            "byte_range": [10 * index, 10 * index + 10],
+            "error": error,
+            "message": "row 3 is ragged",
+            "execution_arn": execution,
+        }
+        put(f"{PREFIX}chunk-{index:05}.error.json", json.dumps(record | changed))
+
+    return write
+
+
+def explain(s3: S3Client, document: Any, failure: dict[str, str], *, planned: bool = True) -> Any:
+    event = document() | {"failure": failure}
+    if planned:
+        event["plan"] = {"bucket": BUCKET, "work_prefix": PREFIX, "chunks": 12}
+    return explain_failure.explain_failure(s3, event)
+
+
+def test_the_map_s_failure_is_the_first_chunk_s(s3: S3Client, document: Any, lose: Any, put: Any) -> None:
+    lose(0, error="ModelError", execution="an earlier one")
+    put(f"{PREFIX}chunk-00001.json", b"a receipt")
+    lose(11, error="TransientS3Error")
+    lose(4, error="TransientS3Error")
+    lose(2)
+    assert explain(s3, document, MAP_FAILURE) == {
+        "error": "InvalidDataError",
+        "cause": "chunk 3 of 12, s3://bucket/in/1.csv bytes=[20, 30): row 3 is ragged (2 more chunks failed). "
+        "Correct the data named above and start the request again.",
+    }
+
+
+def test_one_chunk_is_not_counted(s3: S3Client, document: Any, lose: Any) -> None:
+    lose(2)
+    assert "more" not in explain(s3, document, MAP_FAILURE)["cause"]
+
+
+def test_reading_records_has_a_bound(s3: S3Client, document: Any, lose: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain_failure, "RECORDS_READ", 2)
+    for index in range(3):
+        lose(index)
+    assert "(at least 1 more chunk failed)" in explain(s3, document, MAP_FAILURE)["cause"]
+
+
+def test_missing_chunks_at_the_merge_are_explained_by_themselves(s3: S3Client, document: Any, lose: Any) -> None:
+    lose(2, error="ModelError")
+    cause = json.dumps({"errorMessage": "1 of 12 chunks have no output, more than tolerated", "errorType": "IncompleteOutputError"})
+    assert explain(s3, document, {"Error": "IncompleteOutputError", "Cause": cause})["error"] == "ModelError"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [("IncompleteOutputError", "the plan has a gap"), ("OutputExistsError", "it exists"), ("Sandbox.Timedout", "Task timed out")],
+)
+def test_tolerated_chunks_do_not_explain_another_failure(s3: S3Client, document: Any, lose: Any, error: str, message: str) -> None:
+    lose(2)
+    explanation = explain(s3, document, {"Error": error, "Cause": json.dumps({"errorMessage": message})})
+    assert explanation["error"] == error
+    assert message in explanation["cause"]
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, planned: bool) -> None:
+    explanation = explain(s3, document, MAP_FAILURE, planned=planned)
+    assert explanation == {"error": MAP_FAILURE["Error"], "cause": MAP_FAILURE["Cause"]}
+
+
+def test_a_lambda_error_gets_its_message_and_advice(s3: S3Client, document: Any) -> None:
+    cause = json.dumps({"errorMessage": "the model does not unpickle.", "errorType": "ModelError", "stackTrace": ["secret"]})
+    explanation = explain(s3, document, {"Error": "ModelError", "Cause": cause}, planned=False)
+    assert explanation["cause"].startswith("the model does not unpickle. Check that the model")
+    assert "secret" not in explanation["cause"]
+
+
+def test_out_of_memory_gets_a_sentence(s3: S3Client, document: Any, lose: Any) -> None:
+    lose(0, error="Runtime.ExitError", message="the function was ended before it could answer")
+    assert "raise PredictMemorySize" in explain(s3, document, MAP_FAILURE)["cause"]
+
+
+@pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject"])
+def test_a_busy_s3_is_transient(s3: S3Client, document: Any, lose: Any, fail_calls: Any, operation: str) -> None:
+    lose(0)
+    fail_calls(operation, "SlowDown")
+    with pytest.raises(TransientS3Error):
+        explain(s3, document, MAP_FAILURE)
+
+
+def test_the_handler_adapts(
+    s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(explain_failure, "s3_client", lambda: s3)
+    assert explain_failure.lambda_handler(document() | {"failure": MAP_FAILURE}, None)["error"] == MAP_FAILURE["Error"]
+    assert capsys.readouterr().out.count("\n") == 1

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from batch_predict.local_run import InvalidRequestError, LocalRun, _message, _with_local_paths, prepare
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("model.joblib").write_bytes(b"model")
+    return tmp_path
+
+
+@pytest.fixture
+def prepare_data():
+    def prepare_data(*data):
+        fields = {"prediction_column_name": "p", "feature_columns": ["a"], "output_s3_uri": "out.csv"}
+        return prepare({"model_s3_uri": "model.joblib", "data_s3_uri": list(data), **fields})
+
+    return prepare_data
+
+
+def write(*paths):
+    for path in map(Path, paths):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a\n1\n")
+
+
+def keys(local_run):
+    return [uri.removeprefix("s3://batch-predict/") for uri in local_run.request["data_s3_uri"]]
+
+
+def test_a_directory_is_its_csv_files_in_natural_order(prepare_data):
+    write("in/part-10.csv", "in/part-2.csv", "in/notes.txt")
+
+    assert keys(prepare_data("in")) == ["data/part-2.csv", "data/part-10.csv"]
+
+
+def test_files_of_one_name_have_keys_of_their_own(prepare_data):
+    write("x/a.csv", "y/a.csv", "b.csv")
+    local_run = prepare_data("y/a.csv", "b.csv", "x/a.csv")
+
+    assert keys(local_run) == ["data/1/a.csv", "data/b.csv", "data/3/a.csv"]
+    assert len(set(local_run.uploads.values())) == 4
+
+
+def test_a_file_that_is_named_twice_is_data_twice_and_uploaded_once(prepare_data):
+    write("a.csv")
+    local_run = prepare_data("a.csv", "a.csv")
+
+    assert keys(local_run) == ["data/a.csv", "data/a.csv"]
+    assert len(local_run.uploads) == 2
+
+
+def test_what_means_something_to_the_workflow_is_not_in_a_key(prepare_data):
+    write("a{b}*.csv")
+
+    assert keys(prepare_data("a{b}*.csv")) == ["data/a_b__.csv"]
+
+
+def test_a_report_in_the_way_is_a_problem_too(prepare_data):
+    write("a.csv", "out.csv.report.json")
+
+    with pytest.raises(InvalidRequestError, match=r"^out\.csv\.report\.json exists already"):
+        prepare_data("a.csv")
+
+
+def test_messages_name_the_local_paths():
+    uploads = {Path("in/a.csv"): "data/a.csv", Path("in/a.csv.old"): "data/a.csv.old"}
+    local_run = LocalRun({}, uploads, Path())
+
+    text = _with_local_paths("s3://batch-predict/data/a.csv.old and s3://batch-predict/data/a.csv row 2", local_run)
+
+    assert text == "in/a.csv.old and in/a.csv row 2"
+
+
+@pytest.mark.parametrize("cause", ['{"errorMessage": "row 2", "errorType": "E", "stackTrace": ["f.py"]}', "row 2"])
+def test_a_cause_that_nobody_explained_is_its_message(cause):
+    assert _message(cause) == "row 2"
+
+
+@pytest.mark.parametrize("cause", ["", "[1]", "{}", "7", '"text"', "null"])
+def test_a_cause_that_only_looks_like_json_is_itself(cause):
+    assert _message(cause) == cause

@@ -1,0 +1,443 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import BUCKET, EXECUTION, MODEL, s3_error
+
+import accounting
+import merge_outputs
+import plan_chunks
+from errors import IncompleteOutputError, OutputExistsError, TransientS3Error
+from multipart import MAX_COPY_BYTES, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+OUTPUT = "out/result.csv"
+MIB = 2**20
+
+
+def predict(s3: S3Client, chunk: Any, pad: int = 0) -> None:
+    """Do what the prediction function guarantees: a part with a header, then its receipt."""
+    data = s3.get_object(Bucket=BUCKET, Key=key_of(chunk["data_s3_uri"]))["Body"].read()
+    header, start, stop = data[: data.index(b"\n") + 1], *chunk["byte_range"]
+    rows = data[max(start, len(header)) : stop].splitlines()
+    header = header.removesuffix(b"\n") + b",prediction\n"
+    part = header + b"".join(row + b"," + b"7" * (1 + pad) + b"\n" for row in rows)
+    etag = s3.put_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]), Body=part)["ETag"]
+    receipt = {
+        **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range", "output_s3_uri")},
+        "rows_read": len(rows),
+        "rows_written": len(rows),
+        "input_bytes": stop - start,
+        "output_bytes": len(part),
+        "header_bytes": len(header),
+        "output_etag": etag,
+        "quote_parity": 0,
+        "milliseconds": {"read": 1.5, "predict": 2.0},
+        "model": MODEL,
+    }
+    s3.put_object(Bucket=BUCKET, Key=key_of(chunk["receipt_s3_uri"]), Body=json.dumps(receipt))
+
+
+def key_of(uri: str) -> str:
+    return uri.removeprefix(f"s3://{BUCKET}/")
+
+
+class Run:
+    """An execution that has come to Merge Outputs."""
+
+    def __init__(self, s3: S3Client, document: Any, pads: dict[int, int] | None = None) -> None:
+        self.s3 = s3
+        self.document = document
+        document["plan"] = plan_chunks.plan_chunks(s3, document)
+        self.chunks = json.loads(s3.get_object(Bucket=BUCKET, Key=document["plan"]["plan_key"])["Body"].read())
+        for chunk in self.chunks:
+            predict(s3, chunk, (pads or {}).get(chunk["chunk_index"], 0))
+
+    def merge(self) -> Any:
+        return merge_outputs.merge_outputs(self.s3, self.document)
+
+    def expected(self) -> bytes:
+        parts = [self.s3.get_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]))["Body"].read() for chunk in self.chunks]
+        return parts[0] + b"".join(part[part.index(b"\n") + 1 :] for part in parts[1:])
+
+    def lose(self, index: int, execution: str = EXECUTION["arn"]) -> None:
+        chunk = self.chunks[index]
+        for field in ("output_s3_uri", "receipt_s3_uri"):
+            self.s3.delete_object(Bucket=BUCKET, Key=key_of(chunk[field]))
+        record = {
+            **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range")},
+            "error": "InvalidDataError",
+            "message": "row 3 is ragged",
+            "execution_arn": execution,
+        }
+        key = key_of(chunk["receipt_s3_uri"]).removesuffix(".json") + ".error.json"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record))
+
+    def tamper(self, index: int, **changed: Any) -> None:
+        key = key_of(self.chunks[index]["receipt_s3_uri"])
+        receipt = json.loads(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(receipt | changed))
+
+
+@pytest.fixture
+def run(s3: S3Client, put: Any, document: Any) -> Callable[..., Run]:
+    """An execution with chunks of about 10 rows each, or with one chunk for each of `row_counts`."""
+
+    def make(row_counts: tuple[int, ...] = (10, 10, 10), pads: dict[int, int] | None = None, **changed: Any) -> Run:
+        for index, rows in enumerate(row_counts):
+            put(f"in/{index}.csv", b"a,b\n" + b"".join(b"%d,%d\n" % (index, row) for row in range(rows)))
+        return Run(s3, document(**changed), pads)
+
+    return make
+
+
+def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Client) -> None:
+    execution = run()
+    expected = execution.expected()
+    output = execution.merge()
+    assert get(OUTPUT) == expected
+    assert output == {
+        "output_s3_uri": f"s3://bucket/{OUTPUT}",
+        "report_s3_uri": f"s3://bucket/{OUTPUT}.report.json",
+        "etag": s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"],
+        "bytes": len(expected),
+        "rows": 30,
+        "chunks": 3,
+        "failed_chunks": 0,
+        "complete": True,
+    }
+    head = s3.head_object(Bucket=BUCKET, Key=OUTPUT)
+    assert head["ContentType"] == "text/csv"
+    assert head["Metadata"] == {"batch-predict-fingerprint": execution.document["plan"]["fingerprint"]}
+    assert keys("out/") == [OUTPUT, f"{OUTPUT}.report.json"]
+
+
+@pytest.mark.parametrize(
+    "megabytes",
+    [(6, 6, 6), (0, 6, 0), (6, 0, 0, 6), (0, 0, 9, 0), (0, 9, 3, 3, 3, 1), (3, 3), (12,), (0, 0, 12, 12)],
+    ids=str,
+)
+def test_large_parts_are_copied_and_small_ones_gathered(run: Any, get: Any, uploads: Any, megabytes: tuple[int, ...]) -> None:
+    pads = {index: size * MIB // 10 for index, size in enumerate(megabytes)}
+    execution = run(tuple(10 for _ in megabytes), pads)
+    expected = execution.expected()
+    assert execution.merge()["bytes"] == len(expected)
+    assert get(OUTPUT) == expected
+    assert not uploads()
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 100),
+            st.integers(0, 20 * MIB),
+            st.integers(-2, 2).map(lambda near: MIN_PART_BYTES + near),
+            st.integers(0, 12 * 2**30),
+        ),
+        max_size=30,
+    )
+)
+def test_parts_keep_s3_s_rules_for_any_sizes(sizes: list[int]) -> None:
+    pieces = [Piece(f"s3://bucket/{index}", "", 100, 100 + size) for index, size in enumerate(sizes)]
+    parts = list(parts_of(pieces))
+    assert all(part.size >= MIN_PART_BYTES for part in parts[:-1])
+    assert all(MIN_PART_BYTES <= part.size <= MAX_COPY_BYTES for part in parts if isinstance(part, CopiedPart))
+    assert all(part.size <= 18 * MIB for part in parts if isinstance(part, GatheredPart))
+    assert len(parts) <= len(sizes) + sum(size // MAX_COPY_BYTES for size in sizes)
+    flat = [piece for part in parts for piece in (part.pieces if isinstance(part, GatheredPart) else [part.piece])]
+    joined: list[Piece] = []
+    for piece in flat:
+        if joined and joined[-1].uri == piece.uri and joined[-1].stop == piece.start:
+            joined[-1] = joined[-1]._replace(stop=piece.stop)
+        else:
+            joined.append(piece)
+    assert joined == [piece for piece in pieces if piece.size]
+
+
+def test_parts_are_guarded_by_checksums(run: Any, s3: S3Client) -> None:
+    """S3 refuses a part with a checksum where the upload was created without, and a completion that does not repeat it."""
+    execution = run((10, 10, 10), {0: 6 * MIB // 10})
+    seen: dict[str, Any] = {}
+    for operation in ("CreateMultipartUpload", "CompleteMultipartUpload"):
+        s3.meta.events.register(
+            f"before-parameter-build.s3.{operation}", lambda params, model, **_: seen.update({model.name: dict(params)})
+        )
+    execution.merge()
+    assert seen["CreateMultipartUpload"]["ChecksumAlgorithm"] == "CRC32"
+    assert "ChecksumCRC32" in seen["CompleteMultipartUpload"]["MultipartUpload"]["Parts"][-1]
+
+
+def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
+    execution = run()
+    input_bytes = execution.document["plan"]["input_bytes"]
+    output = execution.merge()
+    report = json.loads(get(f"{OUTPUT}.report.json"))
+    assert report["schema_version"] == 1
+    assert report["output"] == output
+    assert report["rows"] == {"read": 30, "written": 30}
+    assert report["bytes"] == {"read": input_bytes, "written": output["bytes"]}
+    assert report["chunks"] == {"planned": 3, "predicted": 3, "failed": 0}
+    assert report["milliseconds"] == {"read": 4.5, "predict": 6.0}
+    assert report["model"] == MODEL
+    assert report["request"] == execution.document["request"]
+    assert report["finished"] > report["started"]
+
+
+def test_work_is_kept_when_asked(run: Any, keys: Any) -> None:
+    execution = run(keep_work=True)
+    execution.merge()
+    assert len(keys("out/result.csv.work/")) == 7
+
+
+def test_more_than_a_page_of_work_is_deleted(run: Any, keys: Any, put: Any) -> None:
+    execution = run()
+    for number in range(1005):
+        put(f"{execution.document['plan']['work_prefix']}map-run/{number}.json", b"{}")
+    execution.merge()
+    assert not keys("out/result.csv.work/")
+
+
+def test_work_that_cannot_be_deleted_does_not_fail_the_run(run: Any, fail_calls: Any) -> None:
+    execution = run()
+    fail_calls("DeleteObjects", "AccessDenied", status=403)
+    assert execution.merge()["complete"]
+
+
+@pytest.mark.parametrize(("tolerated", "lost"), [(0, [1]), (33, [1]), (66, [0, 1]), (100, [0, 1, 2])])
+def test_too_many_missing_chunks_publish_nothing(run: Any, keys: Any, tolerated: float, lost: list[int]) -> None:
+    execution = run(tolerated_failure_percentage=tolerated)
+    for index in lost:
+        execution.lose(index)
+    with pytest.raises(IncompleteOutputError, match=rf"{len(lost)} of 3 chunks have no output.*chunk {lost[0] + 1}, s3://"):
+        execution.merge()
+    assert OUTPUT not in keys()
+
+
+def test_tolerated_chunks_are_listed_with_their_reason(run: Any, get: Any, keys: Any) -> None:
+    execution = run(tolerated_failure_percentage=67)
+    second = get(key_of(execution.chunks[1]["output_s3_uri"]))
+    execution.lose(0)
+    execution.lose(2, execution="an earlier one")
+    output = execution.merge()
+    assert get(OUTPUT) == second
+    assert (output["rows"], output["failed_chunks"], output["complete"]) == (10, 2, False)
+    failed = json.loads(get(f"{OUTPUT}.report.json"))["failed_chunks"]
+    assert [(chunk["chunk_index"], chunk["error"]) for chunk in failed] == [(0, "InvalidDataError"), (2, None)]
+    assert failed[0]["byte_range"] == execution.chunks[0]["byte_range"]
+    assert keys("out/result.csv.work/")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rows_written": 9},
+        {"rows_read": 11},
+        {"rows_read": None, "rows_written": None},
+        {"input_bytes": 1},
+        {"quote_parity": 1},
+        {"byte_range": [0, 5]},
+        {"data_s3_uri": "s3://bucket/in/other.csv"},
+        {"chunk_index": 0},
+        {"output_s3_uri": "s3://bucket/in/0.csv"},
+        {"header_bytes": 0},
+        {"output_bytes": 3},
+        {"output_etag": None},
+    ],
+    ids=str,
+)
+def test_a_receipt_that_does_not_add_up_publishes_nothing(run: Any, keys: Any, changed: dict[str, Any]) -> None:
+    execution = run()
+    execution.tamper(1, **changed)
+    with pytest.raises(IncompleteOutputError, match=r"chunk 2, s3://bucket/in/1\.csv"):
+        execution.merge()
+    assert OUTPUT not in keys()
+
+
+def test_parts_of_an_object_have_one_header(s3: S3Client, put: Any, document: Any) -> None:
+    put("in/0.csv", b"a,b\n" + b"1,2\n" * 20)
+    execution = Run(s3, document(chunk_size_mb=20e-6))
+    execution.tamper(2, header_bytes=14)
+    with pytest.raises(IncompleteOutputError, match="headers of 15 and 14 bytes"):
+        execution.merge()
+
+
+def test_headers_of_objects_may_differ_in_length(s3: S3Client, put: Any, document: Any, get: Any) -> None:
+    put("in/0.csv", b"a,b\n1,2\n")
+    put("in/1.csv", b'\xef\xbb\xbf"a",b\n3,4\n')
+    Run(s3, document()).merge()
+    assert get(OUTPUT) == b"a,b,prediction\n1,2,7\n3,4,7\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda chunks: chunks.pop(),
+        lambda chunks: chunks.pop(0),
+        lambda chunks: chunks[1].update(byte_range=[4, 44]),
+        lambda chunks: chunks[1].update(byte_range=[0, 43]),
+        lambda chunks: chunks[1].update(byte_range=[44, 44]),
+        lambda chunks: chunks.reverse(),
+    ],
+)
+def test_a_plan_that_does_not_cover_the_input_publishes_nothing(run: Any, put: Any, keys: Any, change: Any) -> None:
+    execution = run()
+    change(execution.chunks)
+    put(execution.document["plan"]["plan_key"], json.dumps(execution.chunks))
+    with pytest.raises(IncompleteOutputError, match="plan"):
+        execution.merge()
+    assert OUTPUT not in keys()
+
+
+@pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["gathered", "copied"])
+@pytest.mark.parametrize("change", ["truncated", "rewritten", "gone"])
+def test_a_part_that_is_not_its_receipt_s_publishes_nothing(
+    run: Any, s3: S3Client, get: Any, put: Any, keys: Any, uploads: Any, size: int, change: str
+) -> None:
+    execution = run(pads=dict.fromkeys(range(3), size))
+    key = key_of(execution.chunks[1]["output_s3_uri"])
+    if change == "truncated":
+        put(key, get(key)[:-1])
+    elif change == "rewritten":
+        put(key, get(key)[:-2] + b"8\n")
+    else:
+        s3.delete_object(Bucket=BUCKET, Key=key)
+    with pytest.raises(IncompleteOutputError, match="not the one of its receipt"):
+        execution.merge()
+    assert OUTPUT not in keys()
+    assert not uploads()
+
+
+@pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["put", "multipart"])
+def test_an_output_that_appeared_meanwhile_is_not_replaced(run: Any, put: Any, get: Any, uploads: Any, size: int) -> None:
+    execution = run(pads=dict.fromkeys(range(3), size))
+    put(OUTPUT, b"someone else's")
+    with pytest.raises(OutputExistsError):
+        execution.merge()
+    assert get(OUTPUT) == b"someone else's"
+    assert not uploads()
+
+
+def test_overwrite_replaces(run: Any, put: Any, get: Any) -> None:
+    execution = run(overwrite=True)
+    expected = execution.expected()
+    put(OUTPUT, b"old")
+    execution.merge()
+    assert get(OUTPUT) == expected
+
+
+@pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["put", "multipart"])
+def test_a_crash_before_the_report_is_completed_by_the_retry(
+    run: Any, s3: S3Client, fail_calls: Any, keys: Any, uploads: Any, size: int
+) -> None:
+    execution = run(pads=dict.fromkeys(range(3), size))
+    fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
+    with pytest.raises(TransientS3Error):
+        execution.merge()
+    assert keys("out/result.csv.work/")
+    etag = s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"]
+    assert execution.merge()["etag"] == etag
+    assert keys("out/") == [OUTPUT, f"{OUTPUT}.report.json"]
+    assert not uploads()
+
+
+def test_a_crash_while_work_is_deleted_is_completed_by_the_retry(run: Any, s3: S3Client, keys: Any) -> None:
+    execution = run(keep_work=True)
+    output = execution.merge()
+    s3.delete_object(Bucket=BUCKET, Key=execution.document["plan"]["plan_key"])
+    execution.document["request"]["keep_work"] = False
+    assert execution.merge() == output
+    assert not keys("out/result.csv.work/")
+
+
+def test_an_incomplete_output_is_another_result_than_the_whole(run: Any, s3: S3Client) -> None:
+    execution = run(tolerated_failure_percentage=50)
+    execution.lose(1)
+    execution.merge()
+    again = Run.__new__(Run)
+    again.__dict__.update(execution.__dict__)
+    predict(s3, execution.chunks[1])
+    again.document = execution.document | {"execution": EXECUTION | {"arn": "a later execution"}}
+    with pytest.raises(OutputExistsError):
+        again.merge()
+
+
+@pytest.mark.parametrize("operation", ["UploadPartCopy", "CompleteMultipartUpload", "UploadPart"])
+def test_a_failed_upload_is_aborted(run: Any, fail_calls: Any, uploads: Any, keys: Any, operation: str) -> None:
+    execution = run(pads={0: 6 * MIB // 10, 1: 6 * MIB // 10})
+    fail_calls(operation, "SlowDown")
+    with pytest.raises(TransientS3Error):
+        execution.merge()
+    assert not uploads()
+    assert OUTPUT not in keys()
+
+
+def test_a_completion_that_answers_200_with_an_error_is_a_failure(run: Any, s3: S3Client, uploads: Any) -> None:
+    from botocore.awsrequest import AWSResponse  # noqa: PLC0415
+
+    class Raw:
+        def stream(self) -> list[bytes]:
+            return [b"<Error><Code>InternalError</Code><Message>busy</Message></Error>"]
+
+    execution = run(pads={0: 6 * MIB // 10})
+    s3.meta.events.register_first(
+        "before-send.s3.CompleteMultipartUpload", lambda request, **_: AWSResponse(request.url, 200, {}, Raw())
+    )
+    with pytest.raises(TransientS3Error):
+        execution.merge()
+    assert not uploads()
+
+
+def test_an_answer_that_was_lost_is_found_again(run: Any, s3: S3Client, get: Any) -> None:
+    """botocore repeats a completion whose answer was lost; S3 says then that there is no such upload."""
+    execution = run(pads={0: 6 * MIB // 10})
+    expected = execution.expected()
+
+    def completed_but_unheard(**_: Any) -> None:
+        raise s3_error("CompleteMultipartUpload", "NoSuchUpload", 404)
+
+    s3.meta.events.register("after-call.s3.CompleteMultipartUpload", completed_but_unheard)
+    execution.merge()
+    assert get(OUTPUT) == expected
+
+
+def test_a_twin_that_published_and_deleted_the_work_is_a_success(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = run()
+    publish = merge_outputs.publish_output
+    twins: list[Any] = []
+
+    def publish_after_twin(client: S3Client, document: Any) -> Any:
+        if not twins:
+            twins.append(None)
+            twins[0] = merge_outputs.merge_outputs(client, document)
+        return publish(client, document)
+
+    monkeypatch.setattr(merge_outputs, "publish_output", publish_after_twin)
+    assert execution.merge() == twins[0]
+
+
+@pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
+def test_a_busy_s3_is_transient(run: Any, fail_calls: Any, operation: str) -> None:
+    execution = run()
+    fail_calls(operation, "SlowDown")
+    with pytest.raises(TransientS3Error):
+        execution.merge()
+
+
+def test_the_first_missing_chunk_is_located() -> None:
+    chunk: Any = {"chunk_index": 2, "data_s3_uri": "s3://bucket/k", "byte_range": [5, 9]}
+    assert accounting.located(chunk) == "chunk 3, s3://bucket/k bytes=[5, 9)"
+
+
+def test_the_handler_adapts(run: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    execution = run()
+    monkeypatch.setattr(merge_outputs, "s3_client", lambda: s3)
+    assert merge_outputs.lambda_handler(execution.document, None)["complete"]
+    assert json.loads(capsys.readouterr().out)["rows"] == 30

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import record_failure
+from errors import TransientS3Error
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+EVENT = {
+    "chunk_index": 42,
+    "data_s3_uri": "s3://bucket/in/1.csv",
+    "byte_range": [10, 20],
+    "receipt_s3_uri": "s3://bucket/out.csv.work/f/chunk-00042.json",
+    "feature_columns": ["a"],
+}
+
+
+def child(error: str, cause: str) -> Any:
+    return {"event": EVENT, "execution_arn": "arn:parent", "failure": {"Error": error, "Cause": cause}}
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "message"),
+    [
+        (
+            "InvalidDataError",
+            json.dumps({"errorMessage": "row 3 is ragged", "errorType": "InvalidDataError", "stackTrace": ["x"]}),
+            "row 3 is ragged",
+        ),
+        (
+            "Sandbox.Timedout",
+            json.dumps({"errorMessage": "RequestId: 1-2 Error: Task timed out after 900.00 seconds"}),
+            "the function did not finish in time (Task timed out after 900.00 seconds)",
+        ),
+        ("States.Timeout", "", "the function did not answer in time"),
+        (
+            "Runtime.ExitError",
+            json.dumps({"errorMessage": "RequestId: 1-2 Error: Runtime exited with error: signal: killed"}),
+            "the function was ended before it could answer (Runtime exited with error: signal: killed)",
+        ),
+        ("KeyError", json.dumps({"errorMessage": "", "errorType": "KeyError"}), "KeyError"),
+        ("Lambda.Unknown", "[1]", "the function ended without an answer ([1])"),
+    ],
+)
+def test_the_record_says_what_step_functions_saw(s3: S3Client, get: Any, error: str, cause: str, message: str) -> None:
+    record_failure.record_failure(s3, child(error, cause))
+    assert json.loads(get("out.csv.work/f/chunk-00042.error.json")) == {
+        "chunk_index": 42,
+        "data_s3_uri": "s3://bucket/in/1.csv",
+        "byte_range": [10, 20],
+        "error": error,
+        "message": message,
+        "execution_arn": "arn:parent",
+    }
+
+
+def test_a_long_message_is_cut(s3: S3Client) -> None:
+    assert len(record_failure.record_failure(s3, child("E", "x" * 10_000))["message"]) == 2000
+
+
+def test_a_busy_s3_is_transient(s3: S3Client, fail_calls: Any) -> None:
+    fail_calls("PutObject", "SlowDown")
+    with pytest.raises(TransientS3Error):
+        record_failure.record_failure(s3, child("E", "x"))
+
+
+def test_the_handler_adapts(s3: S3Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(record_failure, "s3_client", lambda: s3)
+    assert record_failure.lambda_handler(child("E", "x"), None)["error"] == "E"
+    assert json.loads(capsys.readouterr().out)["record"]["chunk_index"] == 42

@@ -72,9 +72,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def batch_predict(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
+    _version: Annotated[bool, typer.Option("--version", callback=_show_version, help="Show the version and exit.")] = False,
 ) -> None:
     """Score every row of your CSV data with a fitted scikit-learn model, by AWS Step Functions, on this machine."""
 
@@ -370,7 +368,7 @@ def demo(
                     "output_s3_uri": str(keep_dir / "predictions.csv"),
                     "prediction_column_name": flights.PREDICTION,
                     "feature_columns": flights.FEATURES,
-                    "chunk_size_mb": math.ceil(data.stat().st_size / DEMO_CHUNKS / 1e4) / 100,
+                    "chunk_size_mb": math.ceil(data.stat().st_size / DEMO_CHUNKS / 1e3) / 1e3,
                     "overwrite": True,
                 }
             )

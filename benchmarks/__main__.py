@@ -104,8 +104,12 @@ def measure_memory(rounds: int, files: Files, results: Results) -> None:
             say(f"memory {number + 1} of {rounds}: {data.name}")
             with tempfile.TemporaryDirectory(dir=files.folder) as folder:
                 output = Path(folder, "ours.csv")
-                measurement = measure("ours", data, files.model(case), output, DATASETS[case.data].features(case.model))
-            results.memory.setdefault(data.stat().st_size, []).append(measurement.peak_bytes)
+                try:
+                    found = measure("ours", data, files.model(case), output, DATASETS[case.data].features(case.model))
+                except ContestantError as error:
+                    problem(results, f"memory on {data.name}: {error}")
+                    continue
+            results.memory.setdefault(data.stat().st_size, []).append(found.peak_bytes)
 
 
 def write(results: Results, folder: Path) -> None:

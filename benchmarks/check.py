@@ -40,7 +40,8 @@ def _read_predictions(name: str, output: Path) -> Predictions:
         parse_options=pacsv.ParseOptions(newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(include_columns=[PREDICTION_COLUMN]),
     )
-    return table[PREDICTION_COLUMN].to_numpy()
+    predictions: Predictions = table[PREDICTION_COLUMN].to_numpy()
+    return predictions
 
 
 def prediction_problems(predictions: dict[str, Predictions]) -> list[str]:

@@ -65,7 +65,7 @@ def polars(run: Run) -> Work:
 
     def work() -> None:
         frame = pl.scan_csv(run.data)
-        schema = {**frame.collect_schema(), PREDICTION_COLUMN: pl.Float64}
+        schema: dict[str, Any] = {**frame.collect_schema(), PREDICTION_COLUMN: pl.Float64}
         frame.map_batches(predict, schema=schema, streamable=True).sink_csv(run.output)
 
     return work

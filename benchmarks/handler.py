@@ -19,7 +19,7 @@ def score_file(run: Run) -> Work:
 
     def work() -> None:
         header = prediction_handler._local_header(run.data, uri)  # noqa: SLF001
-        source = prediction_handler._Source(uri, 0, is_whole=True)  # noqa: SLF001
+        source = prediction_handler._Source(uri, 0)  # noqa: SLF001
         prediction_handler._predict_file(run.data, run.output, header, source, model, event)  # noqa: SLF001
 
     return work

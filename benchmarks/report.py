@@ -101,7 +101,7 @@ def _ratios(results: Results) -> list[list[str]]:
 
 def _memory(results: Results) -> list[list[str]]:
     return [
-        [_number(size / 1e6, 0), _number(median(peaks) / 1e6, 0), _number(max(peaks) / 1e6, 0)]
+        [f"{size / 1e6:.3g}", _number(median(peaks) / 1e6, 0), _number(max(peaks) / 1e6, 0)]
         for size, peaks in results.memory.items()
     ]
 

@@ -27,6 +27,7 @@ import logging
 import os
 import re
 import tempfile
+import threading
 import time
 import warnings
 from collections import OrderedDict, deque
@@ -35,7 +36,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import boto3
 import numpy as np
@@ -70,6 +71,8 @@ HEADER_READ_BYTES = 65_536
 """First ranged read for the header of a chunk that does not start at 0."""
 MODEL_CACHE_SIZE = 4
 """Models kept between warm invocations."""
+MODEL_CACHE_BYTES = 500_000_000
+"""Bytes of all kept models together, as pickled; the one in use is always kept."""
 STREAM_ATTEMPTS = 5
 """Times that a body which broke midway is taken up again; botocore retries requests, not bodies."""
 
@@ -78,6 +81,9 @@ PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
 # https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html, na_values
 MISSING_VALUES = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
                   "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+
+INIT_MILLISECONDS = round(time.process_time() * 1000, 3)
+"""Processor time that this process took until the imports above were done; on Lambda, about the init time."""
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
@@ -214,6 +220,7 @@ _EVENT_FIELDS = {
     "chunk_index": _Field(False, _is_count, "an integer from 0"),
     "receipt_s3_uri": _Field(False, _is_uri, "an S3 URI, s3://bucket/key"),
     "probe_rows": _Field(False, _is_count, "an integer from 0"),
+    "strict": _Field(False, lambda value: isinstance(value, bool), "true or false"),
     "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
 }
 
@@ -315,14 +322,79 @@ def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> N
     _download(client, s3_uri, Path(local_path))
 
 
-def _download(client: S3Client, s3_uri: str, path: Path, byte_range: Sequence[int] | None = None, etag: str | None = None) -> str:
-    """Write the object, or its bytes [start, stop), to `path`, and return its ETag.
+class _Arrival:
+    """How much of a download is there, for those who read its beginning meanwhile."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._is_over = False
+        self._error: BaseException | None = None
+        self.is_wanted = True
+        """Whether anybody still reads; the download ends early if not."""
+
+    def advance(self, count: int) -> None:
+        with self._changed:
+            self._bytes += count
+            self._changed.notify_all()
+
+    def end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._is_over, self._error = True, error
+            self._changed.notify_all()
+
+    def wait_for(self, position: int) -> None:
+        """Wait until the bytes up to `position` are there, or all are; raises what ended the download."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over or self._bytes >= position)
+            if self._error:
+                raise self._error
+
+
+class _ArrivingFile:
+    """A local file that a download is still filling: reading waits for the bytes. Opened like a Path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.arrival = _Arrival()
+
+    @contextmanager
+    def open(self, mode: str) -> Iterator[_Reader]:
+        self.arrival.wait_for(1)  # the file exists from its first byte on
+        with self.path.open(mode, buffering=0) as file:
+            yield _Reader(file, self.arrival)
+
+
+class _Reader:
+    """The two things that reading blocks takes."""
+
+    def __init__(self, file: IO[bytes], arrival: _Arrival) -> None:
+        self._file = file
+        self._arrival = arrival
+
+    def read(self, size: int) -> bytes:
+        self._arrival.wait_for(self._file.tell() + size)
+        return self._file.read(size)
+
+    def seek(self, position: int) -> None:
+        self._file.seek(position)
+
+
+def _download(
+    client: S3Client,
+    s3_uri: str,
+    path: Path,
+    byte_range: Sequence[int] | None = None,
+    etag: str | None = None,
+    arrival: _Arrival | None = None,
+) -> None:
+    """Write the object, or its bytes [start, stop), to `path`.
 
     A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match).
     """
     bucket, key = parse_s3_uri(s3_uri)
     start, stop = byte_range or (0, None)
-    with _s3_errors(s3_uri), path.open("wb") as file:
+    with _s3_errors(s3_uri), path.open("wb", buffering=0) as file:
         for attempt in range(1, STREAM_ATTEMPTS + 1):
             position = start + file.tell()
             options: dict[str, Any] = {"IfMatch": etag} if etag else {}
@@ -333,6 +405,10 @@ def _download(client: S3Client, s3_uri: str, path: Path, byte_range: Sequence[in
             try:
                 for piece in response["Body"].iter_chunks(1 << 20):
                     file.write(piece)
+                    if arrival:
+                        arrival.advance(len(piece))
+                        if not arrival.is_wanted:
+                            return
             except TRANSIENT_EXCEPTIONS:
                 if attempt == STREAM_ATTEMPTS:
                     raise
@@ -340,7 +416,30 @@ def _download(client: S3Client, s3_uri: str, path: Path, byte_range: Sequence[in
                 break
     if stop is not None and path.stat().st_size != stop - start:
         raise InputChangedError(f"{s3_uri} is shorter than it was when it was planned: bytes=[{start}, {stop}) are not all there")
-    return etag or ""
+
+
+@contextmanager
+def _downloading(
+    client: S3Client, s3_uri: str, path: Path, byte_range: list[int] | None, etag: str | None
+) -> Iterator[_ArrivingFile]:
+    """Download in the background; the file can be read at once."""
+    data = _ArrivingFile(path)
+
+    def download() -> None:
+        error = None
+        try:
+            _download(client, s3_uri, path, byte_range, etag, data.arrival)
+        except BaseException as caught:  # noqa: BLE001  # raised where it is waited for
+            error = caught
+        data.arrival.end(error)
+
+    thread = threading.Thread(target=download, name="download")
+    thread.start()
+    try:
+        yield data
+    finally:
+        data.arrival.is_wanted = False
+        thread.join()
 
 
 def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
@@ -391,9 +490,13 @@ def _cached_model(client: S3Client, event: dict[str, Any]) -> _Model:
     if cached is None:
         cached = _fetch_model(client, s3_uri, etag, sha256)
         _model_cache[s3_uri, etag] = cached
-        while len(_model_cache) > MODEL_CACHE_SIZE:
+        while len(_model_cache) > 1 and (
+            len(_model_cache) > MODEL_CACHE_SIZE or sum(kept.facts["bytes"] for kept in _model_cache.values()) > MODEL_CACHE_BYTES
+        ):
             _model_cache.popitem(last=False)
     _model_cache.move_to_end((s3_uri, etag))
+    if event.get("strict") and cached.facts["warnings"]:
+        raise ModelError(f"{s3_uri} is refused, because the request is strict: {'; '.join(cached.facts['warnings'])}")
     if sha256 and cached.facts["sha256"] != sha256:
         raise ModelError(
             f"{s3_uri} is not the pinned model: its SHA-256 is {cached.facts['sha256']}, the request allows only {sha256}"
@@ -417,7 +520,8 @@ def _fetch_model(client: S3Client, s3_uri: str, etag: str, sha256: str | None) -
             except ModelError as error:
                 raise ModelError(f"{s3_uri} {error}") from error
     installed = importlib.metadata.version("scikit-learn")
-    fitted = next((w.message.original_sklearn_version for w in caught if hasattr(w.message, "original_sklearn_version")), installed)
+    versions = {w.message.original_sklearn_version for w in caught if hasattr(w.message, "original_sklearn_version")}
+    fitted = ", ".join(sorted(versions)) or installed
     return _Model(
         estimator,
         {
@@ -429,6 +533,7 @@ def _fetch_model(client: S3Client, s3_uri: str, etag: str, sha256: str | None) -
             "sklearn_version": fitted if _is_sklearn(estimator) else None,
             "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy", "pyarrow", "joblib")},
             "handler_version": HANDLER_VERSION,
+            "warnings": [f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else [],
         },
     )
 
@@ -671,17 +776,31 @@ def _has_bare_return(data: bytes, quotes: np.ndarray[Any, Any], line_end: bytes)
     return int(outside[0]) + 1 if len(outside) else 0
 
 
-def _read_blocks(file: io.BufferedIOBase, header: Header, source: _Source, first_byte: int, block_bytes: int) -> Iterator[_Block]:
+@dataclass
+class _Tally:
+    """What was read of a chunk, for its receipt."""
+
+    rows: int = 0
+    bytes: int = 0
+    quotes: int = 0
+
+
+def _read_blocks(
+    file: IO[bytes] | _Reader, header: Header, source: _Source, first_byte: int, block_bytes: int, tally: _Tally | None = None
+) -> Iterator[_Block]:
     """Cut the rest of an open file into blocks of whole records."""
     line_end = header.line_end
+    tally = tally or _Tally()
     rest, row, byte = b"", 0, first_byte
     while True:
         wanted = max(block_bytes, len(rest))  # doubles while one record is longer than a block
         fresh = file.read(wanted)
         data = line_end + rest + fresh
         at_end = len(fresh) < wanted
+        added = 0
         if at_end and len(data) > len(line_end) and not (data.endswith(line_end) and data.count(b'"') % 2 == 0):
             data += line_end  # the last record need not have one
+            added = len(line_end)
         has_quotes = b'"' in data
         octets = np.frombuffer(data, np.uint8)
         feeds = np.flatnonzero(octets == ord("\n"))
@@ -699,6 +818,9 @@ def _read_blocks(file: io.BufferedIOBase, header: Header, source: _Source, first
             row += block.rows
             byte += int(offsets[-1])
             rest = data[int(offsets[-1]) + len(line_end) :]
+            tally.rows += block.rows
+            tally.quotes += int(np.searchsorted(quotes, offsets[-1]))
+            tally.bytes += int(offsets[-1]) - added
         else:
             rest += fresh
         if at_end:
@@ -1126,27 +1248,27 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
 
     Raises a PredictionError; nothing is written then. Memory does not grow with the chunk, /tmp holds the chunk and its part.
+    The stages overlap: `download` ends when the last byte has come, `predict` waits for what it needs.
     """
-    watch = _Stopwatch()
-    s3_uri = event["data_s3_uri"]
+    watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
+    s3_uri, byte_range, etag = event["data_s3_uri"], event.get("byte_range"), event.get("data_etag")
+    source = _Source(s3_uri, byte_range[0] if byte_range else 0)
     with tempfile.TemporaryDirectory(prefix="predict-") as folder:
-        with watch.stage("model"):
-            model = _cached_model(client, event)
-        data, part = Path(folder, "data.csv"), Path(folder, "part.csv")
-        byte_range = event.get("byte_range")
-        with watch.stage("download"):
-            etag = _download(client, s3_uri, data, byte_range, event.get("data_etag"))
-            start = byte_range[0] if byte_range else 0
-            header = _local_header(data, s3_uri) if start == 0 else _remote_header(client, s3_uri, etag)
-        source = _Source(s3_uri, start)
-        try:
-            with watch.stage("predict"):
-                facts = _predict_file(data, part, header, source, model, event)
-        except InvalidDataError as error:
-            if byte_range and _quote_parity(data):
-                raise UnsafeSplitError(f"{s3_uri} bytes=[{start}, {byte_range[1]}) cut a quoted field: {error}") from error
-            raise
-        output_bytes, input_bytes = part.stat().st_size, data.stat().st_size
+        part = Path(folder, "part.csv")
+        with watch.stage("header"):
+            header, etag = _remote_header(client, s3_uri, etag) if source.start else (None, etag)
+        with _downloading(client, s3_uri, Path(folder, "data.csv"), byte_range, etag) as data:
+            with watch.stage("model"):
+                model = _cached_model(client, event)
+            try:
+                with watch.stage("predict"):
+                    facts = _predict_file(data, part, header or _local_header(data, s3_uri), source, model, event)
+            except InvalidDataError as error:
+                if byte_range and _quote_parity(data):
+                    message = f"{s3_uri} bytes=[{byte_range[0]}, {byte_range[1]}) cut a quoted field: {error}"
+                    raise UnsafeSplitError(message) from error
+                raise
+        output_bytes = part.stat().st_size
         with watch.stage("upload"):
             upload_to_s3(client, part, event["output_s3_uri"])
             if _rejected_path(part).exists():
@@ -1154,15 +1276,15 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     receipt = {
         "chunk_index": event.get("chunk_index"),
         "data_s3_uri": s3_uri,
-        "byte_range": byte_range or [0, input_bytes],
-        "rows_read": facts.rows,
+        "byte_range": byte_range or [0, facts.read.bytes],
+        "rows_read": facts.read.rows,
         "rows_written": facts.rows,
         "rejected_rows": facts.rejected_rows,
-        "input_bytes": input_bytes,
+        "input_bytes": facts.read.bytes,
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": output_bytes,
         "header_bytes": facts.header_bytes,
-        "quote_parity": 0,  # an odd one never gets here
+        "quote_parity": facts.read.quotes % 2,
         "milliseconds": watch.milliseconds,
         "model": model.facts,
     }
@@ -1175,7 +1297,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     return {"rows": facts.rows, **receipt}
 
 
-def _local_header(data: Path, s3_uri: str) -> Header:
+def _local_header(data: Path | _ArrivingFile, s3_uri: str) -> Header:
     with data.open("rb") as file:
         beginning = b""
         while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
@@ -1194,21 +1316,23 @@ def _local_header(data: Path, s3_uri: str) -> Header:
     )
 
 
-def _remote_header(client: S3Client, s3_uri: str, etag: str) -> Header:
-    """Read the header of an object whose later bytes are scored, by ranged reads of its beginning."""
+def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
+    """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
     bucket, key = parse_s3_uri(s3_uri)
     size = HEADER_READ_BYTES
     while size <= MAX_RECORD_BYTES * 2:
         with _s3_errors(s3_uri):
-            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", IfMatch=etag)
+            condition: dict[str, Any] = {"IfMatch": etag} if etag else {}
+            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **condition)
+            etag = response["ETag"]
             header = _read_header(response["Body"].read(), s3_uri)
         if header:
-            return header
+            return header, etag
         size *= 4
     raise InvalidDataError(f"{s3_uri} has no end to its header: is a quote missing?")
 
 
-def _quote_parity(data: Path) -> int:
+def _quote_parity(data: Path | _ArrivingFile) -> int:
     quotes = 0
     with data.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -1217,23 +1341,28 @@ def _quote_parity(data: Path) -> int:
 
 
 class _PartFacts(NamedTuple):
-    """What a part holds."""
+    """What a part holds, and what was read for it."""
 
+    read: _Tally
     rows: int
+    """Written."""
     header_bytes: int
     rejected_rows: int
 
 
-def _predict_file(data: Path, part: Path, header: Header, source: _Source, model: _Model, event: dict[str, Any]) -> _PartFacts:
+def _predict_file(
+    data: Path | _ArrivingFile, part: Path, header: Header, source: _Source, model: _Model, event: dict[str, Any]
+) -> _PartFacts:
     """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
+    read = _Tally(bytes=0 if source.start else header.size, quotes=0 if source.start else header.raw.count(b'"'))
 
-    def blocks(block_bytes: int = BLOCK_BYTES) -> Iterator[_Block]:
+    def blocks(block_bytes: int = BLOCK_BYTES, tally: _Tally | None = None) -> Iterator[_Block]:
         with data.open("rb") as file:
             first_byte = source.start
             if source.start == 0:
                 file.seek(header.size)
                 first_byte = header.size
-            yield from _read_blocks(file, header, source, first_byte, block_bytes)
+            yield from _read_blocks(file, header, source, first_byte, block_bytes, tally)
 
     scorer = _make_scorer(model, event, header, blocks)
     names: list[str] = []
@@ -1241,7 +1370,7 @@ def _predict_file(data: Path, part: Path, header: Header, source: _Source, model
     with part.open("wb") as output, _RejectedFile(part, header, source, is_open=scorer.quarantine) as rejected:
         # An object of somebody's own may not stand two threads at once.
         workers = (os.cpu_count() or 1) if _is_sklearn(scorer.estimator) else 1
-        for scored in _map_blocks(scorer.score, blocks(_block_bytes(scorer.estimator, data)), workers):
+        for scored in _map_blocks(scorer.score, blocks(_block_bytes(scorer.estimator, data), read), workers):
             if not rows:
                 names = scored.names
                 _check_new_names(names, header, event)
@@ -1255,10 +1384,10 @@ def _predict_file(data: Path, part: Path, header: Header, source: _Source, model
         if not rows:
             raise InvalidDataError(f"{source.s3_uri} has a header and no rows")
         output.write(header.line_end)
-    return _PartFacts(rows, header_bytes + len(header.line_end), rejected_rows)
+    return _PartFacts(read, rows, header_bytes + len(header.line_end), rejected_rows)
 
 
-def _block_bytes(estimator: Any, data: Path) -> int:
+def _block_bytes(estimator: Any, data: Path | _ArrivingFile) -> int:
     """Bytes of input to score at once: more where rows are long and the model pays for each call."""
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     if not hasattr(last, "estimators_"):

@@ -99,7 +99,8 @@ def plausible_sizes(receipt: Receipt) -> bool:
         header, size, rows = int(receipt["header_bytes"]), int(receipt["output_bytes"]), int(receipt["rows_read"])
     except (KeyError, TypeError, ValueError):
         return False
-    return header > 0 and rows >= 0 and size >= header + 2 * rows
+    rejected = receipt.get("rejected_rows")
+    return header > 0 and rows >= 0 and size >= header + 2 * rows and isinstance(rejected, int) and 0 <= rejected <= rows
 
 
 def require_equal_headers(done: list[Done]) -> None:

@@ -27,7 +27,9 @@ class Request(TypedDict):
     tolerated_failure_percentage: float
     """0 to 100."""
     prediction_method: str
+    on_bad_row: str
     model_sha256: str | None
+    strict: bool
     overwrite: bool
     dry_run: bool
     keep_work: bool
@@ -53,6 +55,8 @@ class PredictionFields(TypedDict):
     feature_columns: list[str]
     prediction_column_name: str
     prediction_method: str
+    on_bad_row: str
+    strict: bool
     raise_errors: bool
 
 
@@ -101,6 +105,8 @@ class Model(TypedDict):
     versions: dict[str, str]
     """Of the libraries that scored."""
     handler_version: str
+    warnings: list[str]
+    """What may make predictions differ, such as another version of scikit-learn."""
 
 
 class Probe(TypedDict):
@@ -119,7 +125,11 @@ class Receipt(TypedDict):
     data_s3_uri: str
     byte_range: list[int]
     rows_read: int
+    """Records that the splitter found."""
     rows_written: int
+    """Records with a prediction or, if it was rejected, an empty one."""
+    rejected_rows: int
+    """Listed in `<part>.rejected.csv`, which exists if bad rows are quarantined."""
     input_bytes: int
     """Bytes of the range that were consumed."""
     output_s3_uri: str
@@ -160,6 +170,9 @@ class Output(TypedDict):
     etag: str
     bytes: int
     rows: int
+    rejected_rows: int
+    rejected_s3_uri: str | None
+    """The list of rejected rows; None unless bad rows are quarantined."""
     chunks: int
     failed_chunks: int
     complete: bool

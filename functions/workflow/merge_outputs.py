@@ -23,9 +23,10 @@ from errors import (
 )
 from log import log
 from multipart import MAX_PARTS, CopiedPart, GatheredPart, Part, Piece, parts_of
+from rejected import write_rejected
 from report import report_of
 from s3 import CONCURRENT_REQUESTS, delete_prefix, get_json, head_object, parse_s3_uri, put_json, read_range, s3_calls, s3_client
-from work import FINGERPRINT_METADATA, error_record_uri, report_uri, result_identity
+from work import FINGERPRINT_METADATA, error_record_uri, rejected_uri, report_uri, result_identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,12 +95,18 @@ def publish_output(client: S3Client, document: Document) -> Output:
     identity = result_identity(plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
     pieces = pieces_of(account.done)
     etag = merge(client, request["output_s3_uri"], pieces, identity, overwrite=request["overwrite"])
+    rejected_s3_uri = None
+    if request["on_bad_row"] == "quarantine":
+        rejected_s3_uri = rejected_uri(request["output_s3_uri"])
+        write_rejected(client, rejected_s3_uri, account)
     output: Output = {
         "output_s3_uri": request["output_s3_uri"],
         "report_s3_uri": report_uri(request["output_s3_uri"]),
         "etag": etag,
         "bytes": sum(piece.size for piece in pieces),
         "rows": sum(done.receipt["rows_written"] for done in account.done),
+        "rejected_rows": sum(done.receipt["rejected_rows"] for done in account.done),
+        "rejected_s3_uri": rejected_s3_uri,
         "chunks": plan["chunks"],
         "failed_chunks": len(account.missing),
         "complete": not account.missing,

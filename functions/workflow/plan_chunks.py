@@ -206,6 +206,7 @@ def fingerprint_of(document: Document, ranges: list[PlannedRange]) -> str:
         "feature_columns": prediction["feature_columns"],
         "prediction_column_name": prediction["prediction_column_name"],
         "prediction_method": prediction["prediction_method"],
+        "on_bad_row": prediction["on_bad_row"],
         "handler_version": model["handler_version"],
         "versions": model["versions"],
         "ranges": [[*piece.object, piece.start, piece.stop] for piece in ranges],

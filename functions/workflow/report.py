@@ -37,7 +37,8 @@ def report_of(
         "output": output,
         "rows": {
             "read": sum(receipt["rows_read"] for receipt in receipts),
-            "written": sum(receipt["rows_written"] for receipt in receipts),
+            "predicted": output["rows"] - output["rejected_rows"],
+            "rejected": output["rejected_rows"],
         },
         "bytes": {
             "read": sum(receipt["input_bytes"] for receipt in receipts),

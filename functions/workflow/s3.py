@@ -112,12 +112,16 @@ def read_blocks(client: S3Client, uri: str, start: int, stop: int, etag: str) ->
             pool.shutdown(cancel_futures=True)
 
 
-def get_json(client: S3Client, uri: str) -> Any:
-    """Return the value of a JSON object; ValueError where it is not JSON."""
+def get_text(client: S3Client, uri: str) -> str:
+    """Return a whole object in UTF-8; ValueError where it is not."""
     bucket, key = parse_s3_uri(uri)
     with s3_calls(uri):
-        body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    return json.loads(body)
+        return client.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+
+
+def get_json(client: S3Client, uri: str) -> Any:
+    """Return the value of a JSON object; ValueError where it is not JSON."""
+    return json.loads(get_text(client, uri))
 
 
 def put_json(client: S3Client, uri: str, value: object) -> None:

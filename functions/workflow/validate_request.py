@@ -19,6 +19,7 @@ from inputs import InputObject, first_objects, has_rows, is_prefix, read_header
 from log import log
 from s3 import CONCURRENT_REQUESTS, head_object, s3_client
 from schema import full_match, problems, require_known_keywords, with_defaults
+from work import rejected_uri, report_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,8 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "feature_columns": request["feature_columns"],
         "prediction_column_name": request["prediction_column_name"],
         "prediction_method": request["prediction_method"],
+        "on_bad_row": request["on_bad_row"],
+        "strict": request["strict"],
         "raise_errors": True,
     }
     return {
@@ -162,7 +165,7 @@ def _conflicts(request: Request) -> Iterator[str]:
     if request["prediction_column_name"] in request["feature_columns"]:
         yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
     output = request["output_s3_uri"]
-    written = {output, f"{output}.report.json"}
+    written = {output, report_uri(output), rejected_uri(output)}
     work = f"{output}.work/"
     for field, uri in (("model_s3_uri", request["model_s3_uri"]), *(("data_s3_uri", uri) for uri in request["data_s3_uri"])):
         if uri in written or uri.startswith(work):

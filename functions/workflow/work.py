@@ -36,6 +36,11 @@ def chunk_name(prefix: str, chunk_index: int) -> str:
     return f"{prefix}chunk-{chunk_index:05}"
 
 
+def rejected_uri(output_s3_uri: str) -> str:
+    """Return where the list of rejected rows goes, of the output as of each part."""
+    return f"{output_s3_uri}.rejected.csv"
+
+
 def report_uri(output_s3_uri: str) -> str:
     """Return where the report goes."""
     return f"{output_s3_uri}.report.json"

@@ -47,7 +47,7 @@ def test_every_row_is_scored_in_order_and_no_input_byte_changes(aws, run_executi
     np.testing.assert_array_equal(np.array([float(value) for value in predictions[1:]]), expected)
 
     report = json.loads(read(result["report_s3_uri"]))
-    assert report["rows"] == {"read": ROWS, "written": ROWS}
+    assert report["rows"] == {"read": ROWS, "predicted": ROWS, "rejected": 0}
     assert keys("output/flights.csv") == ["output/flights.csv", "output/flights.csv.report.json"]
 
 
@@ -237,3 +237,33 @@ def test_bad_text_in_one_chunk_names_row_column_and_value(aws, run_execution, st
     assert f"byte {position}" in execution["cause"]
     assert "column 'dep_time': 'zwoelf' is not a number" in execution["cause"]
     assert "output/bad.csv" not in keys("output/bad.csv")
+
+
+# --- bad rows ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_bad_rows_are_kept_aside_with_object_row_and_reason(aws, run_execution, stored, flights, model, read):
+    """Quarantine: the output has every row, the list says which have no prediction and why."""
+    rows = flights.iloc[:20_000].astype({"dep_time": object})
+    bad = [7, 12_345, 19_999]
+    rows.loc[rows.index[bad], "dep_time"] = "zwoelf"
+    data = rows.to_csv(index=False).encode()
+    aws.client("s3").put_object(Bucket=aws.bucket, Key="data/some-bad.csv", Body=data)
+    uri, output_uri = f"s3://{aws.bucket}/data/some-bad.csv", f"s3://{aws.bucket}/output/some-bad.csv"
+
+    execution = run_execution(
+        aws, {**stored, "data_s3_uri": uri, "output_s3_uri": output_uri, "chunk_size_mb": 0.5, "on_bad_row": "quarantine"}
+    )
+
+    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    assert execution["output"]["chunks"] >= 3
+    assert (execution["output"]["rows"], execution["output"]["rejected_rows"]) == (20_000, 3)
+    rejected = pd.read_csv(io.BytesIO(read(execution["output"]["rejected_s3_uri"])))
+    assert rejected["row"].tolist() == [row + 1 for row in bad]
+    assert rejected["data_s3_uri"].unique().tolist() == [uri]
+    assert all(data[byte:].startswith(b"2013,") and b"zwoelf" in data[byte : byte + 40] for byte in rejected["byte"])
+    assert rejected["reason"].unique().tolist() == ["column 'dep_time': 'zwoelf' is not a number"]
+    scored = pd.read_csv(io.BytesIO(read(output_uri)))["predicted_arr_delay"]
+    assert np.flatnonzero(scored.isna()).tolist() == bad
+    good = flights.iloc[:20_000].drop(flights.index[bad])
+    np.testing.assert_array_equal(scored.drop(bad), model.predict(good[FEATURES]))

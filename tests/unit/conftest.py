@@ -132,6 +132,8 @@ def document() -> Any:
             "max_concurrency": 100,
             "tolerated_failure_percentage": 0,
             "prediction_method": "predict",
+            "on_bad_row": "fail",
+            "strict": False,
             "model_sha256": None,
             "overwrite": False,
             "dry_run": False,
@@ -145,6 +147,8 @@ def document() -> Any:
             "feature_columns": request["feature_columns"],
             "prediction_column_name": request["prediction_column_name"],
             "prediction_method": request["prediction_method"],
+            "on_bad_row": request["on_bad_row"],
+            "strict": request["strict"],
             "raise_errors": True,
         }
         return json.loads(

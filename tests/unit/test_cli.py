@@ -198,7 +198,7 @@ class TestOptions:
 
     def test_features_are_one_record_of_csv(self, invoke, prepared):
         arguments = RUN.split()
-        arguments[arguments.index("a,b")] = 'a, b ,"c,d"'
+        arguments[arguments.index("a,b")] = 'a , b, "c,d"'
         invoke(arguments)
 
         assert prepared[0].request["feature_columns"] == ["a", "b", "c,d"]

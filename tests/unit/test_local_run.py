@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from batch_predict.local_run import InvalidRequestError, LocalRun, _message, _with_local_paths, prepare
+from batch_predict.local_run import InvalidRequestError, LocalRun, _download, _message, _with_local_paths, prepare
 
 
 @pytest.fixture(autouse=True)
@@ -67,12 +69,58 @@ def test_a_report_in_the_way_is_a_problem_too(prepare_data):
 
 
 def test_messages_name_the_local_paths():
-    uploads = {Path("in/a.csv"): "data/a.csv", Path("in/a.csv.old"): "data/a.csv.old"}
+    uploads = {Path("in/a.csv"): "data/a.csv", Path("old/a.csv.old"): "data/a.csv.old"}
     local_run = LocalRun({}, uploads, Path())
 
     text = _with_local_paths("s3://batch-predict/data/a.csv.old and s3://batch-predict/data/a.csv row 2", local_run)
 
-    assert text == "in/a.csv.old and in/a.csv row 2"
+    assert text == "old/a.csv.old and in/a.csv row 2"
+
+
+class TestDownload:
+    PUBLISHED: ClassVar = {
+        "output_s3_uri": "s3://batch-predict/output/out.csv",
+        "report_s3_uri": "s3://batch-predict/output/report",
+    }
+
+    @pytest.fixture
+    def aws(self):
+        """A local AWS that serves each object until its connection breaks midway through `broken`."""
+
+        class Aws:
+            broken = None
+
+            def client(self, service):
+                assert service == "s3"
+                return self
+
+            def download_fileobj(self, bucket, key, file):
+                file.write(f"{bucket}/{key}".encode())
+                if key == self.broken:
+                    raise EndpointConnectionError(endpoint_url="http://127.0.0.1")
+
+        return Aws()
+
+    def test_output_and_report_are_all_that_is_written(self, aws):
+        Path("to").mkdir()
+        written = _download(aws, LocalRun({}, {}, Path("to")), self.PUBLISHED)
+
+        assert written == (Path("to/out.csv"), Path("to/out.csv.report.json"))
+        assert {path.name: path.read_text() for path in Path("to").iterdir()} == {
+            "out.csv": "batch-predict/output/out.csv",
+            "out.csv.report.json": "batch-predict/output/report",
+        }
+
+    @pytest.mark.parametrize("broken", ["output/out.csv", "output/report"])
+    def test_nothing_half_is_written(self, aws, directory, broken):
+        aws.broken = broken
+        Path("out.csv").write_text("old")
+        before = set(directory.iterdir())
+
+        with pytest.raises(EndpointConnectionError):
+            _download(aws, LocalRun({"overwrite": True}, {}, Path()), self.PUBLISHED)
+        assert set(directory.iterdir()) == before
+        assert Path("out.csv").read_text() == "old"
 
 
 @pytest.mark.parametrize("cause", ['{"errorMessage": "row 2", "errorType": "E", "stackTrace": ["f.py"]}', "row 2"])

@@ -35,6 +35,7 @@ def predict(s3: S3Client, chunk: Any, pad: int = 0) -> None:
         **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range", "output_s3_uri")},
         "rows_read": len(rows),
         "rows_written": len(rows),
+        "rejected_rows": 0,
         "input_bytes": stop - start,
         "output_bytes": len(part),
         "header_bytes": len(header),
@@ -110,6 +111,8 @@ def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Clie
         "etag": s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"],
         "bytes": len(expected),
         "rows": 30,
+        "rejected_rows": 0,
+        "rejected_s3_uri": None,
         "chunks": 3,
         "failed_chunks": 0,
         "complete": True,
@@ -182,7 +185,7 @@ def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
     report = json.loads(get(f"{OUTPUT}.report.json"))
     assert report["schema_version"] == 1
     assert report["output"] == output
-    assert report["rows"] == {"read": 30, "written": 30}
+    assert report["rows"] == {"read": 30, "predicted": 30, "rejected": 0}
     assert report["bytes"] == {"read": input_bytes, "written": output["bytes"]}
     assert report["chunks"] == {"planned": 3, "predicted": 3, "failed": 0}
     assert report["milliseconds"] == {"read": 4.5, "predict": 6.0}
@@ -240,6 +243,8 @@ def test_tolerated_chunks_are_listed_with_their_reason(run: Any, get: Any, keys:
     [
         {"rows_written": 9},
         {"rows_read": 11},
+        {"rejected_rows": 11},
+        {"rejected_rows": None},
         {"rows_read": None, "rows_written": None},
         {"input_bytes": 1},
         {"quote_parity": 1},

@@ -177,7 +177,7 @@ def test_run_appends_the_prediction_and_changes_no_byte(s3, put, get):
     assert status == 200
     assert body["output_s3_uri"] == OUTPUT
     assert body["rows"] == 2
-    assert {"model", "download", "predict", "upload"} <= set(body["milliseconds"])
+    assert set(body["milliseconds"]) == {"init", "header", "model", "predict", "upload"}
     output = get(OUTPUT)
     rows = list(csv.DictReader(io.StringIO(output.decode(), newline="")))
     assert list(rows[0])[-1] == "prediction"

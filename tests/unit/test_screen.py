@@ -101,6 +101,7 @@ def test_a_terminal_has_a_bar_and_is_given_back(terminal_file, monkeypatch):
     text = terminal_file.getvalue()
     assert "━" in text
     assert "1 of 9 chunks" in text
+    assert "\x1b[2K" in text.rpartition("of 9 chunks")[2]  # the last frame is wiped
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor
 
 

@@ -1,0 +1,54 @@
+"""The list of rejected rows beside the output: the chunks' own lists, with rows counted from the start of each object."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from typing import TYPE_CHECKING
+
+from s3 import get_text, parse_s3_uri, s3_calls
+from work import rejected_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+    from accounting import Account
+
+COLUMNS = ("data_s3_uri", "row", "byte", "reason")
+
+SPOOLED_BYTES = 64 * 2**20
+"""Longer lists go through /tmp."""
+
+
+def write_rejected(client: S3Client, uri: str, account: Account) -> None:
+    """Gather the chunks' lists; an empty list has a header, too."""
+    bucket, key = parse_s3_uri(uri)
+    with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rejected_rows(client, account))
+        text.flush()
+        file.seek(0)
+        with s3_calls(uri):
+            client.upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": "text/csv"})
+        text.detach()
+
+
+def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int | str, str, str]]:
+    """Yield (object, row from 1, byte, reason) in the output's order; no row where a chunk before it in its object is missing."""
+    missing = {chunk["data_s3_uri"]: chunk["byte_range"][0] for chunk in reversed(account.missing)}
+    rows_before = 0
+    for chunk, receipt in account.done:
+        start = chunk["byte_range"][0]
+        rows_before = 0 if start == 0 else rows_before
+        counted = start <= missing.get(chunk["data_s3_uri"], start)
+        if receipt["rejected_rows"]:
+            listed = csv.reader(io.StringIO(get_text(client, rejected_uri(chunk["output_s3_uri"])), newline=""))
+            next(listed)
+            for data_s3_uri, row, byte, reason in listed:
+                yield data_s3_uri, rows_before + int(row) if counted else "", byte, reason
+        rows_before += receipt["rows_read"]

@@ -101,7 +101,7 @@ def _request_option(field: str, option: str, help_text: str | None = None, **set
     default = schema.get("default")
     shown = "" if help_text or (default in (None, False) and default != 0) else f" [default: {default}]"
     if "enum" in schema:
-        settings["metavar"] = "METHOD"
+        settings["metavar"] = "|".join(schema["enum"])
     return typer.Option(option, help=f"{help_text or schema['description']}{shown}", show_default=False, **settings)
 
 
@@ -148,8 +148,10 @@ def run(
     tolerated_failure_percentage: Annotated[
         float | None, _request_option("tolerated_failure_percentage", "--tolerated-failure-percentage", metavar="PERCENT")
     ] = None,
+    on_bad_row: Annotated[str | None, _request_option("on_bad_row", "--on-bad-row")] = None,
     prediction_method: Annotated[str | None, _request_option("prediction_method", "--prediction-method")] = None,
     model_sha256: Annotated[str | None, _request_option("model_sha256", "--model-sha256", metavar="HEX")] = None,
+    strict: Annotated[bool, _request_option("strict", "--strict")] = False,
     overwrite: Annotated[bool, _request_option("overwrite", "--overwrite")] = False,
     dry_run: Annotated[
         bool, _request_option("dry_run", "--dry-run", "Stop after planning: check everything, count the chunks, score nothing.")
@@ -174,8 +176,10 @@ def run(
         "chunk_size_mb": chunk_size_mb,
         "max_concurrency": max_concurrency,
         "tolerated_failure_percentage": tolerated_failure_percentage,
+        "on_bad_row": on_bad_row,
         "prediction_method": prediction_method,
         "model_sha256": model_sha256,
+        "strict": strict or None,
         "overwrite": overwrite or None,
         "dry_run": dry_run or None,
     }

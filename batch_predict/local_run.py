@@ -12,7 +12,7 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from batch_predict.local_aws import BUCKET, LocalAws
 from batch_predict.workflow_contract import advice, request_problems
 
 POLL_SECONDS = 0.1  # the local AWS has no quotas
-REPORT_SUFFIX = ".report.json"
+SUFFIXES = ("", ".rejected.csv", ".report.json")
+"""Of what is published: the output, the list of its rejected rows if they are quarantined, and the report."""
 S3_SCHEME = "s3://"
 
 
@@ -61,7 +62,11 @@ class RunResult:
     """SUCCEEDED, FAILED, TIMED_OUT or ABORTED, as the execution's."""
     output: Path | None = None
     report: Path | None = None
+    rejected: Path | None = None
+    """The list of rejected rows, where they are quarantined."""
     rows: int | None = None
+    rejected_rows: int | None = None
+    """Of the rows: those with an empty prediction."""
     chunks: int | None = None
     failed_chunks: int | None = None
     """Tolerated, and missing from the output."""
@@ -161,7 +166,7 @@ def _output_place(value: object, *, overwrite: bool, inputs: Iterable[Path]) -> 
     if not isinstance(value, str) or not value:
         return Path(), None, []
     if value.startswith(S3_SCHEME):
-        path, uri = Path(value.rpartition("/")[2]), value
+        path, uri = Path(_name(value)), value
     else:
         path, uri = Path(value), _uri(f"output/{Path(value).name}")
     found: list[str] = []
@@ -179,15 +184,11 @@ def _output_place(value: object, *, overwrite: bool, inputs: Iterable[Path]) -> 
 
 
 def _in_the_way(output: Path, *, overwrite: bool) -> Iterator[str]:
-    for path in (output, _report_path(output)):
+    for path in (output.with_name(f"{output.name}{suffix}") for suffix in SUFFIXES):
         if path.is_dir():
             yield f"{path} is a directory"
         elif path.exists() and not overwrite:
             yield f"{path} exists already: choose another output, or set overwrite"
-
-
-def _report_path(output: Path) -> Path:
-    return output.with_name(f"{output.name}{REPORT_SUFFIX}")
 
 
 def run(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:
@@ -244,14 +245,15 @@ def _result(aws: LocalAws, local_run: LocalRun, ended: ExecutionEnded, states: M
             cause=cause,
             advice=known if known and known not in cause else None,
         )
-    output = report = None
-    if "output_s3_uri" in ended.output:  # a dry run ends with its plan
-        output, report = _download(aws, local_run, ended.output)
+    # A dry run ends with its plan, and has nothing to download.
+    files = _download(aws, local_run, ended.output) if "output_s3_uri" in ended.output else {}
     return RunResult(
         status=ended.status,
-        output=output,
-        report=report,
+        output=files.get("output_s3_uri"),
+        report=files.get("report_s3_uri"),
+        rejected=files.get("rejected_s3_uri"),
         rows=ended.output.get("rows"),
+        rejected_rows=ended.output.get("rejected_rows"),
         chunks=ended.output.get("chunks"),
         failed_chunks=ended.output.get("failed_chunks"),
         input_bytes=ended.output.get("input_bytes"),
@@ -278,20 +280,24 @@ def _with_local_paths(text: str, local_run: LocalRun) -> str:
     return text
 
 
-def _download(aws: LocalAws, local_run: LocalRun, published: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Bring the output and its report here; the report is in place last, as in S3."""
-    output = local_run.output_directory / published["output_s3_uri"].rpartition("/")[2]
+def _download(aws: LocalAws, local_run: LocalRun, published: Mapping[str, Any]) -> dict[str, Path]:
+    """Bring what was published here: all of it is here before any of it is in place, and the report is in place last, as in S3."""
+    directory = local_run.output_directory
+    output = directory / _name(published["output_s3_uri"])
     # Looked at again: placeholders are resolved now, and a run takes time.
     if problems := list(_in_the_way(output, overwrite=local_run.request.get("overwrite") is True)):
         raise LocalRunError("; ".join(problems))
-    report = _report_path(output)
-    with (
-        _fetched(aws, published["output_s3_uri"], output) as new_output,
-        _fetched(aws, published["report_s3_uri"], report) as new_report,
-    ):
-        new_output.replace(output)
-        new_report.replace(report)
-    return output, report
+    fields = [field for field in ("output_s3_uri", "rejected_s3_uri", "report_s3_uri") if published.get(field)]
+    files = {field: directory / _name(published[field]) for field in fields}
+    with ExitStack() as stack:
+        fetched = {path: stack.enter_context(_fetched(aws, published[field], path)) for field, path in files.items()}
+        for path, temporary in fetched.items():
+            temporary.replace(path)
+    return files
+
+
+def _name(uri: str) -> str:
+    return uri.rpartition("/")[2]
 
 
 @contextmanager

@@ -231,6 +231,8 @@ def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
     yield "Rows", f"{result.rows:,} in {chunks} and {result.seconds:.1f} s, {speed:,.0f} rows/s"
     if result.failed_chunks:
         yield "Missing", f"{plural(result.failed_chunks, 'chunk')} that failed and were tolerated: see the report"
+    if result.rejected_rows:
+        yield "Bad", f"{plural(result.rejected_rows, 'row')} without a prediction: see {result.rejected}"
     yield "Output", f"{result.output}"
     yield "Report", f"{result.report}"
 

@@ -31,11 +31,10 @@ def write_rejected(client: S3Client, uri: str, account: Account) -> None:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rejected_rows(client, account))
-        text.flush()
+        text.detach()
         file.seek(0)
         with s3_calls(uri):
             client.upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": "text/csv"})
-        text.detach()
 
 
 def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int | str, str, str]]:

@@ -240,6 +240,14 @@ class TestLocalRun:
         assert result.output == Path(output.replace("{scheduled_time:%Y-%m-%d}", "2026-11-24"))
         assert result.output.exists()
 
+    def test_the_list_of_rejected_rows_comes_along(self, aws, request_of):
+        result = run(aws, prepare(request_of(data_s3_uri="text.csv", on_bad_row="quarantine")))
+
+        assert (result.status, result.rows, result.rejected_rows) == ("SUCCEEDED", 2, 1), result.cause
+        assert pd.read_csv(result.output)["p"].isna().tolist() == [False, True]
+        assert result.rejected == result.output.with_name(f"{result.output}.rejected.csv")
+        assert pd.read_csv(result.rejected)["row"].tolist() == [2]
+
     def test_overwrite_replaces_the_local_output(self, aws, request_of):
         request = request_of(overwrite=True)
         Path(request["output_s3_uri"]).write_text("old")

@@ -182,13 +182,14 @@ class TestOptions:
         sha = "0" * 64
         invoke(
             f"{RUN} --chunk-size-mb 1.5 --max-concurrency 3 --tolerated-failure-percentage 5 --prediction-method predict_proba "
-            f"--model-sha256 {sha} --overwrite --dry-run"
+            f"--model-sha256 {sha} --on-bad-row quarantine --strict --overwrite --dry-run"
         )
 
         given = prepared[0].request
         assert (given["chunk_size_mb"], given["max_concurrency"], given["tolerated_failure_percentage"]) == (1.5, 3, 5)
         assert (given["prediction_method"], given["model_sha256"]) == ("predict_proba", sha)
-        assert given["overwrite"] is given["dry_run"] is True
+        assert given["on_bad_row"] == "quarantine"
+        assert given["strict"] is given["overwrite"] is given["dry_run"] is True
 
     @pytest.mark.parametrize("data", ["--data other.csv data.csv", "--data other.csv --data data.csv", "--data=other.csv data.csv"])
     def test_data_takes_several_files_in_the_order_given(self, invoke, prepared, data):

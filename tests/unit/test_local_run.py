@@ -105,13 +105,13 @@ class TestDownload:
         Path("to").mkdir()
         written = _download(aws, LocalRun({}, {}, Path("to")), self.PUBLISHED)
 
-        assert written == (Path("to/out.csv"), Path("to/out.csv.report.json"))
+        assert written == {"output_s3_uri": Path("to/out.csv"), "report_s3_uri": Path("to/out.csv.report.json")}
         assert {path.name: path.read_text() for path in Path("to").iterdir()} == {
             "out.csv": "batch-predict/output/out.csv",
-            "out.csv.report.json": "batch-predict/output/report",
+            "out.csv.report.json": "batch-predict/output/out.csv.report.json",
         }
 
-    @pytest.mark.parametrize("broken", ["output/out.csv", "output/report"])
+    @pytest.mark.parametrize("broken", ["output/out.csv", "output/out.csv.report.json"])
     def test_nothing_half_is_written(self, aws, directory, broken):
         aws.broken = broken
         Path("out.csv").write_text("old")

@@ -4,9 +4,10 @@ import csv
 import io
 
 import pytest
+from samples import BUCKET
+
 from accounting import Account, Done
 from rejected import rejected_rows, write_rejected
-from samples import BUCKET
 
 
 def chunk(index, uri, start, stop):

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random lint types format bench lock clean
+.PHONY: help install demo test test-random test-nightly lint types format bench lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -28,6 +28,9 @@ test: install ## Run all tests
 
 test-random: install ## Run all tests in random order
 	$(PYTEST) -p randomly tests
+
+test-nightly: install ## Run the property tests with 10,000 examples each
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/unit -k "every_field or damaged or boundar" --timeout 3600
 
 lint: install ## Check style, formatting and the template
 	$(BIN)/ruff check .

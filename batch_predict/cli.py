@@ -99,7 +99,7 @@ def _request_option(field: str, option: str, help_text: str | None = None, **set
     """Return an option for a field of the request: its help and its default are the request schema's."""
     schema = request_schema()["properties"][field]
     default = schema.get("default")
-    shown = "" if help_text or (default in (None, False) and default != 0) else f" [default: {default}]"
+    shown = "" if help_text or default is None or default is False else f" [default: {default}]"
     if "enum" in schema:
         settings["metavar"] = "|".join(schema["enum"])
     return typer.Option(option, help=f"{help_text or schema['description']}{shown}", show_default=False, **settings)

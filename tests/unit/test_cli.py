@@ -74,6 +74,7 @@ class TestHelp:
         assert "[default: 64]" in text
         assert "[default: predict]" in text
         assert "[default: 0]" in text
+        assert "False" not in text
 
     def test_without_a_command_the_commands_are_listed(self, invoke):
         assert all(f"  {command} " in invoke([]).output for command in COMMANDS)

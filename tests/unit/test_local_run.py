@@ -80,7 +80,7 @@ def test_messages_name_the_local_paths():
 class TestDownload:
     PUBLISHED: ClassVar = {
         "output_s3_uri": "s3://batch-predict/output/out.csv",
-        "report_s3_uri": "s3://batch-predict/output/report",
+        "report_s3_uri": "s3://batch-predict/output/out.csv.report.json",
     }
 
     @pytest.fixture

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Predictions = np.ndarray[Any, np.dtype[np.float64]]
 
 TOLERANCE = 1e-9
-"""Relative to the prediction, or absolute where that is below 1."""
+"""Relative to the prediction, plus the same absolute."""
 
 
 def main() -> None:
@@ -52,7 +52,8 @@ def prediction_problems(predictions: dict[str, Predictions]) -> list[str]:
         if len(found) != len(expected):
             problems.append(f"{name} has {len(found)} rows, {first} has {len(expected)}")
             continue
-        wrong = np.flatnonzero(np.abs(found - expected) > TOLERANCE * np.maximum(np.abs(expected), 1))
+        is_equal = np.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        wrong = np.flatnonzero(~is_equal)
         if len(wrong):
             row = wrong[0]
             problems.append(

@@ -26,7 +26,9 @@ TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
 def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: ARG001 - Lambda passes it
     """Add what the execution ends with to its document."""
     explanation = explain_failure(s3_client(), event)
-    log("failure explained", execution=event["execution"]["name"], **explanation)
+    # Before Validate Request has answered, the document is still the raw request.
+    started = "prediction" in event
+    log("failure explained", execution=event["execution"]["name"] if started else None, **explanation)
     return explanation
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-_ANNOTATIONS = {"$schema", "$id", "title", "description", "default"}
+_ANNOTATIONS = {"$schema", "$id", "title", "description", "default", "x-expected"}
+"""`x-expected` says a pattern in words, for messages."""
+
 _CHECKED = {
     *("type", "enum", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum"),
     *("minItems", "uniqueItems", "items", "required", "properties", "additionalProperties"),
@@ -77,8 +79,7 @@ def _string_problems(value: str, schema: Schema, name: str) -> Iterator[str]:
     if len(value) < schema.get("minLength", 0):
         yield f"{name} must not be empty"
     if "pattern" in schema and not full_match(schema["pattern"], value):
-        wanted = "an S3 URI, s3://bucket/key" if schema["pattern"].startswith("^s3://") else schema["pattern"]
-        yield f"{name} must be {wanted}, not {_shown(value)}"
+        yield f"{name} must be {schema.get('x-expected', schema['pattern'])}, not {_shown(value)}"
 
 
 def _number_problems(value: float, schema: Schema, name: str) -> Iterator[str]:

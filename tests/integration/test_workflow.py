@@ -267,3 +267,51 @@ def test_bad_rows_are_kept_aside_with_object_row_and_reason(aws, run_execution, 
     assert np.flatnonzero(scored.isna()).tolist() == bad
     good = flights.iloc[:20_000].drop(flights.index[bad])
     np.testing.assert_array_equal(scored.drop(bad), model.predict(good[FEATURES]))
+
+
+# --- what is wrong before anything is scored ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "says"),
+    [
+        (b"", "InvalidDataError", "is empty"),
+        (b"month,dep_time\n", "InvalidDataError", "no rows"),
+        (b"PK\x03\x04\x00zip", "InvalidDataError", "zip archive"),
+        (b"month,dep_time\n1,2\n", "InvalidRequestError", "dep_delay"),
+    ],
+)
+def test_data_that_cannot_be_scored_is_one_clear_sentence(aws, run_execution, stored, keys, data, error, says):
+    aws.client("s3").put_object(Bucket=aws.bucket, Key="data/unusable.csv", Body=data)
+    uri, output_uri = f"s3://{aws.bucket}/data/unusable.csv", f"s3://{aws.bucket}/output/unusable.csv"
+
+    execution = run_execution(aws, {**stored, "data_s3_uri": uri, "output_s3_uri": output_uri})
+
+    assert (execution["status"], execution["error"]) == ("FAILED", error)
+    assert says in execution["cause"]
+    assert uri in execution["cause"]
+    assert "stackTrace" not in execution["cause"]
+    assert keys("output/unusable.csv") == []
+
+
+def test_several_mistakes_are_named_at_once(aws, run_execution, stored):
+    execution = run_execution(aws, {**stored, "output_s3_uri": "nowhere", "overwrit": True, "chunk_size_mb": -1})
+    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidRequestError")
+    for problem in ("output_s3_uri", "overwrit", "chunk_size_mb"):
+        assert problem in execution["cause"]
+
+
+def test_a_bucket_that_is_not_there_is_named(aws, run_execution, stored):
+    execution = run_execution(aws, {**stored, "output_s3_uri": "s3://no-such-bucket-here/out.csv"})
+    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidRequestError")
+    assert "s3://no-such-bucket-here/out.csv" in execution["cause"]
+
+
+def test_a_model_that_is_none_ends_the_run_at_the_probe(aws, run_execution, stored, keys):
+    aws.client("s3").put_object(Bucket=aws.bucket, Key="models/none.joblib", Body=b"not a model")
+    model_uri, output_uri = f"s3://{aws.bucket}/models/none.joblib", f"s3://{aws.bucket}/output/none.csv"
+    execution = run_execution(aws, {**stored, "model_s3_uri": model_uri, "output_s3_uri": output_uri})
+    assert (execution["status"], execution["error"]) == ("FAILED", "ModelError")
+    assert model_uri in execution["cause"]
+    assert "joblib" in execution["cause"]
+    assert keys("output/none.csv") == []

@@ -32,7 +32,7 @@ def split_predictions(output):
 
 
 def test_every_row_is_scored_in_order_and_no_input_byte_changes(aws, run_execution, stored, model, flights_csv, read, keys):
-    output_uri = f"s3://{aws.bucket}/output/flights.csv"
+    output_uri = f"s3://{aws.bucket}/output/whole.csv"
 
     execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 0.6})
 
@@ -48,7 +48,7 @@ def test_every_row_is_scored_in_order_and_no_input_byte_changes(aws, run_executi
 
     report = json.loads(read(result["report_s3_uri"]))
     assert report["rows"] == {"read": ROWS, "predicted": ROWS, "rejected": 0}
-    assert keys("output/flights.csv") == ["output/flights.csv", "output/flights.csv.report.json"]
+    assert keys("output/whole.csv") == ["output/whole.csv", "output/whole.csv.report.json"]
 
 
 def test_an_existing_output_is_kept_unless_overwrite(aws, run_execution, stored, read):

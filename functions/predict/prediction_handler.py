@@ -575,6 +575,7 @@ def _use_one_thread(estimator: Any) -> None:
 # --- which columns are numbers, and which are text -------------------------------------------------------------------------------
 
 NUMBER, TEXT = "number", "text"
+INTEGER, BOOLEAN = "integer", "boolean"  # told apart from other numbers only where the model leaves a column open
 
 
 def _column_kinds(estimator: Any, columns: Sequence[str]) -> dict[str, str]:
@@ -864,8 +865,11 @@ def _check_block(block: _Block, quotes: np.ndarray[Any, Any]) -> None:
 # --- features -------------------------------------------------------------------------------------------------------------------
 
 
-def _parse_text(block: _Block, columns: Sequence[str], kinds: dict[str, str]) -> pa.Table:
-    """Parse some columns of a block: `number` as float64, all others as text; missing values are null.
+_ARROW_TYPES = {NUMBER: pa.float64(), TEXT: pa.string(), INTEGER: pa.int64(), BOOLEAN: pa.bool_()}
+
+
+def _parse_columns(block: _Block, columns: Sequence[str], kinds: dict[str, str]) -> pa.Table:
+    """Parse some columns of a block by their kinds; missing values are null.
 
     Raises pyarrow.ArrowInvalid when a number is not one in pyarrow's spelling, InvalidDataError when a row has too many or too few
     fields.
@@ -878,8 +882,10 @@ def _parse_text(block: _Block, columns: Sequence[str], kinds: dict[str, str]) ->
         parse_options=pacsv.ParseOptions(newlines_in_values=block.has_quotes, ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
             include_columns=list(columns),
-            column_types={column: pa.float64() if kinds.get(column) == NUMBER else pa.string() for column in columns},
+            column_types={column: _ARROW_TYPES[kinds.get(column, TEXT)] for column in columns},
             null_values=list(MISSING_VALUES),
+            true_values=["True", "TRUE", "true"],
+            false_values=["False", "FALSE", "false"],
             strings_can_be_null=True,
         ),
     )
@@ -891,10 +897,15 @@ def _parse_text(block: _Block, columns: Sequence[str], kinds: dict[str, str]) ->
 def _parse_features(block: _Block, columns: Sequence[str], kinds: dict[str, str], reject: Reject) -> pa.Table:
     """Parse the feature columns of a block, in the order asked for; `reject` gets the rows with what is not a number."""
     try:
-        table = _parse_text(block, columns, kinds)
+        table = _parse_columns(block, columns, kinds)
     except pa.ArrowInvalid:
-        texts = _parse_text_strictly(block, columns)
-        arrays = [_to_numbers(column, texts[column], reject) if kinds[column] == NUMBER else texts[column] for column in columns]
+        texts = _parse_text(block, columns)
+        arrays = [
+            _to_numbers(column, texts[column], reject)
+            if kinds[column] == NUMBER
+            else texts[column].cast(_ARROW_TYPES[kinds[column]])
+            for column in columns
+        ]
         table = pa.table(arrays, names=list(columns))
     for column in columns:
         if kinds[column] == NUMBER:
@@ -902,10 +913,10 @@ def _parse_features(block: _Block, columns: Sequence[str], kinds: dict[str, str]
     return table
 
 
-def _parse_text_strictly(block: _Block, columns: Sequence[str]) -> pa.Table:
+def _parse_text(block: _Block, columns: Sequence[str]) -> pa.Table:
     """Parse some columns as text; InvalidDataError names the row where that cannot be done."""
     try:
-        return _parse_text(block, columns, {})
+        return _parse_columns(block, columns, {})
     except pa.ArrowInvalid as error:
         _check_field_counts(block)
         raise InvalidDataError(f"{block.at(0)} and the {block.rows - 1} rows after it cannot be read: {_brief(error)}") from error
@@ -956,7 +967,7 @@ def _check_exact(block: _Block, column: str, numbers: pa.Array | pa.ChunkedArray
     if limits["min"] is None or max(abs(limits["min"]), abs(limits["max"])) < 2**53:
         return
     large = pc.fill_null(pc.greater_equal(pc.abs(numbers), 2.0**53), fill_value=False)
-    texts = _parse_text_strictly(block, [column])[column]
+    texts = _parse_text(block, [column])[column]
     for row in np.flatnonzero(np.asarray(large)):
         text = texts[int(row)].as_py().strip()
         if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and int(text) != int(float(text)):
@@ -968,21 +979,24 @@ def _shown(text: str) -> str:
 
 
 def _infer_kinds(blocks: Iterator[_Block], columns: Sequence[str]) -> dict[str, str]:
-    """Decide columns that the model leaves open as pandas does: numbers if every value of the chunk is one, else text."""
-    undecided = list(columns)
+    """Decide columns that the model leaves open as pandas does, by all values of the chunk."""
+    candidates = {column: [INTEGER, BOOLEAN, NUMBER] for column in columns}
     for block in blocks:
-        if not undecided:
+        for column, kinds in candidates.items():
+            candidates[column] = [kind for kind in kinds if _fits(block, column, kind)]
+        if not any(candidates.values()):
             break
-        try:
-            _parse_text(block, undecided, dict.fromkeys(undecided, NUMBER))
-        except pa.ArrowInvalid:
-            texts = _parse_text_strictly(block, undecided)
-            undecided = [
-                column
-                for column in undecided
-                if all(_to_number(t) is not None for t in pc.unique(texts[column].drop_null()).to_pylist())
-            ]
-    return {column: NUMBER if column in undecided else TEXT for column in columns}
+    return {column: next(iter(kinds), TEXT) for column, kinds in candidates.items()}
+
+
+def _fits(block: _Block, column: str, kind: str) -> bool:
+    """Tell whether every value of a column in a block is of a kind; integers and booleans have no way to be missing."""
+    try:
+        values = _parse_columns(block, [column], {column: kind})[column]
+    except pa.ArrowInvalid:
+        texts = _parse_text(block, [column])[column]
+        return kind == NUMBER and all(_to_number(text) is not None for text in pc.unique(texts.drop_null()).to_pylist())
+    return kind == NUMBER or values.null_count == 0
 
 
 def _to_model_input(table: pa.Table, estimator: Any, kinds: dict[str, str]) -> Any:
@@ -1219,7 +1233,7 @@ class _Scorer:
 
     def _default_outputs(self) -> int | None:
         """Tell how many outputs the model has where no row of a block says it: score a row of zeros and empty texts."""
-        row = pa.table({name: pa.array([0.0 if self.kinds[name] == NUMBER else ""]) for name in self.columns})
+        row = pa.table({name: pa.array(["" if self.kinds[name] == TEXT else 0.0]) for name in self.columns})
         try:
             predictions = _call_model(self.estimator, self.method, _to_model_input(row, self.estimator, self.kinds))
         except Exception:  # noqa: BLE001  # it refuses that one, too
@@ -1523,8 +1537,8 @@ def _last_record_end(records: bytes) -> int:
 def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
     """Read the feature columns of a local CSV file, shape (n_rows, n_features), as the handler reads them.
 
-    For scoring a small file by hand with `make_predictions`; needs pandas. A column is float64 if all of its values are numbers,
-    else text. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a missing column.
+    For scoring a small file by hand with `make_predictions`; needs pandas. Columns are int64, bool, float64 or text by all of their
+    values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a missing column.
     """
     path = Path(data_path)
     header = _local_header(path, path.name)

@@ -651,12 +651,24 @@ def test_a_model_of_somebodys_own_gets_numbers_if_all_values_of_the_chunk_are(s3
     assert get(OUTPUT) == b"x1,prediction\n1,1\n2,2\nlate text,late text\n"
 
 
+@pytest.mark.parametrize(
+    "values", [["1", "2", "-3"], ["1", "", "3"], ["True", "false", "TRUE"], ["1.5", "2"], ["a", "2"], ["1", "x"]]
+)
+@pytest.mark.parametrize("block_bytes", [4, 4_000_000])
+def test_a_model_of_somebodys_own_gets_the_types_that_pandas_would_read(tmp_path, values, block_bytes):
+    data = ("x1,n\n" + "".join(f"{value},0\n" for value in values)).encode()
+    expected = pd.read_csv(io.BytesIO(data))["x1"]
+    _, output = score_locally(data, tmp_path, block_bytes)
+    written = output.decode().splitlines()[1:]
+    assert [line.rpartition(",")[2] for line in written] == [str(value) for value in expected.tolist()]
+
+
 @pytest.mark.parametrize("spelling", ["1e3", "+1000", "1000.", " 1000 ", "1E+3", "1000.0000"])
 def test_numbers_in_every_usual_spelling(s3, put, get, spelling):
     put(MODEL, FirstColumn())
-    put(DATA, f"x1\n{spelling}\n1\n")
+    put(DATA, f"x1\n{spelling}\n0.5\n")
     assert invoke(feature_columns=["x1"])[0] == 200
-    assert get(OUTPUT) == f"x1,prediction\n{spelling},1000.0\n1,1.0\n".encode()
+    assert get(OUTPUT) == f"x1,prediction\n{spelling},1000.0\n0.5,0.5\n".encode()
 
 
 def test_what_is_not_finite_is_written_so_that_it_reads_back(s3, put, get):

@@ -35,7 +35,7 @@ def main() -> int:
     results = Results(arguments.scale, machine.describe())
     cases = [case for case in CASES if case.data in arguments.data and case.model in arguments.models]
     try:
-        for case in cases:  # before anything is measured
+        for case in cases if arguments.rounds else ():  # before anything is measured
             files.data(case.data)
             files.model(case)
         for number in range(arguments.rounds):
@@ -90,7 +90,11 @@ def measure_case(case: Case, contestants: list[str], files: Files, results: Resu
             except ContestantError as error:
                 problem(results, f"{case}: {name} failed: {error}")
         if found:
-            for difference in check(data, {name: outputs[name] for name in CONTESTANTS if name in found})["problems"]:
+            try:
+                differences = check(data, {name: outputs[name] for name in CONTESTANTS if name in found})["problems"]
+            except ContestantError as error:  # an output that is no CSV, for instance
+                differences = [f"the outputs cannot be compared: {error}"]
+            for difference in differences:
                 problem(results, f"{case}: {difference}")
     results.rounds.setdefault(case, []).append({name: found[name] for name in CONTESTANTS if name in found})
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import io
 import json
@@ -1032,13 +1033,26 @@ def _fits(block: _Block, column: str, kind: str) -> bool:
 
 
 def _to_model_input(table: pa.Table, estimator: Any, kinds: dict[str, str]) -> Any:
-    """Shape features as the model was fitted: a DataFrame where it knows names, else an array (n_rows, n_features)."""
+    """Shape features as the model was fitted: a DataFrame where it knows names, else an array (n_rows, n_features).
+
+    Without pandas, which a slim package leaves out, scikit-learn gets the Arrow table itself.
+    """
     if _has_feature_names(estimator) or TEXT in kinds.values() or not _is_sklearn(estimator):
-        try:
+        if _has_pandas():
             return table.to_pandas()
-        except ImportError:
-            return table  # scikit-learn takes it as it is
+        if not _is_sklearn(estimator):
+            raise ModelError(f"the model, a {type(estimator).__name__}, expects a DataFrame, and this function has no pandas")
+        return table
     return np.column_stack([column.to_numpy() for column in table.columns])
+
+
+@functools.cache
+def _has_pandas() -> bool:
+    try:
+        importlib.import_module("pandas")
+    except ImportError:
+        return False
+    return True
 
 
 def _has_feature_names(estimator: Any) -> bool:
@@ -1095,7 +1109,8 @@ def _predict_rows(
     solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
     if not accepted and not missing.any():
         reason = next(iter(reasons.values()))
-        raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}")
+        hint = "" if _has_pandas() else " (this function has no pandas; a step that works on DataFrames needs it)"
+        raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}{hint}")
     for row, reason in sorted(reasons.items()):
         reject(row, reason)
     if not accepted:
@@ -1152,7 +1167,7 @@ def _quoted(text: str) -> str:
 def _append_predictions(block: _Block, columns: list[pa.Array]) -> memoryview:
     """Join each record with its printed predictions; line ends stand before the records."""
     records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
-    joined = pc.binary_join_element_wise(records, *columns, b"")
+    joined = pc.binary_join_element_wise(records, *columns, pa.scalar(b"", pa.binary()))
     _, offsets, data = joined.buffers()
     edges = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]
     return memoryview(data)[int(edges[0]) : int(edges[-1])]

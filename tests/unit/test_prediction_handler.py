@@ -5,7 +5,10 @@ import io
 import json
 import pickle
 import random
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import boto3
 import joblib
@@ -515,6 +518,73 @@ def test_the_model_is_kept_between_invocations_and_changed_with_its_etag(s3, put
     assert len(loads) == 2
 
 
+def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):
+    put(DATA, "x1,x2\n1,2\n")
+    uris = [f"s3://{BUCKET}/models/{number}.joblib" for number in range(6)]
+    for uri in uris:
+        put(uri, linear())
+        assert invoke(model_s3_uri=uri)[0] == 200
+    assert [uri for uri, _ in handler._model_cache] == uris[-handler.MODEL_CACHE_SIZE :]
+    monkeypatch.setattr(handler, "MODEL_CACHE_BYTES", 1)
+    invoke(model_s3_uri=uris[0])
+    assert [uri for uri, _ in handler._model_cache] == [uris[0]]
+
+
+def test_a_model_of_another_scikit_learn_is_a_warning_and_an_error_if_strict(s3, put, monkeypatch):
+    import sklearn.base  # noqa: PLC0415  # the version that pickles carry is this module's
+
+    monkeypatch.setattr(sklearn.base, "__version__", "0.1.2")
+    put(MODEL, linear())
+    monkeypatch.undo()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    put(DATA, "x1,x2\n1,2\n")
+    status, body = invoke()
+    assert (status, body["model"]["sklearn_version"]) == (200, "0.1.2")
+    assert "fitted with scikit-learn 0.1.2" in body["model"]["warnings"][0]
+    status, body = invoke(strict=True)
+    assert (status, body["error"]) == (400, "ModelError")
+    assert "0.1.2" in body["message"]
+
+
+def test_a_function_without_pandas_scores_the_same(tmp_path):
+    """In a process of its own, where importing pandas fails, as in a slim package."""
+    data = frame()
+    fitted = {"linear": (["a", "c"], Ridge()), "mixed": (["a", "b", "c", "count", "city"], mixed_pipeline(Ridge()))}
+    data.to_csv(tmp_path / "in.csv", index=False)
+    for name, (columns, estimator) in fitted.items():
+        joblib.dump(estimator.fit(data[columns], data["a"]), tmp_path / f"{name}.joblib")
+    columns_by_name = {name: columns for name, (columns, _) in fitted.items()}
+    script = f"""
+import sys, warnings
+class NoPandas:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoPandas())
+warnings.simplefilter("error")
+sys.path.insert(0, {str(Path(handler.__file__).parent)!r})
+from pathlib import Path
+import prediction_handler as handler
+folder = Path({str(tmp_path)!r})
+for name, columns in {columns_by_name!r}.items():
+    model = handler._Model(handler.load_model(folder / f"{{name}}.joblib"), {{}})
+    event = {{"feature_columns": columns, "prediction_column_name": "p", "data_s3_uri": "s3://b/k"}}
+    source, data = handler._Source("s3://b/k", 0), folder / "in.csv"
+    handler._predict_file(data, folder / f"{{name}}.csv", handler._local_header(data, "s3://b/k"), source, model, event)
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    for name, (columns, estimator) in fitted.items():
+        np.testing.assert_allclose(pd.read_csv(tmp_path / f"{name}.csv")["p"], estimator.predict(data[columns]), rtol=1e-12)
+
+
+def test_a_model_that_needs_dataframes_says_so_without_pandas(tmp_path, monkeypatch):
+    monkeypatch.setattr(handler, "_has_pandas", lambda: False)
+    with pytest.raises(handler.ModelError, match="no pandas"):
+        score_locally(b"x1\n1\n", tmp_path)
+
+
 # --- predictions equal to pandas and scikit-learn -------------------------------------------------------------------------------
 
 
@@ -669,6 +739,15 @@ def test_numbers_in_every_usual_spelling(s3, put, get, spelling):
     put(DATA, f"x1\n{spelling}\n0.5\n")
     assert invoke(feature_columns=["x1"])[0] == 200
     assert get(OUTPUT) == f"x1,prediction\n{spelling},1000.0\n0.5,0.5\n".encode()
+
+
+@pytest.mark.parametrize("spelling", handler.MISSING_VALUES)
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_missing_values_are_those_of_pandas(tmp_path, spelling, quote):
+    data = f"x1,n\n{quote}{spelling}{quote},0\n2.5,0\n".encode()
+    assert pd.read_csv(io.BytesIO(data))["x1"].isna().tolist() == [True, False]
+    _, output = score_locally(data, tmp_path)
+    assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == ["nan", "2.5"]
 
 
 def test_what_is_not_finite_is_written_so_that_it_reads_back(s3, put, get):

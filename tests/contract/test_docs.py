@@ -6,6 +6,7 @@ import re
 import jsonschema
 import pytest
 
+from batch_predict import cli
 from batch_predict.deploy import LOCAL_ADAPTATIONS
 
 
@@ -56,3 +57,32 @@ def test_what_the_lambda_installs_is_what_the_tests_ran_on(root):
 @pytest.mark.parametrize("name", ["start_execution", "schedule_request"])
 def test_sample_requests_are_valid(root, schema, name):
     jsonschema.validate(json.loads((root / f"events/{name}.json").read_text()), schema)
+
+
+def commands(text):
+    """The commands in a page's code blocks, each on one line."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    programs = ("make ", "aws ", "sam ", "batch-predict ", ".venv/bin/batch-predict ")
+    return [" ".join(line.split("  #")[0].split()) for line in lines if line.startswith(programs)]
+
+
+def test_the_readmes_commands_are_those_that_tests_run(root):
+    """Of make, targets that are there; of the command line, the help's examples, which integration tests run."""
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    found = commands((root / "README.md").read_text())
+    assert {"make demo", "make test"} <= set(found)
+    examples = {
+        " ".join(example.replace("\\\n", " ").split()) for example in (cli.RUN_EXAMPLE, cli.SERVE_EXAMPLE, cli.DEMO_EXAMPLE)
+    }
+    for command in found:
+        if command.startswith("make "):
+            assert set(command.split()[1:]) <= targets, command
+        if "batch-predict " in command:
+            assert any(example.endswith(command.removeprefix(".venv/bin/")) for example in examples), command
+
+
+def test_files_in_commands_are_there(root):
+    for page in [root / "README.md", *root.glob("docs/*.md")]:
+        for path in re.findall(r"file://([\w./-]+)|\$\(cat ([\w./-]+)\)", page.read_text()):
+            assert (root / "".join(path)).exists(), f"{page.name}: {path}"

@@ -14,7 +14,7 @@ def test_the_table_of_names_lists_every_task(states):
 def test_a_state_has_its_file_test_resource_and_substitution(state, root, states, template):
     file = root / FILES[state]
     assert file.is_file()
-    assert (root / f"tests/unit/test_{file.stem}.py").is_file()
+    assert list((root / "tests/unit").rglob(f"test_{file.stem}.py"))
     resource = template["Resources"][resource_of(state)]
     assert resource["Properties"]["CodeUri"] == f"functions/{file.parent.name}/"
     assert resource["Properties"]["Handler"] == f"{file.stem}.lambda_handler"

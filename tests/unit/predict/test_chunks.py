@@ -1,0 +1,187 @@
+"""Byte ranges, receipts, the probe, the model cache and what the environment may lack."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.response import StreamingBody
+from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, frame, invoke, linear, make_event, mixed_pipeline, score_locally
+from sklearn.linear_model import Ridge
+
+import prediction_handler as handler
+
+
+def test_chunks_of_an_object_join_to_the_whole(s3, put, get):
+    put(MODEL, FirstColumn())  # exact; a linear model's last bits depend on how many rows BLAS sums at once
+    records = [f'{i},{i * 0.5},"line\n{i}"\r\n'.encode() for i in range(200)]
+    header = b"\xef\xbb\xbfx1,x2,note\r\n"
+    put(DATA, header + b"".join(records))
+    assert invoke()[0] == 200
+    whole = get(OUTPUT)
+
+    cut = len(header) + sum(map(len, records[:77]))
+    size = len(header) + sum(map(len, records))
+    bodies = []
+    for index, byte_range in enumerate(([0, cut], [cut, size])):
+        part, receipt_uri = f"s3://{BUCKET}/w/part-{index}.csv", f"s3://{BUCKET}/w/part-{index}.json"
+        handler.lambda_handler(
+            make_event(byte_range=byte_range, chunk_index=index, output_s3_uri=part, receipt_s3_uri=receipt_uri, raise_errors=True),
+            None,
+        )
+        receipt = json.loads(get(receipt_uri))
+        assert receipt["rows_read"] == receipt["rows_written"] == (77, 123)[index]
+        assert receipt["input_bytes"] == byte_range[1] - byte_range[0]
+        assert receipt["output_bytes"] == len(get(part))
+        assert receipt["quote_parity"] == 0
+        assert receipt["output_etag"] == s3.head_object(Bucket=BUCKET, Key=f"w/part-{index}.csv")["ETag"]
+        assert get(part)[: receipt["header_bytes"]] == b"\xef\xbb\xbfx1,x2,note,prediction\r\n"
+        bodies.append(get(part)[receipt["header_bytes"] :])
+    assert whole == b"\xef\xbb\xbfx1,x2,note,prediction\r\n" + b"".join(bodies)
+
+
+def test_a_range_that_cuts_a_quoted_field_is_an_unsafe_split(s3, put):
+    put(MODEL, linear())
+    data = b'x1,x2,note\n1,2,"a\nb"\n3,4,c\n'
+    put(DATA, data)
+    cut = data.index(b"b")
+    for byte_range in ([0, cut], [cut, len(data)]):
+        status, body = invoke(byte_range=byte_range)
+        assert (status, body["error"]) == (400, "UnsafeSplitError"), byte_range
+
+
+def test_a_range_beyond_the_object_is_named(s3, put):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n")
+    status, body = invoke(byte_range=[0, 50])
+    assert (status, body["error"]) == (400, "InputChangedError")
+
+
+@pytest.mark.parametrize("probe_rows", [1, 3, 1000])
+def test_the_probe_scores_the_first_rows_and_writes_nothing(s3, put, probe_rows, monkeypatch):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n" + "1,2\n" * 20)
+    monkeypatch.setattr(handler, "BLOCK_BYTES", 50)
+    event = make_event(probe_rows=probe_rows, raise_errors=True)
+    del event["output_s3_uri"]
+    result = handler.lambda_handler(event, None)
+    assert result["rows"] == min(probe_rows, 11)
+    assert result["prediction_columns"] == ["prediction"]
+    assert result["model"]["estimator"] == "LinearRegression"
+    assert len(result["model"]["sha256"]) == 64
+    assert s3.list_objects_v2(Bucket=BUCKET, Prefix="out/")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"x1,x2", b"x1,x2\n", b"x1,x2\n1,zwei\n"])
+def test_the_probe_finds_bad_data(s3, put, data):
+    put(MODEL, linear())
+    put(DATA, data or b"")
+    with pytest.raises((handler.InvalidDataError, handler.InputChangedError)):
+        handler.lambda_handler(make_event(probe_rows=10, raise_errors=True), None)
+
+
+def test_a_body_that_breaks_midway_is_taken_up_where_it_broke(s3, put, get, monkeypatch):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n" + "".join(f"{i},{i}\n" for i in range(300_000)))
+    assert invoke()[0] == 200
+    expected = get(OUTPUT)
+    broken = []
+    iter_chunks = StreamingBody.iter_chunks
+
+    def break_once(body, size):
+        for count, piece in enumerate(iter_chunks(body, size)):
+            if count == 1 and not broken:
+                broken.append(True)
+                raise ReadTimeoutError(endpoint_url="s3")
+            yield piece
+
+    monkeypatch.setattr(StreamingBody, "iter_chunks", break_once)
+    assert invoke()[0] == 200
+    assert broken
+    assert get(OUTPUT) == expected
+
+
+def test_the_model_is_kept_between_invocations_and_changed_with_its_etag(s3, put, monkeypatch):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n")
+    loads = []
+    load_model = handler.load_model
+    monkeypatch.setattr(handler, "load_model", lambda path: loads.append(path) or load_model(path))
+    invoke()
+    invoke()
+    assert len(loads) == 1
+    put(MODEL, linear(weights=(3.0, 3.0)))
+    invoke()
+    assert len(loads) == 2
+
+
+def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):
+    put(DATA, "x1,x2\n1,2\n")
+    uris = [f"s3://{BUCKET}/models/{number}.joblib" for number in range(6)]
+    for uri in uris:
+        put(uri, linear())
+        assert invoke(model_s3_uri=uri)[0] == 200
+    assert [uri for uri, _ in handler._model_cache] == uris[-handler.MODEL_CACHE_SIZE :]
+    monkeypatch.setattr(handler, "MODEL_CACHE_BYTES", 1)
+    invoke(model_s3_uri=uris[0])
+    assert [uri for uri, _ in handler._model_cache] == [uris[0]]
+
+
+def test_a_model_of_another_scikit_learn_is_a_warning_and_an_error_if_strict(s3, put, monkeypatch):
+    import sklearn.base  # noqa: PLC0415  # the version that pickles carry is this module's
+
+    monkeypatch.setattr(sklearn.base, "__version__", "0.1.2")
+    put(MODEL, linear())
+    monkeypatch.undo()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    put(DATA, "x1,x2\n1,2\n")
+    status, body = invoke()
+    assert (status, body["model"]["sklearn_version"]) == (200, "0.1.2")
+    assert "fitted with scikit-learn 0.1.2" in body["model"]["warnings"][0]
+    status, body = invoke(strict=True)
+    assert (status, body["error"]) == (400, "ModelError")
+    assert "0.1.2" in body["message"]
+
+
+def test_a_function_without_pandas_scores_the_same(tmp_path):
+    """In a process of its own, where importing pandas fails, as in a slim package."""
+    data = frame()
+    fitted = {"linear": (["a", "c"], Ridge()), "mixed": (["a", "b", "c", "count", "city"], mixed_pipeline(Ridge()))}
+    data.to_csv(tmp_path / "in.csv", index=False)
+    for name, (columns, estimator) in fitted.items():
+        joblib.dump(estimator.fit(data[columns], data["a"]), tmp_path / f"{name}.joblib")
+    columns_by_name = {name: columns for name, (columns, _) in fitted.items()}
+    script = f"""
+import sys, warnings
+class NoPandas:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoPandas())
+warnings.simplefilter("error")
+sys.path.insert(0, {str(Path(handler.__file__).parent)!r})
+from pathlib import Path
+import prediction_handler as handler
+folder = Path({str(tmp_path)!r})
+for name, columns in {columns_by_name!r}.items():
+    model = handler._Model(handler.load_model(folder / f"{{name}}.joblib"), {{}})
+    event = {{"feature_columns": columns, "prediction_column_name": "p", "data_s3_uri": "s3://b/k"}}
+    source, data = handler._Source("s3://b/k", 0), folder / "in.csv"
+    handler._predict_file(data, folder / f"{{name}}.csv", handler._local_header(data, "s3://b/k"), source, model, event)
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    for name, (columns, estimator) in fitted.items():
+        np.testing.assert_allclose(pd.read_csv(tmp_path / f"{name}.csv")["p"], estimator.predict(data[columns]), rtol=1e-12)
+
+
+def test_a_model_that_needs_dataframes_says_so_without_pandas(tmp_path, monkeypatch):
+    monkeypatch.setattr(handler, "_has_pandas", lambda: False)
+    with pytest.raises(handler.ModelError, match="no pandas"):
+        score_locally(b"x1\n1\n", tmp_path)

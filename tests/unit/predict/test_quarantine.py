@@ -1,0 +1,95 @@
+"""Rows that cannot be scored keep their place."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+from harness import (
+    DATA,
+    MODEL,
+    OUTPUT,
+    invoke,
+    linear,
+    score_locally,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+import prediction_handler as handler
+
+
+class Picky:
+    """Refuses negative numbers, whole batches at once, as scikit-learn refuses missing values."""
+
+    def predict(self, features):
+        values = np.asarray(features, dtype=float)[:, 0]
+        if (values < 0).any():
+            raise ValueError("negative")
+        return values * 2
+
+
+@pytest.mark.parametrize("block_bytes", [20, 4_000_000])
+def test_rows_that_cannot_be_scored_keep_their_place(tmp_path, block_bytes):
+    data = b"id,x1\na,1\nb,zwei\nc,3\nd,-4\ne,9007199254740993\nf,6\n"
+    with pytest.raises(handler.InvalidDataError):
+        score_locally(data, tmp_path, block_bytes, Pickier())
+
+    facts, output = score_locally(data, tmp_path, block_bytes, Pickier(), on_bad_row="quarantine")
+
+    assert output == b"id,x1,p\na,1,2.0\nb,zwei,\nc,3,6.0\nd,-4,\ne,9007199254740993,\nf,6,12.0\n"
+    assert (facts.rows, facts.rejected_rows) == (6, 3)
+    rejected = list(csv.reader((tmp_path / "part.csv.rejected.csv").open(newline="")))
+    assert rejected[0] == ["data_s3_uri", "row", "byte", "reason"]
+    assert [(int(row), data[int(byte) : int(byte) + 1]) for _, row, byte, _ in rejected[1:]] == [(2, b"b"), (4, b"d"), (5, b"e")]
+    reasons = [reason for *_, reason in rejected[1:]]
+    assert "'zwei' is not a number" in reasons[0]
+    assert "refuses this row: negative" in reasons[1]
+    assert "too large to be exact" in reasons[2]
+
+
+class Pickier(Picky):
+    """The same, as an estimator of numbers: so that text does not make the whole column text."""
+
+    categories_ = [np.array([1.0, 2.0])]  # noqa: RUF012  # what the handler looks at to decide that x1 is numbers
+
+
+def test_missing_values_are_rejected_together_not_row_by_row(tmp_path, monkeypatch):
+    fitted = pd.DataFrame({"x1": [1.0, 2.0], "x2": [0.0, 1.0]})
+    model = LinearRegression().fit(fitted, [1.0, 2.0])
+    calls = []
+    predict = LinearRegression.predict
+    monkeypatch.setattr(LinearRegression, "predict", lambda self, features: calls.append(len(features)) or predict(self, features))
+    rows = [f"{i},{'' if i % 3 else i}" for i in range(3000)]
+    data = ("x1,x2\n" + "\n".join(rows) + "\n").encode()
+
+    facts, output = score_locally(data, tmp_path, model=model, feature_columns=["x1", "x2"], on_bad_row="quarantine")
+
+    assert facts.rejected_rows == 2000
+    assert len(calls) < 60, "about one call for each halving"
+    lines = output.decode().splitlines()[1:]
+    assert [line.endswith(",") for line in lines] == [bool(i % 3) for i in range(3000)]
+    reason = list(csv.reader((tmp_path / "part.csv.rejected.csv").open(newline="")))[1][3]
+    assert reason.startswith("no value in 'x2': the model refuses this row: Input X contains NaN")
+
+
+def test_blocks_without_one_good_row_have_as_many_empty_predictions(tmp_path):
+    fitted = pd.DataFrame({"x1": [0.0, 1.0, 2.0]})
+    model = LogisticRegression().fit(fitted, ["a", "b", "c"])
+    data = b"x1\nbad\nworse\n1\n"
+    facts, output = score_locally(data, tmp_path, 4, model, on_bad_row="quarantine", prediction_method="predict_proba")
+    assert output.splitlines()[:3] == [b"x1,p_a,p_b,p_c", b"bad,,,", b"worse,,,"]
+    assert (facts.rows, facts.rejected_rows) == (3, 2)
+
+
+def test_a_model_that_refuses_everything_is_a_model_error_in_quarantine_too(tmp_path):
+    model = linear(columns=("x1", "x2"))
+    with pytest.raises(handler.ModelError, match="does not fit"):
+        score_locally(b"x1\n1\n2\n3\n", tmp_path, model=model, on_bad_row="quarantine")
+
+
+def test_the_list_of_rejected_rows_lies_beside_the_output(s3, put, get):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n3,zwei\n")
+    status, body = invoke(on_bad_row="quarantine")
+    assert (status, body["rows"], body["rejected_rows"]) == (200, 2, 1)
+    assert b"\n" + DATA.encode() + b",2,10," in get(f"{OUTPUT}.rejected.csv")

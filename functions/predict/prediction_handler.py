@@ -1090,21 +1090,13 @@ def _predict_rows(
         except ModelError:
             raise
         except Exception as error:  # noqa: BLE001  # models raise what they like
-            alike = bool(missing[rows[0]].any()) and not (missing[rows] != missing[rows[0]]).any()
-            if len(rows) == 1 or (alike and refuses(rows[:1])):
+            if len(rows) == 1 or _lack_the_same(functools.partial(_call_model, estimator, method), features, missing, rows):
                 for row in rows.tolist():
                     reasons[row] = _brief(error)
             else:
                 middle = len(rows) // 2
                 solve(rows[:middle])
                 solve(rows[middle:])
-
-    def refuses(rows: np.ndarray[Any, Any]) -> bool:
-        try:
-            _call_model(estimator, method, _take(features, rows))
-        except Exception:  # noqa: BLE001
-            return True
-        return False
 
     solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
     if not accepted and not missing.any():
@@ -1120,10 +1112,35 @@ def _predict_rows(
     return rows[order], np.concatenate([predictions for _, predictions in accepted])[order]
 
 
+def _lack_the_same(call: Callable[[Any], object], features: Any, missing: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> bool:
+    """Tell whether all rows are refused for the same missing values: one is, and all are fine once these are filled in."""
+    if not missing[rows[0]].any() or (missing[rows] != missing[rows[0]]).any():
+        return False
+    return _refuses(call, _take(features, rows[:1])) and not _refuses(call, _filled(_take(features, rows)))
+
+
+def _refuses(call: Callable[[Any], object], features: Any) -> bool:
+    try:
+        call(features)
+    except Exception:  # noqa: BLE001  # models raise what they like
+        return True
+    return False
+
+
 def _take(features: Any, rows: np.ndarray[Any, Any]) -> Any:
     if hasattr(features, "iloc"):
         return features.iloc[rows]
     return features.take(rows) if isinstance(features, pa.Table) else features[rows]
+
+
+def _filled(features: Any) -> Any:
+    """Put 0 or an empty text in the place of every missing value."""
+    if hasattr(features, "fillna"):
+        return features.fillna({name: 0 if features[name].dtype.kind in "fiub" else "" for name in features.columns})
+    if isinstance(features, pa.Table):
+        columns = [pc.fill_null(column, "" if pa.types.is_string(column.type) else 0) for column in features.columns]
+        return pa.table(columns, names=features.column_names)
+    return np.where(np.isnan(features), 0.0, features)
 
 
 def _brief(error: Exception) -> str:

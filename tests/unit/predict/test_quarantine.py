@@ -50,7 +50,7 @@ def test_rows_that_cannot_be_scored_keep_their_place(tmp_path, block_bytes):
 class Pickier(Picky):
     """The same, as an estimator of numbers: so that text does not make the whole column text."""
 
-    categories_ = [np.array([1.0, 2.0])]  # noqa: RUF012  # what the handler looks at to decide that x1 is numbers
+    categories_ = [np.array([1.0, 2.0])] * 2  # what the handler looks at to decide that x1 is numbers
 
 
 def test_missing_values_are_rejected_together_not_row_by_row(tmp_path, monkeypatch):
@@ -70,6 +70,16 @@ def test_missing_values_are_rejected_together_not_row_by_row(tmp_path, monkeypat
     assert [line.endswith(",") for line in lines] == [bool(i % 3) for i in range(3000)]
     reason = list(csv.reader((tmp_path / "part.csv.rejected.csv").open(newline="")))[1][3]
     assert reason.startswith("no value in 'x2': the model refuses this row: Input X contains NaN")
+
+
+@pytest.mark.parametrize("bad", [[0], [0, 1, 9], [5]])
+def test_rows_that_lack_the_same_values_are_not_rejected_for_each_others_faults(tmp_path, bad):
+    """The model takes a missing x2; a negative x1 is a fault of its own."""
+    rows = [f"{-1 if row in bad else 1}," for row in range(10)]
+    data = ("x1,x2\n" + "\n".join(rows) + "\n").encode()
+    fields = {"feature_columns": ["x1", "x2"], "on_bad_row": "quarantine"}
+    _, output = score_locally(data, tmp_path, model=Pickier(), **fields)
+    assert [row for row, line in enumerate(output.decode().splitlines()[1:]) if line.endswith(",")] == bad
 
 
 def test_blocks_without_one_good_row_have_as_many_empty_predictions(tmp_path):

@@ -161,11 +161,12 @@ def test_numbers_in_every_usual_spelling(s3, put, get, spelling):
 
 @pytest.mark.parametrize("spelling", handler.MISSING_VALUES)
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_missing_values_are_those_of_pandas(tmp_path, spelling, quote):
-    data = f"x1,n\n{quote}{spelling}{quote},0\n2.5,0\n".encode()
+@pytest.mark.parametrize("other", ["2.5", "text"])
+def test_missing_values_are_those_of_pandas(tmp_path, spelling, quote, other):
+    data = f"x1,n\n{quote}{spelling}{quote},0\n{other},0\n".encode()
     assert pd.read_csv(io.BytesIO(data))["x1"].isna().tolist() == [True, False]
     _, output = score_locally(data, tmp_path)
-    assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == ["nan", "2.5"]
+    assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == ["nan", other]
 
 
 def test_what_is_not_finite_is_written_so_that_it_reads_back(s3, put, get):

@@ -1546,7 +1546,12 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"IfMatch": event["data_etag"]} if event.get("data_etag") else {}
     while True:
         with _s3_errors(s3_uri):
-            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **options)
+            try:
+                response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **options)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") != "InvalidRange":  # an object has a first byte unless it is empty
+                    raise
+                raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row") from error
             beginning = response["Body"].read()
         is_whole = len(beginning) == int(response["ContentRange"].rpartition("/")[2])
         block = _first_block(beginning, s3_uri, wanted, is_whole=is_whole)

@@ -77,11 +77,14 @@ def test_the_probe_scores_the_first_rows_and_writes_nothing(s3, put, probe_rows,
     assert s3.list_objects_v2(Bucket=BUCKET, Prefix="out/")["KeyCount"] == 0
 
 
-@pytest.mark.parametrize("data", [b"", b"x1,x2", b"x1,x2\n", b"x1,x2\n1,zwei\n"])
-def test_the_probe_finds_bad_data(s3, put, data):
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(b"", "is empty"), (b"x1,x2", "no rows"), (b"x1,x2\n", "no rows"), (b"x1,x2\n1,zwei\n", "'zwei' is not a number")],
+)
+def test_the_probe_finds_bad_data(s3, put, data, says):
     put(MODEL, linear())
-    put(DATA, data or b"")
-    with pytest.raises((handler.InvalidDataError, handler.InputChangedError)):
+    put(DATA, data)
+    with pytest.raises(handler.InvalidDataError, match=says):
         handler.lambda_handler(make_event(probe_rows=10, raise_errors=True), None)
 
 

@@ -1,0 +1,197 @@
+"""What a planned run will take and cost: the dry run's answer, computed from the plan and the probe's speed.
+
+A model of a few lines, not a promise: every number that it assumes is a constant here, and those that matter are said
+in `assumptions`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypedDict
+
+from multipart import GATHER_BYTES, MIN_PART_BYTES
+from prices import COLLECTED, LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, REGION, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
+
+VALIDATE_MB, PLAN_MB, MERGE_MB = 512, 1769, 1769
+"""Memory of the workflow's functions in template.yaml."""
+MB_PER_VCPU = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+MB_PER_GB = 1024
+
+RIDGE_MB_PER_SECOND, RIDGE_CORES = 233, 2
+"""MB (10^6 bytes) of input per second: `make bench`, *a* ridge, ours, in docs/performance.md. No model is scored faster."""
+S3_MB_PER_SECOND = 70
+"""MB (10^6 bytes) per second between S3 and one function, each way; assumed. Reading overlaps with scoring, writing follows it."""
+COLD_START_SECONDS = 1.2
+"""Imports and model: "Cold start" in docs/performance.md, measured outside of Lambda."""
+INVOCATION_SECONDS = 0.2
+"""Of every invocation: about six S3 requests that wait for each other, 30 ms each; assumed."""
+SMALL_REQUEST_SECONDS = 0.002
+"""A small S3 request takes about 30 ms, and 16 are in flight (`s3.CONCURRENT_REQUESTS`); assumed."""
+PREDICTION_BYTES = 19
+"""A comma and a float64 of 17 digits and a point, which each row of the output has more than its row of the input."""
+SLOWEST_ROWS_PER_SECOND = 0.05
+"""The probe rounds what is slower to 0."""
+
+PARENT_TRANSITIONS = 8
+"""States of the successful path; each state that is executed counts: https://aws.amazon.com/step-functions/pricing/"""
+CHILD_TRANSITIONS = 2
+"""The start of a Distributed Map's child is charged as one transition, and its one state, Predict Chunk, as another:
+https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html"""
+CHILD_STARTS_PER_SECOND = 100
+"""At which Step Functions starts Standard children, about."""
+WORKFLOW_START_SECONDS = 1.0
+"""Validate Request, Plan Chunks and Merge Outputs each: importing boto3 and their few own requests; assumed."""
+PROBE_SECONDS = COLD_START_SECONDS + 1.0
+"""Probe Model: a cold start and 1,000 rows."""
+MERGE_SECONDS_PER_CHUNK = 0.04
+"""40 s for 1,000 chunks: 64 copies in flight, 2.5 s each; assumed."""
+LAMBDA_REQUESTS = 4
+"""Validate Request, Probe Model, Plan Chunks, Merge Outputs."""
+PUT_REQUESTS = 8
+"""Of a run of any size: LIST to validate, the plan, three results of the Map, start and end of the upload, the report."""
+GET_REQUESTS = 8
+"""Of a run of any size: model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map and the merge; report."""
+LISTED_KEYS = 1000
+"""Of one LIST: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+
+
+class Work(NamedTuple):
+    """What a plan holds. Only pending chunks run: the others have their part and receipt from an earlier execution."""
+
+    chunks: int
+    """Of the whole plan."""
+    pending_chunks: int
+    objects: int
+    """Of the whole plan."""
+    grouped_objects: int
+    """Objects that pending grouped chunks read whole, one after the other."""
+    grouped_chunks: int
+    """Pending chunks that read several objects."""
+    input_bytes: int
+    """Of the pending chunks."""
+    row_bytes: float
+    """Mean record length with its line end, without headers; above 0."""
+
+
+Dollars = TypedDict("Dollars", {"lambda": float, "step_functions": float, "s3": float, "total": float})
+"""US dollars, by service."""
+
+
+class Estimate(TypedDict):
+    """What the rest of a run will take: for a plan that nothing of ran, the whole run."""
+
+    rows: int
+    """Of the pending chunks."""
+    chunk_seconds: float
+    """Mean duration of one chunk's invocation; 0 where no chunk is pending."""
+    seconds: float
+    """From start to end of the execution."""
+    lambda_gb_seconds: float
+    lambda_requests: int
+    s3_put_requests: int
+    """PUT, COPY, LIST, and each request of a multipart upload."""
+    s3_get_requests: int
+    """GET and HEAD."""
+    state_transitions: int
+    """Of the execution and its children."""
+    dollars: Dollars
+    assumptions: list[str]
+
+
+def estimate(work: Work, probe_rows_per_second: float, max_concurrency: int, memory_mb: int) -> Estimate:
+    """Return duration, requests and cost of what is pending; `memory_mb` is the prediction function's."""
+    rows = round(work.input_bytes / work.row_bytes)
+    output_bytes = work.input_bytes + PREDICTION_BYTES * rows
+    workers = min(max_concurrency, work.pending_chunks)
+    vcpus = memory_mb / MB_PER_VCPU
+    # The probe ran on one vCPU, or on the share of one that the memory buys.
+    rows_per_second = max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND) * max(1, vcpus)
+    mb_per_second = min(S3_MB_PER_SECOND, RIDGE_MB_PER_SECOND / RIDGE_CORES * vcpus)
+
+    scoring = max(rows / rows_per_second, work.input_bytes / 1e6 / mb_per_second)
+    writing = output_bytes / 1e6 / S3_MB_PER_SECOND
+    waiting = INVOCATION_SECONDS * work.pending_chunks + SMALL_REQUEST_SECONDS * work.grouped_objects
+    warm = scoring + writing + waiting
+    predict = warm + COLD_START_SECONDS * workers
+    plan = WORKFLOW_START_SECONDS + SMALL_REQUEST_SECONDS * (work.objects + work.chunks)
+    merge = WORKFLOW_START_SECONDS + MERGE_SECONDS_PER_CHUNK * work.chunks
+    seconds = WORKFLOW_START_SECONDS + PROBE_SECONDS + plan + _map_seconds(work, warm, workers) + merge
+
+    mb_seconds = {
+        "Validate Request": VALIDATE_MB * WORKFLOW_START_SECONDS,
+        "Probe Model": memory_mb * PROBE_SECONDS,
+        "Plan Chunks": PLAN_MB * plan,
+        "Predict Chunk": memory_mb * predict,
+        "Merge Outputs": MERGE_MB * merge,
+    }
+    gb_seconds = sum(mb_seconds.values()) / MB_PER_GB
+    invocations = LAMBDA_REQUESTS + work.pending_chunks
+    transitions = PARENT_TRANSITIONS + CHILD_TRANSITIONS * work.pending_chunks
+    # Where all parts are there already, their size is not known: copying them costs more.
+    part_bytes = output_bytes / work.pending_chunks if work.pending_chunks else MIN_PART_BYTES + 1
+    puts, gets = _put_requests(work, part_bytes), _get_requests(work, part_bytes, workers)
+    return {
+        "rows": rows,
+        "chunk_seconds": round(predict / max(1, work.pending_chunks), 1),
+        "seconds": round(seconds, 1),
+        "lambda_gb_seconds": round(gb_seconds, 1),
+        "lambda_requests": invocations,
+        "s3_put_requests": puts,
+        "s3_get_requests": gets,
+        "state_transitions": transitions,
+        "dollars": _dollars(gb_seconds, invocations, transitions, puts, gets),
+        "assumptions": [
+            f"The model scores {rows_per_second:,.1f} rows/s on {vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
+            f"No chunk is read and scored faster than {mb_per_second:.0f} MB/s, or written faster than {S3_MB_PER_SECOND} MB/s.",
+            f"Each of {workers:,} prediction functions starts cold once, in {COLD_START_SECONDS} s, and the quota allows them.",
+            f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second.",
+            f"Every prediction adds {PREDICTION_BYTES} bytes to its row.",
+            f"Planning reads only headers and around chunk boundaries, {SMALL_REQUEST_SECONDS * 1000:.0f} ms each.",
+            f"Merging takes {1000 * MERGE_SECONDS_PER_CHUNK:.0f} s per 1,000 chunks.",
+            "Nothing is retried, no row is rejected, and no chunk boundary falls inside quotes.",
+            f"Prices are those of {REGION} in {COLLECTED}, for arm64, without free tiers; storage, logs and traces are left out.",
+        ],
+    }
+
+
+def _map_seconds(work: Work, warm: float, workers: int) -> float:
+    """Chunks run in waves, unless Step Functions starts them more slowly than they end."""
+    if not work.pending_chunks:
+        return 0
+    chunk = warm / work.pending_chunks
+    waves = math.ceil(work.pending_chunks / workers)
+    return COLD_START_SECONDS + max(waves * chunk, work.pending_chunks / CHILD_STARTS_PER_SECOND + chunk)
+
+
+def _put_requests(work: Work, part_bytes: float) -> int:
+    # boto3 uploads what is smaller at once: https://docs.aws.amazon.com/boto3/latest/reference/customizations/s3.html
+    upload = 1 if part_bytes < GATHER_BYTES else 2 + math.ceil(part_bytes / GATHER_BYTES)
+    requests = {
+        "listing the input": math.ceil(work.objects / LISTED_KEYS),
+        "parts and receipts": (upload + 1) * work.pending_chunks,
+        "merging": work.chunks if part_bytes > MIN_PART_BYTES else math.ceil(part_bytes * work.chunks / GATHER_BYTES),
+        "listing the work": math.ceil(2 * work.chunks / LISTED_KEYS),
+    }
+    return PUT_REQUESTS + sum(requests.values())
+
+
+def _get_requests(work: Work, part_bytes: float, workers: int) -> int:
+    requests = {
+        "headers and boundaries": work.objects + work.chunks,
+        "receipts and HEADs of earlier parts": 2 * (work.chunks - work.pending_chunks),
+        "headers and ranges": 2 * (work.pending_chunks - work.grouped_chunks),
+        "grouped objects": work.grouped_objects,
+        "HEADs of new parts": work.pending_chunks,
+        "models": workers,
+        "receipts": work.chunks,
+        "gathering": 0 if part_bytes > MIN_PART_BYTES else work.chunks,
+    }
+    return GET_REQUESTS + sum(requests.values())
+
+
+def _dollars(gb_seconds: float, invocations: int, transitions: int, puts: int, gets: int) -> Dollars:
+    compute = round(gb_seconds * LAMBDA_ARM64_GB_SECOND.dollars + invocations * LAMBDA_REQUEST.dollars, 6)
+    step_functions = round(transitions * STATE_TRANSITION.dollars, 6)
+    s3 = round(puts * S3_PUT_REQUEST.dollars + gets * S3_GET_REQUEST.dollars, 6)
+    return {"lambda": compute, "step_functions": step_functions, "s3": s3, "total": round(compute + step_functions + s3, 6)}

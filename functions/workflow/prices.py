@@ -1,0 +1,42 @@
+"""The project's one table of prices: what AWS charges in `REGION`, in US dollars, without free tiers, discounts and taxes.
+
+Collected in `COLLECTED` from secondary copies of AWS's price pages; each price names the page to check it against.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+REGION = "us-east-1"
+COLLECTED = "November 2026"
+
+
+class Price(NamedTuple):
+    """US dollars for one `unit`."""
+
+    dollars: float
+    unit: str
+    source: str
+
+
+_LAMBDA = "https://aws.amazon.com/lambda/pricing/"
+_STEP_FUNCTIONS = "https://aws.amazon.com/step-functions/pricing/"
+_S3 = "https://aws.amazon.com/s3/pricing/"
+_SCHEDULER = "https://aws.amazon.com/eventbridge/pricing/"
+_SAGEMAKER = "https://aws.amazon.com/sagemaker/pricing/"
+
+LAMBDA_ARM64_GB_SECOND = Price(0.0000133334, "GB-second", _LAMBDA)
+"""What template.yaml deploys. A GB is 1,024 MB of configured memory."""
+LAMBDA_X86_GB_SECOND = Price(0.0000166667, "GB-second", _LAMBDA)
+LAMBDA_REQUEST = Price(0.20 / 1_000_000, "request", _LAMBDA)
+
+STATE_TRANSITION = Price(0.025 / 1_000, "state transition of a Standard workflow", _STEP_FUNCTIONS)
+
+S3_PUT_REQUEST = Price(0.005 / 1_000, "PUT, COPY, POST or LIST request", _S3)
+"""Multipart uploads count each of their requests; DELETE is free."""
+S3_GET_REQUEST = Price(0.0004 / 1_000, "GET, HEAD or other request", _S3)
+
+SCHEDULER_INVOCATION = Price(1.00 / 1_000_000, "invocation", _SCHEDULER)
+
+SAGEMAKER_ML_M5_XLARGE_HOUR = Price(0.23, "instance hour of ml.m5.xlarge (4 vCPU, 16 GiB)", _SAGEMAKER)
+"""For comparisons only."""

@@ -1,0 +1,66 @@
+"""The estimate's constants are what the template, the definition and the documentation say."""
+
+import re
+
+import estimate
+import prices
+
+
+def executed(machine):
+    """Return the states of the successful path: Next, or the Default of a Choice, until the end."""
+    name, path = machine["StartAt"], []
+    while name:
+        assert name not in path, f"a loop at {name}"
+        path.append(name)
+        state = machine["States"][name]
+        name = state["Default"] if state["Type"] == "Choice" else state.get("Next")
+    return path
+
+
+def test_transitions_are_the_definitions(definition):
+    path = executed(definition)
+    assert definition["States"][path[-1]]["Type"] == "Succeed"
+    assert len(path) == estimate.PARENT_TRANSITIONS, path
+    children = [state["ItemProcessor"] for state in definition["States"].values() if state["Type"] == "Map"]
+    # Starting a child counts as one, too.
+    assert [1 + len(executed(child)) for child in children] == [estimate.CHILD_TRANSITIONS]
+
+
+def test_invocations_are_the_definitions(definition):
+    tasks = [name for name in executed(definition) if definition["States"][name]["Type"] == "Task"]
+    assert len(tasks) == estimate.LAMBDA_REQUESTS, tasks
+
+
+def test_memory_and_architecture_are_the_templates(template):
+    default = template["Globals"]["Function"]
+
+    def memory(function):
+        return template["Resources"][function]["Properties"].get("MemorySize", default["MemorySize"])
+
+    assert memory("ValidateRequestFunction") == estimate.VALIDATE_MB
+    assert memory("PlanChunksFunction") == estimate.PLAN_MB
+    assert memory("MergeOutputsFunction") == estimate.MERGE_MB
+    assert default["Architectures"] == ["arm64"]
+
+
+def test_throughput_is_what_the_performance_page_states(root):
+    page = (root / "docs/performance.md").read_text()
+    work_seconds_and_rate = re.search(r"^\| a ridge \| ours \| *[\d.]+ \| *(\d+) \|", page, re.MULTILINE)
+    assert int(work_seconds_and_rate[1]) == estimate.RIDGE_MB_PER_SECOND
+    assert "\n## The machine\nTwo cores" in page
+    assert estimate.RIDGE_CORES == 2
+
+
+def test_cold_start_is_what_the_performance_page_states(root):
+    section = (root / "docs/performance.md").read_text().split("\n## Cold start\n")[1]
+    handler, model = re.findall(r"about ([\d.]+) s", section)[:2]
+    assert abs(float(handler) + float(model) - estimate.COLD_START_SECONDS) < 0.1
+
+
+def test_every_price_has_a_unit_and_a_page_of_aws():
+    table = {name: price for name, price in vars(prices).items() if isinstance(price, prices.Price)}
+    assert len(table) == 8
+    for name, price in table.items():
+        assert price.dollars > 0, name
+        assert price.unit, name
+        assert price.source.startswith("https://aws.amazon.com/"), name

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estimate import Work, estimate
+from prices import LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
+
+MB = 10**6
+TWO_VCPUS = 3538
+ONE_OBJECT = Work(chunks=10, pending_chunks=10, objects=1, grouped_objects=0, grouped_chunks=0, input_bytes=700 * MB, row_bytes=100)
+COUNTS = ("lambda_requests", "s3_put_requests", "s3_get_requests", "state_transitions")
+AMOUNTS = ("rows", "seconds", "lambda_gb_seconds", *COUNTS)
+
+
+@st.composite
+def works(draw: st.DrawFn) -> Work:
+    """Any plan that the planner may make, up to 10 TB in 10,000 chunks."""
+    chunks = draw(st.integers(1, 10_000))
+    pending = draw(st.integers(0, chunks))
+    grouped = draw(st.integers(0, pending))
+    grouped_objects = draw(st.integers(2 * grouped, 2 * grouped + 100_000)) if grouped else 0
+    return Work(
+        chunks=chunks,
+        pending_chunks=pending,
+        objects=grouped_objects + draw(st.integers(1, 10_000)),
+        grouped_objects=grouped_objects,
+        grouped_chunks=grouped,
+        input_bytes=draw(st.integers(4 * pending, 10**13)) if pending else 0,
+        row_bytes=draw(st.floats(2, 16 * MB)),
+    )
+
+
+SPEEDS = st.one_of(st.just(0.0), st.floats(0.1, 1e8))
+CONCURRENCY = st.integers(1, 10_000)
+MEMORY = st.integers(512, 10_240)
+
+
+def test_a_linear_model_on_one_object_by_hand() -> None:
+    found = estimate(ONE_OBJECT, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
+    # Reading at 70 MB/s takes longer than scoring 7 M rows at 2 M rows/s.
+    reading, writing, waiting, cold = 700 / 70, (700 + 7 * 19) / 70, 10 * 0.2, 5 * 1.2
+    assert found["rows"] == 7_000_000
+    assert found["chunk_seconds"] == round((reading + writing + waiting + cold) / 10, 1) == 3.0
+    # Validating, probing, planning (1 header, 10 boundaries), two waves of 2.39 s after a cold start, merging 10 chunks.
+    assert found["seconds"] == round(1 + 2.2 + 1.022 + (1.2 + 2 * 2.39) + 1.4, 1) == 11.6
+    gb_seconds = (512 * 1 + 3538 * 2.2 + 1769 * 1.022 + 3538 * 29.9 + 1769 * 1.4) / 1024
+    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 115.6
+    assert found["lambda_requests"] == 4 + 10
+    assert found["state_transitions"] == 8 + 2 * 10
+    # A listing; ten parts of 83.3 MB in 10 uploads each with start and end, and ten receipts; ten copies; a listing to delete.
+    assert found["s3_put_requests"] == 8 + 1 + 10 * (10 + 2 + 1) + 10 + 1
+    # Headers and boundaries; header and range of each chunk; HEAD of each part; five models; ten receipts.
+    assert found["s3_get_requests"] == 8 + (1 + 10) + 2 * 10 + 10 + 5 + 10
+    # About 116 GB-s at 0.0000133334 and 14 requests at 0.0000002; 28 at 0.000025; 150 at 0.000005 and 64 at 0.0000004.
+    assert found["dollars"] == {"lambda": 0.001544, "step_functions": 0.0007, "s3": 0.000776, "total": 0.00302}
+
+
+def test_a_slow_model_is_bound_by_the_probes_speed() -> None:
+    found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=TWO_VCPUS)
+    # 700,000 rows a chunk at 2 x 1,000 rows/s, and 1.19 s to write, 0.2 s to wait, 1.2 s to start.
+    assert found["chunk_seconds"] == round(350 + 1.19 + 0.2 + 1.2, 1)
+
+
+@pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700), (512, 700)])
+def test_a_share_of_a_vcpu_is_in_the_probes_speed_already(memory_mb: int, scoring: float) -> None:
+    found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=memory_mb)
+    assert found["chunk_seconds"] == pytest.approx(scoring + 1.19 + 0.2 + 1.2, abs=0.05)
+
+
+def test_a_linear_model_in_little_memory_is_bound_by_its_share_of_a_vcpu() -> None:
+    found = estimate(ONE_OBJECT, probe_rows_per_second=10**8, max_concurrency=10, memory_mb=512)
+    # 116.5 MB/s a vCPU, of which 512 MB buy 0.289: 33.7 MB/s.
+    assert found["chunk_seconds"] == round(70 / (116.5 * 512 / 1769) + 1.19 + 0.2 + 1.2, 1)
+
+
+def test_small_objects_are_gathered_by_hand() -> None:
+    work = Work(chunks=2, pending_chunks=2, objects=2000, grouped_objects=2000, grouped_chunks=2, input_bytes=8 * MB, row_bytes=100)
+    found = estimate(work, probe_rows_per_second=10**6, max_concurrency=100, memory_mb=TWO_VCPUS)
+    # A part has 4 MB and 40,000 predictions of 19 bytes: too small to be copied, so both are read, and sent as 2 parts of 8 MiB.
+    assert found["s3_put_requests"] == 8 + 2 + 2 * (1 + 1) + 2 + 1
+    assert found["s3_get_requests"] == 8 + (2000 + 2) + 2000 + 2 + 2 + 2 + 2
+    # 1,000 objects a chunk take 2 ms each, whatever is in them.
+    assert found["chunk_seconds"] == round(4 / 70 + 4.76 / 70 + 0.2 + 2 + 1.2, 1)
+
+
+def test_where_nothing_is_pending_only_the_workflow_costs() -> None:
+    work = ONE_OBJECT._replace(pending_chunks=0, input_bytes=0)
+    found = estimate(work, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
+    assert (found["rows"], found["chunk_seconds"]) == (0, 0)
+    assert found["seconds"] == round(1 + 2.2 + 1.022 + 1.4, 1)
+    assert (found["lambda_requests"], found["state_transitions"]) == (4, 8)
+    assert found["s3_put_requests"] == 8 + 1 + 10 + 1
+    assert found["s3_get_requests"] == 8 + (1 + 10) + 2 * 10 + 10
+    assert found["dollars"]["total"] > 0
+
+
+def test_many_short_chunks_wait_for_step_functions_to_start_them() -> None:
+    work = ONE_OBJECT._replace(chunks=10_000, pending_chunks=10_000, input_bytes=10_000 * MB)
+    found = estimate(work, probe_rows_per_second=10**7, max_concurrency=10_000, memory_mb=TWO_VCPUS)
+    chunk = 1 / 70 + 1.19 / 70 + 0.2
+    assert found["seconds"] == round(1 + 2.2 + (1 + 0.002 * 10_001) + (1.2 + 10_000 / 100 + chunk) + (1 + 400), 1)
+
+
+def test_ten_terabytes_cost_tens_of_dollars_and_not_cents_or_thousands() -> None:
+    work = ONE_OBJECT._replace(chunks=10_000, pending_chunks=10_000, input_bytes=10**13)
+    found = estimate(work, probe_rows_per_second=10**6, max_concurrency=1000, memory_mb=TWO_VCPUS)
+    # 14.3 s to read and 17 s to write a chunk of 1 GB with 3.46 GB of memory at 0.0000133334.
+    assert found["dollars"]["lambda"] == pytest.approx(10_000 * (1000 / 70 + 1190 / 70 + 0.2) * 3.455 * 0.0000133334, rel=0.01)
+    assert 10 < found["dollars"]["total"] < 30
+
+
+def test_more_chunks_at_once_are_never_slower_and_no_faster_than_all_at_once() -> None:
+    seconds = [estimate(ONE_OBJECT, 10**6, concurrency, TWO_VCPUS)["seconds"] for concurrency in (1, 2, 5, 10, 100)]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[-1] == seconds[-2]
+
+
+def test_assumptions_are_sentences_with_the_numbers_of_this_run() -> None:
+    sentences = estimate(ONE_OBJECT, 10**6, 5, TWO_VCPUS)["assumptions"]
+    assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in sentences)
+    assert "The model scores 2,000,000.0 rows/s on 2.0 vCPUs (3,538 MB), each as fast as the probe." in sentences
+    assert "us-east-1" in sentences[-1]
+
+
+@given(works(), SPEEDS, CONCURRENCY, MEMORY)
+def test_every_plan_has_an_estimate_that_adds_up(work: Work, speed: float, concurrency: int, memory_mb: int) -> None:
+    found: Any = estimate(work, speed, concurrency, memory_mb)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert all(found[field] >= 0 for field in (*AMOUNTS, "chunk_seconds"))
+    dollars = dict(found["dollars"])
+    total = dollars.pop("total")
+    assert all(amount >= 0 for amount in dollars.values())
+    assert total == pytest.approx(sum(dollars.values()), abs=1e-9)
+    # The dollars are the counts times the prices; GB-seconds were rounded to 0.1.
+    gb_seconds, invocations = found["lambda_gb_seconds"], found["lambda_requests"]
+    computed = gb_seconds * LAMBDA_ARM64_GB_SECOND.dollars + invocations * LAMBDA_REQUEST.dollars
+    assert dollars["lambda"] == pytest.approx(computed, abs=2e-6)
+    assert dollars["step_functions"] == pytest.approx(found["state_transitions"] * STATE_TRANSITION.dollars, abs=1e-6)
+    requested = found["s3_put_requests"] * S3_PUT_REQUEST.dollars + found["s3_get_requests"] * S3_GET_REQUEST.dollars
+    assert dollars["s3"] == pytest.approx(requested, abs=1e-6)
+
+
+@given(works(), st.integers(1, 5), SPEEDS, CONCURRENCY, MEMORY)
+def test_more_of_the_same_chunks_never_take_or_cost_less(
+    work: Work, times: int, speed: float, concurrency: int, memory_mb: int
+) -> None:
+    more = Work(*(times * count for count in work[:-1]), work.row_bytes)
+    smaller: Any = estimate(work, speed, concurrency, memory_mb)
+    larger: Any = estimate(more, speed, concurrency, memory_mb)
+    assert all(larger[field] >= smaller[field] for field in AMOUNTS)
+    assert all(larger["dollars"][service] >= dollars for service, dollars in smaller["dollars"].items())
+
+
+@given(works(), st.integers(1, 4), SPEEDS, CONCURRENCY, MEMORY)
+def test_shorter_rows_are_more_work(work: Work, times: int, speed: float, concurrency: int, memory_mb: int) -> None:
+    longer: Any = estimate(work, speed, concurrency, memory_mb)
+    shorter: Any = estimate(work._replace(row_bytes=work.row_bytes / times), speed, concurrency, memory_mb)
+    assert all(shorter[field] >= longer[field] for field in ("rows", "seconds", "lambda_gb_seconds"))
+
+
+@given(works(), SPEEDS, CONCURRENCY, MEMORY, MEMORY)
+def test_more_memory_is_never_slower_and_asks_for_the_same(
+    work: Work, speed: float, concurrency: int, memory_mb: int, other_mb: int
+) -> None:
+    small: Any = estimate(work, speed, concurrency, min(memory_mb, other_mb))
+    large: Any = estimate(work, speed, concurrency, max(memory_mb, other_mb))
+    assert large["seconds"] <= small["seconds"]
+    assert [large[field] for field in COUNTS] == [small[field] for field in COUNTS]
+
+
+@given(works(), SPEEDS, CONCURRENCY, MEMORY)
+def test_what_is_resumed_is_not_paid_for_again(work: Work, speed: float, concurrency: int, memory_mb: int) -> None:
+    resumed = work._replace(pending_chunks=0, grouped_objects=0, grouped_chunks=0, input_bytes=0)
+    whole: Any = estimate(work, speed, concurrency, memory_mb)
+    rest: Any = estimate(resumed, speed, concurrency, memory_mb)
+    assert all(rest[field] <= whole[field] for field in ("seconds", "lambda_gb_seconds", "lambda_requests", "state_transitions"))
+    assert rest["dollars"]["lambda"] <= whole["dollars"]["lambda"]

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
 QUOTE = b'"'
 LINE_FEED = b"\n"
@@ -29,8 +29,10 @@ _FOREIGN_FORMATS = {
     codecs.BOM_UTF16_LE: "UTF-16: convert it to UTF-8 first",
     codecs.BOM_UTF16_BE: "UTF-16: convert it to UTF-8 first",
 }
-_FIELD = r'(?:"(?:[^"]|"")*"|[^",\r\n]*)'
-_RECORD = re.compile(rf"{_FIELD}(?:,{_FIELD})*")
+# Possessive, because a field may have millions of characters: nothing that matched is ever given back.
+_FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
+_RECORD = re.compile(rb"%b(?:,%b)*+" % (_FIELD, _FIELD))
+_QUOTED = re.compile(rb'"[^"]*+"')
 
 
 class Header(NamedTuple):
@@ -43,31 +45,45 @@ class Header(NamedTuple):
     """LF or CRLF, or nothing where the object ends with its header."""
 
 
-def record_stop(data: bytes) -> int | None:
-    """Return where the first record of `data` stops, its line end included; None where it goes on."""
-    quotes, start = 0, 0
+def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:
+    """Yield where each record of `data` stops, its line end included; `quoted` says that the first byte lies inside quotes."""
+    quotes, start = int(quoted), 0
     while (position := data.find(LINE_FEED, start)) >= 0:
         quotes += data.count(QUOTE, start, position)
         start = position + 1
         if quotes % 2 == 0:
-            return start
+            yield start
+            continue
         start = data.find(QUOTE, start)  # no line feed before the closing quote can end the record
         if start < 0:
-            return None
-    return None
+            return
+
+
+def record_stop(data: bytes) -> int | None:
+    """Return where the first record of `data` stops, its line end included; None where it goes on."""
+    return next(record_stops(data), None)
+
+
+def is_record(record: bytes, columns: int) -> bool:
+    """Whether a record, its line end included, is RFC 4180 and has this many fields."""
+    fields = record.removesuffix(b"\n").removesuffix(b"\r")
+    if QUOTE in fields:
+        return _RECORD.fullmatch(fields) is not None and _QUOTED.sub(b"", fields).count(b",") == columns - 1
+    return fields.count(b",") == columns - 1 and b"\r" not in fields
 
 
 def parse_header(record: bytes) -> Header:
     """Read the first record of an object, BOM and line end included. ValueError says what is wrong with it."""
     line_end = re.search(rb"\r?\n\Z|\Z", record)
     assert line_end
+    names = record[: line_end.start()]
     try:
-        text = record[: line_end.start()].decode("utf-8-sig")
+        text = names.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"its header is not UTF-8 (byte {error.start}): convert it to UTF-8") from error
     if not text:
         raise ValueError("its first line is blank: put the column names there")
-    if not _RECORD.fullmatch(text):
+    if not _RECORD.fullmatch(names.removeprefix(codecs.BOM_UTF8)):
         if re.search("\r(?!\n)", text):
             raise ValueError("its header holds a bare carriage return: end lines with LF or CRLF")
         raise ValueError("its header has a stray or unclosed quote: quote the whole name and double the quote inside")
@@ -81,36 +97,6 @@ def foreign_format(data: bytes) -> str | None:
         if data.startswith(magic) and (binary or not magic.isalnum()):  # a column may be called ORC
             return name
     return "binary (it holds NUL bytes): convert it to CSV first" if binary else None
-
-
-def record_boundaries(blocks: Iterable[bytes], start: int, targets: Sequence[int]) -> Iterator[int]:
-    """Yield the first record boundary above `start` and at or after each target, in increasing order and each once.
-
-    `blocks` are the object's bytes from `start`, which must be a record boundary; all of them are consumed. Targets are ascending
-    offsets in the object. ValueError where the quotes do not pair up.
-    """
-    upcoming = iter(targets)
-    target = next(upcoming, None)
-    quotes, offset = 0, start
-    for block in blocks:
-        scanned = 0
-        while target is not None:
-            # The line feed that ends a record at the target lies one byte before it.
-            position = block.find(LINE_FEED, max(scanned, target - 1 - offset))
-            if position < 0:
-                break
-            quotes += block.count(QUOTE, scanned, position)
-            scanned = position + 1
-            if quotes % 2:
-                continue
-            boundary = offset + scanned
-            yield boundary
-            while target is not None and target <= boundary:
-                target = next(upcoming, None)
-        quotes += block.count(QUOTE, scanned)
-        offset += len(block)
-    if quotes % 2:
-        raise ValueError("its quotes do not pair up: a quoted field is never closed")
 
 
 def _fields(text: str) -> list[str]:

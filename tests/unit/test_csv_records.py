@@ -1,69 +1,43 @@
 from __future__ import annotations
 
-import csv
-import io
-import re
+import codecs
 from itertools import pairwise
 
 import pytest
+from csv_samples import csv_bytes, records
 from hypothesis import given
-from hypothesis import strategies as st
 
-from csv_records import foreign_format, parse_header, record_boundaries, record_stop
-
-FIELD = st.text(alphabet=st.sampled_from(list('ab7é,"\n\r ')), max_size=6)
-
-
-@st.composite
-def csv_bytes(draw: st.DrawFn) -> bytes:
-    """A CSV of any line end and quoting, with or without BOM and the last line end."""
-    width = draw(st.integers(1, 4))
-    rows = draw(st.lists(st.lists(FIELD, min_size=width, max_size=width), min_size=1, max_size=12))
-    line_end = draw(st.sampled_from(["\n", "\r\n"]))
-    quote_all = draw(st.booleans())
-    text = line_end.join(",".join(quoted(field, always=quote_all) for field in row) for row in rows)
-    bom = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
-    return bom + (text + draw(st.sampled_from(["", line_end])) if text else line_end).encode()
-
-
-def quoted(field: str, *, always: bool) -> str:
-    """As RFC 4180 has it: also a carriage return by itself is quoted, which csv.writer forgets in Python 3.11."""
-    return '"' + field.replace('"', '""') + '"' if always or re.search('[,"\r\n]', field) else field
-
-
-def records(data: bytes) -> list[list[str]]:
-    """Python's csv module as the oracle."""
-    return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
-
-
-def blocks_of(data: bytes, size: int) -> list[bytes]:
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-@given(csv_bytes(), st.integers(1, 40), st.integers(1, 30))
-def test_boundaries_are_where_the_csv_module_ends_records(data: bytes, step: int, block: int) -> None:
-    targets = list(range(step, len(data), step))
-    boundaries = list(record_boundaries(blocks_of(data, block), 0, targets))
-    edges = [0, *boundaries, len(data)]
-    pieces = [data[start:stop] for start, stop in pairwise(edges)]
-    assert b"".join(pieces) == data
-    assert boundaries == sorted(set(boundaries))
-    assert [record for piece in pieces for record in records(piece)] == records(data)
-
-
-@given(csv_bytes(), st.integers(1, 30))
-def test_a_target_on_every_byte_finds_every_record(data: bytes, block: int) -> None:
-    boundaries = list(record_boundaries(blocks_of(data, block), 0, range(1, len(data) + 1)))
-    edges = sorted({0, *boundaries, len(data)})
-    assert len(edges) - 1 == len(records(data))
+from csv_records import foreign_format, is_record, parse_header, record_stop, record_stops
 
 
 @given(csv_bytes())
-def test_boundaries_follow_the_first_record(data: bytes) -> None:
+def test_records_stop_where_the_csv_module_ends_them(data: bytes) -> None:
+    edges = [0, *record_stops(data)]
+    if edges[-1] < len(data):
+        edges.append(len(data))
+    assert [record for start, stop in pairwise(edges) for record in records(data[start:stop])] == records(data)
+
+
+@given(csv_bytes())
+def test_a_record_has_the_fields_that_the_csv_module_counts(data: bytes) -> None:
+    data = data.removeprefix(codecs.BOM_UTF8)
     stop = record_stop(data) or len(data)
-    if stop < len(data):
-        boundaries = list(record_boundaries([data[stop:]], stop, [stop + 1]))
-        assert records(data[stop : (boundaries or [len(data)])[0]]) == records(data)[1:2]
+    fields = len(records(data)[0]) or 1  # a blank line is one empty field
+    assert is_record(data[:stop], fields)
+    assert not is_record(data[:stop], fields + 1)
+
+
+@pytest.mark.parametrize("record", [b'a"b,c\n', b'"a"b,c\n', b'"a,b\n', b"a,b\rc\n", b"a\n", b"\n", b"a,b,c\n"], ids=repr)
+def test_what_is_no_record_of_two_fields(record: bytes) -> None:
+    assert not is_record(record, 2)
+
+
+def test_a_long_quoted_field_is_matched_without_a_stack() -> None:
+    assert is_record(b'"' + b'x""\n,' * 2_000_000 + b'",1\n', 2)
+
+
+def test_records_may_start_inside_quotes() -> None:
+    assert list(record_stops(b'x\n",1\n2,3\n', quoted=True)) == [6, 10]
 
 
 @given(csv_bytes())
@@ -85,11 +59,6 @@ def test_record_stop_needs_no_more_than_the_record(data: bytes) -> None:
     if stop is not None:
         assert record_stop(data[:stop]) == stop
         assert record_stop(data[: stop - 1]) is None
-
-
-def test_quotes_that_do_not_pair_up_are_an_error() -> None:
-    with pytest.raises(ValueError, match="never closed"):
-        list(record_boundaries([b'1,"2\n', b"3,4\n"], 0, [3]))
 
 
 @pytest.mark.parametrize(

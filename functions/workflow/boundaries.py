@@ -1,0 +1,116 @@
+"""Where a large object may be cut: record boundaries at or after target offsets.
+
+A line feed ends a record exactly when the number of quotes before it is even. Finding that out for sure takes reading all that
+lies before (`ScannedRange`, `exact_boundaries`). A window of bytes around the target allows a guess (`guessed_boundary`): read
+it once as if it began outside quotes and once inside, and prefer the reading whose records have the header's number of fields.
+A guess is proven later, by the chunks: each counts its quotes, and all boundaries of an object are right exactly when all of its
+chunks count an even number.
+"""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from csv_records import QUOTE, is_record, record_stops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+WINDOW_BYTES = (2**16, 2**18, 2**20, 2**22, 2**24, 2**25)
+"""Bytes to read at a target, one size after the other until the guess is clear; the last holds two records of 16 MB."""
+
+EVIDENCE_RECORDS = 50
+"""Records of a window that are looked at for each reading."""
+
+
+class Reading(NamedTuple):
+    """A window read in one of the two ways."""
+
+    boundary: int
+    """Where its first record stops."""
+    good: int
+    """Records after that, of those looked at, that are RFC 4180 with the header's number of fields."""
+    bad: int
+
+
+def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, columns: int) -> int | None:
+    """Return the first record boundary at or after `target`, as far as windows can tell; None where they cannot.
+
+    `read(start, stop)` returns bytes of the object, which has `size`. The size itself is a boundary, too.
+    """
+    start = target - 1  # the line feed that ends a record at the target lies one byte before it
+    window = b""
+    readings: list[Reading] = []
+    for window_bytes in WINDOW_BYTES:
+        stop = min(start + window_bytes, size)
+        window += read(start + len(window), stop)
+        both = (read_window(window, columns, quoted=quoted, at_end=stop == size) for quoted in (False, True))
+        readings = [reading for reading in both if reading]
+        flawless = [reading for reading in readings if stop == size or not reading.bad]
+        if len(flawless) == 1:
+            return start + flawless[0].boundary
+        if stop == size:
+            break
+    # A malformed record here or there is not worth an exact scan: its chunk refuses it anyway.
+    better = [reading for reading in readings if reading.good > reading.bad]
+    return start + better[0].boundary if len(better) == 1 else None
+
+
+def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> Reading | None:
+    """Read a window as if its first byte lay inside quotes, or outside; None where no record follows the first boundary.
+
+    `at_end`: the object ends with the window. Then the last record needs no line end, nor any other after it.
+    """
+    if at_end and (quoted + window.count(QUOTE)) % 2:
+        return None  # a quote that nothing closes
+    edges = list(islice(record_stops(window, quoted=quoted), EVIDENCE_RECORDS + 1))
+    if at_end and len(edges) <= EVIDENCE_RECORDS and (not edges or edges[-1] < len(window)):
+        edges.append(len(window))
+    if len(edges) < (1 if at_end else 2):
+        return None
+    good = sum(is_record(window[start:stop], columns) for start, stop in pairwise(edges))
+    return Reading(edges[0], good, len(edges) - 1 - good)
+
+
+class ScannedRange(NamedTuple):
+    """What counting all quotes of a range of bytes tells, whatever lies before it."""
+
+    quotes: int
+    """Modulo 2."""
+    stops: tuple[int | None, int | None]
+    """First record boundary in it if the number of quotes before it is even, and if it is odd; None where it has none."""
+
+
+def scan_range(blocks: Iterable[bytes], start: int) -> ScannedRange:
+    """Count the quotes of consecutive blocks, and find both first record boundaries; offsets count from `start`."""
+    quotes, offset = 0, start
+    stops: list[int | None] = [None, None]
+    for block in blocks:
+        for parity in (0, 1):
+            if stops[parity] is None:
+                found = next(record_stops(block, quoted=(quotes + parity) % 2 == 1), None)
+                stops[parity] = None if found is None else offset + found
+        quotes += block.count(QUOTE)
+        offset += len(block)
+    return ScannedRange(quotes % 2, (stops[0], stops[1]))
+
+
+def scan_ranges(start: int, size: int, targets: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the ranges to scan for `exact_boundaries`: together all bytes from `start`, one beginning before each target."""
+    return list(pairwise([start, *(target - 1 for target in targets), size]))
+
+
+def exact_boundaries(scanned: Sequence[ScannedRange]) -> Iterator[int]:
+    """Yield the record boundaries of all ranges but the first, in increasing order and each once.
+
+    The ranges follow each other, and the first starts on a record boundary. ValueError where the quotes do not pair up.
+    """
+    quotes = 0
+    for number, found in enumerate(scanned):
+        boundary = found.stops[quotes % 2]
+        if number and boundary is not None:
+            yield boundary
+        quotes += found.quotes
+    if quotes % 2:
+        raise ValueError("its quotes do not pair up: a quoted field is never closed")

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from csv_samples import csv_bytes, quoted, records
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import boundaries
+from boundaries import exact_boundaries, guessed_boundary, scan_range, scan_ranges
+from csv_records import record_stop, record_stops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def scanned(data: bytes, start: int, targets: Sequence[int], block: int) -> list[int]:
+    """The exact boundaries of data in memory."""
+    ranges = scan_ranges(start, len(data), targets)
+    return list(exact_boundaries([scan_range(blocks_of(data[begin:end], block), begin) for begin, end in ranges]))
+
+
+def blocks_of(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def reader(data: bytes) -> Callable[[int, int], bytes]:
+    return lambda start, stop: data[start:stop]
+
+
+# --- by counting every quote ----------------------------------------------------------------------------------------------------
+
+
+@given(csv_bytes(), st.integers(1, 40), st.integers(1, 30))
+def test_exact_boundaries_are_where_the_csv_module_ends_records(data: bytes, step: int, block: int) -> None:
+    found = scanned(data, 0, range(step, len(data), step), block)
+    edges = [0, *(boundary for boundary in found if boundary < len(data)), len(data)]
+    pieces = [data[start:stop] for start, stop in pairwise(edges)]
+    assert found == sorted(set(found))
+    assert [record for piece in pieces for record in records(piece)] == records(data)
+
+
+@given(csv_bytes(), st.integers(1, 30))
+def test_a_target_on_every_byte_finds_every_record(data: bytes, block: int) -> None:
+    edges = {0, *scanned(data, 0, range(1, len(data) + 1), block), len(data)}
+    assert len(edges) - 1 == len(records(data))
+
+
+@given(csv_bytes())
+def test_boundaries_follow_the_header(data: bytes) -> None:
+    stop = record_stop(data) or len(data)
+    if stop < len(data):
+        found = scanned(data, stop, [stop + 1], 7)
+        assert records(data[stop : (found or [len(data)])[0]]) == records(data)[1:2]
+
+
+def test_quotes_that_do_not_pair_up_are_an_error() -> None:
+    with pytest.raises(ValueError, match="never closed"):
+        scanned(b'1,"2\n3,4\n', 0, [3], 4)
+
+
+# --- by windows -----------------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[bytes, int]:
+    """A CSV without header whose fields are numbers, words, or quoted text with commas, quotes and line breaks."""
+    width = draw(st.integers(2, 5))
+    field = st.one_of(st.integers(0, 10**6).map(str), st.text("ab é", max_size=8), st.text('ab,"\n', max_size=12))
+    rows = draw(st.lists(st.lists(field, min_size=width, max_size=width), min_size=1, max_size=60))
+    line_end = draw(st.sampled_from(["\n", "\r\n"]))
+    text = line_end.join(",".join(quoted(value, always=False) for value in row) for row in rows)
+    return (text + draw(st.sampled_from(["", line_end]))).encode(), width
+
+
+@given(tables(), st.data())
+def test_a_guess_is_right_or_refuted_by_parity(table: tuple[bytes, int], draws: st.DataObject) -> None:
+    """Whatever the data: a boundary is a true one, or the number of quotes before it is odd; never a true one's look-alike."""
+    data, width = table
+    assume(len(data) > 2)
+    target = draws.draw(st.integers(1, len(data) - 1))
+    found = guessed_boundary(reader(data), target, len(data), width)
+    true = next((stop for stop in record_stops(data) if stop >= target), len(data))
+    assert found is None or found == true or data.count(b'"', 0, found) % 2 == 1
+
+
+@pytest.mark.parametrize("window", [64, 1024, 2**16])
+def test_ordinary_data_is_guessed_right(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", tuple(window * 4**step for step in range(4)))
+    row = '{0},"a ""quoted"" text, with\na line break and {0}",{0}.5,plain\n'
+    data = "".join(row.format(number) for number in range(200)).encode()
+    stops = list(record_stops(data))
+    for target in range(1, len(data) - 1, 37):
+        true = next(stop for stop in stops if stop >= target)
+        assert guessed_boundary(reader(data), target, len(data), 4) == true
+
+
+def test_small_windows_are_enough_for_ordinary_data() -> None:
+    data = b"1,2,3\n" * 100_000
+    read: list[int] = []
+
+    def count(start: int, stop: int) -> bytes:
+        read.append(stop - start)
+        return data[start:stop]
+
+    assert guessed_boundary(count, 300_001, len(data), 3) == 300_006
+    assert read == [2**16]
+
+
+def test_a_record_of_sixteen_megabytes_is_passed() -> None:
+    long = b'7,"' + b"x\n" * 8_000_000 + b'"\n'
+    data = b"1,2\n" * 10 + long + b"3,4\n" * 10_000_000
+    assert guessed_boundary(reader(data), 100, len(data), 2) == 40 + len(long)
+
+
+@pytest.mark.parametrize("filler", [b"\n", b'""', b'"\n"', b",", b"1,2\n", b"1,2,3\n", b'""\n""\n'], ids=repr)
+@pytest.mark.parametrize("place", ["outside", "inside"])
+def test_adversarial_windows_are_never_wrong(monkeypatch: pytest.MonkeyPatch, filler: bytes, place: str) -> None:
+    """Text inside quotes that looks like records, and windows of nothing but line breaks or quotes."""
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", (64, 256, 1024))
+    middle = filler * (5000 // len(filler))
+    data = b"1,2\n" * 5 + (b'3,"' + middle + b'"\n' if place == "inside" else middle) + b"4,5\n" * 500
+    for target in (21, 300, 2500, len(data) - 1000):
+        found = guessed_boundary(reader(data), target, len(data), 2)
+        true = next((stop for stop in record_stops(data) if stop >= target), len(data))
+        assert found is None or found == true or data.count(b'"', 0, found) % 2 == 1
+
+
+def test_text_that_looks_like_records_deceives_and_is_refuted() -> None:
+    """The guess is wrong, as it must be without reading more; the number of quotes before it shows that."""
+    data = b"1,2\n" * 5 + b'3,"' + b"1,2\n" * 50_000 + b'"\n' + b"4,5\n" * 50_000
+    found = guessed_boundary(reader(data), 1000, len(data), 2)
+    assert found == 1002 + 1
+    assert data.count(b'"', 0, found) % 2 == 1
+
+
+def test_a_malformed_record_in_the_window_does_not_prevent_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its chunk refuses it; an exact scan would read everything first."""
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", (256, 1024))
+    data = b"1,2\n" * 500 + b"1,2,3\n" + b"1,2\n" * 5000
+    assert guessed_boundary(reader(data), 1990, len(data), 2) == 1992
+
+
+def test_the_end_of_the_object_is_a_boundary() -> None:
+    data = b'1,2\n3,"4\n4"'
+    for target in range(5, len(data)):
+        assert guessed_boundary(reader(data), target, len(data), 2) == len(data)

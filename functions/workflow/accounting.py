@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from errors import IncompleteOutputError
+from errors import IncompleteOutputError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT
 
 if TYPE_CHECKING:
-    from contract import Chunk, Plan, Receipt
+    from collections.abc import Iterable, Sequence
+
+    from contract import Chunk, ErrorRecord, Plan, Receipt, Segment
+
+
+class PlannedChunk(NamedTuple):
+    """A chunk, and what its segments add up to."""
+
+    chunk: Chunk
+    objects: int
+    input_bytes: int
 
 
 class Done(NamedTuple):
@@ -26,17 +36,24 @@ class Account(NamedTuple):
     missing: list[Chunk]
 
 
-def settle(plan: Plan, chunks: list[Chunk], receipts: list[Receipt | None], tolerated_failure_percentage: float) -> Account:
-    """Return what may be published; IncompleteOutputError where too many chunks are missing or anything does not add up."""
+def settle(
+    plan: Plan, planned: Sequence[PlannedChunk], receipts: Sequence[Receipt | None], tolerated_failure_percentage: float
+) -> Account:
+    """Return what may be published; IncompleteOutputError where too many chunks are missing or anything does not add up.
+
+    UnsafeSplitError where the chunks that are there do not prove where they were cut.
+    """
+    pairs = list(zip(planned, receipts, strict=True))
     account = Account(
-        [Done(chunk, receipt) for chunk, receipt in zip(chunks, receipts, strict=True) if receipt is not None],
-        [chunk for chunk, receipt in zip(chunks, receipts, strict=True) if receipt is None],
+        [Done(expected.chunk, receipt) for expected, receipt in pairs if receipt is not None],
+        [expected.chunk for expected, receipt in pairs if receipt is None],
     )
     require_enough(account, tolerated_failure_percentage)
-    require_whole_objects(plan, chunks)
-    for done in account.done:
-        require_agreement(done)
-    require_equal_headers(account.done)
+    for expected, receipt in pairs:
+        if receipt is not None:
+            require_agreement(expected, receipt)
+    require_one_layout(account.done)
+    require_proven_boundaries(plan, account.missing, [expected.chunk for expected in planned])
     return account
 
 
@@ -50,73 +67,117 @@ def require_enough(account: Account, tolerated_failure_percentage: float) -> Non
         )
 
 
-def require_whole_objects(plan: Plan, chunks: list[Chunk]) -> None:
-    """Check that the ranges cover every planned object once, from 0 on and without a gap, in the plan's order."""
-    if [chunk["chunk_index"] for chunk in chunks] != list(range(plan["chunks"])):
-        raise IncompleteOutputError(f"the plan should have {plan['chunks']} chunks in order, but has {len(chunks)}")
-    for chunk in chunks:
-        start, stop = chunk["byte_range"]
-        if not 0 <= start < stop:
-            raise IncompleteOutputError(f"the plan has an impossible range: {located(chunk)}")
-    for before, after in pairwise(chunks):
-        same = [before[field] == after[field] for field in ("data_s3_uri", "data_etag")]
-        if after["byte_range"][0] and not (all(same) and after["byte_range"][0] == before["byte_range"][1]):
-            raise IncompleteOutputError(f"the plan has a gap or an overlap between {located(before)} and {located(after)}")
-    objects = sum(chunk["byte_range"][0] == 0 for chunk in chunks)
-    input_bytes = sum(chunk["byte_range"][1] - chunk["byte_range"][0] for chunk in chunks)
-    if chunks[0]["byte_range"][0] or (objects, input_bytes) != (plan["objects"], plan["input_bytes"]):
+def planned_chunks(plan: Plan, chunks: Iterable[tuple[Chunk, Sequence[Segment]]]) -> list[PlannedChunk]:
+    """Check that the segments cover every planned object once, from 0 on and without a gap, in the plan's order; add them up."""
+    planned: list[PlannedChunk] = []
+    before: Segment | None = None
+    for index, (chunk, segments) in enumerate(chunks):
+        if chunk.get("chunk_index") != index or not segments:
+            raise IncompleteOutputError(f"the plan should have {plan['chunks']} chunks in order, but chunk {index + 1} is {chunk}")
+        for segment in segments:
+            start, stop = segment["byte_range"]
+            if not 0 <= start < stop:
+                raise IncompleteOutputError(f"the plan has an impossible range in {located(chunk)}: [{start}, {stop})")
+            if start and not (before and _continues(before, segment)):
+                raise IncompleteOutputError(f"the plan has a gap or an overlap before {located(chunk)}")
+            before = segment
+        objects = sum(segment["byte_range"][0] == 0 for segment in segments)
+        planned.append(PlannedChunk(chunk, objects, sum(stop - start for start, stop in (s["byte_range"] for s in segments))))
+    found = (len(planned), sum(chunk.objects for chunk in planned), sum(chunk.input_bytes for chunk in planned))
+    if found != (plan["chunks"], plan["objects"], plan["input_bytes"]):
         raise IncompleteOutputError(
-            f"the plan covers {input_bytes} bytes of {objects} objects, not the {plan['input_bytes']} bytes of "
-            f"{plan['objects']} objects that were found"
+            f"the plan has {found[0]} chunks that cover {found[2]} bytes of {found[1]} objects, not {plan['chunks']} chunks and "
+            f"the {plan['input_bytes']} bytes of {plan['objects']} objects that were found"
         )
+    return planned
 
 
-def require_agreement(done: Done) -> None:
+def _continues(before: Segment, segment: Segment) -> bool:
+    same = all(before[field] == segment[field] for field in ("data_s3_uri", "data_etag"))
+    return same and segment["byte_range"][0] == before["byte_range"][1]
+
+
+def segments_of(chunk: Chunk) -> list[Segment]:
+    """Return the one segment of a chunk that is not grouped."""
+    return [{"data_s3_uri": chunk["data_s3_uri"], "byte_range": chunk["byte_range"], "data_etag": chunk["data_etag"]}]
+
+
+IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "output_s3_uri")
+"""Of a chunk, and repeated in its receipt."""
+
+
+def require_agreement(planned: PlannedChunk, receipt: Any) -> None:
     """Check that a receipt is this chunk's, and that it consumed all of its bytes and wrote every row it read."""
-    chunk, receipt = done
-    start, stop = chunk["byte_range"]
-    expected = {
-        "chunk_index": chunk["chunk_index"],
-        "data_s3_uri": chunk["data_s3_uri"],
-        "byte_range": chunk["byte_range"],
-        "output_s3_uri": chunk["output_s3_uri"],
-        "input_bytes": stop - start,
+    chunk = planned.chunk
+    if not isinstance(receipt, dict):
+        raise IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt")
+    expected = {field: chunk.get(field) for field in IDENTIFYING_FIELDS} | {
+        "input_bytes": planned.input_bytes,
         "rows_written": receipt.get("rows_read"),
         "quote_parity": 0,
     }
+    if "segments_s3_uri" in chunk:
+        expected["objects"] = planned.objects
     for field, value in expected.items():
         if receipt.get(field) != value:
             raise IncompleteOutputError(
                 f"the receipt of {located(chunk)} does not add up: its {field} is {receipt.get(field)}, not {value}"
             )
-    if not isinstance(receipt.get("output_etag"), str) or not plausible_sizes(receipt):
+    texts = all(isinstance(receipt.get(field), str) for field in ("output_etag", "layout_sha256"))
+    if not texts or not plausible_sizes(receipt):
         raise IncompleteOutputError(f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {receipt}")
 
 
-def plausible_sizes(receipt: Receipt) -> bool:
+def plausible_sizes(receipt: dict[str, Any]) -> bool:
     """Whether the part can hold its header and its rows: each is at least a delimiter and a line end."""
-    try:
-        header, size, rows = int(receipt["header_bytes"]), int(receipt["output_bytes"]), int(receipt["rows_read"])
-    except (KeyError, TypeError, ValueError):
+    header, size, rows, rejected = (receipt.get(f) for f in ("header_bytes", "output_bytes", "rows_read", "rejected_rows"))
+    counts = (header, size, rows, rejected)
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
         return False
-    rejected = receipt.get("rejected_rows")
-    return header > 0 and rows >= 0 and size >= header + 2 * rows and isinstance(rejected, int) and 0 <= rejected <= rows
+    assert isinstance(header, int)
+    assert isinstance(size, int)
+    assert isinstance(rows, int)
+    assert isinstance(rejected, int)
+    return size >= header + 2 * rows and rejected <= rows and (header > 0 or size == 0)
 
 
-def require_equal_headers(done: list[Done]) -> None:
-    """Check that an object's parts have one header. Objects may differ by their BOM and by how they quote the names."""
-    by_object = groupby(done, key=lambda item: (item.chunk["data_s3_uri"], item.chunk["data_etag"]))
-    for _, group in by_object:
-        first, *others = group
-        for other in others:
-            if other.receipt["header_bytes"] != first.receipt["header_bytes"]:
+def require_one_layout(done: list[Done]) -> None:
+    """Check that all parts may stand under one header: equal columns and line ends, and of one object the very same header.
+
+    Objects may differ by their BOM and by how they quote the names.
+    """
+    for before, after in pairwise(done):
+        same_object = "data_s3_uri" in before.chunk and before.chunk["data_s3_uri"] == after.chunk.get("data_s3_uri")
+        fields = ("layout_sha256", "header_bytes") if same_object else ("layout_sha256",)
+        for field in fields:
+            if before.receipt[field] != after.receipt[field]:  # type: ignore[literal-required]
                 raise IncompleteOutputError(
-                    f"the receipts of {located(first.chunk)} and {located(other.chunk)} do not add up: headers of "
-                    f"{first.receipt['header_bytes']} and {other.receipt['header_bytes']} bytes"
+                    f"the receipts of {located(before.chunk)} and {located(after.chunk)} do not add up: {field} "
+                    f"{before.receipt[field]} and {after.receipt[field]}"  # type: ignore[literal-required]
                 )
 
 
-def located(chunk: Chunk) -> str:
-    """Name a chunk and the bytes that it stands for."""
+def require_proven_boundaries(plan: Plan, missing: Sequence[Chunk], chunks: Sequence[Chunk]) -> None:
+    """Raise where a missing chunk leaves a guess unproven: the boundaries of an object are right if all of its chunks are even."""
+    if plan["boundaries"] == "exact":
+        return
+    for chunk in missing:
+        index = chunk["chunk_index"]
+        if any("byte_range" in neighbour and neighbour["byte_range"][0] for neighbour in chunks[index : index + 2]):
+            raise UnsafeSplitError(f"the boundaries of {located(chunk)}, which was lost, are guessed and not proven")
+
+
+def require_safe_splits(errors: Iterable[ErrorRecord | None]) -> None:
+    """Raise where a chunk was lost because a boundary was wrong: then no other chunk of its object can be trusted."""
+    for error in errors:
+        if error and error["error"] == UnsafeSplitError.__name__:
+            raise UnsafeSplitError(error["message"])
+
+
+def located(chunk: Chunk | ErrorRecord, chunks: int | None = None) -> str:
+    """Name a chunk, of so many if that is known, and the bytes that it stands for."""
+    number = f"chunk {chunk['chunk_index'] + 1}" + (f" of {chunks}" if chunks else "")
+    if "segments_s3_uri" in chunk:
+        return f"{number}, the objects listed in {chunk['segments_s3_uri']}"
     start, stop = chunk["byte_range"]
-    return f"chunk {chunk['chunk_index'] + 1}, {chunk['data_s3_uri']} bytes=[{start}, {stop})"
+    return f"{number}, {chunk['data_s3_uri']} bytes=[{start}, {stop})"

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+from estimate import Estimate  # noqa: TC001  # the contract test resolves the fields' types
+
 
 class Request(TypedDict):
     """The normalised request: every field of `request.schema.json` present, placeholders in URIs resolved."""
@@ -60,15 +62,30 @@ class PredictionFields(TypedDict):
     raise_errors: bool
 
 
+class Segment(TypedDict):
+    """One object of a grouped chunk, or a range of it."""
+
+    data_s3_uri: str
+    byte_range: list[int]
+    """[start, stop) of the object, in bytes."""
+    data_etag: str
+
+
 class Chunk(TypedDict):
-    """One item of the plan: with `PredictionFields`, a whole event of the prediction handler."""
+    """One item of the plan: with `PredictionFields`, a whole event of the prediction handler.
+
+    A chunk is a range of one object (`data_s3_uri`, `byte_range`, `data_etag`), or whole small objects one after the other
+    (`segments_s3_uri`).
+    """
 
     chunk_index: int
     """From 0, in the order of the output."""
-    data_s3_uri: str
-    byte_range: list[int]
+    data_s3_uri: NotRequired[str]
+    byte_range: NotRequired[list[int]]
     """[start, stop) of the object, in bytes, on record boundaries; 0 includes the header."""
-    data_etag: str
+    data_etag: NotRequired[str]
+    segments_s3_uri: NotRequired[str]
+    """A JSON array of `Segment`s: thousands of them would pass the 256 KiB that an item of the Map may have."""
     output_s3_uri: str
     """The part."""
     receipt_s3_uri: str
@@ -122,8 +139,14 @@ class Receipt(TypedDict):
     """What one chunk did, written beside its part after it (`chunk-00042.json`)."""
 
     chunk_index: int
-    data_s3_uri: str
-    byte_range: list[int]
+    data_s3_uri: NotRequired[str]
+    byte_range: NotRequired[list[int]]
+    segments_s3_uri: NotRequired[str]
+    """As in the chunk: either this, or the two above."""
+    objects: int
+    """That were read: 1, or the number of segments."""
+    layout_sha256: str
+    """Of the column names and the line end: equal in all parts that may stand under one header."""
     rows_read: int
     """Records that the splitter found."""
     rows_written: int
@@ -131,35 +154,62 @@ class Receipt(TypedDict):
     rejected_rows: int
     """Listed in `<part>.rejected.csv`, which exists if bad rows are quarantined."""
     input_bytes: int
-    """Bytes of the range that were consumed."""
+    """Bytes that were consumed, headers included."""
     output_s3_uri: str
     output_bytes: int
     header_bytes: int
     """Of the part, its line end included."""
     output_etag: str
     quote_parity: int
-    """Number of quote characters of the range, modulo 2; 0 in every whole chunk."""
+    """Number of quote characters that were read, modulo 2; 0 in every whole chunk."""
     milliseconds: dict[str, float]
-    """By stage."""
+    """By stage; the stages overlap, `total` is the invocation's."""
+    memory_mb: int | None
+    """Of the function; None where it does not say."""
     model: Model
 
 
 class Plan(TypedDict):
-    """What Plan Chunks returns: a pointer to the plan in S3, and its size."""
+    """What Plan Chunks returns: pointers to the plan in S3, and its size."""
 
     bucket: str
     """The output's: the plan, parts and receipts live beside the output."""
     plan_key: str
+    """All chunks."""
+    pending_key: str
+    """The chunks that this execution has to run, which the Distributed Map reads."""
     work_prefix: str
     """Ends in `/`."""
     map_run_prefix: str
     """Where the Distributed Map's ResultWriter writes; under the work prefix."""
+    identity: str
+    """SHA-256 of what decides the output: model, inputs, options, versions. A published output carries it."""
     fingerprint: str
+    """SHA-256 of the identity and of where the inputs were cut: executions of one fingerprint share their work."""
+    boundaries: str
+    """`guessed` from windows and proven by the chunks, or `exact`: found by counting every quote, or none was needed."""
     chunks: int
+    pending_chunks: int
+    """Chunks without a valid receipt and part of an earlier execution of the same request."""
     objects: int
     input_bytes: int
     skipped_objects: int
-    """Objects without rows: empty ones, folder markers and `_SUCCESS` files under a prefix, and those that are only a header."""
+    """Objects without rows: empty ones, folder markers and hidden files under a prefix, and those found to be only a header."""
+    estimate: NotRequired[Estimate]
+    """Of a dry run."""
+
+
+class Continuation(TypedDict):
+    """What a function returns whose time ran out in good order: its state is entered again, and goes on from what is in S3."""
+
+    done: int
+    total: int
+
+
+class Unfinished(TypedDict):
+    """A result that is not there yet."""
+
+    continuation: Continuation
 
 
 class Output(TypedDict):
@@ -191,8 +241,10 @@ class ErrorRecord(TypedDict):
     """A chunk that was lost for good, as Record Failure writes it (`chunk-00042.error.json`)."""
 
     chunk_index: int
-    data_s3_uri: str
-    byte_range: list[int]
+    data_s3_uri: NotRequired[str]
+    byte_range: NotRequired[list[int]]
+    segments_s3_uri: NotRequired[str]
+    """As in the chunk: either this, or the two above."""
     error: str
     message: str
     execution_arn: str
@@ -200,10 +252,12 @@ class ErrorRecord(TypedDict):
 
 
 class Explanation(TypedDict):
-    """What Explain Failure returns; the Fail state ends the execution with it."""
+    """What Explain Failure returns; the Fail state ends the execution with it, unless the plan is the reason."""
 
     error: str
     cause: str
+    plan_exactly: bool
+    """Whether a guessed boundary was wrong: the execution goes back to Plan Chunks, which then counts every quote."""
 
 
 class Document(TypedDict):
@@ -215,8 +269,9 @@ class Document(TypedDict):
     probe: ProbeEvent
     model: NotRequired[Probe]
     plan: NotRequired[Plan]
-    output: NotRequired[Output]
+    output: NotRequired[Output | Unfinished]
     failure: NotRequired[Failure]
+    explanation: NotRequired[Explanation]
 
 
 class ChildFailure(TypedDict):

@@ -95,6 +95,7 @@ S3_FAILURES: dict[str, S3Failure] = {
     "EntityTooSmall": S3Failure(IncompleteOutputError, "was given a part below S3's 5 MiB"),
     "InvalidPart": S3Failure(IncompleteOutputError, "lost an uploaded part"),
     "InvalidPartOrder": S3Failure(IncompleteOutputError, "was given its parts out of order"),
+    "NoSuchUpload": S3Failure(TransientS3Error, "lost its upload: another execution ended it"),
     **dict.fromkeys(
         ("InternalError", "500", "502", "503", "504", "SlowDown", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
          "Throttling", "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "TooManyRequestsException", "429",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from errors import ADVICE
+from accounting import located
+from errors import ADVICE, InvalidDataError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
 from s3 import CONCURRENT_REQUESTS, get_json, list_pages, s3_client
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
 RECORDS_READ = 1000
 """Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""
 
+RESCANNED_BYTES = 2 * 10**9
+"""Inputs up to this size are read once more before a row of a guessed chunk is called invalid."""
+
 # The engine's own names that a Task may end with; its others, where a plan exists, are the Distributed Map's.
 TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
+
+
+class _Sentence(TypedDict):
+    error: str
+    cause: str
 
 
 def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: ARG001 - Lambda passes it
@@ -35,11 +44,27 @@ def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: AR
 def explain_failure(client: S3Client, document: Document) -> Explanation:
     """Explain by the chunks that were lost in this execution, else by the failure itself."""
     failure = document["failure"]
-    if "plan" in document and is_about_chunks(failure):
-        lost = lost_chunks(client, document["plan"], document["execution"]["arn"])
+    plan = document.get("plan")
+    if plan and is_about_chunks(failure):
+        lost = lost_chunks(client, plan, document["execution"]["arn"])
         if lost:
-            return explain_chunks(lost, document["plan"]["chunks"])
-    return {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"])}
+            return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost)}
+    plan_exactly = plan is not None and plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
+    return {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"]), "plan_exactly": plan_exactly}
+
+
+def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
+    """Whether chunks may have been lost because a guessed boundary lies inside quotes.
+
+    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows look wrong. Where counting all quotes
+    takes a minute at most, that is ruled out before the data is blamed.
+    """
+    if plan["boundaries"] == "exact":
+        return False
+    if any(record["error"] == UnsafeSplitError.__name__ for record in lost):
+        return True
+    looks_wrong = any(record["error"] == InvalidDataError.__name__ and record.get("byte_range", [0])[0] for record in lost)
+    return looks_wrong and plan["input_bytes"] <= RESCANNED_BYTES
 
 
 def is_about_chunks(failure: Failure) -> bool:
@@ -63,11 +88,10 @@ def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorR
     return sorted(mine, key=lambda record: record["chunk_index"])
 
 
-def explain_chunks(lost: list[ErrorRecord], chunks: int) -> Explanation:
+def explain_chunks(lost: list[ErrorRecord], chunks: int) -> _Sentence:
     """Speak of the first chunk, and count the others."""
     first = lost[0]
-    start, stop = first["byte_range"]
-    where = f"chunk {first['chunk_index'] + 1} of {chunks}, {first['data_s3_uri']} bytes=[{start}, {stop})"
+    where = located(first, chunks)
     more = len(lost) - 1
     at_least = "at least " if len(lost) == RECORDS_READ else ""
     others = f" ({at_least}{more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""

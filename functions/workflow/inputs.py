@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from csv_records import Header, foreign_format, parse_header, record_stop
-from errors import InvalidDataError
-from s3 import head_object, list_pages, read_range
+from errors import InvalidDataError, InvalidRequestError
+from s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_s3 import S3Client
+
+MANIFEST_SUFFIX = ".manifest.json"
 
 HEADER_READS = (2**16, 2**20, 2**24)
 """Bytes to read, one after the other, until the first record is whole; no header is longer than the last."""
@@ -31,7 +36,26 @@ class Listing(NamedTuple):
 
     objects: list[InputObject]
     skipped: int
-    """Objects under a prefix that hold no data: empty ones, folder markers, names that start with `_` (`_SUCCESS`)."""
+    """Objects under a prefix, or that match a glob, that hold no data: empty ones, folder markers, and those that Hadoop hides."""
+
+
+class Glob(NamedTuple):
+    """An entry with a wildcard in its last part."""
+
+    folder: str
+    """Ends in `/`."""
+    pattern: str
+    """Of the part after it, as a shell's: `*` and `?` match no `/`."""
+
+    @property
+    def prefix(self) -> str:
+        """What every match starts with: the longest that a listing can be narrowed to."""
+        return self.folder + self.pattern[: _wildcard(self.pattern)]
+
+    def matches(self, uri: str) -> bool:
+        """Whether an object is directly in the folder, and its name matches."""
+        name = uri.removeprefix(self.folder)
+        return "/" not in name and fnmatchcase(name, self.pattern)
 
 
 def is_prefix(uri: str) -> bool:
@@ -39,39 +63,86 @@ def is_prefix(uri: str) -> bool:
     return uri.endswith("/")
 
 
+def is_manifest(uri: str) -> bool:
+    """Whether an entry is an object that lists the data's objects."""
+    return uri.endswith(MANIFEST_SUFFIX)
+
+
+def glob_of(uri: str) -> Glob | None:
+    """Return the glob that an entry is; InvalidRequestError where its wildcard stands too early."""
+    wildcard = _wildcard(uri)
+    if wildcard is None:
+        return None
+    folder, slash, pattern = uri.rpartition("/")
+    if wildcard <= len(folder):
+        raise InvalidRequestError(f"{uri} has a wildcard (one of * ? [) before its last part: list the prefixes one by one")
+    return Glob(folder + slash, pattern)
+
+
 def resolve(client: S3Client, uri: str) -> Listing:
-    """Return the objects that one entry of `data_s3_uri` names, those of a prefix in natural order."""
-    if not is_prefix(uri):
+    """Return the objects that one entry of `data_s3_uri` names: of a prefix or glob in natural order, else in the list's."""
+    if is_manifest(uri):
+        listed = read_manifest(client, uri)
+        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+            return Listing(list(pool.map(lambda item: _named_object(client, item), listed)), 0)
+    if not (is_prefix(uri) or glob_of(uri)):
         return Listing([_named_object(client, uri)], 0)
     objects: list[InputObject] = []
     skipped = 0
     for page in data_pages(client, uri):
         objects += page.objects
         skipped += page.skipped
-    return Listing(sorted(objects, key=natural_order), skipped)
+    objects.sort(key=natural_order)  # stable: equal ones stay in S3's own order
+    return Listing(objects, skipped)
 
 
-def data_pages(client: S3Client, prefix: str) -> Iterator[Listing]:
-    """Yield the objects under a prefix page by page, so that a caller who wants one reads one page."""
-    for page in list_pages(client, prefix):
-        listed = [InputObject(*item) for item in page]
-        objects = [found for found in listed if _holds_data(found)]
+def data_pages(client: S3Client, uri: str) -> Iterator[Listing]:
+    """Yield the objects under a prefix, or those that match a glob, page by page, so that a caller who wants one reads one page."""
+    glob = glob_of(uri)
+    hidden = "_." if not glob or glob.pattern[0] not in "_." else ""
+    for page in list_pages(client, glob.prefix, delimiter="/") if glob else list_pages(client, uri):
+        listed = [InputObject(*item) for item in page if not glob or glob.matches(item[0])]
+        objects = [found for found in listed if _holds_data(found, hidden)]
         yield Listing(sorted(objects, key=natural_order), len(listed) - len(objects))
 
 
 def first_objects(client: S3Client, uri: str) -> Iterator[InputObject]:
     """Yield the objects of one entry, listing no further than the caller reads: pages, not the whole, are in natural order."""
-    if is_prefix(uri):
+    if is_manifest(uri):
+        yield from (_named_object(client, item) for item in read_manifest(client, uri))
+    elif is_prefix(uri) or glob_of(uri):
         for page in data_pages(client, uri):
             yield from page.objects
     else:
         yield _named_object(client, uri)
 
 
-def natural_order(found: InputObject) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that puts `part-2` before `part-10`; the URI itself decides between `part-2` and `part-02`."""
-    pieces = re.split(r"([0-9]+)", found.uri)
-    return [(1, int(piece), "") if index % 2 else (0, 0, piece) for index, piece in enumerate(pieces)], found.uri
+def read_manifest(client: S3Client, uri: str) -> list[str]:
+    """Return the URIs that a manifest lists, a JSON array of objects' URIs; InvalidRequestError where it is not that."""
+    try:
+        listed = get_json(client, uri)
+    except ValueError as error:
+        raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs: {error}") from error
+    if not isinstance(listed, list) or not listed:
+        raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs")
+    for number, item in enumerate(listed, start=1):
+        if not isinstance(item, str) or not is_object_uri(item):
+            raise InvalidRequestError(f"{uri} must list objects, s3://bucket/key, but entry {number} is {json.dumps(item)[:200]}")
+    return listed
+
+
+def is_object_uri(uri: str) -> bool:
+    """Whether a URI names one object, and is no prefix, glob or manifest."""
+    try:
+        parse_s3_uri(uri)
+    except InvalidRequestError:
+        return False
+    return not (is_prefix(uri) or is_manifest(uri) or _wildcard(uri) is not None)
+
+
+def natural_order(found: InputObject) -> str:
+    """Sort key that puts `part-2` before `part-10`: each number after its own length, and before all letters."""
+    return re.sub(r"0*([0-9]+)", lambda digits: f"\0{chr(len(digits[1]))}{digits[1]}", found.uri)
 
 
 def read_header(client: S3Client, found: InputObject) -> Header:
@@ -97,9 +168,14 @@ def has_rows(found: InputObject, header: Header) -> bool:
     return found.size > header.stop
 
 
-def _holds_data(found: InputObject) -> bool:
+def _wildcard(text: str) -> int | None:
+    found = re.search(r"[*?\[]", text)
+    return found.start() if found else None
+
+
+def _holds_data(found: InputObject, hidden: str) -> bool:
     name = found.uri.rpartition("/")[2]
-    return found.size > 0 and name != "" and not name.startswith("_")
+    return found.size > 0 and name != "" and name[0] not in hidden
 
 
 def _named_object(client: S3Client, uri: str) -> InputObject:

@@ -2,99 +2,94 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from accounting import Account, Done, settle
+from accounting import Account, Done, planned_chunks, require_safe_splits, segments_of, settle
 from errors import (
     S3_EXCEPTIONS,
     BatchPredictionError,
     IncompleteOutputError,
-    InputChangedError,
     InputNotFoundError,
     OutputExistsError,
     TransientS3Error,
     s3_failure,
 )
+from fingerprint import incomplete_identity
 from log import log
-from multipart import MAX_PARTS, CopiedPart, GatheredPart, Part, Piece, parts_of
+from multipart import MAX_PARTS, GatheredPart, Part, Piece, parts_of
+from published import published_output
 from rejected import write_rejected
 from report import report_of
-from s3 import CONCURRENT_REQUESTS, delete_prefix, get_json, head_object, parse_s3_uri, put_json, read_range, s3_calls, s3_client
-from work import FINGERPRINT_METADATA, error_record_uri, rejected_uri, report_uri, result_identity
+from s3 import CONCURRENT_REQUESTS, batches, delete_prefix, get_json, head_object, parse_s3_uri, put_json, s3_client
+from upload import abort, discard_upload, gather, open_upload, upload_parts
+from work import IDENTITY_METADATA, error_record_uri, rejected_uri, report_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopyPartResultTypeDef, UploadPartOutputTypeDef
 
-    from contract import Chunk, Document, ErrorRecord, Output, Plan, Receipt
+    from contract import Chunk, Continuation, Document, ErrorRecord, Output, Plan, Receipt, Segment, Unfinished
 
-PARTS_IN_FLIGHT = 8
-"""Parts that are copied or gathered at once: gathered ones take up to 18 MiB of memory each, and as much again to be sent."""
+HAND_OVER_SECONDS = 180
+"""Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""
+
+NO_DEADLINE = math.inf
 
 LOST_THE_RACE = ("PreconditionFailed", "412")
 UPLOAD_IS_GONE = ("NoSuchUpload",)
 """Also what a completion answers that botocore repeated after its first answer was lost."""
 
 
-def lambda_handler(event: Document, context: object) -> Output:  # noqa: ARG001 - Lambda passes it
+def lambda_handler(event: Document, context: Any) -> Output | Unfinished:
     """Add the output to the execution's document."""
     started = time.monotonic()
-    output = merge_outputs(s3_client(), event)
+    deadline = started + context.get_remaining_time_in_millis() / 1000 - HAND_OVER_SECONDS if context else NO_DEADLINE
+    output = merge_outputs(s3_client(), event, deadline)
     milliseconds = round(1000 * (time.monotonic() - started))
-    log("output published", execution=event["execution"]["name"], milliseconds=milliseconds, **output)
+    message = "output not whole yet" if "continuation" in output else "output published"
+    log(message, execution=event["execution"]["name"], milliseconds=milliseconds, **output)
     return output
 
 
-def merge_outputs(client: S3Client, document: Document) -> Output:
-    """Publish the output and its report once, however often this runs."""
-    output = published_output(client, document)
+def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEADLINE) -> Output | Unfinished:
+    """Publish the output and its report once, however often this runs; what is not done by `deadline` is left to the next run."""
+    request, plan = document["request"], document["plan"]
+    published = (client, request["output_s3_uri"], plan["identity"], document["execution"]["arn"])
+    output: Output | Unfinished | None = published_output(*published)
     if output is None:
         try:
-            output = publish_output(client, document)
-        except (IncompleteOutputError, InputNotFoundError):
+            output = publish_output(client, document, deadline)
+        except (IncompleteOutputError, InputNotFoundError, TransientS3Error):
             # Another execution of the same request may have published, and deleted the work under this one.
-            output = published_output(client, document)
+            output = published_output(*published)
             if output is None:
                 raise
-    if output["complete"] and not document["request"]["keep_work"]:
-        delete_work(client, document["plan"])
+    if "continuation" not in output and output["complete"] and not request["keep_work"]:
+        delete_work(client, plan)
     return output
 
 
-def published_output(client: S3Client, document: Document) -> Output | None:
-    """Return the output if it is there with its report and is this request's on these inputs: nothing is left to publish."""
-    output_s3_uri = document["request"]["output_s3_uri"]
-    try:
-        report = get_json(client, report_uri(output_s3_uri))
-        head = head_object(client, output_s3_uri)
-        output: Output = report["output"]
-        same_result = report["fingerprint"] == document["plan"]["fingerprint"]
-        # An incomplete output is the result of one execution's bad luck: another execution makes its own.
-        same_chunks = output["complete"] or report["execution"]["arn"] == document["execution"]["arn"]
-        same_object = head.etag == output["etag"] and head.metadata.get(FINGERPRINT_METADATA) == report["identity"]
-    except (InputNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return output if same_result and same_chunks and same_object else None
-
-
-def publish_output(client: S3Client, document: Document) -> Output:
+def publish_output(client: S3Client, document: Document, deadline: float) -> Output | Unfinished:
     """Account for every chunk, merge the parts, publish, and write the report last."""
     request, plan = document["request"], document["plan"]
-    chunks = read_plan(client, plan)
+    planned = planned_chunks(plan, with_segments(client, read_plan(client, plan)))
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        receipts = list(pool.map(lambda chunk: read_receipt(client, chunk), chunks))
-    account = settle(plan, chunks, receipts, request["tolerated_failure_percentage"])
-    identity = result_identity(plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
+        receipts = list(pool.map(lambda item: read_receipt(client, item.chunk), planned))
+    account = settle(plan, planned, receipts, request["tolerated_failure_percentage"])
+    errors = error_records(client, account, document["execution"]["arn"])
+    require_safe_splits(errors)
+    identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
     pieces = pieces_of(account.done)
-    etag = merge(client, request["output_s3_uri"], pieces, identity, overwrite=request["overwrite"])
+    etag = published_etag(client, document, identity) or merge(client, document, pieces, identity, deadline)
+    if not isinstance(etag, str):
+        return {"continuation": etag}
     rejected_s3_uri = None
     if request["on_bad_row"] == "quarantine":
         rejected_s3_uri = rejected_uri(request["output_s3_uri"])
@@ -111,9 +106,8 @@ def publish_output(client: S3Client, document: Document) -> Output:
         "failed_chunks": len(account.missing),
         "complete": not account.missing,
     }
-    errors = error_records(client, account, document["execution"]["arn"])
     report = report_of(document, account, output, identity, errors, datetime.now(UTC))
-    put_json(client, output["report_s3_uri"], report)
+    put_json(client, output["report_s3_uri"], report, indent=2)
     return output
 
 
@@ -127,6 +121,23 @@ def read_plan(client: S3Client, plan: Plan) -> list[Chunk]:
     return chunks
 
 
+def with_segments(client: S3Client, chunks: list[Chunk]) -> Iterator[tuple[Chunk, Sequence[Segment]]]:
+    """Yield each chunk with its segments, in order; the lists of grouped chunks are read a few at a time."""
+
+    def read(chunk: Chunk) -> Sequence[Segment]:
+        if "segments_s3_uri" not in chunk:
+            return segments_of(chunk)
+        try:
+            segments: list[Segment] = get_json(client, chunk["segments_s3_uri"])
+        except ValueError as error:
+            raise IncompleteOutputError(f"{chunk['segments_s3_uri']} is not a list of segments: {error}") from error
+        return segments
+
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        for batch in batches(chunks, CONCURRENT_REQUESTS):
+            yield from zip(batch, pool.map(read, batch), strict=True)
+
+
 def read_receipt(client: S3Client, chunk: Chunk) -> Receipt | None:
     """Return a chunk's receipt, None where the chunk never finished."""
     try:
@@ -135,148 +146,94 @@ def read_receipt(client: S3Client, chunk: Chunk) -> Receipt | None:
         return None
     except ValueError as error:
         raise IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt: {error}") from error
-    if not isinstance(receipt, dict):
-        raise IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt")
     return receipt
 
 
 def pieces_of(done: list[Done]) -> list[Piece]:
-    """Return what the output is made of: the first part with its header, the others without."""
+    """Return what the output is made of: the first part that has a header with it, the others without."""
+    with_header = next((index for index, item in enumerate(done) if item.receipt["header_bytes"]), None)
     return [
         Piece(
             uri=item.receipt["output_s3_uri"],
             etag=item.receipt["output_etag"],
-            start=item.receipt["header_bytes"] if index else 0,
+            start=0 if index == with_header else item.receipt["header_bytes"],
             stop=item.receipt["output_bytes"],
         )
         for index, item in enumerate(done)
     ]
 
 
-def merge(client: S3Client, output: str, pieces: list[Piece], identity: str, *, overwrite: bool) -> str:
-    """Make the pieces one object, visible at once or not at all; return its ETag."""
-    parts = list(parts_of(pieces))
+def published_etag(client: S3Client, document: Document, identity: str) -> str | None:
+    """Return the ETag of the output if it is published already, as this result, and only its report is missing."""
+    output = document["request"]["output_s3_uri"]
+    try:
+        head = head_object(client, output)
+    except InputNotFoundError:
+        return None
+    if head.metadata.get(IDENTITY_METADATA) != identity:
+        return None
+    discard_upload(client, output, work_uri_of(document["plan"]))
+    return head.etag
+
+
+def merge(client: S3Client, document: Document, pieces: list[Piece], identity: str, deadline: float) -> str | Continuation:
+    """Make the pieces one object, visible at once or not at all; return its ETag, or how far it is at `deadline`."""
+    output = document["request"]["output_s3_uri"]
+    parts = parts_of(pieces)
     if len(parts) > MAX_PARTS:
         raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}: raise chunk_size_mb")
-    description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": {FINGERPRINT_METADATA: identity}}
-    condition = {} if overwrite else {"IfNoneMatch": "*"}
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as readers:
-        try:
-            if len(parts) == 1 and isinstance(parts[0], GatheredPart):
-                return put_whole(client, readers, output, parts[0], {**description, **condition})
-            return upload_whole(client, readers, output, parts, description, condition)
-        except S3_EXCEPTIONS as error:
-            return etag_after(client, error, output, identity)
+    description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": {IDENTITY_METADATA: identity}}
+    condition = {} if document["request"]["overwrite"] else {"IfNoneMatch": "*"}
+    try:
+        if len(parts) == 1 and isinstance(parts[0], GatheredPart):
+            return put_whole(client, output, parts[0], description | condition)
+        return upload_whole(client, output, work_uri_of(document["plan"]), parts, description, condition, deadline)
+    except S3_EXCEPTIONS as error:
+        return etag_after(client, error, output, identity)
 
 
-def put_whole(client: S3Client, readers: ThreadPoolExecutor, output: str, part: GatheredPart, options: dict[str, Any]) -> str:
+def put_whole(client: S3Client, output: str, part: GatheredPart, options: dict[str, Any]) -> str:
     """Publish an output that fits in memory."""
     bucket, key = parse_s3_uri(output)
-    return client.put_object(Bucket=bucket, Key=key, Body=gather(client, readers, part), **options)["ETag"]
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as readers:
+        body = gather(client, readers, part)
+    return client.put_object(Bucket=bucket, Key=key, Body=body, **options)["ETag"]
 
 
 def upload_whole(
     client: S3Client,
-    readers: ThreadPoolExecutor,
     output: str,
-    parts: list[Part],
+    work_uri: str,
+    parts: Sequence[Part],
     description: dict[str, Any],
     condition: dict[str, Any],
-) -> str:
+    deadline: float,
+) -> str | Continuation:
     """Publish by a multipart upload, which is aborted on any failure. What the completion itself raises is not translated."""
     bucket, key = parse_s3_uri(output)
-    with s3_calls(output):
-        # boto3 sends a CRC32 with every part, which S3 refuses unless the upload was created for it.
-        created = client.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32", **description)
-    upload_id = created["UploadId"]
+    upload = open_upload(client, output, work_uri, parts, description)
     try:
-        completed = upload_parts(client, readers, output, upload_id, parts)
+        uploaded = upload_parts(client, upload, parts, deadline)
+        if len(uploaded) < len(parts):
+            return progress(output, len(upload.uploaded), len(uploaded), len(parts))
         return client.complete_multipart_upload(
             Bucket=bucket,
             Key=key,
-            UploadId=upload_id,
-            MultipartUpload={"Parts": completed},
+            UploadId=upload.upload_id,
+            MultipartUpload={"Parts": uploaded},
             MpuObjectSize=sum(part.size for part in parts),
             **condition,
         )["ETag"]
     except BaseException:
-        abort(client, output, upload_id)
+        abort(client, output, upload.upload_id)
         raise
 
 
-def upload_parts(
-    client: S3Client, readers: ThreadPoolExecutor, output: str, upload_id: str, parts: list[Part]
-) -> list[CompletedPartTypeDef]:
-    """Copy or send every part. On a failure it waits for those in flight: none may arrive after the abort."""
-    bucket, key = parse_s3_uri(output)
-
-    def upload(numbered: tuple[int, Part]) -> CompletedPartTypeDef:
-        number, part = numbered
-        if isinstance(part, CopiedPart):
-            return completed_part(number, copy_part(client, output, upload_id, number, part))
-        body = gather(client, readers, part)
-        with s3_calls(output):
-            sent = client.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body)
-        return completed_part(number, sent)
-
-    with ThreadPoolExecutor(PARTS_IN_FLIGHT) as pool:
-        return list(pool.map(upload, enumerate(parts, start=1)))
-
-
-def completed_part(number: int, answer: UploadPartOutputTypeDef | CopyPartResultTypeDef) -> CompletedPartTypeDef:
-    """Return what the completion must repeat of a part. An emulator may know no checksums."""
-    part: CompletedPartTypeDef = {"PartNumber": number, "ETag": answer["ETag"]}
-    if checksum := answer.get("ChecksumCRC32"):
-        part["ChecksumCRC32"] = checksum
-    return part
-
-
-def copy_part(client: S3Client, output: str, upload_id: str, number: int, part: CopiedPart) -> CopyPartResultTypeDef:
-    """Let S3 copy a range of a part, if it is still the one of its receipt."""
-    bucket, key = parse_s3_uri(output)
-    source_bucket, source_key = parse_s3_uri(part.piece.uri)
-    with part_as_in_receipt(part.piece), s3_calls(part.piece.uri):
-        copied = client.upload_part_copy(
-            Bucket=bucket,
-            Key=key,
-            UploadId=upload_id,
-            PartNumber=number,
-            CopySource={"Bucket": source_bucket, "Key": source_key},
-            CopySourceRange=f"bytes={part.piece.start}-{part.piece.stop - 1}",
-            CopySourceIfMatch=part.piece.etag,
-        )
-    return copied["CopyPartResult"]
-
-
-def gather(client: S3Client, readers: ThreadPoolExecutor, part: GatheredPart) -> bytes:
-    """Read small pieces and join them."""
-
-    def read(piece: Piece) -> bytes:
-        with part_as_in_receipt(piece):
-            data = read_range(client, piece.uri, piece.start, piece.stop, piece.etag)
-        if len(data) != piece.size:
-            raise IncompleteOutputError(f"{piece.uri} is shorter than its receipt says")
-        return data
-
-    return b"".join(readers.map(read, part.pieces))
-
-
-@contextmanager
-def part_as_in_receipt(piece: Piece) -> Iterator[None]:
-    """Call a part that is gone, or is not the one of its receipt, what it is: an output that cannot be made whole."""
-    try:
-        yield
-    except (InputChangedError, InputNotFoundError) as error:
-        raise IncompleteOutputError(f"the part {piece.uri} is not the one of its receipt: {error}") from error
-
-
-def abort(client: S3Client, output: str, upload_id: str) -> None:
-    """Abort an upload, without hiding why it failed: the bucket's lifecycle rule ends what stays."""
-    bucket, key = parse_s3_uri(output)
-    try:
-        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
-    except S3_EXCEPTIONS as error:
-        log("upload not aborted", output_s3_uri=output, upload_id=upload_id, error=str(error))
+def progress(output: str, before: int, now: int, total: int) -> Continuation:
+    """Return how far an upload is; raise where that is no further than before, so that no execution goes round for ever."""
+    if now == before:
+        raise TransientS3Error(f"{output}: no part could be copied before the function's time was over")
+    return {"done": now, "total": total}
 
 
 def etag_after(client: S3Client, error: Exception, output: str, identity: str) -> str:
@@ -288,7 +245,7 @@ def etag_after(client: S3Client, error: Exception, output: str, identity: str) -
         head = head_object(client, output)
     except InputNotFoundError:
         head = None
-    if head and head.metadata.get(FINGERPRINT_METADATA) == identity:
+    if head and head.metadata.get(IDENTITY_METADATA) == identity:
         return head.etag
     if head and code in LOST_THE_RACE:
         raise OutputExistsError(
@@ -313,7 +270,7 @@ def error_records(client: S3Client, account: Account, execution_arn: str) -> lis
 
 def delete_work(client: S3Client, plan: Plan) -> None:
     """Delete the work prefix. The output is published: what cannot be deleted is left to the bucket's lifecycle rule."""
-    uri = f"s3://{plan['bucket']}/{plan['work_prefix']}"
+    uri = work_uri_of(plan)
     try:
         refused = delete_prefix(client, uri)
     except BatchPredictionError as error:
@@ -321,3 +278,8 @@ def delete_work(client: S3Client, plan: Plan) -> None:
     else:
         if refused:
             log("work not deleted", work_prefix=uri, keys=refused[:10], refused=len(refused))
+
+
+def work_uri_of(plan: Plan) -> str:
+    """Return the work prefix as a URI."""
+    return f"s3://{plan['bucket']}/{plan['work_prefix']}"

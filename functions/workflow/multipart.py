@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 MIN_PART_BYTES = 5 * 2**20
 """Of every part but the last. A source of at least this size is also above the 5 MB that a ranged copy needs."""
 
 MAX_COPY_BYTES = 5 * 2**30
+COPY_BYTES = 2**30
+"""Of one copy, where that makes no more than `MAX_PARTS`: S3 takes seconds for a GiB, and copies many at once."""
+
 MAX_PARTS = 10_000
 
 GATHER_BYTES = 8 * 2**20
@@ -59,8 +62,13 @@ class GatheredPart(NamedTuple):
 Part = CopiedPart | GatheredPart
 
 
-def parts_of(pieces: Iterable[Piece]) -> Iterator[Part]:
-    """Yield the parts that together are the pieces in their order; only the last one may be below `MIN_PART_BYTES`."""
+def parts_of(pieces: Sequence[Piece]) -> list[Part]:
+    """Return the parts that together are the pieces in their order; only the last one may be below `MIN_PART_BYTES`."""
+    parts = list(_parts(pieces, COPY_BYTES))
+    return parts if len(parts) <= MAX_PARTS else list(_parts(pieces, MAX_COPY_BYTES))
+
+
+def _parts(pieces: Iterable[Piece], copy_bytes: int) -> Iterator[Part]:
     pending = GatheredPart([])
     for piece in pieces:
         wanted = max(0, MIN_PART_BYTES - pending.size) if pending.pieces else 0
@@ -70,7 +78,7 @@ def parts_of(pieces: Iterable[Piece]) -> Iterator[Part]:
                 head, rest = _cut(piece, wanted)
                 yield GatheredPart([*pending.pieces, *([head] if wanted else [])])
                 pending = GatheredPart([])
-            yield from _copies(rest)
+            yield from _copies(rest, copy_bytes)
         elif piece.size:
             pending.pieces.append(piece)
             if pending.size >= GATHER_BYTES:
@@ -80,9 +88,9 @@ def parts_of(pieces: Iterable[Piece]) -> Iterator[Part]:
         yield pending
 
 
-def _copies(piece: Piece) -> Iterator[CopiedPart]:
+def _copies(piece: Piece, copy_bytes: int) -> Iterator[CopiedPart]:
     """Cut into equal copies, so that none is below the minimum."""
-    copies = -(-piece.size // MAX_COPY_BYTES)
+    copies = -(-piece.size // copy_bytes)
     for index in range(copies):
         start = piece.start + piece.size * index // copies
         stop = piece.start + piece.size * (index + 1) // copies

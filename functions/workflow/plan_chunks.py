@@ -1,50 +1,60 @@
-"""Plan Chunks: byte ranges that cover every object exactly once, on record boundaries, as a plan in S3."""
+"""Plan Chunks: chunks that cover every object exactly once, on record boundaries, as a plan in S3."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from csv_records import record_boundaries
+from accounting import PlannedChunk
+from chunking import Span, fitting_chunk_bytes, shares_of, targets_of
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
+from estimate import Work, estimate
+from fingerprint import fingerprint_of, identity_of, is_incomplete
 from inputs import InputObject, Listing, has_rows, read_header, resolve
+from layout import require_same_layout
 from log import log
-from s3 import CONCURRENT_REQUESTS, head_object, parse_s3_uri, put_json, read_blocks, s3_client
-from work import FINGERPRINT_METADATA, part_uri, receipt_uri, work_prefix
+from published import published_output
+from resume import earlier_work, finished_chunks, is_refuted
+from s3 import CONCURRENT_REQUESTS, head_object, parse_s3_uri, put_json, s3_client
+from sampling import sampled_record_bytes
+from splitting import Cut, split_objects
+from work import IDENTITY_METADATA, part_uri, receipt_uri, segments_uri, work_prefix, written_uris
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Document, Plan
+    from contract import Chunk, Document, Plan, Segment
     from csv_records import Header
+    from estimate import Estimate
 
-MAX_CHUNKS = 10_000
-"""Every chunk may become one part of the output: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+HEADERS_COMPARED = 10_000
+"""Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""
 
-BYTES_PER_MB = 10**6
-
-NAMED_COLUMNS = 10
-"""Columns that a message names before it only counts."""
-
-
-class PlannedObject(NamedTuple):
-    """An input object that has rows."""
-
-    object: InputObject
-    header: Header
+MEMORY_VARIABLE = "PREDICT_MEMORY_SIZE"
+"""MB of the prediction function, which the template tells this one for the dry run's estimate."""
+DEFAULT_MEMORY_MB = 3538
 
 
-class PlannedRange(NamedTuple):
-    """The bytes [start, stop) of an object, on record boundaries."""
+class Inputs(NamedTuple):
+    """The objects of a request that may hold rows, and the headers that were read."""
 
-    object: InputObject
-    start: int
-    stop: int
+    objects: list[InputObject]
+    headers: dict[InputObject, Header]
+    skipped: int
+
+
+class Draft(NamedTuple):
+    """Where the inputs would be cut."""
+
+    chunks: list[list[Span]]
+    guessed: bool
+    fingerprint: str
+    prefix: str
 
 
 def lambda_handler(event: Document, context: object) -> Plan:  # noqa: ARG001 - Lambda passes it
@@ -57,50 +67,48 @@ def lambda_handler(event: Document, context: object) -> Plan:  # noqa: ARG001 - 
 
 
 def plan_chunks(client: S3Client, document: Document) -> Plan:
-    """Resolve the inputs, split them, and write the plan beside the output."""
+    """Resolve the inputs, cut or group them, see what is there already of an earlier execution, and write the plan."""
     request = document["request"]
     output = request["output_s3_uri"]
-    published = None if request["overwrite"] else published_fingerprint(client, output)
+    inputs = read_inputs(client, request["data_s3_uri"])
+    forbid_overwriting(inputs.objects, output)
+    identity = identity_of(document, inputs.objects)
+    published = is_published(client, document, identity)
 
-    listing = resolve_inputs(client, request["data_s3_uri"])
-    planned = objects_with_rows(client, listing.objects)
-    require_same_layout(planned)
-    ranges = split_objects(client, planned, fitting_chunk_bytes(planned, request["chunk_size_mb"]))
+    chunk_bytes = fitting_chunk_bytes([found.size for found in inputs.objects], request["chunk_size_mb"])
+    draft_chunks = partial(draft_of, client, inputs, chunk_bytes, output, identity)
+    draft = draft_chunks(exactly=document.get("explanation", {}).get("plan_exactly", False))
+    earlier = earlier_work(client, draft.prefix)
+    if draft.guessed and is_refuted(client, earlier):
+        draft = draft_chunks(exactly=True)
+        earlier = earlier_work(client, draft.prefix)
 
-    fingerprint = fingerprint_of(document, ranges)
-    if published not in (None, fingerprint):
-        raise output_exists(output)
-
-    bucket, prefix = parse_s3_uri(work_prefix(output, fingerprint))
-    plan: Plan = {
-        "bucket": bucket,
-        "plan_key": f"{prefix}plan.json",
-        "work_prefix": prefix,
-        "map_run_prefix": f"{prefix}map-run",
-        "fingerprint": fingerprint,
-        "chunks": len(ranges),
-        "objects": len(planned),
-        "input_bytes": sum(found.object.size for found in planned),
-        "skipped_objects": listing.skipped + len(listing.objects) - len(planned),
-    }
-    write_plan(client, plan, chunks_of(ranges, work_prefix(output, fingerprint)))
+    planned = planned_of(draft)
+    quarantine = request["on_bad_row"] == "quarantine"
+    finished = finished_chunks(client, planned, earlier, quarantine=quarantine)
+    pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
+    plan = plan_of(document, inputs, draft, planned, pending, identity)
+    if request["dry_run"]:
+        plan["estimate"] = estimate_of(client, document, draft, planned, pending)
+    write_plan(client, plan, draft, planned, pending)
     return plan
 
 
-def published_fingerprint(client: S3Client, output: str) -> str | None:
-    """Return whose result an existing output is; None where there is no output; OutputExistsError where it is nobody's."""
-    try:
-        metadata = head_object(client, output).metadata
-    except InputNotFoundError:
-        return None  # an output that may not be seen may not be written either: the plan's own PUT says so
-    if FINGERPRINT_METADATA not in metadata:
-        raise output_exists(output)
-    return metadata[FINGERPRINT_METADATA]
+def read_inputs(client: S3Client, uris: list[str]) -> Inputs:
+    """Return the objects of all entries in the caller's order, those left out that are known to hold no rows."""
+    listing = resolve_inputs(client, uris)
+    headers = read_headers(client, evenly_spread(listing.objects))
+    objects = [found for found in listing.objects if found not in headers or has_rows(found, headers[found])]
+    if not objects:
+        raise InvalidDataError(f"{listing.objects[0].uri} holds a header but no rows: there is nothing to predict")
+    inputs = Inputs(objects, headers, listing.skipped + len(listing.objects) - len(objects))
+    require_same_layout(compared(inputs))
+    return inputs
 
 
-def output_exists(output: str) -> OutputExistsError:
-    """Say what to do about an output that is in the way."""
-    return OutputExistsError(f"{output} exists already: choose another output_s3_uri, or set overwrite to true")
+def compared(inputs: Inputs) -> list[tuple[InputObject, Header]]:
+    """Return the objects whose headers were read, in order."""
+    return [(found, inputs.headers[found]) for found in inputs.objects if found in inputs.headers]
 
 
 def resolve_inputs(client: S3Client, uris: list[str]) -> Listing:
@@ -109,130 +117,156 @@ def resolve_inputs(client: S3Client, uris: list[str]) -> Listing:
         listings = list(pool.map(lambda uri: resolve(client, uri), uris))
     for uri, listing in zip(uris, listings, strict=True):
         if not listing.objects:
-            raise InputNotFoundError(f"{uri} holds no objects with data: check the prefix")
+            raise InputNotFoundError(f"{uri} holds no objects with data: check the prefix, or what the wildcard should match")
     return Listing([found for listing in listings for found in listing.objects], sum(listed.skipped for listed in listings))
 
 
-def objects_with_rows(client: S3Client, objects: list[InputObject]) -> list[PlannedObject]:
-    """Read every header; leave out the objects that hold nothing else."""
+def evenly_spread(objects: Sequence[InputObject]) -> list[InputObject]:
+    """Return all objects, each once, or `HEADERS_COMPARED` of them, the first among them."""
     distinct = list(dict.fromkeys(objects))
+    count = min(len(distinct), HEADERS_COMPARED)
+    return [distinct[index * len(distinct) // count] for index in range(count)]
+
+
+def read_headers(client: S3Client, objects: Sequence[InputObject]) -> dict[InputObject, Header]:
+    """Read the headers of objects in parallel."""
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        headers = dict(zip(distinct, pool.map(lambda found: read_header(client, found), distinct), strict=True))
-    planned = [PlannedObject(found, headers[found]) for found in objects if has_rows(found, headers[found])]
-    if not planned:
-        raise InvalidDataError(f"{objects[0].uri} holds a header but no rows: there is nothing to predict")
-    if len(planned) > MAX_CHUNKS:
-        raise InvalidRequestError(
-            f"data_s3_uri names {len(planned)} objects, more than the {MAX_CHUNKS} of one request: "
-            "combine objects, or split the request"
+        return dict(zip(objects, pool.map(partial(read_header, client), objects), strict=True))
+
+
+def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
+    """Raise where an input is something that the run would write; entries that name it by itself never get here."""
+    written = written_uris(output)
+    for found in objects:
+        if found.uri in written or found.uri.startswith(f"{output}.work/"):
+            raise InvalidRequestError(f"output_s3_uri {output} would overwrite the input {found.uri}: choose another output_s3_uri")
+
+
+def is_published(client: S3Client, document: Document, identity: str) -> bool:
+    """Whether the output is there already as this very result; OutputExistsError where it is something else and must stay."""
+    request = document["request"]
+    output = request["output_s3_uri"]
+    try:
+        found = head_object(client, output).metadata.get(IDENTITY_METADATA, "")
+    except InputNotFoundError:
+        return False  # an output that may not be seen may not be written either: the plan's own PUT says so
+    if found == identity:
+        return published_output(client, output, identity, document["execution"]["arn"]) is not None
+    if request["overwrite"]:
+        return False
+    if is_incomplete(found, identity):
+        raise OutputExistsError(
+            f"{output} is there without chunks that failed and were tolerated: set overwrite to true to replace it by the whole"
         )
+    raise OutputExistsError(f"{output} exists already: choose another output_s3_uri, or set overwrite to true")
+
+
+def draft_of(client: S3Client, inputs: Inputs, chunk_bytes: int, output: str, identity: str, *, exactly: bool) -> Draft:
+    """Cut large objects, and group small ones."""
+    objects = inputs.objects
+    shares = list(shares_of([found.size for found in objects], chunk_bytes))
+    large = {objects[share.first]: share.pieces for share in shares if share.pieces > 1}
+    unread = [found for found in large if found not in inputs.headers]
+    headers = inputs.headers | read_headers(client, unread)
+    require_same_layout([*compared(inputs)[:1], *((found, headers[found]) for found in unread)])
+    cuts = [
+        Cut(found, headers[found], [target for target in targets_of(found.size, pieces) if target > headers[found].stop])
+        for found, pieces in large.items()
+    ]
+    split = split_objects(client, cuts, exactly=exactly)
+    chunks: list[list[Span]] = []
+    for share in shares:
+        if share.pieces > 1:
+            chunks += [[span] for span in split.spans[objects[share.first]]]
+        else:
+            chunks.append([Span(found, 0, found.size) for found in objects[share.first : share.stop]])
+    fingerprint = fingerprint_of(identity, chunks)
+    return Draft(chunks, split.guessed, fingerprint, work_prefix(output, fingerprint))
+
+
+def planned_of(draft: Draft) -> list[PlannedChunk]:
+    """Return the plan's items, each with what its segments add up to."""
+    planned = []
+    for index, spans in enumerate(draft.chunks):
+        grouped = len(spans) > 1
+        chunk: Chunk = {
+            "chunk_index": index,
+            **({"segments_s3_uri": segments_uri(draft.prefix, index)} if grouped else segment_of(spans[0])),  # type: ignore[typeddict-item]
+            "output_s3_uri": part_uri(draft.prefix, index),
+            "receipt_s3_uri": receipt_uri(draft.prefix, index),
+        }
+        objects = sum(span.start == 0 for span in spans)
+        planned.append(PlannedChunk(chunk, objects, sum(span.stop - span.start for span in spans)))
     return planned
 
 
-def require_same_layout(planned: list[PlannedObject]) -> None:
-    """Raise where an object's columns or line ends differ from the first one's: its rows would not fit under that header."""
-    first = planned[0]
-    for other in planned[1:]:
-        if other.header.columns != first.header.columns:
-            raise InvalidDataError(
-                f"{other.object.uri} has other columns than {first.object.uri}: "
-                f"{_column_difference(first.header.columns, other.header.columns)}; make all objects alike"
-            )
-        if other.header.line_end != first.header.line_end:
-            names = {b"\n": "LF", b"\r\n": "CRLF"}
-            raise InvalidDataError(
-                f"{other.object.uri} ends its lines with {names[other.header.line_end]}, but {first.object.uri} "
-                f"with {names[first.header.line_end]}: make all objects alike"
-            )
+def segment_of(span: Span) -> Segment:
+    """Return a span as the prediction function takes it."""
+    return {"data_s3_uri": span.object.uri, "byte_range": [span.start, span.stop], "data_etag": span.object.etag}
 
 
-def _column_difference(first: list[str], other: list[str]) -> str:
-    missing = [column for column in first if column not in set(other)]
-    extra = [column for column in other if column not in set(first)]
-    if not missing and not extra:
-        position = next((index for index, pair in enumerate(zip(first, other, strict=False)) if pair[0] != pair[1]), len(first))
-        return f"they are in another order from column {position + 1} on"
-    sentences = [f"it lacks {_named(missing)}"] if missing else []
-    return " and ".join([*sentences, *([f"it adds {_named(extra)}"] if extra else [])])
-
-
-def _named(columns: list[str]) -> str:
-    rest = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
-    return ", ".join(column[:100] for column in columns[:NAMED_COLUMNS]) + rest
-
-
-def fitting_chunk_bytes(planned: list[PlannedObject], chunk_size_mb: float) -> int:
-    """Return the target size of a chunk in bytes, grown until all objects together make no more than `MAX_CHUNKS`."""
-    chunk_bytes = max(1, round(chunk_size_mb * BYTES_PER_MB))
-    while sum(_pieces(found.object.size, chunk_bytes) for found in planned) > MAX_CHUNKS:
-        chunk_bytes += math.ceil(chunk_bytes / 8)
-    return chunk_bytes
-
-
-def _pieces(size: int, chunk_bytes: int) -> int:
-    return -(-size // chunk_bytes)
-
-
-def split_objects(client: S3Client, planned: list[PlannedObject], chunk_bytes: int) -> list[PlannedRange]:
-    """Return the ranges of all objects, in order. An object that is there twice is scanned once."""
-    distinct = {found.object: found for found in planned}.values()
-    split = {found.object: split_object(client, found, chunk_bytes) for found in distinct}
-    return [piece for found in planned for piece in split[found.object]]
-
-
-def split_object(client: S3Client, planned: PlannedObject, chunk_bytes: int) -> list[PlannedRange]:
-    """Split an object into pieces of about equal size, none far above `chunk_bytes`, by an exact scan of its quotes."""
-    found, header = planned
-    pieces = _pieces(found.size, chunk_bytes)
-    targets = [found.size * piece // pieces for piece in range(1, pieces)]
-    if not targets:
-        return [PlannedRange(found, 0, found.size)]
-    # From the end of the header on, so that the first chunk has a row, too.
-    blocks = read_blocks(client, found.uri, header.stop, found.size, found.etag)
-    try:
-        boundaries = list(record_boundaries(blocks, header.stop, targets))
-    except ValueError as error:
-        raise InvalidDataError(f"{found.uri} cannot be read as CSV: {error}") from error
-    edges = [0, *(boundary for boundary in boundaries if boundary < found.size), found.size]
-    return [PlannedRange(found, start, stop) for start, stop in pairwise(edges)]
-
-
-def fingerprint_of(document: Document, ranges: list[PlannedRange]) -> str:
-    """Return the SHA-256 of everything that decides the output's bytes and where it was cut."""
-    prediction = document["prediction"]
-    model = document["model"]["model"]
-    identity = {
-        "model": [prediction["model_s3_uri"], prediction["model_etag"]],
-        "feature_columns": prediction["feature_columns"],
-        "prediction_column_name": prediction["prediction_column_name"],
-        "prediction_method": prediction["prediction_method"],
-        "on_bad_row": prediction["on_bad_row"],
-        "handler_version": model["handler_version"],
-        "versions": model["versions"],
-        "ranges": [[*piece.object, piece.start, piece.stop] for piece in ranges],
+def plan_of(
+    document: Document,
+    inputs: Inputs,
+    draft: Draft,
+    planned: Sequence[PlannedChunk],
+    pending: Sequence[PlannedChunk],
+    identity: str,
+) -> Plan:
+    """Describe the plan."""
+    bucket, prefix = parse_s3_uri(draft.prefix)
+    plan_key = f"{prefix}plan.json"
+    # Executions of the same request have the same plan, but each has its own share left to do.
+    pending_key = plan_key if len(pending) == len(planned) else f"{prefix}pending-{document['execution']['name']}.json"
+    return {
+        "bucket": bucket,
+        "plan_key": plan_key,
+        "pending_key": pending_key,
+        "work_prefix": prefix,
+        "map_run_prefix": f"{prefix}map-run",
+        "identity": identity,
+        "fingerprint": draft.fingerprint,
+        "boundaries": "guessed" if draft.guessed else "exact",
+        "chunks": len(planned),
+        "pending_chunks": len(pending),
+        "objects": len(inputs.objects),
+        "input_bytes": sum(found.size for found in inputs.objects),
+        "skipped_objects": inputs.skipped,
     }
-    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def chunks_of(ranges: list[PlannedRange], prefix: str) -> list[Chunk]:
-    """Return the plan's items."""
-    return [
-        {
-            "chunk_index": index,
-            "data_s3_uri": piece.object.uri,
-            "byte_range": [piece.start, piece.stop],
-            "data_etag": piece.object.etag,
-            "output_s3_uri": part_uri(prefix, index),
-            "receipt_s3_uri": receipt_uri(prefix, index),
-        }
-        for index, piece in enumerate(ranges)
-    ]
-
-
-def write_plan(client: S3Client, plan: Plan, chunks: list[Chunk]) -> None:
+def write_plan(
+    client: S3Client, plan: Plan, draft: Draft, planned: Sequence[PlannedChunk], pending: Sequence[PlannedChunk]
+) -> None:
     """Write the plan, the first object that a run writes: where the role may not, the request must name another output."""
     try:
-        put_json(client, f"s3://{plan['bucket']}/{plan['plan_key']}", chunks)
+        put_json(client, f"s3://{plan['bucket']}/{plan['plan_key']}", [item.chunk for item in planned])
     except InputNotFoundError as error:
         raise InvalidRequestError(f"output_s3_uri must change, nothing can be written there: {error}") from error
+
+    def write_segments(item: PlannedChunk) -> None:
+        spans = draft.chunks[item.chunk["chunk_index"]]
+        put_json(client, item.chunk["segments_s3_uri"], [segment_of(span) for span in spans])
+
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        list(pool.map(write_segments, (item for item in planned if "segments_s3_uri" in item.chunk)))
+    if plan["pending_key"] != plan["plan_key"]:
+        put_json(client, f"s3://{plan['bucket']}/{plan['pending_key']}", [item.chunk for item in pending])
+
+
+def estimate_of(
+    client: S3Client, document: Document, draft: Draft, planned: Sequence[PlannedChunk], pending: Sequence[PlannedChunk]
+) -> Estimate:
+    """Return what the rest of the run would take."""
+    grouped = [item for item in pending if "segments_s3_uri" in item.chunk]
+    work = Work(
+        chunks=len(planned),
+        pending_chunks=len(pending),
+        objects=sum(item.objects for item in pending),
+        grouped_objects=sum(item.objects for item in grouped),
+        grouped_chunks=len(grouped),
+        input_bytes=sum(item.input_bytes for item in pending),
+        row_bytes=sampled_record_bytes(client, [span for spans in draft.chunks for span in spans]),
+    )
+    memory_mb = int(os.environ.get(MEMORY_VARIABLE, DEFAULT_MEMORY_MB))
+    return estimate(work, document["model"]["rows_per_second"], document["request"]["max_concurrency"], memory_mb)

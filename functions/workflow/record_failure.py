@@ -27,8 +27,7 @@ def record_failure(client: S3Client, child: ChildFailure) -> ErrorRecord:
     chunk = child["event"]
     record: ErrorRecord = {
         "chunk_index": chunk["chunk_index"],
-        "data_s3_uri": chunk["data_s3_uri"],
-        "byte_range": chunk["byte_range"],
+        **{field: chunk[field] for field in ("data_s3_uri", "byte_range", "segments_s3_uri") if field in chunk},  # type: ignore[typeddict-item]
         "error": child["failure"]["Error"],
         "message": message_of(child["failure"]),
         "execution_arn": child["execution_arn"],

@@ -39,12 +39,12 @@ def write_rejected(client: S3Client, uri: str, account: Account) -> None:
 
 def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int | str, str, str]]:
     """Yield (object, row from 1, byte, reason) in the output's order; no row where a chunk before it in its object is missing."""
-    missing = {chunk["data_s3_uri"]: chunk["byte_range"][0] for chunk in reversed(account.missing)}
+    missing = {chunk["data_s3_uri"]: chunk["byte_range"][0] for chunk in reversed(account.missing) if "byte_range" in chunk}
     rows_before = 0
     for chunk, receipt in account.done:
-        start = chunk["byte_range"][0]
+        start = chunk["byte_range"][0] if "byte_range" in chunk else 0  # objects in a group are whole
         rows_before = 0 if start == 0 else rows_before
-        counted = start <= missing.get(chunk["data_s3_uri"], start)
+        counted = start == 0 or start <= missing.get(chunk["data_s3_uri"], start)
         if receipt["rejected_rows"]:
             listed = csv.reader(io.StringIO(get_text(client, rejected_uri(chunk["output_s3_uri"])), newline=""))
             next(listed)

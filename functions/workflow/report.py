@@ -22,7 +22,7 @@ def report_of(
     errors: list[ErrorRecord | None],
     finished: datetime,
 ) -> dict[str, Any]:
-    """Return the report; `errors` are those of the missing chunks, in their order."""
+    """Return the report, as report.schema.json describes it; `errors` are those of the missing chunks, in their order."""
     plan = document["plan"]
     receipts = [done.receipt for done in account.done]
     return {
@@ -33,7 +33,7 @@ def report_of(
         "started": document["execution"]["start_time"],
         "finished": finished.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "request": document["request"],
-        "plan": {field: plan[field] for field in ("chunks", "objects", "input_bytes", "skipped_objects")},
+        "plan": {field: plan[field] for field in ("boundaries", "chunks", "objects", "input_bytes", "skipped_objects")},
         "output": output,
         "rows": {
             "read": sum(receipt["rows_read"] for receipt in receipts),
@@ -44,12 +44,18 @@ def report_of(
             "read": sum(receipt["input_bytes"] for receipt in receipts),
             "written": output["bytes"],
         },
-        "chunks": {"planned": plan["chunks"], "predicted": len(account.done), "failed": len(account.missing)},
+        "chunks": {
+            "planned": plan["chunks"],
+            "predicted": len(account.done),
+            "reused": plan["chunks"] - plan["pending_chunks"],
+            "failed": len(account.missing),
+        },
         "failed_chunks": [
             {
                 "chunk_index": chunk["chunk_index"],
-                "data_s3_uri": chunk["data_s3_uri"],
-                "byte_range": chunk["byte_range"],
+                "data_s3_uri": chunk.get("data_s3_uri"),
+                "byte_range": chunk.get("byte_range"),
+                "segments_s3_uri": chunk.get("segments_s3_uri"),
                 "error": error["error"] if error else None,
                 "message": error["message"] if error else "left no error record",
             }

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -17,22 +15,22 @@ from errors import S3_EXCEPTIONS, TRANSIENT_EXCEPTIONS, InvalidRequestError, s3_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from concurrent.futures import Future
 
     from mypy_boto3_s3 import S3Client
 
 CONCURRENT_REQUESTS = 16
 """S3 requests that one function has in flight at once: far below S3's limits, enough to hide its latency."""
 
+MAX_CONNECTIONS = 96
+"""Of one client: the most requests that any function has in flight."""
+
 BODY_ATTEMPTS = 3
 """botocore repeats a request without an answer, never one whose body breaks midway: that is repeated here."""
 
-BLOCK_BYTES = 8 * 2**20
-BLOCKS_AHEAD = 3
-"""Reading ahead keeps at most `BLOCKS_AHEAD + 1` blocks in memory."""
-
 DELETE_BATCH = 1000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
+
+Item = TypeVar("Item")
 
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 
@@ -52,7 +50,7 @@ def s3_client() -> S3Client:
         retries={"mode": "standard", "max_attempts": 5},
         connect_timeout=5,  # seconds
         read_timeout=60,  # seconds; S3 copies up to 5 GiB within it
-        max_pool_connections=2 * CONCURRENT_REQUESTS,
+        max_pool_connections=MAX_CONNECTIONS,
     )
     return boto3.client("s3", config=config)
 
@@ -96,22 +94,6 @@ def read_range(client: S3Client, uri: str, start: int, stop: int, etag: str) -> 
     raise AssertionError("unreachable")
 
 
-def read_blocks(client: S3Client, uri: str, start: int, stop: int, etag: str) -> Iterator[bytes]:
-    """Yield the bytes [start, stop) in blocks of `BLOCK_BYTES`, reading ahead."""
-    window: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(BLOCKS_AHEAD) as pool:
-        try:
-            for block_start in range(start, stop, BLOCK_BYTES):
-                block_stop = min(block_start + BLOCK_BYTES, stop)
-                window.append(pool.submit(read_range, client, uri, block_start, block_stop, etag))
-                if len(window) == BLOCKS_AHEAD:
-                    yield window.popleft().result()
-            while window:
-                yield window.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 def get_text(client: S3Client, uri: str) -> str:
     """Return a whole object in UTF-8; ValueError where it is not."""
     bucket, key = parse_s3_uri(uri)
@@ -124,19 +106,24 @@ def get_json(client: S3Client, uri: str) -> Any:
     return json.loads(get_text(client, uri))
 
 
-def put_json(client: S3Client, uri: str, value: object) -> None:
-    """Write a value as a JSON object."""
+def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None) -> None:
+    """Write a value as a JSON object, as short as can be unless it is to be read by people."""
     bucket, key = parse_s3_uri(uri)
-    body = json.dumps(value, ensure_ascii=False).encode()
+    separators = (",", ":") if indent is None else None
+    body = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()
     with s3_calls(uri):
         client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 
 
-def list_pages(client: S3Client, uri: str) -> Iterator[list[tuple[str, int, str]]]:
-    """Yield (URI, size, ETag) of all objects under a prefix, one page of S3's listing at a time."""
-    bucket, prefix = parse_s3_uri(uri)
+def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[list[tuple[str, int, str]]]:
+    """Yield (URI, size, ETag) of all objects under a prefix, one page of S3's listing at a time.
+
+    Without those that have the delimiter after the prefix.
+    """
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")  # which may be empty: a whole bucket
+    options: Any = {"Delimiter": delimiter} if delimiter else {}
     with s3_calls(uri):
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **options):
             yield [(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"]) for item in page.get("Contents", ())]
 
 
@@ -152,6 +139,6 @@ def delete_prefix(client: S3Client, uri: str) -> list[str]:
     return refused
 
 
-def batches(items: list[str], size: int) -> Iterable[list[str]]:
+def batches(items: list[Item], size: int) -> Iterable[list[Item]]:
     """Cut a list into lists of at most `size` items."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
-from inputs import InputObject, first_objects, has_rows, is_prefix, read_header
+from inputs import InputObject, first_objects, glob_of, has_rows, is_prefix, read_header
 from log import log
 from s3 import CONCURRENT_REQUESTS, head_object, s3_client
 from schema import full_match, problems, require_known_keywords, with_defaults
-from work import rejected_uri, report_uri
+from work import written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,8 +165,16 @@ def _conflicts(request: Request) -> Iterator[str]:
     if request["prediction_column_name"] in request["feature_columns"]:
         yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
     output = request["output_s3_uri"]
-    written = {output, report_uri(output), rejected_uri(output)}
+    written = written_uris(output)
     work = f"{output}.work/"
+    for uri in request["data_s3_uri"]:
+        try:
+            glob = glob_of(uri)
+        except InvalidRequestError as error:
+            yield f"data_s3_uri {error}"
+            return
+        if glob and any(glob.matches(own) for own in written):
+            yield f"output_s3_uri {output} matches data_s3_uri {uri}, whose objects are all input: write it elsewhere"
     for field, uri in (("model_s3_uri", request["model_s3_uri"]), *(("data_s3_uri", uri) for uri in request["data_s3_uri"])):
         if uri in written or uri.startswith(work):
             yield f"output_s3_uri {output} would overwrite {field} {uri}: choose another output_s3_uri"
@@ -180,7 +188,7 @@ def require_data(client: S3Client, uris: list[str]) -> None:
     def missing(uri: str) -> str | None:
         try:
             if next(first_objects(client, uri), None) is None:
-                return f"{uri} holds no objects with data: check the prefix"
+                return f"{uri} holds no objects with data: check the prefix, or what the wildcard should match"
         except InputNotFoundError as error:
             return str(error)
         return None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
-FINGERPRINT_METADATA = "batch-predict-fingerprint"
-"""User metadata of a published output: of which request on which inputs it is the result."""
+IDENTITY_METADATA = "batch-predict-identity"
+"""User metadata of a published output: of which request on which inputs it is the result (`fingerprint.identity_of`)."""
 
 RECEIPT_SUFFIX = ".json"
 ERROR_RECORD_SUFFIX = ".error.json"
@@ -24,6 +22,16 @@ def part_uri(prefix: str, chunk_index: int) -> str:
 def receipt_uri(prefix: str, chunk_index: int) -> str:
     """Return where the chunk's receipt goes."""
     return f"{chunk_name(prefix, chunk_index)}{RECEIPT_SUFFIX}"
+
+
+def segments_uri(prefix: str, chunk_index: int) -> str:
+    """Return where the list of a grouped chunk's objects goes."""
+    return f"{chunk_name(prefix, chunk_index)}.segments.json"
+
+
+def upload_record_uri(prefix: str) -> str:
+    """Return where the merge notes its multipart upload, so that a repeat finds it."""
+    return f"{prefix}upload.json"
 
 
 def error_record_uri(receipt_s3_uri: str) -> str:
@@ -46,8 +54,6 @@ def report_uri(output_s3_uri: str) -> str:
     return f"{output_s3_uri}.report.json"
 
 
-def result_identity(fingerprint: str, missing_chunks: list[int]) -> str:
-    """Return what two outputs share exactly when their bytes are equal: an output without some chunks is another result."""
-    if not missing_chunks:
-        return fingerprint
-    return f"{fingerprint}-without-{hashlib.sha256(str(missing_chunks).encode()).hexdigest()}"
+def written_uris(output_s3_uri: str) -> set[str]:
+    """Return what a run writes beside the work prefix."""
+    return {output_s3_uri, report_uri(output_s3_uri), rejected_uri(output_s3_uri)}

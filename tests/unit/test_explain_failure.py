@@ -32,10 +32,13 @@ def lose(put: Any) -> Any:
     return write
 
 
-def explain(s3: S3Client, document: Any, failure: dict[str, str], *, planned: bool = True) -> Any:
+PLAN = {"bucket": BUCKET, "work_prefix": PREFIX, "chunks": 12, "boundaries": "exact", "input_bytes": 120}
+
+
+def explain(s3: S3Client, document: Any, failure: dict[str, str], *, planned: bool = True, **plan: Any) -> Any:
     event = document() | {"failure": failure}
     if planned:
-        event["plan"] = {"bucket": BUCKET, "work_prefix": PREFIX, "chunks": 12}
+        event["plan"] = PLAN | plan
     return explain_failure.explain_failure(s3, event)
 
 
@@ -49,6 +52,7 @@ def test_the_map_s_failure_is_the_first_chunk_s(s3: S3Client, document: Any, los
         "error": "InvalidDataError",
         "cause": "chunk 3 of 12, s3://bucket/in/1.csv bytes=[20, 30): row 3 is ragged (2 more chunks failed). "
         "Correct the data named above and start the request again.",
+        "plan_exactly": False,
     }
 
 
@@ -84,7 +88,50 @@ def test_tolerated_chunks_do_not_explain_another_failure(s3: S3Client, document:
 @pytest.mark.parametrize("planned", [True, False])
 def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, planned: bool) -> None:
     explanation = explain(s3, document, MAP_FAILURE, planned=planned)
-    assert explanation == {"error": MAP_FAILURE["Error"], "cause": MAP_FAILURE["Cause"]}
+    assert explanation == {"error": MAP_FAILURE["Error"], "cause": MAP_FAILURE["Cause"], "plan_exactly": False}
+
+
+@pytest.mark.parametrize(
+    ("error", "index", "plan", "plan_exactly"),
+    [
+        ("UnsafeSplitError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, True),
+        ("UnsafeSplitError", 3, {"boundaries": "exact"}, False),
+        ("InvalidDataError", 3, {"boundaries": "guessed"}, True),
+        ("InvalidDataError", 0, {"boundaries": "guessed"}, False),  # no boundary is before it
+        ("InvalidDataError", 3, {"boundaries": "exact"}, False),
+        ("InvalidDataError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, False),  # hours
+        ("ModelError", 3, {"boundaries": "guessed"}, False),
+    ],
+)
+def test_a_guessed_plan_is_doubted_before_the_data(
+    s3: S3Client, document: Any, lose: Any, error: str, index: int, plan: Any, plan_exactly: bool
+) -> None:
+    lose(index, error=error)
+    lose(11, error="ModelError")
+    explanation = explain(s3, document, MAP_FAILURE, **plan)
+    assert (explanation["error"], explanation["plan_exactly"]) == (error, plan_exactly)
+
+
+@pytest.mark.parametrize(("boundaries", "plan_exactly"), [("guessed", True), ("exact", False)])
+def test_a_merge_that_finds_no_proof_asks_for_an_exact_plan(
+    s3: S3Client, document: Any, boundaries: str, plan_exactly: bool
+) -> None:
+    cause = json.dumps({"errorMessage": "the boundaries of chunk 3 are not proven"})
+    explanation = explain(s3, document, {"Error": "UnsafeSplitError", "Cause": cause}, boundaries=boundaries)
+    assert explanation["plan_exactly"] is plan_exactly
+
+
+def test_a_grouped_chunk_is_named_by_its_list(s3: S3Client, document: Any, lose: Any, put: Any) -> None:
+    record = {
+        "chunk_index": 0,
+        "segments_s3_uri": "s3://bucket/out.csv.work/f/chunk-00000.segments.json",
+        "error": "InvalidDataError",
+        "message": "s3://bucket/in/7.csv row 3 is ragged",
+        "execution_arn": EXECUTION["arn"],
+    }
+    put(f"{PREFIX}chunk-00000.error.json", json.dumps(record))
+    cause = explain(s3, document, MAP_FAILURE)["cause"]
+    assert cause.startswith("chunk 1 of 12, the objects listed in s3://bucket/out.csv.work/f/chunk-00000.segments.json: s3://b")
 
 
 def test_a_lambda_error_gets_its_message_and_advice(s3: S3Client, document: Any) -> None:

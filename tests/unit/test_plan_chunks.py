@@ -5,13 +5,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from samples import BUCKET
 
-import csv_records
 import plan_chunks
-import s3 as s3_module
+import splitting
 from errors import (
     InputChangedError,
     InputNotFoundError,
@@ -20,7 +17,6 @@ from errors import (
     OutputExistsError,
     TransientS3Error,
 )
-from inputs import InputObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,6 +28,17 @@ def planned(get: Any, plan: Any) -> Any:
     return json.loads(get(plan["plan_key"]))
 
 
+def segments(get: Any, plan: Any) -> Any:
+    """All segments of a plan, in order."""
+    found = []
+    for chunk in planned(get, plan):
+        if "segments_s3_uri" in chunk:
+            found += json.loads(get(chunk["segments_s3_uri"].removeprefix("s3://bucket/")))
+        else:
+            found.append({field: chunk[field] for field in ("data_s3_uri", "byte_range", "data_etag")})
+    return found
+
+
 def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any, document: Any) -> None:
     etag = put("in/1.csv", "a,b\n1,2\n")
     plan = plan_chunks.plan_chunks(s3, document())
@@ -39,10 +46,14 @@ def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any,
     assert plan == {
         "bucket": BUCKET,
         "plan_key": f"{prefix}plan.json",
+        "pending_key": f"{prefix}plan.json",
         "work_prefix": prefix,
         "map_run_prefix": f"{prefix}map-run",
+        "identity": plan["identity"],
         "fingerprint": plan["fingerprint"],
+        "boundaries": "exact",
         "chunks": 1,
+        "pending_chunks": 1,
         "objects": 1,
         "input_bytes": 8,
         "skipped_objects": 0,
@@ -65,7 +76,7 @@ def test_ranges_cover_an_object_on_record_boundaries(
     s3: S3Client, put: Any, get: Any, document: Any, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, block_bytes: int
 ) -> None:
     body = (ROWS if block_bytes > 100 else ROWS[: ROWS.index('\n20,"')] + "\n").encode()
-    monkeypatch.setattr(s3_module, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(splitting, "SCAN_BLOCK_BYTES", block_bytes)
     put("in/1.csv", body)
     chunks = planned(get, plan_chunks.plan_chunks(s3, document(chunk_size_mb=chunk_bytes / 1e6)))
     ranges = [chunk["byte_range"] for chunk in chunks]
@@ -88,23 +99,53 @@ def test_chunks_are_about_as_large_as_asked(s3: S3Client, put: Any, get: Any, do
 
 def test_small_objects_are_never_scanned(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     put("in/1.csv", ROWS)
-    monkeypatch.setattr(plan_chunks, "read_blocks", None)
+    monkeypatch.setattr(splitting, "scan_range", None)
+    monkeypatch.setattr(splitting, "guessed_boundary", None)
     assert plan_chunks.plan_chunks(s3, document())["chunks"] == 1
 
 
 def test_a_prefix_is_in_natural_order_without_what_holds_no_data(s3: S3Client, put: Any, get: Any, document: Any) -> None:
     put("in/", b"")
     put("in/_SUCCESS", b"a,b\n1,2\n")
+    put("in/.part-1.csv.crc", b"crc\0")
     put("in/empty.csv", b"")
     put("in/folder/", b"a,b\n1,2\n")
     put("in/header.csv", b"a,b\n")
     for number in (10, 9, 1):
         put(f"in/part-{number}.csv", b"a,b\n1,2\n")
     plan = plan_chunks.plan_chunks(s3, document())
-    uris = [chunk["data_s3_uri"] for chunk in planned(get, plan)]
-    assert uris == [f"s3://bucket/in/part-{number}.csv" for number in (1, 9, 10)]
+    assert [segment["data_s3_uri"] for segment in segments(get, plan)] == [f"s3://bucket/in/part-{n}.csv" for n in (1, 9, 10)]
     assert plan["objects"] == 3
-    assert plan["skipped_objects"] == 5
+    assert plan["skipped_objects"] == 6
+
+
+def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: Any, document: Any) -> None:
+    etags = [put(f"in/{name}.csv", b"a,b\n1,2\n") for name in "ab"]
+    plan = plan_chunks.plan_chunks(s3, document())
+    prefix = f"s3://bucket/{plan['work_prefix']}"
+    assert planned(get, plan) == [
+        {
+            "chunk_index": 0,
+            "segments_s3_uri": f"{prefix}chunk-00000.segments.json",
+            "output_s3_uri": f"{prefix}chunk-00000.csv",
+            "receipt_s3_uri": f"{prefix}chunk-00000.json",
+        }
+    ]
+    assert segments(get, plan) == [
+        {"data_s3_uri": f"s3://bucket/in/{name}.csv", "byte_range": [0, 8], "data_etag": etag}
+        for name, etag in zip("ab", etags, strict=True)
+    ]
+    assert (plan["chunks"], plan["objects"], plan["input_bytes"]) == (1, 2, 16)
+    assert keys(plan["work_prefix"]) == [f"{plan['work_prefix']}{name}" for name in ("chunk-00000.segments.json", "plan.json")]
+
+
+def test_large_and_small_objects_keep_their_order(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+    for name, rows in (("1", 1), ("2", 2), ("3", 100), ("4", 1), ("5", 3)):
+        put(f"in/{name}.csv", b"a,b\n" + b"1,2\n" * rows)
+    plan = plan_chunks.plan_chunks(s3, document(chunk_size_mb=2e-4))
+    assert [list(chunk)[1] for chunk in planned(get, plan)] == ["segments_s3_uri", *["data_s3_uri"] * 3, "segments_s3_uri"]
+    ranges = [(segment["data_s3_uri"][-5], *segment["byte_range"]) for segment in segments(get, plan)]
+    assert ranges == [("1", 0, 8), ("2", 0, 12), ("3", 0, 136), ("3", 136, 272), ("3", 272, 404), ("4", 0, 8), ("5", 0, 16)]
 
 
 def test_a_list_keeps_its_order_and_may_repeat(s3: S3Client, put: Any, get: Any, document: Any) -> None:
@@ -112,7 +153,7 @@ def test_a_list_keeps_its_order_and_may_repeat(s3: S3Client, put: Any, get: Any,
         put(f"in/{name}.csv", b"a,b\n1,2\n")
     uris = [f"s3://bucket/in/{name}.csv" for name in "bab"]
     plan = plan_chunks.plan_chunks(s3, document(data_s3_uri=uris))
-    assert [chunk["data_s3_uri"] for chunk in planned(get, plan)] == uris
+    assert [segment["data_s3_uri"] for segment in segments(get, plan)] == uris
     assert plan["objects"] == 3
     assert plan["input_bytes"] == 24
 
@@ -121,27 +162,28 @@ def test_more_than_a_page_of_objects_is_listed(s3: S3Client, put: Any, get: Any,
     for number in range(1005):
         put(f"in/{number}.csv", b"a,b\n1,2\n")
     plan = plan_chunks.plan_chunks(s3, document())
-    assert plan["chunks"] == 1005
-    assert planned(get, plan)[-1]["data_s3_uri"] == "s3://bucket/in/1004.csv"
+    assert (plan["chunks"], plan["objects"]) == (1, 1005)
+    assert segments(get, plan)[-1]["data_s3_uri"] == "s3://bucket/in/1004.csv"
 
 
-def test_more_objects_than_chunks_are_refused(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_chunks, "MAX_CHUNKS", 1)
-    for number in range(2):
-        put(f"in/{number}.csv", b"a,b\n1,2\n")
-    with pytest.raises(InvalidRequestError, match="2 objects"):
+def test_of_many_objects_the_headers_of_some_are_compared(
+    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_chunks, "HEADERS_COMPARED", 5)
+    for number in range(20):
+        put(f"in/{number}.csv", b"a,b\n1,2\n" if number != 13 else b"a,c\n1,2\n")
+    assert plan_chunks.plan_chunks(s3, document())["objects"] == 20
+    put("in/12.csv", b"a,c\n1,2\n")  # one of every fourth
+    with pytest.raises(InvalidDataError, match="12.csv has other columns"):
         plan_chunks.plan_chunks(s3, document())
 
 
-@given(st.lists(st.integers(1, 10**14), min_size=1, max_size=50), st.floats(1e-6, 10_000))
-def test_the_chunk_size_grows_to_fit(sizes: list[int], chunk_size_mb: float) -> None:
-    header = csv_records.Header(["a"], 2, b"\n")
-    objects = [plan_chunks.PlannedObject(InputObject("s3://b/k", size, ""), header) for size in sizes]
-    chunk_bytes = plan_chunks.fitting_chunk_bytes(objects, chunk_size_mb)
-    chunks = sum(-(-size // chunk_bytes) for size in sizes)
-    assert chunks <= plan_chunks.MAX_CHUNKS
-    if chunk_bytes > round(chunk_size_mb * 1e6) + 1:
-        assert chunks > plan_chunks.MAX_CHUNKS / 2
+def test_a_large_object_is_compared_in_any_case(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_chunks, "HEADERS_COMPARED", 1)
+    put("in/1.csv", b"a,b\n1,2\n")
+    put("in/2.csv", b"a,c\n" + b"1,2\n" * 100)
+    with pytest.raises(InvalidDataError, match="2.csv has other columns"):
+        plan_chunks.plan_chunks(s3, document(chunk_size_mb=1e-4))
 
 
 @pytest.mark.parametrize(
@@ -206,9 +248,9 @@ def test_an_existing_output_is_refused(s3: S3Client, put: Any, document: Any) ->
 
 def test_an_output_of_the_same_request_on_the_same_inputs_is_no_obstacle(s3: S3Client, put: Any, document: Any) -> None:
     put("in/1.csv", b"a,b\n1,2\n")
-    fingerprint = plan_chunks.plan_chunks(s3, document())["fingerprint"]
-    put("out/result.csv", b"published", Metadata={"batch-predict-fingerprint": fingerprint})
-    assert plan_chunks.plan_chunks(s3, document())["fingerprint"] == fingerprint
+    identity = plan_chunks.plan_chunks(s3, document())["identity"]
+    put("out/result.csv", b"published", Metadata={"batch-predict-identity": identity})
+    assert plan_chunks.plan_chunks(s3, document(chunk_size_mb=1e-6))["identity"] == identity
     put("in/1.csv", b"a,b\n3,4\n")
     with pytest.raises(OutputExistsError):
         plan_chunks.plan_chunks(s3, document())

@@ -64,26 +64,6 @@ def test_another_etag_is_a_changed_input(s3: S3Client, put: Any) -> None:
         s3_module.read_range(s3, "s3://bucket/k", 0, 3, etag)
 
 
-def test_blocks_are_the_range_in_order(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_module, "BLOCK_BYTES", 3)
-    body = bytes(range(100))
-    etag = put("k", body)
-    blocks = list(s3_module.read_blocks(s3, "s3://bucket/k", 5, 98, etag))
-    assert b"".join(blocks) == body[5:98]
-    assert max(map(len, blocks)) == 3
-
-
-def test_blocks_that_nobody_reads_are_not_requested(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_module, "BLOCK_BYTES", 1)
-    etag = put("k", bytes(100))
-    requests: list[Any] = []
-    s3.meta.events.register("before-call.s3.GetObject", lambda **_: requests.append(1))
-    blocks = s3_module.read_blocks(s3, "s3://bucket/k", 0, 100, etag)
-    next(blocks)
-    blocks.close()  # type: ignore[attr-defined]
-    assert len(requests) <= s3_module.BLOCKS_AHEAD
-
-
 def test_json_comes_back(s3: S3Client) -> None:
     s3_module.put_json(s3, "s3://bucket/k.json", {"ü": [1, None]})
     assert s3_module.get_json(s3, "s3://bucket/k.json") == {"ü": [1, None]}

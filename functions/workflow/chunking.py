@@ -1,0 +1,82 @@
+"""How objects become chunks by their sizes alone: large ones are split, small ones in a row are grouped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from errors import InvalidRequestError
+from multipart import MAX_PARTS, MIN_PART_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from inputs import InputObject
+
+MAX_CHUNKS = MAX_PARTS
+"""Every chunk may become one part of the output."""
+
+MAX_SEGMENTS = 20_000
+"""Objects of one chunk: reading one costs its function about 2 ms, however small it is, so these take under a minute."""
+
+BYTES_PER_MB = 10**6
+
+COPYABLE_CHUNK_BYTES = 2 * MIN_PART_BYTES
+"""Chunks from this size on become parts that S3 copies: cutting an object evenly leaves at least half of it."""
+
+CHUNKS_BEFORE_GROWTH = 100
+"""Up to so many chunks of less than that, a smaller size asked for stands: gathering their parts costs the merge seconds."""
+
+
+class Span(NamedTuple):
+    """The bytes [start, stop) of an object, on record boundaries."""
+
+    object: InputObject
+    start: int
+    stop: int
+
+
+class Share(NamedTuple):
+    """Objects [first, stop) of a list that become `pieces` chunks: one chunk of several objects, or several of one."""
+
+    first: int
+    stop: int
+    pieces: int
+
+
+def shares_of(sizes: Sequence[int], chunk_bytes: int) -> Iterator[Share]:
+    """Yield shares in order: an object above `chunk_bytes` alone, smaller ones in a row together as long as they stay within."""
+    first, gathered = 0, 0
+    for index, size in enumerate(sizes):
+        if index > first and (gathered + size > chunk_bytes or index - first == MAX_SEGMENTS):
+            yield Share(first, index, 1)
+            first, gathered = index, 0
+        if size > chunk_bytes:
+            yield Share(index, index + 1, -(-size // chunk_bytes))
+            first = index + 1
+        else:
+            gathered += size
+    if first < len(sizes):
+        yield Share(first, len(sizes), 1)
+
+
+def fitting_chunk_bytes(sizes: Sequence[int], chunk_size_mb: float) -> int:
+    """Return the target size of a chunk in bytes: as asked, or grown.
+
+    It grows until there are no more than `MAX_CHUNKS`, and, where that leaves `CHUNKS_BEFORE_GROWTH` of them, until S3 can copy the
+    parts.
+    """
+    if len(sizes) > MAX_CHUNKS * MAX_SEGMENTS:
+        raise InvalidRequestError(
+            f"data_s3_uri names {len(sizes)} objects, more than {MAX_CHUNKS * MAX_SEGMENTS}: split the request"
+        )
+    total = sum(sizes)
+    asked = max(1, round(chunk_size_mb * BYTES_PER_MB))
+    chunk_bytes = max(asked, min(COPYABLE_CHUNK_BYTES, total // CHUNKS_BEFORE_GROWTH), -(-total // MAX_CHUNKS))
+    while sum(share.pieces for share in shares_of(sizes, chunk_bytes)) > MAX_CHUNKS:
+        chunk_bytes += -(-chunk_bytes // 8)
+    return chunk_bytes
+
+
+def targets_of(size: int, pieces: int) -> list[int]:
+    """Return the offsets at which an object of this size would be cut into pieces of equal size."""
+    return [size * piece // pieces for piece in range(1, pieces)]

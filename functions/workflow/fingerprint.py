@@ -1,0 +1,67 @@
+"""What makes two runs the same: the identity of a result, and the fingerprint of the work that leads to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from chunking import Span
+    from contract import Document
+    from inputs import InputObject
+
+
+def identity_of(document: Document, objects: Iterable[InputObject]) -> str:
+    """Return the SHA-256 of everything that decides the output: model, options, versions, and the inputs in their order."""
+    prediction = document["prediction"]
+    model = document["model"]["model"]
+    digest = _digest(
+        {
+            "model": [prediction["model_s3_uri"], prediction["model_etag"]],
+            "feature_columns": prediction["feature_columns"],
+            "prediction_column_name": prediction["prediction_column_name"],
+            "prediction_method": prediction["prediction_method"],
+            "on_bad_row": prediction["on_bad_row"],
+            "handler_version": model["handler_version"],
+            "versions": model["versions"],
+        }
+    )
+    for found in objects:
+        digest.update(_canonical(found))
+    return digest.hexdigest()
+
+
+def fingerprint_of(identity: str, chunks: Iterable[Sequence[Span]]) -> str:
+    """Return the SHA-256 of a result's identity and of how its inputs, in their order, are cut and grouped into chunks."""
+    digest = _digest({"identity": identity})
+    for spans in chunks:
+        edges = [len(spans)] if len(spans) > 1 else [span[1:] for span in spans]  # whole objects are grouped
+        digest.update(_canonical(edges))
+    return digest.hexdigest()
+
+
+def incomplete_identity(identity: str, fingerprint: str, missing_chunks: Sequence[int]) -> str:
+    """Return the identity of an output without some chunks: another result than the whole, and than one without others."""
+    if not missing_chunks:
+        return identity
+    without = hashlib.sha256(f"{fingerprint} {list(missing_chunks)}".encode()).hexdigest()
+    return f"{identity}{_WITHOUT}{without}"
+
+
+def is_incomplete(published_identity: str, identity: str) -> bool:
+    """Whether a published output is this result without some of its chunks."""
+    return published_identity.startswith(f"{identity}{_WITHOUT}")
+
+
+_WITHOUT = "-without-"
+
+
+def _digest(fields: object) -> hashlib._Hash:
+    return hashlib.sha256(_canonical(fields))
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"

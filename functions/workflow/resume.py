@@ -1,0 +1,65 @@
+"""What an earlier execution of the same request has left in the work prefix, and which of it can be used again."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from accounting import require_agreement
+from errors import IncompleteOutputError, InputNotFoundError
+from s3 import CONCURRENT_REQUESTS, get_json, list_pages
+from work import ERROR_RECORD_SUFFIX, rejected_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+    from accounting import PlannedChunk
+
+EarlierWork = dict[str, tuple[int, str]]
+"""Size and ETag by URI."""
+
+
+def earlier_work(client: S3Client, prefix: str) -> EarlierWork:
+    """List what the chunks of earlier executions have left: a page or two for each thousand of them, one on a first run."""
+    return {uri: (size, etag) for page in list_pages(client, f"{prefix}chunk-") for uri, size, etag in page}
+
+
+def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:
+    """Whether a chunk has found that a boundary of this plan lies inside quotes."""
+    records = [uri for uri in earlier if uri.endswith(ERROR_RECORD_SUFFIX)]
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        return any(error == "UnsafeSplitError" for error in pool.map(lambda uri: _recorded_error(client, uri), records))
+
+
+def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, *, quarantine: bool) -> set[int]:
+    """Return the indexes of the chunks that need not run again.
+
+    Their receipts are valid, and their parts (and lists of rejected rows) are there, with the size and ETag that the receipt says.
+    """
+
+    def is_finished(planned: PlannedChunk) -> bool:
+        chunk = planned.chunk
+        if not {chunk["receipt_s3_uri"], chunk["output_s3_uri"]} <= earlier.keys():
+            return False
+        if quarantine and rejected_uri(chunk["output_s3_uri"]) not in earlier:
+            return False
+        try:
+            receipt = get_json(client, chunk["receipt_s3_uri"])
+            require_agreement(planned, receipt)
+        except (InputNotFoundError, IncompleteOutputError, ValueError):
+            return False
+        return earlier[chunk["output_s3_uri"]] == (receipt["output_bytes"], receipt["output_etag"])
+
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        finished = pool.map(is_finished, chunks) if earlier else ()
+        return {planned.chunk["chunk_index"] for planned, is_done in zip(chunks, finished, strict=False) if is_done}
+
+
+def _recorded_error(client: S3Client, uri: str) -> str | None:
+    try:
+        record: Mapping[str, str] = get_json(client, uri)
+        return record["error"]
+    except (InputNotFoundError, ValueError, KeyError, TypeError):
+        return None

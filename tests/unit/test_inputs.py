@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samples import BUCKET
+
+import inputs
+from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
+from inputs import InputObject, first_objects, glob_of, natural_order, resolve
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ROWS = b"a,b\n1,2\n"
+
+
+@pytest.fixture
+def stored(put: Any) -> Any:
+    """Write objects of two lines each."""
+
+    def store(*keys: str) -> None:
+        for key in keys:
+            put(key, ROWS)
+
+    return store
+
+
+def names(s3: S3Client, uri: str) -> list[str]:
+    return [found.uri.removeprefix(f"s3://{BUCKET}/") for found in resolve(s3, uri).objects]
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("in/2026-11-*.csv", ["in/2026-11-2.csv", "in/2026-11-10.csv"]),
+        ("in/2026-1[01]-?.csv", ["in/2026-10-1.csv", "in/2026-11-2.csv"]),
+        ("in/*", ["in/2026-10-1.csv", "in/2026-11-2.csv", "in/2026-11-10.csv", "in/other.csv"]),
+        ("in/_SUC*", ["in/_SUCCESS"]),
+        ("*.csv", ["root.csv"]),
+        ("in/old/*.csv", ["in/old/2026-11-3.csv"]),
+    ],
+)
+def test_a_glob_matches_names_in_one_folder(s3: S3Client, stored: Any, glob: str, expected: list[str]) -> None:
+    stored(
+        "in/2026-10-1.csv",
+        "in/2026-11-10.csv",
+        "in/2026-11-2.csv",
+        "in/other.csv",
+        "in/_SUCCESS",
+        "in/old/2026-11-3.csv",
+        "root.csv",
+    )
+    assert names(s3, f"s3://bucket/{glob}") == expected
+
+
+def test_what_a_glob_matches_without_data_is_counted(s3: S3Client, stored: Any, put: Any) -> None:
+    stored("in/1.csv", "in/_2.csv")
+    put("in/3.csv", b"")
+    listing = resolve(s3, "s3://bucket/in/*.csv")
+    assert ([found.uri for found in listing.objects], listing.skipped) == (["s3://bucket/in/1.csv"], 2)
+
+
+def test_a_glob_lists_no_deeper_folders(s3: S3Client, stored: Any) -> None:
+    stored("in/1.csv", *(f"in/deep/{number}.csv" for number in range(3)))
+    asked: list[Any] = []
+    s3.meta.events.register("before-parameter-build.s3.ListObjectsV2", lambda params, **_: asked.append(dict(params)))
+    assert names(s3, "s3://bucket/in/*.csv") == ["in/1.csv"]
+    assert [(call["Prefix"], call["Delimiter"]) for call in asked] == [("in/", "/")]
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/*/1.csv", "s3://bucket/in-?/", "s3://bucket/[ab]/c/d.csv"])
+def test_a_wildcard_before_the_last_part_is_refused(uri: str) -> None:
+    with pytest.raises(InvalidRequestError, match="before its last part"):
+        glob_of(uri)
+
+
+def test_a_manifest_lists_objects_in_its_own_order(s3: S3Client, stored: Any, put: Any) -> None:
+    stored("in/b.csv", "in/a.csv")
+    uris = [f"s3://bucket/in/{name}.csv" for name in "bab"]
+    put("in/all.manifest.json", json.dumps(uris))
+    assert [found.uri for found in resolve(s3, "s3://bucket/in/all.manifest.json").objects] == uris
+    assert next(first_objects(s3, "s3://bucket/in/all.manifest.json")).uri == uris[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"not json", "is not a manifest"),
+        (b"\xff", "is not a manifest"),
+        (b'{"entries": []}', "is not a manifest"),
+        (b"[]", "is not a manifest"),
+        (b"[1]", "entry 1 is 1"),
+        (b'["s3://bucket/in/a.csv", "in/b.csv"]', 'entry 2 is "in/b.csv"'),
+        (b'["s3://bucket/in/"]', "entry 1"),
+        (b'["s3://bucket/in/*.csv"]', "entry 1"),
+        (b'["s3://bucket/in/other.manifest.json"]', "entry 1"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(s3: S3Client, put: Any, body: bytes, reason: str) -> None:
+    put("in/all.manifest.json", body)
+    with pytest.raises(InvalidRequestError, match=reason) as caught:
+        resolve(s3, "s3://bucket/in/all.manifest.json")
+    assert "s3://bucket/in/all.manifest.json" in str(caught.value)
+
+
+def test_a_manifest_s_missing_or_empty_objects_are_named(s3: S3Client, put: Any) -> None:
+    put("in/all.manifest.json", json.dumps(["s3://bucket/in/a.csv"]))
+    with pytest.raises(InputNotFoundError, match=r"in/a\.csv"):
+        resolve(s3, "s3://bucket/in/all.manifest.json")
+    put("in/a.csv", b"")
+    with pytest.raises(InvalidDataError, match=r"in/a\.csv is empty"):
+        resolve(s3, "s3://bucket/in/all.manifest.json")
+
+
+def test_numbers_are_ordered_as_numbers() -> None:
+    ordered = ["a", "a1", "a1b2", "a1b10", "a02", "a2", "a10", "a10b", "a00100", "aa", "b/1/9", "b/1/10", "b/02/1"]
+    assert [found.uri for found in sorted((InputObject(uri, 1, "") for uri in reversed(ordered)), key=natural_order)] != ordered
+    by_uri_first = sorted(sorted(InputObject(uri, 1, "") for uri in ordered), key=natural_order)
+    assert [found.uri for found in by_uri_first] == ordered
+
+
+def test_a_prefix_is_read_page_by_page(s3: S3Client, stored: Any) -> None:
+    stored(*(f"in/{number}.csv" for number in range(3)))
+    assert [found.uri[-5:] for found in first_objects(s3, "s3://bucket/in/")] == ["0.csv", "1.csv", "2.csv"]
+    assert inputs.is_object_uri("s3://bucket/in/0.csv")
+    assert not inputs.is_object_uri("s3://bucket")

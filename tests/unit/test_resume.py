@@ -1,0 +1,161 @@
+"""An execution uses what an earlier one of the same request has left, if it is whole."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from merging import key_of
+from samples import BUCKET
+
+import plan_chunks
+from errors import OutputExistsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def pending(get: Any, plan: Any) -> list[int]:
+    items = json.loads(get(plan["pending_key"]))
+    assert len(items) == plan["pending_chunks"]
+    return [item["chunk_index"] for item in items]
+
+
+@pytest.fixture
+def replan(s3: S3Client, document: Any) -> Any:
+    """Plan the request of a run again, as another execution."""
+
+    def plan(execution: Any, **changed: Any) -> Any:
+        event = document(**{**execution.document["request"], **changed})
+        event["execution"] = event["execution"] | {"name": "run-2", "arn": f"{event['execution']['arn']}-2"}
+        return plan_chunks.plan_chunks(s3, event)
+
+    return plan
+
+
+def test_a_first_run_has_everything_to_do(run: Any, get: Any) -> None:
+    plan = run().document["plan"]
+    assert plan["pending_key"] == plan["plan_key"]
+    assert plan["pending_chunks"] == plan["chunks"] == 3
+
+
+def test_only_missing_chunks_run_again(run: Any, replan: Any, get: Any) -> None:
+    execution = run()
+    execution.lose(1)
+    plan = replan(execution)
+    assert pending(get, plan) == [1]
+    assert plan["pending_key"].endswith("/pending-run-2.json")
+    assert (plan["plan_key"], plan["chunks"]) == (execution.document["plan"]["plan_key"], 3)
+
+
+def test_where_nothing_is_missing_nothing_runs(run: Any, replan: Any, get: Any) -> None:
+    assert pending(get, replan(run())) == []
+
+
+def test_a_finished_request_runs_nothing_again(run: Any, replan: Any, get: Any) -> None:
+    """Its work is deleted: the published output itself says whose result it is, however it was cut."""
+    execution = run()
+    execution.merge()
+    assert pending(get, replan(execution)) == []
+    assert pending(get, replan(execution, chunk_size_mb=1e-5)) == []
+    assert pending(get, replan(execution, overwrite=True)) == []
+
+
+def test_a_published_output_without_its_report_is_completed(run: Any, replan: Any, get: Any, s3: S3Client) -> None:
+    execution = run(keep_work=True)
+    execution.merge()
+    s3.delete_object(Bucket=BUCKET, Key="out/result.csv.report.json")
+    assert pending(get, replan(execution)) == []  # all of its chunks are still there
+
+
+def test_an_incomplete_output_is_replaced_only_when_asked(run: Any, replan: Any, get: Any) -> None:
+    execution = run(tolerated_failure_percentage=50)
+    execution.lose(1)
+    assert not execution.merge()["complete"]
+    with pytest.raises(OutputExistsError, match="without chunks that failed"):
+        replan(execution)
+    assert pending(get, replan(execution, overwrite=True)) == [1]
+
+
+def test_another_request_shares_nothing(run: Any, replan: Any) -> None:
+    execution = run()
+    for changed in ({"prediction_column_name": "other"}, {"on_bad_row": "quarantine"}, {"chunk_size_mb": 1e-5}):
+        plan = replan(execution, **changed)
+        assert plan["pending_chunks"] == plan["chunks"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "truncate part", "change part", "delete part", "delete receipt", "truncate receipt", "empty receipt", "another chunk's receipt",
+        "rows", "bytes", "odd quotes", "no etag", "list",
+    ],
+)  # fmt: skip
+def test_what_was_tampered_with_is_not_used(run: Any, replan: Any, get: Any, put: Any, s3: S3Client, damage: str) -> None:
+    execution = run()
+    part, receipt = (key_of(execution.chunks[1][field]) for field in ("output_s3_uri", "receipt_s3_uri"))
+    match damage:
+        case "truncate part":
+            put(part, get(part)[:-3])
+        case "change part":
+            put(part, get(part).replace(b"7", b"8"))
+        case "delete part":
+            s3.delete_object(Bucket=BUCKET, Key=part)
+        case "delete receipt":
+            s3.delete_object(Bucket=BUCKET, Key=receipt)
+        case "truncate receipt":
+            put(receipt, get(receipt)[:-10])
+        case "empty receipt":
+            put(receipt, b"")
+        case "list":
+            put(receipt, b"[]")
+        case "another chunk's receipt":
+            put(receipt, get(key_of(execution.chunks[0]["receipt_s3_uri"])))
+        case "rows":
+            execution.tamper(1, rows_written=9)
+        case "bytes":
+            execution.tamper(1, input_bytes=1)
+        case "odd quotes":
+            execution.tamper(1, quote_parity=1)
+        case "no etag":
+            execution.tamper(1, output_etag=None)
+    assert pending(get, replan(execution)) == [1]
+
+
+def test_without_its_list_of_rejected_rows_a_chunk_runs_again(run: Any, replan: Any, get: Any, put: Any, s3: S3Client) -> None:
+    execution = run(on_bad_row="quarantine")
+    rejected = [f"{key_of(chunk['output_s3_uri'])}.rejected.csv" for chunk in execution.chunks]
+    for key in rejected:
+        put(key, b"data_s3_uri,row,byte,reason\n")
+    assert pending(get, replan(execution)) == []
+    s3.delete_object(Bucket=BUCKET, Key=rejected[2])
+    assert pending(get, replan(execution)) == [2]
+
+
+def test_a_plan_that_a_chunk_refuted_is_made_exactly(
+    s3: S3Client, put: Any, get: Any, document: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a later execution, which starts with the same guess."""
+    put("in/1.csv", b"a,b\n" + b"1,2\n" * 5000 + b'3,"' + b"1,2\n" * 200_000 + b'"\n' + b"4,5\n" * 100_000)
+    guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
+    assert guessed["boundaries"] == "guessed"
+    record = {"chunk_index": 1, "error": "UnsafeSplitError", "message": "", "execution_arn": "an earlier one"}
+    put(f"{guessed['work_prefix']}chunk-00001.error.json", json.dumps(record))
+    exact = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
+    assert exact["boundaries"] == "exact"
+    assert exact["fingerprint"] != guessed["fingerprint"]
+    assert exact["identity"] == guessed["identity"]
+    body = get("in/1.csv")
+    for chunk in json.loads(get(exact["plan_key"])):
+        assert body.count(b'"', *chunk["byte_range"]) % 2 == 0
+
+
+def test_the_execution_itself_asks_for_an_exact_plan(s3: S3Client, put: Any, document: Any) -> None:
+    put("in/1.csv", b"a,b\n" + b"1,2\n" * 500_000)
+    event = document(chunk_size_mb=0.4)
+    guessed = plan_chunks.plan_chunks(s3, event)
+    event["explanation"] = {"error": "UnsafeSplitError", "cause": "", "plan_exactly": True}
+    exact = plan_chunks.plan_chunks(s3, event)
+    assert (guessed["boundaries"], exact["boundaries"]) == ("guessed", "exact")
+    assert exact["fingerprint"] == guessed["fingerprint"]  # the guess was right: the work that was done counts

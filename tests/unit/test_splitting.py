@@ -1,0 +1,144 @@
+"""Large objects are cut at record boundaries, read through S3."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samples import BUCKET
+
+import boundaries
+import splitting
+from chunking import Span, targets_of
+from csv_records import record_stops
+from errors import InputChangedError, InvalidDataError, TransientS3Error
+from inputs import InputObject, read_header
+from splitting import Cut, split_objects
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ROWS = b"".join(b'%d,"text, with ""quotes""\nand a line break",%d.5\n' % (number, number) for number in range(60_000))
+PLAIN = b"a,b,c\n" + ROWS
+HALF = ROWS.index(b"\n30000,") + 1
+DECEPTIVE = b"a,b,c\n" + ROWS[:HALF] + b'7,"' + b"1,2,3\n" * 200_000 + b'",7.5\n' + ROWS[HALF:]
+"""With one record of 1.2 MB whose quoted field looks like records."""
+
+
+@pytest.fixture
+def cut(s3: S3Client, put: Any) -> Any:
+    """Store an object and say into how many pieces it shall be cut."""
+
+    def cut_into(pieces: int, body: bytes, key: str = "in/1.csv") -> Cut:
+        found = InputObject(f"s3://{BUCKET}/{key}", len(body), put(key, body))
+        header = read_header(s3, found)
+        return Cut(found, header, [target for target in targets_of(len(body), pieces) if target > header.stop])
+
+    return cut_into
+
+
+@pytest.fixture
+def reads(s3: S3Client) -> list[str]:
+    """The ranges that are read."""
+    ranges: list[str] = []
+    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: ranges.append(params["Range"]))
+    return ranges
+
+
+def require_right(spans: list[Span], body: bytes) -> None:
+    edges = [0, *record_stops(body)]
+    assert spans[0].start == 0
+    assert spans[-1].stop == len(body)
+    assert all(before.stop == after.start for before, after in pairwise(spans))
+    assert {span.start for span in spans} <= set(edges)
+
+
+def test_windows_are_enough_for_ordinary_data(s3: S3Client, cut: Any, reads: list[str]) -> None:
+    task = cut(5, PLAIN)
+    reads.clear()
+    split = split_objects(s3, [task], exactly=False)
+    require_right(split.spans[task.object], PLAIN)
+    assert split.guessed
+    assert len(split.spans[task.object]) == 5
+    assert len(reads) == 4
+    sizes = [span.stop - span.start for span in split.spans[task.object]]
+    assert max(sizes) - min(sizes) < 200
+
+
+def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3: S3Client, cut: Any) -> None:
+    task = cut(5, DECEPTIVE)
+    guess = split_objects(s3, [task], exactly=False).spans[task.object]
+    parities = [DECEPTIVE.count(b'"', span.start, span.stop) % 2 for span in guess]
+    assert any(parities)
+    split = split_objects(s3, [task], exactly=True)
+    require_right(split.spans[task.object], DECEPTIVE)
+    assert not split.guessed
+
+
+@pytest.mark.parametrize("block_bytes", [1000, 100_000, 2**23])
+def test_a_scan_reads_everything_once(
+    s3: S3Client, cut: Any, reads: list[str], monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(splitting, "SCAN_BLOCK_BYTES", block_bytes)
+    body = PLAIN[:150_000]
+    body = body[: body.rindex(b".5\n") + 3]
+    task = cut(3, body)
+    reads.clear()
+    require_right(split_objects(s3, [task], exactly=True).spans[task.object], body)
+    edges = sorted(tuple(map(int, read.removeprefix("bytes=").split("-"))) for read in reads)
+    assert edges[0][0] == len(b"a,b,c\n")
+    assert edges[-1][1] == len(body) - 1
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(edges))
+
+
+def test_small_pieces_are_not_guessed(s3: S3Client, cut: Any) -> None:
+    body = b"a,b\n" + b"1,2\n" * 1000
+    task = cut(10, body)
+    split = split_objects(s3, [task], exactly=False)
+    assert not split.guessed
+    assert len(split.spans[task.object]) == 10
+
+
+def test_an_object_whose_windows_say_nothing_is_scanned(
+    s3: S3Client, cut: Any, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read from inside quotes, every record looks as good as read from outside."""
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", boundaries.WINDOW_BYTES[:2])
+    body = b'a,b\n"' + b'\n","' * 400_000 + b'\n"\n'
+    task = cut(2, body)
+    assert body.count(b'"') % 2 == 0
+    split = split_objects(s3, [task], exactly=False)
+    require_right(split.spans[task.object], body)
+    assert not split.guessed
+    assert "bytes=4-" in "".join(reads)
+
+
+def test_several_objects_are_split_at_once(s3: S3Client, cut: Any) -> None:
+    bodies = {"in/1.csv": PLAIN, "in/2.csv": DECEPTIVE, "in/3.csv": b"a,b\n" + b"1,2\n" * 1000}
+    tasks = [cut(4, body, key) for key, body in bodies.items()]
+    split = split_objects(s3, tasks, exactly=True)
+    for task, body in zip(tasks, bodies.values(), strict=True):
+        require_right(split.spans[task.object], body)
+
+
+def test_an_unclosed_quote_is_an_error_of_the_data(s3: S3Client, cut: Any) -> None:
+    task = cut(2, b'a,b\n1,"2\n' + b"3,4\n" * 1000)
+    with pytest.raises(InvalidDataError, match=r"in/1\.csv .*never closed"):
+        split_objects(s3, [task], exactly=True)
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+def test_an_object_that_changed_is_named(s3: S3Client, cut: Any, put: Any, exactly: bool) -> None:
+    task = cut(3, PLAIN)
+    put("in/1.csv", PLAIN + b"1,2,3\n")
+    with pytest.raises(InputChangedError, match=r"in/1\.csv"):
+        split_objects(s3, [task], exactly=exactly)
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+def test_a_busy_s3_is_transient(s3: S3Client, cut: Any, fail_calls: Any, exactly: bool) -> None:
+    task = cut(3, PLAIN)
+    fail_calls("GetObject", "SlowDown")
+    with pytest.raises(TransientS3Error):
+        split_objects(s3, [task], exactly=exactly)

@@ -1,24 +1,19 @@
-"""S3 in memory (moto), and what moto leaves out of S3's rules. No test here opens a socket."""
+"""S3 in memory: moto, held to S3's rules by `strict_s3.py`. No test here opens a socket."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
-import boto3
 import moto
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
 from samples import BUCKET, EXECUTION, MODEL, s3_error
+from strict_s3 import StrictS3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_s3 import S3Client
-
-COPY_SOURCE_BYTES = 5_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +31,18 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def s3() -> Iterator[S3Client]:
-    """A client of an S3 with the bucket `bucket`, which never waits before it tries again."""
+def strict_s3() -> Iterator[StrictS3]:
+    """An S3 in memory that keeps S3's rules; it makes clients."""
     with moto.mock_aws():
-        client = boto3.client("s3", region_name="us-east-1", config=Config(retries={"mode": "standard", "max_attempts": 1}))
-        client.create_bucket(Bucket=BUCKET)
-        client.meta.events.register("before-parameter-build.s3.UploadPartCopy", _check_copy)
-        client.meta.events.register("before-parameter-build.s3.CompleteMultipartUpload", _check_size)
-        _CLIENTS.append(client)
-        yield client
-        _CLIENTS.clear()
+        yield StrictS3()
+
+
+@pytest.fixture
+def s3(strict_s3: StrictS3) -> S3Client:
+    """A client of an S3 with the bucket `bucket`, which never waits before it tries again."""
+    client = strict_s3.client()
+    client.create_bucket(Bucket=BUCKET)
+    return client
 
 
 @pytest.fixture
@@ -93,28 +90,6 @@ def fail_calls(s3: S3Client) -> Any:
         return seen
 
     return fail
-
-
-_CLIENTS: list[S3Client] = []
-
-
-def _check_copy(params: dict[str, Any], **_: Any) -> None:
-    bucket, _, key = unquote(params["CopySource"]).partition("/")  # botocore has quoted it by now
-    try:
-        head = _CLIENTS[-1].head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        raise s3_error("UploadPartCopy", "NoSuchKey", 404) from error
-    if params["CopySourceIfMatch"] != head["ETag"]:
-        raise s3_error("UploadPartCopy", "PreconditionFailed", 412)
-    start, stop = (int(edge) for edge in params["CopySourceRange"].removeprefix("bytes=").split("-"))
-    if head["ContentLength"] <= COPY_SOURCE_BYTES or not start <= stop < head["ContentLength"]:
-        raise s3_error("UploadPartCopy", "InvalidRequest", 400)
-
-
-def _check_size(params: dict[str, Any], **_: Any) -> None:
-    parts = _CLIENTS[-1].list_parts(**{name: params[name] for name in ("Bucket", "Key", "UploadId")})["Parts"]
-    if sum(part["Size"] for part in parts) != params["MpuObjectSize"]:
-        raise s3_error("CompleteMultipartUpload", "InvalidRequest", 400)
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import moto
 import pytest
+from kills import Doomed
+from merging import Run
 from samples import BUCKET, EXECUTION, MODEL, s3_error
 from strict_s3 import StrictS3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3 import S3Client
 
@@ -93,6 +95,12 @@ def fail_calls(s3: S3Client) -> Any:
 
 
 @pytest.fixture
+def killed_at(strict_s3: StrictS3) -> Callable[[int, str], Doomed]:
+    """A process that is killed at its n-th S3 call, before that is sent ("unsent") or before its answer comes ("unheard")."""
+    return lambda number, moment: Doomed(strict_s3.client(), number, moment)
+
+
+@pytest.fixture
 def document() -> Any:
     """The execution's document after Probe Model, with fields of the request changed by keyword."""
 
@@ -137,5 +145,17 @@ def document() -> Any:
                 }
             )
         )
+
+    return make
+
+
+@pytest.fixture
+def run(s3: S3Client, put: Any, document: Any) -> Callable[..., Run]:
+    """An execution with chunks of about 10 rows each, or with one chunk for each of `row_counts`."""
+
+    def make(row_counts: tuple[int, ...] = (10, 10, 10), pads: dict[int, int] | None = None, **changed: Any) -> Run:
+        for index, rows in enumerate(row_counts):
+            put(f"in/{index}.csv", b"a,b\n" + b"".join(b"%d,%d\n" % (index, row) for row in range(rows)))
+        return Run(s3, document(**changed), pads)
 
     return make

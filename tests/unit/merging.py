@@ -1,0 +1,82 @@
+"""Executions that have come to Merge Outputs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from samples import BUCKET, EXECUTION, MODEL
+
+import merge_outputs
+import plan_chunks
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+OUTPUT = "out/result.csv"
+MIB = 2**20
+
+
+def predict(s3: S3Client, chunk: Any, pad: int = 0) -> None:
+    """Do what the prediction function guarantees: a part with a header, then its receipt."""
+    data = s3.get_object(Bucket=BUCKET, Key=key_of(chunk["data_s3_uri"]))["Body"].read()
+    header, start, stop = data[: data.index(b"\n") + 1], *chunk["byte_range"]
+    rows = data[max(start, len(header)) : stop].splitlines()
+    header = header.removesuffix(b"\n") + b",prediction\n"
+    part = header + b"".join(row + b"," + b"7" * (1 + pad) + b"\n" for row in rows)
+    etag = s3.put_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]), Body=part)["ETag"]
+    receipt = {
+        **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range", "output_s3_uri")},
+        "rows_read": len(rows),
+        "rows_written": len(rows),
+        "rejected_rows": 0,
+        "input_bytes": stop - start,
+        "output_bytes": len(part),
+        "header_bytes": len(header),
+        "output_etag": etag,
+        "quote_parity": 0,
+        "milliseconds": {"read": 1.5, "predict": 2.0},
+        "model": MODEL,
+    }
+    s3.put_object(Bucket=BUCKET, Key=key_of(chunk["receipt_s3_uri"]), Body=json.dumps(receipt))
+
+
+def key_of(uri: str) -> str:
+    return uri.removeprefix(f"s3://{BUCKET}/")
+
+
+class Run:
+    """An execution that has come to Merge Outputs."""
+
+    def __init__(self, s3: S3Client, document: Any, pads: dict[int, int] | None = None) -> None:
+        self.s3 = s3
+        self.document = document
+        document["plan"] = plan_chunks.plan_chunks(s3, document)
+        self.chunks = json.loads(s3.get_object(Bucket=BUCKET, Key=document["plan"]["plan_key"])["Body"].read())
+        for chunk in self.chunks:
+            predict(s3, chunk, (pads or {}).get(chunk["chunk_index"], 0))
+
+    def merge(self) -> Any:
+        return merge_outputs.merge_outputs(self.s3, self.document)
+
+    def expected(self) -> bytes:
+        parts = [self.s3.get_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]))["Body"].read() for chunk in self.chunks]
+        return parts[0] + b"".join(part[part.index(b"\n") + 1 :] for part in parts[1:])
+
+    def lose(self, index: int, execution: str = EXECUTION["arn"]) -> None:
+        chunk = self.chunks[index]
+        for field in ("output_s3_uri", "receipt_s3_uri"):
+            self.s3.delete_object(Bucket=BUCKET, Key=key_of(chunk[field]))
+        record = {
+            **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range")},
+            "error": "InvalidDataError",
+            "message": "row 3 is ragged",
+            "execution_arn": execution,
+        }
+        key = key_of(chunk["receipt_s3_uri"]).removesuffix(".json") + ".error.json"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record))
+
+    def tamper(self, index: int, **changed: Any) -> None:
+        key = key_of(self.chunks[index]["receipt_s3_uri"])
+        receipt = json.loads(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(receipt | changed))

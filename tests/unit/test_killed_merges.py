@@ -1,0 +1,291 @@
+"""A merge that is killed at any of its S3 calls publishes all or nothing, and its repeat completes it without a trace."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from botocore.exceptions import ClientError
+from kills import Killed
+from merging import MIB, OUTPUT, Run, key_of
+from samples import BUCKET, EXECUTION
+
+from errors import IncompleteOutputError
+from merge_outputs import merge_outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+REPORT = f"{OUTPUT}.report.json"
+REJECTED = f"{OUTPUT}.rejected.csv"
+WORK = f"{OUTPUT}.work/"
+
+ANOTHER_EXECUTION = EXECUTION | {"arn": EXECUTION["arn"].replace("run-1", "run-2"), "name": "run-2"}
+
+MOMENTS = pytest.mark.parametrize("moment", ["unsent", "unheard"])
+
+OLD = {OUTPUT: b"older output\n", REPORT: b"older report"}
+
+
+class Shape(NamedTuple):
+    """What a merge finds."""
+
+    megabytes: tuple[int, ...]
+    """About the size of each chunk's part: at 6 it is copied, at 0 it is gathered."""
+
+    request: dict[str, Any]
+    rejected: tuple[int, ...] = ()
+    """Chunks that rejected their second row."""
+
+    lost: tuple[int, ...] = ()
+    older: bool = False
+    """Whether there is an output already."""
+
+
+SHAPES = {
+    "small": Shape((0, 0, 0), {}),
+    "copied and gathered": Shape((6, 6, 0), {}),
+    "quarantine": Shape((0, 0, 0), {"on_bad_row": "quarantine"}, rejected=(0, 2)),
+    "quarantine, copied": Shape((6, 6), {"on_bad_row": "quarantine"}, rejected=(1,)),
+    "overwrite": Shape((0, 0), {"overwrite": True}, older=True),
+    "overwrite, copied": Shape((6, 0), {"overwrite": True}, older=True),
+    "missing chunk": Shape((0, 0, 0), {"tolerated_failure_percentage": 50}, lost=(1,)),
+    "missing chunk, copied": Shape((6, 6, 6), {"tolerated_failure_percentage": 50}, lost=(1,)),
+}
+
+
+def shapes(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("shape", [pytest.param(SHAPES[name], id=name) for name in names])
+
+
+class Scene:
+    """One shape, set up anew for each attempt, and what must come of it."""
+
+    def __init__(self, s3: S3Client, run: Callable[..., Run], shape: Shape) -> None:
+        self.s3, self.run, self.shape = s3, run, shape
+        execution = self.arrive()
+        bodies = [self.read(key_of(chunk["output_s3_uri"])) for chunk in execution.chunks if chunk["chunk_index"] not in shape.lost]
+        self.expected = bodies[0] + b"".join(body[body.index(b"\n") + 1 :] for body in bodies[1:])
+        execution.merge()
+        self.left = self.keys()
+        """The keys after a merge that nothing disturbs."""
+        beside = [OUTPUT, *([REJECTED] if "on_bad_row" in shape.request else []), REPORT]
+        assert [key for key in self.left if key.startswith("out/") and not key.startswith(WORK)] == beside
+        assert shape.lost or not self.keys(WORK)
+
+    def arrive(self, execution: dict[str, str] = EXECUTION) -> Run:
+        """Come to the merge in an empty bucket, where two other people's uploads are in progress."""
+        for key in self.keys():
+            self.s3.delete_object(Bucket=BUCKET, Key=key)
+        for upload in self.uploads():
+            self.s3.abort_multipart_upload(Bucket=BUCKET, Key=upload[0], UploadId=upload[1])
+        for key in (OUTPUT, f"{OUTPUT}.gz"):
+            self.s3.create_multipart_upload(Bucket=BUCKET, Key=key)
+        self.others = self.uploads()
+        for key, body in OLD.items() if self.shape.older else ():
+            self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        return self.come_again(execution)
+
+    def come_again(self, execution: dict[str, str]) -> Run:
+        """Come to the merge by an execution that finds what is there."""
+        rows = 4
+        pads = {index: size * MIB // rows for index, size in enumerate(self.shape.megabytes)}
+        run = self.run(tuple(rows for _ in pads), pads, **self.shape.request)
+        run.document["execution"] = execution
+        for index in self.shape.rejected:
+            chunk = run.chunks[index]
+            run.tamper(index, rejected_rows=1)
+            listed = f"data_s3_uri,row,byte,reason\n{chunk['data_s3_uri']},2,8,not a number\n"
+            self.s3.put_object(Bucket=BUCKET, Key=f"{key_of(chunk['output_s3_uri'])}.rejected.csv", Body=listed)
+        for index in self.shape.lost:
+            run.lose(index, execution["arn"])
+        self.work, self.execution = self.keys(WORK), run
+        return run
+
+    def read(self, key: str) -> bytes | None:
+        if key not in self.keys(key):
+            return None
+        return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return [item["Key"] for item in self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
+
+    def uploads(self) -> list[tuple[str, str]]:
+        listed = self.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ())
+        return [(upload["Key"], upload["UploadId"]) for upload in listed]
+
+    def assert_all_or_nothing(self) -> None:
+        """Whatever moment it is: the output is whole or as before, is reported after it is there, and work goes last."""
+        old = OLD if self.shape.older else {}
+        output, report = self.read(OUTPUT), self.read(REPORT)
+        assert output in {old.get(OUTPUT), self.expected}
+        if report == old.get(REPORT):
+            assert set(self.work) <= set(self.keys(WORK))
+        else:
+            assert output == self.expected
+            self.assert_reported()
+        assert set(self.others) <= set(self.uploads())
+
+    def assert_reported(self) -> Any:
+        """The report and the list of rejected rows fit to the output."""
+        report = json.loads(self.read(REPORT) or b"")
+        head = self.s3.head_object(Bucket=BUCKET, Key=OUTPUT)
+        assert (report["output"]["etag"], report["output"]["bytes"]) == (head["ETag"], len(self.expected))
+        assert head["Metadata"] == {"batch-predict-fingerprint": report["identity"]}
+        assert [chunk["chunk_index"] for chunk in report["failed_chunks"]] == list(self.shape.lost)
+        if "on_bad_row" in self.shape.request:
+            rows = "".join(f"s3://{BUCKET}/in/{index}.csv,2,8,not a number\n" for index in self.shape.rejected)
+            assert self.read(REJECTED) == f"data_s3_uri,row,byte,reason\n{rows}".encode()
+        return report
+
+    def assert_published(self, output: Any) -> None:
+        """The output is right, and nothing else is left than what a merge leaves that nothing disturbs."""
+        assert self.read(OUTPUT) == self.expected
+        assert self.assert_reported()["output"] == output
+        assert self.keys() == self.left
+        assert self.uploads() == self.others
+
+
+@pytest.fixture
+def scene(s3: S3Client, run: Callable[..., Run]) -> Callable[[Shape], Scene]:
+    return lambda shape: Scene(s3, run, shape)
+
+
+@pytest.fixture
+def kills(killed_at: Any) -> Callable[..., Iterator[tuple[int, str]]]:
+    """Kill the merge of a fresh `arrive()` at each call in turn, from the first; tell which, after each kill."""
+
+    def each(arrive: Callable[[], Run], moment: str) -> Iterator[tuple[int, str]]:
+        for number in count(1):
+            execution, doomed = arrive(), killed_at(number, moment)
+            doomed.run(lambda client, execution=execution: merge_outputs(client, execution.document))
+            if not doomed.killed_in:
+                assert number > 8  # it was killed indeed, again and again
+                return
+            yield number, doomed.killed_in
+
+    return each
+
+
+@MOMENTS
+@shapes(*SHAPES)
+def test_a_killed_merge_is_completed_by_its_repeat(scene: Any, kills: Any, shape: Shape, moment: str) -> None:
+    at = scene(shape)
+    for _ in kills(at.arrive, moment):
+        at.assert_all_or_nothing()
+        at.assert_published(at.execution.merge())
+
+
+@MOMENTS
+@shapes("small", "copied and gathered", "quarantine", "overwrite, copied")
+def test_another_execution_completes_a_killed_merge(scene: Any, kills: Any, shape: Shape, moment: str) -> None:
+    at = scene(shape)
+    for _ in kills(at.arrive, moment):
+        at.assert_published(at.come_again(ANOTHER_EXECUTION).merge())
+
+
+@MOMENTS
+@shapes("small", "copied and gathered", "overwrite, copied")
+def test_a_merge_killed_twice_is_completed_by_its_repeat(scene: Any, kills: Any, killed_at: Any, shape: Shape, moment: str) -> None:
+    """The second kill goes through the calls of the repeat as the first one goes through the merge's, a third of all pairs."""
+    at = scene(shape)
+    seconds = 0
+    for first, _ in kills(at.arrive, moment):
+        for second in count(1 + first % 3, 3):
+            if second > 3:
+                at.arrive()
+                merge_killed(killed_at(first, moment), at.execution)
+            doomed = merge_killed(killed_at(second, moment), at.execution)
+            if not doomed.killed_in:
+                break
+            seconds += 1
+            at.assert_all_or_nothing()
+            at.assert_published(at.execution.merge())
+    assert seconds > 20
+
+
+@MOMENTS
+@shapes("small", "copied and gathered")
+def test_what_does_not_add_up_is_never_published(scene: Any, kills: Any, killed_at: Any, shape: Shape, moment: str) -> None:
+    at = scene(shape)
+    for number in count(1):
+        execution = at.arrive()
+        execution.tamper(len(shape.megabytes) - 1, rows_written=3)
+        doomed = killed_at(number, moment)
+        try:
+            merge_killed(doomed, execution)
+        except IncompleteOutputError:
+            break
+        assert at.keys("out/") == at.work
+        with pytest.raises(IncompleteOutputError):
+            execution.merge()
+        assert at.keys("out/") == at.work
+        assert at.uploads() == at.others
+    assert number > 4
+
+
+def merge_killed(doomed: Any, execution: Run) -> Any:
+    doomed.run(lambda client: merge_outputs(client, execution.document))
+    return doomed
+
+
+@MOMENTS
+def test_a_killed_process_does_nothing_more(killed_at: Any, put: Any, keys: Any, moment: str) -> None:
+    """Neither its handlers nor its threads reach S3, and a call is carried out only if it was killed after that."""
+    put("0", b"")
+    tried: list[int] = []
+
+    def work(client: S3Client) -> str:
+        def write(number: int) -> None:
+            tried.append(number)
+            client.put_object(Bucket=BUCKET, Key=str(number), Body=b"")
+
+        try:
+            write(1)
+            write(2)
+        except BaseException:
+            write(3)
+            raise
+        finally:
+            with pytest.raises(Killed), ThreadPoolExecutor() as pool:
+                list(pool.map(write, [4]))
+        return "done"
+
+    doomed = killed_at(2, moment)
+    assert doomed.run(work) is None
+    assert tried == [1, 2, 3, 4]
+    assert doomed.killed_in == "PutObject"
+    assert doomed.calls == ["PutObject"] * 2
+    assert keys() == (["0", "1"] if moment == "unsent" else ["0", "1", "2"])
+
+
+def test_a_kill_that_a_thread_swallows_is_one_all_the_same(killed_at: Any, keys: Any) -> None:
+    """The threads of `upload_fileobj` lose what is no Exception: the caller would take the upload for a success."""
+    doomed = killed_at(1, "unsent")
+
+    def work(client: S3Client) -> str:
+        client.upload_fileobj(BytesIO(b"x"), BUCKET, "k")
+        return "done"
+
+    assert doomed.run(work) is None
+    assert doomed.killed_in == "PutObject"
+    assert not keys()
+
+
+def test_a_refusal_is_an_answer_that_may_not_be_heard(killed_at: Any, s3: S3Client) -> None:
+    doomed = killed_at(1, "unheard")
+    doomed.run(lambda client: client.abort_multipart_upload(Bucket=BUCKET, Key="k", UploadId="unknown"))
+    assert doomed.killed_in == "AbortMultipartUpload"
+
+
+def test_a_process_that_is_not_killed_is_not_changed(killed_at: Any, s3: S3Client) -> None:
+    doomed = killed_at(2, "unheard")
+    assert doomed.run(lambda client: client.list_buckets()["Buckets"][0]["Name"]) == BUCKET
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        killed_at(2, "unheard").run(lambda client: client.get_object(Bucket=BUCKET, Key="absent"))

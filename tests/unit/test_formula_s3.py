@@ -1,0 +1,276 @@
+"""The S3 of the scale benchmark: its formulas agree with themselves, and it refuses what S3 refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from botocore.exceptions import ClientError, ParamValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import formula_rules, formula_s3
+from benchmarks.formula_objects import QUOTED_EVERY, RECORD_BYTES, Joined, Records, Reference, SmallObjects, records_of_size
+from benchmarks.formula_s3 import FormulaS3
+
+MIB = 2**20
+IN = {"Bucket": "bucket"}
+
+
+@pytest.fixture
+def client():
+    client = FormulaS3("bucket")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def upload(client):
+    """Start an upload of the key `out`, return what names it."""
+    target = {**IN, "Key": "out"}
+    return {**target, "UploadId": client.create_multipart_upload(**target, Metadata={"a": "b"})["UploadId"]}
+
+
+def refusal(call, **request):
+    with pytest.raises(ClientError) as caught:
+        call(**request)
+    return caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def read(client, key, **options):
+    return client.get_object(**IN, Key=key, **options)["Body"].read()
+
+
+def complete(client, upload, parts, **options):
+    return client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **options)
+
+
+def send(client, upload, number, body):
+    return {"PartNumber": number, "ETag": client.upload_part(**upload, PartNumber=number, Body=body)["ETag"]}
+
+
+SMALL = [
+    Records([(0, 60)]),
+    Records([(0, 60)], quoted=True),
+    Records([(5, 9), (100, 101), (7, 60)], quoted=True, scored=True),
+    Joined([Reference(Records([(3, 20)]), 50, 1050), Reference(Records([(0, 9)], scored=True), 111, 500)]),
+]
+
+
+@given(st.sampled_from(SMALL), st.data())
+def test_any_range_is_a_slice_of_the_whole(content, data):
+    start = data.draw(st.integers(0, content.size))
+    stop = data.draw(st.integers(start, content.size))
+    assert content.read(start, stop) == content.read(0, content.size)[start:stop]
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_records_are_csv_of_one_length(quoted):
+    records = Records([(0, 3 * QUOTED_EVERY)], quoted=quoted)
+    header, *rows = csv.reader(io.StringIO(records.read(0, records.size).decode(), newline=""), strict=True)
+    assert header[:3] == ["id", "a", "b"]
+    assert [int(row[0]) for row in rows] == list(range(3 * QUOTED_EVERY))
+    assert {len(row) for row in rows} == {4}
+    assert sum("\n" in row[3] for row in rows) == (3 if quoted else 0)
+    assert records.size == RECORD_BYTES * (3 * QUOTED_EVERY + 1)
+
+
+def test_scored_records_are_the_records_and_a_prediction():
+    plain, scored = (Records([(0, 50)], quoted=True, scored=scored) for scored in (False, True))
+    tables = [csv.reader(io.StringIO(found.read(0, found.size).decode(), newline="")) for found in (plain, scored)]
+    for number, (row, scored_row) in enumerate(zip(*tables, strict=True)):
+        assert scored_row == [*row, "7.25" if number else "prediction"]
+
+
+def test_ten_terabytes_are_read_where_one_looks(client):
+    client.add("in", records_of_size(10**13, quoted=True))
+    assert client.head_object(**IN, Key="in")["ContentLength"] == 10**13
+    assert read(client, "in", Range=f"bytes={10**13 - 100}-") == Records([(10**11 - 2, 10**11 - 1)], quoted=True).read(100, 200)
+    assert client.used().bytes_read == 100
+
+
+@pytest.mark.parametrize("n_objects", [1, 9, 10, 11, 1234, 4000])
+def test_small_objects_are_listed_in_the_order_of_their_keys(client, n_objects):
+    objects = SmallObjects("in/", n_objects)
+    client.add_prefix(objects)
+    client.add_bytes("in/part-1.txt", b"x")
+    client.add_bytes("other", b"x")
+    pages = list(client.get_paginator("list_objects_v2").paginate(**IN, Prefix="in/"))
+    listed = [item for page in pages for item in page["Contents"]]
+    assert [item["Key"] for item in listed] == sorted([objects.key(number + 1) for number in range(n_objects)] + ["in/part-1.txt"])
+    assert {len(page["Contents"]) for page in pages[:-1]} <= {1000}
+    for item in (listed[0], listed[-1]):
+        head = client.head_object(**IN, Key=item["Key"])
+        assert (head["ETag"], head["ContentLength"]) == (item["ETag"], item["Size"])
+        assert len(read(client, item["Key"])) == item["Size"]
+
+
+def test_a_listing_starts_where_it_is_told(client):
+    client.add_prefix(SmallObjects("in/", 120))
+    listed = client.list_objects_v2(**IN, Prefix="in/part-11", StartAfter="in/part-11.d", MaxKeys=3)
+    assert [item["Key"] for item in listed["Contents"]] == ["in/part-110.csv", "in/part-111.csv", "in/part-112.csv"]
+    assert listed["IsTruncated"]
+    assert "Contents" not in client.list_objects_v2(**IN, Prefix="in/x")
+
+
+def test_one_object_goes_on_where_the_other_ends():
+    objects = SmallObjects("in/", 3)
+    rows = [objects.content(number).read(RECORD_BYTES, objects.size) for number in (1, 2, 3)]
+    assert b"".join(rows) == Records([(0, 3 * objects.rows)]).read(RECORD_BYTES, RECORD_BYTES * (3 * objects.rows + 1))
+
+
+def test_what_is_written_is_read(client):
+    client.put_object(**IN, Key="a", Body=b"0123456789", Metadata={"of": "me"})
+    assert read(client, "a") == b"0123456789"
+    assert read(client, "a", Range="bytes=2-4") == b"234"
+    assert read(client, "a", Range="bytes=8-99") == b"89"
+    assert read(client, "a", Range="bytes=-3") == b"789"
+    assert list(client.get_object(**IN, Key="a")["Body"].iter_chunks(4)) == [b"0123", b"4567", b"89"]
+    assert client.head_object(**IN, Key="a")["Metadata"] == {"of": "me"}
+
+
+def test_reading_is_refused_as_s3_does(client):
+    etag = client.put_object(**IN, Key="a", Body=b"0123456789")["ETag"]
+    assert read(client, "a", IfMatch=etag)
+    assert refusal(client.get_object, **IN, Key="a", IfMatch='"other"') == ("PreconditionFailed", 412)
+    assert refusal(client.get_object, **IN, Key="b") == ("NoSuchKey", 404)
+    assert refusal(client.head_object, **IN, Key="b") == ("404", 404)
+    assert refusal(client.get_object, **IN, Key="a", Range="bytes=10-") == ("InvalidRange", 416)
+    assert refusal(client.get_object, Bucket="other", Key="a") == ("NoSuchBucket", 404)
+    with pytest.raises(ParamValidationError):
+        client.get_object(**IN, Key="a", Rang="bytes=0-1")
+
+
+def test_a_conditional_put_never_replaces(client):
+    etag = client.put_object(**IN, Key="a", Body=b"1", IfNoneMatch="*")["ETag"]
+    assert refusal(client.put_object, **IN, Key="a", Body=b"2", IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert refusal(client.put_object, **IN, Key="a", Body=b"2", IfMatch='"other"') == ("PreconditionFailed", 412)
+    client.put_object(**IN, Key="a", Body=b"3", IfMatch=etag)
+    assert read(client, "a") == b"3"
+
+
+def test_delete_objects_takes_a_thousand(client):
+    client.add_prefix(SmallObjects("in/", 1))
+    keys = [{"Key": f"k{number:04}"} for number in range(1001)]
+    client.add_bytes("k0000", b"x")
+    assert refusal(client.delete_objects, **IN, Delete={"Objects": keys}) == ("MalformedXML", 400)
+    answer = client.delete_objects(**IN, Delete={"Objects": [*keys[:999], {"Key": "in/part-1.csv"}], "Quiet": True})
+    assert [error["Key"] for error in answer["Errors"]] == ["in/part-1.csv"]
+    assert refusal(client.head_object, **IN, Key="k0000") == ("404", 404)
+
+
+def test_an_upload_is_its_parts_and_copies_nothing(client, upload):
+    source = Records([(0, 10**9)])
+    etag = client.add("in", source)
+    first = send(client, upload, 1, b"x" * 5 * MIB)
+    copied = client.upload_part_copy(
+        **upload,
+        PartNumber=2,
+        CopySource={**IN, "Key": "in"},
+        CopySourceRange="bytes=100-5368709219",
+        CopySourceIfMatch=etag,
+    )["CopyPartResult"]
+    last = send(client, upload, 7, b"y")
+    size = 5 * MIB + 5 * 2**30 + 1
+    parts = [first, {"PartNumber": 2, "ETag": copied["ETag"]}, last]
+    answer = complete(client, upload, parts, MpuObjectSize=size, IfNoneMatch="*")
+    assert answer["ETag"].endswith('-3"')
+    head = client.head_object(**IN, Key="out")
+    assert (head["ContentLength"], head["ETag"], head["Metadata"]) == (size, answer["ETag"], {"a": "b"})
+    assert read(client, "out", Range=f"bytes={5 * MIB - 2}-{5 * MIB + 99}") == b"xx" + source.read(100, 200)
+    assert read(client, "out", Range=f"bytes={size - 3}-") == source.read(5368709218, 5368709220) + b"y"
+    assert client.content("out").edges == [5 * MIB, size - 1]
+    assert client.used().bytes_written == 5 * MIB + 1
+    assert "Uploads" not in client.list_multipart_uploads(**IN)
+
+
+def test_part_sizes(client, upload):
+    small, last = send(client, upload, 1, b"x" * (5 * MIB - 1)), send(client, upload, 2, b"y")
+    assert refusal(complete, client=client, upload=upload, parts=[small, last]) == ("EntityTooSmall", 400)
+    client.add("in", Records([(0, 10**9)]))
+    too_much = {"CopySource": "bucket/in", "CopySourceRange": f"bytes=0-{5 * 2**30}"}
+    assert refusal(client.upload_part_copy, **upload, PartNumber=1, **too_much) == ("InvalidRequest", 400)
+
+
+def test_a_part_or_object_too_large_is_refused(client, upload, monkeypatch):
+    monkeypatch.setattr(formula_s3, "MAX_PART_BYTES", 10)
+    assert refusal(client.upload_part, **upload, PartNumber=1, Body=b"x" * 11) == ("EntityTooLarge", 400)
+    assert refusal(client.put_object, **IN, Key="a", Body=b"x" * 11) == ("EntityTooLarge", 400)
+    monkeypatch.setattr(formula_s3, "MAX_OBJECT_BYTES", 15)
+    parts = [send(client, upload, 1, b"x" * 10), send(client, upload, 2, b"x" * 10)]
+    monkeypatch.setattr(formula_rules, "MIN_PART_BYTES", 10)
+    assert refusal(complete, client=client, upload=upload, parts=parts) == ("EntityTooLarge", 400)
+
+
+def test_ranged_copies_need_a_source_above_5_mb(client, upload):
+    client.add("small", records_of_size(5_000_000))
+    client.add("large", records_of_size(5_000_100))
+    copy = {**upload, "PartNumber": 1, "CopySourceRange": "bytes=0-99"}
+    assert refusal(client.upload_part_copy, **copy, CopySource="bucket/small") == ("InvalidRequest", 400)
+    assert client.upload_part_copy(**copy, CopySource="bucket/large")["CopyPartResult"]["ETag"]
+    assert client.upload_part_copy(**upload, PartNumber=2, CopySource="bucket/small")["CopyPartResult"]["ETag"]
+    behind = {**copy, "CopySourceRange": "bytes=0-5000100"}
+    assert refusal(client.upload_part_copy, **behind, CopySource="bucket/large") == ("InvalidArgument", 400)
+    changed = {**copy, "CopySource": "bucket/large", "CopySourceIfMatch": '"other"'}
+    assert refusal(client.upload_part_copy, **changed) == ("PreconditionFailed", 412)
+    assert refusal(client.upload_part_copy, **copy, CopySource="bucket/absent") == ("NoSuchKey", 404)
+
+
+@pytest.mark.parametrize("number", [0, 10_001])
+def test_part_numbers_end_at_ten_thousand(client, upload, number):
+    assert refusal(client.upload_part, **upload, PartNumber=number, Body=b"x") == ("InvalidArgument", 400)
+
+
+def test_a_completion_must_name_the_parts_in_order(client, upload):
+    first, second = (send(client, upload, number, b"x" * 5 * MIB) for number in (1, 2))
+    arguments = {"client": client, "upload": upload}
+    assert refusal(complete, **arguments, parts=[second, first]) == ("InvalidPartOrder", 400)
+    assert refusal(complete, **arguments, parts=[first, {"PartNumber": 3, "ETag": first["ETag"]}]) == ("InvalidPart", 400)
+    assert refusal(complete, **arguments, parts=[first, {**second, "ETag": '"other"'}]) == ("InvalidPart", 400)
+    assert refusal(complete, **arguments, parts=[]) == ("MalformedXML", 400)
+    assert refusal(complete, **arguments, parts=[first, second], MpuObjectSize=1) == ("InvalidRequest", 400)
+    client.add_bytes("out", b"x")
+    assert refusal(complete, **arguments, parts=[first, second], IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert complete(client, upload, [first, second])["ETag"]
+
+
+def test_an_aborted_upload_is_gone(client, upload):
+    client.abort_multipart_upload(**upload)
+    assert refusal(client.abort_multipart_upload, **upload) == ("NoSuchUpload", 404)
+    assert refusal(client.upload_part, **upload, PartNumber=1, Body=b"x") == ("NoSuchUpload", 404)
+    assert refusal(client.list_parts, **upload) == ("NoSuchUpload", 404)
+
+
+def test_uploads_and_parts_are_listed_by_pages(client, upload):
+    for number in range(1, 1003):
+        send(client, upload, number, b"x")
+    pages = list(client.get_paginator("list_parts").paginate(**upload))
+    assert [len(page["Parts"]) for page in pages] == [1000, 2]
+    assert pages[1]["Parts"][-1]["PartNumber"] == 1002
+    for _ in range(1001):
+        client.create_multipart_upload(**IN, Key="out")
+    pages = list(client.get_paginator("list_multipart_uploads").paginate(**IN, Prefix="o"))
+    assert [len(page["Uploads"]) for page in pages] == [1000, 2]
+
+
+def test_upload_fileobj_sends_a_large_file_in_parts(client):
+    body = b"0123456789abcdef" * (MIB + 1)
+    client.upload_fileobj(io.BytesIO(body), "bucket", "large", ExtraArgs={"ContentType": "text/csv"})
+    client.upload_fileobj(io.BytesIO(b"x"), "bucket", "small")
+    assert read(client, "large") == body
+    assert client.used().calls["UploadPart"] == 3
+    assert client.used().calls["PutObject"] == 1
+
+
+def test_calls_and_bytes_are_counted(client):
+    client.add("in", Records([(0, 1000)]))
+    before = client.used()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: read(client, "in", Range="bytes=0-49"), range(200)))
+    client.get_object(**IN, Key="in")["Body"].read(7)
+    refusal(client.get_object, **IN, Key="absent")
+    used = client.used() - before
+    assert used.calls == {"GetObject": 202}
+    assert (used.bytes_read, used.bytes_written) == (10_007, 0)

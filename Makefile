@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-nightly lint types format bench lock clean
+.PHONY: help install demo test test-random test-nightly lint types format bench bench-scale bench-workflow lock clean
 
 help: ## Say what each target does
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 install: $(VENV)/.installed ## Make the environment (.venv) from the lock file
 
@@ -46,6 +46,12 @@ format: install ## Format the code
 
 bench: install ## Compare speed and memory with the usual ways; BENCH="--scale 0.02 --rounds 2" for a quick look
 	$(BIN)/python -m benchmarks $(or $(BENCH),--memory)
+
+bench-scale: install ## Plan and merge 1 KB to 10 TB on an S3 of formulas; BENCH="--cases 1KB 100MB" for a quick look
+	$(BIN)/python -m benchmarks.scale $(BENCH)
+
+bench-workflow: install ## Compare the whole local workflow with the usual pandas handler; BENCH="--scale 0.1 --rounds 1"
+	$(BIN)/python -m benchmarks.workflow $(BENCH)
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \

@@ -39,16 +39,25 @@ class ContestantError(Exception):
     """A process of the benchmark failed."""
 
 
-def _module(name: str, *words: object) -> subprocess.Popen[str]:
-    paths = [ROOT, ROOT / "functions/predict"]
+def start_module(name: str, *words: object) -> subprocess.Popen[str]:
+    """Start a module of the benchmark in a process of its own."""
+    paths = [ROOT, ROOT / "functions/predict", ROOT / "functions/workflow"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, words)]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def _output_of(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for a process; its last line is JSON if it has any."""
-    output, errors = process.communicate()
+def output_of(process: subprocess.Popen[str], timeout_seconds: float | None = None) -> dict[str, Any]:
+    """Wait for a process; its last line is JSON if it has any.
+
+    Raises ContestantError, with the last line that it wrote, when it fails, or has not ended in time.
+    """
+    try:
+        output, errors = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        process.communicate()
+        raise ContestantError(f"has not ended after {timeout_seconds:g} s") from error
     if process.returncode:
         reason = (errors.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
         raise ContestantError(reason)
@@ -62,11 +71,11 @@ def measure(contestant: str, data: Path, model: Path, output: Path, features: li
     Raises ContestantError, with the last line that it wrote, when it fails.
     """
     started = time.perf_counter()
-    process = _module("one_run", contestant, data, model, output, *features)
+    process = start_module("one_run", contestant, data, model, output, *features)
     peaks = [0]
     sampler = threading.Thread(target=_sample_family, args=(process.pid, peaks), daemon=True)
     sampler.start()
-    figures = _output_of(process)
+    figures = output_of(process)
     seconds = time.perf_counter() - started
     sampler.join()
     peak = max(figures["peak_bytes"], *peaks)
@@ -87,7 +96,7 @@ def _sample_family(pid: int, peaks: list[int]) -> None:
 
 def check(data: Path, outputs: dict[str, Path]) -> dict[str, Any]:
     """Compare outputs: their number of `rows`, and the `problems`."""
-    return _output_of(_module("check", data, *(f"{name}={path}" for name, path in outputs.items())))
+    return output_of(start_module("check", data, *(f"{name}={path}" for name, path in outputs.items())))
 
 
 def warm(path: Path) -> None:
@@ -121,5 +130,5 @@ class Files:
         path = self.folder / name
         if not path.exists():
             self.say(f"making {name}")
-            _output_of(_module("generate", *words, path))
+            output_of(start_module("generate", *words, path))
         return path

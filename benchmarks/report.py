@@ -26,9 +26,9 @@ def as_text(results: Results) -> str:
         n_rounds = max(map(len, results.rounds.values()))
         parts += [
             f"Medians of {n_rounds} interleaved rounds. Work leaves out imports and loading the model; 1 MB = 10^6 bytes.",
-            _table(("data, model", "contestant", "work s", "MB/s", "CPU s", "peak MB", "process s"), _figures(results)),
+            table(("data, model", "contestant", "work s", "MB/s", "CPU s", "peak MB", "process s"), _figures(results)),
             "Ratios: medians of the rounds' own ratios. The floor is the model on an array in memory and a copy of the bytes.",
-            _table(
+            table(
                 ("data, model", "pandas / ours", "pandas / ours, process", "ours / polars", "… CPU", "… memory", "floor / ours"),
                 _ratios(results),
             ),
@@ -36,14 +36,14 @@ def as_text(results: Results) -> str:
     if results.memory:
         parts += [
             "Peak memory of the handler with ridge, by size of the file.",
-            _table(("file MB", "peak MB", "largest"), _memory(results)),
+            table(("file MB", "peak MB", "largest"), _memory(results)),
         ]
-    parts.append(_table(("target", "bound", "measured", "met"), _targets(results)))
+    parts.append(table(("target", "bound", "measured", "met"), _targets(results)))
     parts += [f"PROBLEM: {problem}" for problem in results.problems]
     return "\n\n".join(parts)
 
 
-def _table(heads: Sequence[str], rows: list[list[str]]) -> str:
+def table(heads: Sequence[str], rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     rule = [("-" * width if position < 1 else "-" * (width - 1) + ":") for position, width in enumerate(widths)]
     lines = [_line(heads, widths), f"| {' | '.join(rule)} |", *(_line(row, widths) for row in rows)]

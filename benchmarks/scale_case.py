@@ -1,0 +1,253 @@
+"""Plan and merge one input of any size, in this fresh process, and print what it took as a line of JSON.
+
+The input, the parts and S3 itself are formulas (`formula_s3.py`); the planner and the merge are the workflow's own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+import merge_outputs
+import plan_chunks
+from benchmarks.formula_objects import RECORD_BYTES, Joined, Records
+from benchmarks.formula_s3 import FormulaS3
+from benchmarks.memory import forget_peak, peak_bytes
+from benchmarks.scale_input import BUCKET, CHUNK_SIZE_MB, INPUT_PREFIX, ScaleCase, add_input, parse_case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    JsonObject = dict[str, Any]
+
+OUTPUT_KEY = "out/result.csv"
+WHOLE_BYTES = 200_000_000
+"""Outputs up to this size are compared whole."""
+COMPARED_EDGES = 50
+"""Of larger outputs so many are compared, and `EDGE_BYTES` on both sides of each."""
+ALL_EDGES = 1000
+"""Where there are no more than these, all are."""
+EDGE_BYTES = 256
+
+MODEL = {
+    "s3_uri": "s3://bucket/model.joblib",
+    "etag": '"model"',
+    "sha256": "0" * 64,
+    "bytes": 10_000,
+    "estimator": "Pipeline",
+    "sklearn_version": "1.9.1",
+    "versions": {"scikit-learn": "1.9.1", "numpy": "2.4.6", "pandas": "3.1.1", "pyarrow": "26.0.1"},
+    "handler_version": "1",
+    "warnings": [],
+}
+
+
+def main() -> None:
+    """Take the name of a case."""
+    print(json.dumps(measure_case(parse_case(sys.argv[1]))))
+
+
+def measure_case(case: ScaleCase) -> JsonObject:
+    """Plan, pretend to predict, merge, and look at the output."""
+    client = FormulaS3(BUCKET)
+    whole = add_input(client, case)
+    document = document_of(case)
+    baseline = peak_bytes()
+
+    document["plan"], planning = measured(client, lambda: plan_chunks.plan_chunks(client, document))
+    plan = document["plan"]
+    plan_bytes = client.content(plan["plan_key"]).size
+    chunks = json.loads(client.content(plan["plan_key"]).read(0, plan_bytes))
+    problems, edges = add_predictions(client, chunks, is_quoted=case.is_quoted)
+    document["output"], merging = measured(client, lambda: merge_outputs.merge_outputs(client, document))
+
+    expected = Records(whole, quoted=case.is_quoted, scored=True)
+    problems += output_problems(client, expected, edges)
+    problems += leftovers(client, plan["work_prefix"])
+    output = client.content(OUTPUT_KEY)
+    return {
+        "case": case.name,
+        "input_bytes": case.n_bytes,
+        "objects": case.n_objects,
+        "chunks": plan["chunks"],
+        "plan_bytes": plan_bytes,
+        "largest_item_bytes": max(_json_bytes({**document["prediction"], **chunk}) for chunk in chunks),
+        "document_bytes": _json_bytes(document),
+        "output_bytes": output.size,
+        "part_bytes": [part.size for part in output.parts] if isinstance(output, Joined) else [],
+        "baseline_bytes": baseline,
+        "plan": planning,
+        "merge": merging,
+        "problems": problems,
+    }
+
+
+def document_of(case: ScaleCase) -> JsonObject:
+    """Return the execution's document as Probe Model leaves it."""
+    request = {
+        "model_s3_uri": MODEL["s3_uri"],
+        "data_s3_uri": [f"s3://{BUCKET}/{INPUT_PREFIX}{'data.csv' if case.n_objects == 1 else ''}"],
+        "output_s3_uri": f"s3://{BUCKET}/{OUTPUT_KEY}",
+        "prediction_column_name": "prediction",
+        "feature_columns": ["a", "b"],
+        "chunk_size_mb": CHUNK_SIZE_MB,
+        "max_concurrency": 100,
+        "tolerated_failure_percentage": 0,
+        "prediction_method": "predict",
+        "on_bad_row": "fail",
+        "strict": False,
+        "model_sha256": None,
+        "overwrite": False,
+        "dry_run": False,
+        "keep_work": False,
+        "scheduled_time": "2026-11-24T02:00:00.123000Z",
+    }
+    shared = (
+        "model_s3_uri",
+        "model_sha256",
+        "feature_columns",
+        "prediction_column_name",
+        "prediction_method",
+        "on_bad_row",
+        "strict",
+    )
+    prediction = {**{field: request[field] for field in shared}, "model_etag": MODEL["etag"], "raise_errors": True}
+    first = f"s3://{BUCKET}/{INPUT_PREFIX}{'data.csv' if case.n_objects == 1 else 'part-1.csv'}"
+    return {
+        "request": request,
+        "execution": {
+            "arn": "arn:aws:states:us-east-1:123456789012:execution:batch-prediction:scale",
+            "name": "scale",
+            "start_time": "2026-11-24T02:00:00.123Z",
+        },
+        "prediction": prediction,
+        "probe": {**prediction, "data_s3_uri": first, "data_etag": '"1"', "probe_rows": 1000},
+        "model": {"rows": 1000, "rows_per_second": 1e6, "prediction_columns": ["prediction"], "model": MODEL},
+    }
+
+
+def measured(client: FormulaS3, work: Callable[[], JsonObject]) -> tuple[JsonObject, JsonObject]:
+    """Return what the work returns, and what it took."""
+    forget_peak()
+    before, started = client.used(), time.perf_counter()
+    found = work()
+    seconds = time.perf_counter() - started
+    used = client.used() - before
+    return found, {
+        "seconds": seconds,
+        "peak_bytes": peak_bytes(),
+        "calls": dict(used.calls),
+        "bytes_read": used.bytes_read,
+        "bytes_written": used.bytes_written,
+    }
+
+
+# What depends on the fields of the plan's items and of the receipts: these two functions.
+
+
+def segments_of(client: FormulaS3, chunk: JsonObject) -> list[JsonObject]:
+    """Return the ranges of a chunk, which are many where it is a group of small objects."""
+    if "segments_s3_uri" not in chunk:
+        return [chunk]
+    content = client.content(_key(chunk["segments_s3_uri"]))
+    segments: list[JsonObject] = json.loads(content.read(0, content.size))
+    return segments
+
+
+def receipt_of(chunk: JsonObject, segments: list[JsonObject], part: Records, etag: str) -> JsonObject:
+    """Return the receipt that the prediction function would have written."""
+    of_input = ("segments_s3_uri",) if "segments_s3_uri" in chunk else ("data_s3_uri", "byte_range")
+    return {
+        "chunk_index": chunk["chunk_index"],
+        **{field: chunk[field] for field in of_input},
+        "objects": len(segments),
+        "layout_sha256": "0" * 64,
+        "rows_read": part.rows,
+        "rows_written": part.rows,
+        "rejected_rows": 0,
+        "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
+        "output_s3_uri": chunk["output_s3_uri"],
+        "output_bytes": part.size,
+        "header_bytes": part.header_bytes,
+        "output_etag": etag,
+        "quote_parity": 0,
+        "milliseconds": {"init": 0.0, "download": 100.0, "predict": 250.0, "upload": 100.0},
+        "model": MODEL,
+    }
+
+
+def add_predictions(client: FormulaS3, chunks: list[JsonObject], *, is_quoted: bool) -> tuple[list[str], list[int]]:
+    """Put every chunk's part and receipt into the bucket.
+
+    Returns the problems of the plan, and where the output goes over from one chunk to the next.
+    """
+    problems: list[str] = []
+    bodies = []
+    for chunk in chunks:
+        segments = segments_of(client, chunk)
+        runs = []
+        for segment in segments:
+            start, stop = segment["byte_range"]
+            content = client.content(_key(segment["data_s3_uri"]))
+            assert isinstance(content, Records)
+            if start % RECORD_BYTES or stop % RECORD_BYTES or stop > content.size:
+                problems.append(f"{segment['data_s3_uri']} [{start}, {stop}) is not on record boundaries")
+            first = content.runs[0][0] - 1  # what would be the number of the header
+            runs.append((first + max(start // RECORD_BYTES, 1), first + stop // RECORD_BYTES))
+        part = Records(_joined(runs), quoted=is_quoted, scored=True)
+        etag = client.add(_key(chunk["output_s3_uri"]), part)
+        receipt = receipt_of(chunk, segments, part, etag)
+        client.add_bytes(_key(chunk["receipt_s3_uri"]), json.dumps(receipt).encode())
+        bodies.append(part.size - part.header_bytes)
+    header = Records([], scored=True).header_bytes
+    return problems[:10], [header + rows for rows in accumulate(bodies)][:-1]
+
+
+def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join runs that go on where the one before ended."""
+    breaks = [index for index, (before, after) in enumerate(pairwise(runs), start=1) if before[1] != after[0]]
+    return [(runs[first][0], runs[stop - 1][1]) for first, stop in pairwise([0, *breaks, len(runs)])]
+
+
+def output_problems(client: FormulaS3, expected: Records, edges: Iterable[int]) -> list[str]:
+    """Compare the output with the input's records and a prediction each: whole, or around its edges."""
+    output = client.content(OUTPUT_KEY)
+    if output.size != expected.size:
+        return [f"the output has {output.size} bytes, not {expected.size}"]
+    found = sorted({*edges, *(output.edges if isinstance(output, Joined) else ())})
+    if output.size <= WHOLE_BYTES:
+        ranges = [(0, output.size)]
+    else:
+        if len(found) > ALL_EDGES:
+            found = [found[index * (len(found) - 1) // (COMPARED_EDGES - 1)] for index in range(COMPARED_EDGES)]
+        places = [0, *found, output.size]
+        ranges = [(max(0, place - EDGE_BYTES), min(output.size, place + EDGE_BYTES)) for place in places]
+    wrong = []
+    for start, stop in ranges:
+        body = client.get_object(Bucket=BUCKET, Key=OUTPUT_KEY, Range=f"bytes={start}-{stop - 1}")["Body"]
+        if body.read() != expected.read(start, stop):
+            wrong.append(f"the output is wrong in its bytes [{start}, {stop})")
+    return wrong[:10]
+
+
+def leftovers(client: FormulaS3, work_prefix: str) -> list[str]:
+    """Say what the merge should have ended or deleted."""
+    keys = client.list_objects_v2(Bucket=BUCKET, Prefix=work_prefix).get("Contents", [])
+    uploads = client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+    found = [f"{item['Key']} was not deleted" for item in keys[:3]]
+    return found + [f"the upload of {upload['Key']} was not ended" for upload in uploads[:3]]
+
+
+def _key(uri: str) -> str:
+    return uri.removeprefix(f"s3://{BUCKET}/")
+
+
+def _json_bytes(value: object) -> int:
+    return len(json.dumps(value).encode())
+
+
+if __name__ == "__main__":
+    main()

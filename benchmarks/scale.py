@@ -20,7 +20,7 @@ CASES = ("1KB", "1GB", "1TB", "10TB", "1TB-quoted", "1000000-objects")
 
 NOTE = """\
 The seconds are without S3's own: no call waits here. Peak memory is the process's, with the interpreter, botocore (a real client \
-adds some 15 MB) and what the stand-in for S3 keeps; "before" is without the work."""
+adds some 15 MB) and what the stand-in for S3 keeps; "before" is what was resident before each of the two."""
 
 EPILOG = """\
 inputs are named by their size (1KB, 100MB, 10TB, one object; 1TB-quoted has line breaks in quotes) or number (2000-objects of
@@ -136,7 +136,7 @@ def _figures(figures: Figures) -> list[str]:
         f"{merge['seconds']:.2f}",
         f"{plan['peak_bytes'] / 1e6:.0f}",
         f"{merge['peak_bytes'] / 1e6:.0f}",
-        f"{figures['baseline_bytes'] / 1e6:.0f}",
+        " + ".join(f"{phase['before_bytes'] / 1e6:.0f}" for phase in (plan, merge)),
         str(sum(sum(phase["calls"].values()) for phase in (plan, merge))),
         f"{figures['dollars']:.4f}",
     ]

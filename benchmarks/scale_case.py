@@ -55,8 +55,6 @@ def measure_case(case: ScaleCase) -> JsonObject:
     client = FormulaS3(BUCKET)
     whole = add_input(client, case)
     document = document_of(case)
-    baseline = peak_bytes()
-
     document["plan"], planning = measured(client, lambda: plan_chunks.plan_chunks(client, document))
     plan = document["plan"]
     plan_bytes = client.content(plan["plan_key"]).size
@@ -78,7 +76,6 @@ def measure_case(case: ScaleCase) -> JsonObject:
         "document_bytes": _json_bytes(document),
         "output_bytes": output.size,
         "part_bytes": [part.size for part in output.parts] if isinstance(output, Joined) else [],
-        "baseline_bytes": baseline,
         "plan": planning,
         "merge": merging,
         "problems": problems,
@@ -132,6 +129,7 @@ def document_of(case: ScaleCase) -> JsonObject:
 def measured(client: FormulaS3, work: Callable[[], JsonObject]) -> tuple[JsonObject, JsonObject]:
     """Return what the work returns, and what it took."""
     forget_peak()
+    resident = peak_bytes()
     before, started = client.used(), time.perf_counter()
     found = work()
     seconds = time.perf_counter() - started
@@ -139,6 +137,7 @@ def measured(client: FormulaS3, work: Callable[[], JsonObject]) -> tuple[JsonObj
     return found, {
         "seconds": seconds,
         "peak_bytes": peak_bytes(),
+        "before_bytes": resident,
         "calls": dict(used.calls),
         "bytes_read": used.bytes_read,
         "bytes_written": used.bytes_written,

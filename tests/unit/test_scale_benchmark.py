@@ -24,7 +24,6 @@ FIGURES = {
     "document_bytes": 3000,
     "output_bytes": 10**13,
     "part_bytes": [10**9] * 9999 + [1],
-    "baseline_bytes": 10**7,
     "plan": PHASE,
     "merge": PHASE,
     "problems": [],
@@ -61,7 +60,7 @@ def test_all_limits_hold_of_figures_within_them():
         ({"part_bytes": [10**9] * 10_001}, "parts"),
         ({"part_bytes": [5 * 2**30 + 1]}, "largest part"),
         ({"part_bytes": [5 * 2**20 - 1, 1]}, "smallest part"),
-        ({"error": "has not ended after 900 s"}, "ends"),
+        ({"error": "has not ended after 900 s"}, "ends well"),
     ],
 )
 def test_every_limit_that_is_passed_is_seen(changed, what):

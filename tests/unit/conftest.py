@@ -12,6 +12,8 @@ from merging import Run
 from samples import BUCKET, EXECUTION, MODEL, s3_error
 from strict_s3 import StrictS3
 
+import chunking
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -150,8 +152,9 @@ def document() -> Any:
 
 
 @pytest.fixture
-def run(s3: S3Client, put: Any, document: Any) -> Callable[..., Run]:
-    """An execution with chunks of about 10 rows each, or with one chunk for each of `row_counts`."""
+def run(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """An execution with a chunk of each object: of 10 rows each, or of as many as `row_counts` says."""
+    monkeypatch.setattr(chunking, "MAX_SEGMENTS", 1)
 
     def make(row_counts: tuple[int, ...] = (10, 10, 10), pads: dict[int, int] | None = None, **changed: Any) -> Run:
         for index, rows in enumerate(row_counts):

@@ -137,7 +137,7 @@ class Scene:
         report = json.loads(self.read(REPORT) or b"")
         head = self.s3.head_object(Bucket=BUCKET, Key=OUTPUT)
         assert (report["output"]["etag"], report["output"]["bytes"]) == (head["ETag"], len(self.expected))
-        assert head["Metadata"] == {"batch-predict-fingerprint": report["identity"]}
+        assert head["Metadata"] == {"batch-predict-identity": report["identity"]}
         assert [chunk["chunk_index"] for chunk in report["failed_chunks"]] == list(self.shape.lost)
         if "on_bad_row" in self.shape.request:
             rows = "".join(f"s3://{BUCKET}/in/{index}.csv,2,8,not a number\n" for index in self.shape.rejected)

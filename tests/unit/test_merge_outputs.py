@@ -37,7 +37,7 @@ def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Clie
     }
     head = s3.head_object(Bucket=BUCKET, Key=OUTPUT)
     assert head["ContentType"] == "text/csv"
-    assert head["Metadata"] == {"batch-predict-fingerprint": execution.document["plan"]["fingerprint"]}
+    assert head["Metadata"] == {"batch-predict-identity": execution.document["plan"]["identity"]}
     assert keys("out/") == [OUTPUT, f"{OUTPUT}.report.json"]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
-from kills import Killed
+from kills import Doomed, Killed
 from merging import MIB, OUTPUT, Run, key_of
 from samples import BUCKET, EXECUTION
 
@@ -29,6 +29,8 @@ WORK = f"{OUTPUT}.work/"
 ANOTHER_EXECUTION = EXECUTION | {"arn": EXECUTION["arn"].replace("run-1", "run-2"), "name": "run-2"}
 
 MOMENTS = pytest.mark.parametrize("moment", ["unsent", "unheard"])
+
+PAIRS_STEP = 7
 
 OLD = {OUTPUT: b"older output\n", REPORT: b"older report"}
 
@@ -132,6 +134,10 @@ class Scene:
             self.assert_reported()
         assert set(self.others) <= set(self.uploads())
 
+    def assert_nothing_published(self) -> None:
+        assert not [key for key in self.keys("out/") if not key.startswith(WORK)]
+        assert set(self.work) <= set(self.keys(WORK))
+
     def assert_reported(self) -> Any:
         """The report and the list of rejected rows fit to the output."""
         report = json.loads(self.read(REPORT) or b"")
@@ -158,17 +164,15 @@ def scene(s3: S3Client, run: Callable[..., Run]) -> Callable[[Shape], Scene]:
 
 
 @pytest.fixture
-def kills(killed_at: Any) -> Callable[..., Iterator[tuple[int, str]]]:
-    """Kill the merge of a fresh `arrive()` at each call in turn, from the first; tell which, after each kill."""
+def kills(killed_at: Any) -> Callable[..., Iterator[int]]:
+    """Kill the merge of a fresh `arrive()` at each S3 call in turn, from the first to the last; tell the call after each kill."""
 
-    def each(arrive: Callable[[], Run], moment: str) -> Iterator[tuple[int, str]]:
+    def each(arrive: Callable[[], Run], moment: str) -> Iterator[int]:
         for number in count(1):
-            execution, doomed = arrive(), killed_at(number, moment)
-            doomed.run(lambda client, execution=execution: merge_outputs(client, execution.document))
-            if not doomed.killed_in:
+            if not merge_killed(arrive(), killed_at(number, moment)):
                 assert number > 8  # it was killed indeed, again and again
                 return
-            yield number, doomed.killed_in
+            yield number
 
     return each
 
@@ -191,48 +195,47 @@ def test_another_execution_completes_a_killed_merge(scene: Any, kills: Any, shap
 
 
 @MOMENTS
-@shapes("small", "copied and gathered", "overwrite, copied")
-def test_a_merge_killed_twice_is_completed_by_its_repeat(scene: Any, kills: Any, killed_at: Any, shape: Shape, moment: str) -> None:
-    """The second kill goes through the calls of the repeat as the first one goes through the merge's, a third of all pairs."""
+@shapes("small", "copied and gathered")
+def test_a_merge_killed_twice_is_completed_by_its_repeat(scene: Any, killed_at: Any, shape: Shape, moment: str) -> None:
+    """One in `PAIRS_STEP` of all pairs of calls: the merge is killed at one, its repeat at the other."""
     at = scene(shape)
-    seconds = 0
-    for first, _ in kills(at.arrive, moment):
-        for second in count(1 + first % 3, 3):
-            if second > 3:
-                at.arrive()
-                merge_killed(killed_at(first, moment), at.execution)
-            doomed = merge_killed(killed_at(second, moment), at.execution)
-            if not doomed.killed_in:
+    pairs = 0
+    for first in count(1):
+        for second in count(1 + first % PAIRS_STEP, PAIRS_STEP):
+            execution = at.arrive()
+            if not merge_killed(execution, killed_at(first, moment)):
+                assert pairs > 10
+                return
+            if not merge_killed(execution, killed_at(second, ("unsent", "unheard")[second % 2])):
                 break
-            seconds += 1
+            pairs += 1
             at.assert_all_or_nothing()
-            at.assert_published(at.execution.merge())
-    assert seconds > 20
+            at.assert_published(execution.merge())
 
 
 @MOMENTS
 @shapes("small", "copied and gathered")
-def test_what_does_not_add_up_is_never_published(scene: Any, kills: Any, killed_at: Any, shape: Shape, moment: str) -> None:
+def test_what_does_not_add_up_is_never_published(scene: Any, killed_at: Any, shape: Shape, moment: str) -> None:
     at = scene(shape)
     for number in count(1):
         execution = at.arrive()
         execution.tamper(len(shape.megabytes) - 1, rows_written=3)
-        doomed = killed_at(number, moment)
         try:
-            merge_killed(doomed, execution)
-        except IncompleteOutputError:
+            merge_killed(execution, killed_at(number, moment))
+        except IncompleteOutputError:  # its own: it was not killed any more
             break
-        assert at.keys("out/") == at.work
+        at.assert_nothing_published()
         with pytest.raises(IncompleteOutputError):
             execution.merge()
-        assert at.keys("out/") == at.work
+        at.assert_nothing_published()
         assert at.uploads() == at.others
     assert number > 4
 
 
-def merge_killed(doomed: Any, execution: Run) -> Any:
+def merge_killed(execution: Run, doomed: Doomed) -> bool:
+    """Merge in a process that is killed; tell whether it was, or came to its end before."""
     doomed.run(lambda client: merge_outputs(client, execution.document))
-    return doomed
+    return doomed.killed_in is not None
 
 
 @MOMENTS

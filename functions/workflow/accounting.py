@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from errors import IncompleteOutputError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT
+from fingerprint import cut_of, fingerprint_of, identity_of
+from inputs import InputObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from contract import Chunk, ErrorRecord, Plan, Receipt, Segment
+    from contract import Chunk, Document, ErrorRecord, Plan, Receipt, Segment
 
 
 class PlannedChunk(NamedTuple):
@@ -67,29 +69,49 @@ def require_enough(account: Account, tolerated_failure_percentage: float) -> Non
         )
 
 
-def planned_chunks(plan: Plan, chunks: Iterable[tuple[Chunk, Sequence[Segment]]]) -> list[PlannedChunk]:
-    """Check that the segments cover every planned object once, from 0 on and without a gap, in the plan's order; add them up."""
+def planned_chunks(document: Document, chunks: Iterable[tuple[Chunk, Sequence[Segment]]]) -> list[PlannedChunk]:
+    """Check that the chunks are those that were planned, and that they cover every object once, from 0 on and without a gap."""
+    plan = document["plan"]
     planned: list[PlannedChunk] = []
-    before: Segment | None = None
-    for index, (chunk, segments) in enumerate(chunks):
-        if chunk.get("chunk_index") != index or not segments:
-            raise IncompleteOutputError(f"the plan should have {plan['chunks']} chunks in order, but chunk {index + 1} is {chunk}")
-        for segment in segments:
-            start, stop = segment["byte_range"]
-            if not 0 <= start < stop:
-                raise IncompleteOutputError(f"the plan has an impossible range in {located(chunk)}: [{start}, {stop})")
-            if start and not (before and _continues(before, segment)):
-                raise IncompleteOutputError(f"the plan has a gap or an overlap before {located(chunk)}")
-            before = segment
-        objects = sum(segment["byte_range"][0] == 0 for segment in segments)
-        planned.append(PlannedChunk(chunk, objects, sum(stop - start for start, stop in (s["byte_range"] for s in segments))))
-    found = (len(planned), sum(chunk.objects for chunk in planned), sum(chunk.input_bytes for chunk in planned))
-    if found != (plan["chunks"], plan["objects"], plan["input_bytes"]):
+    cuts: list[list[int]] = []
+    try:
+        identity = identity_of(document, _objects_of(chunks, planned, cuts))
+    except (KeyError, TypeError, ValueError) as error:
+        raise IncompleteOutputError(f"the plan in {plan['plan_key']} cannot be read: {error!r}") from error
+    if (identity, fingerprint_of(identity, cuts)) != (plan["identity"], plan["fingerprint"]):
+        input_bytes = sum(chunk.input_bytes for chunk in planned)
         raise IncompleteOutputError(
-            f"the plan has {found[0]} chunks that cover {found[2]} bytes of {found[1]} objects, not {plan['chunks']} chunks and "
-            f"the {plan['input_bytes']} bytes of {plan['objects']} objects that were found"
+            f"the plan in {plan['plan_key']} is not the one that was made: it has {len(planned)} chunks and {input_bytes} bytes, "
+            f"where {plan['chunks']} chunks and {plan['input_bytes']} bytes were planned, or others"
         )
     return planned
+
+
+def _objects_of(
+    chunks: Iterable[tuple[Chunk, Sequence[Segment]]], planned: list[PlannedChunk], cuts: list[list[int]]
+) -> Iterator[InputObject]:
+    """Yield the objects that the segments of all chunks make up, of which there may be millions, and note each chunk meanwhile."""
+    before: Segment | None = None
+    for chunk, segments in chunks:
+        if chunk["chunk_index"] != len(planned):
+            raise IncompleteOutputError(f"the plan should have chunk {len(planned) + 1} in the place of {located(chunk)}")
+        for segment in segments:
+            start, stop = segment["byte_range"]
+            if not 0 <= start < stop or (start and not (before and _continues(before, segment))):
+                raise IncompleteOutputError(f"the plan has a gap or an overlap at {located(chunk)}")
+            if before and start == 0:
+                yield _whole(before)
+            before = segment
+        byte_ranges = [segment["byte_range"] for segment in segments]
+        cuts.append(cut_of(byte_ranges))
+        objects = sum(start == 0 for start, _ in byte_ranges)
+        planned.append(PlannedChunk(chunk, objects, sum(stop - start for start, stop in byte_ranges)))
+    if before:
+        yield _whole(before)
+
+
+def _whole(last: Segment) -> InputObject:
+    return InputObject(last["data_s3_uri"], last["byte_range"][1], last["data_etag"])
 
 
 def _continues(before: Segment, segment: Segment) -> bool:

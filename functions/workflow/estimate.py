@@ -99,8 +99,13 @@ class Estimate(TypedDict):
     assumptions: list[str]
 
 
-def estimate(work: Work, probe_rows_per_second: float, max_concurrency: int, memory_mb: int) -> Estimate:
-    """Return duration, requests and cost of what is pending; `memory_mb` is the prediction function's."""
+def estimate(
+    work: Work, probe_rows_per_second: float, max_concurrency: int, memory_mb: int, measured_seconds: float | None = None
+) -> Estimate:
+    """Return duration, requests and cost of what is pending; `memory_mb` is the prediction function's.
+
+    `measured_seconds` of all prediction invocations together stand, where they are over, in the place of what the probe promises.
+    """
     rows = round(work.input_bytes / work.row_bytes)
     output_bytes = work.input_bytes + PREDICTION_BYTES * rows
     workers = min(max_concurrency, work.pending_chunks)
@@ -113,7 +118,7 @@ def estimate(work: Work, probe_rows_per_second: float, max_concurrency: int, mem
     writing = output_bytes / 1e6 / S3_MB_PER_SECOND
     waiting = INVOCATION_SECONDS * work.pending_chunks + SMALL_REQUEST_SECONDS * work.grouped_objects
     warm = scoring + writing + waiting
-    predict = warm + COLD_START_SECONDS * workers
+    predict = warm + COLD_START_SECONDS * workers if measured_seconds is None else measured_seconds
     plan = WORKFLOW_START_SECONDS + SMALL_REQUEST_SECONDS * (work.objects + work.chunks)
     merge = WORKFLOW_START_SECONDS + MERGE_SECONDS_PER_CHUNK * work.chunks
     seconds = WORKFLOW_START_SECONDS + PROBE_SECONDS + plan + _map_seconds(work, warm, workers) + merge

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from chunking import Span
     from contract import Document
     from inputs import InputObject
 
@@ -34,13 +33,20 @@ def identity_of(document: Document, objects: Iterable[InputObject]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_of(identity: str, chunks: Iterable[Sequence[Span]]) -> str:
-    """Return the SHA-256 of a result's identity and of how its inputs, in their order, are cut and grouped into chunks."""
+def fingerprint_of(identity: str, cuts: Iterable[Sequence[int]]) -> str:
+    """Return the SHA-256 of a result's identity and of how its inputs, in their order, are cut and grouped into chunks.
+
+    A chunk is [start, stop) of one object, or a number of whole objects.
+    """
     digest = _digest({"identity": identity})
-    for spans in chunks:
-        edges = [len(spans)] if len(spans) > 1 else [span[1:] for span in spans]  # whole objects are grouped
-        digest.update(_canonical(edges))
+    for cut in cuts:
+        digest.update(_canonical(cut))
     return digest.hexdigest()
+
+
+def cut_of(byte_ranges: Sequence[Sequence[int]]) -> list[int]:
+    """Return a chunk as `fingerprint_of` takes it."""
+    return list(byte_ranges[0]) if len(byte_ranges) == 1 else [len(byte_ranges)]
 
 
 def incomplete_identity(identity: str, fingerprint: str, missing_chunks: Sequence[int]) -> str:

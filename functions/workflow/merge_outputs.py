@@ -79,7 +79,7 @@ def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEA
 def publish_output(client: S3Client, document: Document, deadline: float) -> Output | Unfinished:
     """Account for every chunk, merge the parts, publish, and write the report last."""
     request, plan = document["request"], document["plan"]
-    planned = planned_chunks(plan, with_segments(client, read_plan(client, plan)))
+    planned = planned_chunks(document, with_segments(client, read_plan(client, plan)))
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         receipts = list(pool.map(lambda item: read_receipt(client, item.chunk), planned))
     account = settle(plan, planned, receipts, request["tolerated_failure_percentage"])

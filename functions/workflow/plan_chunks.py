@@ -12,7 +12,7 @@ from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, shares_of, targets_of
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
 from estimate import Work, estimate
-from fingerprint import fingerprint_of, identity_of, is_incomplete
+from fingerprint import cut_of, fingerprint_of, identity_of, is_incomplete
 from inputs import InputObject, Listing, has_rows, read_header, resolve
 from layout import require_same_layout
 from log import log
@@ -180,7 +180,7 @@ def draft_of(client: S3Client, inputs: Inputs, chunk_bytes: int, output: str, id
             chunks += [[span] for span in split.spans[objects[share.first]]]
         else:
             chunks.append([Span(found, 0, found.size) for found in objects[share.first : share.stop]])
-    fingerprint = fingerprint_of(identity, chunks)
+    fingerprint = fingerprint_of(identity, (cut_of([(span.start, span.stop) for span in spans]) for spans in chunks))
     return Draft(chunks, split.guessed, fingerprint, work_prefix(output, fingerprint))
 
 

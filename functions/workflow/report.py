@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from estimate import Work, estimate
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from accounting import Account
     from contract import Document, ErrorRecord, Output
+    from estimate import Dollars
 
 SCHEMA_VERSION = 1
 
@@ -63,6 +66,7 @@ def report_of(
         ],
         "model": receipts[0].get("model"),
         "milliseconds": milliseconds_by_stage(account),
+        "estimated_cost": estimated_cost(document, account),
     }
 
 
@@ -73,3 +77,34 @@ def milliseconds_by_stage(account: Account) -> dict[str, float]:
         for stage, milliseconds in done.receipt.get("milliseconds", {}).items():
             total[stage] += milliseconds  # type: ignore[assignment]
     return {stage: round(milliseconds, 3) for stage, milliseconds in total.items()}
+
+
+class Cost(TypedDict):
+    """What the output has cost, whichever executions made its chunks; without retries and chunks that failed."""
+
+    lambda_gb_seconds: float
+    dollars: Dollars
+
+
+def estimated_cost(document: Document, account: Account) -> Cost | None:
+    """Return the cost by the duration that the chunks report; None where one does not report it, or not its function's memory."""
+    receipts = [done.receipt for done in account.done]
+    milliseconds = [receipt.get("milliseconds", {}).get("total") for receipt in receipts]
+    memory_mb = receipts[0].get("memory_mb")
+    if not memory_mb or not all(isinstance(spent, int | float) for spent in milliseconds):
+        return None
+    grouped = [receipt for receipt in receipts if "segments_s3_uri" in receipt]
+    input_bytes = sum(receipt["input_bytes"] for receipt in receipts)
+    work = Work(
+        chunks=len(receipts),
+        pending_chunks=len(receipts),
+        objects=document["plan"]["objects"],
+        grouped_objects=sum(receipt["objects"] for receipt in grouped),
+        grouped_chunks=len(grouped),
+        input_bytes=input_bytes,
+        row_bytes=input_bytes / max(1, sum(receipt["rows_read"] for receipt in receipts)),
+    )
+    seconds = sum(spent for spent in milliseconds if spent) / 1000
+    probe = document["model"]["rows_per_second"]
+    found = estimate(work, probe, document["request"]["max_concurrency"], memory_mb, measured_seconds=seconds)
+    return {"lambda_gb_seconds": found["lambda_gb_seconds"], "dollars": found["dollars"]}

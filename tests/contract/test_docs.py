@@ -29,6 +29,14 @@ def test_the_request_reference_is_the_schema(root, schema):
     assert table in (root / "docs/request.md").read_text(), f"docs/request.md must hold:\n{table}"
 
 
+def test_the_report_reference_is_the_schema(root):
+    properties = json.loads((root / "functions/workflow/report.schema.json").read_text())["properties"]
+    table = "\n".join(
+        ["| field | meaning |", "|---|---|", *(f"| `{name}` | {rule['description']} |" for name, rule in properties.items())]
+    )
+    assert table in (root / "docs/report.md").read_text(), f"docs/report.md must hold:\n{table}"
+
+
 def test_the_list_of_local_adaptations_is_the_codes(root):
     text = (root / "docs/local_aws.md").read_text()
     for adaptation in LOCAL_ADAPTATIONS:

@@ -75,13 +75,13 @@ class Run:
         parts = [self.s3.get_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]))["Body"].read() for chunk in self.chunks]
         return parts[0] + b"".join(part[part.index(b"\n") + 1 :] for part in parts[1:])
 
-    def lose(self, index: int, execution: str = EXECUTION["arn"]) -> None:
+    def lose(self, index: int, execution: str = EXECUTION["arn"], error: str = "InvalidDataError") -> None:
         chunk = self.chunks[index]
         for field in ("output_s3_uri", "receipt_s3_uri"):
             self.s3.delete_object(Bucket=BUCKET, Key=key_of(chunk[field]))
         record = {
             **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri") if field in chunk},
-            "error": "InvalidDataError",
+            "error": error,
             "message": "row 3 is ragged",
             "execution_arn": execution,
         }

@@ -19,6 +19,7 @@ MODEL = {
     "sklearn_version": "1.9.0",
     "versions": {"scikit-learn": "1.9.0"},
     "handler_version": "1",
+    "warnings": [],
 }
 
 

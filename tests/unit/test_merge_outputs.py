@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,11 +13,15 @@ from samples import BUCKET, EXECUTION, MODEL, s3_error
 
 import accounting
 import merge_outputs
-from errors import IncompleteOutputError, OutputExistsError, TransientS3Error
-from multipart import MAX_COPY_BYTES, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
+import splitting
+import upload
+from errors import IncompleteOutputError, InputNotFoundError, OutputExistsError, TransientS3Error, UnsafeSplitError
+from multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+REPORT_SCHEMA = json.loads(Path(merge_outputs.__file__).with_name("report.schema.json").read_text())
 
 
 def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Client) -> None:
@@ -68,11 +74,11 @@ def test_large_parts_are_copied_and_small_ones_gathered(run: Any, get: Any, uplo
 )
 def test_parts_keep_s3_s_rules_for_any_sizes(sizes: list[int]) -> None:
     pieces = [Piece(f"s3://bucket/{index}", "", 100, 100 + size) for index, size in enumerate(sizes)]
-    parts = list(parts_of(pieces))
+    parts = parts_of(pieces)
     assert all(part.size >= MIN_PART_BYTES for part in parts[:-1])
     assert all(MIN_PART_BYTES <= part.size <= MAX_COPY_BYTES for part in parts if isinstance(part, CopiedPart))
     assert all(part.size <= 18 * MIB for part in parts if isinstance(part, GatheredPart))
-    assert len(parts) <= len(sizes) + sum(size // MAX_COPY_BYTES for size in sizes)
+    assert len(parts) <= len(sizes) + sum(size // COPY_BYTES for size in sizes)
     flat = [piece for part in parts for piece in (part.pieces if isinstance(part, GatheredPart) else [part.piece])]
     joined: list[Piece] = []
     for piece in flat:
@@ -81,6 +87,122 @@ def test_parts_keep_s3_s_rules_for_any_sizes(sizes: list[int]) -> None:
         else:
             joined.append(piece)
     assert joined == [piece for piece in pieces if piece.size]
+
+
+def test_copies_grow_where_there_would_be_too_many() -> None:
+    pieces = [Piece(f"s3://bucket/{index}", "", 0, 2 * COPY_BYTES) for index in range(MAX_PARTS)]
+    assert len(parts_of(pieces)) == MAX_PARTS
+    assert len(parts_of(pieces[:100])) == 200
+
+
+def test_parts_without_rows_and_without_bytes(run: Any, get: Any) -> None:
+    """Of a group whose objects hold nothing but headers; and the header of the output comes from the first part that has one."""
+    execution = run((1, 1, 1, 1))
+    bodies = [get(key_of(chunk["output_s3_uri"])) for chunk in execution.chunks]
+    header = bodies[0][: bodies[0].index(b"\n") + 1]
+    for index, body in ((0, b""), (1, header), (3, header)):
+        etag = execution.s3.put_object(Bucket=BUCKET, Key=key_of(execution.chunks[index]["output_s3_uri"]), Body=body)["ETag"]
+        execution.tamper(index, rows_read=0, rows_written=0, output_bytes=len(body), header_bytes=len(body), output_etag=etag)
+    assert execution.merge()["rows"] == 1
+    assert get(OUTPUT) == bodies[2]
+
+
+def test_grouped_objects_are_accounted_for(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+    for index in range(3):
+        put(f"in/{index}.csv", b"a,b\n%d,2\n" % index)
+    execution = Run(s3, document(keep_work=True))
+    assert [list(chunk)[1] for chunk in execution.chunks] == ["segments_s3_uri"]
+    assert execution.merge()["rows"] == 3
+    assert get(OUTPUT) == b"a,b,prediction\n0,2,7\n1,2,7\n2,2,7\n"
+
+
+@pytest.mark.parametrize("damage", ["fewer", "twice", "gap", "none", "no list", "gone"])
+def test_a_group_that_does_not_add_up_is_refused(s3: S3Client, put: Any, get: Any, document: Any, damage: str) -> None:
+    for index in range(3):
+        put(f"in/{index}.csv", b"a,b\n%d,2\n" % index)
+    execution = Run(s3, document())
+    key = key_of(execution.chunks[0]["segments_s3_uri"])
+    segments = json.loads(get(key))
+    match damage:
+        case "fewer":
+            segments.pop()
+        case "twice":
+            segments[1] = segments[0]
+        case "gap":
+            segments[1]["byte_range"][0] = 1
+        case "none":
+            segments = []
+        case "no list":
+            put(key, b"{")
+        case "gone":
+            s3.delete_object(Bucket=BUCKET, Key=key)
+    if damage not in {"no list", "gone"}:
+        put(key, json.dumps(segments))
+    with pytest.raises((IncompleteOutputError, InputNotFoundError)):
+        execution.merge()
+
+
+def test_parts_of_other_columns_are_not_joined(run: Any) -> None:
+    execution = run()
+    execution.tamper(1, layout_sha256="1" * 64)
+    with pytest.raises(IncompleteOutputError, match="layout_sha256"):
+        execution.merge()
+
+
+def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(
+    run: Any, get: Any, uploads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
+    expected = execution.expected()
+    monkeypatch.setattr(upload, "PARTS_IN_FLIGHT", 1)
+    sent: list[int] = []
+    time_left = iter([True, False, False, True, False, True])
+    execution.s3.meta.events.register(
+        "before-parameter-build.s3.UploadPartCopy", lambda params, **_: sent.append(params["PartNumber"])
+    )
+    monkeypatch.setattr(upload.time, "monotonic", lambda: 0.0 if next(time_left) else 2.0)
+    assert merge_outputs.merge_outputs(execution.s3, execution.document, 1.0) == {"continuation": {"done": 1, "total": 3}}
+    assert merge_outputs.merge_outputs(execution.s3, execution.document, 1.0) == {"continuation": {"done": 2, "total": 3}}
+    assert len(uploads()) == 1
+    output = merge_outputs.merge_outputs(execution.s3, execution.document)
+    assert output["complete"]  # type: ignore[typeddict-item]
+    assert sent == [1, 2, 3]
+    assert get(OUTPUT) == expected
+    assert not uploads()
+
+
+def test_a_merge_without_progress_does_not_go_round(run: Any, uploads: Any) -> None:
+    execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
+    with pytest.raises(TransientS3Error, match="no part could be copied"):
+        merge_outputs.merge_outputs(execution.s3, execution.document, -1.0)
+    assert not uploads()
+
+
+@pytest.fixture
+def guessed_run(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """One object in four chunks whose boundaries are guessed."""
+    monkeypatch.setattr(splitting, "WINDOWS_WORTH", 0)
+    put("in/0.csv", b"a,b\n" + b"1,2\n" * 40)
+    execution = Run(s3, document(chunk_size_mb=4.1e-5, tolerated_failure_percentage=50))
+    assert execution.document["plan"]["boundaries"] == "guessed"
+    assert len(execution.chunks) == 4
+    return execution
+
+
+@pytest.mark.parametrize("index", [0, 1, 3])
+def test_a_tolerated_chunk_must_not_leave_a_guess_unproven(guessed_run: Run, get: Any, index: int) -> None:
+    guessed_run.lose(index)
+    with pytest.raises(UnsafeSplitError, match=f"chunk {index + 1}, .* guessed and not proven"):
+        guessed_run.merge()
+    guessed_run.document["plan"]["boundaries"] = "exact"
+    assert guessed_run.merge()["failed_chunks"] == 1
+
+
+def test_a_wrong_boundary_voids_the_plan_whatever_is_tolerated(guessed_run: Run) -> None:
+    guessed_run.lose(2, error="UnsafeSplitError")
+    guessed_run.document["plan"]["boundaries"] = "exact"
+    with pytest.raises(UnsafeSplitError):
+        guessed_run.merge()
 
 
 def test_parts_are_guarded_by_checksums(run: Any, s3: S3Client) -> None:
@@ -101,12 +223,14 @@ def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
     input_bytes = execution.document["plan"]["input_bytes"]
     output = execution.merge()
     report = json.loads(get(f"{OUTPUT}.report.json"))
+    jsonschema.validate(report, REPORT_SCHEMA)
     assert report["schema_version"] == 1
+    assert report["estimated_cost"]["dollars"]["total"] > 0
     assert report["output"] == output
     assert report["rows"] == {"read": 30, "predicted": 30, "rejected": 0}
     assert report["bytes"] == {"read": input_bytes, "written": output["bytes"]}
-    assert report["chunks"] == {"planned": 3, "predicted": 3, "failed": 0}
-    assert report["milliseconds"] == {"read": 4.5, "predict": 6.0}
+    assert report["chunks"] == {"planned": 3, "predicted": 3, "reused": 0, "failed": 0}
+    assert report["milliseconds"] == {"read": 4.5, "predict": 6.0, "total": 12.0}
     assert report["model"] == MODEL
     assert report["request"] == execution.document["request"]
     assert report["finished"] > report["started"]
@@ -188,7 +312,7 @@ def test_parts_of_an_object_have_one_header(s3: S3Client, put: Any, document: An
     put("in/0.csv", b"a,b\n" + b"1,2\n" * 20)
     execution = Run(s3, document(chunk_size_mb=20e-6))
     execution.tamper(2, header_bytes=14)
-    with pytest.raises(IncompleteOutputError, match="headers of 15 and 14 bytes"):
+    with pytest.raises(IncompleteOutputError, match="header_bytes 15 and 14"):
         execution.merge()
 
 
@@ -336,11 +460,11 @@ def test_a_twin_that_published_and_deleted_the_work_is_a_success(run: Any, monke
     publish = merge_outputs.publish_output
     twins: list[Any] = []
 
-    def publish_after_twin(client: S3Client, document: Any) -> Any:
+    def publish_after_twin(client: S3Client, document: Any, deadline: float) -> Any:
         if not twins:
             twins.append(None)
             twins[0] = merge_outputs.merge_outputs(client, document)
-        return publish(client, document)
+        return publish(client, document, deadline)
 
     monkeypatch.setattr(merge_outputs, "publish_output", publish_after_twin)
     assert execution.merge() == twins[0]

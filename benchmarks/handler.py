@@ -18,8 +18,7 @@ def score_file(run: Run) -> Work:
     model = prediction_handler._Model(prediction_handler.load_model(run.model), {})  # noqa: SLF001
 
     def work() -> None:
-        header = prediction_handler._local_header(run.data, uri)  # noqa: SLF001
-        source = prediction_handler._Source(uri, 0)  # noqa: SLF001
-        prediction_handler._predict_file(run.data, run.output, header, source, model, event)  # noqa: SLF001
+        segment = prediction_handler._Segment(prediction_handler._Source(uri, 0), None, None, run.data)  # noqa: SLF001
+        prediction_handler._predict_file(prediction_handler._Chunk([segment]), run.output, model, event)  # noqa: SLF001
 
     return work

@@ -1,4 +1,4 @@
-"""Score one CSV object in S3, or one byte range of it, with a fitted scikit-learn model.
+"""Score one CSV object in S3, one byte range of it, or many small objects as one, with a fitted scikit-learn model.
 
 The prediction Lambda, whole in this file: drop it into any stack. Each output record is the input record's own bytes, a comma and
 the prediction; only the feature columns are parsed. Invoked directly it answers `{"statusCode": 200|400|500, "body": "<json>"}`;
@@ -31,11 +31,12 @@ import tempfile
 import threading
 import time
 import warnings
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -75,6 +76,11 @@ MODEL_CACHE_BYTES = 500_000_000
 """Bytes of all kept models together, as pickled; the one in use is always kept."""
 STREAM_ATTEMPTS = 5
 """Times that a body which broke midway is taken up again; botocore retries requests, not bodies."""
+
+DOWNLOADS_AT_ONCE = 16
+"""Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
+DOWNLOAD_PIECE_BYTES = 1 << 20
+"""Bytes of a body that are in memory before they go to disk: of all downloads together, 16 MiB, whatever the objects' sizes."""
 
 PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
 
@@ -207,7 +213,9 @@ class _Field(NamedTuple):
 
 _EVENT_FIELDS = {
     "model_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
-    "data_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
+    "data_s3_uri": _Field(False, _is_uri, "an S3 URI, s3://bucket/key"),
+    "segments": _Field(False, lambda value: isinstance(value, list) and bool(value), "a list of segments that is not empty"),
+    "segments_s3_uri": _Field(False, _is_uri, "an S3 URI, s3://bucket/key"),
     "output_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
     "prediction_column_name": _Field(True, _is_text, "a text that is not empty"),
     "feature_columns": _Field(True, _is_columns, "a list of different column names"),
@@ -224,24 +232,67 @@ _EVENT_FIELDS = {
     "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
 }
 
+_SEGMENT_FIELDS = {
+    "data_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
+    "byte_range": _EVENT_FIELDS["byte_range"],
+    "data_etag": _EVENT_FIELDS["data_etag"],
+}
+_DATA_FIELDS = ("data_s3_uri", "segments", "segments_s3_uri")
+_SHOWN_PROBLEMS = 50
+"""A list may have thousands of segments, and as many problems."""
+
 
 def validate_event(event: dict[str, Any]) -> None:
     """Check an event's fields; null counts as absent.
 
+    The data are named in exactly one way: `data_s3_uri` with an optional `byte_range` and `data_etag`, `segments`, a list of these
+    three that are scored as one chunk, or `segments_s3_uri`, a JSON object in S3 that is such a list.
     Raises InvalidRequestError (a ValueError) that names every missing, wrong or unknown field at once.
     """
     if not isinstance(event, dict):
         raise InvalidRequestError("the event is not a JSON object")
-    problems = [f"unknown field {name}" for name in event if name not in _EVENT_FIELDS]
-    for name, rule in _EVENT_FIELDS.items():
-        value = event.get(name)
-        if value is None:
-            if rule.required and not (name == "output_s3_uri" and event.get("probe_rows")):
-                problems.append(f"{name} is missing")
-        elif not rule.is_valid(value):
-            problems.append(f"{name} must be {rule.expected}")
+    problems = _field_problems(event, _EVENT_FIELDS)
+    if event.get("probe_rows") and "output_s3_uri is missing" in problems:
+        problems.remove("output_s3_uri is missing")
+    named = [name for name in _DATA_FIELDS if event.get(name) is not None]
+    if not named:
+        problems.append("data_s3_uri is missing (or segments or segments_s3_uri in its place)")
+    if len(named) > 1:
+        problems.append(f"{' and '.join(named)} exclude each other: give one of them")
+    if named and "data_s3_uri" not in named:
+        lonely = [name for name in ("byte_range", "data_etag", "probe_rows") if event.get(name) is not None]
+        problems += [f"{name} goes only with data_s3_uri" for name in lonely]
+    if isinstance(event.get("segments"), list):
+        problems += _segment_problems(event["segments"], "segments")
     if problems:
-        raise InvalidRequestError(f"the event has {len(problems)} problem(s): {'; '.join(problems)}")
+        raise InvalidRequestError(f"the event has {_listed(problems)}")
+
+
+def _field_problems(document: dict[str, Any], fields: dict[str, _Field], prefix: str = "") -> list[str]:
+    problems = [f"unknown field {prefix}{name}" for name in document if name not in fields]
+    for name, rule in fields.items():
+        value = document.get(name)
+        if value is None:
+            if rule.required:
+                problems.append(f"{prefix}{name} is missing")
+        elif not rule.is_valid(value):
+            problems.append(f"{prefix}{name} must be {rule.expected}")
+    return problems
+
+
+def _segment_problems(segments: list[Any], name: str) -> list[str]:
+    problems = []
+    for index, segment in enumerate(segments):
+        if isinstance(segment, dict):
+            problems += _field_problems(segment, _SEGMENT_FIELDS, f"{name}[{index}].")
+        else:
+            problems.append(f"{name}[{index}] must be an object with data_s3_uri")
+    return problems
+
+
+def _listed(problems: list[str]) -> str:
+    more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
+    return f"{len(problems)} problem(s): {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}"
 
 
 # --- S3 -------------------------------------------------------------------------------------------------------------------------
@@ -309,9 +360,13 @@ def _s3_errors(s3_uri: str) -> Iterator[None]:
 @functools.cache
 def _s3_client() -> S3Client:
     # Standard mode: 5 attempts with jitter; the state machine retries what is left as TransientS3Error.
-    return boto3.client(
-        "s3", config=Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60)
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=DOWNLOADS_AT_ONCE + 2,  # botocore keeps 10; what is beyond is opened anew for every object
     )
+    return boto3.client("s3", config=config)
 
 
 def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> None:
@@ -387,13 +442,14 @@ def _download(
     byte_range: Sequence[int] | None = None,
     etag: str | None = None,
     arrival: _Arrival | None = None,
-) -> None:
-    """Write the object, or its bytes [start, stop), to `path`.
+) -> int:
+    """Write the object, or its bytes [start, stop), to `path`; returns the size of the whole object.
 
     A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match).
     """
     bucket, key = parse_s3_uri(s3_uri)
     start, stop = byte_range or (0, None)
+    size = 0
     with _s3_errors(s3_uri), path.open("wb", buffering=0) as file:
         for attempt in range(1, STREAM_ATTEMPTS + 1):
             position = start + file.tell()
@@ -402,13 +458,14 @@ def _download(
                 options["Range"] = f"bytes={position}-{'' if stop is None else stop - 1}"
             response = client.get_object(Bucket=bucket, Key=key, **options)
             etag = response["ETag"]
+            size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else response["ContentLength"]
             try:
-                for piece in response["Body"].iter_chunks(1 << 20):
+                for piece in response["Body"].iter_chunks(DOWNLOAD_PIECE_BYTES):
                     file.write(piece)
                     if arrival:
                         arrival.advance(len(piece))
                         if not arrival.is_wanted:
-                            return
+                            return size
             except TRANSIENT_EXCEPTIONS:
                 if attempt == STREAM_ATTEMPTS:
                     raise
@@ -416,30 +473,7 @@ def _download(
                 break
     if stop is not None and path.stat().st_size != stop - start:
         raise InputChangedError(f"{s3_uri} is shorter than it was when it was planned: bytes=[{start}, {stop}) are not all there")
-
-
-@contextmanager
-def _downloading(
-    client: S3Client, s3_uri: str, path: Path, byte_range: list[int] | None, etag: str | None
-) -> Iterator[_ArrivingFile]:
-    """Download in the background; the file can be read at once."""
-    data = _ArrivingFile(path)
-
-    def download() -> None:
-        error = None
-        try:
-            _download(client, s3_uri, path, byte_range, etag, data.arrival)
-        except BaseException as caught:  # noqa: BLE001  # raised where it is waited for
-            error = caught
-        data.arrival.end(error)
-
-    thread = threading.Thread(target=download, name="download")
-    thread.start()
-    try:
-        yield data
-    finally:
-        data.arrival.is_wanted = False
-        thread.join()
+    return size
 
 
 def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
@@ -664,6 +698,7 @@ class Header(NamedTuple):
     raw: bytes
     """As it stands there, with a byte order mark if there is one, without its line end."""
     line_end: bytes
+    """Empty where the object ends without one."""
     names: list[str]
 
     @property
@@ -678,13 +713,26 @@ class _Source:
 
     s3_uri: str
     start: int
-    """Byte of the object at which the chunk starts."""
+    """Byte of the object at which the chunk (or its share of this object) starts."""
 
     def at(self, row: int, byte: int) -> str:
         """Name a record by its number (from 0, in this chunk) and its first byte (in the object)."""
         if self.start == 0:
             return f"{self.s3_uri} row {row + 1} (byte {byte})"
         return f"{self.s3_uri} byte {byte} (row {row + 1} of the chunk that starts at byte {self.start})"
+
+
+class _Place(NamedTuple):
+    """Where a record stands."""
+
+    source: _Source
+    row: int
+    """From 0, in the source."""
+    byte: int
+    """In the object."""
+
+    def __str__(self) -> str:
+        return self.source.at(self.row, self.byte)
 
 
 @dataclass(frozen=True, slots=True)
@@ -695,23 +743,21 @@ class _Block:
     end and record i without its own: joined with predictions, elements are the output.
     """
 
-    source: _Source
     header: Header
     data: bytes
     offsets: np.ndarray[Any, np.dtype[np.int32]]
     """n_rows + 1 positions."""
     has_quotes: bool
-    first_row: int
-    """From 0, in the chunk."""
-    first_byte: int
-    """In the object."""
+    origins: tuple[tuple[int, _Place], ...]
+    """Rows of the block (from 0) at which another object begins, the first one first, and where these stand there."""
 
     @property
     def rows(self) -> int:
         return len(self.offsets) - 1
 
-    def at(self, row: int) -> str:
-        return self.source.at(self.first_row + row, self.first_byte + int(self.offsets[row]))
+    def at(self, row: int) -> _Place:
+        first, place = self.origins[bisect_right(self.origins, row, key=lambda origin: origin[0]) - 1]
+        return _Place(place.source, place.row + row - first, place.byte + int(self.offsets[row] - self.offsets[first]))
 
     def records(self) -> memoryview:
         """All records with their line ends."""
@@ -819,7 +865,7 @@ def _read_blocks(
             row += max(len(offsets) - 1, 0)
             raise InvalidDataError(f"{source.at(row, byte + int(offsets[-1]))}: a quoted field that is never closed")
         if len(offsets) > 1:
-            block = _Block(source, header, data, offsets, has_quotes, row, byte)
+            block = _Block(header, data, offsets, has_quotes, ((0, _Place(source, row, byte)),))
             _check_block(block, quotes)
             yield block
             row += block.rows
@@ -834,6 +880,36 @@ def _read_blocks(
             return
         if len(rest) > MAX_RECORD_BYTES:
             raise InvalidDataError(f"{source.at(row, byte)}: a record of more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
+
+
+def _joined_small(blocks: Iterator[_Block], block_bytes: int) -> Iterator[_Block]:
+    """Join the blocks of neighbouring small objects: a model's call costs much the same for ten rows as for a thousand."""
+    waiting: list[_Block] = []
+    size = 0
+    for block in blocks:
+        if waiting and size + int(block.offsets[-1]) > block_bytes:
+            yield _join_blocks(waiting)
+            waiting, size = [], 0
+        waiting.append(block)
+        size += int(block.offsets[-1])
+    if waiting:
+        yield _join_blocks(waiting)
+
+
+def _join_blocks(blocks: list[_Block]) -> _Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    header = blocks[0].header
+    rows = np.cumsum([0, *(block.rows for block in blocks)]).tolist()
+    starts = np.cumsum([0, *(block.offsets[-1] for block in blocks)]).tolist()
+    shifted = [block.offsets[:-1] + start for block, start in zip(blocks, starts, strict=False)]
+    return _Block(
+        header,
+        b"".join([header.line_end, *(block.records() for block in blocks)]),
+        np.concatenate([*shifted, starts[-1:]]).astype(np.int32),
+        any(block.has_quotes for block in blocks),
+        tuple((row + first, place) for block, row in zip(blocks, rows, strict=False) for first, place in block.origins),
+    )
 
 
 def _check_block(block: _Block, quotes: np.ndarray[Any, Any]) -> None:
@@ -879,6 +955,231 @@ def _utf8_problem(data: bytes, end: int) -> int | None:
         except UnicodeDecodeError as error:
             return error.start
     return None
+
+
+# --- a chunk's segments -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Segment:
+    """A chunk's share of one object, in a local file of its own."""
+
+    source: _Source
+    stop: int | None
+    """Byte of the object at which it stops; None at the object's end."""
+    etag: str | None
+    data: Path | _ArrivingFile
+    header: Header | None = None
+    """Of the object; read when it is needed."""
+    object_bytes: int | None = None
+    """Size of the whole object, known after the download."""
+    is_begun: bool = False
+    """Whether reading its rows has begun."""
+
+    @property
+    def byte_range(self) -> list[int] | None:
+        return None if self.stop is None else [self.source.start, self.stop]
+
+
+@dataclass
+class _Chunk:
+    """What is scored as one: an object, a byte range of one, or a group of such segments one after the other.
+
+    Quotes, rows and bytes are counted in each segment by itself, so that one segment's fault never moves the next one's rows.
+    """
+
+    segments: list[_Segment]
+    is_group: bool = False
+    """A group may consist of objects that are only a header."""
+
+    @property
+    def s3_uri(self) -> str:
+        """The first object, which names the columns."""
+        return self.segments[0].source.s3_uri
+
+    @functools.cached_property
+    def header(self) -> Header:
+        """The first object's, with the line end of the first object that has one."""
+        first = self._header_of(self.segments[0])
+        return first._replace(line_end=first.line_end or self._header_of(self._first_with_line_end).line_end or b"\n")
+
+    @functools.cached_property
+    def _first_with_line_end(self) -> _Segment:
+        return next((segment for segment in self.segments if self._header_of(segment).line_end), self.segments[0])
+
+    def _header_of(self, segment: _Segment) -> Header:
+        if segment.header is None:
+            segment.header = _local_header(segment.data, segment.source.s3_uri, may_be_all=self.is_group)
+        return segment.header
+
+    def blocks(self, block_bytes: int, tally: _Tally | None = None) -> Iterator[_Block]:
+        """Cut all segments into blocks of whole records, in order."""
+        blocks = (block for segment in self.segments for block in self._segment_blocks(segment, block_bytes, tally))
+        return _joined_small(blocks, block_bytes) if len(self.segments) > 1 else blocks
+
+    def _segment_blocks(self, segment: _Segment, block_bytes: int, tally: _Tally | None) -> Iterator[_Block]:
+        segment.is_begun = True
+        header = self._header_of(segment)
+        self._check_header(segment, header)
+        has_header = segment.source.start == 0
+        if has_header and tally:
+            tally.bytes += header.size
+            tally.quotes += header.raw.count(b'"')
+        with segment.data.open("rb") as file:
+            if has_header:
+                file.seek(header.size)
+            first_byte = header.size if has_header else segment.source.start
+            yield from _read_blocks(file, self.header, segment.source, first_byte, block_bytes, tally)
+
+    def _check_header(self, segment: _Segment, header: Header) -> None:
+        """Raise InvalidDataError where a segment's header is not the chunk's; byte order marks and quoting may differ."""
+        if header.names != self.header.names:
+            difference = _difference(header.names, self.header.names)
+            raise InvalidDataError(f"{segment.source.s3_uri} has other columns than {self.s3_uri}: {difference}")
+        if header.line_end not in (b"", self.header.line_end):
+            other = self._first_with_line_end.source.s3_uri
+            ends = {b"\n": "LF", b"\r\n": "CRLF"}
+            raise InvalidDataError(
+                f"{segment.source.s3_uri} ends its lines in {ends[header.line_end]}, {other} in {ends[self.header.line_end]}: "
+                "use one kind of line end"
+            )
+
+    def cut_segment(self) -> _Segment | None:
+        """Find the first segment, of those that were read so far, that is a byte range with an odd number of quotes."""
+        for segment in self.segments:
+            if segment.is_begun and _quote_parity(segment.data) and not self._is_whole(segment):
+                return segment
+        return None
+
+    def _is_whole(self, segment: _Segment) -> bool:
+        if segment.stop is None:
+            return True
+        return self.is_group and segment.byte_range == [0, segment.object_bytes]
+
+
+def _difference(names: list[str], expected: list[str]) -> str:
+    """Say in which columns a header differs from another."""
+    missing = [name for name in expected if name not in names]
+    added = [name for name in names if name not in expected]
+    if not missing and not added:
+        first = next(index for index, name in enumerate(names) if name != expected[index])
+        return f"they are in another order, column {first + 1} is {_shown(names[first])}, not {_shown(expected[first])}"
+    shown = [
+        f"{verb} {', '.join(map(_shown, columns[:20]))}{f' and {len(columns) - 20} more' if len(columns) > 20 else ''}"
+        for verb, columns in (("it lacks", missing), ("it adds", added))
+        if columns
+    ]
+    return " and ".join(shown)
+
+
+def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:
+    """Take the event's segments, each with the local file that it will have."""
+    uri = event.get("segments_s3_uri")
+    listed = _read_segments(client, uri, folder / "segments.json") if uri else event.get("segments") or [event]
+    segments = []
+    for index, item in enumerate(listed):
+        start, stop = item.get("byte_range") or (0, None)
+        data = _ArrivingFile(folder / f"data-{index}.csv")
+        segments.append(_Segment(_Source(item["data_s3_uri"], start), stop, item.get("data_etag"), data))
+    return segments
+
+
+def _read_segments(client: S3Client, s3_uri: str, path: Path) -> list[dict[str, Any]]:
+    """Read the list that `segments_s3_uri` names; InvalidRequestError if it is none."""
+    _download(client, s3_uri, path)
+    try:
+        segments = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InvalidRequestError(f"{s3_uri} is not JSON: it should be a list of segments") from error
+    if not isinstance(segments, list) or not segments:
+        raise InvalidRequestError(f"{s3_uri} is not a list of segments, or an empty one")
+    problems = _segment_problems(segments, "")
+    if problems:
+        raise InvalidRequestError(f"{s3_uri} is not a list of segments: it has {_listed(problems)}")
+    return segments
+
+
+def _fetch_headers(client: S3Client, segments: list[_Segment]) -> None:
+    """Read the headers of objects whose later bytes are scored."""
+
+    def fetch(segment: _Segment) -> None:
+        segment.header, segment.etag = _remote_header(client, segment.source.s3_uri, segment.etag)
+
+    with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "header") as pool:
+        for _ in pool.map(fetch, [segment for segment in segments if segment.source.start]):
+            pass
+
+
+@contextmanager
+def _downloading(client: S3Client, segments: list[_Segment]) -> Iterator[None]:
+    """Download in the background, the first segments first; all can be read at once."""
+
+    def download(segment: _Segment, file: _ArrivingFile) -> None:
+        error = None
+        try:
+            segment.object_bytes = _download(
+                client, segment.source.s3_uri, file.path, segment.byte_range, segment.etag, file.arrival
+            )
+        except BaseException as caught:  # noqa: BLE001  # raised where it is waited for
+            error = caught
+        file.arrival.end(error)
+
+    files = [segment.data for segment in segments if isinstance(segment.data, _ArrivingFile)]
+    pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "download")
+    try:
+        for segment, file in zip(segments, files, strict=True):
+            pool.submit(download, segment, file)
+        yield
+    finally:
+        for file in files:
+            file.arrival.is_wanted = False
+        pool.shutdown(cancel_futures=True)
+
+
+def _local_header(data: Path | _ArrivingFile, s3_uri: str, *, may_be_all: bool = False) -> Header:
+    """Read an object's header; `may_be_all` accepts one without a line end, and so without rows."""
+    with data.open("rb") as file:
+        beginning = b""
+        while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
+            beginning += fresh
+            header = _read_header(beginning, s3_uri)
+            if header:
+                return header
+            if len(beginning) > MAX_RECORD_BYTES:
+                break
+    if not beginning:
+        raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row")
+    # Only a header without a line end; let the header's own problems speak first.
+    header = _read_header(beginning + b"\n", s3_uri)
+    if header and may_be_all:
+        return header._replace(line_end=b"")
+    raise InvalidDataError(
+        f"{s3_uri} has a header and no rows" if header else f"{s3_uri} has no end to its header: is a quote missing?"
+    )
+
+
+def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
+    """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
+    bucket, key = parse_s3_uri(s3_uri)
+    size = HEADER_READ_BYTES
+    while size <= MAX_RECORD_BYTES * 2:
+        with _s3_errors(s3_uri):
+            condition: dict[str, Any] = {"IfMatch": etag} if etag else {}
+            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **condition)
+            etag = response["ETag"]
+            header = _read_header(response["Body"].read(), s3_uri)
+        if header:
+            return header, etag
+        size *= 4
+    raise InvalidDataError(f"{s3_uri} has no end to its header: is a quote missing?")
+
+
+def _quote_parity(data: Path | _ArrivingFile) -> int:
+    quotes = 0
+    with data.open("rb") as file:
+        while piece := file.read(1 << 20):
+            quotes += piece.count(b'"')
+    return quotes % 2
 
 
 # --- features -------------------------------------------------------------------------------------------------------------------
@@ -1219,10 +1520,7 @@ class _Stopwatch:
 class _Rejected(NamedTuple):
     """A row that keeps its place with an empty prediction."""
 
-    row: int
-    """From 0, in the chunk."""
-    byte: int
-    """In the object."""
+    place: _Place
     reason: str
 
 
@@ -1268,9 +1566,7 @@ class _Scorer:
             columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
             if len(rows) < block.rows:
                 columns = [_spread(column, rows, block.rows) for column in columns]
-        rejected = [
-            _Rejected(block.first_row + row, block.first_byte + int(block.offsets[row]), reasons[row]) for row in sorted(reasons)
-        ]
+        rejected = [_Rejected(block.at(row), reasons[row]) for row in sorted(reasons)]
         return _Scored(block.rows, names, _append_predictions(block, columns), rejected)
 
     def _predict(
@@ -1295,6 +1591,10 @@ class _Scorer:
         accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse)
         return rows[accepted], predictions
 
+    def default_names(self) -> list[str]:
+        """Name the prediction columns of a chunk without rows."""
+        return _output_columns(self.name, self.estimator, self._default_outputs())
+
     def _default_outputs(self) -> int | None:
         """Tell how many outputs the model has where no row of a block says it: score a row of zeros and empty texts."""
         row = pa.table({name: pa.array(["" if self.kinds[name] == TEXT else 0.0]) for name in self.columns})
@@ -1305,15 +1605,17 @@ class _Scorer:
         return predictions.shape[1] if predictions.ndim == 2 else None
 
 
-def _make_scorer(model: _Model, event: dict[str, Any], header: Header, blocks: Callable[[], Iterator[_Block]]) -> _Scorer:
+def _make_scorer(
+    model: _Model, event: dict[str, Any], s3_uri: str, header: Header, blocks: Callable[[], Iterator[_Block]]
+) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
     columns, name = event["feature_columns"], event["prediction_column_name"]
     missing = [column for column in columns if column not in header.names]
     if missing:
         known = ", ".join(map(repr, header.names[:50]))
-        raise InvalidRequestError(f"{event['data_s3_uri']} has no column {', '.join(map(repr, missing))}; it has {known}")
+        raise InvalidRequestError(f"{s3_uri} has no column {', '.join(map(repr, missing))}; it has {known}")
     if name in header.names:
-        raise InvalidRequestError(f"{event['data_s3_uri']} has a column {name!r} already: choose another prediction_column_name")
+        raise InvalidRequestError(f"{s3_uri} has a column {name!r} already: choose another prediction_column_name")
     kinds = _column_kinds(model.estimator, columns)
     undecided = [column for column in columns if column not in kinds]
     if undecided:
@@ -1329,21 +1631,20 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     The stages overlap: `download` ends when the last byte has come, `predict` waits for what it needs.
     """
     watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
-    s3_uri, byte_range, etag = event["data_s3_uri"], event.get("byte_range"), event.get("data_etag")
-    source = _Source(s3_uri, byte_range[0] if byte_range else 0)
     with tempfile.TemporaryDirectory(prefix="predict-") as folder:
         part = Path(folder, "part.csv")
         with watch.stage("header"):
-            header, etag = _remote_header(client, s3_uri, etag) if source.start else (None, etag)
-        with _downloading(client, s3_uri, Path(folder, "data.csv"), byte_range, etag) as data:
+            chunk = _Chunk(_plan_segments(client, event, Path(folder)), is_group=not event.get("data_s3_uri"))
+            _fetch_headers(client, chunk.segments)
+        with _downloading(client, chunk.segments):
             with watch.stage("model"):
                 model = _cached_model(client, event)
             try:
                 with watch.stage("predict"):
-                    facts = _predict_file(data, part, header or _local_header(data, s3_uri), source, model, event)
+                    facts = _predict_file(chunk, part, model, event)
             except InvalidDataError as error:
-                if byte_range and _quote_parity(data):
-                    message = f"{s3_uri} bytes=[{byte_range[0]}, {byte_range[1]}) cut a quoted field: {error}"
+                if cut := chunk.cut_segment():
+                    message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
                     raise UnsafeSplitError(message) from error
                 raise
         output_bytes = part.stat().st_size
@@ -1351,10 +1652,15 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
             upload_to_s3(client, part, event["output_s3_uri"])
             if _rejected_path(part).exists():
                 upload_to_s3(client, _rejected_path(part), f"{event['output_s3_uri']}.rejected.csv")
+    named = (
+        {"segments_s3_uri": event.get("segments_s3_uri")}
+        if chunk.is_group
+        else {"data_s3_uri": chunk.s3_uri, "byte_range": chunk.segments[0].byte_range or [0, facts.read.bytes]}
+    )
     receipt = {
         "chunk_index": event.get("chunk_index"),
-        "data_s3_uri": s3_uri,
-        "byte_range": byte_range or [0, facts.read.bytes],
+        **named,
+        "objects": len(chunk.segments),
         "rows_read": facts.read.rows,
         "rows_written": facts.rows,
         "rejected_rows": facts.rejected_rows,
@@ -1362,6 +1668,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": output_bytes,
         "header_bytes": facts.header_bytes,
+        "layout_sha256": _layout_sha256(chunk.header),
         "quote_parity": facts.read.quotes % 2,
         "milliseconds": watch.milliseconds,
         "model": model.facts,
@@ -1375,49 +1682,6 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     return {"rows": facts.rows, **receipt}
 
 
-def _local_header(data: Path | _ArrivingFile, s3_uri: str) -> Header:
-    with data.open("rb") as file:
-        beginning = b""
-        while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
-            beginning += fresh
-            header = _read_header(beginning, s3_uri)
-            if header:
-                return header
-            if len(beginning) > MAX_RECORD_BYTES:
-                break
-    if not beginning:
-        raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row")
-    # Only a header without a line end; let the header's own problems speak first.
-    header = _read_header(beginning + b"\n", s3_uri)
-    raise InvalidDataError(
-        f"{s3_uri} has a header and no rows" if header else f"{s3_uri} has no end to its header: is a quote missing?"
-    )
-
-
-def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
-    """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
-    bucket, key = parse_s3_uri(s3_uri)
-    size = HEADER_READ_BYTES
-    while size <= MAX_RECORD_BYTES * 2:
-        with _s3_errors(s3_uri):
-            condition: dict[str, Any] = {"IfMatch": etag} if etag else {}
-            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **condition)
-            etag = response["ETag"]
-            header = _read_header(response["Body"].read(), s3_uri)
-        if header:
-            return header, etag
-        size *= 4
-    raise InvalidDataError(f"{s3_uri} has no end to its header: is a quote missing?")
-
-
-def _quote_parity(data: Path | _ArrivingFile) -> int:
-    quotes = 0
-    with data.open("rb") as file:
-        while piece := file.read(1 << 20):
-            quotes += piece.count(b'"')
-    return quotes % 2
-
-
 class _PartFacts(NamedTuple):
     """What a part holds, and what was read for it."""
 
@@ -1428,31 +1692,24 @@ class _PartFacts(NamedTuple):
     rejected_rows: int
 
 
-def _predict_file(
-    data: Path | _ArrivingFile, part: Path, header: Header, source: _Source, model: _Model, event: dict[str, Any]
-) -> _PartFacts:
+def _predict_file(chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any]) -> _PartFacts:
     """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
-    read = _Tally(bytes=0 if source.start else header.size, quotes=0 if source.start else header.raw.count(b'"'))
-
-    def blocks(block_bytes: int = BLOCK_BYTES, tally: _Tally | None = None) -> Iterator[_Block]:
-        with data.open("rb") as file:
-            first_byte = source.start
-            if source.start == 0:
-                file.seek(header.size)
-                first_byte = header.size
-            yield from _read_blocks(file, header, source, first_byte, block_bytes, tally)
-
-    scorer = _make_scorer(model, event, header, blocks)
+    read, header = _Tally(), chunk.header
+    scorer = _make_scorer(model, event, chunk.s3_uri, header, lambda: chunk.blocks(BLOCK_BYTES))
     names: list[str] = []
     rows = header_bytes = rejected_rows = 0
-    with part.open("wb") as output, _RejectedFile(part, header, source, is_open=scorer.quarantine) as rejected:
+    with part.open("wb") as output, _RejectedFile(part, header, is_open=scorer.quarantine) as rejected:
+
+        def write_header() -> int:
+            _check_new_names(names, chunk.s3_uri, header)
+            return output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
+
         # An object of somebody's own may not stand two threads at once.
         workers = (os.cpu_count() or 1) if _is_sklearn(scorer.estimator) else 1
-        for scored in _map_blocks(scorer.score, blocks(_block_bytes(scorer.estimator, data), read), workers):
+        for scored in _map_blocks(scorer.score, chunk.blocks(_block_bytes(scorer.estimator, chunk), read), workers):
             if not rows:
                 names = scored.names
-                _check_new_names(names, header, event)
-                header_bytes = output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
+                header_bytes = write_header()
             elif scored.names != names:
                 raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
             output.write(scored.joined)
@@ -1460,18 +1717,24 @@ def _predict_file(
             rows += scored.rows
             rejected_rows += len(scored.rejected)
         if not rows:
-            raise InvalidDataError(f"{source.s3_uri} has a header and no rows")
+            if not chunk.is_group:
+                raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows")
+            names = scorer.default_names()
+            header_bytes = write_header()
         output.write(header.line_end)
     return _PartFacts(read, rows, header_bytes + len(header.line_end), rejected_rows)
 
 
-def _block_bytes(estimator: Any, data: Path | _ArrivingFile) -> int:
+def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
     """Bytes of input to score at once: more where rows are long and the model pays for each call."""
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     if not hasattr(last, "estimators_"):  # forests and their like; histogram boosting is as fast with 8,000 rows as with 64,000
         return BLOCK_BYTES
-    with data.open("rb") as file:
-        sample = file.read(HEADER_READ_BYTES)
+    sample = b""
+    for segment in chunk.segments:
+        if len(sample) < HEADER_READ_BYTES:
+            with segment.data.open("rb") as file:
+                sample += file.read(HEADER_READ_BYTES - len(sample))
     row_bytes = len(sample) // max(sample.count(b"\n"), 1)
     return max(BLOCK_BYTES, min(row_bytes * FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES))
 
@@ -1479,10 +1742,9 @@ def _block_bytes(estimator: Any, data: Path | _ArrivingFile) -> int:
 class _RejectedFile:
     """The list of rejected rows beside a part: `<part>.rejected.csv`, a header and a line for each."""
 
-    def __init__(self, part: Path, header: Header, source: _Source, *, is_open: bool) -> None:
+    def __init__(self, part: Path, header: Header, *, is_open: bool) -> None:
         self._file = _rejected_path(part).open("w", newline="", encoding="utf-8") if is_open else None
         self._writer = csv.writer(self._file, lineterminator=header.line_end.decode()) if self._file else None
-        self._s3_uri = source.s3_uri
 
     def __enter__(self) -> Self:
         self.writerow("data_s3_uri", "row", "byte", "reason")
@@ -1494,21 +1756,26 @@ class _RejectedFile:
 
     def write(self, rejected: list[_Rejected]) -> None:
         for item in rejected:
-            self.writerow(self._s3_uri, item.row + 1, item.byte, item.reason)
+            self.writerow(item.place.source.s3_uri, item.place.row + 1, item.place.byte, item.reason)
 
     def writerow(self, *fields: object) -> None:
         if self._writer:
             self._writer.writerow(fields)
 
 
+def _layout_sha256(header: Header) -> str:
+    """Equal for all parts that may be merged under one header."""
+    return hashlib.sha256(json.dumps([header.names, header.line_end.decode()]).encode()).hexdigest()
+
+
 def _rejected_path(part: Path) -> Path:
     return part.with_name(f"{part.name}.rejected.csv")
 
 
-def _check_new_names(names: list[str], header: Header, event: dict[str, Any]) -> None:
+def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
     taken = [name for name in names if name in header.names]
     if taken:
-        raise InvalidRequestError(f"{event['data_s3_uri']} has columns {taken} already: choose another prediction_column_name")
+        raise InvalidRequestError(f"{s3_uri} has columns {taken} already: choose another prediction_column_name")
 
 
 def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:
@@ -1560,11 +1827,11 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         size *= 4
     if block is None:
         raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
-    scorer = _make_scorer(model, event, block.header, lambda: iter([block]))
+    scorer = _make_scorer(model, event, s3_uri, block.header, lambda: iter([block]))
     started = time.perf_counter()
     scored = scorer.score(block)
     seconds = time.perf_counter() - started
-    _check_new_names(scored.names, block.header, event)
+    _check_new_names(scored.names, s3_uri, block.header)
     return {
         "rows": block.rows,
         "rows_per_second": round(block.rows / max(seconds, 1e-6), 1),
@@ -1592,7 +1859,7 @@ def _first_block(beginning: bytes, s3_uri: str, rows: int, *, is_whole: bool) ->
     block = next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1))
     if block.rows <= rows:
         return block
-    return _Block(source, header, block.data, block.offsets[: rows + 1], block.has_quotes, 0, header.size)
+    return replace(block, offsets=block.offsets[: rows + 1])
 
 
 def _last_record_end(records: bytes) -> int:

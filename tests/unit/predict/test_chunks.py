@@ -175,8 +175,8 @@ folder = Path({str(tmp_path)!r})
 for name, columns in {columns_by_name!r}.items():
     model = handler._Model(handler.load_model(folder / f"{{name}}.joblib"), {{}})
     event = {{"feature_columns": columns, "prediction_column_name": "p", "data_s3_uri": "s3://b/k"}}
-    source, data = handler._Source("s3://b/k", 0), folder / "in.csv"
-    handler._predict_file(data, folder / f"{{name}}.csv", handler._local_header(data, "s3://b/k"), source, model, event)
+    chunk = handler._Chunk([handler._Segment(handler._Source("s3://b/k", 0), None, None, folder / "in.csv")])
+    handler._predict_file(chunk, folder / f"{{name}}.csv", model, event)
 assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)

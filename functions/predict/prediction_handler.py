@@ -1506,6 +1506,12 @@ class _Stopwatch:
     """Milliseconds by stage."""
 
     milliseconds: dict[str, float] = field(default_factory=dict)
+    _started: float = field(default_factory=time.perf_counter)
+
+    def stop(self) -> dict[str, float]:
+        """Return the stages and their `total`: all the time since the start, and the init before it."""
+        total = (time.perf_counter() - self._started) * 1000 + self.milliseconds.get("init", 0.0)
+        return {**self.milliseconds, "total": round(total, 3)}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -1670,7 +1676,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "header_bytes": facts.header_bytes,
         "layout_sha256": _layout_sha256(chunk.header),
         "quote_parity": facts.read.quotes % 2,
-        "milliseconds": watch.milliseconds,
+        "milliseconds": watch.stop(),
+        "memory_mb": _memory_mb(),
         "model": model.facts,
     }
     if event.get("receipt_s3_uri"):
@@ -1680,6 +1687,12 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         _put_json(client, event["receipt_s3_uri"], receipt)
     # `rows` for those who invoke it directly.
     return {"rows": facts.rows, **receipt}
+
+
+def _memory_mb() -> int | None:
+    """Memory of the function, as Lambda says it; None elsewhere."""
+    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    return int(memory) if memory.isdecimal() else None
 
 
 class _PartFacts(NamedTuple):

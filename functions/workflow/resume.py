@@ -23,7 +23,10 @@ EarlierWork = dict[str, tuple[int, str]]
 
 def earlier_work(client: S3Client, prefix: str) -> EarlierWork:
     """List what the chunks of earlier executions have left: a page or two for each thousand of them, one on a first run."""
-    return {uri: (size, etag) for page in list_pages(client, f"{prefix}chunk-") for uri, size, etag in page}
+    try:
+        return {uri: (size, etag) for page in list_pages(client, f"{prefix}chunk-") for uri, size, etag in page}
+    except InputNotFoundError:
+        return {}  # no such bucket, or no permission: the plan's own PUT says so
 
 
 def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:

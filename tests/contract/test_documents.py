@@ -19,7 +19,8 @@ def test_a_chunk_and_the_requests_share_make_a_prediction_event():
     known = set(prediction_handler._EVENT_FIELDS)
     assert fields(contract.Chunk) | fields(contract.PredictionFields) <= known
     assert fields(contract.ProbeEvent) <= known
-    assert known == fields(contract.Chunk) | fields(contract.PredictionFields) | fields(contract.ProbeEvent)
+    by_hand = {"segments"}  # the planner writes them to S3, because state has a limit
+    assert known - by_hand == fields(contract.Chunk) | fields(contract.PredictionFields) | fields(contract.ProbeEvent)
 
 
 def test_prediction_methods_are_the_schemas(schema):

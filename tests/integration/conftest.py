@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from flights_data import FEATURES, NUMBERS, ROWS, TEXTS
+from s3_proxy import s3_proxy
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
@@ -115,6 +116,20 @@ def stored(aws, model, flights_csv):
         "prediction_column_name": "predicted_arr_delay",
         "feature_columns": FEATURES,
     }
+
+
+@pytest.fixture
+def proxy(aws):
+    """Put a proxy between the prediction function and S3 for one test."""
+    functions = aws.client("lambda")
+    with s3_proxy(aws.endpoint_url) as proxy:
+        functions.update_function_configuration(
+            FunctionName=aws.predict_function_name, Environment={"Variables": {"AWS_ENDPOINT_URL_S3": proxy.url}}
+        )
+        try:
+            yield proxy
+        finally:
+            functions.update_function_configuration(FunctionName=aws.predict_function_name, Environment={"Variables": {}})
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from flights_data import FEATURES, ROWS
-from s3_proxy import Refusal, s3_proxy
+from histories import child_histories, failures
+from s3_proxy import Refusal
 
 from batch_predict.deploy import deploy, stack_directory
 from batch_predict.local_aws import STACK_PARAMETERS
@@ -143,38 +144,6 @@ def test_a_direct_invocation_says_what_is_wrong(aws, stored):
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def proxy(aws):
-    """Put a proxy between the prediction function and S3 for one test."""
-    functions = aws.client("lambda")
-    with s3_proxy(aws.endpoint_url) as proxy:
-        functions.update_function_configuration(
-            FunctionName=aws.predict_function_name, Environment={"Variables": {"AWS_ENDPOINT_URL_S3": proxy.url}}
-        )
-        try:
-            yield proxy
-        finally:
-            functions.update_function_configuration(FunctionName=aws.predict_function_name, Environment={"Variables": {}})
-
-
-def child_histories(aws, execution):
-    """The histories of the Map's children, by chunk index."""
-    states = aws.client("stepfunctions")
-    histories = {}
-    for run in states.list_map_runs(executionArn=execution["executionArn"])["mapRuns"]:
-        for child in states.list_executions(mapRunArn=run["mapRunArn"])["executions"]:
-            events = states.get_execution_history(executionArn=child["executionArn"], maxResults=1000)["events"]
-            described = states.describe_execution(executionArn=child["executionArn"])
-            histories[json.loads(described["input"])["event"]["chunk_index"]] = events
-    return histories
-
-
-def failures(events):
-    """Error names of failed attempts, in order."""
-    details = [event.get("lambdaFunctionFailedEventDetails") or event.get("taskFailedEventDetails") for event in events]
-    return [detail["error"] for detail in details if detail]
 
 
 def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, proxy, read, flights_csv):

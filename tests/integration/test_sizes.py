@@ -1,0 +1,309 @@
+"""Any size and shape of input, through the deployed state machine: grouped, split, deceived, resumed, tolerated, estimated."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import joblib
+import jsonschema
+import pandas as pd
+import pytest
+from histories import child_histories, failures, states_entered
+from s3_proxy import Refusal
+from sklearn.tree import DecisionTreeRegressor
+
+REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
+HEADER = b"id,note,x,y\n"
+
+
+@pytest.fixture(scope="module")
+def tree(aws):
+    """A tree, whose predictions do not depend on what is scored together; returns the request's fields for it."""
+    frame = pd.DataFrame({"x": range(1000), "y": [(7 * x) % 13 for x in range(1000)]})
+    model = DecisionTreeRegressor(max_depth=8, random_state=0).fit(frame, frame.x * 1.5 + frame.y)
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    aws.client("s3").put_object(Bucket=aws.bucket, Key="models/tree.joblib", Body=buffer.getvalue())
+    return {
+        "model_s3_uri": f"s3://{aws.bucket}/models/tree.joblib",
+        "prediction_column_name": "prediction",
+        "feature_columns": ["x", "y"],
+    }
+
+
+@pytest.fixture
+def put(aws):
+    s3 = aws.client("s3")
+
+    def put(key, body):
+        s3.put_object(Bucket=aws.bucket, Key=key, Body=body)
+        return f"s3://{aws.bucket}/{key}"
+
+    return put
+
+
+@pytest.fixture
+def scored_directly(aws, tree, put, read):
+    """Score a whole file by one direct invocation: what the merged output must be, byte for byte."""
+
+    def score(body):
+        data = put("data/whole.csv", body)
+        event = {**tree, "data_s3_uri": data, "output_s3_uri": f"s3://{aws.bucket}/output/directly.csv"}
+        answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event))
+        response = json.loads(answer["Payload"].read())
+        assert response["statusCode"] == 200, response
+        return read(event["output_s3_uri"])
+
+    return score
+
+
+def rows(start, stop, note='"a ""note"",\nof two lines {}"'):
+    return "".join(f"{n:06},{note.format(n)},{n % 1000},{n % 13}\n" for n in range(start, stop)).encode()
+
+
+def succeeded(execution):
+    assert execution["status"] == "SUCCEEDED", (execution.get("error"), execution.get("cause"))
+    return execution["output"]
+
+
+def report_of(read, output):
+    report = json.loads(read(output["report_s3_uri"]))
+    jsonschema.validate(report, REPORT_SCHEMA)
+    return report
+
+
+def chunks_run(aws, execution):
+    """Indexes of the chunks that the prediction function was asked for."""
+    return sorted(child_histories(aws, execution))
+
+
+def test_two_thousand_small_objects_are_one_chunk(aws, run_execution, tree, put, read, scored_directly):
+    for n in range(2000):
+        put(f"data/small/part-{n}.csv", HEADER + rows(3 * n, 3 * n + 3))
+    put("data/small/_SUCCESS", b"")
+    output_uri = f"s3://{aws.bucket}/output/small.csv"
+
+    execution = run_execution(aws, {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/small/", "output_s3_uri": output_uri})
+
+    output = succeeded(execution)
+    assert (output["chunks"], output["rows"]) == (1, 6000)
+    assert read(output_uri) == scored_directly(HEADER + rows(0, 6000))
+    report = report_of(read, output)
+    assert (report["plan"]["objects"], report["plan"]["skipped_objects"]) == (2000, 1)
+
+
+def test_one_object_in_forty_chunks_with_quoted_line_breaks(aws, run_execution, tree, put, read, scored_directly):
+    body = HEADER + rows(0, 300_000)
+    output_uri = f"s3://{aws.bucket}/output/forty.csv"
+
+    execution = run_execution(
+        aws,
+        {
+            **tree,
+            "data_s3_uri": put("data/forty.csv", body),
+            "output_s3_uri": output_uri,
+            "chunk_size_mb": len(body) / 39.5e6,
+        },
+    )
+
+    output = succeeded(execution)
+    assert (output["chunks"], output["rows"]) == (40, 300_000)
+    assert read(output_uri) == scored_directly(body)
+    assert report_of(read, output)["plan"]["boundaries"] == "guessed"
+
+
+@pytest.fixture
+def deceptive():
+    """One record whose quoted field is a CSV of its own, larger than a window: a guess inside it must be wrong."""
+    inner = b"".join(b"%d,x,%d,%d\n" % (n, n % 1000, n % 13) for n in range(200_000))
+    return HEADER + rows(0, 50_000) + b'7,"' + inner + b'",5,5\n' + rows(50_000, 100_000)
+
+
+def test_a_file_that_deceives_the_guess_is_planned_again_exactly(aws, run_execution, tree, put, read, scored_directly, deceptive):
+    data = put("data/deceptive.csv", deceptive)
+    output_uri = f"s3://{aws.bucket}/output/deceptive.csv"
+    request = {**tree, "data_s3_uri": data, "output_s3_uri": output_uri, "chunk_size_mb": 0.6}
+
+    execution = run_execution(aws, request)
+
+    output = succeeded(execution)
+    assert states_entered(aws, execution).count("Plan Chunks") == 2
+    assert "UnsafeSplitError" in {error for events in child_histories(aws, execution).values() for error in failures(events)}
+    assert output["rows"] == 100_001
+    assert read(output_uri) == scored_directly(deceptive)
+    assert report_of(read, output)["plan"]["boundaries"] == "exact"
+
+    again = run_execution(aws, request)
+    assert succeeded(again)["etag"] == output["etag"]
+    assert chunks_run(aws, again) == []
+
+
+def test_a_deceptive_file_is_right_also_where_failures_are_tolerated(
+    aws, run_execution, tree, put, read, scored_directly, deceptive
+):
+    data = put("data/deceptive.csv", deceptive)
+    output_uri = f"s3://{aws.bucket}/output/tolerant.csv"
+    execution = run_execution(
+        aws,
+        {**tree, "data_s3_uri": data, "output_s3_uri": output_uri, "chunk_size_mb": 0.6, "tolerated_failure_percentage": 90},
+    )
+    assert succeeded(execution)["complete"]
+    assert read(output_uri) == scored_directly(deceptive)
+
+
+@pytest.fixture
+def split_object(put):
+    """An object and a request's chunk size for it: eight chunks."""
+    body = HEADER + rows(0, 60_000)
+    return {"data_s3_uri": put("data/eight.csv", body), "chunk_size_mb": len(body) / 7.9e6}, body
+
+
+def refuse_chunks(aws, run_execution, read, proxy, request, *indexes):
+    """Let S3 deny the prediction function the bytes of some chunks."""
+    plan = succeeded(run_execution(aws, {**request, "dry_run": True}))
+    items = json.loads(read(f"s3://{plan['bucket']}/{plan['plan_key']}"))
+    starts = [f"bytes={items[index]['byte_range'][0]}-" for index in indexes]
+    proxy.rule = lambda r: Refusal(403, "AccessDenied") if r.method == "GET" and r.range.startswith(tuple(starts)) else None
+
+
+def test_after_a_failure_only_the_missing_chunk_runs(aws, run_execution, tree, read, proxy, split_object, scored_directly, keys):
+    data, body = split_object
+    output_uri = f"s3://{aws.bucket}/output/resumed.csv"
+    request = {**tree, **data, "output_s3_uri": output_uri}
+    refuse_chunks(aws, run_execution, read, proxy, request, 5)
+    failed = run_execution(aws, request)
+    assert (failed["status"], failed["error"]) == ("FAILED", "InputNotFoundError")
+    assert "chunk 6 of 8" in failed["cause"]
+    assert "output/resumed.csv" not in keys("output/resumed.csv")
+
+    proxy.rule = lambda _: None
+    resumed = run_execution(aws, request)
+
+    output = succeeded(resumed)
+    assert chunks_run(aws, resumed) == [5]
+    assert read(output_uri) == scored_directly(body)
+    assert report_of(read, output)["chunks"] == {"planned": 8, "predicted": 8, "reused": 7, "failed": 0}
+
+    finished = run_execution(aws, request)
+    assert succeeded(finished) == output
+    assert chunks_run(aws, finished) == []
+    assert "Predict Chunks" not in states_entered(aws, finished)
+    assert keys("output/resumed.csv") == ["output/resumed.csv", "output/resumed.csv.report.json"]
+
+
+def test_a_part_that_was_tampered_with_is_made_again(aws, run_execution, tree, read, proxy, split_object, scored_directly, keys):
+    data, body = split_object
+    output_uri = f"s3://{aws.bucket}/output/tampered.csv"
+    request = {**tree, **data, "output_s3_uri": output_uri}
+    refuse_chunks(aws, run_execution, read, proxy, request, 1)
+    assert run_execution(aws, request)["status"] == "FAILED"
+    part = next(key for key in keys("output/tampered.csv.work/") if key.endswith("chunk-00003.csv"))
+    aws.client("s3").put_object(Bucket=aws.bucket, Key=part, Body=b"id,note,x,y,prediction\n1,2,3,4,5\n")
+
+    proxy.rule = lambda _: None
+    resumed = run_execution(aws, request)
+
+    succeeded(resumed)
+    assert chunks_run(aws, resumed) == [1, 3]
+    assert read(output_uri) == scored_directly(body)
+
+
+def test_tolerated_chunks_are_left_out_and_listed(aws, run_execution, tree, read, proxy, split_object, scored_directly, keys):
+    data, body = split_object
+    output_uri = f"s3://{aws.bucket}/output/tolerated.csv"
+    request = {**tree, **data, "output_s3_uri": output_uri, "tolerated_failure_percentage": 30}
+    refuse_chunks(aws, run_execution, read, proxy, request, 2, 6)
+
+    execution = run_execution(aws, request)
+
+    output = succeeded(execution)
+    assert (output["complete"], output["failed_chunks"], output["chunks"]) == (False, 2, 8)
+    report = report_of(read, output)
+    assert [chunk["chunk_index"] for chunk in report["failed_chunks"]] == [2, 6]
+    for chunk in report["failed_chunks"]:
+        assert (chunk["data_s3_uri"], chunk["error"]) == (data["data_s3_uri"], "InputNotFoundError")
+        assert "AccessDenied" in chunk["message"]
+    kept = [0, *(edge for chunk in report["failed_chunks"] for edge in chunk["byte_range"]), len(body)]
+    remaining = b"".join(body[start:stop] for start, stop in zip(kept[::2], kept[1::2], strict=True))
+    assert read(output_uri) == scored_directly(remaining)
+
+    # The same request would publish more: only when told to.
+    proxy.rule = lambda _: None
+    refused = run_execution(aws, request)
+    assert (refused["status"], refused["error"]) == ("FAILED", "OutputExistsError")
+    whole = run_execution(aws, {**request, "overwrite": True})
+    assert succeeded(whole)["complete"]
+    assert chunks_run(aws, whole) == [2, 6]
+    assert read(output_uri) == scored_directly(body)
+
+
+def test_more_lost_chunks_than_tolerated_fail_the_run(aws, run_execution, tree, read, proxy, split_object, keys):
+    data, _ = split_object
+    request = {**tree, **data, "output_s3_uri": f"s3://{aws.bucket}/output/too-many.csv", "tolerated_failure_percentage": 20}
+    refuse_chunks(aws, run_execution, read, proxy, request, 2, 6)
+    execution = run_execution(aws, request)
+    assert (execution["status"], execution["error"]) == ("FAILED", "InputNotFoundError")
+    assert "1 more chunk failed" in execution["cause"]
+    assert "output/too-many.csv" not in keys("output/too-many.csv")
+
+
+def test_a_dry_run_says_what_the_run_would_take(aws, run_execution, tree, split_object, keys):
+    data, body = split_object
+    request = {**tree, **data, "output_s3_uri": f"s3://{aws.bucket}/output/estimated.csv", "dry_run": True}
+    execution = run_execution(aws, request)
+    plan = succeeded(execution)
+    assert (plan["chunks"], plan["pending_chunks"], plan["input_bytes"]) == (8, 8, len(body))
+    estimate = plan["estimate"]
+    assert abs(estimate["rows"] - 60_000) < 3000
+    assert estimate["lambda_requests"] == 8 + 4
+    assert estimate["dollars"]["total"] > 0
+    assert any("3,538 MB" in assumption for assumption in estimate["assumptions"])
+    assert "Predict Chunks" not in states_entered(aws, execution)
+    assert [key.rpartition("/")[2] for key in keys("output/estimated.csv")] == ["plan.json"]
+
+
+def test_a_glob_and_a_manifest_name_the_objects(aws, run_execution, tree, put, read, scored_directly):
+    uris = [put(f"data/days/2026-11-{day}.csv", HEADER + rows(10 * day, 10 * day + 10)) for day in (2, 10, 9)]
+    put("data/days/2026-12-1.csv", HEADER + rows(0, 5))
+    manifest = put("data/days/november.manifest.json", json.dumps(uris))
+
+    by_glob = run_execution(
+        aws,
+        {
+            **tree,
+            "data_s3_uri": f"s3://{aws.bucket}/data/days/2026-11-*.csv",
+            "output_s3_uri": f"s3://{aws.bucket}/output/glob.csv",
+        },
+    )
+    by_manifest = run_execution(aws, {**tree, "data_s3_uri": manifest, "output_s3_uri": f"s3://{aws.bucket}/output/manifest.csv"})
+
+    assert read(succeeded(by_glob)["output_s3_uri"]) == scored_directly(HEADER + rows(20, 30) + rows(90, 110))
+    assert read(succeeded(by_manifest)["output_s3_uri"]) == scored_directly(HEADER + rows(20, 30) + rows(100, 110) + rows(90, 100))
+
+
+def test_one_object_with_other_columns_is_named(aws, run_execution, tree, put):
+    put("data/mixed/1.csv", HEADER + rows(0, 5))
+    put("data/mixed/2.csv", b"id,note,x,z\n1,a,2,3\n")
+    execution = run_execution(
+        aws, {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/mixed/", "output_s3_uri": f"s3://{aws.bucket}/output/mixed.csv"}
+    )
+    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidDataError")
+    assert "data/mixed/2.csv has other columns than" in execution["cause"]
+    assert "it lacks y and it adds z" in execution["cause"]
+
+
+def test_rejected_rows_of_grouped_objects_are_listed_by_object(aws, run_execution, tree, put, read):
+    for n in range(3):
+        put(f"data/rejects/{n}.csv", HEADER + rows(0, 3, note="plain") + b"000009,plain,zwei,1\n" + rows(4, 5, note="plain"))
+    output_uri = f"s3://{aws.bucket}/output/rejects.csv"
+    execution = run_execution(
+        aws,
+        {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/rejects/", "output_s3_uri": output_uri, "on_bad_row": "quarantine"},
+    )
+    output = succeeded(execution)
+    assert (output["rows"], output["rejected_rows"], output["chunks"]) == (15, 3, 1)
+    listed = list(csv.DictReader(io.StringIO(read(output["rejected_s3_uri"]).decode())))
+    assert [(row["data_s3_uri"], row["row"]) for row in listed] == [
+        (f"s3://{aws.bucket}/data/rejects/{n}.csv", "4") for n in range(3)
+    ]

@@ -1151,7 +1151,7 @@ def _local_header(data: Path | _ArrivingFile, s3_uri: str, *, may_be_all: bool =
         raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row")
     # Only a header without a line end; let the header's own problems speak first.
     header = _read_header(beginning + b"\n", s3_uri)
-    if header and may_be_all:
+    if header and may_be_all and len(beginning) <= MAX_RECORD_BYTES:
         return header._replace(line_end=b"")
     raise InvalidDataError(
         f"{s3_uri} has a header and no rows" if header else f"{s3_uri} has no end to its header: is a quote missing?"

@@ -74,6 +74,8 @@ MODEL_CACHE_SIZE = 4
 """Models kept between warm invocations."""
 MODEL_CACHE_BYTES = 500_000_000
 """Bytes of all kept models together, as pickled; the one in use is always kept."""
+SINGLE_PUT_BYTES = 2**24
+"""Up to this size a part is sent by one PUT: three more requests for a parallel upload would cost more than they save."""
 STREAM_ATTEMPTS = 5
 """Times that a body which broke midway is taken up again; botocore retries requests, not bodies."""
 
@@ -485,7 +487,11 @@ def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
     try:
         with _s3_errors(s3_uri), Path(local_path).open("rb") as file:
             client.upload_fileobj(
-                file, bucket, key, ExtraArgs={"ContentType": "text/csv"}, Config=TransferConfig(max_concurrency=4)
+                file,
+                bucket,
+                key,
+                ExtraArgs={"ContentType": "text/csv"},
+                Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
             )
     except InputNotFoundError as error:
         raise InvalidRequestError(f"cannot write the output: {error}") from error

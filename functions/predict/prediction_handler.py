@@ -980,7 +980,7 @@ class _Segment:
     object_bytes: int | None = None
     """Size of the whole object, known after the download."""
     is_begun: bool = False
-    """Whether reading its rows has begun."""
+    """Whether reading it has begun."""
 
     @property
     def byte_range(self) -> list[int] | None:
@@ -1014,6 +1014,7 @@ class _Chunk:
         return next((segment for segment in self.segments if self._header_of(segment).line_end), self.segments[0])
 
     def _header_of(self, segment: _Segment) -> Header:
+        segment.is_begun = True
         if segment.header is None:
             segment.header = _local_header(segment.data, segment.source.s3_uri, may_be_all=self.is_group)
         return segment.header
@@ -1024,7 +1025,6 @@ class _Chunk:
         return _joined_small(blocks, block_bytes) if len(self.segments) > 1 else blocks
 
     def _segment_blocks(self, segment: _Segment, block_bytes: int, tally: _Tally | None) -> Iterator[_Block]:
-        segment.is_begun = True
         header = self._header_of(segment)
         self._check_header(segment, header)
         has_header = segment.source.start == 0

@@ -318,6 +318,16 @@ def test_a_segment_that_cuts_a_quoted_field_is_an_unsafe_split(put_all):
             assert body["message"].startswith(f"{uri_of(place)} bytes=[{byte_range[0]}, {byte_range[1]}) cut a quoted field")
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_segment_that_cuts_its_header_is_an_unsafe_split(put_all, place):
+    objects = [b'"x1",x2\n1,2\n', b'"x1",x2\n1,2\n']
+    segments = put_all(*objects)
+    segments[place]["byte_range"] = [0, 3]
+    for status, body in (score(segments), invoke(**segments[place])):
+        assert (status, body["error"]) == (400, "UnsafeSplitError")
+        assert body["message"].startswith(f"{uri_of(place)} bytes=[0, 3) cut a quoted field")
+
+
 def test_a_bad_row_beside_a_sound_range_is_no_unsafe_split(put_all):
     data = b'x1,x2\n1,2\n3,"4"\n'
     segments = put_all(data, b"x1,x2\n1,zwei\n")

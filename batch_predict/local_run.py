@@ -28,6 +28,7 @@ POLL_SECONDS = 0.1  # the local AWS has no quotas
 SUFFIXES = ("", ".rejected.csv", ".report.json")
 """Of what is published: the output, the list of its rejected rows if they are quarantined, and the report."""
 S3_SCHEME = "s3://"
+MANIFEST_SUFFIX = ".manifest.json"  # functions/workflow/inputs.py; a contract test holds the two equal
 
 
 class LocalRunError(Exception):
@@ -72,6 +73,8 @@ class RunResult:
     """Tolerated, and missing from the output."""
     input_bytes: int | None = None
     output_bytes: int | None = None
+    estimate: Mapping[str, Any] | None = None
+    """Of a dry run: rows, seconds, requests and dollars on AWS (`Estimate` in functions/workflow/estimate.py)."""
     seconds: float = 0.0
     """Of the execution: without the start of the local AWS, uploads and downloads."""
     states: Mapping[str, float] = field(default_factory=dict)
@@ -121,6 +124,8 @@ def _input_files(noun: str, values: Sequence[object]) -> tuple[list[Path], list[
             files += inside
             if not inside:
                 found.append(f"data directory {value} holds no *.csv files")
+        elif noun == "data" and value.endswith(MANIFEST_SUFFIX):
+            found.append(f"data file {value} is a manifest of objects in S3: name the files themselves, or their directory")
         elif problem := _unreadable(path):
             found.append(f"{noun} file {value} {problem}")
         else:
@@ -257,6 +262,7 @@ def _result(aws: LocalAws, local_run: LocalRun, ended: ExecutionEnded, states: M
         chunks=ended.output.get("chunks"),
         failed_chunks=ended.output.get("failed_chunks"),
         input_bytes=ended.output.get("input_bytes"),
+        estimate=ended.output.get("estimate"),
         output_bytes=ended.output.get("bytes"),
         seconds=ended.seconds,
         states=states,

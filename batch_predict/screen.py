@@ -27,6 +27,9 @@ PLAIN_SECONDS = 1.0  # between two lines of chunk counts
 FRAMES_PER_SECOND = 8
 BAR_WIDTH = 24
 
+COST_ITEMS = (("Lambda", "lambda"), ("Step Functions", "step_functions"), ("S3", "s3"))
+"""Of an estimate's dollars, with the names that people know."""
+
 
 @dataclass
 class Row:
@@ -206,13 +209,26 @@ def detail_of(exited: StateExited) -> str:
             return f"{probe['model']['estimator']}, {plural(probe['rows'], 'row')}"
         case "Plan Chunks" if "plan" in document:
             plan = document["plan"]
-            return f"{plural(plan['chunks'], 'chunk')}, {megabytes(plan['input_bytes'])}"
+            return unfinished(plan) or _planned(plan)
         case "Predict Chunks" if "plan" in document:
-            return plural(document["plan"]["chunks"], "chunk")
+            return plural(document["plan"]["pending_chunks"], "chunk")
         case "Merge Outputs" if "output" in document:
             output = document["output"]
-            return f"{plural(output['rows'], 'row')}, {megabytes(output['bytes'])}"
+            return unfinished(output) or f"{plural(output['rows'], 'row')}, {megabytes(output['bytes'])}"
     return ""
+
+
+def unfinished(result: Mapping[str, Any]) -> str | None:
+    """Say how far a state is that goes on in its next invocation; None where it is done."""
+    if "continuation" not in result:
+        return None
+    return f"{result['continuation']['done']:,} of {result['continuation']['total']:,}, goes on"
+
+
+def _planned(plan: Mapping[str, Any]) -> str:
+    there = plan["chunks"] - plan["pending_chunks"]
+    reused = f", {there:,} of them there already" if there else ""
+    return f"{plural(plan['chunks'], 'chunk')}{reused}, {megabytes(plan['input_bytes'])}"
 
 
 def counted(chunks: ChunksCounted) -> str:
@@ -225,6 +241,8 @@ def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
     """Yield what came of a run that succeeded, as label and text."""
     if result.rows is None:  # a dry run
         yield "Plan", f"{plural(result.chunks or 0, 'chunk')}, {megabytes(result.input_bytes or 0)}; nothing was scored"
+        if result.estimate:
+            yield from estimate_lines(result.estimate)
         return
     chunks = plural(result.chunks or 0, "chunk")
     speed = result.rows / result.seconds if result.seconds else 0
@@ -235,6 +253,17 @@ def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
         yield "Bad", f"{plural(result.rejected_rows, 'row')} without a prediction: see {result.rejected}"
     yield "Output", f"{result.output}"
     yield "Report", f"{result.report}"
+
+
+def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the rest of the run would take on AWS, and what that assumes."""
+    dollars = estimate["dollars"]
+    parts = ", ".join(f"{name} {dollars[key]:.4f}" for name, key in COST_ITEMS)
+    yield "Rows", f"about {estimate['rows']:,}"
+    yield "On AWS", f"about {estimate['seconds']:,.0f} s; a chunk takes {estimate['chunk_seconds']:,.1f} s"
+    yield "Cost", f"about ${dollars['total']:.4f} ({parts})"
+    for number, assumption in enumerate(estimate["assumptions"]):
+        yield "" if number else "Assumes", assumption
 
 
 def print_result(console: Console, rows: Sequence[Row], result: RunResult) -> None:

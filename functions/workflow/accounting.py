@@ -197,9 +197,9 @@ def require_safe_splits(errors: Iterable[ErrorRecord | None]) -> None:
 
 
 def located(chunk: Chunk | ErrorRecord, chunks: int | None = None) -> str:
-    """Name a chunk, of so many if that is known, and the bytes that it stands for."""
+    """Name a chunk, of so many if that is known, and the bytes that it stands for; of a group, its list in the work prefix."""
     number = f"chunk {chunk['chunk_index'] + 1}" + (f" of {chunks}" if chunks else "")
     if "segments_s3_uri" in chunk:
-        return f"{number}, the objects listed in {chunk['segments_s3_uri']}"
+        return f"{number}, the objects listed in {chunk['segments_s3_uri'].rpartition('/')[2]}"
     start, stop = chunk["byte_range"]
     return f"{number}, {chunk['data_s3_uri']} bytes=[{start}, {stop})"

@@ -80,6 +80,8 @@ class ScannedRange(NamedTuple):
     """Modulo 2."""
     stops: tuple[int | None, int | None]
     """First record boundary in it if the number of quotes before it is even, and if it is odd; None where it has none."""
+    scanned: int
+    """Bytes."""
 
 
 def scan_range(blocks: Iterable[bytes], start: int) -> ScannedRange:
@@ -93,7 +95,7 @@ def scan_range(blocks: Iterable[bytes], start: int) -> ScannedRange:
                 stops[parity] = None if found is None else offset + found
         quotes += block.count(QUOTE)
         offset += len(block)
-    return ScannedRange(quotes % 2, (stops[0], stops[1]))
+    return ScannedRange(quotes % 2, (stops[0], stops[1]), offset - start)
 
 
 def scan_ranges(start: int, size: int, targets: Sequence[int]) -> list[tuple[int, int]]:

@@ -269,7 +269,9 @@ class Document(TypedDict):
     probe: ProbeEvent
     model: NotRequired[Probe]
     plan: NotRequired[Plan]
-    output: NotRequired[Output | Unfinished]
+    """Or `Unfinished`, which no state but Plan Chunks itself sees."""
+    output: NotRequired[Output]
+    """Or `Unfinished`, which no state but Merge Outputs itself sees."""
     failure: NotRequired[Failure]
     explanation: NotRequired[Explanation]
 

@@ -28,7 +28,7 @@ from rejected import write_rejected
 from report import report_of
 from s3 import CONCURRENT_REQUESTS, batches, delete_prefix, get_json, head_object, parse_s3_uri, put_json, s3_client
 from upload import abort, discard_upload, gather, open_upload, upload_parts
-from work import IDENTITY_METADATA, error_record_uri, rejected_uri, report_uri
+from work import IDENTITY_METADATA, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +72,7 @@ def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEA
             if output is None:
                 raise
     if "continuation" not in output and output["complete"] and not request["keep_work"]:
-        delete_work(client, plan)
+        delete_work(client, request_prefix(request["output_s3_uri"], plan["identity"]))
     return output
 
 
@@ -268,9 +268,8 @@ def error_records(client: S3Client, account: Account, execution_arn: str) -> lis
         return list(pool.map(read, account.missing))
 
 
-def delete_work(client: S3Client, plan: Plan) -> None:
-    """Delete the work prefix. The output is published: what cannot be deleted is left to the bucket's lifecycle rule."""
-    uri = work_uri_of(plan)
+def delete_work(client: S3Client, uri: str) -> None:
+    """Delete the work of a published output, however it was cut. What cannot be deleted is left to the bucket's lifecycle rule."""
     try:
         refused = delete_prefix(client, uri)
     except BatchPredictionError as error:

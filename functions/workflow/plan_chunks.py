@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, shares_of, targets_of
@@ -20,20 +21,25 @@ from published import published_output
 from resume import earlier_work, finished_chunks, is_refuted
 from s3 import CONCURRENT_REQUESTS, head_object, parse_s3_uri, put_json, s3_client
 from sampling import sampled_record_bytes
-from splitting import Cut, split_objects
-from work import IDENTITY_METADATA, part_uri, receipt_uri, segments_uri, work_prefix, written_uris
+from splitting import Cut, Notes, OutOfTimeError, split_objects
+from work import IDENTITY_METADATA, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Document, Plan, Segment
+    from contract import Chunk, Document, Plan, Segment, Unfinished
     from csv_records import Header
     from estimate import Estimate
 
 HEADERS_COMPARED = 10_000
 """Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""
+
+HAND_OVER_SECONDS = 60
+"""Before the function's time is over no further block is read: those in flight may be read again."""
+
+NO_DEADLINE = math.inf
 
 MEMORY_VARIABLE = "PREDICT_MEMORY_SIZE"
 """MB of the prediction function, which the template tells this one for the dry run's estimate."""
@@ -57,17 +63,26 @@ class Draft(NamedTuple):
     prefix: str
 
 
-def lambda_handler(event: Document, context: object) -> Plan:  # noqa: ARG001 - Lambda passes it
+def lambda_handler(event: Document, context: Any) -> Plan | Unfinished:
     """Add the plan to the execution's document."""
     started = time.monotonic()
-    plan = plan_chunks(s3_client(), event)
+    deadline = started + context.get_remaining_time_in_millis() / 1000 - HAND_OVER_SECONDS if context else NO_DEADLINE
+    plan: Plan | Unfinished
+    try:
+        plan = plan_chunks(s3_client(), event, deadline)
+    except OutOfTimeError as late:
+        plan = {"continuation": {"done": late.done, "total": late.total}}
     milliseconds = round(1000 * (time.monotonic() - started))
-    log("chunks planned", execution=event["execution"]["name"], milliseconds=milliseconds, **plan)
+    message = "scan not over yet" if "continuation" in plan else "chunks planned"
+    log(message, execution=event["execution"]["name"], milliseconds=milliseconds, **plan)
     return plan
 
 
-def plan_chunks(client: S3Client, document: Document) -> Plan:
-    """Resolve the inputs, cut or group them, see what is there already of an earlier execution, and write the plan."""
+def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADLINE) -> Plan:
+    """Resolve the inputs, cut or group them, see what is there already of an earlier execution, and write the plan.
+
+    OutOfTimeError where counting the quotes of large objects is not over by `deadline`.
+    """
     request = document["request"]
     output = request["output_s3_uri"]
     inputs = read_inputs(client, request["data_s3_uri"])
@@ -76,7 +91,8 @@ def plan_chunks(client: S3Client, document: Document) -> Plan:
     published = is_published(client, document, identity)
 
     chunk_bytes = fitting_chunk_bytes([found.size for found in inputs.objects], request["chunk_size_mb"])
-    draft_chunks = partial(draft_of, client, inputs, chunk_bytes, output, identity)
+    notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)
+    draft_chunks = partial(draft_of, client, inputs, chunk_bytes, output, identity, notes)
     draft = draft_chunks(exactly=document.get("explanation", {}).get("plan_exactly", False))
     earlier = earlier_work(client, draft.prefix)
     if draft.guessed and is_refuted(client, earlier):
@@ -161,7 +177,9 @@ def is_published(client: S3Client, document: Document, identity: str) -> bool:
     raise OutputExistsError(f"{output} exists already: choose another output_s3_uri, or set overwrite to true")
 
 
-def draft_of(client: S3Client, inputs: Inputs, chunk_bytes: int, output: str, identity: str, *, exactly: bool) -> Draft:
+def draft_of(
+    client: S3Client, inputs: Inputs, chunk_bytes: int, output: str, identity: str, notes: Notes, *, exactly: bool
+) -> Draft:
     """Cut large objects, and group small ones."""
     objects = inputs.objects
     shares = list(shares_of([found.size for found in objects], chunk_bytes))
@@ -173,7 +191,7 @@ def draft_of(client: S3Client, inputs: Inputs, chunk_bytes: int, output: str, id
         Cut(found, headers[found], [target for target in targets_of(found.size, pieces) if target > headers[found].stop])
         for found, pieces in large.items()
     ]
-    split = split_objects(client, cuts, exactly=exactly)
+    split = split_objects(client, cuts, notes, exactly=exactly)
     chunks: list[list[Span]] = []
     for share in shares:
         if share.pieces > 1:
@@ -181,7 +199,7 @@ def draft_of(client: S3Client, inputs: Inputs, chunk_bytes: int, output: str, id
         else:
             chunks.append([Span(found, 0, found.size) for found in objects[share.first : share.stop]])
     fingerprint = fingerprint_of(identity, (cut_of([(span.start, span.stop) for span in spans]) for spans in chunks))
-    return Draft(chunks, split.guessed, fingerprint, work_prefix(output, fingerprint))
+    return Draft(chunks, split.guessed, fingerprint, work_prefix(output, identity, fingerprint))
 
 
 def planned_of(draft: Draft) -> list[PlannedChunk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, pairwise
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from boundaries import WINDOW_BYTES, ScannedRange, exact_boundaries, guessed_boundary, scan_range, scan_ranges
 from chunking import Span
-from errors import InvalidDataError
-from s3 import CONCURRENT_REQUESTS, read_range
+from errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
+from s3 import CONCURRENT_REQUESTS, get_json, put_json, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,10 +46,26 @@ class Split(NamedTuple):
     """Whether any boundary is not proven yet."""
 
 
-def split_objects(client: S3Client, cuts: Sequence[Cut], *, exactly: bool) -> Split:
+class OutOfTimeError(Exception):
+    """A scan is not over; what it has found is noted, and the next one goes on from there."""
+
+    def __init__(self, done: int, total: int) -> None:
+        super().__init__(f"{done} of {total} ranges are scanned")
+        self.done = done
+        self.total = total
+
+
+class Notes(NamedTuple):
+    """Where scans note what they have found, and when the function's time is over (`time.monotonic()`)."""
+
+    uri: str
+    deadline: float
+
+
+def split_objects(client: S3Client, cuts: Sequence[Cut], notes: Notes, *, exactly: bool) -> Split:
     """Cut every object near its targets; InvalidDataError where a scan shows that an object's quotes do not pair up."""
     guesses = {} if exactly else guess_boundaries(client, [cut for cut in cuts if is_worth_guessing(cut)])
-    boundaries = guesses | scan_boundaries(client, [cut for cut in cuts if cut.object not in guesses])
+    boundaries = guesses | scan_boundaries(client, [cut for cut in cuts if cut.object not in guesses], notes)
     spans = {cut.object: [Span(cut.object, *edges) for edges in edges_of(cut.object, boundaries[cut.object])] for cut in cuts}
     return Split(spans, guessed=any(len(spans[found]) > 1 for found in guesses))
 
@@ -82,26 +99,66 @@ def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject,
     }
 
 
-def scan_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject, list[int]]:
-    """Return the boundaries of objects, each found by counting every quote."""
+def scan_boundaries(client: S3Client, cuts: Sequence[Cut], notes: Notes) -> dict[InputObject, list[int]]:
+    """Return the boundaries of objects, each found by counting every quote; OutOfTimeError where that takes another invocation."""
+    tasks = [ScanTask(cut.object, *edges) for cut in cuts for edges in scan_ranges(cut.header.stop, cut.object.size, cut.targets)]
+    if not tasks:
+        return {}
+    known = _noted(client, notes.uri)
 
-    def scan(task: tuple[InputObject, int, int]) -> tuple[InputObject, ScannedRange]:
-        found, start, stop = task
-        blocks = (
-            _read(client, found, block, min(block + SCAN_BLOCK_BYTES, stop)) for block in range(start, stop, SCAN_BLOCK_BYTES)
-        )
-        return found, scan_range(blocks, start)
+    def scan(task: ScanTask) -> ScannedRange | None:
+        return known.get(task.name) or _scan(client, task, notes.deadline)
 
-    tasks = ((cut.object, *edges) for cut in cuts for edges in scan_ranges(cut.header.stop, cut.object.size, cut.targets))
     with ThreadPoolExecutor(SCANS_IN_FLIGHT) as pool:
-        results = list(pool.map(scan, tasks))
+        scanned = list(pool.map(scan, tasks))
+    found = {task.name: result for task, result in zip(tasks, scanned, strict=True) if result}
+    if len(found) < len({task.name for task in tasks}):
+        if len(found) == len(known):
+            raise TransientS3Error(f"{tasks[0].object.uri}: no range could be scanned before the function's time was over")
+        put_json(client, notes.uri, found)
+        raise OutOfTimeError(len(found), len(tasks))
     boundaries = {}
-    for found, group in groupby(results, key=lambda result: result[0]):
+    for cut_object, group in groupby(zip(tasks, scanned, strict=True), key=lambda pair: pair[0].object):
         try:
-            boundaries[found] = list(exact_boundaries([scanned for _, scanned in group]))
+            boundaries[cut_object] = list(exact_boundaries([result for _, result in group if result]))
         except ValueError as error:
-            raise InvalidDataError(f"{found.uri} cannot be read as CSV: {error}") from error
+            raise InvalidDataError(f"{cut_object.uri} cannot be read as CSV: {error}") from error
     return boundaries
+
+
+class ScanTask(NamedTuple):
+    """The bytes [start, stop) of an object, whose quotes shall be counted."""
+
+    object: InputObject
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others."""
+        return f"{self.object.uri} {self.object.etag} [{self.start}, {self.stop})"
+
+
+def _scan(client: S3Client, task: ScanTask, deadline: float) -> ScannedRange | None:
+    def blocks() -> Iterator[bytes]:
+        for start in range(task.start, task.stop, SCAN_BLOCK_BYTES):
+            if time.monotonic() >= deadline:
+                return
+            yield _read(client, task.object, start, min(start + SCAN_BLOCK_BYTES, task.stop))
+
+    found = scan_range(blocks(), task.start)
+    return found if found.scanned == task.stop - task.start else None
+
+
+def _noted(client: S3Client, uri: str) -> dict[str, ScannedRange]:
+    try:
+        return {
+            name: ScannedRange(quotes, tuple(stops), scanned) for name, (quotes, stops, scanned) in get_json(client, uri).items()
+        }
+    except InputNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise IncompleteOutputError(f"{uri} is not what a scan notes: delete it and start again ({error})") from error
 
 
 def _read(client: S3Client, found: InputObject, start: int, stop: int) -> bytes:

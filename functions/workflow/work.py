@@ -9,9 +9,23 @@ RECEIPT_SUFFIX = ".json"
 ERROR_RECORD_SUFFIX = ".error.json"
 
 
-def work_prefix(output_s3_uri: str, fingerprint: str) -> str:
-    """Return the prefix of everything that is in progress; `*.work/*` is what the functions' roles may write and delete."""
-    return f"{output_s3_uri}.work/{fingerprint}/"
+NAME_DIGITS = 32
+"""Of a SHA-256 in a key: 128 bits tell all runs apart, and the plan stays small."""
+
+
+def request_prefix(output_s3_uri: str, identity: str) -> str:
+    """Return the prefix of all work for one result, however it is cut; the roles may write and delete `*.work/*`."""
+    return f"{output_s3_uri}.work/{identity[:NAME_DIGITS]}/"
+
+
+def work_prefix(output_s3_uri: str, identity: str, fingerprint: str) -> str:
+    """Return the prefix of the plan, parts and receipts of one way to cut the inputs."""
+    return f"{request_prefix(output_s3_uri, identity)}{fingerprint[:NAME_DIGITS]}/"
+
+
+def scan_uri(output_s3_uri: str, identity: str, chunk_bytes: int) -> str:
+    """Return where a scan for exact boundaries that takes several invocations notes how far it is."""
+    return f"{request_prefix(output_s3_uri, identity)}scan-{chunk_bytes}.json"
 
 
 def part_uri(prefix: str, chunk_index: int) -> str:

@@ -5,6 +5,9 @@ import re
 import pytest
 from state_names import FILES, resource_of
 
+import inputs
+from batch_predict import local_run
+
 
 def test_the_table_of_names_lists_every_task(states):
     assert {name for name, state in states.items() if state["Type"] == "Task"} == set(FILES)
@@ -45,3 +48,7 @@ def test_every_permission_says_why(root):
     for line in (root / "template.yaml").read_text().splitlines():
         if "- Sid:" in line:
             assert " # " in line, line
+
+
+def test_the_command_line_knows_a_manifest_by_the_planners_suffix():
+    assert local_run.MANIFEST_SUFFIX == inputs.MANIFEST_SUFFIX

@@ -268,6 +268,7 @@ class TestLocalRun:
         result = run(aws, prepare(request_of(dry_run=True)))
 
         assert (result.status, result.chunks, result.output) == ("SUCCEEDED", 1, None)
+        assert result.estimate["dollars"]["total"] > 0
         assert set(local_files.iterdir()) == before
 
     @pytest.mark.parametrize(

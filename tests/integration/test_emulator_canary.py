@@ -195,6 +195,24 @@ class TestStates:
 
         assert (execution["error"], execution["cause"]) == ("ModelError", "not a model")
 
+    def test_a_choice_leads_back_while_a_field_is_there(self, run_states):
+        """So a function goes on that ran out of time, and a wrong plan is made again."""
+        states = {
+            "Work": {"Type": "Pass", "Result": {"continuation": {"done": 1}}, "ResultPath": "$.output", "Next": "Is Done"},
+            "Is Done": {
+                "Type": "Choice",
+                "Choices": [
+                    {"Variable": "$.again", "IsPresent": True, "Next": "Finished"},
+                    {"Variable": "$.output.continuation", "IsPresent": True, "Next": "Again"},
+                ],
+                "Default": "Finished",
+            },
+            "Again": {"Type": "Pass", "Result": 1, "ResultPath": "$.again", "Next": "Work"},
+            "Finished": {"Type": "Pass", "End": True},
+        }
+        execution = run_states(states, {})
+        assert execution["output"] == {"output": {"continuation": {"done": 1}}, "again": 1}
+
     def test_defect_the_role_of_a_state_machine_is_not_enforced(self, canary_aws, run_states):
         """So the permissions of StateMachineRole are proven by nothing local."""
         task = {"Type": "Task", "Resource": canary_aws.outputs["ImpatientFunctionArn"], "End": True}

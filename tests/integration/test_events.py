@@ -8,7 +8,8 @@ import pytest
 EVENTS = Path(__file__).parents[2] / "events"
 # What the samples have in place of identities that depend on the objects' bytes.
 MODEL_ETAG, DATA_ETAG = '"00000000000000000000000000000001"', '"00000000000000000000000000000002"'
-FINGERPRINT = "0" * 64
+FINGERPRINT, IDENTITY = "0" * 64, "1" * 64
+WORK = f"{IDENTITY[:32]}/{FINGERPRINT[:32]}"
 
 
 def load(name, identities=None):
@@ -86,7 +87,8 @@ def test_the_samples_of_the_states_pass_the_document_on(aws, stored, invoke, eta
     plan = invoke("PlanChunksFunction", event)
     assert set(plan) == set(load("merge_outputs")["plan"])
 
-    identities = {**etags, FINGERPRINT: plan["fingerprint"]}
+    work = "/".join(plan["work_prefix"].split("/")[-3:-1])
+    identities = {**etags, WORK: work, FINGERPRINT: plan["fingerprint"], IDENTITY: plan["identity"]}
     chunk = load("predict_chunk", identities)
     chunk["byte_range"][1] = plan["input_bytes"]
     receipt = invoke("PredictChunkFunction", chunk)

@@ -131,7 +131,7 @@ def test_a_grouped_chunk_is_named_by_its_list(s3: S3Client, document: Any, lose:
     }
     put(f"{PREFIX}chunk-00000.error.json", json.dumps(record))
     cause = explain(s3, document, MAP_FAILURE)["cause"]
-    assert cause.startswith("chunk 1 of 12, the objects listed in s3://bucket/out.csv.work/f/chunk-00000.segments.json: s3://b")
+    assert cause.startswith("chunk 1 of 12, the objects listed in chunk-00000.segments.json: s3://bucket/in/7.csv row 3")
 
 
 def test_a_lambda_error_gets_its_message_and_advice(s3: S3Client, document: Any) -> None:

@@ -61,6 +61,13 @@ def test_what_means_something_to_the_workflow_is_not_in_a_key(prepare_data):
     assert keys(prepare_data("a{b}*.csv")) == ["data/a_b__.csv"]
 
 
+def test_a_manifest_of_s3_objects_means_nothing_here(prepare_data):
+    write("all.manifest.json")
+
+    with pytest.raises(InvalidRequestError, match=r"all\.manifest\.json is a manifest of objects in S3: name the files"):
+        prepare_data("all.manifest.json")
+
+
 def test_a_report_in_the_way_is_a_problem_too(prepare_data):
     write("a.csv", "out.csv.report.json")
 

@@ -42,7 +42,7 @@ def segments(get: Any, plan: Any) -> Any:
 def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any, document: Any) -> None:
     etag = put("in/1.csv", "a,b\n1,2\n")
     plan = plan_chunks.plan_chunks(s3, document())
-    prefix = f"out/result.csv.work/{plan['fingerprint']}/"
+    prefix = f"out/result.csv.work/{plan['identity'][:32]}/{plan['fingerprint'][:32]}/"
     assert plan == {
         "bucket": BUCKET,
         "plan_key": f"{prefix}plan.json",

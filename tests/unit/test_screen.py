@@ -8,16 +8,16 @@ from rich.console import Console
 
 from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, StateEntered, StateExited
 from batch_predict.local_run import RunResult
-from batch_predict.screen import Screen, TerminalScreen, print_failure, print_result
+from batch_predict.screen import Screen, TerminalScreen, detail_of, print_failure, print_result, result_lines
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
-PLAN = {"plan": {"chunks": 9, "input_bytes": 31_053_850}}
+PLAN = {"plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 31_053_850}}
 OUTPUT = {"output": {"rows": 336_776, "bytes": 37_500_000}}
 RUN = [
     StateEntered("Plan Chunks", "Task", NOW),
     StateExited("Plan Chunks", "Task", 0.31, None, PLAN),
-    StateEntered("Is Dry Run", "Choice", NOW),
-    StateExited("Is Dry Run", "Choice", 0, None, PLAN),
+    StateEntered("Decide What To Run", "Choice", NOW),
+    StateExited("Decide What To Run", "Choice", 0, None, PLAN),
     StateEntered("Predict Chunks", "Map", NOW),
     ChunksCounted(9, 0, 0),
     ChunksCounted(9, 1, 0),
@@ -122,6 +122,37 @@ def test_result_is_a_table_of_states_and_what_came_of_it():
         "Rows    336,776 in 9 chunks and 6.0 s, 56,129 rows/s",
         "Output  out.csv",
         "Report  out.csv.report.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "document", "detail"),
+    [
+        (
+            "Plan Chunks",
+            {"plan": {"chunks": 9, "pending_chunks": 2, "input_bytes": 10**6}},
+            "9 chunks, 7 of them there already, 1.0 MB",
+        ),
+        ("Predict Chunks", {"plan": {"chunks": 9, "pending_chunks": 2, "input_bytes": 10**6}}, "2 chunks"),
+        ("Plan Chunks", {"plan": {"continuation": {"done": 10, "total": 2000}}}, "10 of 2,000, goes on"),
+        ("Merge Outputs", {"output": {"continuation": {"done": 10, "total": 2000}}}, "10 of 2,000, goes on"),
+    ],
+)
+def test_what_is_resumed_and_what_goes_on_is_said(state, document, detail):
+    assert detail_of(StateExited(state, "Task", 1.0, None, document)) == detail
+
+
+def test_a_dry_run_says_what_the_run_would_take_and_what_that_assumes():
+    dollars = {"lambda": 0.012, "step_functions": 0.003, "s3": 0.0051, "total": 0.0201}
+    estimate = {"rows": 336_000, "seconds": 12.3, "chunk_seconds": 1.26, "dollars": dollars, "assumptions": ["One.", "Two."]}
+    result = RunResult("SUCCEEDED", chunks=9, input_bytes=31_053_850, estimate=estimate)
+    assert list(result_lines(result)) == [
+        ("Plan", "9 chunks, 31.1 MB; nothing was scored"),
+        ("Rows", "about 336,000"),
+        ("On AWS", "about 12 s; a chunk takes 1.3 s"),
+        ("Cost", "about $0.0201 (Lambda 0.0120, Step Functions 0.0030, S3 0.0051)"),
+        ("Assumes", "One."),
+        ("", "Two."),
     ]
 
 

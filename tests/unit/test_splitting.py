@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,9 @@ import boundaries
 import splitting
 from chunking import Span, targets_of
 from csv_records import record_stops
-from errors import InputChangedError, InvalidDataError, TransientS3Error
+from errors import IncompleteOutputError, InputChangedError, InvalidDataError, TransientS3Error
 from inputs import InputObject, read_header
-from splitting import Cut, split_objects
+from splitting import Cut, Notes, OutOfTimeError, split_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -24,6 +25,9 @@ PLAIN = b"a,b,c\n" + ROWS
 HALF = ROWS.index(b"\n30000,") + 1
 DECEPTIVE = b"a,b,c\n" + ROWS[:HALF] + b'7,"' + b"1,2,3\n" * 200_000 + b'",7.5\n' + ROWS[HALF:]
 """With one record of 1.2 MB whose quoted field looks like records."""
+
+
+NOTES = Notes(f"s3://{BUCKET}/scan.json", math.inf)
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def cut(s3: S3Client, put: Any) -> Any:
 def reads(s3: S3Client) -> list[str]:
     """The ranges that are read."""
     ranges: list[str] = []
-    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: ranges.append(params["Range"]))
+    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: ranges.append(params.get("Range", "")))
     return ranges
 
 
@@ -57,7 +61,7 @@ def require_right(spans: list[Span], body: bytes) -> None:
 def test_windows_are_enough_for_ordinary_data(s3: S3Client, cut: Any, reads: list[str]) -> None:
     task = cut(5, PLAIN)
     reads.clear()
-    split = split_objects(s3, [task], exactly=False)
+    split = split_objects(s3, [task], NOTES, exactly=False)
     require_right(split.spans[task.object], PLAIN)
     assert split.guessed
     assert len(split.spans[task.object]) == 5
@@ -68,10 +72,10 @@ def test_windows_are_enough_for_ordinary_data(s3: S3Client, cut: Any, reads: lis
 
 def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3: S3Client, cut: Any) -> None:
     task = cut(5, DECEPTIVE)
-    guess = split_objects(s3, [task], exactly=False).spans[task.object]
+    guess = split_objects(s3, [task], NOTES, exactly=False).spans[task.object]
     parities = [DECEPTIVE.count(b'"', span.start, span.stop) % 2 for span in guess]
     assert any(parities)
-    split = split_objects(s3, [task], exactly=True)
+    split = split_objects(s3, [task], NOTES, exactly=True)
     require_right(split.spans[task.object], DECEPTIVE)
     assert not split.guessed
 
@@ -85,8 +89,8 @@ def test_a_scan_reads_everything_once(
     body = body[: body.rindex(b".5\n") + 3]
     task = cut(3, body)
     reads.clear()
-    require_right(split_objects(s3, [task], exactly=True).spans[task.object], body)
-    edges = sorted(tuple(map(int, read.removeprefix("bytes=").split("-"))) for read in reads)
+    require_right(split_objects(s3, [task], NOTES, exactly=True).spans[task.object], body)
+    edges = sorted(tuple(map(int, read.removeprefix("bytes=").split("-"))) for read in reads if read)
     assert edges[0][0] == len(b"a,b,c\n")
     assert edges[-1][1] == len(body) - 1
     assert all(before[1] + 1 == after[0] for before, after in pairwise(edges))
@@ -95,7 +99,7 @@ def test_a_scan_reads_everything_once(
 def test_small_pieces_are_not_guessed(s3: S3Client, cut: Any) -> None:
     body = b"a,b\n" + b"1,2\n" * 1000
     task = cut(10, body)
-    split = split_objects(s3, [task], exactly=False)
+    split = split_objects(s3, [task], NOTES, exactly=False)
     assert not split.guessed
     assert len(split.spans[task.object]) == 10
 
@@ -108,7 +112,7 @@ def test_an_object_whose_windows_say_nothing_is_scanned(
     body = b'a,b\n"' + b'\n","' * 400_000 + b'\n"\n'
     task = cut(2, body)
     assert body.count(b'"') % 2 == 0
-    split = split_objects(s3, [task], exactly=False)
+    split = split_objects(s3, [task], NOTES, exactly=False)
     require_right(split.spans[task.object], body)
     assert not split.guessed
     assert "bytes=4-" in "".join(reads)
@@ -117,7 +121,7 @@ def test_an_object_whose_windows_say_nothing_is_scanned(
 def test_several_objects_are_split_at_once(s3: S3Client, cut: Any) -> None:
     bodies = {"in/1.csv": PLAIN, "in/2.csv": DECEPTIVE, "in/3.csv": b"a,b\n" + b"1,2\n" * 1000}
     tasks = [cut(4, body, key) for key, body in bodies.items()]
-    split = split_objects(s3, tasks, exactly=True)
+    split = split_objects(s3, tasks, NOTES, exactly=True)
     for task, body in zip(tasks, bodies.values(), strict=True):
         require_right(split.spans[task.object], body)
 
@@ -125,7 +129,7 @@ def test_several_objects_are_split_at_once(s3: S3Client, cut: Any) -> None:
 def test_an_unclosed_quote_is_an_error_of_the_data(s3: S3Client, cut: Any) -> None:
     task = cut(2, b'a,b\n1,"2\n' + b"3,4\n" * 1000)
     with pytest.raises(InvalidDataError, match=r"in/1\.csv .*never closed"):
-        split_objects(s3, [task], exactly=True)
+        split_objects(s3, [task], NOTES, exactly=True)
 
 
 @pytest.mark.parametrize("exactly", [True, False])
@@ -133,7 +137,7 @@ def test_an_object_that_changed_is_named(s3: S3Client, cut: Any, put: Any, exact
     task = cut(3, PLAIN)
     put("in/1.csv", PLAIN + b"1,2,3\n")
     with pytest.raises(InputChangedError, match=r"in/1\.csv"):
-        split_objects(s3, [task], exactly=exactly)
+        split_objects(s3, [task], NOTES, exactly=exactly)
 
 
 @pytest.mark.parametrize("exactly", [True, False])
@@ -141,4 +145,36 @@ def test_a_busy_s3_is_transient(s3: S3Client, cut: Any, fail_calls: Any, exactly
     task = cut(3, PLAIN)
     fail_calls("GetObject", "SlowDown")
     with pytest.raises(TransientS3Error):
-        split_objects(s3, [task], exactly=exactly)
+        split_objects(s3, [task], NOTES, exactly=exactly)
+
+
+def test_a_scan_that_runs_out_of_time_goes_on_where_it_stopped(
+    s3: S3Client, cut: Any, reads: list[str], get: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splitting, "SCANS_IN_FLIGHT", 1)
+    monkeypatch.setattr(splitting, "SCAN_BLOCK_BYTES", 300_000)
+    task = cut(5, PLAIN)
+    whole = split_objects(s3, [task], NOTES, exactly=True)
+    everything = len(reads) - 2  # without the header, and the notes that are not there yet
+    reads.clear()
+    progress = []
+    for _ in range(2):
+        clock = iter(range(100))
+        monkeypatch.setattr(splitting.time, "monotonic", lambda clock=clock: next(clock))
+        with pytest.raises(OutOfTimeError) as late:
+            split_objects(s3, [task], NOTES._replace(deadline=4), exactly=True)
+        progress.append((late.value.done, late.value.total))
+    assert progress == [(1, 5), (2, 5)]
+    assert split_objects(s3, [task], NOTES, exactly=True) == whole
+    assert len([read for read in reads if read]) < everything + 2 * len(progress)
+
+
+def test_a_scan_without_progress_does_not_go_round(s3: S3Client, cut: Any) -> None:
+    with pytest.raises(TransientS3Error, match="no range could be scanned"):
+        split_objects(s3, [cut(5, PLAIN)], NOTES._replace(deadline=-1), exactly=True)
+
+
+def test_notes_that_are_none_are_refused(s3: S3Client, cut: Any, put: Any) -> None:
+    put("scan.json", b"[1]")
+    with pytest.raises(IncompleteOutputError, match=r"scan\.json is not what a scan notes"):
+        split_objects(s3, [cut(5, PLAIN)], NOTES, exactly=True)

@@ -1687,12 +1687,18 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "model": model.facts,
     }
     if event.get("receipt_s3_uri"):
-        bucket, key = parse_s3_uri(event["output_s3_uri"])
-        with _s3_errors(event["output_s3_uri"]):
-            receipt["output_etag"] = client.head_object(Bucket=bucket, Key=key)["ETag"]
+        receipt["output_etag"] = _etag(client, event["output_s3_uri"])
+        quarantined = event.get("on_bad_row") == "quarantine"
+        receipt["rejected_etag"] = _etag(client, f"{event['output_s3_uri']}.rejected.csv") if quarantined else None
         _put_json(client, event["receipt_s3_uri"], receipt)
     # `rows` for those who invoke it directly.
     return {"rows": facts.rows, **receipt}
+
+
+def _etag(client: S3Client, s3_uri: str) -> str:
+    bucket, key = parse_s3_uri(s3_uri)
+    with _s3_errors(s3_uri):
+        return client.head_object(Bucket=bucket, Key=key)["ETag"]
 
 
 def _memory_mb() -> int | None:

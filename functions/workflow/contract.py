@@ -160,6 +160,8 @@ class Receipt(TypedDict):
     header_bytes: int
     """Of the part, its line end included."""
     output_etag: str
+    rejected_etag: str | None
+    """Of the list of rejected rows."""
     quote_parity: int
     """Number of quote characters that were read, modulo 2; 0 in every whole chunk."""
     milliseconds: dict[str, float]

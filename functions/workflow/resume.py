@@ -46,12 +46,12 @@ def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: E
         chunk = planned.chunk
         if not {chunk["receipt_s3_uri"], chunk["output_s3_uri"]} <= earlier.keys():
             return False
-        if quarantine and rejected_uri(chunk["output_s3_uri"]) not in earlier:
-            return False
         try:
             receipt = get_json(client, chunk["receipt_s3_uri"])
             require_agreement(planned, receipt)
         except (InputNotFoundError, IncompleteOutputError, ValueError):
+            return False
+        if quarantine and receipt.get("rejected_etag") != earlier.get(rejected_uri(chunk["output_s3_uri"]), (0, ""))[1]:
             return False
         return earlier[chunk["output_s3_uri"]] == (receipt["output_bytes"], receipt["output_etag"])
 

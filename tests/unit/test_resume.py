@@ -123,14 +123,15 @@ def test_what_was_tampered_with_is_not_used(
     assert pending(get, replan(execution)) == [1]
 
 
-def test_without_its_list_of_rejected_rows_a_chunk_runs_again(run: Any, replan: Any, get: Any, put: Any, s3: S3Client) -> None:
+def test_without_its_own_list_of_rejected_rows_a_chunk_runs_again(run: Any, replan: Any, get: Any, put: Any, s3: S3Client) -> None:
     execution = run(on_bad_row="quarantine")
     rejected = [f"{key_of(chunk['output_s3_uri'])}.rejected.csv" for chunk in execution.chunks]
-    for key in rejected:
-        put(key, b"data_s3_uri,row,byte,reason\n")
+    for index, key in enumerate(rejected):
+        execution.tamper(index, rejected_etag=put(key, b"data_s3_uri,row,byte,reason\n"))
     assert pending(get, replan(execution)) == []
+    put(rejected[1], b"data_s3_uri,row,byte,re")
     s3.delete_object(Bucket=BUCKET, Key=rejected[2])
-    assert pending(get, replan(execution)) == [2]
+    assert pending(get, replan(execution)) == [1, 2]
 
 
 def test_a_plan_that_a_chunk_refuted_is_made_exactly(

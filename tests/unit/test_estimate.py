@@ -135,14 +135,14 @@ def test_every_plan_has_an_estimate_that_adds_up(work: Work, speed: float, concu
     dollars = dict(found["dollars"])
     total = dollars.pop("total")
     assert all(amount >= 0 for amount in dollars.values())
-    assert total == pytest.approx(sum(dollars.values()), abs=1e-9)
+    assert total == pytest.approx(sum(dollars.values()), abs=1e-9, rel=1e-9)
     # The dollars are the counts times the prices; GB-seconds were rounded to 0.1.
     gb_seconds, invocations = found["lambda_gb_seconds"], found["lambda_requests"]
     computed = gb_seconds * LAMBDA_ARM64_GB_SECOND.dollars + invocations * LAMBDA_REQUEST.dollars
-    assert dollars["lambda"] == pytest.approx(computed, abs=2e-6)
-    assert dollars["step_functions"] == pytest.approx(found["state_transitions"] * STATE_TRANSITION.dollars, abs=1e-6)
+    assert dollars["lambda"] == pytest.approx(computed, abs=2e-6, rel=1e-9)
+    assert dollars["step_functions"] == pytest.approx(found["state_transitions"] * STATE_TRANSITION.dollars, abs=1e-6, rel=1e-9)
     requested = found["s3_put_requests"] * S3_PUT_REQUEST.dollars + found["s3_get_requests"] * S3_GET_REQUEST.dollars
-    assert dollars["s3"] == pytest.approx(requested, abs=1e-6)
+    assert dollars["s3"] == pytest.approx(requested, abs=1e-6, rel=1e-9)
 
 
 @given(works(), st.integers(1, 5), SPEEDS, CONCURRENCY, MEMORY)

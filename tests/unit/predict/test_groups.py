@@ -533,7 +533,9 @@ def test_the_receipt_of_a_group(s3, put, put_all, get):
         "output_etag": s3.head_object(Bucket=BUCKET, Key="out/predictions.csv")["ETag"],
         "header_bytes": len(b"x1,x2,prediction\n"),
         "layout_sha256": hashlib.sha256(b'[["x1", "x2"], "\\n"]').hexdigest(),
+        "rejected_etag": None,
         "quote_parity": 0,
+        "memory_mb": None,
     }
 
 

@@ -95,7 +95,7 @@ def test_run_appends_the_prediction_and_changes_no_byte(s3, put, get):
     assert status == 200
     assert body["output_s3_uri"] == OUTPUT
     assert body["rows"] == 2
-    assert set(body["milliseconds"]) == {"init", "header", "model", "predict", "upload"}
+    assert set(body["milliseconds"]) == {"init", "header", "model", "predict", "upload", "total"}
     output = get(OUTPUT)
     rows = list(csv.DictReader(io.StringIO(output.decode(), newline="")))
     assert list(rows[0])[-1] == "prediction"

@@ -52,6 +52,8 @@ PUT_REQUESTS = 8
 """Of a run of any size: LIST to validate, the plan, three results of the Map, start and end of the upload, the report."""
 GET_REQUESTS = 8
 """Of a run of any size: model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map and the merge; report."""
+SINGLE_PUT_BYTES, UPLOAD_PART_BYTES = 2**24, 2**23
+"""The prediction function sends smaller parts at once, larger ones in pieces of this size (boto3's own)."""
 LISTED_KEYS = 1000
 """Of one LIST: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
 
@@ -170,8 +172,7 @@ def _map_seconds(work: Work, warm: float, workers: int) -> float:
 
 
 def _put_requests(work: Work, part_bytes: float) -> int:
-    # boto3 uploads what is smaller at once: https://docs.aws.amazon.com/boto3/latest/reference/customizations/s3.html
-    upload = 1 if part_bytes < GATHER_BYTES else 2 + math.ceil(part_bytes / GATHER_BYTES)
+    upload = 1 if part_bytes < SINGLE_PUT_BYTES else 2 + math.ceil(part_bytes / UPLOAD_PART_BYTES)
     requests = {
         "listing the input": math.ceil(work.objects / LISTED_KEYS),
         "parts and receipts": (upload + 1) * work.pending_chunks,

@@ -2,7 +2,10 @@
 
 import re
 
+from boto3.s3.transfer import TransferConfig
+
 import estimate
+import prediction_handler
 import prices
 
 
@@ -41,6 +44,11 @@ def test_memory_and_architecture_are_the_templates(template):
     assert memory("PlanChunksFunction") == estimate.PLAN_MB
     assert memory("MergeOutputsFunction") == estimate.MERGE_MB
     assert default["Architectures"] == ["arm64"]
+
+
+def test_uploads_are_the_handlers():
+    assert estimate.SINGLE_PUT_BYTES == prediction_handler.SINGLE_PUT_BYTES
+    assert TransferConfig().multipart_chunksize == estimate.UPLOAD_PART_BYTES
 
 
 def test_throughput_is_what_the_performance_page_states(root):

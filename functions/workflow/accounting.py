@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from errors import IncompleteOutputError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT
@@ -152,14 +152,10 @@ def require_agreement(planned: PlannedChunk, receipt: Any) -> None:
 
 def plausible_sizes(receipt: dict[str, Any]) -> bool:
     """Whether the part can hold its header and its rows: each is at least a delimiter and a line end."""
-    header, size, rows, rejected = (receipt.get(f) for f in ("header_bytes", "output_bytes", "rows_read", "rejected_rows"))
-    counts = (header, size, rows, rejected)
+    counts = [receipt.get(field) for field in ("header_bytes", "output_bytes", "rows_read", "rejected_rows")]
     if not all(isinstance(count, int) and count >= 0 for count in counts):
         return False
-    assert isinstance(header, int)
-    assert isinstance(size, int)
-    assert isinstance(rows, int)
-    assert isinstance(rejected, int)
+    header, size, rows, rejected = cast("list[int]", counts)
     return size >= header + 2 * rows and rejected <= rows and (header > 0 or size == 0)
 
 

@@ -193,6 +193,8 @@ class Plan(TypedDict):
     chunks: int
     pending_chunks: int
     """Chunks without a valid receipt and part of an earlier execution of the same request."""
+    tolerated_failure_percentage: float
+    """Of the pending chunks, which are all that the Map sees; the request's is of all chunks. 0 to 100."""
     objects: int
     input_bytes: int
     skipped_objects: int
@@ -260,6 +262,8 @@ class Explanation(TypedDict):
     cause: str
     plan_exactly: bool
     """Whether a guessed boundary was wrong: the execution goes back to Plan Chunks, which then counts every quote."""
+    published: bool
+    """Whether another execution of the same request has published meanwhile, and deleted the work under this one."""
 
 
 class Document(TypedDict):

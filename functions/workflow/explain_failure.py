@@ -9,6 +9,7 @@ from accounting import located
 from errors import ADVICE, InvalidDataError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
+from published import published_output
 from s3 import CONCURRENT_REQUESTS, get_json, list_pages, s3_client
 from work import ERROR_RECORD_SUFFIX
 
@@ -42,15 +43,19 @@ def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: AR
 
 
 def explain_failure(client: S3Client, document: Document) -> Explanation:
-    """Explain by the chunks that were lost in this execution, else by the failure itself."""
+    """Explain by the chunks that were lost in this execution, else by the failure itself, and say whether it can go on."""
     failure = document["failure"]
     plan = document.get("plan")
-    if plan and is_about_chunks(failure):
-        lost = lost_chunks(client, plan, document["execution"]["arn"])
-        if lost:
-            return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost)}
-    plan_exactly = plan is not None and plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
-    return {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"]), "plan_exactly": plan_exactly}
+    itself: _Sentence = {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"])}
+    if not plan or "continuation" in plan:
+        return {**itself, "plan_exactly": False, "published": False}
+    arn = document["execution"]["arn"]
+    published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
+    lost = lost_chunks(client, plan, arn) if is_about_chunks(failure) else []
+    if lost:
+        return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost), "published": published}
+    plan_exactly = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
+    return {**itself, "plan_exactly": plan_exactly, "published": published}
 
 
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:

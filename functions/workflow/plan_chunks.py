@@ -247,10 +247,16 @@ def plan_of(
         "boundaries": "guessed" if draft.guessed else "exact",
         "chunks": len(planned),
         "pending_chunks": len(pending),
+        "tolerated_failure_percentage": tolerated_of_pending(document, len(planned), len(pending)),
         "objects": len(inputs.objects),
         "input_bytes": sum(found.size for found in inputs.objects),
         "skipped_objects": inputs.skipped,
     }
+
+
+def tolerated_of_pending(document: Document, planned: int, pending: int) -> float:
+    """Return the request's tolerance, which is of all chunks, in percent of those that the Map runs."""
+    return min(100, document["request"]["tolerated_failure_percentage"] * planned / max(1, pending))
 
 
 def write_plan(

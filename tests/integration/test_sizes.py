@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -307,3 +308,19 @@ def test_rejected_rows_of_grouped_objects_are_listed_by_object(aws, run_executio
     assert [(row["data_s3_uri"], row["row"]) for row in listed] == [
         (f"s3://{aws.bucket}/data/rejects/{n}.csv", "4") for n in range(3)
     ]
+
+
+def test_two_executions_of_one_request_at_once_both_succeed(aws, run_execution, tree, put, read, scored_directly, keys):
+    """Whichever publishes first deletes the work under the other."""
+    for n in range(40):
+        put(f"data/twins/part-{n}.csv", HEADER + rows(100 * n, 100 * n + 100))
+    output_uri = f"s3://{aws.bucket}/output/twins.csv"
+    request = {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/twins/", "output_s3_uri": output_uri, "chunk_size_mb": 0.01}
+
+    with ThreadPoolExecutor(3) as pool:
+        executions = list(pool.map(lambda _: run_execution(aws, request), range(3)))
+
+    outputs = [succeeded(execution) for execution in executions]
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert read(output_uri) == scored_directly(HEADER + rows(0, 4000))
+    assert keys("output/twins.csv") == ["output/twins.csv", "output/twins.csv.report.json"]

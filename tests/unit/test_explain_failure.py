@@ -32,7 +32,7 @@ def lose(put: Any) -> Any:
     return write
 
 
-PLAN = {"bucket": BUCKET, "work_prefix": PREFIX, "chunks": 12, "boundaries": "exact", "input_bytes": 120}
+PLAN = {"bucket": BUCKET, "work_prefix": PREFIX, "identity": "1" * 64, "chunks": 12, "boundaries": "exact", "input_bytes": 120}
 
 
 def explain(s3: S3Client, document: Any, failure: dict[str, str], *, planned: bool = True, **plan: Any) -> Any:
@@ -53,6 +53,7 @@ def test_the_map_s_failure_is_the_first_chunk_s(s3: S3Client, document: Any, los
         "cause": "chunk 3 of 12, s3://bucket/in/1.csv bytes=[20, 30): row 3 is ragged (2 more chunks failed). "
         "Correct the data named above and start the request again.",
         "plan_exactly": False,
+        "published": False,
     }
 
 
@@ -88,7 +89,7 @@ def test_tolerated_chunks_do_not_explain_another_failure(s3: S3Client, document:
 @pytest.mark.parametrize("planned", [True, False])
 def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, planned: bool) -> None:
     explanation = explain(s3, document, MAP_FAILURE, planned=planned)
-    assert explanation == {"error": MAP_FAILURE["Error"], "cause": MAP_FAILURE["Cause"], "plan_exactly": False}
+    assert explanation == {"error": MAP_FAILURE["Error"], "cause": MAP_FAILURE["Cause"], "plan_exactly": False, "published": False}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,22 @@ def test_a_merge_that_finds_no_proof_asks_for_an_exact_plan(
     cause = json.dumps({"errorMessage": "the boundaries of chunk 3 are not proven"})
     explanation = explain(s3, document, {"Error": "UnsafeSplitError", "Cause": cause}, boundaries=boundaries)
     assert explanation["plan_exactly"] is plan_exactly
+
+
+def test_an_output_that_another_execution_published_ends_in_success(s3: S3Client, document: Any, lose: Any, put: Any) -> None:
+    """It has deleted the work, which this execution's chunks still needed."""
+    lose(3, error="InputNotFoundError")
+    etag = put("out/result.csv", b"a,b,p\n", Metadata={"batch-predict-identity": "1" * 64})
+    report = {"identity": "1" * 64, "output": {"etag": etag, "complete": True}, "execution": {"arn": "another"}}
+    assert not explain(s3, document, MAP_FAILURE)["published"]
+    put("out/result.csv.report.json", json.dumps(report))
+    assert explain(s3, document, MAP_FAILURE)["published"]
+    assert not explain(s3, document, MAP_FAILURE, identity="2" * 64)["published"]
+
+
+def test_a_failure_while_a_scan_goes_on_is_its_own(s3: S3Client, document: Any) -> None:
+    event = document() | {"failure": {"Error": "States.Timeout", "Cause": ""}, "plan": {"continuation": {"done": 1, "total": 2}}}
+    assert explain_failure.explain_failure(s3, event)["error"] == "States.Timeout"
 
 
 def test_a_grouped_chunk_is_named_by_its_list(s3: S3Client, document: Any, lose: Any, put: Any) -> None:

@@ -49,6 +49,16 @@ def test_only_missing_chunks_run_again(run: Any, replan: Any, get: Any) -> None:
     assert (plan["plan_key"], plan["chunks"]) == (execution.document["plan"]["plan_key"], 3)
 
 
+def test_the_map_tolerates_as_many_chunks_of_the_rest_as_of_all(run: Any, replan: Any) -> None:
+    execution = run(tuple([10] * 10), tolerated_failure_percentage=20)
+    assert execution.document["plan"]["tolerated_failure_percentage"] == 20
+    for index in range(4):
+        execution.lose(index)
+    assert replan(execution)["tolerated_failure_percentage"] == 50  # two of four, as two of ten
+    execution.lose(9)
+    assert replan(execution)["tolerated_failure_percentage"] == 40
+
+
 def test_where_nothing_is_missing_nothing_runs(run: Any, replan: Any, get: Any) -> None:
     assert pending(get, replan(run())) == []
 

@@ -70,6 +70,13 @@ def test_a_glob_lists_no_deeper_folders(s3: S3Client, stored: Any) -> None:
     assert [(call["Prefix"], call["Delimiter"]) for call in asked] == [("in/", "/")]
 
 
+def test_a_wildcard_does_not_cross_a_slash() -> None:
+    glob = glob_of("s3://bucket/in/*.csv")
+    assert glob
+    assert glob.matches("s3://bucket/in/1.csv")
+    assert not glob.matches("s3://bucket/in/old/1.csv")
+
+
 @pytest.mark.parametrize("uri", ["s3://bucket/*/1.csv", "s3://bucket/in-?/", "s3://bucket/[ab]/c/d.csv"])
 def test_a_wildcard_before_the_last_part_is_refused(uri: str) -> None:
     with pytest.raises(InvalidRequestError, match="before its last part"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,28 @@ def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(
     assert sent == [1, 2, 3]
     assert get(OUTPUT) == expected
     assert not uploads()
+
+
+@pytest.mark.parametrize("difference", ["other parts", "another size"])
+def test_what_an_earlier_attempt_sent_is_used_only_if_it_is_the_same(
+    run: Any, get: Any, put: Any, uploads: Any, s3: S3Client, difference: str
+) -> None:
+    execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
+    expected = execution.expected()
+    parts = parts_of(merge_outputs.pieces_of([accounting.Done(chunk, receipt_of(get, chunk)) for chunk in execution.chunks]))
+    wrong = b"w" * (parts[0].size + (difference == "another size"))
+    upload_id = s3.create_multipart_upload(Bucket=BUCKET, Key=OUTPUT, ChecksumAlgorithm="CRC32")["UploadId"]
+    s3.upload_part(Bucket=BUCKET, Key=OUTPUT, UploadId=upload_id, PartNumber=1, Body=wrong)
+    digest = hashlib.sha256(repr(parts if difference == "another size" else []).encode()).hexdigest()
+    record = {"parts_sha256": digest, "others": [], "upload_id": upload_id}
+    put(f"{execution.document['plan']['work_prefix']}upload.json", json.dumps(record))
+    execution.merge()
+    assert get(OUTPUT) == expected
+    assert not uploads()
+
+
+def receipt_of(get: Any, chunk: Any) -> Any:
+    return json.loads(get(key_of(chunk["receipt_s3_uri"])))
 
 
 def test_a_merge_without_progress_does_not_go_round(run: Any, uploads: Any) -> None:

@@ -299,6 +299,14 @@ def test_a_busy_s3_is_transient(s3: S3Client, put: Any, document: Any, fail_call
         plan_chunks.plan_chunks(s3, document())
 
 
+@pytest.mark.parametrize("suffix", ["", ".report.json", ".rejected.csv", ".work/x/chunk-00000.csv"])
+def test_a_manifest_must_not_list_what_the_run_writes(s3: S3Client, put: Any, document: Any, suffix: str) -> None:
+    put(f"out/result.csv{suffix}", b"a,b\n1,2\n")
+    put("in/all.manifest.json", json.dumps([f"s3://bucket/out/result.csv{suffix}"]))
+    with pytest.raises(InvalidRequestError, match="would overwrite the input"):
+        plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/in/all.manifest.json"], overwrite=True))
+
+
 def test_a_missing_object_is_named(s3: S3Client, document: Any) -> None:
     with pytest.raises(InputNotFoundError, match="s3://bucket/in/ holds no objects"):
         plan_chunks.plan_chunks(s3, document())

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-nightly lint types format bench bench-scale bench-workflow lock clean
+.PHONY: help install demo test test-random test-nightly lint types format bench bench-planning bench-scale bench-workflow lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -46,6 +46,9 @@ format: install ## Format the code
 
 bench: install ## Compare speed and memory with the usual ways; BENCH="--scale 0.02 --rounds 2" for a quick look
 	$(BIN)/python -m benchmarks $(or $(BENCH),--memory)
+
+bench-planning: install ## Plan 1 GB in one object and 50,000 small objects on the local S3
+	$(BIN)/python -m benchmarks.planning $(BENCH)
 
 bench-scale: install ## Plan and merge 1 KB to 10 TB on an S3 of formulas; BENCH="--cases 1KB 100MB" for a quick look
 	$(BIN)/python -m benchmarks.scale $(BENCH)

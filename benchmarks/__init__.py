@@ -1,4 +1,11 @@
 """What `make bench` runs: the prediction handler beside the usual ways to score a CSV file, and beside the machine's own limit.
 
-`make bench-scale` (`scale.py`) plans and merges inputs of any size; `make bench-workflow` (`workflow.py`) runs the whole workflow.
+`make bench-scale` (`scale.py`) plans and merges inputs of any size; `make bench-planning` (`planning.py`) plans on the local S3;
+`make bench-workflow` (`workflow.py`) runs the whole workflow.
 """
+
+import sys
+from pathlib import Path
+
+# The workflow's modules are deployed flat, in no package: benchmarks take prices and limits from them.
+sys.path.append(str(Path(__file__).parents[1] / "functions" / "workflow"))

@@ -47,8 +47,8 @@ def invoke(aws):
 
 
 def test_every_sample_is_fed_to_its_function():
-    tested = {"start_execution", "schedule_request", "direct_chunk", "validate_request", "probe_model", "plan_chunks",
-              "predict_chunk", "record_failure", "merge_outputs", "explain_failure"}  # fmt: skip
+    tested = {"start_execution", "schedule_request", "direct_chunk", "direct_group", "validate_request", "probe_model",
+              "plan_chunks", "predict_chunk", "record_failure", "merge_outputs", "explain_failure"}  # fmt: skip
     assert {path.stem for path in EVENTS.glob("*.json")} == tested
 
 
@@ -73,6 +73,19 @@ def test_direct_chunk(stored, invoke, flights_csv):
         stop = flights_csv.index(b"\r\n", stop + 2)
     response = invoke("PredictChunkFunction", {**event, "byte_range": [0, stop + 2]})
     assert response["statusCode"] == 200, response
+
+
+def test_direct_group(aws, stored, invoke, flights, read):
+    event = load("direct_group")
+    for index, segment in enumerate(event["segments"]):
+        key = segment["data_s3_uri"].removeprefix(f"s3://{aws.bucket}/")
+        rows = flights.iloc[100 * index : 100 * index + 100]
+        aws.client("s3").put_object(Bucket=aws.bucket, Key=key, Body=rows.to_csv(index=False).encode())
+    response = invoke("PredictChunkFunction", event)
+    assert response["statusCode"] == 200, response
+    output = read(event["output_s3_uri"])
+    assert json.loads(response["body"])["rows"] == 200
+    assert output.count(b"\n") == 201
 
 
 def test_the_samples_of_the_states_pass_the_document_on(aws, stored, invoke, etags):

@@ -29,8 +29,8 @@ test: install ## Run all tests
 test-random: install ## Run all tests in random order
 	$(PYTEST) -p randomly tests
 
-test-nightly: install ## Run the property tests with 10,000 examples each
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/unit -k "every_field or damaged or boundar" --timeout 3600
+test-nightly: install ## Run the property tests with 10,000 examples each, those of whole workflows with 1,000
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/unit -k "every_field or damaged or boundar or any_chunks" --timeout 3600
 
 lint: install ## Check style, formatting and the template
 	$(BIN)/ruff check .

@@ -1,8 +1,8 @@
 """The documents that pass between the states.
 
-The execution's document grows by name and nothing is overwritten: `request`, `execution`, `prediction`, `probe` (Validate
-Request), `model` (Probe Model), `plan` (Plan Chunks), `output` (Merge Outputs), or `failure` and `explanation`. It stays far
-below Step Functions' 256 KiB: lists of objects and chunks live in S3.
+The execution's document grows by name: `request`, `execution`, `prediction`, `probe` (Validate Request), `model` (Probe Model),
+`plan` (Plan Chunks), `output` (Merge Outputs), or `failure` and `explanation`. No state overwrites what another wrote; one that is
+entered again replaces its own. It stays far below Step Functions' 256 KiB: lists of objects and chunks live in S3.
 
 All byte ranges are half-open, `[start, stop)`, and count from the first byte of the object.
 """

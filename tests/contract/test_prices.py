@@ -5,6 +5,7 @@ import re
 from boto3.s3.transfer import TransferConfig
 
 import estimate
+import plan_chunks
 import prediction_handler
 import prices
 
@@ -44,6 +45,13 @@ def test_memory_and_architecture_are_the_templates(template):
     assert memory("PlanChunksFunction") == estimate.PLAN_MB
     assert memory("MergeOutputsFunction") == estimate.MERGE_MB
     assert default["Architectures"] == ["arm64"]
+
+
+def test_the_planner_is_told_the_prediction_functions_memory(template):
+    variables = template["Resources"]["PlanChunksFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables == {plan_chunks.MEMORY_VARIABLE: {"Ref": "PredictMemorySize"}}
+    assert template["Resources"]["PredictChunkFunction"]["Properties"]["MemorySize"] == {"Ref": "PredictMemorySize"}
+    assert template["Parameters"]["PredictMemorySize"]["Default"] == plan_chunks.DEFAULT_MEMORY_MB
 
 
 def test_uploads_are_the_handlers():

@@ -151,7 +151,7 @@ def estimate(
         "assumptions": [
             f"The model scores {rows_per_second:,.1f} rows/s on {vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
             f"No chunk is read and scored faster than {mb_per_second:.0f} MB/s, or written faster than {S3_MB_PER_SECOND} MB/s.",
-            f"Prediction functions at once: {workers:,}; each starts cold once, in {COLD_START_SECONDS} s, and the quota allows them.",
+            f"Functions at once: {workers:,}; each starts cold once, in {COLD_START_SECONDS} s, and the quota allows them.",
             f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second.",
             f"Every prediction adds {PREDICTION_BYTES} bytes to its row.",
             f"Planning reads only headers and around chunk boundaries, {SMALL_REQUEST_SECONDS * 1000:.0f} ms each.",

@@ -49,13 +49,16 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     itself: _Sentence = {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"])}
     if not plan or "continuation" in plan:
         return {**itself, "plan_exactly": False, "published": False}
+    if not is_about_chunks(failure):
+        plan_exactly = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
+        return {**itself, "plan_exactly": plan_exactly, "published": False}
+    # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
     published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
-    lost = lost_chunks(client, plan, arn) if is_about_chunks(failure) else []
-    if lost:
-        return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost), "published": published}
-    plan_exactly = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
-    return {**itself, "plan_exactly": plan_exactly, "published": published}
+    lost = lost_chunks(client, plan, arn)
+    if not lost:
+        return {**itself, "plan_exactly": False, "published": published}
+    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost), "published": published}
 
 
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from accounting import Account, Done, planned_chunks, require_safe_splits, segments_of, settle
+from deadline import NO_DEADLINE, deadline_of
 from errors import (
     S3_EXCEPTIONS,
     BatchPredictionError,
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 HAND_OVER_SECONDS = 180
 """Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""
 
-NO_DEADLINE = math.inf
-
 LOST_THE_RACE = ("PreconditionFailed", "412")
 UPLOAD_IS_GONE = ("NoSuchUpload",)
 """Also what a completion answers that botocore repeated after its first answer was lost."""
@@ -50,8 +48,7 @@ UPLOAD_IS_GONE = ("NoSuchUpload",)
 def lambda_handler(event: Document, context: Any) -> Output | Unfinished:
     """Add the output to the execution's document."""
     started = time.monotonic()
-    deadline = started + context.get_remaining_time_in_millis() / 1000 - HAND_OVER_SECONDS if context else NO_DEADLINE
-    output = merge_outputs(s3_client(), event, deadline)
+    output = merge_outputs(s3_client(), event, deadline_of(context, HAND_OVER_SECONDS))
     milliseconds = round(1000 * (time.monotonic() - started))
     message = "output not whole yet" if "continuation" in output else "output published"
     log(message, execution=event["execution"]["name"], milliseconds=milliseconds, **output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, shares_of, targets_of
+from deadline import NO_DEADLINE, deadline_of
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of, is_incomplete
@@ -39,8 +39,6 @@ HEADERS_COMPARED = 10_000
 HAND_OVER_SECONDS = 60
 """Before the function's time is over no further block is read: those in flight may be read again."""
 
-NO_DEADLINE = math.inf
-
 MEMORY_VARIABLE = "PREDICT_MEMORY_SIZE"
 """MB of the prediction function, which the template tells this one for the dry run's estimate."""
 DEFAULT_MEMORY_MB = 3538
@@ -66,10 +64,9 @@ class Draft(NamedTuple):
 def lambda_handler(event: Document, context: Any) -> Plan | Unfinished:
     """Add the plan to the execution's document."""
     started = time.monotonic()
-    deadline = started + context.get_remaining_time_in_millis() / 1000 - HAND_OVER_SECONDS if context else NO_DEADLINE
     plan: Plan | Unfinished
     try:
-        plan = plan_chunks(s3_client(), event, deadline)
+        plan = plan_chunks(s3_client(), event, deadline_of(context, HAND_OVER_SECONDS))
     except OutOfTimeError as late:
         plan = {"continuation": {"done": late.done, "total": late.total}}
     milliseconds = round(1000 * (time.monotonic() - started))

@@ -131,6 +131,7 @@ def test_an_output_that_another_execution_published_ends_in_success(s3: S3Client
     put("out/result.csv.report.json", json.dumps(report))
     assert explain(s3, document, MAP_FAILURE)["published"]
     assert not explain(s3, document, MAP_FAILURE, identity="2" * 64)["published"]
+    assert not explain(s3, document, {"Error": "Sandbox.Timedout", "Cause": "Task timed out"})["published"]  # the merge itself
 
 
 def test_a_failure_while_a_scan_goes_on_is_its_own(s3: S3Client, document: Any) -> None:

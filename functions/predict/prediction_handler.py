@@ -25,6 +25,7 @@ import importlib.metadata
 import io
 import json
 import logging
+import math
 import os
 import re
 import tempfile
@@ -609,7 +610,7 @@ def _use_one_thread(estimator: Any) -> None:
         parallel = {name: 1 for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
         estimator.set_params(**parallel)
     except Exception as error:  # noqa: BLE001  # an estimator of somebody's own, with its own idea of params
-        logger.info(_log_line({"message": f"n_jobs left as it is: {error}"}))
+        logger.info(_log_line({"message": f"n_jobs left as it is: {type(error).__name__}"}))
 
 
 # --- which columns are numbers, and which are text -------------------------------------------------------------------------------
@@ -1256,7 +1257,8 @@ def _parse_text(block: _Block, columns: Sequence[str]) -> pa.Table:
         return _parse_columns(block, columns, {})
     except pa.ArrowInvalid as error:
         _check_field_counts(block)
-        raise InvalidDataError(f"{block.at(0)} and the {block.rows - 1} rows after it cannot be read: {_brief(error)}") from error
+        # pyarrow's own words repeat the row.
+        raise InvalidDataError(f"{block.at(0)} and the {block.rows - 1} rows after it cannot be read as CSV") from error
 
 
 def _check_field_counts(block: _Block) -> None:
@@ -1268,7 +1270,16 @@ def _check_field_counts(block: _Block) -> None:
             raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}")
 
 
-Reject = Callable[[int, str], None]
+class _Reason(NamedTuple):
+    """Why a row cannot be scored: for the list of rejected rows, which is as private as the data, and for errors and logs."""
+
+    private: str
+    """May hold the row's values."""
+    public: str
+    """Holds none."""
+
+
+Reject = Callable[[int, _Reason], None]
 """Takes a row (from 0, in its block) and why it cannot be scored; raises InvalidDataError unless bad rows are quarantined."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -1285,7 +1296,9 @@ def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array
     if bad:
         codes = pc.fill_null(encoded.indices, -1).to_numpy()
         for row in np.flatnonzero(np.isin(codes, bad)):
-            reject(int(row), f"column {column!r}: {_shown(encoded.dictionary[int(codes[row])].as_py())} is not a number")
+            text = encoded.dictionary[int(codes[row])].as_py()
+            private = f"column {column!r}: {_shown(text)} is not a number"
+            reject(int(row), _Reason(private, f"column {column!r}: a text of {len(text)} character(s) is not a number"))
     return pc.take(pa.array(values, pa.float64()), encoded.indices)
 
 
@@ -1310,8 +1323,15 @@ def _check_exact(block: _Block, column: str, numbers: pa.Array | pa.ChunkedArray
     texts = _parse_text(block, [column])[column]
     for row in np.flatnonzero(large):
         text = texts[int(row)].as_py().strip()
-        if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and int(text) != int(float(text)):
-            reject(int(row), f"column {column!r}: {_shown(text)} is an integer too large to be exact (2^53)")
+        if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and not _is_exact(text):
+            private, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
+            private, public = (f"column {column!r}: {which} too large to be exact (2^53)" for which in (private, public))
+            reject(int(row), _Reason(private, public))
+
+
+def _is_exact(integer: str) -> bool:
+    value = float(integer)
+    return math.isfinite(value) and int(value) == int(integer.lstrip("+-0") or "0") * (-1 if integer.startswith("-") else 1)
 
 
 def _shown(text: str) -> str:
@@ -1388,7 +1408,7 @@ def _predict_rows(
     `missing`, of shape (n_rows, n_features), tells which rows lack the same values: they are refused for the same reason.
     Returns the predictions of the accepted rows and their positions, in order; None instead of a prediction if none is.
     """
-    reasons: dict[int, str] = {}
+    reasons: dict[int, _Reason] = {}
     accepted: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
 
     def solve(rows: np.ndarray[Any, Any]) -> None:
@@ -1399,7 +1419,7 @@ def _predict_rows(
         except Exception as error:  # noqa: BLE001  # models raise what they like
             if len(rows) == 1 or _lack_the_same(functools.partial(_call_model, estimator, method), features, missing, rows):
                 for row in rows.tolist():
-                    reasons[row] = _brief(error)
+                    reasons[row] = _reason_of(error)
             else:
                 middle = len(rows) // 2
                 solve(rows[:middle])
@@ -1407,11 +1427,11 @@ def _predict_rows(
 
     solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
     if not accepted and not missing.any():
-        reason = next(iter(reasons.values()))
+        reason = _misfit(estimator, features) or next(iter(reasons.values())).public
         hint = "" if _has_pandas() else " (this function has no pandas; a step that works on DataFrames needs it)"
         raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}{hint}")
-    for row, reason in sorted(reasons.items()):
-        reject(row, reason)
+    for row in sorted(reasons):
+        reject(row, reasons[row])
     if not accepted:
         return np.empty(0, np.intp), None
     rows = np.concatenate([piece for piece, _ in accepted])
@@ -1448,6 +1468,25 @@ def _filled(features: Any) -> Any:
         columns = [pc.fill_null(column, "" if pa.types.is_string(column.type) else 0) for column in features.columns]
         return pa.table(columns, names=features.column_names)
     return np.where(np.isnan(features), 0.0, features)
+
+
+def _misfit(estimator: Any, features: Any) -> str | None:
+    """Say how the columns differ from those that the model was fitted on, if it tells them."""
+    given = list(getattr(features, "column_names", getattr(features, "columns", ())))
+    fitted = list(getattr(estimator, "feature_names_in_", ()))
+    if given and fitted and given != fitted:
+        return f"it was fitted on {', '.join(map(str, fitted))} in this order, feature_columns gives {', '.join(given)}"
+    expected = getattr(estimator, "n_features_in_", None)
+    if expected not in (None, features.shape[1]):
+        return f"it was fitted on {expected} features, feature_columns gives {features.shape[1]}"
+    return None
+
+
+def _reason_of(error: Exception) -> _Reason:
+    """Take a model's own words; in public only those before the first that may be a value: quoted, in brackets, or a number."""
+    text = _brief(error)
+    words = re.split(r"""['"\[({:]|(?<!\w)[+-]?\.?\d""", text, maxsplit=1)[0].strip()
+    return _Reason(text, words or type(error).__name__)
 
 
 def _brief(error: Exception) -> str:
@@ -1562,10 +1601,10 @@ class _Scorer:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
         reasons: dict[int, str] = {}
 
-        def reject(row: int, reason: str) -> None:
+        def reject(row: int, reason: _Reason) -> None:
             if not self.quarantine:
-                raise InvalidDataError(f"{block.at(row)}, {reason}")
-            reasons.setdefault(row, reason)
+                raise InvalidDataError(f"{block.at(row)}, {reason.public}")
+            reasons.setdefault(row, reason.private)
 
         table = _parse_features(block, self.columns, self.kinds, reject)
         rows = np.delete(np.arange(block.rows), list(reasons))
@@ -1595,10 +1634,11 @@ class _Scorer:
         except Exception:  # noqa: BLE001  # models raise what they like
             missing = np.column_stack([np.asarray(column.is_null()) for column in table.columns])
 
-        def refuse(row: int, reason: str) -> None:
+        def refuse(row: int, reason: _Reason) -> None:
             names = [repr(self.columns[i]) for i in np.flatnonzero(missing[row])[:5]]
             where = f"no value in {', '.join(names)}: " if names else ""
-            reject(int(rows[row]), f"{where}the model refuses this row: {reason}")
+            private, public = (f"{where}the model refuses this row: {text}" for text in reason)
+            reject(int(rows[row]), _Reason(private, public))
 
         accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse)
         return rows[accepted], predictions
@@ -1915,8 +1955,8 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     kinds = _infer_kinds(blocks(), feature_columns)
 
     def parse(block: _Block) -> pa.Table:
-        def reject(row: int, reason: str) -> None:
-            raise InvalidDataError(f"{block.at(row)}, {reason}")
+        def reject(row: int, reason: _Reason) -> None:
+            raise InvalidDataError(f"{block.at(row)}, {reason.public}")
 
         return _parse_features(block, feature_columns, kinds, reject)
 

@@ -279,7 +279,7 @@ class TestLocalRun:
             ({"data_s3_uri": "binary.csv"}, "InvalidDataError", "binary.csv is not CSV"),
             ({"data_s3_uri": "unclosed.csv"}, "InvalidDataError", "quote"),
             ({"data_s3_uri": "ragged.csv"}, "InvalidDataError", "ragged.csv"),
-            ({"data_s3_uri": "text.csv"}, "InvalidDataError", "'drei' is not a number"),
+            ({"data_s3_uri": "text.csv"}, "InvalidDataError", "a text of 4 character(s) is not a number"),
             ({"data_s3_uri": "model.joblib"}, "InvalidDataError", "model.joblib"),
             ({"feature_columns": ["a", "bb"]}, "InvalidRequestError", "data.csv does not have: bb"),
             ({"prediction_column_name": "b"}, "InvalidRequestError", "b is also one of feature_columns"),

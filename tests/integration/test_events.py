@@ -109,7 +109,7 @@ def test_the_samples_of_the_states_pass_the_document_on(aws, stored, invoke, eta
 
     failure = load("record_failure", identities)
     record = invoke("RecordFailureFunction", failure)
-    assert record["message"].endswith("'zwei' is not a number")
+    assert record["message"].endswith("a text of 4 character(s) is not a number")
     explanation = invoke("ExplainFailureFunction", load("explain_failure", identities))
     assert explanation["error"] == "InvalidDataError"
     assert "chunk 1 of 1" in explanation["cause"]

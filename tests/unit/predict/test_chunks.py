@@ -79,7 +79,12 @@ def test_the_probe_scores_the_first_rows_and_writes_nothing(s3, put, probe_rows,
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "is empty"), (b"x1,x2", "no rows"), (b"x1,x2\n", "no rows"), (b"x1,x2\n1,zwei\n", "'zwei' is not a number")],
+    [
+        (b"", "is empty"),
+        (b"x1,x2", "no rows"),
+        (b"x1,x2\n", "no rows"),
+        (b"x1,x2\n1,zwei\n", "'x2': a text of 4 character.s. is not a number"),
+    ],
 )
 def test_the_probe_finds_bad_data(s3, put, data, says):
     put(MODEL, linear())

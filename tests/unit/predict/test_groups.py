@@ -175,7 +175,9 @@ def test_a_group_may_begin_and_end_within_objects(put_all, get):
 
     segments[2]["byte_range"] = [last.index(b"9"), len(last)]
     status, body = score(segments)
-    where = f"{uri_of(2)} byte 10 (row 1 of the chunk that starts at byte 10), column 'x2': 'zehn' is not a number"
+    where = (
+        f"{uri_of(2)} byte 10 (row 1 of the chunk that starts at byte 10), column 'x2': a text of 4 character(s) is not a number"
+    )
     assert (status, body["message"]) == (400, where)
 
 
@@ -272,7 +274,7 @@ def test_line_ends_are_compared_with_the_first_object_that_has_one(put_all):
         (b'"x1,x2', "no end to its header"),
         (b"x1,x2\r", "row 1 (byte 5): a carriage return"),
         (b"x1,x2,x1\n", "more than one column named 'x1'"),
-        (b"x1,x2\n1,2\n3,zwei\n", "row 2 (byte 10), column 'x2': 'zwei' is not a number"),
+        (b"x1,x2\n1,2\n3,zwei\n", "row 2 (byte 10), column 'x2': a text of 4 character(s) is not a number"),
         (b"x1,x2\n1,2\n3\n", "row 2 (byte 10) has 1 field(s), the header has 2"),
         (b"x1,x2\n1,2\n\n3,4\n", "row 2 (byte 10): is empty"),
         (b'x1,x2\n1,2\n1"2",4\n', "row 2 (byte 10): a quote inside"),

@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AUDIT_VENV := .venv-audit
+AUDIT_BIN := $(AUDIT_VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-nightly lint types format bench bench-planning bench-scale bench-workflow lock clean
+.PHONY: help install demo test test-random test-nightly lint types format bench bench-planning bench-scale bench-workflow \
+  audit audit-stack audit-dependencies lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -56,10 +59,28 @@ bench-scale: install ## Plan and merge 1 KB to 10 TB on an S3 of formulas; BENCH
 bench-workflow: install ## Compare the whole local workflow with the usual pandas handler; BENCH="--scale 0.1 --rounds 1"
 	$(BIN)/python -m benchmarks.workflow $(BENCH)
 
+audit: audit-stack audit-dependencies ## Do both of the following
+
+audit-stack: $(AUDIT_VENV)/.installed ## Check template and GitHub workflow for insecure settings; without network
+	$(AUDIT_BIN)/checkov
+	$(AUDIT_BIN)/zizmor --offline --persona pedantic .github
+
+# --strict: a package that the service does not know is a failure, never a silence.
+audit-dependencies: $(AUDIT_VENV)/.installed ## Ask PyPI for known vulnerabilities of everything locked
+	$(AUDIT_BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+	  -r requirements.lock -r requirements-audit.lock
+
+# Apart from the project's: checkov pins old versions of what we use.
+$(AUDIT_VENV)/.installed: requirements-audit.lock
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@touch $@
+
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	  --group dev --group bench pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group audit -o requirements-audit.lock
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam
+	rm -rf $(VENV) $(AUDIT_VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

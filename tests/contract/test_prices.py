@@ -49,7 +49,7 @@ def test_memory_and_architecture_are_the_templates(template):
 
 def test_the_planner_is_told_the_prediction_functions_memory(template):
     variables = template["Resources"]["PlanChunksFunction"]["Properties"]["Environment"]["Variables"]
-    assert variables == {plan_chunks.MEMORY_VARIABLE: {"Ref": "PredictMemorySize"}}
+    assert variables[plan_chunks.MEMORY_VARIABLE] == {"Ref": "PredictMemorySize"}
     assert template["Resources"]["PredictChunkFunction"]["Properties"]["MemorySize"] == {"Ref": "PredictMemorySize"}
     assert template["Parameters"]["PredictMemorySize"]["Default"] == plan_chunks.DEFAULT_MEMORY_MB
 

@@ -62,6 +62,8 @@ bench-workflow: install ## Compare the whole local workflow with the usual panda
 audit: audit-stack audit-dependencies ## Do both of the following
 
 audit-stack: $(AUDIT_VENV)/.installed ## Check template and GitHub workflow for insecure settings; without network
+	@mkdir -p build
+	sed '/^    Condition: /d' template.yaml > build/template.yaml # checkov skips what is not made by default
 	$(AUDIT_BIN)/checkov
 	$(AUDIT_BIN)/zizmor --offline --persona pedantic .github
 

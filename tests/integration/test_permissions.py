@@ -1,0 +1,291 @@
+"""What the role of each function may do, and what it may not: asked with the role's own credentials, IAM enforced.
+
+Every call of `CALLS` is tried at every place of `PLACES`: what `ALLOWED` lists must work, and everything else must be denied.
+
+The emulator is laxer than AWS in what matters here: it does not ask for s3:ListBucket when it chooses between 403 and 404 for a
+missing object, and it knows no kms:ViaService. So tests/contract/test_permissions.py reads the policies' text, too. The
+state machine's role is written, not proven: the emulator does nothing under it.
+"""
+
+import io
+import json
+import zipfile
+from collections import Counter
+from contextlib import suppress
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from batch_predict import deploy
+from batch_predict.local_aws import BUCKET
+
+ELSEWHERE = "permissions-elsewhere"
+DENIED = {"AccessDenied", "AccessDeniedException", "403"}  # the last is the answer to a HEAD
+
+# What a function's code would be if somebody else had written it.
+CREDENTIALS = """
+import os
+
+def lambda_handler(event, context):
+    return {name: os.environ[f"AWS_{name}".upper()] for name in ("access_key_id", "secret_access_key", "session_token")}
+"""
+
+# (bucket, start of a key)
+PLACES = {
+    "model": (BUCKET, "models/permissions/"),
+    "data": (BUCKET, "data/permissions/"),
+    "output": (BUCKET, "output/permissions/"),
+    "work": (BUCKET, "output/permissions/run.csv.work/identity/fingerprint/"),
+    "beside models/": (BUCKET, "models-of-others/"),
+    "beside data/": (BUCKET, "data-of-others/"),
+    "beside output/": (BUCKET, "output-of-others/"),
+    "another prefix": (BUCKET, "permissions/"),
+    "a work prefix outside of output/": (BUCKET, "permissions/run.csv.work/identity/fingerprint/"),
+    "the functions' code": (BUCKET, ".deploy/"),
+    "models/ of another bucket": (ELSEWHERE, "models/permissions/"),
+    "data/ of another bucket": (ELSEWHERE, "data/permissions/"),
+    "output/ of another bucket": (ELSEWHERE, "output/permissions/"),
+    "a work prefix of another bucket": (ELSEWHERE, "output/permissions/run.csv.work/identity/fingerprint/"),
+}
+
+ALLOWED = {
+    "ValidateRequestFunction": {
+        "get": {"model", "data"},
+        "head": {"model", "data"},
+        "get version": {"model"},
+        "list": {"model", "data"},
+    },
+    "PredictChunkFunction": {
+        "get": {"model", "data", "work"},
+        "head": {"model", "data", "work"},
+        "get version": {"model"},
+        "list": {"model", "data"},
+        "put": {"output", "work"},
+        "upload": {"output", "work"},
+        "abort upload": {"output", "work"},
+        "copy from": {"model", "data", "work"},  # what may be read may be written to a work prefix
+    },
+    "PlanChunksFunction": {
+        "get": {"data", "output", "work"},
+        "head": {"data", "output", "work"},
+        "list": {"data", "output", "work"},
+        "put": {"work"},
+        "upload": {"work"},
+        "copy from": {"data", "output", "work"},
+    },
+    "RecordFailureFunction": {
+        "put": {"work"},
+        "upload": {"work"},
+    },
+    "MergeOutputsFunction": {
+        "get": {"output", "work"},
+        "head": {"output", "work"},
+        "list": {"output", "work"},
+        "put": {"output", "work"},
+        "upload": {"output", "work"},
+        "abort upload": {"output", "work"},
+        "list parts": {"output", "work"},
+        "copy from": {"output", "work"},
+        "delete": {"work"},
+        "delete several": {"work"},
+    },
+    "ExplainFailureFunction": {
+        "get": {"output", "work"},
+        "head": {"output", "work"},
+        "list": {"output", "work"},
+    },
+}
+
+counted = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def objects(aws, request):
+    """An object in every place; at the end, none, and a line that says how much was tried."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=ELSEWHERE)
+    for bucket, prefix in PLACES.values():
+        s3.put_object(Bucket=bucket, Key=f"{prefix}there", Body=b"x")
+    yield
+    for bucket, prefix in PLACES.values():
+        for name in ("there", "written", "uploaded"):
+            s3.delete_object(Bucket=bucket, Key=f"{prefix}{name}")
+    s3.delete_bucket(Bucket=ELSEWHERE)
+    line = f"permissions of {len(ALLOWED)} roles: {counted['denied']} calls denied, {counted['allowed']} allowed"
+    plugins = request.config.pluginmanager
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        plugins.getplugin("terminalreporter").write_line(f"\n{line}")
+
+
+@pytest.fixture(scope="module")
+def resources(aws):
+    found = aws.client("cloudformation").describe_stack_resources(StackName="batch-predict")["StackResources"]
+    return {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found}
+
+
+@pytest.fixture(scope="module")
+def client_of(aws, resources):
+    """Make a client with the credentials that a function of this role has."""
+    functions = aws.client("lambda")
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("credentials.py", CREDENTIALS)
+        bootstrap = zipfile.ZipInfo("bootstrap")
+        bootstrap.external_attr = 0o755 << 16
+        archive.writestr(bootstrap, deploy.bootstrap())
+    made = []
+
+    def client_of(function, service="s3"):
+        name = f"as-{function}"
+        if name not in made:
+            role = functions.get_function_configuration(FunctionName=resources[function])["Role"]
+            functions.create_function(
+                FunctionName=name,
+                Role=role,
+                Runtime="provided.al2023",
+                Handler="credentials.lambda_handler",
+                Code={"ZipFile": package.getvalue()},
+            )
+            made.append(name)
+        answer = json.loads(functions.invoke(FunctionName=name)["Payload"].read())
+        credentials = {f"aws_{name}": value for name, value in answer.items()}
+        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, proxies={})
+        return boto3.client(service, region_name=aws.region, endpoint_url=aws.endpoint_url, config=config, **credentials)
+
+    yield client_of
+    for name in made:
+        functions.delete_function(FunctionName=name)
+
+
+def upload(s3, bucket, prefix, root):
+    fields = {"Bucket": bucket, "Key": f"{prefix}uploaded"}
+    fields["UploadId"] = s3.create_multipart_upload(**fields)["UploadId"]
+    part = s3.upload_part(**fields, PartNumber=1, Body=b"x")
+    s3.complete_multipart_upload(**fields, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+
+
+def on_upload(method):
+    def call(s3, bucket, prefix, root):
+        fields = {"Bucket": bucket, "Key": f"{prefix}uploaded"}
+        fields["UploadId"] = root.create_multipart_upload(**fields)["UploadId"]
+        try:
+            getattr(s3, method)(**fields)
+        finally:
+            with suppress(root.exceptions.NoSuchUpload):
+                root.abort_multipart_upload(**fields)
+
+    return call
+
+
+def copy_from(s3, bucket, prefix, root):
+    """Copy it where a role that writes at all may certainly write."""
+    s3.copy_object(Bucket=BUCKET, Key=f"{PLACES['work'][1]}written", CopySource={"Bucket": bucket, "Key": f"{prefix}there"})
+
+
+def delete_several(s3, bucket, prefix, root):
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": f"{prefix}absent"}]})
+    for error in answer.get("Errors", ()):  # S3 refuses key by key
+        raise ClientError({"Error": error}, "DeleteObjects")
+
+
+def on_object(method, name="there", **fields):
+    def call(s3, bucket, prefix, root):
+        getattr(s3, method)(Bucket=bucket, Key=f"{prefix}{name}", **fields)
+
+    return call
+
+
+def on_prefix(method):
+    def call(s3, bucket, prefix, root):
+        getattr(s3, method)(Bucket=bucket, Prefix=prefix)
+
+    return call
+
+
+# Each is given the role's client, a bucket, the start of a key, and root's client.
+CALLS = {
+    "get": on_object("get_object"),
+    "head": on_object("head_object"),
+    "get version": on_object("get_object", VersionId="null"),
+    "list": on_prefix("list_objects_v2"),
+    "list versions": on_prefix("list_object_versions"),
+    "put": on_object("put_object", "written", Body=b"x"),
+    "upload": upload,
+    "abort upload": on_upload("abort_multipart_upload"),
+    "list parts": on_upload("list_parts"),
+    "copy from": copy_from,
+    "delete": on_object("delete_object", "absent"),
+    "delete several": delete_several,
+    "delete version": on_object("delete_object", "absent", VersionId="null"),
+    "read tags": on_object("get_object_tagging"),
+    "write tags": on_object("put_object_tagging", Tagging={"TagSet": []}),
+    "read ACL": on_object("get_object_acl"),
+}
+
+# Of a whole bucket, or of other services: nobody's, but for the merge, which looks for what a killed attempt has left.
+OTHER_CALLS = {
+    "list without a prefix": ("s3", "list_objects_v2", {"Bucket": BUCKET}),
+    "list with an empty prefix": ("s3", "list_objects_v2", {"Bucket": BUCKET, "Prefix": ""}),
+    "list the upper level": ("s3", "list_objects_v2", {"Bucket": BUCKET, "Prefix": "", "Delimiter": "/"}),
+    "list by the start of a prefix": ("s3", "list_objects_v2", {"Bucket": BUCKET, "Prefix": "m"}),
+    "list in the old way": ("s3", "list_objects", {"Bucket": BUCKET}),
+    "list uploads": ("s3", "list_multipart_uploads", {"Bucket": BUCKET}),
+    "read the bucket's policy": ("s3", "get_bucket_policy", {"Bucket": BUCKET}),
+    "write the bucket's policy": ("s3", "put_bucket_policy", {"Bucket": BUCKET, "Policy": "{}"}),
+    "switch versioning": ("s3", "put_bucket_versioning", {"Bucket": BUCKET, "VersioningConfiguration": {"Status": "Suspended"}}),
+    "delete the bucket": ("s3", "delete_bucket", {"Bucket": BUCKET}),
+    "make a bucket": ("s3", "create_bucket", {"Bucket": "permissions-made"}),
+    "list buckets": ("s3", "list_buckets", {}),
+    "invoke a function": ("lambda", "invoke", {"FunctionName": "as-PredictChunkFunction"}),
+    "list functions": ("lambda", "list_functions", {}),
+    "list state machines": ("stepfunctions", "list_state_machines", {}),
+    "list roles": ("iam", "list_roles", {}),
+    "list keys": ("kms", "list_keys", {}),
+}
+OTHERS_ALLOWED = {("MergeOutputsFunction", "list uploads")}
+
+
+def is_denied(call, *arguments, **fields):
+    """Make the call; return whether the role may not do it. Any other error is an error."""
+    try:
+        call(*arguments, **fields)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        counted["denied"] += 1
+        return True
+    counted["allowed"] += 1
+    return False
+
+
+@pytest.mark.parametrize("function", ALLOWED)
+def test_a_role_may_do_what_its_function_does_and_nothing_else(aws, client_of, function):
+    s3, root = client_of(function), aws.client("s3")
+    allowed = {
+        (name, place)
+        for name, call in CALLS.items()
+        for place, location in PLACES.items()
+        if not is_denied(call, s3, *location, root)
+    }
+    assert allowed == {(name, place) for name, places in ALLOWED[function].items() for place in places}
+
+
+@pytest.mark.parametrize("function", ALLOWED)
+def test_no_role_touches_a_whole_bucket_or_another_service(aws, client_of, function):
+    client_of("PredictChunkFunction")  # makes the function that is to be invoked
+    allowed = {
+        (function, name)
+        for name, (service, method, fields) in OTHER_CALLS.items()
+        if not is_denied(getattr(client_of(function, service), method), **fields)
+    }
+    assert allowed == {pair for pair in OTHERS_ALLOWED if pair[0] == function}
+
+
+def test_root_may_do_all_of_it(aws):
+    """What is denied to a role is denied because of the role."""
+    root = aws.client("s3")
+    for call in CALLS.values():
+        for location in PLACES.values():
+            call(root, *location, root)

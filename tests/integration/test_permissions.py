@@ -22,6 +22,7 @@ from batch_predict import deploy
 from batch_predict.local_aws import BUCKET
 
 ELSEWHERE = "permissions-elsewhere"
+MADE = "permissions-made-by-the-stack"
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}  # the last is the answer to a HEAD
 
 # What a function's code would be if somebody else had written it.
@@ -137,10 +138,10 @@ def client_of(aws, resources):
         archive.writestr(bootstrap, deploy.bootstrap())
     made = []
 
-    def client_of(function, service="s3"):
-        name = f"as-{function}"
+    def client_of(function, service="s3", stack=resources):
+        name = f"as-{stack[function]}"
         if name not in made:
-            role = functions.get_function_configuration(FunctionName=resources[function])["Role"]
+            role = functions.get_function_configuration(FunctionName=stack[function])["Role"]
             functions.create_function(
                 FunctionName=name,
                 Role=role,
@@ -236,9 +237,9 @@ OTHER_CALLS = {
     "write the bucket's policy": ("s3", "put_bucket_policy", {"Bucket": BUCKET, "Policy": "{}"}),
     "switch versioning": ("s3", "put_bucket_versioning", {"Bucket": BUCKET, "VersioningConfiguration": {"Status": "Suspended"}}),
     "delete the bucket": ("s3", "delete_bucket", {"Bucket": BUCKET}),
-    "make a bucket": ("s3", "create_bucket", {"Bucket": "permissions-made"}),
+    "make a bucket": ("s3", "create_bucket", {"Bucket": "permissions-new"}),
     "list buckets": ("s3", "list_buckets", {}),
-    "invoke a function": ("lambda", "invoke", {"FunctionName": "as-PredictChunkFunction"}),
+    "invoke a function": ("lambda", "invoke", {"FunctionName": "any"}),
     "list functions": ("lambda", "list_functions", {}),
     "list state machines": ("stepfunctions", "list_state_machines", {}),
     "list roles": ("iam", "list_roles", {}),
@@ -274,7 +275,6 @@ def test_a_role_may_do_what_its_function_does_and_nothing_else(aws, client_of, f
 
 @pytest.mark.parametrize("function", ALLOWED)
 def test_no_role_touches_a_whole_bucket_or_another_service(aws, client_of, function):
-    client_of("PredictChunkFunction")  # makes the function that is to be invoked
     allowed = {
         (function, name)
         for name, (service, method, fields) in OTHER_CALLS.items()
@@ -289,3 +289,74 @@ def test_root_may_do_all_of_it(aws):
     for call in CALLS.values():
         for location in PLACES.values():
             call(root, *location, root)
+
+
+@pytest.fixture(scope="module")
+def options(aws):
+    """The stack once more, with a key and a bucket of its own; returns its resources by name."""
+    key = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
+    buckets = {"ModelBucket": BUCKET, "DataBucket": BUCKET, "OutputBucket": MADE}
+    parameters = {**buckets, "OutputPrefix": "output/", "CreateOutputBucket": "true", "KmsKeyArn": key}
+    deploy.deploy(aws.client, deploy.stack_directory(), bucket=BUCKET, stack_name="permissions", parameters=parameters)
+    cloudformation = aws.client("cloudformation")
+    found = cloudformation.describe_stack_resources(StackName="permissions")["StackResources"]
+    yield {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found}
+    cloudformation.delete_stack(StackName="permissions")
+
+
+def test_the_stack_makes_a_private_versioned_bucket_if_asked(aws, options):
+    s3 = aws.client("s3")
+    assert s3.get_bucket_versioning(Bucket=MADE)["Status"] == "Enabled"
+    assert all(s3.get_public_access_block(Bucket=MADE)["PublicAccessBlockConfiguration"].values())
+
+
+def test_the_bucket_that_the_stack_makes_answers_tls_only(aws, options, client_of):
+    """The emulator's endpoint is plain HTTP."""
+    put = {"Bucket": MADE, "Key": "output/written", "Body": b"x"}
+    predict = client_of("PredictChunkFunction", stack=options)
+    assert is_denied(predict.put_object, **put)
+
+    aws.client("s3").delete_bucket_policy(Bucket=MADE)
+    assert not is_denied(predict.put_object, **put)
+
+
+def test_a_key_is_in_the_policies_of_the_roles_that_need_it(aws, options):
+    iam = aws.client("iam")
+    granted = {}
+    for function in ALLOWED:
+        role = {"RoleName": options[f"{function}Role"]}
+        for policy in iam.list_role_policies(**role)["PolicyNames"]:
+            document = iam.get_role_policy(**role, PolicyName=policy)["PolicyDocument"]
+            granted.setdefault(function, set()).update(
+                action
+                for statement in document["Statement"]
+                for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+                if action.startswith("kms:")
+            )
+    both = {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert granted == {
+        "ValidateRequestFunction": {"kms:Decrypt"},
+        "PredictChunkFunction": both,
+        "PlanChunksFunction": both,
+        "RecordFailureFunction": {"kms:GenerateDataKey"},
+        "MergeOutputsFunction": both,
+        "ExplainFailureFunction": {"kms:Decrypt"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("OutputPrefix", "output"),
+        ("OutputPrefix", "*/"),
+        ("OutputPrefix", "/"),
+        ("DataBucket", "*"),
+        ("ModelBucket", "s3://models"),
+        ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:alias/mine"),
+        ("KmsKeyArn", "*"),
+    ],
+)
+def test_a_parameter_that_would_widen_the_permissions_is_refused(aws, parameter, value):
+    parameters = {"ModelBucket": BUCKET, "DataBucket": BUCKET, "OutputBucket": BUCKET, parameter: value}
+    with pytest.raises(deploy.LocalAwsError, match=parameter):
+        deploy.deploy(aws.client, deploy.stack_directory(), bucket=BUCKET, stack_name="refused", parameters=parameters)

@@ -1,0 +1,184 @@
+"""What the template grants, statement by statement: what an emulator cannot prove, and what should never slip in."""
+
+import re
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+from state_names import FILES, resource_of
+
+FUNCTIONS = [resource_of(state) for state in FILES]
+PREFIXES = {
+    "MODEL_S3_PREFIX": {"Fn::Sub": "s3://${ModelBucket}/${ModelPrefix}"},
+    "DATA_S3_PREFIX": {"Fn::Sub": "s3://${DataBucket}/${DataPrefix}"},
+    "OUTPUT_S3_PREFIX": {"Fn::Sub": "s3://${OutputBucket}/${OutputPrefix}"},
+}
+# Statements that may say Resource: "*", and why.
+EVERY_RESOURCE = {
+    "Trace": "X-Ray and the delivery of logs know no resources: AWS's own policies for Step Functions say the same",
+}
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements_of(template):
+    """Yield (resource, statement) of every policy in the template, but for who may assume a role."""
+    for name, resource in template["Resources"].items():
+        properties = resource.get("Properties", {})
+        for policy in properties.get("Policies", ()):
+            for statement in policy.get("Statement") or policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+        for statement in properties.get("PolicyDocument", {}).get("Statement", ()):
+            yield name, statement
+
+
+@pytest.fixture(scope="module")
+def statements(template):
+    found = list(statements_of(template))
+    assert {name for name, _ in found} > {*FUNCTIONS, "StateMachineRole", "ScheduleRole", "OutputBucketPolicy", "ReadWithKey"}
+    return found
+
+
+def resources_in(statement):
+    return [
+        value["Fn::Sub"] if isinstance(value, dict) and "Fn::Sub" in value else value for value in as_list(statement["Resource"])
+    ]
+
+
+def allowed(statements):
+    return [(name, statement) for name, statement in statements if statement["Effect"] == "Allow"]
+
+
+def test_every_function_is_told_where_it_may_read_and_write(template):
+    assert template["Globals"]["Function"]["Environment"]["Variables"] == PREFIXES
+    for function in FUNCTIONS:  # SAM merges these with the global ones; a function's own would replace them
+        own = template["Resources"][function]["Properties"].get("Environment", {}).get("Variables", {})
+        assert not own.keys() & PREFIXES.keys(), function
+
+
+def test_the_planner_is_told_the_prediction_functions_disk(template):
+    variables = template["Resources"]["PlanChunksFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["PREDICT_EPHEMERAL_STORAGE_SIZE"] == {"Ref": "PredictEphemeralStorageSize"}
+
+
+def test_every_statement_has_a_name_of_its_own_and_says_what_it_allows(statements):
+    for name, statement in statements:
+        assert re.fullmatch(r"[A-Za-z0-9]+", statement["Sid"]), (name, statement)
+        assert not statement.keys() & {"NotAction", "NotResource", "NotPrincipal"}, statement["Sid"]
+    names = [(name, statement["Sid"]) for name, statement in statements]
+    assert len(names) == len(set(names))
+
+
+def test_no_action_is_a_wildcard(statements):
+    for _, statement in allowed(statements):
+        for action in as_list(statement["Action"]):
+            assert re.fullmatch(r"[a-z0-9]+:[A-Za-z]+", action), (statement["Sid"], action)
+
+
+def test_every_resource_is_allowed_by_those_alone_that_know_no_resources(statements):
+    wild = {statement["Sid"] for _, statement in allowed(statements) if "*" in resources_in(statement)}
+    assert wild == set(EVERY_RESOURCE)
+
+
+def test_every_object_is_under_a_prefix_of_the_parameters(statements):
+    pattern = r"arn:\$\{AWS::Partition\}:s3:::\$\{(Model|Data|Output)Bucket\}(/\$\{\1Prefix\}\*(\.work/\*)?)?"
+    bucket_actions = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
+    for _, statement in allowed(statements):
+        actions = {action for action in as_list(statement["Action"]) if action.startswith("s3:")}
+        for resource in resources_in(statement) if actions else ():
+            match = re.fullmatch(pattern, resource)
+            assert match, (statement["Sid"], resource)
+            assert (match[2] is None) == (actions <= bucket_actions), (statement["Sid"], resource)
+
+
+def test_a_listing_must_name_its_prefix(statements):
+    """StringLikeIfExists would let a listing without a prefix see the whole bucket."""
+    listings = [statement for _, statement in allowed(statements) if "s3:ListBucket" in as_list(statement["Action"])]
+    assert len(listings) == 8
+    for statement in listings:
+        kind = re.search(r"\$\{(Model|Data|Output)Bucket\}$", resources_in(statement)[0])[1]
+        assert statement["Condition"] == {"StringLike": {"s3:prefix": {"Fn::Sub": f"${{{kind}Prefix}}*"}}}, statement["Sid"]
+
+
+def granted(statements, action):
+    """Return {(function or role, bucket)} of who may do it where."""
+    return {
+        (name, re.search(r"\$\{(\w+)Bucket\}", resource)[1])
+        for name, statement in allowed(statements)
+        if action in as_list(statement["Action"])
+        for resource in resources_in(statement)
+    }
+
+
+def test_who_reads_models_and_who_deletes(statements):
+    model_readers = {name for name, bucket in granted(statements, "s3:GetObject") if bucket == "Model"}
+    assert model_readers == {"ValidateRequestFunction", "PredictChunkFunction"}
+    assert granted(statements, "s3:GetObjectVersion") == {(name, "Model") for name in model_readers}
+    assert granted(statements, "s3:DeleteObject") == {("MergeOutputsFunction", "Output")}
+    assert {bucket for _, bucket in granted(statements, "s3:PutObject")} == {"Output"}
+
+
+def test_the_key_is_used_through_s3_by_those_who_read_or_write_objects(template, statements):
+    use = {}
+    for name, statement in statements:
+        actions = {action for action in as_list(statement["Action"]) if action.startswith("kms:")}
+        if actions:
+            assert statement["Resource"] == {"Ref": "KmsKeyArn"}
+            assert statement["Condition"] == {"StringEquals": {"kms:ViaService": {"Fn::Sub": "s3.${AWS::Region}.amazonaws.com"}}}
+            for role in template["Resources"][name]["Properties"]["Roles"]:
+                use.setdefault(role["Ref"].removesuffix("Role"), set()).update(actions)
+    readers = {name for name, _ in granted(statements, "s3:GetObject")}
+    writers = {name for name, _ in granted(statements, "s3:PutObject")}
+    for name in readers | writers:
+        needed = {action for action, roles in (("kms:Decrypt", readers), ("kms:GenerateDataKey", writers)) if name in roles}
+        assert use.pop(name.removesuffix("Role")) == needed, name
+    assert not use
+
+
+def test_the_bucket_that_the_stack_makes(template):
+    resource = template["Resources"]["OutputBucketResource"]
+    bucket = resource["Properties"]
+    assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"]["Fn::If"] == [
+        "HasKmsKey",
+        {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Ref": "KmsKeyArn"}},
+        {"SSEAlgorithm": "AES256"},
+    ]
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert rules["AbortIncompleteUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert "ExpirationInDays" not in str(rules), "outputs are never expired"
+
+    policy = template["Resources"]["OutputBucketPolicy"]
+    assert policy["DeletionPolicy"] == policy["UpdateReplacePolicy"] == "Retain"
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert [resource.partition("${OutputBucket}")[2] for resource in resources_in(statement)] == ["", "/*"]
+
+
+def test_no_bucket_and_no_key_unless_asked(template):
+    parameters, resources = template["Parameters"], template["Resources"]
+    assert parameters["CreateOutputBucket"]["Default"] == "false"
+    assert parameters["KmsKeyArn"]["Default"] == ""
+    assert {resources[name]["Condition"] for name in ("OutputBucketResource", "OutputBucketPolicy")} == {"MakesOutputBucket"}
+    assert {resources[name]["Condition"] for name in ("ReadWithKey", "WriteWithKey", "ReadAndWriteWithKey")} == {"HasKmsKey"}
+
+
+def test_a_role_is_assumed_by_its_service_for_this_account(template):
+    for name in ("StateMachineRole", "ScheduleRole"):
+        (statement,) = template["Resources"][name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}, name
+
+
+def test_each_exception_from_checkov_has_its_reason(root):
+    lines = (root / ".checkov.yaml").read_text().splitlines()
+    skipped = yaml_parse("\n".join(lines))["skip-check"]
+    for check in skipped:
+        line = next(number for number, text in enumerate(lines) if f"- {check} # " in text)
+        assert lines[line - 1].lstrip().startswith("# "), check

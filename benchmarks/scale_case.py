@@ -35,6 +35,7 @@ EDGE_BYTES = 256
 MODEL = {
     "s3_uri": "s3://bucket/model.joblib",
     "etag": '"model"',
+    "version_id": None,
     "sha256": "0" * 64,
     "bytes": 10_000,
     "estimator": "Pipeline",
@@ -97,6 +98,7 @@ def document_of(case: ScaleCase) -> JsonObject:
         "on_bad_row": "fail",
         "strict": False,
         "model_sha256": None,
+        "model_version_id": None,
         "overwrite": False,
         "dry_run": False,
         "keep_work": False,
@@ -105,6 +107,7 @@ def document_of(case: ScaleCase) -> JsonObject:
     shared = (
         "model_s3_uri",
         "model_sha256",
+        "model_version_id",
         "feature_columns",
         "prediction_column_name",
         "prediction_method",

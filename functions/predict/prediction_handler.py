@@ -5,6 +5,10 @@ the prediction; only the feature columns are parsed. Invoked directly it answers
 with `"raise_errors": true`, as the state machine sets it, it raises the named error, because Step Functions retries on error names
 and never looks inside an answer.
 
+Three environment variables confine what an event may name, each `s3://bucket/prefix` with a prefix that may be empty:
+`MODEL_S3_PREFIX` the model, `DATA_S3_PREFIX` the data, `OUTPUT_S3_PREFIX` everything that is written, and the list of segments.
+A URI is inside if it starts so, literally. A variable that is not set restricts nothing: then the function's role alone decides.
+
 PredictionError
 ├── InvalidRequestError  the event must change (400)
 ├── InputNotFoundError   an object is absent or not readable (400)
@@ -18,6 +22,7 @@ PredictionError
 from __future__ import annotations
 
 import csv
+import errno
 import functools
 import hashlib
 import importlib
@@ -28,6 +33,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -40,6 +46,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import unquote
 
 import boto3
 import numpy as np
@@ -84,6 +91,20 @@ DOWNLOADS_AT_ONCE = 16
 """Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
 DOWNLOAD_PIECE_BYTES = 1 << 20
 """Bytes of a body that are in memory before they go to disk: of all downloads together, 16 MiB, whatever the objects' sizes."""
+
+MAX_KEY_BYTES = 1024
+"""Of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+MAX_COLUMNS, MAX_COLUMN_NAME_CHARACTERS = 10_000, 1000
+"""Of an event's features, and of the prediction's name."""
+MAX_EVENT_SEGMENTS, MAX_SEGMENTS = 10_000, 20_000
+"""Of an event, and of a list in S3: the planner groups no more (functions/workflow/chunking.py)."""
+MAX_SEGMENTS_LIST_BYTES = 2**26
+"""Of a list in S3: 20,000 of the longest keys take less than half."""
+MAX_PROBE_ROWS = 1_000_000
+MAX_VERSION_ID_CHARACTERS = 1024
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
+MESSAGE_CHARACTERS = 8000
+"""Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
 
 PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
 
@@ -178,30 +199,44 @@ def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
 
     Raises InvalidRequestError (a ValueError) on anything else.
     """
-    match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", s3_uri, re.DOTALL) if isinstance(s3_uri, str) else None
+    match = _S3_URI.fullmatch(s3_uri) if isinstance(s3_uri, str) else None
     if not match:
         raise InvalidRequestError(f"{s3_uri!r} is not an S3 URI: write s3://bucket/key")
-    return match[1], match[2]
+    return match["bucket"], match["key"]
+
+
+# No IP address, no two dots: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_S3_URI = re.compile(
+    r"s3://(?!([0-9]+\.){3}[0-9]+/)(?![^/]*\.\.)(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)", re.DOTALL
+)
 
 
 def _is_uri(value: object) -> bool:
     try:
-        parse_s3_uri(value)  # type: ignore[arg-type]
-    except InvalidRequestError:
+        _, key = parse_s3_uri(value)  # type: ignore[arg-type]
+        return len(key.encode()) <= MAX_KEY_BYTES
+    except ValueError:  # also half a character, which UTF-8 does not have
         return False
-    return True
+
+
+def _is_output_uri(value: object) -> bool:
+    return _is_uri(value) and not str(value).endswith("/")
 
 
 def _is_columns(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(_is_text(name) for name in value) and len(set(value)) == len(value)
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_COLUMNS:
+        return False
+    return all(_is_text(name) for name in value) and len(set(value)) == len(value)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
+def _is_text(value: object, characters: int | None = None) -> bool:
+    if not isinstance(value, str) or not 1 <= len(value) <= (characters or len(value)):
+        return False
+    return not re.search("[\ud800-\udfff]", value)  # half a character: JSON can write one, UTF-8 cannot
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _is_count(value: object, largest: int = 2**63 - 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest
 
 
 def _is_byte_range(value: object) -> bool:
@@ -214,35 +249,61 @@ class _Field(NamedTuple):
     expected: str
 
 
+_URI_EXPECTED = f"an S3 URI, s3://bucket/key, with a key of at most {MAX_KEY_BYTES} bytes"
+
 _EVENT_FIELDS = {
-    "model_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
-    "data_s3_uri": _Field(False, _is_uri, "an S3 URI, s3://bucket/key"),
-    "segments": _Field(False, lambda value: isinstance(value, list) and bool(value), "a list of segments that is not empty"),
-    "segments_s3_uri": _Field(False, _is_uri, "an S3 URI, s3://bucket/key"),
-    "output_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
-    "prediction_column_name": _Field(True, _is_text, "a text that is not empty"),
-    "feature_columns": _Field(True, _is_columns, "a list of different column names"),
+    "model_s3_uri": _Field(True, _is_uri, _URI_EXPECTED),
+    "data_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
+    "segments": _Field(
+        False,
+        lambda value: isinstance(value, list) and 1 <= len(value) <= MAX_EVENT_SEGMENTS,
+        f"a list of 1 to {MAX_EVENT_SEGMENTS} segments (segments_s3_uri takes more)",
+    ),
+    "segments_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
+    "output_s3_uri": _Field(True, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
+    "prediction_column_name": _Field(
+        True,
+        lambda value: _is_text(value, MAX_COLUMN_NAME_CHARACTERS),
+        f"a text of 1 to {MAX_COLUMN_NAME_CHARACTERS} characters",
+    ),
+    "feature_columns": _Field(True, _is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
     "prediction_method": _Field(False, PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
     "on_bad_row": _Field(False, ("fail", "quarantine").__contains__, "fail or quarantine"),
     "model_sha256": _Field(False, lambda value: bool(re.fullmatch("[0-9a-f]{64}", str(value))), "64 hexadecimal digits"),
+    "model_version_id": _Field(
+        False,
+        lambda value: _is_text(value, MAX_VERSION_ID_CHARACTERS),
+        f"a text of 1 to {MAX_VERSION_ID_CHARACTERS} characters",
+    ),
     "model_etag": _Field(False, _is_text, "a text"),
     "data_etag": _Field(False, _is_text, "a text"),
     "byte_range": _Field(False, _is_byte_range, "[start, stop) in bytes, 0 <= start < stop"),
     "chunk_index": _Field(False, _is_count, "an integer from 0"),
-    "receipt_s3_uri": _Field(False, _is_uri, "an S3 URI, s3://bucket/key"),
-    "probe_rows": _Field(False, _is_count, "an integer from 0"),
+    "receipt_s3_uri": _Field(False, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
+    "probe_rows": _Field(False, lambda value: _is_count(value, MAX_PROBE_ROWS), f"an integer from 0 to {MAX_PROBE_ROWS}"),
     "strict": _Field(False, lambda value: isinstance(value, bool), "true or false"),
     "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
 }
 
 _SEGMENT_FIELDS = {
-    "data_s3_uri": _Field(True, _is_uri, "an S3 URI, s3://bucket/key"),
+    "data_s3_uri": _Field(True, _is_uri, _URI_EXPECTED),
     "byte_range": _EVENT_FIELDS["byte_range"],
     "data_etag": _EVENT_FIELDS["data_etag"],
 }
 _DATA_FIELDS = ("data_s3_uri", "segments", "segments_s3_uri")
 _SHOWN_PROBLEMS = 50
 """A list may have thousands of segments, and as many problems."""
+
+_PREFIX_VARIABLES = {
+    "model_s3_uri": "MODEL_S3_PREFIX",
+    "data_s3_uri": "DATA_S3_PREFIX",
+    "segments_s3_uri": "OUTPUT_S3_PREFIX",
+    "output_s3_uri": "OUTPUT_S3_PREFIX",
+    "receipt_s3_uri": "OUTPUT_S3_PREFIX",
+}
+_DECODINGS = 5
+"""Times that a key may be percent-encoded over: no tool decodes more often."""
+_AMBIGUOUS = re.compile(r"^/|//|(^|[/\\])\.\.?([/\\]|$)|[\x00-\x1f\x7f-\x9f]")
 
 
 def validate_event(event: dict[str, Any]) -> None:
@@ -267,8 +328,59 @@ def validate_event(event: dict[str, Any]) -> None:
         problems += [f"{name} goes only with data_s3_uri" for name in lonely]
     if isinstance(event.get("segments"), list):
         problems += _segment_problems(event["segments"], "segments")
+    problems += _place_problems(event, _read_by(event))
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
+
+
+def _read_by(event: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return what an event reads, as far as it says, each with the field that names it."""
+    inline = event.get("segments") if isinstance(event.get("segments"), list) else []
+    return [
+        *((name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "data_s3_uri")),
+        *((f"segments[{index}].data_s3_uri", _get(item, "data_s3_uri")) for index, item in enumerate(inline or ())),
+    ]
+
+
+def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> list[str]:
+    """Say which URIs lie where they may not, mean another key to other tools, or would be written over."""
+    written = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri")]
+    problems = []
+    for name, uri in (*read, *written):
+        if isinstance(uri, str) and _is_uri(uri):
+            field_name = name.rpartition(".")[2]
+            problems += [f"{name} {problem}" for problem in (_outside(field_name, uri), _ambiguous(field_name, uri)) if problem]
+    written.insert(1, ("the list of rejected rows", f"{event.get('output_s3_uri')}.rejected.csv"))
+    taken = {uri: name for name, uri in reversed(written) if isinstance(uri, str)}
+    for name, uri in (*read, *written[1:]):
+        if isinstance(uri, str) and taken.get(uri, name) != name:
+            problems.append(f"{taken[uri]} {uri} is also {name}, and would overwrite it: choose another")
+    return problems
+
+
+def _outside(field_name: str, uri: str) -> str | None:
+    allowed = os.environ.get(_PREFIX_VARIABLES[field_name])
+    if not allowed or uri.startswith(allowed):
+        return None
+    return f"{uri} is not under {allowed}, the only place where this function allows it: choose a URI that starts so"
+
+
+def _ambiguous(field_name: str, uri: str) -> str | None:
+    """Say that a key means another one to tools that normalise paths; the data's may come from a listing, and is literal."""
+    if field_name == "data_s3_uri":
+        return None
+    key = parse_s3_uri(uri)[1]
+    for _ in range(_DECODINGS):
+        if _AMBIGUOUS.search(key):
+            return (
+                f"{uri!r} has an empty, `.` or `..` part or a control character in its key, perhaps percent-encoded: "
+                "S3 takes it literally, other tools do not; choose a plain key"
+            )
+        decoded = unquote(key)
+        if decoded == key:
+            return None
+        key = decoded
+    return f"{uri!r} is percent-encoded many times over: choose a plain key"
 
 
 def _field_problems(document: dict[str, Any], fields: dict[str, _Field], prefix: str = "") -> list[str]:
@@ -295,7 +407,9 @@ def _segment_problems(segments: list[Any], name: str) -> list[str]:
 
 def _listed(problems: list[str]) -> str:
     more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
-    return f"{len(problems)} problem(s): {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}"
+    text = f"{len(problems)} problem(s): {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}"
+    text = text if len(text) <= MESSAGE_CHARACTERS else f"{text[: MESSAGE_CHARACTERS - 1]}…"
+    return text.encode(errors="backslashreplace").decode()
 
 
 # --- S3 -------------------------------------------------------------------------------------------------------------------------
@@ -445,21 +559,29 @@ def _download(
     byte_range: Sequence[int] | None = None,
     etag: str | None = None,
     arrival: _Arrival | None = None,
+    version_id: str | None = None,
+    answered: Callable[[Any], None] | None = None,
 ) -> int:
     """Write the object, or its bytes [start, stop), to `path`; returns the size of the whole object.
 
-    A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match).
+    A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match). `answered` sees S3's first
+    answer before any of its body is read, and may refuse it by an error.
     """
     bucket, key = parse_s3_uri(s3_uri)
     start, stop = byte_range or (0, None)
     size = 0
-    with _s3_errors(s3_uri), path.open("wb", buffering=0) as file:
+    with _s3_errors(_named(s3_uri, version_id)), path.open("wb", buffering=0) as file:
         for attempt in range(1, STREAM_ATTEMPTS + 1):
             position = start + file.tell()
             options: dict[str, Any] = {"IfMatch": etag} if etag else {}
             if position or stop is not None:
                 options["Range"] = f"bytes={position}-{'' if stop is None else stop - 1}"
+            if version_id:
+                options["VersionId"] = version_id
             response = client.get_object(Bucket=bucket, Key=key, **options)
+            if answered and attempt == 1:
+                with _closed_on_error(response["Body"]):
+                    answered(response)
             etag = response["ETag"]
             size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else response["ContentLength"]
             try:
@@ -477,6 +599,65 @@ def _download(
     if stop is not None and path.stat().st_size != stop - start:
         raise InputChangedError(f"{s3_uri} is shorter than it was when it was planned: bytes=[{start}, {stop}) are not all there")
     return size
+
+
+def _named(s3_uri: str, version_id: str | None) -> str:
+    return f"{s3_uri} version {version_id}" if version_id else s3_uri
+
+
+@contextmanager
+def _closed_on_error(body: Any) -> Iterator[None]:
+    """Close a body that nobody will read, and its connection with it: S3 would send it all."""
+    try:
+        yield
+    except BaseException:
+        body.close()
+        raise
+
+
+class _Storage:
+    """The function's ephemeral storage, given away in advance: what does not fit is refused before anything is downloaded."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._free = shutil.disk_usage(folder).free
+        self._chunk_bytes = 0
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    def take_for_chunk(self, n_bytes: int, s3_uri: str) -> None:
+        """Take room for bytes of the chunk and as many of its part; InvalidRequestError where it does not fit."""
+        with self._lock:
+            self._chunk_bytes += n_bytes
+            self._taken += 2 * n_bytes
+            if self._taken > self._free:
+                raise InvalidRequestError(
+                    f"{s3_uri}: the chunk's {self._chunk_bytes} bytes and its part need {2 * self._chunk_bytes} bytes of the "
+                    f"function's ephemeral storage, where {self._free} are free: {_STORAGE_REMEDY}"
+                )
+
+    def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
+        """Take room for a model; ModelError where it does not fit."""
+        with self._lock:
+            if self._taken + n_bytes > self._free:
+                raise ModelError(
+                    f"{s3_uri} has {n_bytes} bytes, more than the {self._free - self._taken} that are free of the function's "
+                    "ephemeral storage: raise PredictEphemeralStorageSize"
+                )
+            self._taken += n_bytes
+
+
+_STORAGE_REMEDY = "raise PredictEphemeralStorageSize or lower chunk_size_mb"
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Name what happens when predictions take much more than the rows that they are of."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InvalidRequestError(f"the chunk and its part fill the function's ephemeral storage: {_STORAGE_REMEDY}") from error
 
 
 def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
@@ -516,26 +697,30 @@ class _Model(NamedTuple):
     """As `contract.Model` describes them; written into every receipt."""
 
 
-_model_cache: OrderedDict[tuple[str, str], _Model] = OrderedDict()
+_model_cache: OrderedDict[tuple[str, str | None, str], _Model] = OrderedDict()
+"""By URI, version and ETag."""
 
 
-def _cached_model(client: S3Client, event: dict[str, Any]) -> _Model:
+def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | None = None) -> _Model:
     """Take the event's model from memory if this container has scored with the same bytes before."""
-    s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
+    s3_uri, sha256, version_id = event["model_s3_uri"], event.get("model_sha256"), event.get("model_version_id")
     bucket, key = parse_s3_uri(s3_uri)
-    etag = event.get("model_etag")
+    etag, known_version_id = event.get("model_etag"), version_id
     if not etag:
-        with _s3_errors(s3_uri):
-            etag = client.head_object(Bucket=bucket, Key=key)["ETag"]
-    cached = _model_cache.get((s3_uri, etag))
+        options: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+        with _s3_errors(_named(s3_uri, version_id)):
+            head = client.head_object(Bucket=bucket, Key=key, **options)
+        etag, known_version_id = head["ETag"], head.get("VersionId")
+    place = (s3_uri, known_version_id, etag)
+    cached = _model_cache.get(place)
     if cached is None:
-        cached = _fetch_model(client, s3_uri, etag, sha256)
-        _model_cache[s3_uri, etag] = cached
+        cached = _fetch_model(client, event, etag, storage)
+        _model_cache[place] = cached
         while len(_model_cache) > 1 and (
             len(_model_cache) > MODEL_CACHE_SIZE or sum(kept.facts["bytes"] for kept in _model_cache.values()) > MODEL_CACHE_BYTES
         ):
             _model_cache.popitem(last=False)
-    _model_cache.move_to_end((s3_uri, etag))
+    _model_cache.move_to_end(place)
     if event.get("strict") and cached.facts["warnings"]:
         raise ModelError(f"{s3_uri} is refused, because the request is strict: {'; '.join(cached.facts['warnings'])}")
     if sha256 and cached.facts["sha256"] != sha256:
@@ -545,10 +730,21 @@ def _cached_model(client: S3Client, event: dict[str, Any]) -> _Model:
     return cached
 
 
-def _fetch_model(client: S3Client, s3_uri: str, etag: str, sha256: str | None) -> _Model:
-    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _Storage | None) -> _Model:
+    s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
+    answer: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="predict-") as folder, _storage_errors():
         path = Path(folder, "model.joblib")
-        _download(client, s3_uri, path, etag=etag)
+        room = storage or _Storage(folder)
+
+        def require_room(response: dict[str, Any]) -> None:
+            size, memory_mb = response["ContentLength"], _memory_mb()
+            if memory_mb and size > memory_mb * 2**20:
+                raise ModelError(f"{s3_uri} has {size} bytes, more than the function's {memory_mb} MB: raise PredictMemorySize")
+            room.take_for_model(size, s3_uri)
+            answer.update(response)
+
+        _download(client, s3_uri, path, etag=etag, version_id=event.get("model_version_id"), answered=require_room)
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256 and found != sha256:  # before anything is unpickled: unpickling runs code
@@ -568,6 +764,7 @@ def _fetch_model(client: S3Client, s3_uri: str, etag: str, sha256: str | None) -
         {
             "s3_uri": s3_uri,
             "etag": etag,
+            "version_id": answer.get("VersionId"),
             "sha256": found,
             "bytes": size,
             "estimator": type(estimator).__name__,
@@ -1082,7 +1279,7 @@ def _difference(names: list[str], expected: list[str]) -> str:
 def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:
     """Take the event's segments, each with the local file that it will have."""
     uri = event.get("segments_s3_uri")
-    listed = _read_segments(client, uri, folder / "segments.json") if uri else event.get("segments") or [event]
+    listed = _read_segments(client, event, folder / "segments.json") if uri else event.get("segments") or [event]
     segments = []
     for index, item in enumerate(listed):
         start, stop = item.get("byte_range") or (0, None)
@@ -1091,16 +1288,29 @@ def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> lis
     return segments
 
 
-def _read_segments(client: S3Client, s3_uri: str, path: Path) -> list[dict[str, Any]]:
+def _read_segments(client: S3Client, event: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     """Read the list that `segments_s3_uri` names; InvalidRequestError if it is none."""
-    _download(client, s3_uri, path)
+    s3_uri = event["segments_s3_uri"]
+
+    def require_size(response: dict[str, Any]) -> None:
+        if response["ContentLength"] > MAX_SEGMENTS_LIST_BYTES:
+            raise InvalidRequestError(
+                f"{s3_uri} has {response['ContentLength']} bytes, more than the {MAX_SEGMENTS_LIST_BYTES} of a list of segments"
+            )
+
+    _download(client, s3_uri, path, answered=require_size)
     try:
         segments = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
         raise InvalidRequestError(f"{s3_uri} is not JSON: it should be a list of segments") from error
     if not isinstance(segments, list) or not segments:
         raise InvalidRequestError(f"{s3_uri} is not a list of segments, or an empty one")
+    if len(segments) > MAX_SEGMENTS:
+        raise InvalidRequestError(f"{s3_uri} lists {len(segments)} segments, more than {MAX_SEGMENTS}: split the chunk")
     problems = _segment_problems(segments, "")
+    problems += _place_problems(
+        event, [(f"[{index}].data_s3_uri", _get(item, "data_s3_uri")) for index, item in enumerate(segments)]
+    )
     if problems:
         raise InvalidRequestError(f"{s3_uri} is not a list of segments: it has {_listed(problems)}")
     return segments
@@ -1117,15 +1327,30 @@ def _fetch_headers(client: S3Client, segments: list[_Segment]) -> None:
             pass
 
 
+def _planned_bytes(segments: list[_Segment]) -> int:
+    """Add up what is known of the segments' sizes before S3 is asked."""
+    return sum(segment.stop - segment.source.start for segment in segments if segment.stop is not None)
+
+
 @contextmanager
-def _downloading(client: S3Client, segments: list[_Segment]) -> Iterator[None]:
+def _downloading(client: S3Client, segments: list[_Segment], storage: _Storage) -> Iterator[None]:
     """Download in the background, the first segments first; all can be read at once."""
 
     def download(segment: _Segment, file: _ArrivingFile) -> None:
+        def require_room(response: dict[str, Any]) -> None:
+            if segment.stop is None:
+                storage.take_for_chunk(response["ContentLength"], segment.source.s3_uri)
+
         error = None
         try:
             segment.object_bytes = _download(
-                client, segment.source.s3_uri, file.path, segment.byte_range, segment.etag, file.arrival
+                client,
+                segment.source.s3_uri,
+                file.path,
+                segment.byte_range,
+                segment.etag,
+                file.arrival,
+                answered=require_room,
             )
         except BaseException as caught:  # noqa: BLE001  # raised where it is waited for
             error = caught
@@ -1683,14 +1908,16 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     The stages overlap: `download` ends when the last byte has come, `predict` waits for what it needs.
     """
     watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
-    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+    with tempfile.TemporaryDirectory(prefix="predict-") as folder, _storage_errors():
         part = Path(folder, "part.csv")
+        storage = _Storage(folder)
         with watch.stage("header"):
             chunk = _Chunk(_plan_segments(client, event, Path(folder)), is_group=not event.get("data_s3_uri"))
+            storage.take_for_chunk(_planned_bytes(chunk.segments), chunk.s3_uri)
             _fetch_headers(client, chunk.segments)
-        with _downloading(client, chunk.segments):
+        with _downloading(client, chunk.segments, storage):
             with watch.stage("model"):
-                model = _cached_model(client, event)
+                model = _cached_model(client, event, storage)
             try:
                 with watch.stage("predict"):
                     facts = _predict_file(chunk, part, model, event)

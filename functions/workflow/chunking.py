@@ -77,6 +77,11 @@ def fitting_chunk_bytes(sizes: Sequence[int], chunk_size_mb: float) -> int:
     return chunk_bytes
 
 
+def largest_chunk_bytes(sizes: Sequence[int], chunk_bytes: int) -> int:
+    """Return the bytes of the largest chunk, as far as sizes tell."""
+    return max(-(-sum(sizes[share.first : share.stop]) // share.pieces) for share in shares_of(sizes, chunk_bytes))
+
+
 def targets_of(size: int, pieces: int) -> list[int]:
     """Return the offsets at which an object of this size would be cut into pieces of equal size."""
     return [size * piece // pieces for piece in range(1, pieces)]

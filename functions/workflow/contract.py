@@ -31,6 +31,7 @@ class Request(TypedDict):
     prediction_method: str
     on_bad_row: str
     model_sha256: str | None
+    model_version_id: str | None
     strict: bool
     overwrite: bool
     dry_run: bool
@@ -54,6 +55,7 @@ class PredictionFields(TypedDict):
     model_s3_uri: str
     model_etag: str
     model_sha256: str | None
+    model_version_id: str | None
     feature_columns: list[str]
     prediction_column_name: str
     prediction_method: str
@@ -113,6 +115,8 @@ class Model(TypedDict):
 
     s3_uri: str
     etag: str
+    version_id: str | None
+    """As S3 answered it; None where the bucket keeps no versions."""
     sha256: str
     bytes: int
     estimator: str

@@ -17,9 +17,10 @@ def identity_of(document: Document, objects: Iterable[InputObject]) -> str:
     """Return the SHA-256 of everything that decides the output: model, options, versions, and the inputs in their order."""
     prediction = document["prediction"]
     model = document["model"]["model"]
+    version = prediction.get("model_version_id")
     digest = _digest(
         {
-            "model": [prediction["model_s3_uri"], prediction["model_etag"]],
+            "model": [prediction["model_s3_uri"], prediction["model_etag"], *([version] if version else [])],
             "feature_columns": prediction["feature_columns"],
             "prediction_column_name": prediction["prediction_column_name"],
             "prediction_method": prediction["prediction_method"],

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+from confinement import ambiguous, outside
 from csv_records import Header, foreign_format, parse_header, record_stop
 from errors import InvalidDataError, InvalidRequestError
-from s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
+from limits import MAX_MANIFEST_BYTES, ObjectCount
+from s3 import CONCURRENT_REQUESTS, head_object, list_pages, parse_s3_uri, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,17 +81,23 @@ def glob_of(uri: str) -> Glob | None:
     return Glob(folder + slash, pattern)
 
 
-def resolve(client: S3Client, uri: str) -> Listing:
-    """Return the objects that one entry of `data_s3_uri` names: of a prefix or glob in natural order, else in the list's."""
+def resolve(client: S3Client, uri: str, count: ObjectCount) -> Listing:
+    """Return the objects that one entry of `data_s3_uri` names: of a prefix or glob in natural order, else in the list's.
+
+    InvalidRequestError as soon as all entries together name more than one run may have.
+    """
     if is_manifest(uri):
         listed = read_manifest(client, uri)
+        count.add(listed)
         with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
             return Listing(list(pool.map(lambda item: _named_object(client, item), listed)), 0)
     if not (is_prefix(uri) or glob_of(uri)):
+        count.add([uri])
         return Listing([_named_object(client, uri)], 0)
     objects: list[InputObject] = []
     skipped = 0
     for page in data_pages(client, uri):
+        count.add([found.uri for found in page.objects], page.skipped)
         objects += page.objects
         skipped += page.skipped
     objects.sort(key=natural_order)  # stable: equal ones stay in S3's own order
@@ -119,15 +127,23 @@ def first_objects(client: S3Client, uri: str) -> Iterator[InputObject]:
 
 def read_manifest(client: S3Client, uri: str) -> list[str]:
     """Return the URIs that a manifest lists, a JSON array of objects' URIs; InvalidRequestError where it is not that."""
+    head = head_object(client, uri)
+    if head.size > MAX_MANIFEST_BYTES:
+        raise InvalidRequestError(
+            f"{uri} has {head.size} bytes, more than the {MAX_MANIFEST_BYTES} of a manifest: split the run, "
+            "or name the objects by a prefix or a glob"
+        )
     try:
-        listed = get_json(client, uri)
-    except ValueError as error:
+        listed = json.loads(read_range(client, uri, 0, head.size, head.etag).decode()) if head.size else None
+    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
         raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs: {error}") from error
     if not isinstance(listed, list) or not listed:
         raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs")
     for number, item in enumerate(listed, start=1):
         if not isinstance(item, str) or not is_object_uri(item):
             raise InvalidRequestError(f"{uri} must list objects, s3://bucket/key, but entry {number} is {json.dumps(item)[:200]}")
+        if problem := outside("data_s3_uri", item) or ambiguous(item):
+            raise InvalidRequestError(f"{uri} lists in entry {number} what it may not: {problem}")
     return listed
 
 

@@ -9,13 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accounting import PlannedChunk
-from chunking import Span, fitting_chunk_bytes, shares_of, targets_of
+from chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
 from deadline import NO_DEADLINE, deadline_of
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of, is_incomplete
 from inputs import InputObject, Listing, has_rows, read_header, resolve
 from layout import require_same_layout
+from limits import ObjectCount, require_ephemeral_storage
 from log import log
 from published import published_output
 from resume import earlier_work, finished_chunks, is_refuted
@@ -87,7 +88,10 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     identity = identity_of(document, inputs.objects)
     published = is_published(client, document, identity)
 
-    chunk_bytes = fitting_chunk_bytes([found.size for found in inputs.objects], request["chunk_size_mb"])
+    sizes = [found.size for found in inputs.objects]
+    chunk_bytes = fitting_chunk_bytes(sizes, request["chunk_size_mb"])
+    model_bytes = document["model"]["model"]["bytes"]
+    require_ephemeral_storage(largest_chunk_bytes(sizes, chunk_bytes), model_bytes)
     notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)
     draft_chunks = partial(draft_of, client, inputs, chunk_bytes, output, identity, notes)
     draft = draft_chunks(exactly=document.get("explanation", {}).get("plan_exactly", False))
@@ -97,6 +101,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
         earlier = earlier_work(client, draft.prefix)
 
     planned = planned_of(draft)
+    require_ephemeral_storage(max(item.input_bytes for item in planned), model_bytes)  # a cut waits for the end of its record
     quarantine = request["on_bad_row"] == "quarantine"
     finished = finished_chunks(client, planned, earlier, quarantine=quarantine)
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
@@ -126,8 +131,9 @@ def compared(inputs: Inputs) -> list[tuple[InputObject, Header]]:
 
 def resolve_inputs(client: S3Client, uris: list[str]) -> Listing:
     """Return the objects of all entries in the caller's order; an object that is named twice is there twice."""
+    count = ObjectCount()
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        listings = list(pool.map(lambda uri: resolve(client, uri), uris))
+        listings = list(pool.map(lambda uri: resolve(client, uri, count), uris))
     for uri, listing in zip(uris, listings, strict=True):
         if not listing.objects:
             raise InputNotFoundError(f"{uri} holds no objects with data: check the prefix, or what the wildcard should match")

@@ -32,7 +32,7 @@ DELETE_BATCH = 1000
 
 Item = TypeVar("Item")
 
-_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
+_URI = re.compile(r"s3://(?!([0-9]+\.){3}[0-9]+/)(?![^/]*\.\.)([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 
 
 class ObjectHead(NamedTuple):
@@ -60,7 +60,7 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     match = _URI.fullmatch(uri)
     if not match:
         raise InvalidRequestError(f"{uri!r} is not an S3 URI: write s3://bucket/key")
-    return match[1], match[2]
+    return match[2], match[3]
 
 
 @contextmanager
@@ -72,11 +72,12 @@ def s3_calls(uri: str) -> Iterator[None]:
         raise s3_failure(error, uri) from error
 
 
-def head_object(client: S3Client, uri: str) -> ObjectHead:
-    """Return size, ETag and metadata of an object."""
+def head_object(client: S3Client, uri: str, version_id: str | None = None) -> ObjectHead:
+    """Return size, ETag and metadata of an object, or of one version of it."""
     bucket, key = parse_s3_uri(uri)
-    with s3_calls(uri):
-        head = client.head_object(Bucket=bucket, Key=key)
+    version: Any = {"VersionId": version_id} if version_id else {}
+    with s3_calls(f"{uri} version {version_id}" if version_id else uri):
+        head = client.head_object(Bucket=bucket, Key=key, **version)
     return ObjectHead(head["ContentLength"], head["ETag"], head["Metadata"])
 
 

@@ -20,8 +20,8 @@ _ANNOTATIONS = {"$schema", "$id", "title", "description", "default", "x-expected
 """`x-expected` says a pattern in words, for messages."""
 
 _CHECKED = {
-    *("type", "enum", "pattern", "minLength", "minimum", "maximum", "exclusiveMinimum"),
-    *("minItems", "uniqueItems", "items", "required", "properties", "additionalProperties"),
+    *("type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum"),
+    *("minItems", "maxItems", "uniqueItems", "items", "required", "properties", "additionalProperties"),
 }
 _TYPE_NAMES = {
     "string": "a string",
@@ -32,6 +32,10 @@ _TYPE_NAMES = {
     "boolean": "true or false",
     "null": "null",
 }
+
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""JSON can write one, UTF-8 cannot: https://www.rfc-editor.org/rfc/rfc8259#section-8.2"""
 
 
 def require_known_keywords(schema: Schema) -> None:
@@ -78,6 +82,11 @@ def full_match(pattern: str, text: str) -> bool:
 def _string_problems(value: str, schema: Schema, name: str) -> Iterator[str]:
     if len(value) < schema.get("minLength", 0):
         yield f"{name} must not be empty"
+    if len(value) > schema.get("maxLength", len(value)):
+        yield f"{name} must have at most {schema['maxLength']} characters, not {len(value)}"
+        return
+    if _HALF_CHARACTER.search(value):
+        yield f"{name} must be text, not half a character: {_shown(value)}"
     if "pattern" in schema and not full_match(schema["pattern"], value):
         yield f"{name} must be {schema.get('x-expected', schema['pattern'])}, not {_shown(value)}"
 
@@ -95,6 +104,9 @@ def _number_problems(value: float, schema: Schema, name: str) -> Iterator[str]:
 def _array_problems(value: list[Any], schema: Schema, name: str) -> Iterator[str]:
     if len(value) < schema.get("minItems", 0):
         yield f"{name} must name at least {schema['minItems']}"
+    if len(value) > schema.get("maxItems", len(value)):
+        yield f"{name} must name at most {schema['maxItems']}, not {len(value)}"
+        return
     if schema.get("uniqueItems"):
         seen: set[str] = set()
         for item in value:
@@ -162,5 +174,5 @@ def _suggestion(value: object, known: Any) -> str:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
     return text if len(text) <= 80 else f"{text[:77]}..."

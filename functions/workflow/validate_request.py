@@ -13,9 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from confinement import problems_of
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
 from inputs import InputObject, first_objects, glob_of, has_rows, is_prefix, read_header
+from limits import MAX_REQUEST_BYTES
 from log import log
 from s3 import CONCURRENT_REQUESTS, head_object, s3_client
 from schema import full_match, problems, require_known_keywords, with_defaults
@@ -55,7 +57,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa
 def validate_request(client: S3Client, raw: object, execution: Execution) -> Validated:
     """Check a request by itself, then against what is in S3."""
     request = normalise(raw, execution)
-    model_etag = head_object(client, request["model_s3_uri"]).etag
+    model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
     require_data(client, request["data_s3_uri"])
     first, header = first_object_with_rows(client, request["data_s3_uri"])
     require_columns(request, first, header)
@@ -63,6 +65,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
         "model_sha256": request["model_sha256"],
+        "model_version_id": request["model_version_id"],
         "feature_columns": request["feature_columns"],
         "prediction_column_name": request["prediction_column_name"],
         "prediction_method": request["prediction_method"],
@@ -92,10 +95,19 @@ def normalise(raw: object, execution: Execution) -> Request:
             found += uri_problems
     if not found:
         request = cast("Request", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
-        found += _conflicts(request)
+        found += [*_too_large(request), *problems_of(request), *_conflicts(request)]
         if not found:
             return request
     raise InvalidRequestError(bounded("; ".join(found)))
+
+
+def _too_large(request: Request) -> Iterator[str]:
+    n_bytes = len(json.dumps(request))
+    if n_bytes > MAX_REQUEST_BYTES:
+        yield (
+            f"the request has {n_bytes} bytes as JSON, more than {MAX_REQUEST_BYTES}: "
+            "name the data by a prefix, a glob or a manifest, and fewer or shorter columns"
+        )
 
 
 @cache

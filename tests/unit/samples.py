@@ -13,6 +13,7 @@ EXECUTION = {
 MODEL = {
     "s3_uri": "s3://bucket/model.joblib",
     "etag": '"model"',
+    "version_id": None,
     "sha256": "0" * 64,
     "bytes": 10,
     "estimator": "LinearRegression",

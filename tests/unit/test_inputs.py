@@ -8,7 +8,8 @@ from samples import BUCKET
 
 import inputs
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
-from inputs import InputObject, first_objects, glob_of, natural_order, resolve
+from inputs import InputObject, first_objects, glob_of, natural_order
+from limits import ObjectCount
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -25,6 +26,10 @@ def stored(put: Any) -> Any:
             put(key, ROWS)
 
     return store
+
+
+def resolve(s3: S3Client, uri: str) -> inputs.Listing:
+    return inputs.resolve(s3, uri, ObjectCount())
 
 
 def names(s3: S3Client, uri: str) -> list[str]:

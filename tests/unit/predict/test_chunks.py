@@ -134,10 +134,10 @@ def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):
     for uri in uris:
         put(uri, linear())
         assert invoke(model_s3_uri=uri)[0] == 200
-    assert [uri for uri, _ in handler._model_cache] == uris[-handler.MODEL_CACHE_SIZE :]
+    assert [place[0] for place in handler._model_cache] == uris[-handler.MODEL_CACHE_SIZE :]
     monkeypatch.setattr(handler, "MODEL_CACHE_BYTES", 1)
     invoke(model_s3_uri=uris[0])
-    assert [uri for uri, _ in handler._model_cache] == [uris[0]]
+    assert [place[0] for place in handler._model_cache] == [uris[0]]
 
 
 def test_a_model_of_another_scikit_learn_is_a_warning_and_an_error_if_strict(s3, put, monkeypatch):

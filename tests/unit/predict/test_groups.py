@@ -448,8 +448,8 @@ def test_a_download_ends_when_nobody_wants_it(put_all, monkeypatch):
         ({"data_s3_uri": None}, ["data_s3_uri is missing (or segments or segments_s3_uri in its place)"]),
         ({"segments_s3_uri": LIST}, ["data_s3_uri and segments_s3_uri exclude each other"]),
         ({"segments": [{"data_s3_uri": DATA}], "segments_s3_uri": LIST}, ["data_s3_uri and segments and segments_s3_uri exclude"]),
-        ({"data_s3_uri": None, "segments": []}, ["segments must be a list of segments that is not empty"]),
-        ({"data_s3_uri": None, "segments": {}}, ["segments must be a list of segments that is not empty"]),
+        ({"data_s3_uri": None, "segments": []}, ["segments must be a list of 1 to 10000 segments"]),
+        ({"data_s3_uri": None, "segments": {}}, ["segments must be a list of 1 to 10000 segments"]),
         ({"data_s3_uri": None, "segments_s3_uri": "here"}, ["segments_s3_uri must be an S3 URI"]),
         (
             {"data_s3_uri": None, "segments_s3_uri": LIST, "byte_range": [0, 1], "data_etag": "e", "probe_rows": 5},

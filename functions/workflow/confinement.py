@@ -1,0 +1,81 @@
+"""Which objects a request may name: those under the stack's prefixes, by keys that mean the same to every tool.
+
+`MODEL_S3_PREFIX`, `DATA_S3_PREFIX` and `OUTPUT_S3_PREFIX` hold `s3://bucket/prefix`, where the prefix may be empty. A URI is inside
+if it starts with it literally: what the roles allow is `bucket/prefix*`. A variable that is not set restricts nothing: then the
+role alone decides. `functions/predict/prediction_handler.py` has the same rules for its events, because it must stand alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from limits import MAX_KEY_BYTES, MAX_OUTPUT_KEY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from contract import Request
+
+PREFIX_VARIABLES = {"model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_PREFIX", "output_s3_uri": "OUTPUT_S3_PREFIX"}
+
+WORK_MARK = ".work/"
+"""In the key of everything that is deleted after publishing, and that a lifecycle rule may expire."""
+
+DECODINGS = 5
+"""Times that a key may be percent-encoded over: no tool decodes more often."""
+
+_WILDCARDS = re.compile(r"[*?\[]")
+_AMBIGUOUS = re.compile(r"^/|//|(^|[/\\])\.\.?([/\\]|$)|[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def problems_of(request: Request) -> Iterator[str]:
+    """Say which URIs of a request, its placeholders resolved, must be others."""
+    named = [
+        ("model_s3_uri", request["model_s3_uri"]),
+        *(("data_s3_uri", uri) for uri in request["data_s3_uri"]),
+        ("output_s3_uri", request["output_s3_uri"]),
+    ]
+    for field, uri in named:
+        yield from (f"{field} {problem}" for problem in (outside(field, uri), ambiguous(uri), too_long(field, uri)) if problem)
+    output = request["output_s3_uri"]
+    if WORK_MARK in output:
+        yield f"output_s3_uri {output} has {WORK_MARK} in its key, where runs keep what is deleted again: write it elsewhere"
+
+
+def outside(field: str, uri: str) -> str | None:
+    """Say that a URI is not under the prefix that the stack allows for its field; None where it is."""
+    allowed = os.environ.get(PREFIX_VARIABLES[field])
+    literal = _WILDCARDS.split(uri)[0] if field == "data_s3_uri" else uri  # a wildcard may stand for something else than itself
+    if not allowed or literal.startswith(allowed):
+        return None
+    return f"{uri} is not under {allowed}, the only place where this stack allows it: choose a URI that starts so"
+
+
+def ambiguous(uri: str) -> str | None:
+    """Say that a key means another one to tools that normalise paths; None for one that cannot be mistaken.
+
+    S3 takes keys as they are, also those that it lists: this is about names that somebody writes.
+    """
+    key = uri.removeprefix("s3://").partition("/")[2]
+    key = key.removesuffix("/")  # of a prefix
+    for _ in range(DECODINGS):
+        if _AMBIGUOUS.search(key):
+            return (
+                f"{uri!r} has an empty, `.` or `..` part or a control character in its key, perhaps percent-encoded: "
+                "S3 takes it literally, other tools do not; choose a plain key"
+            )
+        decoded = unquote(key)
+        if decoded == key:
+            return None
+        key = decoded
+    return f"{uri!r} is percent-encoded many times over: choose a plain key"
+
+
+def too_long(field: str, uri: str) -> str | None:
+    """Say that a key is longer than S3 allows, or too long for the keys that derive from it; None where it is not."""
+    limit = MAX_OUTPUT_KEY_BYTES if field == "output_s3_uri" else MAX_KEY_BYTES
+    n_bytes = len(uri.removeprefix("s3://").partition("/")[2].encode(errors="replace"))
+    return f"{uri[:100]}… has a key of {n_bytes} bytes: shorten it to {limit} bytes" if n_bytes > limit else None

@@ -1,0 +1,76 @@
+"""How much one run may ask for: refused before the work is done, not after it has filled a disk or a memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_KEY_BYTES = 1024
+"""Of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+
+MAX_OUTPUT_KEY_BYTES = 880
+"""Of the output: what derives from it (work.py, and what the Distributed Map's ResultWriter adds) is up to 144 bytes longer."""
+
+MAX_REQUEST_BYTES = 60_000
+"""Of the request with its defaults, as JSON in ASCII. The execution's document holds the columns three times and an error's cause
+twice, and may have 256 KiB: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+
+MAX_MANIFEST_BYTES = 2**25
+"""Some 500,000 URIs of 60 bytes: more objects cannot be asked for their size, one by one, in the 15 minutes of a function."""
+
+MAX_OBJECTS = 1_000_000
+"""Of one run, those without data included."""
+
+MAX_LISTED_BYTES = 2**28
+"""Of all objects' URIs together, as they lie in memory."""
+
+STORAGE_VARIABLE = "PREDICT_EPHEMERAL_STORAGE_SIZE"
+"""MB of /tmp of the prediction function, which the template tells the planner; without it nothing is checked."""
+
+MAX_STORAGE_MB = 10_240
+"""https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+STORAGE_MARGIN_BYTES = 2**24
+"""What the file system itself takes, and the rows of predictions beyond the chunk's own bytes."""
+
+
+def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:
+    """Raise where /tmp of the prediction function is too small for the largest chunk, its part and the model."""
+    storage_mb = os.environ.get(STORAGE_VARIABLE, "")
+    needed_mb = -(-(2 * chunk_bytes + model_bytes + STORAGE_MARGIN_BYTES) // 2**20)
+    if not storage_mb.isdecimal() or needed_mb <= int(storage_mb):
+        return
+    remedy = f"raise PredictEphemeralStorageSize to {needed_mb}, " if needed_mb <= MAX_STORAGE_MB else ""
+    raise InvalidRequestError(
+        f"the largest chunk has {chunk_bytes} bytes, and with its part and the model ({model_bytes} bytes) it needs {needed_mb} MB "
+        f"of the prediction function's {storage_mb} MB of /tmp: {remedy}lower chunk_size_mb, or split the run"
+    )
+
+
+class ObjectCount:
+    """Counts the objects of one run while they are listed, from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._objects = 0
+        self._bytes = 0
+
+    def add(self, uris: Sequence[str], skipped: int = 0) -> None:
+        """Count some more; InvalidRequestError where they are too many."""
+        with self._lock:
+            self._objects += len(uris) + skipped
+            self._bytes += sum(map(sys.getsizeof, uris))
+            if self._objects > MAX_OBJECTS:
+                raise InvalidRequestError(f"data_s3_uri names more than {MAX_OBJECTS} objects: {_SPLIT}")
+            if self._bytes > MAX_LISTED_BYTES:
+                raise InvalidRequestError(f"data_s3_uri names objects whose URIs take more than {MAX_LISTED_BYTES} bytes: {_SPLIT}")
+
+
+_SPLIT = "split the run, for instance by prefix, and give each its own output_s3_uri"

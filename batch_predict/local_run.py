@@ -28,7 +28,11 @@ POLL_SECONDS = 0.1  # the local AWS has no quotas
 SUFFIXES = ("", ".rejected.csv", ".report.json")
 """Of what is published: the output, the list of its rejected rows if they are quarantined, and the report."""
 S3_SCHEME = "s3://"
+NAMED_FILES = 100
+"""A request has a limit of 60,000 bytes: more files than these are listed in a manifest."""
 MANIFEST_SUFFIX = ".manifest.json"  # functions/workflow/inputs.py; a contract test holds the two equal
+MANIFEST_KEY = f"data/files{MANIFEST_SUFFIX}"
+"""No data file can have it: manifests are no local data."""
 
 
 class LocalRunError(Exception):
@@ -48,6 +52,8 @@ class LocalRun:
     uploads: Mapping[Path, str]
     """Key of each local file."""
     output_directory: Path
+    manifest: tuple[str, ...] = ()
+    """URIs of the data's objects, where they are too many for the request to name: then it names `MANIFEST_KEY`."""
 
     @property
     def upload_bytes(self) -> int:
@@ -100,13 +106,15 @@ def prepare(request: Mapping[str, Any]) -> LocalRun:
     located: dict[str, object] = dict(request)
     if model or model_problems:
         located["model_s3_uri"] = _uri(uploads[model[0]] if model else "models/")
+    objects = [_uri(uploads[path]) for path in data]
+    manifest = tuple(objects) if len(objects) > NAMED_FILES else ()
     if data or data_problems:
-        located["data_s3_uri"] = [_uri(uploads[path]) for path in data] or _uri("data/")
+        located["data_s3_uri"] = [_uri(MANIFEST_KEY)] if manifest else objects or _uri("data/")
     if output_uri:
         located["output_s3_uri"] = output_uri
     if found := [*model_problems, *data_problems, *output_problems, *request_problems(located)]:
         raise InvalidRequestError("; ".join(found))
-    return LocalRun(located, uploads, directory)
+    return LocalRun(located, uploads, directory, manifest)
 
 
 def _input_files(noun: str, values: Sequence[object]) -> tuple[list[Path], list[str]]:
@@ -150,8 +158,8 @@ def _natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
 def _keys(prefix: str, paths: Sequence[Path]) -> dict[Path, str]:
     """Give each file the key that a reader of error messages expects; files of one name are told apart by a number."""
     distinct = dict.fromkeys(paths)
-    # Braces are placeholders and * ? [ ] are patterns to the workflow.
-    names = {path: re.sub(r"[{}*?\[\]\r\n]", "_", path.name) for path in distinct}
+    # Braces are placeholders and * ? [ ] are patterns to the workflow, and it refuses what others might decode.
+    names = {path: re.sub(r"[{}*?\[\]%\\\x00-\x1f\x7f-\x9f]", "_", path.name) for path in distinct}
     times = Counter(names.values())
     return {
         path: f"{prefix}{name}" if times[name] == 1 else f"{prefix}{number}/{name}"
@@ -208,6 +216,8 @@ def upload(aws: LocalAws, local_run: LocalRun) -> None:
     with _local_troubles(aws):
         for path, key in local_run.uploads.items():
             s3.upload_file(str(path), aws.bucket, key)
+        if local_run.manifest:
+            s3.put_object(Bucket=aws.bucket, Key=MANIFEST_KEY, Body=json.dumps(local_run.manifest).encode())
 
 
 def execute(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:

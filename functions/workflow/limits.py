@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 MAX_KEY_BYTES = 1024
 """Of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 
-MAX_OUTPUT_KEY_BYTES = 880
-"""Of the output: what derives from it (work.py, and what the Distributed Map's ResultWriter adds) is up to 144 bytes longer."""
+MAX_OUTPUT_KEY_BYTES = 850
+"""Of the output: what derives from it (work.py, and what the Distributed Map's ResultWriter adds) is up to 165 bytes longer."""
 
 MAX_REQUEST_BYTES = 60_000
 """Of the request with its defaults, as JSON in ASCII. The execution's document holds the columns three times and an error's cause
@@ -42,7 +42,7 @@ STORAGE_MARGIN_BYTES = 2**24
 
 
 def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:
-    """Raise where /tmp of the prediction function is too small for the largest chunk, its part and the model."""
+    """Raise where the ephemeral storage of the prediction function is too small for the largest chunk, its part and the model."""
     storage_mb = os.environ.get(STORAGE_VARIABLE, "")
     needed_mb = -(-(2 * chunk_bytes + model_bytes + STORAGE_MARGIN_BYTES) // 2**20)
     if not storage_mb.isdecimal() or needed_mb <= int(storage_mb):
@@ -50,7 +50,7 @@ def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:
     remedy = f"raise PredictEphemeralStorageSize to {needed_mb}, " if needed_mb <= MAX_STORAGE_MB else ""
     raise InvalidRequestError(
         f"the largest chunk has {chunk_bytes} bytes, and with its part and the model ({model_bytes} bytes) it needs {needed_mb} MB "
-        f"of the prediction function's {storage_mb} MB of /tmp: {remedy}lower chunk_size_mb, or split the run"
+        f"of the prediction function's {storage_mb} MB of ephemeral storage: {remedy}lower chunk_size_mb, or split the run"
     )
 
 

@@ -1,10 +1,20 @@
+import json
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from batch_predict.local_run import InvalidRequestError, LocalRun, _download, _message, _with_local_paths, prepare
+from batch_predict.local_run import (
+    NAMED_FILES,
+    InvalidRequestError,
+    LocalRun,
+    _download,
+    _message,
+    _with_local_paths,
+    prepare,
+    upload,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +47,33 @@ def test_a_directory_is_its_csv_files_in_natural_order(prepare_data):
     write("in/part-10.csv", "in/part-2.csv", "in/notes.txt")
 
     assert keys(prepare_data("in")) == ["data/part-2.csv", "data/part-10.csv"]
+
+
+def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_data):
+    write(*(f"in/part-{number}.csv" for number in range(NAMED_FILES)))
+    assert len(keys(prepare_data("in"))) == NAMED_FILES
+    write(f"in/part-{NAMED_FILES}.csv")
+    local_run = prepare_data("in")
+    assert keys(local_run) == ["data/files.manifest.json"]
+
+    stored = {}
+
+    class Aws:
+        bucket = "batch-predict"
+
+        def client(self, _):
+            return self
+
+        def upload_file(self, path, bucket, key):
+            stored[f"s3://{bucket}/{key}"] = Path(path).read_bytes()
+
+        def put_object(self, Bucket, Key, Body):  # noqa: N803  # boto3's names
+            stored[f"s3://{Bucket}/{Key}"] = Body
+
+    upload(Aws(), local_run)
+    listed = json.loads(stored[local_run.request["data_s3_uri"][0]])
+    assert [uri.rpartition("/")[2] for uri in listed] == [f"part-{number}.csv" for number in range(NAMED_FILES + 1)]
+    assert set(listed) < set(stored)
 
 
 def test_files_of_one_name_have_keys_of_their_own(prepare_data):

@@ -1,0 +1,200 @@
+"""What an event may name, and how much: ways around it, each refused with a message, before anything is read."""
+
+import json
+
+import pytest
+from harness import BUCKET, DATA, MODEL, OUTPUT, invoke, linear, make_event
+
+import prediction_handler as handler
+
+LIST = f"s3://{BUCKET}/out/chunk.segments.json"
+RECEIPT = f"s3://{BUCKET}/out/receipt.json"
+PREFIXES = {
+    "MODEL_S3_PREFIX": f"s3://{BUCKET}/models/",
+    "DATA_S3_PREFIX": f"s3://{BUCKET}/data/",
+    "OUTPUT_S3_PREFIX": f"s3://{BUCKET}/out/",
+}
+
+
+@pytest.fixture
+def confined(monkeypatch):
+    for name, prefix in PREFIXES.items():
+        monkeypatch.setenv(name, prefix)
+
+
+@pytest.fixture
+def never_asked(monkeypatch):
+    monkeypatch.setattr(handler, "_s3_client", lambda: pytest.fail("S3 was asked"))
+
+
+def refused(**fields):
+    status, body = invoke(**fields)
+    assert (status, body["error"]) == (400, "InvalidRequestError"), body
+    return body["message"]
+
+
+@pytest.mark.usefixtures("confined", "never_asked")
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"model_s3_uri": DATA}, ["model_s3_uri"]),
+        ({"model_s3_uri": f"s3://{BUCKET}/models"}, ["model_s3_uri"]),
+        ({"model_s3_uri": f"s3://{BUCKET}x/models/m.joblib"}, ["model_s3_uri"]),
+        ({"model_s3_uri": f"s3://{BUCKET}/%6Dodels/m.joblib"}, ["model_s3_uri"]),
+        ({"data_s3_uri": MODEL}, ["data_s3_uri"]),
+        ({"data_s3_uri": MODEL, "probe_rows": 5}, ["data_s3_uri"]),
+        ({"output_s3_uri": f"s3://{BUCKET}/data/new.csv"}, ["output_s3_uri"]),
+        ({"receipt_s3_uri": f"s3://{BUCKET}/data/new.json"}, ["receipt_s3_uri"]),
+        ({"data_s3_uri": None, "segments_s3_uri": f"s3://{BUCKET}/data/list.json"}, ["segments_s3_uri"]),
+        ({"data_s3_uri": None, "segments": [{"data_s3_uri": DATA}, {"data_s3_uri": MODEL}]}, ["segments[1].data_s3_uri"]),
+        (
+            {"model_s3_uri": "s3://other/m", "data_s3_uri": "s3://other/d", "output_s3_uri": "s3://other/o"},
+            ["model_s3_uri", "data_s3_uri", "output_s3_uri"],
+        ),
+    ],
+)
+def test_what_lies_outside_is_refused_before_anything_is_read(fields, names):
+    message = refused(**fields)
+    assert message.startswith(f"the event has {len(names)} problem(s)")
+    assert all(f"{name} s3://" in message for name in names)
+    assert message.count("is not under s3://handler-tests/") == len(names)
+
+
+@pytest.mark.usefixtures("confined")
+def test_what_a_list_in_s3_names_is_confined_too(put):
+    put(LIST, json.dumps([{"data_s3_uri": DATA}, {"data_s3_uri": MODEL}]))
+    message = refused(data_s3_uri=None, segments_s3_uri=LIST)
+    assert message.startswith(f"{LIST} is not a list of segments")
+    assert f"[1].data_s3_uri {MODEL} is not under s3://{BUCKET}/data/" in message
+
+
+@pytest.mark.usefixtures("confined")
+def test_what_lies_inside_is_scored(put, get):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n")
+    assert invoke(receipt_s3_uri=RECEIPT)[0] == 200
+    assert get(OUTPUT)
+
+
+@pytest.mark.usefixtures("never_asked")
+@pytest.mark.parametrize(
+    "key",
+    ["../x", "x/../y", "x/./y", "x//y", "/x", "x/..", "x/%2e%2E/y", "x%2F..%2fy", "x/%252e%252e/y", "x\\..\\y", "x\ny", "x%00y",
+     "x\x7f", "x%25252525252525252e"],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["model_s3_uri", "output_s3_uri", "receipt_s3_uri", "segments_s3_uri"])
+def test_a_key_that_other_tools_take_for_another_is_refused(field, key):
+    fields = {"data_s3_uri": None} if field == "segments_s3_uri" else {}
+    message = refused(**fields, **{field: f"s3://{BUCKET}/{key}"})
+    assert field in message
+    assert "choose a plain key" in message
+
+
+@pytest.mark.parametrize("key", ["data/../1.csv", "data//2.csv", "data/%2e%2e/3.csv"])
+def test_the_datas_keys_may_come_from_a_listing_and_are_literal(put, key):
+    put(MODEL, linear())
+    put(f"s3://{BUCKET}/{key}", "x1,x2\n1,2\n")
+    assert invoke(data_s3_uri=f"s3://{BUCKET}/{key}")[0] == 200
+
+
+@pytest.mark.usefixtures("never_asked")
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"output_s3_uri": MODEL}, f"output_s3_uri {MODEL} is also model_s3_uri"),
+        ({"output_s3_uri": DATA}, f"output_s3_uri {DATA} is also data_s3_uri"),
+        ({"receipt_s3_uri": MODEL}, f"receipt_s3_uri {MODEL} is also model_s3_uri"),
+        ({"receipt_s3_uri": DATA}, f"receipt_s3_uri {DATA} is also data_s3_uri"),
+        ({"receipt_s3_uri": OUTPUT}, f"output_s3_uri {OUTPUT} is also receipt_s3_uri"),
+        ({"receipt_s3_uri": f"{OUTPUT}.rejected.csv"}, "is also receipt_s3_uri"),
+        ({"data_s3_uri": f"{OUTPUT}.rejected.csv"}, f"the list of rejected rows {OUTPUT}.rejected.csv is also data_s3_uri"),
+        ({"model_s3_uri": f"{OUTPUT}.rejected.csv"}, "is also model_s3_uri"),
+        ({"data_s3_uri": None, "segments_s3_uri": OUTPUT}, f"output_s3_uri {OUTPUT} is also segments_s3_uri"),
+        ({"data_s3_uri": None, "segments": [{"data_s3_uri": DATA}, {"data_s3_uri": OUTPUT}]}, "is also segments[1].data_s3_uri"),
+        ({"output_s3_uri": f"s3://{BUCKET}/out/"}, "output_s3_uri must be an S3 URI"),
+        ({"receipt_s3_uri": f"s3://{BUCKET}/out/"}, "receipt_s3_uri must be an S3 URI"),
+    ],
+)
+def test_nothing_is_written_over_what_is_read(fields, says):
+    assert says in refused(**fields)
+
+
+def test_nothing_is_written_over_what_a_list_in_s3_names(put, get):
+    put(LIST, json.dumps([{"data_s3_uri": DATA}, {"data_s3_uri": OUTPUT}]))
+    assert f"output_s3_uri {OUTPUT} is also [1].data_s3_uri" in refused(data_s3_uri=None, segments_s3_uri=LIST)
+
+
+@pytest.mark.parametrize(
+    "bucket", ["a..b", "192.168.0.1", "Bucket", "bucket_1", "-bucket", "bucket.", "ab", "b" * 64, "user@bucket"]
+)
+def test_what_is_no_buckets_name_is_refused(bucket):
+    with pytest.raises(handler.InvalidRequestError):
+        handler.parse_s3_uri(f"s3://{bucket}/key")
+
+
+def test_a_bucket_may_be_called_by_digits():
+    assert handler.parse_s3_uri("s3://12345/key") == ("12345", "key")
+
+
+def key(n_bytes):
+    return f"s3://{BUCKET}/" + "ä" * (n_bytes // 2) + "x" * (n_bytes % 2)
+
+
+@pytest.mark.parametrize(
+    ("fields_of", "limit"),
+    [
+        (lambda n: {"model_s3_uri": key(n)}, 1024),
+        (lambda n: {"data_s3_uri": key(n)}, 1024),
+        (lambda n: {"output_s3_uri": key(n)}, 1024),
+        (lambda n: {"receipt_s3_uri": key(n)}, 1024),
+        (lambda n: {"data_s3_uri": None, "segments_s3_uri": key(n)}, 1024),
+        (lambda n: {"data_s3_uri": None, "segments": [{"data_s3_uri": key(n)}]}, 1024),
+        (lambda n: {"data_s3_uri": None, "segments": [{"data_s3_uri": DATA}] * n}, 10_000),
+        (lambda n: {"feature_columns": [f"x{number}" for number in range(n)]}, 10_000),
+        (lambda n: {"prediction_column_name": "p" * n}, 1000),
+        (lambda n: {"model_version_id": "v" * n}, 1024),
+        (lambda n: {"probe_rows": n}, 1_000_000),
+        (lambda n: {"chunk_index": n}, 2**63 - 1),
+        (lambda n: {"byte_range": [0, n]}, 2**63 - 1),
+    ],
+)
+def test_an_event_may_be_as_large_as_its_limit_and_no_larger(fields_of, limit):
+    handler.validate_event(make_event(**fields_of(limit)))
+    with pytest.raises(handler.InvalidRequestError, match=list(fields_of(1))[-1]):
+        handler.validate_event(make_event(**fields_of(limit + 1)))
+
+
+@pytest.mark.parametrize("field", ["prediction_column_name", "model_s3_uri", "data_s3_uri", "model_version_id", "a\ud800"])
+def test_text_that_is_no_text_is_named_in_text(field):
+    with pytest.raises(handler.InvalidRequestError, match=field[:1]) as caught:
+        handler.validate_event(make_event(**{field: f"s3://{BUCKET}/\udfff"}))
+    str(caught.value).encode()
+
+
+def test_a_message_has_a_limit():
+    segments = [{"data_s3_uri": f"s3://{BUCKET}/{number:01000}"} for number in range(10_000)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA_S3_PREFIX", "s3://elsewhere/")
+        with pytest.raises(handler.InvalidRequestError) as caught:
+            handler.validate_event(make_event(data_s3_uri=None, segments=segments))
+    assert len(str(caught.value)) <= handler.MESSAGE_CHARACTERS + 50
+
+
+def test_a_list_in_s3_is_not_read_beyond_its_limits(put, monkeypatch):
+    body = json.dumps([{"data_s3_uri": DATA}] * 3)
+    put(LIST, body)
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n")
+    fields = {"data_s3_uri": None, "segments_s3_uri": LIST}
+    monkeypatch.setattr(handler, "MAX_SEGMENTS_LIST_BYTES", len(body))
+    monkeypatch.setattr(handler, "MAX_SEGMENTS", 3)
+    assert invoke(**fields)[0] == 200
+    monkeypatch.setattr(handler, "MAX_SEGMENTS", 2)
+    assert "lists 3 segments, more than 2" in refused(**fields)
+    monkeypatch.setattr(handler, "MAX_SEGMENTS_LIST_BYTES", len(body) - 1)
+    assert f"has {len(body)} bytes, more than the {len(body) - 1} of a list" in refused(**fields)
+
+
+def test_a_list_nested_without_end_is_none(put):
+    put(LIST, b"[" * 200_000)
+    assert "is not JSON" in refused(data_s3_uri=None, segments_s3_uri=LIST)

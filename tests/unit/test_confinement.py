@@ -1,0 +1,194 @@
+"""What a request may name: a table of ways around it, each refused with a message that says what and where."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samples import EXECUTION
+
+import plan_chunks
+import validate_request
+from confinement import ambiguous
+from errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+REQUEST: dict[str, Any] = {
+    "model_s3_uri": "s3://bucket/models/m.joblib",
+    "data_s3_uri": "s3://bucket/data/1.csv",
+    "output_s3_uri": "s3://bucket/out/result.csv",
+    "prediction_column_name": "prediction",
+    "feature_columns": ["a", "b"],
+}
+PREFIXES = {
+    "MODEL_S3_PREFIX": "s3://bucket/models/",
+    "DATA_S3_PREFIX": "s3://bucket/data/",
+    "OUTPUT_S3_PREFIX": "s3://bucket/out/",
+}
+
+
+@pytest.fixture
+def confined(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, prefix in PREFIXES.items():
+        monkeypatch.setenv(name, prefix)
+
+
+@pytest.fixture
+def stored(put: Any) -> None:
+    put("models/m.joblib", b"model")
+    put("data/1.csv", b"a,b\n1,2\n")
+
+
+def validate(s3: S3Client, **changed: Any) -> Any:
+    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)  # type: ignore[arg-type]
+
+
+def rejection(s3: S3Client, **changed: Any) -> str:
+    with pytest.raises(InvalidRequestError) as caught:
+        validate(s3, **changed)
+    return str(caught.value)
+
+
+OUTSIDE = [
+    ("model_s3_uri", "s3://bucket/data/m.joblib"),
+    ("model_s3_uri", "s3://bucket/models"),
+    ("model_s3_uri", "s3://bucket-2/models/m.joblib"),
+    ("model_s3_uri", "s3://bucket/Models/m.joblib"),
+    ("model_s3_uri", "s3://bucket/%6dodels/m.joblib"),
+    ("data_s3_uri", "s3://bucket/secret.csv"),
+    ("data_s3_uri", "s3://bucket/dat"),
+    ("data_s3_uri", "s3://bucket/data*.csv"),
+    ("data_s3_uri", "s3://bucket/*.csv"),
+    ("data_s3_uri", "s3://bucket/database/"),
+    ("data_s3_uri", "s3://bucket/secret.manifest.json"),
+    ("data_s3_uri", ["s3://bucket/data/1.csv", "s3://other/data/1.csv"]),
+    ("output_s3_uri", "s3://bucket/models/m.joblib.csv"),
+    ("output_s3_uri", "s3://bucket/outer.csv"),
+    ("output_s3_uri", "s3://bucket/{execution_name}/out/result.csv"),
+]
+
+
+@pytest.mark.usefixtures("confined", "stored")
+@pytest.mark.parametrize(("field", "value"), OUTSIDE)
+def test_what_lies_outside_is_refused_by_name(s3: S3Client, field: str, value: Any) -> None:
+    uri = (value if isinstance(value, str) else value[-1]).replace("{execution_name}", "run-1")
+    allowed = PREFIXES[f"{field.removesuffix('_s3_uri').upper()}_S3_PREFIX"]
+    assert f"{field} {uri} is not under {allowed}" in rejection(s3, **{field: value})
+
+
+@pytest.mark.usefixtures("confined", "stored")
+def test_all_that_lies_outside_is_named_at_once(s3: S3Client) -> None:
+    message = rejection(s3, model_s3_uri="s3://x-1/m", data_s3_uri=["s3://x-2/p/", "s3://x-3/*"], output_s3_uri="s3://x-4/o")
+    assert all(f"s3://x-{number}/" in message for number in (1, 2, 3, 4))
+
+
+@pytest.mark.usefixtures("confined", "stored")
+def test_what_lies_inside_is_let_through(s3: S3Client) -> None:
+    assert validate(s3)["request"]["data_s3_uri"] == ["s3://bucket/data/1.csv"]
+    assert validate(s3, data_s3_uri=["s3://bucket/data/", "s3://bucket/data/*.csv"])
+
+
+@pytest.mark.usefixtures("stored")
+def test_nothing_is_refused_where_the_stack_says_nothing(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_S3_PREFIX", "s3://bucket/")  # a whole bucket
+    monkeypatch.delenv("MODEL_S3_PREFIX", raising=False)
+    assert validate(s3)
+
+
+def test_a_wildcard_does_not_stand_for_itself(s3: S3Client, put: Any, stored: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pattern `[1]x*` matches `1x.csv`, which is not under `[1]`."""
+    monkeypatch.setenv("DATA_S3_PREFIX", "s3://bucket/data/[1]")
+    put("data/1x.csv", b"a,b\n1,2\n")
+    assert "is not under s3://bucket/data/[1]" in rejection(s3, data_s3_uri="s3://bucket/data/[1]x*")
+
+
+@pytest.mark.usefixtures("confined", "stored")
+def test_a_manifest_s_objects_are_confined_too(s3: S3Client, put: Any, document: Any) -> None:
+    put("data/all.manifest.json", json.dumps(["s3://bucket/data/1.csv", "s3://bucket/models/m.joblib"]))
+    named = "s3://bucket/data/all.manifest.json lists in entry 2 what it may not: s3://bucket/models/m.joblib is not under"
+    assert named in rejection(s3, data_s3_uri="s3://bucket/data/all.manifest.json")
+    with pytest.raises(InvalidRequestError, match=r"entry 2 .* is not under"):
+        plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/data/all.manifest.json"]))
+    put("data/all.manifest.json", json.dumps(["s3://bucket/data/../models/m.joblib"]))
+    with pytest.raises(InvalidRequestError, match=r"entry 1 .*S3 takes it literally"):
+        plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/data/all.manifest.json"]))
+
+
+AMBIGUOUS_KEYS = [
+    "out/../models/m.joblib", "../x", "x/..", "./x", "x/./y", "x//y", "/x", "x/../../y",
+    "x/%2e%2e/y", "x/%2E./y", "x%2F..%2Fy", "x%2f%2fy", "%2e%2e/x", "x/%252e%252e/y", "x/%25252e%25252e%25252fy",
+    "x\\..\\y", "x/..\\y", "x%5c..%5cy", "x\ny", "x\ry", "x\x00y", "x\x7fy", "x\u0085y", "x%00y", "x%0d%0ay", "x%2500y",
+    "x" + "%25" * 1 + "25" * 6 + "2e",
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("key", AMBIGUOUS_KEYS)
+@pytest.mark.parametrize("field", ["model_s3_uri", "data_s3_uri", "output_s3_uri"])
+def test_a_key_that_other_tools_take_for_another_is_refused(s3: S3Client, field: str, key: str) -> None:
+    message = rejection(s3, **{field: f"s3://bucket/{key}"})
+    assert field in message
+    assert "choose a plain key" in message or "must be an S3 URI" in message
+
+
+@pytest.mark.parametrize(
+    "key", ["a.b/..c", "...", "x/.hidden", "100%", "a%20b", "50%25.csv", "a+b", "x/…/y", "x/", "ä/ö", "%zz", "x..y/z"]
+)
+def test_a_plain_key_is_let_through(key: str) -> None:
+    assert ambiguous(f"s3://bucket/{key}") is None
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_placeholder_cannot_bring_in_what_is_refused(s3: S3Client) -> None:
+    assert "choose a plain key" in rejection(s3, output_s3_uri="s3://bucket/x/{scheduled_time:../%Y}.csv")
+    assert "choose a plain key" in rejection(s3, output_s3_uri="s3://bucket/x/{scheduled_time:%%2e%%2e}/y.csv")
+
+
+def test_keys_that_a_listing_yields_are_literal(s3: S3Client, put: Any, document: Any) -> None:
+    for key in ("in/../1.csv", "in//2.csv", "in/%2e%2e/3.csv"):
+        put(key, b"a,b\n1,2\n")
+    assert plan_chunks.plan_chunks(s3, document())["objects"] == 3
+
+
+@pytest.mark.parametrize(
+    "bucket", ["Bucket", "a..b", "192.168.0.1", "bucket_1", "-bucket", "bucket.", "ab", "b" * 64, "bu%63ket", "user@bucket", "büro"]
+)
+@pytest.mark.parametrize("field", ["model_s3_uri", "data_s3_uri", "output_s3_uri"])
+def test_what_is_no_bucket_s_name_is_refused(s3: S3Client, field: str, bucket: str) -> None:
+    assert f"{field} must be an S3 URI" in rejection(s3, **{field: f"s3://{bucket}/key"})
+
+
+def test_a_bucket_may_be_called_by_digits(s3: S3Client) -> None:
+    assert "s3://12345/key does not exist" not in rejection(s3, data_s3_uri="s3://12345/key", output_s3_uri="s3://12345/key")
+
+
+OVERWRITES = [
+    {"output_s3_uri": "s3://bucket/data/1.csv"},
+    {"output_s3_uri": "s3://bucket/models/m.joblib"},
+    {"output_s3_uri": "s3://bucket/data/1.csv.work/x.csv"},
+    {"output_s3_uri": "s3://bucket/other.csv.work/1/2/chunk-00000.csv"},
+    {"output_s3_uri": "s3://bucket/.work/x.csv"},
+    {"data_s3_uri": "s3://bucket/out/result.csv.work/1.csv"},
+    {"data_s3_uri": "s3://bucket/out/result.csv.work/"},
+    {"data_s3_uri": "s3://bucket/out/result.csv.work/*.csv"},
+    {"data_s3_uri": "s3://bucket/out/result.csv.rejected.csv"},
+    {"data_s3_uri": "s3://bucket/out/result.csv.re*"},
+    {"data_s3_uri": "s3://bucket/out/*"},
+    {"data_s3_uri": "s3://bucket/out/"},
+    {"model_s3_uri": "s3://bucket/out/result.csv.report.json"},
+    {"model_s3_uri": "s3://bucket/out/result.csv.work/m.joblib"},
+    {"data_s3_uri": "s3://bucket/out/x.manifest.json", "output_s3_uri": "s3://bucket/out/x.manifest.json"},
+    {"output_s3_uri": "s3://bucket/out/"},
+    {"output_s3_uri": "s3://bucket/out/x/"},
+]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("changed", OVERWRITES)
+def test_a_run_cannot_write_over_what_it_reads_or_into_the_work_of_another(s3: S3Client, changed: dict[str, Any]) -> None:
+    message = rejection(s3, **changed)
+    assert "output_s3_uri" in message
+    assert (REQUEST | changed)["output_s3_uri"] in message

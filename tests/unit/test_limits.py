@@ -1,0 +1,232 @@
+"""Each limit at its edge: the last that passes, the first that is refused, and that nothing was done by then."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from samples import EXECUTION, MODEL
+
+import inputs
+import limits
+import plan_chunks
+import validate_request
+import work
+from errors import InvalidRequestError
+from failures import MESSAGE_CHARACTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+REQUEST: dict[str, Any] = {
+    "model_s3_uri": "s3://bucket/m",
+    "data_s3_uri": "s3://bucket/in/",
+    "output_s3_uri": "s3://bucket/out.csv",
+    "prediction_column_name": "prediction",
+    "feature_columns": ["a"],
+}
+STATE_BYTES = 256 * 1024
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+
+
+def normalise(**changed: Any) -> Any:
+    return validate_request.normalise(REQUEST | changed, EXECUTION)  # type: ignore[arg-type]
+
+
+def request_of_bytes(n_bytes: int) -> dict[str, Any]:
+    """Return columns with which the request has so many bytes as JSON."""
+    spare = n_bytes - len(json.dumps(normalise(feature_columns=["a", "b"])))
+    return {"feature_columns": ["a", "b" * (spare + 1)]}
+
+
+def key(n_bytes: int) -> str:
+    """Return a key of so many bytes, which are fewer characters."""
+    return "ä" * (n_bytes // 2) + "x" * (n_bytes % 2)
+
+
+EDGES: dict[str, tuple[Callable[[int], dict[str, Any]], int, str]] = {
+    "bytes of the model's key": (lambda n: {"model_s3_uri": f"s3://bucket/{key(n)}"}, 1024, "has a key of 1025 bytes"),
+    "bytes of the data's keys": (lambda n: {"data_s3_uri": ["s3://bucket/a", f"s3://bucket/{key(n)}"]}, 1024, "of 1025 bytes"),
+    "bytes of the output's key": (
+        lambda n: {"output_s3_uri": f"s3://bucket/{key(n)}"}, limits.MAX_OUTPUT_KEY_BYTES, "shorten it to 850 bytes",
+    ),
+    "characters of a URI": (
+        lambda n: {"model_s3_uri": f"s3://{'b' * 63}/" + "k" * (n - 69)}, 1093, "model_s3_uri must have at most 1093 characters"
+    ),
+    "entries of the data": (lambda n: {"data_s3_uri": [f"s3://bucket/{i}" for i in range(n)]}, 1000, "must name at most 1000, not"),
+    "columns": (lambda n: {"feature_columns": [f"{i:x}" for i in range(n)]}, 10_000, "feature_columns must name at most 10000"),
+    "characters of the prediction's name": (lambda n: {"prediction_column_name": "p" * n}, 1000, "at most 1000 characters"),
+    "characters of a version": (lambda n: {"model_version_id": "v" * n}, 1024, "model_version_id must have at most 1024"),
+    "bytes of the request": (request_of_bytes, limits.MAX_REQUEST_BYTES, "name the data by a prefix, a glob or a manifest"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EDGES)
+def test_a_request_may_be_as_large_as_its_limit_and_no_larger(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields_of, limit, says = EDGES[what]
+    if what == "columns":  # so many need more bytes than a request has
+        monkeypatch.setattr(validate_request, "MAX_REQUEST_BYTES", 10**6)
+    assert normalise(**fields_of(limit))
+    with pytest.raises(InvalidRequestError) as caught:
+        normalise(**fields_of(limit + 1))
+    assert says in str(caught.value)
+    assert len(str(caught.value)) <= MESSAGE_CHARACTERS
+
+
+def test_the_largest_request_leaves_the_document_within_step_functions_limit() -> None:
+    request = normalise(**request_of_bytes(limits.MAX_REQUEST_BYTES))
+    prediction = {name: request.get(name) for name in ("model_s3_uri", "feature_columns", "prediction_column_name")}
+    cause = "x" * 32_768  # the longest that Step Functions takes
+    document = {
+        "request": request,
+        "execution": EXECUTION,
+        "prediction": prediction,
+        "probe": prediction | {"data_s3_uri": "k" * 1093},
+        "model": {"model": MODEL},
+        "plan": dict.fromkeys(("plan_key", "pending_key", "work_prefix", "map_run_prefix"), "k" * 1093),
+        "failure": {"Error": "InvalidDataError", "Cause": cause},
+        "explanation": {"cause": "x" * MESSAGE_CHARACTERS},
+    }
+    assert len(json.dumps(document)) < STATE_BYTES
+
+
+def test_every_key_that_derives_from_the_longest_output_is_one() -> None:
+    output = "s3://bucket/" + "k" * limits.MAX_OUTPUT_KEY_BYTES
+    prefix = work.work_prefix(output, "1" * 64, "2" * 64)
+    part = work.part_uri(prefix, 10_000)
+    map_run = f"{prefix}map-run/00000000-0000-0000-0000-000000000000/"  # the ResultWriter's folder
+    derived = [
+        *work.written_uris(output), part, work.rejected_uri(part), work.receipt_uri(prefix, 10_000),
+        work.error_record_uri(work.receipt_uri(prefix, 10_000)), work.segments_uri(prefix, 10_000),
+        work.upload_record_uri(prefix), f"{prefix}pending-{'n' * 80}.json", work.scan_uri(output, "1" * 64, 10**13),
+        f"{map_run}SUCCEEDED_10000.json", f"{map_run}manifest.json",
+    ]  # fmt: skip
+    longest = max(len(uri.removeprefix("s3://bucket/")) for uri in derived)
+    assert longest <= limits.MAX_KEY_BYTES
+
+
+def test_text_that_is_no_text_is_a_problem() -> None:
+    for changed in ({"prediction_column_name": "\ud800"}, {"feature_columns": ["\udfff"]}, {"model_s3_uri": "s3://bucket/\ud800"}):
+        with pytest.raises(InvalidRequestError, match="not half a character") as caught:
+            normalise(**changed)
+        str(caught.value).encode()
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_has_no_more_objects_than_planning_can_hold(
+    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        put(f"in/{number}.csv", b"a,b\n1,2\n")
+    put("in/4.csv", b"")  # one that is skipped counts as well
+    monkeypatch.setattr(limits, "MAX_OBJECTS", 5)
+    assert plan_chunks.plan_chunks(s3, document())["objects"] == 4
+    put("in/5.csv", b"a,b\n1,2\n")
+    with pytest.raises(InvalidRequestError, match="names more than 5 objects: split the run, for instance by prefix"):
+        plan_chunks.plan_chunks(s3, document())
+
+
+def test_the_limit_of_objects_is_that_of_all_entries_together(
+    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        put(f"in/{name}.csv", b"a,b\n1,2\n")
+    put("in/all.manifest.json", json.dumps(["s3://bucket/in/a.csv", "s3://bucket/in/b.csv"]))
+    entries = ["s3://bucket/in/all.manifest.json", "s3://bucket/in/*.csv", "s3://bucket/in/a.csv"]
+    monkeypatch.setattr(limits, "MAX_OBJECTS", 5)
+    assert plan_chunks.plan_chunks(s3, document(data_s3_uri=entries))["objects"] == 5
+    monkeypatch.setattr(limits, "MAX_OBJECTS", 4)
+    with pytest.raises(InvalidRequestError, match="more than 4 objects"):
+        plan_chunks.plan_chunks(s3, document(data_s3_uri=entries))
+
+
+def test_listing_ends_at_the_limit(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2005):
+        put(f"in/{number}.csv", b"a,b\n1,2\n")
+    asked: list[Any] = []
+    s3.meta.events.register("before-parameter-build.s3.ListObjectsV2", lambda params, **_: asked.append(params))
+    monkeypatch.setattr(limits, "MAX_OBJECTS", 999)
+    with pytest.raises(InvalidRequestError, match="more than 999 objects"):
+        plan_chunks.plan_chunks(s3, document())
+    assert len(asked) == 1
+
+
+def test_the_objects_names_have_a_limit_in_memory(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("in/1.csv", b"a,b\n1,2\n")
+    size = "s3://bucket/in/1.csv".__sizeof__()
+    monkeypatch.setattr(limits, "MAX_LISTED_BYTES", size)
+    assert plan_chunks.plan_chunks(s3, document())
+    monkeypatch.setattr(limits, "MAX_LISTED_BYTES", size - 1)
+    with pytest.raises(InvalidRequestError, match="split the run"):
+        plan_chunks.plan_chunks(s3, document())
+
+
+def test_a_manifest_is_not_read_beyond_its_limit(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("in/a.csv", b"a,b\n1,2\n")
+    body = json.dumps(["s3://bucket/in/a.csv"])
+    put("in/all.manifest.json", body)
+    event = document(data_s3_uri=["s3://bucket/in/all.manifest.json"])
+    monkeypatch.setattr(inputs, "MAX_MANIFEST_BYTES", len(body))
+    assert plan_chunks.plan_chunks(s3, event)
+    monkeypatch.setattr(inputs, "MAX_MANIFEST_BYTES", len(body) - 1)
+    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda **_: pytest.fail("it was read"))
+    with pytest.raises(InvalidRequestError, match=rf"has {len(body)} bytes, more than the {len(body) - 1} of a manifest"):
+        plan_chunks.plan_chunks(s3, event)
+
+
+def test_a_manifest_nested_without_end_is_none(s3: S3Client, put: Any) -> None:
+    put("in/all.manifest.json", b"[" * 200_000)
+    with pytest.raises(InvalidRequestError, match="is not a manifest"):
+        inputs.read_manifest(s3, "s3://bucket/in/all.manifest.json")
+
+
+# --- the prediction function's ephemeral storage ---------------------------------------------------------------------------------
+
+
+def test_the_largest_chunk_must_fit_twice_with_the_model() -> None:
+    mebibyte = 2**20
+    chunk_bytes = (100 * mebibyte - limits.STORAGE_MARGIN_BYTES - 7 * mebibyte) // 2
+
+    def require(bytes_more: int, storage: str) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(limits.STORAGE_VARIABLE, storage)
+            limits.require_ephemeral_storage(chunk_bytes + bytes_more, 7 * mebibyte)
+
+    require(0, "100")
+    require(10**15, "")
+    with pytest.raises(InvalidRequestError, match="raise PredictEphemeralStorageSize to 101, lower chunk_size_mb"):
+        require(1, "100")
+    with pytest.raises(InvalidRequestError, match=r"ephemeral storage: lower chunk_size_mb, or split the run$"):
+        require(10**11, "10240")
+
+
+@pytest.mark.parametrize("objects", [1, 40])
+def test_a_chunk_that_cannot_fit_is_refused_while_planning(
+    s3: S3Client, put: Any, keys: Any, document: Any, monkeypatch: pytest.MonkeyPatch, objects: int
+) -> None:
+    for number in range(objects):
+        put(f"in/{number}.csv", b"a,b\n" + b"1,2\n" * (2**20 // objects))
+    monkeypatch.setenv(limits.STORAGE_VARIABLE, "23")
+    assert plan_chunks.plan_chunks(s3, document(chunk_size_mb=3))["chunks"] > 1
+    before = keys()
+    with pytest.raises(
+        InvalidRequestError, match=r"ephemeral storage: raise PredictEphemeralStorageSize to 25, lower chunk_size_mb"
+    ):
+        plan_chunks.plan_chunks(s3, document(chunk_size_mb=64))
+    assert keys() == before
+
+
+def test_ten_terabytes_are_refused_before_anything_is_read(s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 chunks of 1 GB."""
+    giant = inputs.InputObject("s3://bucket/in/1.csv", 10**13, '"1"')
+    header = inputs.Header(columns=["a", "b"], line_end=b"\n", stop=4)
+    monkeypatch.setattr(plan_chunks, "read_inputs", lambda *_: plan_chunks.Inputs([giant], {giant: header}, 0))
+    monkeypatch.setattr(plan_chunks, "split_objects", lambda *_, **__: pytest.fail("it was read"))
+    monkeypatch.setenv(limits.STORAGE_VARIABLE, "1024")
+    with pytest.raises(InvalidRequestError, match="PredictEphemeralStorageSize to 1924"):
+        plan_chunks.plan_chunks(s3, document())

@@ -272,6 +272,7 @@ def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, docume
         fingerprint(prediction_column_name="p"),
         fingerprint(prediction_method="predict_proba"),
         fingerprint(chunk_size_mb=0.01),
+        fingerprint(model_version_id="version"),
         fingerprint(lambda event: event["prediction"].update(model_etag="other")),
         fingerprint(lambda event: event["model"]["model"].update(handler_version="2")),
     ]

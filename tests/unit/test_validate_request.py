@@ -126,6 +126,18 @@ def test_a_missing_model_is_named(s3: S3Client) -> None:
     assert "s3://bucket/model.joblib does not exist" in rejection(s3, InputNotFoundError)
 
 
+def test_a_version_of_the_model_is_looked_for_and_passed_on(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", "age,income\n1,2\n")
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    first, _ = (s3.put_object(Bucket=BUCKET, Key="model.joblib", Body=body) for body in (b"first", b"second"))
+    document = validate(s3, model_version_id=first["VersionId"])
+    for fields in (document["request"], document["prediction"], document["probe"]):
+        assert fields["model_version_id"] == first["VersionId"]
+    assert document["prediction"]["model_etag"] == first["ETag"]
+    missing = rejection(s3, InputNotFoundError, model_version_id="7" * 32)
+    assert f"s3://bucket/model.joblib version {'7' * 32}" in missing
+
+
 @pytest.mark.usefixtures("model")
 def test_all_missing_data_is_named(s3: S3Client, put: Any) -> None:
     put("empty/", b"")

@@ -16,7 +16,8 @@ PredictionError
 ├── InvalidDataError     rows that cannot be read or scored (400)
 ├── ModelError           the model cannot be loaded, is not the pinned one, or does not fit the columns (400)
 ├── UnsafeSplitError     the byte range cuts a quoted field (400)
-└── TransientS3Error     S3 was busy or broke off; trying again later may help (500)
+├── TransientS3Error     S3 was busy or broke off; trying again later may help (500)
+└── InternalError        a bug of the function; its log has the details (500)
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ import math
 import os
 import re
 import shutil
+import ssl
 import tempfile
 import threading
 import time
+import traceback
 import warnings
 from bisect import bisect_right
 from collections import OrderedDict, deque
@@ -44,7 +47,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from pathlib import Path
+from socket import gaierror
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -54,11 +59,24 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
+from boto3.exceptions import Boto3Error, RetriesExceededError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import (
+    BotoCoreError,
+    ChecksumError,
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    InvalidDNSNameError,
+    ParamValidationError,
+)
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
-from urllib3.exceptions import HTTPError
+from botocore.parsers import ResponseParserError
+from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError
+from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
+from urllib3.exceptions import HTTPError, LocationValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,8 +102,8 @@ MODEL_CACHE_BYTES = 500_000_000
 """Bytes of all kept models together, as pickled; the one in use is always kept."""
 SINGLE_PUT_BYTES = 2**24
 """Up to this size a part is sent by one PUT: three more requests for a parallel upload would cost more than they save."""
-STREAM_ATTEMPTS = 5
-"""Times that a body which broke midway is taken up again; botocore retries requests, not bodies."""
+BODY_ATTEMPTS = 5
+"""Times that a body is asked for which breaks midway: botocore repeats requests, not bodies."""
 
 DOWNLOADS_AT_ONCE = 16
 """Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
@@ -155,6 +173,12 @@ class TransientS3Error(PredictionError):
     status_code = 500
 
 
+class InternalError(PredictionError):
+    """A bug of the function; its log has the details."""
+
+    status_code = 500
+
+
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
     """Score the chunk that the event describes (see `validate_event`).
 
@@ -164,23 +188,38 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
     try:
         validate_event(event)
         result = probe_model(_s3_client(), event) if event.get("probe_rows") else predict_chunk(_s3_client(), event)
+        body = json.dumps(result)
     except Exception as error:
-        logger.warning(_log_line({"error": type(error).__name__, "message": str(error), "chunk_index": _get(event, "chunk_index")}))
+        known = _named(error)
+        facts = {"error": type(known).__name__, "message": str(known), "chunk_index": _get(event, "chunk_index")}
+        if known is not error:  # its own words may hold a row's values
+            facts["stack_trace"] = "".join(traceback.format_tb(error.__traceback__))
+        logger.warning(_log_line(facts))
         if _get(event, "raise_errors"):
-            raise
-        return _error_response(error)
+            if known is error:
+                raise
+            raise known from error
+        return _error_response(known)
     logger.info(_log_line(result))
-    return result if event.get("raise_errors") else {"statusCode": 200, "body": json.dumps(result)}
+    return result if event.get("raise_errors") else {"statusCode": 200, "body": body}
 
 
-def _error_response(error: Exception) -> dict[str, Any]:
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _named(error: Exception) -> PredictionError:
+    """Return the named error that stands for any exception; what is no shortage is a bug, whose text stays in the log."""
     if isinstance(error, PredictionError):
-        status, name, message = error.status_code, type(error).__name__, str(error)
-    else:
-        # A bug: its text may hold paths or data, so it stays in the log.
-        logger.error("unexpected error", exc_info=error)
-        status, name, message = 500, "InternalError", f"unexpected {type(error).__name__}: see the function's log"
-    return {"statusCode": status, "body": json.dumps({"error": name, "message": message})}
+        return error
+    if isinstance(error, MemoryError):
+        return InvalidRequestError("the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb")
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        return InvalidRequestError("the function's /tmp is full: raise PredictEphemeralStorageSize or lower chunk_size_mb")
+    return InternalError(f"unexpected {type(error).__name__}: see the function's log")
+
+
+def _error_response(error: PredictionError) -> dict[str, Any]:
+    return {"statusCode": error.status_code, "body": json.dumps({"error": type(error).__name__, "message": str(error)})}
 
 
 def _log_line(fields: dict[str, Any]) -> str:
@@ -199,7 +238,7 @@ def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
 
     Raises InvalidRequestError (a ValueError) on anything else.
     """
-    match = _S3_URI.fullmatch(s3_uri) if isinstance(s3_uri, str) else None
+    match = _S3_URI.fullmatch(s3_uri) if _is_text(s3_uri) else None
     if not match:
         raise InvalidRequestError(f"{s3_uri!r} is not an S3 URI: write s3://bucket/key")
     return match["bucket"], match["key"]
@@ -230,9 +269,10 @@ def _is_columns(value: object) -> bool:
 
 
 def _is_text(value: object, characters: int | None = None) -> bool:
+    """Tell a text from others, and from one that UTF-8 cannot hold: JSON's escapes can spell half a surrogate pair."""
     if not isinstance(value, str) or not 1 <= len(value) <= (characters or len(value)):
         return False
-    return not re.search("[\ud800-\udfff]", value)  # half a character: JSON can write one, UTF-8 cannot
+    return not re.search("[\ud800-\udfff]", value)
 
 
 def _is_count(value: object, largest: int = 2**63 - 1) -> bool:
@@ -421,39 +461,81 @@ class _S3Failure(NamedTuple):
 
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-# functions/workflow/errors.py has the same table; a contract test holds them equal.
+# functions/workflow/errors.py has the same table, and says more of it; a contract test holds them equal.
 S3_FAILURES = {
-    "NoSuchKey": _S3Failure(InputNotFoundError, "does not exist"),
+    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), _S3Failure(InputNotFoundError, "does not exist")),
     "NoSuchVersion": _S3Failure(InputNotFoundError, "does not exist in that version"),
-    "404": _S3Failure(InputNotFoundError, "does not exist"),
-    "NotFound": _S3Failure(InputNotFoundError, "does not exist"),
     "NoSuchBucket": _S3Failure(InputNotFoundError, "is in a bucket that does not exist"),
-    "InvalidBucketName": _S3Failure(InvalidRequestError, "is not a valid bucket name"),
-    "AccessDenied": _S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
-    "403": _S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+    **dict.fromkeys(
+        ("AccessDenied", "403"),
+        _S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+    ),
     "InvalidObjectState": _S3Failure(InputNotFoundError, "is archived: restore it first"),
-    "PreconditionFailed": _S3Failure(InputChangedError, "changed after it was planned"),
-    "412": _S3Failure(InputChangedError, "changed after it was planned"),
-    "InvalidRange": _S3Failure(InputChangedError, "is shorter than it was when it was planned"),
-    "416": _S3Failure(InputChangedError, "is shorter than it was when it was planned"),
+    **dict.fromkeys(("MethodNotAllowed", "405"), _S3Failure(InputNotFoundError, "is deleted: its version is a delete marker")),
+    **dict.fromkeys(
+        ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired",
+         "RequestTimeTooSkewed"),
+        _S3Failure(InputNotFoundError, "may not be accessed: the function's credentials or its clock are refused"),
+    ),
+    "KMS": _S3Failure(InputNotFoundError, "may not be accessed with its encryption key: check that it is enabled, and the role"),
+    "400": _S3Failure(InputNotFoundError, "may not be accessed: the credentials or the encryption key are refused"),
+    **dict.fromkeys(
+        ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
+        _S3Failure(InvalidRequestError, "is in another region than the function: use a bucket of its region"),
+    ),
+    "InvalidBucketName": _S3Failure(InvalidRequestError, "is not a valid bucket name"),
+    "KeyTooLongError": _S3Failure(InvalidRequestError, "has a key of more than 1024 bytes: choose a shorter one"),
+    "EntityTooLarge": _S3Failure(InvalidRequestError, "would be larger than S3 accepts: lower chunk_size_mb"),
+    **dict.fromkeys(("NotImplemented", "501"), _S3Failure(InvalidRequestError, "is in an S3 that does not offer what is needed")),
+    **dict.fromkeys(("PreconditionFailed", "412"), _S3Failure(InputChangedError, "changed after it was planned")),
+    **dict.fromkeys(("InvalidRange", "416"), _S3Failure(InputChangedError, "is shorter than it was when it was planned")),
+    "EntityTooSmall": _S3Failure(InternalError, "was given a part below S3's 5 MiB"),
+    "InvalidPart": _S3Failure(InternalError, "lost an uploaded part"),
+    "InvalidPartOrder": _S3Failure(InternalError, "was given its parts out of order"),
+    "NoSuchUpload": _S3Failure(TransientS3Error, "lost its upload: another execution ended it"),
     **dict.fromkeys(
         ("InternalError", "500", "502", "503", "504", "SlowDown", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
-         "Throttling", "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "TooManyRequestsException", "429",
-         "BadDigest", "OperationAborted", "ConditionalRequestConflict", "409"),
+         "408", "429", "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
+         "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
+         "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequestsException", "TransactionInProgressException",
+         "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "OperationAborted", "ConditionalRequestConflict", "409",
+         "TemporaryRedirect", "307", "KMS.ThrottlingException", "KMS.DependencyTimeoutException", "KMS.KMSInternalException",
+         "KMS.KeyUnavailableException"),
         _S3Failure(TransientS3Error, "could not be reached: S3 was busy or broke off, and retrying did not help"),
     ),
 }  # fmt: skip
 
-# No answer at all, or a body that broke midway.
+# What there is when there is no answer, or its body breaks midway, or is not what was sent. botocore repeats the first only.
 TRANSIENT_EXCEPTIONS = (
     HTTPClientError,
     BotocoreConnectionError,
     IncompleteReadError,
+    ChecksumError,
     FlexibleChecksumError,
+    ResponseParserError,
+    RetriesExceededError,
+    TransferRetriesExceededError,
     HTTPError,
+    HTTPException,
     ConnectionError,
     TimeoutError,
+    gaierror,
+    ssl.SSLError,
 )
+
+# What botocore refuses to ask S3 for.
+REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
+
+TRANSFER_EXCEPTIONS = (
+    Boto3Error,
+    CancelledError,
+    S3CopyFailedError,
+    S3DownloadFailedError,
+    S3UploadFailedError,
+    S3ValidationError,
+)
+
+_S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
 
 
 @contextmanager
@@ -461,17 +543,35 @@ def _s3_errors(s3_uri: str) -> Iterator[None]:
     """Translate what S3 calls raise into named errors about `s3_uri`."""
     try:
         yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-        failure = S3_FAILURES.get(code) or S3_FAILURES.get(status)
-        if failure:
-            raise failure.error(f"{s3_uri} {failure.reason} (S3: {code})") from error
-        raise InputNotFoundError(f"{s3_uri} could not be accessed: S3 answered {code}") from error
-    except TRANSIENT_EXCEPTIONS as error:
-        raise TransientS3Error(f"{s3_uri} could not be reached: {type(error).__name__}, after botocore's own retries") from error
-    except BotoCoreError as error:
-        raise InputNotFoundError(f"{s3_uri} could not be accessed: {error}") from error
+    except _S3_EXCEPTIONS as error:
+        raise _s3_failure(error, s3_uri) from error
+
+
+def _failure_of(code: str, status: int) -> _S3Failure:
+    """Return what S3's answer means, whatever it is: by its code, by the service that the code names, or by the HTTP status."""
+    for name in (code, code.partition(".")[0], str(status) if status != 400 else ""):
+        if name in S3_FAILURES:
+            return S3_FAILURES[name]
+    return S3_FAILURES["503"] if status >= 500 else _S3Failure(InputNotFoundError, "could not be accessed")
+
+
+def _s3_failure(error: Exception, uri: str) -> PredictionError:
+    """Translate what an S3 call on `uri` raised into a named error; raise it `from error`.
+
+    Only S3's own words go into the message: those of the libraries may hold paths of the machine.
+    """
+    if isinstance(error, ClientError):
+        answer = error.response.get("Error", {})
+        code = str(answer.get("Code", ""))
+        failure = _failure_of(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        words = "" if code in S3_FAILURES else f" {answer.get('Message', '')}"
+        return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})")
+    kind = type(error).__name__
+    if isinstance(error, REFUSED_EXCEPTIONS):
+        return InvalidRequestError(f"{uri} is nothing that S3 can be asked for ({kind}): check the URI")
+    if isinstance(error, TRANSIENT_EXCEPTIONS):
+        return TransientS3Error(f"{uri} could not be reached: {kind}, after botocore's own retries")
+    return InputNotFoundError(f"{uri} could not be accessed: {kind}; check the function's role and its settings")
 
 
 @functools.cache
@@ -552,17 +652,24 @@ class _Reader:
         self._file.seek(position)
 
 
-def _download(
+class _Arrived(NamedTuple):
+    """Which object a body was of."""
+
+    etag: str
+    object_bytes: int
+
+
+def _read_body(
     client: S3Client,
     s3_uri: str,
-    path: Path,
+    sink: IO[bytes],
     byte_range: Sequence[int] | None = None,
     etag: str | None = None,
     arrival: _Arrival | None = None,
     version_id: str | None = None,
     answered: Callable[[Any], None] | None = None,
-) -> int:
-    """Write the object, or its bytes [start, stop), to `path`; returns the size of the whole object.
+) -> _Arrived:
+    """Write an object, or what there is of its bytes [start, stop), to an empty file.
 
     A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match). `answered` sees S3's first
     answer before any of its body is read, and may refuse it by an error.
@@ -570,12 +677,12 @@ def _download(
     bucket, key = parse_s3_uri(s3_uri)
     start, stop = byte_range or (0, None)
     size = 0
-    with _s3_errors(_named(s3_uri, version_id)), path.open("wb", buffering=0) as file:
-        for attempt in range(1, STREAM_ATTEMPTS + 1):
-            position = start + file.tell()
+    with _s3_errors(_with_version(s3_uri, version_id)):
+        for attempt in range(1, BODY_ATTEMPTS + 1):
+            arrived = sink.tell()
             options: dict[str, Any] = {"IfMatch": etag} if etag else {}
-            if position or stop is not None:
-                options["Range"] = f"bytes={position}-{'' if stop is None else stop - 1}"
+            if start + arrived or stop is not None:
+                options["Range"] = f"bytes={start + arrived}-{'' if stop is None else stop - 1}"
             if version_id:
                 options["VersionId"] = version_id
             response = client.get_object(Bucket=bucket, Key=key, **options)
@@ -586,22 +693,45 @@ def _download(
             size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else response["ContentLength"]
             try:
                 for piece in response["Body"].iter_chunks(DOWNLOAD_PIECE_BYTES):
-                    file.write(piece)
+                    sink.write(piece)
                     if arrival:
                         arrival.advance(len(piece))
                         if not arrival.is_wanted:
-                            return size
-            except TRANSIENT_EXCEPTIONS:
-                if attempt == STREAM_ATTEMPTS:
+                            break
+            except TRANSIENT_EXCEPTIONS as error:
+                is_wrong = isinstance(error, FlexibleChecksumError)  # all bytes have come, but not those that were sent
+                if attempt == BODY_ATTEMPTS or (is_wrong and arrival):  # they may have been scored
                     raise
+                if is_wrong:
+                    sink.seek(arrived)
+                    sink.truncate()
             else:
                 break
-    if stop is not None and path.stat().st_size != stop - start:
-        raise InputChangedError(f"{s3_uri} is shorter than it was when it was planned: bytes=[{start}, {stop}) are not all there")
-    return size
+    return _Arrived(etag or "", size)
 
 
-def _named(s3_uri: str, version_id: str | None) -> str:
+def _download(
+    client: S3Client,
+    s3_uri: str,
+    path: Path,
+    byte_range: Sequence[int] | None = None,
+    etag: str | None = None,
+    arrival: _Arrival | None = None,
+    version_id: str | None = None,
+    answered: Callable[[Any], None] | None = None,
+) -> int:
+    """Write the object, or its bytes [start, stop), to `path`; returns the size of the whole object."""
+    with path.open("wb", buffering=0) as file:
+        found = _read_body(client, s3_uri, file, byte_range, etag, arrival, version_id, answered)
+        is_over = arrival is None or arrival.is_wanted
+        if byte_range and is_over and file.tell() != byte_range[1] - byte_range[0]:
+            raise InputChangedError(
+                f"{s3_uri} is shorter than it was when it was planned: bytes=[{byte_range[0]}, {byte_range[1]}) are not all there"
+            )
+    return found.object_bytes
+
+
+def _with_version(s3_uri: str, version_id: str | None) -> str:
     return f"{s3_uri} version {version_id}" if version_id else s3_uri
 
 
@@ -647,17 +777,6 @@ class _Storage:
 
 
 _STORAGE_REMEDY = "raise PredictEphemeralStorageSize or lower chunk_size_mb"
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    """Name what happens when predictions take much more than the rows that they are of."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise InvalidRequestError(f"the chunk and its part fill the function's ephemeral storage: {_STORAGE_REMEDY}") from error
 
 
 def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
@@ -708,7 +827,7 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
     etag, known_version_id = event.get("model_etag"), version_id
     if not etag:
         options: dict[str, Any] = {"VersionId": version_id} if version_id else {}
-        with _s3_errors(_named(s3_uri, version_id)):
+        with _s3_errors(_with_version(s3_uri, version_id)):
             head = client.head_object(Bucket=bucket, Key=key, **options)
         etag, known_version_id = head["ETag"], head.get("VersionId")
     place = (s3_uri, known_version_id, etag)
@@ -733,7 +852,7 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
 def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _Storage | None) -> _Model:
     s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
     answer: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="predict-") as folder, _storage_errors():
+    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
         path = Path(folder, "model.joblib")
         room = storage or _Storage(folder)
 
@@ -785,6 +904,8 @@ def load_model(model_path: str | Path) -> Any:
 
     try:
         estimator = joblib.load(model_path)
+    except MemoryError:
+        raise
     except ModuleNotFoundError as error:
         raise ModelError(f"needs the Python module {error.name!r}, which the prediction function does not have") from error
     except Exception as error:  # unpickling arbitrary bytes can raise anything
@@ -1392,17 +1513,14 @@ def _local_header(data: Path | _ArrivingFile, s3_uri: str, *, may_be_all: bool =
 
 def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
     """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
-    bucket, key = parse_s3_uri(s3_uri)
     size = HEADER_READ_BYTES
     while size <= MAX_RECORD_BYTES * 2:
-        with _s3_errors(s3_uri):
-            condition: dict[str, Any] = {"IfMatch": etag} if etag else {}
-            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **condition)
-            etag = response["ETag"]
-            header = _read_header(response["Body"].read(), s3_uri)
+        beginning = io.BytesIO()
+        found = _read_body(client, s3_uri, beginning, (0, size), etag)
+        header = _read_header(beginning.getvalue(), s3_uri)
         if header:
-            return header, etag
-        size *= 4
+            return header, found.etag
+        size, etag = size * 4, found.etag
     raise InvalidDataError(f"{s3_uri} has no end to its header: is a quote missing?")
 
 
@@ -1908,7 +2026,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     The stages overlap: `download` ends when the last byte has come, `predict` waits for what it needs.
     """
     watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
-    with tempfile.TemporaryDirectory(prefix="predict-") as folder, _storage_errors():
+    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
         part = Path(folder, "part.csv")
         storage = _Storage(folder)
         with watch.stage("header"):
@@ -2100,20 +2218,17 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """
     model = _cached_model(client, event)
     s3_uri, wanted = event["data_s3_uri"], event["probe_rows"]
-    bucket, key = parse_s3_uri(s3_uri)
     size = BLOCK_BYTES
-    options: dict[str, Any] = {"IfMatch": event["data_etag"]} if event.get("data_etag") else {}
     while True:
-        with _s3_errors(s3_uri):
-            try:
-                response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{size - 1}", **options)
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") != "InvalidRange":  # an object has a first byte unless it is empty
-                    raise
-                raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row") from error
-            beginning = response["Body"].read()
-        is_whole = len(beginning) == int(response["ContentRange"].rpartition("/")[2])
-        block = _first_block(beginning, s3_uri, wanted, is_whole=is_whole)
+        sink = io.BytesIO()
+        try:
+            found = _read_body(client, s3_uri, sink, (0, size), event.get("data_etag"))
+        except InputChangedError as error:
+            if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
+                raise
+            raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row") from error
+        beginning = sink.getvalue()
+        block = _first_block(beginning, s3_uri, wanted, is_whole=len(beginning) == found.object_bytes)
         if block or size > MAX_RECORD_BYTES:
             break
         size *= 4

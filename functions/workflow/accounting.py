@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from errors import IncompleteOutputError, UnsafeSplitError
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from contract import Chunk, Document, ErrorRecord, Plan, Receipt, Segment
+
+MAX_OBJECT_BYTES = 50 * 2**40
+"""A little above the largest object that S3 holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+
+MAX_MILLISECONDS = 10**8
+MAX_MEMORY_MB = 10**6
+"""Far above Lambda's: other engines may give more."""
 
 
 class PlannedChunk(NamedTuple):
@@ -119,11 +127,6 @@ def _continues(before: Segment, segment: Segment) -> bool:
     return same and segment["byte_range"][0] == before["byte_range"][1]
 
 
-def segments_of(chunk: Chunk) -> list[Segment]:
-    """Return the one segment of a chunk that is not grouped."""
-    return [{"data_s3_uri": chunk["data_s3_uri"], "byte_range": chunk["byte_range"], "data_etag": chunk["data_etag"]}]
-
-
 IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "output_s3_uri")
 """Of a chunk, and repeated in its receipt."""
 
@@ -143,20 +146,46 @@ def require_agreement(planned: PlannedChunk, receipt: Any) -> None:
     for field, value in expected.items():
         if receipt.get(field) != value:
             raise IncompleteOutputError(
-                f"the receipt of {located(chunk)} does not add up: its {field} is {receipt.get(field)}, not {value}"
+                f"the receipt of {located(chunk)} does not add up: its {field} is {brief(receipt.get(field))}, not {value}"
             )
     texts = all(isinstance(receipt.get(field), str) for field in ("output_etag", "layout_sha256"))
     if not texts or not plausible_sizes(receipt):
-        raise IncompleteOutputError(f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {receipt}")
+        raise IncompleteOutputError(
+            f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {brief(receipt)}"
+        )
+    if not has_plain_facts(receipt):
+        raise IncompleteOutputError(f"the receipt of {located(chunk)} is not one: its milliseconds, memory_mb or model cannot be")
 
 
 def plausible_sizes(receipt: dict[str, Any]) -> bool:
-    """Whether the part can hold its header and its rows: each is at least a delimiter and a line end."""
+    """Whether the part can be an object, and can hold its header and its rows: each is at least a delimiter and a line end."""
     counts = [receipt.get(field) for field in ("header_bytes", "output_bytes", "rows_read", "rejected_rows")]
-    if not all(isinstance(count, int) and count >= 0 for count in counts):
+    if not all(type(count) is int and 0 <= count <= MAX_OBJECT_BYTES for count in counts):
         return False
     header, size, rows, rejected = cast("list[int]", counts)
     return size >= header + 2 * rows and rejected <= rows and (header > 0 or size == 0)
+
+
+def has_plain_facts(receipt: dict[str, Any]) -> bool:
+    """Whether what the report repeats or adds up is plain: nothing in it decides the output, but it must not keep it back."""
+    stages, memory_mb, model = (receipt.get(field) for field in ("milliseconds", "memory_mb", "model"))
+    return (
+        (stages is None or (isinstance(stages, dict) and all(is_milliseconds(spent) for spent in stages.values())))
+        and (memory_mb is None or (type(memory_mb) is int and 0 <= memory_mb <= MAX_MEMORY_MB))
+        and (model is None or (isinstance(model, dict) and all(is_plain(fact) for fact in model.values())))
+    )
+
+
+def is_milliseconds(value: Any) -> bool:
+    """Whether a value is the time of a stage."""
+    return type(value) in (int, float) and 0 <= value <= MAX_MILLISECONDS
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a text, a number, or a list or an object of texts."""
+    if isinstance(value, dict):
+        return all(isinstance(text, str) for text in value.values())
+    return all(isinstance(text, str) for text in value) if isinstance(value, list) else not isinstance(value, float)
 
 
 def require_one_layout(done: list[Done]) -> None:

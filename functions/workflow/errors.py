@@ -9,7 +9,8 @@ BatchPredictionError
 ├── UnsafeSplitError       a chunk boundary fell inside a quoted field
 ├── TransientS3Error       S3 throttled, timed out or broke off; the state machine retries this one, and only this one
 ├── IncompleteOutputError  parts do not add up, or more chunks are missing than tolerated
-└── OutputExistsError      the output is there and `overwrite` is false
+├── OutputExistsError      the output is there and `overwrite` is false
+└── InternalError          a bug of the function; its log has the details
 
 Step Functions compares error names for equality and knows no inheritance, so the leaves are few and chosen by what should
 happen next. `functions/predict/prediction_handler.py` repeats the part that it raises, because it must stand alone;
@@ -18,11 +19,28 @@ happen next. `functions/predict/prediction_handler.py` repeats the part that it 
 
 from __future__ import annotations
 
+import errno
+import ssl
+from http.client import HTTPException
+from socket import gaierror
 from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
+from boto3.exceptions import Boto3Error, RetriesExceededError
+from botocore.exceptions import (
+    BotoCoreError,
+    ChecksumError,
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    InvalidDNSNameError,
+    ParamValidationError,
+)
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
-from urllib3.exceptions import HTTPError
+from botocore.parsers import ResponseParserError
+from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError
+from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
+from urllib3.exceptions import HTTPError, LocationValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +86,10 @@ class OutputExistsError(BatchPredictionError):
     """The output exists already and the request does not allow replacing it."""
 
 
+class InternalError(BatchPredictionError):
+    """A bug of the function; its log has the details."""
+
+
 class S3Failure(NamedTuple):
     """What an S3 error code means to the workflow."""
 
@@ -76,76 +98,137 @@ class S3Failure(NamedTuple):
     """Completes a sentence that starts with the object's URI."""
 
 
-# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; HEAD requests have no body and answer bare status codes.
-# A missing key is 403 where the caller may not list the bucket: the reason names both.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD requests have no body and answer bare status codes,
+# which also decide codes that are not here. A missing key is 403 where the caller may not list the bucket: the reason names both.
 S3_FAILURES: dict[str, S3Failure] = {
-    "NoSuchKey": S3Failure(InputNotFoundError, "does not exist"),
+    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), S3Failure(InputNotFoundError, "does not exist")),
     "NoSuchVersion": S3Failure(InputNotFoundError, "does not exist in that version"),
-    "404": S3Failure(InputNotFoundError, "does not exist"),
-    "NotFound": S3Failure(InputNotFoundError, "does not exist"),
     "NoSuchBucket": S3Failure(InputNotFoundError, "is in a bucket that does not exist"),
-    "InvalidBucketName": S3Failure(InvalidRequestError, "is not a valid bucket name"),
-    "AccessDenied": S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
-    "403": S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+    **dict.fromkeys(
+        ("AccessDenied", "403"),
+        S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+    ),
     "InvalidObjectState": S3Failure(InputNotFoundError, "is archived: restore it first"),
-    "PreconditionFailed": S3Failure(InputChangedError, "changed after it was planned"),
-    "412": S3Failure(InputChangedError, "changed after it was planned"),
-    "InvalidRange": S3Failure(InputChangedError, "is shorter than it was when it was planned"),
-    "416": S3Failure(InputChangedError, "is shorter than it was when it was planned"),
+    **dict.fromkeys(("MethodNotAllowed", "405"), S3Failure(InputNotFoundError, "is deleted: its version is a delete marker")),
+    **dict.fromkeys(
+        ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired",
+         "RequestTimeTooSkewed"),
+        S3Failure(InputNotFoundError, "may not be accessed: the function's credentials or its clock are refused"),
+    ),
+    "KMS": S3Failure(InputNotFoundError, "may not be accessed with its encryption key: check that it is enabled, and the role"),
+    "400": S3Failure(InputNotFoundError, "may not be accessed: the credentials or the encryption key are refused"),
+    **dict.fromkeys(
+        ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
+        S3Failure(InvalidRequestError, "is in another region than the function: use a bucket of its region"),
+    ),
+    "InvalidBucketName": S3Failure(InvalidRequestError, "is not a valid bucket name"),
+    "KeyTooLongError": S3Failure(InvalidRequestError, "has a key of more than 1024 bytes: choose a shorter one"),
+    "EntityTooLarge": S3Failure(InvalidRequestError, "would be larger than S3 accepts: lower chunk_size_mb"),
+    **dict.fromkeys(("NotImplemented", "501"), S3Failure(InvalidRequestError, "is in an S3 that does not offer what is needed")),
+    **dict.fromkeys(("PreconditionFailed", "412"), S3Failure(InputChangedError, "changed after it was planned")),
+    **dict.fromkeys(("InvalidRange", "416"), S3Failure(InputChangedError, "is shorter than it was when it was planned")),
     "EntityTooSmall": S3Failure(IncompleteOutputError, "was given a part below S3's 5 MiB"),
     "InvalidPart": S3Failure(IncompleteOutputError, "lost an uploaded part"),
     "InvalidPartOrder": S3Failure(IncompleteOutputError, "was given its parts out of order"),
     "NoSuchUpload": S3Failure(TransientS3Error, "lost its upload: another execution ended it"),
     **dict.fromkeys(
         ("InternalError", "500", "502", "503", "504", "SlowDown", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
-         "Throttling", "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "TooManyRequestsException", "429",
-         "BadDigest", "OperationAborted", "ConditionalRequestConflict", "409"),
+         "408", "429", "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
+         "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
+         "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequestsException", "TransactionInProgressException",
+         "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "OperationAborted", "ConditionalRequestConflict", "409",
+         "TemporaryRedirect", "307", "KMS.ThrottlingException", "KMS.DependencyTimeoutException", "KMS.KMSInternalException",
+         "KMS.KeyUnavailableException"),
         S3Failure(TransientS3Error, "could not be reached: S3 was busy or broke off, and retrying did not help"),
     ),
 }  # fmt: skip
 
-# What botocore and urllib3 raise when there is no answer, or its body breaks midway. botocore retries the former only.
+# What there is when there is no answer, or its body breaks midway, or is not what was sent. botocore repeats the first only.
 TRANSIENT_EXCEPTIONS = (
     HTTPClientError,
     BotocoreConnectionError,
     IncompleteReadError,
+    ChecksumError,
     FlexibleChecksumError,
+    ResponseParserError,
+    RetriesExceededError,
+    TransferRetriesExceededError,
     HTTPError,
+    HTTPException,
     ConnectionError,
     TimeoutError,
+    gaierror,
+    ssl.SSLError,
 )
+
+# What botocore refuses to ask S3 for.
+REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
+
+TRANSFER_EXCEPTIONS = (
+    Boto3Error,
+    CancelledError,
+    S3CopyFailedError,
+    S3DownloadFailedError,
+    S3UploadFailedError,
+    S3ValidationError,
+)
+
+S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
+"""Everything that an S3 call, or reading its body, may raise."""
+
+
+def failure_of(code: str, status: int) -> S3Failure:
+    """Return what S3's answer means, whatever it is: by its code, by the service that the code names, or by the HTTP status."""
+    for name in (code, code.partition(".")[0], str(status) if status != 400 else ""):
+        if name in S3_FAILURES:
+            return S3_FAILURES[name]
+    return S3_FAILURES["503"] if status >= 500 else S3Failure(InputNotFoundError, "could not be accessed")
 
 
 def s3_failure(error: Exception, uri: str) -> BatchPredictionError:
-    """Translate what an S3 call on `uri` raised into a named error; raise it `from error`."""
+    """Translate what an S3 call on `uri` raised into a named error; raise it `from error`.
+
+    Only S3's own words go into the message: those of the libraries may hold paths of the machine.
+    """
     if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "")
-        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-        failure = S3_FAILURES.get(code) or S3_FAILURES.get(status)
-        if failure:
-            return failure.error(f"{uri} {failure.reason} (S3: {code})")
-        return InputNotFoundError(
-            f"{uri} could not be accessed: S3 answered {code} {error.response.get('Error', {}).get('Message', '')}"
-        )
+        answer = error.response.get("Error", {})
+        code = str(answer.get("Code", ""))
+        failure = failure_of(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        words = "" if code in S3_FAILURES else f" {answer.get('Message', '')}"
+        return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})")
+    kind = type(error).__name__
+    if isinstance(error, REFUSED_EXCEPTIONS):
+        return InvalidRequestError(f"{uri} is nothing that S3 can be asked for ({kind}): check the URI")
     if isinstance(error, TRANSIENT_EXCEPTIONS):
-        return TransientS3Error(f"{uri} could not be reached: {type(error).__name__}, after botocore's own retries")
-    return InputNotFoundError(f"{uri} could not be accessed: {error}")
+        return TransientS3Error(f"{uri} could not be reached: {kind}, after botocore's own retries")
+    return InputNotFoundError(f"{uri} could not be accessed: {kind}; check the function's role and its settings")
 
 
-S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSIENT_EXCEPTIONS)
-"""Everything that an S3 call, or reading its body, may raise."""
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+def named(error: Exception) -> BatchPredictionError:
+    """Return the named error that stands for any exception; what is no shortage is a bug, whose text stays in the log."""
+    if isinstance(error, BatchPredictionError):
+        return error
+    if isinstance(error, MemoryError):
+        return InvalidRequestError("the function ran out of memory: raise its MemorySize in the template, or ask for less")
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return InvalidRequestError("the function's /tmp is full: raise its EphemeralStorage in the template, or ask for less")
+    return InternalError(f"unexpected {type(error).__name__}: see the function's log")
 
 
 ADVICE: dict[str, str] = {
     "InvalidRequestError": "Correct the request and start it again.",
     "InputNotFoundError": "Check the URI and that the function's role may read it.",
     "InputChangedError": "Start the request again: it plans with the objects as they are now.",
-    "InvalidDataError": "Correct the data named above and start the request again.",
+    "InvalidDataError": "Correct the data at that place and start the request again, or set on_bad_row to quarantine.",
     "ModelError": "Check that the model was fitted on these columns, with the library versions of the prediction function.",
     "UnsafeSplitError": "Report this as a bug: the planner must not place a boundary inside quotes.",
     "TransientS3Error": "Start the request again; if it repeats, lower max_concurrency.",
     "IncompleteOutputError": "Start the request again; if it repeats, report this as a bug.",
     "OutputExistsError": "Choose another output_s3_uri, or set overwrite to true.",
+    "InternalError": "Report this as a bug, with the function's log.",
     "Sandbox.Timedout": "The function ran out of time: lower chunk_size_mb.",
     "States.Timeout": "The function ran out of time: lower chunk_size_mb.",
     "Runtime.ExitError": "The function probably ran out of memory: raise PredictMemorySize or lower chunk_size_mb.",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from accounting import located
+from entry_point import entry_point
+from error_records import read_error_record
 from errors import ADVICE, InvalidDataError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
 from published import published_output
-from s3 import CONCURRENT_REQUESTS, get_json, list_pages, s3_client
+from s3 import CONCURRENT_REQUESTS, list_pages, s3_client
 from work import ERROR_RECORD_SUFFIX
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class _Sentence(TypedDict):
     cause: str
 
 
+@entry_point
 def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: ARG001 - Lambda passes it
     """Add what the execution ends with to its document."""
     explanation = explain_failure(s3_client(), event)
@@ -91,8 +95,8 @@ def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorR
         if uri.endswith(ERROR_RECORD_SUFFIX)
     ]
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        records: list[ErrorRecord] = list(pool.map(lambda uri: get_json(client, uri), uris[:RECORDS_READ]))
-    mine = (record for record in records if record["execution_arn"] == execution_arn)
+        records = list(pool.map(partial(read_error_record, client), uris[:RECORDS_READ]))
+    mine = (record for record in records if record and record["execution_arn"] == execution_arn)
     return sorted(mine, key=lambda record: record["chunk_index"])
 
 

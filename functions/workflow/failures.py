@@ -41,7 +41,7 @@ def bounded(message: str) -> str:
 def _exception_message(cause: str) -> str:
     try:
         details = json.loads(cause)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cause
     message = details.get("errorMessage") if isinstance(details, dict) else None
     return message if isinstance(message, str) else cause

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from accounting import Account, Done, planned_chunks, require_safe_splits, segments_of, settle
+from accounting import Account, Done, planned_chunks, require_safe_splits, settle
 from deadline import NO_DEADLINE, deadline_of
+from entry_point import entry_point
+from error_records import read_error_record
 from errors import (
     S3_EXCEPTIONS,
     BatchPredictionError,
@@ -21,6 +23,7 @@ from errors import (
     s3_failure,
 )
 from fingerprint import incomplete_identity
+from items import require_chunks, require_segments, segments_of
 from log import log
 from multipart import MAX_PARTS, GatheredPart, Part, Piece, parts_of
 from published import published_output
@@ -45,6 +48,7 @@ UPLOAD_IS_GONE = ("NoSuchUpload",)
 """Also what a completion answers that botocore repeated after its first answer was lost."""
 
 
+@entry_point
 def lambda_handler(event: Document, context: Any) -> Output | Unfinished:
     """Add the output to the execution's document."""
     started = time.monotonic()
@@ -112,10 +116,9 @@ def read_plan(client: S3Client, plan: Plan) -> list[Chunk]:
     """Return the plan's items."""
     uri = f"s3://{plan['bucket']}/{plan['plan_key']}"
     try:
-        chunks: list[Chunk] = get_json(client, uri)
+        return require_chunks(get_json(client, uri), work_uri_of(plan))
     except ValueError as error:
         raise IncompleteOutputError(f"{uri} is not a plan: {error}") from error
-    return chunks
 
 
 def with_segments(client: S3Client, chunks: list[Chunk]) -> Iterator[tuple[Chunk, Sequence[Segment]]]:
@@ -125,10 +128,9 @@ def with_segments(client: S3Client, chunks: list[Chunk]) -> Iterator[tuple[Chunk
         if "segments_s3_uri" not in chunk:
             return segments_of(chunk)
         try:
-            segments: list[Segment] = get_json(client, chunk["segments_s3_uri"])
+            return require_segments(get_json(client, chunk["segments_s3_uri"]))
         except ValueError as error:
             raise IncompleteOutputError(f"{chunk['segments_s3_uri']} is not a list of segments: {error}") from error
-        return segments
 
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         for batch in batches(chunks, CONCURRENT_REQUESTS):
@@ -255,11 +257,8 @@ def error_records(client: S3Client, account: Account, execution_arn: str) -> lis
     """Return why each missing chunk is missing, None where this execution left no record."""
 
     def read(chunk: Chunk) -> ErrorRecord | None:
-        try:
-            record: ErrorRecord = get_json(client, error_record_uri(chunk["receipt_s3_uri"]))
-        except (InputNotFoundError, ValueError):
-            return None
-        return record if record["execution_arn"] == execution_arn else None
+        record = read_error_record(client, error_record_uri(chunk["receipt_s3_uri"]))
+        return record if record and record["execution_arn"] == execution_arn else None
 
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         return list(pool.map(read, account.missing))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
 from deadline import NO_DEADLINE, deadline_of
+from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of, is_incomplete
@@ -62,6 +63,7 @@ class Draft(NamedTuple):
     prefix: str
 
 
+@entry_point
 def lambda_handler(event: Document, context: Any) -> Plan | Unfinished:
     """Add the plan to the execution's document."""
     started = time.monotonic()

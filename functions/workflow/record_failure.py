@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from entry_point import entry_point
 from failures import message_of
 from log import log
 from s3 import put_json, s3_client
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from contract import ChildFailure, ErrorRecord
 
 
+@entry_point
 def lambda_handler(event: ChildFailure, context: object) -> ErrorRecord:  # noqa: ARG001 - Lambda passes it
     """Keep what Step Functions saw of the chunk."""
     record = record_failure(s3_client(), event)

@@ -7,6 +7,7 @@ import io
 import tempfile
 from typing import TYPE_CHECKING
 
+from errors import IncompleteOutputError, InputNotFoundError
 from s3 import get_text, parse_s3_uri, s3_calls
 from work import rejected_uri
 
@@ -46,8 +47,15 @@ def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int
         rows_before = 0 if start == 0 else rows_before
         counted = start == 0 or start <= missing.get(chunk["data_s3_uri"], start)
         if receipt["rejected_rows"]:
-            listed = csv.reader(io.StringIO(get_text(client, rejected_uri(chunk["output_s3_uri"])), newline=""))
-            next(listed)
-            for data_s3_uri, row, byte, reason in listed:
-                yield data_s3_uri, rows_before + int(row) if counted else "", byte, reason
+            for data_s3_uri, row, byte, reason in listed_rows(client, rejected_uri(chunk["output_s3_uri"])):
+                yield data_s3_uri, rows_before + row if counted else "", byte, reason
         rows_before += receipt["rows_read"]
+
+
+def listed_rows(client: S3Client, uri: str) -> list[tuple[str, int, str, str]]:
+    """Return the rows of one chunk's list."""
+    try:
+        listed = list(csv.reader(io.StringIO(get_text(client, uri), newline=""), strict=True))
+        return [(data_s3_uri, int(row), byte, reason) for data_s3_uri, row, byte, reason in listed[1:]]
+    except (ValueError, csv.Error, InputNotFoundError) as error:
+        raise IncompleteOutputError(f"{uri} is not a list of rejected rows: {error}") from error

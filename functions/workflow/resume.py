@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from accounting import require_agreement
-from errors import IncompleteOutputError, InputNotFoundError
+from error_records import read_error_record
+from errors import IncompleteOutputError, InputNotFoundError, UnsafeSplitError
 from s3 import CONCURRENT_REQUESTS, get_json, list_pages
 from work import ERROR_RECORD_SUFFIX, rejected_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
 
@@ -33,7 +35,8 @@ def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:
     """Whether a chunk has found that a boundary of this plan lies inside quotes."""
     records = [uri for uri in earlier if uri.endswith(ERROR_RECORD_SUFFIX)]
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        return any(error == "UnsafeSplitError" for error in pool.map(lambda uri: _recorded_error(client, uri), records))
+        found = pool.map(partial(read_error_record, client), records)
+        return any(record["error"] == UnsafeSplitError.__name__ for record in found if record)
 
 
 def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, *, quarantine: bool) -> set[int]:
@@ -58,11 +61,3 @@ def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: E
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         finished = pool.map(is_finished, chunks) if earlier else ()
         return {planned.chunk["chunk_index"] for planned, is_done in zip(chunks, finished, strict=False) if is_done}
-
-
-def _recorded_error(client: S3Client, uri: str) -> str | None:
-    try:
-        record: Mapping[str, str] = get_json(client, uri)
-        return record["error"]
-    except (InputNotFoundError, ValueError, KeyError, TypeError):
-        return None

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import FlexibleChecksumError
 
-from errors import S3_EXCEPTIONS, TRANSIENT_EXCEPTIONS, InvalidRequestError, s3_failure
+from errors import (
+    S3_EXCEPTIONS,
+    TRANSIENT_EXCEPTIONS,
+    InputChangedError,
+    InvalidRequestError,
+    TransientS3Error,
+    s3_failure,
+)
+from log import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +33,11 @@ CONCURRENT_REQUESTS = 16
 MAX_CONNECTIONS = 96
 """Of one client: the most requests that any function has in flight."""
 
-BODY_ATTEMPTS = 3
-"""botocore repeats a request without an answer, never one whose body breaks midway: that is repeated here."""
+BODY_ATTEMPTS = 5
+"""Times that a body is asked for which breaks midway: botocore repeats requests, not bodies."""
+
+PIECE_BYTES = 2**20
+"""Bytes of a body that are read at once: what has come before it breaks is kept."""
 
 DELETE_BATCH = 1000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
@@ -58,9 +70,14 @@ def s3_client() -> S3Client:
 def parse_s3_uri(uri: str) -> tuple[str, str]:
     """Split `s3://bucket/key`; a prefix is a key that ends in `/`."""
     match = _URI.fullmatch(uri)
-    if not match:
+    if not match or not is_encodable(uri):
         raise InvalidRequestError(f"{uri!r} is not an S3 URI: write s3://bucket/key")
     return match[2], match[3]
+
+
+def is_encodable(text: str) -> bool:
+    """Whether a text can be written in UTF-8: half a surrogate pair, which JSON's escapes can spell, cannot."""
+    return not re.search("[\ud800-\udfff]", text)
 
 
 @contextmanager
@@ -83,35 +100,64 @@ def head_object(client: S3Client, uri: str, version_id: str | None = None) -> Ob
 
 def read_range(client: S3Client, uri: str, start: int, stop: int, etag: str) -> bytes:
     """Return the bytes [start, stop) of an object, which must still have this ETag."""
+    data = _read_body(client, uri, start, stop, etag)
+    if len(data) != stop - start:
+        raise InputChangedError(f"{uri} is shorter than it was when it was planned: bytes=[{start}, {stop}) are not all there")
+    return data
+
+
+def _read_body(client: S3Client, uri: str, start: int = 0, stop: int | None = None, etag: str | None = None) -> bytes:
+    """Read an object or a range of it; a body that breaks is taken up at the byte where it broke, of the same object."""
     bucket, key = parse_s3_uri(uri)
+    data = bytearray()
     with s3_calls(uri):
         for attempt in range(1, BODY_ATTEMPTS + 1):
-            response = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", IfMatch=etag)
+            arrived = len(data)
+            options: Any = {"IfMatch": etag} if etag else {}
+            if start + arrived or stop is not None:
+                options["Range"] = f"bytes={start + arrived}-{'' if stop is None else stop - 1}"
+            response = client.get_object(Bucket=bucket, Key=key, **options)
+            etag = response["ETag"]
             try:
-                return response["Body"].read()
-            except TRANSIENT_EXCEPTIONS:
+                for piece in response["Body"].iter_chunks(PIECE_BYTES):
+                    data += piece
+            except TRANSIENT_EXCEPTIONS as error:
                 if attempt == BODY_ATTEMPTS:
                     raise
-    raise AssertionError("unreachable")
+                if isinstance(error, FlexibleChecksumError):
+                    del data[arrived:]  # all bytes have come, but not those that were sent
+            else:
+                break
+    return bytes(data)
 
 
 def get_text(client: S3Client, uri: str) -> str:
     """Return a whole object in UTF-8; ValueError where it is not."""
-    bucket, key = parse_s3_uri(uri)
-    with s3_calls(uri):
-        return client.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    try:
+        return _read_body(client, uri).decode()
+    except InputChangedError as error:
+        # No version was asked for, so the new one is as good; but what has come is of the old one.
+        raise TransientS3Error(f"{uri} was replaced while it was read") from error
 
 
 def get_json(client: S3Client, uri: str) -> Any:
-    """Return the value of a JSON object; ValueError where it is not JSON."""
-    return json.loads(get_text(client, uri))
+    """Return the value of a JSON object; ValueError where it is not JSON, or nested deeper than anything written here."""
+    text = get_text(client, uri)
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
 
 
 def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None) -> None:
     """Write a value as a JSON object, as short as can be unless it is to be read by people."""
     bucket, key = parse_s3_uri(uri)
     separators = (",", ":") if indent is None else None
-    body = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()
+    body = json_text(value, indent=indent, separators=separators).encode()
     with s3_calls(uri):
         client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 

@@ -6,7 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from boundaries import WINDOW_BYTES, ScannedRange, exact_boundaries, guessed_boundary, scan_range, scan_ranges
 from chunking import Span
@@ -152,13 +153,18 @@ def _scan(client: S3Client, task: ScanTask, deadline: float) -> ScannedRange | N
 
 def _noted(client: S3Client, uri: str) -> dict[str, ScannedRange]:
     try:
-        return {
-            name: ScannedRange(quotes, tuple(stops), scanned) for name, (quotes, stops, scanned) in get_json(client, uri).items()
-        }
+        return {name: _scanned_range(*noted) for name, noted in get_json(client, uri).items()}
     except InputNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
         raise IncompleteOutputError(f"{uri} is not what a scan notes: delete it and start again ({error})") from error
+
+
+def _scanned_range(quotes: Any, stops: Any, scanned: Any) -> ScannedRange:
+    even, odd = stops
+    if not all(type(number) is int for number in (quotes, scanned)) or not all(type(stop) in (int, NoneType) for stop in stops):
+        raise TypeError("what should be numbers is not")
+    return ScannedRange(quotes, (even, odd), scanned)
 
 
 def _read(client: S3Client, found: InputObject, start: int, stop: int) -> bytes:

@@ -69,7 +69,7 @@ def discard_upload(client: S3Client, output: str, work_uri: str) -> None:
     if not record:
         return
     noted = record.get("upload_id")
-    for upload_id in [noted] if noted else _uploads_of(client, output) - set(record.get("others", ())):
+    for upload_id in [noted] if noted else _uploads_of(client, output) - set(record["others"]):
         abort(client, output, upload_id)
 
 
@@ -78,7 +78,12 @@ def _read_record(client: S3Client, work_uri: str) -> dict[str, Any]:
         record = get_json(client, upload_record_uri(work_uri))
     except (InputNotFoundError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    if not isinstance(record, dict):
+        return {}
+    upload_id, others = record.get("upload_id"), record.get("others")
+    is_id = upload_id is None or (isinstance(upload_id, str) and upload_id.isascii() and upload_id.isprintable())
+    is_list = isinstance(others, list) and all(isinstance(other, str) for other in others)
+    return record if is_id and is_list else {}
 
 
 def _uploads_of(client: S3Client, output: str) -> set[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from confinement import problems_of
+from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
 from inputs import InputObject, first_objects, glob_of, has_rows, is_prefix, read_header
@@ -41,6 +42,7 @@ LISTED_COLUMNS = 50
 STRFTIME_DIRECTIVES = frozenset("YmdHMSjyUWVGuwf%")
 
 
+@entry_point
 def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa: ARG001 - Lambda passes it
     """Start the execution's document."""
     validated = validate_request(s3_client(), event["request"], event["execution"])

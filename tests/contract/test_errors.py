@@ -1,7 +1,11 @@
 """The two deployables, the state machine and the documentation know the same errors."""
 
+import importlib
+
+import entry_point
 import errors
 import prediction_handler
+import s3
 
 
 def names(base):
@@ -13,15 +17,32 @@ def test_the_handlers_errors_are_the_workflows():
 
 
 def test_both_tables_of_s3_codes_are_equal():
-    """Except for what only a merge can meet."""
+    """Except for what only a merge has a name for: the handler's own uploads are boto3's, which makes no such parts."""
     handler = {code: (failure.error.__name__, failure.reason) for code, failure in prediction_handler.S3_FAILURES.items()}
     workflow = {code: (failure.error.__name__, failure.reason) for code, failure in errors.S3_FAILURES.items()}
-    merge_only = {"EntityTooSmall", "InvalidPart", "InvalidPartOrder", "NoSuchUpload"}
-    assert {code: failure for code, failure in workflow.items() if code not in merge_only} == handler
+    merge_only = {"EntityTooSmall", "InvalidPart", "InvalidPartOrder"}
+    assert {code for code, failure in workflow.items() if failure[0] == "IncompleteOutputError"} == merge_only
+    expected = {code: ("InternalError" if code in merge_only else error, reason) for code, (error, reason) in workflow.items()}
+    assert handler == expected
 
 
 def test_both_know_the_same_exceptions_as_transient():
     assert prediction_handler.TRANSIENT_EXCEPTIONS == errors.TRANSIENT_EXCEPTIONS
+    assert prediction_handler.REFUSED_EXCEPTIONS == errors.REFUSED_EXCEPTIONS
+    assert prediction_handler._S3_EXCEPTIONS == errors.S3_EXCEPTIONS
+
+
+def test_both_repeat_a_broken_body_as_often():
+    assert prediction_handler.BODY_ATTEMPTS == s3.BODY_ATTEMPTS
+
+
+def test_every_function_of_the_workflow_is_an_entry_point(root):
+    """So nothing unnamed leaves any of them."""
+    names = {path.stem for path in (root / "functions/workflow").glob("*.py") if "def lambda_handler(" in path.read_text()}
+    assert names >= {"validate_request", "plan_chunks", "merge_outputs", "record_failure", "explain_failure"}
+    for name in names:
+        module = importlib.import_module(name)
+        assert module.lambda_handler.__code__ is entry_point.entry_point(print).__code__, name
 
 
 def test_every_error_that_the_state_machine_names_exists(states):

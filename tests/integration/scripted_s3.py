@@ -1,0 +1,153 @@
+"""An S3 on 127.0.0.1 that holds one object and answers as it is told: what arrives is what a real client makes of it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+READ_TIMEOUT_SECONDS = 0.5
+
+
+class Asked(NamedTuple):
+    """One request."""
+
+    method: str
+    path: str
+    range: str | None
+    if_match: str | None
+
+
+class Answering(BaseHTTPRequestHandler):
+    """One connection; `script` holds the answers to come, then the object is answered."""
+
+    protocol_version = "HTTP/1.1"
+    server: ScriptedS3
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        script, asked = self.server.script, self.server.asked
+        asked.append(Asked(self.command, self.path, self.headers.get("Range"), self.headers.get("If-Match")))
+        (script.pop(0) if script else whole())(self)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer  # noqa: N815 - http.server's names
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def send(self, status: int, body: bytes = b"", said_bytes: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body) if said_bytes is None else said_bytes))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.wfile.flush()
+
+    def send_object(self, sent: int | None = None, **headers: str) -> None:
+        """Answer the object, or the range of it that is asked for; only the first `sent` bytes, if that is said."""
+        body, etag = self.server.body, self.server.etag
+        if self.headers.get("If-Match", etag) != etag:
+            self.send(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            return
+        headers["ETag"] = etag
+        status, size = 200, len(body)
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            start, stop = int(asked[1]), min(int(asked[2] or size) + 1, size)
+            if start >= size:
+                self.send(416, b"<Error><Code>InvalidRange</Code></Error>")
+                return
+            status, body = 206, body[start:stop]
+            headers["Content_Range"] = f"bytes {start}-{stop - 1}/{size}"
+        self.send(status, body[:sent], len(body), **headers)
+
+
+def whole(**headers: str) -> Callable[[Answering], None]:
+    return lambda connection: connection.send_object(**headers)
+
+
+def cut(sent: int) -> Callable[[Answering], None]:
+    """End the connection in good order in mid-body."""
+
+    def answer(connection: Answering) -> None:
+        connection.send_object(sent)
+        connection.close_connection = True
+
+    return answer
+
+
+def reset(sent: int) -> Callable[[Answering], None]:
+    """Reset the connection in mid-body."""
+
+    def answer(connection: Answering) -> None:
+        connection.send_object(sent)
+        connection.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.connection.close()
+        connection.close_connection = True
+
+    return answer
+
+
+def stall(sent: int) -> Callable[[Answering], None]:
+    """Say nothing more in mid-body, until the client has gone or the test is over."""
+
+    def answer(connection: Answering) -> None:
+        connection.send_object(sent)
+        connection.server.is_over.wait(20 * READ_TIMEOUT_SECONDS)
+        connection.close_connection = True
+
+    return answer
+
+
+def garble(_: int) -> Callable[[Answering], None]:
+    """Send all bytes with the checksum of others."""
+    return whole(x_amz_checksum_crc32="AAAAAA==")
+
+
+def refuse(status: int, code: str = "", body: bytes | None = None) -> Callable[[Answering], None]:
+    if body is None:
+        body = f"<Error><Code>{code}</Code><Message>as told</Message></Error>".encode() if code else b""
+    return lambda connection: connection.send(status, body, Content_Type="application/xml")
+
+
+class ScriptedS3(ThreadingHTTPServer):
+    """Holds `body` under every key."""
+
+    daemon_threads = True
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.body, self.etag = body, '"v1"'
+        self.script: list[Callable[[Answering], None]] = []
+        self.asked: list[Asked] = []
+        self.is_over = threading.Event()
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that goes is what is tested."""
+
+    def client(self, attempts: int = 1) -> S3Client:
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.server_address[1]}",
+            region_name="us-east-1",
+            aws_access_key_id="k",
+            aws_secret_access_key="s",
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                connect_timeout=5,
+                read_timeout=READ_TIMEOUT_SECONDS,
+                s3={"addressing_style": "path"},
+            ),
+        )

@@ -1,0 +1,202 @@
+"""What botocore makes of S3's answers, and what we make of that: over a real connection, by a real client."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from scripted_s3 import ScriptedS3, cut, garble, refuse, reset, stall
+
+import errors
+import merge_outputs
+import prediction_handler as handler
+import s3
+import upload
+from multipart import CopiedPart, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mypy_boto3_s3 import S3Client
+
+URI = "s3://bucket/k"
+BODY = json.dumps([{"data_s3_uri": "s3://bucket/k", "number": number} for number in range(40)]).encode()
+BROKEN_AT = 300
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedS3]:
+    # A piece is kept when it is whole; these are small, so that some come before the body breaks.
+    monkeypatch.setattr(s3, "PIECE_BYTES", 100)
+    monkeypatch.setattr(handler, "DOWNLOAD_PIECE_BYTES", 100)
+    with ScriptedS3(BODY) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield running
+        running.is_over.set()
+        running.shutdown()
+        thread.join()
+
+
+def download(client: S3Client, folder: Path) -> bytes:
+    handler.download_from_s3(client, URI, folder / "k")
+    return (folder / "k").read_bytes()
+
+
+def download_range(client: S3Client, folder: Path) -> bytes:
+    handler._download(client, URI, folder / "k", (0, len(BODY)), '"v1"')
+    return (folder / "k").read_bytes()
+
+
+def read_beginning(client: S3Client, _: Path) -> bytes:
+    sink = io.BytesIO()
+    handler._read_body(client, URI, sink, (0, 10 * len(BODY)))
+    return sink.getvalue()
+
+
+READERS: dict[str, Callable[[Any, Any], bytes]] = {
+    "read_range": lambda client, _: s3.read_range(client, URI, 0, len(BODY), '"v1"'),
+    "get_text": lambda client, _: s3.get_text(client, URI).encode(),
+    "download_from_s3": download,
+    "download a range": download_range,
+    "header and probe": read_beginning,
+}
+FAULTS = [cut, reset, stall, garble]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_body_that_breaks_twice_is_read_whole(server: ScriptedS3, tmp_path: Path, reader: str, fault: Any) -> None:
+    server.script = [fault(BROKEN_AT), fault(BROKEN_AT)]
+    assert READERS[reader](server.client(), tmp_path) == BODY
+    first, *later = server.asked
+    assert len(later) == 2
+    assert first.range in (None, f"bytes=0-{len(BODY) - 1}", f"bytes=0-{10 * len(BODY) - 1}")
+    assert {asked.if_match for asked in later} == {'"v1"'}
+    if fault in (cut, stall):  # a reset may take along what had come
+        starts = [int((asked.range or "bytes=0-").removeprefix("bytes=").partition("-")[0]) for asked in later]
+        assert starts == [BROKEN_AT, 2 * BROKEN_AT]
+    if fault is garble:
+        assert {asked.range for asked in later} == {first.range}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_body_that_keeps_breaking_is_transient(server: ScriptedS3, tmp_path: Path, reader: str, fault: Any) -> None:
+    server.script = [fault(10)] * 99
+    with pytest.raises((errors.TransientS3Error, handler.TransientS3Error)):
+        READERS[reader](server.client(), tmp_path)
+    assert len(server.asked) == s3.BODY_ATTEMPTS
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_two_versions_are_never_mixed(server: ScriptedS3, tmp_path: Path, reader: str) -> None:
+    def cut_and_replace(connection: Any) -> None:
+        cut(BROKEN_AT)(connection)
+        server.body, server.etag = BODY.replace(b"number", b"letter"), '"v2"'
+
+    server.script = [cut_and_replace]
+    expected = errors.TransientS3Error if reader == "get_text" else (errors.InputChangedError, handler.InputChangedError)
+    with pytest.raises(expected):
+        READERS[reader](server.client(), tmp_path)
+
+
+def test_wrong_bytes_that_may_have_been_scored_are_not_repaired(server: ScriptedS3, tmp_path: Path) -> None:
+    """The whole chunk is: the scorer reads while the download runs."""
+    server.script = [garble(0)]
+    with pytest.raises(handler.TransientS3Error, match="FlexibleChecksumError"):
+        handler._download(server.client(), URI, tmp_path / "k", arrival=handler._Arrival())
+    assert len(server.asked) == 1
+
+
+def test_a_completion_that_answers_200_with_an_error_arrives_as_500(server: ScriptedS3) -> None:
+    server.script = [refuse(200, "InternalError")] * 2
+    with pytest.raises(ClientError) as caught:
+        server.client(attempts=2).complete_multipart_upload(Bucket="bucket", Key="k", UploadId="u", MultipartUpload={"Parts": []})
+    assert (caught.value.response["Error"]["Code"], len(server.asked)) == ("InternalError", 2)  # botocore repeats it
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert type(errors.s3_failure(caught.value, URI)) is errors.TransientS3Error
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("InternalError", errors.TransientS3Error), ("SlowDown", errors.TransientS3Error), ("NeverHeardOf", errors.TransientS3Error)],
+)
+def test_a_copy_that_answers_200_with_an_error_is_a_failure(server: ScriptedS3, code: str, error: type[Exception]) -> None:
+    server.script = [refuse(200, code)]
+    part = CopiedPart(Piece(URI, '"v1"', 0, 6_000_000))
+    with pytest.raises(error):
+        upload.copy_part(server.client(), upload.Upload("s3://bucket/out", "u", {}), 1, part)
+
+
+@pytest.mark.parametrize(("status", "code"), [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict")])
+def test_a_conditional_write_is_lost_by_412_and_tried_again_by_409(server: ScriptedS3, status: int, code: str) -> None:
+    client = server.client()
+    server.script = [refuse(status, code)]
+    with pytest.raises(ClientError) as caught:
+        client.put_object(Bucket="bucket", Key="k", Body=b"x", IfNoneMatch="*")
+    expected = errors.OutputExistsError if status == 412 else errors.TransientS3Error
+    with pytest.raises(expected):
+        merge_outputs.etag_after(client, caught.value, URI, "identity")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (404, errors.InputNotFoundError),
+        (403, errors.InputNotFoundError),
+        (400, errors.InputNotFoundError),
+        (412, errors.InputChangedError),
+        (500, errors.TransientS3Error),
+        (503, errors.TransientS3Error),
+        (501, errors.InvalidRequestError),
+    ],
+)
+def test_a_head_is_answered_by_its_status_alone(server: ScriptedS3, status: int, error: type[Exception]) -> None:
+    server.script = [refuse(status)] * 9  # to a 400 botocore asks for the bucket's region, too
+    with pytest.raises(error):
+        s3.head_object(server.client(), URI)
+    with pytest.raises(getattr(handler, error.__name__)):
+        handler._etag(server.client(), URI)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refuse(200, body=b"<ListBucketResult><Contents><Key>a"),
+        refuse(503, body=b"<html>busy</html>"),
+        refuse(500, body=b"\xff\x00"),
+        cut(5),
+        reset(5),
+        stall(5),
+    ],
+)
+def test_a_listing_that_cannot_be_read_is_transient(server: ScriptedS3, answer: Any) -> None:
+    server.script = [answer]
+    with pytest.raises(errors.TransientS3Error):
+        list(s3.list_pages(server.client(), "s3://bucket/in/"))
+
+
+def test_an_error_whose_body_breaks_is_transient(server: ScriptedS3) -> None:
+    def answer(connection: Any) -> None:
+        connection.send(503, b"<Error><Co", 999)
+        connection.close_connection = True
+
+    server.script = [answer] * 2
+    with pytest.raises(errors.TransientS3Error):
+        s3.get_text(server.client(), URI)
+    with pytest.raises(handler.TransientS3Error):
+        handler._read_body(server.client(), URI, io.BytesIO())
+
+
+def test_nobody_at_the_other_end_is_transient(server: ScriptedS3) -> None:
+    client = server.client()
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(errors.TransientS3Error):
+        s3.get_text(client, URI)

@@ -142,6 +142,9 @@ class PredictionError(Exception):
 
     status_code = 400
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message.encode("utf-8", "backslashreplace").decode())  # Lambda's runtime writes it in UTF-8
+
 
 class InvalidRequestError(PredictionError, ValueError):
     """The event must change."""
@@ -195,7 +198,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
         if known is not error:  # its own words may hold a row's values
             facts["stack_trace"] = "".join(traceback.format_tb(error.__traceback__))
         logger.warning(_log_line(facts))
-        if _get(event, "raise_errors"):
+        if _get(event, "raise_errors") is True:
             if known is error:
                 raise
             raise known from error
@@ -269,10 +272,17 @@ def _is_columns(value: object) -> bool:
 
 
 def _is_text(value: object, characters: int | None = None) -> bool:
-    """Tell a text from others, and from one that UTF-8 cannot hold: JSON's escapes can spell half a surrogate pair."""
-    if not isinstance(value, str) or not 1 <= len(value) <= (characters or len(value)):
-        return False
-    return not re.search("[\ud800-\udfff]", value)
+    return isinstance(value, str) and 1 <= len(value) <= (characters or len(value)) and _is_encodable(value)
+
+
+def _is_encodable(text: str) -> bool:
+    """Tell whether UTF-8 can hold a text: half a surrogate pair, which JSON's escapes can spell, it cannot."""
+    return not re.search("[\ud800-\udfff]", text)
+
+
+def _is_etag(value: object) -> bool:
+    """Tell what may stand in a request's header."""
+    return _is_text(value) and str(value).isascii() and str(value).isprintable()
 
 
 def _is_count(value: object, largest: int = 2**63 - 1) -> bool:
@@ -315,8 +325,8 @@ _EVENT_FIELDS = {
         lambda value: _is_text(value, MAX_VERSION_ID_CHARACTERS),
         f"a text of 1 to {MAX_VERSION_ID_CHARACTERS} characters",
     ),
-    "model_etag": _Field(False, _is_text, "a text"),
-    "data_etag": _Field(False, _is_text, "a text"),
+    "model_etag": _Field(False, _is_etag, "an ETag"),
+    "data_etag": _Field(False, _is_etag, "an ETag"),
     "byte_range": _Field(False, _is_byte_range, "[start, stop) in bytes, 0 <= start < stop"),
     "chunk_index": _Field(False, _is_count, "an integer from 0"),
     "receipt_s3_uri": _Field(False, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
@@ -1867,6 +1877,8 @@ def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
 
 
 def _quoted(text: str) -> str:
+    if not text.isascii() and not _is_encodable(text):
+        raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold: change its classes")
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
 
 

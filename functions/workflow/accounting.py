@@ -148,13 +148,17 @@ def require_agreement(planned: PlannedChunk, receipt: Any) -> None:
             raise IncompleteOutputError(
                 f"the receipt of {located(chunk)} does not add up: its {field} is {brief(receipt.get(field))}, not {value}"
             )
-    texts = all(isinstance(receipt.get(field), str) for field in ("output_etag", "layout_sha256"))
-    if not texts or not plausible_sizes(receipt):
+    if not all(is_etag(receipt.get(field)) for field in ("output_etag", "layout_sha256")) or not plausible_sizes(receipt):
         raise IncompleteOutputError(
             f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {brief(receipt)}"
         )
     if not has_plain_facts(receipt):
         raise IncompleteOutputError(f"the receipt of {located(chunk)} is not one: its milliseconds, memory_mb or model cannot be")
+
+
+def is_etag(value: Any) -> bool:
+    """Whether a value may stand in a request's header."""
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
 
 
 def plausible_sizes(receipt: dict[str, Any]) -> bool:

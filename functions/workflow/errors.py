@@ -42,12 +42,17 @@ from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadF
 from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
 from urllib3.exceptions import HTTPError, LocationValueError
 
+from utf8 import encodable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class BatchPredictionError(Exception):
     """Base of all errors of this project; never raised itself."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(encodable(message))  # Lambda's runtime writes it in UTF-8
 
 
 class InvalidRequestError(BatchPredictionError, ValueError):

@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from utf8 import encodable
+
 if TYPE_CHECKING:
     from contract import Failure
 
@@ -34,7 +36,8 @@ def message_of(failure: Failure) -> str:
 
 
 def bounded(message: str) -> str:
-    """Cut a message that is too long to be read."""
+    """Cut a message that is too long to be read, and escape what could not be written."""
+    message = encodable(message)
     return message if len(message) <= MESSAGE_CHARACTERS else f"{message[: MESSAGE_CHARACTERS - 1]}…"
 
 

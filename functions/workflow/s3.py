@@ -20,7 +20,7 @@ from errors import (
     TransientS3Error,
     s3_failure,
 )
-from log import json_text
+from utf8 import is_encodable, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,11 +73,6 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     if not match or not is_encodable(uri):
         raise InvalidRequestError(f"{uri!r} is not an S3 URI: write s3://bucket/key")
     return match[2], match[3]
-
-
-def is_encodable(text: str) -> bool:
-    """Whether a text can be written in UTF-8: half a surrogate pair, which JSON's escapes can spell, cannot."""
-    return not re.search("[\ud800-\udfff]", text)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from utf8 import is_encodable, json_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,7 +36,6 @@ _TYPE_NAMES = {
 }
 
 
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 """JSON can write one, UTF-8 cannot: https://www.rfc-editor.org/rfc/rfc8259#section-8.2"""
 
 
@@ -85,8 +86,8 @@ def _string_problems(value: str, schema: Schema, name: str) -> Iterator[str]:
     if len(value) > schema.get("maxLength", len(value)):
         yield f"{name} must have at most {schema['maxLength']} characters, not {len(value)}"
         return
-    if _HALF_CHARACTER.search(value):
-        yield f"{name} must be text, not half a character: {_shown(value)}"
+    if not is_encodable(value):
+        yield f"{name} must be a text that UTF-8 can hold, not {_shown(value)}: it has half a surrogate pair"
     if "pattern" in schema and not full_match(schema["pattern"], value):
         yield f"{name} must be {schema.get('x-expected', schema['pattern'])}, not {_shown(value)}"
 
@@ -174,5 +175,5 @@ def _suggestion(value: object, known: Any) -> str:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    text = json_text(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -110,7 +110,7 @@ def test_every_key_that_derives_from_the_longest_output_is_one() -> None:
 
 def test_text_that_is_no_text_is_a_problem() -> None:
     for changed in ({"prediction_column_name": "\ud800"}, {"feature_columns": ["\udfff"]}, {"model_s3_uri": "s3://bucket/\ud800"}):
-        with pytest.raises(InvalidRequestError, match="not half a character") as caught:
+        with pytest.raises(InvalidRequestError, match="half a surrogate pair") as caught:
             normalise(**changed)
         str(caught.value).encode()
 

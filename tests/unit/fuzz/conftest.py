@@ -46,12 +46,6 @@ class Scene:
     def keys(self) -> list[str]:
         return [item["Key"] for item in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
 
-    def clear(self) -> None:
-        for upload in self.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()):
-            self.s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
-        for key in self.keys():
-            self.s3.delete_object(Bucket=BUCKET, Key=key)
-
     def invoke(self, event: Any) -> str:
         """Invoke the prediction function directly, as JSON comes and goes; returns "success" or the error's name."""
         response = handler.lambda_handler(json.loads(json.dumps(event)), None)
@@ -70,13 +64,14 @@ class Scene:
         try:
             result = function(json.loads(json.dumps(event)), None)
         except (errors.BatchPredictionError, handler.PredictionError) as error:
-            assert type(error).__name__ in NAMED, error
+            assert type(error).__name__ in NAMED, error  # noqa: PT017 - which of them is not foreseen
             self._shows_nothing(str(error))
             return self._counted(type(error).__name__), error
-        self._shows_nothing(json.dumps(result, allow_nan=False))
+        self._shows_nothing(json.dumps(result, ensure_ascii=False, allow_nan=False))
         return self._counted("success"), result
 
     def _shows_nothing(self, text: str) -> None:
+        text.encode()  # Lambda's runtime could not send it otherwise
         for inside in ("Traceback", 'File "', "File \\", "site-packages", ROOT, str(self.temporary), SECRET):
             assert inside not in text
         assert not list(self.temporary.iterdir())

@@ -1,4 +1,4 @@
-"""Any event, any CSV, any model, any list of segments: the prediction function answers success or a named error, and shows nothing."""
+"""Any event, CSV, model and list of segments: the prediction function answers success or a named error, and shows nothing else."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from damage import damaged_bytes, damaged_json, misshapen
-from hypothesis import HealthCheck, example, given, settings
+from damage import damaged_bytes, damaged_json, fuzzed, misshapen
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -56,8 +56,6 @@ WAYS = [
     {"segments_s3_uri": "s3://bucket/segments.json"},
 ]
 
-quietly = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large])
-
 
 def dumped(model: Any, **options: Any) -> bytes:
     buffer = io.BytesIO()
@@ -80,11 +78,13 @@ def events(draw: st.DrawFn) -> Any:
     return draw(misshapen(event) | st.just(event))
 
 
-@quietly
+@fuzzed
 @given(events())
 @example(EVENT | WAYS[0] | {"prediction_column_name": "\ud800"})
 @example(EVENT | WAYS[0] | {"output_s3_uri": "s3://bucket/\ud800"})
 @example(EVENT | WAYS[0] | {"byte_range": [10**400, 10**401]})
+@example(EVENT | WAYS[0] | {"model_etag": "a\r\nb"})
+@example(EVENT | WAYS[0] | {"raise_errors": -1})
 @example([])
 @example(None)
 def test_any_event(ready: Scene, event: Any) -> None:
@@ -99,9 +99,11 @@ def test_any_event(ready: Scene, event: Any) -> None:
             ready.put("m.joblib", MODELS[0])
 
 
-@quietly
+@fuzzed
 @given(damaged_json([SEGMENT, SEGMENT | {"data_etag": '"e"'}]))
 @example(b"[" * 100_000)
+@example(json.dumps([SEGMENT | {"data_etag": "a\r\nb"}]).encode())
+@example(json.dumps([SEGMENT | {"data_etag": "é"}]).encode())
 def test_any_list_of_segments(ready: Scene, body: bytes) -> None:
     ready.put("segments.json", body)
     try:
@@ -116,11 +118,12 @@ CSV = st.one_of(
     damaged_bytes(b"\xef\xbb\xbf" + DATA),
     st.binary(max_size=60),
     st.binary(max_size=40).map(lambda tail: b"x1,x2\n" + tail),
-    st.sampled_from([b"", b"\n", b"x1,x2", b"x1,x2\n", b"x1,x2\n\n", b"x1,x2\n" + b"9" * 400_000 + b",1\n", b'x1,x2\n"' + b"1" * 300_000]),
+    st.sampled_from([b"", b"\n", b"x1,x2", b"x1,x2\n", b"x1,x2\n\n", b"x1,x2\n" + b"9" * 400_000 + b",1\n"]),
+    st.just(b'x1,x2\n"' + b"1" * 300_000),
 )  # fmt: skip
 
 
-@quietly
+@fuzzed
 @given(CSV, st.sampled_from(["fail", "quarantine"]), st.sampled_from([None, [0, 30], [11, 17], [5, 40], "probe", "group"]))
 @example(b'x1,x2\n1,2\n"', "fail", "probe")
 @example(b"x1,x2\n1,1e999\n", "fail", None)
@@ -188,9 +191,10 @@ STRANGE = [
     *(5, None, [], {}, "text", object(), LinearRegression, LinearRegression(), StandardScaler().fit(FRAME), np.arange(3), FRAME),
     *(Answering(kind) for kind in (ValueError, KeyError, MemoryError, RecursionError, OSError, UnicodeError, StopIteration)),
     *(Answering(shape) for shape in ((), (1,), (2,), (0,), (2, 2))),
-    *(Answering([value]) for value in (None, "é\n\",", b"x", 1j, float("nan"), 10**30, "\ud800", {}, [1, 2], True, np.datetime64("nat"))),
+    *(Answering([value]) for value in (None, "é\n\",", b"x", 1j, float("nan"), 10**30, "\ud800", {}, [1, 2])),
+    *(Answering([value]) for value in (True, np.datetime64("nat"), np.float32(0.1), 2**63, object)),
     *(Answering(answer) for answer in ("short", 5, None, "text", {}, [])[:5]),
-    *(Raising(kind) for kind in (ValueError, MemoryError, RecursionError, ImportError, ModuleNotFoundError, AttributeError)),
+    *(Raising(kind) for kind in (ValueError, MemoryError, RecursionError, ModuleNotFoundError, AttributeError)),
 ]  # fmt: skip
 WHOLE_MODELS = [
     *map(dumped, STRANGE),
@@ -228,7 +232,7 @@ def test_any_strange_model(ready: Scene, number: int, fields: Any) -> None:
     invoke_with(ready, WHOLE_MODELS[number], **fields)
 
 
-@quietly
+@fuzzed
 @given(st.one_of([damaged_bytes(model) for model in MODELS]) | st.binary(max_size=100))
 def test_any_damaged_model(ready: Scene, bounded_memory: None, model: bytes) -> None:
     invoke_with(ready, model)

@@ -140,6 +140,21 @@ def deploy(
             f"the stack {stack_name} ended as {stack['StackStatus']}: {reasons}; "
             f"correct {directory / 'template.yaml'} and start again"
         )
+    return _outputs(stack)
+
+
+def deployed(client: ClientFactory, stack_name: str) -> dict[str, str] | None:
+    """Return the outputs of a stack that is there already; None where it is not."""
+    try:
+        stack = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":  # CloudFormation's word for: does not exist
+            return None
+        raise
+    return _outputs(stack)
+
+
+def _outputs(stack: JsonObject) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 

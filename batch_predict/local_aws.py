@@ -31,7 +31,7 @@ import botocore.session
 from botocore.config import Config
 
 from batch_predict import emulator_guard
-from batch_predict.deploy import LocalAwsError, deploy, stack_directory
+from batch_predict.deploy import LocalAwsError, deploy, deployed, stack_directory
 
 __all__ = ["LocalAws", "LocalAwsError", "local_aws"]
 
@@ -96,8 +96,12 @@ def local_aws(
     wait_scale: float = 1.0,
     log_file: Path | None = None,
     directory: Path | None = None,
+    state_directory: Path | None = None,
 ) -> Iterator[LocalAws]:
     """Start an embedded AWS, deploy the stack, and at the end, however it comes, leave no process and no file.
+
+    With a ``state_directory`` the next start goes on with the stack and the objects that this one ended with, as they were
+    deployed. What ran at the end does not run on: start the request again, it finishes the work.
 
     Args:
         port: Where to listen on 127.0.0.1; a free port unless given.
@@ -105,6 +109,7 @@ def local_aws(
         wait_scale: Factor on the seconds that Step Functions waits, also before a retry; 0 to skip waiting.
         log_file: Where to append the emulator's log; discarded unless given.
         directory: Where `template.yaml` is, with outputs StateMachineArn and PredictFunctionName; ours unless given.
+        state_directory: Where objects (at once) and all else (at a regular end) are kept; nothing is kept unless given.
 
     Raises:
         LocalAwsError: The emulator did not start, or the stack could not be deployed.
@@ -114,18 +119,21 @@ def local_aws(
         "AUTH": "true" if enforce_iam else "false",
         "SFN_WAIT_SCALE": str(wait_scale),
         "LOG_LEVEL": "INFO" if log_file else "WARNING",
+        **(_persistence(state_directory) if state_directory else {}),
     }
     # Without a name, so that nothing is left of it after a crash.
     with log_file.open("a+b") if log_file else tempfile.TemporaryFile() as log, _emulator(port, settings, log) as url:
         client = partial(_client, url)
-        client("s3").create_bucket(Bucket=BUCKET)
-        outputs = deploy(
-            client,
-            directory or stack_directory(),
-            bucket=BUCKET,
-            stack_name=STACK_NAME,
-            parameters=STACK_PARAMETERS,
-        )
+        outputs = deployed(client, STACK_NAME) if state_directory else None
+        if outputs is None:
+            client("s3").create_bucket(Bucket=BUCKET)
+            outputs = deploy(
+                client,
+                directory or stack_directory(),
+                bucket=BUCKET,
+                stack_name=STACK_NAME,
+                parameters=STACK_PARAMETERS,
+            )
         yield LocalAws(
             endpoint_url=url,
             region=REGION,
@@ -156,6 +164,12 @@ def _emulator(port: int | None, settings: Mapping[str, str], log: IO[bytes]) -> 
                 f"the embedded AWS did not start on {HOST}:{chosen_port}; if that port is in use, choose another; "
                 f"its log ends with:\n{last_lines}"
             )
+
+
+def _persistence(directory: Path) -> dict[str, str]:
+    """Return the settings that make the emulator keep its state."""
+    state = directory.absolute()
+    return {"PERSIST_STATE": "1", "S3_PERSIST": "1", "STATE_DIR": str(state / "state"), "S3_DATA_DIR": str(state / "objects")}
 
 
 def _free_port() -> int:

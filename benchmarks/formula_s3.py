@@ -77,7 +77,7 @@ def _operation(required: str, optional: str = "") -> Callable[[Callable[[Any, Re
                 self.usage.calls[name] += 1
                 try:
                     self._require_bucket(request["Bucket"])
-                    return {"ResponseMetadata": {"HTTPStatusCode": 200}, **method(self, request)}
+                    return {"ResponseMetadata": {"HTTPStatusCode": 200, "RetryAttempts": 0}, **method(self, request)}
                 except RefusedError as refused:
                     # HEAD has no body that could name a code.
                     code = str(refused.status) if name.startswith("Head") else refused.code

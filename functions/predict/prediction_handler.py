@@ -217,7 +217,7 @@ def _named(error: Exception) -> PredictionError:
     if isinstance(error, MemoryError):
         return InvalidRequestError("the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb")
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        return InvalidRequestError("the function's /tmp is full: raise PredictEphemeralStorageSize or lower chunk_size_mb")
+        return InvalidRequestError("ephemeral storage is full: raise PredictEphemeralStorageSize or lower chunk_size_mb")
     return InternalError(f"unexpected {type(error).__name__}: see the function's log")
 
 

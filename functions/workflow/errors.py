@@ -219,7 +219,7 @@ def named(error: Exception) -> BatchPredictionError:
     if isinstance(error, MemoryError):
         return InvalidRequestError("the function ran out of memory: raise its MemorySize in the template, or ask for less")
     if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return InvalidRequestError("the function's /tmp is full: raise its EphemeralStorage in the template, or ask for less")
+        return InvalidRequestError("ephemeral storage is full: raise EphemeralStorage in the template, or ask for less")
     return InternalError(f"unexpected {type(error).__name__}: see the function's log")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from accounting import located
 from entry_point import entry_point
 from error_records import read_error_record
-from errors import ADVICE, InvalidDataError, UnsafeSplitError
+from errors import ADVICE, InputNotFoundError, InvalidDataError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
 from published import published_output
@@ -59,7 +59,11 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
     published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
-    lost = lost_chunks(client, plan, arn)
+    try:
+        lost = lost_chunks(client, plan, arn)
+    except InputNotFoundError as error:  # the failure itself says enough
+        log("error records not read", execution=document["execution"]["name"], error=str(error))
+        lost = []
     if not lost:
         return {**itself, "plan_exactly": False, "published": published}
     return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost), "published": published}

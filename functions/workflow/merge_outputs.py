@@ -30,7 +30,7 @@ from published import published_output
 from rejected import write_rejected
 from report import report_of
 from s3 import CONCURRENT_REQUESTS, batches, delete_prefix, get_json, head_object, parse_s3_uri, put_json, s3_client
-from upload import abort, discard_upload, gather, open_upload, upload_parts
+from upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
 from work import IDENTITY_METADATA, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
@@ -265,8 +265,13 @@ def error_records(client: S3Client, account: Account, execution_arn: str) -> lis
 
 
 def delete_work(client: S3Client, uri: str) -> None:
-    """Delete the work of a published output, however it was cut. What cannot be deleted is left to the bucket's lifecycle rule."""
+    """Delete the work of a published output, however it was cut. What cannot be deleted is left to the bucket's lifecycle rule.
+
+    Also the uploads of large parts whose prediction function was killed: nobody else knows of them.
+    """
     try:
+        for part, upload_id in uploads_under(client, uri):
+            abort(client, part, upload_id)
         refused = delete_prefix(client, uri)
     except BatchPredictionError as error:
         log("work not deleted", work_prefix=uri, error=str(error))

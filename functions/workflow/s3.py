@@ -59,7 +59,7 @@ class ObjectHead(NamedTuple):
 def s3_client() -> S3Client:
     """Return the container's one client. The environment says where S3 is (`AWS_ENDPOINT_URL`)."""
     config = Config(
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "total_max_attempts": 5},
         connect_timeout=5,  # seconds
         read_timeout=60,  # seconds; S3 copies up to 5 GiB within it
         max_pool_connections=MAX_CONNECTIONS,

@@ -59,6 +59,9 @@ def open_upload(client: S3Client, output: str, work_uri: str, parts: Sequence[Pa
     with s3_calls(output):
         # boto3 sends a CRC32 with every part, which S3 refuses unless the upload was created for it.
         created = client.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32", **description)
+    if created["ResponseMetadata"]["RetryAttempts"]:  # the answer to an attempt before may have been lost, and its upload with it
+        for upload_id in _uploads_of(client, output) - {*record["others"], created["UploadId"]}:
+            abort(client, output, upload_id)
     put_json(client, upload_record_uri(work_uri), record | {"upload_id": created["UploadId"]})
     return Upload(output, created["UploadId"], {})
 
@@ -87,10 +90,15 @@ def _read_record(client: S3Client, work_uri: str) -> dict[str, Any]:
 
 
 def _uploads_of(client: S3Client, output: str) -> set[str]:
-    bucket, key = parse_s3_uri(output)
-    with s3_calls(output):
-        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
-        return {upload["UploadId"] for page in pages for upload in page.get("Uploads", ()) if upload["Key"] == key}
+    return {upload_id for uri, upload_id in uploads_under(client, output) if uri == output}
+
+
+def uploads_under(client: S3Client, uri: str) -> list[tuple[str, str]]:
+    """Return (URI, upload id) of all uploads in progress of keys that start with this URI's."""
+    bucket, prefix = parse_s3_uri(uri)
+    with s3_calls(uri):
+        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+        return [(f"s3://{bucket}/{upload['Key']}", upload["UploadId"]) for page in pages for upload in page.get("Uploads", ())]
 
 
 def _uploaded_parts(client: S3Client, output: str, upload_id: str, parts: Sequence[Part]) -> dict[int, CompletedPartTypeDef] | None:

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from flights_data import FEATURES, NUMBERS, ROWS, TEXTS
-from s3_proxy import s3_proxy
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
@@ -24,6 +23,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from batch_predict.flights import write_flights
 from batch_predict.local_aws import LocalAws, local_aws
+from s3_proxy import behind, s3_proxy
 
 EXECUTION_SECONDS = 120
 
@@ -121,15 +121,8 @@ def stored(aws, model, flights_csv):
 @pytest.fixture
 def proxy(aws):
     """Put a proxy between the prediction function and S3 for one test."""
-    functions = aws.client("lambda")
-    with s3_proxy(aws.endpoint_url) as proxy:
-        functions.update_function_configuration(
-            FunctionName=aws.predict_function_name, Environment={"Variables": {"AWS_ENDPOINT_URL_S3": proxy.url}}
-        )
-        try:
-            yield proxy
-        finally:
-            functions.update_function_configuration(FunctionName=aws.predict_function_name, Environment={"Variables": {}})
+    with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws, "PredictChunkFunction"):
+        yield proxy
 
 
 @pytest.fixture

@@ -2,6 +2,13 @@
 
 import json
 
+FAILURES = (
+    "lambdaFunctionFailedEventDetails",
+    "lambdaFunctionTimedOutEventDetails",
+    "taskFailedEventDetails",
+    "taskTimedOutEventDetails",
+)
+
 
 def child_histories(aws, execution):
     """The histories of the Map's children, by chunk index."""
@@ -17,12 +24,26 @@ def child_histories(aws, execution):
 
 def failures(events):
     """Error names of failed attempts, in order."""
-    details = [event.get("lambdaFunctionFailedEventDetails") or event.get("taskFailedEventDetails") for event in events]
-    return [detail["error"] for detail in details if detail]
+    return [event[kind]["error"] for event in events for kind in FAILURES if kind in event]
 
 
 def states_entered(aws, execution):
     """Names of the states of the parent execution, in order."""
-    pages = aws.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
-    events = [event for page in pages for event in page["events"]]
+    events = parent_history(aws, execution)
     return [event["stateEnteredEventDetails"]["name"] for event in events if event["type"].endswith("StateEntered")]
+
+
+def parent_history(aws, execution):
+    """The events of the parent execution."""
+    pages = aws.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
+    return [event for page in pages for event in page["events"]]
+
+
+def attempts(events):
+    """Error names of failed attempts by the function's resource, in order: the emulator does not write down a child's states."""
+    failed = {}
+    for event in events:
+        for error in failures([event]):
+            kind = next(kind for kind in FAILURES if kind in event)
+            failed.setdefault(event[kind]["resource"], []).append(error)
+    return failed

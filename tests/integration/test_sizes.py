@@ -11,8 +11,9 @@ import jsonschema
 import pandas as pd
 import pytest
 from histories import child_histories, failures, states_entered
-from s3_proxy import Refusal
 from sklearn.tree import DecisionTreeRegressor
+
+from s3_proxy import Rule
 
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
 HEADER = b"id,note,x,y\n"
@@ -164,8 +165,8 @@ def refuse_chunks(aws, run_execution, read, proxy, request, *indexes):
     """Let S3 deny the prediction function the bytes of some chunks."""
     plan = succeeded(run_execution(aws, {**request, "dry_run": True}))
     items = json.loads(read(f"s3://{plan['bucket']}/{plan['plan_key']}"))
-    starts = [f"bytes={items[index]['byte_range'][0]}-" for index in indexes]
-    proxy.rule = lambda r: Refusal(403, "AccessDenied") if r.method == "GET" and r.range.startswith(tuple(starts)) else None
+    starts = "|".join(str(items[index]["byte_range"][0]) for index in indexes)
+    proxy.add(Rule("403", operation="GetObject", range=f"^bytes=({starts})-", times=None))
 
 
 def test_after_a_failure_only_the_missing_chunk_runs(aws, run_execution, tree, read, proxy, split_object, scored_directly, keys):
@@ -178,7 +179,7 @@ def test_after_a_failure_only_the_missing_chunk_runs(aws, run_execution, tree, r
     assert "chunk 6 of 8" in failed["cause"]
     assert "output/resumed.csv" not in keys("output/resumed.csv")
 
-    proxy.rule = lambda _: None
+    proxy.clear()
     resumed = run_execution(aws, request)
 
     output = succeeded(resumed)
@@ -202,7 +203,7 @@ def test_a_part_that_was_tampered_with_is_made_again(aws, run_execution, tree, r
     part = next(key for key in keys("output/tampered.csv.work/") if key.endswith("chunk-00003.csv"))
     aws.client("s3").put_object(Bucket=aws.bucket, Key=part, Body=b"id,note,x,y,prediction\n1,2,3,4,5\n")
 
-    proxy.rule = lambda _: None
+    proxy.clear()
     resumed = run_execution(aws, request)
 
     succeeded(resumed)
@@ -230,7 +231,7 @@ def test_tolerated_chunks_are_left_out_and_listed(aws, run_execution, tree, read
     assert read(output_uri) == scored_directly(remaining)
 
     # The same request would publish more: only when told to.
-    proxy.rule = lambda _: None
+    proxy.clear()
     refused = run_execution(aws, request)
     assert (refused["status"], refused["error"]) == ("FAILED", "OutputExistsError")
     whole = run_execution(aws, {**request, "overwrite": True})

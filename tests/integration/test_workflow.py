@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from flights_data import FEATURES, ROWS
 from histories import child_histories, failures
-from s3_proxy import Refusal
 
 from batch_predict.deploy import deploy, stack_directory
 from batch_predict.local_aws import STACK_PARAMETERS
+from s3_proxy import Rule
 
 
 def split_predictions(output):
@@ -155,16 +155,13 @@ def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, 
     start = chunks[2]["byte_range"][0]
     botocore_attempts = 5
 
-    def throttle(request):
-        is_chunk = request.method == "GET" and request.range.startswith(f"bytes={start}-")
-        return Refusal(503, "SlowDown") if is_chunk and len(proxy.refused) < 2 * botocore_attempts else None
-
-    proxy.rule = throttle
+    rule = Rule("throttle", operation="GetObject", range=f"^bytes={start}-", times=2 * botocore_attempts)
     output_uri = f"s3://{aws.bucket}/output/throttled.csv"
-    execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
+    with proxy.rules(rule) as (number,):
+        execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
 
     assert execution["status"] == "SUCCEEDED", execution.get("cause")
-    assert len(proxy.refused) == 2 * botocore_attempts
+    assert proxy.injected()[number] == 2 * botocore_attempts
     histories = child_histories(aws, execution)
     assert failures(histories[2]) == ["TransientS3Error", "TransientS3Error"]
     assert [failures(events) for index, events in histories.items() if index != 2] == [[]] * (len(chunks) - 1)
@@ -173,9 +170,7 @@ def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, 
 
 def test_a_chunk_that_is_lost_for_good_is_named(aws, run_execution, stored, proxy, keys):
     output_uri = f"s3://{aws.bucket}/output/lost.csv"
-    proxy.rule = lambda request: (
-        Refusal(403, "AccessDenied") if request.method == "GET" and request.range.startswith("bytes=2") else None
-    )
+    proxy.add(Rule("403", operation="GetObject", range="^bytes=2", times=None))
 
     execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
 

@@ -1,0 +1,211 @@
+"""The runs whose every request to S3 meets faults: one for each way through the workflow.
+
+Each case of a run has its own model, data and output, so that many can run at once and a rule's key names the case.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import pandas as pd
+from sklearn.tree import DecisionTreeRegressor
+
+from s3_proxy import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+HEADER = b"id,note,x,y\n"
+LOST_OBJECT = "part-4.csv"
+LARGE_ROWS, LARGE_NOTE = 36, 500_000  # 18 MB: its part is above what the prediction function sends by one PUT
+
+
+@cache
+def tree() -> DecisionTreeRegressor:
+    """Return a tree, whose predictions do not depend on what is scored together."""
+    frame = pd.DataFrame({"x": range(100), "y": [(7 * x) % 13 for x in range(100)]})
+    return DecisionTreeRegressor(max_depth=6, random_state=0).fit(frame, frame.x * 1.5 + frame.y / 3)
+
+
+@cache
+def tree_bytes() -> bytes:
+    buffer = io.BytesIO()
+    joblib.dump(tree(), buffer)
+    return buffer.getvalue()
+
+
+def row(number: int, note: str = 'a ""note"",\nof two lines') -> bytes:
+    return f'{number:06},"{note}",{number % 100},{number % 13}\n'.encode()
+
+
+def rows(start: int, stop: int) -> list[bytes]:
+    return [row(number) for number in range(start, stop)]
+
+
+def scored(records: Sequence[bytes], rejected: Sequence[bytes] = ()) -> bytes:
+    """Return the output that the records must have: the oracle, by the model itself."""
+    known = [record for record in records if record not in rejected]
+    features = [record.rstrip(b"\n").rsplit(b",", 2)[1:] for record in known]
+    frame = pd.DataFrame([[float(x), float(y)] for x, y in features], columns=["x", "y"])
+    predicted = dict(zip(known, tree().predict(frame), strict=True))
+    values = ("" if record in rejected else repr(float(predicted[record])) for record in records)
+    lines = (record.rstrip(b"\n") + b"," + value.encode() + b"\n" for record, value in zip(records, values, strict=True))
+    return HEADER.rstrip(b"\n") + b",prediction\n" + b"".join(lines)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One execution's own corner of the bucket."""
+
+    name: str
+    bucket: str
+
+    @property
+    def pattern(self) -> str:
+        """Regular expression of all its keys."""
+        return f"/faults/{self.name}/"
+
+    def uri(self, kind: str, name: str) -> str:
+        return f"s3://{self.bucket}/{self.key(kind, name)}"
+
+    def key(self, kind: str, name: str) -> str:
+        return f"{kind}/faults/{self.name}/{name}"
+
+    @property
+    def output(self) -> str:
+        return self.uri("output", "out.csv")
+
+
+@dataclass(frozen=True)
+class Input:
+    """Objects by name, the request's fields for them, and what must come out."""
+
+    objects: dict[str, bytes]
+    fields: Callable[[Case], dict[str, Any]]
+    output: bytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """A way through the workflow."""
+
+    name: str
+    input: Callable[[], Input]
+    request: dict[str, Any]
+    before: Callable[[Case], list[list[Rule]]] = lambda _: []
+    """Rules of the executions that come before the one that is looked at."""
+    during: Callable[[Case], list[Rule]] = lambda _: []
+    """Rules that make the run go this way, beside the fault that is looked at."""
+    error: str | None = None
+    """What it ends with, by these rules."""
+    output: Callable[[], bytes] | None = None
+    """What comes out by these rules, unless the input's."""
+
+
+@cache
+def split() -> Input:
+    """One object in three chunks, with a row that cannot be scored."""
+    bad = b"000100,plain,zwei,1\n"
+    records = [*rows(0, 100), bad, *rows(101, 300)]
+    data = HEADER + b"".join(records)
+    return Input({"in.csv": data}, lambda case: {"data_s3_uri": case.uri("data", "in.csv")}, scored(records, [bad]))
+
+
+@cache
+def grouped() -> Input:
+    """Six small objects in three chunks, two in each."""
+    objects = {f"parts/part-{n}.csv": HEADER + b"".join(rows(10 * n, 10 * n + 10)) for n in range(6)}
+    return Input(objects, lambda case: {"data_s3_uri": case.uri("data", "parts/")}, scored(rows(0, 60)))
+
+
+@cache
+def listed() -> Input:
+    """The same objects, named by a manifest."""
+    return Input(grouped().objects, lambda case: {"data_s3_uri": case.uri("data", "all.manifest.json")}, grouped().output)
+
+
+@cache
+def guessed() -> Input:
+    """One object that is large enough for its boundary to be guessed, in two chunks."""
+    records = [row(number, "g" * 1000) for number in range(600)]
+    data = HEADER + b"".join(records)
+    return Input({"in.csv": data}, lambda case: {"data_s3_uri": case.uri("data", "in.csv")}, scored(records))
+
+
+@cache
+def large() -> Input:
+    """A large object, whose part is copied, and a small one, whose part is gathered; named by a manifest."""
+    records = [row(number, "n" * LARGE_NOTE) for number in range(LARGE_ROWS)]
+    few = rows(0, 200)
+    objects = {"large.csv": HEADER + b"".join(records), "small.csv": HEADER + b"".join(few)}
+    return Input(objects, lambda case: {"data_s3_uri": case.uri("data", "all.manifest.json")}, scored([*records, *few]))
+
+
+def lost(case: Case) -> list[Rule]:
+    """Rules by which the chunk of one object is lost for good."""
+    return [Rule("403", "PredictChunkFunction", "GetObject", f"{case.pattern}.*{LOST_OBJECT}$", times=None)]
+
+
+def lost_second(case: Case) -> list[Rule]:
+    """Rules by which the second chunk of one object is lost for good."""
+    return [Rule("403", "PredictChunkFunction", "GetObject", f"/data{case.pattern}", range="^bytes=[1-9]", times=None)]
+
+
+def unfinished_upload(case: Case) -> list[Rule]:
+    """Rules by which a multipart upload stays behind."""
+    rules = [("CompleteMultipartUpload", 1), ("AbortMultipartUpload", None)]
+    return [Rule("403", "MergeOutputsFunction", operation, case.pattern, times=times) for operation, times in rules]
+
+
+def refused(function: str, operation: str) -> Callable[[Case], list[Rule]]:
+    """Return rules by which one operation is refused each time."""
+    return lambda case: [Rule("403", f"{function}Function", operation, case.pattern, times=None)]
+
+
+SPLIT = {"chunk_size_mb": 0.0045, "on_bad_row": "quarantine"}
+GROUPED = {"chunk_size_mb": 0.0009}
+TOLERANT = GROUPED | {"tolerated_failure_percentage": 50}
+GUESSED = {"chunk_size_mb": 0.4}
+LARGE = {"chunk_size_mb": 18.002}
+
+RUNS = {
+    run.name: run
+    for run in (
+        Run("split", split, SPLIT),
+        Run("grouped", grouped, GROUPED),
+        Run("published", split, SPLIT, before=lambda _: [[]]),
+        Run("resumed", listed, GROUPED, before=lambda case: [lost(case)]),
+        Run("guessed", guessed, GUESSED, before=lambda case: [lost_second(case)]),
+        Run("lost", grouped, GROUPED, during=lost, error="InputNotFoundError"),
+        Run("tolerated", grouped, TOLERANT, during=lost, output=lambda: scored(rows(0, 40))),
+        Run("large", large, LARGE),
+        Run("upload taken up", large, LARGE, before=lambda case: [unfinished_upload(case)]),
+        Run("not completed", large, LARGE, during=refused("MergeOutputs", "CompleteMultipartUpload"), error="InputNotFoundError"),
+        Run("not sent", large, LARGE, during=refused("PredictChunk", "UploadPart"), error="InvalidRequestError"),
+    )
+}
+
+
+def prepare(s3: Any, case: Case, run: Run) -> dict[str, Any]:
+    """Put the case's model and data in place; return its request."""
+    s3.put_object(Bucket=case.bucket, Key=case.key("models", "tree.joblib"), Body=tree_bytes())
+    given = run.input()
+    for name, body in given.objects.items():
+        s3.put_object(Bucket=case.bucket, Key=case.key("data", name), Body=body)
+    fields = given.fields(case)
+    if fields["data_s3_uri"].endswith(".manifest.json"):
+        uris = [case.uri("data", name) for name in given.objects]
+        s3.put_object(Bucket=case.bucket, Key=case.key("data", "all.manifest.json"), Body=json.dumps(uris).encode())
+    return {
+        "model_s3_uri": case.uri("models", "tree.joblib"),
+        "output_s3_uri": case.output,
+        "prediction_column_name": "prediction",
+        "feature_columns": ["x", "y"],
+        **fields,
+        **run.request,
+    }

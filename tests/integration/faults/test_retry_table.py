@@ -1,0 +1,181 @@
+"""Which error is tried how often, and how the execution ends: read from its history, state by state and name by name."""
+
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from histories import attempts, child_histories, parent_history, states_entered
+from runs import Case, grouped, tree_bytes
+
+import errors
+from batch_predict.deploy import deploy, stack_directory
+from batch_predict.local_aws import STACK_PARAMETERS
+from s3_proxy import FUNCTIONS, function_names
+
+pytestmark = pytest.mark.timeout(600)  # the first test waits for all executions
+
+STACK = "failing"
+EXECUTIONS_AT_ONCE = 4
+FUNCTION_SECONDS = 5  # of the function that never ends
+
+# What docs/failures.md and the Comments of the state machine promise. Written down here, not read from the definition.
+ATTEMPTS = {
+    "TransientS3Error": 6,
+    "Lambda.ServiceException": 6,
+    "Lambda.AWSLambdaException": 6,
+    "Lambda.SdkClientException": 6,
+    "Lambda.ClientExecutionTimeoutException": 6,
+    "Lambda.TooManyRequestsException": 6,
+    "Lambda.Unknown": 2,
+    "Sandbox.Timedout": 2,
+    "Runtime.ExitError": 2,
+    "States.Timeout": 2,
+    "InvalidRequestError": 1,
+    "InputNotFoundError": 1,
+    "InputChangedError": 1,
+    "InvalidDataError": 1,
+    "ModelError": 1,
+    "UnsafeSplitError": 1,
+    "InternalError": 1,
+    "IncompleteOutputError": 1,
+    "OutputExistsError": 1,
+}
+
+REJECTED = {"InvalidRequestError", "InputNotFoundError", "OutputExistsError"}
+"""Before anything is scored, the caller must change something."""
+
+ENDS = {
+    "Validate Request": lambda error: ("Request Rejected" if error in REJECTED else "Prediction Failed", error),
+    "Probe Model": lambda error: ("Request Rejected" if error in REJECTED else "Prediction Failed", error),
+    "Plan Chunks": lambda error: ("Request Rejected" if error in REJECTED else "Prediction Failed", error),
+    "Predict Chunk": lambda error: ("Prediction Failed", error),
+    "Record Failure": lambda _: ("Prediction Failed", "IncompleteOutputError"),  # no record says why the chunk is missing
+    "Merge Outputs": lambda error: ("Prediction Failed", error),
+    "Explain Failure": lambda _: ("Failure Unexplained", "IncompleteOutputError"),  # as the merge has said it
+}
+"""Every Task, and where the execution ends when it fails with an error."""
+
+STATE_OF = {f"{state.replace(' ', '')}Function": state for state in ENDS if state not in {"Probe Model", "Predict Chunk"}}
+
+ADVICE = {
+    "Lambda.Unknown": "raise PredictMemorySize or lower chunk_size_mb",
+    "Runtime.ExitError": "raise PredictMemorySize or lower chunk_size_mb",
+    "Sandbox.Timedout": "lower chunk_size_mb",
+    "States.Timeout": "lower chunk_size_mb",
+}
+
+
+class Order(NamedTuple):
+    """What shall fail."""
+
+    state: str
+    error: str
+    reported: str
+    """Name under which it arrives."""
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.error}"
+
+
+ORDERS = [
+    *(Order(state, error, error) for state in ENDS for error in ATTEMPTS),
+    # What the runtime itself reports, also of AWS's.
+    Order("Plan Chunks", "kill -9", "Runtime.ExitError"),
+    Order("Predict Chunk", "kill -9", "Runtime.ExitError"),
+    Order("Validate Request", "no end", "Sandbox.Timedout"),
+]
+
+
+@pytest.fixture(scope="module")
+def failing_aws(aws, tmp_path_factory):
+    """A second stack of the same template and definition, whose functions fail as ordered."""
+    directory = tmp_path_factory.mktemp("failing")
+    for name in ("template.yaml", "statemachine", "functions"):
+        source = stack_directory() / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
+    failing = Path(__file__).with_name("failing_function.py").read_text()
+    workflow = ("validate_request", "plan_chunks", "record_failure", "merge_outputs", "explain_failure")
+    for file in (directory / "functions" / "predict" / "prediction_handler.py", *workflow):
+        path = file if isinstance(file, Path) else directory / "functions" / "workflow" / f"{file}.py"
+        path.rename(path.with_name(f"real_{path.name}"))
+        path.write_text(failing)
+    outputs = deploy(aws.client, directory, bucket=aws.bucket, stack_name=STACK, parameters=STACK_PARAMETERS)
+    stack = replace(aws, state_machine_arn=outputs["StateMachineArn"], outputs=outputs)
+    impatient = function_names(stack)["ValidateRequestFunction"]
+    aws.client("lambda").update_function_configuration(FunctionName=impatient, Timeout=FUNCTION_SECONDS)
+    yield stack
+    aws.client("cloudformation").delete_stack(StackName=STACK)
+
+
+class Told(NamedTuple):
+    """What the history tells of an order."""
+
+    attempts: list[str]
+    """Errors of the state's attempts, in order."""
+    other_failures: dict[str, list[str]]
+    end: str
+    error: str
+    cause: str
+
+
+@pytest.fixture(scope="module")
+def told(request, failing_aws, run_execution):
+    """What the histories tell of the orders that are to be looked at."""
+    wanted = [item.callspec.params["order"] for item in request.session.items if "order" in getattr(item, "fixturenames", ())]
+    s3 = failing_aws.client("s3")
+    inputs = Case("retry-table", failing_aws.bucket)
+    s3.put_object(Bucket=inputs.bucket, Key=inputs.key("models", "tree.joblib"), Body=tree_bytes())
+    s3.put_object(Bucket=inputs.bucket, Key=inputs.key("data", "in.csv"), Body=grouped().objects["parts/part-0.csv"])
+
+    def tell(numbered: tuple[int, Order]) -> Told:
+        number, order = numbered
+        fields = {
+            "model_s3_uri": inputs.uri("models", "tree.joblib"),
+            "data_s3_uri": inputs.uri("data", "in.csv"),
+            "output_s3_uri": inputs.uri("output", f"{number}/out.csv"),
+            "feature_columns": ["x", "y"],
+            "prediction_column_name": f"fail at {order.state} with {order.error}",
+        }
+        execution = run_execution(failing_aws, fields)
+        assert execution["status"] == "FAILED", order
+        failed = by_state(attempts(parent_history(failing_aws, execution)), "Probe Model")
+        for events in child_histories(failing_aws, execution).values():
+            failed |= by_state(attempts(events), "Predict Chunk")
+        end = states_entered(failing_aws, execution)[-1]
+        return Told(failed.pop(order.state, []), failed, end, execution["error"], execution["cause"])
+
+    with ThreadPoolExecutor(EXECUTIONS_AT_ONCE) as pool:
+        return dict(zip(wanted, pool.map(tell, enumerate(wanted)), strict=True))
+
+
+def by_state(attempts_by_resource, state_of_the_prediction_function):
+    """Name the states by their functions; the prediction function has two, one of them in the children."""
+    states = {STATE_OF.get(name, state_of_the_prediction_function): name for name in FUNCTIONS}
+    return {
+        state: errors
+        for state, name in states.items()
+        for resource, errors in attempts_by_resource.items()
+        if f"-{name}-" in resource
+    }
+
+
+def test_the_table_has_every_error_and_every_task(definition_tasks):
+    assert set(errors.error_names()) <= set(ATTEMPTS)
+    assert definition_tasks == set(ENDS)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_attempts_and_end(order, told):
+    history = told[order]
+
+    assert history.attempts == [order.reported] * ATTEMPTS[order.reported]
+    assert (history.end, history.error) == ENDS[order.state](order.reported)
+    # Whatever else failed on the way was tried once: a chunk that was lost on purpose, and the merge that misses it.
+    assert set(map(tuple, history.other_failures.values())) <= {("InvalidDataError",), ("IncompleteOutputError",)}
+    if order.reported in ADVICE and history.error == order.reported:
+        assert ADVICE[order.reported] in history.cause
+    assert not re.search("Traceback|stackTrace", history.cause) or history.end == "Failure Unexplained"

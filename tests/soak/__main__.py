@@ -1,0 +1,137 @@
+"""Run the soak: `make soak MINUTES=20`, or `python -m soak --help` with PYTHONPATH=tests:."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batch_predict.deploy import usable_cores
+from batch_predict.local_aws import local_aws
+from benchmarks import machine
+from s3_proxy import behind, s3_proxy
+from soak.estimators import Estimator, fitted_estimators
+from soak.figures import Figures
+from soak.leaks import Watch
+from soak.scenarios import Run
+from soak.stack import Stack
+from soak.workloads import random_workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3_proxy import S3Proxy
+
+PROGRESS_SECONDS = 30
+MOST_TWINS = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0 where nothing was lost, wrong or left behind."""
+    options = parsed(arguments)
+    figures = soak(options)
+    print(figures.table())
+    if options.json:
+        options.json.write_text(json.dumps(figures.as_json(machine.describe()), indent=2) + "\n")
+    return 0 if figures.is_clean else 1
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="soak", description="Random requests under random faults, held against an oracle.")
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long to start new runs (5)")
+    parser.add_argument("--runs", type=int, help="how many runs, in place of minutes")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of everything; the time unless given")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of runs of that seed, to look at them again")
+    parser.add_argument("--at-once", type=int, default=3, help="runs at the same time (3)")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--log", type=Path, help="where to write the emulator's and the functions' log")
+    return parser.parse_args(arguments)
+
+
+def soak(options: argparse.Namespace) -> Figures:
+    """Start the embedded AWS, run until the time or the runs are over, and count."""
+    figures = Figures(options.seed)
+    print(f"seed {options.seed}: `--seed {options.seed} --only N` repeats run-{options.seed}-N", flush=True)
+    estimators = fitted_estimators()
+    with local_aws(enforce_iam=True, wait_scale=0, log_file=options.log) as aws:
+        watch = Watch(aws, options.at_once * MOST_TWINS * usable_cores())
+        stack = Stack(aws)
+        for estimator in estimators:
+            stack.put(f"s3://{aws.bucket}/models/{estimator.name}.joblib", estimator.content)
+        with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws):
+            with watch.watching():
+                run_all(options, stack, proxy, estimators, figures)
+            look_back(stack, watch, figures)
+    figures.leaks["processes"] += watch.left_after_stop()
+    return figures
+
+
+def run_all(options: argparse.Namespace, stack: Stack, proxy: S3Proxy, estimators: list[Estimator], figures: Figures) -> None:
+    """Run workloads, some at once, with a line from time to time."""
+    deadline = time.monotonic() + 60 * options.minutes
+    numbers = numbers_of(options, deadline)
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            run_one(f"{options.seed}-{number}", stack, proxy, estimators, figures)
+
+    with ThreadPoolExecutor(options.at_once) as pool:
+        workers = [pool.submit(work) for _ in range(options.at_once)]
+        said = time.monotonic()
+        while not all(worker.done() for worker in workers):
+            time.sleep(0.2)
+            if time.monotonic() - said >= PROGRESS_SECONDS:
+                said = time.monotonic()
+                print(figures.line(), flush=True)
+        for worker in workers:
+            worker.result()
+
+
+def numbers_of(options: argparse.Namespace, deadline: float) -> Iterator[int]:
+    """Yield the numbers of runs, as long as there is time."""
+    if options.only:
+        yield from options.only
+    elif options.runs:
+        yield from range(options.runs)
+    else:
+        yield from itertools.takewhile(lambda _: time.monotonic() < deadline, itertools.count())
+
+
+def run_one(seed: str, stack: Stack, proxy: S3Proxy, estimators: list[Estimator], figures: Figures) -> None:
+    """Run one workload; whatever breaks in it counts as a mismatch."""
+    workload = random_workload(seed, stack.aws.bucket, estimators)
+    run = Run(stack, proxy, workload)
+    try:
+        run()
+    except Exception:  # noqa: BLE001 - an execution that never ends, an output that is not CSV: all to be explained
+        run.outcome.problems.append(traceback.format_exc())
+    for problem in run.outcome.problems:
+        print(f"MISMATCH run-{seed}: {problem}", flush=True)
+    figures.add(workload, run.outcome)
+
+
+def look_back(stack: Stack, watch: Watch, figures: Figures) -> None:
+    """Count what the runs have left behind, now that none is going on."""
+    figures.functions = watch.functions()
+    figures.emulator_mb = [round(megabytes, 1) for megabytes in (watch.emulator_mb[0], watch.emulator_mb[-1])]
+    for kind, found in watch.found().items():
+        figures.leaks[kind] += found
+    figures.leaks["uploads"] += [f"an upload of {key} is open at the end" for key in stack.uploads()]
+    figures.leaks["work"] += [f"{key} is there at the end" for prefix in ("data/", "output/") for key in stack.keys(prefix)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

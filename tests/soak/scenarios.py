@@ -1,0 +1,283 @@
+"""Runs one workload, and says everything that is not as documented."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+
+from soak.faults import rules_of
+from soak.oracle import expected_output, output_problems, rejected_problems, without_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3_proxy import S3Proxy
+    from soak.stack import Execution, Stack
+    from soak.workloads import Workload
+
+REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
+PASSING = "TransientS3Error"
+
+Objects = "Sequence[tuple[str, bytes]]"
+
+
+@dataclass
+class Outcome:
+    """What one workload came to."""
+
+    problems: list[str] = field(default_factory=list)
+    executions: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    """Executions by SUCCEEDED, SUCCEEDED without some chunks, or error."""
+    chunks: int = 0
+    retries: int = 0
+    failed_attempts: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    """That were compared."""
+    bytes: int = 0
+    """Of the outputs that were compared."""
+    resumed: int = 0
+    """Chunks that a later execution did not have to run again."""
+    faults: Counter[str] = field(default_factory=Counter)
+    uploads: int = 0
+    """Multipart uploads left behind."""
+    leftovers: int = 0
+    """Objects left behind in the work prefix of a published output."""
+
+
+class Run:
+    """One workload on the stack."""
+
+    def __init__(self, stack: Stack, proxy: S3Proxy, workload: Workload) -> None:
+        self.stack = stack
+        self.proxy = proxy
+        self.workload = workload
+        self.outcome = Outcome()
+
+    def __call__(self) -> Outcome:
+        """Run it under its faults, then without them until the output is whole, and leave nothing."""
+        workload = self.workload
+        try:
+            self.prepare()
+            with self.faults():
+                requests = [workload.request] * workload.twins + ([workload.rival] if workload.rival else [])
+                executions = self.execute(requests)
+            if not self.judge(executions):
+                self.finish()
+            self.repeat()
+            self.look_for_leftovers()
+        finally:
+            own_model = [f"models/{workload.name}.joblib"]
+            self.stack.delete(f"data/{workload.name}/", f"output/{workload.name}/", *own_model)
+        return self.outcome
+
+    def prepare(self) -> None:
+        """Put everything into S3 that the request names."""
+        workload = self.workload
+        if workload.model_uri.endswith(f"{workload.name}.joblib"):
+            self.stack.put(workload.model_uri, workload.estimator.content)
+        for uri, content in [*workload.objects, *workload.others]:
+            self.stack.put(uri, content)
+        if workload.foreign is not None:
+            self.stack.put(workload.output_uri, workload.foreign)
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Have this run's faults in force, and count them."""
+        workload = self.workload
+        rules = rules_of(workload.name, workload.faults, workload.name)
+        with self.proxy.rules(*rules) as numbers:
+            yield
+        injected = self.proxy.injected()
+        for rule, number in zip(rules, numbers, strict=True):
+            self.outcome.faults[rule.fault] += injected[number]
+
+    def execute(self, requests: list[dict[str, Any]]) -> list[Execution]:
+        """Run executions at once, and count what happened in them."""
+        executions = self.stack.execute(requests)
+        for execution in executions:
+            history = self.stack.history(execution)
+            self.outcome.executions += 1
+            self.outcome.chunks += history.chunks
+            self.outcome.retries += history.retries
+            self.outcome.failed_attempts += history.failures
+            whole = execution.output.get("complete", True)
+            self.outcome.ended[execution.error or f"{execution.status}{'' if whole else ' without some chunks'}"] += 1
+        return executions
+
+    def problem(self, text: str) -> None:
+        """Note what is not as documented."""
+        self.outcome.problems.append(text)
+
+    # --- the execution under faults ---------------------------------------------------------------------------------------------
+
+    def judge(self, executions: list[Execution]) -> bool:
+        """Check how executions of the workload ended; return whether the whole output is there."""
+        workload = self.workload
+        allowed = set(workload.errors)
+        if self.outcome.faults.total():
+            allowed.add(PASSING)
+        if workload.rival:
+            allowed.add("OutputExistsError")
+        for execution in executions:
+            if execution.succeeded:
+                if workload.errors and execution.output["complete"]:
+                    self.problem(f"succeeded as a whole, though it should end as one of {sorted(workload.errors)}")
+            elif execution.error in allowed:
+                self.check_cause(execution)
+            else:
+                self.problem(f"ended as {execution.error}, not as one of {sorted(allowed) or 'success'}: {execution.cause}")
+        requests = [workload.request] * workload.twins + ([workload.rival] if workload.rival else [])
+        winners = [(execution, request) for execution, request in zip(executions, requests, strict=True) if execution.succeeded]
+        if not winners:
+            if self.stack.get(workload.output_uri) != workload.foreign:
+                self.problem("every execution failed, but something is published")
+            return False
+        if workload.rival and len(winners) > 1:
+            self.problem("two different requests have both published to one output")
+        execution, request = winners[0]
+        if any(other.output["etag"] != execution.output["etag"] for other, _ in winners):
+            self.problem("executions of one request at once have different outputs")
+        self.check_output(execution, request, workload.objects, allowed)
+        return bool(execution.output["complete"]) and request is workload.request
+
+    def check_cause(self, execution: Execution) -> None:
+        """Check that the cause of a planted failure says where."""
+        workload = self.workload
+        if "stackTrace" in execution.cause or "Traceback" in execution.cause:
+            self.problem(f"the cause shows a stack trace: {execution.cause}")
+        if execution.error == "InvalidDataError":
+            plant = workload.plants[0]
+            for wanted in (plant.uri, f"byte {plant.byte}", repr(plant.column or "")[1:-1]):
+                if wanted not in execution.cause:
+                    self.problem(f"the cause does not name {wanted}: {execution.cause}")
+        elif execution.error == "OutputExistsError" and workload.output_uri not in execution.cause:
+            self.problem(f"the cause does not name {workload.output_uri}: {execution.cause}")
+        elif execution.error == "ModelError" and workload.estimator.sha256 not in execution.cause:
+            self.problem(f"the cause does not name the model's own SHA-256: {execution.cause}")
+
+    # --- without faults ---------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Correct what was planted, and run once more without faults: it must succeed, and be exact."""
+        workload = self.workload
+        request = dict(workload.request)
+        if request.get("model_sha256"):
+            request["model_sha256"] = workload.estimator.sha256
+        if self.stack.get(workload.output_uri) is not None:
+            request["overwrite"] = True
+        workload.request = request
+        if workload.errors:
+            workload.objects = workload.clean
+            workload.plants = []
+            for uri, content in workload.objects:
+                self.stack.put(uri, content)
+        self.run_to_success()
+
+    def run_to_success(self) -> Execution | None:
+        """Run the request, which must succeed."""
+        (execution,) = self.execute([self.workload.request])
+        if not execution.succeeded:
+            self.problem(f"without faults it ended as {execution.error}: {execution.cause}")
+            return None
+        self.check_output(execution, self.workload.request, self.workload.objects, set())
+        if not execution.output["complete"]:
+            self.problem("without faults it has lost chunks")
+        return execution
+
+    def repeat(self) -> None:
+        """Run the request that has succeeded again: the same output, and no chunk is run."""
+        for _ in range(self.workload.repeats):
+            before = self.outcome.chunks
+            if self.run_to_success() and self.outcome.chunks != before:
+                self.problem(f"a repeat of a finished request has run {self.outcome.chunks - before} chunks")
+
+    def look_for_leftovers(self) -> None:
+        """Count uploads, and work of the published output."""
+        workload = self.workload
+        self.outcome.uploads += len(self.stack.uploads(f"output/{workload.name}/"))
+        report = json.loads(self.stack.get(f"{workload.output_uri}.report.json") or b"{}")
+        identity = report.get("identity", "")[:32]
+        work = self.stack.keys(f"output/{workload.name}/out.csv.work/{identity}/")
+        if workload.request["keep_work"] and not work:
+            self.problem("keep_work has kept no work")
+        elif not workload.request["keep_work"]:
+            self.outcome.leftovers += len(work)
+
+    # --- what was published -----------------------------------------------------------------------------------------------------
+
+    def check_output(self, execution: Execution, request: dict[str, Any], objects: Objects, lost_by: set[str]) -> None:
+        """Compare output, list of rejected rows and report with the oracle's; chunks may be lost by some errors."""
+        output = execution.output
+        report = json.loads(self.stack.get(output["report_s3_uri"]) or b"{}")
+        problems = [f"report: {error.message}" for error in jsonschema.Draft202012Validator(REPORT_SCHEMA).iter_errors(report)]
+        if not problems:
+            lost, lost_problems = self.lost_ranges(report, objects, lost_by)
+            remaining = without_chunks(objects, lost) if lost else list(objects)
+            expected = expected_output(remaining, request, self.workload.estimator)
+            content = self.stack.get(output["output_s3_uri"]) or b""
+            problems += lost_problems + output_problems(content, expected)
+            problems += self.report_problems(report, execution, content, objects, lost)
+            counts = {"read": len(expected.records), "rejected": sum(expected.rejected)}
+            counts["predicted"] = counts["read"] - counts["rejected"]
+            if report["rows"] != counts:
+                problems.append(f"report: rows are {report['rows']}, not {counts}")
+            if request.get("on_bad_row") == "quarantine":
+                columns = {(plant.uri, plant.byte): plant.column or "" for plant in self.workload.plants}
+                listed = self.stack.get(output["rejected_s3_uri"]) or b""
+                problems += rejected_problems(listed, expected, columns, complete=not lost)
+            self.outcome.rows += len(expected.records)
+            self.outcome.bytes += len(content)
+            self.outcome.resumed += report["chunks"]["reused"]
+        self.outcome.problems += problems
+
+    def lost_ranges(
+        self, report: dict[str, Any], objects: Objects, lost_by: set[str]
+    ) -> tuple[list[tuple[str, int, int]], list[str]]:
+        """Return the byte ranges that the report says are missing, and what is wrong about that."""
+        ranges, problems = [], []
+        sizes = {uri: len(content) for uri, content in objects}
+        for chunk in report["failed_chunks"]:
+            if chunk["error"] not in lost_by:
+                problems.append(f"lost a chunk by {chunk['error']}: {chunk['message']}")
+            if chunk["segments_s3_uri"]:
+                segments = json.loads(self.stack.get(chunk["segments_s3_uri"]) or b"[]")
+                ranges += [(segment["data_s3_uri"], 0, sizes[segment["data_s3_uri"]]) for segment in segments]
+            else:
+                ranges.append((chunk["data_s3_uri"], *chunk["byte_range"]))
+        planned, failed = report["chunks"]["planned"], report["chunks"]["failed"]
+        if failed * 100 > planned * self.workload.request.get("tolerated_failure_percentage", 0):
+            problems.append(f"published without {failed} of {planned} chunks, more than are tolerated")
+        return ranges, problems
+
+    def report_problems(
+        self, report: dict[str, Any], execution: Execution, content: bytes, objects: Objects, lost: list[tuple[str, int, int]]
+    ) -> list[str]:
+        """Say where the report does not agree with what is there."""
+        workload = self.workload
+        bucket, _, key = workload.output_uri.removeprefix("s3://").partition("/")
+        head = self.stack.s3.head_object(Bucket=bucket, Key=key)
+        read = sum(len(data) for _, data in objects)
+        chunks = report["chunks"]
+        facts = {
+            "the execution's output": (report["output"], execution.output),
+            "bytes": (report["bytes"], {"read": read - sum(stop - start for _, start, stop in lost), "written": len(content)}),
+            "objects": (report["plan"]["objects"], len(objects)),
+            "input_bytes": (report["plan"]["input_bytes"], read),
+            "skipped_objects": (report["plan"]["skipped_objects"], workload.skipped),
+            "chunks": (chunks["planned"], chunks["predicted"] + chunks["failed"]),
+            "chunks of the output": (chunks["planned"], execution.output["chunks"]),
+            "failed chunks": (len(report["failed_chunks"]), chunks["failed"]),
+            "complete": (execution.output["complete"], not lost),
+            "model": (report["model"]["sha256"], hashlib.sha256(workload.estimator.content).hexdigest()),
+            "identity": (report["identity"], head["Metadata"].get("batch-predict-identity")),
+            "etag": (execution.output["etag"], head["ETag"]),
+        }
+        return [f"report: {name} {found!r}, not {wanted!r}" for name, (found, wanted) in facts.items() if found != wanted]

@@ -1,0 +1,126 @@
+"""The embedded AWS, as the soak uses it: objects, executions and their histories."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batch_predict.local_aws import LocalAws
+
+EXECUTION_SECONDS = 300  # a storm of faults, with botocore's own waits between attempts
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How one execution ended."""
+
+    arn: str
+    status: str
+    error: str
+    cause: str
+    output: dict[str, Any]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is an output."""
+        return self.status == "SUCCEEDED"
+
+
+@dataclass(frozen=True)
+class History:
+    """What Step Functions recorded of an execution and its children."""
+
+    chunks: int
+    """Children of all map runs."""
+    retries: int
+    """Tasks that were tried again."""
+    failures: Counter[str]
+    """Failed attempts by error."""
+
+
+class Stack:
+    """One stack, for any number of threads."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self.aws = aws
+        self.s3 = aws.client("s3")
+        self.states = aws.client("stepfunctions")
+
+    def put(self, uri: str, content: bytes) -> None:
+        """Store an object."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self.s3.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def get(self, uri: str) -> bytes | None:
+        """Return an object, None where there is none."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        try:
+            content: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise
+        return content
+
+    def keys(self, prefix: str) -> list[str]:
+        """List keys."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.aws.bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def uploads(self, prefix: str = "") -> list[str]:
+        """List the keys of multipart uploads that are neither completed nor aborted."""
+        pages = self.s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.aws.bucket, Prefix=prefix)
+        return [upload["Key"] for page in pages for upload in page.get("Uploads", []) if upload["Key"].startswith(prefix)]
+
+    def delete(self, *prefixes: str) -> None:
+        """Delete all under some prefixes: the emulator's objects live in memory."""
+        for prefix in prefixes:
+            for key in self.keys(prefix):
+                self.s3.delete_object(Bucket=self.aws.bucket, Key=key)
+
+    def execute(self, requests: Sequence[dict[str, Any]]) -> list[Execution]:
+        """Start executions of requests at once, and wait for all."""
+        started = [
+            self.states.start_execution(stateMachineArn=self.aws.state_machine_arn, input=json.dumps(request))["executionArn"]
+            for request in requests
+        ]
+        return [self._ended(arn) for arn in started]
+
+    def _ended(self, arn: str) -> Execution:
+        deadline = time.monotonic() + EXECUTION_SECONDS
+        while True:
+            found = self.states.describe_execution(executionArn=arn)
+            if found["status"] != "RUNNING":
+                break
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{arn} runs for more than {EXECUTION_SECONDS} s")
+            time.sleep(POLL_SECONDS)
+        output = json.loads(found["output"]) if found["status"] == "SUCCEEDED" else {}
+        return Execution(arn, found["status"], found.get("error", ""), found.get("cause", ""), output)
+
+    def history(self, execution: Execution) -> History:
+        """Count chunks, retries and failed attempts of an execution."""
+        events = self._events(execution.arn)
+        chunks = 0
+        for run in self.states.list_map_runs(executionArn=execution.arn)["mapRuns"]:
+            pages = self.states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
+            for child in (child for page in pages for child in page["executions"]):
+                chunks += 1
+                events += self._events(child["executionArn"])
+        types = Counter(event["type"] for event in events)
+        failed = [event.get("lambdaFunctionFailedEventDetails") or event.get("taskFailedEventDetails") for event in events]
+        attempts = types["LambdaFunctionScheduled"] + types["TaskScheduled"]
+        return History(chunks, attempts - types["TaskStateEntered"], Counter(detail["error"] for detail in failed if detail))
+
+    def _events(self, arn: str) -> list[dict[str, Any]]:
+        pages = self.states.get_paginator("get_execution_history").paginate(executionArn=arn)
+        return [event for page in pages for event in page["events"]]

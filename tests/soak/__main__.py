@@ -50,7 +50,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, help="how many runs, in place of minutes")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of everything; the time unless given")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of runs of that seed, to look at them again")
-    parser.add_argument("--at-once", type=int, default=3, help="runs at the same time (3)")
+    parser.add_argument("--at-once", type=int, default=4, help="runs at the same time (4)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--log", type=Path, help="where to write the emulator's and the functions' log")
     return parser.parse_args(arguments)

@@ -29,11 +29,11 @@ def rules_of(seed: str, intensity: str, run: str) -> list[Rule]:
     function, operations = random.choice(CALLS)
     if intensity == "burst":
         kind = random.choice(KINDS)
-        times, after = random.randint(1, 14), random.choice([0, 0, random.randint(1, 8)])
+        times, after = random.choice([1, 2, 4, 6, 11]), random.choice([0, 0, random.randint(1, 8)])
         return [Rule(kind, function, random.choice(operations), key, after=after, times=times, seconds=seconds_of(random, kind))]
     if intensity == "storm":
         return [Rule(random.choice(["throttle", "reset", "500"]), function, random.choice(operations), key, times=None)]
-    count, most = {"none": (0, 0.0), "some": (random.randint(1, 3), 0.08), "many": (random.randint(3, 6), 0.2)}[intensity]
+    count, most = {"none": (0, 0.0), "some": (random.randint(1, 3), 0.06), "many": (random.randint(3, 6), 0.08)}[intensity]
     rules = []
     for number in range(count):
         kind = random.choice(KINDS)

@@ -126,9 +126,7 @@ class Watch:
         leaks: dict[str, list[str]] = {"memory": [], "files": [], "processes": []}
         for function, figures in self.functions().items():
             if figures["processes"] > self.at_once:
-                leaks["processes"].append(
-                    f"{function} had {figures['processes']} processes, where {self.at_once} are called at once"
-                )
+                leaks["processes"].append(f"{function} had {figures['processes']} processes for {self.at_once} calls at once")
             if figures["mb_first_quarter"] is None:
                 continue
             before, after = figures["mb_first_quarter"], figures["mb_last_quarter"]

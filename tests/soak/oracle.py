@@ -83,13 +83,16 @@ def expected_output(objects: Sequence[tuple[str, bytes]], request: dict[str, Any
     labels = getattr(estimator.model, "classes_", range(predictions.shape[1]))
     added = [name] if predictions.shape[1] == 1 else [f"{name}_{label}" for label in labels]
     first = headers[0].rstrip("\r\n") + "".join(f",{quoted(text)}" for text in added)
-    exact = estimator.exact or (method == "predict" and predictions.dtype.kind not in "f")
+    exact = estimator.exact or (method == "predict" and predictions.dtype.kind != "f")
     sizes = [len(content) for _, content in objects]
     return Expected(first.encode(), line_end.encode(), records, predictions, rejected, exact, len(objects), sum(sizes))
 
 
 def csv_records(content: bytes) -> Iterator[tuple[str, list[str], int]]:
-    """Yield each record as text with its line end, its fields, and its first byte after the header; of the header, the rest's start."""
+    """Yield each record as text with its line end, its fields, and its first byte, counted after the header.
+
+    The header comes first, with the byte at which the rest starts in place of its own.
+    """
     lines = list(io.StringIO(content.decode(), newline=""))
     reader = csv.reader([lines[0].removeprefix(BOM), *lines[1:]], strict=True)
     first = next(reader)
@@ -151,13 +154,9 @@ def predict(
             seen[pattern] = not takes(call, shaped.iloc[[row]] if takes_names else shaped[[row]])
         rejected[row] = seen[pattern]
     accepted = np.flatnonzero(~rejected)
-    if not len(accepted):
-        sample = (
-            call(pd.DataFrame({name: ["" if name not in NUMBERS else 0.0] for name in features})[list(features)])
-            if takes_names
-            else call(np.zeros((1, shaped.shape[1])))
-        )
-        return np.repeat(np.asarray(sample)[:1], len(features), axis=0), rejected.tolist()
+    if not len(accepted):  # only to learn how many outputs there are
+        sample = pd.DataFrame({name: [0.0 if name in NUMBERS else ""] for name in features})
+        return np.asarray(call(sample if takes_names else sample.to_numpy()))[np.zeros(len(features), int)], rejected.tolist()
     found = np.asarray(call(shaped.iloc[accepted] if takes_names else shaped[accepted]))
     places = np.zeros(len(features), int)
     places[accepted] = np.arange(len(accepted))
@@ -167,7 +166,8 @@ def predict(
 def takes(call: Any, rows: Any) -> bool:
     """Whether the model predicts these rows."""
     try:
-        call(rows)
+        with np.errstate(invalid="ignore"):  # scikit-learn adds infinities of both signs to find them
+            call(rows)
     except ValueError:
         return False
     return True

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from integration.histories import failures
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -109,18 +111,30 @@ class Stack:
 
     def history(self, execution: Execution) -> History:
         """Count chunks, retries and failed attempts of an execution."""
-        events = self._events(execution.arn)
-        chunks = 0
+        histories = [self._events(execution.arn)]
         for run in self.states.list_map_runs(executionArn=execution.arn)["mapRuns"]:
             pages = self.states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
-            for child in (child for page in pages for child in page["executions"]):
-                chunks += 1
-                events += self._events(child["executionArn"])
-        types = Counter(event["type"] for event in events)
-        failed = [event.get("lambdaFunctionFailedEventDetails") or event.get("taskFailedEventDetails") for event in events]
-        attempts = types["LambdaFunctionScheduled"] + types["TaskScheduled"]
-        return History(chunks, attempts - types["TaskStateEntered"], Counter(detail["error"] for detail in failed if detail))
+            histories += [self._events(child["executionArn"]) for page in pages for child in page["executions"]]
+        return History(
+            chunks=len(histories) - 1,
+            retries=sum(map(retries_in, histories)),
+            failures=Counter(error for events in histories for error in failures(events)),
+        )
 
     def _events(self, arn: str) -> list[dict[str, Any]]:
         pages = self.states.get_paginator("get_execution_history").paginate(executionArn=arn)
         return [event for page in pages for event in page["events"]]
+
+
+def retries_in(events: list[dict[str, Any]]) -> int:
+    """Count tasks that failed and were scheduled again next."""
+    retries = 0
+    function, failed = "", False
+    for event in events:
+        if event["type"] == "TaskScheduled":
+            scheduled = event["taskScheduledEventDetails"]["resource"]
+            retries += failed and scheduled == function
+            function, failed = scheduled, False
+        else:
+            failed = failed or event["type"] == "TaskFailed"
+    return retries

@@ -140,7 +140,7 @@ def add_options(random: Random, workload: Workload, bucket: str) -> None:
     if random.random() < 0.1:
         request["max_concurrency"] = random.randint(1, 3)
     request["keep_work"] = random.random() < 0.15
-    workload.faults = random.choices(["none", "some", "many", "burst", "storm"], [35, 30, 15, 18, 2])[0]
+    workload.faults = random.choices(["none", "some", "many", "burst", "storm"], [35, 33, 12, 19, 1])[0]
     if workload.errors or workload.foreign is not None:
         return
     workload.twins = random.choices([1, 2, 3], [80, 14, 6])[0]

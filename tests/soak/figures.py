@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from soak.leaks import Function
     from soak.scenarios import Outcome
     from soak.workloads import Workload
 
@@ -35,7 +36,7 @@ class Figures:
     leaks: dict[str, list[str]] = field(
         default_factory=lambda: {"memory": [], "files": [], "processes": [], "uploads": [], "work": []}
     )
-    functions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
     emulator_mb: list[float] = field(default_factory=list)
     """First and last."""
     seconds: float = 0.0
@@ -123,7 +124,10 @@ class Figures:
 
     def as_json(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Return everything, for programs."""
-        return {"machine": machine, **asdict(self)}
+        counted = {
+            name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items() if name[0] != "_"
+        }
+        return {"machine": machine, **counted}
 
 
 def kinds_of(workload: Workload) -> list[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections import defaultdict
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from urllib.parse import urlsplit
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from batch_predict.local_aws import LocalAws
 
@@ -43,6 +43,18 @@ class Sample(NamedTuple):
     age: float
 
 
+class Function(TypedDict):
+    """What was seen of one function's processes; medians are None where there was nothing to see."""
+
+    processes: int
+    """Most at once."""
+    mb_first_quarter: float | None
+    mb_last_quarter: float | None
+    mb_most: float
+    descriptors_first_quarter: float | None
+    descriptors_last_quarter: float | None
+
+
 class Watch:
     """Samples the functions' processes in the background."""
 
@@ -50,18 +62,18 @@ class Watch:
         self.aws = aws
         self.at_once = at_once
         self.samples: list[Sample] = []
-        self.most: dict[str, int] = {}
         self.emulator = self._emulator()
         self.directory = Path(self.emulator.cwd())
         self.started = time.monotonic()
         self.emulator_mb = [self._emulator_mb()]
         self.known: dict[int, psutil.Process] = {}
 
-    @staticmethod
-    def _emulator() -> psutil.Process:
-        """The process that is this one's descendant and runs the emulator itself, not its guard."""
+    def _emulator(self) -> psutil.Process:
+        """Return the descendant of this process that listens on the endpoint's port; its guard has the same environment."""
+        port = str(urlsplit(self.aws.endpoint_url).port)
         descendants = psutil.Process().children(recursive=True)
-        return next(process for process in descendants if process.cmdline()[1:] == ["-m", "ministack"])
+        emulators = (process for process in descendants if process.cmdline()[1:] == ["-m", "ministack"])
+        return next(process for process in emulators if process.environ().get("GATEWAY_PORT") == port)
 
     def _emulator_mb(self) -> float:
         return float(self.emulator.memory_info().rss / 1e6)
@@ -86,7 +98,6 @@ class Watch:
     def sample(self) -> None:
         """Look once at all function processes."""
         now = time.monotonic() - self.started
-        count: dict[str, int] = defaultdict(int)
         for process in self.emulator.children():
             with suppress(psutil.Error):
                 command = process.cmdline()
@@ -94,47 +105,18 @@ class Watch:
                     continue
                 self.known[process.pid] = process
                 function = command[-1].removesuffix(".lambda_handler")
-                count[function] += 1
                 age = time.time() - process.create_time()
                 memory = process.memory_info().rss / 1e6
                 self.samples.append(Sample(now, function, process.pid, memory, process.num_fds(), age))
-        for function, found in count.items():
-            self.most[function] = max(found, self.most.get(function, 0))
         self.emulator_mb.append(self._emulator_mb())
 
-    def functions(self) -> dict[str, dict[str, Any]]:
-        """Return by function: most processes at once, and memory and descriptors in the first and the last quarter."""
-        end = self.samples[-1].seconds if self.samples else 0.0
-        figures = {}
-        for function in sorted(self.most):
-            grown = [sample for sample in self.samples if sample.function == function and sample.age > YOUNG_SECONDS]
-            first = [sample for sample in grown if sample.seconds <= end / 4 + YOUNG_SECONDS / 2]
-            last = [sample for sample in grown if sample.seconds >= end * 3 / 4]
-            enough = bool(first and last)
-            figures[function] = {
-                "processes": self.most[function],
-                "mb_first_quarter": round(median(sample.megabytes for sample in first), 1) if enough else None,
-                "mb_last_quarter": round(median(sample.megabytes for sample in last), 1) if enough else None,
-                "mb_most": round(max((sample.megabytes for sample in self.samples if sample.function == function), default=0), 1),
-                "descriptors_first_quarter": median(sample.descriptors for sample in first) if enough else None,
-                "descriptors_last_quarter": median(sample.descriptors for sample in last) if enough else None,
-            }
-        return figures
+    def functions(self) -> dict[str, Function]:
+        """Return what is known of each function's processes."""
+        return functions_of(self.samples)
 
     def found(self) -> dict[str, list[str]]:
         """Return the leaks by kind, while nothing runs any more."""
-        leaks: dict[str, list[str]] = {"memory": [], "files": [], "processes": []}
-        for function, figures in self.functions().items():
-            if figures["processes"] > self.at_once:
-                leaks["processes"].append(f"{function} had {figures['processes']} processes for {self.at_once} calls at once")
-            if figures["mb_first_quarter"] is None:
-                continue
-            before, after = figures["mb_first_quarter"], figures["mb_last_quarter"]
-            if after > before * TOLERATED_GROWTH and after > before + TOLERATED_MB:
-                leaks["memory"].append(f"{function} grew from {before} MB to {after} MB")
-            more = figures["descriptors_last_quarter"] - figures["descriptors_first_quarter"]
-            if more > TOLERATED_DESCRIPTORS:
-                leaks["files"].append(f"{function} has {more:g} more open descriptors than at first")
+        leaks = growth(self.functions(), self.at_once)
         left = [path.name for path in self.directory.iterdir() if not path.name.startswith(EMULATORS_OWN)]
         leaks["files"] += [f"{name} in the functions' temporary directory" for name in sorted(left)]
         return leaks
@@ -157,3 +139,39 @@ class Watch:
             return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+
+def functions_of(samples: Sequence[Sample]) -> dict[str, Function]:
+    """Compare memory and descriptors of the first and the last quarter of the time, without processes that have just started."""
+    end = max((sample.seconds for sample in samples), default=0.0)
+    found: dict[str, Function] = {}
+    for function in sorted({sample.function for sample in samples}):
+        own = [sample for sample in samples if sample.function == function]
+        grown = [sample for sample in own if sample.age > YOUNG_SECONDS]
+        first = [sample for sample in grown if sample.seconds <= end / 4 + YOUNG_SECONDS]
+        last = [sample for sample in grown if sample.seconds >= end * 3 / 4]
+        enough = bool(first and last)
+        found[function] = {
+            "processes": max(Counter(sample.seconds for sample in own).values()),
+            "mb_first_quarter": round(median(sample.megabytes for sample in first), 1) if enough else None,
+            "mb_last_quarter": round(median(sample.megabytes for sample in last), 1) if enough else None,
+            "mb_most": round(max(sample.megabytes for sample in own), 1),
+            "descriptors_first_quarter": median(sample.descriptors for sample in first) if enough else None,
+            "descriptors_last_quarter": median(sample.descriptors for sample in last) if enough else None,
+        }
+    return found
+
+
+def growth(functions: dict[str, Function], at_once: int) -> dict[str, list[str]]:
+    """Return what has grown beyond what is explained, by kind."""
+    leaks: dict[str, list[str]] = {"memory": [], "files": [], "processes": []}
+    for name, facts in functions.items():
+        if facts["processes"] > at_once:
+            leaks["processes"].append(f"{name} had {facts['processes']} processes for {at_once} calls at once")
+        before, after = facts["mb_first_quarter"], facts["mb_last_quarter"]
+        if before and after and after > before * TOLERATED_GROWTH and after > before + TOLERATED_MB:
+            leaks["memory"].append(f"{name} grew from {before} MB to {after} MB")
+        opened, still_open = facts["descriptors_first_quarter"], facts["descriptors_last_quarter"]
+        if opened and still_open and still_open > opened + TOLERATED_DESCRIPTORS:
+            leaks["files"].append(f"{name} has {still_open:g} descriptors open, {opened:g} at first")
+    return leaks

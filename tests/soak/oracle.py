@@ -220,13 +220,24 @@ def output_problems(output: bytes, expected: Expected) -> list[str]:
         if end < 0:
             return [f"{record.uri} row {record.row}: the output ends within it"]
         text = output[position + len(prefix) : end].decode()
-        printed.append(next(csv.reader([text], strict=True), [""]) if '"' in text else text.split(","))
-        if len(printed[-1]) != width:
-            return [f"{record.uri} row {record.row}: {len(printed[-1])} predictions in {text!r}, not {width}"]
+        fields = fields_of(text)
+        if fields is None or len(fields) != width:
+            return [f"{record.uri} row {record.row}: {text!r} is not {width} predictions"]
+        printed.append(fields)
         position = end + len(expected.line_end)
     if position != len(output):
         return [f"{len(output) - position} bytes after the last record: {output[position : position + 120]!r}"]
     return prediction_problems(printed, expected)
+
+
+def fields_of(text: str) -> list[str] | None:
+    """Split a record without line breaks; None where it is not one."""
+    if '"' not in text and "\n" not in text:
+        return text.split(",")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error:
+        return None
 
 
 def prediction_problems(printed: list[list[str]], expected: Expected) -> list[str]:

@@ -106,7 +106,7 @@ class Records:
         self.count += 1
         if len(self.made) < FRESH_RECORDS:
             self.made.append([self.value(column) for column in self.layout.columns])
-            fields = self.made[-1]
+            fields = list(self.made[-1])
         else:
             fields = list(self.random.choice(self.made))
         fields[self.id_position] = f"{self.count:07}{self.padding}"

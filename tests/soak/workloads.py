@@ -129,8 +129,8 @@ def add_options(random: Random, workload: Workload, bucket: str) -> None:
         if random.random() < 0.4:
             request["model_sha256"] = "0" * 64
             workload.errors.add("ModelError")
-    if random.random() < 0.3 and (workload.errors <= {"InvalidDataError"}):
-        request["tolerated_failure_percentage"] = random.choice([1, 20, 50])
+    if random.random() < (0.6 if workload.errors == {"InvalidDataError"} else 0.3):
+        request["tolerated_failure_percentage"] = random.choice([1, 20, 50, 90])
     if random.random() < 0.1:
         workload.foreign = b"someone else's\n"
         if random.random() < 0.5:
@@ -176,7 +176,7 @@ def objects_of(
     layout = records.layout
     kind = random.choices(["none", "bad", "malformed"], [60, 30, 10] if quarantine else [82, 12, 6])[0]
     count = {"none": 0, "bad": random.choice([1, 3, 20]) if quarantine else 1, "malformed": 1}[kind]
-    planted_in = [random.randrange(len(sizes)) for _ in range(count)]
+    planted_in = [random.randrange(min(1, len(sizes) - 1), len(sizes)) for _ in range(count)]  # beyond the probe, if possible
     if layout.long_field == 0 and sum(sizes) > 2 * COPIED_BYTES:
         records.padding = "p" * 400  # large data of few rows: the oracle is not fast
     objects, plants = [], []

@@ -1754,11 +1754,12 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
 
 
 def _predict_rows(
-    estimator: Any, method: str, features: Any, missing: np.ndarray[Any, Any], reject: Reject
+    estimator: Any, method: str, features: Any, missing: np.ndarray[Any, Any], reject: Reject, takes_rows: Callable[[], bool]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """Call the model, and find by bisection the rows that it refuses.
 
     `missing`, of shape (n_rows, n_features), tells which rows lack the same values: they are refused for the same reason.
+    Where all are refused, and lack nothing, `takes_rows` tells whether their values are the reason, or a model that does not fit.
     Returns the predictions of the accepted rows and their positions, in order; None instead of a prediction if none is.
     """
     reasons: dict[int, _Reason] = {}
@@ -1779,7 +1780,7 @@ def _predict_rows(
                 solve(rows[middle:])
 
     solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
-    if not accepted and not missing.any():
+    if not accepted and not missing.any() and not takes_rows():
         reason = _misfit(estimator, features) or next(iter(reasons.values())).public
         hint = "" if _has_pandas() else " (this function has no pandas; a step that works on DataFrames needs it)"
         raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}{hint}")
@@ -1951,6 +1952,8 @@ class _Scorer:
     name: str
     method: str
     quarantine: bool
+    is_probed: bool
+    """Whether the model has predicted rows of this data before: Probe Model comes before every planned chunk."""
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
@@ -1995,18 +1998,26 @@ class _Scorer:
             private, public = (f"{where}the model refuses this row: {text}" for text in reason)
             reject(int(rows[row]), _Reason(private, public))
 
-        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse)
+        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, self._takes_rows)
         return rows[accepted], predictions
 
     def default_names(self) -> list[str]:
         """Name the prediction columns of a chunk without rows."""
         return _output_columns(self.name, self.estimator, self._default_outputs())
 
-    def _default_outputs(self) -> int | None:
-        """Tell how many outputs the model has where no row of a block says it: score a row of zeros and empty texts."""
+    def _takes_rows(self) -> bool:
+        """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""
+        return self.is_probed or not _refuses(functools.partial(_call_model, self.estimator, self.method), self._plain_row())
+
+    def _plain_row(self) -> Any:
+        """Return one row of zeros and empty texts."""
         row = pa.table({name: pa.array(["" if self.kinds[name] == TEXT else 0.0]) for name in self.columns})
+        return _to_model_input(row, self.estimator, self.kinds)
+
+    def _default_outputs(self) -> int | None:
+        """Tell how many outputs the model has where no row of a block says it."""
         try:
-            predictions = _call_model(self.estimator, self.method, _to_model_input(row, self.estimator, self.kinds))
+            predictions = _call_model(self.estimator, self.method, self._plain_row())
         except Exception:  # noqa: BLE001  # it refuses that one, too
             return None if self.method == "predict" else len(getattr(self.estimator, "classes_", ())) or None
         return predictions.shape[1] if predictions.ndim == 2 else None
@@ -2028,7 +2039,8 @@ def _make_scorer(
     if undecided:
         kinds |= _infer_kinds(blocks(), undecided)
     method, on_bad_row = event.get("prediction_method") or "predict", event.get("on_bad_row") or "fail"
-    return _Scorer(model.estimator, columns, kinds, name, method, quarantine=on_bad_row == "quarantine")
+    is_probed = event.get("chunk_index") is not None
+    return _Scorer(model.estimator, columns, kinds, name, method, quarantine=on_bad_row == "quarantine", is_probed=is_probed)
 
 
 def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:

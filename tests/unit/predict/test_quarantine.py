@@ -13,7 +13,10 @@ from harness import (
     linear,
     score_locally,
 )
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import prediction_handler as handler
 
@@ -89,6 +92,30 @@ def test_blocks_without_one_good_row_have_as_many_empty_predictions(tmp_path):
     facts, output = score_locally(data, tmp_path, 4, model, on_bad_row="quarantine", prediction_method="predict_proba")
     assert output.splitlines()[:3] == [b"x1,p_a,p_b,p_c", b"bad,,,", b"worse,,,"]
     assert (facts.rows, facts.rejected_rows) == (3, 2)
+
+
+@pytest.mark.parametrize("block_bytes", [4, 4_000_000])
+def test_one_infinite_row_is_a_bad_row_whatever_is_scored_with_it(tmp_path, block_bytes):
+    data = b"x1\n1\ninf\n2\n-inf\n"
+    model = linear(columns=("x1",), weights=(2.0,))
+    with pytest.raises(handler.InvalidDataError, match=r"row 2 \(byte 5\).*contains infinity"):
+        score_locally(data, tmp_path, block_bytes, model)
+    facts, output = score_locally(data, tmp_path, block_bytes, model, on_bad_row="quarantine")
+    assert [line.endswith(b",") for line in output.splitlines()[1:]] == [False, True, False, True]
+    assert (facts.rows, facts.rejected_rows) == (4, 2)
+
+
+def test_a_planned_chunk_of_categories_that_the_model_refuses_is_bad_rows(tmp_path):
+    """The probe has shown that the model fits; alone, the chunk would look as if it did not."""
+    steps = ColumnTransformer([("city", OneHotEncoder(handle_unknown="error"), ["x1"])])
+    model = make_pipeline(steps, LinearRegression()).fit(pd.DataFrame({"x1": ["Bern", "Oslo"]}), [1.0, 2.0])
+    data = b"x1\nLima\n"
+    with pytest.raises(handler.ModelError, match="does not fit"):
+        score_locally(data, tmp_path, model=model)
+    with pytest.raises(handler.InvalidDataError, match=r"row 1.*unknown categories"):
+        score_locally(data, tmp_path, model=model, chunk_index=3)
+    facts, _ = score_locally(data, tmp_path, model=model, chunk_index=3, on_bad_row="quarantine")
+    assert (facts.rows, facts.rejected_rows) == (1, 1)
 
 
 def test_a_model_that_refuses_everything_is_a_model_error_in_quarantine_too(tmp_path):

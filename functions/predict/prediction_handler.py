@@ -1758,7 +1758,8 @@ def _predict_rows(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """Call the model, and find by bisection the rows that it refuses.
 
-    `missing`, of shape (n_rows, n_features), tells which rows lack the same values: they are refused for the same reason.
+    `missing`, of shape (n_rows, n_features) as `_missing` has it, tells which rows lack the same values: they are refused for the
+    same reason.
     Where all are refused, and lack nothing, `takes_rows` tells whether their values are the reason, or a model that does not fit.
     Returns the predictions of the accepted rows and their positions, in order; None instead of a prediction if none is.
     """
@@ -1793,6 +1794,19 @@ def _predict_rows(
     return rows[order], np.concatenate([predictions for _, predictions in accepted])[order]
 
 
+NO_VALUE, POSITIVE_INFINITY, NEGATIVE_INFINITY = 1, 2, 3
+
+
+def _missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """Tell which values of a feature are none, or infinite, which models refuse as they refuse missing ones; 0 for all others."""
+    codes = np.asarray(column.is_null()).astype(np.int8)
+    if pa.types.is_floating(column.type):
+        values = np.asarray(column)
+        codes[np.isposinf(values)] = POSITIVE_INFINITY
+        codes[np.isneginf(values)] = NEGATIVE_INFINITY
+    return codes
+
+
 def _lack_the_same(call: Callable[[Any], object], features: Any, missing: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> bool:
     """Tell whether all rows are refused for the same missing values: one is, and all are fine once these are filled in."""
     if not missing[rows[0]].any() or (missing[rows] != missing[rows[0]]).any():
@@ -1815,13 +1829,15 @@ def _take(features: Any, rows: np.ndarray[Any, Any]) -> Any:
 
 
 def _filled(features: Any) -> Any:
-    """Put 0 or an empty text in the place of every missing value."""
+    """Put 0 or an empty text in the place of every missing or infinite value."""
     if hasattr(features, "fillna"):
-        return features.fillna({name: 0 if features[name].dtype.kind in "fiub" else "" for name in features.columns})
+        filled = features.fillna({name: 0 if features[name].dtype.kind in "fiub" else "" for name in features.columns})
+        return filled.replace([np.inf, -np.inf], 0.0)
     if isinstance(features, pa.Table):
         columns = [pc.fill_null(column, "" if pa.types.is_string(column.type) else 0) for column in features.columns]
+        columns = [pc.if_else(pc.is_inf(c), 0.0, c) if pa.types.is_floating(c.type) else c for c in columns]
         return pa.table(columns, names=features.column_names)
-    return np.where(np.isnan(features), 0.0, features)
+    return np.where(np.isfinite(features), features, 0.0)
 
 
 def _misfit(estimator: Any, features: Any) -> str | None:
@@ -1990,10 +2006,10 @@ class _Scorer:
         except ModelError:
             raise
         except Exception:  # noqa: BLE001  # models raise what they like
-            missing = np.column_stack([np.asarray(column.is_null()) for column in table.columns])
+            missing = np.column_stack([_missing(column) for column in table.columns])
 
         def refuse(row: int, reason: _Reason) -> None:
-            names = [repr(self.columns[i]) for i in np.flatnonzero(missing[row])[:5]]
+            names = [repr(self.columns[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
             where = f"no value in {', '.join(names)}: " if names else ""
             private, public = (f"{where}the model refuses this row: {text}" for text in reason)
             reject(int(rows[row]), _Reason(private, public))

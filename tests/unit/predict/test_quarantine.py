@@ -56,6 +56,28 @@ class Pickier(Picky):
     categories_ = [np.array([1.0, 2.0])] * 2  # what the handler looks at to decide that x1 is numbers
 
 
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("has_pandas", [True, False])
+def test_infinite_values_are_rejected_together_not_row_by_row(tmp_path, monkeypatch, as_array, has_pandas):
+    fitted = pd.DataFrame({"x1": [1.0, 2.0], "x2": [0.0, 1.0]})
+    model = LinearRegression().fit(fitted.to_numpy() if as_array else fitted, [1.0, 2.0])
+    calls = []
+    predict = LinearRegression.predict
+    monkeypatch.setattr(LinearRegression, "predict", lambda self, features: calls.append(len(features)) or predict(self, features))
+    monkeypatch.setattr(handler, "_has_pandas", lambda: has_pandas)
+    rows = [f"{i},{('0', 'inf', '-inf', '')[i % 4]}" for i in range(3000)]
+    data = ("x1,x2\n" + "\n".join(rows) + "\n").encode()
+
+    facts, output = score_locally(data, tmp_path, model=model, feature_columns=["x1", "x2"], on_bad_row="quarantine")
+
+    assert facts.rejected_rows == 2250
+    assert len(calls) < 100, "about one call for each halving"
+    assert [line.endswith(",") for line in output.decode().splitlines()[1:]] == [bool(i % 4) for i in range(3000)]
+    reasons = {reason for *_, reason in csv.reader((tmp_path / "part.csv.rejected.csv").open(newline=""))}
+    assert len(reasons) == 3, "the header, an infinity, no value"
+    assert any(reason.startswith("the model refuses this row: Input X contains infinity") for reason in reasons)
+
+
 def test_missing_values_are_rejected_together_not_row_by_row(tmp_path, monkeypatch):
     fitted = pd.DataFrame({"x1": [1.0, 2.0], "x2": [0.0, 1.0]})
     model = LinearRegression().fit(fitted, [1.0, 2.0])

@@ -7,6 +7,7 @@ import pytest
 from samples import BUCKET, EXECUTION
 
 import explain_failure
+from contract import Output
 from errors import TransientS3Error
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def test_an_output_that_another_execution_published_ends_in_success(s3: S3Client
     """It has deleted the work, which this execution's chunks still needed."""
     lose(3, error="InputNotFoundError")
     etag = put("out/result.csv", b"a,b,p\n", Metadata={"batch-predict-identity": "1" * 64})
-    report = {"identity": "1" * 64, "output": {"etag": etag, "complete": True}, "execution": {"arn": "another"}}
+    output = dict.fromkeys(Output.__required_keys__) | {"etag": etag, "complete": True}
+    report = {"identity": "1" * 64, "output": output, "execution": {"arn": "another"}}
     assert not explain(s3, document, MAP_FAILURE)["published"]
     put("out/result.csv.report.json", json.dumps(report))
     assert explain(s3, document, MAP_FAILURE)["published"]

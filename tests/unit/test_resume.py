@@ -151,7 +151,8 @@ def test_a_plan_that_a_chunk_refuted_is_made_exactly(
     put("in/1.csv", b"a,b\n" + b"1,2\n" * 5000 + b'3,"' + b"1,2\n" * 200_000 + b'"\n' + b"4,5\n" * 100_000)
     guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
     assert guessed["boundaries"] == "guessed"
-    record = {"chunk_index": 1, "error": "UnsafeSplitError", "message": "", "execution_arn": "an earlier one"}
+    where = {"chunk_index": 1, "data_s3_uri": "s3://bucket/in/1.csv", "byte_range": [400_000, 800_000]}
+    record = {**where, "error": "UnsafeSplitError", "message": "", "execution_arn": "an earlier one"}
     put(f"{guessed['work_prefix']}chunk-00001.error.json", json.dumps(record))
     exact = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
     assert exact["boundaries"] == "exact"

@@ -67,7 +67,7 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("MergeOutputs", "UploadPart", "output"): ("large", NOT_FOUND, SURVIVED),
     ("MergeOutputs", "CompleteMultipartUpload", "output"): ("large", NOT_FOUND, SURVIVED, SURVIVED),
     ("MergeOutputs", "AbortMultipartUpload", "output"): ("not completed", SURVIVED, SURVIVED),
-    ("MergeOutputs", "GetObject", "rejected rows of a part"): ("split", NOT_FOUND, NOT_FOUND),
+    ("MergeOutputs", "GetObject", "rejected rows of a part"): ("split", INCOMPLETE, INCOMPLETE),
     ("MergeOutputs", "PutObject", "rejected rows"): ("split", NOT_FOUND, NOT_FOUND),
     ("MergeOutputs", "PutObject", "report"): ("split", NOT_FOUND, NOT_FOUND),
     ("MergeOutputs", "ListMultipartUploads", "work"): ("split", SURVIVED, SURVIVED),

@@ -102,7 +102,9 @@ def verdicts_of(run: Run, batch: Sequence[Cell], outcome: Outcome) -> dict[Cell,
     """Judge what one execution says of its cells."""
     verdicts = {}
     for cell, injected in zip(batch, outcome.injected, strict=True):
-        wrong = list(problems(run, cell.expected, outcome, aborts=cell.site.operation not in NOTED_UPLOAD_STAYS))
+        explained = not (cell.persistent and cell.site.function == "ExplainFailure")
+        aborts = cell.site.operation not in NOTED_UPLOAD_STAYS
+        wrong = list(problems(run, cell.expected, outcome, aborts=aborts, explained=explained))
         if not injected:
             wrong.append("the fault was not injected: the call site is not in this run")
         survived = outcome.first.error == run.error
@@ -111,15 +113,18 @@ def verdicts_of(run: Run, batch: Sequence[Cell], outcome: Outcome) -> dict[Cell,
     return verdicts
 
 
-def problems(run: Run, expected: str, outcome: Outcome, *, aborts: bool) -> Iterator[str]:
-    """Say what a run and its repeat must not come to; `aborts` is whether its uploads could be aborted."""
+def problems(run: Run, expected: str, outcome: Outcome, *, aborts: bool, explained: bool = True) -> Iterator[str]:
+    """Say what a run and its repeat must not come to.
+
+    `aborts` is whether its uploads could be aborted, `explained` whether Explain Failure could work: the engine's own cause is JSON.
+    """
     first, repeat = outcome.first, outcome.repeat
     error = run.error if expected == SURVIVED else expected
     if first.error != error:
         yield f"expected {error or 'success'}, not {first.error or 'success'}"
     if first.error and not (first.cause or "").strip():
         yield "no cause"
-    if "Traceback" in (first.cause or "") or "stackTrace" in (first.cause or ""):
+    if explained and any(word in (first.cause or "") for word in ("Traceback", "stackTrace")):
         yield f"the cause is no sentence: {first.cause}"
     if first.output not in {None, outcome.expected}:
         yield "a partial or wrong output is visible"

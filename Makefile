@@ -7,7 +7,7 @@ AUDIT_BIN := $(AUDIT_VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-nightly lint types format bench bench-planning bench-scale bench-workflow \
+.PHONY: help install demo test test-random test-nightly faults soak lint types format bench bench-planning bench-scale bench-workflow \
   audit audit-stack audit-dependencies lock clean
 
 help: ## Say what each target does
@@ -33,7 +33,13 @@ test-random: install ## Run all tests in random order
 	$(PYTEST) -p randomly tests
 
 test-nightly: install ## Run the property tests with 10,000 examples each, those of whole workflows with 1,000
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/unit -k "every_field or damaged or boundar or any_chunks" --timeout 3600
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/unit -k "every_field or damaged or boundar or any_chunks or fuzz" --timeout 3600
+
+faults: install ## Inject every fault at every call site of S3; FAULTS_TABLE=table.md writes what came of each
+	FAULTS_TABLE=$(FAULTS_TABLE) $(PYTEST) tests/integration/faults
+
+soak: install ## Run random requests under random faults against an oracle; MINUTES=20, SOAK="--seed 7 --json soak.json"
+	PYTHONPATH=.:tests $(BIN)/python -m soak --minutes $(or $(MINUTES),5) $(SOAK)
 
 lint: install ## Check style, formatting and the template
 	$(BIN)/ruff check .

@@ -193,7 +193,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
         result = probe_model(_s3_client(), event) if event.get("probe_rows") else predict_chunk(_s3_client(), event)
         body = json.dumps(result)
     except Exception as error:
-        known = _named(error)
+        known = _named_error(error)
         facts = {"error": type(known).__name__, "message": str(known), "chunk_index": _get(event, "chunk_index")}
         if known is not error:  # its own words may hold a row's values
             facts["stack_trace"] = "".join(traceback.format_tb(error.__traceback__))
@@ -210,7 +210,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _named(error: Exception) -> PredictionError:
+def _named_error(error: Exception) -> PredictionError:
     """Return the named error that stands for any exception; what is no shortage is a bug, whose text stays in the log."""
     if isinstance(error, PredictionError):
         return error

@@ -145,7 +145,7 @@ def raised_by_the_handler(error: Exception) -> Exception:
         with prediction_handler._s3_errors(URI):
             raise error  # noqa: TRY301 - what is called is the translation
     except Exception as caught:  # noqa: BLE001 - that is the question
-        return prediction_handler._named(caught)
+        return prediction_handler._named_error(caught)
 
 
 def both(error: Exception) -> tuple[str, str]:
@@ -203,7 +203,7 @@ def test_an_encryption_key_is_called_one() -> None:
     assert "encryption key" in str(raised_by_the_workflow(s3_error("GetObject", "KMS.DisabledException", 400)))
 
 
-@pytest.mark.parametrize("translate", [errors.named, prediction_handler._named])
+@pytest.mark.parametrize("translate", [errors.named, prediction_handler._named_error])
 def test_a_shortage_says_what_to_raise(translate: Any) -> None:
     assert "emory" in str(translate(MemoryError()))
     full = translate(OSError(errno.ENOSPC, "No space left on device", "/tmp/predict-x/part.csv"))
@@ -212,7 +212,7 @@ def test_a_shortage_says_what_to_raise(translate: Any) -> None:
     assert {type(translate(MemoryError())).__name__, type(full).__name__} == {REQUEST}
 
 
-@pytest.mark.parametrize("translate", [errors.named, prediction_handler._named])
+@pytest.mark.parametrize("translate", [errors.named, prediction_handler._named_error])
 def test_a_bug_is_an_internal_error_that_shows_nothing(translate: Any) -> None:
     bug = translate(FileNotFoundError(2, "No such file", "/var/task/secret"))
     assert type(bug).__name__ == "InternalError"

@@ -116,7 +116,7 @@ def verdicts_of(run: Run, batch: Sequence[Cell], outcome: Outcome) -> dict[Cell,
 def problems(run: Run, expected: str, outcome: Outcome, *, aborts: bool, explained: bool = True) -> Iterator[str]:
     """Say what a run and its repeat must not come to.
 
-    `aborts` is whether its uploads could be aborted, `explained` whether Explain Failure could work: the engine's own cause is JSON.
+    `aborts` is whether its uploads could be aborted, `explained` whether Explain Failure could work: the engine's cause is JSON.
     """
     first, repeat = outcome.first, outcome.repeat
     error = run.error if expected == SURVIVED else expected

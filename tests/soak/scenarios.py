@@ -202,14 +202,22 @@ class Run:
     def look_for_leftovers(self) -> None:
         """Count uploads, and work of the published output."""
         workload = self.workload
+        if self.left_work() and self.outcome.faults.total() and not workload.request["keep_work"]:
+            # Work that faults kept from being deleted is left to the bucket's lifecycle rule, or to the same request again.
+            self.run_to_success()
         self.outcome.uploads += len(self.stack.uploads(f"output/{workload.name}/"))
-        report = json.loads(self.stack.get(f"{workload.output_uri}.report.json") or b"{}")
-        identity = report.get("identity", "")[:32]
-        work = self.stack.keys(f"output/{workload.name}/out.csv.work/{identity}/")
+        work = self.left_work()
         if workload.request["keep_work"] and not work:
             self.problem("keep_work has kept no work")
         elif not workload.request["keep_work"]:
             self.outcome.leftovers += len(work)
+
+    def left_work(self) -> list[str]:
+        """List the work of the published output."""
+        workload = self.workload
+        report = json.loads(self.stack.get(f"{workload.output_uri}.report.json") or b"{}")
+        identity = report.get("identity", "")[:32]
+        return self.stack.keys(f"output/{workload.name}/out.csv.work/{identity}/")
 
     # --- what was published -----------------------------------------------------------------------------------------------------
 

@@ -144,7 +144,7 @@ def _is_type(value: object, type_name: str) -> bool:
         "array": isinstance(value, list),
         "object": isinstance(value, dict),
         "number": number,
-        "integer": number and float(value).is_integer(),  # type: ignore[arg-type]
+        "integer": number and (isinstance(value, int) or float(value).is_integer()),  # type: ignore[arg-type]
         "boolean": isinstance(value, bool),
         "null": value is None,
     }[type_name]

@@ -57,9 +57,22 @@ def inputs(scene: Scene) -> Scene:
 @example(request_=REQUEST | {"feature_columns": ["\ud800"]})
 @example(request_=REQUEST | {"output_s3_uri": "s3://bucket/\ud800"})
 @example(request_=REQUEST | {"data_s3_uri": "s3://bucket/{scheduled_time:%Y\ud800}"})
+@example(request_=10**400)
+@example(request_=REQUEST | {"max_concurrency": 10**400})
+@example(request_=REQUEST | {"chunk_size_mb": 10**400, "tolerated_failure_percentage": 10**400})
+@example(request_=REQUEST | {"chunk_size_mb": 1e308, "max_concurrency": 1e308, "scheduled_time": 10**400, "dry_run": True})
+@example(request_=REQUEST | {"chunk_size_mb": 5e-324, "tolerated_failure_percentage": 5e-324, "dry_run": True})
 def test_any_request(inputs: Scene, request_: Any) -> None:
-    outcome, _ = inputs.call(validate_request.lambda_handler, {"request": request_, "execution": EXECUTION})
+    """What is accepted can be planned."""
+    outcome, validated = inputs.call(validate_request.lambda_handler, {"request": request_, "execution": EXECUTION})
     assert outcome in HINTS | {"success"}
+    if outcome == "success":
+        model = {"rows": 2, "rows_per_second": 1e6, "prediction_columns": ["prediction"], "model": MODEL}
+        outcome, _ = inputs.call(plan_chunks.lambda_handler, validated | {"model": model})
+        assert outcome in HINTS | {"success"}
+        for key in inputs.keys():  # noqa: SIM118 - a listing
+            if ".work/" in key:
+                inputs.s3.delete_object(Bucket=BUCKET, Key=key)
 
 
 MANIFEST = ["s3://bucket/in/0.csv", "s3://bucket/in/1.csv"]

@@ -12,7 +12,7 @@ from confinement import ambiguous, outside
 from csv_records import Header, foreign_format, parse_header, record_stop
 from errors import InvalidDataError, InvalidRequestError
 from limits import MAX_MANIFEST_BYTES, ObjectCount
-from s3 import CONCURRENT_REQUESTS, head_object, list_pages, parse_s3_uri, read_range
+from s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,15 +127,11 @@ def first_objects(client: S3Client, uri: str) -> Iterator[InputObject]:
 
 def read_manifest(client: S3Client, uri: str) -> list[str]:
     """Return the URIs that a manifest lists, a JSON array of objects' URIs; InvalidRequestError where it is not that."""
-    head = head_object(client, uri)
-    if head.size > MAX_MANIFEST_BYTES:
-        raise InvalidRequestError(
-            f"{uri} has {head.size} bytes, more than the {MAX_MANIFEST_BYTES} of a manifest: split the run, "
-            "or name the objects by a prefix or a glob"
-        )
     try:
-        listed = json.loads(read_range(client, uri, 0, head.size, head.etag).decode()) if head.size else None
-    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
+        listed = get_json(client, uri, max_bytes=MAX_MANIFEST_BYTES)
+    except InvalidRequestError:
+        raise
+    except ValueError as error:
         raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs: {error}") from error
     if not isinstance(listed, list) or not listed:
         raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs")

@@ -101,7 +101,9 @@ def read_range(client: S3Client, uri: str, start: int, stop: int, etag: str) -> 
     return data
 
 
-def _read_body(client: S3Client, uri: str, start: int = 0, stop: int | None = None, etag: str | None = None) -> bytes:
+def _read_body(
+    client: S3Client, uri: str, start: int = 0, stop: int | None = None, etag: str | None = None, max_bytes: int | None = None
+) -> bytes:
     """Read an object or a range of it; a body that breaks is taken up at the byte where it broke, of the same object."""
     bucket, key = parse_s3_uri(uri)
     data = bytearray()
@@ -113,6 +115,11 @@ def _read_body(client: S3Client, uri: str, start: int = 0, stop: int | None = No
                 options["Range"] = f"bytes={start + arrived}-{'' if stop is None else stop - 1}"
             response = client.get_object(Bucket=bucket, Key=key, **options)
             etag = response["ETag"]
+            if max_bytes is not None and response["ContentLength"] > max_bytes:
+                response["Body"].close()  # S3 would send it all
+                raise InvalidRequestError(
+                    f"{uri} has {response['ContentLength']} bytes, more than the {max_bytes} that it may have: split the run"
+                )
             try:
                 for piece in response["Body"].iter_chunks(PIECE_BYTES):
                     data += piece
@@ -126,18 +133,18 @@ def _read_body(client: S3Client, uri: str, start: int = 0, stop: int | None = No
     return bytes(data)
 
 
-def get_text(client: S3Client, uri: str) -> str:
-    """Return a whole object in UTF-8; ValueError where it is not."""
+def get_text(client: S3Client, uri: str, *, max_bytes: int | None = None) -> str:
+    """Return a whole object in UTF-8; ValueError where it is not, InvalidRequestError where it has more than `max_bytes`."""
     try:
-        return _read_body(client, uri).decode()
+        return _read_body(client, uri, max_bytes=max_bytes).decode()
     except InputChangedError as error:
         # No version was asked for, so the new one is as good; but what has come is of the old one.
         raise TransientS3Error(f"{uri} was replaced while it was read") from error
 
 
-def get_json(client: S3Client, uri: str) -> Any:
+def get_json(client: S3Client, uri: str, *, max_bytes: int | None = None) -> Any:
     """Return the value of a JSON object; ValueError where it is not JSON, or nested deeper than anything written here."""
-    text = get_text(client, uri)
+    text = get_text(client, uri, max_bytes=max_bytes)
     try:
         return json.loads(text, parse_constant=_no_number)
     except RecursionError as error:

@@ -3,7 +3,7 @@
 Every call of `CALLS` is tried at every place of `PLACES`: what `ALLOWED` lists must work, and everything else must be denied.
 
 The emulator is laxer than AWS in what matters here: it does not ask for s3:ListBucket when it chooses between 403 and 404 for a
-missing object, and it knows no kms:ViaService. So tests/contract/test_permissions.py reads the policies' text, too. The
+missing object, and it knows no kms:ViaService. So tests/contract/test_grants.py reads the policies' text, too. The
 state machine's role is written, not proven: the emulator does nothing under it.
 """
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 EXECUTIONS_AT_ONCE = 6
 """botocore sleeps before it repeats a request: meanwhile others work."""
 
-SITES_TOGETHER = 4
-"""Call sites of one function that meet a passing fault in one execution: the state machine repeats a state five times."""
+SITES_TOGETHER = 12
+"""Call sites of one function that meet a passing fault in one execution: functions survive most by themselves, and the state
+machine repeats a state five times."""
 
 NOTED_UPLOAD_STAYS = {"AbortMultipartUpload", "ListParts"}
 """Operations without which an upload cannot be ended or gone on with: the repeat finds it by its record."""

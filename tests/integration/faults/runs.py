@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HEADER = b"id,note,x,y\n"
 LOST_OBJECT = "part-4.csv"
-LARGE_ROWS, LARGE_NOTE = 36, 500_000  # 18 MB: its part is above what the prediction function sends by one PUT
+LONG_NOTE = 500_000
 
 
 @cache
@@ -137,13 +137,24 @@ def guessed() -> Input:
     return Input({"in.csv": data}, lambda case: {"data_s3_uri": case.uri("data", "in.csv")}, scored(records))
 
 
-@cache
-def large() -> Input:
-    """A large object, whose part is copied, and a small one, whose part is gathered; named by a manifest."""
-    records = [row(number, "n" * LARGE_NOTE) for number in range(LARGE_ROWS)]
+def by_manifest(count: int) -> Input:
+    """A large object of so many long records, and a small one; named by a manifest."""
+    records = [row(number, "n" * LONG_NOTE) for number in range(count)]
     few = rows(0, 200)
     objects = {"large.csv": HEADER + b"".join(records), "small.csv": HEADER + b"".join(few)}
     return Input(objects, lambda case: {"data_s3_uri": case.uri("data", "all.manifest.json")}, scored([*records, *few]))
+
+
+@cache
+def copied() -> Input:
+    """A part that S3 copies, and one that is gathered."""
+    return by_manifest(12)
+
+
+@cache
+def large() -> Input:
+    """The same, the first part above what the prediction function sends by one PUT."""
+    return by_manifest(36)
 
 
 def lost(case: Case) -> list[Rule]:
@@ -171,6 +182,7 @@ SPLIT = {"chunk_size_mb": 0.0045, "on_bad_row": "quarantine"}
 GROUPED = {"chunk_size_mb": 0.0009}
 TOLERANT = GROUPED | {"tolerated_failure_percentage": 50}
 GUESSED = {"chunk_size_mb": 0.4}
+COPIED = {"chunk_size_mb": 6.002}
 LARGE = {"chunk_size_mb": 18.002}
 
 RUNS = {
@@ -183,9 +195,10 @@ RUNS = {
         Run("guessed", guessed, GUESSED, before=lambda case: [lost_second(case)]),
         Run("lost", grouped, GROUPED, during=lost, error="InputNotFoundError"),
         Run("tolerated", grouped, TOLERANT, during=lost, output=lambda: scored(rows(0, 40))),
+        Run("copied", copied, COPIED),
+        Run("upload taken up", copied, COPIED, before=lambda case: [unfinished_upload(case)]),
+        Run("not completed", copied, COPIED, during=refused("MergeOutputs", "CompleteMultipartUpload"), error="InputNotFoundError"),
         Run("large", large, LARGE),
-        Run("upload taken up", large, LARGE, before=lambda case: [unfinished_upload(case)]),
-        Run("not completed", large, LARGE, during=refused("MergeOutputs", "CompleteMultipartUpload"), error="InputNotFoundError"),
         Run("not sent", large, LARGE, during=refused("PredictChunk", "UploadPart"), error="InvalidRequestError"),
     )
 }

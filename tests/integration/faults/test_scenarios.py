@@ -103,9 +103,9 @@ def report(executor, case):
     return json.loads(body.read())
 
 
-@pytest.mark.parametrize("run", ["grouped", "large"])
+@pytest.mark.parametrize("run", ["grouped", "copied"])
 def test_two_executions_of_one_request_at_once_both_succeed(executor, aws, run):
-    """And of the multipart uploads of the large one, none stays."""
+    """And of the multipart uploads of the copied one, none stays."""
     case = Case(f"twins-{run}", aws.bucket)
     request = prepare(executor.s3, case, RUNS[run])
     with ThreadPoolExecutor(2) as pool:
@@ -114,7 +114,7 @@ def test_two_executions_of_one_request_at_once_both_succeed(executor, aws, run):
     succeeded(executor.ending(case, request), RUNS[run].input().output)
 
 
-@pytest.mark.parametrize("run", ["grouped", "large"])
+@pytest.mark.parametrize("run", ["grouped", "copied"])
 def test_of_two_requests_to_one_output_at_once_exactly_one_wins(aws, faulty, executor, run):
     """Both are held just before they publish."""
     case = Case(f"rivals-{run}", aws.bucket)

@@ -52,6 +52,12 @@ def test_expectations_are_documented():
     assert {name for name in names if f"| `{name}` |" not in documented} == set()
 
 
+def test_the_documentation_has_every_call_site():
+    """`make faults FAULTS_TABLE=...` makes its table."""
+    documented = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text()
+    assert [str(site) for site in SITES if f"| {site} |" not in documented] == []
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_a_fault_is_survived_or_fails_as_documented_and_a_repeat_succeeds(cell, verdicts):
     assert verdicts[cell].as_expected, verdicts[cell].why

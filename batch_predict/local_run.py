@@ -98,6 +98,8 @@ def prepare(request: Mapping[str, Any]) -> LocalRun:
     model, model_problems = _input_files("model", [request.get("model_s3_uri")])
     data_value = request.get("data_s3_uri")
     data, data_problems = _input_files("data", data_value if isinstance(data_value, list) else [data_value])
+    if model and model[0] in data:
+        data_problems.append(f"data file {model[0]} is also the model: name a CSV file")
     uploads = _keys("models/", model) | _keys("data/", data)
     overwrite = request.get("overwrite") is True
     directory, output_uri, output_problems = _output_place(request.get("output_s3_uri"), overwrite=overwrite, inputs=uploads)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -29,11 +30,21 @@ def advice(error: str) -> str | None:
 
 @cache
 def _workflow_module(name: str) -> ModuleType:
-    """Load one of the workflow functions' own modules by its file: they are deployed flat, and no package holds them."""
-    path = stack_directory() / "functions" / "workflow" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"batch_predict_workflow_{name}", path)
+    """Load one of the workflow functions' own modules by its file: they are deployed flat, and no package holds them.
+
+    What it imports of its neighbours is found beside it, and forgotten: their names are too plain for a process of somebody else's.
+    """
+    directory = stack_directory() / "functions" / "workflow"
+    spec = importlib.util.spec_from_file_location(f"batch_predict_workflow_{name}", directory / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    known = set(sys.modules)
+    sys.path.insert(0, str(directory))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(directory))
+        for neighbour in {path.stem for path in directory.glob("*.py")} - known:
+            sys.modules.pop(neighbour, None)
     return module

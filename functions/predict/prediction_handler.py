@@ -755,6 +755,35 @@ def _closed_on_error(body: Any) -> Iterator[None]:
         raise
 
 
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
+    """Make a directory that is deleted at the end of a `with`; its name says whose it is."""
+    _remove_leftovers()
+    return tempfile.TemporaryDirectory(prefix=f"predict-{os.getpid()}-")
+
+
+@functools.cache
+def _remove_leftovers() -> None:
+    """Delete what killed processes have left in the temporary directory, before this process has anything there.
+
+    Lambda keeps /tmp when it starts a function anew after a crash: a few chunks that ran out of memory would fill it.
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+    """
+    for left in Path(tempfile.gettempdir()).glob("predict-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdecimal() and (int(owner) == os.getpid() or not _is_running(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
 class _Storage:
     """The function's ephemeral storage, given away in advance: what does not fit is refused before anything is downloaded."""
 
@@ -862,7 +891,7 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
 def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _Storage | None) -> _Model:
     s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
     answer: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+    with _temporary_directory() as folder:
         path = Path(folder, "model.joblib")
         room = storage or _Storage(folder)
 
@@ -2066,7 +2095,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     The stages overlap: `download` ends when the last byte has come, `predict` waits for what it needs.
     """
     watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
-    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+    with _temporary_directory() as folder:
         part = Path(folder, "part.csv")
         storage = _Storage(folder)
         with watch.stage("header"):

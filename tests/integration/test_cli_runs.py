@@ -280,7 +280,6 @@ class TestLocalRun:
             ({"data_s3_uri": "unclosed.csv"}, "InvalidDataError", "quote"),
             ({"data_s3_uri": "ragged.csv"}, "InvalidDataError", "ragged.csv"),
             ({"data_s3_uri": "text.csv"}, "InvalidDataError", "a text of 4 character(s) is not a number"),
-            ({"data_s3_uri": "model.joblib"}, "InvalidDataError", "model.joblib"),
             ({"feature_columns": ["a", "bb"]}, "InvalidRequestError", "data.csv does not have: bb"),
             ({"prediction_column_name": "b"}, "InvalidRequestError", "b is also one of feature_columns"),
             ({"prediction_column_name": "b", "feature_columns": ["a"]}, "InvalidRequestError", "b exists already in data.csv"),

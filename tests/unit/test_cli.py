@@ -90,6 +90,7 @@ class TestMistakes:
         ("arguments", "sentence"),
         [
             (RUN.replace("data.csv", "no.csv"), "data file no.csv does not exist"),
+            (RUN.replace("data.csv", "model.joblib"), "data file model.joblib is also the model: name a CSV file"),
             (RUN.replace("model.joblib", "no.joblib"), "model file no.joblib does not exist"),
             (RUN.replace("model.joblib", "empty"), "model file empty is a directory"),
             (RUN.replace("data.csv", "empty"), "data directory empty holds no *.csv files"),

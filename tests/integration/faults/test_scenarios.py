@@ -54,7 +54,7 @@ def test_a_prediction_function_killed_in_the_middle_of_a_chunk(aws, faulty, exec
         succeeded(ending.result(), RUNS[run].input().output)
 
     assert failures(child_histories(aws, {"executionArn": ending.result().execution_arn})[0]) == ["Runtime.ExitError"]
-    # What the process had in its own directory stays, as in /tmp on AWS; the next process does not mind.
+    # What the process had in its own directory stays, as in /tmp on AWS, until another process starts.
     for left in temporary_directories(aws):
         shutil.rmtree(left)
 

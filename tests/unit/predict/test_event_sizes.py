@@ -55,7 +55,7 @@ def refusal(error, **fields):
     status, body = invoke(**fields)
     assert (status, body["error"]) == (400, error), body
     assert "/tmp" not in body["message"]
-    assert not list(Path(tempfile.gettempdir()).glob("predict-*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f"predict-{os.getpid()}-*"))
     return body["message"]
 
 

@@ -58,4 +58,5 @@ def listed_rows(client: S3Client, uri: str) -> list[tuple[str, int, str, str]]:
         listed = list(csv.reader(io.StringIO(get_text(client, uri), newline=""), strict=True))
         return [(data_s3_uri, int(row), byte, reason) for data_s3_uri, row, byte, reason in listed[1:]]
     except (ValueError, csv.Error, InputNotFoundError) as error:
-        raise IncompleteOutputError(f"{uri} is not a list of rejected rows: {error}") from error
+        # Its own words might hold a row's.
+        raise IncompleteOutputError(f"{uri} cannot be read as a list of rejected rows ({type(error).__name__})") from error

@@ -36,9 +36,6 @@ _TYPE_NAMES = {
 }
 
 
-"""JSON can write one, UTF-8 cannot: https://www.rfc-editor.org/rfc/rfc8259#section-8.2"""
-
-
 def require_known_keywords(schema: Schema) -> None:
     """Raise NotImplementedError where a schema says something that would go unchecked."""
     unknown = schema.keys() - _ANNOTATIONS - _CHECKED

@@ -227,7 +227,7 @@ ADVICE: dict[str, str] = {
     "InvalidRequestError": "Correct the request and start it again.",
     "InputNotFoundError": "Check the URI and that the function's role may read it.",
     "InputChangedError": "Start the request again: it plans with the objects as they are now.",
-    "InvalidDataError": "Correct the data at that place and start the request again, or set on_bad_row to quarantine.",
+    "InvalidDataError": "Correct the data at that place and start the request again.",
     "ModelError": "Check that the model was fitted on these columns, with the library versions of the prediction function.",
     "UnsafeSplitError": "Report this as a bug: the planner must not place a boundary inside quotes.",
     "TransientS3Error": "Start the request again; if it repeats, lower max_concurrency.",

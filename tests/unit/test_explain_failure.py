@@ -52,7 +52,7 @@ def test_the_map_s_failure_is_the_first_chunk_s(s3: S3Client, document: Any, los
     assert explain(s3, document, MAP_FAILURE) == {
         "error": "InvalidDataError",
         "cause": "chunk 3 of 12, s3://bucket/in/1.csv bytes=[20, 30): row 3 is ragged (2 more chunks failed). "
-        "Correct the data at that place and start the request again, or set on_bad_row to quarantine.",
+        "Correct the data at that place and start the request again.",
         "plan_exactly": False,
         "published": False,
     }

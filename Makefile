@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 AUDIT_VENV := .venv-audit
 AUDIT_BIN := $(AUDIT_VENV)/bin
+SAM_VENV := .venv-sam
+SAM_BIN := $(SAM_VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-random test-nightly faults soak lint types format bench bench-planning bench-scale bench-workflow \
-  audit audit-stack audit-dependencies lock clean
+  package smoke image-template sam-validate sam-build audit audit-stack audit-dependencies lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -65,6 +67,31 @@ bench-scale: install ## Plan and merge 1 KB to 10 TB on an S3 of formulas; BENCH
 bench-workflow: install ## Compare the whole local workflow with the usual pandas handler; BENCH="--scale 0.1 --rounds 1"
 	$(BIN)/python -m benchmarks.workflow $(BENCH)
 
+package: ## Build what is deployed into dist/, for both processors; PACKAGE="--architecture arm64" for one
+	$(PYTHON) -m tools.package $(PACKAGE)
+
+# What `sam build` calls for each function, from the project's folder (template.yaml, BuildMethod: makefile).
+build-%Function:
+	$(PYTHON) -m tools.package --artifact $*Function "$(ARTIFACTS_DIR)"
+
+smoke: install ## Run the package in an interpreter without anything else; cold starts with and without byte-code
+	$(BIN)/python -m tools.smoke $(SMOKE)
+
+image-template: install ## Generate build/template.image.yaml: the prediction function as a container image
+	$(BIN)/python -m tools.image_template
+
+sam-validate: $(SAM_VENV)/.installed ## Check the template with the SAM CLI; without network
+	$(SAM_BIN)/sam validate --lint --region us-east-1
+
+sam-build: $(SAM_VENV)/.installed ## Build all functions with the SAM CLI, without a container
+	$(SAM_BIN)/sam build
+
+# Apart from the project's, as the next one.
+$(SAM_VENV)/.installed: requirements-sam.lock
+	$(PYTHON) -m venv $(SAM_VENV)
+	$(SAM_BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-sam.lock
+	@touch $@
+
 audit: audit-stack audit-dependencies ## Do both of the following
 
 audit-stack: $(AUDIT_VENV)/.installed ## Check template and GitHub workflow for insecure settings; without network
@@ -88,7 +115,8 @@ lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	  --group dev --group bench pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group audit -o requirements-audit.lock
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group sam -o requirements-sam.lock
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) $(AUDIT_VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam
+	rm -rf $(VENV) $(AUDIT_VENV) $(SAM_VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -179,7 +179,7 @@ def zip_function(directory: Path) -> bytes:
     files = {
         path.relative_to(directory).as_posix(): (path.read_bytes(), 0o644)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.suffix in {".py", ".json"}  # the rest is what a package or an image is made by
     }
     files["bootstrap"] = (bootstrap().encode(), 0o755)
     package = io.BytesIO()

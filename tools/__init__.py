@@ -1,0 +1,1 @@
+"""What maintainers and CI run; never deployed."""

@@ -1,0 +1,95 @@
+"""Takes the symbol table off a shared library, for any processor, without a byte of the rest moving.
+
+What the dynamic loader reads lies in segments. Symbol tables and debug information lie in sections behind the last of them, which
+only linkers and debuggers read. So the file is cut there, and its header says that there are no sections. `strip` gains a little
+more, but it moves segments, which breaks libraries that patchelf has changed ("ELF load command address/offset not page-aligned"),
+and it knows only its own machine's processor.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MACHINES = {183: "arm64", 62: "x86_64"}
+"""e_machine, by Lambda's names: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html"""
+_HEADER_BYTES = 64
+_LOAD = 1
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+"""p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align"""
+
+
+class ElfError(ValueError):
+    """Not a shared library that the dynamic loader would take."""
+
+
+class Segment(NamedTuple):
+    """A part of the file that is read when the library is loaded."""
+
+    kind: int
+    offset: int
+    address: int
+    size: int
+    """In the file, in bytes."""
+    alignment: int
+
+
+def is_elf(content: bytes) -> bool:
+    """Tell whether it is a 64-bit little-endian ELF file, which both of Lambda's processors have."""
+    return content[:6] == b"\x7fELF\x02\x01"
+
+
+def machine(content: bytes) -> str:
+    """Return Lambda's name of the processor. Raises ElfError where Lambda has none."""
+    number = struct.unpack_from("<H", content, 18)[0]
+    if number not in MACHINES:
+        raise ElfError(f"machine {number} is none of Lambda's")
+    return MACHINES[number]
+
+
+def segments(content: bytes) -> list[Segment]:
+    """Return the segments. Raises ElfError where one is cut off, or not aligned as the loader demands."""
+    if not is_elf(content) or len(content) < _HEADER_BYTES:
+        raise ElfError("no 64-bit little-endian ELF file")
+    table = struct.unpack_from("<Q", content, 32)[0]
+    entry_size, count = struct.unpack_from("<HH", content, 54)
+    if not count or entry_size != _SEGMENT.size or table + count * entry_size > len(content):
+        raise ElfError("its table of segments is cut off")
+    found = []
+    for index in range(count):
+        kind, _, offset, address, _, size, _, alignment = _SEGMENT.unpack_from(content, table + index * entry_size)
+        if kind == _LOAD and alignment > 1 and (address - offset) % alignment:
+            raise ElfError(f"segment {index} is not aligned")
+        if size and offset + size > len(content):
+            raise ElfError(f"segment {index} is cut off")
+        found.append(Segment(kind, offset, address, size, alignment))
+    return found
+
+
+def trimmed(content: bytes) -> bytes:
+    """Return a library without what lies behind its last segment. Raises ElfError where it is none, before or after."""
+    table = struct.unpack_from("<Q", content, 32)[0] if len(content) >= _HEADER_BYTES else 0
+    before = segments(content)
+    end = max([_HEADER_BYTES, table + _SEGMENT.size * len(before), *(segment.offset + segment.size for segment in before)])
+    header = bytearray(content[:_HEADER_BYTES])
+    struct.pack_into("<Q", header, 40, 0)  # e_shoff
+    struct.pack_into("<HH", header, 60, 0, 0)  # e_shnum, e_shstrndx
+    result = bytes(header) + content[_HEADER_BYTES:end]
+    if segments(result) != before:
+        raise ElfError("its segments changed")
+    return result
+
+
+def trim_file(path: Path) -> int:
+    """Trim a file in place, and return the bytes gained; a file that is no proper library stays as it is."""
+    content = path.read_bytes()
+    try:
+        shorter = trimmed(content)
+    except ElfError:
+        return 0
+    if len(shorter) < len(content):
+        path.write_bytes(shorter)
+    return len(content) - len(shorter)

@@ -1,0 +1,359 @@
+"""Builds what is deployed: the prediction function with its libraries, and the workflow's functions.
+
+    python3 -m tools.package                               both processors, as zips in dist/
+    python3 -m tools.package --architecture x86_64         one of them
+    python3 -m tools.package --artifact PredictChunkFunction DIRECTORY   what `sam build` calls, through the Makefile
+
+Needs Python 3.11 with pip, and nothing of the project's environment. What costs time is kept under build/, named by a hash of
+all that it is made from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools import elf, slimming, target, wheels
+from tools.target import ROOT, Interpreter, PackageError, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUILD, DIST = ROOT / "build", ROOT / "dist"
+PREDICT, WORKFLOW = ROOT / "functions/predict", ROOT / "functions/workflow"
+PREDICT_FUNCTION = "PredictChunkFunction"
+
+MAX_BYTES = 250_000_000
+"""Unzipped; Lambda's limit is 262,144,000: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+DIRECT_UPLOAD_BYTES = 50_000_000
+"""Of a zip; a larger one reaches Lambda through S3 alone (the same page)."""
+LARGEST_SHOWN = 15
+
+CODE = (".py", ".json")
+"""What of a function's folder is deployed; beside it lie the files that a package or an image is made by."""
+MODEL_LIBRARIES = ("scipy", "sklearn")
+"""What models are made of; unpickling imports it, not the handler."""
+OPTIONAL_LIBRARIES = ("pandas",)
+"""Imported by `load_data` and `make_predictions` alone, for use by hand; does not fit (docs/package.md)."""
+RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "urllib3")
+
+Say = Callable[[str], None]
+
+
+def build_predict(
+    built_for: Target, *, with_byte_code: bool = True, build: Path = BUILD, limit: int = MAX_BYTES, say: Say = print
+) -> tuple[Path, dict[str, Any]]:
+    """Return the prediction function's libraries in a folder, and what was done to them; made anew only if something changed.
+
+    Raises PackageError where the package would be too large, incomplete or for another processor.
+    """
+    lines = wheels.locked(wheels.required_names(), built_for.python)
+    interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
+    key = _key(*lines, built_for.name, interpreter.version if interpreter else "sources")
+    kind = f"{built_for.name}-{'code' if interpreter else 'sources'}"
+    folder = build / "package" / f"{kind}-{key}"
+    with _only_one(build / "package.lock"):
+        if not (folder / "report.json").exists():
+            for old in folder.parent.glob(f"{kind}-*"):
+                shutil.rmtree(old)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as partial:
+                report = _make(Path(partial) / "new", lines, built_for, interpreter, build)
+                (Path(partial) / "new").rename(folder)
+        else:
+            os.utime(folder)
+            report = json.loads((folder / "report.json").read_text())
+    print_report(report, say)
+    check_size(folder / "libraries", report["owners"], limit)
+    return folder / "libraries", report
+
+
+def _key(*parts: str) -> str:
+    sources = [
+        Path(__file__).with_name(name).read_bytes() for name in ("elf.py", "package.py", "slimming.py", "target.py", "wheels.py")
+    ]
+    return hashlib.sha256(b"\0".join([*(part.encode() for part in parts), *sources])).hexdigest()[:16]
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a lock: `sam build` and tests build side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(folder: Path, lines: list[str], built_for: Target, interpreter: Interpreter | None, build: Path) -> dict[str, Any]:
+    files = wheels.download(lines, built_for, build / "wheels")
+    owners = wheels.owners(files)
+    libraries = folder / "libraries"
+    libraries.mkdir(parents=True)
+    before = wheels.unpack(files, libraries)
+    omitted = slimming.slim(libraries)
+    symbols = sum(elf.trim_file(path) for path in _elf_files(libraries))
+    if interpreter:
+        compile_all(libraries, interpreter)
+    report = {
+        "target": built_for.name,
+        "wheels": len(files),
+        "wheel_bytes": sum(path.stat().st_size for path in files),
+        "before": before,
+        "omitted": omitted,
+        "symbols": symbols,
+        "byte_code": interpreter.version if interpreter else None,
+        "after": sizes(libraries, owners),
+        "elf_files": check_elf(libraries, built_for),
+        "libraries": check_imports(libraries, required_modules()),
+        "files": sum(path.is_file() for path in libraries.rglob("*")),
+        "owners": owners,
+    }
+    (folder / "report.json").write_text(json.dumps(report))
+    return report
+
+
+def compile_all(directory: Path, interpreter: Interpreter) -> None:
+    """Put byte-code in the place of every source, for /var/task. Both beside each other do not fit.
+
+    The same sources give the same bytes: compiled in order, in one process, with fixed hashes and without this machine's paths.
+    """
+    program = (
+        "import compileall, sys; from py_compile import PycInvalidationMode as Mode; "
+        "sys.exit(not compileall.compile_dir('.', maxlevels=99, quiet=2, force=True, legacy=True, "
+        "stripdir='.', prependdir='/var/task', invalidation_mode=Mode.UNCHECKED_HASH))"
+    )
+    command = [interpreter.path, "-I", "-c", program]
+    done = subprocess.run(
+        command, cwd=directory, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise PackageError(f"{interpreter.path} could not compile the libraries:\n{done.stdout}{done.stderr}")
+    for source in directory.rglob("*.py"):
+        source.unlink()
+
+
+def required_modules(handler: Path = PREDICT / "prediction_handler.py") -> list[str]:
+    """Return the modules that must be in the package: what the handler imports, and what models are made of."""
+    tree = ast.parse(handler.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return sorted((names | set(MODEL_LIBRARIES)) - sys.stdlib_module_names - {*RUNTIME_MODULES, *OPTIONAL_LIBRARIES})
+
+
+def check_imports(directory: Path, modules: list[str]) -> list[str]:
+    """Return ``modules`` if all are there. Raises PackageError otherwise."""
+    places = {name: [directory / f"{name}{end}" for end in ("/__init__.pyc", "/__init__.py", ".pyc", ".py")] for name in modules}
+    if missing := [name for name, paths in places.items() if not any(path.is_file() for path in paths)]:
+        raise PackageError(f"the package lacks {', '.join(missing)}: add it to {wheels.REQUIREMENTS.relative_to(ROOT)}")
+    return modules
+
+
+def check_elf(directory: Path, built_for: Target) -> int:
+    """Return the number of shared libraries. Raises PackageError where one is broken, or for another Python or processor."""
+    count = 0
+    for path in _elf_files(directory):
+        content = path.read_bytes()
+        try:
+            elf.segments(content)
+            machine = elf.machine(content)
+        except elf.ElfError as error:
+            raise PackageError(f"{path.name} would not load: {error}") from error
+        tag = f"cpython-{built_for.python[0]}{built_for.python[1]}-"
+        if machine != built_for.architecture or (".cpython-" in path.name and tag not in path.name):
+            raise PackageError(f"{path.name} is for another Python or processor ({machine}) than {built_for.name}")
+        count += 1
+    return count
+
+
+def _elf_files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*.so*") if path.is_file() and not path.is_symlink())
+
+
+def sizes(directory: Path, owners: dict[str, str]) -> dict[str, int]:
+    """Return the bytes of each library."""
+    found: dict[str, int] = {}
+    for path in sorted(directory.iterdir()):
+        name = owners.get(path.name) or owners.get(path.with_suffix(".py").name, path.name)
+        found[name] = found.get(name, 0) + slimming.size_of(path)
+    return found
+
+
+def check_size(directory: Path, owners: dict[str, str], limit: int = MAX_BYTES) -> int:
+    """Return the bytes of a package. Raises PackageError above the limit, which names what is large."""
+    total = slimming.size_of(directory)
+    if total <= limit:
+        return total
+    libraries = sorted(sizes(directory, owners).items(), key=lambda entry: -entry[1])
+    files = sorted(((path.stat().st_size, path) for path in directory.rglob("*") if path.is_file()), reverse=True)
+    lines = [
+        f"the package has {total:,} bytes, and may have {limit:,}; leave more out in tools/slimming.py, or deploy an image.",
+        "libraries: " + ", ".join(f"{name} {size:,}" for name, size in libraries),
+        "files:",
+        *(f"{size:>12,} {path.relative_to(directory)}" for size, path in files[:LARGEST_SHOWN]),
+    ]
+    raise PackageError("\n".join(lines))
+
+
+def print_report(report: dict[str, Any], say: Say) -> None:
+    """Say what was done, and what came of it."""
+    before, after = report["before"], report["after"]
+    say(f"prediction function for {report['target']}: {report['wheels']} wheels, {_mb(report['wheel_bytes'])}")
+    say(f"  {'library':<16}{'in the wheel':>16}{'in the package':>16}")
+    for name in sorted(before, key=lambda name: -before[name]):
+        say(f"  {name:<16}{_mb(before[name]):>16}{_mb(after[name]):>16}")
+    say(f"  {'together':<16}{_mb(sum(before.values())):>16}{_mb(sum(after.values())):>16}")
+    for name, gained in report["omitted"].items():
+        say(f"  left out: {name}, {_mb(gained)}")
+    say(f"  left out: symbols of {report['elf_files']} libraries, {_mb(report['symbols'])}; all are for this processor and whole")
+    if report["byte_code"]:
+        say(f"  byte-code of Python {report['byte_code']} in the place of sources")
+    else:
+        say("  WARNING: sources without byte-code: each cold start compiles them anew, and takes about twice as long.")
+        say("  No such Python was found here: install it (pyenv, uv python install, your system's), and build again.")
+    say(f"  inside, as required: {', '.join(report['libraries'])}")
+    total = sum(after.values())
+    say(f"  {total:,} bytes of libraries in {report['files']:,} files; limit {MAX_BYTES:,}, Lambda's own 262,144,000")
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def function_files(directory: Path) -> dict[str, bytes]:
+    """Return a function's own files."""
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CODE}
+
+
+def compiled_handler(interpreter: Interpreter) -> dict[str, bytes]:
+    """Return the handler's byte-code beside its source, which checks the source's hash: an edit is not overlooked."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "handler.pyc"
+        program = (
+            "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], '/var/task/prediction_handler.py', doraise=True, "
+            "invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)"
+        )
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        command = [interpreter.path, "-I", "-c", program, str(PREDICT / "prediction_handler.py"), str(output)]
+        subprocess.run(command, env=environment, check=True)
+        tag = "cpython-" + "".join(interpreter.version.split(".")[:2])
+        return {f"__pycache__/prediction_handler.{tag}.pyc": output.read_bytes()}
+
+
+def predict_files(built_for: Target, *, with_byte_code: bool = True) -> dict[str, bytes]:
+    """Return the prediction function's own files, compiled if there is an interpreter."""
+    interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
+    return {**function_files(PREDICT), **(compiled_handler(interpreter) if interpreter else {})}
+
+
+def write_zip(path: Path, directory: Path | None, extra: dict[str, bytes]) -> None:
+    """Zip a folder's files and some more: the same bytes for the same files (and the same zlib)."""
+    files: dict[str, Path | bytes] = {**extra}
+    if directory:
+        files.update({file.relative_to(directory).as_posix(): file for file in directory.rglob("*") if file.is_file()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(name)  # dated 1980-01-01
+            entry.external_attr = (0o755 if ".so" in name else 0o644) << 16
+            archive.writestr(entry, content if isinstance(content, bytes) else content.read_bytes(), zipfile.ZIP_DEFLATED)
+    partial.replace(path)
+
+
+def zip_predict(
+    built_for: Target, *, with_byte_code: bool = True, dist: Path = DIST, build: Path = BUILD, say: Say = print
+) -> Path:
+    """Return the prediction function's zip; written anew only if something changed."""
+    libraries, report = build_predict(built_for, with_byte_code=with_byte_code, build=build, say=say)
+    own = predict_files(built_for, with_byte_code=with_byte_code)
+    total = sum(report["after"].values()) + sum(map(len, own.values()))
+    if total > MAX_BYTES:
+        raise PackageError(f"with the handler the package has {total:,} bytes, and may have {MAX_BYTES:,}")
+    path = dist / f"predict-{built_for.name}{'' if with_byte_code else '-sources'}.zip"
+    key = _key(libraries.parent.name, *(f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in own.items()))
+    note = build / "package" / f"{path.name}.json"
+    with _only_one(build / "package.lock"):
+        known = json.loads(note.read_text()) if note.exists() else {}
+        if not (path.exists() and known == {"key": key, "sha256": _sha256(path)}):
+            write_zip(path, libraries, own)
+            note.write_text(json.dumps({"key": key, "sha256": _sha256(path)}))
+    size = path.stat().st_size
+    say(f"  {total:,} bytes in {report['files'] + len(own):,} files, with the handler")
+    way = "through S3 alone (above 50 MB)" if size > DIRECT_UPLOAD_BYTES else "directly"
+    say(f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}: {_mb(size)}; reaches Lambda {way}")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def zip_workflow(dist: Path = DIST, say: Say = print) -> Path:
+    """Return the zip of the workflow's functions; they need nothing beside the runtime's boto3."""
+    path, files = dist / "workflow.zip", function_files(WORKFLOW)
+    write_zip(path, None, files)
+    say(f"workflow functions: {len(files)} files, {sum(map(len, files.values())):,} bytes")
+    say(f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}: {_mb(path.stat().st_size)}; reaches Lambda directly")
+    return path
+
+
+def write_artifact(function: str, directory: Path, say: Say = print) -> None:
+    """Fill the folder that `sam build` makes for a function of the template."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if function == PREDICT_FUNCTION:
+        built_for = target.template_target()
+        libraries, _ = build_predict(built_for, say=say)
+        shutil.copytree(libraries, directory, dirs_exist_ok=True)
+        files = predict_files(built_for)
+    else:
+        files = function_files(WORKFLOW)
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def main() -> None:
+    """Build what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="tools.package", description="Build what is deployed.")
+    parser.add_argument("--architecture", choices=target.ARCHITECTURES, action="append", help="both unless given")
+    parser.add_argument("--artifact", nargs=2, metavar=("FUNCTION", "DIRECTORY"), help="fill a folder for `sam build` instead")
+    arguments = parser.parse_args()
+    if importlib.util.find_spec("pip") is None:
+        raise PackageError(f"{sys.executable} has no pip: use another Python, as in make PYTHON=python3 package")
+    if arguments.artifact:
+        write_artifact(arguments.artifact[0], Path(arguments.artifact[1]))
+        return
+    python = target.template_target().python
+    for architecture in arguments.architecture or target.ARCHITECTURES:
+        zip_predict(Target(architecture, python))
+    zip_workflow()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (PackageError, slimming.SlimmingError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,108 @@
+"""What a package is built for, read from `template.yaml`, and the interpreter of that Python on this machine if there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
+"""Lambda's names and those of wheels."""
+NEWEST_GLIBC, OLDEST_GLIBC = 34, 17
+"""Minor versions. Amazon Linux 2023 has 2.34: https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html"""
+
+
+class PackageError(Exception):
+    """The package cannot be built; the message says what to do."""
+
+
+class Target(NamedTuple):
+    """A Python and a processor of Lambda's."""
+
+    architecture: str
+    python: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """As files are named: arm64-py313."""
+        return f"{self.architecture}-py{self.python[0]}{self.python[1]}"
+
+    @property
+    def python_version(self) -> str:
+        """As pip and commands name it: 3.13."""
+        return f"{self.python[0]}.{self.python[1]}"
+
+    @property
+    def platforms(self) -> list[str]:
+        """The wheels' platforms that run there, best first; `manylinux2014` alone silently resolves to old versions."""
+        machine = ARCHITECTURES[self.architecture]
+        return [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC, OLDEST_GLIBC - 1, -1)] + [
+            f"manylinux2014_{machine}"
+        ]
+
+
+class Interpreter(NamedTuple):
+    """A Python of the target's minor version, which can therefore compile and run for it."""
+
+    path: str
+    version: str
+    """Whole, as byte-code may differ between patches."""
+
+
+def template_target(template: Path = ROOT / "template.yaml") -> Target:
+    """Return what the functions are deployed as. Read as text: this runs where no YAML library is."""
+    text = template.read_text()
+    runtimes = set(re.findall(r"^\s*Runtime: python3\.(\d+)\s*(?:#.*)?$", text, re.MULTILINE))
+    architectures = set(re.findall(r"^\s*Architectures: \[(\w+)\]\s*(?:#.*)?$", text, re.MULTILINE))
+    if len(runtimes) != 1 or len(architectures) != 1 or not architectures <= set(ARCHITECTURES):
+        raise PackageError(f"{template} must have one `Runtime: python3.N` and one `Architectures: [arm64]` or `[x86_64]`")
+    return Target(architectures.pop(), (3, int(runtimes.pop())))
+
+
+def host_architecture() -> str | None:
+    """Return Lambda's name of this machine's processor if it runs Lambda's libraries, which only Linux does."""
+    names = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+    return names.get(platform.machine()) if sys.platform == "linux" else None
+
+
+def find_interpreter(python: tuple[int, int]) -> Interpreter | None:
+    """Return an interpreter of that minor version: this one, one on PATH, pyenv's or uv's."""
+    for path in _candidates(python):
+        found = _interpreter(path)
+        if found and tuple(int(number) for number in found.version.split(".")[:2]) == python:
+            return found
+    return None
+
+
+def _candidates(python: tuple[int, int]) -> Iterator[str]:
+    version = f"{python[0]}.{python[1]}"
+    if sys.version_info[:2] == python:
+        yield sys.executable
+    if on_path := shutil.which(f"python{version}"):
+        yield on_path
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    yield from (str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True))
+    if uv := shutil.which("uv"):
+        command = [uv, "python", "find", "--no-python-downloads", version]
+        yield subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _interpreter(path: str) -> Interpreter | None:
+    """Ask an interpreter for its version; pyenv's stand-ins on PATH fail where no such version is chosen."""
+    question = "import json, platform, sys; print(json.dumps([sys.version_info.releaselevel, platform.python_version()]))"
+    try:
+        answer = subprocess.run([path, "-I", "-c", question], capture_output=True, text=True, check=True, timeout=30).stdout
+        level, version = json.loads(answer)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return Interpreter(path, version) if level == "final" else None  # byte-code of a preview is another

@@ -1,0 +1,111 @@
+"""Gets wheels for a target from the project's lock file: the target's Python and processor, whatever this machine's are."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.target import ROOT, PackageError, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LOCK = ROOT / "requirements.lock"
+REQUIREMENTS = ROOT / "functions/predict/requirements.txt"
+CACHE = ROOT / "build/wheels"
+
+RUNTIME = (
+    *("boto3", "botocore", "s3transfer", "urllib3", "jmespath", "python-dateutil", "six"),
+    *("awslambdaric", "simplejson", "snapshot-restore-py"),
+)
+"""What Lambda's Python runtime brings, and the package therefore leaves out."""
+
+_LOCKED = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=\S+)+)")
+_MARKER = re.compile(r"python_full_version (?P<operator><|>=) '(?P<major>\d+)\.(?P<minor>\d+)'")
+
+
+def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
+    """Return the names in a requirements file."""
+    lines = (line.partition("#")[0].strip() for line in requirements.read_text().splitlines())
+    return [line.partition("==")[0] for line in lines if line]
+
+
+def locked(names: Iterable[str], python: tuple[int, int], lock: Path = LOCK) -> list[str]:
+    """Return the lock's lines of ``names`` for a Python, with hashes and without markers.
+
+    pip would judge the markers by the Python that runs it, not by the target's.
+    """
+    lines: dict[str, str] = {}
+    wanted = list(names)
+    for line in re.sub(r" *\\\n *", " ", lock.read_text()).splitlines():
+        match = _LOCKED.fullmatch(line.strip())
+        if match and match["name"] in wanted and _applies(match["marker"], python):
+            lines[match["name"]] = f"{match['name']}=={match['version']}{match['hashes']}"
+    if missing := [name for name in wanted if name not in lines]:
+        raise PackageError(f"{lock.name} has no {', '.join(missing)} for Python {python[0]}.{python[1]}: run make lock")
+    return [lines[name] for name in wanted]
+
+
+def _applies(marker: str | None, python: tuple[int, int]) -> bool:
+    if marker is None:
+        return True
+    match = _MARKER.fullmatch(marker)
+    if not match:
+        raise PackageError(f"tools/wheels.py does not know the marker {marker!r} of the lock: teach it")
+    bound = (int(match["major"]), int(match["minor"]))
+    return python < bound if match["operator"] == "<" else python >= bound
+
+
+def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path]:
+    """Return wheels for the lock's ``lines``, and nothing else: pip fails if one of them needs what is not in ``lines``."""
+    key = hashlib.sha256("\n".join([*lines, target.name]).encode()).hexdigest()[:16]
+    folder = cache / f"{target.name}-{key}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as partial:
+            requirements = Path(partial) / "requirements.txt"
+            requirements.write_text("\n".join(lines))
+            wheels = Path(partial) / "wheels"
+            _pip_download(requirements, wheels, target)
+            wheels.rename(folder)  # whole or not at all
+    return sorted(folder.glob("*.whl"))
+
+
+def _pip_download(requirements: Path, folder: Path, target: Target) -> None:
+    platforms = [f"--platform={platform}" for platform in target.platforms]
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"),
+        *("--only-binary=:all:", "--implementation=cp", f"--python-version={target.python_version}", *platforms),
+        *("--dest", str(folder), "-r", str(requirements)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PackageError(f"pip could not get the wheels for {target.name}:\n{done.stderr.strip()}")
+
+
+def unpack(wheels: Iterable[Path], directory: Path) -> dict[str, int]:
+    """Unpack wheels as Lambda's task root, and return the bytes of each library, by the wheel's name."""
+    sizes = {}
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(directory)
+            sizes[wheel.name.partition("-")[0]] = sum(entry.file_size for entry in archive.infolist())
+    for data in directory.glob("*.data"):  # scripts and the like, which an installer puts elsewhere
+        shutil.rmtree(data)
+    return sizes
+
+
+def owners(wheels: Iterable[Path]) -> dict[str, str]:
+    """Return which library each top-level folder or module came with."""
+    found = {}
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            found.update({name.partition("/")[0]: wheel.name.partition("-")[0] for name in archive.namelist()})
+    return found

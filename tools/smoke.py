@@ -1,0 +1,262 @@
+"""Runs the prediction function's package, not its sources: unpacked, with Lambda's runtime and nothing else, on the local S3.
+
+    python -m tools.smoke                        the package for this machine's processor, with byte-code and without
+    python -m tools.smoke --rounds 5 --json FILE
+
+AWS's own runtime client, awslambdaric, runs the handler in a process without site-packages. A model of each family scores a CSV
+object in two chunks; outputs must be the input's bytes with scikit-learn's own predictions behind them. Cold start is from the
+start of the process until it asks for its first event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from batch_predict.local_aws import LocalAws, local_aws
+from tools import package, target, wheels
+from tools.runtime_api import FunctionError, RuntimeApi
+from tools.smoke_models import MODELS
+from tools.target import Interpreter, PackageError, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HANDLER = "prediction_handler.lambda_handler"
+PREDICTION_COLUMN = "prediction"
+INIT_SECONDS = 120
+INVOKE_SECONDS = 120
+INHERITED_VARIABLES = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""What an interpreter may need to start, and OpenBLAS to compute right, on some machines."""
+RELATIVE_TOLERANCE = {"ridge": 1e-12, "columns": 1e-12, "histgb": 0.0, "forest": 0.0}
+"""Linear models move in the last bits with the size of a block; trees do not (docs/request.md)."""
+
+
+class SmokeError(Exception):
+    """The package does not do what the sources do."""
+
+
+class Figures(NamedTuple):
+    """One fresh process: milliseconds."""
+
+    family: str
+    byte_code: bool
+    cold_start: float
+    first: float
+    """Invocation; imports scikit-learn and loads the model."""
+    second: float
+
+
+class Unpacked(NamedTuple):
+    """A package as Lambda would have it, and an interpreter to run it."""
+
+    task_root: Path
+    runtime: Path
+    interpreter: Interpreter
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return all that a process of it sees of this machine."""
+        inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+        return {
+            **inherited,
+            "PYTHONPATH": os.pathsep.join([str(self.task_root), str(self.runtime)]),
+            "PYTHONDONTWRITEBYTECODE": "1",  # /var/task is read-only
+            "LAMBDA_TASK_ROOT": str(self.task_root),
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            **more,
+        }
+
+    def command(self, *words: str) -> list[str]:
+        """Return a command line without site-packages, the user's or the current folder."""
+        return [self.interpreter.path, "-S", "-s", "-P", *words]
+
+
+def smoke_target() -> tuple[Target, Interpreter]:
+    """Return what this machine can run: the template's Python if there is one here, this one otherwise."""
+    architecture = target.host_architecture()
+    if architecture is None:
+        raise PackageError("Lambda's libraries run on Linux alone, on x86_64 or arm64: nothing is smoke-run here")
+    for python in (target.template_target().python, (sys.version_info.major, sys.version_info.minor)):
+        if interpreter := target.find_interpreter(python):
+            return Target(architecture, python), interpreter
+    raise PackageError("this Python does not answer")  # it does
+
+
+def unpack(path: Path, built_for: Target, interpreter: Interpreter, directory: Path) -> Unpacked:
+    """Unpack a package's zip, and beside it what Lambda's runtime brings."""
+    unpacked = Unpacked(directory / "task", directory / "runtime", interpreter)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(unpacked.task_root)
+    wheels.unpack(wheels.download(wheels.locked(wheels.RUNTIME, built_for.python), built_for), unpacked.runtime)
+    package.compile_all(unpacked.runtime, interpreter)  # as Lambda's is
+    return unpacked
+
+
+def fit_models(unpacked: Unpacked, directory: Path) -> dict[str, Any]:
+    """Fit the models with the package's own libraries, and return the CSV's records and scikit-learn's predictions."""
+    program = Path(__file__).with_name("smoke_models.py")
+    command = unpacked.command(str(program), str(directory))
+    done = subprocess.run(command, cwd=directory, env=unpacked.environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SmokeError(f"the package cannot fit models:\n{done.stderr}")
+    facts: dict[str, Any] = json.loads((directory / "facts.json").read_text())
+    return facts
+
+
+@contextmanager
+def function_process(unpacked: Unpacked, aws: LocalAws, directory: Path) -> Iterator[tuple[RuntimeApi, float]]:
+    """Start the function, and yield it with its cold start in milliseconds."""
+    places = {
+        name: f"s3://{aws.bucket}/{prefix}" for name, prefix in (("MODEL", "models/"), ("DATA", "data/"), ("OUTPUT", "output/"))
+    }
+    with RuntimeApi() as api, (directory / "function.log").open("w+") as log:
+        environment = unpacked.environment(
+            AWS_LAMBDA_RUNTIME_API=api.address,
+            AWS_ENDPOINT_URL=aws.endpoint_url,
+            AWS_REGION=aws.region,
+            AWS_DEFAULT_REGION=aws.region,
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
+            AWS_CONFIG_FILE=os.devnull,
+            AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+            TMPDIR=str(directory),
+            **{f"{name}_S3_PREFIX": uri for name, uri in places.items()},
+        )
+        started = time.perf_counter()
+        command = unpacked.command("-m", "awslambdaric", HANDLER)
+        process = subprocess.Popen(command, cwd=unpacked.task_root, env=environment, stdout=log, stderr=log)
+        try:
+            while not api.ready.wait(0.002):
+                failure = api.init_error() or (process.poll() is not None and f"it ended with status {process.returncode}")
+                if failure or time.perf_counter() - started > INIT_SECONDS:
+                    log.seek(0)
+                    raise SmokeError(f"the function did not start: {failure or 'no sign of it'}\n{log.read()}")
+            yield api, (time.perf_counter() - started) * 1000
+        finally:
+            process.kill()
+            process.wait()
+
+
+def run_family(
+    unpacked: Unpacked, aws: LocalAws, facts: dict[str, Any], family: str, directory: Path
+) -> tuple[float, float, float]:
+    """Score both chunks in a fresh process, check them, and return milliseconds: cold start, first and second invocation."""
+    s3 = aws.client("s3")
+    records, rows = facts["records"], len(facts["records"]) - 1
+    content = "".join(f"{record}\n" for record in records).encode()
+    cut = len("".join(f"{record}\n" for record in records[: rows // 2 + 1]).encode())
+    s3.put_object(Bucket=aws.bucket, Key="data/smoke.csv", Body=content)
+    s3.upload_file(str(directory / f"{family}.joblib"), aws.bucket, f"models/{family}.joblib")
+    uri = f"s3://{aws.bucket}"
+    output, milliseconds = "", []
+    with function_process(unpacked, aws, directory) as (api, cold_start):
+        for chunk, byte_range in enumerate(([0, cut], [cut, len(content)])):
+            key = f"output/smoke-{family}.csv.work/chunk-{chunk:05d}"
+            event = {
+                "model_s3_uri": f"{uri}/models/{family}.joblib",
+                "data_s3_uri": f"{uri}/data/smoke.csv",
+                "byte_range": byte_range,
+                "chunk_index": chunk,
+                "feature_columns": facts["models"][family]["features"],
+                "prediction_column_name": PREDICTION_COLUMN,
+                "output_s3_uri": f"{uri}/{key}.csv",
+                "receipt_s3_uri": f"{uri}/{key}.json",
+                "raise_errors": True,
+            }
+            try:
+                answer = api.invoke(event, INVOKE_SECONDS)
+            except FunctionError as error:
+                raise SmokeError(f"{family}, chunk {chunk}: {error}") from error
+            milliseconds.append(answer.milliseconds)
+            receipt = json.loads(s3.get_object(Bucket=aws.bucket, Key=f"{key}.json")["Body"].read())
+            if answer.result != {"rows": rows // 2, **receipt}:
+                raise SmokeError(f"{family}, chunk {chunk}: {rows // 2} rows, answered {answer.result}, receipt {receipt}")
+            part = s3.get_object(Bucket=aws.bucket, Key=f"{key}.csv")["Body"].read()
+            output += part[receipt["header_bytes"] if chunk else 0 :].decode()  # each part has a header; the merge leaves them out
+    check_output(output, records, facts["models"][family]["predictions"], RELATIVE_TOLERANCE[family])
+    return cold_start, milliseconds[0], milliseconds[1]
+
+
+def check_output(output: str, records: list[str], predictions: list[float], tolerance: float) -> None:
+    """Hold an output against the input's records and scikit-learn's predictions. Raises SmokeError where they differ."""
+    position = 0
+    for row, record in enumerate(records):
+        start = f"{record},"
+        if not output.startswith(start, position):
+            raise SmokeError(f"record {row} (0 is the header) is not the input's")
+        end = output.find("\n", position + len(start))
+        found = output[position + len(start) : end].rstrip("\r")
+        if row == 0:
+            is_right = found == PREDICTION_COLUMN
+        else:
+            expected = predictions[row - 1]
+            is_right = abs(float(found) - expected) <= tolerance * abs(expected)
+        if not is_right:
+            raise SmokeError(f"record {row} (0 is the header) ends in {found}, scikit-learn says {predictions[row - 1]}")
+        position = end + 1
+    if position != len(output):
+        raise SmokeError("there is more in the output than in the input")
+
+
+def smoke(
+    path: Path, built_for: Target, interpreter: Interpreter, aws: LocalAws, *, byte_code: bool, rounds: int = 1
+) -> list[Figures]:
+    """Run a package's zip with each family, in fresh processes."""
+    with tempfile.TemporaryDirectory(prefix="batch-predict-smoke-") as name:
+        directory = Path(name)
+        unpacked = unpack(path, built_for, interpreter, directory)
+        facts = fit_models(unpacked, directory)
+        return [
+            Figures(family, byte_code, *run_family(unpacked, aws, facts, family, directory))
+            for _ in range(rounds)
+            for family in MODELS
+        ]
+
+
+def table(figures: list[Figures]) -> str:
+    """Return medians as a table."""
+    lines = ["| model | byte-code | cold start ms | first invocation ms | second invocation ms |", "|---|---|---:|---:|---:|"]
+    for family, byte_code in dict.fromkeys((figure.family, figure.byte_code) for figure in figures):
+        runs = [figure for figure in figures if (figure.family, figure.byte_code) == (family, byte_code)]
+        values = (statistics.median(getattr(run, name) for run in runs) for name in ("cold_start", "first", "second"))
+        lines.append(" | ".join([f"| {family}", "yes" if byte_code else "no", *(f"{value:.0f}" for value in values)]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Build the packages that this machine can run, run them, and print a table."""
+    parser = argparse.ArgumentParser(prog="tools.smoke", description="Run the package, not the sources.")
+    parser.add_argument("--rounds", type=int, default=1, help="fresh processes of each; the table has their medians")
+    parser.add_argument("--json", type=Path, help="where to write all figures")
+    parser.add_argument("--quick", action="store_true", help="leave out the package without byte-code")
+    arguments = parser.parse_args()
+    built_for, interpreter = smoke_target()
+    figures = []
+    with local_aws() as aws:
+        for byte_code in (True,) if arguments.quick else (True, False):
+            path = package.zip_predict(built_for, with_byte_code=byte_code)
+            figures += smoke(path, built_for, interpreter, aws, byte_code=byte_code, rounds=arguments.rounds)
+    print(f"Python {interpreter.version}, {built_for.architecture}; every output was right")
+    print(table(figures))
+    if arguments.json:
+        rows = [figure._asdict() for figure in figures]
+        arguments.json.write_text(json.dumps({"target": built_for.name, "python": interpreter.version, "figures": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        try:
+            main()
+        except (PackageError, SmokeError) as error:
+            sys.exit(f"error: {error}")

@@ -43,10 +43,12 @@ faults: install ## Inject every fault at every call site of S3; FAULTS_TABLE=tab
 soak: install ## Run random requests under random faults against an oracle; MINUTES=20, SOAK="--seed 7 --json soak.json"
 	PYTHONPATH=.:tests $(BIN)/python -m soak --minutes $(or $(MINUTES),5) $(SOAK)
 
-lint: install ## Check style, formatting and the template
+lint: install ## Check style, formatting, the templates and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/python -m tools.image_template
+	$(BIN)/cfn-lint template.yaml build/template.image.yaml
+	$(BIN)/hadolint functions/predict/Dockerfile
 
 types: install ## Check types of what ships
 	$(BIN)/mypy

@@ -9,8 +9,8 @@ SAM_BIN := $(SAM_VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-nightly faults soak lint types format bench bench-planning bench-scale bench-workflow \
-  package smoke image-template sam-validate sam-build audit audit-stack audit-dependencies lock clean
+.PHONY: help install demo test test-random test-aws test-nightly faults soak lint types format bench bench-planning bench-scale \
+  bench-workflow package smoke image-template sam-validate sam-build audit audit-stack audit-dependencies lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -33,6 +33,9 @@ test: install ## Run all tests
 
 test-random: install ## Run all tests in random order
 	$(PYTEST) -p randomly tests
+
+test-aws: install ## Run the integration tests on a deployed stack, with your AWS credentials; STACK=name
+	$(PYTEST) --aws --stack $(or $(STACK),batch-predict) tests/integration
 
 test-nightly: install ## Run the property tests with 10,000 examples each, those of whole workflows with 1,000
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/unit -k "every_field or damaged or boundar or any_chunks or fuzz" --timeout 3600

@@ -1,9 +1,43 @@
-"""How thoroughly the property tests look: a few hundred examples here, `make test-nightly` looks longer."""
+"""How thoroughly the property tests look, and what the integration tests run against."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
+# A few hundred examples here; `make test-nightly` looks longer.
 settings.register_profile("default", max_examples=300, deadline=None)
 settings.register_profile("nightly", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+INTEGRATION = Path(__file__).with_name("integration")
+AWS_TEST_SECONDS = 3600  # an execution takes minutes there, and waits before its retries
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("batch-predict")
+    group.addoption("--aws", action="store_true", help="run the integration tests against a deployed stack, with your credentials")
+    group.addoption("--stack", metavar="NAME", default="batch-predict", help="the stack's name; batch-predict unless given")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --aws only integration tests run, and of these what does not look at the emulator itself."""
+    if not config.getoption("aws"):
+        return
+    elsewhere = [item for item in items if INTEGRATION not in item.path.parents]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+    for item in items:
+        item.add_marker(pytest.mark.timeout(AWS_TEST_SECONDS))
+        if reason := why_not_on_aws(item):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def why_not_on_aws(item: pytest.Item) -> str | None:
+    """Return why a test is for the emulator only; None for those that say that they run on AWS, too."""
+    if marker := item.get_closest_marker("emulator"):
+        return f"for the emulator: {marker.args[0]}"
+    if "proxy" in getattr(item, "fixturenames", ()):
+        return "for the emulator: it puts a proxy between a function and S3"
+    return None if item.get_closest_marker("aws") else "for the emulator: it is not marked `aws`"

@@ -1,11 +1,12 @@
 """The embedded AWS, once for all integration tests, and the flights in it.
 
-IAM is enforced, and Step Functions does not wait before its retries.
+IAM is enforced, and Step Functions does not wait before its retries. With `--aws`: a stack that is deployed, instead.
 """
 
 import io
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from deployed_stack import DeployedStack, Places, delete_all, find_stack, split_uri
 from flights_data import FEATURES, NUMBERS, ROWS, TEXTS
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -26,15 +28,31 @@ from batch_predict.local_aws import LocalAws, local_aws
 from s3_proxy import behind, s3_proxy
 
 EXECUTION_SECONDS = 120
+AWS_EXECUTION_SECONDS = 1800
 
 RunExecution = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def aws() -> Iterator[LocalAws]:
+def aws(pytestconfig: pytest.Config) -> Iterator[LocalAws | DeployedStack]:
     """The project's own stack."""
+    if pytestconfig.getoption("aws"):
+        yield find_stack(pytestconfig.getoption("stack"))
+        return
     with local_aws(enforce_iam=True, wait_scale=0) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def places(aws: LocalAws | DeployedStack) -> Iterator[Places]:
+    """Where tests put models and data and want output; on AWS under a prefix of this session's own, of which nothing stays."""
+    if isinstance(aws, LocalAws):
+        yield Places.of(aws.outputs)
+        return
+    places = Places.of(aws.outputs, f"test-{uuid.uuid4()}/")
+    yield places
+    for uri in (places.models, places.data, places.output):
+        delete_all(aws.client("s3"), uri)
 
 
 @pytest.fixture(scope="session")
@@ -54,20 +72,24 @@ def canary_aws(canary_stack: Path) -> Iterator[LocalAws]:
 def run_execution() -> RunExecution:
     """Start an execution, wait for its end, and return its description with input and output decoded."""
 
-    def run(aws: LocalAws, request: Any, *, state_machine_arn: str | None = None, name: str | None = None) -> dict[str, Any]:
+    def run(
+        aws: LocalAws | DeployedStack, request: Any, *, state_machine_arn: str | None = None, name: str | None = None
+    ) -> dict[str, Any]:
         stepfunctions = aws.client("stepfunctions")
         started = stepfunctions.start_execution(
             stateMachineArn=state_machine_arn or aws.state_machine_arn,
             input=json.dumps(request),
             **({"name": name} if name else {}),
         )
-        deadline = time.monotonic() + EXECUTION_SECONDS
+        local = isinstance(aws, LocalAws)
+        seconds, pause = (EXECUTION_SECONDS, 0.02) if local else (AWS_EXECUTION_SECONDS, 1)
+        deadline = time.monotonic() + seconds
         while True:
             execution = stepfunctions.describe_execution(executionArn=started["executionArn"])
             if execution["status"] != "RUNNING":
                 break
-            assert time.monotonic() < deadline, f"{started['executionArn']} runs for more than {EXECUTION_SECONDS} s"
-            time.sleep(0.02)
+            assert time.monotonic() < deadline, f"{started['executionArn']} runs for more than {seconds} s"
+            time.sleep(pause)
         return {
             **execution,
             "input": json.loads(execution["input"]),
@@ -103,16 +125,26 @@ def model(flights):
 
 
 @pytest.fixture(scope="session")
-def stored(aws, model, flights_csv):
-    """Model and data in S3; returns the request's fields for them."""
+def put(aws):
+    """Write an object by its URI, and return the URI."""
     s3 = aws.client("s3")
+
+    def put(uri, body):
+        bucket, key = split_uri(uri)
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+        return uri
+
+    return put
+
+
+@pytest.fixture(scope="session")
+def stored(places, put, model, flights_csv):
+    """Model and data in S3; returns the request's fields for them."""
     buffer = io.BytesIO()
     joblib.dump(model, buffer)
-    s3.put_object(Bucket=aws.bucket, Key="models/arrival_delay.joblib", Body=buffer.getvalue())
-    s3.put_object(Bucket=aws.bucket, Key="data/flights/2013.csv", Body=flights_csv)
     return {
-        "model_s3_uri": f"s3://{aws.bucket}/models/arrival_delay.joblib",
-        "data_s3_uri": f"s3://{aws.bucket}/data/flights/2013.csv",
+        "model_s3_uri": put(f"{places.models}arrival_delay.joblib", buffer.getvalue()),
+        "data_s3_uri": put(f"{places.data}flights/2013.csv", flights_csv),
         "prediction_column_name": "predicted_arr_delay",
         "feature_columns": FEATURES,
     }
@@ -127,18 +159,23 @@ def proxy(aws):
 
 @pytest.fixture
 def read(aws):
+    s3 = aws.client("s3")
+
     def read(uri):
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        bucket, key = split_uri(uri)
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     return read
 
 
 @pytest.fixture
-def keys(aws):
-    """List the keys under a prefix of the output."""
+def uris(aws):
+    """List the objects whose URIs begin so."""
+    pages = aws.client("s3").get_paginator("list_objects_v2")
 
-    def keys(prefix):
-        return [item["Key"] for item in aws.client("s3").list_objects_v2(Bucket=aws.bucket, Prefix=prefix).get("Contents", [])]
+    def uris(start):
+        bucket, prefix = split_uri(start)
+        listed = [item for page in pages.paginate(Bucket=bucket, Prefix=prefix) for item in page.get("Contents", ())]
+        return [f"s3://{bucket}/{item['Key']}" for item in listed]
 
-    return keys
+    return uris

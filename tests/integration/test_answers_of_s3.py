@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+pytestmark = pytest.mark.emulator("it scripts the answers of an S3 of its own")
+
 URI = "s3://bucket/k"
 BODY = json.dumps([{"data_s3_uri": "s3://bucket/k", "number": number} for number in range(40)]).encode()
 BROKEN_AT = 300

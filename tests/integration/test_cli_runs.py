@@ -23,6 +23,8 @@ from sklearn.linear_model import LinearRegression
 from batch_predict import cli, flights
 from batch_predict.local_run import LocalRunError, prepare, run
 
+pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
+
 SECONDS = 60
 ROWS = 2000
 

@@ -13,6 +13,8 @@ import pytest
 
 from batch_predict import cli, flights
 
+pytestmark = pytest.mark.emulator("the demo runs on the embedded AWS")
+
 SECONDS = 100
 EXAMPLE = cli.DEMO_EXAMPLE.rpartition("\b\n")[2].strip()
 ROWS = int(EXAMPLE.rpartition(" ")[2])

@@ -15,6 +15,8 @@ from importlib.metadata import version
 import pytest
 from botocore.exceptions import ClientError
 
+pytestmark = pytest.mark.emulator("it is about the emulator")
+
 SCHEDULER_SECONDS = 30  # the emulator looks every 10
 SCHEDULED_INPUT = {"scheduled_time": "<aws.scheduler.scheduled-time>"}
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.emulator("the samples name the local bucket")
+
 EVENTS = Path(__file__).parents[2] / "events"
 # What the samples have in place of identities that depend on the objects' bytes.
 MODEL_ETAG, DATA_ETAG = '"00000000000000000000000000000001"', '"00000000000000000000000000000002"'

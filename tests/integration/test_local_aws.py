@@ -20,6 +20,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 from batch_predict import deploy, local_aws
 
+pytestmark = pytest.mark.emulator("it is about the embedded AWS")
+
 PROJECT = Path(__file__).parents[2]
 GONE_SECONDS = 10  # for the guard to end the rest after its owner
 

@@ -21,6 +21,8 @@ from botocore.exceptions import ClientError
 from batch_predict import deploy
 from batch_predict.local_aws import BUCKET
 
+pytestmark = pytest.mark.emulator("it makes buckets, stacks and functions, and is denied what it asks for")
+
 ELSEWHERE = "permissions-elsewhere"
 MADE = "permissions-made-by-the-stack"
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}  # the last is the answer to a HEAD

@@ -20,6 +20,8 @@ from botocore.exceptions import (
 
 from s3_proxy import FAULTS, Rule, s3_proxy
 
+pytestmark = pytest.mark.emulator("it is about the proxy before its S3")
+
 
 @pytest.fixture
 def journalled(aws):

@@ -18,40 +18,30 @@ from s3_proxy import Rule
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
 HEADER = b"id,note,x,y\n"
 
+pytestmark = pytest.mark.aws
+
 
 @pytest.fixture(scope="module")
-def tree(aws):
+def tree(places, put):
     """A tree, whose predictions do not depend on what is scored together; returns the request's fields for it."""
     frame = pd.DataFrame({"x": range(1000), "y": [(7 * x) % 13 for x in range(1000)]})
     model = DecisionTreeRegressor(max_depth=8, random_state=0).fit(frame, frame.x * 1.5 + frame.y)
     buffer = io.BytesIO()
     joblib.dump(model, buffer)
-    aws.client("s3").put_object(Bucket=aws.bucket, Key="models/tree.joblib", Body=buffer.getvalue())
     return {
-        "model_s3_uri": f"s3://{aws.bucket}/models/tree.joblib",
+        "model_s3_uri": put(f"{places.models}tree.joblib", buffer.getvalue()),
         "prediction_column_name": "prediction",
         "feature_columns": ["x", "y"],
     }
 
 
 @pytest.fixture
-def put(aws):
-    s3 = aws.client("s3")
-
-    def put(key, body):
-        s3.put_object(Bucket=aws.bucket, Key=key, Body=body)
-        return f"s3://{aws.bucket}/{key}"
-
-    return put
-
-
-@pytest.fixture
-def scored_directly(aws, tree, put, read):
+def scored_directly(aws, tree, put, read, places):
     """Score a whole file by one direct invocation: what the merged output must be, byte for byte."""
 
     def score(body):
-        data = put("data/whole.csv", body)
-        event = {**tree, "data_s3_uri": data, "output_s3_uri": f"s3://{aws.bucket}/output/directly.csv"}
+        data = put(f"{places.data}whole.csv", body)
+        event = {**tree, "data_s3_uri": data, "output_s3_uri": f"{places.output}directly.csv"}
         answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event))
         response = json.loads(answer["Payload"].read())
         assert response["statusCode"] == 200, response
@@ -80,13 +70,13 @@ def chunks_run(aws, execution):
     return sorted(child_histories(aws, execution))
 
 
-def test_two_thousand_small_objects_are_one_chunk(aws, run_execution, tree, put, read, scored_directly):
+def test_two_thousand_small_objects_are_one_chunk(aws, run_execution, tree, put, read, scored_directly, places):
     for n in range(2000):
-        put(f"data/small/part-{n}.csv", HEADER + rows(3 * n, 3 * n + 3))
-    put("data/small/_SUCCESS", b"")
-    output_uri = f"s3://{aws.bucket}/output/small.csv"
+        put(f"{places.data}small/part-{n}.csv", HEADER + rows(3 * n, 3 * n + 3))
+    put(f"{places.data}small/_SUCCESS", b"")
+    output_uri = f"{places.output}small.csv"
 
-    execution = run_execution(aws, {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/small/", "output_s3_uri": output_uri})
+    execution = run_execution(aws, {**tree, "data_s3_uri": f"{places.data}small/", "output_s3_uri": output_uri})
 
     output = succeeded(execution)
     assert (output["chunks"], output["rows"]) == (1, 6000)
@@ -95,15 +85,15 @@ def test_two_thousand_small_objects_are_one_chunk(aws, run_execution, tree, put,
     assert (report["plan"]["objects"], report["plan"]["skipped_objects"]) == (2000, 1)
 
 
-def test_one_object_in_forty_chunks_with_quoted_line_breaks(aws, run_execution, tree, put, read, scored_directly):
+def test_one_object_in_forty_chunks_with_quoted_line_breaks(aws, run_execution, tree, put, read, scored_directly, places):
     body = HEADER + rows(0, 300_000)
-    output_uri = f"s3://{aws.bucket}/output/forty.csv"
+    output_uri = f"{places.output}forty.csv"
 
     execution = run_execution(
         aws,
         {
             **tree,
-            "data_s3_uri": put("data/forty.csv", body),
+            "data_s3_uri": put(f"{places.data}forty.csv", body),
             "output_s3_uri": output_uri,
             "chunk_size_mb": len(body) / 39.5e6,
         },
@@ -122,9 +112,11 @@ def deceptive():
     return HEADER + rows(0, 50_000) + b'7,"' + inner + b'",5,5\n' + rows(50_000, 100_000)
 
 
-def test_a_file_that_deceives_the_guess_is_planned_again_exactly(aws, run_execution, tree, put, read, scored_directly, deceptive):
-    data = put("data/deceptive.csv", deceptive)
-    output_uri = f"s3://{aws.bucket}/output/deceptive.csv"
+def test_a_file_that_deceives_the_guess_is_planned_again_exactly(
+    aws, run_execution, tree, put, read, scored_directly, deceptive, places
+):
+    data = put(f"{places.data}deceptive.csv", deceptive)
+    output_uri = f"{places.output}deceptive.csv"
     request = {**tree, "data_s3_uri": data, "output_s3_uri": output_uri, "chunk_size_mb": 0.6}
 
     execution = run_execution(aws, request)
@@ -142,10 +134,10 @@ def test_a_file_that_deceives_the_guess_is_planned_again_exactly(aws, run_execut
 
 
 def test_a_deceptive_file_is_right_also_where_failures_are_tolerated(
-    aws, run_execution, tree, put, read, scored_directly, deceptive
+    aws, run_execution, tree, put, read, scored_directly, deceptive, places
 ):
-    data = put("data/deceptive.csv", deceptive)
-    output_uri = f"s3://{aws.bucket}/output/tolerant.csv"
+    data = put(f"{places.data}deceptive.csv", deceptive)
+    output_uri = f"{places.output}tolerant.csv"
     execution = run_execution(
         aws,
         {**tree, "data_s3_uri": data, "output_s3_uri": output_uri, "chunk_size_mb": 0.6, "tolerated_failure_percentage": 90},
@@ -155,10 +147,10 @@ def test_a_deceptive_file_is_right_also_where_failures_are_tolerated(
 
 
 @pytest.fixture
-def split_object(put):
+def split_object(put, places):
     """An object and a request's chunk size for it: eight chunks."""
     body = HEADER + rows(0, 60_000)
-    return {"data_s3_uri": put("data/eight.csv", body), "chunk_size_mb": len(body) / 7.9e6}, body
+    return {"data_s3_uri": put(f"{places.data}eight.csv", body), "chunk_size_mb": len(body) / 7.9e6}, body
 
 
 def refuse_chunks(aws, run_execution, read, proxy, request, *indexes):
@@ -169,15 +161,17 @@ def refuse_chunks(aws, run_execution, read, proxy, request, *indexes):
     proxy.add(Rule("403", operation="GetObject", range=f"^bytes=({starts})-", times=None))
 
 
-def test_after_a_failure_only_the_missing_chunk_runs(aws, run_execution, tree, read, proxy, split_object, scored_directly, keys):
+def test_after_a_failure_only_the_missing_chunk_runs(
+    aws, run_execution, tree, read, proxy, split_object, scored_directly, uris, places
+):
     data, body = split_object
-    output_uri = f"s3://{aws.bucket}/output/resumed.csv"
+    output_uri = f"{places.output}resumed.csv"
     request = {**tree, **data, "output_s3_uri": output_uri}
     refuse_chunks(aws, run_execution, read, proxy, request, 5)
     failed = run_execution(aws, request)
     assert (failed["status"], failed["error"]) == ("FAILED", "InputNotFoundError")
     assert "chunk 6 of 8" in failed["cause"]
-    assert "output/resumed.csv" not in keys("output/resumed.csv")
+    assert output_uri not in uris(output_uri)
 
     proxy.clear()
     resumed = run_execution(aws, request)
@@ -191,17 +185,19 @@ def test_after_a_failure_only_the_missing_chunk_runs(aws, run_execution, tree, r
     assert succeeded(finished) == output
     assert chunks_run(aws, finished) == []
     assert "Predict Chunks" not in states_entered(aws, finished)
-    assert keys("output/resumed.csv") == ["output/resumed.csv", "output/resumed.csv.report.json"]
+    assert uris(output_uri) == [output_uri, f"{output_uri}.report.json"]
 
 
-def test_a_part_that_was_tampered_with_is_made_again(aws, run_execution, tree, read, proxy, split_object, scored_directly, keys):
+def test_a_part_that_was_tampered_with_is_made_again(
+    aws, run_execution, tree, read, proxy, split_object, scored_directly, uris, places, put
+):
     data, body = split_object
-    output_uri = f"s3://{aws.bucket}/output/tampered.csv"
+    output_uri = f"{places.output}tampered.csv"
     request = {**tree, **data, "output_s3_uri": output_uri}
     refuse_chunks(aws, run_execution, read, proxy, request, 1)
     assert run_execution(aws, request)["status"] == "FAILED"
-    part = next(key for key in keys("output/tampered.csv.work/") if key.endswith("chunk-00003.csv"))
-    aws.client("s3").put_object(Bucket=aws.bucket, Key=part, Body=b"id,note,x,y,prediction\n1,2,3,4,5\n")
+    part = next(uri for uri in uris(f"{output_uri}.work/") if uri.endswith("chunk-00003.csv"))
+    put(part, b"id,note,x,y,prediction\n1,2,3,4,5\n")
 
     proxy.clear()
     resumed = run_execution(aws, request)
@@ -211,9 +207,9 @@ def test_a_part_that_was_tampered_with_is_made_again(aws, run_execution, tree, r
     assert read(output_uri) == scored_directly(body)
 
 
-def test_tolerated_chunks_are_left_out_and_listed(aws, run_execution, tree, read, proxy, split_object, scored_directly, keys):
+def test_tolerated_chunks_are_left_out_and_listed(aws, run_execution, tree, read, proxy, split_object, scored_directly, places):
     data, body = split_object
-    output_uri = f"s3://{aws.bucket}/output/tolerated.csv"
+    output_uri = f"{places.output}tolerated.csv"
     request = {**tree, **data, "output_s3_uri": output_uri, "tolerated_failure_percentage": 30}
     refuse_chunks(aws, run_execution, read, proxy, request, 2, 6)
 
@@ -240,19 +236,21 @@ def test_tolerated_chunks_are_left_out_and_listed(aws, run_execution, tree, read
     assert read(output_uri) == scored_directly(body)
 
 
-def test_more_lost_chunks_than_tolerated_fail_the_run(aws, run_execution, tree, read, proxy, split_object, keys):
+def test_more_lost_chunks_than_tolerated_fail_the_run(aws, run_execution, tree, read, proxy, split_object, uris, places):
     data, _ = split_object
-    request = {**tree, **data, "output_s3_uri": f"s3://{aws.bucket}/output/too-many.csv", "tolerated_failure_percentage": 20}
+    output_uri = f"{places.output}too-many.csv"
+    request = {**tree, **data, "output_s3_uri": output_uri, "tolerated_failure_percentage": 20}
     refuse_chunks(aws, run_execution, read, proxy, request, 2, 6)
     execution = run_execution(aws, request)
     assert (execution["status"], execution["error"]) == ("FAILED", "InputNotFoundError")
     assert "1 more chunk failed" in execution["cause"]
-    assert "output/too-many.csv" not in keys("output/too-many.csv")
+    assert output_uri not in uris(output_uri)
 
 
-def test_a_dry_run_says_what_the_run_would_take(aws, run_execution, tree, split_object, keys):
+def test_a_dry_run_says_what_the_run_would_take(aws, run_execution, tree, split_object, uris, places):
     data, body = split_object
-    request = {**tree, **data, "output_s3_uri": f"s3://{aws.bucket}/output/estimated.csv", "dry_run": True}
+    output_uri = f"{places.output}estimated.csv"
+    request = {**tree, **data, "output_s3_uri": output_uri, "dry_run": True}
     execution = run_execution(aws, request)
     plan = succeeded(execution)
     assert (plan["chunks"], plan["pending_chunks"], plan["input_bytes"]) == (8, 8, len(body))
@@ -262,61 +260,59 @@ def test_a_dry_run_says_what_the_run_would_take(aws, run_execution, tree, split_
     assert estimate["dollars"]["total"] > 0
     assert any("3,538 MB" in assumption for assumption in estimate["assumptions"])
     assert "Predict Chunks" not in states_entered(aws, execution)
-    assert [key.rpartition("/")[2] for key in keys("output/estimated.csv")] == ["plan.json"]
+    assert [uri.rpartition("/")[2] for uri in uris(output_uri)] == ["plan.json"]
 
 
-def test_a_glob_and_a_manifest_name_the_objects(aws, run_execution, tree, put, read, scored_directly):
-    uris = [put(f"data/days/2026-11-{day}.csv", HEADER + rows(10 * day, 10 * day + 10)) for day in (2, 10, 9)]
-    put("data/days/2026-12-1.csv", HEADER + rows(0, 5))
-    manifest = put("data/days/november.manifest.json", json.dumps(uris))
+def test_a_glob_and_a_manifest_name_the_objects(aws, run_execution, tree, put, read, scored_directly, places):
+    days = [put(f"{places.data}days/2026-11-{day}.csv", HEADER + rows(10 * day, 10 * day + 10)) for day in (2, 10, 9)]
+    put(f"{places.data}days/2026-12-1.csv", HEADER + rows(0, 5))
+    manifest = put(f"{places.data}days/november.manifest.json", json.dumps(days))
 
     by_glob = run_execution(
         aws,
         {
             **tree,
-            "data_s3_uri": f"s3://{aws.bucket}/data/days/2026-11-*.csv",
-            "output_s3_uri": f"s3://{aws.bucket}/output/glob.csv",
+            "data_s3_uri": f"{places.data}days/2026-11-*.csv",
+            "output_s3_uri": f"{places.output}glob.csv",
         },
     )
-    by_manifest = run_execution(aws, {**tree, "data_s3_uri": manifest, "output_s3_uri": f"s3://{aws.bucket}/output/manifest.csv"})
+    by_manifest = run_execution(aws, {**tree, "data_s3_uri": manifest, "output_s3_uri": f"{places.output}manifest.csv"})
 
     assert read(succeeded(by_glob)["output_s3_uri"]) == scored_directly(HEADER + rows(20, 30) + rows(90, 110))
     assert read(succeeded(by_manifest)["output_s3_uri"]) == scored_directly(HEADER + rows(20, 30) + rows(100, 110) + rows(90, 100))
 
 
-def test_one_object_with_other_columns_is_named(aws, run_execution, tree, put):
-    put("data/mixed/1.csv", HEADER + rows(0, 5))
-    put("data/mixed/2.csv", b"id,note,x,z\n1,a,2,3\n")
-    execution = run_execution(
-        aws, {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/mixed/", "output_s3_uri": f"s3://{aws.bucket}/output/mixed.csv"}
-    )
+def test_one_object_with_other_columns_is_named(aws, run_execution, tree, put, places):
+    put(f"{places.data}mixed/1.csv", HEADER + rows(0, 5))
+    put(f"{places.data}mixed/2.csv", b"id,note,x,z\n1,a,2,3\n")
+    execution = run_execution(aws, {**tree, "data_s3_uri": f"{places.data}mixed/", "output_s3_uri": f"{places.output}mixed.csv"})
     assert (execution["status"], execution["error"]) == ("FAILED", "InvalidDataError")
     assert "data/mixed/2.csv has other columns than" in execution["cause"]
     assert "it lacks y and it adds z" in execution["cause"]
 
 
-def test_rejected_rows_of_grouped_objects_are_listed_by_object(aws, run_execution, tree, put, read):
+def test_rejected_rows_of_grouped_objects_are_listed_by_object(aws, run_execution, tree, put, read, places):
     for n in range(3):
-        put(f"data/rejects/{n}.csv", HEADER + rows(0, 3, note="plain") + b"000009,plain,zwei,1\n" + rows(4, 5, note="plain"))
-    output_uri = f"s3://{aws.bucket}/output/rejects.csv"
+        put(
+            f"{places.data}rejects/{n}.csv", HEADER + rows(0, 3, note="plain") + b"000009,plain,zwei,1\n" + rows(4, 5, note="plain")
+        )
+    output_uri = f"{places.output}rejects.csv"
     execution = run_execution(
         aws,
-        {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/rejects/", "output_s3_uri": output_uri, "on_bad_row": "quarantine"},
+        {**tree, "data_s3_uri": f"{places.data}rejects/", "output_s3_uri": output_uri, "on_bad_row": "quarantine"},
     )
     output = succeeded(execution)
     assert (output["rows"], output["rejected_rows"], output["chunks"]) == (15, 3, 1)
     listed = list(csv.DictReader(io.StringIO(read(output["rejected_s3_uri"]).decode())))
-    assert [(row["data_s3_uri"], row["row"]) for row in listed] == [
-        (f"s3://{aws.bucket}/data/rejects/{n}.csv", "4") for n in range(3)
-    ]
+    assert [(row["data_s3_uri"], row["row"]) for row in listed] == [(f"{places.data}rejects/{n}.csv", "4") for n in range(3)]
 
 
-def test_two_executions_of_one_request_at_once_both_succeed(aws, run_execution, tree, put, read, scored_directly, keys):
+def test_two_executions_of_one_request_at_once_both_succeed(aws, run_execution, tree, put, read, scored_directly, uris, places):
     """Whichever publishes first deletes the work under the other."""
     for n in range(40):
-        put(f"data/twins/part-{n}.csv", HEADER + rows(100 * n, 100 * n + 100))
-    output_uri = f"s3://{aws.bucket}/output/twins.csv"
-    request = {**tree, "data_s3_uri": f"s3://{aws.bucket}/data/twins/", "output_s3_uri": output_uri, "chunk_size_mb": 0.01}
+        put(f"{places.data}twins/part-{n}.csv", HEADER + rows(100 * n, 100 * n + 100))
+    output_uri = f"{places.output}twins.csv"
+    request = {**tree, "data_s3_uri": f"{places.data}twins/", "output_s3_uri": output_uri, "chunk_size_mb": 0.01}
 
     with ThreadPoolExecutor(3) as pool:
         executions = list(pool.map(lambda _: run_execution(aws, request), range(3)))
@@ -324,4 +320,4 @@ def test_two_executions_of_one_request_at_once_both_succeed(aws, run_execution, 
     outputs = [succeeded(execution) for execution in executions]
     assert outputs[0] == outputs[1] == outputs[2]
     assert read(output_uri) == scored_directly(HEADER + rows(0, 4000))
-    assert keys("output/twins.csv") == ["output/twins.csv", "output/twins.csv.report.json"]
+    assert uris(output_uri) == [output_uri, f"{output_uri}.report.json"]

@@ -14,6 +14,8 @@ from soak.scenarios import Run
 from soak.stack import Stack, retries_in
 from soak.workloads import random_workload
 
+pytestmark = pytest.mark.emulator("the soak puts a proxy before its S3")
+
 SEED = 43
 PLAIN_SEED = "43-0"
 

@@ -15,6 +15,8 @@ from batch_predict.deploy import deploy, stack_directory
 from batch_predict.local_aws import STACK_PARAMETERS
 from s3_proxy import Rule
 
+pytestmark = pytest.mark.aws
+
 
 def split_predictions(output):
     """Take the last field off each record: returns the input's bytes and the predictions (which are numbers, never quoted)."""
@@ -32,8 +34,8 @@ def split_predictions(output):
     return b"\r\n".join(pieces) + b"\r\n", predictions
 
 
-def test_every_row_is_scored_in_order_and_no_input_byte_changes(aws, run_execution, stored, model, flights_csv, read, keys):
-    output_uri = f"s3://{aws.bucket}/output/whole.csv"
+def test_every_row_is_scored_in_order_and_no_input_byte_changes(aws, run_execution, stored, model, flights_csv, read, uris, places):
+    output_uri = f"{places.output}whole.csv"
 
     execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 0.6})
 
@@ -49,12 +51,12 @@ def test_every_row_is_scored_in_order_and_no_input_byte_changes(aws, run_executi
 
     report = json.loads(read(result["report_s3_uri"]))
     assert report["rows"] == {"read": ROWS, "predicted": ROWS, "rejected": 0}
-    assert keys("output/whole.csv") == ["output/whole.csv", "output/whole.csv.report.json"]
+    assert uris(output_uri) == [output_uri, f"{output_uri}.report.json"]
 
 
-def test_an_existing_output_is_kept_unless_overwrite(aws, run_execution, stored, read):
-    output_uri = f"s3://{aws.bucket}/output/exists.csv"
-    aws.client("s3").put_object(Bucket=aws.bucket, Key="output/exists.csv", Body=b"mine")
+def test_an_existing_output_is_kept_unless_overwrite(aws, run_execution, stored, read, places, put):
+    output_uri = f"{places.output}exists.csv"
+    put(output_uri, b"mine")
 
     refused = run_execution(aws, {**stored, "output_s3_uri": output_uri})
     assert (refused["status"], refused["error"]) == ("FAILED", "OutputExistsError")
@@ -65,15 +67,14 @@ def test_an_existing_output_is_kept_unless_overwrite(aws, run_execution, stored,
     assert len(read(output_uri)) > len(b"mine")
 
 
-def test_a_prefix_is_scored_in_natural_order(aws, run_execution, stored, model, flights, read):
-    s3 = aws.client("s3")
+def test_a_prefix_is_scored_in_natural_order(aws, run_execution, stored, model, flights, read, places, put):
     for part in (1, 2, 10):
         rows = flights.iloc[part * 100 : part * 100 + 50]
-        s3.put_object(Bucket=aws.bucket, Key=f"data/parts/part-{part}.csv", Body=rows.to_csv(index=False).encode())
-    s3.put_object(Bucket=aws.bucket, Key="data/parts/_SUCCESS", Body=b"")
-    output_uri = f"s3://{aws.bucket}/output/parts.csv"
+        put(f"{places.data}parts/part-{part}.csv", rows.to_csv(index=False).encode())
+    put(f"{places.data}parts/_SUCCESS", b"")
+    output_uri = f"{places.output}parts.csv"
 
-    execution = run_execution(aws, {**stored, "data_s3_uri": f"s3://{aws.bucket}/data/parts/", "output_s3_uri": output_uri})
+    execution = run_execution(aws, {**stored, "data_s3_uri": f"{places.data}parts/", "output_s3_uri": output_uri})
 
     assert execution["status"] == "SUCCEEDED", execution.get("cause")
     scored = pd.read_csv(io.BytesIO(read(output_uri)))
@@ -83,17 +84,18 @@ def test_a_prefix_is_scored_in_natural_order(aws, run_execution, stored, model, 
     np.testing.assert_array_equal(scored["predicted_arr_delay"], model.predict(expected[FEATURES]))
 
 
-def test_a_dry_run_plans_and_scores_nothing(aws, run_execution, stored, keys):
-    output_uri = f"s3://{aws.bucket}/output/dry.csv"
+def test_a_dry_run_plans_and_scores_nothing(aws, run_execution, stored, uris, places):
+    output_uri = f"{places.output}dry.csv"
     execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1, "dry_run": True})
     assert execution["status"] == "SUCCEEDED", execution.get("cause")
     assert execution["output"]["chunks"] >= 4
-    assert [key.rpartition("/")[2] for key in keys("output/dry.csv")] == ["plan.json"]
+    assert [uri.rpartition("/")[2] for uri in uris(output_uri)] == ["plan.json"]
 
 
 # --- the ways of starting: StartExecution is above -----------------------------------------------------------------------------
 
 
+@pytest.mark.emulator("it deploys a stack of its own by the local steps")
 def test_a_schedule_really_fires(aws, stored, read):
     """The template's own schedule, in a stack of its own, with a request without the instant that only AWS puts in."""
     states = aws.client("stepfunctions")
@@ -119,11 +121,11 @@ def test_a_schedule_really_fires(aws, stored, read):
         aws.client("cloudformation").delete_stack(StackName="scheduled")
 
 
-def test_a_chunk_is_invoked_directly(aws, stored, flights_csv, model, read):
+def test_a_chunk_is_invoked_directly(aws, stored, flights_csv, model, read, places):
     cut = flights_csv.index(b"\r\n", 200_000)
     while flights_csv.count(b'"', 0, cut) % 2:
         cut = flights_csv.index(b"\r\n", cut + 2)
-    event = {**stored, "byte_range": [0, cut + 2], "output_s3_uri": f"s3://{aws.bucket}/output/chunk.csv"}
+    event = {**stored, "byte_range": [0, cut + 2], "output_s3_uri": f"{places.output}chunk.csv"}
 
     answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event))
 
@@ -135,8 +137,8 @@ def test_a_chunk_is_invoked_directly(aws, stored, flights_csv, model, read):
     np.testing.assert_array_equal(np.array([float(value) for value in predictions[1:]]), expected)
 
 
-def test_a_direct_invocation_says_what_is_wrong(aws, stored):
-    event = {**stored, "feature_columns": ["altitude"], "output_s3_uri": f"s3://{aws.bucket}/output/wrong.csv"}
+def test_a_direct_invocation_says_what_is_wrong(aws, stored, places):
+    event = {**stored, "feature_columns": ["altitude"], "output_s3_uri": f"{places.output}wrong.csv"}
     answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event))
     response = json.loads(answer["Payload"].read())
     assert response["statusCode"] == 400
@@ -146,17 +148,15 @@ def test_a_direct_invocation_says_what_is_wrong(aws, stored):
 # --- faults -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, proxy, read, flights_csv):
+def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, proxy, read, flights_csv, places):
     """S3 answers SlowDown on one chunk until botocore gives up, twice."""
-    plan = run_execution(
-        aws, {**stored, "output_s3_uri": f"s3://{aws.bucket}/output/throttled.csv", "chunk_size_mb": 1, "dry_run": True}
-    )
+    plan = run_execution(aws, {**stored, "output_s3_uri": f"{places.output}throttled.csv", "chunk_size_mb": 1, "dry_run": True})
     chunks = json.loads(read(f"s3://{plan['output']['bucket']}/{plan['output']['plan_key']}"))
     start = chunks[2]["byte_range"][0]
     botocore_attempts = 5
 
     rule = Rule("throttle", operation="GetObject", range=f"^bytes={start}-", times=2 * botocore_attempts)
-    output_uri = f"s3://{aws.bucket}/output/throttled.csv"
+    output_uri = f"{places.output}throttled.csv"
     with proxy.rules(rule) as (number,):
         execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
 
@@ -168,8 +168,8 @@ def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, 
     assert split_predictions(read(output_uri))[0] == flights_csv
 
 
-def test_a_chunk_that_is_lost_for_good_is_named(aws, run_execution, stored, proxy, keys):
-    output_uri = f"s3://{aws.bucket}/output/lost.csv"
+def test_a_chunk_that_is_lost_for_good_is_named(aws, run_execution, stored, proxy, uris, places):
+    output_uri = f"{places.output}lost.csv"
     proxy.add(Rule("403", operation="GetObject", range="^bytes=2", times=None))
 
     execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
@@ -179,41 +179,39 @@ def test_a_chunk_that_is_lost_for_good_is_named(aws, run_execution, stored, prox
     assert f"{stored['data_s3_uri']} bytes=[2" in execution["cause"]
     assert "AccessDenied" in execution["cause"]
     assert not any(failures(events)[1:] for events in child_histories(aws, execution).values()), "a permanent error was retried"
-    assert "output/lost.csv" not in keys("output/lost.csv")
+    assert output_uri not in uris(output_uri)
 
 
-def test_bad_text_in_one_chunk_names_row_and_column_but_no_value(aws, run_execution, stored, flights_csv, keys):
+def test_bad_text_in_one_chunk_names_row_and_column_but_no_value(aws, run_execution, stored, flights_csv, uris, places, put):
     header, _, records = flights_csv.partition(b"\r\n")
     lines = records.split(b"\r\n")
     bad = b"2013,1,1,zwoelf,515,2.0,830,819,11.0,UA,1545,N14228,EWR,IAH,227.0,1400,5,15,2013-01-01T10:00:00Z,0042"
     assert bad.count(b",") == header.count(b",")
     middle = next(i for i in range(40_000, 41_000) if lines[i].startswith(b"2013,"))
     lines.insert(middle, bad)
-    aws.client("s3").put_object(Bucket=aws.bucket, Key="data/bad.csv", Body=header + b"\r\n" + b"\r\n".join(lines))
-    output_uri = f"s3://{aws.bucket}/output/bad.csv"
+    uri, output_uri = f"{places.data}bad.csv", f"{places.output}bad.csv"
+    put(uri, header + b"\r\n" + b"\r\n".join(lines))
 
-    execution = run_execution(
-        aws, {**stored, "data_s3_uri": f"s3://{aws.bucket}/data/bad.csv", "output_s3_uri": output_uri, "chunk_size_mb": 1}
-    )
+    execution = run_execution(aws, {**stored, "data_s3_uri": uri, "output_s3_uri": output_uri, "chunk_size_mb": 1})
 
     assert (execution["status"], execution["error"]) == ("FAILED", "InvalidDataError")
     position = (header + b"\r\n" + b"\r\n".join(lines[:middle])).count(b"") + 1
     assert f"byte {position}" in execution["cause"]
     assert "column 'dep_time': a text of 6 character(s) is not a number" in execution["cause"]
-    assert "output/bad.csv" not in keys("output/bad.csv")
+    assert output_uri not in uris(output_uri)
 
 
 # --- bad rows ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_bad_rows_are_kept_aside_with_object_row_and_reason(aws, run_execution, stored, flights, model, read):
+def test_bad_rows_are_kept_aside_with_object_row_and_reason(aws, run_execution, stored, flights, model, read, places, put):
     """Quarantine: the output has every row, the list says which have no prediction and why."""
     rows = flights.iloc[:20_000].astype({"dep_time": object})
     bad = [7, 12_345, 19_999]
     rows.loc[rows.index[bad], "dep_time"] = "zwoelf"
     data = rows.to_csv(index=False).encode()
-    aws.client("s3").put_object(Bucket=aws.bucket, Key="data/some-bad.csv", Body=data)
-    uri, output_uri = f"s3://{aws.bucket}/data/some-bad.csv", f"s3://{aws.bucket}/output/some-bad.csv"
+    uri, output_uri = f"{places.data}some-bad.csv", f"{places.output}some-bad.csv"
+    put(uri, data)
 
     execution = run_execution(
         aws, {**stored, "data_s3_uri": uri, "output_s3_uri": output_uri, "chunk_size_mb": 0.5, "on_bad_row": "quarantine"}
@@ -245,9 +243,9 @@ def test_bad_rows_are_kept_aside_with_object_row_and_reason(aws, run_execution, 
         (b"month,dep_time\n1,2\n", "InvalidRequestError", "dep_delay"),
     ],
 )
-def test_data_that_cannot_be_scored_is_one_clear_sentence(aws, run_execution, stored, keys, data, error, says):
-    aws.client("s3").put_object(Bucket=aws.bucket, Key="data/unusable.csv", Body=data)
-    uri, output_uri = f"s3://{aws.bucket}/data/unusable.csv", f"s3://{aws.bucket}/output/unusable.csv"
+def test_data_that_cannot_be_scored_is_one_clear_sentence(aws, run_execution, stored, uris, data, error, says, places, put):
+    uri, output_uri = f"{places.data}unusable.csv", f"{places.output}unusable.csv"
+    put(uri, data)
 
     execution = run_execution(aws, {**stored, "data_s3_uri": uri, "output_s3_uri": output_uri})
 
@@ -255,7 +253,7 @@ def test_data_that_cannot_be_scored_is_one_clear_sentence(aws, run_execution, st
     assert says in execution["cause"]
     assert uri in execution["cause"]
     assert "stackTrace" not in execution["cause"]
-    assert keys("output/unusable.csv") == []
+    assert uris(output_uri) == []
 
 
 def test_several_mistakes_are_named_at_once(aws, run_execution, stored):
@@ -271,11 +269,11 @@ def test_a_bucket_that_is_not_there_is_named(aws, run_execution, stored):
     assert "s3://no-such-bucket-here/out.csv" in execution["cause"]
 
 
-def test_a_model_that_is_none_ends_the_run_at_the_probe(aws, run_execution, stored, keys):
-    aws.client("s3").put_object(Bucket=aws.bucket, Key="models/none.joblib", Body=b"not a model")
-    model_uri, output_uri = f"s3://{aws.bucket}/models/none.joblib", f"s3://{aws.bucket}/output/none.csv"
+def test_a_model_that_is_none_ends_the_run_at_the_probe(aws, run_execution, stored, uris, places, put):
+    model_uri, output_uri = f"{places.models}none.joblib", f"{places.output}none.csv"
+    put(model_uri, b"not a model")
     execution = run_execution(aws, {**stored, "model_s3_uri": model_uri, "output_s3_uri": output_uri})
     assert (execution["status"], execution["error"]) == ("FAILED", "ModelError")
     assert model_uri in execution["cause"]
     assert "joblib" in execution["cause"]
-    assert keys("output/none.csv") == []
+    assert uris(output_uri) == []

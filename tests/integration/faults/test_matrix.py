@@ -9,7 +9,10 @@ from expectations import CELLS, SITES, TABLE
 from matrix import fault_free_sites, markdown, try_cells
 from processes import temporary_files
 
-pytestmark = pytest.mark.timeout(1200)  # the first test waits for all executions
+pytestmark = [
+    pytest.mark.emulator("its S3 gets a proxy that injects faults"),
+    pytest.mark.timeout(1200),  # the first test waits for all executions
+]
 
 
 @pytest.fixture(scope="module")

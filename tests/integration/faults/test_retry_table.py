@@ -16,7 +16,10 @@ from batch_predict.deploy import deploy, stack_directory
 from batch_predict.local_aws import STACK_PARAMETERS
 from s3_proxy import FUNCTIONS, function_names
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for all executions
+pytestmark = [
+    pytest.mark.emulator("it deploys a stack whose functions fail"),
+    pytest.mark.timeout(600),  # the first test waits for all executions
+]
 
 STACK = "failing"
 EXECUTIONS_AT_ONCE = 4

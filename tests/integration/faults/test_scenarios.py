@@ -17,6 +17,8 @@ from runs import HEADER, RUNS, Case, prepare, rows, scored
 from batch_predict.local_aws import local_aws
 from s3_proxy import Rule, s3_proxy, set_s3_endpoints
 
+pytestmark = pytest.mark.emulator("it kills the processes of functions")
+
 WAIT_SECONDS = 60
 
 

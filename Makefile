@@ -7,6 +7,8 @@ AUDIT_BIN := $(AUDIT_VENV)/bin
 SAM_VENV := .venv-sam
 SAM_BIN := $(SAM_VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Tests of the embedded AWS wait as much as they work, so two workers gain also on two cores. Files stay whole: their fixtures are dear.
+PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --max-worker-restart 0 --durations 10
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-random test-aws test-nightly faults soak lint types format bench bench-planning bench-scale \
@@ -28,11 +30,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: install ## Score the flights of New York 2013 on the embedded local AWS
 	@$(BIN)/batch-predict demo
 
-test: install ## Run all tests
-	$(PYTEST) tests
+test: install ## Run all tests; WORKERS=2
+	$(PYTEST) $(PARALLEL) tests
 
 test-random: install ## Run all tests in random order
-	$(PYTEST) -p randomly tests
+	$(PYTEST) $(PARALLEL) -p randomly tests
 
 test-aws: install ## Run the integration tests on a deployed stack, with your AWS credentials; STACK=name
 	$(PYTEST) --aws --stack $(or $(STACK),batch-predict) tests/integration

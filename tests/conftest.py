@@ -1,6 +1,8 @@
 """How thoroughly the property tests look, and what the integration tests run against."""
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 INTEGRATION = Path(__file__).with_name("integration")
 AWS_TEST_SECONDS = 3600  # an execution takes minutes there, and waits before its retries
+
+
+@pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Write a line to the terminal, which a worker of pytest-xdist reaches by standard error alone."""
+
+    def say(line: str) -> None:
+        with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print(f"\n{line}", file=sys.stderr)
+
+    return say
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,8 @@
 """The GitHub workflow is no way in: nothing moves under it, and it may do nothing but read."""
 
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -55,4 +57,44 @@ def test_what_runs_is_what_a_developer_runs(root, jobs):
     commands = {step["run"] for job in jobs.values() for step in job["steps"] if "run" in step}
     assert commands == {".ci/run", "make audit-stack", "make audit-dependencies"}
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
-    assert {"audit-stack", "audit-dependencies"} <= targets
+    steps = re.search(r"^steps=\((.*)\)$", (root / ".ci/run").read_text(), re.MULTILINE)[1].split()
+    assert {"audit-stack", "audit-dependencies", *steps} <= targets
+
+
+def test_what_is_kept_from_run_to_run_has_the_name_of_what_it_was_made_of(root, jobs):
+    """Another branch's or yesterday's is never taken for it."""
+    kept = [step["with"] for job in jobs.values() for step in job["steps"] if step.get("uses", "").startswith("actions/cache@")]
+    ignored = {line.rstrip("/") for line in (root / ".gitignore").read_text().splitlines()}
+    assert {cache["path"] for cache in kept} == {".venv", "build"} <= ignored
+    for cache in kept:
+        assert set(cache) == {"path", "key"}
+        assert "hashFiles('requirements.lock'" in cache["key"]
+        assert "steps.python.outputs.python-version" in cache["key"]
+
+
+MAKEFILE = """
+.PHONY: install lint types test
+install lint types test:
+	@echo doing $@
+	@test $@ != "$(BROKEN)"
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "done"), [("", ["install", "lint", "types", "test"]), ("lint", ["install", "lint"]), ("test", None)]
+)
+def test_ci_stops_at_the_first_failure_and_says_how_long_each_step_took(root, tmp_path, broken, done):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(root / ".ci/run", tmp_path / ".ci/run")
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    done = done or ["install", "lint", "types", "test"]
+
+    ran = subprocess.run(
+        [tmp_path / ".ci/run"], check=False, env={"PATH": "/usr/bin:/bin", "BROKEN": broken}, capture_output=True, text=True
+    )
+
+    assert (ran.returncode == 0) == (broken == "")
+    assert [line.removeprefix("doing ") for line in ran.stdout.splitlines() if line.startswith("doing ")] == done
+    steps = re.findall(r"^(\w+) +\d+ s (\w+)$", ran.stdout, re.MULTILINE)
+    assert steps == [(step, "FAILED" if step == broken else "passed") for step in done]
+    assert re.search(r"^CI took \d+ s$", ran.stdout, re.MULTILINE)

@@ -105,7 +105,7 @@ counted = Counter()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def objects(aws, request):
+def objects(aws, say):
     """An object in every place; at the end, none, and a line that says how much was tried."""
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=ELSEWHERE)
@@ -116,10 +116,7 @@ def objects(aws, request):
         for name in ("there", "written", "uploaded"):
             s3.delete_object(Bucket=bucket, Key=f"{prefix}{name}")
     s3.delete_bucket(Bucket=ELSEWHERE)
-    line = f"permissions of {len(ALLOWED)} roles: {counted['denied']} calls denied, {counted['allowed']} allowed"
-    plugins = request.config.pluginmanager
-    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
-        plugins.getplugin("terminalreporter").write_line(f"\n{line}")
+    say(f"permissions of {len(ALLOWED)} roles: {counted['denied']} calls denied, {counted['allowed']} allowed")
 
 
 @pytest.fixture(scope="module")

@@ -27,15 +27,14 @@ def seen(executor):
 
 
 @pytest.fixture(scope="module")
-def verdicts(request, executor):
+def verdicts(request, executor, say):
     """What came of the cells that are to be looked at; the table of all, on the terminal and in FAULTS_TABLE."""
     wanted = {item.callspec.params["cell"] for item in request.session.items if "cell" in getattr(item, "fixturenames", ())}
     verdicts = try_cells(executor, [cell for cell in CELLS if cell in wanted])
     table = markdown(verdicts)
     if path := os.environ.get("FAULTS_TABLE"):
         Path(path).write_text(table)
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\n" + table.splitlines()[-1])
+    say(table.splitlines()[-1])
     return verdicts
 
 

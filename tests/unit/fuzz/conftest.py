@@ -101,7 +101,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         handler._model_cache.clear()
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if CASES:
-        said = ", ".join(f"{outcome} {cases}" for outcome, cases in CASES.most_common())
-        terminalreporter.write_line(f"fuzz cases: {CASES.total()} ({said})")
+@pytest.fixture(scope="session", autouse=True)
+def _figures(say: Callable[[str], None]) -> Iterator[None]:
+    yield
+    said = ", ".join(f"{outcome} {cases}" for outcome, cases in CASES.most_common())
+    say(f"fuzz cases: {CASES.total()} ({said})")

@@ -43,13 +43,21 @@ class Step(NamedTuple):
     document: Shape
     came_from: str | None
 
+    @property
+    def way(self) -> str:
+        """How it was reached, in words."""
+        return f"coming from {self.came_from}" if self.came_from else "at the start"
+
 
 class Flow:
     """Follows the documents through a definition."""
 
-    def __init__(self, results_of: Callable[[str, JsonObject], list[Shape]], implies: Mapping[str, str]) -> None:
+    def __init__(
+        self, results_of: Callable[[str, JsonObject], list[Shape]], implies: Mapping[str, str], needed: Mapping[str, set[str]]
+    ) -> None:
         self.results_of = results_of
         self.implies = implies
+        self.needed = needed
         self.problems: list[Problem] = []
 
     def follow(self, machine: JsonObject, document: Shape) -> None:
@@ -76,6 +84,8 @@ class Flow:
         kind = state["Type"]
         if kind == "Choice":
             yield from self.choices(step, state, given)
+        if kind == "Task":
+            self.requires(step, shaped.get("Parameters", given))
         if kind == "Succeed":
             self.read(step, "OutputPath", state.get("OutputPath", "$"), given)
         if kind == "Map":
@@ -92,6 +102,12 @@ class Flow:
                 yield state["Next"], left
         for catcher in state.get("Catch", []):
             yield catcher["Next"], written(step.document, catcher.get("ResultPath", "$"), CAUGHT)
+
+    def requires(self, step: Step, event: Shape) -> None:
+        """Note what a function needs, but may not be given."""
+        for name in sorted(self.needed.get(step.state, ())):
+            if shape_at(event, f"$.{name}") is None:
+                self.note(step, f"its function is not given {name} {step.way}")
 
     def shaped(self, step: Step, state: JsonObject, given: Shape) -> dict[str, Shape]:
         """Return the shapes that a state's payload templates make, and note which of its paths cannot be read."""
@@ -163,8 +179,7 @@ class Flow:
             return ANYTHING
         found = shape_at(document, path)
         if found is None:
-            way = f"coming from {step.came_from}" if step.came_from else "at the start"
-            self.note(step, f"{field} reads {path}, which may not be there {way}")
+            self.note(step, f"{field} reads {path}, which may not be there {step.way}")
             return ANYTHING
         return found
 

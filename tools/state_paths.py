@@ -147,8 +147,8 @@ def paths_in(expression: Expression) -> Iterator[str]:
 
 
 def template_fields(template: object, field: str) -> Iterator[tuple[str, Any]]:
-    """Yield (field, value) of everything in a payload template that is no object."""
-    if isinstance(template, dict):
+    """Yield (field, value) of everything in a payload template that is no object, or should be none."""
+    if isinstance(template, dict) and not field.endswith(".$"):
         for name, value in template.items():
             yield from template_fields(value, f"{field}.{name}")
     else:

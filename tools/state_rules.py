@@ -74,6 +74,17 @@ SHARED_FUNCTIONS = {"Probe Model": "PredictChunkFunction"}
 PROBE_RESULT = "Probe"
 """What the prediction function, which stands alone, returns to a state: this document of the contract."""
 
+NEEDED: dict[str, set[str] | str] = {
+    "Validate Request": {"request", "execution"},
+    "Probe Model": "ProbeEvent",
+    "Plan Chunks": {"request", "execution", "model"},
+    "Predict Chunk": "PredictionFields",
+    "Record Failure": "ChildFailure",
+    "Merge Outputs": {"request", "execution", "plan"},
+    "Explain Failure": {"failure"},  # the rest may not be there yet
+}
+"""What a function cannot do without: names, or all fields of a document of the contract."""
+
 
 class Stack(NamedTuple):
     """The template, and the directory that its paths begin in."""
@@ -121,6 +132,9 @@ def substitutions(text: str, definition: JsonObject, stack: Stack) -> Iterator[P
             yield Problem(DEFINITION, f"${{{name}}} stands elsewhere than as the Resource of a Task")
         if name not in declared:
             yield Problem(DEFINITION, f"${{{name}}} is not declared in DefinitionSubstitutions of the template")
+    for name, value in declared.items():
+        if value != {"Fn::GetAtt": [name.removesuffix("Arn"), "Arn"]}:
+            yield Problem(DEFINITION, f"${{{name}}} is not !GetAtt {name.removesuffix('Arn')}.Arn in the template")
     for name in sorted(set(declared) - set(used)):
         yield Problem(DEFINITION, f"${{{name}}} is declared in the template, but not used")
 
@@ -214,7 +228,7 @@ def nothing_overwritten(machine: Machine) -> Iterator[Problem]:
 
 
 def data_flow(definition: JsonObject, stack: Stack) -> list[Problem]:
-    """Find what a state reads that was not written before on every way to it."""
+    """Find what a state or its function reads that was not written before on every way to it."""
     contract = stack.directory / "functions/workflow/contract.py"
 
     def results_of(name: str, state: JsonObject) -> list[state_flow.Shape]:
@@ -223,7 +237,11 @@ def data_flow(definition: JsonObject, stack: Stack) -> list[Problem]:
             return state_flow.shapes_of(PROBE_RESULT, contract)
         return state_flow.shapes_returned(handler_of(function, stack), contract) if function else [state_flow.ANYTHING]
 
-    flow = state_flow.Flow(results_of, IMPLIES)
+    needed = {
+        name: set(state_flow.fields_by_document(contract)[fields]) if isinstance(fields, str) else fields
+        for name, fields in NEEDED.items()
+    }
+    flow = state_flow.Flow(results_of, IMPLIES, needed)
     flow.follow(definition, {})
     return flow.problems
 
@@ -341,7 +359,7 @@ def distributed_map(name: str, state: JsonObject) -> Iterator[Problem]:
     parameters = {"ItemReader": {"Bucket.$", "Key.$"}, "ResultWriter": {"Bucket.$", "Prefix.$"}}
     for field, expected_names in parameters.items():
         value = state.get(field)
-        if isinstance(value, dict) and set(value.get("Parameters", {})) != expected_names:
+        if isinstance(value, dict) and set(value.get("Parameters") or {}) != expected_names:
             yield Problem(name, f"{field}.Parameters must be {', '.join(sorted(expected_names))}")
     for field in processor.keys() - {"ProcessorConfig", "StartAt", "States"}:
         yield Problem(name, f"ItemProcessor has the unknown field {field}")

@@ -68,7 +68,7 @@ def _validator() -> Any:
     definitions["common"] = {}  # which fields go with JSONata; the rules refuse all of its fields by name
     # Allowed in the language, refused by cfn-lint 1.58: https://states-language.net/#succeed-state
     definitions["succeed"]["properties"] |= {"InputPath": {"type": ["string", "null"]}, "OutputPath": {"type": ["string", "null"]}}
-    # Refused by Step Functions, allowed by cfn-lint 1.58: fields that nobody knows, where its schema stays open.
+    # Refused by Step Functions, allowed by cfn-lint 1.58: fields that nobody knows, where its schema stays open; empty lists.
     for kind in ("task", "map"):
         retrier, catcher = (definitions[kind]["properties"][field]["items"] for field in ("Retry", "Catch"))
         retrier["properties"] |= {
@@ -77,10 +77,12 @@ def _validator() -> Any:
             "JitterStrategy": {"enum": ["FULL", "NONE"]},
         }
         catcher["properties"] |= {"Comment": {}, "ResultPath": {"type": ["string", "null"]}}
+        catcher["properties"]["ErrorEquals"]["minItems"] = 1
         retrier["additionalProperties"] = catcher["additionalProperties"] = False
     operator = definitions["choice"]["definitions"]["Operator"]
     operator["properties"] |= {"Comment": {}}
     operator["additionalProperties"] = False
+    definitions["choice"]["properties"]["Choices"]["minItems"] = 1
     with_xor: Any = extend(Draft202012Validator, {"requiredXor": _required_xor})  # type: ignore[no-untyped-call]
     return with_xor(schema)
 

@@ -172,6 +172,7 @@ MUTATIONS = [
     Mutation(
         "a Catch without Comment", "Probe Model: Catch[1] has no Comment", lambda s: s["Probe Model"]["Catch"][1].pop("Comment")
     ),
+    Mutation("a Choice without rules", "Is Merged: Choices: [] should be non-empty", put("Is Merged", Choices=[])),
     # --- the graph
     Mutation("StartAt names no state", "definition: StartAt Begin is no state here", put("", StartAt="Begin")),
     Mutation("Next names no state", "Plan Chunks: Next Decide is no state here", put("Plan Chunks", Next="Decide")),
@@ -275,6 +276,13 @@ MUTATIONS = [
         template=lambda r: r["StateMachine"]["Properties"]["DefinitionSubstitutions"].update(OldFunctionArn="x"),
     ),
     Mutation(
+        "a substitution by another function's ARN",
+        "definition: ${MergeOutputsFunctionArn} is not !GetAtt MergeOutputsFunction.Arn",
+        template=lambda r: r["StateMachine"]["Properties"]["DefinitionSubstitutions"].update(
+            MergeOutputsFunctionArn={"Fn::GetAtt": ["PlanChunksFunction", "Arn"]}
+        ),
+    ),
+    Mutation(
         "something else than an ARN substituted",
         "definition: ${MergeOutputsFunctionArn} stands elsewhere",
         put("Merge Outputs", Comment="${MergeOutputsFunctionArn}"),
@@ -375,6 +383,21 @@ MUTATIONS = [
         put_in("Explain Rejection", "Parameters", **{"details.$": "States.StringToJson($.failure.Cause"}),
     ),
     # --- the data flow
+    Mutation(
+        "a function is not given what it needs",
+        "Validate Request: its function is not given execution at the start",
+        lambda states: states["Validate Request"]["Parameters"].pop("execution"),
+    ),
+    Mutation(
+        "a chunk's function is given what is around its event",
+        "Predict Chunk: its function is not given feature_columns at the start",
+        drop("Predict Chunk", "InputPath"),
+    ),
+    Mutation(
+        "a function is entered before its document is there",
+        "Merge Outputs: its function is not given plan coming from Probe Model",
+        put("Probe Model", Next="Merge Outputs"),
+    ),
     Mutation(
         "a field with a typo is read",
         "Decide What To Run: Variable reads $.request.dryrun, which may not be there coming from Plan Chunks",

@@ -1,0 +1,165 @@
+"""The rewritten state machine on each engine that is there, and functions on the embedded local AWS for all of them."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import joblib
+import pandas as pd
+import pytest
+from engines import REWRITTEN_FOR, ROLE, container, docker, stepfunctions_client, wait_until_ready, workflow_on
+from sklearn.tree import DecisionTreeRegressor
+
+from batch_predict.deploy import stack_directory, zip_function
+from batch_predict.local_aws import local_aws
+from s3_proxy import FUNCTIONS, behind, function_names, s3_proxy
+
+ENDPOINT = os.environ.get("STEPFUNCTIONS_LOCAL_ENDPOINT")
+LAMBDA_ENDPOINT = os.environ.get("LAMBDA_ENDPOINT", "http://127.0.0.1:3001")
+"""What a Step Functions Local that is running already was started with; its port is where the functions are then."""
+IMAGE = os.environ.get("STEPFUNCTIONS_LOCAL_IMAGE")
+"""What `make test-sfn-local` starts where there is Docker; `make test` starts none."""
+
+ROWS = 1500  # more than Probe Model reads, so that a bad row can be beyond it
+BAD_ROW = 1400
+HEADER = b"id,note,x,y\n"
+
+
+@pytest.fixture(scope="package")
+def aws():
+    """The project's own stack: S3 and the functions."""
+    with local_aws(urlsplit(LAMBDA_ENDPOINT).port if ENDPOINT else None, enforce_iam=True, wait_scale=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def arns(aws, tmp_path_factory):
+    """The functions' ARNs by the names that the definition has for them; the planner's is the one that returns the items."""
+    client = aws.client("lambda")
+    configured = {
+        logical_id: client.get_function_configuration(FunctionName=name)
+        for logical_id, name in function_names(aws).items()
+        if logical_id in FUNCTIONS
+    }
+    planner = configured["PlanChunksFunction"]
+    directory = tmp_path_factory.mktemp("planner") / "workflow"
+    shutil.copytree(stack_directory() / "functions" / "workflow", directory)
+    shutil.copy(Path(__file__).with_name("plan_with_items.py"), directory)
+    created = client.create_function(
+        FunctionName="plan-with-items",
+        Handler="plan_with_items.lambda_handler",
+        Code={"ZipFile": zip_function(directory)},
+        **{field: planner[field] for field in ("Runtime", "Role", "Timeout", "MemorySize")},
+        Environment={"Variables": planner["Environment"]["Variables"]},
+    )
+    return {f"{logical_id}Arn": found["FunctionArn"] for logical_id, found in configured.items()} | {
+        "PlanChunksFunctionArn": created["FunctionArn"]
+    }
+
+
+@pytest.fixture(scope="package", params=["emulator", "emulator, --legacy", "Step Functions Local"])
+def workflow(request, aws, arns):
+    text = (stack_directory() / "statemachine" / "batch_prediction.asl.json").read_text()
+    if request.param != "Step Functions Local":
+        client = aws.client("stepfunctions")
+        role = client.describe_state_machine(stateMachineArn=aws.state_machine_arn)["roleArn"]
+        options = tuple(option for option in ("--legacy",) if option in request.param)
+        yield workflow_on(client, text, arns, role, [options])
+        return
+    command = docker() if IMAGE and not ENDPOINT else None
+    if ENDPOINT:
+        yield on_stepfunctions_local(request, ENDPOINT, text, arns)
+    elif command:
+        with container(command, IMAGE, aws.endpoint_url) as endpoint:
+            yield on_stepfunctions_local(request, endpoint, text, arns)
+    else:
+        pytest.skip(
+            "no Step Functions Local: STEPFUNCTIONS_LOCAL_ENDPOINT names none, and "
+            + ("there is no Docker that runs" if IMAGE else "only `make test-sfn-local` starts it by Docker")
+        )
+
+
+def on_stepfunctions_local(request, endpoint, text, arns):
+    """Create the state machine, and tell by which rewriting."""
+    client = stepfunctions_client(endpoint)
+    wait_until_ready(client)
+    workflow = workflow_on(client, text, arns, ROLE, REWRITTEN_FOR)
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.write_line(f"\n{endpoint} takes the rewriting {' '.join(workflow.options) or 'without options'}")
+    return workflow
+
+
+@pytest.fixture(scope="package")
+def proxy(aws):
+    """Between the functions that meet faults and S3."""
+    with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws, "PredictChunkFunction", "MergeOutputsFunction"):
+        yield proxy
+
+
+@pytest.fixture(scope="package")
+def model():
+    frame = pd.DataFrame({"x": range(100), "y": [(7 * x) % 13 for x in range(100)]})
+    return DecisionTreeRegressor(max_depth=6, random_state=0).fit(frame, frame.x * 1.5 + frame.y / 3)
+
+
+@pytest.fixture(scope="package")
+def stored(aws, model):
+    """Model and data in S3, good and bad; returns the request's fields for a run of two chunks."""
+    s3 = aws.client("s3")
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    s3.put_object(Bucket=aws.bucket, Key="models/tree.joblib", Body=buffer.getvalue())
+    records = rows()
+    s3.put_object(Bucket=aws.bucket, Key="data/good.csv", Body=HEADER + b"".join(records))
+    records[BAD_ROW] = b'001400,"bad",zwei,1\n'
+    s3.put_object(Bucket=aws.bucket, Key="data/bad.csv", Body=HEADER + b"".join(records))
+    return {
+        "model_s3_uri": f"s3://{aws.bucket}/models/tree.joblib",
+        "data_s3_uri": f"s3://{aws.bucket}/data/good.csv",
+        "output_s3_uri": f"s3://{aws.bucket}/output/{{execution_name}}.csv",
+        "prediction_column_name": "prediction",
+        "feature_columns": ["x", "y"],
+        "chunk_size_mb": 0.03,
+    }
+
+
+def rows():
+    return [f'{number:06},"a ""note"",\nof two lines",{number % 100},{number % 13}\n'.encode() for number in range(ROWS)]
+
+
+@pytest.fixture(scope="package")
+def scored(model):
+    """The output that the good data must have: the oracle, by the model itself."""
+    frame = pd.DataFrame(
+        {"x": [float(number % 100) for number in range(ROWS)], "y": [float(number % 13) for number in range(ROWS)]}
+    )
+    predictions = model.predict(frame)
+    lines = [row.rstrip(b"\n") + f",{float(value)!r}\n".encode() for row, value in zip(rows(), predictions, strict=True)]
+    return HEADER.rstrip(b"\n") + b",prediction\n" + b"".join(lines)
+
+
+@pytest.fixture
+def read(aws):
+    def read(uri):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    return read
+
+
+@pytest.fixture
+def error_records(aws):
+    """The records of lost chunks under the output's work prefixes."""
+
+    def error_records(output_uri):
+        prefix = output_uri.removeprefix(f"s3://{aws.bucket}/")
+        s3 = aws.client("s3")
+        found = [item["Key"] for item in s3.list_objects_v2(Bucket=aws.bucket, Prefix=f"{prefix}.work/").get("Contents", [])]
+        return [
+            json.loads(s3.get_object(Bucket=aws.bucket, Key=key)["Body"].read()) for key in found if key.endswith(".error.json")
+        ]
+
+    return error_records

@@ -1,0 +1,288 @@
+"""docs/prediction_handler.md says what the code, the template and the measurements say; its tables of dollars are computed here."""
+
+import inspect
+import json
+import math
+import re
+import string
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+import prediction_handler as handler
+import prices
+from estimate import MB_PER_GB, MB_PER_VCPU
+from test_grants import statements_of
+
+PUBLIC = (
+    handler.lambda_handler,
+    handler.validate_event,
+    handler.parse_s3_uri,
+    handler.download_from_s3,
+    handler.upload_to_s3,
+    handler.load_model,
+    handler.load_data,
+    handler.make_predictions,
+)
+# What the examples of the page use.
+VALUES = {
+    "Partition": "aws",
+    "Region": "us-east-1",
+    "ModelBucket": "my-models",
+    "ModelPrefix": "models/",
+    "DataBucket": "my-data",
+    "DataPrefix": "data/",
+    "OutputBucket": "my-output",
+    "OutputPrefix": "output/",
+}
+INVOCATIONS, MEMORY_MB, SECONDS = (1_000, 100_000, 1_000_000), (1769, 3538, 10240), (1, 10, 60, 600)
+# Rows of docs/performance.md's table of results.
+MODELS = {
+    "a ridge": "Ridge, 20 features of 23 columns",
+    "a columns": "ColumnTransformer and Ridge, 20 features and a text",
+    "b ridge": "Ridge, 200 features",
+    "a histgb": "HistGradientBoosting, 20 features",
+    "a forest": "RandomForest, 20 features",
+    "b forest": "RandomForest, 200 features",
+    "c forest": "RandomForest, 3 features",
+}
+
+
+@pytest.fixture(scope="module")
+def page(root):
+    return (root / "docs/prediction_handler.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def example(root):
+    return root / "examples/prediction_function"
+
+
+def rows(page, heading):
+    """The cells of the first table under a heading."""
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    table = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)[0].splitlines()[2:]
+    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def test_the_functions_are_the_handlers(page):
+    def signature(function):
+        return f"`{function.__name__}{inspect.signature(function)}`".replace("'", "")
+
+    assert [row[0] for row in rows(page, "Components")] == [signature(function) for function in PUBLIC]
+
+
+def test_the_fields_are_the_events(page):
+    fields = [[f"`{name}`", "yes" if field.required else "", field.expected] for name, field in handler._EVENT_FIELDS.items()]
+    assert [row[:3] for row in rows(page, "The event")] == fields
+
+
+def test_the_errors_are_the_handlers(page):
+    known = [[f"`{error.__name__}`", str(error.status_code), error.__doc__] for error in handler.PredictionError.__subclasses__()]
+    assert [row[:3] for row in rows(page, "Errors")] == known
+
+
+def test_the_variables_are_those_that_the_handler_reads(page, root):
+    source = (root / "functions/predict/prediction_handler.py").read_text()
+    direct = re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', source)
+    assert source.count("os.environ") == len(direct) + 1  # _outside() looks up those of _PREFIX_VARIABLES
+    assert {row[0] for row in rows(page, "Environment variables")} == {
+        f"`{name}`" for name in (*direct, *handler._PREFIX_VARIABLES.values())
+    }
+
+
+def test_the_answer_has_the_fields_of_a_receipt(page):
+    import contract  # noqa: PLC0415
+
+    (answer,) = [json.loads(block) for block in blocks(page, "json") if '"rows_read"' in block]
+    left_out = {"segments_s3_uri", "output_etag", "rejected_etag"}  # of a group, and of a receipt
+    assert set(answer) == {"rows", *contract.Receipt.__annotations__} - left_out
+    assert set(answer["model"]) == set(contract.Model.__annotations__)
+
+
+def test_the_retriers_are_the_workflows(page, states):
+    (retriers,) = [json.loads(block)["Retry"] for block in blocks(page, "json") if '"Retry"' in block]
+    expected = [{name: value for name, value in retrier.items() if name != "Comment"} for retrier in states["Predict Chunk"]["Retry"]]
+    assert retriers == expected
+
+
+# --- permissions ------------------------------------------------------------------------------------------------------------------
+
+
+def with_names_of_the_template(text):
+    """The policy's placeholders as the template has them."""
+    return re.sub(r"\$\{(Partition|Region)\}", r"${AWS::\1}", text).replace('"${KmsKeyArn}"', '{"Ref": "KmsKeyArn"}')
+
+
+def without_subs(value):
+    """A statement of the template with `Fn::Sub` written as its text."""
+    if isinstance(value, dict):
+        return value["Fn::Sub"] if "Fn::Sub" in value else {name: without_subs(item) for name, item in value.items()}
+    return [without_subs(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    ("file", "resource"), [("role-policy.json", "PredictChunkFunction"), ("role-policy-kms.json", "ReadAndWriteWithKey")]
+)
+def test_the_roles_policy_is_the_templates(example, template, file, resource):
+    policy = json.loads(with_names_of_the_template((example / file).read_text()))
+    assert policy["Statement"] == [without_subs(statement) for name, statement in statements_of(template) if name == resource]
+
+
+def test_the_policy_on_the_page_is_the_file_with_the_examples_values(page, example):
+    policy = string.Template((example / "role-policy.json").read_text()).substitute(VALUES)
+    assert policy in blocks(page, "json")
+
+
+def test_every_statement_has_its_reason(page, example):
+    policy = json.loads((example / "role-policy.json").read_text())
+    assert re.findall(r"`(\w+)`", " ".join(row[0] for row in rows(page, "Permissions"))) == [
+        statement["Sid"] for statement in policy["Statement"]
+    ]
+
+
+# --- what Terraform and the commands deploy -----------------------------------------------------------------------------------------
+
+
+def settings_of(template):
+    """What the template gives the prediction function."""
+    default = template["Globals"]["Function"]
+    parameters = template["Parameters"]
+    return {
+        "runtime": default["Runtime"],
+        "architecture": default["Architectures"][0],
+        "handler": template["Resources"]["PredictChunkFunction"]["Properties"]["Handler"],
+        "timeout": str(template["Resources"]["PredictChunkFunction"]["Properties"]["Timeout"]),
+        "memory_size": str(parameters["PredictMemorySize"]["Default"]),
+        "ephemeral_storage_size": str(parameters["PredictEphemeralStorageSize"]["Default"]),
+        "log_retention_days": str(parameters["LogRetentionDays"]["Default"]),
+    }
+
+
+def test_terraform_deploys_what_the_template_deploys(example, template):
+    main, variables = ((example / file).read_text() for file in ("main.tf", "variables.tf"))
+    literals = dict(re.findall(r'^  (runtime|handler|timeout) += "?([\w.]+)"?$', main, re.MULTILINE))
+    defaults = dict(re.findall(r'^variable "(\w+)" {(?:(?!^}).)*?^  default +=\s"?([\w.]+)"?$', variables, re.DOTALL | re.MULTILINE))
+    settings = settings_of(template)
+    assert {name: {**defaults, **literals}.get(name) for name in settings} == settings
+
+
+def test_terraforms_variables_are_declared_used_and_confined_as_the_templates_parameters(example, template):
+    main, variables = ((example / file).read_text() for file in ("main.tf", "variables.tf"))
+    declared = set(re.findall(r'^variable "(\w+)"', variables, re.MULTILINE))
+    assert set(re.findall(r"\bvar\.(\w+)", main)) == declared
+    pattern = template["Parameters"]["DataPrefix"]["AllowedPattern"]
+    for name in ("model_prefix", "data_prefix", "output_prefix"):
+        assert f'can(regex("^{pattern}$", var.{name}))' in variables
+    assert main.count("{") == main.count("}")
+
+
+def test_terraform_and_the_template_set_the_same_variables(example, template):
+    main = (example / "main.tf").read_text()
+    found = dict(re.findall(r'^ +(\w+_S3_PREFIX) += "s3://\$\{var\.(\w+)\}/\$\{var\.\w+\}"$', main, re.MULTILINE))
+    assert set(found) == set(template["Globals"]["Function"]["Environment"]["Variables"])
+    assert all(f"{name.split('_')[0].lower()}_bucket" == bucket for name, bucket in found.items())
+
+
+def test_the_module_on_the_page_gives_every_variable_without_a_default(page, example):
+    (module,) = blocks(page, "hcl")
+    given = set(re.findall(r"^  (\w+) +=", module, re.MULTILINE)) - {"source"}
+    variables = re.findall(r'^variable "(\w+)" {\n(.*?)^}', (example / "variables.tf").read_text(), re.DOTALL | re.MULTILINE)
+    assert {name for name, body in variables if "\n  default" not in body} <= given <= {name for name, _ in variables}
+
+
+def test_the_commands_deploy_what_the_template_deploys(page, template):
+    command = next(block for block in blocks(page, "bash") if "create-function" in block)
+    settings = settings_of(template)
+    for option in (
+        f"--runtime {settings['runtime']} --architectures {settings['architecture']}",
+        f"--handler {settings['handler']}",
+        f"--memory-size {settings['memory_size']} --timeout {settings['timeout']}",
+        f"--ephemeral-storage Size={settings['ephemeral_storage_size']}",
+    ):
+        assert option in command
+    for name, value in template["Globals"]["Function"]["Environment"]["Variables"].items():
+        assert f"{name}={string.Template(value['Fn::Sub']).substitute(VALUES)}" in command
+
+
+# --- dollars ------------------------------------------------------------------------------------------------------------------------
+
+
+def dollars(amount):
+    """Two significant digits, and cents from 10 cents on."""
+    return f"{amount:,.{2 if amount >= 0.1 else 1 - math.floor(math.log10(amount))}f}"
+
+
+def both_architectures(invocations, memory_mb, seconds):
+    gb_seconds = invocations * memory_mb / MB_PER_GB * seconds
+    return " / ".join(
+        dollars(gb_seconds * price.dollars + invocations * prices.LAMBDA_REQUEST.dollars)
+        for price in (prices.LAMBDA_ARM64_GB_SECOND, prices.LAMBDA_X86_GB_SECOND)
+    )
+
+
+def cost_table():
+    lines = [f"| invocations | memory MB | {' | '.join(f'{seconds} s each' for seconds in SECONDS)} |", f"|---:|---:|{'---:|' * len(SECONDS)}"]
+    for invocations in INVOCATIONS:
+        for memory_mb in MEMORY_MB:
+            cells = " | ".join(both_architectures(invocations, memory_mb, seconds) for seconds in SECONDS)
+            lines.append(f"| {invocations:,} | {memory_mb:,} | {cells} |")
+    return "\n".join(lines)
+
+
+def measured(root):
+    """MB/s on two cores, and peak MB, by data and model."""
+    performance = (root / "docs/performance.md").read_text()
+    pattern = r"^\| (\w+ \w+) \| ours \| *[\d.]+ \| *(\d+) \| *[\d.]+ \| *(\d+) \|"
+    return {name: (int(rate), int(peak)) for name, rate, peak in re.findall(pattern, performance, re.MULTILINE)}
+
+
+def speed_table(root):
+    lines = ["| model | MB/s | a chunk of 64 MB takes | peak MB |", "|---|---:|---:|---:|"]
+    for name, model in MODELS.items():
+        rate, peak = measured(root)[name]
+        lines.append(f"| {model} | {rate} | {64 / rate:.1f} s | {peak} |")
+    return "\n".join(lines)
+
+
+def gigabyte_table(root):
+    """A GB (10^9 bytes) in chunks of 64 MB."""
+    memory_mb = 2 * MB_PER_VCPU
+    lines = ["| model | seconds | $ for 1 GB of CSV | $ for 1 TB |", "|---|---:|---:|---:|"]
+    for name, model in MODELS.items():
+        rate, _ = measured(root)[name]
+        one, thousand = (both_architectures(math.ceil(mb / 64), memory_mb, mb / rate / math.ceil(mb / 64)) for mb in (10**3, 10**6))
+        lines.append(f"| {model} | {1000 / rate:.0f} | {one} | {thousand} |")
+    return "\n".join(lines)
+
+
+def test_the_dollars_are_computed_from_the_table_of_prices(page):
+    table = cost_table()
+    assert table in page, f"docs/prediction_handler.md must hold:\n{table}"
+    assert f"{prices.REGION}, prices collected in {prices.COLLECTED}" in page
+    requests = 1000 * (prices.S3_PUT_REQUEST.dollars + 3 * prices.S3_GET_REQUEST.dollars)
+    assert f"S3's requests add ${dollars(requests)} for 1,000 invocations" in page
+
+
+@pytest.mark.parametrize("table_of", [speed_table, gigabyte_table])
+def test_speeds_and_what_they_cost_are_the_measured_ones(page, root, table_of):
+    table = table_of(root)
+    assert table in page, f"docs/prediction_handler.md must hold:\n{table}"
+
+
+def test_the_figures_in_the_text_are_those_of_the_performance_page(page, root):
+    performance = (root / "docs/performance.md").read_text()
+    text = page.split("\n## Performance\n")[1].split("\n## ")[0]
+    assert re.search(r"with Ridge was (\d+) MB at most", text)[1] == re.search(r"peak memory, Ridge;.*?\| (\d+) MB;", performance)[1]
+    assert re.search(r"with forests (\d+) MB", text)[1] == str(max(peak for name, (_, peak) in measured(root).items() if "forest" in name))
+    cold_start = performance.split("\n## Cold start\n")[1]
+    for figure in re.search(r"about ([\d.]+) s for the imports, and ([\d.]+) s more", text).groups():
+        assert f"about {figure} s" in cold_start
+    assert "2 ms an object" in performance
+    assert "about 2 ms" in text
+    assert f"up to {handler.MODEL_CACHE_SIZE} models, {handler.MODEL_CACHE_BYTES // 10**6} MB together" in text
+    assert f"{MB_PER_VCPU:,} MB buy one vCPU" in text

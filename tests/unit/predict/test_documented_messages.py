@@ -1,0 +1,228 @@
+"""Every message of the handler under "Troubleshooting" in docs/prediction_handler.md, provoked."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import boto3
+import joblib
+import moto
+import numpy as np
+import pytest
+import sklearn.base
+from botocore.awsrequest import AWSResponse
+from harness import linear
+
+import prediction_handler as handler
+
+PAGE = Path(__file__).parents[3] / "docs/prediction_handler.md"
+MODEL, DATA = "s3://my-models/models/m.joblib", "s3://my-data/data/flights.csv"
+COLUMNS = ["distance", "dep_delay"]
+EVENT = {
+    "model_s3_uri": MODEL,
+    "data_s3_uri": DATA,
+    "output_s3_uri": "s3://my-output/output/flights.csv",
+    "prediction_column_name": "predicted_arr_delay",
+    "feature_columns": COLUMNS,
+}
+PREFIXES = {
+    "MODEL_S3_PREFIX": "s3://my-models/models/",
+    "DATA_S3_PREFIX": "s3://my-data/data/",
+    "OUTPUT_S3_PREFIX": "s3://my-output",
+}
+
+HEADER = b"id,distance,dep_delay\n"
+ROW = b"007,1400,2\n"
+QUOTED = HEADER + b'1,2,"3"\n4,5,"6"\n'
+
+
+class OwnModel:
+    """Of no library that the package has."""
+
+    def predict(self, features):
+        return np.asarray(features)[:, 0]
+
+
+class Boosted:
+    """Pickled as an object of a module that is not installed."""
+
+    def __reduce__(self):
+        return eval, ("__import__('xgboost')",)
+
+
+class World:
+    """S3 with a model and data in it, and the ways in which that can go wrong."""
+
+    def __init__(self, s3, patch):
+        self.s3, self.patch = s3, patch
+        for name, value in PREFIXES.items():
+            patch.setenv(name, value)
+        handler._s3_client.cache_clear()
+        handler._model_cache.clear()
+        self.put(MODEL, linear(COLUMNS))
+        self.put(DATA, HEADER + 3 * ROW)
+
+    def put(self, uri, content):
+        if not isinstance(content, bytes):
+            buffer = io.BytesIO()
+            joblib.dump(content, buffer)
+            content = buffer.getvalue()
+        bucket, key = handler.parse_s3_uri(uri)
+        self.s3.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def refuse(self, operation, code, status):
+        """Make S3 answer a code to an operation, each time."""
+        raw = SimpleNamespace(stream=lambda: iter([f"<Error><Code>{code}</Code></Error>".encode()]))
+        client = handler._s3_client()
+        client.meta.config.retries["total_max_attempts"] = 1
+        client.meta.events.register_first(
+            f"before-send.s3.{operation}",
+            lambda request, **_: AWSResponse(request.url, status, {"content-type": "application/xml"}, raw),
+        )
+
+    def put_model_of(self, version):
+        """Have the model say that another scikit-learn fitted it."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sklearn.base, "__version__", version)
+            self.put(MODEL, linear(COLUMNS))
+
+    def put_model_that_needs_pandas(self):
+        self.put(MODEL, OwnModel())
+        self.patch.setattr(handler, "_has_pandas", lambda: False)
+
+    def put_model_larger_than_memory(self):
+        self.put(MODEL, b"x" * (2**20 + 1))
+        self.patch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1")
+
+    def leave_free(self, n_bytes):
+        self.patch.setattr(handler.shutil, "disk_usage", lambda _: SimpleNamespace(free=n_bytes))
+
+    def plant_a_bug(self):
+        self.patch.setattr(handler, "predict_chunk", lambda *_: {}["absent"])
+
+
+def data(content):
+    return lambda world: world.put(DATA, content)
+
+
+def model(estimator):
+    return lambda world: world.put(MODEL, estimator)
+
+
+def refusal(operation, code, status):
+    return lambda world: world.refuse(operation, code, status)
+
+
+def nothing(world):
+    pass
+
+
+# What is done to the world, and the event's own fields.
+CASES = [
+    (nothing, {"feature_columns": None, "feature_colums": COLUMNS}),
+    (nothing, {"data_s3_uri": "s3://my-data/private/flights.csv"}),
+    (nothing, {"data_s3_uri": "s3://my-data/data/absent.csv"}),
+    (nothing, {"model_s3_uri": "s3://my-models/models/absent.joblib"}),
+    (refusal("HeadObject", "403", 403), {}),
+    (refusal("HeadObject", "301", 301), {}),
+    (refusal("PutObject", "AccessDenied", 403), {}),
+    (refusal("GetObject", "SlowDown", 503), {}),
+    (nothing, {"output_s3_uri": "s3://my-output-2/flights.csv"}),
+    (nothing, {"data_etag": '"0123"'}),
+    (nothing, {"feature_columns": ["distance", "air_time"]}),
+    (nothing, {"prediction_column_name": "dep_delay"}),
+    (data(b""), {}),
+    (data(HEADER), {}),
+    (data(HEADER + b"007,1400,NONE\n"), {}),
+    (data(HEADER + b"007,1400,\n" + ROW), {}),
+    (data(HEADER + b"007,1400,9007199254740993\n"), {}),
+    (data(HEADER + b"007,1400\n"), {}),
+    (nothing, {"byte_range": [0, len(HEADER) + 4]}),
+    (data(HEADER + b'007,1400,"2\n' + ROW), {}),
+    (data(HEADER + b'007,14"00",2\n'), {}),
+    (data(HEADER.replace(b"\n", b"\r\n") + ROW), {}),
+    (data(HEADER + ROW + "Zürich,1,1\n".encode("latin-1")), {}),
+    (data(b"id,distance,dep_delay,id\n1,2,3,4\n"), {}),
+    (data(QUOTED), {"byte_range": [0, QUOTED.index(b"3")]}),
+    (model(Boosted()), {}),
+    (model(b"not a model"), {}),
+    (model({"model": linear(COLUMNS)}), {}),
+    (model(linear(["dep_delay", "distance"])), {}),
+    (nothing, {"prediction_method": "predict_proba"}),
+    (nothing, {"model_sha256": "0" * 64}),
+    (lambda world: world.put_model_of("1.5.0"), {"strict": True}),
+    (lambda world: world.put_model_that_needs_pandas(), {}),
+    (lambda world: world.put_model_larger_than_memory(), {}),
+    (lambda world: world.leave_free(100), {"byte_range": [0, len(HEADER + 3 * ROW)]}),
+    (lambda world: world.leave_free(500), {"byte_range": [0, len(HEADER + 3 * ROW)]}),
+    (lambda world: world.plant_a_bug(), {}),
+]
+
+
+@contextmanager
+def world():
+    with pytest.MonkeyPatch.context() as patch, moto.mock_aws():
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        s3 = boto3.client("s3")
+        for bucket in ("my-models", "my-data", "my-output"):
+            s3.create_bucket(Bucket=bucket)
+        yield lambda patch: World(s3, patch)
+    handler._s3_client.cache_clear()
+    handler._model_cache.clear()
+
+
+def provoked():
+    """Return what the handler answers in each case, as the page writes it: the error, a colon, the message."""
+    messages = []
+    with world() as make_world:
+        for change, fields in CASES:
+            with pytest.MonkeyPatch.context() as patch:
+                change(make_world(patch))
+                body = json.loads(handler.lambda_handler({**EVENT, **fields}, None)["body"])
+            assert "error" in body, (fields, body)
+            messages.append(f"{body['error']}: {body['message']}")
+    return messages
+
+
+def section():
+    return PAGE.read_text().split("\n## Troubleshooting\n")[1].split("\n## ")[0]
+
+
+def test_the_messages_are_the_handlers():
+    documented = re.findall(r"^\| `(\w+Error: .*?)` \|", section(), re.MULTILINE)
+    patterns = {message: ".*".join(map(re.escape, message.split("…"))) for message in documented}
+    messages = provoked()
+    assert [message for message in messages if not any(re.fullmatch(pattern, message) for pattern in patterns.values())] == []
+    never = [text for text, pattern in patterns.items() if not any(re.fullmatch(pattern, message) for message in messages)]
+    assert never == []
+    assert len(documented) > 30
+
+
+def test_a_package_without_its_libraries_says_so():
+    """By AWS's own runtime client."""
+    script = """
+import sys
+from awslambdaric import bootstrap
+class NoNumpy:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "numpy":
+            raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+sys.meta_path.insert(0, NoNumpy())
+sys.path.insert(0, sys.argv[1])
+try:
+    bootstrap._get_handler("prediction_handler.lambda_handler")
+except bootstrap.FaultException as fault:
+    print(fault.msg)
+"""
+    command = [sys.executable, "-c", script, Path(handler.__file__).parent]
+    message = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    assert message
+    assert f"| `{message}` |" in section()

@@ -11,7 +11,6 @@ import re
 import sys
 from pathlib import Path
 
-import boto3
 import botocore.session
 import jmespath
 from botocore import xform_name
@@ -48,22 +47,21 @@ def main(arguments):
 
 def make_client(service, settings):
     timeout = {"read_timeout": int(settings["cli-read-timeout"])} if "cli-read-timeout" in settings else {}
-    session = boto3.Session(botocore_session=botocore.session.Session())
-    return session.client(service, config=Config(s3={"addressing_style": "path"}, **timeout))
+    return botocore.session.Session().create_client(service, config=Config(**timeout))
 
 
 def copy(source, target):
     client = make_client("s3", {})
     if target.startswith("s3://"):
         bucket, _, key = target.removeprefix("s3://").partition("/")
-        client.upload_file(source, bucket, f"{key}{Path(source).name}" if key.endswith("/") or not key else key)
+        client.put_object(Bucket=bucket, Key=key, Body=Path(source).read_bytes())
+        return
+    bucket, _, key = source.removeprefix("s3://").partition("/")
+    body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    if target == "-":
+        sys.stdout.buffer.write(body)
     else:
-        bucket, _, key = source.removeprefix("s3://").partition("/")
-        body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-        if target == "-":
-            sys.stdout.buffer.write(body)
-        else:
-            Path(target).write_bytes(body)
+        Path(target).write_bytes(body)
 
 
 def read_options(words):

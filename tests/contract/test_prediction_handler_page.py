@@ -7,12 +7,11 @@ import re
 import string
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
+from test_grants import statements_of
 
 import prediction_handler as handler
 import prices
 from estimate import MB_PER_GB, MB_PER_VCPU
-from test_grants import statements_of
 
 PUBLIC = (
     handler.lambda_handler,
@@ -106,7 +105,9 @@ def test_the_answer_has_the_fields_of_a_receipt(page):
 
 def test_the_retriers_are_the_workflows(page, states):
     (retriers,) = [json.loads(block)["Retry"] for block in blocks(page, "json") if '"Retry"' in block]
-    expected = [{name: value for name, value in retrier.items() if name != "Comment"} for retrier in states["Predict Chunk"]["Retry"]]
+    expected = [
+        {name: value for name, value in retrier.items() if name != "Comment"} for retrier in states["Predict Chunk"]["Retry"]
+    ]
     assert retriers == expected
 
 
@@ -145,7 +146,7 @@ def test_every_statement_has_its_reason(page, example):
     ]
 
 
-# --- what Terraform and the commands deploy -----------------------------------------------------------------------------------------
+# --- what Terraform and the commands deploy --------------------------------------------------------------------------------------
 
 
 def settings_of(template):
@@ -166,7 +167,9 @@ def settings_of(template):
 def test_terraform_deploys_what_the_template_deploys(example, template):
     main, variables = ((example / file).read_text() for file in ("main.tf", "variables.tf"))
     literals = dict(re.findall(r'^  (runtime|handler|timeout) += "?([\w.]+)"?$', main, re.MULTILINE))
-    defaults = dict(re.findall(r'^variable "(\w+)" {(?:(?!^}).)*?^  default +=\s"?([\w.]+)"?$', variables, re.DOTALL | re.MULTILINE))
+    defaults = dict(
+        re.findall(r'^variable "(\w+)" {(?:(?!^}).)*?^  default +=\s"?([\w.]+)"?$', variables, re.DOTALL | re.MULTILINE)
+    )
     settings = settings_of(template)
     assert {name: {**defaults, **literals}.get(name) for name in settings} == settings
 
@@ -209,7 +212,7 @@ def test_the_commands_deploy_what_the_template_deploys(page, template):
         assert f"{name}={string.Template(value['Fn::Sub']).substitute(VALUES)}" in command
 
 
-# --- dollars ------------------------------------------------------------------------------------------------------------------------
+# --- dollars ----------------------------------------------------------------------------------------------------------------------
 
 
 def dollars(amount):
@@ -226,7 +229,10 @@ def both_architectures(invocations, memory_mb, seconds):
 
 
 def cost_table():
-    lines = [f"| invocations | memory MB | {' | '.join(f'{seconds} s each' for seconds in SECONDS)} |", f"|---:|---:|{'---:|' * len(SECONDS)}"]
+    lines = [
+        f"| invocations | memory MB | {' | '.join(f'{seconds} s each' for seconds in SECONDS)} |",
+        f"|---:|---:|{'---:|' * len(SECONDS)}",
+    ]
     for invocations in INVOCATIONS:
         for memory_mb in MEMORY_MB:
             cells = " | ".join(both_architectures(invocations, memory_mb, seconds) for seconds in SECONDS)
@@ -277,8 +283,12 @@ def test_speeds_and_what_they_cost_are_the_measured_ones(page, root, table_of):
 def test_the_figures_in_the_text_are_those_of_the_performance_page(page, root):
     performance = (root / "docs/performance.md").read_text()
     text = page.split("\n## Performance\n")[1].split("\n## ")[0]
-    assert re.search(r"with Ridge was (\d+) MB at most", text)[1] == re.search(r"peak memory, Ridge;.*?\| (\d+) MB;", performance)[1]
-    assert re.search(r"with forests (\d+) MB", text)[1] == str(max(peak for name, (_, peak) in measured(root).items() if "forest" in name))
+    assert (
+        re.search(r"with Ridge was (\d+) MB at most", text)[1] == re.search(r"peak memory, Ridge;.*?\| (\d+) MB;", performance)[1]
+    )
+    assert re.search(r"with forests (\d+) MB", text)[1] == str(
+        max(peak for name, (_, peak) in measured(root).items() if "forest" in name)
+    )
     cold_start = performance.split("\n## Cold start\n")[1]
     for figure in re.search(r"about ([\d.]+) s for the imports, and ([\d.]+) s more", text).groups():
         assert f"about {figure} s" in cold_start

@@ -1,0 +1,134 @@
+"""docs/prediction_handler.md, followed from top to bottom on the embedded AWS, IAM enforced: each `bash` and `python` block.
+
+`aws` is tests/aws_cli.py; `AWS_CLI=aws` in the environment takes the real one.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from batch_predict.deploy import zip_function
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/prediction_handler.md").read_text()
+BUCKETS = ("my-models", "my-data", "my-output", "my-deploy")
+OUTPUT = {"Bucket": "my-output", "Key": "output/flights.csv"}
+
+
+@pytest.fixture
+def buckets(aws):
+    s3 = aws.client("s3")
+    for bucket in BUCKETS:
+        s3.create_bucket(Bucket=bucket)
+    yield
+    for bucket in BUCKETS:
+        for item in s3.list_objects_v2(Bucket=bucket).get("Contents", ()):
+            s3.delete_object(Bucket=bucket, Key=item["Key"])
+        s3.delete_bucket(Bucket=bucket)
+
+
+@pytest.fixture
+def planned(aws, stored, run_execution):
+    """A run of the workflow that has a plan; returns its ARN."""
+    output = f"s3://{aws.bucket}/output/one-chunk.csv"
+    execution = run_execution(aws, {**stored, "output_s3_uri": output, "dry_run": True})
+    assert execution["status"] == "SUCCEEDED", execution
+    yield execution["executionArn"]
+    s3 = aws.client("s3")
+    for item in s3.list_objects_v2(Bucket=aws.bucket, Prefix="output/one-chunk.csv")["Contents"]:
+        s3.delete_object(Bucket=aws.bucket, Key=item["Key"])
+
+
+@pytest.fixture
+def run_block(aws, planned, tmp_path):
+    """Run a block of the page in a directory that looks like a checkout."""
+    for name in ("examples", "functions"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "dist").mkdir()
+    # Its libraries are the environment's, as in every function on the embedded AWS.
+    (tmp_path / "dist/predict-arm64-py313.zip").write_bytes(zip_function(ROOT / "functions/predict"))
+    real = os.environ.get("AWS_CLI")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/aws").write_text(
+        f'#!/bin/sh\nexec {real or shlex.join([sys.executable, str(ROOT / "tests/aws_cli.py")])} "$@"\n'
+    )
+    (tmp_path / "bin/aws").chmod(0o755)
+    environment = {
+        "PATH": os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HOME": os.environ["HOME"] if real else str(tmp_path),
+        "PYTHONPATH": "functions/predict",
+        "AWS_ENDPOINT_URL": aws.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": aws.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "EXECUTION_ARN": planned,
+        "CHUNK_INDEX": "0",
+        "PREDICT_FUNCTION": aws.predict_function_name,
+    }
+
+    def run_block(language, block):
+        command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
+        done = subprocess.run([*command, block], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run_block
+
+
+def wait_for_output(s3):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            return s3.head_object(**OUTPUT)
+        except ClientError:
+            time.sleep(0.1)
+    raise AssertionError(OUTPUT)
+
+
+def test_the_page_can_be_followed(aws, buckets, run_block):
+    s3, functions = aws.client("s3"), aws.client("lambda")
+    printed = {}
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+        if "create-function" in block:  # LOCAL_ADAPTATIONS in batch_predict/deploy.py says why
+            block = block.replace("--runtime python3.13", "--runtime provided.al2023")  # noqa: PLW2901
+        if "--invocation-type Event" in block:
+            s3.delete_object(**OUTPUT)
+        printed[block] = run_block(language, block)
+        if "--invocation-type Event" in block:
+            wait_for_output(s3)
+
+    def output_of(words):
+        (output,) = [output for block, output in printed.items() if words in block]
+        return output
+
+    assert output_of("import load_data").count("\n") == 4
+    answer, scored = output_of("--cli-read-timeout").split("}id,", 1)
+    (answer,) = re.findall(r'^\{"statusCode": 200.*$', f"{answer}}}", re.MULTILINE)
+    body = json.loads(json.loads(answer)["body"])
+    (documented,) = [
+        json.loads(text) for text in re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE) if "rows_read" in text
+    ]
+    measured = {"milliseconds", "output_bytes", "model"}  # other versions print other digits
+    assert {name: value for name, value in body.items() if name not in measured} == {
+        name: value for name, value in documented.items() if name not in measured
+    }
+    assert re.fullmatch(r"distance,dep_delay,predicted_arr_delay\n007,1400,2,\S+\n008,1416,4,\S+\n009,1089,-1,\S+\n", scored)
+    assert output_of("total_max_attempts") == "3 rows in s3://my-output/output/flights.csv\n"
+    assert output_of("absent = ") == "Unhandled InputNotFoundError s3://my-data/data/absent.csv does not exist (S3: NoSuchKey)\n"
+    assert output_of("by-hand.csv").startswith("{'statusCode': 200")
+
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.get_function(FunctionName="predict")
+    iam = aws.client("iam")
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.get_role(RoleName="predict")

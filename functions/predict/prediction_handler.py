@@ -796,13 +796,14 @@ class _Storage:
     def take_for_chunk(self, n_bytes: int, s3_uri: str) -> None:
         """Take room for bytes of the chunk and as many of its part; InvalidRequestError where it does not fit."""
         with self._lock:
-            self._chunk_bytes += n_bytes
-            self._taken += 2 * n_bytes
-            if self._taken > self._free:
+            chunk_bytes = self._chunk_bytes + n_bytes
+            if self._taken + 2 * n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
                 raise InvalidRequestError(
-                    f"{s3_uri}: the chunk's {self._chunk_bytes} bytes and its part need {2 * self._chunk_bytes} bytes of the "
+                    f"{s3_uri}: the chunk's {chunk_bytes} bytes and its part need {2 * chunk_bytes} bytes of the "
                     f"function's ephemeral storage, where {self._free} are free: {_STORAGE_REMEDY}"
                 )
+            self._chunk_bytes = chunk_bytes
+            self._taken += 2 * n_bytes
 
     def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
         """Take room for a model; ModelError where it does not fit."""

@@ -90,6 +90,16 @@ def test_a_chunk_must_fit_twice_beside_the_model(s3, free, bodies, fields):
 
 
 @pytest.mark.usefixtures("stored")
+def test_a_chunk_that_does_not_fit_is_not_blamed_on_the_model(s3, free):
+    """Whichever of the two is asked for first: here the chunk's size comes from S3, while the model is fetched."""
+    free(2 * len(BODY) - 1)
+    assert model_bytes(s3) < 2 * len(BODY) - 1
+    for _ in range(5):
+        handler._model_cache.clear()
+        assert f"chunk's {len(BODY)} bytes" in refusal("InvalidRequestError")
+
+
+@pytest.mark.usefixtures("stored")
 def test_objects_of_a_group_are_added_up_as_s3_tells_their_sizes(free):
     group = [{"data_s3_uri": DATA}] * 3
     assert invoke(data_s3_uri=None, segments=group)[0] == 200

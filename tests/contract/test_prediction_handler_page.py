@@ -9,6 +9,7 @@ import string
 import pytest
 from test_grants import statements_of
 
+import contract
 import prediction_handler as handler
 import prices
 from estimate import MB_PER_GB, MB_PER_VCPU
@@ -95,12 +96,15 @@ def test_the_variables_are_those_that_the_handler_reads(page, root):
 
 
 def test_the_answer_has_the_fields_of_a_receipt(page):
-    import contract  # noqa: PLC0415
-
     (answer,) = [json.loads(block) for block in blocks(page, "json") if '"rows_read"' in block]
     left_out = {"segments_s3_uri", "output_etag", "rejected_etag"}  # of a group, and of a receipt
     assert set(answer) == {"rows", *contract.Receipt.__annotations__} - left_out
     assert set(answer["model"]) == set(contract.Model.__annotations__)
+
+
+def test_the_requests_share_of_a_chunks_event_is_the_workflows(page):
+    (share,) = [eval(block.split("SHARE = ")[1].split("\n\n")[0]) for block in blocks(page, "python") if "SHARE = " in block]
+    assert set(share) == set(contract.PredictionFields.__annotations__) - {"model_etag", "raise_errors"}
 
 
 def test_the_retriers_are_the_workflows(page, states):

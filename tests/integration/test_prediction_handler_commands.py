@@ -20,6 +20,7 @@ from batch_predict.deploy import zip_function
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/prediction_handler.md").read_text()
 BUCKETS = ("my-models", "my-data", "my-output", "my-deploy")
+WORK = "s3://my-output/output/flights.csv.work/flights.csv"
 OUTPUT = {"Bucket": "my-output", "Key": "output/flights.csv"}
 
 
@@ -85,6 +86,13 @@ def run_block(aws, planned, tmp_path):
     return run_block
 
 
+def answer_to(functions, output, receipt):
+    """Invoke the page's function for a receipt."""
+    event = json.loads(re.search(r"<<'END'\n(.*?)^END$", PAGE, re.DOTALL | re.MULTILINE)[1])
+    event |= {"output_s3_uri": output, "receipt_s3_uri": receipt}
+    return json.loads(functions.invoke(FunctionName="predict", Payload=json.dumps(event))["Payload"].read())
+
+
 def wait_for_output(s3):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -103,6 +111,8 @@ def test_the_page_can_be_followed(aws, buckets, run_block):
             block = block.replace("--runtime python3.13", "--runtime provided.al2023")  # noqa: PLW2901
         if "--invocation-type Event" in block:
             s3.delete_object(**OUTPUT)
+        if "delete-function" in block:
+            receipts = [answer_to(functions, output, f"{output}.json") for output in (WORK, f"s3://my-output/{OUTPUT['Key']}")]
         printed[block] = run_block(language, block)
         if "--invocation-type Event" in block:
             wait_for_output(s3)
@@ -126,6 +136,9 @@ def test_the_page_can_be_followed(aws, buckets, run_block):
     assert output_of("total_max_attempts") == "3 rows in s3://my-output/output/flights.csv\n"
     assert output_of("absent = ") == "Unhandled InputNotFoundError s3://my-data/data/absent.csv does not exist (S3: NoSuchKey)\n"
     assert output_of("by-hand.csv").startswith("{'statusCode': 200")
+
+    assert [answer["statusCode"] for answer in receipts] == [200, 400]  # "Permissions" says so
+    assert "(S3: 403)" in receipts[1]["body"]
 
     with pytest.raises(functions.exceptions.ResourceNotFoundException):
         functions.get_function(FunctionName="predict")

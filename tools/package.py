@@ -245,25 +245,24 @@ def function_files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CODE}
 
 
-def compiled_handler(interpreter: Interpreter) -> dict[str, bytes]:
-    """Return the handler's byte-code beside its source, which checks the source's hash: an edit is not overlooked."""
+def compiled(source: Path, interpreter: Interpreter) -> dict[str, bytes]:
+    """Return a source's byte-code, as it lies beside it; it knows the source's hash, so that an edit is not overlooked."""
+    program = (
+        "import sys; from py_compile import PycInvalidationMode as Mode, compile; "
+        "compile(sys.argv[1], sys.argv[2], sys.argv[3], doraise=True, invalidation_mode=Mode.CHECKED_HASH)"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "handler.pyc"
-        program = (
-            "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], '/var/task/prediction_handler.py', doraise=True, "
-            "invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)"
-        )
-        environment = {**os.environ, "PYTHONHASHSEED": "0"}
-        command = [interpreter.path, "-I", "-c", program, str(PREDICT / "prediction_handler.py"), str(output)]
-        subprocess.run(command, env=environment, check=True)
+        output = Path(folder) / "code.pyc"
+        command = [interpreter.path, "-I", "-c", program, str(source), str(output), f"/var/task/{source.name}"]
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=True)
         tag = "cpython-" + "".join(interpreter.version.split(".")[:2])
-        return {f"__pycache__/prediction_handler.{tag}.pyc": output.read_bytes()}
+        return {f"__pycache__/{source.stem}.{tag}.pyc": output.read_bytes()}
 
 
 def predict_files(built_for: Target, *, with_byte_code: bool = True) -> dict[str, bytes]:
     """Return the prediction function's own files, compiled if there is an interpreter."""
     interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
-    return {**function_files(PREDICT), **(compiled_handler(interpreter) if interpreter else {})}
+    return {**function_files(PREDICT), **(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})}
 
 
 def write_zip(path: Path, directory: Path | None, extra: dict[str, bytes]) -> None:

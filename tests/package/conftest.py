@@ -1,0 +1,42 @@
+"""The package for both processors, built once; kept under build/ for the next time."""
+
+from pathlib import Path
+
+import pytest
+
+from tools import package, target
+from tools.target import Target
+
+ROOT = Path(__file__).parents[2]
+
+
+def silent(_):
+    """In the place of print."""
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def python():
+    """The template's."""
+    return target.template_target().python
+
+
+@pytest.fixture(scope="session", params=["arm64", "x86_64"])
+def built(request, python):
+    """What it was built for, the libraries' folder, and the report."""
+    built_for = Target(request.param, python)
+    return built_for, *package.build_predict(built_for, say=silent)
+
+
+@pytest.fixture(scope="session")
+def runnable():
+    """What this machine can run, and by which interpreter."""
+    if target.host_architecture() is None:
+        pytest.skip("Lambda's libraries run on Linux alone")
+    from tools.smoke import smoke_target  # noqa: PLC0415
+
+    return smoke_target()

@@ -1,0 +1,85 @@
+"""The image's template is the template, but for what an image needs; what the Dockerfile copies is there."""
+
+import copy
+import re
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from tools import image_template
+
+
+@pytest.fixture(scope="module")
+def template(root):
+    return yaml_parse((root / "template.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """As it is read back from the generated file."""
+    return yaml_parse(image_template.write(tmp_path_factory.mktemp("build") / "template.image.yaml").read_text())
+
+
+def differences(old, new, path=""):
+    """Return each place where two documents differ, with what stood there and what stands there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [found for name in sorted({*old, *new}) for found in differences(old.get(name), new.get(name), f"{path}.{name}")]
+    return [] if old == new else [(path.removeprefix("."), old, new)]
+
+
+def test_nothing_differs_but_what_an_image_needs(template, image):
+    functions = [name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::Serverless::Function"]
+    others = [name for name in functions if name != "PredictChunkFunction"]
+    expected = [
+        ("Globals.Function.Runtime", "python3.13", None),
+        ("Resources.PredictChunkFunction.Metadata.BuildMethod", "makefile", None),
+        ("Resources.PredictChunkFunction.Metadata.ContextPath", ".", None),
+        ("Resources.PredictChunkFunction.Metadata.WorkingDirectory", ".", None),
+        ("Resources.PredictChunkFunction.Metadata.Dockerfile", None, "Dockerfile"),
+        ("Resources.PredictChunkFunction.Metadata.DockerContext", None, "../functions/predict"),
+        ("Resources.PredictChunkFunction.Metadata.DockerTag", None, "batch-predict"),
+        ("Resources.PredictChunkFunction.Properties.CodeUri", "functions/predict/", None),
+        ("Resources.PredictChunkFunction.Properties.Handler", "prediction_handler.lambda_handler", None),
+        ("Resources.PredictChunkFunction.Properties.ImageConfig", None, {"Command": ["prediction_handler.lambda_handler"]}),
+        ("Resources.PredictChunkFunction.Properties.PackageType", None, "Image"),
+        *((f"Resources.{name}.Metadata.ContextPath", ".", "..") for name in others),
+        *((f"Resources.{name}.Metadata.WorkingDirectory", ".", "..") for name in others),
+        *((f"Resources.{name}.Properties.CodeUri", "functions/workflow/", "../functions/workflow") for name in others),
+        *((f"Resources.{name}.Properties.Runtime", None, "python3.13") for name in others),
+        (
+            "Resources.StateMachine.Properties.DefinitionUri",
+            "statemachine/batch_prediction.asl.json",
+            "../statemachine/batch_prediction.asl.json",
+        ),
+    ]
+    assert sorted(differences(template, image), key=str) == sorted(expected, key=str)
+
+
+def test_the_template_itself_is_not_changed(template):
+    before = copy.deepcopy(template)
+    image_template.image_template(template)
+    assert template == before
+
+
+def test_its_paths_lead_from_its_folder_to_files(root, image):
+    folder = image_template.OUTPUT.parent
+    assert folder.parent == root
+    for name, resource in image["Resources"].items():
+        paths = [resource.get("Metadata", {}).get(key) for key in ("ContextPath", "WorkingDirectory", "DockerContext")]
+        paths += [resource.get("Properties", {}).get(key) for key in ("CodeUri", "DefinitionUri")]
+        assert all((folder.parent / path.removeprefix("../").removeprefix("..")).exists() for path in paths if path), name
+    assert (root / "functions/predict" / image["Resources"]["PredictChunkFunction"]["Metadata"]["Dockerfile"]).is_file()
+
+
+def test_the_dockerfile_is_of_the_templates_python_and_copies_files_that_are_there(root, template):
+    lines = (root / "functions/predict/Dockerfile").read_text().splitlines()
+    python = template["Globals"]["Function"]["Runtime"].removeprefix("python")
+    assert [line for line in lines if line.startswith("FROM ")] == [f"FROM public.ecr.aws/lambda/python:{python}"]
+    copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
+    assert {"requirements-image.txt", "prediction_handler.py"} <= set(copied)
+    assert all((root / "functions/predict" / name).is_file() for name in copied)
+    included = re.findall(r"^-r (\S+)$", (root / "functions/predict/requirements-image.txt").read_text(), re.MULTILINE)
+    assert included == ["requirements.txt"]
+    assert set(included) <= set(copied)
+    handler = template["Resources"]["PredictChunkFunction"]["Properties"]["Handler"]
+    assert f'CMD ["{handler}"]' in lines

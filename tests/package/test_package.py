@@ -1,0 +1,369 @@
+"""The packages, as built for both processors: small enough, complete, for the right machine, the same each time."""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from batch_predict.deploy import zip_function
+from tools import package, slimming, target, wheels
+from tools.package import PackageError
+from tools.target import Interpreter, Target
+
+MACHINES = {"arm64": 183, "x86_64": 62}
+HERE = Interpreter(sys.executable, ".".join(map(str, sys.version_info[:3])))
+
+
+def files(directory):
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def names(directory):
+    return [path.relative_to(directory).as_posix() for path in files(directory)]
+
+
+# --- what is inside ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_package_fits_into_a_function(built):
+    built_for, libraries, _ = built
+    own = package.predict_files(built_for)
+    assert sum(path.stat().st_size for path in files(libraries)) + sum(map(len, own.values())) <= 250_000_000
+
+
+def test_every_required_library_is_inside(built):
+    _, libraries, report = built
+    assert report["libraries"] == ["joblib", "numpy", "orjson", "pyarrow", "scipy", "sklearn", "threadpoolctl"]
+    assert all((libraries / name).is_dir() or (libraries / f"{name}.pyc").is_file() for name in report["libraries"][:-1])
+
+
+def test_nothing_is_inside_that_the_function_does_not_open(built):
+    _, libraries, report = built
+    found = names(libraries)
+    unwanted = re.compile(
+        r"(^|/)(tests?|include|pandas|boto3|botocore|pip|setuptools)/|\.(pyi|pxd|pyx|h|hpp|c|cpp|a)$|flight|libarrow_s3|RECORD$"
+    )
+    left = [
+        name
+        for name in found
+        if unwanted.search(name) and not re.match(r"numpy/f2py/|joblib/externals/|[^/]*dist-info/licenses/", name)
+    ]
+    assert left == []
+    assert ".py" not in {path.suffix for path in files(libraries)} or not report["byte_code"]
+
+
+def test_nothing_of_the_slimming_list_is_left(built):
+    _, libraries, report = built
+    left = {pattern: list(libraries.glob(pattern)) for omission in slimming.OMISSIONS for pattern in omission.patterns}
+    assert {pattern: found for pattern, found in left.items() if found} == {}
+    assert list(report["omitted"]) == [omission.what for omission in slimming.OMISSIONS]
+    assert all(gained > 100_000 for gained in report["omitted"].values())  # an entry that gains less is not worth its line
+
+
+def test_every_library_is_for_the_processor(built):
+    """Counted here anew, by the magic number and not by the name."""
+    built_for, libraries, report = built
+    shared = [path for path in files(libraries) if path.read_bytes()[:4] == b"\x7fELF"]
+    assert len(shared) == report["elf_files"] > 150
+    assert {struct.unpack_from("<H", path.read_bytes(), 18)[0] for path in shared} == {MACHINES[built_for.architecture]}
+    tags = {match[1] for path in shared if (match := re.search(r"\.cpython-(\d+)", path.name))}
+    assert tags == {"".join(map(str, built_for.python))}
+
+
+def test_every_licence_is_kept(built):
+    _, libraries, report = built
+    for name in report["before"]:
+        [folder] = libraries.glob(f"{name}-*.dist-info")
+        assert [path for path in folder.rglob("*") if re.search("licen[cs]e|copying", path.name, re.IGNORECASE)], name
+
+
+def test_a_second_build_takes_the_first(built):
+    built_for, libraries, report = built
+    before = libraries.stat().st_ino
+    again, same_report = package.build_predict(built_for, say=lambda _: None)
+    assert (again.stat().st_ino, same_report) == (before, report)
+
+
+# --- what fails the build ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_package_above_the_limit_fails_and_says_what_is_large(built):
+    built_for, _, report = built
+    total = sum(report["after"].values())
+    with pytest.raises(PackageError) as failure:
+        package.build_predict(built_for, limit=total - 1, say=lambda _: None)
+    lines = str(failure.value).splitlines()
+    assert lines[0].startswith(f"the package has {total:,} bytes, and may have {total - 1:,};")
+    assert lines[1].startswith(f"libraries: {max(report['after'], key=report['after'].get)} ")
+    assert lines[3].endswith(" pyarrow/libarrow.so.2600")
+    assert len(lines) == 3 + package.LARGEST_SHOWN
+    assert package.build_predict(built_for, limit=total, say=lambda _: None)
+
+
+def test_a_pattern_that_matches_nothing_fails(tmp_path, monkeypatch):
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy/a.pyi").write_text("x: int")
+    monkeypatch.setattr(slimming, "OMISSIONS", (slimming.Omission("stubs", "for type checkers", ("**/*.pyi",)),))
+    assert slimming.slim(tmp_path) == {"stubs": 6}
+    with pytest.raises(slimming.SlimmingError, match=re.escape("**/*.pyi (stubs) matches nothing")):
+        slimming.slim(tmp_path)
+
+
+def test_a_required_library_that_is_missing_fails(tmp_path):
+    for name in ("numpy/__init__.pyc", "threadpoolctl.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "orjson").mkdir()
+    assert package.check_imports(tmp_path, ["numpy", "threadpoolctl"]) == ["numpy", "threadpoolctl"]
+    with pytest.raises(PackageError, match="the package lacks orjson, scipy"):
+        package.check_imports(tmp_path, ["numpy", "orjson", "scipy"])
+
+
+def test_what_is_required_follows_the_handlers_imports(tmp_path):
+    handler = tmp_path / "handler.py"
+    handler.write_text(
+        "import json, boto3, polars as pl\nfrom botocore.config import Config\nfrom typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import mypy_boto3_s3\nelse:\n    import lightgbm.basic\n"
+        "def f():\n    import pandas\n    from xgboost.core import X\n"
+    )
+    assert package.required_modules(handler) == ["lightgbm", "polars", "scipy", "sklearn", "xgboost"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("_a.cpython-313-aarch64-linux-gnu.so", lambda content: content, None),
+        ("liba.so.1", lambda content: content, None),
+        ("_a.cpython-312-aarch64-linux-gnu.so", lambda content: content, "another Python or processor"),
+        ("liba.so.1", lambda content: content[:18] + struct.pack("<H", 62) + content[20:], "another Python or processor"),
+        ("liba.so.1", lambda content: content[:18] + struct.pack("<H", 8) + content[20:], "would not load: machine 8"),
+        ("liba.so.1", lambda content: content[:-1], "would not load: .* cut off"),
+        ("liba.so", lambda _: b"GROUP ( liba.so.1 )", "would not load: no 64-bit"),
+    ],
+)
+def test_a_library_that_would_not_load_fails(tmp_path, name, change, problem):
+    header = struct.pack("<6s10xHHIQQQIHHHHHH", b"\x7fELF\x02\x01", 3, 183, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 120, 120, 0x10000)
+    (tmp_path / name).write_bytes(change(header + segment))
+    if problem is None:
+        assert package.check_elf(tmp_path, Target("arm64", (3, 13))) == 1
+    else:
+        with pytest.raises(PackageError, match=problem):
+            package.check_elf(tmp_path, Target("arm64", (3, 13)))
+
+
+# --- the same each time -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_files_give_the_same_zip(tmp_path):
+    for number, order in enumerate((["a/b.so", "c.pyc", "é.py"], ["é.py", "c.pyc", "a/b.so"])):
+        for name in order:
+            path = tmp_path / f"in{number}" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+            path.chmod(0o600 + number)
+            os.utime(path, (number, number))
+        package.write_zip(tmp_path / f"{number}.zip", tmp_path / f"in{number}", {"handler.py": b"x"})
+    assert (tmp_path / "0.zip").read_bytes() == (tmp_path / "1.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "0.zip") as archive:
+        assert archive.namelist() == ["a/b.so", "c.pyc", "handler.py", "é.py"]
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        modes = {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()}
+    assert modes == {"a/b.so": 0o755, "c.pyc": 0o644, "handler.py": 0o644, "é.py": 0o644}
+
+
+def test_the_same_sources_give_the_same_byte_code_in_any_folder(tmp_path):
+    for name in ("one", "another/deeper"):
+        shutil.copytree(Path(urllib3.__file__).parent, tmp_path / name / "urllib3", ignore=shutil.ignore_patterns("__pycache__"))
+        package.compile_all(tmp_path / name, HERE)
+    first, second = tmp_path / "one", tmp_path / "another/deeper"
+    assert sorted(names(first)) == sorted(names(second))
+    assert [path.suffix for path in files(first)].count(".py") == 0
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names(first))
+    program = "import urllib3; print(urllib3.PoolManager.__init__.__code__.co_filename)"
+    environment = {**os.environ, "PYTHONPATH": str(first)}
+    done = subprocess.run([sys.executable, "-S", "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "/var/task/urllib3/poolmanager.py"
+
+
+def test_sources_that_do_not_compile_fail_the_build(tmp_path):
+    (tmp_path / "a.py").write_text("x = (")
+    with pytest.raises(PackageError, match="could not compile"):
+        package.compile_all(tmp_path, HERE)
+
+
+def test_an_edit_of_the_handler_is_not_overlooked(tmp_path):
+    """Its byte-code lies beside it, and knows the source's hash."""
+    source = tmp_path / "prediction.py"
+    source.write_text("print('as packed')")
+    for name, content in package.compiled(source, HERE).items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(content)
+
+    def run():
+        command = [sys.executable, "-B", "-v", "-c", "import prediction"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    packed = run()
+    assert packed.stdout == "as packed\n"
+    assert re.search(r"matches .*prediction\.py", packed.stderr)  # not compiled anew
+    source.write_text("print('as edited')")
+    assert run().stdout == "as edited\n"
+
+
+# --- versions and wheels ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_functions_requirements_are_the_locks(root, python):
+    pinned = [line for line in (root / "functions/predict/requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [line.partition(" ")[0] for line in wheels.locked(wheels.required_names(), python)] == pinned
+    image = (root / "functions/predict/requirements-image.txt").read_text().splitlines()
+    more = [line for line in image if not line.startswith(("#", "-r "))]
+    assert [line.partition(" ")[0] for line in wheels.locked([line.partition("==")[0] for line in more], python)] == more
+    assert "pandas" in [line.partition("==")[0] for line in more]
+
+
+LOCK = """\
+a==1.0 ; python_full_version < '3.12' \\
+    --hash=sha256:01 \\
+    --hash=sha256:02
+    # via b
+a==2.0 ; python_full_version >= '3.12' \\
+    --hash=sha256:03
+b==1.1 \\
+    --hash=sha256:04
+c==1 ; sys_platform == 'win32' \\
+    --hash=sha256:05
+"""
+
+
+def test_the_lock_is_read_for_the_targets_python(tmp_path):
+    lock = tmp_path / "a.lock"
+    lock.write_text(LOCK)
+    assert wheels.locked(["b", "a"], (3, 11), lock) == ["b==1.1 --hash=sha256:04", "a==1.0 --hash=sha256:01 --hash=sha256:02"]
+    assert wheels.locked(["a"], (3, 12), lock) == ["a==2.0 --hash=sha256:03"]
+    with pytest.raises(PackageError, match=r"a\.lock has no d for Python 3\.13"):
+        wheels.locked(["a", "d"], (3, 13), lock)
+    with pytest.raises(PackageError, match="does not know the marker"):
+        wheels.locked(["c"], (3, 13), lock)
+
+
+def test_a_wheel_with_another_hash_is_refused(tmp_path, python):
+    [line] = wheels.locked(["six"], python)
+    with pytest.raises(PackageError, match=r"(?s)could not get the wheels for x86_64-py.*HASH"):
+        wheels.download([f"{line.partition(' ')[0]} --hash=sha256:{'0' * 64}"], Target("x86_64", python), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_requirement_of_a_requirement_must_be_listed(tmp_path, python):
+    with pytest.raises(PackageError, match="six"):
+        wheels.download(wheels.locked(["python-dateutil"], python), Target("arm64", python), tmp_path)
+
+
+# --- what it is built for ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_it_is_built_for_is_the_templates(root, tmp_path):
+    assert target.template_target() == Target("arm64", (3, 13))
+    text = (root / "template.yaml").read_text()
+    changed = tmp_path / "template.yaml"
+    changed.write_text(text.replace("Architectures: [arm64]", "Architectures: [x86_64]").replace("python3.13", "python3.12"))
+    assert target.template_target(changed) == Target("x86_64", (3, 12))
+    for wrong in (
+        text.replace("[arm64]", "[arm64, x86_64]"),
+        text.replace("Runtime: python3.13", "Runtime: python3.13\n    Runtime: python3.12"),
+    ):
+        changed.write_text(wrong)
+        with pytest.raises(PackageError, match="must have one"):
+            target.template_target(changed)
+
+
+def test_an_interpreter_is_of_the_very_minor_version(monkeypatch, tmp_path):
+    found = target.find_interpreter((sys.version_info.major, sys.version_info.minor))
+    assert found is not None
+    assert found.path == sys.executable
+    assert target.find_interpreter((3, 99)) is None
+    for name, script in {"python3.99": "exit 127", "python3.98": f"exec {sys.executable} $@"}.items():  # as pyenv's; one that lies
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert target.find_interpreter((3, 99)) is None
+    assert target.find_interpreter((3, 98)) is None
+
+
+def test_an_interpreter_of_pyenvs_is_found(monkeypatch, tmp_path):
+    python = tmp_path / "versions/3.97.2/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho \'["final", "3.97.2"]\'\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert target.find_interpreter((3, 97)) == Interpreter(str(python), "3.97.2")
+
+
+def test_the_report_warns_of_a_package_without_byte_code(built):
+    _, _, report = built
+    said = []
+    package.print_report({**report, "byte_code": None}, said.append)
+    assert any(line.strip().startswith("WARNING: sources without byte-code") for line in said)
+    said.clear()
+    package.print_report({**report, "byte_code": "3.13.0"}, said.append)
+    assert not any("WARNING" in line for line in said)
+    assert f"{sum(report['after'].values()):,} bytes of libraries in {report['files']:,} files" in said[-1]
+
+
+# --- what `sam build` and `make package` make ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def functions(root):
+    """The template's functions: their folders and handlers, by name."""
+    text = (root / "template.yaml").read_text()
+    found = re.findall(r"^  (\w+):\n    Type: AWS::Serverless::Function\n    Metadata: (.*) #.*\n    Properties:\n"
+                       r"      CodeUri: (\S+)/\n      Handler: (\w+)\.lambda_handler$", text, re.MULTILINE)  # fmt: skip
+    assert len(found) == text.count("Type: AWS::Serverless::Function") >= 6
+    assert {metadata for _, metadata, _, _ in found} == {"{ BuildMethod: makefile, ContextPath: ., WorkingDirectory: . }"}
+    return {name: (root / folder, module) for name, _, folder, module in found}
+
+
+def test_make_builds_each_function_as_sam_calls_it(root, functions, tmp_path):
+    """As aws_lambda_builders does: make --makefile …/Makefile build-NAME, with ARTIFACTS_DIR."""
+    for name, (folder, module) in functions.items():
+        directory = tmp_path / name
+        environment = {**os.environ, "ARTIFACTS_DIR": str(directory), "PYTHON": sys.executable}
+        command = ["make", "--makefile", str(root / "Makefile"), f"build-{name}"]
+        subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
+        assert (directory / f"{module}.py").read_bytes() == (folder / f"{module}.py").read_bytes()
+        if folder.name == "workflow":
+            assert sorted(names(directory)) == sorted(path.name for path in folder.iterdir() if path.suffix in {".py", ".json"})
+        else:
+            assert {"prediction_handler.py", "numpy", "sklearn", "pyarrow"} <= {path.name for path in directory.iterdir()}
+            assert not (directory / "Dockerfile").exists()
+
+
+def test_the_local_package_has_the_same_files_of_ours(root, tmp_path):
+    for folder in ("functions/predict", "functions/workflow"):
+        path = tmp_path / "local.zip"
+        path.write_bytes(zip_function(root / folder))
+        with zipfile.ZipFile(path) as archive:
+            assert set(archive.namelist()) == {*package.function_files(root / folder), "bootstrap"}
+
+
+def test_the_workflows_zip_is_its_files(root, tmp_path):
+    said = []
+    with zipfile.ZipFile(package.zip_workflow(tmp_path, said.append)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == package.function_files(root / "functions/workflow")
+    assert "reaches Lambda directly" in said[-1]
+
+
+def test_a_plain_python_builds_it(tmp_path):
+    """Without the project's environment: the standard library alone, and pip in a process of its own."""
+    program = "import sys, tools.package; print(sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=package.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("['__main__', 'tools']", "['tools']")

@@ -1,0 +1,95 @@
+"""The package runs: unpacked, in an interpreter without site-packages, by AWS's own runtime client, on the local S3."""
+
+import sys
+
+import pytest
+
+from batch_predict.local_aws import local_aws
+from tools import package, smoke, smoke_models
+from tools.runtime_api import FunctionError
+from tools.smoke import SmokeError
+
+RECORDS = ["id,x", '1,"a\nb"', "2,3.50"]
+OUTPUT = 'id,x,prediction\n1,"a\nb",0.5\n2,3.50,-1e-07\n'
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with local_aws() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def unpacked(runnable, tmp_path_factory):
+    built_for, interpreter = runnable
+    path = package.zip_predict(built_for, say=lambda _: None)
+    return smoke.unpack(path, built_for, interpreter, tmp_path_factory.mktemp("unpacked"))
+
+
+@pytest.fixture(scope="module")
+def models(unpacked, tmp_path_factory):
+    """The folder of the models, fitted with the package's own libraries, and scikit-learn's predictions."""
+    directory = tmp_path_factory.mktemp("models")
+    return directory, smoke.fit_models(unpacked, directory)
+
+
+@pytest.mark.parametrize("family", smoke_models.MODELS)
+def test_a_chunk_is_scored_as_scikit_learn_scores_it(unpacked, aws, models, family):
+    directory, facts = models
+    cold_start, first, second = smoke.run_family(unpacked, aws, facts, family, directory)
+    print(f"{family}: cold start {cold_start:.0f} ms, first invocation {first:.0f} ms, second {second:.0f} ms")
+    assert cold_start > 0 < second
+
+
+def test_another_prediction_would_be_seen(unpacked, aws, models):
+    """The whole way: one number of 20,000, by the smallest step of a float's last digits."""
+    directory, facts = models
+    predictions = [*facts["models"]["histgb"]["predictions"]]
+    predictions[12_345] *= 1 + 1e-15
+    changed = {**facts, "models": {"histgb": {**facts["models"]["histgb"], "predictions": predictions}}}
+    with pytest.raises(SmokeError, match=r"record 12346 \(0 is the header\) ends in"):
+        smoke.run_family(unpacked, aws, changed, "histgb", directory)
+
+
+def test_errors_have_the_handlers_names(unpacked, aws, tmp_path):
+    with smoke.function_process(unpacked, aws, tmp_path) as (api, _), pytest.raises(FunctionError, match=r"^InvalidRequestError: "):
+        api.invoke({"raise_errors": True})
+
+
+def test_a_package_without_a_library_does_not_start(unpacked, aws, tmp_path):
+    hidden = (unpacked.task_root / "orjson").rename(tmp_path / "orjson")
+    try:
+        with pytest.raises(SmokeError, match=r"did not start: (?s:.*)No module named 'orjson'"):
+            smoke.function_process(unpacked, aws, tmp_path).__enter__()
+    finally:
+        hidden.rename(unpacked.task_root / "orjson")
+
+
+def test_modules_of_this_machine_would_be_seen():
+    assert any("pytest" in file for file in smoke_models.strangers([]))
+    assert not smoke_models.strangers([entry for entry in sys.path if entry] + [str(package.ROOT)])
+
+
+def test_an_output_is_held_against_the_input():
+    smoke.check_output(OUTPUT, RECORDS, [0.5, -1e-07], 0.0)
+    smoke.check_output(OUTPUT, RECORDS, [0.5 * (1 + 1e-13), -1e-07], 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("output", "predictions", "problem"),
+    [
+        (OUTPUT, [0.5, -2e-07], "record 2 .* ends in -1e-07"),
+        (OUTPUT.replace("3.50", "3.5"), [0.5, -1e-07], "record 2 .* is not the input's"),
+        (OUTPUT.replace(",prediction", ",score"), [0.5, -1e-07], "record 0 "),
+        (OUTPUT + "2,3.50,-1e-07\n", [0.5, -1e-07], "more in the output"),
+        (OUTPUT[: OUTPUT.index("2,3")], [0.5, -1e-07], "record 2 .* is not the input's"),
+    ],
+)
+def test_an_output_that_differs_is_seen(output, predictions, problem):
+    with pytest.raises(SmokeError, match=problem):
+        smoke.check_output(output, RECORDS, predictions, 1e-12)
+
+
+def test_the_table_has_medians():
+    figures = [smoke.Figures("ridge", True, value, 2 * value, 1) for value in (100.0, 300.0, 200.0)]
+    assert smoke.table(figures).splitlines()[2] == "| ridge | yes | 200 | 400 | 1 |"

@@ -48,6 +48,7 @@ def test_no_byte_of_a_segment_changes(library):
     assert trimmed[64:] == library[64 : len(trimmed)]
     assert trimmed[:40] == library[:40]
     assert trimmed[48:60] == library[48:60]
+    assert trimmed[40:48] + trimmed[60:64] == bytes(12)  # no sections
     assert all(segment.offset + segment.size <= len(trimmed) for segment in elf.segments(trimmed))
 
 

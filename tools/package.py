@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tools import elf, slimming, target, wheels
 from tools.target import ROOT, Interpreter, PackageError, Target
@@ -54,10 +54,21 @@ RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "urllib3")
 Say = Callable[[str], None]
 
 
+class Package(NamedTuple):
+    """The prediction function's package, before it is zipped."""
+
+    libraries: Path
+    """A folder; kept for the next build, so not to be changed."""
+    own: dict[str, bytes]
+    """The function's own files."""
+    report: dict[str, Any]
+    """What was done to the libraries."""
+
+
 def build_predict(
     built_for: Target, *, with_byte_code: bool = True, build: Path = BUILD, limit: int = MAX_BYTES, say: Say = print
-) -> tuple[Path, dict[str, Any]]:
-    """Return the prediction function's libraries in a folder, and what was done to them; made anew only if something changed.
+) -> Package:
+    """Return the prediction function's package; its libraries are made anew only if something changed.
 
     Raises PackageError where the package would be too large, incomplete or for another processor.
     """
@@ -77,9 +88,11 @@ def build_predict(
         else:
             os.utime(folder)
             report = json.loads((folder / "report.json").read_text())
+    own = {**function_files(PREDICT), **(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})}
     print_report(report, say)
-    check_size(folder / "libraries", report["owners"], limit)
-    return folder / "libraries", report
+    total = check_size(folder / "libraries", report["owners"], limit, more=sum(map(len, own.values())))
+    say(f"  {total:,} bytes in {report['files'] + len(own):,} files, with the handler; limit {limit:,}, Lambda's own 262,144,000")
+    return Package(folder / "libraries", own, report)
 
 
 def _key(*parts: str) -> str:
@@ -136,14 +149,23 @@ def compile_all(directory: Path, interpreter: Interpreter) -> None:
         "sys.exit(not compileall.compile_dir('.', maxlevels=99, quiet=2, force=True, legacy=True, "
         "stripdir='.', prependdir='/var/task', invalidation_mode=Mode.UNCHECKED_HASH))"
     )
-    command = [interpreter.path, "-I", "-c", program]
     done = subprocess.run(
-        command, cwd=directory, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
+        [interpreter.path, "-S", "-s", "-P", "-c", program],
+        cwd=directory,
+        env=_compiler_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise PackageError(f"{interpreter.path} could not compile the libraries:\n{done.stdout}{done.stderr}")
     for source in directory.rglob("*.py"):
         source.unlink()
+
+
+def _compiler_environment() -> dict[str, str]:
+    """Return this environment without what changes byte-code."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}, "PYTHONHASHSEED": "0"}
 
 
 def required_modules(handler: Path = PREDICT / "prediction_handler.py") -> list[str]:
@@ -199,9 +221,9 @@ def sizes(directory: Path, owners: dict[str, str]) -> dict[str, int]:
     return found
 
 
-def check_size(directory: Path, owners: dict[str, str], limit: int = MAX_BYTES) -> int:
-    """Return the bytes of a package. Raises PackageError above the limit, which names what is large."""
-    total = slimming.size_of(directory)
+def check_size(directory: Path, owners: dict[str, str], limit: int = MAX_BYTES, *, more: int = 0) -> int:
+    """Return the bytes of a folder and ``more``. Raises PackageError above the limit, which names what is large."""
+    total = slimming.size_of(directory) + more
     if total <= limit:
         return total
     libraries = sorted(sizes(directory, owners).items(), key=lambda entry: -entry[1])
@@ -232,8 +254,6 @@ def print_report(report: dict[str, Any], say: Say) -> None:
         say("  WARNING: sources without byte-code: each cold start compiles them anew: some 8 s in place of 2 s (docs/package.md).")
         say("  No such Python was found here: install it (pyenv, uv python install, your system's), and build again.")
     say(f"  inside, as required: {', '.join(report['libraries'])}")
-    total = sum(after.values())
-    say(f"  {total:,} bytes of libraries in {report['files']:,} files; limit {MAX_BYTES:,}, Lambda's own 262,144,000")
 
 
 def _mb(size: int) -> str:
@@ -253,16 +273,10 @@ def compiled(source: Path, interpreter: Interpreter) -> dict[str, bytes]:
     )
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "code.pyc"
-        command = [interpreter.path, "-I", "-c", program, str(source), str(output), f"/var/task/{source.name}"]
-        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=True)
+        command = [interpreter.path, "-S", "-s", "-P", "-c", program, str(source), str(output), f"/var/task/{source.name}"]
+        subprocess.run(command, env=_compiler_environment(), check=True)
         tag = "cpython-" + "".join(interpreter.version.split(".")[:2])
         return {f"__pycache__/{source.stem}.{tag}.pyc": output.read_bytes()}
-
-
-def predict_files(built_for: Target, *, with_byte_code: bool = True) -> dict[str, bytes]:
-    """Return the prediction function's own files, compiled if there is an interpreter."""
-    interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
-    return {**function_files(PREDICT), **(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})}
 
 
 def write_zip(path: Path, directory: Path | None, extra: dict[str, bytes]) -> None:
@@ -284,11 +298,7 @@ def zip_predict(
     built_for: Target, *, with_byte_code: bool = True, dist: Path = DIST, build: Path = BUILD, say: Say = print
 ) -> Path:
     """Return the prediction function's zip; written anew only if something changed."""
-    libraries, report = build_predict(built_for, with_byte_code=with_byte_code, build=build, say=say)
-    own = predict_files(built_for, with_byte_code=with_byte_code)
-    total = sum(report["after"].values()) + sum(map(len, own.values()))
-    if total > MAX_BYTES:
-        raise PackageError(f"with the handler the package has {total:,} bytes, and may have {MAX_BYTES:,}")
+    libraries, own, _ = build_predict(built_for, with_byte_code=with_byte_code, build=build, say=say)
     path = dist / f"predict-{built_for.name}{'' if with_byte_code else '-sources'}.zip"
     key = _key(libraries.parent.name, *(f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in own.items()))
     note = build / "package" / f"{path.name}.json"
@@ -298,7 +308,6 @@ def zip_predict(
             write_zip(path, libraries, own)
             note.write_text(json.dumps({"key": key, "sha256": _sha256(path)}))
     size = path.stat().st_size
-    say(f"  {total:,} bytes in {report['files'] + len(own):,} files, with the handler")
     way = "through S3 alone (above 50 MB)" if size > DIRECT_UPLOAD_BYTES else "directly"
     say(f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}: {_mb(size)}; reaches Lambda {way}")
     return path
@@ -322,10 +331,8 @@ def write_artifact(function: str, directory: Path, say: Say = print) -> None:
     """Fill the folder that `sam build` makes for a function of the template."""
     directory.mkdir(parents=True, exist_ok=True)
     if function == PREDICT_FUNCTION:
-        built_for = target.template_target()
-        libraries, _ = build_predict(built_for, say=say)
+        libraries, files, _ = build_predict(target.template_target(), say=say)
         shutil.copytree(libraries, directory, dirs_exist_ok=True)
-        files = predict_files(built_for)
     else:
         files = function_files(WORKFLOW)
     for name, content in files.items():

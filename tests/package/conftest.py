@@ -29,7 +29,8 @@ def python():
 def built(request, python):
     """What it was built for, the libraries' folder, and the report."""
     built_for = Target(request.param, python)
-    return built_for, *package.build_predict(built_for, say=silent)
+    libraries, _, report = package.build_predict(built_for, say=silent)
+    return built_for, libraries, report
 
 
 @pytest.fixture(scope="session")

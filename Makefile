@@ -11,8 +11,9 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --max-worker-restart 0 --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-aws test-nightly faults soak lint types format bench bench-planning bench-scale \
-  bench-workflow package smoke image-template sam-validate sam-build audit audit-stack audit-dependencies lock clean
+.PHONY: help install demo test test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types format \
+  bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
+  audit-dependencies lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -48,12 +49,20 @@ faults: install ## Inject every fault at every call site of S3; FAULTS_TABLE=tab
 soak: install ## Run random requests under random faults against an oracle; MINUTES=20, SOAK="--seed 7 --json soak.json"
 	PYTHONPATH=.:tests $(BIN)/python -m soak --minutes $(or $(MINUTES),5) $(SOAK)
 
-lint: install ## Check style, formatting, the templates and the Dockerfile
+lint: install check-definition ## Check style, formatting, the templates, the definition and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tools.image_template
 	$(BIN)/cfn-lint template.yaml build/template.image.yaml
 	$(BIN)/hadolint functions/predict/Dockerfile
+
+check-definition: install ## Check the state machine's definition, which no linter of templates opens
+	$(BIN)/python -m tools.check_definition
+
+# Pinned; docs/definition.md says how to run the jar, or one that runs already.
+STEPFUNCTIONS_LOCAL_IMAGE ?= amazon/aws-stepfunctions-local:2.0.0
+test-sfn-local: install ## Run the workflow on Step Functions Local: STEPFUNCTIONS_LOCAL_ENDPOINT's, or by Docker
+	STEPFUNCTIONS_LOCAL_IMAGE=$(STEPFUNCTIONS_LOCAL_IMAGE) $(PYTEST) tests/stepfunctions_local
 
 types: install ## Check types of what ships
 	$(BIN)/mypy

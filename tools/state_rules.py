@@ -75,7 +75,7 @@ PROBE_RESULT = "Probe"
 """What the prediction function, which stands alone, returns to a state: this document of the contract."""
 
 NEEDED: dict[str, set[str] | str] = {
-    "Validate Request": {"request", "execution"},
+    "Validate Request": {"request", "execution.arn", "execution.name", "execution.start_time"},
     "Probe Model": "ProbeEvent",
     "Plan Chunks": {"request", "execution", "model"},
     "Predict Chunk": "PredictionFields",
@@ -357,9 +357,9 @@ def distributed_map(name: str, state: JsonObject) -> Iterator[Problem]:
         if fixed != expected:
             yield Problem(name, f"{field} must be {expected}, beside its Parameters: see MAP_FIELDS")
     parameters = {"ItemReader": {"Bucket.$", "Key.$"}, "ResultWriter": {"Bucket.$", "Prefix.$"}}
-    for field, expected_names in parameters.items():
-        value = state.get(field)
-        if isinstance(value, dict) and set(value.get("Parameters") or {}) != expected_names:
-            yield Problem(name, f"{field}.Parameters must be {', '.join(sorted(expected_names))}")
+    for field, names in parameters.items():
+        found = state.get(field, {}).get("Parameters")
+        if not isinstance(found, dict) or found.keys() != names:
+            yield Problem(name, f"{field}.Parameters must be {', '.join(sorted(names))}")
     for field in processor.keys() - {"ProcessorConfig", "StartAt", "States"}:
         yield Problem(name, f"ItemProcessor has the unknown field {field}")

@@ -385,8 +385,8 @@ MUTATIONS = [
     # --- the data flow
     Mutation(
         "a function is not given what it needs",
-        "Validate Request: its function is not given execution at the start",
-        lambda states: states["Validate Request"]["Parameters"].pop("execution"),
+        "Validate Request: its function is not given execution.name at the start",
+        lambda states: states["Validate Request"]["Parameters"]["execution"].pop("name.$"),
     ),
     Mutation(
         "a chunk's function is given what is around its event",

@@ -1,17 +1,14 @@
 """The rewritten state machine on each engine that is there, and functions on the embedded local AWS for all of them."""
 
-import io
 import json
 import os
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import joblib
-import pandas as pd
 import pytest
+import scored_rows
 from engines import REWRITTEN_FOR, ROLE, container, docker, stepfunctions_client, wait_until_ready, workflow_on
-from sklearn.tree import DecisionTreeRegressor
 
 from batch_predict.deploy import stack_directory, zip_function
 from batch_predict.local_aws import local_aws
@@ -22,10 +19,6 @@ LAMBDA_ENDPOINT = os.environ.get("LAMBDA_ENDPOINT", "http://127.0.0.1:3001")
 """What a Step Functions Local that is running already was started with; its port is where the functions are then."""
 IMAGE = os.environ.get("STEPFUNCTIONS_LOCAL_IMAGE")
 """What `make test-sfn-local` starts where there is Docker; `make test` starts none."""
-
-ROWS = 1500  # more than Probe Model reads, so that a bad row can be beyond it
-BAD_ROW = 1400
-HEADER = b"id,note,x,y\n"
 
 
 @pytest.fixture(scope="package")
@@ -60,14 +53,14 @@ def arns(aws, tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="package", params=["emulator", "emulator, --legacy", "Step Functions Local"])
+@pytest.fixture(scope="package", params=[*REWRITTEN_FOR, None], ids=["inline", "legacy", "before 2023-09", "Step Functions Local"])
 def workflow(request, aws, arns):
+    """The state machine by each rewriting on the emulator's engine, and on Step Functions Local by the first that it takes."""
     text = (stack_directory() / "statemachine" / "batch_prediction.asl.json").read_text()
-    if request.param != "Step Functions Local":
+    if request.param is not None:
         client = aws.client("stepfunctions")
         role = client.describe_state_machine(stateMachineArn=aws.state_machine_arn)["roleArn"]
-        options = tuple(option for option in ("--legacy",) if option in request.param)
-        yield workflow_on(client, text, arns, role, [options])
+        yield workflow_on(client, text, arns, role, [request.param])
         return
     command = docker() if IMAGE and not ENDPOINT else None
     if ENDPOINT:
@@ -100,22 +93,12 @@ def proxy(aws):
 
 
 @pytest.fixture(scope="package")
-def model():
-    frame = pd.DataFrame({"x": range(100), "y": [(7 * x) % 13 for x in range(100)]})
-    return DecisionTreeRegressor(max_depth=6, random_state=0).fit(frame, frame.x * 1.5 + frame.y / 3)
-
-
-@pytest.fixture(scope="package")
-def stored(aws, model):
+def stored(aws):
     """Model and data in S3, good and bad; returns the request's fields for a run of two chunks."""
     s3 = aws.client("s3")
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    s3.put_object(Bucket=aws.bucket, Key="models/tree.joblib", Body=buffer.getvalue())
-    records = rows()
-    s3.put_object(Bucket=aws.bucket, Key="data/good.csv", Body=HEADER + b"".join(records))
-    records[BAD_ROW] = b'001400,"bad",zwei,1\n'
-    s3.put_object(Bucket=aws.bucket, Key="data/bad.csv", Body=HEADER + b"".join(records))
+    s3.put_object(Bucket=aws.bucket, Key="models/tree.joblib", Body=scored_rows.tree_bytes())
+    s3.put_object(Bucket=aws.bucket, Key="data/good.csv", Body=scored_rows.good())
+    s3.put_object(Bucket=aws.bucket, Key="data/bad.csv", Body=scored_rows.bad())
     return {
         "model_s3_uri": f"s3://{aws.bucket}/models/tree.joblib",
         "data_s3_uri": f"s3://{aws.bucket}/data/good.csv",
@@ -124,21 +107,6 @@ def stored(aws, model):
         "feature_columns": ["x", "y"],
         "chunk_size_mb": 0.03,
     }
-
-
-def rows():
-    return [f'{number:06},"a ""note"",\nof two lines",{number % 100},{number % 13}\n'.encode() for number in range(ROWS)]
-
-
-@pytest.fixture(scope="package")
-def scored(model):
-    """The output that the good data must have: the oracle, by the model itself."""
-    frame = pd.DataFrame(
-        {"x": [float(number % 100) for number in range(ROWS)], "y": [float(number % 13) for number in range(ROWS)]}
-    )
-    predictions = model.predict(frame)
-    lines = [row.rstrip(b"\n") + f",{float(value)!r}\n".encode() for row, value in zip(rows(), predictions, strict=True)]
-    return HEADER.rstrip(b"\n") + b",prediction\n" + b"".join(lines)
 
 
 @pytest.fixture

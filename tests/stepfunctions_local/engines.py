@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -84,7 +85,7 @@ def workflow_on(client: Any, text: str, arns: Mapping[str, str], role: str, trie
     """Create the state machine by the first rewriting that the engine takes."""
     for options in tried:
         definition = re.sub(r"\$\{(\w+)\}", lambda match: arns[match[1]], json.dumps(rewritten(json.loads(text), *options)))
-        name = "-".join(["rewritten", *(option.strip("-") for option in options)])
+        name = f"rewritten-{uuid.uuid4()}"  # one that runs on keeps those of earlier runs
         try:
             created = client.create_state_machine(name=name, definition=definition, roleArn=role)
         except ClientError as error:

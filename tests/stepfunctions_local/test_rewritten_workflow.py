@@ -1,8 +1,8 @@
 """The workflow by the rewritten definition, on the emulator's engine and on Step Functions Local where it is there."""
 
 import pytest
+from scored_rows import ROWS, scored
 
-from conftest import ROWS
 from s3_proxy import Rule
 
 BODY_ATTEMPTS = 5  # of the prediction function, which does not wait between them
@@ -24,21 +24,21 @@ def ended_as(workflow, told, error):
     return True
 
 
-def test_all_rows_are_scored(workflow, stored, read, scored):
+def test_all_rows_are_scored(workflow, stored, read):
     told = workflow.run(stored)
     assert (told.status, told.last_state, told.failures) == ("SUCCEEDED", "Published", []), told.cause
     assert (told.output["chunks"], told.output["rows"]) == (2, ROWS)
-    assert read(told.output["output_s3_uri"]) == scored
+    assert read(told.output["output_s3_uri"]) == scored()
 
 
-def test_a_transient_error_is_retried(workflow, stored, proxy, read, scored):
+def test_a_transient_error_is_retried(workflow, stored, proxy, read):
     """The answers to the second chunk break midway until its function gives up, twice."""
     rule = Rule("cut", "PredictChunkFunction", "GetObject", "data/good.csv", range="^bytes=[1-9]", times=2 * BODY_ATTEMPTS)
     with proxy.rules(rule) as (number,):
         told = workflow.run(stored)
     assert (told.status, told.failures) == ("SUCCEEDED", ["TransientS3Error", "TransientS3Error"]), told.cause
     assert proxy.injected()[number] == 2 * BODY_ATTEMPTS
-    assert read(told.output["output_s3_uri"]) == scored
+    assert read(told.output["output_s3_uri"]) == scored()
 
 
 def test_bad_data_is_not_retried(workflow, aws, stored, error_records):

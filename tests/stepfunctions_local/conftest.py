@@ -24,7 +24,9 @@ IMAGE = os.environ.get("STEPFUNCTIONS_LOCAL_IMAGE")
 @pytest.fixture(scope="package")
 def aws():
     """The project's own stack: S3 and the functions."""
-    with local_aws(urlsplit(LAMBDA_ENDPOINT).port if ENDPOINT else None, enforce_iam=True, wait_scale=0) as running:
+    port = urlsplit(LAMBDA_ENDPOINT).port
+    assert port, f"LAMBDA_ENDPOINT {LAMBDA_ENDPOINT} names no port"
+    with local_aws(port if ENDPOINT else None, enforce_iam=True, wait_scale=0) as running:
         yield running
 
 

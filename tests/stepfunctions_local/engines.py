@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import time
 import uuid
@@ -27,6 +28,8 @@ REWRITTEN_FOR = ((), ("--legacy",), ("--legacy", "--before-2023-09"))
 
 START_SECONDS = 60
 EXECUTION_SECONDS = 120
+PORT = 8083
+"""Where Step Functions Local listens, always."""
 ROLE = "arn:aws:iam::123456789012:role/DummyRole"
 """Step Functions Local checks no permission."""
 
@@ -139,9 +142,13 @@ def container(command: str, image: str, lambda_endpoint: str) -> Iterator[str]:
     On Linux it shares the host's network, because what listens on 127.0.0.1 cannot be reached from another one. Docker
     Desktop reaches it under a name.
     """
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", PORT)), (
+            f"something listens on port {PORT}: is it what STEPFUNCTIONS_LOCAL_ENDPOINT names?"
+        )
     port = urlsplit(lambda_endpoint).port
     shares = platform.system() == "Linux"
-    network = ["--network", "host"] if shares else ["--publish", "127.0.0.1:8083:8083"]
+    network = ["--network", "host"] if shares else ["--publish", f"127.0.0.1:{PORT}:{PORT}"]
     host = "127.0.0.1" if shares else "host.docker.internal"
     variables = {
         "LAMBDA_ENDPOINT": f"http://{host}:{port}",
@@ -156,6 +163,6 @@ def container(command: str, image: str, lambda_endpoint: str) -> Iterator[str]:
     )
     assert run.returncode == 0, run.stderr
     try:
-        yield "http://127.0.0.1:8083"
+        yield f"http://127.0.0.1:{PORT}"
     finally:
         subprocess.run([command, "stop", run.stdout.strip()], capture_output=True, check=True)

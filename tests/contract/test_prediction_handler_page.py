@@ -202,6 +202,14 @@ def test_the_module_on_the_page_gives_every_variable_without_a_default(page, exa
     assert {name for name, body in variables if "\n  default" not in body} <= given <= {name for name, _ in variables}
 
 
+def test_the_package_is_that_of_the_templates_python_and_processor(page, example, template):
+    settings = settings_of(template)
+    package = f"predict-{settings['architecture']}-{settings['runtime'].replace('thon', '').replace('.', '')}.zip"
+    named = re.findall(r"predict-arm64-\w+\.zip", page + (example / "variables.tf").read_text())
+    assert set(named) == {package}
+    assert package.replace("arm64", "x86_64") in page
+
+
 def test_the_commands_deploy_what_the_template_deploys(page, template):
     command = next(block for block in blocks(page, "bash") if "create-function" in block)
     settings = settings_of(template)

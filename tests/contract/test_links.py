@@ -1,0 +1,23 @@
+"""Links between the pages lead somewhere."""
+
+import re
+
+import pytest
+
+
+def anchor(heading):
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("folder", [".", "docs", "events"])
+def test_every_link_leads_to_a_file_and_a_heading(root, folder):
+    broken = []
+    for page in (root / folder).glob("*.md"):
+        for target in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+            path, _, name = target.partition("#")
+            file = page.parent / path if path else page
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE) if name and file.exists() else []
+            if not file.exists() or (name and name not in map(anchor, headings)):
+                broken.append(f"{page.name}: {target}")
+    assert broken == []

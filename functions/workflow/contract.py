@@ -38,6 +38,8 @@ class Request(TypedDict):
     keep_work: bool
     scheduled_time: str
     """ISO 8601, UTC."""
+    time_zone: str
+    """IANA name; placeholders are written in it."""
 
 
 class Execution(TypedDict):

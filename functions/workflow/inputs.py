@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MANIFEST_SUFFIX = ".manifest.json"
+MARKER = "_SUCCESS"
+"""Name of the empty object that Hadoop, Spark and their like write into a folder when it is whole."""
 
 HEADER_READS = (2**16, 2**20, 2**24)
 """Bytes to read, one after the other, until the first record is whole; no header is longer than the last."""
@@ -58,6 +60,11 @@ class Glob(NamedTuple):
         """Whether an object is directly in the folder, and its name matches."""
         name = uri.removeprefix(self.folder)
         return "/" not in name and fnmatchcase(name, self.pattern)
+
+
+def folder_of(uri: str) -> str:
+    """Return the prefix that a marker says is whole; any other URI as it is."""
+    return uri.removesuffix(MARKER) if uri.endswith(f"/{MARKER}") else uri
 
 
 def is_prefix(uri: str) -> bool:

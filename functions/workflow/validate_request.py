@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from confinement import problems_of
 from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
-from inputs import InputObject, first_objects, glob_of, has_rows, is_prefix, read_header
+from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, read_header
 from limits import MAX_REQUEST_BYTES
 from log import log
 from s3 import CONCURRENT_REQUESTS, head_object, s3_client
@@ -40,6 +40,7 @@ LISTED_COLUMNS = 50
 
 # What strftime means by each is the same everywhere; the rest depends on the platform or the locale.
 STRFTIME_DIRECTIVES = frozenset("YmdHMSjyUWVGuwf%")
+SHIFT_UNITS = {"d": "days", "h": "hours"}
 
 
 @entry_point
@@ -89,11 +90,12 @@ def normalise(raw: object, execution: Execution) -> Request:
     found = list(problems(raw, schema))
     fields: dict[str, Any] = raw if isinstance(raw, dict) else {}
     instant, time_problem = _scheduled_time(fields.get("scheduled_time"), execution)
-    found += time_problem
+    zone, zone_problem = _time_zone(fields.get("time_zone", "UTC"))
+    found += [*time_problem, *zone_problem]
     resolved: dict[str, Any] = {}
     for field in ("data_s3_uri", "output_s3_uri"):
         if field in fields and not any(problems(fields[field], schema["properties"][field], field)):
-            resolved[field], uri_problems = _resolve_placeholders(field, fields[field], execution["name"], instant)
+            resolved[field], uri_problems = _resolve_placeholders(field, fields[field], execution["name"], _Clock(instant, zone))
             found += uri_problems
     if not found:
         request = cast("Request", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
@@ -143,7 +145,34 @@ def _iso_utc(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def _resolve_placeholders(field: str, uris: str | list[str], name: str, time: datetime) -> tuple[str | list[str], list[str]]:
+def _time_zone(name: object) -> tuple[tzinfo, list[str]]:
+    """Return the time zone, out of the database that dateutil brings along: not every Lambda runtime has one of its own."""
+    if name == "UTC" or not isinstance(name, str):
+        return UTC, []  # the schema has said what is wrong with another type
+    from dateutil.zoneinfo import get_zonefile_instance  # type: ignore[import-untyped]  # noqa: PLC0415  # takes 80 ms
+
+    zone = get_zonefile_instance().get(name)
+    if zone is None:
+        return UTC, [f"time_zone must be the name of a time zone such as Europe/Berlin, not {json.dumps(name)[:80]}"]
+    return zone, []
+
+
+class _Clock(NamedTuple):
+    """What `{scheduled_time…}` is read from."""
+
+    time: datetime
+    """UTC."""
+    zone: tzinfo
+
+    def shown(self, shift: str, time_format: str) -> str:
+        """Return the time in the zone, so many days (of its calendar, whatever their hours) or hours before or after."""
+        amount = timedelta(**{SHIFT_UNITS[shift[-1]]: int(shift[:-1])}) if shift else timedelta()
+        if shift.endswith("d"):
+            return (self.time.astimezone(self.zone) + amount).strftime(time_format)
+        return (self.time + amount).astimezone(self.zone).strftime(time_format)
+
+
+def _resolve_placeholders(field: str, uris: str | list[str], name: str, clock: _Clock) -> tuple[str | list[str], list[str]]:
     """Return the URI as a string, `data_s3_uri` as a list, and what is wrong with the placeholders."""
     found: list[str] = []
 
@@ -151,13 +180,18 @@ def _resolve_placeholders(field: str, uris: str | list[str], name: str, time: da
         placeholder, _, time_format = match[1].partition(":")
         if match[1] == "execution_name":
             return name
-        if placeholder == "scheduled_time" and time_format:
+        if time_format and (shifted := re.fullmatch(r"scheduled_time([+-][0-9]{1,4}[dh])?", placeholder)):
             directives = re.findall("%(.?)", time_format, re.DOTALL)
             if unknown := [f"%{letter}" for letter in directives if letter not in STRFTIME_DIRECTIVES or not letter]:
                 found.append(f"{field} has the unknown time directive {unknown[0]} in {match[0]}")
-            return time.strftime(time_format)
+            try:
+                return clock.shown(shifted[1] or "", time_format)
+            except OverflowError:
+                found.append(f"{field} has a time before the year 1 or after 9999 in {match[0]}")
+                return match[0]
         found.append(
-            f"{field} has the unknown placeholder {match[0]}: there are {{execution_name}} and {{scheduled_time:%Y-%m-%d}}"
+            f"{field} has the unknown placeholder {match[0]}: "
+            "there are {execution_name}, {scheduled_time:%Y-%m-%d} and {scheduled_time-1d:%Y-%m-%d}"
         )
         return match[0]
 
@@ -167,6 +201,8 @@ def _resolve_placeholders(field: str, uris: str | list[str], name: str, time: da
         if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", uri)):
             found.append(f"{field} has an unpaired brace in {uri}: braces mark placeholders")
         resolved.append(re.sub(r"\{([^{}]*)\}", value_of, uri))
+        if field == "data_s3_uri":
+            resolved[-1] = folder_of(resolved[-1])
         if len(found) == before:
             pattern = request_schema()["properties"][field]["pattern"]
             if not full_match(pattern, resolved[-1]):

@@ -125,6 +125,7 @@ def document() -> Any:
             "dry_run": False,
             "keep_work": False,
             "scheduled_time": "2026-11-24T02:00:00.123000Z",
+            "time_zone": "UTC",
         } | changed
         prediction = {
             "model_s3_uri": request["model_s3_uri"],

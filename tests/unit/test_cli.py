@@ -9,7 +9,7 @@ from batch_predict.workflow_contract import request_schema
 
 COMMANDS = ["run", "serve", "demo"]
 # Of the request, but without a meaning on a local AWS that ends with the run.
-FIELDS_WITHOUT_OPTION = {"keep_work", "scheduled_time", "model_version_id"}  # a local file has no versions
+FIELDS_WITHOUT_OPTION = {"keep_work", "scheduled_time", "time_zone", "model_version_id"}  # a local file has no versions
 RUN = "run --model model.joblib --data data.csv --features a,b --prediction p --output out.csv"
 
 

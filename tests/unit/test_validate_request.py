@@ -87,9 +87,85 @@ def test_placeholders_are_resolved_in_utc(s3: S3Client, put: Any) -> None:
     assert request["scheduled_time"] == "2026-11-23T23:00:00Z"
 
 
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("scheduled", "zone", "placeholder", "shown"),
+    [
+        # 00:30 in Berlin is still the day before in UTC, and 00:30 in Los Angeles is the same day
+        ("2026-11-24T23:30:00Z", "UTC", "{scheduled_time:%Y-%m-%d}", "2026-11-24"),
+        ("2026-11-24T23:30:00Z", "Europe/Berlin", "{scheduled_time:%Y-%m-%d}", "2026-11-25"),
+        ("2026-11-24T23:30:00Z", "Europe/Berlin", "{scheduled_time-1d:%Y-%m-%d}", "2026-11-24"),
+        ("2026-11-24T08:30:00Z", "America/Los_Angeles", "{scheduled_time-1d:%Y-%m-%d}", "2026-11-23"),
+        ("2026-11-01T02:00:00Z", "UTC", "{scheduled_time-1d:%Y/%m}", "2026/10"),
+        ("2026-11-24T02:00:00Z", "UTC", "{scheduled_time+1d:%Y-%m-%d}", "2026-11-25"),
+        ("2026-11-24T02:00:00Z", "UTC", "{scheduled_time-3h:%Y-%m-%dT%H}", "2026-11-23T23"),
+        # a day of 25 hours, and one of 23: yesterday is the calendar's, hours are real ones
+        ("2026-10-25T23:30:00Z", "Europe/Berlin", "{scheduled_time-1d:%Y-%m-%dT%H%M}", "2026-10-25T0030"),
+        ("2026-03-29T22:30:00Z", "Europe/Berlin", "{scheduled_time-1d:%Y-%m-%dT%H%M}", "2026-03-29T0030"),
+        ("2026-10-25T01:30:00Z", "Europe/Berlin", "{scheduled_time-1h:%H%M}", "0230"),
+        ("2026-10-25T01:30:00Z", "Europe/Berlin", "{scheduled_time-24h:%d %H%M}", "24 0330"),
+    ],
+)
+def test_a_time_is_shown_in_the_requests_zone_days_or_hours_away(  # noqa: PLR0913, PLR0917
+    s3: S3Client, put: Any, scheduled: str, zone: str, placeholder: str, shown: str
+) -> None:
+    put(f"in/{shown}.csv", "age,income\n1,2\n")
+    request = validate(s3, data_s3_uri=f"s3://bucket/in/{placeholder}.csv", scheduled_time=scheduled, time_zone=zone)["request"]
+    assert request["data_s3_uri"] == [f"s3://bucket/in/{shown}.csv"]
+    assert request["scheduled_time"] == scheduled
+
+
+@pytest.mark.parametrize("zone", ["Berlin", "", "../UTC", "/etc/passwd", "europe/berlin", "EST5EDT4", "UTC\0", "\ud800"])
+def test_a_time_zone_is_one_of_the_databases(s3: S3Client, zone: str) -> None:
+    assert "time_zone must be the name of a time zone such as Europe/Berlin" in rejection(s3, time_zone=zone)
+
+
+def test_a_time_zone_is_a_text(s3: S3Client) -> None:
+    assert "time_zone" in rejection(s3, time_zone=1)
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "zone", "shift"),
+    [
+        ("0001-01-01T00:00:00Z", "UTC", "-1d"),
+        ("0001-01-01T00:00:00Z", "America/New_York", ""),
+        ("9999-12-31T23:30:00Z", "UTC", "+1h"),
+        ("9999-12-31T23:30:00Z", "Europe/Berlin", ""),
+    ],
+)
+def test_a_time_outside_of_the_calendar_is_a_problem(s3: S3Client, scheduled: str, zone: str, shift: str) -> None:
+    uri = f"s3://bucket/{{scheduled_time{shift}:%Y}}.csv"
+    message = rejection(s3, output_s3_uri=uri, scheduled_time=scheduled, time_zone=zone)
+    assert "output_s3_uri has a time before the year 1 or after 9999" in message
+
+
+@pytest.mark.usefixtures("model")
+def test_a_marker_stands_for_the_folder_that_it_completes(s3: S3Client, put: Any) -> None:
+    put("in/day=1/part-0.csv", "age,income\n1,2\n")
+    put("in/day=1/_SUCCESS", "")
+    put("in/day=1/_committed_1", "{}")
+    document = validate(s3, data_s3_uri="s3://bucket/in/day=1/_SUCCESS")
+    assert document["request"]["data_s3_uri"] == ["s3://bucket/in/day=1/"]
+    assert document["probe"]["data_s3_uri"] == "s3://bucket/in/day=1/part-0.csv"
+
+
+def test_a_marker_of_a_whole_bucket_is_no_folder(s3: S3Client) -> None:
+    assert "resolves to s3://bucket/, which is not an S3 URI" in rejection(s3, data_s3_uri="s3://bucket/_SUCCESS")
+
+
+def test_an_output_is_not_written_under_the_folder_of_a_marker(s3: S3Client) -> None:
+    message = rejection(s3, data_s3_uri="s3://bucket/in/_SUCCESS", output_s3_uri="s3://bucket/in/out.csv")
+    assert "lies under data_s3_uri s3://bucket/in/" in message
+
+
 @pytest.mark.parametrize(
     "uri",
     [
+        "s3://bucket/{scheduled_time-d:%Y}.csv",
+        "s3://bucket/{scheduled_time-1m:%Y}.csv",
+        "s3://bucket/{scheduled_time - 1d:%Y}.csv",
+        "s3://bucket/{scheduled_time-99999d:%Y}.csv",
+        "s3://bucket/{execution_name-1d:%Y}.csv",
         "s3://bucket/{date}.csv",
         "s3://bucket/{scheduled_time}.csv",
         "s3://bucket/{scheduled_time:}.csv",

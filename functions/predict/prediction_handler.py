@@ -9,6 +9,10 @@ Three environment variables confine what an event may name, each `s3://bucket/pr
 `MODEL_S3_PREFIX` the model, `DATA_S3_PREFIX` the data, `OUTPUT_S3_PREFIX` everything that is written, and the list of segments.
 A URI is inside if it starts so, literally. A variable that is not set restricts nothing: then the function's role alone decides.
 
+A fourth, `METRICS_STATE_MACHINE`, names whose metrics each scored chunk counts in: one line of its log in CloudWatch's embedded
+metric format. Where it is not set, there are none. What is written under a key with `.work/` in it carries the tag
+`batch-predict=work`, by which a lifecycle rule can expire it; the function's role needs s3:PutObjectTagging there.
+
 PredictionError
 ├── InvalidRequestError  the event must change (400)
 ├── InputNotFoundError   an object is absent or not readable (400)
@@ -121,6 +125,17 @@ MAX_SEGMENTS_LIST_BYTES = 2**26
 MAX_PROBE_ROWS = 1_000_000
 MAX_VERSION_ID_CHARACTERS = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
+WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
+"""In the keys of what the workflow deletes after publishing, and on those objects: a lifecycle rule knows tags, no endings."""
+METRICS_NAMESPACE, METRICS_DIMENSION, METRICS_NAME_VARIABLE = "BatchPredict", "StateMachine", "METRICS_STATE_MACHINE"
+"""https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
+METRIC_UNITS = {
+    "Rows": "Count",
+    "RejectedRows": "Count",
+    "InputBytes": "Bytes",
+    "ChunkDuration": "Milliseconds",
+    "ColdStarts": "Count",
+}
 MESSAGE_CHARACTERS = 8000
 """Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
 
@@ -204,6 +219,8 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
             raise known from error
         return _error_response(known)
     logger.info(_log_line(result))
+    if not event.get("probe_rows"):
+        _put_metrics(result)
     return result if event.get("raise_errors") else {"statusCode": 200, "body": body}
 
 
@@ -227,6 +244,25 @@ def _error_response(error: PredictionError) -> dict[str, Any]:
 
 def _log_line(fields: dict[str, Any]) -> str:
     return json.dumps({"source": "prediction_handler", **fields}, default=str)
+
+
+def _put_metrics(receipt: dict[str, Any]) -> None:
+    """Print what the chunk counts in CloudWatch; not by the logger, whose lines Lambda wraps so that they count nothing."""
+    state_machine = os.environ.get(METRICS_NAME_VARIABLE)
+    if not state_machine:
+        return
+    values = {
+        "Rows": receipt["rows_written"],
+        "RejectedRows": receipt["rejected_rows"],
+        "InputBytes": receipt["input_bytes"],
+        "ChunkDuration": receipt["milliseconds"]["total"],
+        "ColdStarts": int("init" in receipt["milliseconds"]),
+    }
+    metrics = [{"Name": name, "Unit": METRIC_UNITS[name]} for name in values]
+    directive = {"Namespace": METRICS_NAMESPACE, "Dimensions": [[METRICS_DIMENSION]], "Metrics": metrics}
+    described = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+    facts = {"chunk_index": receipt["chunk_index"], "output_s3_uri": receipt["output_s3_uri"]}
+    print(json.dumps({"_aws": described, METRICS_DIMENSION: state_machine, **values, **facts}))
 
 
 def _get(event: object, name: str) -> Any:
@@ -831,7 +867,7 @@ def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
                 file,
                 bucket,
                 key,
-                ExtraArgs={"ContentType": "text/csv"},
+                ExtraArgs={"ContentType": "text/csv", **_work_tag(key)},
                 Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
             )
     except InputNotFoundError as error:
@@ -842,9 +878,14 @@ def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any]) -> None:
     bucket, key = parse_s3_uri(s3_uri)
     try:
         with _s3_errors(s3_uri):
-            client.put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode(), ContentType="application/json")
+            body = json.dumps(document).encode()
+            client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
     except InputNotFoundError as error:
         raise InvalidRequestError(f"cannot write the receipt: {error}") from error
+
+
+def _work_tag(key: str) -> dict[str, Any]:
+    return {"Tagging": WORK_TAG} if WORK_MARK in key else {}
 
 
 # --- the model ------------------------------------------------------------------------------------------------------------------

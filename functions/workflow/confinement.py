@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from limits import MAX_KEY_BYTES, MAX_OUTPUT_KEY_BYTES
+from work import WORK_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from contract import Request
 
 PREFIX_VARIABLES = {"model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_PREFIX", "output_s3_uri": "OUTPUT_S3_PREFIX"}
-
-WORK_MARK = ".work/"
-"""In the key of everything that is deleted after publishing, and that a lifecycle rule may expire."""
 
 DECODINGS = 5
 """Times that a key may be percent-encoded over: no tool decodes more often."""

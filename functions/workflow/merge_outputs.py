@@ -25,6 +25,7 @@ from errors import (
 from fingerprint import incomplete_identity
 from items import require_chunks, require_segments, segments_of
 from log import log
+from metrics import put_metrics
 from multipart import MAX_PARTS, GatheredPart, Part, Piece, parts_of
 from published import published_output
 from rejected import write_rejected
@@ -109,6 +110,10 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     }
     report = report_of(document, account, output, identity, errors, datetime.now(UTC))
     put_json(client, output["report_s3_uri"], report, indent=2)
+    cost = report["estimated_cost"]
+    dollars = {"EstimatedDollars": cost["dollars"]["total"]} if cost else {}
+    published = {"PublishedRuns": 1, "PublishedRows": output["rows"]}
+    put_metrics(published | dollars, execution=document["execution"]["name"], output_s3_uri=output["output_s3_uri"])
     return output
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from entry_point import entry_point
 from failures import message_of
 from log import log
+from metrics import put_metrics
 from s3 import put_json, s3_client
 from work import error_record_uri
 
@@ -21,6 +22,7 @@ def lambda_handler(event: ChildFailure, context: object) -> ErrorRecord:  # noqa
     """Keep what Step Functions saw of the chunk."""
     record = record_failure(s3_client(), event)
     log("chunk lost", record=record)
+    put_metrics({"LostChunks": 1}, chunk_index=record["chunk_index"], error=record["error"])
     return record
 
 

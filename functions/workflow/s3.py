@@ -21,6 +21,7 @@ from errors import (
     s3_failure,
 )
 from utf8 import is_encodable, json_text
+from work import WORK_MARK, WORK_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -156,12 +157,13 @@ def _no_number(name: str) -> None:
 
 
 def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None) -> None:
-    """Write a value as a JSON object, as short as can be unless it is to be read by people."""
+    """Write a value as a JSON object, as short as can be unless it is to be read by people; with its tag if it is work."""
     bucket, key = parse_s3_uri(uri)
     separators = (",", ":") if indent is None else None
     body = json_text(value, indent=indent, separators=separators).encode()
+    tag: Any = {"Tagging": WORK_TAG} if WORK_MARK in key else {}
     with s3_calls(uri):
-        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **tag)
 
 
 def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[list[tuple[str, int, str]]]:

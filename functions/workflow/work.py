@@ -5,6 +5,11 @@ from __future__ import annotations
 IDENTITY_METADATA = "batch-predict-identity"
 """User metadata of a published output: of which request on which inputs it is the result (`fingerprint.identity_of`)."""
 
+WORK_MARK = ".work/"
+"""In the key of everything that is deleted after publishing, and that a lifecycle rule may expire."""
+WORK_TAG = "batch-predict=work"
+"""On every object of that kind, as a request's `Tagging`: a lifecycle rule knows prefixes and tags, but no `.work/` in a key."""
+
 RECEIPT_SUFFIX = ".json"
 ERROR_RECORD_SUFFIX = ".error.json"
 
@@ -15,7 +20,7 @@ NAME_DIGITS = 32
 
 def request_prefix(output_s3_uri: str, identity: str) -> str:
     """Return the prefix of all work for one result, however it is cut; the roles may write and delete `*.work/*`."""
-    return f"{output_s3_uri}.work/{identity[:NAME_DIGITS]}/"
+    return f"{output_s3_uri}{WORK_MARK}{identity[:NAME_DIGITS]}/"
 
 
 def work_prefix(output_s3_uri: str, identity: str, fingerprint: str) -> str:

@@ -106,7 +106,7 @@ def test_placeholders_are_resolved_in_utc(s3: S3Client, put: Any) -> None:
         ("2026-10-25T01:30:00Z", "Europe/Berlin", "{scheduled_time-24h:%d %H%M}", "24 0330"),
     ],
 )
-def test_a_time_is_shown_in_the_requests_zone_days_or_hours_away(  # noqa: PLR0913, PLR0917
+def test_a_time_is_shown_in_the_requests_zone_days_or_hours_away(
     s3: S3Client, put: Any, scheduled: str, zone: str, placeholder: str, shown: str
 ) -> None:
     put(f"in/{shown}.csv", "age,income\n1,2\n")

@@ -62,7 +62,7 @@ def test_what_the_lambda_installs_is_what_the_tests_ran_on(root):
             assert f"{line.split()[0]} " in lock, line
 
 
-@pytest.mark.parametrize("name", ["start_execution", "schedule_request"])
+@pytest.mark.parametrize("name", ["start_execution", "schedule_request", "schedule_yesterday"])
 def test_sample_requests_are_valid(root, schema, name):
     jsonschema.validate(json.loads((root / f"events/{name}.json").read_text()), schema)
 

@@ -6,6 +6,10 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 from state_names import FILES, resource_of
 
+import metrics
+import prediction_handler
+import work
+
 FUNCTIONS = [resource_of(state) for state in FILES]
 PREFIXES = {
     "MODEL_S3_PREFIX": {"Fn::Sub": "s3://${ModelBucket}/${ModelPrefix}"},
@@ -51,7 +55,9 @@ def allowed(statements):
 
 
 def test_every_function_is_told_where_it_may_read_and_write(template):
-    assert template["Globals"]["Function"]["Environment"]["Variables"] == PREFIXES
+    assert template["Globals"]["Function"]["Environment"]["Variables"] == PREFIXES | {
+        "METRICS_STATE_MACHINE": {"Ref": "AWS::StackName"}
+    }
     for function in FUNCTIONS:  # SAM merges these with the global ones; a function's own would replace them
         own = template["Resources"][function]["Properties"].get("Environment", {}).get("Variables", {})
         assert not own.keys() & PREFIXES.keys(), function
@@ -119,6 +125,69 @@ def test_who_reads_models_and_who_deletes(statements):
     assert {bucket for _, bucket in granted(statements, "s3:PutObject")} == {"Output"}
 
 
+def test_work_alone_can_be_tagged_by_those_who_write_it(statements):
+    """Who could tag an output could have it expired."""
+    taggers = {name for name, _ in granted(statements, "s3:PutObjectTagging")}
+    functions = {name for name, _ in granted(statements, "s3:PutObject")} - {"StateMachineRole"}  # ResultWriter knows no tags
+    assert taggers == functions
+    for _, statement in allowed(statements):
+        if "s3:PutObjectTagging" in as_list(statement["Action"]):
+            assert all(resource.endswith("*.work/*") for resource in resources_in(statement)), statement["Sid"]
+
+
+def test_the_handler_tags_and_counts_as_the_workflow_does():
+    assert (prediction_handler.WORK_MARK, prediction_handler.WORK_TAG) == (work.WORK_MARK, work.WORK_TAG)
+    assert (
+        prediction_handler.METRICS_NAMESPACE,
+        prediction_handler.METRICS_DIMENSION,
+        prediction_handler.METRICS_NAME_VARIABLE,
+    ) == (metrics.NAMESPACE, metrics.DIMENSION, metrics.NAME_VARIABLE)
+    assert not prediction_handler.METRIC_UNITS.keys() & metrics.UNITS.keys()
+
+
+def test_starts_and_their_dead_letters_are_allowed_and_nothing_else(template, statements):
+    found = {
+        (name, action): statement["Resource"]
+        for name, statement in allowed(statements)
+        for action in as_list(statement["Action"])
+        if name in {"ScheduleRole", "ObjectStartRole", "DeadLettersPolicy"}
+    }
+    assert found == {
+        ("ScheduleRole", "states:StartExecution"): {"Ref": "StateMachine"},
+        ("ScheduleRole", "sqs:SendMessage"): {"Fn::GetAtt": ["DeadLetters", "Arn"]},
+        ("ObjectStartRole", "states:StartExecution"): {"Ref": "StateMachine"},
+        ("DeadLettersPolicy", "sqs:SendMessage"): {"Fn::GetAtt": ["DeadLetters", "Arn"]},
+    }
+    targets = (
+        template["Resources"]["Schedule"]["Properties"]["Target"],
+        template["Resources"]["ObjectStart"]["Properties"]["Targets"][0],
+    )
+    for target in targets:
+        assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10}
+
+
+def test_dead_letters_are_encrypted_and_kept_as_long_as_can_be(template):
+    assert template["Resources"]["DeadLetters"]["Properties"] == {
+        "SqsManagedSseEnabled": True,
+        "MessageRetentionPeriod": 14 * 24 * 3600,
+    }
+
+
+@pytest.mark.parametrize("name", ["DeadLettersPolicy", "NotificationsPolicy"])
+def test_queue_and_topic_take_from_this_stack_and_over_tls_alone(template, name):
+    deny, *allow = template["Resources"][name]["Properties"]["PolicyDocument"]["Statement"]
+    assert (deny["Effect"], deny["Principal"], deny["Condition"]) == ("Deny", "*", {"Bool": {"aws:SecureTransport": "false"}})
+    for statement in allow:
+        (condition,) = statement["Condition"].values()
+        source = condition["aws:SourceArn"]
+        ours = source == {"Fn::GetAtt": ["ExecutionEnds", "Arn"]} or re.search(
+            r":\$\{AWS::AccountId\}:(rule/|alarm:)\$\{AWS::StackName\}-", source["Fn::Sub"]
+        )
+        assert ours, statement["Sid"]
+        assert set(statement["Principal"]) == {"Service"}
+
+
 def test_the_key_is_used_through_s3_by_those_who_read_or_write_objects(template, statements):
     use = {}
     for name, statement in statements:
@@ -152,7 +221,9 @@ def test_the_bucket_that_the_stack_makes(template):
     ]
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
     assert rules["AbortIncompleteUploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
-    assert "ExpirationInDays" not in str(rules), "outputs are never expired"
+    expiring = [rule for rule in rules.values() if "ExpirationInDays" in rule]
+    key, value = work.WORK_TAG.split("=")
+    assert [rule["TagFilters"] for rule in expiring] == [[{"Key": key, "Value": value}]], "outputs are never expired"
 
     policy = template["Resources"]["OutputBucketPolicy"]
     assert policy["DeletionPolicy"] == policy["UpdateReplacePolicy"] == "Retain"
@@ -171,7 +242,7 @@ def test_no_bucket_and_no_key_unless_asked(template):
 
 
 def test_a_role_is_assumed_by_its_service_for_this_account(template):
-    for name in ("StateMachineRole", "ScheduleRole"):
+    for name in ("StateMachineRole", "ScheduleRole", "ObjectStartRole"):
         (statement,) = template["Resources"][name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}, name
 

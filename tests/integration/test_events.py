@@ -49,7 +49,8 @@ def invoke(aws):
 
 
 def test_every_sample_is_fed_to_its_function():
-    tested = {"start_execution", "schedule_request", "direct_chunk", "direct_group", "validate_request", "probe_model",
+    started = {"schedule_yesterday", "object_request", "object_created"}  # test_starts.py
+    tested = started | {"start_execution", "schedule_request", "direct_chunk", "direct_group", "validate_request", "probe_model",
               "plan_chunks", "predict_chunk", "record_failure", "merge_outputs", "explain_failure"}  # fmt: skip
     assert {path.stem for path in EVENTS.glob("*.json")} == tested
 

@@ -69,6 +69,7 @@ ALLOWED = {
         "upload": {"output", "work"},
         "abort upload": {"output", "work"},
         "copy from": {"model", "data", "work"},  # what may be read may be written to a work prefix
+        "write tags": {"work"},
     },
     "PlanChunksFunction": {
         "get": {"data", "output", "work"},
@@ -77,10 +78,12 @@ ALLOWED = {
         "put": {"work"},
         "upload": {"work"},
         "copy from": {"data", "output", "work"},
+        "write tags": {"work"},
     },
     "RecordFailureFunction": {
         "put": {"work"},
         "upload": {"work"},
+        "write tags": {"work"},
     },
     "MergeOutputsFunction": {
         "get": {"output", "work"},
@@ -93,6 +96,7 @@ ALLOWED = {
         "copy from": {"output", "work"},
         "delete": {"work"},
         "delete several": {"work"},
+        "write tags": {"work"},
     },
     "ExplainFailureFunction": {
         "get": {"output", "work"},

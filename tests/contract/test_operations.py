@@ -1,0 +1,175 @@
+"""What watches the stack: alarms, dashboard, logs, notifications."""
+
+import json
+import re
+
+import pytest
+from state_names import FILES, resource_of
+
+import merge_outputs
+import metrics
+import plan_chunks
+import prediction_handler
+
+FUNCTIONS = sorted({resource_of(state) for state in FILES})
+PAUSES = {"PlanChunksFunction": plan_chunks.HAND_OVER_SECONDS, "MergeOutputsFunction": merge_outputs.HAND_OVER_SECONDS}
+OUR_METRICS = prediction_handler.METRIC_UNITS | metrics.UNITS
+
+
+def resources_of(template, kind):
+    return {name: resource for name, resource in template["Resources"].items() if resource["Type"] == kind}
+
+
+@pytest.fixture(scope="module")
+def alarms(template):
+    return {name: resource["Properties"] for name, resource in resources_of(template, "AWS::CloudWatch::Alarm").items()}
+
+
+def watched(alarms, metric):
+    """Return {resource: alarm} of the alarms on a metric."""
+    return {alarm["Dimensions"][0]["Value"]["Ref"]: alarm for alarm in alarms.values() if alarm["MetricName"] == metric}
+
+
+def timeout_of(template, function):
+    return template["Resources"][function]["Properties"].get("Timeout", template["Globals"]["Function"]["Timeout"])
+
+
+def test_every_alarm_tells_somebody_what_to_do_and_is_quiet_without_data(alarms, template):
+    assert len(alarms) == 17
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == [{"Ref": "Notifications"}], name
+        assert alarm["TreatMissingData"] == "notBreaching", name
+        assert alarm["AlarmDescription"].endswith("."), name
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold", name
+        for dimension in alarm["Dimensions"]:
+            assert (dimension["Value"].get("Ref") or dimension["Value"]["Fn::GetAtt"][0]) in template["Resources"], name
+
+
+def test_every_alarm_says_why(root, alarms):
+    lines = (root / "template.yaml").read_text().splitlines()
+    for name in alarms:
+        assert any(line.startswith(f"  {name}: # ") for line in lines), name
+
+
+def test_each_thing_that_can_go_wrong_has_its_alarm(alarms):
+    found = {(alarm["Namespace"], alarm["MetricName"]) for alarm in alarms.values()}
+    assert found == {
+        ("AWS/States", "ExecutionsFailed"),
+        ("AWS/States", "ExecutionsTimedOut"),
+        ("AWS/States", "ExecutionThrottled"),
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Throttles"),
+        ("AWS/Lambda", "Duration"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/Scheduler", "TargetErrorCount"),
+        ("AWS/Scheduler", "InvocationDroppedCount"),
+        ("AWS/Events", "FailedInvocations"),
+    }
+    assert set(watched(alarms, "Errors")) == {"PredictChunkFunction", "RecordFailureFunction", "ExplainFailureFunction"}
+
+
+def test_every_function_near_its_timeout_has_an_alarm(alarms, template):
+    """At 80 %, but for those that hand over to their next invocation: theirs is beyond where they do, and before the time-out."""
+    durations = watched(alarms, "Duration")
+    assert set(durations) == set(FUNCTIONS)
+    for function, alarm in durations.items():
+        seconds, timeout = alarm["Threshold"] / 1000, timeout_of(template, function)
+        assert alarm["Statistic"] == "Maximum"
+        if function in PAUSES:
+            assert timeout - PAUSES[function] < seconds < timeout, function
+        else:
+            assert seconds == 0.8 * timeout, function
+
+
+def test_alarms_of_what_is_off_by_default_come_with_it(template):
+    conditional = {
+        name: resource["Condition"]
+        for name, resource in resources_of(template, "AWS::CloudWatch::Alarm").items()
+        if "Condition" in resource
+    }
+    assert conditional == {
+        "DeadLettersArrived": "StartsByItself",
+        "ScheduleErrors": "HasSchedule",
+        "ScheduleDropped": "HasSchedule",
+        "ObjectStartFailed": "HasObjectStart",
+    }
+
+
+@pytest.fixture(scope="module")
+def dashboard(template):
+    return template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+
+
+def graphed(dashboard):
+    """Yield (namespace, metric) of each row that names one; `.` repeats are not used."""
+    for widget in json.loads(dashboard)["widgets"]:
+        for row in widget["properties"]["metrics"]:
+            if isinstance(row[0], str):
+                yield row[0], row[1]
+
+
+def test_the_dashboard_is_json_and_names_what_is_there(dashboard, template):
+    names = set(re.findall(r"\$\{([A-Za-z]+)\}", dashboard))
+    assert names <= template["Resources"].keys() | template["Parameters"].keys()
+    widgets = json.loads(dashboard)["widgets"]
+    boxes = {(widget["x"], widget["y"]) for widget in widgets}
+    assert len(boxes) == len(widgets)
+    assert all(widget["x"] + widget["width"] <= 24 for widget in widgets)
+
+
+def test_the_dashboard_shows_every_metric_of_ours_and_no_other(dashboard):
+    assert {metric for namespace, metric in graphed(dashboard) if namespace == metrics.NAMESPACE} == set(OUR_METRICS)
+
+
+def test_the_dashboard_weighs_each_functions_time_with_its_memory(dashboard, template):
+    """GB-seconds = ms * MB / (1000 * 1024)."""
+    rows = [row for widget in json.loads(dashboard)["widgets"] for row in widget["properties"]["metrics"]]
+    functions = {row[-1]["id"]: row[3] for row in rows if isinstance(row[-1], dict) and row[-1].get("id", "").startswith("d")}
+    assert sorted(functions.values()) == sorted(f"${{{function}}}" for function in FUNCTIONS)
+    weighed = {}
+    for row in rows:
+        if isinstance(row[0], dict) and "FILL" in row[0]["expression"]:
+            duration, memory = re.fullmatch(r"FILL\((d\d), 0\) \* (\S+) / 1024000", row[0]["expression"]).groups()
+            weighed[functions[duration][2:-1]] = memory
+    expected = {}
+    for function in FUNCTIONS:
+        memory = template["Resources"][function]["Properties"].get("MemorySize", template["Globals"]["Function"]["MemorySize"])
+        expected[function] = f"${{{memory['Ref']}}}" if isinstance(memory, dict) else str(memory)
+    assert weighed == expected
+
+
+def test_every_log_is_kept_for_the_same_time_and_encrypted_with_the_key(template):
+    groups = resources_of(template, "AWS::Logs::LogGroup")
+    assert set(groups) == {"FunctionsLogGroup", "StateMachineLogGroup"}
+    for group in groups.values():
+        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert group["Properties"]["KmsKeyId"]["Fn::If"][:2] == ["HasKmsKey", {"Ref": "KmsKeyArn"}]
+    logging = template["Globals"]["Function"]["LoggingConfig"]
+    assert logging == {"LogFormat": "JSON", "LogGroup": {"Ref": "FunctionsLogGroup"}}
+    assert not [function for function in FUNCTIONS if "LoggingConfig" in template["Resources"][function]["Properties"]]
+
+
+def test_everything_is_traced(template):
+    assert template["Globals"]["Function"]["Tracing"] == "Active"
+    assert template["Resources"]["StateMachine"]["Properties"]["Tracing"] == {"Enabled": True}
+
+
+def test_operations_lists_every_metric_and_alarm(root, alarms):
+    text = (root / "docs/operations.md").read_text()
+    for name in [*OUR_METRICS, *alarms]:
+        assert f"`{name}`" in text, name
+
+
+def test_operations_names_the_lifecycle_rule_that_the_stack_makes(root, template):
+    """As the JSON for a bucket of the user's own."""
+    block = next(
+        block
+        for block in re.findall(r"```json\n(.*?)```", (root / "docs/operations.md").read_text(), re.DOTALL)
+        if "Rules" in block
+    )
+    rules = {rule["ID"]: rule for rule in json.loads(block)["Rules"]}
+    made = template["Resources"]["OutputBucketResource"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert rules.keys() <= {rule["Id"] for rule in made}
+    (tag,) = next(rule["TagFilters"] for rule in made if rule["Id"] == "ExpireWork")
+    assert rules["ExpireWork"]["Filter"] == {"Tag": tag}
+    assert rules["ExpireWork"]["Expiration"] == {"Days": template["Parameters"]["WorkExpirationDays"]["Default"]}

@@ -10,6 +10,7 @@ import merge_outputs
 import metrics
 import plan_chunks
 import prediction_handler
+import prices
 
 FUNCTIONS = sorted({resource_of(state) for state in FILES})
 PAUSES = {"PlanChunksFunction": plan_chunks.HAND_OVER_SECONDS, "MergeOutputsFunction": merge_outputs.HAND_OVER_SECONDS}
@@ -171,3 +172,40 @@ def test_the_lifecycle_of_a_bucket_of_ones_own_is_that_of_the_stacks(root, templ
     assert rules["ExpireWork"]["Expiration"] == {"Days": template["Parameters"]["WorkExpirationDays"]["Default"]}
     key = "AbortIncompleteMultipartUpload"
     assert rules["AbortIncompleteUploads"][key] == made["AbortIncompleteUploads"][key]
+
+
+VCPU_MB = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+TUNED = {
+    "a ridge": "linear, 20 numbers",
+    "a columns": "linear with one-hot text",
+    "a histgb": "boosted trees",
+    "a forest": "forest of 100 trees",
+}
+
+
+def tuning_table(root):
+    """What performance.md measured on two cores, as Lambda would bill it: with two vCPUs, and with one (by processor seconds)."""
+    measured = {}
+    for line in (root / "docs/performance.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 7 and cells[1] == "ours":
+            measured[cells[0]] = [float(cell) for cell in cells[2:6]]
+    lines = [
+        "| model | two vCPUs (3,538 MB): seconds, $ a TB | one vCPU (1,769 MB): seconds, $ a TB | peak memory, MB |",
+        "|---|---|---|---|",
+    ]
+    for case, name in TUNED.items():
+        seconds, rate, processor, peak = measured[case]
+        per_100 = 100 / (seconds * rate)
+        costs = []
+        for spent, memory in ((seconds, 2 * VCPU_MB), (processor, VCPU_MB)):
+            dollars = spent * per_100 * 1e4 * memory / 1024 * prices.LAMBDA_ARM64_GB_SECOND.dollars
+            costs.append(f"{spent * per_100:.1f}, {dollars:.2f}")
+        lines.append(f"| {name} | {costs[0]} | {costs[1]} | {peak:.0f} |")
+    return "\n".join(lines)
+
+
+def test_the_tuning_table_is_computed_from_what_was_measured(root):
+    table = tuning_table(root)
+    assert table in (root / "docs/operations.md").read_text(), f"docs/operations.md must hold:\n{table}"

@@ -159,7 +159,7 @@ class FormulaS3:
         answer = {"Body": Body(entry.content, start, stop, self._served), "ContentLength": stop - start, **_described(entry)}
         return {**answer, "ContentRange": f"bytes {start}-{stop - 1}/{size}"} if "Range" in request else answer
 
-    @_operation("Bucket Key Body", "IfMatch IfNoneMatch Metadata ContentType")
+    @_operation("Bucket Key Body", "IfMatch IfNoneMatch Metadata ContentType Tagging")
     def put_object(self, request: Request) -> Request:
         body = self._received(request["Body"])
         if len(body) > MAX_PART_BYTES:

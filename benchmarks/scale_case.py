@@ -103,6 +103,7 @@ def document_of(case: ScaleCase) -> JsonObject:
         "dry_run": False,
         "keep_work": False,
         "scheduled_time": "2026-11-24T02:00:00.123000Z",
+        "time_zone": "UTC",
     }
     shared = (
         "model_s3_uri",

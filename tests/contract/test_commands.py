@@ -29,6 +29,8 @@ def commands(text, program="aws"):
     for block in re.findall(r"^ *```\w*\n(.*?)```", text, re.DOTALL | re.MULTILINE):
         lines = iter(block.replace("\\\n", " ").splitlines())
         for line in lines:
+            if not re.search(rf"\b{program} ", line):  # what a command prints may have any quotes
+                continue
             while True:
                 words = shlex.shlex(line, posix=True, punctuation_chars="();|&")
                 try:

@@ -89,9 +89,9 @@ def test_the_errors_are_the_handlers(page):
 def test_the_variables_are_those_that_the_handler_reads(page, root):
     source = (root / "functions/predict/prediction_handler.py").read_text()
     direct = re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', source)
-    assert source.count("os.environ") == len(direct) + 1  # _outside() looks up those of _PREFIX_VARIABLES
+    assert source.count("os.environ") == len(direct) + 2  # _outside() looks up _PREFIX_VARIABLES, _put_metrics() its own
     assert {row[0] for row in rows(page, "Environment variables")} == {
-        f"`{name}`" for name in (*direct, *handler._PREFIX_VARIABLES.values())
+        f"`{name}`" for name in (*direct, *handler._PREFIX_VARIABLES.values(), handler.METRICS_NAME_VARIABLE)
     }
 
 
@@ -168,6 +168,12 @@ def settings_of(template):
     }
 
 
+def prefixes_of(template):
+    """The variables that confine the function; METRICS_STATE_MACHINE names the workflow's metrics, which it has not by itself."""
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    return {name: value for name, value in variables.items() if name != handler.METRICS_NAME_VARIABLE}
+
+
 def test_terraform_deploys_what_the_template_deploys(example, template):
     main, variables = ((example / file).read_text() for file in ("main.tf", "variables.tf"))
     literals = dict(re.findall(r'^  (runtime|handler|timeout) += "?([\w.]+)"?$', main, re.MULTILINE))
@@ -191,7 +197,7 @@ def test_terraforms_variables_are_declared_used_and_confined_as_the_templates_pa
 def test_terraform_and_the_template_set_the_same_variables(example, template):
     main = (example / "main.tf").read_text()
     found = dict(re.findall(r'^ +(\w+_S3_PREFIX) += "s3://\$\{var\.(\w+)\}/\$\{var\.\w+\}"$', main, re.MULTILINE))
-    assert set(found) == set(template["Globals"]["Function"]["Environment"]["Variables"])
+    assert set(found) == set(prefixes_of(template))
     assert all(f"{name.split('_')[0].lower()}_bucket" == bucket for name, bucket in found.items())
 
 
@@ -220,7 +226,7 @@ def test_the_commands_deploy_what_the_template_deploys(page, template):
         f"--ephemeral-storage Size={settings['ephemeral_storage_size']}",
     ):
         assert option in command
-    for name, value in template["Globals"]["Function"]["Environment"]["Variables"].items():
+    for name, value in prefixes_of(template).items():
         assert f"{name}={string.Template(value['Fn::Sub']).substitute(VALUES)}" in command
 
 

@@ -251,7 +251,7 @@ def print_report(report: dict[str, Any], say: Say) -> None:
     if report["byte_code"]:
         say(f"  byte-code of Python {report['byte_code']} in the place of sources")
     else:
-        say("  WARNING: sources without byte-code: each cold start compiles them anew: some 8 s in place of 2 s (docs/package.md).")
+        say("  WARNING: sources without byte-code: each cold start compiles them anew, and takes twice to four times as long.")
         say("  No such Python was found here: install it (pyenv, uv python install, your system's), and build again.")
     say(f"  inside, as required: {', '.join(report['libraries'])}")
 

@@ -7,8 +7,9 @@ AUDIT_BIN := $(AUDIT_VENV)/bin
 SAM_VENV := .venv-sam
 SAM_BIN := $(SAM_VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Tests of the embedded AWS wait as much as they work, so two workers gain also on two cores. Files stay whole: their fixtures are dear.
-PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --max-worker-restart 0 --durations 10
+# Tests of the embedded AWS wait as much as they work, so two workers gain also on two cores. Files stay whole: their fixtures are
+# dear. They keep their order: integration tests, which take longest, come first.
+PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 10
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types format \

@@ -1,5 +1,6 @@
 """The commands that the documentation prints are commands: of make, and of the AWS CLI by the models that it is made from."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -110,6 +111,8 @@ def test_a_command_that_would_not_run_is_seen(command, says):
 
 def test_make_demo_is_the_demo_that_tests_run(root):
     """Of all flights, where the help's example has a slice of them."""
-    printed = subprocess.run(["make", "--dry-run", "demo"], check=True, cwd=root, capture_output=True, text=True).stdout
+    environment = {"PATH": os.environ["PATH"]}  # nothing of the make that runs the tests
+    command = ["make", "--dry-run", "demo"]
+    printed = subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True, text=True).stdout
     assert printed.splitlines()[-1] == ".venv/bin/batch-predict demo"
     assert cli.DEMO_EXAMPLE.rpartition("\b\n")[2].strip().startswith("batch-predict demo --rows ")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SAMPLE_SECONDS = 1.0
 YOUNG_SECONDS = 20.0
 """A process that has just started has not seen its models yet: its samples say nothing about growth."""
+SHORT_SECONDS = 120.0
+"""In a shorter soak each process has seen a few models, and which ones by chance: that says nothing about growth either."""
 TOLERATED_GROWTH = 1.3
 """Of the median from the first to the last quarter: caches of four models fill, and allocators keep what they had once."""
 TOLERATED_MB = 60
@@ -150,7 +152,7 @@ def functions_of(samples: Sequence[Sample]) -> dict[str, Function]:
         grown = [sample for sample in own if sample.age > YOUNG_SECONDS]
         first = [sample for sample in grown if sample.seconds <= end / 4 + YOUNG_SECONDS]
         last = [sample for sample in grown if sample.seconds >= end * 3 / 4]
-        enough = bool(first and last)
+        enough = bool(first and last) and end >= SHORT_SECONDS
         found[function] = {
             "processes": max(Counter(sample.seconds for sample in own).values()),
             "mb_first_quarter": round(median(sample.megabytes for sample in first), 1) if enough else None,

@@ -8,14 +8,14 @@ from batch_predict.deploy import stack_directory
 from s3_proxy import behind, s3_proxy
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def faulty(aws):
-    """The proxy between all functions of the stack and S3."""
+    """The proxy between all functions of the stack and S3; other modules may run between these, and have their own."""
     with s3_proxy(aws.endpoint_url, journal=True) as proxy, behind(proxy, aws):
         yield proxy
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def definition_tasks():
     """Names of all Task states."""
 

@@ -30,18 +30,18 @@ def commands(text, program="aws"):
     for block in re.findall(r"^ *```\w*\n(.*?)```", text, re.DOTALL | re.MULTILINE):
         lines = iter(block.replace("\\\n", " ").splitlines())
         for line in lines:
-            if not re.search(rf"\b{program} ", line):  # what a command prints may have any quotes
-                continue
+            if not re.search(rf"(^|[ (]){program} ", line):
+                continue  # what a command prints, or another language
             while True:
                 words = shlex.shlex(line, posix=True, punctuation_chars="();|&")
                 try:
                     split = list(words)
                     break
-                except ValueError:  # a quote that goes on
-                    line += "\n" + next(lines)  # noqa: PLW2901
+                except ValueError:
+                    line += "\n" + next(lines)  # noqa: PLW2901 - a quote that goes on
             while program in split:
                 split = split[split.index(program) :]
-                end = next((i for i, word in enumerate(split) if set(word) <= set("();|&")), len(split))
+                end = next((i for i, word in enumerate(split) if word and set(word) <= set("();|&")), len(split))
                 found.append(split[1:end])
                 split = split[end:]
     return found

@@ -120,7 +120,7 @@ audit-stack: $(AUDIT_VENV)/.installed ## Check template and GitHub workflow for 
 # --strict: a package that the service does not know is a failure, never a silence.
 audit-dependencies: $(AUDIT_VENV)/.installed ## Ask PyPI for known vulnerabilities of everything locked
 	$(AUDIT_BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-	  -r requirements.lock -r requirements-audit.lock
+	  -r requirements.lock -r requirements-audit.lock -r requirements-sam.lock
 
 # Apart from the project's: checkov pins old versions of what we use.
 $(AUDIT_VENV)/.installed: requirements-audit.lock

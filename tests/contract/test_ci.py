@@ -55,10 +55,11 @@ def test_no_secret_and_no_text_of_strangers_reaches_a_command(workflows, jobs):
 
 def test_what_runs_is_what_a_developer_runs(root, jobs):
     commands = {step["run"] for job in jobs.values() for step in job["steps"] if "run" in step}
-    assert commands == {".ci/run", "make audit-stack", "make audit-dependencies"}
+    beside = {"audit-stack", "audit-dependencies", "sam-validate", "sam-build"}
+    assert commands == {".ci/run", *(f"make {target}" for target in beside)}
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
     steps = re.search(r"^steps=\((.*)\)$", (root / ".ci/run").read_text(), re.MULTILINE)[1].split()
-    assert {"audit-stack", "audit-dependencies", *steps} <= targets
+    assert {*beside, *steps} <= targets
 
 
 def test_what_is_kept_from_run_to_run_has_the_name_of_what_it_was_made_of(root, jobs):

@@ -7,6 +7,7 @@ Prints each problem as `state: problem` and exits 1; docs/definition.md says wha
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -38,11 +39,16 @@ def problems_of(text: str, stack: Stack) -> list[Problem]:
     return schema_problems(definition) or own_problems(text, definition, stack)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Check one file, the template's own unless another is named."""
+    parser = argparse.ArgumentParser(prog="python -m tools.check_definition", description="Check the state machine's definition.")
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the one that template.yaml names unless given")
     stack = stack_of(ROOT)
-    file = Path(arguments[0]) if arguments else definition_file(stack)
-    text = file.read_text()
+    file = parser.parse_args(arguments).file or definition_file(stack)
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"cannot read {file}: {error}")
     problems = problems_of(text, stack)
     for problem in problems:
         print(problem)
@@ -52,4 +58,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

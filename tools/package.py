@@ -328,7 +328,9 @@ def zip_workflow(dist: Path = DIST, say: Say = print) -> Path:
 
 
 def write_artifact(function: str, directory: Path, say: Say = print) -> None:
-    """Fill the folder that `sam build` makes for a function of the template."""
+    """Fill the folder that `sam build` makes for a function of the template. Raises PackageError for any other."""
+    if function not in target.template_functions():
+        raise PackageError(f"template.yaml has no {function}; it has {', '.join(target.template_functions())}")
     directory.mkdir(parents=True, exist_ok=True)
     if function == PREDICT_FUNCTION:
         libraries, files, _ = build_predict(target.template_target(), say=say)

@@ -152,7 +152,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", nargs="?", type=Path, default=ROOT / "statemachine/batch_prediction.asl.json")
     given = parser.parse_args(arguments)
     options = [option for option, wanted in (("--legacy", given.legacy), ("--before-2023-09", given.before_2023_09)) if wanted]
-    sys.stdout.write(text_of(rewritten(json.loads(given.file.read_text()), *options)))
+    try:
+        definition = json.loads(given.file.read_text())
+        sys.stdout.write(text_of(rewritten(definition, *options)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        parser.error(f"{given.file} cannot be rewritten ({error!r}): python -m tools.check_definition says what is wrong with it")
     return 0
 
 

@@ -59,6 +59,11 @@ class Interpreter(NamedTuple):
     """Whole, as byte-code may differ between patches."""
 
 
+def template_functions(template: Path = ROOT / "template.yaml") -> list[str]:
+    """Return the names of the functions."""
+    return re.findall(r"^  (\w+):(?: *#.*)?\n    Type: AWS::Serverless::Function$", template.read_text(), re.MULTILINE)
+
+
 def template_target(template: Path = ROOT / "template.yaml") -> Target:
     """Return what the functions are deployed as. Read as text: this runs where no YAML library is."""
     text = template.read_text()

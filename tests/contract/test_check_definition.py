@@ -43,6 +43,13 @@ def test_the_command_prints_problems_and_fails(definition, tmp_path, capsys):
     assert printed == ["Is Merged: 'Type' is a required property"]
 
 
+def test_a_file_that_cannot_be_read_is_said(tmp_path, capsys):
+    with pytest.raises(SystemExit) as exited:
+        check_definition.main([str(tmp_path / "absent.json")])
+    assert exited.value.code == 2
+    assert "absent.json" in capsys.readouterr().err
+
+
 def test_there_are_enough_mutations():
     assert len(MUTATIONS) >= 40
     assert len({mutation.fault for mutation in MUTATIONS}) == len(MUTATIONS)

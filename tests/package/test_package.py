@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from samtranslator.yaml_helper import yaml_parse
 
 from batch_predict.deploy import zip_function
 from tools import package, slimming, target, wheels
@@ -362,6 +363,15 @@ def test_the_local_package_has_the_same_files_of_ours(root, tmp_path):
         path.write_bytes(zip_function(root / folder))
         with zipfile.ZipFile(path) as archive:
             assert set(archive.namelist()) == {*package.function_files(root / folder), "bootstrap"}
+
+
+def test_a_function_that_the_template_does_not_have_is_refused(root, tmp_path):
+    resources = yaml_parse((root / "template.yaml").read_text())["Resources"]
+    functions = [name for name, resource in resources.items() if resource["Type"] == "AWS::Serverless::Function"]
+    assert target.template_functions() == functions
+    with pytest.raises(PackageError, match="has no PredictFunction"):
+        package.write_artifact("PredictFunction", tmp_path / "artifact")
+    assert not (tmp_path / "artifact").exists()
 
 
 def test_the_workflows_zip_is_its_files(root, tmp_path):

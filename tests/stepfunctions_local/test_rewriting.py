@@ -117,3 +117,14 @@ def test_the_documented_table_is_the_codes():
         lines.append(f"| {done.state_type} | {done.fields} | {done.becomes} | {option} | {done.reason} |")
     table = "\n".join(lines)
     assert table in (ROOT / "docs/definition.md").read_text(), f"docs/definition.md must hold:\n{table}"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"States": 1}', '{"StartAt": "A"}'])
+def test_what_is_no_definition_is_said(content, tmp_path, capsys):
+    file = tmp_path / "definition.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SystemExit) as exited:
+        stepfunctions_local.main([str(file)])
+    assert exited.value.code == 2
+    assert "tools.check_definition says" in capsys.readouterr().err

@@ -11,6 +11,8 @@ import pytest
 from batch_predict.deploy import deploy, stack_directory
 from batch_predict.local_aws import STACK_PARAMETERS
 
+pytestmark = pytest.mark.emulator("it deploys a stack of its own by the local steps")
+
 EVENTS = Path(__file__).parents[2] / "events"
 SECONDS = 90
 """Enough for the emulator's Scheduler, which looks every 10, and a run."""

@@ -2,8 +2,6 @@
 
 import io
 import json
-import time
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -11,8 +9,6 @@ import pytest
 from flights_data import FEATURES, ROWS
 from histories import child_histories, failures
 
-from batch_predict.deploy import deploy, stack_directory
-from batch_predict.local_aws import STACK_PARAMETERS
 from s3_proxy import Rule
 
 pytestmark = pytest.mark.aws
@@ -93,32 +89,6 @@ def test_a_dry_run_plans_and_scores_nothing(aws, run_execution, stored, uris, pl
 
 
 # --- the ways of starting: StartExecution is above -----------------------------------------------------------------------------
-
-
-@pytest.mark.emulator("it deploys a stack of its own by the local steps")
-def test_a_schedule_really_fires(aws, stored, read):
-    """The template's own schedule, in a stack of its own, with a request without the instant that only AWS puts in."""
-    states = aws.client("stepfunctions")
-    output_uri = f"s3://{aws.bucket}/output/scheduled-{{execution_name}}.csv"
-    schedule = {
-        "ScheduleExpression": f"at({datetime.now(UTC) - timedelta(seconds=1):%Y-%m-%dT%H:%M:%S})",
-        "ScheduleRequest": json.dumps({**stored, "output_s3_uri": output_uri}),
-    }
-    parameters = {**STACK_PARAMETERS, **schedule}
-    outputs = deploy(aws.client, stack_directory(), bucket=aws.bucket, stack_name="scheduled", parameters=parameters)
-    try:
-        deadline = time.monotonic() + 90
-        ended = []
-        while time.monotonic() < deadline and not ended:
-            time.sleep(0.5)
-            listed = states.list_executions(stateMachineArn=outputs["StateMachineArn"])["executions"]
-            ended = [execution for execution in listed if execution["status"] != "RUNNING"]
-        assert ended, "the schedule did not start an execution that ended within 90 s"
-        execution = states.describe_execution(executionArn=ended[0]["executionArn"])
-        assert execution["status"] == "SUCCEEDED", execution.get("cause")
-        assert read(output_uri.format(execution_name=execution["name"])).startswith(b"year,month,")
-    finally:
-        aws.client("cloudformation").delete_stack(StackName="scheduled")
 
 
 def test_a_chunk_is_invoked_directly(aws, stored, flights_csv, model, read, places):

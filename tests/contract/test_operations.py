@@ -209,3 +209,27 @@ def tuning_table(root):
 def test_the_tuning_table_is_computed_from_what_was_measured(root):
     table = tuning_table(root)
     assert table in (root / "docs/operations.md").read_text(), f"docs/operations.md must hold:\n{table}"
+
+
+def test_what_watching_costs_is_computed_from_the_table_of_prices(root, template, alarms):
+    page = (root / "docs/operations.md").read_text()
+    section = page.split("### What watching costs\n")[1].split("\n## ")[0]
+    always = [alarm for alarm in alarms if "Condition" not in template["Resources"][alarm]]
+    more, metrics = len(alarms) - len(always), len(OUR_METRICS)
+    alarm, metric, log = prices.ALARM_MONTH.dollars, prices.METRIC_MONTH.dollars, prices.LOG_GB.dollars
+    nightly = metrics * metric * 30 / (30 * 24)
+    for row in (
+        (
+            f"| {len(always)} alarms, {more} more with schedule and object start "
+            f"| ${alarm:.2f} each: ${len(always) * alarm:.2f} to ${len(alarms) * alarm:.2f} |"
+        ),
+        (
+            f"| {metrics} metrics | ${metric:.2f} each where they are sent every hour: ${metrics * metric:.2f}; "
+            f"by the hour, so a nightly run of an hour costs ${nightly:.2f} |"
+        ),
+        f"| dashboard | ${prices.DASHBOARD_MONTH.dollars:.2f} |",
+        f"| logs | ${log:.2f} a GB; a chunk writes about 2 KB: 10,000 chunks, ${10_000 * 2e-6 * log:.2f} |",
+        f"| tags of the work | ${10_000 * prices.S3_TAG_MONTH.dollars:.4f} for 10,000 objects kept a month;",
+        f"| traces | ${1_000_000 * prices.TRACE.dollars:.2f} a million;",
+    ):
+        assert row in section, row

@@ -75,7 +75,7 @@ def test_cold_start_is_what_the_performance_page_states(root):
 
 def test_every_price_has_a_unit_and_a_page_of_aws():
     table = {name: price for name, price in vars(prices).items() if isinstance(price, prices.Price)}
-    assert len(table) == 8
+    assert len(table) == 14
     for name, price in table.items():
         assert price.dollars > 0, name
         assert price.unit, name

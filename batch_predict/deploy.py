@@ -175,7 +175,7 @@ def _package(template: JsonObject, directory: Path, s3: Any, bucket: str) -> Jso
 
 
 def zip_function(directory: Path) -> bytes:
-    """Return ``directory`` and the bootstrap as a deployment package: the same bytes for the same files."""
+    """Return the code in ``directory`` and the bootstrap as a deployment package: the same bytes for the same files."""
     files = {
         path.relative_to(directory).as_posix(): (path.read_bytes(), 0o644)
         for path in sorted(directory.rglob("*"))

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -175,15 +175,15 @@ class TestAdaptations:
         del before["MaxConcurrencyPath"], before["ToleratedFailurePercentagePath"]
         assert adapted == definition
 
-    def test_a_package_is_the_directory_and_the_bootstrap(self, tmp_path):
-        for name in ("b.py", "a/c.txt", "__pycache__/b.pyc"):
+    def test_a_package_is_the_directorys_code_and_the_bootstrap(self, tmp_path):
+        for name in ("b.py", "a/c.json", "__pycache__/b.pyc", "Dockerfile", "requirements.txt"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(name)
         package = deploy.zip_function(tmp_path)
         os.utime(tmp_path / "b.py", (0, 0))
 
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
-            assert sorted(archive.namelist()) == ["a/c.txt", "b.py", "bootstrap"]
+            assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap()
         assert deploy.zip_function(tmp_path) == package
 
@@ -199,8 +199,9 @@ class TestIsolation:
             time.sleep(0.1)
         sockets = set()
         for role in ("guard", "emulator", "function"):
-            descriptors = Path(f"/proc/{report[role]}/fd").iterdir()
-            sockets |= {str(descriptor.readlink()) for descriptor in descriptors}
+            for descriptor in Path(f"/proc/{report[role]}/fd").iterdir():
+                with suppress(FileNotFoundError):  # closed meanwhile, so no listener
+                    sockets.add(str(descriptor.readlink()))
 
         listening = set()
         for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):

@@ -18,9 +18,20 @@ import typer
 from typer.core import TyperCommand
 
 from batch_predict import flights
+from batch_predict.check_model import check_model as model_check
 from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
 from batch_predict.local_run import InvalidRequestError, LocalRun, LocalRunError, RunResult, execute, prepare, upload
-from batch_predict.screen import Screen, first_rows_table, megabytes, plural, print_failure, print_result, screen, text_console
+from batch_predict.screen import (
+    Screen,
+    first_rows_table,
+    megabytes,
+    plural,
+    print_failure,
+    print_model_check,
+    print_result,
+    screen,
+    text_console,
+)
 from batch_predict.workflow_contract import request_schema
 
 DEMO_CHUNKS = 9  # enough to see them run side by side, each large enough to be worth its start
@@ -46,6 +57,14 @@ Example, with fewer rows:
 
 \b
   batch-predict demo --rows 20000
+"""
+
+CHECK_MODEL_EXAMPLE = """\
+Example, with the files that `batch-predict demo` leaves:
+
+\b
+  batch-predict check-model .demo/arrival_delay.joblib \\
+    --data .demo/flights.csv
 """
 
 app = typer.Typer(
@@ -292,6 +311,53 @@ def _stop_signals() -> Iterator[list[signal.Signals]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# --- check-model ------------------------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog=CHECK_MODEL_EXAMPLE)
+def check_model(
+    model: Annotated[Path, typer.Argument(help="The fitted model, as `joblib.dump` writes it.", metavar="FILE")],
+    data: Annotated[
+        Path | None, typer.Option(help="A CSV file whose first 1,000 rows the prediction function scores.", metavar="FILE")
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Columns given to the model, in this order; by default those that it was fitted on.", metavar="A,B,C"),
+    ] = None,
+    prediction_method: Annotated[str, _request_option("prediction_method", "--prediction-method")] = "predict",
+    memory_mb: Annotated[
+        int | None, typer.Option(min=1, help="PredictMemorySize of the stack, in MB; by default the template's.", metavar="MB")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+) -> None:
+    """Say what a model is, and whether the prediction function can use it.
+
+    Loading a model runs the code in it: check only models that you trust.
+    Exits 0 where nothing stands in the way, and 1 where something does.
+    """
+    with _ending(as_json=as_json):
+        if prediction_method not in (methods := request_schema()["properties"]["prediction_method"]["enum"]):
+            raise InvalidRequestError(f"--prediction-method must be one of {', '.join(methods)}, not {prediction_method!r}")
+        checked = model_check(
+            model,
+            data=data,
+            feature_columns=_split_columns(features) if features is not None else None,
+            prediction_method=prediction_method,
+            memory_mb=memory_mb,
+            local_aws=local_aws,
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(checked), default=str))
+    else:
+        print_model_check(text_console(sys.stdout), checked)
+    for warning in checked.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    for problem in checked.problems:
+        typer.echo(f"Error: {problem}", err=True)
+    if checked.problems:
+        raise typer.Exit(1)
 
 
 # --- serve ----------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What a run looks like: the states with a bar on a terminal, plain lines anywhere else, and tables at the end."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from batch_predict.check_model import SCORING_MB, ModelCheck
 from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, Progress, StateEntered, StateExited
 from batch_predict.local_run import RunResult
 
@@ -26,6 +28,7 @@ ENDS = {"Succeed", "Fail"}
 PLAIN_SECONDS = 1.0  # between two lines of chunk counts
 FRAMES_PER_SECOND = 8
 BAR_WIDTH = 24
+SHOWN_LABELS = 20
 
 COST_ITEMS = (("Lambda", "lambda"), ("Step Functions", "step_functions"), ("S3", "s3"))
 """Of an estimate's dollars, with the names that people know."""
@@ -283,6 +286,36 @@ def print_failure(shown: Screen, result: RunResult) -> None:
     shown.console.print(Text(f"{result.error}: {result.cause}", style="red"), soft_wrap=one_line)
     if result.advice:
         shown.console.print(result.advice, soft_wrap=one_line)
+
+
+def model_lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
+    """Yield what a model is, as label and text."""
+    yield "Model", f"{checked.path}, {megabytes(checked.bytes)}"
+    yield "SHA-256", checked.sha256
+    facts = checked.facts
+    if not facts:
+        return
+    yield "Estimator", f"{facts['estimator']}, scikit-learn {facts['sklearn_version']}; has {', '.join(facts['methods'])}"
+    names = facts["feature_columns"]
+    number = plural(len(names) if names else facts["n_features"] or 0, "column")
+    yield "Features", f"{number}: {', '.join(names)}" if names else f"{number}, whose names it does not know"
+    if facts["classes"] is not None:
+        labels = facts["classes"]
+        yield "Classes", f"{len(labels)}: {', '.join(labels[:SHOWN_LABELS])}{', …' if len(labels) > SHOWN_LABELS else ''}"
+    loaded = f"{facts['memory_bytes'] / 2**20:,.0f} MB, loaded in {facts['load_seconds']:.2f} s"
+    yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and takes {SCORING_MB} beside a model at most"
+    if checked.sample:
+        sample = checked.sample
+        columns = ", ".join(sample.prediction_columns)
+        yield "Sample", f"{plural(sample.rows, 'row')}, {sample.rows_per_second:,.0f} rows/s on one core here; adds {columns}"
+
+
+def print_model_check(console: Console, checked: ModelCheck) -> None:
+    """Print what a model is, and a request to begin with."""
+    for label, text in model_lines(checked):
+        console.print(f"{label:11}{text}", soft_wrap=True)
+    if checked.request:
+        console.print(f"\nA request to begin with:\n{json.dumps(checked.request, indent=2)}", soft_wrap=True)
 
 
 def first_rows_table(header: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Table:

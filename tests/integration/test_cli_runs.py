@@ -124,6 +124,29 @@ class TestRun:
         assert not [pid for pid in children if is_alive(pid)]
 
 
+class TestCheckModel:
+    def test_the_example_of_its_help_scores_a_sample(self, start, demo_directory):
+        process = start(f"{example(cli.CHECK_MODEL_EXAMPLE)} --json", demo_directory)
+        stdout, stderr = process.communicate(timeout=SECONDS)
+
+        assert (process.returncode, stderr) == (0, "")
+        answer = json.loads(stdout)
+        assert (answer["problems"], answer["warnings"]) == ([], [])
+        assert (answer["sample"]["rows"], answer["sample"]["prediction_columns"]) == (1000, ["prediction"])
+        assert answer["sample"]["rows_per_second"] > 0
+        assert answer["request"]["feature_columns"] == flights.FEATURES
+
+    def test_what_the_function_refuses_is_a_problem_in_the_users_own_words(self, start, demo_directory):
+        (demo_directory / "few.csv").write_text("month,dep_time\n1,900\n")
+        process = start("batch-predict check-model .demo/arrival_delay.joblib --data few.csv", demo_directory)
+        stdout, stderr = process.communicate(timeout=SECONDS)
+
+        assert process.returncode == 1
+        assert stderr.startswith("Error: InvalidRequestError: few.csv has no column 'dep_delay'")
+        assert "Features   7 columns: month, dep_time" in stdout
+        assert "A request to begin with" not in stdout
+
+
 class TestServe:
     def test_the_example_of_its_help_prints_where_everything_is_and_stops(self, start):
         process = start(example(cli.SERVE_EXAMPLE))

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from batch_predict import cli
 from batch_predict.workflow_contract import request_schema
 
-COMMANDS = ["run", "serve", "demo"]
+COMMANDS = ["run", "check-model", "serve", "demo"]
 # Of the request, but without a meaning on a local AWS that ends with the run.
 FIELDS_WITHOUT_OPTION = {"keep_work", "scheduled_time", "time_zone", "model_version_id"}  # a local file has no versions
 RUN = "run --model model.joblib --data data.csv --features a,b --prediction p --output out.csv"
@@ -112,6 +112,14 @@ class TestMistakes:
             (RUN.replace("--prediction p", ""), "missing --prediction"),
             ("run --request no.json", "request no.json cannot be read: No such file or directory"),
             ("run --request data.csv --overwrite --model m", "--request is the whole request: leave out --model, --overwrite"),
+            ("check-model no.joblib", "model file no.joblib does not exist"),
+            ("check-model empty", "model file empty is a directory"),
+            ("check-model model.joblib --data no.csv", "data file no.csv does not exist"),
+            ("check-model model.joblib --features a,,b", "--features 'a,,b' has an empty name: separate names by single commas"),
+            (
+                "check-model model.joblib --prediction-method guess",
+                "--prediction-method must be one of predict, predict_proba, decision_function, not 'guess'",
+            ),
             ("run --request data.csv", "request data.csv is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ],
     )

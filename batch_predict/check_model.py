@@ -72,8 +72,11 @@ def check_model(
     for noun, file in (("model", path), ("data", data)):
         if file is not None and not file.is_file():
             raise InvalidRequestError(f"{noun} file {file} {'is a directory' if file.is_dir() else 'does not exist'}")
-    with path.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    try:
+        with path.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidRequestError(f"model file {path} cannot be read: {error.strerror}") from error
     size, memory_mb = path.stat().st_size, memory_mb or deployed_memory_mb()
     facts = _inspected(path)
     if "error" in facts:

@@ -103,10 +103,11 @@ sam-validate: $(SAM_VENV)/.installed ## Check the template with the SAM CLI; wit
 sam-build: $(SAM_VENV)/.installed ## Build all functions with the SAM CLI, without a container
 	$(SAM_BIN)/sam build
 
-# Apart from the project's, as the next one.
+# Apart from the project's, as the audit's. --no-deps: the lock is whole, and pip takes `boto3[crt]` and `boto3` for two.
 $(SAM_VENV)/.installed: requirements-sam.lock
 	$(PYTHON) -m venv $(SAM_VENV)
-	$(SAM_BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-sam.lock
+	$(SAM_BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-sam.lock
+	$(SAM_BIN)/pip check
 	@touch $@
 
 audit: audit-stack audit-dependencies ## Do both of the following

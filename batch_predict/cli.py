@@ -444,7 +444,7 @@ def demo(
             )
             result = _run_here(local_run, shown)
         _conclude(shown, result, as_json=False)
-        assert result.output
+        assert isinstance(result.output, Path)
         console = text_console(sys.stdout)
         console.print(f"Data    {data}\nModel   {model}\n\nThe first rows, some of their columns:\n", soft_wrap=True)
         with result.output.open(newline="", encoding="utf-8") as file:

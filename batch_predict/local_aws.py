@@ -73,6 +73,11 @@ class LocalAws:
     outputs: Mapping[str, str] = field(repr=False)
     """All outputs of the stack."""
 
+    @property
+    def title(self) -> str:
+        """Return how messages call it."""
+        return f"the local AWS at {self.endpoint_url}"
+
     def client(self, service: str) -> Any:
         """Return a new boto3 client for ``service`` that knows this endpoint alone, whatever the user configured."""
         return _client(self.endpoint_url, service)

@@ -1,11 +1,13 @@
-"""One run of the whole workflow on a local AWS: local files in, a local output and its report out.
+"""One run of the whole workflow with local files: they go up, the output and its report come down.
 
     with local_aws() as aws:
         result = run(aws, prepare({"model_s3_uri": "model.joblib", "data_s3_uri": ["data/"], "output_s3_uri": "out.csv", ...}))
 
-A request here is the one of StartExecution, with local paths in place of the S3 URIs.
+A request here is the one of StartExecution, with local paths in place of S3 URIs: of all on the embedded local AWS, which starts
+empty, of any on a deployed stack (`prepare_for`).
 """
 
+import hashlib
 import json
 import os
 import re
@@ -21,7 +23,8 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict.execution import ExecutionEnded, Progress, StateExited, follow_execution, start_execution
-from batch_predict.local_aws import BUCKET, LocalAws
+from batch_predict.local_aws import BUCKET
+from batch_predict.stack import Stack
 from batch_predict.workflow_contract import advice, request_problems
 
 POLL_SECONDS = 0.1  # the local AWS has no quotas
@@ -31,12 +34,15 @@ S3_SCHEME = "s3://"
 NAMED_FILES = 100
 """A request has a limit of 60,000 bytes: more files than these are listed in a manifest."""
 MANIFEST_SUFFIX = ".manifest.json"  # functions/workflow/inputs.py; a contract test holds the two equal
-MANIFEST_KEY = f"data/files{MANIFEST_SUFFIX}"
+MANIFEST_NAME = f"files{MANIFEST_SUFFIX}"
 """No data file can have it: manifests are no local data."""
+UPLOADS = "uploads/"
+"""Below the stack's prefixes for models and data: local files, each under the SHA-256 of its content."""
+DIGEST_DIGITS = 16
 
 
 class LocalRunError(Exception):
-    """The run cannot go on: the local AWS fails, or its output cannot be brought here."""
+    """The run cannot go on: AWS fails, or its output cannot be brought here."""
 
 
 class InvalidRequestError(LocalRunError):
@@ -50,10 +56,14 @@ class LocalRun:
     request: Mapping[str, Any]
     """As StartExecution takes it."""
     uploads: Mapping[Path, str]
-    """Key of each local file."""
-    output_directory: Path
+    """Where each local file goes, as an S3 URI."""
+    output_directory: Path | None
+    """Where the output comes down to; None where it stays in S3."""
+    manifest_s3_uri: str | None = None
     manifest: tuple[str, ...] = ()
-    """URIs of the data's objects, where they are too many for the request to name: then it names `MANIFEST_KEY`."""
+    """URIs of the data's objects, where they are too many for the request to name: then it names `manifest_s3_uri`."""
+    keeps_uploads: bool = False
+    """Whether a file that is there already, by its content, need not go up again."""
 
     @property
     def upload_bytes(self) -> int:
@@ -67,9 +77,10 @@ class RunResult:
 
     status: str
     """SUCCEEDED, FAILED, TIMED_OUT or ABORTED, as the execution's."""
-    output: Path | None = None
-    report: Path | None = None
-    rejected: Path | None = None
+    output: Path | str | None = None
+    """A local file, or the URI of one that stays in S3; as the two that follow."""
+    report: Path | str | None = None
+    rejected: Path | str | None = None
     """The list of rejected rows, where they are quarantined."""
     rows: int | None = None
     rejected_rows: int | None = None
@@ -78,6 +89,7 @@ class RunResult:
     failed_chunks: int | None = None
     """Tolerated, and missing from the output."""
     input_bytes: int | None = None
+    objects: int | None = None
     output_bytes: int | None = None
     estimate: Mapping[str, Any] | None = None
     """Of a dry run: rows, seconds, requests and dollars on AWS (`Estimate` in functions/workflow/estimate.py)."""
@@ -88,47 +100,100 @@ class RunResult:
     error: str | None = None
     cause: str | None = None
     advice: str | None = None
+    name: str | None = None
+    """Of the execution: RUN of the other commands."""
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where models, data and output go: URIs that end in `/`."""
+
+    models: str
+    data: str
+    output: str
+    is_local: bool
+    """Whether it is the embedded local AWS, which knows nothing but what is uploaded now."""
+
+    def uris(self, start: str, paths: Sequence[Path]) -> dict[Path, str]:
+        """Return where each local file goes, below one of the places."""
+        return _names(start, paths) if self.is_local else _content_names(f"{start}{UPLOADS}", paths)
+
+
+_BUCKET_URI = f"{S3_SCHEME}{BUCKET}/"
+LOCAL_PLACES = _Places(f"{_BUCKET_URI}models/", f"{_BUCKET_URI}data/", f"{_BUCKET_URI}output/", is_local=True)
 
 
 def prepare(request: Mapping[str, Any]) -> LocalRun:
-    """Check the local files of a request and the request by itself, and say which file goes where.
+    """Check the local files of a request for the embedded local AWS, and say which file goes where.
 
     Raises InvalidRequestError; nothing has been started or written then.
     """
-    model, model_problems = _input_files("model", [request.get("model_s3_uri")])
+    return _prepare(request, LOCAL_PLACES)
+
+
+def prepare_for(stack: Stack, request: Mapping[str, Any]) -> LocalRun:
+    """Do the same for a deployed stack: S3 URIs stay, and local files go below its prefixes, under the SHA-256 of their content.
+
+    So the same file is uploaded once, and the same request again is the same to the workflow: it finishes what is missing.
+    Raises InvalidRequestError.
+    """
+    outputs = stack.outputs
+    return _prepare(request, _Places(outputs["ModelUri"], outputs["DataUri"], outputs["OutputUri"], is_local=False))
+
+
+def _prepare(request: Mapping[str, Any], places: _Places) -> LocalRun:
+    model, model_problems = _inputs("model", [request.get("model_s3_uri")], places)
     data_value = request.get("data_s3_uri")
-    data, data_problems = _input_files("data", data_value if isinstance(data_value, list) else [data_value])
-    if model and model[0] in data:
+    data, data_problems = _inputs("data", data_value if isinstance(data_value, list) else [data_value], places)
+    files = [path for path in data if isinstance(path, Path)]
+    if model and model[0] in files:
         data_problems.append(f"data file {model[0]} is also the model: name a CSV file")
-    uploads = _keys("models/", model) | _keys("data/", data)
-    overwrite = request.get("overwrite") is True
-    directory, output_uri, output_problems = _output_place(request.get("output_s3_uri"), overwrite=overwrite, inputs=uploads)
+    # What cannot be read has no digest, and its problem is known.
+    uploads = places.uris(places.models, [path for path in model if isinstance(path, Path)]) | places.uris(places.data, files)
+    directory, output_uri, output_problems = _output_place(
+        request.get("output_s3_uri"), places, overwrite=request.get("overwrite") is True, inputs=uploads
+    )
 
     # What is not a path goes on as it is, for the schema to judge; what has been judged here passes it.
     located: dict[str, object] = dict(request)
     if model or model_problems:
-        located["model_s3_uri"] = _uri(uploads[model[0]] if model else "models/")
-    objects = [_uri(uploads[path]) for path in data]
-    manifest = tuple(objects) if len(objects) > NAMED_FILES else ()
+        located["model_s3_uri"] = _located(model[0], uploads) if model else f"{places.models}model"
+    objects = [_located(path, uploads) for path in data]
+    manifest = tuple(objects) if len(objects) > NAMED_FILES and not any(isinstance(path, str) for path in data) else ()
+    manifest_s3_uri = _manifest_uri(places, manifest) if manifest else None
     if data or data_problems:
-        located["data_s3_uri"] = [_uri(MANIFEST_KEY)] if manifest else objects or _uri("data/")
+        located["data_s3_uri"] = [manifest_s3_uri] if manifest_s3_uri else objects or places.data
     if output_uri:
         located["output_s3_uri"] = output_uri
     if found := [*model_problems, *data_problems, *output_problems, *request_problems(located)]:
         raise InvalidRequestError("; ".join(found))
-    return LocalRun(located, uploads, directory, manifest)
+    return LocalRun(located, uploads, directory, manifest_s3_uri, manifest, keeps_uploads=not places.is_local)
 
 
-def _input_files(noun: str, values: Sequence[object]) -> tuple[list[Path], list[str]]:
-    """Return the local files that a field of the request names, and what is wrong with them."""
-    files: list[Path] = []
+def _located(place: Path | str, uploads: Mapping[Path, str]) -> str:
+    return place if isinstance(place, str) else uploads[place]
+
+
+def _manifest_uri(places: _Places, manifest: Sequence[str]) -> str:
+    if places.is_local:
+        return f"{places.data}{MANIFEST_NAME}"
+    digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return f"{places.data}{UPLOADS}{digest[:DIGEST_DIGITS]}/{MANIFEST_NAME}"
+
+
+def _inputs(noun: str, values: Sequence[object], places: _Places) -> tuple[list[Path | str], list[str]]:
+    """Return the local files and S3 URIs that a field of the request names, and what is wrong with them."""
+    files: list[Path | str] = []
     found: list[str] = []
     if not all(isinstance(value, str) and value for value in values):
         return files, found  # the schema says it
     for value in map(str, values):
         path = Path(value)
         if value.startswith(S3_SCHEME):
-            found.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
+            if places.is_local:
+                found.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
+            else:
+                files.append(value)
         elif noun == "data" and path.is_dir():
             inside = sorted(path.glob("*.csv"), key=_natural_order)
             files += inside
@@ -157,33 +222,47 @@ def _natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(piece), "") if index % 2 else (0, 0, piece) for index, piece in enumerate(pieces)], path.name
 
 
-def _keys(prefix: str, paths: Sequence[Path]) -> dict[Path, str]:
-    """Give each file the key that a reader of error messages expects; files of one name are told apart by a number."""
-    distinct = dict.fromkeys(paths)
-    # Braces are placeholders and * ? [ ] are patterns to the workflow, and it refuses what others might decode.
-    names = {path: re.sub(r"[{}*?\[\]%\\\x00-\x1f\x7f-\x9f]", "_", path.name) for path in distinct}
+def _names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
+    """Give each file the URI that a reader of error messages expects; files of one name are told apart by a number."""
+    names = _safe_names(paths)
     times = Counter(names.values())
     return {
-        path: f"{prefix}{name}" if times[name] == 1 else f"{prefix}{number}/{name}"
+        path: f"{start}{name}" if times[name] == 1 else f"{start}{number}/{name}"
         for number, (path, name) in enumerate(names.items(), start=1)
     }
 
 
-def _uri(key: str) -> str:
-    return f"{S3_SCHEME}{BUCKET}/{key}"
+def _content_names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
+    """Give each file a URI by its content and its name."""
+
+    def digest(path: Path) -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_DIGITS]
+
+    return {path: f"{start}{digest(path)}/{name}" for path, name in _safe_names(paths).items()}
 
 
-def _output_place(value: object, *, overwrite: bool, inputs: Iterable[Path]) -> tuple[Path, str | None, list[str]]:
+def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
+    # Braces are placeholders and * ? [ ] are patterns to the workflow, and it refuses what others might decode.
+    return {path: re.sub(r"[{}*?\[\]%\\\x00-\x1f\x7f-\x9f]", "_", path.name) for path in dict.fromkeys(paths)}
+
+
+def _output_place(
+    value: object, places: _Places, *, overwrite: bool, inputs: Iterable[Path]
+) -> tuple[Path | None, str | None, list[str]]:
     """Return the local directory of the output, its URI, and what is wrong with it.
 
-    The name is known when the workflow has resolved the placeholders. An S3 URI comes down into the current directory.
+    The name is known when the workflow has resolved the placeholders. An S3 URI stays in S3, and comes down into the current
+    directory where that S3 is the local AWS.
     """
     if not isinstance(value, str) or not value:
         return Path(), None, []
     if value.startswith(S3_SCHEME):
+        if not places.is_local:
+            return None, value, []
         path, uri = Path(_name(value)), value
     else:
-        path, uri = Path(value), _uri(f"output/{Path(value).name}")
+        path, uri = Path(value), f"{places.output}{Path(value).name}"
     found: list[str] = []
     if path.is_dir() or value.endswith("/"):
         found.append(f"output {value} is a directory: name a file")
@@ -206,33 +285,68 @@ def _in_the_way(output: Path, *, overwrite: bool) -> Iterator[str]:
             yield f"{path} exists already: choose another output, or set overwrite"
 
 
-def run(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:
+def run(aws: Stack, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:
     """Upload, execute, and download."""
     upload(aws, local_run)
     return execute(aws, local_run, show)
 
 
-def upload(aws: LocalAws, local_run: LocalRun) -> None:
-    """Put the run's local files into the local bucket; LocalRunError where that fails."""
+def upload(aws: Stack, local_run: LocalRun) -> None:
+    """Put the run's local files into S3; LocalRunError where that fails."""
     s3 = aws.client("s3")
-    with _local_troubles(aws):
-        for path, key in local_run.uploads.items():
-            s3.upload_file(str(path), aws.bucket, key)
-        if local_run.manifest:
-            s3.put_object(Bucket=aws.bucket, Key=MANIFEST_KEY, Body=json.dumps(local_run.manifest).encode())
+    with _troubles(aws):
+        for path, uri in local_run.uploads.items():
+            if not (local_run.keeps_uploads and _is_there(s3, uri, path.stat().st_size)):
+                bucket, key = split_uri(uri)
+                s3.upload_file(str(path), bucket, key)
+        if local_run.manifest_s3_uri:
+            bucket, key = split_uri(local_run.manifest_s3_uri)
+            s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(local_run.manifest).encode())
 
 
-def execute(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:
-    """Start the execution, follow it to its end, and download what it published: output and report appear whole, or not at all.
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key."""
+    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+    return bucket, key
 
-    ``show`` is called with each step of the execution. A failed execution is a result; raises LocalRunError where the local AWS
-    stops answering, or the output cannot be written here.
+
+def _is_there(s3: Any, uri: str, size: int) -> bool:
+    bucket, key = split_uri(uri)
+    try:
+        return bool(s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == size)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in {403, 404}:  # 403: whoever may not list sees no 404
+            return False
+        raise
+
+
+def execute(aws: Stack, local_run: LocalRun, show: Callable[[Progress], None] = lambda _: None) -> RunResult:
+    """Start the execution, follow it to its end, and download what it published."""
+    return conclude(aws, local_run, start(aws, local_run), show)
+
+
+def start(aws: Stack, local_run: LocalRun, name: str | None = None) -> str:
+    """Start the execution, and return its ARN; what was uploaded must be there."""
+    with _troubles(aws):
+        return start_execution(aws.client("stepfunctions"), aws.state_machine_arn, local_run.request, name)
+
+
+def conclude(
+    aws: Stack,
+    local_run: LocalRun,
+    execution_arn: str,
+    show: Callable[[Progress], None] = lambda _: None,
+    poll_seconds: float | None = None,
+) -> RunResult:
+    """Follow the execution to its end, and download what it published: output and report appear whole, or not at all.
+
+    ``show`` is called with each step of the execution. A failed execution is a result; raises LocalRunError where AWS stops
+    answering, or the output cannot be written here.
     """
-    stepfunctions = aws.client("stepfunctions")
     states: dict[str, float] = {}
-    with _local_troubles(aws):
-        arn = start_execution(stepfunctions, aws.state_machine_arn, local_run.request)
-        for progress in follow_execution(stepfunctions, arn, poll_seconds=POLL_SECONDS):
+    seconds = poll_seconds or (1.0 if local_run.keeps_uploads else POLL_SECONDS)
+    with _troubles(aws):
+        for progress in follow_execution(aws.client("stepfunctions"), execution_arn, poll_seconds=seconds):
             show(progress)
             if isinstance(progress, StateExited) and progress.kind in {"Task", "Map"}:
                 states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
@@ -241,21 +355,23 @@ def execute(aws: LocalAws, local_run: LocalRun, show: Callable[[Progress], None]
 
 
 @contextmanager
-def _local_troubles(aws: LocalAws) -> Iterator[None]:
+def _troubles(aws: Stack) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError, Boto3Error) as error:
-        raise LocalRunError(f"the local AWS at {aws.endpoint_url} failed: {error}") from error
+        raise LocalRunError(f"{aws.title} failed: {error}") from error
     except OSError as error:
         raise LocalRunError(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}") from error
 
 
-def _result(aws: LocalAws, local_run: LocalRun, ended: ExecutionEnded, states: Mapping[str, float]) -> RunResult:
+def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapping[str, float]) -> RunResult:
+    name = ended.execution_arn.rpartition(":")[2]
     if ended.status != "SUCCEEDED":
-        error, cause = ended.error or ended.status, _with_local_paths(_message(ended.cause or ""), local_run)
+        error, cause = ended.error or ended.status, with_local_paths(message_of(ended.cause or ""), local_run.uploads)
         known = advice(error)
         return RunResult(
             status=ended.status,
+            name=name,
             seconds=ended.seconds,
             states=states,
             error=error,
@@ -263,17 +379,21 @@ def _result(aws: LocalAws, local_run: LocalRun, ended: ExecutionEnded, states: M
             advice=known if known and known not in cause else None,
         )
     # A dry run ends with its plan, and has nothing to download.
-    files = _download(aws, local_run, ended.output) if "output_s3_uri" in ended.output else {}
+    is_published = "output_s3_uri" in ended.output
+    files = _download(aws, local_run, ended.output) if is_published and local_run.output_directory is not None else {}
+    in_s3 = ended.output if is_published and local_run.output_directory is None else {}
     return RunResult(
         status=ended.status,
-        output=files.get("output_s3_uri"),
-        report=files.get("report_s3_uri"),
-        rejected=files.get("rejected_s3_uri"),
+        name=name,
+        output=files.get("output_s3_uri") or in_s3.get("output_s3_uri"),
+        report=files.get("report_s3_uri") or in_s3.get("report_s3_uri"),
+        rejected=files.get("rejected_s3_uri") or in_s3.get("rejected_s3_uri"),
         rows=ended.output.get("rows"),
         rejected_rows=ended.output.get("rejected_rows"),
         chunks=ended.output.get("chunks"),
         failed_chunks=ended.output.get("failed_chunks"),
         input_bytes=ended.output.get("input_bytes"),
+        objects=ended.output.get("objects"),
         estimate=ended.output.get("estimate"),
         output_bytes=ended.output.get("bytes"),
         seconds=ended.seconds,
@@ -281,7 +401,7 @@ def _result(aws: LocalAws, local_run: LocalRun, ended: ExecutionEnded, states: M
     )
 
 
-def _message(cause: str) -> str:
+def message_of(cause: str) -> str:
     """Return the sentence in a cause that is a Lambda function's error as JSON; one that could not be explained ends as it came."""
     try:
         return str(json.loads(cause)["errorMessage"])
@@ -289,18 +409,19 @@ def _message(cause: str) -> str:
         return cause
 
 
-def _with_local_paths(text: str, local_run: LocalRun) -> str:
-    """Put the user's own paths in place of the URIs in a message: nobody sees the local bucket."""
-    paths = {_uri(key): str(path) for path, key in local_run.uploads.items()}
+def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:
+    """Put the user's own paths in place of the URIs in a message: nobody sees where a file was uploaded to."""
+    paths = {uri: str(path) for path, uri in uploads.items()}
     # The longest first: s3://b/data/a.csv is also the beginning of s3://b/data/a.csv.old
     for uri in sorted(paths, key=len, reverse=True):
         text = text.replace(uri, paths[uri])
     return text
 
 
-def _download(aws: LocalAws, local_run: LocalRun, published: Mapping[str, Any]) -> dict[str, Path]:
+def _download(aws: Stack, local_run: LocalRun, published: Mapping[str, Any]) -> dict[str, Path]:
     """Bring what was published here: all of it is here before any of it is in place, and the report is in place last, as in S3."""
     directory = local_run.output_directory
+    assert directory is not None
     output = directory / _name(published["output_s3_uri"])
     # Looked at again: placeholders are resolved now, and a run takes time.
     if problems := list(_in_the_way(output, overwrite=local_run.request.get("overwrite") is True)):
@@ -319,9 +440,9 @@ def _name(uri: str) -> str:
 
 
 @contextmanager
-def _fetched(aws: LocalAws, uri: str, path: Path) -> Iterator[Path]:
+def _fetched(aws: Stack, uri: str, path: Path) -> Iterator[Path]:
     """Download an object to a temporary file beside ``path``, on the same file system, and leave nothing of it."""
-    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+    bucket, key = split_uri(uri)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:

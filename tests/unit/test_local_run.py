@@ -10,10 +10,10 @@ from batch_predict.local_run import (
     InvalidRequestError,
     LocalRun,
     _download,
-    _message,
-    _with_local_paths,
+    message_of,
     prepare,
     upload,
+    with_local_paths,
 )
 
 
@@ -59,7 +59,7 @@ def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_
     stored = {}
 
     class Aws:
-        bucket = "batch-predict"
+        title = "AWS"
 
         def client(self, _):
             return self
@@ -113,10 +113,9 @@ def test_a_report_in_the_way_is_a_problem_too(prepare_data):
 
 
 def test_messages_name_the_local_paths():
-    uploads = {Path("in/a.csv"): "data/a.csv", Path("old/a.csv.old"): "data/a.csv.old"}
-    local_run = LocalRun({}, uploads, Path())
+    uploads = {Path("in/a.csv"): "s3://b/data/a.csv", Path("old/a.csv.old"): "s3://b/data/a.csv.old"}
 
-    text = _with_local_paths("s3://batch-predict/data/a.csv.old and s3://batch-predict/data/a.csv row 2", local_run)
+    text = with_local_paths("s3://b/data/a.csv.old and s3://b/data/a.csv row 2", uploads)
 
     assert text == "old/a.csv.old and in/a.csv row 2"
 
@@ -168,10 +167,10 @@ class TestDownload:
 
 
 @pytest.mark.parametrize("cause", ['{"errorMessage": "row 2", "errorType": "E", "stackTrace": ["f.py"]}', "row 2"])
-def test_a_cause_that_nobody_explained_is_its_message(cause):
-    assert _message(cause) == "row 2"
+def test_a_cause_that_nobody_explained_is_itsmessage_of(cause):
+    assert message_of(cause) == "row 2"
 
 
 @pytest.mark.parametrize("cause", ["", "[1]", "{}", "7", '"text"', "null"])
 def test_a_cause_that_only_looks_like_json_is_itself(cause):
-    assert _message(cause) == cause
+    assert message_of(cause) == cause

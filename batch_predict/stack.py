@@ -1,0 +1,86 @@
+"""The stack that a command talks to: one that is deployed on AWS, or the one on the embedded local AWS.
+
+Both answer the same calls, so nothing that follows a run, explains it or fetches its output asks which one it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+# The prediction function may run as long: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, read_timeout=910)
+
+
+class StackError(Exception):
+    """There is no such stack, or it is not one of this project, or AWS does not answer."""
+
+
+class Stack(Protocol):
+    """What commands need of a stack; `LocalAws` has it, too."""
+
+    @property
+    def state_machine_arn(self) -> str:
+        """Return what StartExecution takes."""
+
+    @property
+    def predict_function_name(self) -> str:
+        """Return the prediction function's name."""
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """Return all outputs of the stack, as template.yaml declares them."""
+
+    @property
+    def title(self) -> str:
+        """Return how messages call it."""
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client."""
+
+
+@dataclass(frozen=True)
+class DeployedStack:
+    """A stack on AWS, reached as boto3 is configured: by environment, profile or role."""
+
+    name: str
+    state_machine_arn: str
+    predict_function_name: str
+    outputs: Mapping[str, str] = field(repr=False)
+    session: Any = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """Return how messages call it."""
+        return f"the stack {self.name}"
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the session."""
+        return self.session.client(service, config=CLIENT_CONFIG)
+
+
+def find_stack(name: str, *, profile: str | None = None, region: str | None = None) -> DeployedStack:
+    """Find a deployed stack by its name, and what it holds by its outputs.
+
+    Raises StackError where AWS cannot be asked, knows no such stack, or it was not deployed from this project's template.
+    """
+    try:
+        session: Any = boto3.Session(profile_name=profile, region_name=region)
+        found = session.client("cloudformation", config=CLIENT_CONFIG).describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":  # CloudFormation's word for: does not exist
+            raise StackError(f"there is no stack {name} in this account and region: name it as `sam deploy` did") from error
+        raise StackError(f"the stack {name} cannot be looked up: {error}") from error
+    except BotoCoreError as error:
+        raise StackError(
+            f"the stack {name} cannot be looked up: {error}; set credentials and region as for the AWS CLI, "
+            "or with --profile and --region"
+        ) from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", ())}
+    missing = [key for key in ("StateMachineArn", "PredictFunctionName", "ModelUri", "DataUri", "OutputUri") if key not in outputs]
+    if missing:
+        raise StackError(f"the stack {name} has no output {', '.join(missing)}: it was not deployed from this project's template")
+    return DeployedStack(name, outputs["StateMachineArn"], outputs["PredictFunctionName"], outputs, session)

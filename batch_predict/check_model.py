@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def check_model(
     return ModelCheck(path, size, sha256, memory_mb, facts, sample, tuple(problems), tuple(warnings), None if problems else request)
 
 
+@cache
 def deployed_memory_mb() -> int:
     """Return the prediction function's memory, unless the stack is deployed with another."""
     return int(_template()["Parameters"]["PredictMemorySize"]["Default"])

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+DURATIONS = 100
+"""Children of a Map Run whose durations are looked at: one call."""
 HISTORY_PAGE = 1000  # events, the most: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
 
 
@@ -39,6 +41,8 @@ class ChunksCounted:
     succeeded: int
     failed: int
     """For good, also those timed out or aborted."""
+    chunk_seconds: float | None = None
+    """Mean duration of chunks that are done, of the newest `DURATIONS`; None while there is none."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +85,14 @@ def start_execution(client: Any, state_machine_arn: str, request: Mapping[str, A
 def follow_execution(client: Any, execution_arn: str, *, poll_seconds: float = 1.0) -> Iterator[Progress]:
     """Yield what happens in an execution until it is over, from its first state on, whenever it was started.
 
-    On AWS each poll is two to four calls; their quotas begin at 10 a second.
+    On AWS each poll is two to five calls; their quotas begin at 10 a second.
     """
     history = _History()
     chunks = _Chunks(client, execution_arn)
     while True:
         # Asked before the history is read, so that the history of an ended execution is complete.
         execution = client.describe_execution(executionArn=execution_arn)
-        for progress in history.read(_events(client, execution_arn)):
+        for progress in history.read(history_events(client, execution_arn)):
             if isinstance(progress, StateExited) and progress.kind == "Map":
                 yield from chunks.changes()
             yield progress
@@ -98,6 +102,11 @@ def follow_execution(client: Any, execution_arn: str, *, poll_seconds: float = 1
         if history.state and history.state.kind == "Map":
             yield from chunks.changes()
         time.sleep(poll_seconds)
+
+
+def progress_of(events: Iterator[Mapping[str, Any]]) -> Iterator[Progress]:
+    """Yield what a history tells of, without the counts of chunks."""
+    yield from _History().read(events)
 
 
 class _History:
@@ -125,7 +134,7 @@ class _History:
         elif event_type.endswith("StateExited") and self.state:
             details = event["stateExitedEventDetails"]
             seconds = (event["timestamp"] - self.state.time).total_seconds()
-            yield StateExited(details["name"], kind, seconds, self._error, _decoded(details.get("output")))
+            yield StateExited(details["name"], kind, seconds, self._error, decoded(details.get("output")))
             self.state = None
         elif event_type.endswith("Scheduled"):
             self._error = None  # a retry: what failed before it is over
@@ -141,22 +150,34 @@ class _Chunks:
     def __init__(self, client: Any, execution_arn: str) -> None:
         self._client = client
         self._execution_arn = execution_arn
-        self._last: ChunksCounted | None = None
+        self._last: tuple[int, int, int] | None = None
 
     def changes(self) -> Iterator[ChunksCounted]:
-        map_runs = self._client.list_map_runs(executionArn=self._execution_arn)["mapRuns"]
-        if not map_runs:
-            return  # the Map reads its items first
-        newest = max(map_runs, key=lambda map_run: map_run["startDate"])
-        counts = self._client.describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
-        failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
-        now = ChunksCounted(total=counts["total"], succeeded=counts["succeeded"], failed=failed)
-        if now != self._last:
-            self._last = now
+        now = count_chunks(self._client, self._execution_arn)
+        if now and (now.total, now.succeeded, now.failed) != self._last:
+            self._last = (now.total, now.succeeded, now.failed)
             yield now
 
 
-def _events(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]:
+def count_chunks(client: Any, execution_arn: str) -> ChunksCounted | None:
+    """Return how far an execution's newest Map Run is; None before its Map has read its items."""
+    map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
+    if not map_runs:
+        return None
+    newest = max(map_runs, key=lambda map_run: map_run["startDate"])
+    counts = client.describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
+    failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
+    seconds = _chunk_seconds(client, newest["mapRunArn"]) if counts["succeeded"] else None
+    return ChunksCounted(counts["total"], counts["succeeded"], failed, seconds)
+
+
+def _chunk_seconds(client: Any, map_run_arn: str) -> float | None:
+    found = client.list_executions(mapRunArn=map_run_arn, statusFilter="SUCCEEDED", maxResults=DURATIONS)["executions"]
+    seconds = [(child["stopDate"] - child["startDate"]).total_seconds() for child in found if child.get("stopDate")]
+    return sum(seconds) / len(seconds) if seconds else None
+
+
+def history_events(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]:
     """Yield the history from its beginning: a few dozen events, as the chunks have histories of their own."""
     pages = client.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, PaginationConfig={"PageSize": HISTORY_PAGE}
@@ -170,14 +191,14 @@ def _ended(execution: Mapping[str, Any]) -> ExecutionEnded:
         execution_arn=execution["executionArn"],
         status=execution["status"],
         seconds=(execution["stopDate"] - execution["startDate"]).total_seconds(),
-        output=_decoded(execution.get("output")) if execution["status"] == "SUCCEEDED" else {},
+        output=decoded(execution.get("output")) if execution["status"] == "SUCCEEDED" else {},
         error=execution.get("error"),
         cause=execution.get("cause"),
     )
 
 
-def _decoded(output: str | None) -> Mapping[str, Any]:
-    """Return a state's output where it is a JSON object and the history includes it."""
+def decoded(output: str | None) -> Mapping[str, Any]:
+    """Return a state's output where it is a JSON object and the history includes it; else an empty one."""
     try:
         document = json.loads(output or "{}")
     except ValueError:

@@ -24,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict.execution import ExecutionEnded, Progress, StateExited, follow_execution, start_execution
 from batch_predict.local_aws import BUCKET
+from batch_predict.runs import message_of
 from batch_predict.stack import Stack
 from batch_predict.workflow_contract import advice, request_problems
 
@@ -399,14 +400,6 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
         seconds=ended.seconds,
         states=states,
     )
-
-
-def message_of(cause: str) -> str:
-    """Return the sentence in a cause that is a Lambda function's error as JSON; one that could not be explained ends as it came."""
-    try:
-        return str(json.loads(cause)["errorMessage"])
-    except (ValueError, TypeError, KeyError):
-        return cause
 
 
 def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:

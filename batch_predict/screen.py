@@ -5,8 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -17,9 +17,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from batch_predict.check_model import SCORING_MB, ModelCheck
+from batch_predict.check_model import SCORING_MB, ModelCheck, deployed_memory_mb
 from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, Progress, StateEntered, StateExited
 from batch_predict.local_run import RunResult
+from batch_predict.workflow_contract import chunk_dollars
 
 SHOWN_KINDS = {"Task", "Map", "Succeed", "Fail"}
 """States that do something or end; a Choice or a Pass only leads to the next."""
@@ -46,6 +47,8 @@ class Row:
     detail: str = ""
     failed: bool = False
     chunks: ChunksCounted | None = None
+    rows: float | None = None
+    """Rows of all chunks of a Map, about; None where nobody knows."""
 
     @property
     def is_end(self) -> bool:
@@ -60,6 +63,8 @@ class Screen:
         self.rows: list[Row] = []
         self.console = text_console(file or sys.stderr)
         self._chunks_printed = 0.0
+        self._row_bytes: float | None = None
+        self._input_bytes = 0
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -97,6 +102,7 @@ class Screen:
             case StateExited(kind=kind) if kind in SHOWN_KINDS - ENDS:
                 row = self.rows[-1]
                 row.seconds, row.failed, row.detail = progress.seconds, progress.error is not None, detail_of(progress)
+                self._note(progress.document)
                 if not row.failed:  # else its last attempt has been shown
                     self._print(row.name, _joined(f"{row.seconds:.1f} s", row.detail))
             case AttemptFailed(error=error):
@@ -104,6 +110,7 @@ class Screen:
                 self._print(self.rows[-1].name, self.rows[-1].detail)
             case ChunksCounted():
                 self.rows[-1].chunks = progress
+                self.rows[-1].rows = self._input_bytes / self._row_bytes if self._row_bytes else None
                 self._show_chunks(progress)
             case ExecutionEnded():
                 row = self.rows[-1]
@@ -116,7 +123,12 @@ class Screen:
         is_last = chunks.succeeded + chunks.failed == chunks.total
         if is_last or time.monotonic() - self._chunks_printed >= PLAIN_SECONDS:
             self._chunks_printed = time.monotonic()
-            self._print(self.rows[-1].name, counted(chunks))
+            self._print(self.rows[-1].name, going(self.rows[-1]))
+
+    def _note(self, document: Mapping[str, Any]) -> None:
+        """Keep what the counts of chunks are made into rows by: the probe's record length, and the plan's bytes."""
+        self._row_bytes = document.get("model", {}).get("row_bytes") or self._row_bytes
+        self._input_bytes = document.get("plan", {}).get("input_bytes") or self._input_bytes
 
     def _begin(self, row: Row) -> Row:
         self.rows.append(row)
@@ -157,8 +169,33 @@ class TerminalScreen(Screen):
         return rows_table(self.rows, self._spinner)
 
 
-def screen() -> Screen:
-    """Return the screen that fits standard error."""
+class QuietScreen(Screen):
+    """Shows nothing."""
+
+    def _print(self, name: str, text: str = "") -> None:
+        pass
+
+
+class JsonScreen(Screen):
+    """Shows each step as one line of JSON: `time`, `state`, and what is known of it."""
+
+    def _print(self, name: str, text: str = "") -> None:
+        row = self.rows[-1]
+        known = {"seconds": row.seconds, "failed": row.failed or None, "detail": text or None}
+        if row.chunks and row.seconds is None:
+            known |= {field: value for field, value in asdict(row.chunks).items() if value is not None}
+            known |= {"rows": row.rows and round(row.rows * _share(row.chunks)), **_pace(row)}
+        facts = {field: value for field, value in known.items() if value is not None}
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "state": name, **facts}
+        self.console.print(json.dumps(line), soft_wrap=True)
+
+
+def screen(*, quiet: bool = False, as_json: bool = False) -> Screen:
+    """Return the screen that fits standard error, or what was asked for."""
+    if quiet:
+        return QuietScreen()
+    if as_json:
+        return JsonScreen()
     return TerminalScreen() if text_console(sys.stderr).is_terminal else Screen()
 
 
@@ -197,7 +234,7 @@ def _running_chunks(row: Row) -> RenderableType:
     assert row.chunks
     done = row.chunks.succeeded + row.chunks.failed
     line = Table.grid(padding=(0, 1))
-    line.add_row(ProgressBar(total=max(row.chunks.total, 1), completed=done, width=BAR_WIDTH), counted(row.chunks))
+    line.add_row(ProgressBar(total=max(row.chunks.total, 1), completed=done, width=BAR_WIDTH), going(row))
     return line
 
 
@@ -240,6 +277,51 @@ def counted(chunks: ChunksCounted) -> str:
     return f"{chunks.succeeded:,} of {plural(chunks.total, 'chunk')}{failed}"
 
 
+def _share(chunks: ChunksCounted) -> float:
+    return (chunks.succeeded + chunks.failed) / max(chunks.total, 1)
+
+
+def _pace(row: Row) -> dict[str, float]:
+    """Return rows a second, seconds left, and dollars so far on AWS, as far as they can be said."""
+    chunks, found = row.chunks, {}
+    elapsed = time.monotonic() - row.started
+    assert chunks
+    if (share := _share(chunks)) and elapsed > 0:
+        if row.rows:
+            found["rows_per_second"] = round(row.rows * share / elapsed, 1)
+        if share < 1:
+            found["seconds_left"] = round(elapsed / share * (1 - share), 1)
+    if chunks.chunk_seconds:
+        found["dollars"] = round((chunks.succeeded + chunks.failed) * chunk_dollars(chunks.chunk_seconds, deployed_memory_mb()), 6)
+    return found
+
+
+def going(row: Row) -> str:
+    """Return how a Map goes on: chunks, rows, speed, time left, cost so far."""
+    assert row.chunks
+    pace = _pace(row)
+    texts = [counted(row.chunks)]
+    if row.rows and _share(row.chunks):
+        texts.append(f"about {row.rows * _share(row.chunks):,.0f} rows")
+    if "rows_per_second" in pace:
+        texts.append(f"{pace['rows_per_second']:,.0f} rows/s")
+    if "seconds_left" in pace:
+        texts.append(f"{duration(pace['seconds_left'])} left")
+    if "dollars" in pace:
+        texts.append(f"${pace['dollars']:.4f} on AWS")
+    return ", ".join(texts)
+
+
+def duration(seconds: float) -> str:
+    """Return `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
 def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
     """Yield what came of a run that succeeded, as label and text."""
     if result.rows is None:  # a dry run
@@ -256,6 +338,8 @@ def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
         yield "Bad", f"{plural(result.rejected_rows, 'row')} without a prediction: see {result.rejected}"
     yield "Output", f"{result.output}"
     yield "Report", f"{result.report}"
+    if result.name:
+        yield "Run", f"{result.name}: `batch-predict report` makes a page of it"
 
 
 def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -61,6 +61,10 @@ class StepFunctions:
         counts = self.counts.pop(0) if len(self.counts) > 1 else self.counts[0]
         return {"itemCounts": {"total": 4, "succeeded": 0, "failed": 0, "timedOut": 0, "aborted": 0, **counts}}
 
+    def list_executions(self, mapRunArn, statusFilter, maxResults):  # noqa: ARG002, N803
+        assert (mapRunArn, statusFilter) == ("new", "SUCCEEDED")
+        return {"executions": [{"startDate": START, "stopDate": START + timedelta(seconds=second)} for second in (2, 4)]}
+
 
 def entered(name, kind="Task"):
     return {"type": f"{kind}StateEntered", "stateEnteredEventDetails": {"name": name}}
@@ -127,7 +131,7 @@ def test_chunks_of_the_newest_map_run_are_counted_when_they_change():
     counts = [{"succeeded": 1}, {"succeeded": 1}, {"succeeded": 2, "failed": 1, "timedOut": 1}]
     progress = follow([entered("Predict Chunks", "Map")], [], [], [exited("Predict Chunks", "Map")], counts=counts)
 
-    assert progress[1:3] == [ChunksCounted(4, 1, 0), ChunksCounted(4, 2, 2)]
+    assert progress[1:3] == [ChunksCounted(4, 1, 0, 3.0), ChunksCounted(4, 2, 2, 3.0)]
     assert [type(step) for step in progress[3:]] == [StateExited, ExecutionEnded]
 
 

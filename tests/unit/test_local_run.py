@@ -10,11 +10,11 @@ from batch_predict.local_run import (
     InvalidRequestError,
     LocalRun,
     _download,
-    message_of,
     prepare,
     upload,
     with_local_paths,
 )
+from batch_predict.runs import message_of
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,348 @@
+"""Runs that were started before: by this command line, by StartExecution or by a schedule. Found by name, asked, explained, ended.
+
+Everything here is read from Step Functions and S3, so it is the same for a deployed stack and for the embedded local AWS.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from batch_predict.execution import (
+    ChunksCounted,
+    Progress,
+    StateExited,
+    count_chunks,
+    decoded,
+    follow_execution,
+    history_events,
+    progress_of,
+)
+from batch_predict.run_record import RunRecord, StateRun
+from batch_predict.stack import Stack
+from batch_predict.workflow_contract import advice
+
+LIST_PAGE = 100
+RECORDS_READ = 100
+"""Error records of lost chunks that are read: more than anybody looks at."""
+READERS = 16
+ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+NOT_THERE = ("NoSuchKey", "404", "NoSuchBucket")
+CANCELLED = "Cancelled"
+"""Error name of an execution that `cancel` ended."""
+
+
+class RunError(Exception):
+    """There is no such run, or it has not what was asked for; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is."""
+
+    name: str
+    status: str
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED or PENDING_REDRIVE."""
+    started: datetime
+    stopped: datetime | None
+    seconds: float
+    """Since its start, or of all of it."""
+    state: str | None = None
+    """The newest state that it entered."""
+    chunks: ChunksCounted | None = None
+    """Of the Distributed Map; None before it."""
+    output: Mapping[str, Any] | None = None
+    """What the execution ended with, where it succeeded."""
+    error: str | None = None
+    cause: str | None = None
+    advice: str | None = None
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """One line of a list of runs."""
+
+    name: str
+    status: str
+    started: datetime
+    stopped: datetime | None
+
+
+class Run:
+    """One execution of a stack's state machine."""
+
+    def __init__(self, stack: Stack, execution_arn: str) -> None:
+        self.stack = stack
+        self.execution_arn = execution_arn
+        self.name = execution_arn.rpartition(":")[2]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what Step Functions says of the execution; RunError where it knows none."""
+        try:
+            found: Mapping[str, Any] = self._stepfunctions.describe_execution(executionArn=self.execution_arn)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"ExecutionDoesNotExist", "InvalidArn"}:
+                raise RunError(
+                    f"{self.stack.title} has no run {self.name}: `batch-predict list` shows those that it has"
+                ) from error
+            raise
+        return found
+
+    def status(self) -> RunStatus:
+        """Return how far it is."""
+        described = self.describe()
+        stopped = described.get("stopDate")
+        error = described.get("error") or (described["status"] if described["status"] in ENDED[1:] else None)
+        states = self.states()
+        return RunStatus(
+            name=self.name,
+            status=described["status"],
+            started=described["startDate"],
+            stopped=stopped,
+            seconds=((stopped or datetime.now(UTC)) - described["startDate"]).total_seconds(),
+            state=states[-1].name if states else None,
+            chunks=count_chunks(self._stepfunctions, self.execution_arn),
+            output=decoded(described.get("output")) if described["status"] == "SUCCEEDED" else None,
+            error=error,
+            cause=message_of(described.get("cause") or "") or None,
+            advice=advice(error) if error else None,
+        )
+
+    def follow(self, *, poll_seconds: float = 1.0) -> Iterator[Progress]:
+        """Yield what happened and happens, from the first state to the end."""
+        return follow_execution(self._stepfunctions, self.execution_arn, poll_seconds=poll_seconds)
+
+    def cancel(self, reason: str = "ended by batch-predict cancel") -> None:
+        """End it; what its chunks have written stays for the next run of the same request. RunError where it is over."""
+        status = self.describe()["status"]
+        if status in ENDED:
+            raise RunError(f"run {self.name} is over: it ended as {status}")
+        self._stepfunctions.stop_execution(executionArn=self.execution_arn, error=CANCELLED, cause=reason)
+
+    @property
+    def request(self) -> Mapping[str, Any]:
+        """Return the request that it was started with."""
+        return decoded(self.describe().get("input"))
+
+    def states(self) -> list[StateRun]:
+        """Return the states that it went through, in order."""
+        return states_of(history_events(self._stepfunctions, self.execution_arn))
+
+    def document(self) -> Mapping[str, Any]:
+        """Return the execution's document as the newest state that grew it left it: request, plan, output (contract.py)."""
+        newest: Mapping[str, Any] = {}
+        for progress in progress_of(history_events(self._stepfunctions, self.execution_arn)):
+            # The last states return a part of the document, and no longer the document.
+            if isinstance(progress, StateExited) and "prediction" in progress.document:
+                newest = progress.document
+        return newest
+
+    def report(self) -> Mapping[str, Any]:
+        """Return `<output>.report.json`; RunError where this run has published none."""
+        output = decoded(self.describe().get("output"))
+        if "report_s3_uri" not in output:
+            raise RunError(f"run {self.name} has published no output: `batch-predict explain {self.name}` says why")
+        found = self._json(output["report_s3_uri"])
+        if not isinstance(found, dict):
+            raise RunError(f"{output['report_s3_uri']} is gone")
+        return found
+
+    def chunks(self) -> list[Mapping[str, Any]]:
+        """Return the chunks of the plan; RunError where there is none, or no longer."""
+        plan = self.document().get("plan", {})
+        if "plan_key" not in plan:
+            raise RunError(f"run {self.name} has no plan: it ended before, or is not that far")
+        found = self._json(f"s3://{plan['bucket']}/{plan['plan_key']}")
+        if not isinstance(found, list):
+            raise RunError(
+                f"the plan of run {self.name} has been deleted with its other work, as it is after publishing: start the "
+                "request again with keep_work"
+            )
+        return found
+
+    def chunk_event(self, number: int) -> dict[str, Any]:
+        """Return the event of chunk ``number``, from 1 as messages count, for a direct invocation of the prediction function.
+
+        It writes the very part and receipt that the run needs, so that the same request, started again, finds them.
+        """
+        chunks = self.chunks()
+        if not 1 <= number <= len(chunks):
+            raise RunError(f"run {self.name} has chunks 1 to {len(chunks)}, not {number}")
+        return {**self.document()["prediction"], **chunks[number - 1], "raise_errors": False}
+
+    def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke the prediction function with an event, and return its answer: `statusCode` and `body`, decoded."""
+        answer = self.stack.client("lambda").invoke(
+            FunctionName=self.stack.predict_function_name, Payload=json.dumps(event).encode()
+        )
+        result = json.loads(answer["Payload"].read())
+        if "statusCode" not in result:  # out of time or memory, or killed
+            return {"statusCode": 500, "body": {"error": "FunctionError", "message": str(result.get("errorMessage", result))}}
+        return {"statusCode": result["statusCode"], "body": json.loads(result["body"])}
+
+    def lost_chunks(self) -> list[Mapping[str, Any]]:
+        """Return the error records that this run has left, in the plan's order, `RECORDS_READ` at most."""
+        plan = self.document().get("plan", {})
+        if "work_prefix" not in plan:
+            return []
+        records = list(islice(self._error_record_uris(plan), RECORDS_READ))
+        with ThreadPoolExecutor(READERS) as pool:
+            found = [record for record in pool.map(self._json, records) if isinstance(record, dict)]
+        mine = (record for record in found if record.get("execution_arn") == self.execution_arn)
+        return sorted(mine, key=lambda record: record["chunk_index"])
+
+    def record(self) -> RunRecord:
+        """Put together all that is known of the run, for its page."""
+        described = self.describe()
+        try:
+            report = self.report()
+        except RunError:
+            report = None
+        status = self.status()
+        return RunRecord(
+            name=self.name,
+            execution_arn=self.execution_arn,
+            status=status.status,
+            started=status.started,
+            stopped=status.stopped,
+            request=report["request"] if report else self.document().get("request") or decoded(described.get("input")),
+            states=self.states(),
+            definition=self._definition(),
+            report=report,
+            failures=report["failed_chunks"] if report else self.lost_chunks(),
+            error=status.error,
+            cause=status.cause,
+            advice=status.advice,
+        )
+
+    def logs(self, chunk: int | None = None) -> Iterator[tuple[datetime, str]]:
+        """Yield the functions' log lines of this run, or of its chunk ``chunk`` (from 1), oldest first.
+
+        Lines name the execution or its work. A chunk that failed names its number only: of several runs at once, theirs are
+        shown, too.
+        """
+        described, plan = self.describe(), self.document().get("plan", {})
+        marks = [self.name, plan.get("work_prefix") or self.name]
+        window = {"startTime": _milliseconds(described["startDate"])}
+        if "stopDate" in described:
+            window["endTime"] = _milliseconds(described["stopDate"]) + 60_000  # functions may log a little later
+        pages = self.stack.client("logs").get_paginator("filter_log_events")
+        for page in pages.paginate(logGroupName=self.stack.outputs["LogGroupName"], **window):
+            for event in page["events"]:
+                if _is_about(event["message"], marks, chunk):
+                    yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"].rstrip()
+
+    @cached_property
+    def _stepfunctions(self) -> Any:
+        return self.stack.client("stepfunctions")
+
+    @cached_property
+    def _s3(self) -> Any:
+        return self.stack.client("s3")
+
+    def _definition(self) -> Mapping[str, Any]:
+        try:
+            described = self._stepfunctions.describe_state_machine_for_execution(executionArn=self.execution_arn)
+        except (BotoCoreError, ClientError):  # the page does without
+            return {}
+        return decoded(described["definition"])
+
+    def _error_record_uris(self, plan: Mapping[str, Any]) -> Iterator[str]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=plan["bucket"], Prefix=f"{plan['work_prefix']}chunk-")
+        for page in pages:
+            for item in page.get("Contents", ()):
+                if item["Key"].endswith(".error.json"):
+                    yield f"s3://{plan['bucket']}/{item['Key']}"
+
+    def _json(self, uri: str) -> Any:
+        """Return a JSON object of S3, None where it is not there or cannot be read."""
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        try:
+            return json.loads(self._s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if error.response["Error"]["Code"] in NOT_THERE:
+                return None
+            raise
+        except ValueError:
+            return None
+
+
+def find_run(stack: Stack, run: str) -> Run:
+    """Return the run of this name, or of this execution's ARN; RunError where the stack has none."""
+    arn = run if run.startswith("arn:") else f"{stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{run}"
+    found = Run(stack, arn)
+    found.describe()
+    return found
+
+
+def list_runs(stack: Stack, limit: int) -> list[ListedRun]:
+    """Return the newest runs of a stack, newest first."""
+    pages = (
+        stack.client("stepfunctions")
+        .get_paginator("list_executions")
+        .paginate(stateMachineArn=stack.state_machine_arn, PaginationConfig={"PageSize": min(limit, LIST_PAGE)})
+    )
+    # Children of a Distributed Map are no runs.
+    found = (item for page in pages for item in page["executions"] if not item.get("mapRunArn"))
+    return [ListedRun(item["name"], item["status"], item["startDate"], item.get("stopDate")) for item in islice(found, limit)]
+
+
+def states_of(events: Iterator[Mapping[str, Any]]) -> list[StateRun]:
+    """Return the visits to states that a history tells of."""
+    found: list[StateRun] = []
+    attempts, error, is_open = 0, None, False
+    for event in events:
+        kind = event["type"]
+        if kind.endswith("StateEntered"):
+            attempts, error, is_open = 0, None, True
+            found.append(StateRun(event["stateEnteredEventDetails"]["name"], kind.partition("State")[0], event["timestamp"], None))
+        elif not is_open:
+            continue
+        elif kind.endswith("Scheduled"):
+            attempts, error = attempts + 1, None
+        elif kind.endswith(("Failed", "TimedOut")) and not kind.startswith("Execution"):
+            details = event.get(f"{kind[0].lower()}{kind[1:]}EventDetails", {})
+            error = details.get("error") or kind
+        if kind.endswith(("StateExited", "Failed", "TimedOut")) or kind.startswith("Execution"):
+            last = found[-1]
+            seconds = (event["timestamp"] - last.started).total_seconds()
+            is_open = kind.endswith(("Failed", "TimedOut")) and not kind.startswith("Execution")
+            found[-1] = StateRun(last.name, last.kind, last.started, seconds, error, max(attempts, 1))
+    return found
+
+
+def message_of(cause: str) -> str:
+    """Return the sentence in a cause that is a Lambda function's error as JSON; one that could not be explained ends as it came."""
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, TypeError, KeyError):
+        return cause
+
+
+@contextmanager
+def aws_troubles(stack: Stack) -> Iterator[None]:
+    """Say in one sentence what AWS does not do."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise RunError(f"{stack.title} failed: {error}") from error
+
+
+def _is_about(line: str, marks: Sequence[str], chunk: int | None) -> bool:
+    number = None if chunk is None else f'"chunk_index": {chunk - 1},'
+    plain = line.replace('\\"', '"')  # Lambda's JSON format escapes what the function logs
+    if number is not None and number not in plain and f"chunk-{chunk - 1:05}" not in plain:  # type: ignore[operator]
+        return False
+    is_failure = '"source": "prediction_handler"' in plain and '"output_s3_uri"' not in plain and '"rows_per_second"' not in plain
+    return any(mark in plain for mark in marks) or is_failure
+
+
+def _milliseconds(time: datetime) -> int:
+    return int(time.timestamp() * 1000)

@@ -1,0 +1,106 @@
+"""Pictures by matplotlib as SVG that is a part of its page: the page's font, and its colours in light, in dark and on paper.
+
+A figure is drawn in colours that no picture has; in the SVG each becomes the CSS variable that the page sets.
+"""
+
+import io
+import re
+import unicodedata
+import warnings
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = {
+    "ink": "#010101",
+    "muted": "#010102",
+    "line": "#010103",
+    "main": "#010104",
+    "soft": "#010105",
+    "warm": "#010106",
+    "bad": "#010107",
+    "band-watch": "#010108",
+    "band-drift": "#010109",
+    "paper": "#01010a",
+}
+"""CSS variable of the page by the colour that stands for it."""
+INK, MUTED, LINE, MAIN, SOFT, WARM, BAD, BAND_WATCH, BAND_DRIFT, PAPER = COLOURS.values()
+
+WIDTH = 380
+"""CSS pixels: as wide as a phone shows it."""
+PIXELS_PER_INCH = 72  # matplotlib's SVG has one unit to a point
+
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""Format characters that some scripts, and emoji, are written with."""
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "batch-predict",  # the same run gives the same page
+    "text.parse_math": False,  # a dollar in a column's name is a dollar
+    "font.size": 11,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.labelsize": 11,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 11,
+    "patch.linewidth": 0,
+}
+
+
+def blank(width: int, height: int) -> tuple[Figure, Axes]:
+    """Return an empty figure of so many CSS pixels; call it, and all that draws, within `mpl.rc_context(STYLE)`."""
+    figure = Figure(figsize=(width / PIXELS_PER_INCH, height / PIXELS_PER_INCH), dpi=PIXELS_PER_INCH, layout="constrained")
+    figure.patch.set_visible(False)
+    axes = figure.subplots()
+    axes.patch.set_visible(False)
+    return figure, axes
+
+
+def svg_of(figure: Figure, name: str, description: str) -> Markup:
+    """Return the figure as an SVG element; `name` tells its ids from those of the page's other pictures."""
+    file = io.StringIO()
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's fonts have it
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = file.getvalue()
+    width, height = (float(size) for size in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2])
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    body = body.replace("xlink:href=", "href=")
+    body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", body)
+    body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", body)
+    for variable, colour in COLOURS.items():
+        body = body.replace(colour, f"var(--{variable})")
+    opening = f'<svg class="chart" role="img" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
+    # matplotlib escapes what it writes: text of others reaches this only through it, or through `escape`.
+    return Markup(f'{opening} aria-label="{escape(description)}">{body.strip()}')  # noqa: S704
+
+
+def visible(text: object, limit: int | None = None) -> str:
+    """Return text without what moves or hides other text: line ends, control characters, overrides of its direction."""
+    shown = "".join(_shown(character) for character in str(text))
+    return f"{shown[: limit - 1]}…" if limit and len(shown) > limit else shown
+
+
+def _shown(character: str) -> str:
+    if character in "\t\r\n":
+        return " "
+    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs"} and character not in JOINERS
+    return "\N{REPLACEMENT CHARACTER}" if hidden else character

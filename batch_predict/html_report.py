@@ -1,0 +1,230 @@
+"""A run as one HTML page: no script, no network, the same bytes for the same record.
+
+Texts of others (names of columns, messages, requests) reach the page by jinja2's escaping or matplotlib's, and by nothing else.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from batch_predict import charts, report_tables
+from batch_predict.chart_svg import visible
+from batch_predict.chunk_timeline import ChunkTimeline, timeline_of
+from batch_predict.run_record import RunRecord
+from batch_predict.state_graph import BOX_HEIGHT, BOX_WIDTH, state_graph
+from batch_predict.value_summary import Bins, Values, hashed_shares, shared_edges
+
+PAGE_DIRECTORY = Path(__file__).with_name("report_page")
+
+NAME_CHARACTERS = 120
+TITLE_CHARACTERS = 1000
+LONG_CHARACTERS = 4000
+SHOWN_PREDICTIONS = 6
+SHOWN_DRIFT = 12
+SHOWN_PAIRS = 6
+SLOWEST = 5
+BINS, SMALL_BINS = 40, 20
+REQUEST_CHARACTERS = 20_000
+
+TONES = {"SUCCEEDED": "good", "FAILED": "bad", "TIMED_OUT": "bad", "ABORTED": "bad"}
+
+
+def render(record: RunRecord) -> str:
+    """Return the page of a run."""
+    report = record.report
+    statistics: Mapping[str, Any] = (report or {}).get("statistics") or {}
+    timeline = timeline_of(record)
+    ran = timeline if timeline is not None and len(timeline) else None
+    features: Mapping[str, Any] = statistics.get("features") or {}
+    predictions: Mapping[str, Any] = statistics.get("predictions") or {}
+    pictures = {**_time_charts(ran), **_drift_chart(record, features)}
+    no_report = _why_no_report(record)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            record=record,
+            report=report,
+            tone=TONES.get(record.status, "main"),
+            zone=record.started.tzname() or "local",
+            facts=list(report_tables.facts(record, timeline)),
+            graph=state_graph(record.definition, record.states, is_over=record.stopped is not None),
+            charts=pictures,
+            timeline=ran,
+            timeline_sentence=report_tables.timeline_sentence(ran) if ran else "",
+            slowest=list(ran.slowest(SLOWEST)) if ran else [],
+            no_report=no_report,
+            no_timeline=_why_no_timeline(timeline, no_report),
+            no_statistics=no_report or "The report has no statistics: its chunks were predicted by a function that took none.",
+            predictions=[
+                _prediction(place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
+            ],
+            predictions_left_out=max(0, len(predictions) - SHOWN_PREDICTIONS),
+            features=list(report_tables.features(features, record.drift)),
+            features_left_out=statistics.get("features_left_out", 0),
+            missing=report_tables.missing_bars(features),
+            drift_left_out=max(0, len(record.drift) - SHOWN_DRIFT),
+            pairs=list(_pairs(record, features)),
+            rejected=report_tables.count_bars(statistics.get("rejected_reasons") or {}, tone="warm"),
+            failures=report_tables.failures(record.failures),
+            failures_counted=report_tables.errors_counted(record.failures),
+            request=visible_lines(report_tables.request_json(record.request), REQUEST_CHARACTERS),
+            **_costs(report),
+            **_model(report),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(PAGE_DIRECTORY), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "visible": visible,
+        "name": _name,
+        "long": lambda text: visible_lines(str(text), LONG_CHARACTERS),
+        "moment": _moment,
+        "duration": report_tables.duration,
+    }
+    environment.filters |= filters
+    # The style is the project's own file: the only text that is not escaped.
+    style = Markup((PAGE_DIRECTORY / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
+    environment.globals |= {"style": style, "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    return environment
+
+
+def _name(text: object, limit: int = NAME_CHARACTERS) -> Markup:
+    """Return a name in a direction of its own; of a long one the beginning, the rest where a pointer rests."""
+    shown = visible(text, limit)
+    if shown == visible(text):
+        return Markup("<bdi>{}</bdi>").format(shown)
+    return Markup('<bdi title="{}">{}</bdi>').format(visible(text, TITLE_CHARACTERS), shown)
+
+
+def visible_lines(text: str, limit: int) -> str:
+    """Return text of several lines without what hides other text, and cut where it is endless."""
+    shown = "\n".join(visible(line) for line in text.splitlines())
+    return shown if len(shown) <= limit else f"{shown[:limit]}\n… and {len(shown) - limit:,} characters more"
+
+
+def _moment(time: datetime) -> str:
+    return f"{time.day} {time:%B %Y %H:%M:%S}"
+
+
+def _why_no_report(record: RunRecord) -> str:
+    """Say why there is no report; nothing where there is one."""
+    if record.report is not None:
+        return ""
+    if record.stopped is None:
+        return "The run is not over: this is known when its report is written."
+    if record.status == "SUCCEEDED":
+        return "The report of the run could not be read; a dry run writes none."
+    return "The run ended without a report: it is written after the output."
+
+
+def _why_no_timeline(timeline: ChunkTimeline | None, no_report: str) -> str:
+    if no_report:
+        return no_report
+    if timeline is None:
+        return "The report has no timeline: its chunks were predicted by a function that kept none."
+    return f"No chunk ran: all {timeline.reused:,} were there from an earlier execution."
+
+
+def _time_charts(timeline: ChunkTimeline | None) -> dict[str, Markup]:
+    if timeline is None:
+        return {}
+    draw = charts.chunk_bars if len(timeline) <= charts.CHUNKS_APART else charts.chunks_at_work
+    return {"timeline": draw(timeline), "throughput": charts.throughput(timeline)}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction column: a chart of numbers, bars of classes, or neither."""
+
+    name: str
+    sentence: str
+    chart: Markup | None = None
+    bars: list[report_tables.Bar] | None = None
+
+
+def _prediction(place: int, name: str, values: Mapping[str, Any]) -> Prediction:
+    missing = f" {values['missing']:,} are missing." if values["missing"] else ""
+    rows = f"{values['rows']:,} rows.{missing}"
+    if values["kind"] == "class":
+        return Prediction(name, rows, bars=report_tables.class_bars(values))
+    if values["kind"] != "number":
+        return Prediction(name, f"{rows} Text of no known classes is not shown.")
+    column = Values(values)
+    edges = shared_edges([column], BINS)
+    if edges is None:
+        return Prediction(name, f"{rows} None of the predictions is a finite number.")
+    quartiles = [quartile for share in (0.25, 0.5, 0.75) if (quartile := column.quantile(share)) is not None]
+    shown = [report_tables.number(figure) for figure in (column.mean, column.standard_deviation, *quartiles)]
+    infinite = f" {column.infinite:,} are infinite." if column.infinite else ""
+    sentence = (
+        f"{rows}{infinite} Mean {shown[0]}, standard deviation {shown[1]}; quartiles (dashed) about {shown[2]}, {shown[3]} and"
+        f" {shown[4]}. The middle 99 % are shown, from buckets {column.bucket_percent:.0f} % wide."
+    )
+    return Prediction(name, sentence, chart=charts.distribution(f"prediction{place}", name, column.bins(edges), quartiles))
+
+
+def _drift_chart(record: RunRecord, features: Mapping[str, Any]) -> dict[str, Markup]:
+    drift = {name: record.drift[name] for name in _by_drift(record) if name in features}
+    return {"drift": charts.drift_bars(dict([*drift.items()][:SHOWN_DRIFT]))} if drift else {}
+
+
+def _by_drift(record: RunRecord) -> list[str]:
+    return sorted(record.drift, key=lambda name: -record.drift[name])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A feature in the reference sample and in the run."""
+
+    name: str
+    note: str
+    chart: Markup
+
+
+def _pairs(record: RunRecord, features: Mapping[str, Any]) -> Iterator[Pair]:
+    """Yield the pictures of the features that moved most."""
+    reference = record.reference or {}
+    both = [
+        name for name in _by_drift(record) if name in features and features[name]["kind"] == reference.get(name, {}).get("kind")
+    ]
+    for place, name in enumerate(both[:SHOWN_PAIRS]):
+        if features[name]["kind"] == "text":
+            edges = np.arange(len(features[name]["hashed"]) + 1, dtype=np.float64)
+            shares = [Bins(edges, hashed_shares(values[name])) for values in (reference, features)]
+            chart = charts.reference_and_now(f"pair{place}", name, *shares, axis=False)
+            yield Pair(name, f"{record.drift[name]:.2f}, by hash of its text", chart)
+            continue
+        columns = [Values(values[name]) for values in (reference, features)]
+        edges_of_both = shared_edges(columns, SMALL_BINS)
+        if edges_of_both is not None:
+            chart = charts.reference_and_now(f"pair{place}", name, *(column.bins(edges_of_both) for column in columns))
+            yield Pair(name, f"{record.drift[name]:.2f}", chart)
+
+
+def _costs(report: Mapping[str, Any] | None) -> dict[str, Any]:
+    cost = (report or {}).get("estimated_cost")
+    milliseconds = (report or {}).get("milliseconds") or {}
+    return {
+        "cost": report_tables.cost_bars(cost) if cost else [],
+        "cost_total": report_tables.dollars(cost["dollars"]["total"]) if cost else "",
+        "stages": report_tables.stage_bars(milliseconds),
+        "stages_total": report_tables.duration(milliseconds.get("total", 0) / 1000),
+    }
+
+
+def _model(report: Mapping[str, Any] | None) -> dict[str, Any]:
+    model = (report or {}).get("model")
+    return {"model": list(report_tables.model_facts(model)) if model else [], "warnings": model["warnings"] if model else []}

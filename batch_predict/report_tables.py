@@ -1,0 +1,243 @@
+"""The tables and sentences of a report's page, as its template takes them."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batch_predict.chart_svg import visible
+from batch_predict.chunk_timeline import ChunkTimeline, place_of
+from batch_predict.run_record import RunRecord
+from batch_predict.screen import COST_ITEMS, megabytes, plural
+from batch_predict.value_summary import Values
+
+SHOWN_FAILURES = 100
+MESSAGE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A line of a table of bars."""
+
+    label: str
+    text: str
+    """The figure, with its unit."""
+    percent: float
+    """Length of the bar."""
+    tone: str = "main"
+    """Its colour: a CSS variable."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure of the headline."""
+
+    label: str
+    figure: str
+    note: str = ""
+    tone: str = ""
+
+
+def facts(record: RunRecord, timeline: ChunkTimeline | None) -> Iterator[Fact]:
+    """Yield the figures of the headline, as far as they are known."""
+    seconds = (record.stopped - record.started).total_seconds() if record.stopped else None
+    report = record.report
+    if report:
+        yield from _row_facts(report)
+    if seconds is not None:
+        speed = _rows_of_this_run(record, timeline) / seconds if report and seconds else None
+        yield Fact("Time", duration(seconds), f"{speed:,.0f} rows a second" if speed else "")
+    else:
+        yield Fact("Time", "still running", f"since {record.started:%H:%M:%S %Z}".strip())
+    if report:
+        yield _chunk_fact(report)
+        cost = report.get("estimated_cost")
+        yield (
+            Fact("Cost", dollars(cost["dollars"]["total"]), "estimated")
+            if cost
+            else Fact("Cost", "unknown", "a chunk does not say its time")
+        )
+    elif record.failures:
+        yield Fact("Chunks failed", f"{len(record.failures):,}", tone="bad")
+
+
+def _row_facts(report: Mapping[str, Any]) -> Iterator[Fact]:
+    rows = report["rows"]
+    yield Fact("Rows predicted", f"{rows['predicted']:,}", f"of {rows['read']:,} read")
+    share = percent(rows["rejected"], rows["read"])
+    yield Fact("Rows rejected", f"{rows['rejected']:,}", share if rows["rejected"] else "", "warm" if rows["rejected"] else "")
+
+
+def _chunk_fact(report: Mapping[str, Any]) -> Fact:
+    chunks = report["chunks"]
+    notes = [f"of {chunks['planned']:,}"] if chunks["failed"] else []
+    notes += [f"{chunks['failed']:,} failed"] if chunks["failed"] else []
+    notes += [f"{chunks['reused']:,} from an earlier run"] if chunks["reused"] else []
+    return Fact("Chunks predicted", f"{chunks['predicted']:,}", ", ".join(notes), "bad" if chunks["failed"] else "")
+
+
+def _rows_of_this_run(record: RunRecord, timeline: ChunkTimeline | None) -> int:
+    assert record.report
+    return int(timeline.rows.sum()) if timeline is not None and timeline.reused else int(record.report["rows"]["read"])
+
+
+def timeline_sentence(timeline: ChunkTimeline) -> str:
+    """Say what the picture of chunks cannot: how long they took, how many began cold or again."""
+    seconds = sorted(timeline.seconds)
+    shortest, median, longest = (duration(seconds[place]) for place in (0, len(seconds) // 2, -1))
+    parts = [f"{plural(len(timeline), 'chunk')} of {shortest} to {longest}, median {median}"]
+    parts.append(f"{int(timeline.cold.sum()):,} began cold")
+    retried = int((timeline.attempts > 1).sum())
+    parts.append(f"{retried:,} retried" if retried else "none known to be retried")
+    reused = f" {plural(timeline.reused, 'chunk')} more were there from an earlier execution." if timeline.reused else ""
+    return f"{'; '.join(parts)}.{reused}"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A line of the table of features."""
+
+    name: str
+    kind: str
+    missing: str
+    mean: str = ""
+    deviation: str = ""
+    quartiles: Sequence[str] = ("", "", "")
+    drift: str = ""
+    tone: str = ""
+
+
+def features(features: Mapping[str, Mapping[str, Any]], drift: Mapping[str, float]) -> Iterator[Feature]:
+    """Yield a line for each feature."""
+    for name, values in features.items():
+        missing = percent(values["missing"], values["rows"])
+        index = drift.get(name)
+        drifted = {"drift": "" if index is None else f"{index:.2f}", "tone": drift_tone(index)}
+        if values["kind"] != "number":
+            yield Feature(name, values["kind"], missing, **drifted)
+            continue
+        column = Values(values)
+        quartiles = tuple(number(column.quantile(share)) for share in (0.25, 0.5, 0.75))
+        yield Feature(name, "number", missing, number(column.mean), number(column.standard_deviation), quartiles, **drifted)
+
+
+def drift_tone(index: float | None) -> str:
+    """Return the colour of an index by its customary bands."""
+    return "" if index is None or index < 0.1 else "warm" if index < 0.25 else "bad"
+
+
+def missing_bars(features: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
+    """Return a bar for each feature with missing values, the worst first."""
+    shares = {name: values["missing"] / max(values["rows"], 1) for name, values in features.items() if values["missing"]}
+    worst = sorted(shares, key=lambda name: -shares[name])
+    texts = {
+        name: f"{percent(features[name]['missing'], features[name]['rows'])} · {features[name]['missing']:,}" for name in worst
+    }
+    return [Bar(name, texts[name], 100 * shares[name], "warm" if shares[name] >= 0.5 else "main") for name in worst]
+
+
+def count_bars(counts: Mapping[str, int], total: int | None = None, tone: str = "main") -> list[Bar]:
+    """Return a bar for each label, the longest first and a whole line."""
+    whole = sum(counts.values()) if total is None else total
+    longest = max(counts.values(), default=0)
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    return [Bar(label, f"{count:,} · {percent(count, whole)}", 100 * count / max(longest, 1), tone) for label, count in ordered]
+
+
+def class_bars(values: Mapping[str, Any]) -> list[Bar]:
+    """Return a bar for each class that was predicted."""
+    counts = {str(label): int(count) for label, count in values["classes"].items()}
+    others = {"other classes": int(values["other_classes"])} if values.get("other_classes") else {}
+    return count_bars(counts | others, values["rows"])
+
+
+def cost_bars(cost: Mapping[str, Any]) -> list[Bar]:
+    """Return a bar for each item of the cost."""
+    items = [(name, cost["dollars"][key]) for name, key in COST_ITEMS]
+    total = cost["dollars"]["total"]
+    return [Bar(name, dollars(amount), 100 * amount / total if total else 0.0) for name, amount in items]
+
+
+def stage_bars(milliseconds: Mapping[str, float]) -> list[Bar]:
+    """Return a bar for each stage of all chunks together; stages overlap, so they do not add up."""
+    total = milliseconds.get("total") or max(milliseconds.values(), default=1) or 1
+    stages = sorted(((name, spent) for name, spent in milliseconds.items() if name != "total"), key=lambda entry: -entry[1])
+    return [Bar(name.replace("_", " "), duration(spent / 1000), min(100 * spent / total, 100)) for name, spent in stages]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A line of the table of failures."""
+
+    chunk: str
+    place: str
+    error: str
+    message: str
+
+
+def failures(records: Sequence[Mapping[str, Any]]) -> list[Failure]:
+    """Return the first failures as lines."""
+    return [
+        Failure(
+            chunk=str(record.get("chunk_index", "")),
+            place=place_of(record),
+            error=record.get("error") or "unknown",
+            message=visible(record.get("message") or "left no message", MESSAGE_CHARACTERS),
+        )
+        for record in records[:SHOWN_FAILURES]
+    ]
+
+
+def errors_counted(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return how often each error is among failures: `3 ModelError, 1 TransientS3Error`."""
+    counts = Counter(record.get("error") or "unknown" for record in records)
+    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common(10))
+
+
+def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the model, as label and text."""
+    yield "Object", model["s3_uri"]
+    if model.get("version_id"):
+        yield "Version", model["version_id"]
+    yield "Size", megabytes(model["bytes"])
+    yield "SHA-256", model["sha256"]
+    yield "Estimator", model["estimator"]
+    yield "Fitted with", f"scikit-learn {model.get('sklearn_version') or 'of an unknown version'}"
+    yield "Scored with", ", ".join(f"{library} {version}" for library, version in model["versions"].items())
+    yield "Handler", model["handler_version"]
+
+
+def request_json(request: Mapping[str, Any]) -> str:
+    """Return the request as JSON to read, which still reads back to the same."""
+    return json.dumps(request, indent=2, ensure_ascii=False, default=str)
+
+
+def duration(seconds: float) -> str:
+    """Return a time with as many digits as say something: `320 ms`, `4.2 s`, `12 min 5 s`, `3 h 12 min`."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def dollars(amount: float) -> str:
+    """Return an amount, exact enough for a small run and short for a large one."""
+    return f"${amount:,.2f}" if amount >= 10 else f"${amount:.4f}"
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share; what is not nothing never reads as nothing."""
+    share = 100 * part / whole if whole else 0.0
+    return "0 %" if not share else "< 0.1 %" if share < 0.1 else f"{share:.1f} %"
+
+
+def number(value: float | None) -> str:
+    """Return a value of a column with four digits."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"

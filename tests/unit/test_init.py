@@ -1,0 +1,386 @@
+"""`batch-predict init`: questions, answers, and the file that the SAM CLI reads."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomlkit
+import typer
+from samtranslator.yaml_helper import yaml_parse
+from typer.testing import CliRunner
+
+from batch_predict import init_command
+from batch_predict.init_stack import MAY_BE_EMPTY, PLACEHOLDERS, QUESTIONS, REGION, STACK_NAME, ask_settings, problem
+from batch_predict.samconfig import configured, current_settings
+
+ROOT = Path(__file__).parents[2]
+START = (ROOT / "samconfig.toml").read_text()
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+YESTERDAY = json.loads((ROOT / "events/schedule_yesterday.json").read_text())
+NAMES = [question.name for question in QUESTIONS]
+BUCKETS = "--model-bucket our-models --data-bucket our-data --output-bucket our-predictions"
+REQUEST = {
+    "model_s3_uri": "s3://our-models/models/m.joblib",
+    "data_s3_uri": "s3://our-data/data/day={scheduled_time-1d:%Y-%m-%d}/",
+    "output_s3_uri": "s3://our-predictions/output/{scheduled_time-1d:%Y-%m-%d}.csv",
+    "prediction_column_name": 'the "score"',
+    "feature_columns": ["it's", "a \\ b", "größe, cm"],
+    "scheduled_time": "<aws.scheduler.scheduled-time>",
+    "time_zone": "Europe/Berlin",
+}
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def invoke():
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(lambda: None)  # with one command alone, its name would be none of the arguments
+    init_command.register(app)
+
+    def invoke(arguments, answers=None):
+        answers = None if answers is None else "".join(f"{answer}\n" for answer in answers)
+        words = arguments if isinstance(arguments, list) else arguments.split()
+        return CliRunner().invoke(app, ["init", *words], input=answers, prog_name="batch-predict")
+
+    return invoke
+
+
+def sam_reads(path="samconfig.toml"):
+    """{parameter: value}, by the SAM CLI's own patterns: samcli/cli/types.py, CfnParameterOverridesType, of version 1.170."""
+    value = r"""("(?:\\.|[^"\\]+)*"|'(?:\\.|[^'\\]+)*'|(?:\\.|[^ "\\]+)+)"""
+    found = {}
+    for entry in tomllib.loads(Path(path).read_text())["default"]["deploy"]["parameters"]["parameter_overrides"]:
+        for name, text in re.findall(rf"""(?:(?: )([A-Za-z0-9"']+)={value})""", f" {entry.strip()}"):
+            bare = text[1:-1] if text[0] == text[-1] and text[0] in "\"'" else text
+            found[name] = bare.replace("\\ ", " ").replace('\\"', '"').replace("\\'", "'")
+    return found
+
+
+class TestSettings:
+    def test_each_is_a_parameter_of_the_template_or_an_option_of_sam_deploy(self):
+        assert set(NAMES) - {STACK_NAME, REGION} <= TEMPLATE.keys()
+        assert len(NAMES) == len(set(NAMES))
+
+    def test_what_is_not_asked_has_a_default_in_the_template(self):
+        assert all("Default" in rule for name, rule in TEMPLATE.items() if name not in NAMES)
+
+    def test_what_may_be_empty_is_empty_by_default(self):
+        assert all(TEMPLATE[name]["Default"] == "" for name in MAY_BE_EMPTY - {REGION})
+
+    def test_the_placeholders_are_the_projects_own(self):
+        entries = dict(entry.split("=") for entry in tomllib.loads(START)["default"]["deploy"]["parameters"]["parameter_overrides"])
+        assert {name: entries[name] for name in PLACEHOLDERS} == PLACEHOLDERS
+
+    def test_every_setting_has_an_option_that_writes_it(self, invoke):
+        Path("request.json").write_text(json.dumps(REQUEST))
+        said = {
+            "--stack-name": "nightly",
+            "--region": "eu-central-1",
+            "--model-bucket": "our-models",
+            "--model-prefix": "models/",
+            "--data-bucket": "our-data",
+            "--data-prefix": "data/",
+            "--output-bucket": "our-predictions",
+            "--output-prefix": "output/",
+            "--create-output-bucket": "true",
+            "--memory": "1769",
+            "--schedule": "cron(30 0 * * ? *)",
+            "--time-zone": "Europe/Berlin",
+            "--schedule-request": "request.json",
+            "--notification-email": "somebody@example.com",
+        }
+        result = invoke(["--yes", *(word for pair in said.items() for word in pair)])
+
+        assert result.exit_code == 0, result.output
+        deploy = tomllib.loads(Path("samconfig.toml").read_text())["default"]["deploy"]["parameters"]
+        read = sam_reads()
+        assert json.loads(read.pop("ScheduleRequest")) == REQUEST
+        assert len(said) == len(NAMES)
+        assert [deploy[STACK_NAME], deploy[REGION], *(read[name] for name in NAMES[2:] if name in read)] == [
+            value for value in said.values() if value != "request.json"
+        ]
+
+
+RIGHT = [
+    (STACK_NAME, "batch-predict"),
+    (REGION, ""),
+    (REGION, "us-gov-west-1"),
+    ("ModelBucket", "a.b-3"),
+    ("ModelPrefix", ""),
+    ("DataPrefix", "a/b c/"),
+    ("CreateOutputBucket", "true"),
+    ("PredictMemorySize", "512"),
+    ("PredictMemorySize", "10240"),
+    ("ScheduleExpression", ""),
+    ("ScheduleExpression", "rate(1 day)"),
+    ("ScheduleExpression", "rate(15 minutes)"),
+    ("ScheduleExpression", "cron(30 0 * * ? *)"),
+    ("ScheduleExpression", "cron(0/15 8-17 ? JAN,DEC MON-FRI 2026-2030)"),
+    ("ScheduleExpression", "cron(0 2 L * ? *)"),
+    ("ScheduleExpression", "cron(0 2 15W * ? *)"),
+    ("ScheduleExpression", "cron(0 2 ? * fri#2 *)"),
+    ("ScheduleExpression", "at(2030-01-31T00:30:00)"),
+    ("ScheduleTimezone", "UTC"),
+    ("ScheduleTimezone", "Europe/Berlin"),
+    ("NotificationEmail", ""),
+    ("NotificationEmail", "a.b+c@mail.example.com"),
+    ("ScheduleRequest", json.dumps(REQUEST)),
+]
+WRONG = [
+    (STACK_NAME, "", "must begin with a letter"),
+    (STACK_NAME, "1st", "must begin with a letter"),
+    (STACK_NAME, "a_b", "must begin with a letter"),
+    (STACK_NAME, "a" * 81, "at most 80"),
+    (REGION, "Frankfurt", "must be a region"),
+    (REGION, "eu-central", "must be a region"),
+    ("ModelBucket", "", "ModelBucket is missing"),
+    ("ModelBucket", "my-models", "ModelBucket is missing"),
+    ("DataBucket", "s3://data", "bare name of a bucket"),
+    ("DataBucket", "Data", "bare name of a bucket"),
+    ("DataBucket", "ab", "bare name of a bucket"),
+    ("OutputBucket", "a" * 64, "bare name of a bucket"),
+    ("OutputBucket", "a..b", "two dots"),
+    ("OutputBucket", "192.168.0.1", "IP address"),
+    ("ModelPrefix", "models", "end in"),
+    ("DataPrefix", "/", "end in"),
+    ("OutputPrefix", "a*/", "wildcards"),
+    ("CreateOutputBucket", "yes", "must be one of true, false"),
+    ("PredictMemorySize", "511", "from 512 to 10240"),
+    ("PredictMemorySize", "10241", "from 512 to 10240"),
+    ("PredictMemorySize", "2 GB", "from 512 to 10240"),
+    ("ScheduleExpression", "every day", "must be rate(1 day)"),
+    ("ScheduleExpression", "30 0 * * *", "must be rate(1 day)"),
+    ("ScheduleExpression", "rate(0 days)", "must be rate(NUMBER UNIT)"),
+    ("ScheduleExpression", "rate(1 week)", "must be rate(NUMBER UNIT)"),
+    ("ScheduleExpression", "rate(1day)", "must be rate(NUMBER UNIT)"),
+    ("ScheduleExpression", "cron(30 0 * * *)", "must have six fields"),
+    ("ScheduleExpression", "cron(60 0 * * ? *)", "has '60' for minutes"),
+    ("ScheduleExpression", "cron(0 24 * * ? *)", "has '24' for hours"),
+    ("ScheduleExpression", "cron(0 0 0 * ? *)", "has '0' for day of month"),
+    ("ScheduleExpression", "cron(0 0 1 13 ? *)", "has '13' for month"),
+    ("ScheduleExpression", "cron(0 0 ? * 0 *)", "has '0' for day of week"),
+    ("ScheduleExpression", "cron(0 0 1 * ? 1969)", "has '1969' for year"),
+    ("ScheduleExpression", "cron(? 0 * * ? *)", "has '?' for minutes"),
+    ("ScheduleExpression", "cron(0/0 0 * * ? *)", "has '0/0' for minutes"),
+    ("ScheduleExpression", "cron(1-2-3 0 * * ? *)", "has '1-2-3' for minutes"),
+    ("ScheduleExpression", "cron(0 0 * * * *)", "either the day of month or the day of week"),
+    ("ScheduleExpression", "cron(0 0 ? * ? *)", "either the day of month or the day of week"),
+    ("ScheduleExpression", "at(2030-02-30T00:00:00)", "must be at("),
+    ("ScheduleExpression", "at(2030-01-01)", "must be at("),
+    ("ScheduleExpression", "at(2030-01-01T00:00:00+01:00)", "must be at("),
+    ("ScheduleTimezone", "Berlin", "Europe/Berlin"),
+    ("ScheduleTimezone", "", "Europe/Berlin"),
+    ("NotificationEmail", "somebody", "one mail address"),
+    ("NotificationEmail", "a@b.example, c@d.example", "one mail address"),
+    ("ScheduleRequest", "{", "is not JSON"),
+    ("ScheduleRequest", "[]", "is no request"),
+    ("ScheduleRequest", json.dumps({**REQUEST, "modell": 1}), "modell"),
+    ("ScheduleRequest", json.dumps({**REQUEST, "feature_columns": [f"column {i}" for i in range(400)]}), "takes 4096"),
+]
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(("name", "value"), RIGHT)
+    def test_right(self, name, value):
+        assert problem(name, value) is None
+
+    @pytest.mark.parametrize(("name", "value", "sentence"), WRONG)
+    def test_wrong(self, name, value, sentence):
+        assert sentence in problem(name, value)
+
+    def test_each_setting_has_wrong_ones_in_the_table(self):
+        assert {name for name, _, _ in WRONG} == set(NAMES)
+
+
+class TestQuestions:
+    def test_are_asked_until_the_answer_is_right(self):
+        answers = {
+            "Bucket of the models": ["my-models", "our models", "our-models"],
+            "Bucket of the data": ["our-data"],
+            "Bucket of the outputs": ["our-predictions"],
+            "Prefix of the data, ending in / (none: the whole bucket)": ["data", "none"],
+        }
+        asked, said = [], []
+
+        def ask(text, default):
+            asked.append(text)
+            return answers[text].pop(0) if answers.get(text) else default
+
+        settings = ask_settings({}, {"DataPrefix": "data/"}, ask, said.append)
+
+        assert (settings["ModelBucket"], settings["DataPrefix"], settings["OutputPrefix"]) == ("our-models", "", "")
+        assert asked.count("Bucket of the models") == 3
+        assert [line.split()[0] for line in said] == ["ModelBucket", "ModelBucket", "DataPrefix"]
+        assert "ScheduleTimezone" not in settings  # without a schedule
+
+    def test_what_is_given_is_not_asked(self, invoke):
+        result = invoke(
+            f"{BUCKETS} --stack-name a --model-prefix m/ --data-prefix d/ --output-prefix o/", ["", "", "", "", "", "y"]
+        )
+
+        assert result.exit_code == 0, result.output
+        assert "Bucket" not in result.output.split("\n---")[0]
+        assert sam_reads()["ModelBucket"] == "our-models"
+
+    def test_a_schedule_is_asked_for_its_zone_and_its_request(self, invoke):
+        Path("request.json").write_text(json.dumps(REQUEST))
+        result = invoke(
+            f"{BUCKETS} --stack-name a --region none --create-output-bucket false --memory 3538",
+            ["", "", "", "cron(30 0 * * *)", "cron(30 0 * * ? *)", "Berlin", "Europe/Berlin", "no.json", "request.json", "", "y"],
+        )
+
+        assert result.exit_code == 0, result.output
+        for sentence in ("six fields", "must be the name of a time zone", "request no.json cannot be read: No such file"):
+            assert sentence in result.output
+        assert (sam_reads()["ScheduleExpression"], sam_reads()["ScheduleTimezone"]) == ("cron(30 0 * * ? *)", "Europe/Berlin")
+        assert json.loads(sam_reads()["ScheduleRequest"]) == REQUEST
+
+
+class TestCommand:
+    def test_help_ends_in_its_example_and_fits_80_columns(self, invoke):
+        output = invoke("--help").output
+
+        example = output.rpartition("Example")[2].partition("\n\n")[2]
+        assert example.split()[:2] == ["batch-predict", "init"]
+        assert all(line.startswith("    ") for line in example.rstrip().splitlines())
+        assert max(map(len, output.splitlines())) <= 80
+
+    def test_the_example_of_its_help_runs_and_says_how_to_deploy(self, invoke, directory):
+        words = init_command.INIT_EXAMPLE.rpartition("\b\n")[2].replace("\\\n", " ").split()
+        result = invoke(words[2:])
+
+        assert result.exit_code == 0, result.output
+        assert result.output.endswith("Deploy with, in the folder of template.yaml:\n  sam build\n  sam deploy\n")
+        assert '+    "ModelBucket=our-models",' in result.output
+        assert sam_reads() == {
+            "ModelBucket": "our-models",
+            "ModelPrefix": "models/",
+            "DataBucket": "our-data",
+            "DataPrefix": "data/",
+            "OutputBucket": "our-predictions",
+            "OutputPrefix": "output/",
+            "CreateOutputBucket": "true",
+        }
+        assert [path.name for path in directory.iterdir()] == ["samconfig.toml"]
+
+    def test_only_what_is_asked_for_changes(self, invoke):
+        mine = START.replace("confirm_changeset = true", "confirm_changeset = false # of ours").replace(
+            '    # "CreateOutputBucket', '    "LogRetentionDays=7", # of ours\n    # "CreateOutputBucket'
+        )
+        Path("samconfig.toml").write_text(mine)
+        assert invoke(f"--yes {BUCKETS}").exit_code == 0
+
+        for name, bucket in (("Model", "our-models"), ("Data", "our-data"), ("Output", "our-predictions")):
+            mine = mine.replace(f"{name}Bucket={PLACEHOLDERS[f'{name}Bucket']}", f"{name}Bucket={bucket}")
+        assert Path("samconfig.toml").read_text() == mine
+
+    def test_what_somebody_has_set_is_overwritten_only_when_told(self, invoke):
+        assert invoke(f"--yes {BUCKETS}").exit_code == 0
+        before = Path("samconfig.toml").read_text()
+
+        refused = invoke("--yes --memory 1769")
+        assert (refused.exit_code, Path("samconfig.toml").read_text()) == (1, before)
+        assert refused.stderr == "Error: samconfig.toml has settings already, and was left as it is: --overwrite changes it\n"
+        answered_no = invoke("--memory 1769", [""] * 13)
+        assert (answered_no.exit_code, Path("samconfig.toml").read_text()) == (1, before)
+
+        assert invoke("--yes --memory 1769 --overwrite").exit_code == 0
+        assert sam_reads()["PredictMemorySize"] == "1769"
+        assert sam_reads()["ModelBucket"] == "our-models"
+
+    def test_the_same_again_changes_nothing(self, invoke):
+        Path("request.json").write_text(json.dumps(REQUEST))
+        command = ["--yes", *BUCKETS.split(), "--schedule", "rate(1 day)", "--schedule-request", "request.json"]
+        assert invoke(command).exit_code == 0
+        before = Path("samconfig.toml").read_text()
+
+        again = invoke(command)
+        assert (again.exit_code, Path("samconfig.toml").read_text()) == (0, before)
+        assert again.output.startswith("samconfig.toml holds these settings already.")
+
+    def test_a_setting_can_be_taken_back(self, invoke):
+        Path("request.json").write_text(json.dumps(REQUEST))
+        schedule = ["--schedule", "rate(1 day)", "--schedule-request", "request.json", "--region", "eu-central-1"]
+        assert invoke(["--yes", *BUCKETS.split(), *schedule]).exit_code == 0
+        assert current_settings(Path("samconfig.toml").read_text())[REGION] == "eu-central-1"
+        assert invoke(["--yes", "--overwrite", "--schedule", "none", "--region", "none"]).exit_code == 0
+
+        assert current_settings(Path("samconfig.toml").read_text()).keys().isdisjoint({REGION, "ScheduleExpression"})
+
+    def test_what_sam_deploy_guided_has_written_is_read(self, invoke):
+        guided = 'version = 0.1\n[default.deploy.parameters]\nstack_name = "s"\nparameter_overrides = '
+        value = r'"ModelBucket=\"m-1\" DataBucket=\"d-1\" OutputBucket=\"o-1\" ScheduleTimezone=\"UTC\" LogRetentionDays=\"7\""'
+        Path("samconfig.toml").write_text(f"{guided}{value}\n")
+        assert current_settings(f"{guided}{value}")["DataBucket"] == "d-1"
+
+        assert invoke("--yes --overwrite --memory 1769").exit_code == 0
+        assert sam_reads() == {
+            "ModelBucket": "m-1",
+            "DataBucket": "d-1",
+            "OutputBucket": "o-1",
+            "ScheduleTimezone": "UTC",
+            "LogRetentionDays": "7",
+            "PredictMemorySize": "1769",
+        }
+
+    def test_a_file_elsewhere_is_named_to_sam(self, invoke, directory):
+        result = invoke(f"--yes {BUCKETS} --config other.toml")
+
+        assert result.output.endswith(f"  sam deploy --config-file {directory / 'other.toml'}\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentences"),
+        [
+            ("", ["ModelBucket is missing", "DataBucket is missing", "OutputBucket is missing"]),
+            (f"{BUCKETS} --memory much --model-prefix models", ["PredictMemorySize 'much'", "ModelPrefix 'models'"]),
+            (f"{BUCKETS} --schedule rate(1day)", ["ScheduleExpression 'rate(1day)'", "needs the request"]),
+            (f"{BUCKETS} --schedule-request no.json", ["request no.json cannot be read: No such file or directory"]),
+            (f"{BUCKETS} --schedule-request broken.json", ["request broken.json is not JSON"]),
+            (
+                f"{BUCKETS} --model-prefix models/ --schedule-request elsewhere.json",
+                ["model_s3_uri s3://batch-predict/models/arrival_delay.joblib is not under s3://our-models/models/"],
+            ),
+            (f"{BUCKETS} --config .", [". cannot be read: Is a directory"]),
+            (f"{BUCKETS} --config no/samconfig.toml", ["no/samconfig.toml cannot be written: No such file"]),
+            (f"{BUCKETS} --config broken.json", ["cannot be read as TOML"]),
+            (f"{BUCKETS} --config table.toml", ["parameter_overrides must be a list"]),
+            (f"{BUCKETS} --config two.toml", ["ModelBucket, DataBucket in one entry"]),
+            (f"{BUCKETS} --config latin.toml", ["latin.toml is not UTF-8"]),
+            (f"{BUCKETS} --config odd.toml", ["deploy of [default.deploy.parameters] is no table"]),
+        ],
+    )
+    def test_bad_input_is_a_sentence_and_writes_nothing(self, invoke, directory, arguments, sentences):
+        Path("broken.json").write_text("{")
+        Path("elsewhere.json").write_text(json.dumps(YESTERDAY))
+        Path("table.toml").write_text("[default.deploy.parameters.parameter_overrides]\nModelBucket = 'a'\n")
+        Path("two.toml").write_text("[default.deploy.parameters]\nparameter_overrides = ['ModelBucket=a DataBucket=b']\n")
+        Path("latin.toml").write_bytes(b"# gr\xf6\xdfe")
+        Path("odd.toml").write_text("[default]\ndeploy = 1\n")
+        before = {path: path.read_bytes() for path in directory.iterdir()}
+
+        result = invoke(f"--yes {arguments}")
+
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+        for sentence in sentences:
+            assert sentence in result.stderr
+        assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_an_installed_package_has_the_file_to_begin_with():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert build["force-include"]["samconfig.toml"] == "batch_predict/stack/samconfig.toml"
+
+
+def test_comments_and_other_tables_stay():
+    text = configured(START, {"ModelBucket": "our-models", "NotificationEmail": "a@b.example", "ScheduleExpression": "rate(1 day)"})
+
+    assert [line for line in text.splitlines() if "#" in line] == [line for line in START.splitlines() if "#" in line]
+    assert tomlkit.parse(text)["default"]["build"] == tomlkit.parse(START)["default"]["build"]

@@ -136,5 +136,5 @@ lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group sam -o requirements-sam.lock
 
 clean: ## Remove the environment and everything generated
-	rm -rf $(VENV) $(AUDIT_VENV) $(SAM_VENV) .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam
+	rm -rf $(VENV) $(AUDIT_VENV) $(SAM_VENV) .demo .batch-predict .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

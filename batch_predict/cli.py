@@ -1,30 +1,44 @@
-"""The command `batch-predict`: the whole workflow on the embedded local AWS, with local files."""
+"""The command `batch-predict`: the whole workflow on this machine or on a deployed stack, and everything around a run."""
 
 import csv
 import json
 import math
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from batch_predict import flights
+from batch_predict import flights, init_command, run_commands
 from batch_predict.check_model import check_model as model_check
+from batch_predict.endings import ending, stop_signals
 from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
-from batch_predict.local_run import InvalidRequestError, LocalRun, LocalRunError, RunResult, execute, prepare, upload
+from batch_predict.local_run import (
+    InvalidRequestError,
+    LocalRun,
+    LocalRunError,
+    RunResult,
+    conclude,
+    prepare,
+    prepare_for,
+    start,
+    upload,
+)
+from batch_predict.local_runs import LocalRuns
+from batch_predict.run_commands import ProfileOption, RegionOption, StackOption
+from batch_predict.run_screen import print_lines
+from batch_predict.runs import Run, RunError, aws_troubles
 from batch_predict.screen import (
     Screen,
+    TerminalScreen,
     first_rows_table,
     megabytes,
+    plan_lines,
     plural,
     print_failure,
     print_model_check,
@@ -32,6 +46,7 @@ from batch_predict.screen import (
     screen,
     text_console,
 )
+from batch_predict.stack import DeployedStack, find_stack
 from batch_predict.workflow_contract import request_schema
 
 DEMO_CHUNKS = 9  # enough to see them run side by side, each large enough to be worth its start
@@ -59,6 +74,15 @@ Example, with fewer rows:
   batch-predict demo --rows 20000
 """
 
+PLAN_EXAMPLE = """\
+Example, with the files that `batch-predict demo` leaves:
+
+\b
+  batch-predict plan --model .demo/arrival_delay.joblib \\
+    --data .demo/flights.csv \\
+    --features month,dep_time,dep_delay,distance,carrier,origin,dest \\
+    --prediction predicted_arr_delay --output predictions.csv --overwrite --compare
+"""
 CHECK_MODEL_EXAMPLE = """\
 Example, with the files that `batch-predict demo` leaves:
 
@@ -69,7 +93,6 @@ Example, with the files that `batch-predict demo` leaves:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # keeps the line breaks of the examples
     pretty_exceptions_enable=False,
     epilog=DEMO_EXAMPLE,
@@ -93,7 +116,7 @@ def _show_version(wanted: bool) -> None:
 def batch_predict(
     _version: Annotated[bool, typer.Option("--version", callback=_show_version, help="Show the version and exit.")] = False,
 ) -> None:
-    """Score every row of your CSV data with a fitted scikit-learn model, by AWS Step Functions, on this machine."""
+    """Score every row of your CSV data with a fitted scikit-learn model, by AWS Step Functions: on AWS, or on this machine."""
 
 
 # --- run ------------------------------------------------------------------------------------------------------------------------
@@ -124,67 +147,101 @@ def _request_option(field: str, option: str, help_text: str | None = None, **set
     return typer.Option(option, help=f"{help_text or schema['description']}{shown}", show_default=False, **settings)
 
 
+ModelOption = Annotated[
+    str | None,
+    _request_option(
+        "model_s3_uri", "--model", "The fitted model, as `joblib.dump` writes it; with --stack also an S3 URI.", metavar="FILE"
+    ),
+]
+DataOption = Annotated[
+    list[str] | None,
+    _request_option(
+        "data_s3_uri",
+        "--data",
+        "CSV files in the order of the output; of a directory, all *.csv in natural order; with --stack also S3 URIs.",
+        metavar="PATH...",
+    ),
+]
+FeaturesOption = Annotated[
+    str | None,
+    _request_option(
+        "feature_columns",
+        "--features",
+        "Columns given to the model, in this order, separated by commas; quoted as in CSV where a name holds one.",
+        metavar="A,B,C",
+    ),
+]
+PredictionOption = Annotated[str | None, _request_option("prediction_column_name", "--prediction", metavar="NAME")]
+OutputOption = Annotated[
+    str | None,
+    _request_option(
+        "output_s3_uri",
+        "--output",
+        "The one CSV of all rows; its report goes beside it, as FILE.report.json. With --stack also an S3 URI, which stays there.",
+        metavar="FILE",
+    ),
+]
+ChunkSizeOption = Annotated[float | None, _request_option("chunk_size_mb", "--chunk-size-mb", metavar="MB")]
+ConcurrencyOption = Annotated[
+    int | None,
+    _request_option(
+        "max_concurrency", "--max-concurrency", "Chunks in flight at once on AWS; the local AWS runs one on each core.", metavar="N"
+    ),
+]
+ToleranceOption = Annotated[
+    float | None, _request_option("tolerated_failure_percentage", "--tolerated-failure-percentage", metavar="PERCENT")
+]
+BadRowOption = Annotated[str | None, _request_option("on_bad_row", "--on-bad-row")]
+MethodOption = Annotated[str | None, _request_option("prediction_method", "--prediction-method")]
+Sha256Option = Annotated[str | None, _request_option("model_sha256", "--model-sha256", metavar="HEX")]
+StrictOption = Annotated[bool, _request_option("strict", "--strict")]
+OverwriteOption = Annotated[bool, _request_option("overwrite", "--overwrite")]
+RequestOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--request", help="A whole request as JSON, in place of the options above; local paths as S3 URIs.", metavar="FILE"
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show nothing but errors.")]
+
+
 @app.command(cls=_CommandWithDataFiles, epilog=RUN_EXAMPLE)
 def run(
-    model: Annotated[
-        str | None, _request_option("model_s3_uri", "--model", "The fitted model, as `joblib.dump` writes it.", metavar="FILE")
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        _request_option(
-            "data_s3_uri",
-            "--data",
-            "CSV files in the order of the output; of a directory, all *.csv in natural order.",
-            metavar="PATH...",
-        ),
-    ] = None,
-    features: Annotated[
-        str | None,
-        _request_option(
-            "feature_columns",
-            "--features",
-            "Columns given to the model, in this order, separated by commas; quoted as in CSV where a name holds one.",
-            metavar="A,B,C",
-        ),
-    ] = None,
-    prediction: Annotated[str | None, _request_option("prediction_column_name", "--prediction", metavar="NAME")] = None,
-    output: Annotated[
-        str | None,
-        _request_option(
-            "output_s3_uri", "--output", "The one CSV of all rows; its report goes beside it, as FILE.report.json.", metavar="FILE"
-        ),
-    ] = None,
-    chunk_size_mb: Annotated[float | None, _request_option("chunk_size_mb", "--chunk-size-mb", metavar="MB")] = None,
-    max_concurrency: Annotated[
-        int | None,
-        _request_option(
-            "max_concurrency",
-            "--max-concurrency",
-            "Chunks in flight at once on AWS; the local AWS runs one on each core.",
-            metavar="N",
-        ),
-    ] = None,
-    tolerated_failure_percentage: Annotated[
-        float | None, _request_option("tolerated_failure_percentage", "--tolerated-failure-percentage", metavar="PERCENT")
-    ] = None,
-    on_bad_row: Annotated[str | None, _request_option("on_bad_row", "--on-bad-row")] = None,
-    prediction_method: Annotated[str | None, _request_option("prediction_method", "--prediction-method")] = None,
-    model_sha256: Annotated[str | None, _request_option("model_sha256", "--model-sha256", metavar="HEX")] = None,
-    strict: Annotated[bool, _request_option("strict", "--strict")] = False,
-    overwrite: Annotated[bool, _request_option("overwrite", "--overwrite")] = False,
+    model: ModelOption = None,
+    data: DataOption = None,
+    features: FeaturesOption = None,
+    prediction: PredictionOption = None,
+    output: OutputOption = None,
+    chunk_size_mb: ChunkSizeOption = None,
+    max_concurrency: ConcurrencyOption = None,
+    tolerated_failure_percentage: ToleranceOption = None,
+    on_bad_row: BadRowOption = None,
+    prediction_method: MethodOption = None,
+    model_sha256: Sha256Option = None,
+    strict: StrictOption = False,
+    overwrite: OverwriteOption = False,
+    keep_work: Annotated[bool, _request_option("keep_work", "--keep-work")] = False,
     dry_run: Annotated[
         bool, _request_option("dry_run", "--dry-run", "Stop after planning: check everything, count the chunks, score nothing.")
     ] = False,
-    request: Annotated[
-        Path | None,
-        typer.Option(help="A whole request as JSON, in place of the options above, with local paths as S3 URIs.", metavar="FILE"),
+    request: RequestOption = None,
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; by default output and time.", metavar="RUN", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when the run has started, and leave it to itself.")] = False,
+    quiet: QuietOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, and progress as JSON lines on standard error.")
+    ] = False,
 ) -> None:
-    """Score local CSV files with a local model.
+    """Score CSV files with a model: here, or with --stack on AWS.
 
-    Runs the whole workflow, the very state machine and functions that go to AWS, on an embedded local AWS.
-    Exits 0 when the output is there, and 1 when the run failed or could not start.
+    Runs the whole workflow, the very state machine and functions that go to AWS, on an embedded local AWS; with --stack on the
+    stack of that name, to which local files are uploaded.
+    Exits 0 when the output is there, 1 when the run failed or could not start, 2 when the command is wrong, and 130 after Ctrl-C.
     """
     options = {
         "model_s3_uri": model,
@@ -200,13 +257,73 @@ def run(
         "model_sha256": model_sha256,
         "strict": strict or None,
         "overwrite": overwrite or None,
+        "keep_work": keep_work or None,
         "dry_run": dry_run or None,
     }
-    with _ending(as_json=as_json):
-        local_run = prepare(_request_of(options, request))
-        with screen() as shown:
-            result = _run_here(local_run, shown)
-        _conclude(shown, result, as_json=as_json)
+    with ending(as_json=as_json):
+        wanted = _request_of(options, request)
+        deployed = _stack_of(stack, profile, region)
+        local_run = prepare_for(deployed, wanted) if deployed else prepare(wanted)
+        if detach:
+            _print_detached(_detached(local_run, deployed, name), stack, as_json=as_json)
+            return
+        with screen(quiet=quiet, as_json=as_json) as shown:
+            result = _run_on(deployed, local_run, name, shown) if deployed else _run_here(local_run, shown, name)
+        _conclude(shown, result, as_json=as_json, quiet=quiet)
+
+
+@app.command(cls=_CommandWithDataFiles, epilog=PLAN_EXAMPLE)
+def plan(
+    model: ModelOption = None,
+    data: DataOption = None,
+    features: FeaturesOption = None,
+    prediction: PredictionOption = None,
+    output: OutputOption = None,
+    chunk_size_mb: ChunkSizeOption = None,
+    max_concurrency: ConcurrencyOption = None,
+    prediction_method: MethodOption = None,
+    overwrite: OverwriteOption = False,
+    request: RequestOption = None,
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also what one instance of SageMaker Batch Transform would cost.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one JSON object.")] = False,
+) -> None:
+    """Say what a run would take: objects, chunks, rows, time, dollars and limits. Nothing is scored but the first rows.
+
+    The same request as `run` with --dry-run. Exits 0 when the run could start.
+    """
+    options = {
+        "model_s3_uri": model,
+        "data_s3_uri": data or None,
+        "output_s3_uri": output,
+        "prediction_column_name": prediction,
+        "feature_columns": features,
+        "chunk_size_mb": chunk_size_mb,
+        "max_concurrency": max_concurrency,
+        "prediction_method": prediction_method,
+        "overwrite": overwrite or None,
+    }
+    with ending(as_json=as_json):
+        wanted = {**_request_of(options, request), "dry_run": True}
+        deployed = _stack_of(stack, profile, region)
+        local_run = prepare_for(deployed, wanted) if deployed else prepare(wanted)
+        with screen(quiet=quiet, as_json=as_json) as shown:
+            result = _run_on(deployed, local_run, None, shown) if deployed else _run_here(local_run, shown, None)
+        if as_json or result.status != "SUCCEEDED":
+            _conclude(shown, result, as_json=as_json)
+            return
+        print_lines(text_console(sys.stdout), plan_lines(result, compare=compare))
+
+
+def _stack_of(name: str | None, profile: str | None, region: str | None) -> DeployedStack | None:
+    if name is None and (profile or region):
+        raise RunError("--profile and --region go with --stack")
+    return find_stack(name, profile=profile, region=region) if name is not None else None
 
 
 def _request_of(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
@@ -250,67 +367,66 @@ def _split_columns(text: str) -> list[str]:
     return columns
 
 
-def _run_here(local_run: LocalRun, shown: Screen) -> RunResult:
-    """Run on a local AWS that lives as long as the run."""
-    with ExitStack() as stack:
-        with shown.step("Local AWS", "starting") as conclude:
-            aws = stack.enter_context(local_aws())
-            conclude(aws.endpoint_url)
-        size = f"{plural(len(local_run.uploads), 'file')}, {megabytes(local_run.upload_bytes)}"
-        with shown.step("Upload", size):
-            upload(aws, local_run)
-        return execute(aws, local_run, shown.show)
+def _run_here(local_run: LocalRun, shown: Screen, name: str | None = None) -> RunResult:
+    """Run on a local AWS that lives as long as the run; what it knew is kept for the commands that look at runs."""
+    directory = LocalRuns().create(local_run, name)
+    size = f"{plural(len(local_run.uploads), 'file')}, {megabytes(local_run.upload_bytes)}"
+    return directory.execute(shown.show, lambda doing: shown.step(*doing), size)
 
 
-def _conclude(shown: Screen, result: RunResult, *, as_json: bool) -> None:
-    """Print the result where it belongs, and exit by its status."""
+def _run_on(stack: DeployedStack, local_run: LocalRun, name: str | None, shown: Screen) -> RunResult:
+    """Run on a deployed stack. Ctrl-C asks whether the execution, which needs nobody here, shall go on."""
+    with shown.step("Upload", f"{plural(len(local_run.uploads), 'file')}, {megabytes(local_run.upload_bytes)}"):
+        upload(stack, local_run)
+    arn = start(stack, local_run, name)
+    try:
+        return conclude(stack, local_run, arn, shown.show)
+    except KeyboardInterrupt:
+        if isinstance(shown, TerminalScreen):
+            shown.stop()
+        found = Run(stack, arn)
+        if _shall_stop(found.name, stack.name):
+            with aws_troubles(stack):
+                found.cancel("ended by Ctrl-C")
+        raise
+
+
+def _shall_stop(name: str, stack: str) -> bool:
+    """Ask what becomes of an execution that goes on; where nobody can be asked, it goes on."""
+    follow = f"batch-predict watch {name} --stack {stack}"
+    if sys.stdin.isatty() and not typer.confirm(f"\nLeave run {name} running?", default=True, err=True):
+        return True
+    typer.echo(f"Run {name} goes on: {follow}", err=True)
+    return False
+
+
+def _detached(local_run: LocalRun, stack: DeployedStack | None, name: str | None) -> str:
+    """Start a run, leave it to itself, and return its name."""
+    if stack:
+        upload(stack, local_run)
+        return start(stack, local_run, name).rpartition(":")[2]
+    directory = LocalRuns().create(local_run, name)
+    directory.detach()
+    return directory.name
+
+
+def _print_detached(name: str, stack: str | None, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"name": name, "status": "RUNNING"}))
+        return
+    place = f" --stack {stack}" if stack else ""
+    typer.echo(f"Run {name} has started.\nFollow it: batch-predict watch {name}{place}")
+
+
+def _conclude(shown: Screen, result: RunResult, *, as_json: bool, quiet: bool = False) -> None:
+    """Print the result where it belongs, and exit by its status; a failure is said in any case."""
     if as_json:
         typer.echo(json.dumps(asdict(result), default=str))
     if result.status != "SUCCEEDED":
         print_failure(shown, result)
         raise typer.Exit(1)
-    if not as_json:
+    if not as_json and not quiet:
         print_result(text_console(sys.stdout), shown.rows, result)
-
-
-@contextmanager
-def _ending(*, as_json: bool = False) -> Iterator[None]:
-    """Turn what the user can change into one sentence, and Ctrl-C and SIGTERM into a clean end; nothing is left behind."""
-
-    def fail(status: str, error: str, cause: str) -> None:
-        typer.echo(f"Error: {cause}", err=True)
-        if as_json:
-            typer.echo(json.dumps(asdict(RunResult(status, error=error, cause=cause)), default=str))
-
-    with _stop_signals() as received:
-        try:
-            yield
-        except (LocalRunError, LocalAwsError) as error:
-            fail("FAILED", type(error).__name__, str(error))
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt as error:
-            number = received[0] if received else signal.SIGINT
-            fail("ABORTED", "Interrupted", f"stopped by {number.name}")
-            raise typer.Exit(128 + number) from error
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[signal.Signals]]:
-    """Raise KeyboardInterrupt at the first SIGINT or SIGTERM, and note which it was; further ones do not disturb the clean-up."""
-    received: list[signal.Signals] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        if not received:
-            received.append(signal.Signals(number))
-            raise KeyboardInterrupt
-
-    # Also where SIGINT was ignored, as a shell does for its background processes.
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # --- check-model ------------------------------------------------------------------------------------------------------------------
@@ -337,7 +453,7 @@ def check_model(
     Loading a model runs the code in it: check only models that you trust.
     Exits 0 where nothing stands in the way, and 1 where something does.
     """
-    with _ending(as_json=as_json):
+    with ending(as_json=as_json):
         if prediction_method not in (methods := request_schema()["properties"]["prediction_method"]["enum"]):
             raise InvalidRequestError(f"--prediction-method must be one of {', '.join(methods)}, not {prediction_method!r}")
         checked = model_check(
@@ -374,7 +490,7 @@ def serve(
 
     Prints where everything is as soon as it is ready. Ctrl-C or SIGTERM stops it, and nothing of it is left.
     """
-    with _stop_signals():
+    with stop_signals():
         try:
             if not as_json:
                 typer.echo("Starting the local AWS …", err=True)
@@ -428,7 +544,7 @@ def demo(
 
     Writes the year's 336,776 flights as CSV and fits a scikit-learn pipeline, once; then scores them in several chunks.
     """
-    with _ending():
+    with ending():
         with screen() as shown:
             data, model = _demo_files(keep_dir, rows, shown)
             local_run = prepare(
@@ -462,3 +578,7 @@ def _demo_files(directory: Path, rows: int | None, shown: Screen) -> tuple[Path,
     except OSError as error:
         raise LocalRunError(f"{error.filename or directory} cannot be written: {error.strerror or error}") from error
     return data, model
+
+
+run_commands.register(app)
+init_command.register(app)

@@ -15,7 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,8 @@ class RunResult:
     output_bytes: int | None = None
     estimate: Mapping[str, Any] | None = None
     """Of a dry run: rows, seconds, requests and dollars on AWS (`Estimate` in functions/workflow/estimate.py)."""
+    probe_rows_per_second: float | None = None
+    """Of the model on the first rows, on one vCPU."""
     seconds: float = 0.0
     """Of the execution: without the start of the local AWS, uploads and downloads."""
     states: Mapping[str, float] = field(default_factory=dict)
@@ -345,14 +347,16 @@ def conclude(
     answering, or the output cannot be written here.
     """
     states: dict[str, float] = {}
+    probed: float | None = None
     seconds = poll_seconds or (1.0 if local_run.keeps_uploads else POLL_SECONDS)
     with _troubles(aws):
         for progress in follow_execution(aws.client("stepfunctions"), execution_arn, poll_seconds=seconds):
             show(progress)
             if isinstance(progress, StateExited) and progress.kind in {"Task", "Map"}:
+                probed = progress.document.get("model", {}).get("rows_per_second") or probed
                 states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
         assert isinstance(progress, ExecutionEnded)
-        return _result(aws, local_run, progress, states)
+        return replace(_result(aws, local_run, progress, states), probe_rows_per_second=probed)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_predict.execution import Progress
-from batch_predict.local_aws import LocalAws, local_aws
+from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
 from batch_predict.local_run import LocalRun, LocalRunError, RunResult, conclude, start, upload
 from batch_predict.runs import Run, RunError, find_run
 
@@ -82,6 +82,13 @@ class LocalRunDirectory:
         status = result.get("status") or ("RUNNING" if self._live() or self._is_beginning() else "ABORTED")
         return LocalRunStatus(self.name, status, datetime.fromisoformat(self.about["created"]), result)
 
+    def local_paths(self) -> dict[Path, str]:
+        """Return the local files of the run, its output and what belongs to it included, with their URIs in its embedded AWS."""
+        output = str(self.about["request"].get("output_s3_uri", "")).rpartition("/")[0]
+        result = self.status().result
+        published = [Path(path) for field in ("output", "report", "rejected") if (path := result.get(field))]
+        return {**self.local_run.uploads, **{path: f"{output}/{path.name}" for path in published}}
+
     @contextmanager
     def serving(self) -> Iterator[LocalAws]:
         """Run the run's embedded AWS, and say where it is to whoever asks meanwhile."""
@@ -105,21 +112,27 @@ class LocalRunDirectory:
                 yield aws
 
     def execute(
-        self, show: Callable[[Progress], None] = lambda _: None, begin: Callable[[LocalAws], None] = lambda _: None
+        self,
+        show: Callable[[Progress], None] = lambda _: None,
+        step: Callable[[tuple[str, str]], AbstractContextManager[Callable[[str], None]]] = lambda _: nullcontext(lambda _: None),
+        upload_size: str = "",
     ) -> RunResult:
         """Do the whole run in this process, and keep how it ended.
 
-        ``begin`` is called when the embedded AWS is up, ``show`` with each step of the execution.
+        ``show`` is called with each step of the execution; ``step`` surrounds what comes before it, with its name and what it does.
         """
         local_run = self.local_run
         result = RunResult("ABORTED", error="Interrupted", cause="its process was ended", name=self.name)
         try:
-            with self.serving() as aws:
-                begin(aws)
-                upload(aws, local_run)
+            with ExitStack() as stack:
+                with step(("Local AWS", "starting")) as concluded:
+                    aws = stack.enter_context(self.serving())
+                    concluded(aws.endpoint_url)
+                with step(("Upload", upload_size)):
+                    upload(aws, local_run)
                 result = conclude(aws, local_run, start(aws, local_run, self.name), show)
                 self._forget_copies(aws, result)
-        except LocalRunError as error:
+        except (LocalRunError, LocalAwsError) as error:
             result = RunResult("FAILED", error=type(error).__name__, cause=str(error), name=self.name)
             raise
         finally:

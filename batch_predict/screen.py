@@ -20,7 +20,7 @@ from rich.text import Text
 from batch_predict.check_model import SCORING_MB, ModelCheck, deployed_memory_mb
 from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, Progress, StateEntered, StateExited
 from batch_predict.local_run import RunResult
-from batch_predict.workflow_contract import chunk_dollars
+from batch_predict.workflow_contract import chunk_dollars, sagemaker_instance
 
 SHOWN_KINDS = {"Task", "Map", "Succeed", "Fail"}
 """States that do something or end; a Choice or a Pass only leads to the next."""
@@ -30,6 +30,12 @@ PLAIN_SECONDS = 1.0  # between two lines of chunk counts
 FRAMES_PER_SECOND = 8
 BAR_WIDTH = 24
 SHOWN_LABELS = 20
+
+MAX_CHUNKS = 10_000
+"""Of a plan, as S3 has as many parts in an upload: functions/workflow/chunking.py."""
+FUNCTION_SECONDS = 900
+"""Of an invocation: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+NEAR = 0.8
 
 COST_ITEMS = (("Lambda", "lambda"), ("Step Functions", "step_functions"), ("S3", "s3"))
 """Of an estimate's dollars, with the names that people know."""
@@ -160,6 +166,10 @@ class TerminalScreen(Screen):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop drawing, and give the cursor back."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop drawing before the end, to ask something."""
         self._live.stop()
 
     def _print(self, name: str, text: str = "") -> None:
@@ -349,6 +359,42 @@ def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Rows", f"about {estimate['rows']:,}"
     yield "On AWS", f"about {estimate['seconds']:,.0f} s; a chunk takes {estimate['chunk_seconds']:,.1f} s"
     yield "Cost", f"about ${dollars['total']:.4f} ({parts})"
+    for number, assumption in enumerate(estimate["assumptions"]):
+        yield "" if number else "Assumes", assumption
+
+
+def plan_lines(result: RunResult, *, compare: bool) -> Iterator[tuple[str, str]]:
+    """Yield what a run would take, item by item, and the limits that it comes near."""
+    estimate = result.estimate or {}
+    yield "Objects", f"{result.objects or 0:,}, {megabytes(result.input_bytes or 0)}"
+    yield "Chunks", f"{result.chunks or 0:,} of {MAX_CHUNKS:,} at most"
+    if not estimate:
+        return
+    yield "Rows", f"about {estimate['rows']:,}"
+    yield "Time", f"about {duration(estimate['seconds'])}; a chunk takes {estimate['chunk_seconds']:,.1f} s of {FUNCTION_SECONDS}"
+    dollars = estimate["dollars"]
+    yield "Cost", f"about ${dollars['total']:.4f} on AWS"
+    for (label, key), amount in zip(
+        COST_ITEMS,
+        (
+            f"{estimate['lambda_requests']:,} invocations, {estimate['lambda_gb_seconds']:,.1f} GB-seconds",
+            f"{estimate['state_transitions']:,} state transitions",
+            f"{estimate['s3_put_requests']:,} PUT and {estimate['s3_get_requests']:,} GET requests",
+        ),
+        strict=True,
+    ):
+        yield "", f"{label:15}${dollars[key]:.4f}  {amount}"
+    if compare:
+        instance = sagemaker_instance(estimate["rows"], result.probe_rows_per_second or 0.0)
+        yield (
+            "Compare",
+            f"SageMaker Batch Transform, one {instance.name}: about {instance.hours * 60:,.1f} min, ${instance.dollars:.4f}",
+        )
+        yield "", f"with {instance.assumption}"
+    if estimate["chunk_seconds"] > FUNCTION_SECONDS * NEAR:
+        yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb"
+    if (result.chunks or 0) > MAX_CHUNKS * NEAR:
+        yield "Limit", f"nearly {MAX_CHUNKS:,} chunks: beyond them, chunks grow"
     for number, assumption in enumerate(estimate["assumptions"]):
         yield "" if number else "Assumes", assumption
 

@@ -1,0 +1,69 @@
+"""One chunk by the prediction handler in this process: for a debugger, or where the Lambda's log is not enough."""
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from batch_predict.deploy import stack_directory
+from batch_predict.local_aws import LocalAws
+from batch_predict.stack import DeployedStack, Stack
+
+MODULE = "prediction_handler"
+
+
+def invoke_here(stack: Stack, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Call the handler's own `lambda_handler` with an event, with your credentials and not the function's role.
+
+    Returns its answer, `statusCode` and `body`, decoded. Loads the model in this process, which runs the code in it.
+    """
+    with _environment(_variables(stack)):
+        answer = _handler().lambda_handler(dict(event), None)
+    return {"statusCode": answer["statusCode"], "body": json.loads(answer["body"])}
+
+
+def _variables(stack: Stack) -> dict[str, str]:
+    """Return what leads boto3 to the stack: the handler makes its client as in Lambda, by the environment."""
+    if isinstance(stack, LocalAws):
+        return {
+            "AWS_ENDPOINT_URL": stack.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": stack.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+    assert isinstance(stack, DeployedStack)
+    session = stack.session
+    return {"AWS_PROFILE": session.profile_name, "AWS_DEFAULT_REGION": session.region_name}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    if "AWS_CONFIG_FILE" in variables:
+        os.environ.pop("AWS_PROFILE", None)
+    if variables.get("AWS_PROFILE") == "default":  # boto3's word for: none was named
+        variables = {name: value for name, value in variables.items() if name != "AWS_PROFILE"}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _handler() -> ModuleType:
+    """Load the prediction handler by its file, anew: its S3 client is kept, and belongs to one stack."""
+    path = stack_directory() / "functions" / "predict" / f"{MODULE}.py"
+    spec = importlib.util.spec_from_file_location(MODULE, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,283 @@
+"""The commands that look at runs, end them, or take one chunk out: the same for a deployed stack and for this machine."""
+
+import json
+import sys
+import time
+import webbrowser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import BotoCoreError
+
+from batch_predict.endings import ending
+from batch_predict.html_report import render
+from batch_predict.local_run import with_local_paths
+from batch_predict.local_runs import LocalRuns
+from batch_predict.one_chunk import invoke_here
+from batch_predict.run_screen import explanation_lines, print_lines, print_runs, status_lines
+from batch_predict.runs import Run, RunError, RunStatus, aws_troubles, find_run, list_runs
+from batch_predict.screen import screen, text_console
+from batch_predict.stack import find_stack
+
+LISTED = 20
+ENDED_SECONDS = 10  # between the end of an execution and the end of its process
+
+CANCEL_EXAMPLE = "Example, for a run that goes on:\n\n\b\n  batch-predict cancel NAME\n"
+CHUNK_EXAMPLE = "Example, for a run with --keep-work, or one that failed:\n\n\b\n  batch-predict chunk NAME 3 --here\n"
+
+StackOption = Annotated[
+    str | None, typer.Option("--stack", help="A stack on AWS, by its name; by default, this machine.", metavar="NAME")
+]
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="Profile of the AWS configuration.", metavar="NAME")]
+RegionOption = Annotated[str | None, typer.Option("--region", help="AWS region of the stack.", metavar="NAME")]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(help="A run: the execution's name or ARN; by default the newest.", metavar="[RUN]", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@contextmanager
+def opened_run(
+    name: str | None, stack: str | None, profile: str | None, region: str | None
+) -> Iterator[tuple[Run, Mapping[Path, str]]]:
+    """Find a run, by default the newest, and yield it with the local files that belong to it; RunError where there is none."""
+    if stack:
+        deployed = find_stack(stack, profile=profile, region=region)
+        with aws_troubles(deployed):
+            if name is None:
+                newest = list_runs(deployed, 1)
+                if not newest:
+                    raise RunError(f"{deployed.title} has no runs yet")
+                name = newest[0].name
+            yield find_run(deployed, name), {}
+        return
+    if profile or region:
+        raise RunError("--profile and --region go with --stack")
+    runs = LocalRuns()
+    if name is None and not runs.all():
+        raise RunError(f"there are no runs in {runs.home}/: name the stack with --stack, or begin with `batch-predict run`")
+    directory = runs.get(name) if name is not None else runs.all()[0]
+    with directory.opened() as aws, aws_troubles(aws):
+        yield find_run(aws, directory.name), directory.local_paths()
+
+
+def _example(command: str) -> str:
+    return f"Example, after `batch-predict demo` or a run:\n\n\b\n  batch-predict {command}\n"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog=_example("status"))(status)
+    app.command(epilog=_example("watch"))(watch)
+    app.command("list", epilog=_example("list --limit 5"))(list_command)
+    app.command(epilog=CANCEL_EXAMPLE)(cancel)
+    app.command(epilog=_example("logs --chunk 1"))(logs)
+    app.command(epilog=_example("report --output report.html"))(report)
+    app.command(epilog="Example, for a run with --keep-work or one that failed:\n\n\b\n  batch-predict chunk NAME 3 --here\n")(
+        chunk
+    )
+    app.command(epilog=_example("explain"))(explain)
+
+
+def status(
+    run: RunArgument = None,
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how far a run is, or how it ended."""
+    with ending(as_json=as_json), opened_run(run, stack, profile, region) as (found, uploads):
+        known = found.status()
+        if as_json:
+            typer.echo(json.dumps(asdict(known), default=str))
+        else:
+            print_lines(text_console(sys.stdout), status_lines(known, lambda text: with_local_paths(text, uploads)))
+
+
+def watch(
+    run: RunArgument = None,
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the status as JSON at the end, and progress as JSON lines.")
+    ] = False,
+) -> None:
+    """Follow a run to its end; Ctrl-C stops watching, not the run.
+
+    Exits 0 where the run succeeded, and 1 where it did not.
+    """
+    with ending(as_json=as_json):
+        known = _watched(run, stack, profile, region, quiet=quiet, as_json=as_json)
+        if as_json:
+            typer.echo(json.dumps(asdict(known), default=str))
+        else:
+            print_lines(text_console(sys.stdout), status_lines(known))
+        if known.status != "SUCCEEDED":
+            raise typer.Exit(1)
+
+
+def _watched(
+    run: str | None, stack: str | None, profile: str | None, region: str | None, *, quiet: bool, as_json: bool
+) -> RunStatus:
+    name = run
+    try:
+        with opened_run(run, stack, profile, region) as (found, _):
+            name = found.name
+            with screen(quiet=quiet, as_json=as_json) as shown:
+                for progress in found.follow(poll_seconds=1.0 if stack else 0.1):
+                    shown.show(progress)
+            return found.status()
+    except (BotoCoreError, RunError):
+        # The local AWS ends with its run: then the run is over, and comes up again as it ended.
+        if stack or name is None or not _is_over(name):
+            raise
+    with opened_run(name, None, None, None) as (found, _):
+        return found.status()
+
+
+def _is_over(name: str) -> bool:
+    directory = LocalRuns().get(name)
+    deadline = time.monotonic() + ENDED_SECONDS
+    while directory.status().status == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return bool(directory.status().result)
+
+
+def list_command(
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Runs to show.", metavar="N")] = LISTED,
+    as_json: JsonOption = False,
+) -> None:
+    """List the newest runs, newest first."""
+    with ending(as_json=as_json):
+        runs: list[Any]
+        if stack:
+            deployed = find_stack(stack, profile=profile, region=region)
+            with aws_troubles(deployed):
+                runs = list_runs(deployed, limit)
+        else:
+            runs = [directory.status() for directory in LocalRuns().all()[:limit]]
+        if as_json:
+            typer.echo(json.dumps([asdict(one) for one in runs], default=str))
+        else:
+            print_runs(text_console(sys.stdout), runs)
+
+
+def cancel(
+    run: Annotated[str, typer.Argument(help="A run: the execution's name or ARN.", metavar="RUN")],
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+) -> None:
+    """End a run that goes on. Its finished chunks are kept: the same request, started again on AWS, goes on from them."""
+    with ending(), opened_run(run, stack, profile, region) as (found, _):
+        found.cancel()
+        typer.echo(f"Run {found.name} is cancelled.")
+
+
+def logs(
+    run: RunArgument = None,
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    chunk_number: Annotated[
+        int | None, typer.Option("--chunk", min=1, help="Of one chunk only, from 1 as messages count.", metavar="N")
+    ] = None,
+) -> None:
+    """Print the log lines of a run's functions, oldest first."""
+    with ending(), opened_run(run, stack, profile, region) as (found, _):
+        lines = 0
+        for moment, line in found.logs(chunk_number):
+            lines += 1
+            typer.echo(f"{moment.isoformat(timespec='milliseconds')} {line}")
+        if not lines:
+            typer.echo("No log lines: they come with a delay, and go after LogRetentionDays of the stack.", err=True)
+
+
+def report(
+    run: RunArgument = None,
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    output: Annotated[Path | None, typer.Option(help="Where to write it; by default RUN.html.", metavar="FILE")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="A CSV sample, of the training data say, to compare the features with.", metavar="FILE")
+    ] = None,
+    opens: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Make a page of a run, in one HTML file that needs no network."""
+    with ending(), opened_run(run, stack, profile, region) as (found, _):
+        page = output or Path(f"{found.name}.html")
+        if reference is not None and not reference.is_file():
+            raise RunError(f"reference {reference} is not a file")
+        record = found.record()
+        if reference is not None:
+            raise NotImplementedError
+        try:
+            page.write_text(render(record), encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{page} cannot be written: {error.strerror}") from error
+        typer.echo(f"{page}")
+    if opens and not webbrowser.open(page.absolute().as_uri()):
+        typer.echo("No browser could be opened: open the file yourself.", err=True)
+
+
+def chunk(
+    run: Annotated[str, typer.Argument(help="A run: the execution's name or ARN.", metavar="RUN")],
+    number: Annotated[int, typer.Argument(min=1, help="The chunk, from 1 as messages count.", metavar="N")],
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    here: Annotated[bool, typer.Option("--here", help="In this process, under a debugger say, not in the Lambda.")] = False,
+) -> None:
+    """Run one chunk directly, and print the event and the answer.
+
+    Writes the chunk's own part and receipt, which the same request, started again, then finds. Exits 1 where it fails.
+    """
+    with ending():
+        if not stack:
+            directory = LocalRuns().get(run)
+            with directory.opened() as aws, aws_troubles(aws):
+                event = find_run(aws, run).chunk_event(number)
+                directory.restore_inputs(aws)
+                answer = _scored(find_run(aws, run), event, here=here)
+        else:
+            with opened_run(run, stack, profile, region) as (found, _):
+                event = found.chunk_event(number)
+                answer = _scored(found, event, here=here)
+        if answer["statusCode"] != 200:
+            raise typer.Exit(1)
+
+
+def _scored(run: Run, event: Mapping[str, Any], *, here: bool) -> dict[str, Any]:
+    typer.echo(f"Event:\n{json.dumps(event, indent=2)}")
+    answer = invoke_here(run.stack, event) if here else run.invoke(event)
+    typer.echo(f"Answer:\n{json.dumps(answer, indent=2)}")
+    return answer
+
+
+def explain(
+    run: RunArgument = None,
+    stack: StackOption = None,
+    profile: ProfileOption = None,
+    region: RegionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what failed in a run, where, why, and what to do about it."""
+    with ending(as_json=as_json), opened_run(run, stack, profile, region) as (found, uploads):
+        known, lost = found.status(), found.lost_chunks()
+        if as_json:
+            typer.echo(json.dumps({**asdict(known), "lost_chunks": lost}, default=str))
+            return
+        lines = explanation_lines(known, found.request, lost, stack, lambda text: with_local_paths(text, uploads))
+        print_lines(text_console(sys.stdout), lines)

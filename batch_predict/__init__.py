@@ -1,1 +1,5 @@
-"""The command line, and the embedded local AWS that it runs the workflow on; never deployed."""
+"""Serverless batch prediction with scikit-learn models on AWS Step Functions."""
+
+from batch_predict.predictor import BatchPredictor, PredictionRun, RunFailedError
+
+__all__ = ["BatchPredictor", "PredictionRun", "RunFailedError"]

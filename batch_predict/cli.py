@@ -24,18 +24,17 @@ from batch_predict.local_run import (
     LocalRunError,
     RunResult,
     conclude,
+    megabytes_of,
     prepare,
-    prepare_for,
     start,
     upload,
 )
-from batch_predict.local_runs import LocalRuns
+from batch_predict.places import OnStack, ThisMachine, place_of
 from batch_predict.run_commands import ProfileOption, RegionOption, StackOption
 from batch_predict.run_screen import print_lines
-from batch_predict.runs import Run, RunError, aws_troubles
+from batch_predict.runs import Run, aws_troubles
 from batch_predict.screen import (
     Screen,
-    TerminalScreen,
     first_rows_table,
     megabytes,
     plan_lines,
@@ -46,7 +45,6 @@ from batch_predict.screen import (
     screen,
     text_console,
 )
-from batch_predict.stack import DeployedStack, find_stack
 from batch_predict.workflow_contract import request_schema
 
 DEMO_CHUNKS = 9  # enough to see them run side by side, each large enough to be worth its start
@@ -262,13 +260,13 @@ def run(
     }
     with ending(as_json=as_json):
         wanted = _request_of(options, request)
-        deployed = _stack_of(stack, profile, region)
-        local_run = prepare_for(deployed, wanted) if deployed else prepare(wanted)
+        place = place_of(stack, profile, region)
+        local_run = place.prepare(wanted)
         if detach:
-            _print_detached(_detached(local_run, deployed, name), stack, as_json=as_json)
+            _print_detached(place.submit(local_run, name), stack, as_json=as_json)
             return
         with screen(quiet=quiet, as_json=as_json) as shown:
-            result = _run_on(deployed, local_run, name, shown) if deployed else _run_here(local_run, shown, name)
+            result = _run_at(place, local_run, name, shown)
         _conclude(shown, result, as_json=as_json, quiet=quiet)
 
 
@@ -310,20 +308,14 @@ def plan(
     }
     with ending(as_json=as_json):
         wanted = {**_request_of(options, request), "dry_run": True}
-        deployed = _stack_of(stack, profile, region)
-        local_run = prepare_for(deployed, wanted) if deployed else prepare(wanted)
+        place = place_of(stack, profile, region)
+        local_run = place.prepare(wanted)
         with screen(quiet=quiet, as_json=as_json) as shown:
-            result = _run_on(deployed, local_run, None, shown) if deployed else _run_here(local_run, shown, None)
+            result = _run_at(place, local_run, None, shown)
         if as_json or result.status != "SUCCEEDED":
             _conclude(shown, result, as_json=as_json)
             return
         print_lines(text_console(sys.stdout), plan_lines(result, compare=compare))
-
-
-def _stack_of(name: str | None, profile: str | None, region: str | None) -> DeployedStack | None:
-    if name is None and (profile or region):
-        raise RunError("--profile and --region go with --stack")
-    return find_stack(name, profile=profile, region=region) if name is not None else None
 
 
 def _request_of(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
@@ -367,26 +359,20 @@ def _split_columns(text: str) -> list[str]:
     return columns
 
 
-def _run_here(local_run: LocalRun, shown: Screen, name: str | None = None) -> RunResult:
-    """Run on a local AWS that lives as long as the run; what it knew is kept for the commands that look at runs."""
-    directory = LocalRuns().create(local_run, name)
-    size = f"{plural(len(local_run.uploads), 'file')}, {megabytes(local_run.upload_bytes)}"
-    return directory.execute(shown.show, lambda doing: shown.step(*doing), size)
-
-
-def _run_on(stack: DeployedStack, local_run: LocalRun, name: str | None, shown: Screen) -> RunResult:
-    """Run on a deployed stack. Ctrl-C asks whether the execution, which needs nobody here, shall go on."""
-    with shown.step("Upload", f"{plural(len(local_run.uploads), 'file')}, {megabytes(local_run.upload_bytes)}"):
-        upload(stack, local_run)
-    arn = start(stack, local_run, name)
+def _run_at(place: ThisMachine | OnStack, local_run: LocalRun, name: str | None, shown: Screen) -> RunResult:
+    """Run to the end. Ctrl-C asks whether an execution on AWS, which needs nobody here, shall go on."""
+    if isinstance(place, ThisMachine):
+        return place.run(local_run, name, shown.show, shown.step)
+    with shown.step("Upload", megabytes_of(local_run)):
+        upload(place.stack, local_run)
+    arn = start(place.stack, local_run, name)
     try:
-        return conclude(stack, local_run, arn, shown.show)
+        return conclude(place.stack, local_run, arn, shown.show)
     except KeyboardInterrupt:
-        if isinstance(shown, TerminalScreen):
-            shown.stop()
-        found = Run(stack, arn)
-        if _shall_stop(found.name, stack.name):
-            with aws_troubles(stack):
+        shown.stop()
+        found = Run(place.stack, arn)
+        if _shall_stop(found.name, place.stack.name):
+            with aws_troubles(place.stack):
                 found.cancel("ended by Ctrl-C")
         raise
 
@@ -398,16 +384,6 @@ def _shall_stop(name: str, stack: str) -> bool:
         return True
     typer.echo(f"Run {name} goes on: {follow}", err=True)
     return False
-
-
-def _detached(local_run: LocalRun, stack: DeployedStack | None, name: str | None) -> str:
-    """Start a run, leave it to itself, and return its name."""
-    if stack:
-        upload(stack, local_run)
-        return start(stack, local_run, name).rpartition(":")[2]
-    directory = LocalRuns().create(local_run, name)
-    directory.detach()
-    return directory.name
 
 
 def _print_detached(name: str, stack: str | None, *, as_json: bool) -> None:
@@ -558,7 +534,7 @@ def demo(
                     "overwrite": True,
                 }
             )
-            result = _run_here(local_run, shown)
+            result = ThisMachine().run(local_run, None, shown.show, shown.step)
         _conclude(shown, result, as_json=False)
         assert isinstance(result.output, Path)
         console = text_console(sys.stdout)

@@ -307,6 +307,12 @@ def upload(aws: Stack, local_run: LocalRun) -> None:
             s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(local_run.manifest).encode())
 
 
+def megabytes_of(local_run: LocalRun) -> str:
+    """Return how much there is to upload, for people."""
+    files = len(local_run.uploads)
+    return f"{files:,} file{'' if files == 1 else 's'}, {local_run.upload_bytes / 1e6:,.1f} MB"
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and key."""
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")

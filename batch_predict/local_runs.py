@@ -23,7 +23,7 @@ from typing import Any
 
 from batch_predict.execution import Progress
 from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
-from batch_predict.local_run import LocalRun, LocalRunError, RunResult, conclude, start, upload
+from batch_predict.local_run import LocalRun, LocalRunError, RunResult, conclude, megabytes_of, start, upload
 from batch_predict.runs import Run, RunError, find_run
 
 HOME_VARIABLE = "BATCH_PREDICT_HOME"
@@ -114,8 +114,7 @@ class LocalRunDirectory:
     def execute(
         self,
         show: Callable[[Progress], None] = lambda _: None,
-        step: Callable[[tuple[str, str]], AbstractContextManager[Callable[[str], None]]] = lambda _: nullcontext(lambda _: None),
-        upload_size: str = "",
+        step: Callable[[str, str], AbstractContextManager[Callable[[str], None]]] = lambda *_: nullcontext(lambda _: None),
     ) -> RunResult:
         """Do the whole run in this process, and keep how it ended.
 
@@ -125,10 +124,10 @@ class LocalRunDirectory:
         result = RunResult("ABORTED", error="Interrupted", cause="its process was ended", name=self.name)
         try:
             with ExitStack() as stack:
-                with step(("Local AWS", "starting")) as concluded:
+                with step("Local AWS", "starting") as concluded:
                     aws = stack.enter_context(self.serving())
                     concluded(aws.endpoint_url)
-                with step(("Upload", upload_size)):
+                with step("Upload", megabytes_of(local_run)):
                     upload(aws, local_run)
                 result = conclude(aws, local_run, start(aws, local_run, self.name), show)
                 self._forget_copies(aws, result)

@@ -4,8 +4,7 @@ import json
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,14 +13,13 @@ import typer
 from botocore.exceptions import BotoCoreError
 
 from batch_predict.endings import ending
-from batch_predict.html_report import render
 from batch_predict.local_run import with_local_paths
 from batch_predict.local_runs import LocalRuns
 from batch_predict.one_chunk import invoke_here
+from batch_predict.places import place_of
 from batch_predict.run_screen import explanation_lines, print_lines, print_runs, status_lines
-from batch_predict.runs import Run, RunError, RunStatus, aws_troubles, find_run, list_runs
+from batch_predict.runs import Run, RunError, RunStatus, aws_troubles, find_run
 from batch_predict.screen import screen, text_console
-from batch_predict.stack import find_stack
 
 LISTED = 20
 ENDED_SECONDS = 10  # between the end of an execution and the end of its process
@@ -39,31 +37,6 @@ RunArgument = Annotated[
     typer.Argument(help="A run: the execution's name or ARN; by default the newest.", metavar="[RUN]", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@contextmanager
-def opened_run(
-    name: str | None, stack: str | None, profile: str | None, region: str | None
-) -> Iterator[tuple[Run, Mapping[Path, str]]]:
-    """Find a run, by default the newest, and yield it with the local files that belong to it; RunError where there is none."""
-    if stack:
-        deployed = find_stack(stack, profile=profile, region=region)
-        with aws_troubles(deployed):
-            if name is None:
-                newest = list_runs(deployed, 1)
-                if not newest:
-                    raise RunError(f"{deployed.title} has no runs yet")
-                name = newest[0].name
-            yield find_run(deployed, name), {}
-        return
-    if profile or region:
-        raise RunError("--profile and --region go with --stack")
-    runs = LocalRuns()
-    if name is None and not runs.all():
-        raise RunError(f"there are no runs in {runs.home}/: name the stack with --stack, or begin with `batch-predict run`")
-    directory = runs.get(name) if name is not None else runs.all()[0]
-    with directory.opened() as aws, aws_troubles(aws):
-        yield find_run(aws, directory.name), directory.local_paths()
 
 
 def _example(command: str) -> str:
@@ -92,7 +65,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Say how far a run is, or how it ended."""
-    with ending(as_json=as_json), opened_run(run, stack, profile, region) as (found, uploads):
+    with ending(as_json=as_json), place_of(stack, profile, region).opened(run) as (found, uploads):
         known = found.status()
         if as_json:
             typer.echo(json.dumps(asdict(known), default=str))
@@ -129,7 +102,7 @@ def _watched(
 ) -> RunStatus:
     name = run
     try:
-        with opened_run(run, stack, profile, region) as (found, _):
+        with place_of(stack, profile, region).opened(run) as (found, _):
             name = found.name
             with screen(quiet=quiet, as_json=as_json) as shown:
                 for progress in found.follow(poll_seconds=1.0 if stack else 0.1):
@@ -139,7 +112,7 @@ def _watched(
         # The local AWS ends with its run: then the run is over, and comes up again as it ended.
         if stack or name is None or not _is_over(name):
             raise
-    with opened_run(name, None, None, None) as (found, _):
+    with place_of(None).opened(name) as (found, _):
         return found.status()
 
 
@@ -160,13 +133,7 @@ def list_command(
 ) -> None:
     """List the newest runs, newest first."""
     with ending(as_json=as_json):
-        runs: list[Any]
-        if stack:
-            deployed = find_stack(stack, profile=profile, region=region)
-            with aws_troubles(deployed):
-                runs = list_runs(deployed, limit)
-        else:
-            runs = [directory.status() for directory in LocalRuns().all()[:limit]]
+        runs = place_of(stack, profile, region).runs(limit)
         if as_json:
             typer.echo(json.dumps([asdict(one) for one in runs], default=str))
         else:
@@ -180,7 +147,7 @@ def cancel(
     region: RegionOption = None,
 ) -> None:
     """End a run that goes on. Its finished chunks are kept: the same request, started again on AWS, goes on from them."""
-    with ending(), opened_run(run, stack, profile, region) as (found, _):
+    with ending(), place_of(stack, profile, region).opened(run) as (found, _):
         found.cancel()
         typer.echo(f"Run {found.name} is cancelled.")
 
@@ -195,7 +162,7 @@ def logs(
     ] = None,
 ) -> None:
     """Print the log lines of a run's functions, oldest first."""
-    with ending(), opened_run(run, stack, profile, region) as (found, _):
+    with ending(), place_of(stack, profile, region).opened(run) as (found, _):
         lines = 0
         for moment, line in found.logs(chunk_number):
             lines += 1
@@ -216,7 +183,9 @@ def report(
     opens: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Make a page of a run, in one HTML file that needs no network."""
-    with ending(), opened_run(run, stack, profile, region) as (found, _):
+    from batch_predict.html_report import render  # noqa: PLC0415  # draws with matplotlib, which takes long to import
+
+    with ending(), place_of(stack, profile, region).opened(run) as (found, _):
         page = output or Path(f"{found.name}.html")
         if reference is not None and not reference.is_file():
             raise RunError(f"reference {reference} is not a file")
@@ -252,7 +221,7 @@ def chunk(
                 directory.restore_inputs(aws)
                 answer = _scored(find_run(aws, run), event, here=here)
         else:
-            with opened_run(run, stack, profile, region) as (found, _):
+            with place_of(stack, profile, region).opened(run) as (found, _):
                 event = found.chunk_event(number)
                 answer = _scored(found, event, here=here)
         if answer["statusCode"] != 200:
@@ -274,7 +243,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say what failed in a run, where, why, and what to do about it."""
-    with ending(as_json=as_json), opened_run(run, stack, profile, region) as (found, uploads):
+    with ending(as_json=as_json), place_of(stack, profile, region).opened(run) as (found, uploads):
         known, lost = found.status(), found.lost_chunks()
         if as_json:
             typer.echo(json.dumps({**asdict(known), "lost_chunks": lost}, default=str))

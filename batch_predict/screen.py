@@ -79,6 +79,9 @@ class Screen:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop showing."""
 
+    def stop(self) -> None:
+        """Stop drawing before the end, to ask something."""
+
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[Callable[[str], None]]:
         """Show what happens outside the execution; the function that it yields takes what came of it."""

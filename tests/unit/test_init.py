@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -241,6 +242,23 @@ class TestQuestions:
             assert sentence in result.output
         assert (sam_reads()["ScheduleExpression"], sam_reads()["ScheduleTimezone"]) == ("cron(30 0 * * ? *)", "Europe/Berlin")
         assert json.loads(sam_reads()["ScheduleRequest"]) == REQUEST
+
+
+class TestTutorial:
+    """What docs/tutorial.md does with `init`; tests/integration/test_tutorial.py runs the rest of the page."""
+
+    def test_its_commands_deploy_and_then_schedule_its_request(self, invoke):
+        page = (ROOT / "docs/tutorial.md").read_text()
+        (request,) = re.findall(r"^cat > nightly\.json <<'END'\n(.*?)^END$", page, re.DOTALL | re.MULTILINE)
+        Path("nightly.json").write_text(request)
+        commands = re.findall(r"^batch-predict init (.*)$", page.replace("\\\n", " "), re.MULTILINE)
+        assert len(commands) == 2
+
+        for command in commands:
+            result = invoke(shlex.split(command))
+            assert result.exit_code == 0, result.output
+        assert json.loads(sam_reads().pop("ScheduleRequest")) == json.loads(request)
+        assert (sam_reads()["CreateOutputBucket"], sam_reads()["ScheduleTimezone"]) == ("true", "Europe/Berlin")
 
 
 class TestCommand:

@@ -1,0 +1,89 @@
+"""docs/tutorial.md, followed from top to bottom in a directory of its own: each `bash` and `python` block, and what it prints."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/tutorial.md").read_text()
+SECONDS = 100
+# What differs from machine to machine, or with the versions of libraries.
+MEASURED = re.compile(r"[0-9a-f]{64}|[\d.,]+ (kB|MB|s|rows/s)\b|(scikit-learn|Pipeline) [\d.]+")
+
+
+def blocks(page):
+    """[(language, block, what the page says that it prints)] of the blocks that can run here."""
+    found = re.findall(r"^```(bash|python|text)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    return [
+        (language, block, after[1] if after and after[0] == "text" else "")
+        for (language, block), after in zip(found, [*found[1:], None], strict=True)
+        if language != "text"
+    ]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory):
+    """The directory, and [(what was to be printed, what was printed)]."""
+    directory = tmp_path_factory.mktemp("tutorial")
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
+    printed = []
+    for language, block, expected in blocks(PAGE):
+        command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
+        done = subprocess.run(
+            [*command, block],
+            check=False,
+            cwd=directory,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        printed.append((expected, done.stderr + done.stdout))
+    return directory, printed
+
+
+def test_every_block_prints_what_the_page_says(followed):
+    _, printed = followed
+
+    def plain(text):
+        return MEASURED.sub("#", text)
+
+    assert sum(bool(expected) for expected, _ in printed) == 4
+    for expected, output in printed:
+        lines = plain(output).splitlines()
+        assert [line for line in plain(expected).splitlines() if line not in lines] == [], output
+
+
+def test_every_row_of_the_week_is_there(followed):
+    directory, _ = followed
+    days = sorted(directory.glob("data/*/flights.csv"))
+    rows = [line for day in days for line in day.read_text().splitlines()[1:]]
+
+    output = (directory / "predictions.csv").read_text().splitlines()
+    assert len(days) == 7
+    assert [line.rpartition(",")[0] for line in output[1:]] == rows
+    assert pd.read_csv(directory / "predictions.csv")["predicted_delay"].notna().all()
+
+
+def test_the_failure_leaves_no_output(followed):
+    directory, _ = followed
+
+    assert (directory / "damaged.csv").exists()
+    assert not list(directory.glob("damaged-*"))
+
+
+@pytest.mark.parametrize("name", ["request", "nightly"])
+def test_its_requests_are_valid(followed, name):
+    schema = json.loads((ROOT / "functions/workflow/request.schema.json").read_text())
+    jsonschema.validate(json.loads((followed[0] / f"{name}.json").read_text()), schema)

@@ -12,8 +12,8 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types format \
-  bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
+.PHONY: help install demo test test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
+  docs format bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
   audit-dependencies lock clean
 
 help: ## Say what each target does
@@ -67,6 +67,9 @@ test-sfn-local: install ## Run the workflow on Step Functions Local: STEPFUNCTIO
 
 types: install ## Check types of what ships
 	$(BIN)/mypy
+
+docs: install ## Write docs/request.md's table out of the request's schema
+	$(BIN)/python -m tools.request_reference
 
 format: install ## Format the code
 	$(BIN)/ruff check --fix .

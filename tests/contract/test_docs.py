@@ -8,25 +8,38 @@ import pytest
 
 from batch_predict import cli
 from batch_predict.deploy import LOCAL_ADAPTATIONS
-
-
-def request_table(schema):
-    """The table of docs/request.md, out of the schema."""
-    lines = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    for name, rule in schema["properties"].items():
-        kind = rule["type"] if isinstance(rule["type"], str) else " or ".join(t for t in rule["type"] if t != "null")
-        if "enum" in rule:
-            kind = ", ".join(f"`{value}`" for value in rule["enum"])
-        default = (
-            "required" if name in schema["required"] else f"`{json.dumps(rule['default'])}`" if "default" in rule else "see there"
-        )
-        lines.append(f"| `{name}` | {kind} | {default} | {rule['description']} |")
-    return "\n".join(lines)
+from tools.request_reference import BEGIN, END, request_table, with_table
 
 
 def test_the_request_reference_is_the_schema(root, schema):
-    table = request_table(schema)
-    assert table in (root / "docs/request.md").read_text(), f"docs/request.md must hold:\n{table}"
+    page = (root / "docs/request.md").read_text()
+    assert page == with_table(page, request_table(schema)), "docs/request.md is not what the schema says: run `make docs`"
+
+
+def test_a_reference_is_written_between_its_marks_and_nowhere_else():
+    page = f"before\n{BEGIN}an old table{END}\nafter\n"
+    written = with_table(page, "| a |")
+    assert written == f"before\n{BEGIN}\n| a |\n{END}\nafter\n"
+    assert with_table(written, "| a |") == written
+    for damaged in (page.replace(BEGIN, ""), page.replace(END, ""), page + BEGIN):
+        with pytest.raises(SystemExit, match="the page must hold"):
+            with_table(damaged, "| a |")
+
+
+def test_a_reference_shows_what_a_schema_says_of_a_field():
+    schema = {
+        "required": ["a"],
+        "properties": {
+            "a": {"type": ["string", "null"], "description": "The first."},
+            "b": {"type": "string", "enum": ["x", "y"], "default": "x", "description": "The second."},
+            "c": {"type": "string", "description": "The third."},
+        },
+    }
+    assert request_table(schema).splitlines()[2:] == [
+        "| `a` | string | required | The first. |",
+        '| `b` | `x`, `y` | `"x"` | The second. |',
+        "| `c` | string | see there | The third. |",
+    ]
 
 
 def test_the_report_reference_is_the_schema(root):

@@ -13,7 +13,7 @@ from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from batch_predict import init_command
-from batch_predict.init_stack import MAY_BE_EMPTY, PLACEHOLDERS, QUESTIONS, REGION, STACK_NAME, ask_settings, problem
+from batch_predict.init_stack import MAY_BE_EMPTY, PLACEHOLDERS, QUESTIONS, REGION, STACK_NAME, ask_settings, parameters, problem
 from batch_predict.samconfig import configured, current_settings
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +68,9 @@ class TestSettings:
     def test_each_is_a_parameter_of_the_template_or_an_option_of_sam_deploy(self):
         assert set(NAMES) - {STACK_NAME, REGION} <= TEMPLATE.keys()
         assert len(NAMES) == len(set(NAMES))
+
+    def test_what_is_known_of_them_is_the_templates(self):
+        assert parameters() == TEMPLATE
 
     def test_what_is_not_asked_has_a_default_in_the_template(self):
         assert all("Default" in rule for name, rule in TEMPLATE.items() if name not in NAMES)

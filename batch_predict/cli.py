@@ -79,7 +79,7 @@ Example, with the files that `batch-predict demo` leaves:
   batch-predict plan --model .demo/arrival_delay.joblib \\
     --data .demo/flights.csv \\
     --features month,dep_time,dep_delay,distance,carrier,origin,dest \\
-    --prediction predicted_arr_delay --output predictions.csv --overwrite --compare
+    --prediction predicted_arr_delay --output predictions.csv --compare
 """
 CHECK_MODEL_EXAMPLE = """\
 Example, with the files that `batch-predict demo` leaves:

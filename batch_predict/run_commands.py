@@ -107,7 +107,10 @@ def _watched(
             with screen(quiet=quiet, as_json=as_json) as shown:
                 for progress in found.follow(poll_seconds=1.0 if stack else 0.1):
                     shown.show(progress)
-            return found.status()
+            known = found.status()
+        if not stack:
+            _is_over(known.name)  # its output comes down after the execution's end
+        return known
     except (BotoCoreError, RunError):
         # The local AWS ends with its run: then the run is over, and comes up again as it ended.
         if stack or name is None or not _is_over(name):
@@ -117,6 +120,7 @@ def _watched(
 
 
 def _is_over(name: str) -> bool:
+    """Wait for the process of a run on this machine, whose execution is over or not to be reached."""
     directory = LocalRuns().get(name)
     deadline = time.monotonic() + ENDED_SECONDS
     while directory.status().status == "RUNNING" and time.monotonic() < deadline:

@@ -4,19 +4,23 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from batch_predict import cli
+from batch_predict import cli, local_runs
 from batch_predict.workflow_contract import request_schema
 
-COMMANDS = ["run", "check-model", "serve", "demo"]
-# Of the request, but without a meaning on a local AWS that ends with the run.
-FIELDS_WITHOUT_OPTION = {"keep_work", "scheduled_time", "time_zone", "model_version_id"}  # a local file has no versions
+COMMANDS = [
+    *("run", "plan", "check-model", "serve", "demo", "init"),
+    *("status", "watch", "list", "cancel", "logs", "report", "chunk", "explain"),
+]
+# Of the request, but for schedules, or without a meaning for local files: --request takes them.
+FIELDS_WITHOUT_OPTION = {"scheduled_time", "time_zone", "model_version_id"}
 RUN = "run --model model.joblib --data data.csv --features a,b --prediction p --output out.csv"
 
 
 @pytest.fixture(autouse=True)
 def no_local_aws(monkeypatch):
     """What is wrong with the arguments or the local files must be said before the local AWS is started."""
-    monkeypatch.setattr(cli, "local_aws", lambda *_: pytest.fail("the local AWS was started"))
+    for module in (cli, local_runs):
+        monkeypatch.setattr(module, "local_aws", lambda *_, **__: pytest.fail("the local AWS was started"))
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +48,9 @@ def invoke():
 def prepared(monkeypatch):
     """The requests that would have run, as they were prepared."""
     seen = []
-    monkeypatch.setattr(cli, "_run_here", lambda local_run, _: seen.append(local_run) or cli.RunResult("SUCCEEDED", rows=1))
+    monkeypatch.setattr(
+        cli, "_run_at", lambda _place, local_run, _name, _shown: seen.append(local_run) or cli.RunResult("SUCCEEDED", rows=1)
+    )
     return seen
 
 
@@ -119,6 +125,16 @@ class TestMistakes:
             (
                 "check-model model.joblib --prediction-method guess",
                 "--prediction-method must be one of predict, predict_proba, decision_function, not 'guess'",
+            ),
+            (f"{RUN} --region eu-central-1", "--profile and --region go with --stack"),
+            (RUN.replace("run", "plan", 1).replace("data.csv", "no.csv"), "data file no.csv does not exist"),
+            *(
+                (command, "there are no runs in .batch-predict/: name the stack with --stack, or begin with `batch-predict run`")
+                for command in ("status", "watch", "logs", "report", "explain")
+            ),
+            *(
+                (command, "there is no run x in .batch-predict/: see `batch-predict list`, or name the stack with --stack")
+                for command in ("status x", "watch x", "cancel x", "logs x", "report x", "chunk x 1", "explain x")
             ),
             ("run --request data.csv", "request data.csv is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ],

@@ -108,13 +108,14 @@ def _watched(
                 for progress in found.follow(poll_seconds=1.0 if stack else 0.1):
                     shown.show(progress)
             known = found.status()
-        if not stack:
-            _is_over(known.name)  # its output comes down after the execution's end
-        return known
     except (BotoCoreError, RunError):
         # The local AWS ends with its run: then the run is over, and comes up again as it ended.
         if stack or name is None or not _is_over(name):
             raise
+    else:
+        if not stack:
+            _is_over(known.name)  # its output comes down after the execution's end
+        return known
     with place_of(None).opened(name) as (found, _):
         return found.status()
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from batch_predict.chart_svg import BAD, BAND_DRIFT, BAND_WATCH, INK, MAIN, MUTED, SOFT, STYLE, WARM, WIDTH, blank, svg_of, visible
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 def chunk_bars(timeline: ChunkTimeline) -> Markup:
     """Draw a bar for each chunk, from its start to its end."""
     number = len(timeline)
-    height = min(max(14 * number, 40), 300)
+    height = min(max(14 * number, 40), 220)
     figure, axes = blank(WIDTH, height + 74)
     for cold, colour in ((False, MAIN), (True, WARM)):
         bars = [
@@ -55,7 +55,7 @@ def chunk_bars(timeline: ChunkTimeline) -> Markup:
 @mpl.rc_context(STYLE)
 def chunks_at_work(timeline: ChunkTimeline) -> Markup:
     """Draw how many chunks run at once, for executions with too many to tell them apart."""
-    figure, axes = blank(WIDTH, 250)
+    figure, axes = blank(WIDTH, 260)
     edges = timeline.edges(INTERVALS)
     axes.stairs(timeline.at_work(edges), edges, fill=True, color=MAIN)
     axes.stairs(timeline.at_work(edges, cold=True), edges, fill=True, color=WARM)
@@ -70,7 +70,7 @@ def chunks_at_work(timeline: ChunkTimeline) -> Markup:
 @mpl.rc_context(STYLE)
 def throughput(timeline: ChunkTimeline) -> Markup:
     """Draw the rows predicted in a second, over time."""
-    figure, axes = blank(WIDTH, 220)
+    figure, axes = blank(WIDTH, 260)
     edges = timeline.edges(INTERVALS)
     speed = timeline.rows_per_second(edges)
     axes.stairs(speed, edges, fill=True, color=SOFT)
@@ -124,8 +124,8 @@ def reference_and_now(name: str, label: str, reference: Bins, now: Bins, *, axis
     axes.stairs(100 * now.shares, now.edges, fill=True, color=MAIN)
     axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
     axes.set_xlim(now.edges[0], now.edges[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(3) if axis else MaxNLocator(1))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value) if axis else ""))
+    axes.xaxis.set_major_locator(MaxNLocator(3) if axis else NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     axes.tick_params(labelsize=10)

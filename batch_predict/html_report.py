@@ -5,12 +5,10 @@ Texts of others (names of columns, messages, requests) reach the page by jinja2'
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -19,7 +17,7 @@ from batch_predict.chart_svg import visible
 from batch_predict.chunk_timeline import ChunkTimeline, timeline_of
 from batch_predict.run_record import RunRecord
 from batch_predict.state_graph import BOX_HEIGHT, BOX_WIDTH, state_graph
-from batch_predict.value_summary import Bins, Values, hashed_shares, shared_edges
+from batch_predict.value_summary import Values, commonest_hashes, shared_edges
 
 PAGE_DIRECTORY = Path(__file__).with_name("report_page")
 
@@ -53,7 +51,7 @@ def render(record: RunRecord) -> str:
             record=record,
             report=report,
             tone=TONES.get(record.status, "main"),
-            zone=record.started.tzname() or "local",
+            when=_when(record),
             facts=list(report_tables.facts(record, timeline)),
             graph=state_graph(record.definition, record.states, is_over=record.stopped is not None),
             charts=pictures,
@@ -91,7 +89,6 @@ def _environment() -> Environment:
         "visible": visible,
         "name": _name,
         "long": lambda text: visible_lines(str(text), LONG_CHARACTERS),
-        "moment": _moment,
         "duration": report_tables.duration,
     }
     environment.filters |= filters
@@ -115,8 +112,11 @@ def visible_lines(text: str, limit: int) -> str:
     return shown if len(shown) <= limit else f"{shown[:limit]}\n… and {len(shown) - limit:,} characters more"
 
 
-def _moment(time: datetime) -> str:
-    return f"{time.day} {time:%B %Y %H:%M:%S}"
+def _when(record: RunRecord) -> str:
+    """Return the run's beginning and end: `24 November 2026, 02:00:00 to 02:00:19 UTC`."""
+    begin, end = record.started, record.stopped
+    last = "" if end is None else f" to {'' if end.date() == begin.date() else f'{end.day} {end:%B %Y}, '}{end:%H:%M:%S}"
+    return f"{begin.day} {begin:%B %Y, %H:%M:%S}{last} {begin.tzname() or ''}".strip()
 
 
 def _why_no_report(record: RunRecord) -> str:
@@ -202,10 +202,9 @@ def _pairs(record: RunRecord, features: Mapping[str, Any]) -> Iterator[Pair]:
     ]
     for place, name in enumerate(both[:SHOWN_PAIRS]):
         if features[name]["kind"] == "text":
-            edges = np.arange(len(features[name]["hashed"]) + 1, dtype=np.float64)
-            shares = [Bins(edges, hashed_shares(values[name])) for values in (reference, features)]
+            shares = commonest_hashes(reference[name], features[name], SMALL_BINS)
             chart = charts.reference_and_now(f"pair{place}", name, *shares, axis=False)
-            yield Pair(name, f"{record.drift[name]:.2f}, by hash of its text", chart)
+            yield Pair(name, f"{record.drift[name]:.2f}, by hash of its values", chart)
             continue
         columns = [Values(values[name]) for values in (reference, features)]
         edges_of_both = shared_edges(columns, SMALL_BINS)

@@ -81,7 +81,7 @@ def state_graph(definition: Mapping[str, Any], runs: Sequence[StateRun], *, is_o
     states: Mapping[str, Mapping[str, Any]] = definition.get("States", {})
     if definition.get("StartAt") not in states:
         return None
-    drawn = {name: sorted(_drawn_targets(states, name)) for name in states if states[name]["Type"] in DRAWN_KINDS}
+    drawn = {name: _drawn_targets(states, name) for name in states if states[name]["Type"] in DRAWN_KINDS}
     main = [name for name in _main_way(states, definition["StartAt"]) if name in drawn]
     aside = [name for name in drawn if name not in main]
     visits = _visits(runs, drawn)
@@ -131,7 +131,7 @@ def _targets(state: Mapping[str, Any]) -> Iterator[str]:
         yield state["Default"]
 
 
-def _drawn_targets(states: Mapping[str, Mapping[str, Any]], start: str) -> set[str]:
+def _drawn_targets(states: Mapping[str, Mapping[str, Any]], start: str) -> list[str]:
     """Return the drawn states that a state leads to, through those that are not drawn."""
     found: set[str] = set()
     seen: set[str] = set()
@@ -145,7 +145,7 @@ def _drawn_targets(states: Mapping[str, Mapping[str, Any]], start: str) -> set[s
             found.add(name)
         else:
             waiting += _targets(states[name])
-    return found
+    return [name for name in states if name in found]
 
 
 def _main_way(states: Mapping[str, Mapping[str, Any]], start: str) -> Iterator[str]:

@@ -125,6 +125,15 @@ def hashed_shares(values: Mapping[str, Any]) -> NDArray[np.float64]:
     return shares
 
 
+def commonest_hashes(reference: Mapping[str, Any], now: Mapping[str, Any], number: int) -> list[Bins]:
+    """Return the shares of two text columns in the buckets that hold most of either, the most of the reference sample first."""
+    shares = [hashed_shares(values) for values in (reference, now)]
+    chosen = np.argsort(-np.maximum(*shares), kind="stable")[:number]
+    ordered = chosen[np.argsort(-shares[0][chosen], kind="stable")]
+    edges = np.arange(len(ordered) + 1, dtype=np.float64)
+    return [Bins(edges, column[ordered]) for column in shares]
+
+
 def _power_of_two(exponent: float) -> float:
     """Return 2**exponent, the largest float64 where it is larger."""
     return float(2.0**exponent) if exponent < 1024 else 1.7976931348623157e308

@@ -15,7 +15,7 @@ ARN = "arn:aws:states:eu-central-1:123456789012:execution:batch-predict:nightly-
 DATA = "s3://flights-data/flights/2013"
 OUTPUT = "s3://flights-output/2026-11-24/predictions.csv"
 DEFINITION = json.loads((Path(__file__).parents[2] / "statemachine" / "batch_prediction.asl.json").read_text())
-MESSAGE = "chunk 17: the model raised MemoryError on 41,250 rows: give the function more memory, or ask for smaller chunks"
+MESSAGE = "the model raised MemoryError on 41,250 rows: give the function more memory, or ask for smaller chunks"
 
 
 def histogram(values, scale=2):
@@ -247,7 +247,7 @@ def failed_run(**fields):
         ),
         "failures": failures,
         "error": "ModelError",
-        "cause": f"5 of 44 chunks failed, 0 are tolerated. The first: {MESSAGE}",
+        "cause": f"5 of 44 chunks failed, 0 are tolerated. The first is chunk 3: {MESSAGE}",
         "advice": "Try the chunk alone: batch-predict chunk nightly-2026-11-24 3 --here",
     }
     return flights_run(**{**given, **fields})

@@ -5,7 +5,6 @@ A figure is drawn in colours that no picture has; in the SVG each becomes the CS
 
 import io
 import re
-import unicodedata
 import warnings
 from typing import Any
 
@@ -32,9 +31,6 @@ INK, MUTED, LINE, MAIN, SOFT, WARM, BAD, BAND_WATCH, BAND_DRIFT, PAPER = COLOURS
 WIDTH = 380
 """CSS pixels: as wide as a phone shows it."""
 PIXELS_PER_INCH = 72  # matplotlib's SVG has one unit to a point
-
-JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
-"""Format characters that some scripts, and emoji, are written with."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -91,16 +87,3 @@ def svg_of(figure: Figure, name: str, description: str) -> Markup:
     opening = f'<svg class="chart" role="img" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     # matplotlib escapes what it writes: text of others reaches this only through it, or through `escape`.
     return Markup(f'{opening} aria-label="{escape(description)}">{body.strip()}')  # noqa: S704
-
-
-def visible(text: object, limit: int | None = None) -> str:
-    """Return text without what moves or hides other text: line ends, control characters, overrides of its direction."""
-    shown = "".join(_shown(character) for character in str(text))
-    return f"{shown[: limit - 1]}…" if limit and len(shown) > limit else shown
-
-
-def _shown(character: str) -> str:
-    if character in "\t\r\n":
-        return " "
-    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs"} and character not in JOINERS
-    return "\N{REPLACEMENT CHARACTER}" if hidden else character

@@ -11,9 +11,10 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from batch_predict.chart_svg import BAD, BAND_DRIFT, BAND_WATCH, INK, MAIN, MUTED, SOFT, STYLE, WARM, WIDTH, blank, svg_of, visible
+from batch_predict.chart_svg import BAD, BAND_DRIFT, BAND_WATCH, INK, MAIN, MUTED, SOFT, STYLE, WARM, WIDTH, blank, svg_of
 from batch_predict.chunk_timeline import ChunkTimeline
 from batch_predict.value_summary import Bins
+from batch_predict.visible_text import visible
 
 CHUNKS_APART = 300
 """Up to so many chunks a bar each; of more, how many are at work at once."""
@@ -21,6 +22,8 @@ INTERVALS = 80
 """In which time is cut."""
 SMALL = 172
 """Width of one of two small pictures beside each other."""
+UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
+"""Of an axis of time: the largest of which it has eight."""
 WATCH, DRIFTED = 0.1, 0.25
 """Bands of the population stability index that are customary: below is stable, above has drifted."""
 
@@ -151,16 +154,18 @@ def _index_at(timeline: ChunkTimeline, place: float) -> str:
 
 
 def _seconds_axis(axes: Axes, left: float, right: float) -> None:
+    seconds, unit = next(entry for entry in UNITS if right >= 8 * entry[0] or entry[0] == 1)
     axes.set_xlim(left, right)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    minutes = right >= 600
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second / 60:g}" if minutes else f"{second:g}"))
-    axes.set_xlabel(f"{'minutes' if minutes else 'seconds'} since the execution began")
+    axes.set_xticks(
+        [seconds * tick for tick in MaxNLocator(6).tick_values(left, right / seconds) if left <= seconds * tick <= right]
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second / seconds:g}"))
+    axes.set_xlabel(f"{unit} since the execution began")
 
 
 def _counts_axis(axes: Axes, label: str) -> None:
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
     axes.grid(visible=False, axis="x")
     axes.set_ylabel(label, color=MUTED)

@@ -13,11 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from batch_predict import charts, report_tables
-from batch_predict.chart_svg import visible
 from batch_predict.chunk_timeline import ChunkTimeline, timeline_of
 from batch_predict.run_record import RunRecord
 from batch_predict.state_graph import BOX_HEIGHT, BOX_WIDTH, state_graph
 from batch_predict.value_summary import Values, commonest_hashes, shared_edges
+from batch_predict.visible_text import visible, visible_lines
 
 PAGE_DIRECTORY = Path(__file__).with_name("report_page")
 
@@ -29,7 +29,8 @@ SHOWN_DRIFT = 12
 SHOWN_PAIRS = 6
 SLOWEST = 5
 BINS, SMALL_BINS = 40, 20
-REQUEST_CHARACTERS = 20_000
+LONGEST_CHARACTERS = 20_000
+"""Of any text: a request has as many at most, or is cut."""
 
 TONES = {"SUCCEEDED": "good", "FAILED": "bad", "TIMED_OUT": "bad", "ABORTED": "bad"}
 
@@ -73,7 +74,7 @@ def render(record: RunRecord) -> str:
             rejected=report_tables.count_bars(statistics.get("rejected_reasons") or {}, tone="warm"),
             failures=report_tables.failures(record.failures),
             failures_counted=report_tables.errors_counted(record.failures),
-            request=visible_lines(report_tables.request_json(record.request), REQUEST_CHARACTERS),
+            request=report_tables.request_json(record.request),
             **_costs(report),
             **_model(report),
         )
@@ -83,10 +84,14 @@ def render(record: RunRecord) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(PAGE_DIRECTORY), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(PAGE_DIRECTORY),
+        autoescape=True,
+        finalize=_finalized,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., str]] = {
-        "visible": visible,
         "name": _name,
         "long": lambda text: visible_lines(str(text), LONG_CHARACTERS),
         "duration": report_tables.duration,
@@ -98,18 +103,17 @@ def _environment() -> Environment:
     return environment
 
 
+def _finalized(value: Any) -> Any:
+    """Take what hides other text out of everything that is written, before it is escaped."""
+    return visible_lines(value, LONGEST_CHARACTERS) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _name(text: object, limit: int = NAME_CHARACTERS) -> Markup:
     """Return a name in a direction of its own; of a long one the beginning, the rest where a pointer rests."""
     shown = visible(text, limit)
-    if shown == visible(text):
+    if len(str(text)) <= limit:
         return Markup("<bdi>{}</bdi>").format(shown)
     return Markup('<bdi title="{}">{}</bdi>').format(visible(text, TITLE_CHARACTERS), shown)
-
-
-def visible_lines(text: str, limit: int) -> str:
-    """Return text of several lines without what hides other text, and cut where it is endless."""
-    shown = "\n".join(visible(line) for line in text.splitlines())
-    return shown if len(shown) <= limit else f"{shown[:limit]}\n… and {len(shown) - limit:,} characters more"
 
 
 def _when(record: RunRecord) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batch_predict.chart_svg import visible
 from batch_predict.chunk_timeline import ChunkTimeline, place_of
 from batch_predict.run_record import RunRecord
 from batch_predict.screen import COST_ITEMS, megabytes, plural
 from batch_predict.value_summary import Values
+from batch_predict.visible_text import visible_lines
 
 SHOWN_FAILURES = 100
 MESSAGE_CHARACTERS = 2000
@@ -86,7 +86,8 @@ def timeline_sentence(timeline: ChunkTimeline) -> str:
     """Say what the picture of chunks cannot: how long they took, how many began cold or again."""
     seconds = sorted(timeline.seconds)
     shortest, median, longest = (duration(seconds[place]) for place in (0, len(seconds) // 2, -1))
-    parts = [f"{plural(len(timeline), 'chunk')} of {shortest} to {longest}, median {median}"]
+    times = longest if len(timeline) == 1 else f"{shortest} to {longest}, median {median}"
+    parts = [f"{plural(len(timeline), 'chunk')} of {times}"]
     parts.append(f"{int(timeline.cold.sum()):,} began cold")
     retried = int((timeline.attempts > 1).sum())
     parts.append(f"{retried:,} retried" if retried else "none known to be retried")
@@ -183,7 +184,7 @@ def failures(records: Sequence[Mapping[str, Any]]) -> list[Failure]:
             chunk=str(record.get("chunk_index", "")),
             place=place_of(record),
             error=record.get("error") or "unknown",
-            message=visible(record.get("message") or "left no message", MESSAGE_CHARACTERS),
+            message=visible_lines(record.get("message") or "left no message", MESSAGE_CHARACTERS),
         )
         for record in records[:SHOWN_FAILURES]
     ]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from batch_predict.chart_svg import visible
 from batch_predict.run_record import StateRun
+from batch_predict.visible_text import visible
 
 DRAWN_KINDS = {"Task", "Map", "Parallel", "Wait", "Succeed", "Fail"}
 

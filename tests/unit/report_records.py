@@ -81,9 +81,9 @@ def timeline(chunks, seed=2, concurrency=12):
     return {"chunk_index": list(range(chunks)), **columns}
 
 
-def report(chunks=44, **fields):
+def report(number=44, **fields):
     """Return the report of a run of so many chunks."""
-    columns = timeline(chunks)
+    columns = timeline(number)
     rows = sum(columns["rows"])
     rejected = sum(columns["rejected_rows"])
     return {
@@ -94,22 +94,22 @@ def report(chunks=44, **fields):
         "started": "2026-11-24T02:00:00.123Z",
         "finished": "2026-11-24T02:00:19.845Z",
         "request": request(),
-        "plan": {"boundaries": "guessed", "chunks": chunks, "objects": 12, "input_bytes": chunks * 800_000, "skipped_objects": 0},
+        "plan": {"boundaries": "guessed", "chunks": number, "objects": 12, "input_bytes": number * 800_000, "skipped_objects": 0},
         "output": {
             "output_s3_uri": OUTPUT,
             "report_s3_uri": f"{OUTPUT}.report.json",
             "etag": '"0123-1"',
-            "bytes": chunks * 930_000,
+            "bytes": number * 930_000,
             "rows": rows,
             "rejected_rows": rejected,
             "rejected_s3_uri": f"{OUTPUT}.rejected.csv",
-            "chunks": chunks,
+            "chunks": number,
             "failed_chunks": 0,
             "complete": True,
         },
         "rows": {"read": rows, "predicted": rows - rejected, "rejected": rejected},
-        "bytes": {"read": chunks * 800_000, "written": chunks * 930_000},
-        "chunks": {"planned": chunks, "predicted": chunks, "reused": 0, "failed": 0},
+        "bytes": {"read": number * 800_000, "written": number * 930_000},
+        "chunks": {"planned": number, "predicted": number, "reused": 0, "failed": 0},
         "failed_chunks": [],
         "model": {
             "s3_uri": "s3://flights-models/arrival_delay.joblib",

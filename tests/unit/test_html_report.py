@@ -1,0 +1,435 @@
+"""The page of a run: what is on it, that nothing is loaded, and that no text of others becomes anything but text."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+from report_records import (
+    BEFORE_CHUNKS,
+    DEFINITION,
+    MESSAGE,
+    OUTPUT,
+    STARTED,
+    class_values,
+    failed_run,
+    flights_features,
+    flights_run,
+    number_values,
+    report,
+    request,
+    states,
+)
+
+from batch_predict.chart_svg import COLOURS
+from batch_predict.html_report import PAGE_DIRECTORY, render
+
+SECTIONS = [
+    "states",
+    "timeline",
+    "throughput",
+    "slowest",
+    "predictions",
+    "missing",
+    "drift",
+    "features",
+    "rejected",
+    "cost",
+    "failures",
+    "stages",
+    "model",
+    "request",
+]
+VOID = {"meta", "br", "path", "rect", "use", "marker"}
+STYLE = (PAGE_DIRECTORY / "style.css").read_text()
+
+
+@dataclass
+class Page(HTMLParser):
+    """A page as its elements say it; raises where they do not close."""
+
+    source: str
+    tags: Counter = field(default_factory=Counter)
+    attributes: list = field(default_factory=list)
+    sections: dict = field(default_factory=dict)
+    headline: str = ""
+
+    def __post_init__(self):
+        super().__init__()
+        self._open = []
+        self._section = None
+        self.feed(self.source)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value) for name, value in attributes]
+        if tag not in {"meta", "br"}:
+            self._open.append(tag)
+        if tag == "section":
+            self._section = dict(attributes)["id"]
+            self.sections[self._section] = ""
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value) for name, value in attributes]
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+        if tag == "section":
+            self._section = None
+
+    def handle_data(self, text):
+        if self._section:
+            self.sections[self._section] += text
+        elif "header" in self._open:
+            self.headline += text
+
+
+@cache
+def rendered(name):
+    return render(RECORDS[name])
+
+
+def page_of(record):
+    """Return the page of a record, or of that which is so called."""
+    return Page(rendered(record) if isinstance(record, str) else render(record))
+
+
+def with_report(**fields):
+    return flights_run(report=report(**fields))
+
+
+def with_statistics(**fields):
+    return with_report(statistics={**report()["statistics"], **fields})
+
+
+RUNNING = flights_run(status="RUNNING", stopped=None, report=None, states=states(*BEFORE_CHUNKS, ("Predict Chunks", "Map", None)))
+BARE = flights_run(
+    status="ABORTED", report=None, states=(), definition={}, request={}, reference=None, drift={}, attempts={}, reference_name=None
+)
+OLD_FUNCTION = {name: value for name, value in report().items() if name not in {"statistics", "timeline"}}
+RECORDS = {
+    "whole": flights_run(),
+    "one chunk": flights_run(1),
+    "nine chunks": flights_run(9),
+    "ten thousand chunks": flights_run(10_000),
+    "failed": failed_run(),
+    "running": RUNNING,
+    "bare": BARE,
+    "without statistics": flights_run(report=OLD_FUNCTION),
+    "all chunks reused": flights_run(started=STARTED + timedelta(hours=1), stopped=STARTED + timedelta(hours=1, seconds=4)),
+    "no model, no cost": with_report(model=None, estimated_cost=None, milliseconds={}),
+    "nothing in statistics": with_statistics(predictions={}, features={}, rejected_reasons={}),
+    "no values": with_statistics(predictions={"p": number_values([], missing=4)}, features={"f": number_values([], missing=4)}),
+}
+
+
+@pytest.fixture(params=RECORDS)
+def page(request):
+    return page_of(request.param)
+
+
+def test_every_section_is_there_and_says_something(page):
+    sections = page.sections
+    assert sorted(sections) == sorted(SECTIONS)
+    for name, text in sections.items():
+        heading, _, content = text.strip().partition("\n")
+        assert heading, name
+        assert len(content.strip()) > 10 or (name == "request" and content.strip() == "{}"), name
+
+
+def test_nothing_is_loaded_and_nothing_runs(page):
+    assert not {"script", "link", "img", "image", "iframe", "object", "embed", "base", "form", "audio", "video"} & set(page.tags)
+    for tag, name, value in page.attributes:
+        assert name not in {"src", "srcset", "action", "background", "data", "ping"}, tag
+        assert not name.startswith("on"), (tag, name)
+        if name == "href":
+            assert value.startswith("#")
+    assert set(re.findall(r"url\((.)", page.source)) <= {"#"}
+    assert "@import" not in page.source
+    assert not re.search(r"https?:", page.source)
+    policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_the_same_record_gives_the_same_page():
+    assert render(flights_run()) == rendered("whole")
+
+
+def test_ids_are_unique_and_every_reference_is_to_one(page):
+    ids = Counter(value for _, name, value in page.attributes if name == "id")
+    assert {name: count for name, count in ids.items() if count > 1} == {}
+    used = {value[1:] for _, name, value in page.attributes if name == "href"}
+    used |= set(re.findall(r"url\(#([^)]+)\)", page.source))
+    assert used <= set(ids)
+
+
+HOSTILE = {
+    "markup": "</style></title><script>alert(1)</script><b onload=x>",
+    "quotes": "\"'><img src=x onerror=alert(1)>&amp;",
+    "svg": "]]></text></svg><svg onload=alert(1)>",
+    "template": "{{ 7 * 7 }}{% raw %}${x}$\\alpha$",
+    "long": "x" * 10_000,
+    "right to left": "\u0627\u0644\u0631\u062d\u0644\u0629 \u05e9\u05dc\u05d5\u05dd",
+    "override": "abc\u202egpj.exe\u2066\u200f\u0000\u001b[31m\ud800\nline",
+}
+
+
+MONTH = {**flights_features()["month"], "missing": 5}
+
+
+def hostile_run(text):
+    """Return a run that has `text` wherever a name, a message or a value of others can be."""
+    features = {f"{text}{number}": MONTH for number in range(2)}
+    statistics = {
+        "predictions": {text: number_values([1.0, 2.0]), f"{text}2": class_values({text: 3, "b": 1}, other=2)},
+        "features": features,
+        "features_left_out": 3,
+        "rejected_reasons": {text: 4},
+    }
+    chunk = {"chunk_index": 1, "data_s3_uri": text, "byte_range": [0, 1], "error": text, "message": text}
+    timeline = {**report(9)["timeline"], "data_s3_uri": [text] * 9}
+    model = {**report()["model"], "s3_uri": text, "estimator": text, "versions": {text: text}, "warnings": [text]}
+    output = {**report()["output"], "output_s3_uri": text, "report_s3_uri": text, "rejected_s3_uri": text}
+    fields = {
+        "statistics": statistics,
+        "timeline": timeline,
+        "model": model,
+        "output": output,
+        "milliseconds": {text: 3, "total": 4},
+    }
+    definition = {"StartAt": text, "States": {text: {"Type": "Task", "Next": f"{text}2"}, f"{text}2": {"Type": text}}}
+    return flights_run(
+        name=text,
+        execution_arn=text,
+        status=text,
+        request={text: text},
+        states=states((text, "Task", 1.0, text, 2)),
+        definition=definition,
+        report=report(9, **fields),
+        failures=[chunk],
+        error=text,
+        cause=text,
+        advice=text,
+        reference=features,
+        reference_name=text,
+        drift=dict.fromkeys(features, 0.3),
+    )
+
+
+RECORDS["harmless"] = hostile_run("abc")
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_text_of_others_stays_text(text):
+    harmless, hostile = page_of("harmless"), page_of(hostile_run(text))
+    assert hostile.tags == harmless.tags | Counter(title=hostile.tags["title"])
+    assert {name for _, name, _ in hostile.attributes} - {name for _, name, _ in harmless.attributes} <= {"title"}
+    assert len(hostile.source.encode()) < 1_000_000
+
+
+def test_text_of_others_is_shown_as_it_is():
+    text = HOSTILE["quotes"]
+    page = page_of(hostile_run(text))
+    for name in ("states", "slowest", "predictions", "missing", "drift", "features", "rejected", "failures", "stages", "model"):
+        assert text in page.sections[name], name
+    assert json.loads(page.sections["request"].partition("\n")[2].strip().removeprefix("Request")) == {text: text}
+    assert page.headline.count(text) >= 6
+
+
+def test_no_character_moves_or_hides_others():
+    source = render(hostile_run(HOSTILE["override"]))
+    assert not set("\u202e\u2066\u200f\u0000\u001b") & set(source)
+    assert "abc\N{REPLACEMENT CHARACTER}gpj.exe" in source
+    source.encode()  # no half of a pair
+
+
+def test_a_name_has_a_direction_of_its_own():
+    name = HOSTILE["right to left"]
+    assert f"<bdi>{name}</bdi>" in render(hostile_run(name))
+
+
+def test_a_long_name_is_cut_and_the_rest_is_where_a_pointer_rests():
+    page = page_of(hostile_run("x" * 500))
+    titles = [value for tag, name, value in page.attributes if (tag, name) == ("bdi", "title")]
+    assert "x" * 500 in titles
+    assert "x" * 119 + "\N{HORIZONTAL ELLIPSIS}" in page.headline
+
+
+def test_ten_thousand_chunks_make_no_larger_page():
+    large, small = (len(rendered(name).encode()) for name in ("ten thousand chunks", "whole"))
+    assert large < small + 50_000
+    assert large < 500_000
+
+
+def test_two_hundred_features_and_five_hundred_failures_stay_readable():
+    features = {f"feature_{number}": MONTH for number in range(200)}
+    failures = [{**failed_run().failures[0], "chunk_index": number, "message": "m" * 30_000} for number in range(500)]
+    run = replace(
+        with_statistics(features=features, features_left_out=12),
+        failures=failures,
+        reference=features,
+        drift={name: number / 100 for number, name in enumerate(features)},
+    )
+    page = page_of(run)
+    assert len(page.source) < 1_000_000
+    assert "500 ModelError" in page.sections["failures"] or "500 Lambda.Unknown" in page.sections["failures"]
+    assert "and 400 more" in page.sections["failures"]
+    assert "12 more features were not counted" in page.sections["features"]
+    assert "feature_0" in page.sections["features"]
+    assert "feature_199" in page.sections["drift"]
+    assert "188 features with a smaller index" in page.sections["drift"]
+
+
+def test_the_headline_has_the_figures_of_the_run():
+    run = flights_run()
+    rows = run.report["rows"]
+    text = page_of(run).headline
+    for shown in (
+        "SUCCEEDED",
+        "nightly-2026-11-24",
+        "24 November 2026, 02:00:00 to 02:00:19 UTC",
+        OUTPUT,
+        f"{OUTPUT}.rejected.csv",
+    ):
+        assert shown in text
+    assert f"{rows['predicted']:,}of {rows['read']:,} read" in text
+    assert f"{rows['read'] / 19.722:,.0f} rows a second" in text
+    assert "$0.0067" in text
+
+
+def test_the_speed_of_a_run_leaves_out_what_earlier_runs_predicted():
+    columns = report()["timeline"]
+    columns["started"][:40] = [started - 86_400_000 for started in columns["started"][:40]]
+    page = page_of(with_report(timeline=columns, chunks={"planned": 44, "predicted": 44, "reused": 40, "failed": 0}))
+    assert f"{sum(columns['rows'][40:]) / 19.722:,.0f} rows a second" in page.headline
+    assert "40 from an earlier run" in page.headline
+    assert "40 chunks more were there from an earlier execution" in page.sections["timeline"]
+
+
+def test_a_failed_run_says_what_failed_where_and_what_to_do():
+    page = page_of("failed")
+    for shown in ("FAILED", "ModelError", "5 of 44 chunks failed", "batch-predict chunk nightly-2026-11-24 3 --here"):
+        assert shown in page.headline
+    failures = page.sections["failures"]
+    assert "3 ModelError, 1 Lambda.Unknown, 1 TransientS3Error" in failures
+    assert "s3://flights-data/flights/2013/09.csv bytes=[13,600,000, 14,400,000)" in failures
+    assert "the objects of s3://flights-output/work/30.json" in failures
+    assert failures.count(MESSAGE) == 4
+    assert list(page.sections)[:2] == ["states", "failures"]
+    assert list(page_of("whole").sections)[1] != "failures"
+
+
+def test_states_have_their_times_and_what_went_wrong():
+    text = page_of("failed").sections["states"]
+    for shown in ("0.8 s, 2 attempts", "9.4 s, failed", "failed with States.ExceedToleratedFailureThreshold", "ended here"):
+        assert shown in text
+
+
+def test_a_run_that_goes_on_says_so():
+    page = page_of("running")
+    assert "still running" in page.headline
+    assert "not yet published" in page.headline
+    assert "still in it" in page.sections["states"]
+    assert "The run is not over" in page.sections["timeline"]
+    assert "has failed for good so far" in page.sections["failures"]
+
+
+def test_many_chunks_are_drawn_as_how_many_are_at_work():
+    assert "When each of 300 chunks ran" in render(flights_run(300))
+    assert "How many of 301 chunks ran at once" in render(flights_run(301))
+
+
+def test_the_timeline_tells_cold_starts_and_retries():
+    text = page_of("whole").sections["timeline"]
+    assert "12 began cold; 2 retried" in text
+    assert "was retried" in text
+    assert "was retried" not in page_of(flights_run(attempts={})).sections["timeline"]
+
+
+def test_predictions_are_a_picture_or_counts():
+    numbers = page_of("whole").sections["predictions"]
+    assert "20,003 rows. 3 are missing. Mean 14." in numbers
+    classes = page_of(with_statistics(predictions={"late": class_values({"no": 900, "yes": 80}, other=20)})).sections["predictions"]
+    assert re.search(r"no\s*900 · 90\.0 %.*yes\s*80 · 8\.0 %.*other classes\s*20 · 2\.0 %", classes, re.DOTALL)
+
+
+def test_missing_values_are_listed_the_worst_first():
+    text = page_of("whole").sections["missing"]
+    assert text.index("dep_time") < text.index("dep_delay")
+    assert "month" not in text
+
+
+def test_drift_is_shown_or_how_to_ask_for_it():
+    text = page_of("whole").sections["drift"]
+    assert text.index("carrier") < text.index("dep_delay") < text.index("dep_time")
+    assert "training/flights-2012.csv" in text
+    unasked = page_of(flights_run(reference=None, reference_name=None, drift={})).sections["drift"]
+    assert "batch-predict report nightly-2026-11-24 --reference sample.csv" in unasked
+    other = page_of(flights_run(reference={}, drift={})).sections["drift"]
+    assert "has no feature of this run" in other
+
+
+def test_drift_is_coloured_by_its_bands():
+    rows = re.findall(r'<td class="figure (\w*)">(\d\.\d\d)</td>', rendered("whole"))
+    assert sorted(rows) == sorted(
+        [("", "0.00"), ("warm", "0.13"), ("bad", "0.48"), ("", "0.00"), ("bad", "0.91"), ("", "0.00"), ("", "0.01")]
+    )
+
+
+def test_costs_reasons_model_and_request_are_the_reports():
+    page = page_of("whole")
+    for section, shown in {
+        "rejected": ("column 'dep_time': not a number", "101 · 81.5 %"),
+        "cost": ("Lambda", "$0.0027", "Step Functions", "$0.0032", "S3", "$0.0008", "$0.0067 in all"),
+        "model": ("Pipeline(ColumnTransformer, Ridge)", "scikit-learn 1.8.2", "pyarrow 26.1.0", "compare its predictions"),
+        "stages": ("predict", "44.3 s", "load model"),
+    }.items():
+        for text in shown:
+            assert text in page.sections[section], (section, text)
+    assert json.loads(page.sections["request"].strip().removeprefix("Request")) == request()
+
+
+def test_a_definition_of_others_is_drawn_too():
+    states_of_others = {"Only": {"Type": "Task", "Catch": [{"Next": "Nowhere"}], "End": True}}
+    assert "Only" in page_of(flights_run(definition={"StartAt": "Only", "States": states_of_others})).sections["states"]
+    assert "could not be read" in page_of(flights_run(definition={"States": DEFINITION["States"]})).sections["states"]
+
+
+def test_every_colour_of_a_picture_is_one_of_the_pages():
+    page = rendered("whole")
+    assert not [colour for colour in COLOURS.values() if colour in page]
+    palettes = [set(re.findall(r"--([\w-]+):", palette)) for palette in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)]
+    assert len(palettes) == 3  # light, dark, paper
+    used = set(re.findall(r"var\(--([\w-]+)\)", page))
+    assert all(used == palette for palette in palettes), [used ^ palette for palette in palettes]
+
+
+def test_texts_can_be_told_from_their_ground():
+    """WCAG's contrast: 4.5 for text, 3 for what a picture is made of."""
+    for palette in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL):
+        colours = dict(re.findall(r"--([\w-]+): (#\w{6})", palette))
+        for ground in ("page", "paper"):
+            for name in ("ink", "muted", "bad", "good"):
+                assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground, colours)
+            for name in ("main", "warm"):
+                assert contrast(colours[name], colours[ground]) >= 3, (name, ground, colours)
+        for band in ("band-watch", "band-drift"):
+            assert contrast(colours["ink"], colours[band]) >= 4.5
+
+
+def contrast(one, other):
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -79,11 +79,16 @@ def svg_of(figure: Figure, name: str, description: str) -> Markup:
     width, height = (float(size) for size in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2])
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
-    body = body.replace("xlink:href=", "href=")
-    body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", body)
-    body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", body)
-    for variable, colour in COLOURS.items():
-        body = body.replace(colour, f"var(--{variable})")
+    body = re.sub("<[^>]+>", lambda tag: _of_the_page(tag[0], name), body)  # matplotlib escapes < and > everywhere else
     opening = f'<svg class="chart" role="img" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}"'
     # matplotlib escapes what it writes: text of others reaches this only through it, or through `escape`.
     return Markup(f'{opening} aria-label="{escape(description)}">{body.strip()}')  # noqa: S704
+
+
+def _of_the_page(tag: str, name: str) -> str:
+    """Return a tag of a picture as its page needs it."""
+    tag = re.sub(r'(?:xlink:)?(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)  # the page's is inherited
+    for variable, colour in COLOURS.items():
+        tag = tag.replace(colour, f"var(--{variable})")
+    return tag

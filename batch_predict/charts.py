@@ -27,6 +27,9 @@ UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
 WATCH, DRIFTED = 0.1, 0.25
 """Bands of the population stability index that are customary: below is stable, above has drifted."""
 
+LONGEST_DRIFT = 2.0
+"""Of a bar: what is more has its figure, and leaves the others their length."""
+
 Floats = NDArray[np.float64]
 
 
@@ -104,14 +107,15 @@ def drift_bars(drift: Mapping[str, float]) -> Markup:
     """Draw the population stability index of features, one below the other, on its customary bands."""
     number = len(drift)
     figure, axes = blank(WIDTH, 34 * number + 56)
-    right = max(max(drift.values()) * 1.18, 0.35)
+    lengths = [min(index, LONGEST_DRIFT) for index in drift.values()]
+    right = max(max(lengths) * 1.18, 0.35)
     axes.axvspan(WATCH, DRIFTED, color=BAND_WATCH)
     axes.axvspan(DRIFTED, right, color=BAND_DRIFT)
     colours = [BAD if index >= DRIFTED else WARM if index >= WATCH else MAIN for index in drift.values()]
-    axes.barh(np.arange(number) + 0.2, list(drift.values()), 0.4, color=colours)
+    axes.barh(np.arange(number) + 0.2, lengths, 0.4, color=colours)
     for place, (name, index) in enumerate(drift.items()):
         axes.text(right * 0.01, place - 0.06, visible(name, 44), va="bottom", color=INK)
-        axes.text(index + right * 0.01, place + 0.2, f"{index:.2f}", va="center", color=INK)
+        axes.text(min(index, LONGEST_DRIFT) + right * 0.01, place + 0.2, f"{index:.2f}", va="center", color=INK)
     axes.set_xlim(0, right)
     axes.set_ylim(number - 0.4, -0.65)
     axes.set_yticks([])

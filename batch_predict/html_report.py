@@ -3,6 +3,7 @@
 Texts of others (names of columns, messages, requests) reach the page by jinja2's escaping or matplotlib's, and by nothing else.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -186,7 +187,8 @@ def _drift_chart(record: RunRecord, features: Mapping[str, Any]) -> dict[str, Ma
 
 
 def _by_drift(record: RunRecord) -> list[str]:
-    return sorted(record.drift, key=lambda name: -record.drift[name])
+    known = [name for name, index in record.drift.items() if not math.isnan(index)]
+    return sorted(known, key=lambda name: -record.drift[name])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from batch_predict.visible_text import visible
 
 DRAWN_KINDS = {"Task", "Map", "Parallel", "Wait", "Succeed", "Fail"}
 
-BOX_WIDTH, BOX_HEIGHT = 148, 44
+BOX_WIDTH, BOX_HEIGHT = 156, 44
 STEP = 66
 """From the top of a box to the top of the next."""
 MARGIN = 11
@@ -22,6 +22,8 @@ MARGIN = 11
 LANE = 12
 """Between the lines that lead to the right."""
 NAME_CHARACTERS = 22
+SURE_CHARACTERS = 15
+"""So many fit in any font; longer names are set to the width of their box."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Box:
     def short_name(self) -> str:
         """The name as far as it fits."""
         return visible(self.name, NAME_CHARACTERS)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the name may be wider than its box."""
+        return len(self.name) > SURE_CHARACTERS
 
 
 @dataclass(frozen=True)

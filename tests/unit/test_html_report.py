@@ -25,6 +25,7 @@ from report_records import (
     states,
 )
 
+from batch_predict import charts
 from batch_predict.chart_svg import COLOURS
 from batch_predict.html_report import PAGE_DIRECTORY, render
 
@@ -44,7 +45,6 @@ SECTIONS = [
     "model",
     "request",
 ]
-VOID = {"meta", "br", "path", "rect", "use", "marker"}
 STYLE = (PAGE_DIRECTORY / "style.css").read_text()
 
 
@@ -56,6 +56,7 @@ class Page(HTMLParser):
     tags: Counter = field(default_factory=Counter)
     attributes: list = field(default_factory=list)
     sections: dict = field(default_factory=dict)
+    texts: list = field(default_factory=list)
     headline: str = ""
 
     def __post_init__(self):
@@ -85,6 +86,7 @@ class Page(HTMLParser):
             self._section = None
 
     def handle_data(self, text):
+        self.texts.append(text)
         if self._section:
             self.sections[self._section] += text
         elif "header" in self._open:
@@ -224,14 +226,21 @@ def hostile_run(text):
 
 
 RECORDS["harmless"] = hostile_run("abc")
+CUT = {"title", "textlength", "lengthadjust"}
+"""Attributes of names that are long."""
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_text_of_others_stays_text(text):
     harmless, hostile = page_of("harmless"), page_of(hostile_run(text))
     assert hostile.tags == harmless.tags | Counter(title=hostile.tags["title"])
-    assert {name for _, name, _ in hostile.attributes} - {name for _, name, _ in harmless.attributes} <= {"title"}
+    assert {name for _, name, _ in hostile.attributes} - {name for _, name, _ in harmless.attributes} <= CUT
     assert len(hostile.source.encode()) < 1_000_000
+
+
+def test_a_picture_shows_a_name_that_looks_like_its_own_markup():
+    name = 'id="a" #010104 font-family: b; url(#c) $d$'
+    assert name in Page(charts.drift_bars({name: 0.3})).texts
 
 
 def test_text_of_others_is_shown_as_it_is():
@@ -270,7 +279,7 @@ def test_ten_thousand_chunks_make_no_larger_page():
 
 def test_two_hundred_features_and_five_hundred_failures_stay_readable():
     features = {f"feature_{number}": MONTH for number in range(200)}
-    failures = [{**failed_run().failures[0], "chunk_index": number, "message": "m" * 30_000} for number in range(500)]
+    failures = [{**RECORDS["failed"].failures[0], "chunk_index": number, "message": "m" * 30_000} for number in range(500)]
     run = replace(
         with_statistics(features=features, features_left_out=12),
         failures=failures,
@@ -374,6 +383,13 @@ def test_drift_is_shown_or_how_to_ask_for_it():
     assert "batch-predict report nightly-2026-11-24 --reference sample.csv" in unasked
     other = page_of(flights_run(reference={}, drift={})).sections["drift"]
     assert "has no feature of this run" in other
+
+
+def test_a_drift_without_end_leaves_the_others_their_bars():
+    text = page_of(flights_run(drift={"month": float("inf"), "dest": float("nan"), "carrier": 0.2})).sections["drift"]
+    assert re.search(r"month\s*inf\s*carrier\s*0\.20", text)
+    assert "2.25" in text  # of the axis
+    assert "dest" not in text
 
 
 def test_drift_is_coloured_by_its_bands():

@@ -1,0 +1,99 @@
+"""A real browser for the report's page: Chromium, without a window and without network."""
+
+import html
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # for the records
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SECONDS = 60  # for a start and a page; it takes one or two
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """Run Chromium with arguments, and return what it prints."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        without = pytest.fail if os.environ.get("CI") else pytest.skip
+        without("there is no Chromium here: apt-get install chromium")
+    profile = tmp_path_factory.mktemp("chromium")
+
+    def run(*arguments):
+        command = [
+            program,
+            "--headless=new",
+            "--no-sandbox",  # it opens nothing but our own page, and root has no other way
+            "--disable-gpu",
+            "--hide-scrollbars",  # as on a phone
+            "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={profile}",
+            *map(str, arguments),
+        ]
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    return run
+
+
+PROBE = """
+const colour = (element, name) => element.ownerDocument.defaultView.getComputedStyle(element)[name];
+function look(frame) {
+  const page = frame.contentDocument, shown = frame.contentWindow;
+  const texts = [...page.querySelectorAll('svg text')];
+  return {
+    width: page.documentElement.scrollWidth,
+    sections: Object.fromEntries([...page.querySelectorAll('section')].map(section => [section.id, {
+      text: section.innerText.slice(section.querySelector('h2').innerText.length).trim().length,
+      height: section.getBoundingClientRect().height,
+    }])),
+    loaded: shown.performance.getEntriesByType('resource').map(entry => entry.name),
+    scripts: page.scripts.length, ran: shown.ran === true,
+    background: colour(page.body, 'backgroundColor'),
+    paper: colour(page.querySelector('section'), 'backgroundColor'),
+    ink: colour(page.body, 'color'),
+    chartInk: texts.length ? colour(page.querySelector('svg.chart text') || texts[0], 'fill') : null,
+    families: [...new Set(texts.map(text => colour(text, 'fontFamily')))],
+    family: colour(page.body, 'fontFamily'),
+    smallest: Math.min(...texts.map(text => text.getBoundingClientRect().height)),
+    outside: texts.filter(text => {
+      const inner = text.getBoundingClientRect(), outer = text.closest('svg').getBoundingClientRect();
+      const beside = inner.left < outer.left - 2 || inner.right > outer.right + 2;
+      return beside || inner.top < outer.top - 4 || inner.bottom > outer.bottom + 4;
+    }).map(text => text.textContent),
+  };
+}
+onload = () => {
+  const seen = Object.fromEntries([...document.querySelectorAll('iframe')].map(frame => [frame.name, look(frame)]));
+  document.querySelector('pre').textContent = JSON.stringify(seen);
+};
+"""
+
+
+@pytest.fixture(scope="session")
+def look(chromium, tmp_path_factory):
+    """Show pages in frames, {name: (page, width in CSS pixels)}, and return what each looks like, by name.
+
+    The pages are as they are: the script that looks at them is its frame's parent's.
+    """
+    directory = tmp_path_factory.mktemp("pages")
+
+    def look(pages, *arguments):
+        frames = "".join(
+            f'<iframe name="{name}" style="width:{width}px;height:800px;border:0" srcdoc="{html.escape(page)}"></iframe>'
+            for name, (page, width) in pages.items()
+        )
+        path = directory / "frames.html"
+        path.write_text(f'<!DOCTYPE html><meta charset="utf-8"><script>{PROBE}</script><pre></pre>{frames}', encoding="utf-8")
+        shown = chromium("--window-size=1400,900", *arguments, "--dump-dom", path.as_uri())
+        return json.loads(html.unescape(shown.partition("<pre>")[2].partition("</pre>")[0]))
+
+    return look

@@ -1,0 +1,97 @@
+"""The page of a run as a browser shows it: on a phone and on a desktop, in light, in dark and on paper, without network."""
+
+import re
+
+import pytest
+from report_records import failed_run, flights_run
+from test_html_report import BARE, HOSTILE, RUNNING, SECTIONS, hostile_run
+
+from batch_predict.html_report import render
+
+PHONE, TABLET, DESKTOP = 390, 768, 1280
+DARK = "--blink-settings=preferredColorScheme=0"
+MARKUP = f"<script>window.ran = true</script>{HOSTILE['markup']}"
+
+
+@pytest.fixture(scope="module")
+def pages():
+    whole = render(flights_run())
+    return {
+        "phone": (whole, PHONE),
+        "tablet": (whole, TABLET),
+        "desktop": (whole, DESKTOP),
+        "failed": (render(failed_run()), PHONE),
+        "running": (render(RUNNING), PHONE),
+        "bare": (render(BARE), PHONE),
+        "many": (render(flights_run(10_000)), PHONE),
+        "markup": (render(hostile_run(MARKUP)), PHONE),
+        "long": (render(hostile_run(HOSTILE["long"])), PHONE),
+        "right_to_left": (render(hostile_run(HOSTILE["right to left"])), PHONE),
+    }
+
+
+@pytest.fixture(scope="module")
+def light(look, pages):
+    return look(pages)
+
+
+@pytest.fixture(scope="module")
+def dark(look, pages):
+    paper = pages["phone"][0].replace("@media print", "@media all")
+    return look({"phone": pages["phone"], "paper": (paper, DESKTOP)}, DARK)
+
+
+def test_no_page_is_wider_than_its_screen(light, pages):
+    assert {name: seen["width"] for name, seen in light.items()} == {name: width for name, (_, width) in pages.items()}
+
+
+def test_every_section_has_content(light):
+    for name, seen in light.items():
+        assert sorted(seen["sections"]) == sorted(SECTIONS), name
+        for section, shown in seen["sections"].items():
+            assert shown["text"] > 10 or (name, section) == ("bare", "request"), (name, section)
+            assert shown["height"] > 50, (name, section)
+
+
+def test_nothing_is_loaded_and_no_script_runs(light):
+    for name, seen in light.items():
+        assert (seen["loaded"], seen["scripts"], seen["ran"]) == ([], 0, False), name
+
+
+def test_no_text_of_a_picture_is_cut_off(light):
+    assert {name: seen["outside"] for name, seen in light.items() if seen["outside"]} == {}
+
+
+def test_texts_of_pictures_are_in_the_pages_font_and_large_enough(light):
+    for name, seen in light.items():
+        if seen["families"]:
+            assert seen["families"] == [seen["family"]], name
+            assert seen["smallest"] >= 9, name
+
+
+def test_dark_is_dark_and_light_is_light(light, dark):
+    for name in ("background", "paper"):
+        assert brightness(light["phone"][name]) > 240
+        assert brightness(dark["phone"][name]) < 50
+    for name in ("ink", "chartInk"):
+        assert brightness(light["phone"][name]) < 110
+        assert brightness(dark["phone"][name]) > 160
+
+
+def test_paper_is_light_where_the_screen_is_dark(dark):
+    assert brightness(dark["paper"]["background"]) == 255
+    assert brightness(dark["paper"]["ink"]) < 50
+
+
+def test_it_prints_on_a_few_sheets_of_a4(chromium, pages, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(pages["desktop"][0], encoding="utf-8")
+    chromium("--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'page.pdf'}", page.as_uri())
+    pdf = (tmp_path / "page.pdf").read_bytes()
+    sheets = [[round(float(edge)) for edge in box.split()] for box in re.findall(rb"/MediaBox \[([\d. ]+)\]", pdf)]
+    assert 3 <= len(sheets) <= 5
+    assert all(sheet[:2] == [0, 0] and abs(sheet[2] - 595) <= 1 and abs(sheet[3] - 842) <= 1 for sheet in sheets), sheets
+
+
+def brightness(colour):
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3

@@ -22,8 +22,8 @@ MARGIN = 11
 LANE = 12
 """Between the lines that lead to the right."""
 NAME_CHARACTERS = 22
-SURE_CHARACTERS = 15
-"""So many fit in any font; longer names are set to the width of their box."""
+SURE_CHARACTERS = 19
+"""So many fit in the usual fonts; longer names are set to the width of their box."""
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def hashed_shares(values: Mapping[str, Any]) -> NDArray[np.float64]:
 def commonest_hashes(reference: Mapping[str, Any], now: Mapping[str, Any], number: int) -> list[Bins]:
     """Return the shares of two text columns in the buckets that hold most of either, the most of the reference sample first."""
     shares = [hashed_shares(values) for values in (reference, now)]
-    chosen = np.argsort(-np.maximum(*shares), kind="stable")[:number]
+    larger = np.maximum(*shares)
+    chosen = np.argsort(-larger, kind="stable")[: min(number, int(np.count_nonzero(larger)))]
     ordered = chosen[np.argsort(-shares[0][chosen], kind="stable")]
     edges = np.arange(len(ordered) + 1, dtype=np.float64)
     return [Bins(edges, column[ordered]) for column in shares]

@@ -103,6 +103,7 @@ def test_edges_are_those_of_all_columns():
 
 def test_texts_are_compared_by_their_commonest_hashes():
     reference, now = commonest_hashes(text_values("aaaab"), text_values("bbbbbcc"), 2)
+    assert len(commonest_hashes(text_values("ab"), text_values("c"), 20)[0].shares) == 3
     assert reference.shares == pytest.approx([0.8, 0.2])
     assert now.shares == pytest.approx([0, 5 / 7])
 

@@ -45,8 +45,9 @@ import threading
 import time
 import traceback
 import warnings
+import zlib
 from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -83,7 +84,7 @@ from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceede
 from urllib3.exceptions import HTTPError, LocationValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     import pandas as pd
@@ -1701,6 +1702,8 @@ class _Reason(NamedTuple):
     """May hold the row's values."""
     public: str
     """Holds none."""
+    counted: str
+    """By what rows of the same fault are counted: the public reason without what differs from row to row."""
 
 
 Reject = Callable[[int, _Reason], None]
@@ -1721,8 +1724,8 @@ def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array
         codes = pc.fill_null(encoded.indices, -1).to_numpy()
         for row in np.flatnonzero(np.isin(codes, bad)):
             text = encoded.dictionary[int(codes[row])].as_py()
-            private = f"column {column!r}: {_shown(text)} is not a number"
-            reject(int(row), _Reason(private, f"column {column!r}: a text of {len(text)} character(s) is not a number"))
+            shown, public = (f"{which} is not a number" for which in (_shown(text), f"a text of {len(text)} character(s)"))
+            reject(int(row), _Reason(*(f"column {column!r}: {which}" for which in (shown, public, "not a number"))))
     return pc.take(pa.array(values, pa.float64()), encoded.indices)
 
 
@@ -1748,9 +1751,9 @@ def _check_exact(block: _Block, column: str, numbers: pa.Array | pa.ChunkedArray
     for row in np.flatnonzero(large):
         text = texts[int(row)].as_py().strip()
         if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and not _is_exact(text):
-            private, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
-            private, public = (f"column {column!r}: {which} too large to be exact (2^53)" for which in (private, public))
-            reject(int(row), _Reason(private, public))
+            shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
+            fault = "too large to be exact (2^53)"
+            reject(int(row), _Reason(*(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer"))))
 
 
 def _is_exact(integer: str) -> bool:
@@ -1927,7 +1930,8 @@ def _reason_of(error: Exception) -> _Reason:
     """Take a model's own words; in public only those before the first that may be a value: quoted, in brackets, or a number."""
     text = _brief(error)
     words = re.split(r"""['"\[({:]|(?<!\w)[+-]?\.?\d""", text, maxsplit=1)[0].strip()
-    return _Reason(text, words or type(error).__name__)
+    public = words or type(error).__name__
+    return _Reason(text, public, public)
 
 
 def _brief(error: Exception) -> str:
@@ -1986,6 +1990,293 @@ def _spread(column: pa.Array, rows: np.ndarray[Any, Any], n_rows: int) -> pa.Arr
     return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), b",")
 
 
+# --- statistics -----------------------------------------------------------------------------------------------------------------
+
+MAX_STATISTICS_COLUMNS = 200
+"""Features, and predictions, that have statistics: the first ones. With 200 features a receipt has some 100 kB."""
+MAX_CLASSES, MAX_REASONS = 100, 50
+"""Labels of a prediction, and reasons of rejected rows, that are counted by name."""
+OTHER = "other"
+HASHES = 64
+"""Numbers that texts are counted by: enough to see that a column has changed, too few to say what it holds."""
+
+HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 7, 80
+"""The finest scale, at which a bucket is 0.54 % wide, and the most buckets between the smallest and the largest magnitude."""
+_EDGE_BITS = 12
+"""Bits of a mantissa that tell the buckets apart: their edges are rounded to 1 part in 4096 of a power of two, on any processor."""
+_ZERO_EXPONENT, _INFINITE_EXPONENT = -124, 128
+"""Magnitudes of up to 2^-124 count as zero, from about 2^128 on as infinite: what float32 holds."""
+_MAX_SHIFT = 9
+"""Scales that are coarser than the finest: 80 buckets of the last one hold all magnitudes. 2^9 divides 124 * 2^7, so they nest."""
+_SLOTS = HISTOGRAM_BUCKETS + 1
+"""Of one sign: the zeros, then the buckets."""
+_STATISTICS_VALUES = 1 << 16
+"""Values that are counted at once: what this takes stays in the processor's cache."""
+_MERGED_BLOCKS = 16
+"""Blocks whose statistics are added up at once."""
+
+
+@functools.cache
+def _bucket_of_mantissa() -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Map each of the 4096 parts of a power of two to its bucket of the finest scale, less what float32's exponents start at."""
+    edges = np.round(np.exp2(np.arange(2**HISTOGRAM_SCALE) / 2**HISTOGRAM_SCALE) * 2**_EDGE_BITS) - 2**_EDGE_BITS
+    buckets = np.searchsorted(edges, np.arange(2**_EDGE_BITS), side="right") - 1
+    excess = (127 + _ZERO_EXPONENT) << HISTOGRAM_SCALE
+    return (buckets - excess).astype(np.int32)
+
+
+class _Numbers(NamedTuple):
+    """Statistics of some columns of numbers, an element or a row each: sums, and a histogram by magnitude and sign."""
+
+    rows: int
+    missing: np.ndarray[Any, np.dtype[np.int64]]
+    infinite: np.ndarray[Any, np.dtype[np.int64]]
+    total: np.ndarray[Any, np.dtype[np.float64]]
+    squares: np.ndarray[Any, np.dtype[np.float64]]
+    low: np.ndarray[Any, np.dtype[np.int64]]
+    """Bucket of the smallest magnitude, from 0 and at the finest scale; above `top` where there is none."""
+    top: np.ndarray[Any, np.dtype[np.int64]]
+    counts: np.ndarray[Any, np.dtype[np.int64]]
+    """Shape (n_columns, 2, 81): zeros, then buckets from the smallest magnitude on, of positive and of negative numbers."""
+
+
+def _shifts(low: np.ndarray[Any, Any], top: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell by how many bits the finest buckets' numbers are shortened, that all of a column's have a place."""
+    shifts = np.zeros_like(top)
+    for _ in range(_MAX_SHIFT):
+        shifts += (top >> shifts) - (low >> shifts) >= HISTOGRAM_BUCKETS
+    return shifts
+
+
+def _count_numbers(columns: Sequence[pa.ChunkedArray | np.ndarray[Any, Any]]) -> _Numbers:
+    """Count columns of one block, of equal length and not empty."""
+    rows = len(columns[0])
+    missing, infinite = np.zeros((2, len(columns)), np.int64)
+    total, squares = np.zeros((2, len(columns)))
+    low, top = np.zeros((2, len(columns)), np.int64)
+    counts = np.zeros((len(columns), 2, _SLOTS), np.int64)
+    step = max(1, _STATISTICS_VALUES // rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, len(columns), step):
+            share = slice(first, min(first + step, len(columns)))
+            magnitudes = np.empty((share.stop - first, rows), np.float32)
+            for index in range(first, share.stop):
+                values, missing[index] = _plain_numbers(columns[index])
+                total[index], squares[index] = values.sum(), np.dot(values, values)
+                magnitudes[index - first] = values
+                if not squares[index] < 2.0 ** (2 * _INFINITE_EXPONENT - 2):  # also NaN
+                    single, own = magnitudes[index - first], np.isnan(values)
+                    values = np.where(np.isfinite(values), values, 0.0)
+                    total[index], squares[index] = values.sum(), np.dot(values, values)
+                    missing[index] += own.sum()
+                    infinite[index] = np.isinf(single).sum()
+                    single[~np.isfinite(single)] = 0.0
+            low[share], top[share], counts[share] = _count_magnitudes(magnitudes.view(np.int32))
+    counts[:, 0, 0] -= missing + infinite  # they stand as zeros
+    return _Numbers(rows, missing, infinite, total, squares, low, top, counts)
+
+
+def _plain_numbers(column: pa.ChunkedArray | np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
+    """Return a column as float64, zeros in place of missing values, and how many these are."""
+    if isinstance(column, np.ndarray):
+        return column.astype(np.float64, copy=False), 0
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    missing = column.null_count
+    return (pc.fill_null(column, 0) if missing else column).to_numpy().astype(np.float64, copy=False), missing
+
+
+def _count_magnitudes(
+    bits: np.ndarray[Any, np.dtype[np.int32]],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Count float32 numbers, given as their bits, shape (n_columns, n_rows), which are overwritten: lows, tops and counts.
+
+    By whole numbers alone, which is several times as fast as logarithms where the processor has none, and the same everywhere.
+    """
+    columns = len(bits)
+    sign = bits >> 31
+    sign &= _SLOTS
+    bits &= 0x7FFFFFFF
+    bits -= 1  # so that a bucket's upper edge is in it; zero becomes -1
+    cells = bits >> (23 - _EDGE_BITS)
+    cells &= 2**_EDGE_BITS - 1
+    bits >>= 23
+    bits <<= HISTOGRAM_SCALE
+    bits += _bucket_of_mantissa().take(cells)
+    top = bits.max(axis=1).astype(np.int64)
+    low = bits.view(np.uint32).min(axis=1).astype(np.int64)  # not of zeros: they are below 0, and so the largest here
+    shifts = _shifts(np.minimum(low, top), top)
+    bits >>= shifts.astype(np.int32)[:, None]
+    bits -= np.where(low > top, 0, low >> shifts).astype(np.int32)[:, None]
+    np.maximum(bits, np.full((columns, 1), -1, np.int32), out=bits)
+    bits += sign
+    bits += np.arange(1, columns * 2 * _SLOTS, 2 * _SLOTS, dtype=np.int32)[:, None]
+    return low, top, np.bincount(bits.ravel(), minlength=columns * 2 * _SLOTS).reshape(columns, 2, _SLOTS)
+
+
+def _add_numbers(parts: Sequence[_Numbers]) -> _Numbers:
+    """Add up the statistics of the same columns in several blocks; the histogram is the one of all rows at once."""
+    low, top = (np.array([getattr(part, name) for part in parts]) for name in ("low", "top"))
+    merged_low, merged_top = low.min(axis=0), top.max(axis=0)
+    shifts = _shifts(np.minimum(merged_low, merged_top), merged_top)
+    own = _shifts(np.minimum(low, top), top)
+    places = ((low >> own)[..., None] + np.arange(HISTOGRAM_BUCKETS)) >> (shifts - own)[..., None]
+    places = np.clip(places - (merged_low >> shifts)[:, None], 0, HISTOGRAM_BUCKETS - 1)  # what is beyond is empty
+    columns = len(merged_low)
+    slots = np.arange(0, columns * 2 * _SLOTS, _SLOTS).reshape(columns, 2, 1) + 1 + places[:, :, None, :]
+    counts = np.array([part.counts for part in parts])
+    merged = np.bincount(slots.ravel(), counts[..., 1:].ravel(), columns * 2 * _SLOTS).astype(np.int64)
+    merged = merged.reshape(columns, 2, _SLOTS)
+    merged[..., 0] = counts[..., 0].sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        missing, infinite, total, squares = (
+            np.sum([getattr(part, name) for part in parts], axis=0) for name in ("missing", "infinite", "total", "squares")
+        )
+    return _Numbers(sum(part.rows for part in parts), missing, infinite, total, squares, merged_low, merged_top, merged)
+
+
+def _number_values(numbers: _Numbers) -> list[dict[str, Any]]:
+    """Write each column's statistics as `contract.NumberValues`."""
+    shifts = _shifts(np.minimum(numbers.low, numbers.top), numbers.top)
+    lowest = (numbers.low >> shifts) + (_ZERO_EXPONENT << HISTOGRAM_SCALE >> shifts)
+
+    def side(index: int, sign: int) -> dict[str, Any]:
+        counts = numbers.counts[index, sign, 1:]
+        filled = np.flatnonzero(counts)
+        if not len(filled):
+            return {"offset": 0, "counts": []}
+        return {"offset": int(lowest[index] + filled[0]), "counts": counts[filled[0] : filled[-1] + 1].tolist()}
+
+    return [
+        {
+            "kind": NUMBER,
+            "rows": numbers.rows,
+            "missing": int(numbers.missing[index]),
+            "sum": _finite_or_none(numbers.total[index]),
+            "sum_of_squares": _finite_or_none(numbers.squares[index]),
+            "histogram": {
+                "scale": HISTOGRAM_SCALE - int(shifts[index]),
+                "zero": int(numbers.counts[index, :, 0].sum()),
+                "positive": side(index, 0),
+                "negative": side(index, 1),
+                "infinite": int(numbers.infinite[index]),
+            },
+        }
+        for index in range(len(shifts))
+    ]
+
+
+def _finite_or_none(value: float) -> float | None:
+    """JSON has no infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+class _Counted(NamedTuple):
+    """Values of one column that are no numbers: texts by their hash, or labels by themselves."""
+
+    rows: int
+    missing: int
+    counts: Counter[Any]
+
+
+def _count_texts(column: pa.ChunkedArray) -> _Counted:
+    counts: Counter[Any] = Counter()
+    for text, count in _distinct(column.drop_null()):
+        counts[zlib.crc32(text.encode()) % HASHES] += count
+    return _Counted(len(column), column.null_count, counts)
+
+
+def _distinct(column: pa.Array | pa.ChunkedArray) -> Iterator[tuple[Any, int]]:
+    counted = pc.value_counts(column)
+    return zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+
+
+def _count_labels(values: np.ndarray[Any, Any]) -> _Counted:
+    """Count predictions by their label, as it is printed."""
+    if values.dtype.kind in "biuf":
+        found = _distinct(pa.array(values))
+        counts = Counter({None if isinstance(label, float) and math.isnan(label) else str(label): count for label, count in found})
+    else:
+        counts = Counter(None if label is None or label != label else str(label) for label in values.tolist())  # noqa: PLR0124  # NaN
+    return _Counted(len(values), counts.pop(None, 0), counts)
+
+
+class _BlockStatistics(NamedTuple):
+    """Of the rows of a block that were scored; by column, and of all numbers together."""
+
+    feature_numbers: _Numbers | None
+    feature_texts: dict[str, _Counted]
+    prediction_numbers: _Numbers | None
+    prediction_classes: dict[str, _Counted]
+    reasons: Counter[str]
+    """Of the rows that were not scored."""
+
+
+class _Statistics:
+    """Of a chunk, added up block by block; takes as much memory for one block as for thousands."""
+
+    def __init__(self, columns: Sequence[str], kinds: dict[str, str]) -> None:
+        self._columns = columns
+        self._kinds = kinds
+        self._predictions: list[str] = []
+        self._numbers: dict[str, list[_Numbers]] = {"features": [], "predictions": []}
+        self._counted: dict[str, dict[str, _Counted]] = {"features": {}, "predictions": {}}
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, predictions: list[str], block: _BlockStatistics) -> None:
+        """Add a block, whose predictions have these names."""
+        self._predictions = predictions
+        for group, numbers, counted in (
+            ("features", block.feature_numbers, block.feature_texts),
+            ("predictions", block.prediction_numbers, block.prediction_classes),
+        ):
+            parts = self._numbers[group]
+            if numbers:
+                parts.append(numbers)
+            if len(parts) == _MERGED_BLOCKS:
+                parts[:] = [_add_numbers(parts)]
+            for name, found in counted.items():
+                before = self._counted[group].get(name, _Counted(0, 0, Counter()))
+                counts = before.counts + found.counts if group == "features" else _added(before.counts, found.counts, MAX_CLASSES)
+                self._counted[group][name] = _Counted(before.rows + found.rows, before.missing + found.missing, counts)
+        self._reasons = _added(self._reasons, block.reasons, MAX_REASONS)
+
+    def result(self) -> dict[str, Any]:
+        """Return the statistics as `contract.Statistics` describes them."""
+        columns = self._columns[:MAX_STATISTICS_COLUMNS]
+        numbers = [column for column in columns if self._kinds[column] != TEXT]
+        features = self._of("features", numbers)
+        return {
+            "predictions": self._of("predictions", self._predictions[:MAX_STATISTICS_COLUMNS]),
+            "predictions_left_out": max(len(self._predictions) - MAX_STATISTICS_COLUMNS, 0),
+            "features": {column: features[column] for column in columns if column in features},
+            "features_left_out": len(self._columns) - len(columns),
+            "rejected_reasons": {reason or OTHER: count for reason, count in self._reasons.items()},
+        }
+
+    def _of(self, group: str, numbers: list[str]) -> dict[str, Any]:
+        parts = self._numbers[group]
+        values = dict(zip(numbers, _number_values(_add_numbers(parts)), strict=True)) if parts else {}
+        for name, (rows, missing, counts) in self._counted[group].items():
+            known = {"rows": rows, "missing": missing}
+            if group == "features":
+                values[name] = {"kind": TEXT, **known, "hashed": [counts[index] for index in range(HASHES)]}
+            else:
+                other = counts[None]
+                labels = {label: count for label, count in sorted(counts.items(), key=str) if label is not None}
+                values[name] = {"kind": "class", **known, "classes": labels, "other_classes": other}
+        return values
+
+
+def _added(counts: Counter[Any], more: Counter[Any], most: int) -> Counter[Any]:
+    """Add up counts by name, but of at most so many names; what has no place is counted under None."""
+    added = counts.copy()
+    for name, count in more.items():
+        known = name in added or len(added.keys() - {None}) < most
+        added[name if known else None] += count
+    return added
+
+
 # --- one chunk ------------------------------------------------------------------------------------------------------------------
 
 
@@ -2027,6 +2318,7 @@ class _Scored(NamedTuple):
     joined: memoryview
     """The block's share of the output: line ends stand before the records."""
     rejected: list[_Rejected]
+    statistics: _BlockStatistics
 
 
 @dataclass(frozen=True)
@@ -2044,12 +2336,12 @@ class _Scorer:
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
-        reasons: dict[int, str] = {}
+        reasons: dict[int, _Reason] = {}
 
         def reject(row: int, reason: _Reason) -> None:
             if not self.quarantine:
                 raise InvalidDataError(f"{block.at(row)}, {reason.public}")
-            reasons.setdefault(row, reason.private)
+            reasons.setdefault(row, reason)
 
         table = _parse_features(block, self.columns, self.kinds, reject)
         rows = np.delete(np.arange(block.rows), list(reasons))
@@ -2062,8 +2354,29 @@ class _Scorer:
             columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
             if len(rows) < block.rows:
                 columns = [_spread(column, rows, block.rows) for column in columns]
-        rejected = [_Rejected(block.at(row), reasons[row]) for row in sorted(reasons)]
-        return _Scored(block.rows, names, _append_predictions(block, columns), rejected)
+        rejected = [_Rejected(block.at(row), reasons[row].private) for row in sorted(reasons)]
+        statistics = self._statistics(table if len(rows) == block.rows else table.take(rows), predictions, names, reasons.values())
+        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, statistics)
+
+    def _statistics(
+        self, table: pa.Table, predictions: np.ndarray[Any, Any] | None, names: list[str], reasons: Iterable[_Reason]
+    ) -> _BlockStatistics:
+        """Count the features and predictions of the rows that were scored, and the reasons of the others."""
+        rejected = Counter(reason.counted for reason in reasons)
+        if predictions is None:
+            return _BlockStatistics(None, {}, None, {}, rejected)
+        columns = self.columns[:MAX_STATISTICS_COLUMNS]
+        numbers = [table[column] for column in columns if self.kinds[column] != TEXT]
+        texts = {column: _count_texts(table[column]) for column in columns if self.kinds[column] == TEXT}
+        predicted = list(predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS])
+        counted = _count_numbers(numbers) if numbers else None
+        if predictions.dtype.kind not in "fiub" or (self.method == "predict" and self._is_classifier()):
+            labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
+            return _BlockStatistics(counted, texts, None, labels, rejected)
+        return _BlockStatistics(counted, texts, _count_numbers(predicted), {}, rejected)
+
+    def _is_classifier(self) -> bool:
+        return getattr(self.estimator, "classes_", None) is not None
 
     def _predict(
         self, table: pa.Table, rows: np.ndarray[Any, Any], reject: Reject
@@ -2082,8 +2395,7 @@ class _Scorer:
         def refuse(row: int, reason: _Reason) -> None:
             names = [repr(self.columns[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
             where = f"no value in {', '.join(names)}: " if names else ""
-            private, public = (f"{where}the model refuses this row: {text}" for text in reason)
-            reject(int(rows[row]), _Reason(private, public))
+            reject(int(rows[row]), _Reason(*(f"{where}the model refuses this row: {text}" for text in reason)))
 
         accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, self._takes_rows)
         return rows[accepted], predictions
@@ -2136,6 +2448,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     Raises a PredictionError; nothing is written then. Memory does not grow with the chunk, /tmp holds the chunk and its part.
     The stages overlap: `download` ends when the last byte has come, `predict` waits for what it needs.
     """
+    started = time.time_ns() // 1_000_000
     watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
     with _temporary_directory() as folder:
         part = Path(folder, "part.csv")
@@ -2178,6 +2491,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "header_bytes": facts.header_bytes,
         "layout_sha256": _layout_sha256(chunk.header),
         "quote_parity": facts.read.quotes % 2,
+        "started": started,
         "milliseconds": watch.stop(),
         "memory_mb": _memory_mb(),
         "model": model.facts,
@@ -2186,7 +2500,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         receipt["output_etag"] = _etag(client, event["output_s3_uri"])
         quarantined = event.get("on_bad_row") == "quarantine"
         receipt["rejected_etag"] = _etag(client, f"{event['output_s3_uri']}.rejected.csv") if quarantined else None
-        _put_json(client, event["receipt_s3_uri"], receipt)
+        # Not in what is returned: a state's result may have 256 KiB.
+        _put_json(client, event["receipt_s3_uri"], {**receipt, "statistics": facts.statistics})
     # `rows` for those who invoke it directly.
     return {"rows": facts.rows, **receipt}
 
@@ -2211,12 +2526,15 @@ class _PartFacts(NamedTuple):
     """Written."""
     header_bytes: int
     rejected_rows: int
+    statistics: dict[str, Any]
+    """As `contract.Statistics`."""
 
 
 def _predict_file(chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any]) -> _PartFacts:
     """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
     read, header = _Tally(), chunk.header
     scorer = _make_scorer(model, event, chunk.s3_uri, header, lambda: chunk.blocks(BLOCK_BYTES))
+    statistics = _Statistics(scorer.columns, scorer.kinds)
     names: list[str] = []
     rows = header_bytes = rejected_rows = 0
     with part.open("wb") as output, _RejectedFile(part, header, is_open=scorer.quarantine) as rejected:
@@ -2235,6 +2553,7 @@ def _predict_file(chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any
                 raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
             output.write(scored.joined)
             rejected.write(scored.rejected)
+            statistics.add(names, scored.statistics)
             rows += scored.rows
             rejected_rows += len(scored.rejected)
         if not rows:
@@ -2243,7 +2562,7 @@ def _predict_file(chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any
             names = scorer.default_names()
             header_bytes = write_header()
         output.write(header.line_end)
-    return _PartFacts(read, rows, header_bytes + len(header.line_end), rejected_rows)
+    return _PartFacts(read, rows, header_bytes + len(header.line_end), rejected_rows, statistics.result())
 
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
@@ -2352,6 +2671,7 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     _check_new_names(scored.names, s3_uri, block.header)
     return {
         "rows": block.rows,
+        "row_bytes": round(int(block.offsets[-1]) / block.rows, 1),
         "rows_per_second": round(block.rows / max(seconds, 1e-6), 1),
         "prediction_columns": scored.names,
         "model": model.facts,

@@ -164,10 +164,15 @@ def is_etag(value: Any) -> bool:
 def plausible_sizes(receipt: dict[str, Any]) -> bool:
     """Whether the part can be an object, and can hold its header and its rows: each is at least a delimiter and a line end."""
     counts = [receipt.get(field) for field in ("header_bytes", "output_bytes", "rows_read", "rejected_rows")]
-    if not all(type(count) is int and 0 <= count <= MAX_OBJECT_BYTES for count in counts):
+    if not all(is_count(count) for count in counts):
         return False
     header, size, rows, rejected = cast("list[int]", counts)
     return size >= header + 2 * rows and rejected <= rows and (header > 0 or size == 0)
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value can be a number of bytes, rows or milliseconds."""
+    return type(value) is int and 0 <= value <= MAX_OBJECT_BYTES
 
 
 def has_plain_facts(receipt: dict[str, Any]) -> bool:

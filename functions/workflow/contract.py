@@ -9,7 +9,7 @@ All byte ranges are half-open, `[start, stop)`, and count from the first byte of
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from estimate import Estimate  # noqa: TC001  # the contract test resolves the fields' types
 
@@ -136,9 +136,93 @@ class Probe(TypedDict):
     """What Probe Model returns."""
 
     rows: int
+    row_bytes: float
+    """Of input, on average, line ends included."""
     rows_per_second: float
     prediction_columns: list[str]
     model: Model
+
+
+class HistogramSide(TypedDict):
+    """Buckets of numbers of one sign."""
+
+    offset: int
+    """Of the first bucket: it holds magnitudes above base^offset and up to base^(offset + 1)."""
+    counts: list[int]
+    """The first and the last are not 0; empty where there are no such numbers."""
+
+
+class Histogram(TypedDict):
+    """An exponential histogram, whose base is 2^(2^-scale); edges are rounded to 13 bits.
+
+    All buckets of both signs lie within 80 of each other: the scale is the finest, up to 7, at which they do.
+    """
+
+    scale: int
+    zero: int
+    """Zeros, and magnitudes of up to 2^-124."""
+    positive: HistogramSide
+    negative: HistogramSide
+    infinite: int
+    """Infinite ones, and magnitudes from about 2^128 on."""
+
+
+class NumberValues(TypedDict):
+    """Statistics of a column of numbers."""
+
+    kind: Literal["number"]
+    rows: int
+    """That were scored."""
+    missing: int
+    """Of these."""
+    sum: float | None
+    """Of the finite values; None where a float cannot hold it."""
+    sum_of_squares: float | None
+    histogram: Histogram
+
+
+class TextValues(TypedDict):
+    """Statistics of a column of texts."""
+
+    kind: Literal["text"]
+    rows: int
+    missing: int
+    hashed: list[int]
+    """64 counts, by the CRC-32 of the UTF-8 text modulo 64: they show drift, and no text."""
+
+
+class ClassValues(TypedDict):
+    """Statistics of predictions that are labels: a classifier's, or texts."""
+
+    kind: Literal["class"]
+    rows: int
+    missing: int
+    classes: dict[str, int]
+    """By label as it is printed, the first 100 of them."""
+    other_classes: int
+    """Rows with a label beyond these."""
+
+
+Values = NumberValues | TextValues | ClassValues
+
+
+class Statistics(TypedDict):
+    """Of the rows that were scored, by column; rejected rows are not in them."""
+
+    predictions: dict[str, Values]
+    predictions_left_out: int
+    features: dict[str, Values]
+    """The first 200."""
+    features_left_out: int
+    rejected_reasons: dict[str, int]
+    """Rows by reason, without row numbers or values; at most 50, the rest under `other`."""
+
+
+class ReportStatistics(Statistics):
+    """Of all chunks of an output."""
+
+    chunks: int
+    """That are in the statistics. Receipts of earlier versions have none; what is malformed is left out."""
 
 
 class Receipt(TypedDict):
@@ -170,11 +254,15 @@ class Receipt(TypedDict):
     """Of the list of rejected rows."""
     quote_parity: int
     """Number of quote characters that were read, modulo 2; 0 in every whole chunk."""
+    started: int
+    """When the invocation began, in milliseconds since 1970, UTC."""
     milliseconds: dict[str, float]
     """By stage; the stages overlap, `total` is the invocation's."""
     memory_mb: int | None
     """Of the function; None where it does not say."""
     model: Model
+    statistics: NotRequired[Statistics]
+    """Only in S3, not in what the function returns; not there in receipts of earlier versions."""
 
 
 class Plan(TypedDict):

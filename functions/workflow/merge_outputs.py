@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from accounting import Account, Done, planned_chunks, require_safe_splits, settle
 from deadline import NO_DEADLINE, deadline_of
+from distributions import StatisticsSum
 from entry_point import entry_point
 from error_records import read_error_record
 from errors import (
@@ -35,7 +37,8 @@ from upload import abort, discard_upload, gather, open_upload, upload_parts, upl
 from work import IDENTITY_METADATA, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from mypy_boto3_s3 import S3Client
 
@@ -82,8 +85,8 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     """Account for every chunk, merge the parts, publish, and write the report last."""
     request, plan = document["request"], document["plan"]
     planned = planned_chunks(document, with_segments(client, read_plan(client, plan)))
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        receipts = list(pool.map(lambda item: read_receipt(client, item.chunk), planned))
+    statistics = StatisticsSum()
+    receipts = [without_statistics(receipt, statistics) for receipt in read_receipts(client, (item.chunk for item in planned))]
     account = settle(plan, planned, receipts, request["tolerated_failure_percentage"])
     errors = error_records(client, account, document["execution"]["arn"])
     require_safe_splits(errors)
@@ -108,7 +111,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
         "failed_chunks": len(account.missing),
         "complete": not account.missing,
     }
-    report = report_of(document, account, output, identity, errors, datetime.now(UTC))
+    report = report_of(document, account, output, identity, errors, statistics.result(), datetime.now(UTC))
     put_json(client, output["report_s3_uri"], report, indent=2)
     cost = report["estimated_cost"]
     dollars = {"EstimatedDollars": cost["dollars"]["total"]} if cost else {}
@@ -140,6 +143,25 @@ def with_segments(client: S3Client, chunks: list[Chunk]) -> Iterator[tuple[Chunk
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         for batch in batches(chunks, CONCURRENT_REQUESTS):
             yield from zip(batch, pool.map(read, batch), strict=True)
+
+
+def read_receipts(client: S3Client, chunks: Iterable[Chunk]) -> Iterator[Receipt | None]:
+    """Yield each chunk's receipt, in order, read a few ahead: with its statistics one may have 100 kB and more."""
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        pending: deque[Future[Receipt | None]] = deque()
+        for chunk in chunks:
+            pending.append(pool.submit(read_receipt, client, chunk))
+            if len(pending) > 2 * CONCURRENT_REQUESTS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def without_statistics(receipt: Receipt | None, statistics: StatisticsSum) -> Receipt | None:
+    """Add a receipt's statistics to the others', and drop them: 10,000 receipts are kept at once."""
+    if isinstance(receipt, dict):  # else it is refused with what else does not add up
+        statistics.add(receipt.pop("statistics", None))
+    return receipt
 
 
 def read_receipt(client: S3Client, chunk: Chunk) -> Receipt | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from accounting import is_count
 from estimate import Work, estimate
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from accounting import Account
-    from contract import Document, ErrorRecord, Output
+    from contract import Document, ErrorRecord, Output, ReportStatistics
     from estimate import Dollars
 
 SCHEMA_VERSION = 1
@@ -23,6 +24,7 @@ def report_of(
     output: Output,
     identity: str,
     errors: list[ErrorRecord | None],
+    statistics: ReportStatistics,
     finished: datetime,
 ) -> dict[str, Any]:
     """Return the report, as report.schema.json describes it; `errors` are those of the missing chunks, in their order."""
@@ -67,6 +69,23 @@ def report_of(
         "model": receipts[0].get("model"),
         "milliseconds": milliseconds_by_stage(account),
         "estimated_cost": estimated_cost(document, account),
+        "statistics": statistics,
+        "timeline": timeline(account),
+    }
+
+
+def timeline(account: Account) -> dict[str, list[Any]]:
+    """Return when each chunk of the output ran, a list for each fact, in the plan's order; also chunks of earlier executions."""
+    done = [(chunk, receipt, receipt.get("milliseconds") or {}) for chunk, receipt in account.done]
+    return {
+        "chunk_index": [chunk["chunk_index"] for chunk, _, _ in done],
+        "started": [started if is_count(started := receipt.get("started")) else None for _, receipt, _ in done],
+        "milliseconds": [milliseconds.get("total") for _, _, milliseconds in done],
+        "rows": [receipt["rows_written"] for _, receipt, _ in done],
+        "rejected_rows": [receipt["rejected_rows"] for _, receipt, _ in done],
+        "cold_start": ["init" in milliseconds for _, _, milliseconds in done],
+        "data_s3_uri": [chunk.get("data_s3_uri") for chunk, _, _ in done],
+        "byte_range": [chunk.get("byte_range") for chunk, _, _ in done],
     }
 
 
@@ -74,7 +93,7 @@ def milliseconds_by_stage(account: Account) -> dict[str, float]:
     """Return the time of all chunks together, by stage."""
     total: Counter[str] = Counter()
     for done in account.done:
-        for stage, milliseconds in done.receipt.get("milliseconds", {}).items():
+        for stage, milliseconds in (done.receipt.get("milliseconds") or {}).items():
             total[stage] += milliseconds  # type: ignore[assignment]
     return {stage: round(milliseconds, 3) for stage, milliseconds in total.items()}
 

@@ -146,7 +146,13 @@ def document() -> Any:
                     "execution": EXECUTION,
                     "prediction": prediction,
                     "probe": {**prediction, "data_s3_uri": "s3://bucket/in/1.csv", "data_etag": '"1"', "probe_rows": 1000},
-                    "model": {"rows": 2, "rows_per_second": 1e6, "prediction_columns": ["prediction"], "model": MODEL},
+                    "model": {
+                        "rows": 2,
+                        "row_bytes": 4.0,
+                        "rows_per_second": 1e6,
+                        "prediction_columns": ["prediction"],
+                        "model": MODEL,
+                    },
                 }
             )
         )

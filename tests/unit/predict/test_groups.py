@@ -160,7 +160,7 @@ def test_the_list_in_s3_gives_what_the_inline_list_gives(put, put_all, get):
     status, listed = invoke(data_s3_uri=None, segments_s3_uri=LIST)
     assert (status, get(OUTPUT)) == (200, part)
     assert (inline.pop("segments_s3_uri"), listed.pop("segments_s3_uri")) == (None, LIST)
-    assert [body.pop("milliseconds") and body for body in (inline, listed)] == [inline] * 2
+    assert [body.pop("milliseconds") and body.pop("started") and body for body in (inline, listed)] == [inline] * 2
 
 
 def test_a_group_may_begin_and_end_within_objects(put_all, get):
@@ -522,6 +522,8 @@ def test_the_receipt_of_a_group(s3, put, put_all, get):
     receipt = json.loads(get(RECEIPT))
     assert receipt.pop("model")
     assert receipt.pop("milliseconds")
+    assert receipt.pop("started")
+    assert receipt.pop("statistics")["features"]["x1"]["rows"] == 2
     assert receipt == {
         "chunk_index": 3,
         "segments_s3_uri": LIST,

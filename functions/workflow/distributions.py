@@ -1,0 +1,263 @@
+"""The distributions of predictions and features: the chunks' statistics, added up. They hold no output back.
+
+A histogram is exponential, as OpenTelemetry's (https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram):
+at a scale of s, bucket i holds magnitudes above base^i and up to base^(i+1), base = 2^(2^-s), with edges rounded to 13 bits. Two
+buckets of one scale make one of the next coarser, so histograms add up exactly, in any order and grouping.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
+
+MAX_STATISTICS_COLUMNS = 200
+MAX_CLASSES, MAX_REASONS = 100, 50
+OTHER = "other"
+HASHES = 64
+HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 7, 80
+"""As in the prediction function, which explains them; a contract test holds them equal."""
+COARSEST_SCALE = -2
+"""80 buckets of it hold every magnitude that the prediction function counts."""
+MAX_OFFSET = 2**15
+"""Above every bucket's number, at any scale: magnitudes are between 2^-124 and 2^128."""
+MAX_COUNT = 2**53
+MAX_NAME_CHARACTERS = 10_000
+"""Of a column, a label or a reason."""
+
+
+class StatisticsSum:
+    """The statistics of chunks, added one by one: as much memory for one chunk as for thousands."""
+
+    def __init__(self) -> None:
+        self._sum = empty()
+        self._chunks = 0
+
+    def add(self, statistics: object) -> None:
+        """Add a chunk's. What is none, or does not fit to the others, is left out: it is missing from `chunks` then."""
+        try:
+            self._sum = merged(self._sum, checked(statistics))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return
+        self._chunks += 1
+
+    def result(self) -> ReportStatistics:
+        """Return the sum, and of how many chunks it is."""
+        return {"chunks": self._chunks, **self._sum}
+
+
+def empty() -> Statistics:
+    """Return the statistics of no row."""
+    return {"predictions": {}, "predictions_left_out": 0, "features": {}, "features_left_out": 0, "rejected_reasons": {}}
+
+
+def merged(left: Statistics, right: Statistics) -> Statistics:
+    """Return the statistics of both together; ValueError where a column is of another kind in each."""
+    return {
+        "predictions": _merged_columns(left["predictions"], right["predictions"]),
+        "predictions_left_out": max(left["predictions_left_out"], right["predictions_left_out"]),
+        "features": _merged_columns(left["features"], right["features"]),
+        "features_left_out": max(left["features_left_out"], right["features_left_out"]),
+        "rejected_reasons": _merged_counts(left["rejected_reasons"], right["rejected_reasons"], MAX_REASONS, OTHER)[0],
+    }
+
+
+def _merged_columns(left: Mapping[str, Values], right: Mapping[str, Values]) -> dict[str, Values]:
+    columns = {name: merged_values(values, right[name]) if name in right else values for name, values in left.items()}
+    columns |= {name: values for name, values in right.items() if name not in left}
+    if len(columns) > MAX_STATISTICS_COLUMNS:
+        raise ValueError(f"more than {MAX_STATISTICS_COLUMNS} columns")
+    return columns
+
+
+def merged_values(left: Values, right: Values) -> Values:
+    """Return the statistics of one column's values on both sides."""
+    if left["kind"] != right["kind"]:
+        raise ValueError(f"a column is {left['kind']} and {right['kind']}")
+    rows, missing = left["rows"] + right["rows"], left["missing"] + right["missing"]
+    if left["kind"] == "number":
+        right = cast("NumberValues", right)
+        return {
+            "kind": "number",
+            "rows": rows,
+            "missing": missing,
+            "sum": _added(left["sum"], right["sum"]),
+            "sum_of_squares": _added(left["sum_of_squares"], right["sum_of_squares"]),
+            "histogram": merged_histograms(left["histogram"], right["histogram"]),
+        }
+    if left["kind"] == "text":
+        hashed = [a + b for a, b in zip(left["hashed"], cast("TextValues", right)["hashed"], strict=True)]
+        return {"kind": "text", "rows": rows, "missing": missing, "hashed": hashed}
+    right = cast("ClassValues", right)
+    classes, beyond = _merged_counts(left["classes"], right["classes"], MAX_CLASSES)
+    other = left["other_classes"] + right["other_classes"] + beyond
+    return {"kind": "class", "rows": rows, "missing": missing, "classes": classes, "other_classes": other}
+
+
+def _added(left: float | None, right: float | None) -> float | None:
+    """Add; None where a sum is too large for a float, which JSON has no word for."""
+    if left is None or right is None:
+        return None
+    total = left + right
+    return total if math.isfinite(total) else None
+
+
+def _merged_counts(
+    left: Mapping[str, int], right: Mapping[str, int], most: int, other: str | None = None
+) -> tuple[dict[str, int], int]:
+    """Add up counts by name, of at most so many names; what has no place is counted under `other`, or returned."""
+    counts, beyond = dict(left), 0
+    for name, count in right.items():
+        if name in counts or name == other or len(counts) - (other in counts) < most:
+            counts[name] = counts.get(name, 0) + count
+        else:
+            beyond += count
+    if other is not None and beyond:
+        counts[other] = counts.get(other, 0) + beyond
+    return counts, beyond
+
+
+def merged_histograms(left: Histogram, right: Histogram) -> Histogram:
+    """Return the histogram of both together: the one of all values at once."""
+    scale = min(left["scale"], right["scale"])
+    sides = [
+        [coarser(histogram[sign], histogram["scale"] - scale) for histogram in (left, right)] for sign in ("positive", "negative")
+    ]
+    ends = [end for side in (*sides[0], *sides[1]) if side["counts"] for end in _ends(side)]
+    shift = 0
+    while ends and (max(ends) >> shift) - (min(ends) >> shift) >= HISTOGRAM_BUCKETS:
+        shift += 1
+    positive, negative = (_joined([coarser(side, shift) for side in both]) for both in sides)
+    return {
+        "scale": scale - shift,
+        "zero": left["zero"] + right["zero"],
+        "positive": positive,
+        "negative": negative,
+        "infinite": left["infinite"] + right["infinite"],
+    }
+
+
+def _ends(side: HistogramSide) -> tuple[int, int]:
+    return side["offset"], side["offset"] + len(side["counts"]) - 1
+
+
+def coarser(side: HistogramSide, bits: int) -> HistogramSide:
+    """Return the buckets of a scale that is coarser by so much."""
+    if bits == 0 or not side["counts"]:
+        return side
+    first, last = _ends(side)
+    counts = [0] * ((last >> bits) - (first >> bits) + 1)
+    for index, count in enumerate(side["counts"], first):
+        counts[(index >> bits) - (first >> bits)] += count
+    return {"offset": first >> bits, "counts": counts}
+
+
+def _joined(sides: Sequence[HistogramSide]) -> HistogramSide:
+    filled = [side for side in sides if side["counts"]]
+    if len(filled) < 2:
+        return filled[0] if filled else {"offset": 0, "counts": []}
+    low = min(side["offset"] for side in filled)
+    counts = [0] * (max(_ends(side)[1] for side in filled) - low + 1)
+    for side in filled:
+        for index, count in enumerate(side["counts"], side["offset"] - low):
+            counts[index] += count
+    return {"offset": low, "counts": counts}
+
+
+# --- what is read back is checked as if a stranger had written it -----------------------------------------------------------------
+
+
+def checked(statistics: Any) -> Statistics:
+    """Return a chunk's statistics, and nothing else that may stand there; ValueError and the like where they are none."""
+    return {
+        "predictions": _checked_columns(statistics["predictions"], ("number", "class")),
+        "predictions_left_out": _count(statistics["predictions_left_out"]),
+        "features": _checked_columns(statistics["features"], ("number", "text")),
+        "features_left_out": _count(statistics["features_left_out"]),
+        "rejected_reasons": _counts_by_name(statistics["rejected_reasons"], MAX_REASONS + 1),
+    }
+
+
+def _checked_columns(columns: Any, kinds: tuple[str, ...]) -> dict[str, Values]:
+    _require(isinstance(columns, dict) and len(columns) <= MAX_STATISTICS_COLUMNS)
+    _require(all(_is_name(name) and values["kind"] in kinds for name, values in columns.items()))
+    return {name: _checked_values(values) for name, values in columns.items()}
+
+
+def _checked_values(values: Any) -> Values:
+    rows, missing = _count(values["rows"]), _count(values["missing"])
+    if values["kind"] == "number":
+        histogram = _checked_histogram(values["histogram"])
+        buckets = sum(histogram["positive"]["counts"]) + sum(histogram["negative"]["counts"])
+        _require(rows == missing + histogram["zero"] + histogram["infinite"] + buckets)
+        return {
+            "kind": "number",
+            "rows": rows,
+            "missing": missing,
+            "sum": _finite(values["sum"]),
+            "sum_of_squares": _finite(values["sum_of_squares"]),
+            "histogram": histogram,
+        }
+    if values["kind"] == "text":
+        hashed = _counts(values["hashed"])
+        _require(len(hashed) == HASHES and rows == missing + sum(hashed))
+        return {"kind": "text", "rows": rows, "missing": missing, "hashed": hashed}
+    classes, other = _counts_by_name(values["classes"], MAX_CLASSES), _count(values["other_classes"])
+    _require(rows == missing + other + sum(classes.values()))
+    return {"kind": "class", "rows": rows, "missing": missing, "classes": classes, "other_classes": other}
+
+
+def _checked_histogram(histogram: Any) -> Histogram:
+    scale = histogram["scale"]
+    _require(type(scale) is int and COARSEST_SCALE <= scale <= HISTOGRAM_SCALE)
+    positive, negative = (_checked_side(histogram[sign]) for sign in ("positive", "negative"))
+    ends = [end for side in (positive, negative) if side["counts"] for end in _ends(side)]
+    _require(not ends or max(ends) - min(ends) < HISTOGRAM_BUCKETS)
+    return {
+        "scale": scale,
+        "zero": _count(histogram["zero"]),
+        "positive": positive,
+        "negative": negative,
+        "infinite": _count(histogram["infinite"]),
+    }
+
+
+def _checked_side(side: Any) -> HistogramSide:
+    offset, counts = side["offset"], _counts(side["counts"])
+    _require(type(offset) is int and abs(offset) <= MAX_OFFSET)
+    _require(not counts or (counts[0] > 0 and counts[-1] > 0))
+    return {"offset": offset, "counts": counts}
+
+
+def _counts(values: Any) -> list[int]:
+    _require(isinstance(values, list) and len(values) <= HISTOGRAM_BUCKETS)
+    _require(all(type(value) is int and 0 <= value <= MAX_COUNT for value in values))
+    return list(values)
+
+
+def _counts_by_name(counts: Any, most: int) -> dict[str, int]:
+    _require(isinstance(counts, dict) and len(counts) <= most and all(_is_name(name) for name in counts))
+    return {name: _count(count) for name, count in counts.items()}
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS
+
+
+def _count(value: Any) -> int:
+    _require(type(value) is int and 0 <= value <= MAX_COUNT)
+    return cast("int", value)
+
+
+def _finite(value: Any) -> float | None:
+    _require(value is None or (type(value) in (int, float) and math.isfinite(value)))
+    return cast("float | None", value)
+
+
+def _require(condition: object) -> None:
+    if not condition:
+        raise ValueError("not the statistics of a chunk")

@@ -879,7 +879,7 @@ def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any]) -> None:
     bucket, key = parse_s3_uri(s3_uri)
     try:
         with _s3_errors(s3_uri):
-            body = json.dumps(document).encode()
+            body = json.dumps(document, separators=(",", ":")).encode()
             client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
     except InputNotFoundError as error:
         raise InvalidRequestError(f"cannot write the receipt: {error}") from error
@@ -2201,6 +2201,13 @@ def _count_labels(values: np.ndarray[Any, Any]) -> _Counted:
     return _Counted(len(values), counts.pop(None, 0), counts)
 
 
+def _are_numbers(predictions: np.ndarray[Any, Any]) -> bool:
+    """Tell numbers from labels; also in an array of objects, as models make them that keep their features' frame."""
+    if predictions.dtype.kind != "O":
+        return predictions.dtype.kind in "fiub"
+    return all(isinstance(value, (int, float, np.number, np.bool_)) for value in predictions.flat)
+
+
 class _BlockStatistics(NamedTuple):
     """Of the rows of a block that were scored; by column, and of all numbers together."""
 
@@ -2210,6 +2217,14 @@ class _BlockStatistics(NamedTuple):
     prediction_classes: dict[str, _Counted]
     reasons: Counter[str]
     """Of the rows that were not scored."""
+
+
+def _count_features(table: pa.Table, columns: Sequence[str], kinds: dict[str, str]) -> _BlockStatistics:
+    """Count the features of some rows, of which there is at least one; the rest of the statistics is empty."""
+    columns = columns[:MAX_STATISTICS_COLUMNS]
+    numbers = [table[column] for column in columns if kinds[column] != TEXT]
+    texts = {column: _count_texts(table[column]) for column in columns if kinds[column] == TEXT}
+    return _BlockStatistics(_count_numbers(numbers) if numbers else None, texts, None, {}, Counter())
 
 
 class _Statistics:
@@ -2365,15 +2380,12 @@ class _Scorer:
         rejected = Counter(reason.counted for reason in reasons)
         if predictions is None:
             return _BlockStatistics(None, {}, None, {}, rejected)
-        columns = self.columns[:MAX_STATISTICS_COLUMNS]
-        numbers = [table[column] for column in columns if self.kinds[column] != TEXT]
-        texts = {column: _count_texts(table[column]) for column in columns if self.kinds[column] == TEXT}
+        features = _count_features(table, self.columns, self.kinds)
         predicted = list(predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS])
-        counted = _count_numbers(numbers) if numbers else None
-        if predictions.dtype.kind not in "fiub" or (self.method == "predict" and self._is_classifier()):
+        if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
             labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
-            return _BlockStatistics(counted, texts, None, labels, rejected)
-        return _BlockStatistics(counted, texts, _count_numbers(predicted), {}, rejected)
+            return features._replace(prediction_classes=labels, reasons=rejected)
+        return features._replace(prediction_numbers=_count_numbers(predicted), reasons=rejected)
 
     def _is_classifier(self) -> bool:
         return getattr(self.estimator, "classes_", None) is not None

@@ -108,7 +108,7 @@ class Cost(TypedDict):
 def estimated_cost(document: Document, account: Account) -> Cost | None:
     """Return the cost by the duration that the chunks report; None where one does not report it, or not its function's memory."""
     receipts = [done.receipt for done in account.done]
-    milliseconds = [receipt.get("milliseconds", {}).get("total") for receipt in receipts]
+    milliseconds = [(receipt.get("milliseconds") or {}).get("total") for receipt in receipts]
     memory_mb = receipts[0].get("memory_mb")
     if not memory_mb or not all(isinstance(spent, int | float) for spent in milliseconds):
         return None

@@ -1,0 +1,248 @@
+"""What a chunk counts of its predictions and features while it scores them."""
+
+import json
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from harness import DATA, MODEL, OUTPUT, FirstColumn, invoke, linear, make_event, score_locally
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+import distributions
+import prediction_handler as handler
+
+RECEIPT = f"{OUTPUT}.json"
+
+any_numbers = st.one_of(
+    st.floats(width=32),
+    st.integers(-1000, 1000).map(float),
+    st.floats(0.5, 2.0, width=32),
+    st.integers(-124, 127).map(lambda exponent: 2.0**exponent),
+)
+columns = st.lists(any_numbers, min_size=1, max_size=60)
+
+
+def edge(scale, index):
+    """Lower edge of a bucket, by the report's documentation."""
+    eighths, part = divmod(index << (7 - scale), 128)
+    return np.ldexp(np.round(2 ** (part / 128) * 4096) / 4096, eighths)
+
+
+def count(values):
+    counted = handler._count_numbers([np.array(values, float)])
+    return handler._number_values(counted)[0]
+
+
+def statistics_of(get):
+    return json.loads(get(RECEIPT))["statistics"]
+
+
+@given(columns)
+def test_a_histogram_is_numpys_over_the_documented_edges(values):
+    counted = count(values)
+    histogram, array = counted["histogram"], np.array(values)
+    finite = array[np.isfinite(array)]
+    assert counted["rows"] == len(values)
+    assert counted["missing"] == np.isnan(array).sum()
+    assert histogram["infinite"] == np.isinf(array).sum()
+    assert histogram["zero"] == (np.abs(finite) <= 2.0**-124).sum()
+    for name, signed in (("positive", finite), ("negative", -finite)):
+        side, numbers = histogram[name], signed[signed > 2.0**-124]
+        edges = [edge(histogram["scale"], side["offset"] + index) for index in range(len(side["counts"]) + 1)]
+        # numpy's buckets hold their lower edge, ours the upper: negated, they are the same.
+        found = np.histogram(-numbers, -np.array(edges[::-1]))[0][::-1].tolist() if side["counts"] else []
+        on_the_lowest = int((numbers == edges[0]).sum()) if side["counts"] else 0
+        assert on_the_lowest == 0
+        assert found == side["counts"]
+        assert sum(found) == len(numbers)
+
+
+@given(columns)
+def test_the_scale_is_the_finest_that_fits(values):
+    histogram = count(values)["histogram"]
+    magnitudes = np.abs([value for value in values if 2.0**-124 < abs(value) < np.inf])
+    ends = [
+        end
+        for side in (histogram["positive"], histogram["negative"])
+        if side["counts"]
+        for end in (side["offset"], side["offset"] + len(side["counts"]) - 1)
+    ]
+    if not len(magnitudes):
+        assert (histogram["scale"], ends) == (7, [])
+        return
+    assert max(ends) - min(ends) < 80
+    if histogram["scale"] < 7:
+        finer = [edge(histogram["scale"] + 1, index) for index in range(2 * min(ends), 2 * max(ends) + 3)]
+        buckets = np.searchsorted(finer, [magnitudes.min(), magnitudes.max()])
+        assert buckets[1] - buckets[0] >= 80
+
+
+@given(st.lists(columns, min_size=1, max_size=20))
+def test_blocks_add_up_to_the_whole(blocks):
+    parts = [handler._count_numbers([np.array(block), -np.array(block)]) for block in blocks]
+    merged = handler._number_values(handler._add_numbers(parts))
+    whole = np.concatenate([np.array(block) for block in blocks])
+    for found, expected in zip(merged, (count(whole), count(-whole)), strict=True):
+        with np.errstate(over="ignore"):
+            assert found.pop("sum") == pytest.approx(expected.pop("sum"), rel=1e-9, abs=1e30)
+            assert found.pop("sum_of_squares") == pytest.approx(expected.pop("sum_of_squares"))
+        assert found == expected
+    two_by_two = handler._add_numbers([handler._add_numbers(parts[:1]), *parts[1:]]) if len(parts) > 1 else parts[0]
+    assert [values["histogram"] for values in handler._number_values(two_by_two)] == [values["histogram"] for values in merged]
+
+
+@pytest.mark.parametrize(
+    ("values", "total", "squares", "infinite", "missing"),
+    [
+        ([1.0, 2.0], 3.0, 5.0, 0, 0),
+        ([1.0, np.nan, -2.0], -1.0, 5.0, 0, 1),
+        ([1.0, np.inf, -np.inf], 1.0, 1.0, 2, 0),
+        ([1e200, 1.0], 1e200, None, 1, 0),
+        ([1.7e308, 1.7e308], None, None, 2, 0),
+        ([1e-300, 0.0, -0.0], 1e-300, 0.0, 0, 0),
+    ],
+)
+def test_what_is_no_plain_number_is_told_apart(values, total, squares, infinite, missing):
+    counted = count(values)
+    assert (counted["sum"], counted["sum_of_squares"]) == (total, squares)
+    assert (counted["histogram"]["infinite"], counted["missing"]) == (infinite, missing)
+    json.dumps(counted, allow_nan=False)
+
+
+def test_the_receipt_has_them_and_the_answer_has_not(put, get):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,4\n2,4\n3,-4\n")
+    status, body = invoke(receipt_s3_uri=RECEIPT)
+    assert (status, "statistics" in body) == (200, False)
+    assert body["started"] > 1.7e12
+    statistics = statistics_of(get)
+    assert distributions.checked(statistics) == statistics
+    assert list(statistics["features"]) == ["x1", "x2"]
+    x2, prediction = statistics["features"]["x2"], statistics["predictions"]["prediction"]
+    assert (x2["rows"], x2["sum"], x2["sum_of_squares"]) == (3, 4.0, 48.0)
+    # 4 = 2^2 is the upper edge of bucket 2 * 2^7 - 1.
+    assert x2["histogram"] == {
+        "scale": 7,
+        "zero": 0,
+        "positive": {"offset": 255, "counts": [2]},
+        "negative": {"offset": 255, "counts": [1]},
+        "infinite": 0,
+    }
+    predicted = [float(line.rpartition(",")[2]) for line in get(OUTPUT).decode().split()[1:]]
+    assert prediction["sum"] == pytest.approx(sum(predicted))
+
+
+def test_rejected_rows_are_counted_by_reason_and_nowhere_else(put, get):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,secret\n2,no\n3,3\n,4\n5,9007199254740993\n")
+    status, body = invoke(receipt_s3_uri=RECEIPT, on_bad_row="quarantine")
+    assert (status, body["rejected_rows"]) == (200, 4)
+    statistics = statistics_of(get)
+    words = "no value in 'x1': the model refuses this row: Input X contains NaN."
+    assert {reason: rows for reason, rows in statistics["rejected_reasons"].items() if "refuses" not in reason} == {
+        "column 'x2': not a number": 2,
+        "column 'x2': an integer too large to be exact (2^53)": 1,
+    }
+    assert [rows for reason, rows in statistics["rejected_reasons"].items() if reason.startswith(words[:30])] == [1]
+    assert [values["rows"] for values in (*statistics["features"].values(), *statistics["predictions"].values())] == [1, 1, 1]
+    assert statistics["features"]["x1"]["sum"] == 3.0
+
+
+def test_missing_values_texts_and_classes(put, get):
+    frame = pd.DataFrame({"city": ["Bern", "Zürich", "Bern", "Lima"], "x": [1.0, 2.0, 3.0, 4.0]})
+    encoder = ColumnTransformer([("city", OneHotEncoder(handle_unknown="ignore"), ["city"])], remainder="drop")
+    put(MODEL, make_pipeline(encoder, LogisticRegression()).fit(frame, ["late, very", "on time", "late, very", "on time"]))
+    put(DATA, "city,x\nBern,1\nZürich,2\nBern,3\n,4\nBern,5\n")
+    assert invoke(receipt_s3_uri=RECEIPT, feature_columns=["city", "x"])[0] == 200
+    statistics = statistics_of(get)
+    city = statistics["features"]["city"]
+    expected = [0] * 64
+    for text in ("Bern", "Zürich", "Bern", "Bern"):
+        expected[zlib.crc32(text.encode()) % 64] += 1
+    assert city == {"kind": "text", "rows": 5, "missing": 1, "hashed": expected}
+    prediction = statistics["predictions"]["prediction"]
+    assert (prediction["kind"], prediction["rows"], prediction["other_classes"]) == ("class", 5, 0)
+    printed = [line.rpartition(',"')[2].rstrip('"') for line in get(OUTPUT).decode().splitlines()[1:]]
+    assert prediction["classes"]["late, very"] == printed.count("late, very") >= 3
+    assert "Bern" not in get(RECEIPT).decode()
+
+
+def test_the_labels_of_a_classifier_are_classes_and_its_probabilities_numbers(put, get):
+    put(MODEL, LogisticRegression().fit([[0.0, 0], [1, 1], [5, 5], [6, 6]], [0, 0, 1, 1]))
+    put(DATA, "x1,x2\n0,0\n6,6\n7,7\n")
+    assert invoke(receipt_s3_uri=RECEIPT)[0] == 200
+    assert statistics_of(get)["predictions"]["prediction"]["classes"] == {"0": 1, "1": 2}
+    assert invoke(receipt_s3_uri=RECEIPT, prediction_method="predict_proba")[0] == 200
+    predictions = statistics_of(get)["predictions"]
+    assert {name: (values["kind"], values["rows"]) for name, values in predictions.items()} == {
+        "prediction_0": ("number", 3),
+        "prediction_1": ("number", 3),
+    }
+    assert predictions["prediction_0"]["sum"] + predictions["prediction_1"]["sum"] == pytest.approx(3)
+
+
+class Labels:
+    """Predicts a label for each value."""
+
+    def predict(self, features):
+        return np.array([f"label {value:.0f}" for value in np.asarray(features)[:, 0]], object)
+
+
+def test_labels_and_reasons_beyond_the_limit_are_counted_together(tmp_path):
+    data = b"x1\n" + b"".join(b"%d\n" % (row % 150) for row in range(600))
+    facts, _ = score_locally(data, tmp_path, block_bytes=200, model=Labels())
+    found = facts.statistics["predictions"]["p"]
+    assert len(found["classes"]) == 100
+    assert set(found["classes"].values()) == {4}
+    assert (found["rows"], found["other_classes"]) == (600, 200)
+
+
+@pytest.mark.parametrize("block_bytes", [60, 700, 10_000_000])
+def test_blocks_of_any_size_give_the_same(tmp_path, block_bytes):
+    """As many blocks as are added up at once, more of them, and one alone; the model leaves the kinds open."""
+    rows = np.random.default_rng(3).normal(size=(800, 2)).round(3) * [1, 1000]
+    data = b"x1,x2,x3\n" + b"".join(
+        b"%r,%r,%s\n" % (float(a), float(b), [b"a", b"bc", b""][i % 3]) for i, (a, b) in enumerate(rows)
+    )
+    facts, _ = score_locally(data, tmp_path, block_bytes=block_bytes, feature_columns=["x1", "x2", "x3"])
+    found = facts.statistics
+    for name, values in zip(("x1", "x2"), rows.T, strict=True):
+        expected, counted = count(values), found["features"][name]
+        assert counted["sum"] == pytest.approx(expected["sum"])
+        assert counted["histogram"] == expected["histogram"]
+    assert found["predictions"]["p"]["histogram"] == found["features"]["x1"]["histogram"]
+    assert (found["features"]["x3"]["missing"], sum(found["features"]["x3"]["hashed"])) == (266, 534)
+
+
+def test_two_hundred_features_fit_a_receipt(tmp_path):
+    """Of more features, the first 200 are counted; their receipt stays small."""
+    names = [f"feature_{index:03d}" for index in range(203)]
+    rows = np.random.default_rng(0).normal(size=(5000, 203)).round(4)
+    data = pd.DataFrame(rows, columns=names).to_csv(index=False).encode()
+    model = LinearRegression().fit(rows[:300], rows[:300, 0])
+    facts, _ = score_locally(data, tmp_path, model=model, feature_columns=names)
+    found = facts.statistics
+    assert (len(found["features"]), found["features_left_out"]) == (200, 3)
+    assert list(found["features"]) == names[:200]
+    assert len(json.dumps(found, separators=(",", ":"))) < 120_000
+
+
+def test_a_chunk_without_rows_has_none(put, get):
+    put(MODEL, FirstColumn())
+    put(DATA, "x1,x2\n")
+    event = make_event(data_s3_uri=None, segments=[{"data_s3_uri": DATA}], receipt_s3_uri=RECEIPT)
+    assert handler.lambda_handler(event, None)["statusCode"] == 200
+    assert statistics_of(get) == distributions.empty()
+
+
+def test_a_probe_tells_the_mean_length_of_its_rows(put):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\r\n1,2\r\n10,2000\r\n")
+    status, body = invoke(probe_rows=10)
+    assert (status, body["rows"], body["row_bytes"]) == (200, 2, 7.0)

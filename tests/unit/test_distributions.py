@@ -1,0 +1,219 @@
+"""The chunks' statistics, added up by Merge Outputs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import reduce
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from merging import OUTPUT
+from test_merge_outputs import REPORT_SCHEMA
+
+import accounting
+import distributions
+import prediction_handler as handler
+from distributions import StatisticsSum, checked, empty, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+numbers = st.lists(st.one_of(st.floats(width=32), st.integers(-50, 50).map(float), st.just(0.0)), min_size=1, max_size=40)
+labels = st.lists(st.sampled_from(["a", "b", "other", "ü"]), min_size=1, max_size=5)
+
+
+def statistics(values: list[float], predicted: list[str], texts: list[str], reasons: list[str]) -> Any:
+    """Count some rows as the prediction function does; as many of each column as there are."""
+    block = handler._BlockStatistics(
+        handler._count_numbers([np.array(values)]),
+        {"text": handler._count_texts(handler.pa.chunked_array([texts]))},
+        None,
+        {"p": handler._count_labels(np.array(predicted))},
+        handler.Counter(reasons),
+    )
+    counted = handler._Statistics(["x", "text"], {"x": "number", "text": "text"})
+    counted.add(["p"], block)
+    return json.loads(json.dumps(counted.result(), allow_nan=False))
+
+
+chunks = st.builds(statistics, numbers, labels, labels, labels)
+
+
+def without_sums(value: Any) -> Any:
+    """Floats add up differently in another order."""
+    value = copy.deepcopy(value)
+    for column in (*value["features"].values(), *value["predictions"].values()):
+        for name in ("sum", "sum_of_squares"):
+            column.pop(name, None)
+    return value
+
+
+@given(chunks, chunks, chunks)
+def test_statistics_add_up_in_any_order_and_grouping(a: Any, b: Any, c: Any) -> None:
+    together = without_sums(merged(merged(a, b), c))
+    assert without_sums(merged(a, merged(b, c))) == together
+    assert without_sums(merged(c, merged(b, a))) == together
+    assert merged(a, empty()) == merged(empty(), a) == a
+    for part in (a, merged(merged(a, b), c)):
+        assert checked(part) == part
+
+
+@given(st.lists(st.tuples(numbers, labels, labels, labels), min_size=1, max_size=6))
+def test_the_sum_of_chunks_is_that_of_all_rows(parts: list[Any]) -> None:
+    found = reduce(merged, [statistics(*part) for part in parts])
+    whole = statistics(*(list(chain.from_iterable(column)) for column in zip(*parts, strict=True)))
+    assert without_sums(found) == without_sums(whole)
+    sums = [value["features"]["x"]["sum"] for value in (found, whole)]
+    if None not in sums:
+        assert sums[0] == pytest.approx(sums[1], rel=1e-6, abs=1e32)
+
+
+def test_more_labels_and_reasons_than_have_a_name_are_counted_together() -> None:
+    names = [[f"{letter}{index}" for index in range(80)] for letter in "ab"]
+    both = merged(*(statistics([1.0], own, ["t"], own[:40]) for own in names))
+    classes = both["predictions"]["p"]
+    assert (classes["rows"], len(classes["classes"]), classes["other_classes"]) == (160, 100, 60)
+    reasons = both["rejected_reasons"]
+    assert (len(reasons), reasons["other"], sum(reasons.values())) == (51, 30, 80)
+    assert checked(both) == both
+    assert merged(both, both)["rejected_reasons"] == {name: 2 * count for name, count in reasons.items()}
+
+
+def sample() -> Any:
+    return statistics([1.0, -2.5, 0.0], ["a", "b", "a"], ["t", "u", "t"], ["column 'x': not a number"])
+
+
+def number(value: Any) -> Any:
+    return value["features"]["x"]
+
+
+MALFORMED: list[Callable[[Any], Any]] = [
+    lambda s: s.clear(),
+    lambda s: s.pop("features"),
+    lambda s: s.update(features=[]),
+    lambda s: s.update(features={"x": 1}),
+    lambda s: s.update(features={f"x{index}": number(s) for index in range(201)}),
+    lambda s: s.update(features_left_out=-1),
+    lambda s: s.update(predictions={"p": s["features"]["text"]}),
+    lambda s: s.update(rejected_reasons={"why": "secret"}),
+    lambda s: s.update(rejected_reasons={str(index): 1 for index in range(52)}),
+    lambda s: number(s).update(kind="class"),
+    lambda s: number(s).update(rows=4),
+    lambda s: number(s).update(rows=True),
+    lambda s: number(s).update(sum="1"),
+    lambda s: number(s).update(sum=float("nan")),
+    lambda s: number(s)["histogram"].update(scale=8),
+    lambda s: number(s)["histogram"].update(scale=-3),
+    lambda s: number(s)["histogram"].update(zero=1.0),
+    lambda s: number(s)["histogram"]["positive"].update(offset=10**9),
+    lambda s: number(s)["histogram"]["positive"].update(offset=500),
+    lambda s: number(s)["histogram"]["positive"].update(counts=[0, 1]),
+    lambda s: number(s)["histogram"]["positive"].update(counts=[1] * 81),
+    lambda s: s["features"]["text"]["hashed"].pop(),
+    lambda s: s["features"]["text"]["hashed"].__setitem__(0, -1),
+    lambda s: s["predictions"]["p"]["classes"].update(c=2**60),
+    lambda s: s["predictions"]["p"]["classes"].update(c=[[]]),
+]
+
+
+@pytest.mark.parametrize("spoil", MALFORMED)
+def test_what_is_no_statistics_is_left_out(spoil: Callable[[Any], Any]) -> None:
+    total, spoilt = StatisticsSum(), sample()
+    total.add(sample())
+    spoil(spoilt)
+    for value in (spoilt, None, 7, "text", [spoilt], {}):
+        total.add(value)
+    assert total.result() == {"chunks": 1, **sample()}
+
+
+def test_a_column_of_another_kind_leaves_its_chunk_out() -> None:
+    total, other = StatisticsSum(), sample()
+    other["features"]["x"] = other["features"]["text"]
+    total.add(sample())
+    total.add(other)
+    total.add(sample())
+    assert total.result()["chunks"] == 2
+    assert number(total.result())["rows"] == 6
+
+
+def test_both_deployables_have_the_same_limits() -> None:
+    for name in ("MAX_STATISTICS_COLUMNS", "MAX_CLASSES", "MAX_REASONS", "OTHER", "HASHES", "HISTOGRAM_SCALE", "HISTOGRAM_BUCKETS"):
+        assert getattr(distributions, name) == getattr(handler, name)
+    assert distributions.COARSEST_SCALE == handler.HISTOGRAM_SCALE - handler._MAX_SHIFT
+    whole = handler._number_values(handler._count_numbers([np.array([2.0**-123, 3e38])]))[0]["histogram"]
+    assert whole["scale"] == distributions.COARSEST_SCALE
+
+
+# --- in the report ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_has_the_sum_of_the_receipts_and_their_times(run: Any, get: Any) -> None:
+    execution = run()
+    for index in range(3):
+        execution.tamper(index, statistics=sample(), started=1_795_600_000_000 + index, rejected_rows=index)
+    execution.tamper(2, milliseconds={"init": 1.0, "total": 9.0})
+    execution.merge()
+    report = json.loads(get(f"{OUTPUT}.report.json"))
+    jsonschema.validate(report, REPORT_SCHEMA)
+    assert report["statistics"] == {"chunks": 3, **reduce(merged, [sample()] * 3)}
+    chunks = execution.chunks
+    assert report["timeline"] == {
+        "chunk_index": [0, 1, 2],
+        "started": [1_795_600_000_000, 1_795_600_000_001, 1_795_600_000_002],
+        "milliseconds": [4.0, 4.0, 9.0],
+        "rows": [10, 10, 10],
+        "rejected_rows": [0, 1, 2],
+        "cold_start": [False, False, True],
+        "data_s3_uri": [chunk.get("data_s3_uri") for chunk in chunks],
+        "byte_range": [chunk.get("byte_range") for chunk in chunks],
+    }
+
+
+def test_receipts_without_statistics_or_with_none_keep_no_output_back(run: Any, get: Any) -> None:
+    execution = run()
+    execution.tamper(1, statistics=sample(), started="yesterday", milliseconds=None)
+    execution.tamper(2, statistics={"features": "31337"}, started=1.5)
+    assert execution.merge()["complete"]
+    report = json.loads(get(f"{OUTPUT}.report.json"))
+    jsonschema.validate(report, REPORT_SCHEMA)
+    assert report["statistics"] == {"chunks": 1, **sample()}
+    assert report["timeline"]["started"] == [None] * 3
+    assert report["timeline"]["milliseconds"] == [4.0, None, 4.0]
+    assert "31337" not in json.dumps(report)
+
+
+def test_the_timeline_leaves_missing_chunks_out(run: Any, get: Any) -> None:
+    execution = run(tolerated_failure_percentage=50)
+    execution.lose(1)
+    execution.merge()
+    report = json.loads(get(f"{OUTPUT}.report.json"))
+    jsonschema.validate(report, REPORT_SCHEMA)
+    assert report["timeline"]["chunk_index"] == [0, 2]
+    assert {len(column) for column in report["timeline"].values()} == {2}
+
+
+def test_merging_keeps_no_statistics_but_their_sum(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = run()
+    for index in range(3):
+        execution.tamper(index, statistics=sample())
+    settled = []
+    settle = noting(settled)
+    monkeypatch.setattr("merge_outputs.settle", settle)
+    execution.merge()
+    assert [("statistics" in receipt) for receipt in settled] == [False] * 3
+
+
+def noting(settled: list[Any]) -> Any:
+    """Merge Outputs' own settling, which also notes the receipts that it is given."""
+
+    def settle(plan: Any, planned: Any, receipts: Any, tolerated: float) -> Any:
+        settled.extend(receipts)
+        return accounting.settle(plan, planned, receipts, tolerated)
+
+    return settle

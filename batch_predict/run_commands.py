@@ -5,18 +5,20 @@ import sys
 import time
 import webbrowser
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from botocore.exceptions import BotoCoreError
 
+from batch_predict.drift import population_stability_index, reference_statistics
 from batch_predict.endings import ending
 from batch_predict.local_run import with_local_paths
 from batch_predict.local_runs import LocalRuns
 from batch_predict.one_chunk import invoke_here
 from batch_predict.places import place_of
+from batch_predict.run_record import RunRecord
 from batch_predict.run_screen import explanation_lines, print_lines, print_runs, status_lines
 from batch_predict.runs import Run, RunError, RunStatus, aws_troubles, find_run
 from batch_predict.screen import screen, text_console
@@ -196,7 +198,7 @@ def report(
             raise RunError(f"reference {reference} is not a file")
         record = found.record()
         if reference is not None:
-            raise NotImplementedError
+            record = compared(record, reference)
         try:
             page.write_text(render(record), encoding="utf-8")
         except OSError as error:
@@ -204,6 +206,19 @@ def report(
         typer.echo(f"{page}")
     if opens and not webbrowser.open(page.absolute().as_uri()):
         typer.echo("No browser could be opened: open the file yourself.", err=True)
+
+
+def compared(record: RunRecord, reference: Path) -> RunRecord:
+    """Return the record with the drift of its features against a reference sample; RunError where they cannot be compared."""
+    features = ((record.report or {}).get("statistics") or {}).get("features")
+    if not features:
+        raise RunError(f"run {record.name} has no statistics of its features to compare {reference} with")
+    try:
+        found = reference_statistics(reference, features)
+    except ValueError as error:
+        raise RunError(f"reference {reference} cannot be compared: {error}") from error
+    drift = {name: population_stability_index(statistics, features[name]) for name, statistics in found.items()}
+    return replace(record, reference=found, reference_name=str(reference), drift=drift)
 
 
 def chunk(

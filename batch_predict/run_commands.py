@@ -192,11 +192,11 @@ def report(
     """Make a page of a run, in one HTML file that needs no network."""
     from batch_predict.html_report import render  # noqa: PLC0415  # draws with matplotlib, which takes long to import
 
-    with ending(), place_of(stack, profile, region).opened(run) as (found, _):
+    with ending(), place_of(stack, profile, region).opened(run) as (found, uploads):
         page = output or Path(f"{found.name}.html")
         if reference is not None and not reference.is_file():
             raise RunError(f"reference {reference} is not a file")
-        record = found.record()
+        record = with_local_places(found.record(), uploads)
         if reference is not None:
             record = compared(record, reference)
         try:
@@ -206,6 +206,20 @@ def report(
         typer.echo(f"{page}")
     if opens and not webbrowser.open(page.absolute().as_uri()):
         typer.echo("No browser could be opened: open the file yourself.", err=True)
+
+
+def with_local_places(record: RunRecord, uploads: Mapping[Path, str]) -> RunRecord:
+    """Return the record with the local paths that a reader knows, in the place of where the files were uploaded to."""
+
+    def local(value: Any) -> Any:
+        if isinstance(value, str):
+            return with_local_paths(value, uploads)
+        if isinstance(value, Mapping):
+            return {name: local(inner) for name, inner in value.items()}
+        return [local(inner) for inner in value] if isinstance(value, list) else value
+
+    texts = {name: local(getattr(record, name)) for name in ("request", "report", "failures", "cause")}
+    return replace(record, **texts) if uploads else record
 
 
 def compared(record: RunRecord, reference: Path) -> RunRecord:

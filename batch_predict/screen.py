@@ -121,7 +121,7 @@ class Screen:
                 self.rows[-1].chunks = progress
                 self.rows[-1].rows = self._input_bytes / self._row_bytes if self._row_bytes else None
                 self._show_chunks(progress)
-            case ExecutionEnded():
+            case ExecutionEnded() if self.rows:  # one that was cancelled at once has entered no state
                 row = self.rows[-1]
                 row.seconds = row.seconds or 0.0
                 row.failed = row.failed or progress.status != "SUCCEEDED"

@@ -163,3 +163,11 @@ def test_a_failure_is_one_line_where_no_one_wraps_it():
     print_failure(screen, RunResult("FAILED", error="InvalidDataError", cause=cause, advice="Correct it."))
 
     assert file.getvalue() == f"InvalidDataError: {cause}\nCorrect it.\n"
+
+
+def test_an_execution_that_ended_before_its_first_state_shows_nothing():
+    file = io.StringIO()
+    with Screen(file) as shown:
+        shown.show(ExecutionEnded("arn", "ABORTED", 0.1, {}, "Cancelled", "x"))
+
+    assert (shown.rows, file.getvalue()) == ([], "")

@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from report_records import failed_run, flights_run
-from test_html_report import BARE, HOSTILE, RUNNING, SECTIONS, hostile_run
+from report_pages import HOSTILE, SECTIONS, hostile_run, rendered
 
 from batch_predict.html_report import render
 
@@ -15,15 +14,15 @@ MARKUP = f"<script>window.ran = true</script>{HOSTILE['markup']}"
 
 @pytest.fixture(scope="module")
 def pages():
-    whole = render(flights_run())
+    whole = rendered("whole")
     return {
         "phone": (whole, PHONE),
         "tablet": (whole, TABLET),
         "desktop": (whole, DESKTOP),
-        "failed": (render(failed_run()), PHONE),
-        "running": (render(RUNNING), PHONE),
-        "bare": (render(BARE), PHONE),
-        "many": (render(flights_run(10_000)), PHONE),
+        "failed": (rendered("failed"), PHONE),
+        "running": (rendered("running"), PHONE),
+        "bare": (rendered("bare"), PHONE),
+        "many": (rendered("ten thousand chunks"), PHONE),
         "markup": (render(hostile_run(MARKUP)), PHONE),
         "long": (render(hostile_run(HOSTILE["long"])), PHONE),
         "right_to_left": (render(hostile_run(HOSTILE["right to left"])), PHONE),

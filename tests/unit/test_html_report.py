@@ -3,133 +3,24 @@
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from functools import cache
-from html.parser import HTMLParser
+from dataclasses import replace
 
 import pytest
+from report_pages import MONTH, RECORDS, SECTIONS, page_of, rendered, with_report, with_statistics
 from report_records import (
-    BEFORE_CHUNKS,
     DEFINITION,
     MESSAGE,
     OUTPUT,
-    STARTED,
     class_values,
-    failed_run,
-    flights_features,
     flights_run,
-    number_values,
     report,
     request,
-    states,
 )
 
-from batch_predict import charts
 from batch_predict.chart_svg import COLOURS
 from batch_predict.html_report import PAGE_DIRECTORY, render
 
-SECTIONS = [
-    "states",
-    "timeline",
-    "throughput",
-    "slowest",
-    "predictions",
-    "missing",
-    "drift",
-    "features",
-    "rejected",
-    "cost",
-    "failures",
-    "stages",
-    "model",
-    "request",
-]
 STYLE = (PAGE_DIRECTORY / "style.css").read_text()
-
-
-@dataclass
-class Page(HTMLParser):
-    """A page as its elements say it; raises where they do not close."""
-
-    source: str
-    tags: Counter = field(default_factory=Counter)
-    attributes: list = field(default_factory=list)
-    sections: dict = field(default_factory=dict)
-    texts: list = field(default_factory=list)
-    headline: str = ""
-
-    def __post_init__(self):
-        super().__init__()
-        self._open = []
-        self._section = None
-        self.feed(self.source)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value) for name, value in attributes]
-        if tag not in {"meta", "br"}:
-            self._open.append(tag)
-        if tag == "section":
-            self._section = dict(attributes)["id"]
-            self.sections[self._section] = ""
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value) for name, value in attributes]
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-        if tag == "section":
-            self._section = None
-
-    def handle_data(self, text):
-        self.texts.append(text)
-        if self._section:
-            self.sections[self._section] += text
-        elif "header" in self._open:
-            self.headline += text
-
-
-@cache
-def rendered(name):
-    return render(RECORDS[name])
-
-
-def page_of(record):
-    """Return the page of a record, or of that which is so called."""
-    return Page(rendered(record) if isinstance(record, str) else render(record))
-
-
-def with_report(**fields):
-    return flights_run(report=report(**fields))
-
-
-def with_statistics(**fields):
-    return with_report(statistics={**report()["statistics"], **fields})
-
-
-RUNNING = flights_run(status="RUNNING", stopped=None, report=None, states=states(*BEFORE_CHUNKS, ("Predict Chunks", "Map", None)))
-BARE = flights_run(
-    status="ABORTED", report=None, states=(), definition={}, request={}, reference=None, drift={}, attempts={}, reference_name=None
-)
-OLD_FUNCTION = {name: value for name, value in report().items() if name not in {"statistics", "timeline"}}
-RECORDS = {
-    "whole": flights_run(),
-    "one chunk": flights_run(1),
-    "nine chunks": flights_run(9),
-    "ten thousand chunks": flights_run(10_000),
-    "failed": failed_run(),
-    "running": RUNNING,
-    "bare": BARE,
-    "without statistics": flights_run(report=OLD_FUNCTION),
-    "all chunks reused": flights_run(started=STARTED + timedelta(hours=1), stopped=STARTED + timedelta(hours=1, seconds=4)),
-    "no model, no cost": with_report(model=None, estimated_cost=None, milliseconds={}),
-    "nothing in statistics": with_statistics(predictions={}, features={}, rejected_reasons={}),
-    "no values": with_statistics(predictions={"p": number_values([], missing=4)}, features={"f": number_values([], missing=4)}),
-}
 
 
 @pytest.fixture(params=RECORDS)
@@ -170,105 +61,6 @@ def test_ids_are_unique_and_every_reference_is_to_one(page):
     used = {value[1:] for _, name, value in page.attributes if name == "href"}
     used |= set(re.findall(r"url\(#([^)]+)\)", page.source))
     assert used <= set(ids)
-
-
-HOSTILE = {
-    "markup": "</style></title><script>alert(1)</script><b onload=x>",
-    "quotes": "\"'><img src=x onerror=alert(1)>&amp;",
-    "svg": "]]></text></svg><svg onload=alert(1)>",
-    "template": "{{ 7 * 7 }}{% raw %}${x}$\\alpha$",
-    "long": "x" * 10_000,
-    "right to left": "\u0627\u0644\u0631\u062d\u0644\u0629 \u05e9\u05dc\u05d5\u05dd",
-    "override": "abc\u202egpj.exe\u2066\u200f\u0000\u001b[31m\ud800\nline",
-}
-
-
-MONTH = {**flights_features()["month"], "missing": 5}
-
-
-def hostile_run(text):
-    """Return a run that has `text` wherever a name, a message or a value of others can be."""
-    features = {f"{text}{number}": MONTH for number in range(2)}
-    statistics = {
-        "predictions": {text: number_values([1.0, 2.0]), f"{text}2": class_values({text: 3, "b": 1}, other=2)},
-        "features": features,
-        "features_left_out": 3,
-        "rejected_reasons": {text: 4},
-    }
-    chunk = {"chunk_index": 1, "data_s3_uri": text, "byte_range": [0, 1], "error": text, "message": text}
-    timeline = {**report(9)["timeline"], "data_s3_uri": [text] * 9}
-    model = {**report()["model"], "s3_uri": text, "estimator": text, "versions": {text: text}, "warnings": [text]}
-    output = {**report()["output"], "output_s3_uri": text, "report_s3_uri": text, "rejected_s3_uri": text}
-    fields = {
-        "statistics": statistics,
-        "timeline": timeline,
-        "model": model,
-        "output": output,
-        "milliseconds": {text: 3, "total": 4},
-    }
-    definition = {"StartAt": text, "States": {text: {"Type": "Task", "Next": f"{text}2"}, f"{text}2": {"Type": text}}}
-    return flights_run(
-        name=text,
-        execution_arn=text,
-        status=text,
-        request={text: text},
-        states=states((text, "Task", 1.0, text, 2)),
-        definition=definition,
-        report=report(9, **fields),
-        failures=[chunk],
-        error=text,
-        cause=text,
-        advice=text,
-        reference=features,
-        reference_name=text,
-        drift=dict.fromkeys(features, 0.3),
-    )
-
-
-RECORDS["harmless"] = hostile_run("abc")
-CUT = {"title", "textlength", "lengthadjust"}
-"""Attributes of names that are long."""
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_text_of_others_stays_text(text):
-    harmless, hostile = page_of("harmless"), page_of(hostile_run(text))
-    assert hostile.tags == harmless.tags | Counter(title=hostile.tags["title"])
-    assert {name for _, name, _ in hostile.attributes} - {name for _, name, _ in harmless.attributes} <= CUT
-    assert len(hostile.source.encode()) < 1_000_000
-
-
-def test_a_picture_shows_a_name_that_looks_like_its_own_markup():
-    name = 'id="a" #010104 font-family: b; url(#c) $d$'
-    assert name in Page(charts.drift_bars({name: 0.3})).texts
-
-
-def test_text_of_others_is_shown_as_it_is():
-    text = HOSTILE["quotes"]
-    page = page_of(hostile_run(text))
-    for name in ("states", "slowest", "predictions", "missing", "drift", "features", "rejected", "failures", "stages", "model"):
-        assert text in page.sections[name], name
-    assert json.loads(page.sections["request"].partition("\n")[2].strip().removeprefix("Request")) == {text: text}
-    assert page.headline.count(text) >= 6
-
-
-def test_no_character_moves_or_hides_others():
-    source = render(hostile_run(HOSTILE["override"]))
-    assert not set("\u202e\u2066\u200f\u0000\u001b") & set(source)
-    assert "abc\N{REPLACEMENT CHARACTER}gpj.exe" in source
-    source.encode()  # no half of a pair
-
-
-def test_a_name_has_a_direction_of_its_own():
-    name = HOSTILE["right to left"]
-    assert f"<bdi>{name}</bdi>" in render(hostile_run(name))
-
-
-def test_a_long_name_is_cut_and_the_rest_is_where_a_pointer_rests():
-    page = page_of(hostile_run("x" * 500))
-    titles = [value for tag, name, value in page.attributes if (tag, name) == ("bdi", "title")]
-    assert "x" * 500 in titles
-    assert "x" * 119 + "\N{HORIZONTAL ELLIPSIS}" in page.headline
 
 
 def test_ten_thousand_chunks_make_no_larger_page():

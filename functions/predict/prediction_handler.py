@@ -2000,80 +2000,58 @@ OTHER = "other"
 HASHES = 64
 """Numbers that texts are counted by: enough to see that a column has changed, too few to say what it holds."""
 
-HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 7, 80
-"""The finest scale, at which a bucket is 0.54 % wide, and the most buckets between the smallest and the largest magnitude."""
-_EDGE_BITS = 12
-"""Bits of a mantissa that tell the buckets apart: their edges are rounded to 1 part in 4096 of a power of two, on any processor."""
-_ZERO_EXPONENT, _INFINITE_EXPONENT = -124, 128
-"""Magnitudes of up to 2^-124 count as zero, from about 2^128 on as infinite: what float32 holds."""
-_MAX_SHIFT = 9
-"""Scales that are coarser than the finest: 80 buckets of the last one hold all magnitudes. 2^9 divides 124 * 2^7, so they nest."""
-_SLOTS = HISTOGRAM_BUCKETS + 1
-"""Of one sign: the zeros, then the buckets."""
-_STATISTICS_VALUES = 1 << 16
-"""Values that are counted at once: what this takes stays in the processor's cache."""
-_MERGED_BLOCKS = 16
-"""Blocks whose statistics are added up at once."""
-
-
-@functools.cache
-def _bucket_of_mantissa() -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Map each of the 4096 parts of a power of two to its bucket of the finest scale, less what float32's exponents start at."""
-    edges = np.round(np.exp2(np.arange(2**HISTOGRAM_SCALE) / 2**HISTOGRAM_SCALE) * 2**_EDGE_BITS) - 2**_EDGE_BITS
-    buckets = np.searchsorted(edges, np.arange(2**_EDGE_BITS), side="right") - 1
-    excess = (127 + _ZERO_EXPONENT) << HISTOGRAM_SCALE
-    return (buckets - excess).astype(np.int32)
+HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 5, 80
+"""The finest scale, at which a bucket is 2.2 % wide, and the most buckets between the smallest and the largest magnitude."""
+_MAX_SHIFT = 6
+"""Scales that are coarser than the finest: 80 buckets of the last one hold all magnitudes."""
+_ZERO_EXPONENT = -60
+"""Magnitudes of up to 2^-60 count as zero, from about 2^64 on as infinite. At the finest scale, 2^6 divides its bucket's number."""
+_CELLS = 1 << 16
+"""Of which buckets are made: the upper 16 bits of a number's square as float32, whose mantissa has 7 of them."""
+_KEPT_BLOCKS = 16
+"""Blocks that are counted at once, of which 2 bytes a number are kept: there are more cells than a block has rows."""
 
 
 class _Numbers(NamedTuple):
-    """Statistics of some columns of numbers, an element or a row each: sums, and a histogram by magnitude and sign."""
+    """Some columns of numbers of one block, an element or a row each."""
 
     rows: int
     missing: np.ndarray[Any, np.dtype[np.int64]]
     infinite: np.ndarray[Any, np.dtype[np.int64]]
     total: np.ndarray[Any, np.dtype[np.float64]]
     squares: np.ndarray[Any, np.dtype[np.float64]]
-    low: np.ndarray[Any, np.dtype[np.int64]]
-    """Bucket of the smallest magnitude, from 0 and at the finest scale; above `top` where there is none."""
-    top: np.ndarray[Any, np.dtype[np.int64]]
-    counts: np.ndarray[Any, np.dtype[np.int64]]
-    """Shape (n_columns, 2, 81): zeros, then buckets from the smallest magnitude on, of positive and of negative numbers."""
+    cells: np.ndarray[Any, np.dtype[np.uint16]]
+    """Shape (n_columns, rows); zero where there is no number, or an infinite one."""
 
 
-def _shifts(low: np.ndarray[Any, Any], top: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Tell by how many bits the finest buckets' numbers are shortened, that all of a column's have a place."""
-    shifts = np.zeros_like(top)
-    for _ in range(_MAX_SHIFT):
-        shifts += (top >> shifts) - (low >> shifts) >= HISTOGRAM_BUCKETS
-    return shifts
+def _measure_numbers(columns: Sequence[pa.ChunkedArray | np.ndarray[Any, Any]]) -> _Numbers:
+    """Measure columns of one block, of equal length and not empty.
 
-
-def _count_numbers(columns: Sequence[pa.ChunkedArray | np.ndarray[Any, Any]]) -> _Numbers:
-    """Count columns of one block, of equal length and not empty."""
+    Logarithms would cost several times as much; the bits of a float are nearly its logarithm, and the same on every processor.
+    """
     rows = len(columns[0])
     missing, infinite = np.zeros((2, len(columns)), np.int64)
     total, squares = np.zeros((2, len(columns)))
-    low, top = np.zeros((2, len(columns)), np.int64)
-    counts = np.zeros((len(columns), 2, _SLOTS), np.int64)
-    step = max(1, _STATISTICS_VALUES // rows)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for first in range(0, len(columns), step):
-            share = slice(first, min(first + step, len(columns)))
-            magnitudes = np.empty((share.stop - first, rows), np.float32)
-            for index in range(first, share.stop):
-                values, missing[index] = _plain_numbers(columns[index])
+    cells = np.empty((len(columns), rows), np.uint16)
+    single = np.empty(rows, np.float32)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for index, column in enumerate(columns):
+            values, missing[index] = _plain_numbers(column)
+            total[index], squares[index] = values.sum(), np.dot(values, values)
+            single[:] = values
+            if not squares[index] < 2.0**126:  # also NaN
+                missing[index] += np.isnan(values).sum()
+                infinite[index] = np.isinf(single * single).sum()
+                single[~np.isfinite(single * single)] = 0.0
+                values = np.where(np.isfinite(values), values, 0.0)
                 total[index], squares[index] = values.sum(), np.dot(values, values)
-                magnitudes[index - first] = values
-                if not squares[index] < 2.0 ** (2 * _INFINITE_EXPONENT - 2):  # also NaN
-                    single, own = magnitudes[index - first], np.isnan(values)
-                    values = np.where(np.isfinite(values), values, 0.0)
-                    total[index], squares[index] = values.sum(), np.dot(values, values)
-                    missing[index] += own.sum()
-                    infinite[index] = np.isinf(single).sum()
-                    single[~np.isfinite(single)] = 0.0
-            low[share], top[share], counts[share] = _count_magnitudes(magnitudes.view(np.int32))
-    counts[:, 0, 0] -= missing + infinite  # they stand as zeros
-    return _Numbers(rows, missing, infinite, total, squares, low, top, counts)
+            square = np.abs(single)
+            square *= single  # keeps the sign
+            bits = square.view(np.uint32)
+            bits -= 1  # so that a bucket's upper edge is in it; zero becomes the last cell of either sign
+            bits >>= 16
+            cells[index] = bits
+    return _Numbers(rows, missing, infinite, total, squares, cells)
 
 
 def _plain_numbers(column: pa.ChunkedArray | np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
@@ -2086,84 +2064,82 @@ def _plain_numbers(column: pa.ChunkedArray | np.ndarray[Any, Any]) -> tuple[np.n
     return (pc.fill_null(column, 0) if missing else column).to_numpy().astype(np.float64, copy=False), missing
 
 
-def _count_magnitudes(
-    bits: np.ndarray[Any, np.dtype[np.int32]],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Count float32 numbers, given as their bits, shape (n_columns, n_rows), which are overwritten: lows, tops and counts.
+class _NumberSums:
+    """Statistics of columns of numbers, added up block by block."""
 
-    By whole numbers alone, which is several times as fast as logarithms where the processor has none, and the same everywhere.
-    """
-    columns = len(bits)
-    sign = bits >> 31
-    sign &= _SLOTS
-    bits &= 0x7FFFFFFF
-    bits -= 1  # so that a bucket's upper edge is in it; zero becomes -1
-    cells = bits >> (23 - _EDGE_BITS)
-    cells &= 2**_EDGE_BITS - 1
-    bits >>= 23
-    bits <<= HISTOGRAM_SCALE
-    bits += _bucket_of_mantissa().take(cells)
-    top = bits.max(axis=1).astype(np.int64)
-    low = bits.view(np.uint32).min(axis=1).astype(np.int64)  # not of zeros: they are below 0, and so the largest here
-    shifts = _shifts(np.minimum(low, top), top)
-    bits >>= shifts.astype(np.int32)[:, None]
-    bits -= np.where(low > top, 0, low >> shifts).astype(np.int32)[:, None]
-    np.maximum(bits, np.full((columns, 1), -1, np.int32), out=bits)
-    bits += sign
-    bits += np.arange(1, columns * 2 * _SLOTS, 2 * _SLOTS, dtype=np.int32)[:, None]
-    return low, top, np.bincount(bits.ravel(), minlength=columns * 2 * _SLOTS).reshape(columns, 2, _SLOTS)
+    def __init__(self) -> None:
+        self._waiting: list[_Numbers] = []
+        self._rows = 0
+        self._sums: dict[str, np.ndarray[Any, Any]] = {}
+        self._counts: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        """Of each column, the cells that are not empty, and their counts."""
+
+    def add(self, numbers: _Numbers) -> None:
+        self._waiting.append(numbers)
+        if len(self._waiting) == _KEPT_BLOCKS:
+            self._count()
+
+    def _count(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name in ("missing", "infinite", "total", "squares"):
+                self._sums[name] = np.sum([getattr(numbers, name) for numbers in waiting], axis=0) + self._sums.get(name, 0)
+        rows = sum(numbers.rows for numbers in waiting)
+        self._rows += rows
+        wide = np.empty(rows, np.int64)  # as bincount wants them: fresh memory for every column would cost as much as counting
+        for index in range(len(waiting[0].cells)):
+            np.concatenate([numbers.cells[index] for numbers in waiting], out=wide)
+            counts = np.bincount(wide, minlength=_CELLS)
+            if index < len(self._counts):
+                cells, before = self._counts[index]
+                counts[cells] += before
+            found = np.flatnonzero(counts != 0)
+            self._counts[index : index + 1] = [(found, counts[found])]
+
+    def result(self) -> list[dict[str, Any]]:
+        """Write each column's statistics as `contract.NumberValues`."""
+        if self._waiting:
+            self._count()
+        return [
+            {
+                "kind": NUMBER,
+                "rows": self._rows,
+                "missing": int(self._sums["missing"][index]),
+                "sum": _finite_or_none(self._sums["total"][index]),
+                "sum_of_squares": _finite_or_none(self._sums["squares"][index]),
+                "histogram": _histogram(cells, counts, *(int(self._sums[name][index]) for name in ("missing", "infinite"))),
+            }
+            for index, (cells, counts) in enumerate(self._counts)
+        ]
 
 
-def _add_numbers(parts: Sequence[_Numbers]) -> _Numbers:
-    """Add up the statistics of the same columns in several blocks; the histogram is the one of all rows at once."""
-    low, top = (np.array([getattr(part, name) for part in parts]) for name in ("low", "top"))
-    merged_low, merged_top = low.min(axis=0), top.max(axis=0)
-    shifts = _shifts(np.minimum(merged_low, merged_top), merged_top)
-    own = _shifts(np.minimum(low, top), top)
-    places = ((low >> own)[..., None] + np.arange(HISTOGRAM_BUCKETS)) >> (shifts - own)[..., None]
-    places = np.clip(places - (merged_low >> shifts)[:, None], 0, HISTOGRAM_BUCKETS - 1)  # what is beyond is empty
-    columns = len(merged_low)
-    slots = np.arange(0, columns * 2 * _SLOTS, _SLOTS).reshape(columns, 2, 1) + 1 + places[:, :, None, :]
-    counts = np.array([part.counts for part in parts])
-    merged = np.bincount(slots.ravel(), counts[..., 1:].ravel(), columns * 2 * _SLOTS).astype(np.int64)
-    merged = merged.reshape(columns, 2, _SLOTS)
-    merged[..., 0] = counts[..., 0].sum(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        missing, infinite, total, squares = (
-            np.sum([getattr(part, name) for part in parts], axis=0) for name in ("missing", "infinite", "total", "squares")
-        )
-    return _Numbers(sum(part.rows for part in parts), missing, infinite, total, squares, merged_low, merged_top, merged)
+def _histogram(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], missing: int, infinite: int) -> dict[str, Any]:
+    """Sort cells into the buckets of an exponential histogram, of the finest scale at which they fit."""
+    octave = 2 ** (HISTOGRAM_SCALE - 1)  # buckets of a power of two of the square
+    edges = np.round(np.exp2(np.arange(octave) / octave) * 128) - 128
+    exponents = ((cells >> 7) & 255) - 127
+    buckets = exponents * octave + np.searchsorted(edges, cells & 127, side="right") - 1
+    is_zero = (exponents == 128) | (buckets < 2 * _ZERO_EXPONENT * octave)
+    filled = buckets[~is_zero]
+    shift = 0
+    while len(filled) and (filled.max() >> shift) - (filled.min() >> shift) >= HISTOGRAM_BUCKETS:
+        shift += 1
 
-
-def _number_values(numbers: _Numbers) -> list[dict[str, Any]]:
-    """Write each column's statistics as `contract.NumberValues`."""
-    shifts = _shifts(np.minimum(numbers.low, numbers.top), numbers.top)
-    lowest = (numbers.low >> shifts) + (_ZERO_EXPONENT << HISTOGRAM_SCALE >> shifts)
-
-    def side(index: int, sign: int) -> dict[str, Any]:
-        counts = numbers.counts[index, sign, 1:]
-        filled = np.flatnonzero(counts)
-        if not len(filled):
+    def side(chosen: np.ndarray[Any, Any]) -> dict[str, Any]:
+        chosen &= ~is_zero
+        if not chosen.any():
             return {"offset": 0, "counts": []}
-        return {"offset": int(lowest[index] + filled[0]), "counts": counts[filled[0] : filled[-1] + 1].tolist()}
+        places = buckets[chosen] >> shift
+        summed = np.bincount(places - places.min(), counts[chosen])
+        return {"offset": int(places.min()), "counts": summed.astype(np.int64).tolist()}
 
-    return [
-        {
-            "kind": NUMBER,
-            "rows": numbers.rows,
-            "missing": int(numbers.missing[index]),
-            "sum": _finite_or_none(numbers.total[index]),
-            "sum_of_squares": _finite_or_none(numbers.squares[index]),
-            "histogram": {
-                "scale": HISTOGRAM_SCALE - int(shifts[index]),
-                "zero": int(numbers.counts[index, :, 0].sum()),
-                "positive": side(index, 0),
-                "negative": side(index, 1),
-                "infinite": int(numbers.infinite[index]),
-            },
-        }
-        for index in range(len(shifts))
-    ]
+    return {
+        "scale": HISTOGRAM_SCALE - shift,
+        "zero": int(counts[is_zero].sum()) - missing - infinite,  # as which they are counted
+        "positive": side(cells < _CELLS // 2),
+        "negative": side(cells >= _CELLS // 2),
+        "infinite": infinite,
+    }
 
 
 def _finite_or_none(value: float) -> float | None:
@@ -2224,7 +2200,7 @@ def _count_features(table: pa.Table, columns: Sequence[str], kinds: dict[str, st
     columns = columns[:MAX_STATISTICS_COLUMNS]
     numbers = [table[column] for column in columns if kinds[column] != TEXT]
     texts = {column: _count_texts(table[column]) for column in columns if kinds[column] == TEXT}
-    return _BlockStatistics(_count_numbers(numbers) if numbers else None, texts, None, {}, Counter())
+    return _BlockStatistics(_measure_numbers(numbers) if numbers else None, texts, None, {}, Counter())
 
 
 class _Statistics:
@@ -2234,7 +2210,7 @@ class _Statistics:
         self._columns = columns
         self._kinds = kinds
         self._predictions: list[str] = []
-        self._numbers: dict[str, list[_Numbers]] = {"features": [], "predictions": []}
+        self._numbers = {"features": _NumberSums(), "predictions": _NumberSums()}
         self._counted: dict[str, dict[str, _Counted]] = {"features": {}, "predictions": {}}
         self._reasons: Counter[str] = Counter()
 
@@ -2245,11 +2221,8 @@ class _Statistics:
             ("features", block.feature_numbers, block.feature_texts),
             ("predictions", block.prediction_numbers, block.prediction_classes),
         ):
-            parts = self._numbers[group]
             if numbers:
-                parts.append(numbers)
-            if len(parts) == _MERGED_BLOCKS:
-                parts[:] = [_add_numbers(parts)]
+                self._numbers[group].add(numbers)
             for name, found in counted.items():
                 before = self._counted[group].get(name, _Counted(0, 0, Counter()))
                 counts = before.counts + found.counts if group == "features" else _added(before.counts, found.counts, MAX_CLASSES)
@@ -2270,8 +2243,7 @@ class _Statistics:
         }
 
     def _of(self, group: str, numbers: list[str]) -> dict[str, Any]:
-        parts = self._numbers[group]
-        values = dict(zip(numbers, _number_values(_add_numbers(parts)), strict=True)) if parts else {}
+        values = dict(zip(numbers, self._numbers[group].result(), strict=False))
         for name, (rows, missing, counts) in self._counted[group].items():
             known = {"rows": rows, "missing": missing}
             if group == "features":
@@ -2385,7 +2357,7 @@ class _Scorer:
         if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
             labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
             return features._replace(prediction_classes=labels, reasons=rejected)
-        return features._replace(prediction_numbers=_count_numbers(predicted), reasons=rejected)
+        return features._replace(prediction_numbers=_measure_numbers(predicted), reasons=rejected)
 
     def _is_classifier(self) -> bool:
         return getattr(self.estimator, "classes_", None) is not None

@@ -153,18 +153,18 @@ class HistogramSide(TypedDict):
 
 
 class Histogram(TypedDict):
-    """An exponential histogram, whose base is 2^(2^-scale); edges are rounded to 13 bits.
+    """An exponential histogram, whose base is 2^(2^-scale); edges are rounded by up to 0.2 %.
 
-    All buckets of both signs lie within 80 of each other: the scale is the finest, up to 7, at which they do.
+    All buckets of both signs lie within 80 of each other: the scale is the finest, up to 5, at which they do.
     """
 
     scale: int
     zero: int
-    """Zeros, and magnitudes of up to 2^-124."""
+    """Zeros, and magnitudes of up to 2^-60."""
     positive: HistogramSide
     negative: HistogramSide
     infinite: int
-    """Infinite ones, and magnitudes from about 2^128 on."""
+    """Infinite ones, and magnitudes from about 2^64 on."""
 
 
 class NumberValues(TypedDict):

@@ -1,8 +1,8 @@
 """The distributions of predictions and features: the chunks' statistics, added up. They hold no output back.
 
 A histogram is exponential, as OpenTelemetry's (https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram):
-at a scale of s, bucket i holds magnitudes above base^i and up to base^(i+1), base = 2^(2^-s), with edges rounded to 13 bits. Two
-buckets of one scale make one of the next coarser, so histograms add up exactly, in any order and grouping.
+at a scale of s, bucket i holds magnitudes above base^i and up to base^(i+1), base = 2^(2^-s), with edges rounded by up to 0.2 %.
+Two buckets of one scale make one of the next coarser, so histograms add up exactly, in any order and grouping.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MAX_STATISTICS_COLUMNS = 200
 MAX_CLASSES, MAX_REASONS = 100, 50
 OTHER = "other"
 HASHES = 64
-HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 7, 80
+HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 5, 80
 """As in the prediction function, which explains them; a contract test holds them equal."""
-COARSEST_SCALE = -2
+COARSEST_SCALE = -1
 """80 buckets of it hold every magnitude that the prediction function counts."""
 MAX_OFFSET = 2**15
-"""Above every bucket's number, at any scale: magnitudes are between 2^-124 and 2^128."""
+"""Above every bucket's number, at any scale: magnitudes are between 2^-60 and 2^64."""
 MAX_COUNT = 2**53
 MAX_NAME_CHARACTERS = 10_000
 """Of a column, a label or a reason."""

@@ -31,7 +31,7 @@ labels = st.lists(st.sampled_from(["a", "b", "other", "ü"]), min_size=1, max_si
 def statistics(values: list[float], predicted: list[str], texts: list[str], reasons: list[str]) -> Any:
     """Count some rows as the prediction function does; as many of each column as there are."""
     block = handler._BlockStatistics(
-        handler._count_numbers([np.array(values)]),
+        handler._measure_numbers([np.array(values)]),
         {"text": handler._count_texts(handler.pa.chunked_array([texts]))},
         None,
         {"p": handler._count_labels(np.array(predicted))},
@@ -108,8 +108,8 @@ MALFORMED: list[Callable[[Any], Any]] = [
     lambda s: number(s).update(rows=True),
     lambda s: number(s).update(sum="1"),
     lambda s: number(s).update(sum=float("nan")),
-    lambda s: number(s)["histogram"].update(scale=8),
-    lambda s: number(s)["histogram"].update(scale=-3),
+    lambda s: number(s)["histogram"].update(scale=6),
+    lambda s: number(s)["histogram"].update(scale=-2),
     lambda s: number(s)["histogram"].update(zero=1.0),
     lambda s: number(s)["histogram"]["positive"].update(offset=10**9),
     lambda s: number(s)["histogram"]["positive"].update(offset=500),
@@ -146,7 +146,7 @@ def test_both_deployables_have_the_same_limits() -> None:
     for name in ("MAX_STATISTICS_COLUMNS", "MAX_CLASSES", "MAX_REASONS", "OTHER", "HASHES", "HISTOGRAM_SCALE", "HISTOGRAM_BUCKETS"):
         assert getattr(distributions, name) == getattr(handler, name)
     assert distributions.COARSEST_SCALE == handler.HISTOGRAM_SCALE - handler._MAX_SHIFT
-    whole = handler._number_values(handler._count_numbers([np.array([2.0**-123, 3e38])]))[0]["histogram"]
+    whole = number(statistics([2.0**-59, 2.0**63], ["a"], ["b"], ["c"]))["histogram"]
     assert whole["scale"] == distributions.COARSEST_SCALE
 
 

@@ -21,7 +21,9 @@ ROWS = 20_000
 
 
 def number(values: Any) -> Any:
-    return handler._number_values(handler._count_numbers([np.asarray(values, float)]))[0]
+    sums = handler._NumberSums()
+    sums.add(handler._measure_numbers([np.asarray(values, float)]))
+    return sums.result()[0]
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def _timeline_legend(axes: Axes, timeline: ChunkTimeline, what: str) -> None:
 
 def _index_at(timeline: ChunkTimeline, place: float) -> str:
     whole = round(place)
-    return f"{timeline.chunk_index[whole]:,}" if 0 <= whole < len(timeline) and abs(place - whole) < 1e-6 else ""
+    return f"{timeline.chunk_index[whole] + 1:,}" if 0 <= whole < len(timeline) and abs(place - whole) < 1e-6 else ""
 
 
 def _seconds_axis(axes: Axes, left: float, right: float) -> None:

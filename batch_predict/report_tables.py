@@ -181,13 +181,19 @@ def failures(records: Sequence[Mapping[str, Any]]) -> list[Failure]:
     """Return the first failures as lines."""
     return [
         Failure(
-            chunk=str(record.get("chunk_index", "")),
+            chunk=_chunk_number(record),
             place=place_of(record),
             error=record.get("error") or "unknown",
             message=visible_lines(record.get("message") or "left no message", MESSAGE_CHARACTERS),
         )
         for record in records[:SHOWN_FAILURES]
     ]
+
+
+def _chunk_number(record: Mapping[str, Any]) -> str:
+    """Return the chunk as messages and commands count, from 1."""
+    index = record.get("chunk_index")
+    return f"{index + 1:,}" if isinstance(index, int) else ""
 
 
 def errors_counted(records: Sequence[Mapping[str, Any]]) -> str:

@@ -196,7 +196,7 @@ class JsonScreen(Screen):
         row = self.rows[-1]
         known = {"seconds": row.seconds, "failed": row.failed or None, "detail": text or None}
         if row.chunks and row.seconds is None:
-            known |= {field: value for field, value in asdict(row.chunks).items() if value is not None}
+            known["chunks"] = asdict(row.chunks)
             known |= {"rows": row.rows and round(row.rows * _share(row.chunks)), **_pace(row)}
         facts = {field: value for field, value in known.items() if value is not None}
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "state": name, **facts}

@@ -104,8 +104,13 @@ class TestRun:
         assert (answer["output"], answer["report"]) == ("predictions.csv", "predictions.csv.report.json")
         assert answer["chunks"] == report["plan"]["chunks"] > 1
         assert list(answer["states"]) == ["Validate Request", "Probe Model", "Plan Chunks", "Predict Chunks", "Merge Outputs"]
+        shown = [json.loads(line) for line in stderr.splitlines()]
         for state in answer["states"]:
-            assert re.search(rf"^\d\d:\d\d:\d\d {state} … \d+\.\d s", stderr, re.MULTILINE), stderr
+            assert [line for line in shown if line["state"] == state and line.get("seconds", 0) > 0], stderr
+        counted = [line for line in shown if line["state"] == "Predict Chunks" and "chunks" in line][-1]
+        assert counted["chunks"]["succeeded"] == answer["chunks"]
+        assert counted["rows"] == pytest.approx(ROWS, rel=0.05)
+        assert counted["dollars"] > 0
 
     @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_a_signal_in_the_middle_leaves_nothing(self, start, demo_directory, tmp_path, number, exit_code):

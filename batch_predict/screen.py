@@ -194,7 +194,7 @@ class JsonScreen(Screen):
 
     def _print(self, name: str, text: str = "") -> None:
         row = self.rows[-1]
-        known = {"seconds": row.seconds, "failed": row.failed or None, "detail": text or None}
+        known: dict[str, Any] = {"seconds": row.seconds, "failed": row.failed or None, "detail": text or None}
         if row.chunks and row.seconds is None:
             known["chunks"] = asdict(row.chunks)
             known |= {"rows": row.rows and round(row.rows * _share(row.chunks)), **_pace(row)}

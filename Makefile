@@ -68,8 +68,9 @@ test-sfn-local: install ## Run the workflow on Step Functions Local: STEPFUNCTIO
 types: install ## Check types of what ships
 	$(BIN)/mypy
 
-docs: install ## Write docs/request.md's table out of the request's schema
+docs: install ## Write docs/request.md's table out of the request's schema, and the commands' help into docs/commands.md
 	$(BIN)/python -m tools.request_reference
+	$(BIN)/python -m tools.command_reference
 
 format: install ## Format the code
 	$(BIN)/ruff check --fix .

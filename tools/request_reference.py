@@ -33,12 +33,12 @@ def request_table(schema: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def with_table(page: str, table: str) -> str:
+def with_table(page: str, table: str, begin: str = BEGIN) -> str:
     """Return a page with a table between its two marks; everything outside of them stays."""
-    if page.count(BEGIN) != 1 or END not in page.partition(BEGIN)[2]:
-        raise SystemExit(f"the page must hold {BEGIN.strip()} once, and {END.strip()} after it")
-    head, _, rest = page.partition(BEGIN)
-    return f"{head}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
+    if page.count(begin) != 1 or END not in page.partition(begin)[2]:
+        raise SystemExit(f"the page must hold {begin.strip()} once, and {END.strip()} after it")
+    head, _, rest = page.partition(begin)
+    return f"{head}{begin}\n{table}\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durat
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
-  docs format bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
+  docs screenshots format bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
   audit-dependencies lock clean
 
 help: ## Say what each target does
@@ -71,6 +71,9 @@ types: install ## Check types of what ships
 docs: install ## Write docs/request.md's table out of the request's schema, and the commands' help into docs/commands.md
 	$(BIN)/python -m tools.request_reference
 	$(BIN)/python -m tools.command_reference
+
+screenshots: install ## Make the pictures of the documentation anew; needs tmux and chromium
+	$(BIN)/python -m tools.screenshots
 
 format: install ## Format the code
 	$(BIN)/ruff check --fix .

@@ -257,3 +257,9 @@ def test_a_probe_tells_the_mean_length_of_its_rows(put):
     put(DATA, "x1,x2\r\n1,2\r\n10,2000\r\n")
     status, body = invoke(probe_rows=10)
     assert (status, body["rows"], body["row_bytes"]) == (200, 2, 7.0)
+
+
+def test_texts_of_one_hash_add_up():
+    texts = [f"text {index}" for index in range(200)]
+    counted = handler._count_texts(handler.pa.chunked_array([texts]))
+    assert sum(counted.counts.values()) == 200

@@ -87,7 +87,9 @@ class LocalRunDirectory:
         output = str(self.about["request"].get("output_s3_uri", "")).rpartition("/")[0]
         result = self.status().result
         published = [Path(path) for field in ("output", "report", "rejected") if (path := result.get(field))]
-        return {**self.local_run.uploads, **{path: f"{output}/{path.name}" for path in published}}
+        uris = {**self.local_run.uploads, **{path: f"{output}/{path.name}" for path in published}}
+        here = Path.cwd()
+        return {path.relative_to(here) if path.is_relative_to(here) else path: uri for path, uri in uris.items()}
 
     @contextmanager
     def serving(self) -> Iterator[LocalAws]:

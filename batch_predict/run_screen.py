@@ -27,9 +27,17 @@ COMMANDS = {
 
 
 def print_lines(console: Console, lines: Iterable[tuple[str, str]]) -> None:
-    """Print label and text, one below the other."""
+    """Print label and text, one below the other: wrapped between words on a terminal, else each on its line."""
+    if not console.is_terminal:
+        for label, text in lines:
+            console.print(f"{label:9}{text}", soft_wrap=True)
+        return
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=8, no_wrap=True)
+    table.add_column(overflow="fold")
     for label, text in lines:
-        console.print(f"{label:9}{text}", soft_wrap=True)
+        table.add_row(Text(label, style="bold"), Text(text))
+    console.print(table)
 
 
 def status_lines(status: RunStatus, readable: Callable[[str], str] = str) -> Iterator[tuple[str, str]]:
@@ -86,8 +94,9 @@ def explanation_lines(
     if status.cause:
         yield "Why", readable(status.cause)
     for number, record in enumerate(lost[:SHOWN_CHUNKS]):
-        place_text = readable(f"chunk {record['chunk_index'] + 1}, {_where(record)}: {record['error']}: {record['message']}")
-        yield "" if number else "Where", place_text
+        known = record["message"] in (status.cause or "")  # Explain Failure speaks of the first
+        reason = "" if known else f": {record['error']}: {record['message']}"
+        yield "" if number else "Where", readable(f"chunk {record['chunk_index'] + 1}, {_where(record)}{reason}")
     if len(lost) > SHOWN_CHUNKS:
         yield "", f"and {len(lost) - SHOWN_CHUNKS} more"
     if status.advice and status.advice not in (status.cause or ""):

@@ -51,8 +51,26 @@ SVG = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 THEME = TerminalTheme(
     (22, 27, 34),
     (214, 220, 228),
-    [(72, 79, 88), (255, 123, 114), (86, 211, 100), (227, 179, 65), (121, 192, 255), (210, 168, 255), (86, 212, 221), (214, 220, 228)],
-    [(125, 134, 144), (255, 161, 152), (126, 231, 135), (242, 204, 96), (165, 214, 255), (226, 197, 255), (179, 240, 255), (255,) * 3],
+    [
+        (72, 79, 88),
+        (255, 123, 114),
+        (86, 211, 100),
+        (227, 179, 65),
+        (121, 192, 255),
+        (210, 168, 255),
+        (86, 212, 221),
+        (214, 220, 228),
+    ],
+    [
+        (125, 134, 144),
+        (255, 161, 152),
+        (126, 231, 135),
+        (242, 204, 96),
+        (165, 214, 255),
+        (226, 197, 255),
+        (179, 240, 255),
+        (255,) * 3,
+    ],
 )
 
 
@@ -86,7 +104,14 @@ class _Terminal:
         self._server = f"batch-predict-{os.getpid()}"
         # The commands of the environment that runs this, in an empty home.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        settings = {"PATH": path, "HOME": str(folder), "PS1": "$ ", "LANG": "C.UTF-8", "HISTFILE": os.devnull, "PYTHONPATH": str(ROOT)}
+        settings = {
+            "PATH": path,
+            "HOME": str(folder),
+            "PS1": "$ ",
+            "LANG": "C.UTF-8",
+            "HISTFILE": os.devnull,
+            "PYTHONPATH": str(ROOT),
+        }
         shell = ["env", *(f"{name}={value}" for name, value in settings.items()), "bash", "--noprofile", "--norc"]
         self._tmux("-f", os.devnull, "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), "-c", str(folder), *shell)
         self._wait_for(lambda: self.lines() == ["$"])

@@ -1,0 +1,88 @@
+from datetime import UTC, datetime
+
+from batch_predict.execution import ChunksCounted
+from batch_predict.run_screen import explanation_lines, status_lines
+from batch_predict.runs import RunStatus, states_of
+
+START = datetime(2026, 11, 24, 2, tzinfo=UTC)
+WRONG = "row 3 is wrong"
+CAUSE = "chunk 5 of 8, s3://b/in.csv bytes=[10, 20): row 3 is wrong. Correct it."
+FAILED = RunStatus("r", "FAILED", START, START, 70, error="InvalidDataError", cause=CAUSE, advice="Correct it.")
+LOST = [
+    {
+        "chunk_index": 4,
+        "data_s3_uri": "s3://b/in.csv",
+        "byte_range": [10, 20],
+        "error": "InvalidDataError",
+        "message": "row 3 is wrong",
+    },
+    {"chunk_index": 6, "segments_s3_uri": "s3://b/x.segments.json", "error": "ModelError", "message": "no"},
+]
+
+
+def lines(status, lost=(), stack=None):
+    request = {"model_s3_uri": "s3://b/m"}
+    return list(explanation_lines(status, request, lost, stack, lambda text: text.replace("s3://b/in.csv", "in.csv")))
+
+
+def test_a_failure_is_explained_once_with_places_and_commands():
+    assert lines(FAILED, LOST, "prod") == [
+        ("Run", "r, FAILED"),
+        ("Error", "InvalidDataError"),
+        ("Why", CAUSE.replace("s3://b/", "")),
+        ("Where", "chunk 5, in.csv bytes=[10, 20)"),
+        ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no"),
+        ("Command", "batch-predict chunk r 5 --here --stack prod"),
+        ("", "batch-predict run --stack prod … --on-bad-row quarantine"),
+    ]
+
+
+def test_advice_is_said_where_the_cause_does_not_say_it():
+    assert ("Do", "Correct it.") in lines(RunStatus("r", "FAILED", START, START, 1, error="X", cause="c", advice="Correct it."))
+
+
+def test_a_run_that_goes_on_has_nothing_to_explain():
+    running = RunStatus("r", "RUNNING", START, None, 3725, state="Predict Chunks", chunks=ChunksCounted(9, 4, 1))
+
+    assert lines(running)[1:] == [("State", "Predict Chunks; nothing has failed so far"), ("Command", "batch-predict watch r")]
+    assert ("Chunks", "4 of 9 chunks, 1 failed") in list(status_lines(running))
+    assert next(text for label, text in status_lines(running) if label == "Status").startswith("RUNNING, 1 h 02 min")
+
+
+def test_what_was_tolerated_and_rejected_is_explained():
+    output = {"failed_chunks": 1, "rejected_rows": 2, "rejected_s3_uri": "s3://b/o.rejected.csv"}
+    labels = [label for label, _ in lines(RunStatus("r", "SUCCEEDED", START, START, 1, output=output))]
+
+    assert labels == ["Run", "Missing", "Bad", "Command"]
+
+
+def event(kind, second, name=None, **details):
+    found = {"type": kind, "timestamp": START.replace(second=second), **details}
+    return {**found, "stateEnteredEventDetails": {"name": name}} if name else found
+
+
+def test_states_have_attempts_errors_and_seconds():
+    states = states_of(
+        iter(
+            [
+                event("ExecutionStarted", 0),
+                event("TaskStateEntered", 0, "Probe Model"),
+                event("LambdaFunctionScheduled", 0),
+                event("LambdaFunctionFailed", 1, lambdaFunctionFailedEventDetails={"error": "TransientS3Error"}),
+                event("LambdaFunctionScheduled", 3),
+                event("TaskStateExited", 5),
+                event("TaskStateEntered", 5, "Plan Chunks"),
+                event("LambdaFunctionScheduled", 5),
+                event("LambdaFunctionFailed", 6, lambdaFunctionFailedEventDetails={"error": "ModelError"}),
+                event("TaskStateExited", 6),
+                event("FailStateEntered", 6, "Prediction Failed"),
+                event("ExecutionFailed", 7),
+            ]
+        )
+    )
+
+    assert [(state.name, state.kind, state.seconds, state.error, state.attempts) for state in states] == [
+        ("Probe Model", "Task", 5.0, None, 2),
+        ("Plan Chunks", "Task", 1.0, "ModelError", 1),
+        ("Prediction Failed", "Fail", 1.0, None, 1),
+    ]

@@ -33,6 +33,9 @@ LIST_PAGE = 100
 RECORDS_READ = 100
 """Error records of lost chunks that are read: more than anybody looks at."""
 READERS = 16
+HISTORIES_READ = 200
+"""Of a Map Run's children: 10 s at the quota of GetExecutionHistory, 20 a second."""
+HISTORY_READERS = 4
 ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 NOT_THERE = ("NoSuchKey", "404", "NoSuchBucket")
 CANCELLED = "Cancelled"
@@ -198,6 +201,33 @@ class Run:
         mine = (record for record in found if record.get("execution_arn") == self.execution_arn)
         return sorted(mine, key=lambda record: record["chunk_index"])
 
+    def attempts(self) -> dict[int, int]:
+        """Return how often each chunk was invoked, by its index, as the histories of the newest Map Run's children say.
+
+        Empty where there are more than `HISTORIES_READ` children, whose histories would take minutes, or Step Functions no longer
+        has them (it keeps them for 90 days).
+        """
+        map_runs = self._stepfunctions.list_map_runs(executionArn=self.execution_arn)["mapRuns"]
+        if not map_runs:
+            return {}
+        newest = max(map_runs, key=lambda map_run: map_run["startDate"])
+        pages = self._stepfunctions.get_paginator("list_executions").paginate(mapRunArn=newest["mapRunArn"])
+        children = list(islice((child for page in pages for child in page["executions"]), HISTORIES_READ + 1))
+        if len(children) > HISTORIES_READ:
+            return {}
+        with ThreadPoolExecutor(HISTORY_READERS) as pool:
+            return dict(filter(None, pool.map(lambda child: self._attempts_of(child["executionArn"]), children)))
+
+    def _attempts_of(self, child_arn: str) -> tuple[int, int] | None:
+        document = decoded(self._stepfunctions.describe_execution(executionArn=child_arn).get("input"))
+        index = document.get("event", {}).get("chunk_index")
+        invoked = 0
+        for event in history_events(self._stepfunctions, child_arn):
+            # Of a Task that names the function itself; the emulator calls it a Task's.
+            details = event.get("lambdaFunctionScheduledEventDetails") or event.get("taskScheduledEventDetails") or {}
+            invoked += details.get("resource", "").endswith(f":function:{self.stack.predict_function_name}")
+        return (index, invoked) if isinstance(index, int) and invoked else None
+
     def record(self) -> RunRecord:
         """Put together all that is known of the run, for its page."""
         described = self.describe()
@@ -217,6 +247,7 @@ class Run:
             definition=self._definition(),
             report=report,
             failures=report["failed_chunks"] if report else self.lost_chunks(),
+            attempts=self.attempts(),
             error=status.error,
             cause=status.cause,
             advice=status.advice,

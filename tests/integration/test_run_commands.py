@@ -1,18 +1,23 @@
 """The commands around a run, and `BatchPredictor`: on this machine for real, and as with --stack against the shared emulator."""
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import joblib
 import pandas as pd
+import pexpect
 import pytest
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner
 
 from batch_predict import BatchPredictor, RunFailedError, cli
 from batch_predict.local_runs import LocalRuns
-from batch_predict.runs import RunError
+from batch_predict.runs import RunError, find_run
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -120,6 +125,11 @@ class TestThisMachine:
             path = Path(succeed(f"report {run} --output {run}.html").strip())
             assert run in path.read_text()
         assert "InvalidDataError" in Path("bad.html").read_text()
+
+    def test_the_attempts_of_each_chunk_are_in_its_childs_history(self):
+        with LocalRuns().get("good").opened() as aws:
+            run = find_run(aws, "good")
+            assert run.attempts() == dict.fromkeys(range(run.status().chunks.total), 1)
 
     def test_a_detached_run_is_watched_and_cancelled_by_name(self):
         succeed(f"run {OPTIONS} --data data.csv --output later.csv --name later --detach")
@@ -271,6 +281,48 @@ class TestStack:
 
         assert result.exit_code == 1
         assert f"Error: {sentence}" in result.stderr
+
+
+class TestCtrlC:
+    """In `run --stack`: the execution needs nobody here."""
+
+    @pytest.fixture
+    def long_run(self, stack, name):
+        """A run of thousands of chunks, in a terminal; and what Step Functions says of it."""
+        arguments = f"{OPTIONS.replace('0.005', '0.00002')} --data data.csv --output {name}.csv --stack batch-predict --name {name}"
+        command = [sys.executable, "-c", "from batch_predict.cli import main; main()", "run", *arguments.split()]
+        arn = f"{stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+        stepfunctions = stack.client("stepfunctions")
+        yield command, lambda: stepfunctions.describe_execution(executionArn=arn)["status"]
+        with contextlib.suppress(stepfunctions.exceptions.ExecutionDoesNotExist):
+            stepfunctions.stop_execution(executionArn=arn)
+
+    @pytest.mark.parametrize(("answer", "status"), [("n", "ABORTED"), ("y", "RUNNING")])
+    def test_it_asks_whether_to_leave_the_execution_running(self, long_run, name, answer, status):
+        command, status_of = long_run
+        process = pexpect.spawn(command[0], command[1:], timeout=60, encoding="utf-8", dimensions=(30, 120))
+        process.expect("Predict Chunks")
+        process.sendintr()
+        process.expect(f"Leave run {name} running")
+        process.sendline(answer)
+        process.expect("stopped by SIGINT")
+        process.expect(pexpect.EOF)
+        process.close()
+
+        assert process.exitstatus == 130
+        assert status_of() == status
+
+    def test_without_a_terminal_it_goes_on(self, long_run, name):
+        command, status_of = long_run
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while "Predict Chunks" not in (line := process.stderr.readline()):
+            assert line, "the run ended before"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+
+        assert process.returncode == 130
+        assert f"Run {name} goes on: batch-predict watch {name} --stack batch-predict" in stderr
+        assert status_of() == "RUNNING"
 
 
 class TestBatchPredictor:

@@ -3,6 +3,7 @@
 The command line and `BatchPredictor` are both written on these two, which do the same.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -58,8 +59,13 @@ class ThisMachine:
         return prepare(request)
 
     def run(self, local_run: LocalRun, name: str | None = None, show: Show = no_show, step: Step = no_step) -> RunResult:
-        """Run on an embedded AWS that lives as long as the run."""
-        return self.local_runs.create(local_run, name).execute(show, step)
+        """Run on an embedded AWS that lives as long as the run; nothing is kept of a dry run, whose plan is its result."""
+        directory = self.local_runs.create(local_run, name)
+        try:
+            return directory.execute(show, step)
+        finally:
+            if local_run.request.get("dry_run"):
+                shutil.rmtree(directory.path, ignore_errors=True)
 
     def submit(self, local_run: LocalRun, name: str | None = None) -> str:
         """Run in a process of its own."""

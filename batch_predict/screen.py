@@ -28,7 +28,7 @@ ENDS = {"Succeed", "Fail"}
 
 PLAIN_SECONDS = 1.0  # between two lines of chunk counts
 FRAMES_PER_SECOND = 8
-BAR_WIDTH = 24
+BAR_WIDTH = 16
 SHOWN_LABELS = 20
 
 MAX_CHUNKS = 10_000
@@ -247,7 +247,10 @@ def _running_chunks(row: Row) -> RenderableType:
     assert row.chunks
     done = row.chunks.succeeded + row.chunks.failed
     line = Table.grid(padding=(0, 1))
-    line.add_row(ProgressBar(total=max(row.chunks.total, 1), completed=done, width=BAR_WIDTH), going(row))
+    line.add_row(
+        ProgressBar(total=max(row.chunks.total, 1), completed=done, width=BAR_WIDTH, complete_style="cyan", finished_style="green"),
+        going(row),
+    )
     return line
 
 

@@ -185,6 +185,7 @@ class TestThisMachine:
         ):
             assert part in text
         assert not Path("planned.csv").exists()
+        assert "planned" not in succeed("list")
 
     def test_progress_is_json_lines_where_asked_and_quiet_is_silent(self):
         # The last two lines of a failure are for people: error and advice are in the result, too.

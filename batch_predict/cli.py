@@ -5,6 +5,7 @@ import json
 import math
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
@@ -380,8 +381,9 @@ def _run_at(place: ThisMachine | OnStack, local_run: LocalRun, name: str | None,
 def _shall_stop(name: str, stack: str) -> bool:
     """Ask what becomes of an execution that goes on; where nobody can be asked, it goes on."""
     follow = f"batch-predict watch {name} --stack {stack}"
-    if sys.stdin.isatty() and not typer.confirm(f"\nLeave run {name} running?", default=True, err=True):
-        return True
+    with suppress(typer.Abort):  # the end of the input is no answer
+        if sys.stdin.isatty() and not typer.confirm(f"\nLeave run {name} running?", default=True, err=True):
+            return True
     typer.echo(f"Run {name} goes on: {follow}", err=True)
     return False
 

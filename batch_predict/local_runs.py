@@ -132,7 +132,7 @@ class LocalRunDirectory:
                 with step("Upload", megabytes_of(local_run)):
                     upload(aws, local_run)
                 result = conclude(aws, local_run, start(aws, local_run, self.name), show)
-                self._forget_copies(aws, result)
+                self._forget_copies(aws, f"output/{Path(result.output).name}" if result.output else None)
         except (LocalRunError, LocalAwsError) as error:
             result = RunResult("FAILED", error=type(error).__name__, cause=str(error), name=self.name)
             raise
@@ -160,20 +160,26 @@ class LocalRunDirectory:
             time.sleep(0.1)
         raise RunError(f"run {self.name} has not begun within {BEGIN_SECONDS} s: see {self.path / 'process.log'}")
 
-    def restore_inputs(self, aws: LocalAws) -> None:
-        """Upload model and data again, for one chunk by hand; RunError where a file is gone."""
+    @contextmanager
+    def with_inputs(self, aws: LocalAws) -> Iterator[None]:
+        """Have model and data there again, for one chunk by hand; RunError where a file is gone."""
         try:
             upload(aws, self.local_run)
         except LocalRunError as error:
             raise RunError(str(error)) from error
+        try:
+            yield
+        finally:
+            if self.status().result:  # a run that goes on needs them
+                self._forget_copies(aws)
 
-    def _forget_copies(self, aws: LocalAws, result: RunResult) -> None:
+    def _forget_copies(self, aws: LocalAws, output: str | None = None) -> None:
         s3 = aws.client("s3")
         keys = [
             item["Key"]
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=aws.bucket)
             for item in page.get("Contents", ())
-            if item["Key"].startswith(DELETED_PREFIXES) or (result.output and item["Key"] == f"output/{Path(result.output).name}")
+            if item["Key"].startswith(DELETED_PREFIXES) or item["Key"] == output
         ]
         for begin in range(0, len(keys), DELETED_AT_ONCE):
             objects = [{"Key": key} for key in keys[begin : begin + DELETED_AT_ONCE]]

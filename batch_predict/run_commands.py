@@ -27,7 +27,7 @@ LISTED = 20
 ENDED_SECONDS = 10  # between the end of an execution and the end of its process
 
 CANCEL_EXAMPLE = "Example, for a run that goes on:\n\n\b\n  batch-predict cancel NAME\n"
-CHUNK_EXAMPLE = "Example, for a run with --keep-work, or one that failed:\n\n\b\n  batch-predict chunk NAME 3 --here\n"
+CHUNK_EXAMPLE = "Example, for a run with --keep-work or one that failed:\n\n\b\n  batch-predict chunk NAME 3 --here\n"
 
 StackOption = Annotated[
     str | None, typer.Option("--stack", help="A stack on AWS, by its name; by default, this machine.", metavar="NAME")
@@ -53,9 +53,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=CANCEL_EXAMPLE)(cancel)
     app.command(epilog=_example("logs --chunk 1"))(logs)
     app.command(epilog=_example("report --output report.html"))(report)
-    app.command(epilog="Example, for a run with --keep-work or one that failed:\n\n\b\n  batch-predict chunk NAME 3 --here\n")(
-        chunk
-    )
+    app.command(epilog=CHUNK_EXAMPLE)(chunk)
     app.command(epilog=_example("explain"))(explain)
 
 
@@ -252,8 +250,8 @@ def chunk(
             directory = LocalRuns().get(run)
             with directory.opened() as aws, aws_troubles(aws):
                 event = find_run(aws, run).chunk_event(number)
-                directory.restore_inputs(aws)
-                answer = _scored(find_run(aws, run), event, here=here)
+                with directory.with_inputs(aws):
+                    answer = _scored(find_run(aws, run), event, here=here)
         else:
             with place_of(stack, profile, region).opened(run) as (found, _):
                 event = found.chunk_event(number)

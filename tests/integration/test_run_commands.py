@@ -119,6 +119,7 @@ class TestThisMachine:
         answer = json.loads(failed.stdout.partition("\nAnswer:\n")[2])
         assert event["chunk_index"] == number - 1
         assert (answer["statusCode"], answer["body"]["error"]) == (400, "InvalidDataError")
+        assert not list(Path(".batch-predict/bad/aws/objects").rglob("model.joblib"))
 
     def test_report_is_a_page_of_either_run(self):
         for run in ("good", "bad"):

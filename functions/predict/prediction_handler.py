@@ -2354,6 +2354,8 @@ class _Scorer:
             return _BlockStatistics(None, {}, None, {}, rejected)
         features = _count_features(table, self.columns, self.kinds)
         predicted = list(predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS])
+        if not predicted:  # a model may give no outputs
+            return features._replace(reasons=rejected)
         if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
             labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
             return features._replace(prediction_classes=labels, reasons=rejected)

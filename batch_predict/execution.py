@@ -161,14 +161,20 @@ class _Chunks:
 
 def count_chunks(client: Any, execution_arn: str) -> ChunksCounted | None:
     """Return how far an execution's newest Map Run is; None before its Map has read its items."""
-    map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
-    if not map_runs:
+    map_run_arn = newest_map_run(client, execution_arn)
+    if map_run_arn is None:
         return None
-    newest = max(map_runs, key=lambda map_run: map_run["startDate"])
-    counts = client.describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
+    counts = client.describe_map_run(mapRunArn=map_run_arn)["itemCounts"]
     failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
-    seconds = _chunk_seconds(client, newest["mapRunArn"]) if counts["succeeded"] else None
+    seconds = _chunk_seconds(client, map_run_arn) if counts["succeeded"] else None
     return ChunksCounted(counts["total"], counts["succeeded"], failed, seconds)
+
+
+def newest_map_run(client: Any, execution_arn: str) -> str | None:
+    """Return the ARN of an execution's newest Map Run: there are two where chunks were planned again."""
+    map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
+    newest: str | None = max(map_runs, key=lambda map_run: map_run["startDate"])["mapRunArn"] if map_runs else None
+    return newest
 
 
 def _chunk_seconds(client: Any, map_run_arn: str) -> float | None:

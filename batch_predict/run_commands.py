@@ -24,7 +24,6 @@ from batch_predict.runs import Run, RunError, RunStatus, aws_troubles, find_run
 from batch_predict.screen import screen, text_console
 
 LISTED = 20
-ENDED_SECONDS = 10  # between the end of an execution and the end of its process
 
 CANCEL_EXAMPLE = "Example, for a run that goes on:\n\n\b\n  batch-predict cancel NAME\n"
 CHUNK_EXAMPLE = "Example, for a run with --keep-work or one that failed:\n\n\b\n  batch-predict chunk NAME 3 --here\n"
@@ -88,18 +87,19 @@ def watch(
     Exits 0 where the run succeeded, and 1 where it did not.
     """
     with ending(as_json=as_json):
-        known = _watched(run, stack, profile, region, quiet=quiet, as_json=as_json)
+        known, uploads = _watched(run, stack, profile, region, quiet=quiet, as_json=as_json)
         if as_json:
             typer.echo(json.dumps(asdict(known), default=str))
         else:
-            print_lines(text_console(sys.stdout), status_lines(known))
+            print_lines(text_console(sys.stdout), status_lines(known, lambda text: with_local_paths(text, uploads)))
         if known.status != "SUCCEEDED":
             raise typer.Exit(1)
 
 
 def _watched(
     run: str | None, stack: str | None, profile: str | None, region: str | None, *, quiet: bool, as_json: bool
-) -> RunStatus:
+) -> tuple[RunStatus, Mapping[Path, str]]:
+    """Follow a run to its end; return how it ended, and the local files that belong to it."""
     name = run
     try:
         with place_of(stack, profile, region).opened(run) as (found, _):
@@ -107,26 +107,21 @@ def _watched(
             with screen(quiet=quiet, as_json=as_json) as shown:
                 for progress in found.follow(poll_seconds=1.0 if stack else 0.1):
                     shown.show(progress)
-            known = found.status()
+            if stack:
+                return found.status(), {}
     except (BotoCoreError, RunError):
-        # The local AWS ends with its run: then the run is over, and comes up again as it ended.
-        if stack or name is None or not _is_over(name):
+        # The local AWS ends with its run.
+        if stack or name is None:
             raise
-    else:
-        if not stack:
-            _is_over(known.name)  # its output comes down after the execution's end
-        return known
-    with place_of(None).opened(name) as (found, _):
-        return found.status()
+    _wait_for_process(name)  # the output comes down after the execution's end
+    with place_of(None).opened(name) as (found, uploads):
+        return found.status(), uploads
 
 
-def _is_over(name: str) -> bool:
-    """Wait for the process of a run on this machine, whose execution is over or not to be reached."""
+def _wait_for_process(name: str) -> None:
     directory = LocalRuns().get(name)
-    deadline = time.monotonic() + ENDED_SECONDS
-    while directory.status().status == "RUNNING" and time.monotonic() < deadline:
+    while directory.status().status == "RUNNING":
         time.sleep(0.1)
-    return bool(directory.status().result)
 
 
 def list_command(

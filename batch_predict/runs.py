@@ -23,6 +23,7 @@ from batch_predict.execution import (
     decoded,
     follow_execution,
     history_events,
+    newest_map_run,
     progress_of,
 )
 from batch_predict.run_record import RunRecord, StateRun
@@ -207,11 +208,10 @@ class Run:
         Empty where there are more than `HISTORIES_READ` children, whose histories would take minutes, or Step Functions no longer
         has them (it keeps them for 90 days).
         """
-        map_runs = self._stepfunctions.list_map_runs(executionArn=self.execution_arn)["mapRuns"]
-        if not map_runs:
+        map_run_arn = newest_map_run(self._stepfunctions, self.execution_arn)
+        if map_run_arn is None:
             return {}
-        newest = max(map_runs, key=lambda map_run: map_run["startDate"])
-        pages = self._stepfunctions.get_paginator("list_executions").paginate(mapRunArn=newest["mapRunArn"])
+        pages = self._stepfunctions.get_paginator("list_executions").paginate(mapRunArn=map_run_arn)
         children = list(islice((child for page in pages for child in page["executions"]), HISTORIES_READ + 1))
         if len(children) > HISTORIES_READ:
             return {}

@@ -134,7 +134,7 @@ class TestThisMachine:
 
     def test_a_detached_run_is_watched_and_cancelled_by_name(self):
         succeed(f"run {OPTIONS} --data data.csv --output later.csv --name later --detach")
-        succeed("watch later --quiet")
+        assert "Output   later.csv\n" in succeed("watch later --quiet")
         assert len(pd.read_csv("later.csv")) == ROWS
         assert LocalRuns().get("later").status().status == "SUCCEEDED"
 

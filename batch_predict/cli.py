@@ -24,11 +24,7 @@ from batch_predict.local_run import (
     LocalRun,
     LocalRunError,
     RunResult,
-    conclude,
-    megabytes_of,
     prepare,
-    start,
-    upload,
 )
 from batch_predict.places import OnStack, ThisMachine, place_of
 from batch_predict.run_commands import ProfileOption, RegionOption, StackOption
@@ -364,18 +360,14 @@ def _run_at(place: ThisMachine | OnStack, local_run: LocalRun, name: str | None,
     """Run to the end. Ctrl-C asks whether an execution on AWS, which needs nobody here, shall go on."""
     if isinstance(place, ThisMachine):
         return place.run(local_run, name, shown.show, shown.step)
-    with shown.step("Upload", megabytes_of(local_run)):
-        upload(place.stack, local_run)
-    arn = start(place.stack, local_run, name)
-    try:
-        return conclude(place.stack, local_run, arn, shown.show)
-    except KeyboardInterrupt:
+
+    def interrupted(run: Run) -> None:
         shown.stop()
-        found = Run(place.stack, arn)
-        if _shall_stop(found.name, place.stack.name):
+        if _shall_stop(run.name, place.stack.name):
             with aws_troubles(place.stack):
-                found.cancel("ended by Ctrl-C")
-        raise
+                run.cancel("ended by Ctrl-C")
+
+    return place.run(local_run, name, shown.show, shown.step, interrupted)
 
 
 def _shall_stop(name: str, stack: str) -> bool:

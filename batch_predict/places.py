@@ -99,11 +99,23 @@ class OnStack:
         """Check a request whose URIs may be local paths, too."""
         return prepare_for(self.stack, request)
 
-    def run(self, local_run: LocalRun, name: str | None = None, show: Show = no_show, step: Step = no_step) -> RunResult:
-        """Upload, execute, and download."""
+    def run(
+        self,
+        local_run: LocalRun,
+        name: str | None = None,
+        show: Show = no_show,
+        step: Step = no_step,
+        interrupted: Callable[[Run], None] = lambda _: None,
+    ) -> RunResult:
+        """Upload, execute, and download; ``interrupted`` decides what becomes of the execution after Ctrl-C."""
         with step("Upload", megabytes_of(local_run)):
             upload(self.stack, local_run)
-        return conclude(self.stack, local_run, start(self.stack, local_run, name), show)
+        execution_arn = start(self.stack, local_run, name)
+        try:
+            return conclude(self.stack, local_run, execution_arn, show)
+        except KeyboardInterrupt:
+            interrupted(Run(self.stack, execution_arn))
+            raise
 
     def submit(self, local_run: LocalRun, name: str | None = None) -> str:
         """Upload and start: what goes on needs nobody here."""

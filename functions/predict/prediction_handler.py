@@ -2181,7 +2181,16 @@ def _are_numbers(predictions: np.ndarray[Any, Any]) -> bool:
     """Tell numbers from labels; also in an array of objects, as models make them that keep their features' frame."""
     if predictions.dtype.kind != "O":
         return predictions.dtype.kind in "fiub"
-    return all(isinstance(value, (int, float, np.number, np.bool_)) for value in predictions.flat)
+    return all(isinstance(value, (int, float, np.number, np.bool_)) and _fits_a_float(value) for value in predictions.flat)
+
+
+def _fits_a_float(value: Any) -> bool:
+    """Tell whether a number has a float: Python's integers have no end."""
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 class _BlockStatistics(NamedTuple):

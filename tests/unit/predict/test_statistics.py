@@ -263,3 +263,12 @@ def test_texts_of_one_hash_add_up():
     texts = [f"text {index}" for index in range(200)]
     counted = handler._count_texts(handler.pa.chunked_array([texts]))
     assert sum(counted.counts.values()) == 200
+
+
+def test_integers_that_no_float_holds_are_labels():
+    """They are printed as they are, so counting them must not fail."""
+    predictions = np.array([10**400, 1], object)
+
+    assert not handler._are_numbers(predictions)
+    assert handler._count_labels(predictions).rows == 2
+    assert handler._are_numbers(np.array([10**20, 1.5], object))

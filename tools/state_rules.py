@@ -65,7 +65,7 @@ MAP_FIELDS = {
 }
 """Of the Distributed Map, beside what is read from the document."""
 
-IMPLIES = {"$.explanation.published": "$.plan", "$.explanation.plan_exactly": "$.plan"}
+IMPLIES = {"$.explanation.published": "$.plan", "$.explanation.plan_again": "$.plan"}
 """What is true only where something else is there: `explain_failure()` says so of no execution without a plan, whose document
 may still be the raw request. tests/unit/test_explain_failure.py holds it to that."""
 
@@ -77,10 +77,10 @@ PROBE_RESULT = "Probe"
 NEEDED: dict[str, set[str] | str] = {
     "Validate Request": {"request", "execution.arn", "execution.name", "execution.start_time"},
     "Probe Model": "ProbeEvent",
-    "Plan Chunks": {"request", "execution", "model"},
+    "Plan Chunks": {"request", "execution", "prediction", "model"},
     "Predict Chunk": "PredictionFields",
     "Record Failure": "ChildFailure",
-    "Merge Outputs": {"request", "execution", "plan"},
+    "Merge Outputs": {"request", "execution", "prediction", "model", "plan"},
     "Explain Failure": {"failure"},  # the rest may not be there yet
 }
 """What a function cannot do without: names, or all fields of a document of the contract."""

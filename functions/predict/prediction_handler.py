@@ -20,6 +20,7 @@ PredictionError
 ├── InvalidDataError     rows that cannot be read or scored (400)
 ├── ModelError           the model cannot be loaded, is not the pinned one, or does not fit the columns (400)
 ├── UnsafeSplitError     the byte range cuts a quoted field (400)
+├── ColumnTypeError      a column's values do not fit the type that the run has decided; the execution plans again (400)
 ├── TransientS3Error     S3 was busy or broke off; trying again later may help (500)
 └── InternalError        a bug of the function; its log has the details (500)
 """
@@ -184,6 +185,10 @@ class ModelError(PredictionError):
 
 class UnsafeSplitError(PredictionError):
     """The byte range cuts a quoted field."""
+
+
+class ColumnTypeError(PredictionError):
+    """A column's values do not fit the type that the run has decided; the execution plans again."""
 
 
 class TransientS3Error(PredictionError):

@@ -7,14 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from accounting import located
+from column_types import widened
+from decision import read_decision, refutations
 from entry_point import entry_point
 from error_records import read_error_record
-from errors import ADVICE, InputNotFoundError, InvalidDataError, UnsafeSplitError
+from errors import ADVICE, ColumnTypeError, IncompleteOutputError, InputNotFoundError, InvalidDataError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
 from published import published_output
 from s3 import CONCURRENT_REQUESTS, list_pages, s3_client
-from work import ERROR_RECORD_SUFFIX
+from work import ERROR_RECORD_SUFFIX, decision_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,6 +38,14 @@ class _Sentence(TypedDict):
     cause: str
 
 
+class _Way(TypedDict):
+    plan_again: bool
+    plan_exactly: bool
+
+
+_NO_WAY: _Way = {"plan_again": False, "plan_exactly": False}
+
+
 @entry_point
 def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: ARG001 - Lambda passes it
     """Add what the execution ends with to its document."""
@@ -52,10 +62,11 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     plan = document.get("plan")
     itself: _Sentence = {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"])}
     if not plan or "continuation" in plan:
-        return {**itself, "plan_exactly": False, "published": False}
+        return {**itself, **_NO_WAY, "published": False}
     if not is_about_chunks(failure):
-        plan_exactly = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
-        return {**itself, "plan_exactly": plan_exactly, "published": False}
+        doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
+        refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
+        return {**itself, **way_on(plan, doubtful=doubtful, refuted=refuted), "published": False}
     # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
     published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
@@ -65,8 +76,31 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
         log("error records not read", execution=document["execution"]["name"], error=str(error))
         lost = []
     if not lost:
-        return {**itself, "plan_exactly": False, "published": published}
-    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost), "published": published}
+        return {**itself, **_NO_WAY, "published": published}
+    refuted = any(record["error"] == ColumnTypeError.__name__ for record in lost) and is_decision_refuted(client, plan)
+    way = way_on(plan, doubtful=is_plan_doubtful(plan, lost), refuted=refuted)
+    return {**explain_chunks(lost, plan["chunks"]), **way, "published": published}
+
+
+def way_on(plan: Plan, *, doubtful: bool, refuted: bool) -> _Way:
+    """Return whether the execution plans again, and how: as exactly as before where only a column's type was refuted.
+
+    Where counting all quotes takes a minute at most, that is done anyway: it may be needed later.
+    """
+    plan_again = doubtful or refuted
+    cheap = plan["boundaries"] == "exact" or plan["input_bytes"] <= RESCANNED_BYTES
+    return {"plan_again": plan_again, "plan_exactly": plan_again and (doubtful or cheap)}
+
+
+def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
+    """Whether chunks have found a column to be wider than decided: then the next decision is, so that this ends with the kinds."""
+    prefix = f"s3://{plan['bucket']}/{plan['work_prefix']}"
+    try:
+        types = read_decision(client, decision_uri(prefix), plan["decision_sha256"])["column_types"]
+        left = [uri for page in list_pages(client, f"{prefix}chunk-") for uri, _, _ in page]
+        return widened(types, refutations(client, left)) != types
+    except (InputNotFoundError, IncompleteOutputError):  # deleted by another execution that has published
+        return False
 
 
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:

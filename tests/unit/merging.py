@@ -41,6 +41,7 @@ def predict(s3: S3Client, chunk: Any, pad: int = 0) -> None:
         "rows_read": len(rows),
         "rows_written": len(rows),
         "rejected_rows": 0,
+        "rounded_integers": 0,
         "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
         "output_bytes": len(part),
         "header_bytes": len(header),

@@ -64,6 +64,11 @@ def widened(types: Mapping[str, str], found: Iterable[Mapping[str, str]]) -> dic
     return wide
 
 
+def of_numbers(kind: str) -> str:
+    """Return the kind of a column that the model takes for numbers: whatever is no integer makes it a column of floats."""
+    return INTEGER if kind == INTEGER else NUMBER
+
+
 def kind_of_texts(texts: Iterable[str]) -> str | None:
     """Return the kind of a column with these fields; None where there are none."""
     kinds = set(map(kind_of_text, set(texts)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
-from column_types import widened
+from column_types import of_numbers, widened
 from deadline import NO_DEADLINE, deadline_of
 from decision import decision_of, decision_sha256, refutations, write_decision
 from entry_point import entry_point
@@ -218,12 +218,15 @@ def unrefuted_draft(client: S3Client, document: Document, inputs: Inputs, cuttin
 
 def first_types(client: S3Client, document: Document, inputs: Inputs, cutting: Cutting) -> dict[str, str]:
     """Return the types of open columns by the probed rows and by windows of the data; without open columns nothing is read."""
-    probed = document["model"]["column_types"]
+    probe = document["model"]
+    probed = probe["column_types"]
     if not probed:
         return {}
     first = inputs.objects[0]
     header = inputs.headers.get(first) or read_header(client, first)
-    return widened(probed, [sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)])
+    sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
+    numbers = {column: of_numbers(sampled[column]) for column in probe.get("numeric_columns", ()) if column in sampled}
+    return widened(probed, [sampled | numbers])
 
 
 def draft_of(client: S3Client, document: Document, cutting: Cutting, identity: str, decision: Decision) -> Draft:

@@ -131,7 +131,8 @@ def _continues(before: Segment, segment: Segment) -> bool:
 IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "decision_sha256", "output_s3_uri")
 """Of a chunk, and repeated in its receipt."""
 
-SCORED_BY = {"deployment": "another deployment of the prediction function", "sha256": "another model"}
+_REDEPLOYED = "another deployment of the prediction function"
+SCORED_BY = {"deployment": _REDEPLOYED, "versions": _REDEPLOYED, "sha256": "another model"}
 """What a receipt says of its model, and what it means where the probe said something else."""
 
 

@@ -252,6 +252,7 @@ DISAGREEING: dict[str, tuple[dict[str, Any], str]] = {
         "chunk 2, .* was scored by another deployment of the prediction function than the probe's",
     ),
     "another model": ({"model": MODEL | {"sha256": "1" * 64}}, "chunk 2, .* was scored by another model than the probe's"),
+    "other versions": ({"model": MODEL | {"versions": {"scikit-learn": "9.9.9"}}}, "another deployment"),
     "no deployment": ({"model": {"sha256": MODEL["sha256"]}}, "another deployment"),
     "no model": ({"model": None}, "another deployment"),
     "another decision": ({"decision_sha256": "0" * 64}, "its decision_sha256 is '0000"),

@@ -255,10 +255,10 @@ def require_predictions(account: Account, rejected_reasons: Mapping[str, int]) -
     if rows == 0 or sum(done.receipt["rejected_rows"] for done in account.done) < rows:
         return
     reason = max(rejected_reasons.items(), key=lambda counted: (counted[0] != OTHER, counted[1]), default=None)
-    because = f"; the most frequent reason, of {reason[1]} rows: {reason[0]}" if reason else ""
+    because = f", most often ({reason[1]}) because of this: {reason[0]}" if reason else ""
     raise InvalidDataError(
-        f"none of the {rows} rows in {len(account.done)} chunks could be predicted; look whether the model was fitted on such "
-        f"columns{because}"
+        f"none of {rows} row(s) in {len(account.done)} chunk(s) could be predicted{because}; "
+        "look whether the model was fitted on such columns"
     )
 
 

@@ -335,9 +335,9 @@ def test_an_output_without_a_prediction_is_a_failure(
     if tolerated:
         execution.lose(0)
     rows, chunks = (20, 2) if tolerated else (30, 3)
-    with pytest.raises(InvalidDataError, match=f"none of the {rows} rows in {chunks} chunks could be predicted") as caught:
+    with pytest.raises(InvalidDataError, match=rf"none of {rows} row\(s\) in {chunks} chunk\(s\) could be predicted") as caught:
         execution.merge()
-    assert (f"the most frequent reason, of {4 * chunks} rows: column 'size': not a number" in str(caught.value)) is said
+    assert (f"most often ({4 * chunks}) because of this: column 'size': not a number" in str(caught.value)) is said
     assert not {OUTPUT, f"{OUTPUT}.report.json"} & set(keys())
     document: Any = execution.document
     document["failure"] = {"Error": "InvalidDataError", "Cause": json.dumps({"errorMessage": str(caught.value)})}

@@ -280,12 +280,21 @@ def test_work_of_another_deployment_is_not_seen(run: Callable[..., Run], s3: S3C
     assert again["work_prefix"] != execution.document["plan"]["work_prefix"]
 
 
-def test_a_plan_whose_chunks_have_another_decision_is_refused(run: Callable[..., Run], put: Any) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("decision_sha256", "0" * 64, "is not the one that was made"),
+        ("decision_s3_uri", "s3://bucket/other.json", "decision_s3_uri of chunk 2 is"),
+    ],
+)
+def test_a_plan_whose_chunks_have_another_decision_is_refused(
+    run: Callable[..., Run], put: Any, field: str, value: str, message: str
+) -> None:
     execution = run()
     key = execution.document["plan"]["plan_key"]
-    execution.chunks[1]["decision_sha256"] = "0" * 64
+    execution.chunks[1][field] = value
     put(key, json.dumps(execution.chunks))
-    with pytest.raises(IncompleteOutputError, match="is not the one that was made"):
+    with pytest.raises(IncompleteOutputError, match=message):
         execution.merge()
 
 

@@ -119,7 +119,11 @@ def test_a_boundary_inside_a_record_is_seen_and_a_group_is_one_part(client):
         {"data_s3_uri": f"s3://bucket/in/part-{number}.csv", "byte_range": [0, 2000], "data_etag": '"e"'} for number in (1, 2, 3)
     ]
     client.add_bytes("work/segments.json", json.dumps(segments).encode())
-    names = {"output_s3_uri": "s3://bucket/work/part.csv", "receipt_s3_uri": "s3://bucket/work/receipt.json"}
+    names = {
+        "output_s3_uri": "s3://bucket/work/part.csv",
+        "receipt_s3_uri": "s3://bucket/work/receipt.json",
+        "decision_sha256": "0" * 64,
+    }
     group = {"chunk_index": 0, "segments_s3_uri": "s3://bucket/work/segments.json", **names}
     assert add_predictions(client, [group], is_quoted=False) == ([], [])
     assert client.content("work/part.csv").runs == ((0, 57),)

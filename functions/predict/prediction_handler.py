@@ -100,6 +100,8 @@ MAX_RECORD_BYTES = 16_000_000
 """A longer record is taken for an unbalanced quote."""
 HEADER_READ_BYTES = 65_536
 """First ranged read for the header of a chunk that does not start at 0."""
+WHOLE_OBJECT_BYTES = 64_000_000
+"""Of an object that is read whole for a range of it, where its other values decide the type of a column and no run has done so."""
 MODEL_CACHE_SIZE = 4
 """Models kept between warm invocations."""
 MODEL_CACHE_BYTES = 500_000_000
@@ -2284,6 +2286,8 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
     answer = call(features)
     if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
         answer = np.hstack(answer)  # probabilities of several outputs, each with its classes
+    if isinstance(answer, np.ma.MaskedArray):
+        answer = np.ma.filled(answer.astype(object), np.nan)  # type: ignore[no-untyped-call]
     predictions = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
     if predictions.ndim not in (1, 2) or len(predictions) != len(features):
         raise ModelError(f"the model's {method} gave an array of shape {predictions.shape} for {len(features)} rows")
@@ -3040,7 +3044,7 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
 def _decide_columns(
     estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Callable[[_Columns], dict[str, str]]
 ) -> tuple[_Columns, dict[str, Any]]:
-    """Decide how each column is read, by what the model, the request and the run say, and else by `infer`; returns examples, too."""
+    """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
     names: list[str] = event["feature_columns"]
     expected = expected_columns(estimator, names)
     stated = event.get("column_types") or {}
@@ -3118,7 +3122,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
                 decision = _read_decision(client, event, model)
             try:
                 with watch.stage("predict"):
-                    facts = _predict_file(chunk, part, model, event, decision)
+                    infer = functools.partial(_kinds_of_objects, client, storage, Path(folder))
+                    facts = _predict_file(chunk, part, model, event, decision, infer)
             except (InvalidDataError, ColumnTypeError) as error:
                 if cut := chunk.cut_segment():
                     message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
@@ -3190,6 +3195,30 @@ def _memory_mb() -> int | None:
     return int(memory) if memory.isdecimal() else None
 
 
+def _kinds_of_chunk(chunk: _Chunk, columns: _Columns) -> dict[str, str]:
+    return _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
+
+
+def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: _Chunk, columns: _Columns) -> dict[str, str]:
+    """Decide the open columns by all values of the chunk's objects: of a range of one, the rest is read for that."""
+    kinds = _kinds_of_chunk(chunk, columns)
+    for segment in chunk.partial_segments():
+        undecided = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
+        if not undecided:  # text stays text, whatever the rest holds
+            break
+        if (segment.object_bytes or 0) > WHOLE_OBJECT_BYTES:
+            raise InvalidRequestError(
+                f"the model leaves the type of column {undecided[0]!r} open, and only bytes={segment.byte_range} of "
+                f"{segment.source.s3_uri} are scored, which has {segment.object_bytes} bytes: state the type in column_types"
+            )
+        whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
+        storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
+        _download(client, segment.source.s3_uri, folder / "whole.csv", etag=segment.etag)
+        for name, kind in _kinds_of_chunk(_Chunk([whole], is_group=True), columns).items():
+            kinds[name] = join_kinds(kinds.get(name, kind), kind)
+    return kinds
+
+
 class _PartFacts(NamedTuple):
     """What a part holds, and what was read for it."""
 
@@ -3204,10 +3233,17 @@ class _PartFacts(NamedTuple):
     """As `contract.Statistics`."""
 
 
-def _predict_file(chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any], decision: _Decision | None = None) -> _PartFacts:
+def _predict_file(
+    chunk: _Chunk,
+    part: Path,
+    model: _Model,
+    event: dict[str, Any],
+    decision: _Decision | None = None,
+    infer: Callable[[_Chunk, _Columns], dict[str, str]] = _kinds_of_chunk,
+) -> _PartFacts:
     """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
     read, header = _Tally(), chunk.header
-    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, functools.partial(_kinds_of_whole, chunk))
+    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, functools.partial(infer, chunk))
     statistics = _Statistics(scorer.columns)
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
@@ -3241,18 +3277,6 @@ def _predict_file(chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any
         output.write(header.line_end + read.blank_lines)
     facts = (rejected_rows, rounded_integers, names, statistics.result())
     return _PartFacts(read, rows, header_bytes + len(header.line_end), *facts)
-
-
-def _kinds_of_whole(chunk: _Chunk, columns: _Columns) -> dict[str, str]:
-    """Decide the open columns of a chunk that is all of its objects; of less, their values cannot tell."""
-    kinds = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
-    undecided = [name for name in columns.names if kinds.get(name, TEXT) != TEXT]  # text stays text, whatever the rest holds
-    if undecided and (parts := chunk.partial_segments()):
-        raise InvalidRequestError(
-            f"the model leaves the type of column {undecided[0]!r} open, and only bytes={parts[0].byte_range} of "
-            f"{parts[0].source.s3_uri} are scored, which cannot tell it: state it in column_types, or score the whole object"
-        )
-    return kinds
 
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
@@ -3433,7 +3457,8 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     """Read the feature columns of a local CSV file, shape (n_rows, n_features), as the handler reads them.
 
     For scoring a small file by hand with `make_predictions`; needs pandas. Columns have the types that `pandas.read_csv` gives
-    them by all of their values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a missing column.
+    them by all of their values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a
+    missing column.
     """
     path = Path(data_path)
     header = _local_header(path, path.name)

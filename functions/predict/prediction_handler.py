@@ -2182,9 +2182,9 @@ def _to_number(text: str) -> float | None:
     return None if value is None else sign * value
 
 
-def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list[tuple[int, str]]:
-    """Return (row, column) of each integer that its float64 does not hold: beyond 2^53, where pandas and scikit-learn round it."""
-    found: list[tuple[int, str]] = []
+def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list[tuple[int, str, str]]:
+    """Return (row, column, text) of each integer that its float64 does not hold: beyond 2^53, where pandas and scikit-learn round it."""
+    found: list[tuple[int, str, str]] = []
     for column in columns.names:
         if not pa.types.is_floating(table[column].type):
             continue
@@ -2195,13 +2195,14 @@ def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list
             large = np.abs(values) >= 2**53
         if large.any():
             texts = _parse_text(block, [column])[column]
-            found += [(int(row), column) for row in np.flatnonzero(large) if not _is_exact(texts[int(row)].as_py())]
+            large_texts = [(int(row), column, texts[int(row)].as_py().strip()) for row in np.flatnonzero(large)]
+            found += [item for item in large_texts if not _is_exact(item[2])]
     return found
 
 
-def _is_exact(text: str | None) -> bool:
+def _is_exact(text: str) -> bool:
     """Tell whether a float64 holds an integer exactly; what is no integer is rounded by whoever reads it, and meant so."""
-    stripped = (text or "").strip(_PADDING)
+    stripped = text.strip(_PADDING)
     if not re.fullmatch(r"[+-]?[0-9]+", stripped):
         return True
     value = float(stripped)
@@ -2264,10 +2265,11 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = table.to_pandas()
     except ImportError as error:
-        raise ModelError("needs its features as a DataFrame, and this function has no pandas: deploy it with pandas") from error
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if frame[name].dtype == object:  # pyarrow's missing value is None, pandas' NaN
-            frame[name] = frame[name].where(np.asarray(column.is_valid()), np.nan)
+        raise ModelError("the model needs its features as a DataFrame, and this function has no pandas: deploy it, too") from error
+    for name in frame.columns[
+        [dtype.kind == "O" and dtype != "str" for dtype in frame.dtypes]
+    ]:  # pyarrow's missing value is None, pandas' NaN
+        frame[name] = frame[name].where(np.asarray(table[name].is_valid()), np.nan)
     return frame
 
 
@@ -2287,7 +2289,7 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
     if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
         answer = np.hstack(answer)  # probabilities of several outputs, each with its classes
     if isinstance(answer, np.ma.MaskedArray):
-        answer = np.ma.filled(answer.astype(object), np.nan)  # type: ignore[no-untyped-call]
+        answer = np.ma.filled(answer.astype(object), np.nan)
     predictions = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
     if predictions.ndim not in (1, 2) or len(predictions) != len(features):
         raise ModelError(f"the model's {method} gave an array of shape {predictions.shape} for {len(features)} rows")
@@ -2874,8 +2876,10 @@ class _Scorer:
         table = _parse_features(block, self.columns, reject)
         rounded = _rounded_integers(block, self.columns, table)
         if self.strict:
-            for row, column in rounded:
-                reject(row, _Reason(*(f"column {column!r}: an integer too large to be exact (2^53), refused as `strict`",) * 3))
+            for row, column, text in rounded:
+                shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
+                fault = "too large to be exact (2^53)"
+                reject(row, _Reason(*(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer"))))
         rows = np.delete(np.arange(block.rows), list(reasons))
         rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
         if predictions is None:

@@ -2183,7 +2183,7 @@ def _to_number(text: str) -> float | None:
 
 
 def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list[tuple[int, str, str]]:
-    """Return (row, column, text) of each integer that its float64 does not hold: beyond 2^53, where pandas and scikit-learn round it."""
+    """Return (row, column, text) of each integer that its float64 rounds, as pandas and scikit-learn do beyond 2^53."""
     found: list[tuple[int, str, str]] = []
     for column in columns.names:
         if not pa.types.is_floating(table[column].type):
@@ -2266,10 +2266,9 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
         frame: pd.DataFrame = table.to_pandas()
     except ImportError as error:
         raise ModelError("the model needs its features as a DataFrame, and this function has no pandas: deploy it, too") from error
-    for name in frame.columns[
-        [dtype.kind == "O" and dtype != "str" for dtype in frame.dtypes]
-    ]:  # pyarrow's missing value is None, pandas' NaN
-        frame[name] = frame[name].where(np.asarray(table[name].is_valid()), np.nan)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count and frame[name].dtype.kind == "O" and frame[name].dtype != "str":
+            frame[name] = frame[name].where(np.asarray(column.is_valid()), np.nan)  # pyarrow's missing value is None
     return frame
 
 

@@ -59,7 +59,7 @@ def score_files(objects, folder, block_bytes, *, is_group):
         path = folder / f"{index}.csv"
         path.write_bytes(data)
         segments.append(handler._Segment(handler._Source(uri, 0), None, None, path))
-    event = {"feature_columns": ["x1"], "prediction_column_name": "p", "on_bad_row": "quarantine"}
+    event = {"feature_columns": ["x1"], "prediction_column_name": "p", "on_bad_row": "quarantine", "chunk_index": 0}
     original, handler.BLOCK_BYTES = handler.BLOCK_BYTES, block_bytes
     try:
         chunk = handler._Chunk(segments, is_group=is_group)

@@ -1298,7 +1298,7 @@ def _inner_estimators(estimator: Any) -> list[_Inner]:
         found = getattr(estimator, attribute, None)
         if found is None:
             continue
-        parts = list(np.ravel(np.asarray(found, object))) if isinstance(found, (list, np.ndarray)) else [found]
+        parts = _flat(found)
         if attribute != "estimators_":
             return [(part, None) for part in parts]
         chosen = getattr(estimator, "estimators_features_", None)
@@ -1309,6 +1309,13 @@ def _inner_estimators(estimator: Any) -> list[_Inner]:
         ]
         return inner
     return []
+
+
+def _flat(parts: Any) -> list[Any]:
+    """Return what is in lists of lists, or in an array; a pipeline looks like a sequence, too, and is one part."""
+    if isinstance(parts, np.ndarray):
+        return list(parts.ravel())
+    return [item for part in parts for item in _flat(part)] if isinstance(parts, list) else [parts]
 
 
 def _takes_texts(estimator: Any) -> bool:
@@ -2467,7 +2474,7 @@ def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
 def _printed(values: np.ndarray[Any, Any]) -> list[str]:
     """Print labels as `str` does, an instant as its date, and with its time unless that is midnight."""
     if values.dtype.kind == "M":
-        return [text.replace("T", " ") for text in np.datetime_as_string(values, unit="auto").tolist()]
+        return [re.sub(r"(?<=\d)T", " ", text) for text in np.datetime_as_string(values, unit="auto").tolist()]
     return [str(value) for value in values.tolist()]
 
 

@@ -3,8 +3,8 @@
 A line feed ends a record exactly when the number of quotes before it is even. Finding that out for sure takes reading all that
 lies before (`ScannedRange`, `exact_boundaries`). A window of bytes around the target allows a guess (`guessed_boundary`): read
 it once as if it began outside quotes and once inside, and prefer the reading whose records have the header's number of fields.
-A guess is proven later, by the chunks: each counts its quotes, and all boundaries of an object are right exactly when all of its
-chunks count an even number.
+Guesses that contradict each other are refuted at once (`are_consistent`). The others are proven later, by the chunks: each counts
+its quotes, and all boundaries of an object are right exactly when all of its chunks count an even number.
 """
 
 from __future__ import annotations
@@ -55,6 +55,18 @@ def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, 
     # A malformed record here or there is not worth an exact scan: its chunk refuses it anyway.
     better = [reading for reading in readings if reading.good > reading.bad]
     return start + better[0].boundary if len(better) == 1 else None
+
+
+def are_consistent(targets: Sequence[int], guesses: Sequence[int]) -> bool:
+    """Whether guessed boundaries of one object, each the first at or after its target, can all be right.
+
+    A boundary that lies at or behind the next target is the first boundary there, too: a guess that says otherwise, before it or
+    behind it, shows that one of the two is wrong.
+    """
+    return all(
+        guess < next_target or guess == next_guess
+        for (_, guess), (next_target, next_guess) in pairwise(zip(targets, guesses, strict=True))
+    )
 
 
 def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> Reading | None:

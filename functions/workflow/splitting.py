@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from boundaries import WINDOW_BYTES, ScannedRange, exact_boundaries, guessed_boundary, scan_range, scan_ranges
+from boundaries import WINDOW_BYTES, ScannedRange, are_consistent, exact_boundaries, guessed_boundary, scan_range, scan_ranges
 from chunking import Span
 from errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
 from s3 import CONCURRENT_REQUESTS, get_json, put_json, read_range
@@ -83,21 +83,21 @@ def edges_of(found: InputObject, boundaries: Sequence[int]) -> Iterator[tuple[in
 
 
 def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject, list[int]]:
-    """Return the boundaries of the objects whose windows all allow a guess."""
+    """Return the boundaries of the objects whose windows all allow a guess, and whose guesses do not contradict each other."""
 
-    def guess(task: tuple[Cut, int]) -> tuple[InputObject, int | None]:
-        (found, header, _), target = task
-        read = partial(_read, client, found)
-        return found, guessed_boundary(read, target, found.size, len(header.columns))
+    def guess(task: tuple[Cut, int]) -> tuple[Cut, int | None]:
+        cut, target = task
+        read = partial(_read, client, cut.object)
+        return cut, guessed_boundary(read, target, cut.object.size, len(cut.header.columns))
 
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         results = list(pool.map(guess, ((cut, target) for cut in cuts for target in cut.targets)))
-    boundaries = {found: [boundary for _, boundary in group] for found, group in groupby(results, key=lambda result: result[0])}
-    return {
-        found: [boundary for boundary in guessed if boundary is not None]
-        for found, guessed in boundaries.items()
-        if None not in guessed
-    }
+    boundaries = {}
+    for cut, group in groupby(results, key=lambda result: result[0]):
+        guesses = [boundary for _, boundary in group if boundary is not None]
+        if len(guesses) == len(cut.targets) and are_consistent(cut.targets, guesses):
+            boundaries[cut.object] = guesses
+    return boundaries
 
 
 def scan_boundaries(client: S3Client, cuts: Sequence[Cut], notes: Notes) -> dict[InputObject, list[int]]:

@@ -99,17 +99,26 @@ def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, pl
         ("UnsafeSplitError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, True),
         ("UnsafeSplitError", 3, {"boundaries": "exact"}, False),
         ("InvalidDataError", 3, {"boundaries": "guessed"}, True),
-        ("InvalidDataError", 0, {"boundaries": "guessed"}, False),  # no boundary is before it
+        ("InvalidDataError", 0, {"boundaries": "guessed"}, True),  # it ends at a boundary
         ("InvalidDataError", 3, {"boundaries": "exact"}, False),
         ("InvalidDataError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, False),  # hours
-        ("ModelError", 3, {"boundaries": "guessed"}, False),
+        # Rows that are none may end a chunk by anything.
+        ("ModelError", 3, {"boundaries": "guessed"}, True),
+        ("InvalidRequestError", 3, {"boundaries": "guessed"}, True),
+        ("InternalError", 3, {"boundaries": "guessed"}, True),
+        ("Sandbox.Timedout", 3, {"boundaries": "guessed"}, True),
+        ("ModelError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, False),
+        # These come whatever the rows are.
+        ("TransientS3Error", 3, {"boundaries": "guessed"}, False),
+        ("InputChangedError", 3, {"boundaries": "guessed"}, False),
+        ("InputNotFoundError", 3, {"boundaries": "guessed"}, False),
     ],
 )
 def test_a_guessed_plan_is_doubted_before_the_data(
     s3: S3Client, document: Any, lose: Any, error: str, index: int, plan: Any, plan_exactly: bool
 ) -> None:
     lose(index, error=error)
-    lose(11, error="ModelError")
+    lose(11, error="TransientS3Error")
     explanation = explain(s3, document, MAP_FAILURE, **plan)
     assert (explanation["error"], explanation["plan_exactly"]) == (error, plan_exactly)
 

@@ -27,6 +27,14 @@ DECEPTIVE = b"a,b,c\n" + ROWS[:HALF] + b'7,"' + b"1,2,3\n" * 200_000 + b'",7.5\n
 """With one record of 1.2 MB whose quoted field looks like records."""
 
 
+LINE = b"1,some text of usual length\n"
+CROSSING = b"a,doc\n" + LINE * (900_000 // len(LINE))
+"""With one field of 1.4 MB: a line without an end, a line of prose, then a table with as many commas a line as the file has."""
+CROSSING += b'0,"' + b"A" * (1_980_000 - len(CROSSING)) + b"\na line of prose\n"
+CROSSING += b"k,v\n" * ((2_300_000 - len(CROSSING)) // 4) + b'the end"\n'
+CROSSING += LINE * ((4_000_000 - len(CROSSING)) // len(LINE))
+
+
 NOTES = Notes(f"s3://{BUCKET}/scan.json", math.inf)
 
 
@@ -78,6 +86,30 @@ def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3: S3Cli
     split = split_objects(s3, [task], NOTES, exactly=True)
     require_right(split.spans[task.object], DECEPTIVE)
     assert not split.guessed
+
+
+def test_guesses_that_cross_are_no_guess(s3: S3Client, cut: Any) -> None:
+    """The window of the first target grows beyond the second, and finds the field's end; that of the second is deceived."""
+    task = cut(4, CROSSING)
+    split = split_objects(s3, [task], NOTES, exactly=False)
+    require_right(split.spans[task.object], CROSSING)
+    assert not split.guessed
+
+
+def test_one_object_s_contradiction_leaves_the_other_s_guess(s3: S3Client, cut: Any) -> None:
+    tasks = [cut(4, CROSSING), cut(5, PLAIN, "in/2.csv")]
+    split = split_objects(s3, tasks, NOTES, exactly=False)
+    assert split.guessed
+    for task, body in zip(tasks, (CROSSING, PLAIN), strict=True):
+        require_right(split.spans[task.object], body)
+
+
+def test_a_record_over_several_targets_is_guessed(s3: S3Client, cut: Any) -> None:
+    body = b"a,b\n" + b"1,2\n" * 200_000 + b'3,"' + b"A" * 2_000_000 + b'"\n' + b"4,5\n" * 200_000
+    task = cut(6, body)
+    split = split_objects(s3, [task], NOTES, exactly=False)
+    require_right(split.spans[task.object], body)
+    assert split.guessed
 
 
 @pytest.mark.parametrize("block_bytes", [1000, 100_000, 2**23])

@@ -9,10 +9,10 @@ its quotes, and all boundaries of an object are right exactly when all of its ch
 
 from __future__ import annotations
 
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from csv_records import QUOTE, is_record, record_stops
+from csv_records import LINE_ENDS, QUOTE, is_blank, is_record, record_stops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,13 +76,33 @@ def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> R
     """
     if at_end and (quoted + window.count(QUOTE)) % 2:
         return None  # a quote that nothing closes
-    edges = list(islice(record_stops(window, quoted=quoted), EVIDENCE_RECORDS + 1))
-    if at_end and len(edges) <= EVIDENCE_RECORDS and (not edges or edges[-1] < len(window)):
-        edges.append(len(window))
-    if len(edges) < (1 if at_end else 2):
+    boundary = next(record_stops(window, quoted=quoted), len(window) if at_end else None)
+    if boundary is None:
         return None
-    good = sum(is_record(window[start:stop], columns) for start, stop in pairwise(edges))
-    return Reading(edges[0], good, len(edges) - 1 - good)
+    rest = window[boundary:].lstrip(LINE_ENDS)  # blank lines tell nothing, however many
+    edges = [0, *islice(record_stops(rest), EVIDENCE_RECORDS)]
+    if at_end and len(edges) <= EVIDENCE_RECORDS:
+        edges.append(len(rest))
+    records = [record for start, stop in pairwise(edges) if not is_blank(record := rest[start:stop])]
+    if not records and not at_end:
+        return None
+    good = sum(is_record(record, columns) for record in records)
+    return Reading(boundary, good, len(records) - good)
+
+
+def content_stop(read: Callable[[int, int], bytes], size: int) -> int:
+    """Return where the bytes of an object stop that are more than the last line ends.
+
+    A boundary behind it would separate blank lines from the record that they follow, and only at an object's end are they no rows.
+    """
+    stop = size
+    for window_bytes in chain(WINDOW_BYTES, repeat(WINDOW_BYTES[-1])):
+        start = max(0, stop - window_bytes)
+        content = read(start, stop).rstrip(LINE_ENDS)
+        if content or start == 0:
+            return start + len(content)
+        stop = start
+    raise AssertionError("the windows do not end")
 
 
 class ScannedRange(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import boundaries
-from boundaries import are_consistent, exact_boundaries, guessed_boundary, scan_range, scan_ranges
+from boundaries import are_consistent, content_stop, exact_boundaries, guessed_boundary, scan_range, scan_ranges
 from csv_records import record_stop, record_stops
 
 if TYPE_CHECKING:
@@ -95,6 +95,28 @@ def test_ordinary_data_is_guessed_right(monkeypatch: pytest.MonkeyPatch, window:
     for target in range(1, len(data) - 1, 37):
         true = next(stop for stop in stops if stop >= target)
         assert guessed_boundary(reader(data), target, len(data), 4) == true
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_blank_lines_tell_nothing_and_do_not_prevent_a_guess(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """In the middle, where only a file of one column may have them, and at the end."""
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", (64, 256, 1024))
+    row = b"1,2\n" if columns == 2 else b"12\n"
+    data = row * 100 + b"\n" * 600 + row * 500 + b"\n" * 3000
+    for target in range(1, len(data), 7):
+        true = next(stop for stop in record_stops(data) if stop >= target)
+        found = guessed_boundary(reader(data), target, len(data), columns)
+        assert found in (true, None)
+        assert found == true or target > len(data) - 3000 - len(row)  # nothing but blank lines is in the windows there
+
+
+@pytest.mark.parametrize(
+    ("data", "stop"),
+    [(b"a\n1\n", 3), (b"a\n1", 3), (b"a\n1\n\n\n", 3), (b"a\r\n1\r\n\r\n", 4), (b"\n\n", 0), (b"1" + b"\n" * 5000, 1), (b"", 0)],
+)
+def test_where_the_content_stops(monkeypatch: pytest.MonkeyPatch, data: bytes, stop: int) -> None:
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", (2, 4, 1000))
+    assert content_stop(reader(data), len(data)) == stop
 
 
 def test_small_windows_are_enough_for_ordinary_data() -> None:
@@ -203,7 +225,9 @@ def deceptive_tables(draw: st.DrawFn) -> tuple[bytes, int]:
     return "".join(",".join(quoted(value, always=False) for value in row) + "\n" for row in rows).encode(), width
 
 
-@given(deceptive_tables(), st.sets(st.integers(1, 4000), min_size=1, max_size=12), st.sampled_from([(16, 64), (32, 128, 512), (8,)]))
+@given(
+    deceptive_tables(), st.sets(st.integers(1, 4000), min_size=1, max_size=12), st.sampled_from([(16, 64), (32, 128, 512), (8,)])
+)
 def test_guesses_are_right_or_refuted_whatever_the_data(
     table: tuple[bytes, int], targets: set[int], windows: tuple[int, ...]
 ) -> None:

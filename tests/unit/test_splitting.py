@@ -73,7 +73,7 @@ def test_windows_are_enough_for_ordinary_data(s3: S3Client, cut: Any, reads: lis
     require_right(split.spans[task.object], PLAIN)
     assert split.guessed
     assert len(split.spans[task.object]) == 5
-    assert len(reads) == 4
+    assert len(reads) == 4 + 1  # a window at each target, and the end
     sizes = [span.stop - span.start for span in split.spans[task.object]]
     assert max(sizes) - min(sizes) < 200
 
@@ -122,10 +122,37 @@ def test_a_scan_reads_everything_once(
     task = cut(3, body)
     reads.clear()
     require_right(split_objects(s3, [task], NOTES, exactly=True).spans[task.object], body)
-    edges = sorted(tuple(map(int, read.removeprefix("bytes=").split("-"))) for read in reads if read)
+    *scanned, last = reads
+    assert last == f"bytes={len(body) - 2**16}-{len(body) - 1}"  # whether it ends with blank lines
+    edges = sorted(tuple(map(int, read.removeprefix("bytes=").split("-"))) for read in scanned if read)
     assert edges[0][0] == len(b"a,b,c\n")
     assert edges[-1][1] == len(body) - 1
     assert all(before[1] + 1 == after[0] for before, after in pairwise(edges))
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("blank_lines", [1, 2, 100, 300_000])
+def test_blank_lines_at_the_end_stay_with_the_last_record(
+    s3: S3Client, cut: Any, exactly: bool, line_end: bytes, blank_lines: int
+) -> None:
+    """However many: no chunk consists of blank lines, and none before the last one ends with them."""
+    rows = PLAIN.replace(b"\n", line_end)
+    body = rows + line_end * blank_lines
+    task = cut(11, body)
+    split = split_objects(s3, [task], NOTES, exactly=exactly)
+    require_right(split.spans[task.object], body)
+    assert split.guessed is not exactly
+    assert len(split.spans[task.object]) >= 9
+    *_, before, last = split.spans[task.object]
+    assert body[before.start : before.stop].strip()
+    assert last.start < len(rows) - len(line_end)
+
+
+def test_an_object_of_blank_lines_is_not_cut(s3: S3Client, cut: Any) -> None:
+    for exactly in (True, False):
+        task = cut(5, b"a,b\n" + b"\n" * 2_000_000)
+        assert [span.start for span in split_objects(s3, [task], NOTES, exactly=exactly).spans[task.object]] == [0]
 
 
 def test_small_pieces_are_not_guessed(s3: S3Client, cut: Any) -> None:

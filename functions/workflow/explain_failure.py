@@ -75,8 +75,8 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
     """Whether chunks may have been lost because a guessed boundary lies inside quotes.
 
-    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows are no rows, and whatever reads them may
-    fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. A grouped
+    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows are no rows, and whatever reads them
+    may fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. A grouped
     chunk has no boundary.
     """
     if plan["boundaries"] == "exact":

@@ -41,7 +41,7 @@ class Listing(NamedTuple):
 
     objects: list[InputObject]
     skipped: int
-    """Objects under a prefix, or that match a glob, that are no data: empty ones, folder markers, and hidden ones (data_names.py)."""
+    """Objects under a prefix, or that match a glob, that are no data: empty, folder markers, or hidden (data_names.py)."""
 
 
 class Glob(NamedTuple):

@@ -76,8 +76,8 @@ def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
     """Whether chunks may have been lost because a guessed boundary lies inside quotes.
 
     A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows are no rows, and whatever reads them
-    may fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. A grouped
-    chunk has no boundary.
+    may fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. No
+    boundary belongs to a grouped chunk.
     """
     if plan["boundaries"] == "exact":
         return False

@@ -34,8 +34,8 @@ def earlier_work(client: S3Client, prefix: str) -> EarlierWork:
 REFUTING_ERRORS = {error.__name__ for error in (UnsafeSplitError, InvalidDataError, ModelError, InternalError)}
 """Errors of a guessed chunk after which the next execution does not guess again.
 
-The first says that a boundary is wrong. Rows between two wrong boundaries may end a chunk by any of the others, and nobody has counted
-the quotes of a large input yet: without this, the same request could fail by its own guess for ever."""
+The first says that a boundary is wrong. Rows between two wrong boundaries may end a chunk by any of the others, and nobody has
+counted the quotes of a large input yet: without this, the same request could fail by its own guess for ever."""
 
 
 def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:

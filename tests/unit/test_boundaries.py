@@ -231,7 +231,7 @@ def deceptive_tables(draw: st.DrawFn) -> tuple[bytes, int]:
 def test_guesses_are_right_or_refuted_whatever_the_data(
     table: tuple[bytes, int], targets: set[int], windows: tuple[int, ...]
 ) -> None:
-    """All right; or none (then all quotes are counted); or they contradict each other; or a chunk between them counts an odd number."""
+    """All are right; or one is missing, or contradicts another (then all quotes are counted); or a chunk counts an odd number."""
     data, width = table
     inside = sorted(target for target in targets if target < len(data))
     with pytest.MonkeyPatch.context() as patch:

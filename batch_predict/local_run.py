@@ -57,7 +57,9 @@ class InvalidRequestError(LocalRunError):
 
 
 Skipped = Mapping[str, Sequence[Path]]
-"""Files of folders that are no data, by what they are: `hidden`, `not CSV`, `empty`, `linked folder`."""
+"""Files of folders that are no data, by what they are: `hidden`, `not CSV`, `empty`, `linked folder`.
+
+Their paths begin with the folder's name."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ class _FolderFiles:
 
     def _skip(self, kind: str, paths: Sequence[Path]) -> None:
         if paths:
-            self.skipped.setdefault(kind, []).extend(paths)
+            self.skipped.setdefault(kind, []).extend(path.relative_to(self._folder.parent) for path in paths)
 
 
 def skipped_files(skipped: Skipped) -> str:

@@ -126,7 +126,7 @@ def test_who_names_a_hidden_directory_or_file_means_it(prepare_data):
     local_run = prepare_data("_staging/.tmp", "_3.csv")
 
     assert keys(local_run) == ["data/1.csv", "data/_3.csv"]
-    assert local_run.skipped == {"hidden": [Path("_staging/.tmp/_2.csv")]}
+    assert local_run.skipped == {"hidden": [Path(".tmp/_2.csv")]}
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -28,7 +28,8 @@ def lose(put: Any) -> Any:
             "message": "row 3 is ragged",
             "execution_arn": execution,
         }
-        put(f"{PREFIX}chunk-{index:05}.error.json", json.dumps(record | changed))
+        fields = {field: value for field, value in (record | changed).items() if value is not None}
+        put(f"{PREFIX}chunk-{index:05}.error.json", json.dumps(fields))
 
     return write
 
@@ -121,6 +122,11 @@ def test_a_guessed_plan_is_doubted_before_the_data(
     lose(11, error="TransientS3Error")
     explanation = explain(s3, document, MAP_FAILURE, **plan)
     assert (explanation["error"], explanation["plan_exactly"]) == (error, plan_exactly)
+
+
+def test_a_grouped_chunk_has_no_boundary_to_doubt(s3: S3Client, document: Any, lose: Any) -> None:
+    lose(3, segments_s3_uri=f"s3://bucket/{PREFIX}chunk-00003.segments.json", byte_range=None)
+    assert not explain(s3, document, MAP_FAILURE, boundaries="guessed")["plan_exactly"]
 
 
 @pytest.mark.parametrize(("boundaries", "plan_exactly"), [("guessed", True), ("exact", False)])

@@ -56,7 +56,7 @@ from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from itertools import pairwise
@@ -1069,8 +1069,8 @@ def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, befo
     top = module.partition(".")[0]
     if top == "__main__":
         raise ModelError(
-            f"needs {name!r} of the script or notebook that fitted it (__main__), which is not in the file: use what scikit-learn has "
-            "in its place, or move it into a module that the function's container image has, and fit the model again"
+            f"needs {name!r} of the script or notebook that fitted it (__main__), which is not in the file: use what scikit-learn "
+            "has in its place, or move it into a module that the function's container image has, and fit the model again"
         )
     _make_importable(module)
     try:
@@ -1091,7 +1091,9 @@ def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, befo
     return _checked_constructor(found, name)
 
 
-class _InnerUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # noqa: SLF001  # in Python, to be overridden
+class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
+    """Reads a pickle that lies in another one."""
+
     def __init__(self, file: IO[bytes], **options: Any) -> None:
         super().__init__(file, **options)
         self.file_handle = file
@@ -1099,6 +1101,8 @@ class _InnerUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # 
 
 def _lacks(module: str, named: str | None = None) -> str:
     of = f" (for its {named})" if named else ""
+    if module.partition(".")[0] in _deployed_package().get("modules", ()):
+        return f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks: install it here"
     return (
         f"needs the Python module {module!r}{of}, which the prediction function does not have: "
         "use what the function has in its place, or a container image that has the module"
@@ -1110,20 +1114,19 @@ def _other_version(error: _OtherVersionError, file: IO[bytes]) -> str:
     here = _installed(library)
     saved = _saved_with(file) if library == "scikit-learn" else None
     said = f"it was saved with scikit-learn {saved}" if saved else f"it was probably saved with another version of {library}"
-    return (
-        f"needs {error.named}, which {library}{f' {here}' if here else ''} does not have: {said}; fit it again with the function's"
-    )
+    ours = f"{library} {here}" if here else library
+    return f"needs {error.named}, which {ours} does not have: {said}; fit it again with {ours}"
 
 
 def _stopped(error: Exception, named: str, file: IO[bytes]) -> str:
     """Say why a pickle that began well could not be read to its end."""
-    if isinstance(error, EOFError) or "truncated" in str(error) or "EOF" in str(error):
+    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
         return "ends too early: it was not written or copied to its end; copy it again"
     saved, here = _saved_with(file), _installed("scikit-learn")
     if saved and saved != here:
         return (
             f"cannot be loaded ({type(error).__name__} at its {named}): it was saved with scikit-learn {saved}, "
-            f"and the function has {here}; fit it again with the function's"
+            f"and the function has {here}; fit it again with scikit-learn {here}"
         )
     return f"cannot be loaded ({type(error).__name__} at its {named}): load it where it was written, and look for that class there"
 
@@ -1133,26 +1136,30 @@ def _cannot_load(error: Exception) -> str:
 
 
 _OTHER_FILES = (
-    (b"PK\x03\x04", "is a zip archive, as skops and Keras write them"),
-    (b"version https://git-lfs", "is a pointer of Git LFS: have git-lfs fetch the model"),
-    (b"<", "is HTML or XML, perhaps the page of a failed download"),
-    (b"{", "is JSON or UBJSON, as XGBoost's save_model writes it"),
+    (b"PK\x03\x04", "is a zip archive, as skops and Keras write them: write the fitted estimator with joblib.dump"),
+    (b"version https://git-lfs", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
+    (b"<", "is HTML or XML, perhaps the page of a failed download: get the model again"),
+    (b"{", "is JSON or UBJSON, as XGBoost's save_model writes it: write the fitted estimator with joblib.dump"),
 )
 
 
 def _no_model(path: Path) -> str | None:
     """Say what a file is by its first bytes, where it is one of the files that are often taken for a model."""
-    with path.open("rb") as file:
-        start = file.read(512)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError:  # no file at all
+        return None
     if not start:
         return "is empty: write the model again with joblib.dump"
     if start[:2] == b"\x1f\x8b":
-        start = zlib.decompressobj(wbits=31).decompress(path.read_bytes()[:65_536], 512)
+        with suppress(zlib.error):
+            start = zlib.decompressobj(wbits=31).decompress(start, 512)
     if start[257:262] == b"ustar":
         return "is a tar archive: unpack it, and give the model that is in it"
     for beginning, said in _OTHER_FILES:
         if start.startswith(beginning):
-            return f"{said}, and not what joblib.dump writes"
+            return said
     return None
 
 
@@ -1184,9 +1191,10 @@ def _installed(distribution: str) -> str | None:
         return None
 
 
-# Code that a pickle carries by value is byte-code, and another Python's ends the process. Which Python wrote it is told by RESUME, the
-# first instruction that has the argument 0, and for 3.11 and 3.12, which share its number, by what only one of them has, and by the
-# empty words that follow an instruction: https://github.com/python/cpython/blob/3.12/Lib/opcode.py (from 3.13 on _opcode_metadata.py)
+# A pickle may carry code by value, as byte-code, and that of another Python ends the process. Which Python wrote it is told by the
+# number of RESUME, the first instruction whose argument can be 0. 3.11 and 3.12 share that number, and are told apart by the
+# instructions that only one of them has, and by the empty words that follow an instruction:
+# https://github.com/python/cpython/blob/3.12/Lib/opcode.py, and Lib/_opcode_metadata.py from 3.13 on
 _RESUME = {151: ("3.11", "3.12"), 149: ("3.13",), 128: ("3.14",)}
 _ABSENT = {"3.11": {3, 4, 5, 26, 27, 55, 121, 127, 141, 143, 150}, "3.12": {10, 70, 82, 84, 86, 88, 111, 112, 148, 160, 166}}
 _CACHE_WORDS = {

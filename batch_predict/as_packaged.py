@@ -37,7 +37,7 @@ def _is_in(module: str, has: Collection[str]) -> bool:
 def lack_other_modules(has: Collection[str]) -> None:
     """Let nothing be imported from now on but the standard library and the top-level modules that the package ``has``.
 
-    What is imported already stays with those who imported it, and is not found by others.
+    What is imported already stays with those who have it, and cannot be imported again.
     """
     sys.meta_path.insert(0, _Lacking(has))
     for name in [name for name in sys.modules if not _is_in(name, has)]:

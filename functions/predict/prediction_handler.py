@@ -897,6 +897,13 @@ def _work_tag(key: str) -> dict[str, Any]:
     return {"Tagging": WORK_TAG} if WORK_MARK in key else {}
 
 
+# --- carried libraries ----------------------------------------------------------------------------------------------------------
+
+
+def _make_importable(module: str) -> None:
+    """Make the library of a module importable, where the package carries it packed."""
+
+
 # --- the model ------------------------------------------------------------------------------------------------------------------
 
 
@@ -998,7 +1005,7 @@ def load_model(model_path: str | Path) -> Any:
     try:
         with _checked_unpickling():
             estimator = joblib.load(model_path)
-    except (MemoryError, ModelError):
+    except (MemoryError, PredictionError):
         raise
     except ModuleNotFoundError as error:
         raise ModelError(_lacks(str(error.name))) from error
@@ -1036,17 +1043,20 @@ def _checked(base: Any) -> Any:
     class CheckedUnpickler(base):  # type: ignore[misc]
         named = ""
         """The last class or function that the pickle named."""
+        of_sklearn = False
+        """Whether one of them was scikit-learn's."""
 
         def find_class(self, module: str, name: str) -> Any:
-            before, self.named = self.named, f"{module}.{name}"
-            return _resolve(super().find_class, module, name, before)
+            self.named = f"{module}.{name}"
+            self.of_sklearn |= module.partition(".")[0] == "sklearn"
+            return _resolve(super().find_class, module, name, of_sklearn=self.of_sklearn)
 
         def load(self) -> Any:
             try:
                 return super().load()
             except _OtherVersionError as error:
                 raise ModelError(_other_version(error, self.file_handle)) from error
-            except (MemoryError, ModelError, ModuleNotFoundError):
+            except (MemoryError, PredictionError, ModuleNotFoundError):
                 raise
             except Exception as error:
                 if not self.named:  # no pickle, most likely
@@ -1064,8 +1074,8 @@ class _OtherVersionError(Exception):
         self.named, self.library = named, library
 
 
-def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, before: str) -> Any:
-    """Return the class or function that a pickle names; ``before`` is what it named before this."""
+def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, *, of_sklearn: bool) -> Any:
+    """Return the class or function that a pickle names; ``of_sklearn`` is whether it has named something of scikit-learn's."""
     top = module.partition(".")[0]
     if top == "__main__":
         raise ModelError(
@@ -1077,10 +1087,8 @@ def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, befo
         found = find_class(module, name)
     except ModuleNotFoundError as error:
         lacking = str(error.name or module)
-        if (
-            lacking == top and top.startswith("_") and before
-        ):  # a compiled module that names itself without its library: sklearn's _loss
-            raise _OtherVersionError(f"{module}.{name}", before.partition(".")[0]) from error
+        if lacking == top and top.startswith("_") and of_sklearn:  # its compiled modules may name themselves without it, as _loss
+            raise _OtherVersionError(f"{module}.{name}", "sklearn") from error
         if lacking != top and lacking.partition(".")[0] == top:
             raise _OtherVersionError(f"{module}.{name}", top) from error
         raise ModelError(_lacks(lacking, f"{module}.{name}")) from error
@@ -1122,8 +1130,8 @@ def _stopped(error: Exception, named: str, file: IO[bytes]) -> str:
     """Say why a pickle that began well could not be read to its end."""
     if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
         return "ends too early: it was not written or copied to its end; copy it again"
-    saved, here = _saved_with(file), _installed("scikit-learn")
-    if saved and saved != here:
+    saved, here = _saved_with(file), importlib.metadata.version("scikit-learn")
+    if saved and saved.split(".")[:2] != here.split(".")[:2]:
         return (
             f"cannot be loaded ({type(error).__name__} at its {named}): it was saved with scikit-learn {saved}, "
             f"and the function has {here}; fit it again with scikit-learn {here}"
@@ -1282,13 +1290,6 @@ def _package_differences() -> list[str]:
         for name, here, deployed, figures in pairs
         if here and deployed and here.split(".")[:figures] != deployed.split(".")[:figures]
     ]
-
-
-# --- carried libraries ----------------------------------------------------------------------------------------------------------
-
-
-def _make_importable(module: str) -> None:
-    """Make the library of a module importable, where the package carries it packed."""
 
 
 def _is_sklearn(estimator: object) -> bool:

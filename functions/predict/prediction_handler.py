@@ -13,6 +13,9 @@ A fourth, `METRICS_STATE_MACHINE`, names whose metrics each scored chunk counts 
 metric format. Where it is not set, there are none. What is written under a key with `.work/` in it carries the tag
 `batch-predict=work`, by which a lifecycle rule can expire it; the function's role needs s3:PutObjectTagging there.
 
+A fifth, `DEPLOYED_PACKAGE`, is never set on AWS. A local run, whose Python and libraries are the user's own, is told by it what the
+deployed package has, and refuses or says what would be otherwise there.
+
 PredictionError
 ├── InvalidRequestError  the event must change (400)
 ├── InputNotFoundError   an object is absent or not readable (400)
@@ -37,7 +40,9 @@ import io
 import json
 import logging
 import math
+import opcode
 import os
+import pickle
 import re
 import shutil
 import ssl
@@ -55,8 +60,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
+from itertools import pairwise
 from pathlib import Path
 from socket import gaierror
+from types import CodeType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -1018,7 +1025,10 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
             "sklearn_version": fitted if _is_sklearn(estimator) else None,
             "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy", "pyarrow", "joblib")},
             "deployment": _deployment(),
-            "warnings": [f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else [],
+            "warnings": [
+                *([f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else []),
+                *_package_differences(),
+            ],
         },
     )
 
@@ -1031,17 +1041,293 @@ def load_model(model_path: str | Path) -> Any:
     import joblib  # noqa: PLC0415  # brings scikit-learn's import time with the unpickling, not before
 
     try:
-        estimator = joblib.load(model_path)
-    except MemoryError:
+        with _checked_unpickling():
+            estimator = joblib.load(model_path)
+    except (MemoryError, PredictionError):
         raise
     except ModuleNotFoundError as error:
-        raise ModelError(f"needs the Python module {error.name!r}, which the prediction function does not have") from error
+        raise ModelError(_lacks(str(error.name))) from error
     except Exception as error:  # unpickling arbitrary bytes can raise anything
-        raise ModelError(f"is not a model that joblib can load ({type(error).__name__}): write it with joblib.dump") from error
+        raise ModelError(_no_model(Path(model_path)) or _cannot_load(error)) from error
     if not callable(getattr(estimator, "predict", None)):
         raise ModelError(f"holds a {type(estimator).__name__}, which has no predict method: dump the fitted estimator itself")
     _use_one_thread(estimator)
     return estimator
+
+
+_unpickling = threading.RLock()
+
+
+@contextmanager
+def _checked_unpickling() -> Iterator[None]:
+    """Have joblib resolve what a pickle names by `_resolve`, in the same pass; for one model at a time."""
+    from joblib import numpy_pickle  # noqa: PLC0415  # as above
+
+    original = getattr(numpy_pickle, "NumpyUnpickler", None)
+    if original is None:  # it is private to joblib; without it a model still loads, and errors say less
+        yield
+        return
+    with _unpickling:
+        numpy_pickle.NumpyUnpickler = _checked(original)
+        try:
+            yield
+        finally:
+            numpy_pickle.NumpyUnpickler = original
+
+
+def _checked(base: Any) -> Any:
+    """Return a subclass of an unpickler that resolves names by `_resolve`, and says why it cannot go on."""
+
+    class CheckedUnpickler(base):  # type: ignore[misc]
+        named = ""
+        """The last class or function that the pickle named."""
+        of_sklearn = False
+        """Whether one of them was scikit-learn's."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            self.named = f"{module}.{name}"
+            self.of_sklearn |= module.partition(".")[0] == "sklearn"
+            return _resolve(super().find_class, module, name, of_sklearn=self.of_sklearn)
+
+        def load(self) -> Any:
+            try:
+                return super().load()
+            except _OtherVersionError as error:
+                raise ModelError(_other_version(error, self.file_handle)) from error
+            except (MemoryError, PredictionError, ModuleNotFoundError):
+                raise
+            except Exception as error:
+                if not self.named:  # no pickle, most likely
+                    raise
+                raise ModelError(_stopped(error, self.named, self.file_handle)) from error
+
+    return CheckedUnpickler
+
+
+class _OtherVersionError(Exception):
+    """A library is here, and what the pickle names of it is not."""
+
+    def __init__(self, named: str, library: str) -> None:
+        super().__init__(named)
+        self.named, self.library = named, library
+
+
+def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, *, of_sklearn: bool) -> Any:
+    """Return the class or function that a pickle names; ``of_sklearn`` is whether it has named something of scikit-learn's."""
+    top = module.partition(".")[0]
+    if top == "__main__":
+        raise ModelError(
+            f"needs {name!r} of the script or notebook that fitted it (__main__), which is not in the file: use what scikit-learn "
+            "has in its place, or move it into a module that the function's container image has, and fit the model again"
+        )
+    _make_importable(module)
+    try:
+        found = find_class(module, name)
+    except ModuleNotFoundError as error:
+        lacking = str(error.name or module)
+        if lacking == top and top.startswith("_") and of_sklearn:  # its compiled modules may name themselves without it, as _loss
+            raise _OtherVersionError(f"{module}.{name}", "sklearn") from error
+        if lacking != top and lacking.partition(".")[0] == top:
+            raise _OtherVersionError(f"{module}.{name}", top) from error
+        raise ModelError(_lacks(lacking, f"{module}.{name}")) from error
+    except AttributeError as error:
+        raise _OtherVersionError(f"{module}.{name}", top) from error
+    if found is pickle.loads:  # a pickle in the pickle: joblib.wrap_non_picklable_objects
+        return lambda data, **options: _checked(_InnerUnpickler)(io.BytesIO(data), **options).load()
+    return _checked_constructor(found, name)
+
+
+class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
+    """Reads a pickle that lies in another one."""
+
+    def __init__(self, file: IO[bytes], **options: Any) -> None:
+        super().__init__(file, **options)
+        self.file_handle = file
+
+
+def _lacks(module: str, named: str | None = None) -> str:
+    of = f" (for its {named})" if named else ""
+    if module.partition(".")[0] in _deployed_package().get("modules", ()):
+        return f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks: install it here"
+    return (
+        f"needs the Python module {module!r}{of}, which the prediction function does not have: "
+        "use what the function has in its place, or a container image that has the module"
+    )
+
+
+def _other_version(error: _OtherVersionError, file: IO[bytes]) -> str:
+    library = "scikit-learn" if error.library == "sklearn" else error.library
+    here = _installed(library)
+    saved = _saved_with(file) if library == "scikit-learn" else None
+    said = f"it was saved with scikit-learn {saved}" if saved else f"it was probably saved with another version of {library}"
+    ours = f"{library} {here}" if here else library
+    return f"needs {error.named}, which {ours} does not have: {said}; fit it again with {ours}"
+
+
+def _stopped(error: Exception, named: str, file: IO[bytes]) -> str:
+    """Say why a pickle that began well could not be read to its end."""
+    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
+        return "ends too early: it was not written or copied to its end; copy it again"
+    saved, here = _saved_with(file), importlib.metadata.version("scikit-learn")
+    if saved and saved.split(".")[:2] != here.split(".")[:2]:
+        return (
+            f"cannot be loaded ({type(error).__name__} at its {named}): it was saved with scikit-learn {saved}, "
+            f"and the function has {here}; fit it again with scikit-learn {here}"
+        )
+    return f"cannot be loaded ({type(error).__name__} at its {named}): load it where it was written, and look for that class there"
+
+
+def _cannot_load(error: Exception) -> str:
+    return f"is not a model that joblib can load ({type(error).__name__}): write it with joblib.dump"
+
+
+_OTHER_FILES = (
+    (b"PK\x03\x04", "is a zip archive, as skops and Keras write them: write the fitted estimator with joblib.dump"),
+    (b"version https://git-lfs", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
+    (b"<", "is HTML or XML, perhaps the page of a failed download: get the model again"),
+    (b"{", "is JSON or UBJSON, as XGBoost's save_model writes it: write the fitted estimator with joblib.dump"),
+)
+
+
+def _no_model(path: Path) -> str | None:
+    """Say what a file is by its first bytes, where it is one of the files that are often taken for a model."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError:  # no file at all
+        return None
+    if not start:
+        return "is empty: write the model again with joblib.dump"
+    if start[:2] == b"\x1f\x8b":
+        with suppress(zlib.error):
+            start = zlib.decompressobj(wbits=31).decompress(start, 512)
+    if start[257:262] == b"ustar":
+        return "is a tar archive: unpack it, and give the model that is in it"
+    for beginning, said in _OTHER_FILES:
+        if start.startswith(beginning):
+            return said
+    return None
+
+
+SCANNED_BYTES = 2**28
+"""Of a model that cannot be loaded, to find the version of scikit-learn that saved it."""
+
+
+def _saved_with(file: IO[bytes]) -> str | None:
+    """Return the scikit-learn that saved a model, as each estimator in the pickle states it; None where none does."""
+    file.seek(0)
+    kept, block = b"", b"-"
+    for _ in range(SCANNED_BYTES >> 20):
+        try:
+            block = file.read(1 << 20)
+        except (EOFError, OSError, ValueError, zlib.error):  # a compressed file that breaks off
+            return None
+        if stated := re.search(rb"_sklearn_version.{2,16}?(\d+\.\d+(?:\.\d+)*(?:rc\d+|\.dev\d+)?)", kept + block, re.DOTALL):
+            return stated[1].decode()
+        if not block:
+            return None
+        kept = block[-64:]
+    return None
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# A pickle may carry code by value, as byte-code, and that of another Python ends the process. Which Python wrote it is told by the
+# number of RESUME, the first instruction whose argument can be 0. 3.11 and 3.12 share that number, and are told apart by the
+# instructions that only one of them has, and by the empty words that follow an instruction:
+# https://github.com/python/cpython/blob/3.12/Lib/opcode.py, and Lib/_opcode_metadata.py from 3.13 on
+_RESUME = {151: ("3.11", "3.12"), 149: ("3.13",), 128: ("3.14",)}
+_ABSENT = {"3.11": {3, 4, 5, 26, 27, 55, 121, 127, 141, 143, 150}, "3.12": {10, 70, 82, 84, 86, 88, 111, 112, 148, 160, 166}}
+_CACHE_WORDS = {
+    "3.11": {25: 4, 60: 1, 92: 1, 95: 4, 106: 4, 107: 2, 116: 5, 122: 1, 160: 10, 166: 1, 171: 4},
+    "3.12": {25: 1, 60: 1, 92: 1, 93: 1, 95: 4, 106: 9, 107: 1, 116: 4, 122: 1, 123: 1, 141: 1, 171: 3},
+}
+_CODE_ARGUMENTS = 18
+"""Of `types.CodeType` since Python 3.11; earlier it took fewer."""
+
+
+def _checked_constructor(found: Any, name: str) -> Any:
+    """Return what a pickle's name stands for; where it makes code objects, what checks their Python first."""
+    if found is CodeType:
+        return functools.partial(_make_code, found, "cloudpickle")
+    if name in ("_builtin_type", "_load_type"):  # cloudpickle's and dill's way to a type by its name
+        return lambda type_name: _checked_constructor(found(type_name), type_name)
+    if name == "_create_code":
+        return functools.partial(_make_code, found, "dill")
+    return found
+
+
+def _make_code(make: Callable[..., Any], library: str, *arguments: Any) -> Any:
+    """Make a code object, unless it is byte-code of another Python than this one's, or than the deployed package's."""
+    here = _python()
+    written, package = _pythons_of(arguments), _deployed_package().get("python", here)
+    if package in written and here in written:
+        return make(*arguments)
+    name = next((text for text in reversed(arguments) if isinstance(text, str)), "?")
+    by = f"its function {name!r} was pickled by value ({library}) under Python {' or '.join(written) or 'of another version'}"
+    if package in written:
+        raise ModelError(
+            f"cannot be loaded here: {by}, as the deployed package runs; this is Python {here}: use Python {package} here"
+        )
+    raise ModelError(
+        f"cannot be loaded: {by}, and the prediction function runs Python {package}. Such code loads only under the same Python: "
+        f"dump the model under Python {package}, or use what scikit-learn has in its place"
+    )
+
+
+def _pythons_of(arguments: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return the Pythons whose byte-code the arguments of `types.CodeType` are; nothing where it is none that is known here."""
+    if len(arguments) < _CODE_ARGUMENTS:
+        return ("3.10 or older",)
+    code = next((after for before, after in pairwise(arguments) if isinstance(before, int) and isinstance(after, bytes)), b"")
+    known = {**_RESUME, **({opcode.opmap["RESUME"]: (_python(),)} if sys.version_info[:2] > (3, 14) else {})}
+    first = next(
+        (number for number, argument in zip(code[::2], code[1::2], strict=False) if argument == 0 and number in known), None
+    )
+    pythons = known.get(first, ()) if first is not None else ()
+    return tuple(python for python in pythons if python not in _ABSENT or _is_of(code, python))
+
+
+def _is_of(code: bytes, python: str) -> bool:
+    """Whether each instruction is one of this Python's, with as many empty words behind it."""
+    words, absent = _CACHE_WORDS[python], _ABSENT[python]
+    at = 0
+    while at < len(code):
+        number, empty = code[at], words.get(code[at], 0)
+        if number == 0 or number in absent or any(code[at + 2 : at + 2 + 2 * empty : 2]):
+            return False
+        at += 2 + 2 * empty
+    return True
+
+
+def _python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _deployed_package() -> dict[str, Any]:
+    """Return what the deployed package has, where this is not the package itself: batch_predict/deployed_package.py writes it."""
+    package: dict[str, Any] = json.loads(os.environ.get("DEPLOYED_PACKAGE", "{}"))
+    return package
+
+
+# By how many figures of their versions libraries differ so that predictions may: NumPy's feature releases keep what models compute.
+_TELLING_FIGURES = {"scikit-learn": 2, "pandas": 2, "numpy": 1}
+
+
+def _package_differences() -> list[str]:
+    """Return in which libraries a local run differs from the deployed package so that predictions may; on AWS none."""
+    there = _deployed_package().get("versions", {})
+    pairs = [(name, _installed(name), there.get(name), figures) for name, figures in _TELLING_FIGURES.items()]
+    return [
+        f"it was scored here with {name} {here}, and the deployed package has {deployed}"
+        for name, here, deployed, figures in pairs
+        if here and deployed and here.split(".")[:figures] != deployed.split(".")[:figures]
+    ]
 
 
 def _is_sklearn(estimator: object) -> bool:

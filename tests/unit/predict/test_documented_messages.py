@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -91,6 +92,15 @@ class World:
             patch.setattr(sklearn.base, "__version__", version)
             self.put(MODEL, linear(COLUMNS))
 
+    def put_model_that_names_what_is_gone(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sklearn.base, "__version__", "1.2.2")
+            self.put(MODEL, pickle.dumps(linear(COLUMNS))[:-1] + b"csklearn.tree\nGone\n.")
+
+    def put_half_a_model(self):
+        whole = pickle.dumps(linear(COLUMNS))
+        self.put(MODEL, whole[: len(whole) // 2])
+
     def put_model_larger_than_memory(self):
         self.put(MODEL, b"x" * (2**20 + 1))
         self.patch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1")
@@ -146,6 +156,10 @@ CASES = [
     (data(b"id,distance,dep_delay,id\n1,2,3,4\n"), {}),
     (data(QUOTED), {"byte_range": [0, QUOTED.index(b"3")]}),
     (model(Boosted()), {}),
+    (model(b"c__main__\nclean\n."), {}),
+    (lambda world: world.put_model_that_names_what_is_gone(), {}),
+    (model((Path(__file__).parent / "by_value/python3.8.pickle").read_bytes()), {}),
+    (lambda world: world.put_half_a_model(), {}),
     (model(b"not a model"), {}),
     (model({"model": linear(COLUMNS)}), {}),
     (model(linear(["dep_delay", "distance"])), {}),

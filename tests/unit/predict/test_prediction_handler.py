@@ -255,9 +255,9 @@ def test_bad_data_is_named_with_row_and_reason(s3, put, data, error, says):
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (b"", "joblib can load"),
+        (b"", "is empty"),
         (b"not a pickle at all", "joblib can load"),
-        (pickle.dumps(linear())[:-100], "joblib can load"),
+        (pickle.dumps(linear())[:-100], "ends too early"),
         ({"a": "dictionary"}, "has no predict"),
     ],
 )

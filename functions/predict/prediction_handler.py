@@ -2354,14 +2354,16 @@ Reject = Callable[[int, _Reason], None]
 """Takes a row (from 0, in its block) and why it cannot be scored; raises InvalidDataError unless bad rows are quarantined."""
 
 # As pandas' parser has them, in RE2's syntax: each is linear in the length of the text.
-_PADDING = " \t\v\f"
-_INTEGERS = r"\A[ \t\v\f]*[+-]?[0-9]+[ \t\v\f]*\z"
-_NUMBERS = r"\A([ \t\v\f]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\v\f]*|[+-]?(?i:inf|infinity))\z"
+_PADDING = " \t\n\v\f\r"
+_INTEGERS = r"\A[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*\z"
+_NUMBERS = r"\A([ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\n\v\f\r]*|[+-]?(?i:inf|infinity))\z"
 _BOOLEANS = r"\A(?i:true|false)\z"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
 _SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
-_INTEGER_DIGITS = 100
-"""Characters of a text that is looked at as an integer, where that takes time: with leading zeros, more than 64 bits need."""
+_INTEGER_DIGITS = 19
+"""Of the largest integers of 64 bits."""
+_INTEGER_CHARACTERS = 100
+"""Of a text that is looked at as an integer, where that takes time: with leading zeros, more than 64 bits need."""
 _KIND_NAMES = {
     EMPTY: "nothing but missing values",
     BOOLEAN: "booleans",
@@ -2373,16 +2375,32 @@ _KIND_NAMES = {
 
 
 def kind_of(texts: pa.ChunkedArray | pa.Array) -> str:
-    """Return the kind that `pandas.read_csv` would make of a column of these texts; null is a missing value."""
+    """Return the kind that `pandas.read_csv` would make of a column of these texts; null is a missing value.
+
+    An integer beyond 64 bits is text: pandas makes of such a column text, Python's integers or floats, by what else is in it and in
+    which order, which no chunk can know.
+    """
     if texts.null_count == len(texts):
         return EMPTY
-    if _match(texts, _INTEGERS):
-        return NUMBER if texts.null_count else INTEGER
     if _match(texts, _NUMBERS):
-        return NUMBER
+        if not _fit_64_bits(texts):
+            return TEXT
+        return INTEGER if not texts.null_count and _match(texts, _INTEGERS) else NUMBER
     if _match(texts, _BOOLEANS):
         return OPTIONAL_BOOLEAN if texts.null_count else BOOLEAN
     return TEXT
+
+
+def _fit_64_bits(texts: pa.ChunkedArray | pa.Array) -> bool:
+    """Tell whether all integers among some texts are int64."""
+    if pc.max(pc.binary_length(texts)).as_py() < _INTEGER_DIGITS:
+        return True
+    integers = pc.filter(texts, pc.match_substring_regex(texts, _INTEGERS))
+    try:
+        pc.utf8_ltrim(pc.utf8_trim(integers, characters=_PADDING), characters="+").cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _match(texts: pa.ChunkedArray | pa.Array, pattern: str) -> bool:
@@ -2393,7 +2411,7 @@ def _kind_for(columns: _Columns, name: str, texts: pa.ChunkedArray | pa.Array) -
     """Return the kind of an open column's texts; of one that the model takes for numbers, the numbers alone decide."""
     if name not in columns.numeric:
         return kind_of(texts)
-    return INTEGER if not texts.null_count and _match(texts, _INTEGERS) else NUMBER
+    return INTEGER if not texts.null_count and _match(texts, _INTEGERS) and _fit_64_bits(texts) else NUMBER
 
 
 def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray | pa.Array:
@@ -2434,7 +2452,7 @@ def _to_integers(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Chunke
     try:
         return plain.cast(pa.int64())
     except pa.ArrowInvalid:
-        within = pa.array([len(text) <= _INTEGER_DIGITS and -(2**63) <= int(text) < 2**63 for text in plain.to_pylist()])
+        within = pa.array([len(text) <= _INTEGER_CHARACTERS and -(2**63) <= int(text) < 2**63 for text in plain.to_pylist()])
         _reject_texts(name, texts, within, "is an integer beyond 64 bits: state the column's type in column_types", reject)
         return pc.if_else(within, plain, "0").cast(pa.int64())
 
@@ -3686,6 +3704,7 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
         "prediction_columns": scored.names,
         "column_types": {name: scorer.columns.kinds[name] for name in event["feature_columns"] if name in scorer.columns.open},
+        "numeric_columns": sorted(scorer.columns.numeric),
         "warnings": [dependence] if dependence else [],
         "model": model.facts,
     }

@@ -189,6 +189,16 @@ ToleranceOption = Annotated[
 ]
 BadRowOption = Annotated[str | None, _request_option("on_bad_row", "--on-bad-row")]
 MethodOption = Annotated[str | None, _request_option("prediction_method", "--prediction-method")]
+ColumnTypesOption = Annotated[
+    list[str] | None,
+    _request_option(
+        "column_types",
+        "--column-type",
+        "Type of a feature column, boolean, integer, number or text; may be given for several. By default the model or all values "
+        "of the column decide.",
+        metavar="COLUMN=TYPE",
+    ),
+]
 Sha256Option = Annotated[str | None, _request_option("model_sha256", "--model-sha256", metavar="HEX")]
 StrictOption = Annotated[bool, _request_option("strict", "--strict")]
 OverwriteOption = Annotated[bool, _request_option("overwrite", "--overwrite")]
@@ -213,6 +223,7 @@ def run(
     tolerated_failure_percentage: ToleranceOption = None,
     on_bad_row: BadRowOption = None,
     prediction_method: MethodOption = None,
+    column_type: ColumnTypesOption = None,
     model_sha256: Sha256Option = None,
     strict: StrictOption = False,
     overwrite: OverwriteOption = False,
@@ -250,6 +261,7 @@ def run(
         "tolerated_failure_percentage": tolerated_failure_percentage,
         "on_bad_row": on_bad_row,
         "prediction_method": prediction_method,
+        "column_types": column_type or None,
         "model_sha256": model_sha256,
         "strict": strict or None,
         "overwrite": overwrite or None,
@@ -280,6 +292,7 @@ def plan(
     chunk_size_mb: ChunkSizeOption = None,
     max_concurrency: ConcurrencyOption = None,
     prediction_method: MethodOption = None,
+    column_type: ColumnTypesOption = None,
     overwrite: OverwriteOption = False,
     request: RequestOption = None,
     stack: StackOption = None,
@@ -304,6 +317,7 @@ def plan(
         "chunk_size_mb": chunk_size_mb,
         "max_concurrency": max_concurrency,
         "prediction_method": prediction_method,
+        "column_types": column_type or None,
         "overwrite": overwrite or None,
     }
     with ending(as_json=as_json):
@@ -328,11 +342,13 @@ def _request_of(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
     if missing := [_option_of(field) for field in request_schema()["required"] if field not in given]:
         raise InvalidRequestError(f"missing {', '.join(missing)}")
     given["feature_columns"] = _split_columns(given["feature_columns"])
+    if "column_types" in given:
+        given["column_types"] = _split_types(given["column_types"])
     return given
 
 
 def _option_of(field: str) -> str:
-    short = {"prediction_column_name": "prediction", "feature_columns": "features"}
+    short = {"prediction_column_name": "prediction", "feature_columns": "features", "column_types": "column-type"}
     return f"--{short.get(field, field.removesuffix('_s3_uri')).replace('_', '-')}"
 
 
@@ -357,6 +373,17 @@ def _split_columns(text: str) -> list[str]:
     if not all(columns):
         raise InvalidRequestError(f"--features {text!r} has an empty name: separate names by single commas")
     return columns
+
+
+def _split_types(texts: list[str]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for text in texts:
+        column, equals, kind = text.rpartition("=")  # a column's name may hold one, too
+        if not equals:
+            raise InvalidRequestError(f"--column-type {text} must be a column and its type, such as zip=text")
+        if types.setdefault(column, kind) != kind:
+            raise InvalidRequestError(f"--column-type gives {column} two types, {types[column]} and {kind}: leave one out")
+    return types
 
 
 def _run_at(place: ThisMachine | OnStack, local_run: LocalRun, name: str | None, shown: Screen) -> RunResult:

@@ -23,7 +23,7 @@ PredictionError
 ├── InvalidDataError     rows that cannot be read or scored (400)
 ├── ModelError           the model cannot be loaded, is not the pinned one, or does not fit the columns (400)
 ├── UnsafeSplitError     the byte range cuts a quoted field (400)
-├── ColumnTypeError      a column's values do not fit the type that the run has decided: it plans again (400)
+├── ColumnTypeError      a column's values do not fit the type that the run has decided; the execution plans again (400)
 ├── TransientS3Error     S3 was busy or broke off; trying again later may help (500)
 └── InternalError        a bug of the function; its log has the details (500)
 """
@@ -206,7 +206,7 @@ class UnsafeSplitError(PredictionError):
 
 
 class ColumnTypeError(PredictionError):
-    """A column's values do not fit the type that the run has decided: it plans again."""
+    """A column's values do not fit the type that the run has decided; the execution plans again."""
 
 
 class TransientS3Error(PredictionError):
@@ -2356,8 +2356,10 @@ Reject = Callable[[int, _Reason], None]
 # As pandas' parser has them, in RE2's syntax: each is linear in the length of the text.
 _PADDING = " \t\n\v\f\r"
 _INTEGERS = r"\A[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*\z"
-_NUMBERS = r"\A([ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\n\v\f\r]*|[+-]?(?i:inf|infinity))\z"
-_BOOLEANS = r"\A(?i:true|false)\z"
+_NUMBERS = (
+    r"\A([ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\n\v\f\r]*|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?)\z"
+)
+_BOOLEANS = r"\A([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])\z"  # in any case RE2 also takes the long s
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
 _SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
 _INTEGER_DIGITS = 19

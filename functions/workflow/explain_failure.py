@@ -7,14 +7,24 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from accounting import located
+from column_types import widened
+from decision import read_decision, refutations
 from entry_point import entry_point
 from error_records import read_error_record
-from errors import ADVICE, InputChangedError, InputNotFoundError, TransientS3Error, UnsafeSplitError
+from errors import (
+    ADVICE,
+    ColumnTypeError,
+    IncompleteOutputError,
+    InputChangedError,
+    InputNotFoundError,
+    TransientS3Error,
+    UnsafeSplitError,
+)
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
 from published import published_output
 from s3 import CONCURRENT_REQUESTS, list_pages, s3_client
-from work import ERROR_RECORD_SUFFIX
+from work import ERROR_RECORD_SUFFIX, decision_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -57,8 +67,9 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     if not plan or "continuation" in plan:
         return {**itself, "plan_exactly": False, "published": False}
     if not is_about_chunks(failure):
-        plan_exactly = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
-        return {**itself, "plan_exactly": plan_exactly, "published": False}
+        doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
+        refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
+        return {**itself, "plan_exactly": doubtful or refuted, "published": False}
     # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
     published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
@@ -69,7 +80,20 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
         lost = []
     if not lost:
         return {**itself, "plan_exactly": False, "published": published}
-    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost), "published": published}
+    refuted = any(record["error"] == ColumnTypeError.__name__ for record in lost) and is_decision_refuted(client, plan)
+    plan_exactly = refuted or is_plan_doubtful(plan, lost)
+    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": plan_exactly, "published": published}
+
+
+def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
+    """Whether chunks have found a column to be wider than decided: then the next decision is, so that this ends with the kinds."""
+    prefix = f"s3://{plan['bucket']}/{plan['work_prefix']}"
+    try:
+        types = read_decision(client, decision_uri(prefix), plan["decision_sha256"])["column_types"]
+        left = [uri for page in list_pages(client, f"{prefix}chunk-") for uri, _, _ in page]
+        return widened(types, refutations(client, left)) != types
+    except (InputNotFoundError, IncompleteOutputError):  # deleted by another execution that has published
+        return False
 
 
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from accounting import Account, Done, planned_chunks, require_safe_splits, settle
+from accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
 from deadline import NO_DEADLINE, deadline_of
+from decision import read_decision
 from distributions import StatisticsSum
 from entry_point import entry_point
 from error_records import read_error_record
@@ -34,7 +35,7 @@ from rejected import write_rejected
 from report import report_of
 from s3 import CONCURRENT_REQUESTS, batches, delete_prefix, get_json, head_object, parse_s3_uri, put_json, s3_client
 from upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
-from work import IDENTITY_METADATA, error_record_uri, rejected_uri, report_uri, request_prefix
+from work import IDENTITY_METADATA, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,9 +88,11 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     planned = planned_chunks(document, with_segments(client, read_plan(client, plan)))
     statistics = StatisticsSum()
     receipts = [without_statistics(receipt, statistics) for receipt in read_receipts(client, (item.chunk for item in planned))]
-    account = settle(plan, planned, receipts, request["tolerated_failure_percentage"])
+    account = settle(document, planned, receipts)
     errors = error_records(client, account, document["execution"]["arn"])
-    require_safe_splits(errors)
+    require_unrefuted_plan(errors)
+    require_predictions(account, statistics.result()["rejected_reasons"])
+    decision = read_decision(client, decision_uri(work_uri_of(plan)), plan["decision_sha256"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
     pieces = pieces_of(account.done)
     etag = published_etag(client, document, identity) or merge(client, document, pieces, identity, deadline)
@@ -111,7 +114,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
         "failed_chunks": len(account.missing),
         "complete": not account.missing,
     }
-    report = report_of(document, account, output, identity, errors, statistics.result(), datetime.now(UTC))
+    report = report_of(document, decision, account, output, identity, errors, statistics.result(), datetime.now(UTC))
     put_json(client, output["report_s3_uri"], report, indent=2)
     cost = report["estimated_cost"]
     dollars = {"EstimatedDollars": cost["dollars"]["total"]} if cost else {}

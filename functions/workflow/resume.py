@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from accounting import PlannedChunk
+    from contract import Model
 
 EarlierWork = dict[str, tuple[int, str]]
 """Size and ETag by URI."""
@@ -46,10 +47,13 @@ def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:
         return any(record["error"] in REFUTING_ERRORS and "byte_range" in record for record in found if record)
 
 
-def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, *, quarantine: bool) -> set[int]:
+def finished_chunks(
+    client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, model: Model, *, quarantine: bool
+) -> set[int]:
     """Return the indexes of the chunks that need not run again.
 
-    Their receipts are valid, and their parts (and lists of rejected rows) are there, with the size and ETag that the receipt says.
+    Their receipts are valid and agree with the decision, the model and the deployment of the probe,
+    and their parts (and lists of rejected rows) are there, with the size and ETag that the receipt says.
     """
 
     def is_finished(planned: PlannedChunk) -> bool:
@@ -58,7 +62,7 @@ def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: E
             return False
         try:
             receipt = get_json(client, chunk["receipt_s3_uri"])
-            require_agreement(planned, receipt)
+            require_agreement(planned, receipt, model)
         except (InputNotFoundError, IncompleteOutputError, ValueError):
             return False
         if quarantine and receipt.get("rejected_etag") != earlier.get(rejected_uri(chunk["output_s3_uri"]), (0, ""))[1]:

@@ -158,12 +158,16 @@ def _no_number(name: str) -> None:
 
 def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None) -> None:
     """Write a value as a JSON object, as short as can be unless it is to be read by people; with its tag if it is work."""
-    bucket, key = parse_s3_uri(uri)
     separators = (",", ":") if indent is None else None
-    body = json_text(value, indent=indent, separators=separators).encode()
+    put_text(client, uri, json_text(value, indent=indent, separators=separators))
+
+
+def put_text(client: S3Client, uri: str, text: str) -> None:
+    """Write a text that is JSON, in UTF-8; with its tag if it is work."""
+    bucket, key = parse_s3_uri(uri)
     tag: Any = {"Tagging": WORK_TAG} if WORK_MARK in key else {}
     with s3_calls(uri):
-        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **tag)
+        client.put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="application/json", **tag)
 
 
 def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[list[tuple[str, int, str]]]:

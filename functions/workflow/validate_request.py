@@ -70,6 +70,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "model_sha256": request["model_sha256"],
         "model_version_id": request["model_version_id"],
         "feature_columns": request["feature_columns"],
+        "column_types": request["column_types"],
         "prediction_column_name": request["prediction_column_name"],
         "prediction_method": request["prediction_method"],
         "on_bad_row": request["on_bad_row"],
@@ -214,6 +215,10 @@ def _conflicts(request: Request) -> Iterator[str]:
     """Say which fields exclude each other: nothing that is written may ever be taken for something that is read."""
     if request["prediction_column_name"] in request["feature_columns"]:
         yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
+    features = request["feature_columns"]
+    if unknown := [column for column in request["column_types"] or () if column not in set(features)]:
+        named = [f"{column!r}{_suggestion(column, features)}" for column in unknown]
+        yield f"column_types names columns that are not among feature_columns: {_listed(named)}"
     output = request["output_s3_uri"]
     written = written_uris(output)
     work = f"{output}.work/"

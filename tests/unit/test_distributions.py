@@ -212,8 +212,8 @@ def test_merging_keeps_no_statistics_but_their_sum(run: Any, monkeypatch: pytest
 def noting(settled: list[Any]) -> Any:
     """Merge Outputs' own settling, which also notes the receipts that it is given."""
 
-    def settle(plan: Any, planned: Any, receipts: Any, tolerated: float) -> Any:
+    def settle(document: Any, planned: Any, receipts: Any) -> Any:
         settled.extend(receipts)
-        return accounting.settle(plan, planned, receipts, tolerated)
+        return accounting.settle(document, planned, receipts)
 
     return settle

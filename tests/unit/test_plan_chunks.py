@@ -51,6 +51,7 @@ def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any,
         "map_run_prefix": f"{prefix}map-run",
         "identity": plan["identity"],
         "fingerprint": plan["fingerprint"],
+        "decision_sha256": plan["decision_sha256"],
         "boundaries": "exact",
         "chunks": 1,
         "pending_chunks": 1,
@@ -65,6 +66,8 @@ def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any,
             "data_s3_uri": "s3://bucket/in/1.csv",
             "byte_range": [0, 8],
             "data_etag": etag,
+            "decision_s3_uri": f"s3://bucket/{prefix}decision.json",
+            "decision_sha256": plan["decision_sha256"],
             "output_s3_uri": f"s3://bucket/{prefix}chunk-00000.csv",
             "receipt_s3_uri": f"s3://bucket/{prefix}chunk-00000.json",
         }
@@ -138,6 +141,8 @@ def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: An
         {
             "chunk_index": 0,
             "segments_s3_uri": f"{prefix}chunk-00000.segments.json",
+            "decision_s3_uri": f"{prefix}decision.json",
+            "decision_sha256": plan["decision_sha256"],
             "output_s3_uri": f"{prefix}chunk-00000.csv",
             "receipt_s3_uri": f"{prefix}chunk-00000.json",
         }
@@ -147,7 +152,9 @@ def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: An
         for name, etag in zip("ab", etags, strict=True)
     ]
     assert (plan["chunks"], plan["objects"], plan["input_bytes"]) == (1, 2, 16)
-    assert keys(plan["work_prefix"]) == [f"{plan['work_prefix']}{name}" for name in ("chunk-00000.segments.json", "plan.json")]
+    assert keys(plan["work_prefix"]) == [
+        f"{plan['work_prefix']}{name}" for name in ("chunk-00000.segments.json", "decision.json", "plan.json")
+    ]
 
 
 def test_large_and_small_objects_keep_their_order(s3: S3Client, put: Any, get: Any, document: Any) -> None:
@@ -276,7 +283,13 @@ def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, docume
             change(event)
         return plan_chunks.plan_chunks(s3, event)["fingerprint"]
 
-    same = [fingerprint(), fingerprint(), fingerprint(max_concurrency=7, overwrite=True, keep_work=True)]
+    same = [
+        fingerprint(),
+        fingerprint(),
+        fingerprint(max_concurrency=7, overwrite=True, keep_work=True),
+        fingerprint(column_types={}),
+        fingerprint(lambda event: event["model"]["model"].update(versions={})),
+    ]
     other = [
         fingerprint(feature_columns=["b", "a"]),
         fingerprint(prediction_column_name="p"),
@@ -284,7 +297,10 @@ def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, docume
         fingerprint(chunk_size_mb=0.01),
         fingerprint(model_version_id="version"),
         fingerprint(lambda event: event["prediction"].update(model_etag="other")),
-        fingerprint(lambda event: event["model"]["model"].update(handler_version="2")),
+        fingerprint(lambda event: event["model"]["model"].update(deployment="2" * 64)),
+        fingerprint(lambda event: event["model"].update(column_types={"b": "text"})),
+        fingerprint(lambda event: event["model"].update(prediction_columns=["p", "q"])),
+        fingerprint(column_types={"a": "text"}),
     ]
     put("in/1.csv", ROWS + "1,2\n")
     other.append(fingerprint())

@@ -59,6 +59,7 @@ class Workflow:
         self.runs = 0
         self.replanned = 0
         self.most_chunks = 0
+        self.probe_result: Any = None
         frame = pd.DataFrame({"x": range(100)})
         model = io.BytesIO()
         joblib.dump(DecisionTreeRegressor(random_state=0).fit(frame, frame.x * 1.5), model)
@@ -78,6 +79,13 @@ class Workflow:
         handler.predict_chunk(self.s3, event)
         return self.get(event["output_s3_uri"])
 
+    def probed(self) -> Any:
+        """What the probe says, by a row that can be predicted."""
+        if not self.probe_result:
+            probe = self.event() | {"data_s3_uri": self.put("probe.csv", b"x,note,other\n1,a,b\n"), "probe_rows": 1}
+            self.probe_result = handler.probe_model(self.s3, probe)
+        return self.probe_result
+
     @staticmethod
     def event() -> dict[str, Any]:
         return {
@@ -92,6 +100,7 @@ class Workflow:
         output = f"s3://{BUCKET}/out/{self.runs}.csv"
         document = self.new_document(data_s3_uri=data, output_s3_uri=output, chunk_size_mb=chunk_bytes / 1e6, feature_columns=["x"])
         document["execution"]["name"] = document["execution"]["arn"] = f"run-{self.runs}"
+        document["model"] = self.probed()
         while True:
             document["plan"] = plan_chunks.plan_chunks(self.s3, document)
             items = json.loads(self.get(f"s3://{BUCKET}/{document['plan']['pending_key']}"))
@@ -100,7 +109,7 @@ class Workflow:
                 break
             document["failure"] = MAP_FAILURE
             document["explanation"] = explain_failure.explain_failure(self.s3, document)
-            assert document["explanation"]["plan_exactly"], document["explanation"]
+            assert document["explanation"]["plan_again"], document["explanation"]
             self.replanned += 1
         result: Any = merge_outputs.merge_outputs(self.s3, document)
         assert result["complete"]

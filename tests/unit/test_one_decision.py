@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAP_FAILURE = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": ""}
 COLUMNS = ["a", "b"]
-LONGEST_CHAIN = 3
+LONGEST_CHAIN = 2
 """Steps from the narrowest kind of a column to text."""
 
 

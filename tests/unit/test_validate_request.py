@@ -238,6 +238,34 @@ def test_the_list_of_columns_is_bounded(s3: S3Client, put: Any) -> None:
     assert "c49 and 10 more" in rejection(s3)
 
 
+@pytest.mark.usefixtures("model")
+def test_stated_types_are_passed_on(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", b"age,income\n1,2\n")
+    types = {"income": "text"}
+    validated = validate(s3, column_types=types)
+    assert [validated[part]["column_types"] for part in ("request", "prediction", "probe")] == [types] * 3
+    assert validate(s3)["prediction"]["column_types"] is None
+
+
+def test_a_type_of_a_column_that_is_no_feature_is_a_problem(s3: S3Client) -> None:
+    message = rejection(s3, column_types={"Age": "text", "zip": "number", "income": "integer"})
+    assert message == "column_types names columns that are not among feature_columns: 'Age' (did you mean 'age'?), 'zip'"
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ({"a": "category"}, 'column_types\\["a"\\] must be one of boolean, integer, number, text, not "category"'),
+        ({"a": None}, 'column_types\\["a"\\] must be a string, not null'),
+        (["a"], "column_types must be an object or null"),
+        ({"a": "optional_boolean"}, "must be one of boolean, integer, number, text"),
+    ],
+)
+def test_a_type_is_one_of_the_stated_kinds(s3: S3Client, types: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        validate(s3, column_types=types)
+
+
 def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
     assert "prediction_column_name age is also one of feature_columns" in rejection(s3, prediction_column_name="age")
 

@@ -16,7 +16,7 @@ from tools.target import PackageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_GLIBC = {"GLIBC": (2, 34)}
+_GLIBC: dict[str, tuple[int, ...]] = {"GLIBC": (2, 34)}
 SYSTEM: dict[str, dict[str, tuple[int, ...]]] = {
     **dict.fromkeys(("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"), _GLIBC),
     **dict.fromkeys(("ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"), _GLIBC),

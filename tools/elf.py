@@ -160,4 +160,5 @@ def needs(content: bytes) -> Needs:
         *_, first, following = struct.unpack_from("<HHHHIII", content, position)
         own.append(text(struct.unpack_from("<I", content, position + first)[0]))
         position += following
-    return Needs([text(offset) for offset in entries.get(_NEEDED, ())], [f for p in paths for f in p.split(":") if f], versions, own)
+    libraries = [text(offset) for offset in entries.get(_NEEDED, ())]
+    return Needs(libraries, [folder for path in paths for folder in path.split(":") if folder], versions, own)

@@ -165,7 +165,7 @@ def add_bundled(libraries: Path) -> None:
     for name, pattern in BUNDLED.items():
         found = sorted(libraries.glob(pattern))
         if len(found) != 1:
-            raise PackageError(f"{pattern} is {len(found)} files, and {name} must be a copy of one: change BUNDLED in tools/package.py")
+            raise PackageError(f"{name} must be a copy of one file, and {pattern} is {len(found)}: change tools/package.py")
         (libraries / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(found[0], libraries / name)
 
@@ -292,8 +292,8 @@ def print_report(report: dict[str, Any], say: Say) -> None:
     say(f"  {'together':<16}{_mb(sum(before.values())):>16}{_mb(sum(after.values())):>16}")
     for name, gained in report["omitted"].items():
         say(f"  left out: {name}, {_mb(gained)}")
-    say(f"  left out: symbols of {report['elf_files']} libraries, {_mb(report['symbols'])}; all are for this processor, whole, and find")
-    say("  what they need in the package or in Amazon Linux 2023")
+    say(f"  left out: symbols of {report['elf_files']} shared libraries, {_mb(report['symbols'])}")
+    say("  all of these are for this processor, whole, and find what they need in the package or in Amazon Linux 2023")
     if report["byte_code"]:
         say(f"  byte-code of Python {report['byte_code']} in the place of sources")
     else:

@@ -119,31 +119,28 @@ _VERSIONS, _VERSIONS_COUNT, _NEEDED_VERSIONS, _NEEDED_VERSIONS_COUNT = 0x6FFFFFF
 def needs(content: bytes) -> Needs:
     """Return what a library needs to load. Raises ElfError where the loader could not read it either."""
     parts = segments(content)
-    dynamic = next((part for part in parts if part.kind == _DYNAMIC), None)
-    if dynamic is None:
-        return Needs([], [], {}, [])
+    try:
+        return _needs(content, parts)
+    except (struct.error, ValueError, LookupError, StopIteration) as error:
+        raise ElfError(f"what it needs cannot be read ({error})") from error
 
+
+def _needs(content: bytes, parts: list[Segment]) -> Needs:
     def place(address: int) -> int:
-        for part in parts:
-            if part.kind == _LOAD and part.address <= address < part.address + part.size:
-                return address - part.address + part.offset
-        raise ElfError(f"nothing is loaded at {address:#x}")
-
-    entries: dict[int, list[int]] = {}
-    for position in range(dynamic.offset, dynamic.offset + dynamic.size, 16):
-        tag, value = struct.unpack_from("<QQ", content, position)
-        if not tag:
-            break
-        entries.setdefault(tag, []).append(value)
-    if _STRINGS not in entries:
-        return Needs([], [], {}, [])
-    strings = place(entries[_STRINGS][0])
+        return next(
+            address - part.address + part.offset
+            for part in parts
+            if part.kind == _LOAD and part.address <= address < part.address + part.size
+        )
 
     def text(offset: int) -> str:
-        start = strings + offset
+        start = place(entries[_STRINGS][0]) + offset
         return content[start : content.index(b"\0", start)].decode()
 
-    paths = [text(offset) for tag in (_RPATH, _RUNPATH) for offset in entries.get(tag, ())]
+    entries: dict[int, list[int]] = {}
+    for dynamic in (part for part in parts if part.kind == _DYNAMIC):
+        for tag, value in struct.iter_unpack("<QQ", content[dynamic.offset : dynamic.offset + dynamic.size]):
+            entries.setdefault(tag, []).append(value)
     versions: dict[str, list[str]] = {}
     position = place(entries[_NEEDED_VERSIONS][0]) if _NEEDED_VERSIONS in entries else 0
     for _ in range(entries.get(_NEEDED_VERSIONS_COUNT, [0])[0]):
@@ -160,5 +157,6 @@ def needs(content: bytes) -> Needs:
         *_, first, following = struct.unpack_from("<HHHHIII", content, position)
         own.append(text(struct.unpack_from("<I", content, position + first)[0]))
         position += following
-    libraries = [text(offset) for offset in entries.get(_NEEDED, ())]
-    return Needs(libraries, [folder for path in paths for folder in path.split(":") if folder], versions, own)
+    paths = [text(offset) for tag in (_RPATH, _RUNPATH) for offset in entries.get(tag, ())]
+    folders = [folder for path in paths for folder in path.split(":") if folder]
+    return Needs([text(offset) for offset in entries.get(_NEEDED, ())], folders, versions, own)

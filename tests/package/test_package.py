@@ -239,26 +239,24 @@ def test_byte_code_has_no_docstrings_but_everything_else(tmp_path):
 
 
 def test_every_module_is_importable_without_docstrings(unpacked, tmp_path):
-    """numpy is not; what else is computed with docstrings at import would fail here. Other reasons are other libraries that lack."""
+    """numpy is not; what else computes with them would fail here. Many need a library that is not there: that is no failure."""
     program = (
         "import importlib, pathlib, sys, warnings\nwarnings.simplefilter('ignore')\n"
         "for root in map(pathlib.Path, sys.argv[1:]):\n"
         "    for path in sorted(root.rglob('*.pyc')):\n"
         "        name = '.'.join(path.relative_to(root).with_suffix('').parts).removesuffix('.__init__')\n"
-        "        if '-' in name or '__main__' in name or name == 'narwhals.this': continue\n"
-        "        try: importlib.import_module(name)\n"
-        "        except (ImportError, FileNotFoundError, AttributeError) as error: print('lacks', name, error)\n"
-        "        except BaseException as error: print('FAILS', name, repr(error))\n"
+        "        if '-' in name or '_win' in name or '__main__' in name or name == 'narwhals.this':\n            continue\n"
+        "        try:\n            importlib.import_module(name)\n"
+        "        except (ImportError, FileNotFoundError):\n            pass\n"
+        "        except BaseException as error:\n            print(name, repr(error))\n"
         "print(len(sys.modules))\n"
     )
     command = unpacked.command("-c", program, str(unpacked.task_root), str(unpacked.carried))
     environment = unpacked.environment_with_carried()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    lines = done.stdout.splitlines()
-    assert int(lines[-1]) > 1800
-    assert [line for line in lines if line.startswith("FAILS")] == []
-    absent = "dask|distributed|polars|pyspark|matplotlib|jinja2|Jinja2|pytest|_pytest|numba|sqlframe|duckdb|ibis|cudf|modin|msvcrt|winreg|graphviz|hypothesis|pyarrow|openpyxl|rich"
-    assert [line for line in lines[:-1] if not re.search(absent, line)] == []
+    *failed, modules = done.stdout.splitlines()
+    assert failed == []
+    assert int(modules) > 1800
 
 
 def test_sources_that_do_not_compile_fail_the_build(tmp_path):

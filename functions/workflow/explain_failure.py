@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from accounting import located
 from entry_point import entry_point
 from error_records import read_error_record
-from errors import ADVICE, InputNotFoundError, InvalidDataError, UnsafeSplitError
+from errors import ADVICE, InputChangedError, InputNotFoundError, TransientS3Error, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
 from published import published_output
@@ -25,7 +25,10 @@ RECORDS_READ = 1000
 """Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""
 
 RESCANNED_BYTES = 2 * 10**9
-"""Inputs up to this size are read once more before a row of a guessed chunk is called invalid."""
+"""Inputs up to this size are read once more before anything else is blamed for the loss of a guessed chunk."""
+
+NEVER_OF_A_WRONG_CUT = {error.__name__ for error in (InputChangedError, InputNotFoundError, TransientS3Error)}
+"""Errors that a chunk ends with whatever bytes it reads."""
 
 # The engine's own names that a Task may end with; its others, where a plan exists, are the Distributed Map's.
 TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
@@ -72,14 +75,15 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
     """Whether chunks may have been lost because a guessed boundary lies inside quotes.
 
-    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows look wrong. Where counting all quotes
-    takes a minute at most, that is ruled out before the data is blamed.
+    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows are no rows, and whatever reads them
+    may fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. No
+    boundary belongs to a grouped chunk.
     """
     if plan["boundaries"] == "exact":
         return False
     if any(record["error"] == UnsafeSplitError.__name__ for record in lost):
         return True
-    looks_wrong = any(record["error"] == InvalidDataError.__name__ and record.get("byte_range", [0])[0] for record in lost)
+    looks_wrong = any("byte_range" in record and record["error"] not in NEVER_OF_A_WRONG_CUT for record in lost)
     return looks_wrong and plan["input_bytes"] <= RESCANNED_BYTES
 
 

@@ -15,7 +15,7 @@ from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of, is_incomplete
-from inputs import InputObject, Listing, has_rows, read_header, resolve
+from inputs import InputObject, Listing, has_rows, no_data, read_header, resolve
 from layout import require_same_layout
 from limits import ObjectCount, require_ephemeral_storage
 from log import log
@@ -138,7 +138,7 @@ def resolve_inputs(client: S3Client, uris: list[str]) -> Listing:
         listings = list(pool.map(lambda uri: resolve(client, uri, count), uris))
     for uri, listing in zip(uris, listings, strict=True):
         if not listing.objects:
-            raise InputNotFoundError(f"{uri} holds no objects with data: check the prefix, or what the wildcard should match")
+            raise InputNotFoundError(no_data(uri))
     return Listing([found for listing in listings for found in listing.objects], sum(listed.skipped for listed in listings))
 
 

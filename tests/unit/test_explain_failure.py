@@ -28,7 +28,8 @@ def lose(put: Any) -> Any:
             "message": "row 3 is ragged",
             "execution_arn": execution,
         }
-        put(f"{PREFIX}chunk-{index:05}.error.json", json.dumps(record | changed))
+        fields = {field: value for field, value in (record | changed).items() if value is not None}
+        put(f"{PREFIX}chunk-{index:05}.error.json", json.dumps(fields))
 
     return write
 
@@ -99,19 +100,33 @@ def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, pl
         ("UnsafeSplitError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, True),
         ("UnsafeSplitError", 3, {"boundaries": "exact"}, False),
         ("InvalidDataError", 3, {"boundaries": "guessed"}, True),
-        ("InvalidDataError", 0, {"boundaries": "guessed"}, False),  # no boundary is before it
+        ("InvalidDataError", 0, {"boundaries": "guessed"}, True),  # it ends at a boundary
         ("InvalidDataError", 3, {"boundaries": "exact"}, False),
         ("InvalidDataError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, False),  # hours
-        ("ModelError", 3, {"boundaries": "guessed"}, False),
+        # Rows that are none may end a chunk by anything.
+        ("ModelError", 3, {"boundaries": "guessed"}, True),
+        ("InvalidRequestError", 3, {"boundaries": "guessed"}, True),
+        ("InternalError", 3, {"boundaries": "guessed"}, True),
+        ("Sandbox.Timedout", 3, {"boundaries": "guessed"}, True),
+        ("ModelError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, False),
+        # These come whatever the rows are.
+        ("TransientS3Error", 3, {"boundaries": "guessed"}, False),
+        ("InputChangedError", 3, {"boundaries": "guessed"}, False),
+        ("InputNotFoundError", 3, {"boundaries": "guessed"}, False),
     ],
 )
 def test_a_guessed_plan_is_doubted_before_the_data(
     s3: S3Client, document: Any, lose: Any, error: str, index: int, plan: Any, plan_exactly: bool
 ) -> None:
     lose(index, error=error)
-    lose(11, error="ModelError")
+    lose(11, error="TransientS3Error")
     explanation = explain(s3, document, MAP_FAILURE, **plan)
     assert (explanation["error"], explanation["plan_exactly"]) == (error, plan_exactly)
+
+
+def test_a_grouped_chunk_has_no_boundary_to_doubt(s3: S3Client, document: Any, lose: Any) -> None:
+    lose(3, segments_s3_uri=f"s3://bucket/{PREFIX}chunk-00003.segments.json", byte_range=None)
+    assert not explain(s3, document, MAP_FAILURE, boundaries="guessed")["plan_exactly"]
 
 
 @pytest.mark.parametrize(("boundaries", "plan_exactly"), [("guessed", True), ("exact", False)])

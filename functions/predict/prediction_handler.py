@@ -43,6 +43,7 @@ import math
 import opcode
 import os
 import pickle
+import platform
 import re
 import shutil
 import ssl
@@ -52,6 +53,7 @@ import threading
 import time
 import traceback
 import warnings
+import zipfile
 import zlib
 from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
@@ -929,17 +931,109 @@ def _work_tag(key: str) -> dict[str, Any]:
     return {"Tagging": WORK_TAG} if WORK_MARK in key else {}
 
 
-# --- carried libraries ------------------------------------------------------------------------------------------------------------
+# --- carried libraries ----------------------------------------------------------------------------------------------------------
+
+CARRIED = Path(__file__).with_name("carried")
+"""Where the deployed package has the libraries that only some models need, compressed, and `index.json`, which describes them.
+
+No other place has such a folder. Unpacked, they would not fit; and scikit-learn imports pandas wherever it can, for every model."""
+
+_carrying = threading.RLock()
+_importable: set[str] = set()
+"""Carried libraries that can be imported by now."""
 
 
 def _make_importable(module: str) -> None:
-    """Do nothing: a stand-in."""
+    """Unpack the library that a module belongs to, if the package carries it, so that it can be imported.
+
+    It must be called before the import; it does nothing for every other module, and where there is no such package. Raises
+    InvalidRequestError where ephemeral storage is full, and InternalError where the package is damaged.
+    """
+    name = module.partition(".")[0]
+    library = _carried_libraries().get(name)
+    if library is None or name in _importable:
+        return
+    with _carrying:
+        for needed in library["needs"]:
+            _make_importable(needed)
+        if name not in _importable:
+            sys.path.append(str(_unpacked(name, library)))  # behind everything: nothing that is there already changes
+            if name == "pandas":
+                pa.lib._pandas_api.pd  # noqa: B018, SLF001  # pyarrow looks once, and may have looked before
+            _importable.add(name)
+
+
+@functools.cache
+def _carried_libraries() -> dict[str, dict[str, Any]]:
+    """Return what the package says of the libraries that it carries, by the module that is imported."""
+    try:
+        libraries: dict[str, dict[str, Any]] = json.loads((CARRIED / "index.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    return libraries
+
+
+def _unpacked(name: str, library: dict[str, Any]) -> Path:
+    """Return the folder of a carried library, unpacked: by this process, by one beside it, or by one before it in this container.
+
+    It is unpacked beside, and renamed when it is whole. What a process that was killed meanwhile left is deleted: the system has
+    taken its lock away. The folder's name has the archive's digest, so it is never another deployment's.
+    """
+    import fcntl  # noqa: PLC0415  # Linux has it, as Lambda is; this module is imported elsewhere, too
+
+    folder = Path(tempfile.gettempdir(), f"carried-{name}-{library['sha256'][:16]}")
+    if folder.is_dir():
+        return folder
+    try:
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                _unpack(CARRIED / f"{name}.zip", library["sha256"], folder)
+    except OSError as error:
+        if error.errno in _FULL_DISK:
+            needed = f"{name} takes {library['bytes']} bytes"
+            raise InvalidRequestError(f"ephemeral storage is full ({needed}): raise PredictEphemeralStorageSize") from error
+        raise
+    return folder
+
+
+def _unpack(archive: Path, sha256: str, folder: Path) -> None:
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    content = archive.read_bytes() if archive.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InternalError(f"{archive.name} in the function's package is damaged: deploy the function again")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as opened:
+            opened.extractall(partial)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # whatever ended it, the room is free again
+        raise
 
 
 @functools.cache
 def _deployment() -> str:
-    """Return a stand-in."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    """Return one digest over all that decides what a model answers: distributions and their versions, Python, processor, own code.
+
+    The package has a list of its distributions (`deployment.json`, written when it is built). Elsewhere they are the names of the
+    *.dist-info folders that Python sees. The digest of the code is always that of the files as they are.
+    """
+    built, here = Path(__file__).with_name("deployment.json"), Path(__file__).parent
+    if built.is_file():
+        document = json.loads(built.read_bytes())
+        distributions, own = document["distributions"], list(document["own"])
+    else:
+        entries = {path for folder in map(Path, sys.path) if os.access(folder, os.R_OK) for path in folder.glob("*.*-info")}
+        distributions = sorted({path.stem for path in entries if path.suffix in {".dist-info", ".egg-info"}})
+        own = [path.name for path in here.glob("*.py")]
+    facts = {
+        "distributions": distributions,
+        "machine": platform.machine(),
+        "own": {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in own},
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 # --- the model ------------------------------------------------------------------------------------------------------------------

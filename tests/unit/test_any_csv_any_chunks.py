@@ -109,7 +109,7 @@ class Workflow:
                 break
             document["failure"] = MAP_FAILURE
             document["explanation"] = explain_failure.explain_failure(self.s3, document)
-            assert document["explanation"]["plan_again"], document["explanation"]
+            assert document["explanation"]["plan_exactly"], document["explanation"]
             self.replanned += 1
         result: Any = merge_outputs.merge_outputs(self.s3, document)
         assert result["complete"]

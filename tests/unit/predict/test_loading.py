@@ -325,6 +325,7 @@ def tar():
         (b'{"learner": 1}', "is JSON or UBJSON, as XGBoost's save_model writes it: write the fitted estimator with joblib.dump"),
         (b"a,b\n1,2\n", "is not a model that joblib can load (IndexError): write it with joblib.dump"),
     ],
+    ids=["empty", "zip", "tar", "Git LFS", "HTML", "JSON", "CSV"],
 )
 def test_another_file_is_said_by_its_kind(refusal, content, said):
     assert refusal(content) == said

@@ -25,6 +25,7 @@ from batch_predict.local_run import (
     LocalRunError,
     RunResult,
     prepare,
+    skipped_files,
 )
 from batch_predict.places import OnStack, ThisMachine, place_of
 from batch_predict.run_commands import ProfileOption, RegionOption, StackOption
@@ -153,7 +154,7 @@ DataOption = Annotated[
     _request_option(
         "data_s3_uri",
         "--data",
-        "CSV files in the order of the output; of a directory, all *.csv in natural order; with --stack also S3 URIs.",
+        "CSV files in the order of the output; of a directory, all *.csv below it in natural order; with --stack also S3 URIs.",
         metavar="PATH...",
     ),
 ]
@@ -272,6 +273,8 @@ def run(
         place = place_of(stack, profile, region)
         local_run = place.prepare(wanted)
         if detach:
+            if (skipped := skipped_files(local_run.skipped)) and not quiet:
+                typer.echo(skipped, err=True)
             _print_detached(place.submit(local_run, name), stack, as_json=as_json)
             return
         with screen(quiet=quiet, as_json=as_json) as shown:
@@ -326,7 +329,7 @@ def plan(
         if as_json or result.status != "SUCCEEDED":
             _conclude(shown, result, as_json=as_json)
             return
-        print_lines(text_console(sys.stdout), plan_lines(result, compare=compare))
+        print_lines(text_console(sys.stdout), plan_lines(result, compare=compare, skipped=skipped_files(local_run.skipped)))
 
 
 def _request_of(options: dict[str, Any], file: Path | None) -> dict[str, Any]:

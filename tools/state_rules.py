@@ -65,7 +65,7 @@ MAP_FIELDS = {
 }
 """Of the Distributed Map, beside what is read from the document."""
 
-IMPLIES = {"$.explanation.published": "$.plan", "$.explanation.plan_again": "$.plan"}
+IMPLIES = {"$.explanation.published": "$.plan", "$.explanation.plan_exactly": "$.plan"}
 """What is true only where something else is there: `explain_failure()` says so of no execution without a plan, whose document
 may still be the raw request. tests/unit/test_explain_failure.py holds it to that."""
 

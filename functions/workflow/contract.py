@@ -385,10 +385,9 @@ class Explanation(TypedDict):
 
     error: str
     cause: str
-    plan_again: bool
-    """Whether the plan is the reason, by a column's type or a guessed boundary: the execution goes back to Plan Chunks."""
     plan_exactly: bool
-    """Whether Plan Chunks then counts every quote; never without `plan_again`."""
+    """Whether the plan is the reason, by a guessed boundary or a column's type: the execution goes back to Plan Chunks, which then
+    counts every quote. For a type, too: values between two wrong boundaries say nothing about it."""
     published: bool
     """Whether another execution of the same request has published meanwhile, and deleted the work under this one."""
 

@@ -11,7 +11,15 @@ from column_types import widened
 from decision import read_decision, refutations
 from entry_point import entry_point
 from error_records import read_error_record
-from errors import ADVICE, ColumnTypeError, IncompleteOutputError, InputNotFoundError, InvalidDataError, UnsafeSplitError
+from errors import (
+    ADVICE,
+    ColumnTypeError,
+    IncompleteOutputError,
+    InputChangedError,
+    InputNotFoundError,
+    TransientS3Error,
+    UnsafeSplitError,
+)
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from log import log
 from published import published_output
@@ -27,7 +35,10 @@ RECORDS_READ = 1000
 """Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""
 
 RESCANNED_BYTES = 2 * 10**9
-"""Inputs up to this size are read once more before a row of a guessed chunk is called invalid."""
+"""Inputs up to this size are read once more before anything else is blamed for the loss of a guessed chunk."""
+
+NEVER_OF_A_WRONG_CUT = {error.__name__ for error in (InputChangedError, InputNotFoundError, TransientS3Error)}
+"""Errors that a chunk ends with whatever bytes it reads."""
 
 # The engine's own names that a Task may end with; its others, where a plan exists, are the Distributed Map's.
 TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
@@ -36,14 +47,6 @@ TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
 class _Sentence(TypedDict):
     error: str
     cause: str
-
-
-class _Way(TypedDict):
-    plan_again: bool
-    plan_exactly: bool
-
-
-_NO_WAY: _Way = {"plan_again": False, "plan_exactly": False}
 
 
 @entry_point
@@ -62,11 +65,11 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     plan = document.get("plan")
     itself: _Sentence = {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"])}
     if not plan or "continuation" in plan:
-        return {**itself, **_NO_WAY, "published": False}
+        return {**itself, "plan_exactly": False, "published": False}
     if not is_about_chunks(failure):
         doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
         refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
-        return {**itself, **way_on(plan, doubtful=doubtful, refuted=refuted), "published": False}
+        return {**itself, "plan_exactly": doubtful or refuted, "published": False}
     # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
     published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
@@ -76,20 +79,10 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
         log("error records not read", execution=document["execution"]["name"], error=str(error))
         lost = []
     if not lost:
-        return {**itself, **_NO_WAY, "published": published}
+        return {**itself, "plan_exactly": False, "published": published}
     refuted = any(record["error"] == ColumnTypeError.__name__ for record in lost) and is_decision_refuted(client, plan)
-    way = way_on(plan, doubtful=is_plan_doubtful(plan, lost), refuted=refuted)
-    return {**explain_chunks(lost, plan["chunks"]), **way, "published": published}
-
-
-def way_on(plan: Plan, *, doubtful: bool, refuted: bool) -> _Way:
-    """Return whether the execution plans again, and how: as exactly as before where only a column's type was refuted.
-
-    Where counting all quotes takes a minute at most, that is done anyway: it may be needed later.
-    """
-    plan_again = doubtful or refuted
-    cheap = plan["boundaries"] == "exact" or plan["input_bytes"] <= RESCANNED_BYTES
-    return {"plan_again": plan_again, "plan_exactly": plan_again and (doubtful or cheap)}
+    plan_exactly = refuted or is_plan_doubtful(plan, lost)
+    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": plan_exactly, "published": published}
 
 
 def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
@@ -106,14 +99,15 @@ def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
     """Whether chunks may have been lost because a guessed boundary lies inside quotes.
 
-    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows look wrong. Where counting all quotes
-    takes a minute at most, that is ruled out before the data is blamed.
+    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows are no rows, and whatever reads them
+    may fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. No
+    boundary belongs to a grouped chunk.
     """
     if plan["boundaries"] == "exact":
         return False
     if any(record["error"] == UnsafeSplitError.__name__ for record in lost):
         return True
-    looks_wrong = any(record["error"] == InvalidDataError.__name__ and record.get("byte_range", [0])[0] for record in lost)
+    looks_wrong = any("byte_range" in record and record["error"] not in NEVER_OF_A_WRONG_CUT for record in lost)
     return looks_wrong and plan["input_bytes"] <= RESCANNED_BYTES
 
 

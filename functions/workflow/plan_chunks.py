@@ -17,7 +17,7 @@ from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of, is_incomplete
-from inputs import InputObject, Listing, has_rows, read_header, resolve
+from inputs import InputObject, Listing, has_rows, no_data, read_header, resolve
 from layout import require_same_layout
 from limits import ObjectCount, require_ephemeral_storage
 from log import log
@@ -155,7 +155,7 @@ def resolve_inputs(client: S3Client, uris: list[str]) -> Listing:
         listings = list(pool.map(lambda uri: resolve(client, uri, count), uris))
     for uri, listing in zip(uris, listings, strict=True):
         if not listing.objects:
-            raise InputNotFoundError(f"{uri} holds no objects with data: check the prefix, or what the wildcard should match")
+            raise InputNotFoundError(no_data(uri))
     return Listing([found for listing in listings for found in listing.objects], sum(listed.skipped for listed in listings))
 
 
@@ -200,17 +200,19 @@ def is_published(client: S3Client, document: Document, identity: str) -> bool:
 
 
 def unrefuted_draft(client: S3Client, document: Document, inputs: Inputs, cutting: Cutting, identity: str) -> Draft | None:
-    """Return the draft of these pieces that no chunk has refuted yet; None where one has found that a boundary lies inside quotes.
+    """Return the draft of these pieces that no chunk has refuted yet; None where a guessed boundary may lie inside quotes.
 
     Chunks refute a draft by a boundary, or by values that the decided type of a column does not fit: then the next draft has the
-    wider type. What they found under other boundaries does not count, because those may have been wrong.
+    wider type. What they found between guessed boundaries does not count, because these may be wrong: then the pieces
+    are cut exactly.
     """
     types = first_types(client, document, inputs, cutting)
     while True:
         draft = draft_of(client, document, cutting, identity, decision_of(document["model"], types))
-        if cutting.guessed and is_refuted(client, draft.earlier):
+        found = refutations(client, draft.earlier)
+        if cutting.guessed and (found or is_refuted(client, draft.earlier)):
             return None
-        wider = widened(types, refutations(client, draft.earlier))
+        wider = widened(types, found)
         if wider == types:
             return draft
         types = wider

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accounting import require_agreement
 from error_records import read_error_record
-from errors import IncompleteOutputError, InputNotFoundError, UnsafeSplitError
+from errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
 from s3 import CONCURRENT_REQUESTS, get_json, list_pages
 from work import ERROR_RECORD_SUFFIX, rejected_uri
 
@@ -32,12 +32,19 @@ def earlier_work(client: S3Client, prefix: str) -> EarlierWork:
         return {}  # no such bucket, or no permission: the plan's own PUT says so
 
 
+REFUTING_ERRORS = {error.__name__ for error in (UnsafeSplitError, InvalidDataError, ModelError, InternalError)}
+"""Errors of a guessed chunk after which the next execution does not guess again.
+
+The first says that a boundary is wrong. Rows between two wrong boundaries may end a chunk by any of the others, and nobody has
+counted the quotes of a large input yet: without this, the same request could fail by its own guess for ever."""
+
+
 def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:
-    """Whether a chunk has found that a boundary of this plan lies inside quotes."""
+    """Whether a chunk of this plan was lost by what a boundary inside quotes leads to."""
     records = [uri for uri in earlier if uri.endswith(ERROR_RECORD_SUFFIX)]
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         found = pool.map(partial(read_error_record, client), records)
-        return any(record["error"] == UnsafeSplitError.__name__ for record in found if record)
+        return any(record["error"] in REFUTING_ERRORS and "byte_range" in record for record in found if record)
 
 
 def finished_chunks(

@@ -17,7 +17,7 @@ from confinement import problems_of
 from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
-from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, read_header
+from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, read_header
 from limits import MAX_REQUEST_BYTES
 from log import log
 from s3 import CONCURRENT_REQUESTS, head_object, s3_client
@@ -243,7 +243,7 @@ def require_data(client: S3Client, uris: list[str]) -> None:
     def missing(uri: str) -> str | None:
         try:
             if next(first_objects(client, uri), None) is None:
-                return f"{uri} holds no objects with data: check the prefix, or what the wildcard should match"
+                return no_data(uri)
         except InputNotFoundError as error:
             return str(error)
         return None

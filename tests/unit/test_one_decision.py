@@ -76,7 +76,7 @@ class Workflow:
                         "Cause": json.dumps({"errorMessage": str(error)}),
                     }
             document["explanation"] = explain_failure.explain_failure(self.s3, document)
-            if not document["explanation"]["plan_again"]:
+            if not document["explanation"]["plan_exactly"]:
                 return document["explanation"]
 
     def is_predicted(self, item: Any, document: Any) -> bool:
@@ -351,7 +351,7 @@ def test_an_output_without_a_prediction_is_a_failure(
     document: Any = execution.document
     document["failure"] = {"Error": "InvalidDataError", "Cause": json.dumps({"errorMessage": str(caught.value)})}
     explanation = explain_failure.explain_failure(s3, document)
-    assert (explanation["error"], explanation["plan_again"]) == ("InvalidDataError", False)
+    assert (explanation["error"], explanation["plan_exactly"]) == ("InvalidDataError", False)
     assert explanation["cause"].startswith(str(caught.value))
     assert explanation["cause"].endswith("Correct the data at that place and start the request again.")
 

@@ -123,6 +123,16 @@ def test_a_prefix_is_in_natural_order_without_what_holds_no_data(s3: S3Client, p
     assert plan["skipped_objects"] == 6
 
 
+def test_an_object_of_a_header_and_blank_lines_holds_no_rows(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+    put("in/1.csv", b"a,b\n\n\n")
+    with pytest.raises(InvalidDataError, match=r"in/1\.csv holds a header but no rows"):
+        plan_chunks.plan_chunks(s3, document())
+    put("in/2.csv", b"a,b\n1,2\n\n")
+    plan = plan_chunks.plan_chunks(s3, document())
+    assert [item["data_s3_uri"] for item in planned(get, plan)] == ["s3://bucket/in/2.csv"]
+    assert plan["skipped_objects"] == 1
+
+
 def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: Any, document: Any) -> None:
     etags = [put(f"in/{name}.csv", b"a,b\n1,2\n") for name in "ab"]
     plan = plan_chunks.plan_chunks(s3, document())
@@ -316,7 +326,7 @@ def test_a_busy_s3_is_transient(s3: S3Client, put: Any, document: Any, fail_call
         plan_chunks.plan_chunks(s3, document())
 
 
-@pytest.mark.parametrize("suffix", ["", ".report.json", ".rejected.csv", ".work/x/chunk-00000.csv"])
+@pytest.mark.parametrize("suffix", ["", ".report.json", ".rejected.csv"])
 def test_a_manifest_must_not_list_what_the_run_writes(s3: S3Client, put: Any, document: Any, suffix: str) -> None:
     put(f"out/result.csv{suffix}", b"a,b\n1,2\n")
     put("in/all.manifest.json", json.dumps([f"s3://bucket/out/result.csv{suffix}"]))

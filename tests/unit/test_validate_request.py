@@ -277,6 +277,7 @@ def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
         (b"", "is empty"),
         (b"age,income\n", "no rows"),
         (b"age,income", "no rows"),
+        (b"age,income\n\n\n", "holds a header but no rows"),
         (b"PAR1\x00\x00", "Parquet"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"age,inc\xf6me\n1,2\n", "not UTF-8"),

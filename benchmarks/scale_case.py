@@ -133,6 +133,7 @@ def document_of(case: ScaleCase) -> JsonObject:
             "rows_per_second": 1e6,
             "prediction_columns": ["prediction"],
             "column_types": {},
+            "numeric_columns": [],
             "warnings": [],
             "model": MODEL,
         },

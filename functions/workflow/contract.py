@@ -161,7 +161,7 @@ class Probe(TypedDict):
     prediction_columns: list[str]
     column_types: dict[str, str]
     """Kinds, by the probed rows, of the open columns; see `Decision`."""
-    numeric_columns: NotRequired[list[str]]
+    numeric_columns: list[str]
     """Of the open columns, those that the model takes for numbers: integer or number, and other values are bad rows."""
     warnings: list[str]
     """What may make predictions differ, such as that they depend on the rows that are predicted together."""

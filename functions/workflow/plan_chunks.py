@@ -227,7 +227,7 @@ def first_types(client: S3Client, document: Document, inputs: Inputs, cutting: C
     first = inputs.objects[0]
     header = inputs.headers.get(first) or read_header(client, first)
     sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
-    numbers = {column: of_numbers(sampled[column]) for column in probe.get("numeric_columns", ()) if column in sampled}
+    numbers = {column: of_numbers(sampled[column]) for column in probe["numeric_columns"] if column in sampled}
     return widened(probed, [sampled | numbers])
 
 

@@ -154,6 +154,7 @@ def document() -> Any:
                         "rows_per_second": 1e6,
                         "prediction_columns": ["prediction"],
                         "column_types": {},
+                        "numeric_columns": [],
                         "warnings": [],
                         "model": MODEL,
                     },

@@ -73,6 +73,7 @@ def test_any_request(inputs: Scene, request_: Any) -> None:
             "rows_per_second": 1e6,
             "prediction_columns": ["prediction"],
             "column_types": {"a": "integer"},
+            "numeric_columns": [],
             "warnings": [],
             "model": MODEL,
         }
@@ -162,6 +163,7 @@ def work(inputs: Scene) -> Iterator[Work]:
         "rows_per_second": 1e6,
         "prediction_columns": ["prediction"],
         "column_types": {"a": "integer"},
+        "numeric_columns": [],
         "warnings": [],
         "model": MODEL,
     }

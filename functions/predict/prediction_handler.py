@@ -135,6 +135,8 @@ MAX_SEGMENTS_LIST_BYTES = 2**26
 """Of a list in S3: 20,000 of the longest keys take less than half."""
 MAX_DECISION_BYTES = 2**24
 """Of what a run has decided, in S3: 10,000 of the longest names of columns take some 10 MB."""
+MAX_STATE_BYTES = 190_000
+"""Of the columns and of what the probe says of them, as JSON: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 MAX_PROBE_ROWS = 1_000_000
 MORE_PROBE_ROWS = 20_000
 """How far the probe goes on where it could not predict a single row, within the first `BLOCK_BYTES`."""
@@ -3794,7 +3796,7 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     dependence = scorer.depends_on_other_rows(probed)
     if dependence and scorer.strict:
         raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
-    return {
+    result = {
         "rows": probed.rows,
         "row_bytes": round(int(probed.offsets[-1] - probed.offsets[0]) / probed.rows, 1),
         "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
@@ -3804,6 +3806,14 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "warnings": [dependence] if dependence else [],
         "model": model.facts,
     }
+    # The execution's document has the columns three times, and room for two causes.
+    room = max(MAX_STATE_BYTES - 3 * len(json.dumps(event["feature_columns"])), MAX_STATE_BYTES // 6)
+    if len(json.dumps(result)) > room:
+        raise InvalidRequestError(
+            f"{len(scored.names)} prediction columns and {len(result['column_types'])} columns whose type the model leaves open "
+            f"have names of more than {room} bytes together: shorten prediction_column_name, or state column_types"
+        )
+    return result
 
 
 class _Probed(NamedTuple):

@@ -37,7 +37,7 @@ def statistics(values: list[float], predicted: list[str], texts: list[str], reas
         {"p": handler._count_labels(np.array(predicted))},
         handler.Counter(reasons),
     )
-    counted = handler._Statistics(["x", "text"], {"x": "number", "text": "text"})
+    counted = handler._Statistics(handler._Columns(["x", "text"], {"x": "number", "text": "text"}))
     counted.add(["p"], block)
     return json.loads(json.dumps(counted.result(), allow_nan=False))
 

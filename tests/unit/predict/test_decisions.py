@@ -209,6 +209,25 @@ def test_predictions_that_depend_on_their_neighbours_are_said_and_refused_if_str
     assert invoke(probe_rows=10)[1]["warnings"] == []
 
 
+def test_more_names_than_an_executions_document_holds_are_refused_by_name(put):
+    classes = [f"class {number:05}" for number in range(9000)]
+    put(MODEL, Probabilities(classes))
+    put(DATA, "x1,x2\n1,2\n")
+    status, body = invoke(probe_rows=10, prediction_method="predict_proba")
+    assert (status, body["error"]) == (400, "InvalidRequestError")
+    assert "9000 prediction columns" in body["message"]
+    put(MODEL, Probabilities(classes[:1000]))
+    assert len(invoke(probe_rows=10, prediction_method="predict_proba")[1]["prediction_columns"]) == 1000
+
+
+class Probabilities(FirstColumn):
+    def __init__(self, classes):
+        self.classes_ = classes
+
+    def predict_proba(self, features):
+        return np.zeros((len(features), len(self.classes_)))
+
+
 def test_an_output_without_one_prediction_is_a_failure_and_a_share_of_one_is_not(put):
     put(MODEL, linear())
     put(DATA, "x1,x2\nbad,1\n")

@@ -88,7 +88,8 @@ def test_every_resource_is_allowed_by_those_alone_that_know_no_resources(stateme
 
 
 def test_every_object_is_under_a_prefix_of_the_parameters(statements):
-    pattern = r"arn:\$\{AWS::Partition\}:s3:::\$\{(Model|Data|Output)Bucket\}(/\$\{\1Prefix\}\*(\.work/\*|\.report\.json|\.rejected\.csv)?)?"
+    keys = r"/\$\{\1Prefix\}\*(\.work/\*|\.report\.json|\.rejected\.csv)?"
+    pattern = rf"arn:\$\{{AWS::Partition\}}:s3:::\$\{{(Model|Data|Output)Bucket\}}({keys})?"
     bucket_actions = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
     for _, statement in allowed(statements):
         actions = {action for action in as_list(statement["Action"]) if action.startswith("s3:")}

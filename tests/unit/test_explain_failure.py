@@ -155,8 +155,8 @@ def test_a_failure_after_publishing_says_that_the_output_is_there(s3: S3Client, 
     put("out/result.csv", b"a,b,p\n", Metadata=WHOLE)
     assert explain(s3, document, MERGE_FAILURE) == {
         "error": "TransientS3Error",
-        "cause": "the report could not be written. s3://bucket/out/result.csv is published and whole. Start the same request again: "
-        "it completes what is missing beside the output.",
+        "cause": "the report could not be written. s3://bucket/out/result.csv is published and whole. "
+        "Start the same request again: it completes what is missing beside the output.",
         "plan_exactly": False,
         "published": False,
     }

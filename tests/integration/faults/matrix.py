@@ -127,7 +127,7 @@ def problems(run: Run, expected: str, outcome: Outcome, *, aborts: bool, explain
         yield "no cause"
     if explained and any(word in (first.cause or "") for word in ("Traceback", "stackTrace")):
         yield f"the cause is no sentence: {first.cause}"
-    if first.output not in {None, outcome.expected}:
+    if first.output not in {run.old, outcome.expected}:
         yield "a partial or wrong output is visible"
     if first.status == "SUCCEEDED" and first.output is None:
         yield "success without an output"

@@ -456,7 +456,6 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
     name = ended.execution_arn.rpartition(":")[2]
     if ended.status != "SUCCEEDED":
         error, cause = ended.error or ended.status, with_local_paths(message_of(ended.cause or ""), local_run.uploads)
-        known = advice(error)
         return RunResult(
             status=ended.status,
             name=name,
@@ -464,7 +463,7 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
             states=states,
             error=error,
             cause=cause,
-            advice=known if known and known not in cause else None,
+            advice=advice(error, cause),
         )
     # A dry run ends with its plan, and has nothing to download.
     is_published = "output_s3_uri" in ended.output

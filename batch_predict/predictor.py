@@ -27,7 +27,7 @@ PathLike = str | os.PathLike[str]
 
 
 class RunFailedError(RunError):
-    """The run is over, and has published no output; `error`, `cause` and `advice` are the execution's."""
+    """The run is over without an output and its report; `error`, `cause` and `advice` are the execution's."""
 
     def __init__(self, name: str, result: RunResult) -> None:
         super().__init__(f"run {name} ended as {result.status}: {result.error}: {result.cause}")

@@ -104,6 +104,7 @@ class Run:
         described = self.describe()
         stopped = described.get("stopDate")
         error = described.get("error") or (described["status"] if described["status"] in ENDED[1:] else None)
+        cause = message_of(described.get("cause") or "") or None
         states = self.states()
         return RunStatus(
             name=self.name,
@@ -115,8 +116,8 @@ class Run:
             chunks=count_chunks(self._stepfunctions, self.execution_arn),
             output=decoded(described.get("output")) if described["status"] == "SUCCEEDED" else None,
             error=error,
-            cause=message_of(described.get("cause") or "") or None,
-            advice=advice(error) if error else None,
+            cause=cause,
+            advice=advice(error, cause or "") if error else None,
         )
 
     def follow(self, *, poll_seconds: float = 1.0) -> Iterator[Progress]:
@@ -149,10 +150,10 @@ class Run:
         return newest
 
     def report(self) -> Mapping[str, Any]:
-        """Return `<output>.report.json`; RunError where this run has published none."""
+        """Return `<output>.report.json`; RunError where this run did not come so far."""
         output = decoded(self.describe().get("output"))
         if "report_s3_uri" not in output:
-            raise RunError(f"run {self.name} has published no output: `batch-predict explain {self.name}` says why")
+            raise RunError(f"run {self.name} has no report: `batch-predict explain {self.name}` says why")
         found = self._json(output["report_s3_uri"])
         if not isinstance(found, dict):
             raise RunError(f"{output['report_s3_uri']} is gone")

@@ -23,10 +23,11 @@ def request_problems(request: object) -> list[str]:
     return list(_workflow_module("schema").problems(request, request_schema()))
 
 
-def advice(error: str) -> str | None:
-    """Return what to do about an error that an execution ended with; None where nobody knows."""
-    found: str | None = _workflow_module("errors").ADVICE.get(error)
-    return found
+def advice(error: str, cause: str = "") -> str | None:
+    """Return what to do about an error that an execution ended with; None where nobody knows, or the cause says it by itself."""
+    errors = _workflow_module("errors")
+    found: str | None = errors.ADVICE.get(error)
+    return None if found is None or found in cause or errors.OWN_ADVICE in cause else found
 
 
 def is_hidden(path: str) -> bool:

@@ -3810,7 +3810,7 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     room = max(MAX_STATE_BYTES - 3 * len(json.dumps(event["feature_columns"])), MAX_STATE_BYTES // 6)
     if len(json.dumps(result)) > room:
         raise InvalidRequestError(
-            f"{len(scored.names)} prediction columns and {len(result['column_types'])} columns whose type the model leaves open "
+            f"{len(scored.names)} prediction columns and {len(scorer.columns.open)} columns whose type the model leaves open "
             f"have names of more than {room} bytes together: shorten prediction_column_name, or state column_types"
         )
     return result

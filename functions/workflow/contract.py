@@ -294,6 +294,14 @@ class Receipt(TypedDict):
     """Only in S3, not in what the function returns; not there in receipts of earlier versions."""
 
 
+class OutputFound(TypedDict):
+    """What was at the output's key while the run was planned."""
+
+    etag: str
+    is_result: bool
+    """Whether it is this result, perhaps without its report; otherwise the request says that it may be overwritten."""
+
+
 class Plan(TypedDict):
     """What Plan Chunks returns: pointers to the plan in S3, and its size."""
 
@@ -324,6 +332,8 @@ class Plan(TypedDict):
     input_bytes: int
     skipped_objects: int
     """Objects without rows: empty ones, folder markers and hidden files under a prefix, and those found to be only a header."""
+    output_found: OutputFound | None
+    """Publishing replaces this and nothing else; None where there was nothing."""
     estimate: NotRequired[Estimate]
     """Of a dry run."""
 

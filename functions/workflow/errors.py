@@ -238,7 +238,7 @@ ADVICE: dict[str, str] = {
     "ColumnTypeError": "State the column's type in column_types and start the request again.",
     "TransientS3Error": "Start the request again; if it repeats, lower max_concurrency.",
     "IncompleteOutputError": "Start the request again; if it repeats, report this as a bug.",
-    "OutputExistsError": "Choose another output_s3_uri, or set overwrite to true.",
+    "OutputExistsError": "Choose another output_s3_uri, or start the request again with overwrite set to true.",
     "InternalError": "Report this as a bug, with the function's log.",
     "Sandbox.Timedout": "The function ran out of time: lower chunk_size_mb.",
     "States.Timeout": "The function ran out of time: lower chunk_size_mb.",
@@ -246,6 +246,9 @@ ADVICE: dict[str, str] = {
     "Lambda.Unknown": "The function ran out of memory or time: raise PredictMemorySize or lower chunk_size_mb.",
 }
 """What to do about each error name that an execution may end with."""
+
+OWN_ADVICE = "Start the same request again"
+"""With these words a cause says by itself what to do, because the output is published: then the error's advice would mislead."""
 
 
 def error_names() -> Iterator[str]:

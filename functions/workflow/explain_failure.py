@@ -13,6 +13,7 @@ from entry_point import entry_point
 from error_records import read_error_record
 from errors import (
     ADVICE,
+    OWN_ADVICE,
     ColumnTypeError,
     IncompleteOutputError,
     InputChangedError,
@@ -21,10 +22,11 @@ from errors import (
     UnsafeSplitError,
 )
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
+from fingerprint import is_incomplete
 from log import log
-from published import published_output
-from s3 import CONCURRENT_REQUESTS, list_pages, s3_client
-from work import ERROR_RECORD_SUFFIX, decision_uri
+from published import is_whole, published_output
+from s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
+from work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,10 +65,12 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     """Explain by the chunks that were lost in this execution, else by the failure itself, and say whether it can go on."""
     failure = document["failure"]
     plan = document.get("plan")
-    itself: _Sentence = {"error": failure["Error"], "cause": _with_advice(message_of(failure), failure["Error"])}
+    itself: _Sentence = {"error": failure["Error"], "cause": _with_advice(message_of(failure), ADVICE.get(failure["Error"]))}
     if not plan or "continuation" in plan:
         return {**itself, "plan_exactly": False, "published": False}
     if not is_about_chunks(failure):
+        if sentence := what_is_published(client, document):
+            itself["cause"] = _with_advice(message_of(failure), sentence)
         doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
         refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
         return {**itself, "plan_exactly": doubtful or refuted, "published": False}
@@ -94,6 +98,31 @@ def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
         return widened(types, refutations(client, left)) != types
     except (InputNotFoundError, IncompleteOutputError):  # deleted by another execution that has published
         return False
+
+
+def what_is_published(client: S3Client, document: Document) -> str | None:
+    """Say that the output of an execution that fails is there, and what completes the rest; None where it is not there.
+
+    The merge publishes, then writes what is beside the output, and is retried as often as any state: where that does not help, the
+    output stays, because it is right.
+    """
+    output, plan = document["request"]["output_s3_uri"], document["plan"]
+    try:
+        head = head_object(client, output)
+    except InputNotFoundError:
+        return None
+    identity = head.metadata.get(IDENTITY_METADATA, "")
+    if not is_whole(head):
+        return None
+    if identity == plan["identity"]:
+        return f"{output} is published and whole. {OWN_ADVICE}: it completes what is missing beside the output."
+    planned = plan["output_found"]
+    if is_incomplete(identity, plan["identity"]) and (planned is None or planned["etag"] != head.etag):
+        return (
+            f"{output} is published without the chunks that were lost and tolerated. {OWN_ADVICE} with overwrite set to true: it "
+            "runs those chunks, and replaces the output by the whole."
+        )
+    return None
 
 
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
@@ -139,11 +168,10 @@ def explain_chunks(lost: list[ErrorRecord], chunks: int) -> _Sentence:
     more = len(lost) - 1
     at_least = "at least " if len(lost) == RECORDS_READ else ""
     others = f" ({at_least}{more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""
-    return {"error": first["error"], "cause": _with_advice(f"{where}: {first['message']}{others}", first["error"])}
+    return {"error": first["error"], "cause": _with_advice(f"{where}: {first['message']}{others}", ADVICE.get(first["error"]))}
 
 
-def _with_advice(sentence: str, error: str) -> str:
-    advice = ADVICE.get(error)
+def _with_advice(sentence: str, advice: str | None) -> str:
     if not advice:
         return sentence
     stop = "" if sentence.endswith((".", "!", "?", "…")) else "."

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
 from deadline import NO_DEADLINE, deadline_of
 from decision import read_decision
@@ -29,13 +27,24 @@ from fingerprint import incomplete_identity
 from items import require_chunks, require_segments, segments_of
 from log import log
 from metrics import put_metrics
-from multipart import MAX_PARTS, GatheredPart, Part, Piece, parts_of
-from published import published_output
+from multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
+from published import Result, published_output, standing_while_publishing
 from rejected import write_rejected
 from report import report_of
-from s3 import CONCURRENT_REQUESTS, batches, delete_prefix, get_json, head_object, parse_s3_uri, put_json, s3_client
+from s3 import (
+    CONCURRENT_REQUESTS,
+    batches,
+    delete_objects,
+    error_code,
+    get_json,
+    list_pages,
+    parse_s3_uri,
+    put_json,
+    s3_client,
+)
+from side_files import beside, clear_side_files
 from upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
-from work import IDENTITY_METADATA, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
+from work import UPLOAD_RECORD, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -48,9 +57,11 @@ if TYPE_CHECKING:
 HAND_OVER_SECONDS = 180
 """Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""
 
-LOST_THE_RACE = ("PreconditionFailed", "412")
-UPLOAD_IS_GONE = ("NoSuchUpload",)
-"""Also what a completion answers that botocore repeated after its first answer was lost."""
+NOT_AS_EXPECTED = ("PreconditionFailed", "412", "NoSuchKey", "404", "ConditionalRequestConflict", "409", "NoSuchUpload")
+"""What S3 answers to a conditional write where the key is not as the condition says, or another write of it is under way.
+
+Also to one that succeeded, where its answer was lost and botocore has repeated it: of a completion, that there is no such upload.
+"""
 
 
 @entry_point
@@ -72,13 +83,13 @@ def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEA
     if output is None:
         try:
             output = publish_output(client, document, deadline)
-        except (IncompleteOutputError, InputNotFoundError, TransientS3Error):
+        except (IncompleteOutputError, InputNotFoundError, OutputExistsError, TransientS3Error):
             # Another execution of the same request may have published, and deleted the work under this one.
             output = published_output(*published)
             if output is None:
                 raise
-    if "continuation" not in output and output["complete"] and not request["keep_work"]:
-        delete_work(client, request_prefix(request["output_s3_uri"], plan["identity"]))
+    if "continuation" not in output:
+        clean_up(client, document, keep_work=request["keep_work"] or not output["complete"])
     return output
 
 
@@ -95,27 +106,27 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     decision = read_decision(client, decision_uri(work_uri_of(plan)), plan["decision_sha256"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
     pieces = pieces_of(account.done)
-    etag = published_etag(client, document, identity) or merge(client, document, pieces, identity, deadline)
+    result = Result(identity, sum(piece.size for piece in pieces), digest_of(pieces))
+    etag = merge(client, document, pieces, result, deadline)
     if not isinstance(etag, str):
         return {"continuation": etag}
-    rejected_s3_uri = None
-    if request["on_bad_row"] == "quarantine":
-        rejected_s3_uri = rejected_uri(request["output_s3_uri"])
-        write_rejected(client, rejected_s3_uri, account)
     output: Output = {
         "output_s3_uri": request["output_s3_uri"],
         "report_s3_uri": report_uri(request["output_s3_uri"]),
         "etag": etag,
-        "bytes": sum(piece.size for piece in pieces),
+        "bytes": result.size,
         "rows": sum(done.receipt["rows_written"] for done in account.done),
         "rejected_rows": sum(done.receipt["rejected_rows"] for done in account.done),
-        "rejected_s3_uri": rejected_s3_uri,
+        "rejected_s3_uri": rejected_uri(request["output_s3_uri"]) if request["on_bad_row"] == "quarantine" else None,
         "chunks": plan["chunks"],
         "failed_chunks": len(account.missing),
         "complete": not account.missing,
     }
-    report = report_of(document, decision, account, output, identity, errors, statistics.result(), datetime.now(UTC))
-    put_json(client, output["report_s3_uri"], report, indent=2)
+    with beside(client, output["output_s3_uri"], etag) as written:
+        if output["rejected_s3_uri"]:
+            written[output["rejected_s3_uri"]] = write_rejected(client, output["rejected_s3_uri"], account)
+        report = report_of(document, decision, account, output, identity, errors, statistics.result(), datetime.now(UTC))
+        written[output["report_s3_uri"]] = put_json(client, output["report_s3_uri"], report, indent=2, replace=False)
     cost = report["estimated_cost"]
     dollars = {"EstimatedDollars": cost["dollars"]["total"]} if cost else {}
     published = {"PublishedRuns": 1, "PublishedRows": output["rows"]}
@@ -192,41 +203,45 @@ def pieces_of(done: list[Done]) -> list[Piece]:
     ]
 
 
-def published_etag(client: S3Client, document: Document, identity: str) -> str | None:
-    """Return the ETag of the output if it is published already, as this result, and only its report is missing."""
-    output = document["request"]["output_s3_uri"]
+def merge(client: S3Client, document: Document, pieces: list[Piece], result: Result, deadline: float) -> str | Continuation:
+    """Make the pieces one object, visible at once or not at all; return its ETag, or how far it is at `deadline`.
+
+    What it replaces is what was seen while planning, or nothing.
+    """
+    output, work_uri = document["request"]["output_s3_uri"], work_uri_of(document["plan"])
     try:
-        head = head_object(client, output)
-    except InputNotFoundError:
-        return None
-    if head.metadata.get(IDENTITY_METADATA) != identity:
-        return None
-    discard_upload(client, output, work_uri_of(document["plan"]))
-    return head.etag
-
-
-def merge(client: S3Client, document: Document, pieces: list[Piece], identity: str, deadline: float) -> str | Continuation:
-    """Make the pieces one object, visible at once or not at all; return its ETag, or how far it is at `deadline`."""
-    output = document["request"]["output_s3_uri"]
+        standing = standing_while_publishing(client, document, result)
+    except OutputExistsError:
+        discard_upload(client, output, work_uri)
+        raise
+    if standing.etag and standing.is_result:
+        discard_upload(client, output, work_uri)
+        clear_side_files(client, output, standing.etag)  # of an attempt that ended between them
+        return standing.etag
     parts = parts_of(pieces)
     if len(parts) > MAX_PARTS:
         raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}: raise chunk_size_mb")
-    description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": {IDENTITY_METADATA: identity}}
-    condition = {} if document["request"]["overwrite"] else {"IfNoneMatch": "*"}
+    description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": result.metadata}
     try:
         if len(parts) == 1 and isinstance(parts[0], GatheredPart):
-            return put_whole(client, output, parts[0], description | condition)
-        return upload_whole(client, output, work_uri_of(document["plan"]), parts, description, condition, deadline)
+            return put_whole(client, output, parts[0], description, standing.etag)
+        return upload_whole(client, output, work_uri, parts, description, standing.etag, deadline)
     except S3_EXCEPTIONS as error:
-        return etag_after(client, error, output, identity)
+        if error_code(error) not in NOT_AS_EXPECTED:
+            raise s3_failure(error, output) from error
+        standing = standing_while_publishing(client, document, result)
+        if standing.etag and standing.is_result:  # by a twin, or by an attempt whose answer was lost
+            return standing.etag
+        raise TransientS3Error(f"{output} could not be published: it was being written or deleted, or its upload ended") from error
 
 
-def put_whole(client: S3Client, output: str, part: GatheredPart, options: dict[str, Any]) -> str:
+def put_whole(client: S3Client, output: str, part: GatheredPart, description: dict[str, Any], replaced: str | None) -> str:
     """Publish an output that fits in memory."""
     bucket, key = parse_s3_uri(output)
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as readers:
         body = gather(client, readers, part)
-    return client.put_object(Bucket=bucket, Key=key, Body=body, **options)["ETag"]
+    clear_side_files(client, output, replaced)
+    return client.put_object(Bucket=bucket, Key=key, Body=body, **description, **only_in_place_of(replaced))["ETag"]
 
 
 def upload_whole(
@@ -235,27 +250,44 @@ def upload_whole(
     work_uri: str,
     parts: Sequence[Part],
     description: dict[str, Any],
-    condition: dict[str, Any],
+    replaced: str | None,
     deadline: float,
 ) -> str | Continuation:
-    """Publish by a multipart upload, which is aborted on any failure. What the completion itself raises is not translated."""
+    """Publish by a multipart upload. What the completion itself raises is not translated.
+
+    Passing trouble leaves the upload to the next attempt, which sends what is missing; an upload that is of no more use is aborted.
+    """
     bucket, key = parse_s3_uri(output)
     upload = open_upload(client, output, work_uri, parts, description)
     try:
         uploaded = upload_parts(client, upload, parts, deadline)
         if len(uploaded) < len(parts):
             return progress(output, len(upload.uploaded), len(uploaded), len(parts))
+        clear_side_files(client, output, replaced)
         return client.complete_multipart_upload(
             Bucket=bucket,
             Key=key,
             UploadId=upload.upload_id,
             MultipartUpload={"Parts": uploaded},
             MpuObjectSize=sum(part.size for part in parts),
-            **condition,
+            **only_in_place_of(replaced),
         )["ETag"]
-    except BaseException:
-        abort(client, output, upload.upload_id)
+    except BaseException as error:
+        if not may_go_on(error, output):
+            abort(client, output, upload.upload_id)
         raise
+
+
+def only_in_place_of(replaced: str | None) -> Any:
+    """Return the condition by which a write replaces the object with this ETag or, if it is None, nothing."""
+    return {"IfMatch": replaced} if replaced else {"IfNoneMatch": "*"}
+
+
+def may_go_on(error: BaseException, output: str) -> bool:
+    """Whether the next attempt can go on with the upload. After a conflict S3 wants a new one, and all of its parts again."""
+    if isinstance(error, S3_EXCEPTIONS) and error_code(error) not in NOT_AS_EXPECTED:
+        error = s3_failure(error, output)
+    return isinstance(error, TransientS3Error)
 
 
 def progress(output: str, before: int, now: int, total: int) -> Continuation:
@@ -263,24 +295,6 @@ def progress(output: str, before: int, now: int, total: int) -> Continuation:
     if now == before:
         raise TransientS3Error(f"{output}: no part could be copied before the function's time was over")
     return {"done": now, "total": total}
-
-
-def etag_after(client: S3Client, error: Exception, output: str, identity: str) -> str:
-    """Return the ETag of the output if it is published all the same: by a twin, or by an attempt whose answer was lost."""
-    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
-    if code not in (*LOST_THE_RACE, *UPLOAD_IS_GONE):
-        raise s3_failure(error, output) from error
-    try:
-        head = head_object(client, output)
-    except InputNotFoundError:
-        head = None
-    if head and head.metadata.get(IDENTITY_METADATA) == identity:
-        return head.etag
-    if head and code in LOST_THE_RACE:
-        raise OutputExistsError(
-            f"{output} was written by someone else: choose another output_s3_uri, or set overwrite to true"
-        ) from error
-    raise TransientS3Error(f"{output} could not be published: its upload was ended, or the output deleted, meanwhile") from error
 
 
 def error_records(client: S3Client, account: Account, execution_arn: str) -> list[ErrorRecord | None]:
@@ -294,20 +308,38 @@ def error_records(client: S3Client, account: Account, execution_arn: str) -> lis
         return list(pool.map(read, account.missing))
 
 
-def delete_work(client: S3Client, uri: str) -> None:
-    """Delete the work of a published output, however it was cut. What cannot be deleted is left to the bucket's lifecycle rule.
-
-    Also the uploads of large parts whose prediction function was killed: nobody else knows of them.
-    """
+def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:
+    """Leave nothing of a published run that nobody needs. What cannot be deleted is left to the bucket's lifecycle rules."""
+    output, plan = document["request"]["output_s3_uri"], document["plan"]
+    uri = request_prefix(output, plan["identity"])
     try:
-        for part, upload_id in uploads_under(client, uri):
-            abort(client, part, upload_id)
-        refused = delete_prefix(client, uri)
+        if keep_work:
+            discard_upload(client, output, work_uri_of(plan))
+            return
+        refused = delete_work(client, output, uri)
     except BatchPredictionError as error:
         log("work not deleted", work_prefix=uri, error=str(error))
     else:
         if refused:
             log("work not deleted", work_prefix=uri, keys=refused[:10], refused=len(refused))
+
+
+def delete_work(client: S3Client, output: str, uri: str) -> list[str]:
+    """Delete the work of a published output, however it was cut; return the keys that S3 refused to delete.
+
+    Also the uploads of large parts whose prediction function was killed, of which nobody else knows, and those that other plans of
+    the request have noted.
+    """
+    for part, upload_id in uploads_under(client, uri):
+        abort(client, part, upload_id)
+    refused: list[str] = []
+    for page in list_pages(client, uri):
+        uris = [listed for listed, _, _ in page]
+        for record in uris:
+            if record.endswith(f"/{UPLOAD_RECORD}"):
+                discard_upload(client, output, record.removesuffix(UPLOAD_RECORD))
+        refused += delete_objects(client, uris)
+    return refused
 
 
 def work_uri_of(plan: Plan) -> str:

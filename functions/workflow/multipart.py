@@ -5,6 +5,8 @@ Nothing here talks to S3. The rules are S3's: https://docs.aws.amazon.com/Amazon
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ class GatheredPart(NamedTuple):
 
 
 Part = CopiedPart | GatheredPart
+
+
+def digest_of(pieces: Iterable[Piece]) -> str:
+    """Return the SHA-256 over the ETag and the range of each piece: equal digests mean the same bytes, wherever they lie."""
+    named = [[piece.etag, piece.start, piece.stop] for piece in pieces]
+    return hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).hexdigest()
 
 
 def parts_of(pieces: Sequence[Piece]) -> list[Part]:

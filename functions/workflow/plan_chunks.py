@@ -14,26 +14,26 @@ from column_types import of_numbers, widened
 from deadline import NO_DEADLINE, deadline_of
 from decision import decision_of, decision_sha256, refutations, write_decision
 from entry_point import entry_point
-from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, OutputExistsError
+from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from estimate import Work, estimate
-from fingerprint import cut_of, fingerprint_of, identity_of, is_incomplete
+from fingerprint import cut_of, fingerprint_of, identity_of
 from inputs import InputObject, Listing, has_rows, no_data, read_header, resolve
 from layout import require_same_layout
 from limits import ObjectCount, require_ephemeral_storage
 from log import log
-from published import published_output
+from published import found_while_planning
 from resume import earlier_work, finished_chunks, is_refuted
-from s3 import CONCURRENT_REQUESTS, head_object, parse_s3_uri, put_json, s3_client
+from s3 import CONCURRENT_REQUESTS, parse_s3_uri, put_json, s3_client
 from sampling import mean_record_bytes, sampled_records, sampled_types
 from splitting import Cut, Notes, OutOfTimeError, split_objects
-from work import IDENTITY_METADATA, decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
+from work import decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Decision, Document, Plan, Segment, Unfinished
+    from contract import Chunk, Decision, Document, OutputFound, Plan, Segment, Unfinished
     from csv_records import Header
     from estimate import Estimate
     from resume import EarlierWork
@@ -105,7 +105,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     inputs = read_inputs(client, request["data_s3_uri"])
     forbid_overwriting(inputs.objects, output)
     identity = identity_of(document, inputs.objects)
-    published = is_published(client, document, identity)
+    output_found, published = found_while_planning(client, document, identity)
 
     sizes = [found.size for found in inputs.objects]
     chunk_bytes = fitting_chunk_bytes(sizes, request["chunk_size_mb"])
@@ -124,7 +124,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     model = document["model"]["model"]
     finished = finished_chunks(client, planned, draft.earlier, model, quarantine=quarantine)
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
-    plan = plan_of(document, inputs, draft, planned, pending, identity)
+    plan = plan_of(document, inputs, draft, planned, pending, identity, output_found)
     if request["dry_run"]:
         plan["estimate"] = estimate_of(client, document, draft, planned, pending)
     write_plan(client, plan, draft, planned, pending)
@@ -178,25 +178,6 @@ def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
     for found in objects:
         if found.uri in written or found.uri.startswith(f"{output}.work/"):
             raise InvalidRequestError(f"output_s3_uri {output} would overwrite the input {found.uri}: choose another output_s3_uri")
-
-
-def is_published(client: S3Client, document: Document, identity: str) -> bool:
-    """Whether the output is there already as this very result; OutputExistsError where it is something else and must stay."""
-    request = document["request"]
-    output = request["output_s3_uri"]
-    try:
-        found = head_object(client, output).metadata.get(IDENTITY_METADATA, "")
-    except InputNotFoundError:
-        return False  # an output that may not be seen may not be written either: the plan's own PUT says so
-    if found == identity:
-        return published_output(client, output, identity, document["execution"]["arn"]) is not None
-    if request["overwrite"]:
-        return False
-    if is_incomplete(found, identity):
-        raise OutputExistsError(
-            f"{output} is there without chunks that failed and were tolerated: set overwrite to true to replace it by the whole"
-        )
-    raise OutputExistsError(f"{output} exists already: choose another output_s3_uri, or set overwrite to true")
 
 
 def unrefuted_draft(client: S3Client, document: Document, inputs: Inputs, cutting: Cutting, identity: str) -> Draft | None:
@@ -292,6 +273,7 @@ def plan_of(
     planned: Sequence[PlannedChunk],
     pending: Sequence[PlannedChunk],
     identity: str,
+    output_found: OutputFound | None,
 ) -> Plan:
     """Describe the plan."""
     bucket, prefix = parse_s3_uri(draft.prefix)
@@ -314,6 +296,7 @@ def plan_of(
         "objects": len(inputs.objects),
         "input_bytes": sum(found.size for found in inputs.objects),
         "skipped_objects": inputs.skipped,
+        "output_found": output_found,
     }
 
 

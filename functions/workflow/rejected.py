@@ -24,8 +24,11 @@ SPOOLED_BYTES = 64 * 2**20
 """Longer lists go through /tmp."""
 
 
-def write_rejected(client: S3Client, uri: str, account: Account) -> None:
-    """Gather the chunks' lists; an empty list has a header, too."""
+def write_rejected(client: S3Client, uri: str, account: Account) -> str:
+    """Gather the chunks' lists, and return the ETag of the whole; an empty list has a header, too.
+
+    It raises InputChangedError where there is a list already. One PUT sends more than the function's /tmp holds.
+    """
     bucket, key = parse_s3_uri(uri)
     with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
@@ -35,7 +38,7 @@ def write_rejected(client: S3Client, uri: str, account: Account) -> None:
         text.detach()
         file.seek(0)
         with s3_calls(uri):
-            client.upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": "text/csv"})
+            return client.put_object(Bucket=bucket, Key=key, Body=file, ContentType="text/csv", IfNoneMatch="*")["ETag"]
 
 
 def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int | str, str, str]]:

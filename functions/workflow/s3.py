@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import FlexibleChecksumError
+from botocore.exceptions import ClientError, FlexibleChecksumError
 
 from errors import (
     S3_EXCEPTIONS,
@@ -85,6 +85,11 @@ def s3_calls(uri: str) -> Iterator[None]:
         raise s3_failure(error, uri) from error
 
 
+def error_code(error: Exception) -> str:
+    """Return S3's code, "" where there was no answer."""
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
 def head_object(client: S3Client, uri: str, version_id: str | None = None) -> ObjectHead:
     """Return size, ETag and metadata of an object, or of one version of it."""
     bucket, key = parse_s3_uri(uri)
@@ -156,18 +161,23 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
-def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None) -> None:
-    """Write a value as a JSON object, as short as can be unless it is to be read by people; with its tag if it is work."""
+def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None, replace: bool = True) -> str:
+    """Write a value as a JSON object, as short as can be unless it is to be read by people; with its tag if it is work.
+
+    Returns its ETag. Unless it may `replace` another, it raises InputChangedError where there is one.
+    """
     separators = (",", ":") if indent is None else None
-    put_text(client, uri, json_text(value, indent=indent, separators=separators))
+    return put_text(client, uri, json_text(value, indent=indent, separators=separators), replace=replace)
 
 
-def put_text(client: S3Client, uri: str, text: str) -> None:
-    """Write a text that is JSON, in UTF-8; with its tag if it is work."""
+def put_text(client: S3Client, uri: str, text: str, *, replace: bool = True) -> str:
+    """Write a text that is JSON, in UTF-8, as `put_json` does."""
     bucket, key = parse_s3_uri(uri)
-    tag: Any = {"Tagging": WORK_TAG} if WORK_MARK in key else {}
+    options: Any = {"Tagging": WORK_TAG} if WORK_MARK in key else {}
+    if not replace:
+        options["IfNoneMatch"] = "*"
     with s3_calls(uri):
-        client.put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="application/json", **tag)
+        return client.put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="application/json", **options)["ETag"]
 
 
 def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[list[tuple[str, int, str]]]:
@@ -182,15 +192,25 @@ def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[l
             yield [(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"]) for item in page.get("Contents", ())]
 
 
-def delete_prefix(client: S3Client, uri: str) -> list[str]:
-    """Delete all objects under a prefix; return the keys that S3 refused to delete."""
-    bucket, _ = parse_s3_uri(uri)
+def delete_object(client: S3Client, uri: str, etag: str) -> None:
+    """Delete an object if it still has this ETag; another in its place stays."""
+    bucket, key = parse_s3_uri(uri)
+    try:
+        client.delete_object(Bucket=bucket, Key=key, IfMatch=etag)
+    except S3_EXCEPTIONS as error:
+        if error_code(error) not in ("PreconditionFailed", "412", "NoSuchKey", "404"):
+            raise s3_failure(error, uri) from error
+
+
+def delete_objects(client: S3Client, uris: Iterable[str]) -> list[str]:
+    """Delete objects of one bucket; return the keys that S3 refused to delete."""
     refused: list[str] = []
-    for page in list_pages(client, uri):
-        for batch in batches([parse_s3_uri(listed)[1] for listed, _, _ in page], DELETE_BATCH):
-            with s3_calls(uri):
-                answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True})
-            refused += [error.get("Key", "") for error in answer.get("Errors", ())]
+    for batch in batches(list(uris), DELETE_BATCH):
+        bucket, _ = parse_s3_uri(batch[0])
+        keys: Any = [{"Key": parse_s3_uri(uri)[1]} for uri in batch]
+        with s3_calls(batch[0]):
+            answer = client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        refused += [error.get("Key", "") for error in answer.get("Errors", ())]
     return refused
 
 

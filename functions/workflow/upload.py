@@ -1,7 +1,8 @@
 """The multipart upload that becomes the output: taken up where an earlier attempt was stopped, never left behind.
 
 Before any part is sent, `upload.json` in the work prefix says which upload it is; before there is one, it says which uploads there
-were of the same key. So whatever attempt is stopped, wherever, the next one finds what it left.
+were of the same key. So whatever attempt is stopped, wherever, the next one finds what it left. An attempt that fails by passing
+trouble leaves it just so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from botocore.exceptions import ClientError
 from errors import S3_EXCEPTIONS, IncompleteOutputError, InputChangedError, InputNotFoundError
 from log import log
 from multipart import CopiedPart, GatheredPart, Part, Piece
-from s3 import CONCURRENT_REQUESTS, get_json, parse_s3_uri, put_json, read_range, s3_calls
+from s3 import CONCURRENT_REQUESTS, error_code, get_json, parse_s3_uri, put_json, read_range, s3_calls
 from work import upload_record_uri
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Upload(NamedTuple):
 
 def open_upload(client: S3Client, output: str, work_uri: str, parts: Sequence[Part], description: dict[str, Any]) -> Upload:
     """Take up the upload of an earlier attempt that has these very parts, or start one; no other of this run stays behind."""
-    digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+    digest = hashlib.sha256(repr((parts, description)).encode()).hexdigest()
     record = _read_record(client, work_uri)
     upload_id = record.get("upload_id")
     if upload_id and record.get("parts_sha256") == digest:
@@ -113,7 +114,7 @@ def _uploaded_parts(client: S3Client, output: str, upload_id: str, parts: Sequen
                     if number <= len(parts) and listed["Size"] == parts[number - 1].size:
                         found[number] = completed_part(number, listed)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "NoSuchUpload":
+            if error_code(error) == "NoSuchUpload":
                 return None
             raise
     return found
@@ -204,6 +205,5 @@ def abort(client: S3Client, output: str, upload_id: str) -> None:
     try:
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
     except S3_EXCEPTIONS as error:
-        code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
-        if code != "NoSuchUpload":
+        if error_code(error) != "NoSuchUpload":
             log("upload not aborted", output_s3_uri=output, upload_id=upload_id, error=str(error))

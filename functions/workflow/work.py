@@ -4,6 +4,10 @@ from __future__ import annotations
 
 IDENTITY_METADATA = "batch-predict-identity"
 """User metadata of a published output: of which request on which inputs it is the result (`fingerprint.identity_of`)."""
+SIZE_METADATA = "batch-predict-bytes"
+"""The size that the output was published with. S3 keeps metadata where somebody puts other bytes in the object's place."""
+PARTS_METADATA = "batch-predict-parts"
+"""Of which parts the output was made: SHA-256 over the ETag and the range of each (`multipart.digest_of`)."""
 
 WORK_MARK = ".work/"
 """In the key of everything that is deleted after publishing, and that a lifecycle rule may expire."""
@@ -14,6 +18,7 @@ RECEIPT_SUFFIX = ".json"
 ERROR_RECORD_SUFFIX = ".error.json"
 TYPES_SUFFIX = ".types.json"
 """Of what a chunk has found of columns whose values do not fit the decided type: in the place of its receipt's suffix."""
+UPLOAD_RECORD = "upload.json"
 
 
 NAME_DIGITS = 32
@@ -57,7 +62,7 @@ def decision_uri(prefix: str) -> str:
 
 def upload_record_uri(prefix: str) -> str:
     """Return where the merge notes its multipart upload, so that a repeat finds it."""
-    return f"{prefix}upload.json"
+    return f"{prefix}{UPLOAD_RECORD}"
 
 
 def error_record_uri(receipt_s3_uri: str) -> str:
@@ -80,6 +85,11 @@ def report_uri(output_s3_uri: str) -> str:
     return f"{output_s3_uri}.report.json"
 
 
+def side_uris(output_s3_uri: str) -> tuple[str, str]:
+    """Return what speaks of an output beside it."""
+    return report_uri(output_s3_uri), rejected_uri(output_s3_uri)
+
+
 def written_uris(output_s3_uri: str) -> set[str]:
     """Return what a run writes beside the work prefix."""
-    return {output_s3_uri, report_uri(output_s3_uri), rejected_uri(output_s3_uri)}
+    return {output_s3_uri, *side_uris(output_s3_uri)}

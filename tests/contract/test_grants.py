@@ -88,7 +88,8 @@ def test_every_resource_is_allowed_by_those_alone_that_know_no_resources(stateme
 
 
 def test_every_object_is_under_a_prefix_of_the_parameters(statements):
-    pattern = r"arn:\$\{AWS::Partition\}:s3:::\$\{(Model|Data|Output)Bucket\}(/\$\{\1Prefix\}\*(\.work/\*)?)?"
+    keys = r"/\$\{\1Prefix\}\*(\.work/\*|\.report\.json|\.rejected\.csv)?"
+    pattern = rf"arn:\$\{{AWS::Partition\}}:s3:::\$\{{(Model|Data|Output)Bucket\}}({keys})?"
     bucket_actions = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
     for _, statement in allowed(statements):
         actions = {action for action in as_list(statement["Action"]) if action.startswith("s3:")}
@@ -123,6 +124,16 @@ def test_who_reads_models_and_who_deletes(statements):
     assert granted(statements, "s3:GetObjectVersion") == {(name, "Model") for name in model_readers}
     assert granted(statements, "s3:DeleteObject") == {("MergeOutputsFunction", "Output")}
     assert {bucket for _, bucket in granted(statements, "s3:PutObject")} == {"Output"}
+
+
+def test_what_is_deleted_is_work_and_what_speaks_of_an_output_but_never_an_output(statements):
+    deleted = {
+        resource.partition("${OutputPrefix}")[2]
+        for _, statement in allowed(statements)
+        if "s3:DeleteObject" in as_list(statement["Action"])
+        for resource in resources_in(statement)
+    }
+    assert deleted == {f"*{work.WORK_MARK}*", *(f"*{uri.removeprefix('s3://b/k')}" for uri in work.side_uris("s3://b/k"))}
 
 
 def test_work_alone_can_be_tagged_by_those_who_write_it(statements):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from scripted_s3 import ScriptedS3, cut, garble, refuse, reset, stall
+from scripted_s3 import ScriptedS3, cut, garble, refuse, reset, stall, whole
 
 import errors
 import merge_outputs
@@ -17,6 +17,7 @@ import prediction_handler as handler
 import s3
 import upload
 from multipart import CopiedPart, Piece
+from published import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,15 +137,30 @@ def test_a_copy_that_answers_200_with_an_error_is_a_failure(server: ScriptedS3, 
         upload.copy_part(server.client(), upload.Upload("s3://bucket/out", "u", {}), 1, part)
 
 
-@pytest.mark.parametrize(("status", "code"), [(412, "PreconditionFailed"), (409, "ConditionalRequestConflict")])
-def test_a_conditional_write_is_lost_by_412_and_tried_again_by_409(server: ScriptedS3, status: int, code: str) -> None:
-    client = server.client()
-    server.script = [refuse(status, code)]
-    with pytest.raises(ClientError) as caught:
-        client.put_object(Bucket="bucket", Key="k", Body=b"x", IfNoneMatch="*")
-    expected = errors.OutputExistsError if status == 412 else errors.TransientS3Error
-    with pytest.raises(expected):
-        merge_outputs.etag_after(client, caught.value, URI, "identity")
+@pytest.mark.parametrize(
+    ("answer", "then", "error"),
+    [
+        (refuse(412, "PreconditionFailed"), whole(), errors.OutputExistsError),
+        (refuse(412, "PreconditionFailed"), refuse(404, "NoSuchKey"), errors.TransientS3Error),
+        (refuse(409, "ConditionalRequestConflict"), refuse(404, "NoSuchKey"), errors.TransientS3Error),
+        (refuse(409, "ConditionalRequestConflict"), whole(), errors.OutputExistsError),
+        (refuse(403, "AccessDenied"), None, errors.InputNotFoundError),
+    ],
+)
+def test_a_conditional_write_that_is_refused_is_looked_at_once_more(
+    server: ScriptedS3, answer: Any, then: Any, error: type[Exception]
+) -> None:
+    """An output of somebody else's is lost to; where there is none, the write is tried again."""
+    absent = refuse(404, "NoSuchKey")
+    server.script = [absent, whole(), absent, absent, answer, *([then] if then else [])]  # HEAD, part, two HEADs, PUT, HEAD
+    document: Any = {
+        "request": {"output_s3_uri": "s3://bucket/out", "overwrite": False},
+        "plan": {"identity": "i", "output_found": None, "bucket": "bucket", "work_prefix": "out.work/"},
+    }
+    pieces = [Piece(URI, '"v1"', 0, len(BODY))]
+    with pytest.raises(error):
+        merge_outputs.merge(server.client(attempts=1), document, pieces, Result("i", len(BODY), ""), 2.0**60)
+    assert server.script == []
 
 
 @pytest.mark.parametrize(

@@ -339,6 +339,24 @@ class TestS3:
         with pytest.raises(ClientError, match="PreconditionFailed"):
             canary_aws.client("s3").get_object(Bucket=canary_aws.bucket, Key="source", IfMatch='"another"')
 
+    def test_an_object_is_replaced_and_deleted_only_as_it_was_seen(self, canary_aws, copy_twice):
+        s3, here = canary_aws.client("s3"), {"Bucket": canary_aws.bucket, "Key": "replaced"}
+        first = s3.put_object(**here, Body=b"first")["ETag"]
+        assert copy_twice("replaced", IfMatch=first) == b"23452345"
+        with pytest.raises(ClientError, match="PreconditionFailed"):
+            copy_twice("replaced", IfMatch=first)
+        with pytest.raises(ClientError, match="PreconditionFailed"):
+            s3.put_object(**here, Body=b"second", IfMatch=first)
+        with pytest.raises(ClientError, match="PreconditionFailed"):
+            s3.delete_object(**here, IfMatch=first)
+        second = s3.put_object(**here, Body=b"second", IfMatch=s3.head_object(**here)["ETag"])["ETag"]
+        s3.delete_object(**here, IfMatch=second)
+        for call in (s3.delete_object, lambda **named: s3.put_object(**named, Body=b"third")):
+            with pytest.raises(ClientError, match="NoSuchKey"):
+                call(**here, IfMatch=second)
+        with pytest.raises(ClientError, match="NoSuchKey"):
+            copy_twice("replaced", IfMatch=second)
+
 
 def test_defect_scheduler_passes_its_context_attribute_literally(canary_aws, schedule):
     """AWS puts the time in its place. Also shows that a schedule starts an execution."""

@@ -277,6 +277,18 @@ def test_a_role_may_do_what_its_function_does_and_nothing_else(aws, client_of, f
 
 
 @pytest.mark.parametrize("function", ALLOWED)
+def test_the_merge_deletes_what_speaks_of_an_output_and_no_output(aws, client_of, function):
+    names = ("run.csv.report.json", "run.csv.rejected.csv", "run.csv", "report.json.csv")
+    keys = {name: f"output/permissions/{name}" for name in names}
+    s3, root = client_of(function), aws.client("s3")
+    etags = {name: root.put_object(Bucket=BUCKET, Key=key, Body=b"x")["ETag"] for name, key in keys.items()}
+    deleted = {name for name, key in keys.items() if not is_denied(s3.delete_object, Bucket=BUCKET, Key=key, IfMatch=etags[name])}
+    for key in keys.values():
+        root.delete_object(Bucket=BUCKET, Key=key)
+    assert deleted == (set(names[:2]) if function == "MergeOutputsFunction" else set())
+
+
+@pytest.mark.parametrize("function", ALLOWED)
 def test_no_role_touches_a_whole_bucket_or_another_service(aws, client_of, function):
     allowed = {
         (function, name)

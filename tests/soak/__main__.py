@@ -129,7 +129,7 @@ def look_back(stack: Stack, watch: Watch, figures: Figures) -> None:
     figures.emulator_mb = [round(megabytes, 1) for megabytes in (watch.emulator_mb[0], watch.emulator_mb[-1])]
     for kind, found in watch.found().items():
         figures.leaks[kind] += found
-    figures.leaks["uploads"] += [f"an upload of {key} is open at the end" for key in stack.uploads()]
+    figures.leaks["uploads"] += [f"an upload of {key} is open at the end" for key in stack.uploads().values()]
     figures.leaks["work"] += [f"{key} is there at the end" for prefix in ("data/", "output/") for key in stack.keys(prefix)]
 
 

@@ -78,14 +78,23 @@ class Stack:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.aws.bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
-    def uploads(self, prefix: str = "") -> list[str]:
-        """List the keys of multipart uploads that are neither completed nor aborted."""
+    def uploads(self, prefix: str = "") -> dict[str, str]:
+        """List multipart uploads that are neither completed nor aborted: their keys by id."""
         pages = self.s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.aws.bucket, Prefix=prefix)
-        return [upload["Key"] for page in pages for upload in page.get("Uploads", []) if upload["Key"].startswith(prefix)]
+        found = [upload for page in pages for upload in page.get("Uploads", []) if upload["Key"].startswith(prefix)]
+        return {upload["UploadId"]: upload["Key"] for upload in found}
+
+    def noted_uploads(self, prefix: str) -> set[str]:
+        """Return the ids of the uploads that merges have noted, for whoever goes on with them."""
+        notes = [key for key in self.keys(prefix) if key.endswith("/upload.json")]
+        return {json.loads(self.get(f"s3://{self.aws.bucket}/{key}") or b"{}").get("upload_id") for key in notes}
 
     def delete(self, *prefixes: str) -> None:
-        """Delete all under some prefixes: the emulator's objects live in memory."""
+        """Delete all under some prefixes, and end what is noted there: the emulator's objects live in memory."""
         for prefix in prefixes:
+            uploads = self.uploads(prefix)
+            for upload_id in uploads.keys() & self.noted_uploads(prefix):
+                self.s3.abort_multipart_upload(Bucket=self.aws.bucket, Key=uploads[upload_id], UploadId=upload_id)
             for key in self.keys(prefix):
                 self.s3.delete_object(Bucket=self.aws.bucket, Key=key)
 

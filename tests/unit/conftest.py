@@ -6,13 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import moto
+import moto.s3.models
 import pytest
+import strict_s3 as strict_s3_module
 from kills import Doomed
 from merging import Run
 from samples import BUCKET, EXECUTION, MODEL, s3_error
 from strict_s3 import StrictS3
 
 import chunking
+import multipart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,6 +103,15 @@ def fail_calls(s3: S3Client) -> Any:
 def killed_at(strict_s3: StrictS3) -> Callable[[int, str], Doomed]:
     """A process that is killed at its n-th S3 call, before that is sent ("unsent") or before its answer comes ("unheard")."""
     return lambda number, moment: Doomed(strict_s3.client(), number, moment)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 with its limits divided by 1,024, so that thousands of merges take minutes: KiB stand for MiB."""
+    monkeypatch.setattr(multipart, "MIN_PART_BYTES", multipart.MIN_PART_BYTES // 1024)
+    monkeypatch.setattr(multipart, "GATHER_BYTES", multipart.GATHER_BYTES // 1024)
+    monkeypatch.setattr(strict_s3_module, "RANGED_COPY_BYTES", strict_s3_module.RANGED_COPY_BYTES // 1024)
+    monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 5 * 1024)
 
 
 @pytest.fixture

@@ -43,6 +43,9 @@ class Refusal(NamedTuple):
 
 
 NO_SUCH_UPLOAD = Refusal("NoSuchUpload", 404, "The upload ID may be invalid, or the upload may have been aborted or completed.")
+NO_SUCH_KEY = Refusal("NoSuchKey", 404, "The specified key does not exist.")
+PRECONDITION_FAILED = Refusal("PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold")
+CONFLICT = Refusal("ConditionalRequestConflict", 409, "The conditional request cannot succeed due to a conflicting operation.")
 MALFORMED_XML = Refusal("MalformedXML", 400, "The XML you provided was not well-formed or did not validate")
 
 
@@ -52,6 +55,12 @@ class StrictS3:
     def __init__(self) -> None:
         self._inside = self._plain_client()
         self._checksums: dict[tuple[str, int], str] = {}
+        self._conflicts = 0
+        self._void_uploads: set[str] = set()
+
+    def conflict(self, times: int = 1) -> None:
+        """Answer the next conditional writes as S3 may while another write of the same key is under way: with 409."""
+        self._conflicts += times
 
     def client(self) -> S3Client:
         """Return a new client, which never waits before it tries again."""
@@ -83,6 +92,8 @@ class StrictS3:
         if operation in UPLOAD_OPERATIONS:
             upload = self._open_upload(params)
             return NO_SUCH_UPLOAD if upload is None else self._in_upload(operation, params, context, upload)
+        if operation == "PutObject":
+            return self._condition(params)
         if operation == "DeleteObjects" and len(params["Delete"]["Objects"]) > MAX_DELETED_KEYS:
             return MALFORMED_XML
         return self._reading(params) if operation == "GetObject" else None
@@ -100,12 +111,33 @@ class StrictS3:
         try:
             source = self._inside.head_object(**_source(params))
         except ClientError:
-            return Refusal("NoSuchKey", 404, "The specified key does not exist.")
+            return NO_SUCH_KEY
         if params.get("CopySourceIfMatch", source["ETag"]) != source["ETag"]:
-            return Refusal("PreconditionFailed", 412, "At least one of the pre-conditions you specified did not hold")
+            return PRECONDITION_FAILED
         return _copied_range(params.get("CopySourceRange"), source["ContentLength"])
 
+    def _condition(self, params: dict[str, Any]) -> Refusal | None:
+        """Refuse a write whose condition does not hold. moto looks at If-Match in PutObject alone."""
+        if not params.keys() & {"IfMatch", "IfNoneMatch"}:
+            return None
+        if self._conflicts:
+            self._conflicts -= 1
+            return CONFLICT
+        try:
+            there = self._inside.head_object(Bucket=params["Bucket"], Key=params["Key"])["ETag"]
+        except ClientError:
+            return NO_SUCH_KEY if "IfMatch" in params else None
+        return PRECONDITION_FAILED if "IfNoneMatch" in params or params["IfMatch"] not in {there, "*"} else None
+
     def _completion(self, params: dict[str, Any], upload: Any) -> Refusal | None:
+        if params["UploadId"] in self._void_uploads:
+            return CONFLICT
+        refusal = self._condition(params)
+        if refusal == CONFLICT:  # S3 wants the upload to be made anew, and all of its parts
+            self._void_uploads.add(params["UploadId"])
+        return refusal or self._completed_parts(params, upload)
+
+    def _completed_parts(self, params: dict[str, Any], upload: Any) -> Refusal | None:
         parts = params.get("MultipartUpload", {}).get("Parts")
         if not parts:
             return MALFORMED_XML

@@ -7,6 +7,7 @@ import pytest
 from samples import BUCKET, EXECUTION
 
 import explain_failure
+import fingerprint
 from contract import Output
 from decision import decision_sha256, write_decision
 from errors import TransientS3Error
@@ -35,7 +36,15 @@ def lose(put: Any) -> Any:
     return write
 
 
-PLAN = {"bucket": BUCKET, "work_prefix": PREFIX, "identity": "1" * 64, "chunks": 12, "boundaries": "exact", "input_bytes": 120}
+PLAN = {
+    "bucket": BUCKET,
+    "work_prefix": PREFIX,
+    "identity": "1" * 64,
+    "chunks": 12,
+    "boundaries": "exact",
+    "input_bytes": 120,
+    "output_found": None,
+}
 
 
 def explain(s3: S3Client, document: Any, failure: dict[str, str], *, planned: bool = True, **plan: Any) -> Any:
@@ -207,13 +216,47 @@ def test_an_output_that_another_execution_published_ends_in_success(s3: S3Client
     """It has deleted the work, which this execution's chunks still needed."""
     lose(3, error="InputNotFoundError")
     etag = put("out/result.csv", b"a,b,p\n", Metadata={"batch-predict-identity": "1" * 64})
-    output = dict.fromkeys(Output.__required_keys__) | {"etag": etag, "complete": True}
+    output = dict.fromkeys(Output.__required_keys__) | {"etag": etag, "bytes": 6, "complete": True}
     report = {"identity": "1" * 64, "output": output, "execution": {"arn": "another"}}
     assert not explain(s3, document, MAP_FAILURE)["published"]
     put("out/result.csv.report.json", json.dumps(report))
     assert explain(s3, document, MAP_FAILURE)["published"]
     assert not explain(s3, document, MAP_FAILURE, identity="2" * 64)["published"]
     assert not explain(s3, document, {"Error": "Sandbox.Timedout", "Cause": "Task timed out"})["published"]  # the merge itself
+
+
+WHOLE = {"batch-predict-identity": "1" * 64, "batch-predict-bytes": "6"}
+MERGE_FAILURE = {"Error": "TransientS3Error", "Cause": json.dumps({"errorMessage": "the report could not be written"})}
+
+
+def test_a_failure_after_publishing_says_that_the_output_is_there(s3: S3Client, document: Any, put: Any) -> None:
+    """And what to do in the place of the error's usual advice."""
+    assert "published" not in explain(s3, document, MERGE_FAILURE)["cause"]
+    put("out/result.csv", b"a,b,p\n", Metadata=WHOLE)
+    assert explain(s3, document, MERGE_FAILURE) == {
+        "error": "TransientS3Error",
+        "cause": "the report could not be written. s3://bucket/out/result.csv is published and whole. "
+        "Start the same request again: it completes what is missing beside the output.",
+        "plan_exactly": False,
+        "published": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "there", [{"batch-predict-identity": "2" * 64, "batch-predict-bytes": "6"}, WHOLE | {"batch-predict-bytes": "7"}, {}], ids=str
+)
+def test_another_output_is_not_called_published(s3: S3Client, document: Any, put: Any, there: dict[str, str]) -> None:
+    put("out/result.csv", b"a,b,p\n", Metadata=there)
+    assert "published" not in explain(s3, document, MERGE_FAILURE)["cause"]
+
+
+def test_an_output_without_tolerated_chunks_is_called_so_if_it_is_this_run_s(s3: S3Client, document: Any, put: Any) -> None:
+    metadata = WHOLE | {"batch-predict-identity": fingerprint.incomplete_identity("1" * 64, "f", [3])}
+    etag = put("out/result.csv", b"a,b,p\n", Metadata=metadata)
+    cause = explain(s3, document, MERGE_FAILURE)["cause"]
+    assert "published without the chunks that were lost and tolerated. Start the same request again with overwrite" in cause
+    was_there = {"etag": etag, "is_result": False}
+    assert "published" not in explain(s3, document, MERGE_FAILURE, output_found=was_there)["cause"]
 
 
 def test_a_failure_while_a_scan_goes_on_is_its_own(s3: S3Client, document: Any) -> None:

@@ -8,15 +8,12 @@ from io import BytesIO
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import moto.s3.models
 import pytest
-import strict_s3
 from botocore.exceptions import ClientError
 from kills import Doomed, Killed
 from merging import OUTPUT, Run, key_of
 from samples import BUCKET, EXECUTION
 
-import multipart
 from errors import IncompleteOutputError
 from merge_outputs import merge_outputs
 
@@ -36,7 +33,7 @@ MOMENTS = pytest.mark.parametrize("moment", ["unsent", "unheard"])
 
 PAIRS_STEP = 13
 
-OLD = {OUTPUT: b"older output\n", REPORT: b"older report"}
+OLD = {OUTPUT: b"older output\n", REPORT: b"older report", REJECTED: b"older list"}
 
 
 class Shape(NamedTuple):
@@ -50,8 +47,8 @@ class Shape(NamedTuple):
     """Chunks that rejected their second row."""
 
     lost: tuple[int, ...] = ()
-    older: bool = False
-    """Whether there is an output already."""
+    older: str = ""
+    """What output there is already: "another", or "rewritten", this result in whose place somebody has put other bytes."""
 
 
 SHAPES = {
@@ -59,8 +56,9 @@ SHAPES = {
     "copied and gathered": Shape((6, 6, 0), {}),
     "quarantine": Shape((0, 0, 0), {"on_bad_row": "quarantine"}, rejected=(0, 2)),
     "quarantine, copied": Shape((6, 6), {"on_bad_row": "quarantine"}, rejected=(1,)),
-    "overwrite": Shape((0, 0), {"overwrite": True}, older=True),
-    "overwrite, copied": Shape((6, 0), {"overwrite": True}, older=True),
+    "overwrite": Shape((0, 0), {"overwrite": True}, older="another"),
+    "overwrite, copied": Shape((6, 0), {"overwrite": True, "on_bad_row": "quarantine"}, rejected=(1,), older="another"),
+    "rewritten": Shape((0, 0), {"overwrite": True}, older="rewritten"),
     "missing chunk": Shape((0, 0, 0), {"tolerated_failure_percentage": 50}, lost=(1,)),
     "missing chunk, copied": Shape((6, 6, 6), {"tolerated_failure_percentage": 50}, lost=(1,)),
 }
@@ -94,8 +92,16 @@ class Scene:
         for key in (OUTPUT, f"{OUTPUT}.gz"):
             self.s3.create_multipart_upload(Bucket=BUCKET, Key=key)
         self.others = self.uploads()
-        for key, body in OLD.items() if self.shape.older else ():
-            self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        self.old: dict[str, bytes] = {}
+        if self.shape.older == "another":
+            self.old = OLD
+        elif self.shape.older == "rewritten":
+            self.come_again(execution).merge()
+            self.old = {key: self.read(key) or b"" for key in (OUTPUT, REPORT)}
+            self.old[OUTPUT] = self.old[OUTPUT].replace(b"7\n", b"8\n")
+        metadata = self.s3.head_object(Bucket=BUCKET, Key=OUTPUT)["Metadata"] if self.shape.older == "rewritten" else {}
+        for key, body in self.old.items():
+            self.s3.put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
         return self.come_again(execution)
 
     def come_again(self, execution: dict[str, str]) -> Run:
@@ -127,16 +133,26 @@ class Scene:
         return [(upload["Key"], upload["UploadId"]) for upload in listed]
 
     def assert_all_or_nothing(self) -> None:
-        """Whatever moment it is: the output is whole or as before, is reported after it is there, and work goes last."""
-        old = OLD if self.shape.older else {}
-        output, report = self.read(OUTPUT), self.read(REPORT)
-        assert output in {old.get(OUTPUT), self.expected}
-        if report == old.get(REPORT):
-            assert set(self.work) <= set(self.keys(WORK))
-        else:
-            assert output == self.expected
+        """Whatever moment it is: the output is whole or as before, never with what speaks of another, and work goes last."""
+        output, report, rejected = self.read(OUTPUT), self.read(REPORT), self.read(REJECTED)
+        if output != self.expected:
+            assert output == self.old.get(OUTPUT)
+            assert report in {self.old.get(REPORT), None}
+            assert rejected in {self.old.get(REJECTED), None}
+            report = None
+        elif report is not None:
             self.assert_reported()
+        else:
+            assert rejected is None or rejected == self.expected_list()
+        if report is None:
+            assert set(self.work) <= set(self.keys(WORK))
         assert set(self.others) <= set(self.uploads())
+
+    def expected_list(self) -> bytes | None:
+        if "on_bad_row" not in self.shape.request:
+            return None
+        rows = "".join(f"s3://{BUCKET}/in/{index}.csv,2,8,not a number\n" for index in self.shape.rejected)
+        return f"data_s3_uri,row,byte,reason\n{rows}".encode()
 
     def assert_nothing_published(self) -> None:
         assert not [key for key in self.keys("out/") if not key.startswith(WORK)]
@@ -147,11 +163,12 @@ class Scene:
         report = json.loads(self.read(REPORT) or b"")
         head = self.s3.head_object(Bucket=BUCKET, Key=OUTPUT)
         assert (report["output"]["etag"], report["output"]["bytes"]) == (head["ETag"], len(self.expected))
-        assert head["Metadata"] == {"batch-predict-identity": report["identity"]}
+        assert (head["Metadata"]["batch-predict-identity"], head["Metadata"]["batch-predict-bytes"]) == (
+            report["identity"],
+            str(len(self.expected)),
+        )
         assert [chunk["chunk_index"] for chunk in report["failed_chunks"]] == list(self.shape.lost)
-        if "on_bad_row" in self.shape.request:
-            rows = "".join(f"s3://{BUCKET}/in/{index}.csv,2,8,not a number\n" for index in self.shape.rejected)
-            assert self.read(REJECTED) == f"data_s3_uri,row,byte,reason\n{rows}".encode()
+        assert self.read(REJECTED) == self.expected_list()
         return report
 
     def assert_published(self, output: Any) -> None:
@@ -160,15 +177,6 @@ class Scene:
         assert self.assert_reported()["output"] == output
         assert self.keys() == self.left
         assert self.uploads() == self.others
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S3 with its limits divided by 1,024, so that thousands of merges take minutes: KiB stand for MiB."""
-    monkeypatch.setattr(multipart, "MIN_PART_BYTES", multipart.MIN_PART_BYTES // 1024)
-    monkeypatch.setattr(multipart, "GATHER_BYTES", multipart.GATHER_BYTES // 1024)
-    monkeypatch.setattr(strict_s3, "RANGED_COPY_BYTES", strict_s3.RANGED_COPY_BYTES // 1024)
-    monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 5 * KIB)
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ REPORT_SCHEMA = json.loads(Path(merge_outputs.__file__).with_name("report.schema
 def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Client) -> None:
     execution = run()
     expected = execution.expected()
+    receipts = [receipt_of(get, chunk) for chunk in execution.chunks]
+    ranges = [[receipt["output_etag"], 0 if index == 0 else 15, receipt["output_bytes"]] for index, receipt in enumerate(receipts)]
     output = execution.merge()
     assert get(OUTPUT) == expected
     assert output == {
@@ -44,7 +46,11 @@ def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Clie
     }
     head = s3.head_object(Bucket=BUCKET, Key=OUTPUT)
     assert head["ContentType"] == "text/csv"
-    assert head["Metadata"] == {"batch-predict-identity": execution.document["plan"]["identity"]}
+    assert head["Metadata"] == {
+        "batch-predict-identity": execution.document["plan"]["identity"],
+        "batch-predict-bytes": str(len(expected)),
+        "batch-predict-parts": hashlib.sha256(json.dumps(ranges, separators=(",", ":")).encode()).hexdigest(),
+    }
     assert keys("out/") == [OUTPUT, f"{OUTPUT}.report.json"]
 
 
@@ -174,17 +180,20 @@ def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(
 
 @pytest.mark.parametrize("difference", ["other parts", "another size"])
 def test_what_an_earlier_attempt_sent_is_used_only_if_it_is_the_same(
-    run: Any, get: Any, put: Any, uploads: Any, s3: S3Client, difference: str
+    run: Any, get: Any, put: Any, uploads: Any, s3: S3Client, fail_calls: Any, difference: str
 ) -> None:
     execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
     expected = execution.expected()
-    parts = parts_of(merge_outputs.pieces_of([accounting.Done(chunk, receipt_of(get, chunk)) for chunk in execution.chunks]))
-    wrong = b"w" * (parts[0].size + (difference == "another size"))
-    upload_id = s3.create_multipart_upload(Bucket=BUCKET, Key=OUTPUT, ChecksumAlgorithm="CRC32")["UploadId"]
-    s3.upload_part(Bucket=BUCKET, Key=OUTPUT, UploadId=upload_id, PartNumber=1, Body=wrong)
-    digest = hashlib.sha256(repr(parts if difference == "another size" else []).encode()).hexdigest()
-    record = {"parts_sha256": digest, "others": [], "upload_id": upload_id}
-    put(f"{execution.document['plan']['work_prefix']}upload.json", json.dumps(record))
+    fail_calls("CompleteMultipartUpload", "SlowDown", times=1)
+    with pytest.raises(TransientS3Error):
+        execution.merge()
+    (left,) = uploads()
+    size = receipt_of(get, execution.chunks[0])["output_bytes"]
+    wrong = b"w" * (size + (difference == "another size"))
+    s3.upload_part(Bucket=BUCKET, Key=OUTPUT, UploadId=left["UploadId"], PartNumber=1, Body=wrong)
+    if difference == "other parts":
+        key = f"{execution.document['plan']['work_prefix']}upload.json"
+        put(key, json.dumps(json.loads(get(key)) | {"parts_sha256": "0" * 64}))
     execution.merge()
     assert get(OUTPUT) == expected
     assert not uploads()
@@ -194,10 +203,13 @@ def receipt_of(get: Any, chunk: Any) -> Any:
     return json.loads(get(key_of(chunk["receipt_s3_uri"])))
 
 
-def test_a_merge_without_progress_does_not_go_round(run: Any, uploads: Any) -> None:
+def test_a_merge_without_progress_does_not_go_round(run: Any, get: Any, uploads: Any) -> None:
     execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
+    expected = execution.expected()
     with pytest.raises(TransientS3Error, match="no part could be copied"):
         merge_outputs.merge_outputs(execution.s3, execution.document, -1.0)
+    execution.merge()
+    assert get(OUTPUT) == expected
     assert not uploads()
 
 
@@ -396,14 +408,6 @@ def test_an_output_that_appeared_meanwhile_is_not_replaced(run: Any, put: Any, g
     assert not uploads()
 
 
-def test_overwrite_replaces(run: Any, put: Any, get: Any) -> None:
-    execution = run(overwrite=True)
-    expected = execution.expected()
-    put(OUTPUT, b"old")
-    execution.merge()
-    assert get(OUTPUT) == expected
-
-
 @pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["put", "multipart"])
 def test_a_crash_before_the_report_is_completed_by_the_retry(
     run: Any, s3: S3Client, fail_calls: Any, keys: Any, uploads: Any, size: int
@@ -440,17 +444,52 @@ def test_an_incomplete_output_is_another_result_than_the_whole(run: Any, s3: S3C
         again.merge()
 
 
-@pytest.mark.parametrize("operation", ["UploadPartCopy", "CompleteMultipartUpload", "UploadPart"])
-def test_a_failed_upload_is_aborted(run: Any, fail_calls: Any, uploads: Any, keys: Any, operation: str) -> None:
-    execution = run(pads={0: 6 * MIB // 10, 1: 6 * MIB // 10})
-    fail_calls(operation, "SlowDown")
+@pytest.fixture
+def sent(s3: S3Client) -> list[int]:
+    """The parts of the output that S3 has copied or taken, in order."""
+    numbers: list[int] = []
+
+    def note(http_response: Any, context: Any, **_: Any) -> None:
+        if http_response.status_code == 200:
+            numbers.append(context["strict_s3"]["PartNumber"])
+
+    for operation in ("UploadPartCopy", "UploadPart"):
+        s3.meta.events.register(f"after-call.s3.{operation}", note)
+    return numbers
+
+
+@pytest.mark.parametrize("operation", ["UploadPartCopy", "UploadPart", "CompleteMultipartUpload"])
+def test_passing_trouble_leaves_the_upload_and_only_what_is_missing_is_sent_again(
+    run: Any, fail_calls: Any, uploads: Any, get: Any, keys: Any, sent: list[int], operation: str
+) -> None:
+    execution = run((10,) * 5, pads=dict.fromkeys(range(4), 6 * MIB // 10))
+    expected = execution.expected()
+    fail_calls(operation, "SlowDown", times=1)
     with pytest.raises(TransientS3Error):
+        execution.merge()
+    assert len(uploads()) == 1
+    assert OUTPUT not in keys()
+    execution.merge()
+    assert get(OUTPUT) == expected
+    assert sorted(sent) == [1, 2, 3, 4, 5]
+    assert not uploads()
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status"), [("UploadPartCopy", "AccessDenied", 403), ("UploadPart", "InvalidArgument", 400)]
+)
+def test_an_upload_that_is_of_no_more_use_is_aborted(
+    run: Any, fail_calls: Any, uploads: Any, keys: Any, operation: str, code: str, status: int
+) -> None:
+    execution = run(pads={0: 6 * MIB // 10, 1: 6 * MIB // 10})
+    fail_calls(operation, code, status=status)
+    with pytest.raises((IncompleteOutputError, InputNotFoundError)):
         execution.merge()
     assert not uploads()
     assert OUTPUT not in keys()
 
 
-def test_a_completion_that_answers_200_with_an_error_is_a_failure(run: Any, s3: S3Client, uploads: Any) -> None:
+def test_a_completion_that_answers_200_with_an_error_is_a_failure(run: Any, s3: S3Client, uploads: Any, get: Any) -> None:
     from botocore.awsrequest import AWSResponse  # noqa: PLC0415
 
     class Raw:
@@ -458,11 +497,17 @@ def test_a_completion_that_answers_200_with_an_error_is_a_failure(run: Any, s3: 
             return [b"<Error><Code>InternalError</Code><Message>busy</Message></Error>"]
 
     execution = run(pads={0: 6 * MIB // 10})
-    s3.meta.events.register_first(
-        "before-send.s3.CompleteMultipartUpload", lambda request, **_: AWSResponse(request.url, 200, {}, Raw())
-    )
+    expected = execution.expected()
+    answers = [Raw(), Raw()]  # botocore asks twice
+
+    def answer(request: Any, **_: Any) -> Any:
+        return AWSResponse(request.url, 200, {}, answers.pop()) if answers else None
+
+    s3.meta.events.register_first("before-send.s3.CompleteMultipartUpload", answer)
     with pytest.raises(TransientS3Error):
         execution.merge()
+    execution.merge()
+    assert get(OUTPUT) == expected
     assert not uploads()
 
 

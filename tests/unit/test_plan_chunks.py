@@ -59,6 +59,7 @@ def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any,
         "objects": 1,
         "input_bytes": 8,
         "skipped_objects": 0,
+        "output_found": None,
     }
     assert planned(get, plan) == [
         {
@@ -267,7 +268,7 @@ def test_an_existing_output_is_refused(s3: S3Client, put: Any, document: Any) ->
 def test_an_output_of_the_same_request_on_the_same_inputs_is_no_obstacle(s3: S3Client, put: Any, document: Any) -> None:
     put("in/1.csv", b"a,b\n1,2\n")
     identity = plan_chunks.plan_chunks(s3, document())["identity"]
-    put("out/result.csv", b"published", Metadata={"batch-predict-identity": identity})
+    put("out/result.csv", b"published", Metadata={"batch-predict-identity": identity, "batch-predict-bytes": "9"})
     assert plan_chunks.plan_chunks(s3, document(chunk_size_mb=1e-6))["identity"] == identity
     put("in/1.csv", b"a,b\n3,4\n")
     with pytest.raises(OutputExistsError):

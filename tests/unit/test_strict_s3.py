@@ -150,6 +150,47 @@ def test_a_key_that_exists_is_not_written_if_it_must_not(s3: S3Client, upload: U
     assert len(uploads()) == 1
 
 
+def test_a_key_is_replaced_only_where_it_has_the_named_etag(s3: S3Client, upload: Upload, put: Any, get: Any, uploads: Any) -> None:
+    etag = put("k", b"old")
+    part = upload.part(1)
+    other = upload.completed(part, IfMatch='"another"')
+    assert refused(s3.complete_multipart_upload, **other) == ("PreconditionFailed", 412)
+    assert refused(s3.put_object, Key="k", Body=b"new", IfMatch='"another"') == ("PreconditionFailed", 412)
+    assert get("k") == b"old"
+    assert len(uploads()) == 1
+    completed = s3.complete_multipart_upload(Bucket=BUCKET, **upload.completed(part, IfMatch=etag))["ETag"]
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"new", IfMatch=completed)
+    assert get("k") == b"new"
+
+
+def test_a_key_that_must_have_an_etag_must_exist(s3: S3Client, upload: Upload, keys: Any) -> None:
+    assert refused(s3.complete_multipart_upload, **upload.completed(upload.part(1), IfMatch='"gone"')) == ("NoSuchKey", 404)
+    assert refused(s3.put_object, Key="k", Body=b"new", IfMatch='"gone"') == ("NoSuchKey", 404)
+    assert not keys()
+
+
+def test_a_conditional_write_may_conflict_with_another(s3: S3Client, strict_s3: Any, upload: Upload, put: Any, get: Any) -> None:
+    """The same PUT may be sent again; an upload must be made anew."""
+    etag = put("k", b"old")
+    strict_s3.conflict(2)
+    part = upload.part(1)
+    conflict = ("ConditionalRequestConflict", 409)
+    assert refused(s3.complete_multipart_upload, **upload.completed(part, IfMatch=etag)) == conflict
+    assert refused(s3.put_object, Key="k", Body=b"new", IfMatch=etag) == conflict
+    assert refused(s3.complete_multipart_upload, **upload.completed(part, IfMatch=etag)) == conflict
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"new", IfMatch=etag)
+    assert get("k") == b"new"
+
+
+def test_a_key_is_deleted_only_where_it_has_the_named_etag(s3: S3Client, put: Any, keys: Any) -> None:
+    etag = put("k", b"old")
+    assert refused(s3.delete_object, Key="k", IfMatch='"another"') == ("PreconditionFailed", 412)
+    assert keys() == ["k"]
+    s3.delete_object(Bucket=BUCKET, Key="k", IfMatch=etag)
+    assert refused(s3.delete_object, Key="k", IfMatch=etag) == ("NoSuchKey", 404)
+    assert not keys()
+
+
 @pytest.mark.parametrize("state", ["unknown", "completed", "aborted", "of another key"])
 def test_an_upload_that_is_not_open_is_none(s3: S3Client, upload: Upload, put: Any, state: str) -> None:
     put("source", b"x")

@@ -67,13 +67,18 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("MergeOutputs", "UploadPart", "output"): ("copied", NOT_FOUND, SURVIVED),
     ("MergeOutputs", "CompleteMultipartUpload", "output"): ("copied", NOT_FOUND, SURVIVED, SURVIVED),
     ("MergeOutputs", "AbortMultipartUpload", "output"): ("not completed", SURVIVED, SURVIVED),
+    ("MergeOutputs", "HeadObject", "report"): ("replacing", SURVIVED, SURVIVED),
+    ("MergeOutputs", "HeadObject", "rejected rows"): ("replacing", SURVIVED, SURVIVED),
+    ("MergeOutputs", "DeleteObject", "report"): ("replacing", NOT_FOUND, NOT_FOUND, SURVIVED),
+    ("MergeOutputs", "DeleteObject", "rejected rows"): ("replacing", NOT_FOUND, NOT_FOUND, SURVIVED),
     ("MergeOutputs", "GetObject", "rejected rows of a part"): ("split", INCOMPLETE, INCOMPLETE),
-    ("MergeOutputs", "PutObject", "rejected rows"): ("split", NOT_FOUND, NOT_FOUND),
-    ("MergeOutputs", "PutObject", "report"): ("split", NOT_FOUND, NOT_FOUND),
+    ("MergeOutputs", "PutObject", "rejected rows"): ("split", NOT_FOUND, NOT_FOUND, SURVIVED),
+    ("MergeOutputs", "PutObject", "report"): ("split", NOT_FOUND, NOT_FOUND, SURVIVED),
     ("MergeOutputs", "ListMultipartUploads", "work"): ("split", SURVIVED, SURVIVED),
     ("MergeOutputs", "ListObjectsV2", "work"): ("split", SURVIVED, SURVIVED),
     ("MergeOutputs", "DeleteObjects", "work"): ("split", SURVIVED, SURVIVED),
     ("ExplainFailure", "GetObject", "report"): ("lost", SURVIVED, SURVIVED),
+    ("ExplainFailure", "HeadObject", "output"): ("not completed", SURVIVED, SURVIVED),
     ("ExplainFailure", "ListObjectsV2", "chunks"): ("lost", INCOMPLETE, INCOMPLETE),
     ("ExplainFailure", "GetObject", "error record"): ("lost", INCOMPLETE, INCOMPLETE),
 }
@@ -86,6 +91,8 @@ REFUSALS: tuple[Fault, ...] = ("403", "404", "412")
 CONDITIONAL_WRITES = {
     Site("MergeOutputs", "PutObject", "output"),
     Site("MergeOutputs", "CompleteMultipartUpload", "output"),
+    Site("MergeOutputs", "PutObject", "rejected rows"),
+    Site("MergeOutputs", "PutObject", "report"),
 }
 ANSWER_IN_XML = {
     "ListObjectsV2",

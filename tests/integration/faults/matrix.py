@@ -127,8 +127,10 @@ def problems(run: Run, expected: str, outcome: Outcome, *, aborts: bool, explain
         yield "no cause"
     if explained and any(word in (first.cause or "") for word in ("Traceback", "stackTrace")):
         yield f"the cause is no sentence: {first.cause}"
-    if first.output not in {None, outcome.expected}:
+    if first.output not in {run.old, outcome.expected}:
         yield "a partial or wrong output is visible"
+    if first.error and explained and first.output != run.old and "is published" not in (first.cause or ""):
+        yield f"something is published, and the cause does not say so: {first.cause}"
     if first.status == "SUCCEEDED" and first.output is None:
         yield "success without an output"
     if first.uploads and aborts:

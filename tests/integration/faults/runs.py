@@ -105,6 +105,8 @@ class Run:
     """What it ends with, by these rules."""
     output: Callable[[], bytes] | None = None
     """What comes out by these rules, unless the input's."""
+    old: bytes | None = None
+    """What is at the output's key before, with side files."""
 
 
 @cache
@@ -190,6 +192,7 @@ RUNS = {
     for run in (
         Run("split", split, SPLIT),
         Run("grouped", grouped, GROUPED),
+        Run("replacing", split, SPLIT | {"overwrite": True}, old=b"old output\n"),
         Run("published", split, SPLIT, before=lambda _: [[]]),
         Run("resumed", listed, GROUPED, before=lambda case: [lost(case)]),
         Run("guessed", guessed, GUESSED, before=lambda case: [lost_second(case)]),
@@ -210,6 +213,8 @@ def prepare(s3: Any, case: Case, run: Run) -> dict[str, Any]:
     given = run.input()
     for name, body in given.objects.items():
         s3.put_object(Bucket=case.bucket, Key=case.key("data", name), Body=body)
+    for suffix in ("", ".report.json", ".rejected.csv") if run.old else ():
+        s3.put_object(Bucket=case.bucket, Key=case.key("output", f"out.csv{suffix}"), Body=run.old)
     fields = given.fields(case)
     if fields["data_s3_uri"].endswith(".manifest.json"):
         uris = [case.uri("data", name) for name in given.objects]

@@ -123,7 +123,7 @@ def test_of_two_requests_to_one_output_at_once_exactly_one_wins(aws, faulty, exe
     request = prepare(executor.s3, case, RUNS[run])
     other = {**request, "prediction_column_name": "score"}
     operation = "PutObject" if run == "grouped" else "CompleteMultipartUpload"
-    hold = Rule("delay", "MergeOutputsFunction", operation, f"{case.pattern}out.csv$", seconds=3, times=None)
+    hold = Rule("delay", "MergeOutputsFunction", operation, f"{case.pattern}out.csv$", seconds=8, times=None)
 
     with faulty.rules(hold) as (number,), ThreadPoolExecutor(2) as pool:
         endings = list(pool.map(lambda one: executor.ending(case, one), (request, other)))
@@ -136,6 +136,81 @@ def test_of_two_requests_to_one_output_at_once_exactly_one_wins(aws, faulty, exe
     # The loser's work stays for whoever lets it overwrite; of uploads nothing does.
     repeated = executor.ending(case, (request, other)[won])
     assert (repeated.status, repeated.output, repeated.uploads) == ("SUCCEEDED", expected, [])
+
+
+@pytest.mark.parametrize("run", ["grouped", "copied"])
+def test_of_two_requests_that_overwrite_one_output_at_once_exactly_one_wins(aws, faulty, executor, run):
+    """Both have seen the old output, and are held just before they replace it: no report is another's."""
+    case = Case(f"overwriting-{run}", aws.bucket)
+    request = {**prepare(executor.s3, case, RUNS[run]), "overwrite": True}
+    other = {**request, "prediction_column_name": "score"}
+    for suffix in ("", ".report.json", ".rejected.csv"):
+        executor.s3.put_object(Bucket=case.bucket, Key=case.key("output", f"out.csv{suffix}"), Body=b"old")
+    operation = "PutObject" if run == "grouped" else "CompleteMultipartUpload"
+    hold = Rule("delay", "MergeOutputsFunction", operation, f"{case.pattern}out.csv$", seconds=8, times=None)
+
+    with faulty.rules(hold) as (number,), ThreadPoolExecutor(2) as pool:
+        endings = list(pool.map(lambda one: executor.ending(case, one), (request, other)))
+        assert faulty.injected()[number] == 2
+
+    assert sorted(ending.error or "" for ending in endings) == ["", "OutputExistsError"]
+    lost, won = sorted(endings, key=lambda ending: ending.error is None)
+    assert "by someone else" in lost.cause
+    whole = RUNS[run].input().output
+    assert executor.ending(case, (request, other)[endings.index(won)]).output == (
+        whole if won is endings[0] else whole.replace(b",prediction\n", b",score\n", 1)
+    )
+    head = executor.s3.head_object(Bucket=case.bucket, Key=case.key("output", "out.csv"))
+    said = report(executor, case)
+    assert (said["output"]["etag"], said["identity"]) == (head["ETag"], head["Metadata"]["batch-predict-identity"])
+    assert said["execution"]["arn"] == won.execution_arn
+    assert case.key("output", "out.csv.rejected.csv") not in executor.keys(case, case.key("output", ""))
+
+
+@pytest.mark.parametrize("run", ["split", "copied"])
+def test_an_output_that_was_rewritten_in_place_is_found_out(aws, executor, run):
+    """By a tool that keeps the metadata: it is left as it is, and computed again where the request says so."""
+    case = Case(f"rewritten-{run}", aws.bucket)
+    request = prepare(executor.s3, case, RUNS[run])
+    whole = RUNS[run].input().output
+    succeeded(executor.ending(case, request), whole)
+    here = {"Bucket": case.bucket, "Key": case.key("output", "out.csv")}
+    metadata = executor.s3.head_object(**here)["Metadata"]
+    for body in (whole[:100], whole[:-2] + b"9\n"):
+        executor.s3.put_object(**here, Body=body, Metadata=metadata)
+        refused = executor.ending(case, request)
+        assert (refused.error, refused.output) == ("OutputExistsError", body)
+        assert "is not what this request has published there" in refused.cause
+        succeeded(executor.ending(case, {**request, "overwrite": True}), whole)
+
+
+def test_an_execution_that_fails_after_publishing_says_so_and_the_same_request_completes_the_rest(aws, faulty, executor):
+    case = Case("published-by-failure", aws.bucket)
+    request = prepare(executor.s3, case, RUNS["split"])
+    whole = RUNS["split"].input().output
+    refuse = Rule("503", "MergeOutputsFunction", "PutObject", f"{case.pattern}out.csv.report.json$", times=None)
+    with faulty.rules(refuse):
+        failed = executor.ending(case, request)
+    assert (failed.status, failed.error, failed.output) == ("FAILED", "TransientS3Error", whole)
+    assert f"{case.output} is published and whole. Start the same request again" in failed.cause
+    assert failed.uploads == []
+    succeeded(executor.ending(case, request), whole)
+    assert report(executor, case)["chunks"] == {"planned": 3, "predicted": 3, "reused": 3, "failed": 0}
+
+
+def test_a_merge_that_met_passing_trouble_sends_only_what_is_missing(aws, faulty, executor):
+    """Each copy fails as often as a function tries it: the next attempt, in another invocation, takes up the upload."""
+    case = Case("taken-up", aws.bucket)
+    request = prepare(executor.s3, case, RUNS["copied"])
+    trouble = Rule("503", "MergeOutputsFunction", "UploadPartCopy", case.pattern, times=5)
+    with faulty.rules(trouble) as (number,):
+        before = len(faulty.journal(case.pattern))
+        succeeded(executor.ending(case, request), RUNS["copied"].input().output)
+        assert faulty.injected()[number] == 5
+    asked = [request.operation for request in faulty.journal(case.pattern)[before:]]
+    assert asked.count("CreateMultipartUpload") == 1
+    assert asked.count("UploadPartCopy") == 6
+    assert asked.count("AbortMultipartUpload") == 1  # of what is complete, by the note
 
 
 def test_an_object_that_changes_between_plan_and_predict(aws, faulty, executor):

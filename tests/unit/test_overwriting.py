@@ -1,0 +1,529 @@
+"""What is at the output's key is replaced only as it was seen while planning, and nothing speaks of another's output beside it."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from merging import OUTPUT, Run, key_of, predict
+from samples import BUCKET, EXECUTION
+
+import merge_outputs
+from errors import IncompleteOutputError, OutputExistsError, TransientS3Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+REPORT = f"{OUTPUT}.report.json"
+REJECTED = f"{OUTPUT}.rejected.csv"
+OLD = {OUTPUT: b"old output\n", REPORT: b"old report", REJECTED: b"old list"}
+COPIED = 3 * 2**10
+"""Digits of a prediction, so that S3 copies even a part of two rows: its limits are divided by 1,024 here."""
+
+pytestmark = pytest.mark.usefixtures("small_parts")
+
+SIZES = pytest.mark.parametrize("size", [0, COPIED], ids=["put", "multipart"])
+
+
+class Meanwhile:
+    """Does something of somebody else's just before the n-th S3 call of a client is sent."""
+
+    def __init__(self, client: S3Client, number: int, action: Callable[[], Any]) -> None:
+        self.number, self.action, self.calls = number, action, 0
+        self.operation = ""
+        """Before which it was done."""
+        client.meta.events.register_first("before-call.s3", self._before)
+
+    def _before(self, model: Any, **_: Any) -> None:
+        self.calls += 1
+        if self.calls == self.number:
+            self.operation = model.name
+            self.action()
+
+
+@pytest.fixture
+def read(s3: S3Client) -> Callable[[str], bytes | None]:
+    def read(key: str) -> bytes | None:
+        if not s3.list_objects_v2(Bucket=BUCKET, Prefix=key, MaxKeys=1).get("Contents"):
+            return None
+        return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    return read
+
+
+@pytest.fixture
+def old(put: Any) -> None:
+    """An output of somebody's, with what speaks of it."""
+    for key, body in OLD.items():
+        put(key, body)
+
+
+def as_another_execution(execution: Run, number: int) -> Run:
+    execution.document["execution"] = EXECUTION | {"arn": f"{EXECUTION['arn']}-{number}", "name": f"run-{number}"}
+    return execution
+
+
+def is_reported(s3: S3Client, read: Any) -> bool:
+    """Whether report and output are of one run."""
+    report = json.loads(read(REPORT))
+    head = s3.head_object(Bucket=BUCKET, Key=OUTPUT)
+    return (report["output"]["etag"], report["identity"]) == (head["ETag"], head["Metadata"]["batch-predict-identity"])
+
+
+def test_the_plan_says_what_is_replaced(run: Any, old: None, s3: S3Client) -> None:
+    etag = s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"]
+    assert run(overwrite=True).document["plan"]["output_found"] == {"etag": etag, "is_result": False}
+
+
+@SIZES
+def test_what_speaks_of_the_old_output_is_gone_before_the_new_one_is_there(
+    run: Any, old: None, s3: S3Client, get: Any, keys: Any, size: int
+) -> None:
+    """The list of rejected rows, too, which this run does not write."""
+    execution = run(overwrite=True, pads=dict.fromkeys(range(3), size))
+    expected = execution.expected()
+    beside: list[list[str]] = []
+
+    def note(model: Any, context: Any, **_: Any) -> None:
+        if context["strict_s3"].keys() & {"IfMatch"} and model.name in {"PutObject", "CompleteMultipartUpload"}:
+            assert get(OUTPUT) == OLD[OUTPUT]
+            beside.append(keys(f"{OUTPUT}.re"))
+
+    s3.meta.events.register("before-call.s3", note)
+    execution.merge()
+    assert beside == [[]]
+    assert get(OUTPUT) == expected
+    assert keys(OUTPUT) == [OUTPUT, REPORT]
+
+
+class Rivals:
+    """Executions that end one after the other, the second one before some call of the first one's merge."""
+
+    def __init__(self, run: Any, size: int) -> None:
+        self.run, self.size = run, size
+
+    def arrive(self, number: int, more: int = 0, **request: Any) -> Run:
+        pads = dict.fromkeys(range(3), self.size + more)
+        return as_another_execution(self.run((3, 2, 2), pads, **request), number)
+
+
+@SIZES
+@pytest.mark.parametrize("moment", ["planned before", "planned then"])
+def test_of_two_requests_that_overwrite_one_wins_wholly(
+    run: Any, strict_s3: Any, s3: S3Client, put: Any, read: Any, uploads: Any, size: int, moment: str
+) -> None:
+    """The rival comes and goes before any one call of the first one's merge."""
+    at = Rivals(run, size)
+    other = {"overwrite": True, "prediction_column_name": "rival", "more": 1}
+
+    def attempt(number: int) -> str | None:
+        for key, body in OLD.items():
+            put(key, body)
+        first = at.arrive(1, overwrite=True, on_bad_row="quarantine")
+        rival = at.arrive(2, **other)
+        reports: list[bytes] = []
+
+        def come_and_go() -> None:
+            late = at.arrive(2, **other) if moment == "planned then" else rival
+            try:
+                late.merge()
+            except OutputExistsError:
+                assert late is rival
+            else:
+                reports.append(read(REPORT))
+
+        client = strict_s3.client()
+        meanwhile = Meanwhile(client, number, come_and_go)
+        has_lost = False
+        try:
+            merge_outputs.merge_outputs(client, first.document)
+        except OutputExistsError:
+            has_lost = True
+        if not meanwhile.operation:
+            return None
+        assert is_reported(s3, read), meanwhile.operation
+        identity = json.loads(read(REPORT))["identity"]
+        is_first = identity == first.document["plan"]["identity"]
+        if has_lost:
+            assert (identity, read(REPORT)) == (rival.document["plan"]["identity"], reports[0])
+        elif not is_first:  # the rival came after the last look, and has replaced what it had seen
+            assert moment == "planned then"
+        assert (read(REJECTED) is not None) == is_first, meanwhile.operation  # the rival writes none
+        assert not uploads()
+        return "rival" if has_lost else "first"
+
+    ends = list(iter(map(attempt, count(1)).__next__, None))
+    assert set(ends) == {"first", "rival"}
+    assert len(ends) > 15
+
+
+@SIZES
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_whole_output_is_never_replaced_by_one_without_some_chunks(
+    run: Any, strict_s3: Any, s3: S3Client, read: Any, uploads: Any, size: int, overwrite: bool
+) -> None:
+    """Of two executions of one request, the one that lost a chunk ends with the whole output, if there is one."""
+    at = Rivals(run, size)
+    request = {"tolerated_failure_percentage": 60, "overwrite": overwrite}
+
+    def attempt(number: int) -> str | None:
+        for found in s3.list_objects_v2(Bucket=BUCKET, Prefix="out/").get("Contents", ()):
+            s3.delete_object(Bucket=BUCKET, Key=found["Key"])
+        first, twin = at.arrive(1, **request), at.arrive(2, **request)
+        whole = first.expected()
+        first.lose(1, first.document["execution"]["arn"])
+        refusals: list[str] = []
+
+        def come_and_go() -> None:
+            for chunk in twin.chunks:
+                predict(s3, chunk, size)
+            try:
+                assert twin.merge()["complete"]
+            except OutputExistsError as error:
+                refusals.append(str(error))
+
+        client = strict_s3.client()
+        meanwhile = Meanwhile(client, number, come_and_go)
+        output: Any = merge_outputs.merge_outputs(client, first.document)
+        if not meanwhile.operation:
+            return None
+        assert all("set overwrite to true to replace it by the whole" in refusal for refusal in refusals)
+        assert (read(OUTPUT) == whole) == (not refusals), meanwhile.operation
+        assert is_reported(s3, read)
+        assert not uploads()
+        if refusals:
+            assert not output["complete"]
+            return "the twin was refused"
+        return "whole" if output["complete"] else "the whole came later"
+
+    ends = list(iter(map(attempt, count(1)).__next__, None))
+    assert set(ends) == {"whole", "the whole came later" if overwrite else "the twin was refused"}
+    assert len(ends) > 10
+
+
+def test_a_whole_output_without_its_report_is_not_replaced_either(run: Any, s3: S3Client, get: Any, fail_calls: Any) -> None:
+    """Whoever published it was killed before the report, and this execution, which cuts the inputs otherwise, has lost a chunk."""
+    whole = run((3, 2, 2), overwrite=True)
+    expected = whole.expected()
+    fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
+    with pytest.raises(TransientS3Error):
+        whole.merge()
+    run((3, 2, 2), tolerated_failure_percentage=60, overwrite=True)
+    again = run((3, 2, 2), tolerated_failure_percentage=60, overwrite=True)
+    again.lose(1)
+    with pytest.raises(OutputExistsError, match="is there as a whole"):
+        again.merge()
+    assert get(OUTPUT) == expected
+
+
+@SIZES
+def test_an_output_that_somebody_writes_meanwhile_stays(
+    run: Any, strict_s3: Any, s3: S3Client, put: Any, get: Any, keys: Any, uploads: Any, size: int
+) -> None:
+    """Before whichever call of the merge; no report of this run stays beside it."""
+
+    def attempt(number: int) -> str | None:
+        for key in keys("out/"):
+            s3.delete_object(Bucket=BUCKET, Key=key)
+        for key, body in OLD.items():
+            put(key, body)
+        execution = run((3, 2), dict.fromkeys(range(2), size), overwrite=True)
+        client = strict_s3.client()
+        meanwhile = Meanwhile(client, number, lambda: put(OUTPUT, b"theirs"))
+        refusal = ""
+        try:
+            merge_outputs.merge_outputs(client, execution.document)
+        except OutputExistsError as error:
+            refusal = str(error)
+        if not meanwhile.operation:
+            return None
+        assert get(OUTPUT) == b"theirs", meanwhile.operation
+        assert not uploads()
+        if not refusal:
+            return "after the last look"
+        assert "by someone else" in refusal
+        beside = {key: get(key) for key in keys(f"{OUTPUT}.re")}
+        assert beside.items() <= OLD.items(), meanwhile.operation
+        return f"with {len(beside)} of the old side files"
+
+    ends = list(iter(map(attempt, count(1)).__next__, None))
+    assert set(ends) == {
+        "after the last look",
+        "with 0 of the old side files",
+        "with 2 of the old side files",
+    }
+    assert len(ends) > 15
+
+
+def test_an_output_that_was_replaced_before_the_merge_costs_no_copy_and_no_report(run: Any, old: None, put: Any, get: Any) -> None:
+    execution = run(overwrite=True, pads=dict.fromkeys(range(3), COPIED))
+    put(OUTPUT, b"theirs")
+    asked: list[str] = []
+    execution.s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    with pytest.raises(OutputExistsError):
+        execution.merge()
+    assert not {"CreateMultipartUpload", "UploadPartCopy", "DeleteObject"} & set(asked)
+    assert (get(REPORT), get(REJECTED)) == (OLD[REPORT], OLD[REJECTED])
+
+
+@SIZES
+@pytest.mark.parametrize("when", ["before the merge", "before the write"])
+def test_an_old_output_that_is_deleted_meanwhile_need_not_be_replaced(
+    run: Any, old: None, s3: S3Client, get: Any, uploads: Any, size: int, when: str
+) -> None:
+    execution = run(overwrite=True, pads=dict.fromkeys(range(3), size))
+    expected = execution.expected()
+
+    def delete(context: Any, **_: Any) -> None:
+        if context["strict_s3"].get("IfMatch") and context["strict_s3"]["Key"] == OUTPUT:
+            s3.delete_object(Bucket=BUCKET, Key=OUTPUT)
+
+    if when == "before the merge":
+        s3.delete_object(Bucket=BUCKET, Key=OUTPUT)
+    else:
+        for operation in ("PutObject", "CompleteMultipartUpload"):
+            s3.meta.events.register_first(f"before-call.s3.{operation}", delete)
+        with pytest.raises(TransientS3Error, match="being written or deleted"):
+            execution.merge()
+    execution.merge()
+    assert get(OUTPUT) == expected
+    assert not uploads()
+
+
+@SIZES
+def test_a_write_that_conflicts_with_another_is_tried_again(
+    run: Any, old: None, strict_s3: Any, get: Any, uploads: Any, size: int
+) -> None:
+    """S3 wants an upload to be made anew then, with all of its parts."""
+    execution = run(overwrite=True, pads=dict.fromkeys(range(3), size))
+    expected = execution.expected()
+    strict_s3.conflict()
+    with pytest.raises(TransientS3Error, match="being written or deleted"):
+        execution.merge()
+    assert get(OUTPUT) == OLD[OUTPUT]
+    assert not uploads()
+    execution.merge()
+    assert get(OUTPUT) == expected
+
+
+@pytest.mark.parametrize("key", [REPORT, REJECTED])
+def test_what_is_written_beside_an_output_at_the_same_time_is_not_overwritten(
+    run: Any, s3: S3Client, put: Any, get: Any, key: str
+) -> None:
+    """By a twin: the next attempt clears the way, or finds its report."""
+    execution = run(on_bad_row="quarantine")
+    expected = execution.expected()
+    left = [key]
+
+    def write(params: Any, **_: Any) -> None:
+        if left and params["Key"] == left[0]:
+            put(left.pop(), b"a twin's")
+
+    s3.meta.events.register("before-parameter-build.s3.PutObject", write)
+    with pytest.raises(TransientS3Error, match="at the same time"):
+        execution.merge()
+    assert get(key) == b"a twin's"
+    execution.merge()
+    assert get(OUTPUT) == expected
+    assert json.loads(get(REPORT))["output"]["rows"] == 30
+    assert get(REJECTED) == b"data_s3_uri,row,byte,reason\n"
+
+
+def test_a_twin_s_report_is_this_execution_s_success(run: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = run()
+    write = merge_outputs.put_json
+
+    def write_after_twin(client: S3Client, uri: str, report: Any, **options: Any) -> str:
+        monkeypatch.setattr(merge_outputs, "put_json", write)
+        merge_outputs.merge_outputs(s3, execution.document)
+        return write(client, uri, report, **options)
+
+    monkeypatch.setattr(merge_outputs, "put_json", write_after_twin)
+    assert execution.merge()["complete"]
+
+
+# --- an output is recognised by identity, size and parts, and by the ETag in its report -------------------------------------------
+
+
+def rewrite(s3: S3Client, how: str) -> None:
+    """Put something in the output's place, with its metadata."""
+    body = s3.get_object(Bucket=BUCKET, Key=OUTPUT)["Body"].read()
+    metadata = s3.head_object(Bucket=BUCKET, Key=OUTPUT)["Metadata"]
+    changed = {
+        "truncated": body[:9],
+        "redacted": body.replace(b"7\n", b"0\n"),
+        "empty": b"",
+        "longer": body + b"1,2,7\n",
+        "the same": body,
+    }[how]
+    assert (changed == body) == (how == "the same")
+    s3.put_object(Bucket=BUCKET, Key=OUTPUT, Body=changed, Metadata=metadata)
+
+
+@SIZES
+@pytest.mark.parametrize("keep_work", [True, False])
+@pytest.mark.parametrize("how", ["truncated", "redacted", "empty", "longer"])
+def test_an_output_that_was_rewritten_in_place_is_found_out(
+    run: Any, s3: S3Client, get: Any, size: int, keep_work: bool, how: str
+) -> None:
+    pads = dict.fromkeys(range(2), size)
+    execution = run((3, 2), pads, keep_work=keep_work)
+    expected = execution.expected()
+    execution.merge()
+    rewrite(s3, how)
+    rewritten = get(OUTPUT)
+    with pytest.raises(OutputExistsError, match=r"is not what this request has published there.*set overwrite to true"):
+        run((3, 2), pads)
+    assert get(OUTPUT) == rewritten
+    again = as_another_execution(run((3, 2), pads, overwrite=True), 2)
+    assert again.merge()["bytes"] == len(expected)
+    assert get(OUTPUT) == expected
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "longer"])
+def test_bytes_of_another_size_are_found_out_without_a_report(run: Any, s3: S3Client, get: Any, how: str) -> None:
+    execution = run()
+    expected = execution.expected()
+    execution.merge()
+    rewrite(s3, how)
+    s3.delete_object(Bucket=BUCKET, Key=REPORT)
+    with pytest.raises(OutputExistsError, match=rf"it has {len(get(OUTPUT))} bytes, not {len(expected)}"):
+        run()
+    run(overwrite=True).merge()
+    assert get(OUTPUT) == expected
+
+
+@pytest.mark.parametrize("how", ["truncated", "redacted"])
+def test_an_output_that_is_rewritten_during_the_run_is_not_this_one_s(
+    run: Any, s3: S3Client, fail_calls: Any, get: Any, how: str
+) -> None:
+    """Between two attempts of the merge. Of bytes of the same size nobody knows in the moment between the output and its report."""
+    execution = run()
+    fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
+    with pytest.raises(TransientS3Error):
+        execution.merge()
+    rewrite(s3, how)
+    if how == "redacted":
+        assert execution.merge()["etag"] == s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"]
+        return
+    with pytest.raises(OutputExistsError):
+        execution.merge()
+
+
+@pytest.mark.parametrize(("size", "is_recognised"), [(0, True), (COPIED, False)], ids=["put", "multipart"])
+def test_the_same_bytes_are_another_object_where_their_etag_changes(
+    run: Any, s3: S3Client, get: Any, size: int, is_recognised: bool
+) -> None:
+    """A copy in place of what was a multipart upload has another ETag, and S3 does not say that its bytes are the same."""
+    pads = dict.fromkeys(range(2), size)
+    execution = run((3, 2), pads)
+    execution.merge()
+    expected, etag = get(OUTPUT), s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"]
+    rewrite(s3, "the same")
+    assert get(OUTPUT) == expected
+    assert (s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"] == etag) == is_recognised
+    if is_recognised:
+        assert run((3, 2), pads).document["plan"]["pending_chunks"] == 0
+    else:
+        with pytest.raises(OutputExistsError, match="another ETag than its report says"):
+            run((3, 2), pads)
+
+
+def test_an_output_of_other_parts_is_not_taken_for_this_one(run: Any, s3: S3Client, fail_calls: Any) -> None:
+    """The report could not be true of it: it speaks of the parts that are in the work prefix now."""
+    execution = run()
+    fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
+    with pytest.raises(TransientS3Error):
+        execution.merge()
+    again = run()
+    predict(s3, again.chunks[1], pad=1)
+    with pytest.raises(OutputExistsError):
+        again.merge()
+    overwriting = run(overwrite=True)
+    predict(s3, overwriting.chunks[1], pad=1)
+    assert overwriting.merge()["complete"]
+
+
+# --- no upload stays ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left_upload(run: Any, fail_calls: Any, uploads: Any) -> Callable[..., Run]:
+    """An execution that failed by passing trouble, and has left its upload."""
+
+    def leave(**changed: Any) -> Run:
+        execution = run((10, 10), dict.fromkeys(range(2), COPIED), **changed)
+        fail_calls("UploadPartCopy", "SlowDown", times=1)
+        with pytest.raises(TransientS3Error):
+            execution.merge()
+        assert len(uploads()) == 1
+        return execution
+
+    return leave
+
+
+@pytest.mark.parametrize("keep_work", [True, False])
+def test_another_execution_goes_on_with_the_upload(
+    left_upload: Any, run: Any, s3: S3Client, uploads: Any, get: Any, keep_work: bool
+) -> None:
+    expected = left_upload().expected()
+    created: list[str] = []
+    s3.meta.events.register("before-call.s3.CreateMultipartUpload", lambda **_: created.append(""))
+    as_another_execution(run((10, 10), dict.fromkeys(range(2), COPIED), keep_work=keep_work), 2).merge()
+    assert get(OUTPUT) == expected
+    assert not created
+    assert not uploads()
+
+
+def test_an_execution_with_another_plan_aborts_the_upload(left_upload: Any, run: Any, uploads: Any) -> None:
+    """It has another work prefix, and so a note of its own."""
+    left_upload()
+    again = as_another_execution(run((10, 10), dict.fromkeys(range(2), COPIED), chunk_size_mb=1e-5), 2)
+    again.merge()
+    assert not uploads()
+
+
+@pytest.mark.parametrize("keep_work", [True, False])
+def test_an_upload_is_aborted_where_another_execution_has_published(
+    left_upload: Any, uploads: Any, s3: S3Client, keep_work: bool
+) -> None:
+    first = left_upload(keep_work=keep_work)
+    twin = Run.__new__(Run)
+    twin.__dict__.update(first.__dict__)
+    key = f"{first.document['plan']['work_prefix']}upload.json"
+    note = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    s3.delete_object(Bucket=BUCKET, Key=key)
+    as_another_execution(twin, 2).merge()
+    s3.put_object(Bucket=BUCKET, Key=key, Body=note)
+    first.merge()
+    assert not uploads()
+
+
+def test_an_upload_is_aborted_where_somebody_has_written_the_output(left_upload: Any, put: Any, uploads: Any) -> None:
+    first = left_upload()
+    put(OUTPUT, b"theirs")
+    with pytest.raises(OutputExistsError):
+        first.merge()
+    assert not uploads()
+
+
+def test_parts_that_have_changed_are_not_added_to_the_upload(left_upload: Any, s3: S3Client, get: Any, uploads: Any) -> None:
+    first = left_upload()
+    predict(s3, first.chunks[0], COPIED + 1)
+    expected = first.expected()
+    first.merge()
+    assert get(OUTPUT) == expected
+    assert not uploads()
+    assert key_of(first.chunks[0]["output_s3_uri"])
+
+
+def test_a_failure_that_does_not_pass_ends_the_upload_of_an_earlier_attempt(left_upload: Any, s3: S3Client, uploads: Any) -> None:
+    first = left_upload()
+    s3.delete_object(Bucket=BUCKET, Key=key_of(first.chunks[1]["output_s3_uri"]))
+    with pytest.raises(IncompleteOutputError):
+        first.merge()
+    assert not uploads()

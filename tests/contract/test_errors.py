@@ -6,6 +6,7 @@ import entry_point
 import errors
 import prediction_handler
 import s3
+from batch_predict.workflow_contract import advice
 
 
 def names(base):
@@ -54,6 +55,15 @@ def test_every_error_that_the_state_machine_names_exists(states):
         if "." not in error  # the engine's own have one
     }
     assert named <= set(errors.error_names())
+
+
+def test_a_cause_that_says_what_to_do_gets_no_other_advice():
+    """On the command line: of an output that is published, the error's own advice would be wrong."""
+    usual = errors.ADVICE["TransientS3Error"]
+    assert advice("TransientS3Error", "S3 was busy") == usual
+    assert advice("TransientS3Error", f"S3 was busy. {usual}") is None
+    assert advice("TransientS3Error", f"s3://b/k is published and whole. {errors.OWN_ADVICE}: it completes the rest.") is None
+    assert advice("Cancelled", "") is None
 
 
 def test_every_error_has_advice_and_a_place_in_the_documentation(root):

@@ -1555,7 +1555,8 @@ def _expected_of_transformer(
     transformer: Any, name: str, part: Any, chosen: Any, columns: list[str], then: _NextStep
 ) -> _Expectations:
     """Return what one part of a ColumnTransformer expects; its columns stand elsewhere in what the whole puts out."""
-    selected = _selected(chosen, columns)
+    fitted = [str(name) for name in getattr(transformer, "feature_names_in_", ())]
+    selected = _selected(chosen, fitted if fitted and set(fitted) <= set(columns) else columns)  # positions are the fit's
     place = getattr(transformer, "output_indices_", {}).get(name, slice(0, 0))
     outputs = max((other.stop for other in getattr(transformer, "output_indices_", {}).values()), default=0)
 

@@ -147,6 +147,13 @@ def test_what_is_inside_of_others_tells_texts_from_numbers(name):
     assert [expected[column].kind for column in ("t", "n")] == [handler.TEXT, handler.NUMBER]
 
 
+@pytest.mark.parametrize("chosen", [[0], slice(0, 1), [True, False], [-2], slice("t", "t")], ids=str)
+def test_positions_are_those_of_the_fit_whatever_the_order_now(chosen):
+    columns = ColumnTransformer([("t", OneHotEncoder(handle_unknown="ignore"), chosen)], remainder="passthrough")
+    expected = handler.expected_columns(make_pipeline(columns, LogisticRegression()).fit(TRAIN, LABELS), ["n", "t"])
+    assert [expected[column].kind for column in ("t", "n")] == [handler.TEXT, handler.NUMBER]
+
+
 def test_a_bag_knows_which_columns_each_of_its_estimators_got():
     bag = BaggingClassifier(LogisticRegression(), n_estimators=3, max_features=1, random_state=0).fit(
         TRAIN[["n"]].assign(m=1.0), LABELS

@@ -138,6 +138,8 @@ MAX_DECISION_BYTES = 2**24
 MAX_STATE_BYTES = 190_000
 """Of the columns and of what the probe says of them, as JSON: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 MAX_PROBE_ROWS = 1_000_000
+MAX_FURTHER_DATA = 100
+"""Of a probe: objects in which to look for a row that can be predicted."""
 MORE_PROBE_ROWS = 20_000
 """How far the probe goes on where it could not predict a single row, within the first `BLOCK_BYTES`."""
 MAX_VERSION_ID_CHARACTERS = 1024
@@ -411,6 +413,11 @@ _EVENT_FIELDS = {
     "chunk_index": _Field(False, _is_count, "an integer from 0"),
     "receipt_s3_uri": _Field(False, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
     "probe_rows": _Field(False, lambda value: _is_count(value, MAX_PROBE_ROWS), f"an integer from 0 to {MAX_PROBE_ROWS}"),
+    "further_data": _Field(
+        False,
+        lambda value: isinstance(value, list) and len(value) <= MAX_FURTHER_DATA,
+        f"a list of at most {MAX_FURTHER_DATA} objects with data_s3_uri",
+    ),
     "strict": _Field(False, lambda value: isinstance(value, bool), "true or false"),
     "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
 }
@@ -457,8 +464,11 @@ def validate_event(event: dict[str, Any]) -> None:
     if named and "data_s3_uri" not in named:
         lonely = [name for name in ("byte_range", "data_etag", "probe_rows") if event.get(name) is not None]
         problems += [f"{name} goes only with data_s3_uri" for name in lonely]
-    if isinstance(event.get("segments"), list):
-        problems += _segment_problems(event["segments"], "segments")
+    if event.get("further_data") is not None and not event.get("probe_rows"):
+        problems.append("further_data goes only with probe_rows")
+    for name in ("segments", "further_data"):
+        if isinstance(event.get(name), list):
+            problems += _segment_problems(event[name], name)
     problems += _place_problems(event, _read_by(event))
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
@@ -466,10 +476,14 @@ def validate_event(event: dict[str, Any]) -> None:
 
 def _read_by(event: dict[str, Any]) -> list[tuple[str, object]]:
     """Return what an event reads, as far as it says, each with the field that names it."""
-    inline = event.get("segments") if isinstance(event.get("segments"), list) else []
+    inline = [(name, event[name]) for name in ("segments", "further_data") if isinstance(event.get(name), list)]
     return [
         *((name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")),
-        *((f"segments[{index}].data_s3_uri", _get(item, "data_s3_uri")) for index, item in enumerate(inline or ())),
+        *(
+            (f"{name}[{index}].data_s3_uri", _get(item, "data_s3_uri"))
+            for name, items in inline
+            for index, item in enumerate(items)
+        ),
     ]
 
 
@@ -3772,28 +3786,11 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score the first `probe_rows` rows and write nothing; returns `contract.Probe`.
 
     What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. Where not one row can be
-    predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most.
+    predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most, and to the objects of `further_data`.
     """
     model = _cached_model(client, event)
-    s3_uri, wanted = event["data_s3_uri"], event["probe_rows"]
-    size = BLOCK_BYTES
-    while True:
-        sink = io.BytesIO()
-        try:
-            found = _read_body(client, s3_uri, sink, (0, size), event.get("data_etag"))
-        except InputChangedError as error:
-            if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
-                raise
-            raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row") from error
-        beginning = sink.getvalue()
-        block = _first_block(beginning, s3_uri, is_whole=len(beginning) == found.object_bytes)
-        if block or size > MAX_RECORD_BYTES:
-            break
-        size *= 4
-    if block is None:
-        raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
-    scorer, probed, scored, seconds = _probe_rows(model, event, s3_uri, block, wanted)
-    _check_new_names(scored.names, s3_uri, block.header)
+    scorer, probed, scored, seconds = _first_predicted(client, event, model)
+    _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
     dependence = scorer.depends_on_other_rows(probed)
     if dependence and scorer.strict:
         raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
@@ -3824,6 +3821,39 @@ class _Probed(NamedTuple):
     block: _Block
     scored: _Scored
     seconds: float
+
+
+def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
+    """Score the first rows of one object after the other until a row can be predicted; if none can, the first one's error says why."""
+    refusal: InvalidDataError | None = None
+    for item in [event, *(event.get("further_data") or ())]:
+        s3_uri = item["data_s3_uri"]
+        try:
+            return _probe_rows(model, event, s3_uri, _probe_block(client, s3_uri, item.get("data_etag")), event["probe_rows"])
+        except InvalidDataError as error:
+            if event.get("on_bad_row") != "quarantine":
+                raise
+            refusal = refusal or error
+    assert refusal
+    raise refusal
+
+
+def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
+    """Read the first rows of an object: 2 MB, or as much as the first record takes."""
+    size = BLOCK_BYTES
+    while size <= MAX_RECORD_BYTES * 4:
+        sink = io.BytesIO()
+        try:
+            found = _read_body(client, s3_uri, sink, (0, size), etag)
+        except InputChangedError as error:
+            if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
+                raise
+            raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row") from error
+        beginning = sink.getvalue()
+        if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.object_bytes):
+            return block
+        size *= 4
+    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
 
 
 def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:

@@ -113,11 +113,20 @@ class Decision(TypedDict):
     model_sha256: str
 
 
+class ProbedObject(TypedDict):
+    """An object in which the probe looks for rows."""
+
+    data_s3_uri: str
+    data_etag: str
+
+
 class ProbeEvent(PredictionFields):
     """The prediction event of Probe Model: no output, the first rows of one object."""
 
     data_s3_uri: str
     data_etag: str
+    further_data: list[ProbedObject]
+    """Where to look on if the model refuses all rows of the first object; empty unless bad rows are quarantined."""
     probe_rows: int
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 PROBE_ROWS = 1000
 """Rows that Probe Model predicts: enough to time the model, few enough to take a second."""
+
+FURTHER_OBJECTS = 4
+"""In which the probe looks for a row that can be predicted, where the first object has none; their URIs are in the document."""
 
 LISTED_COLUMNS = 50
 
@@ -62,8 +65,10 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     request = normalise(raw, execution)
     model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
     require_data(client, request["data_s3_uri"])
-    first, header = first_object_with_rows(client, request["data_s3_uri"])
+    objects = chain.from_iterable(first_objects(client, uri) for uri in request["data_s3_uri"])
+    first, header = first_object_with_rows(client, objects)
     require_columns(request, first, header)
+    further = islice(objects, FURTHER_OBJECTS if request["on_bad_row"] == "quarantine" else 0)
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
@@ -81,7 +86,13 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "request": request,
         "execution": execution,
         "prediction": prediction,
-        "probe": {**prediction, "data_s3_uri": first.uri, "data_etag": first.etag, "probe_rows": PROBE_ROWS},
+        "probe": {
+            **prediction,
+            "data_s3_uri": first.uri,
+            "data_etag": first.etag,
+            "further_data": [{"data_s3_uri": found.uri, "data_etag": found.etag} for found in further],
+            "probe_rows": PROBE_ROWS,
+        },
     }
 
 
@@ -254,10 +265,10 @@ def require_data(client: S3Client, uris: list[str]) -> None:
         raise InputNotFoundError(bounded("; ".join(found)))
 
 
-def first_object_with_rows(client: S3Client, uris: list[str]) -> tuple[InputObject, Header]:
-    """Return the first object that has rows and its header: what Probe Model predicts."""
+def first_object_with_rows(client: S3Client, objects: Iterator[InputObject]) -> tuple[InputObject, Header]:
+    """Return the first object that has rows and its header: what Probe Model predicts. The objects behind it are not looked at."""
     first = None
-    for found in chain.from_iterable(first_objects(client, uri) for uri in uris):
+    for found in objects:
         first = first or found
         header = read_header(client, found)
         if has_rows(found, header):

@@ -176,6 +176,22 @@ def test_the_probe_goes_on_where_it_could_predict_nothing(put):
     assert "none of 30 row(s) could be predicted, most often because of this: column 'x1': not a number" in body["message"]
 
 
+def test_the_probe_goes_on_to_further_objects(put):
+    put(MODEL, linear())
+    uris = [f"{DATA}-{index}" for index in range(4)]
+    for uri, body in zip(uris, ("x1,x2\nbad,1\n", "x1,x2\n", "x1,x2\nworse,1\n", "x1,x2\n1,2\n3,4\n"), strict=True):
+        put(uri, body)
+    fields = {"data_s3_uri": uris[0], "further_data": [{"data_s3_uri": uri} for uri in uris[1:]], "probe_rows": 10}
+    status, body = invoke(**fields, on_bad_row="quarantine")
+    assert (status, body["rows"]) == (200, 2)
+    status, body = invoke(**fields)
+    assert (status, body["error"]) == (400, "InvalidDataError")
+    assert f"{uris[0]} row 1" in body["message"]
+    put(uris[3], "x1,x2\nbad,1\n")
+    assert invoke(**fields, on_bad_row="quarantine")[1]["message"].startswith(f"{uris[0]}: none of 1 row(s)")
+    assert "goes only with probe_rows" in invoke(further_data=[])[1]["message"]
+
+
 def test_the_probe_goes_on_only_so_far(put, monkeypatch):
     monkeypatch.setattr(handler, "MORE_PROBE_ROWS", 20)
     put(MODEL, linear())

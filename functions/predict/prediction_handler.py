@@ -3824,7 +3824,7 @@ class _Probed(NamedTuple):
 
 
 def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
-    """Score the first rows of one object after the other until one can be predicted; if none can, the first one's error says why."""
+    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why."""
     refusal: InvalidDataError | None = None
     for item in [event, *(event.get("further_data") or ())]:
         s3_uri = item["data_s3_uri"]

@@ -160,7 +160,6 @@ class Records:
             [
                 lambda: self.layout.joined(self.random, [*fields, "one more"]),
                 lambda: self.layout.joined(self.random, fields[:-1]),
-                lambda: b"",
                 lambda: b",".join(b'a"b"c' if n == extra else b"1" for n in range(len(fields))),
                 lambda: b",".join(b"caf\xe9" if n == extra else b"1" for n in range(len(fields))),
             ]

@@ -2472,6 +2472,8 @@ _NUMBERS = (
 )
 _BOOLEANS = r"\A([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])\z"  # in any case RE2 also takes the long s
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+_NAN = re.compile(r"[+-]?nan(\([a-z0-9_]*+\))?")
+"""What pyarrow takes for a missing number; pandas takes `nan` alone."""
 _SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
 _INTEGER_DIGITS = 19
 """Of the largest integers of 64 bits."""
@@ -2601,6 +2603,8 @@ def _to_number(text: str) -> float | None:
     stripped = text.strip(_PADDING)
     if _NUMBER.fullmatch(stripped):
         return float(stripped)
+    if _NAN.fullmatch(stripped.lower()):
+        return math.nan
     sign = -1.0 if stripped.startswith("-") else 1.0
     value = _SPELLED_NUMBERS.get(stripped.removeprefix("-").removeprefix("+").lower())
     return None if value is None else sign * value
@@ -2670,20 +2674,20 @@ def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
     return FRAME
 
 
-def _to_model_input(table: pa.Table, given: str) -> Any:
+def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
     """Shape features, (n_rows, n_features), as the model gets them; missing values are NaN in each."""
     if given == ARRAY:
         array = np.empty((table.num_rows, table.num_columns), order="F")  # linear models take half the time of one by rows
         for position, column in enumerate(table.columns):
             array[:, position] = column.to_numpy()
         return array
-    frame = _to_frame(table)
+    frame = _to_frame(table, kinds)
     if given == VALUES:
         return frame.to_numpy()
     return frame.iloc[:, 0] if given == TEXTS else frame
 
 
-def _to_frame(table: pa.Table) -> pd.DataFrame:
+def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
     """Make a DataFrame with `pandas.read_csv`'s types: int64, float64, bool, str, and object for booleans with missing values."""
     _make_importable("pandas")
     try:
@@ -2691,6 +2695,8 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
     except ImportError as error:
         raise ModelError("the model needs its features as a DataFrame, and this function has no pandas: deploy it, too") from error
     for name, column in zip(table.column_names, table.columns, strict=True):
+        if kinds[name] == OPTIONAL_BOOLEAN:  # also where these rows lack none: the column does
+            frame[name] = frame[name].astype(object)
         if column.null_count and frame[name].dtype.kind == "O" and frame[name].dtype != "str":
             frame[name] = frame[name].where(np.asarray(column.is_valid()), np.nan)  # pyarrow's missing value is None
     return frame
@@ -3348,7 +3354,7 @@ class _Scorer:
         """Predict the rows (their numbers in the block) of a table; returns those that the model accepts, and the predictions."""
         if not len(rows):
             return rows, None
-        features = _to_model_input(table, self.given)
+        features = _to_model_input(table, self.given, self.columns.kinds)
         try:
             return rows, _call_model(self.estimator, self.method, features)
         except ModelError:
@@ -3396,7 +3402,7 @@ class _Scorer:
         }
         types = {TEXT: pa.string(), BOOLEAN: pa.bool_(), OPTIONAL_BOOLEAN: pa.bool_(), INTEGER: pa.int64()}
         arrays = [pa.array(values[name]).cast(types.get(self.columns.kinds[name], pa.float64())) for name in self.columns.names]
-        return _to_model_input(pa.table(arrays, names=self.columns.names), self.given)
+        return _to_model_input(pa.table(arrays, names=self.columns.names), self.given, self.columns.kinds)
 
     def depends_on_other_rows(self, block: _Block) -> str | None:
         """Say that predictions of a block's rows depend on what is predicted together with them, where they do."""
@@ -3408,9 +3414,9 @@ class _Scorer:
             return None
         middle = len(kept) // 2
         try:
-            halves = [_call_model(self.estimator, self.method, _to_model_input(table.take(part), self.given))
+            halves = [_call_model(self.estimator, self.method, _to_model_input(table.take(part), self.given, self.columns.kinds))
                       for part in (kept[:middle], kept[middle:])]  # fmt: skip
-            together = _call_model(self.estimator, self.method, _to_model_input(table.take(kept), self.given))
+            together = _call_model(self.estimator, self.method, _to_model_input(table.take(kept), self.given, self.columns.kinds))
             differ = _differ(together, np.concatenate(halves))
         except Exception:  # noqa: BLE001  # it takes all rows or one by one, but not these
             return None
@@ -3862,18 +3868,28 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
     for start in range(0, min(block.rows, max(MORE_PROBE_ROWS, wanted)), wanted):
         stop = min(start + wanted, block.rows)
         rows = block.part(start, stop)
-        seen = block.part(0, stop)
-        scorer = _make_scorer(model, event, s3_uri, block.header, None, functools.partial(_infer_kinds, [seen]))
+        scorer = _make_scorer(model, event, s3_uri, block.header, None, functools.partial(_infer_kinds, [block]))
         started = time.perf_counter()
-        scored = scorer.score(rows)
+        try:
+            scored = scorer.score(rows)
+        except (ModelError, InvalidDataError) as error:
+            raise _with_open_columns(error, scorer.columns) from error
         if len(scored.rejected) < rows.rows:
             return _Probed(scorer, rows, scored, time.perf_counter() - started)
         refused += scored.statistics.reasons
-    raise _at(s3_uri, scorer.nothing_predicted(refused))
+    refusal = scorer.nothing_predicted(refused)
+    raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal}"), scorer.columns)
 
 
-def _at(s3_uri: str, error: PredictionError) -> PredictionError:
-    return type(error)(f"{s3_uri}: {error}")
+def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
+    """Add what the first rows have made of open columns: if all rows would make something else of them, that is what is wrong."""
+    narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] not in (NUMBER, TEXT)]
+    if not narrow:
+        return error
+    seen = ", ".join(f"column {name!r} holds {_KIND_NAMES[columns.kinds[name]]}" for name in narrow[:3])
+    return type(error)(
+        f"{error}. As far as the probe has read, {seen}: if it is another type in later rows, state it in column_types"
+    )
 
 
 def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:
@@ -3935,7 +3951,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     tables = [parse(block) for block in blocks()]
     if not tables:
         raise InvalidDataError(f"{path.name} has a header and no rows")
-    return _to_frame(pa.concat_tables(tables))
+    return _to_frame(pa.concat_tables(tables), columns.kinds)
 
 
 def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:

@@ -9,7 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PROBE_ROWS = 1000
 """Rows that Probe Model predicts: enough to time the model, few enough to take a second."""
 
-FURTHER_OBJECTS = 4
+FURTHER_OBJECTS, FURTHER_BYTES = 50, 6000
 """In which the probe looks for a row that can be predicted, where the first object has none; their URIs are in the document."""
 
 LISTED_COLUMNS = 50
@@ -68,7 +68,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     objects = chain.from_iterable(first_objects(client, uri) for uri in request["data_s3_uri"])
     first, header = first_object_with_rows(client, objects)
     require_columns(request, first, header)
-    further = islice(objects, FURTHER_OBJECTS if request["on_bad_row"] == "quarantine" else 0)
+    further = short_list(objects) if request["on_bad_row"] == "quarantine" else []
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
@@ -275,6 +275,13 @@ def first_object_with_rows(client: S3Client, objects: Iterator[InputObject]) -> 
             return found, header
     assert first
     raise InvalidDataError(f"{first.uri} holds a header but no rows: there is nothing to predict")
+
+
+def short_list(objects: Iterator[InputObject]) -> list[InputObject]:
+    """Return the next objects, as many as the execution's document has room for."""
+    listed = list(islice(objects, FURTHER_OBJECTS))
+    sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in listed)
+    return [found for found, size in zip(listed, sizes, strict=True) if size <= FURTHER_BYTES]
 
 
 def require_columns(request: Request, first: InputObject, header: Header) -> None:

@@ -88,6 +88,16 @@ def invoke(event: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(handler.lambda_handler(json.loads(json.dumps(event)), None)))
 
 
+def probed(event: dict[str, Any], content: bytes) -> dict[str, Any]:
+    """Probe the first rows, reading no further than they take: a real file is longer than what a probe reads."""
+    block_bytes = handler.BLOCK_BYTES
+    try:
+        handler.BLOCK_BYTES = len(b"".join(content.splitlines(keepends=True)[: event["probe_rows"] + 1]))
+        return invoke(event)
+    finally:
+        handler.BLOCK_BYTES = block_bytes
+
+
 def score(s3: MemoryS3, job: dict[str, Any]) -> dict[str, Any]:
     """Score a job, and return its output and what was decided."""
     content = s3.objects[DATA] = job["csv"]
@@ -101,7 +111,7 @@ def score(s3: MemoryS3, job: dict[str, Any]) -> dict[str, Any]:
         "raise_errors": True,
         **job.get("fields", {}),
     }
-    probe = invoke({**base, "probe_rows": job["probe_rows"]})
+    probe = probed({**base, "probe_rows": job["probe_rows"]}, content)
     types: dict[str, str] = dict(probe["column_types"])
     edges = [0, *job["cuts"], len(content)]
     for plans in itertools.count(1):

@@ -57,12 +57,12 @@ def test_a_valid_request_starts_the_document(s3: S3Client, put: Any) -> None:
 @pytest.mark.usefixtures("model")
 def test_the_probe_may_look_on_in_further_objects_where_bad_rows_are_quarantined(s3: S3Client, put: Any) -> None:
     put("in/0.csv", "id,age,income\n")
-    etags = [put(f"in/{index}.csv", "id,age,income\n1,2,3\n") for index in range(1, 8)]
+    etags = [put(f"in/{index}.csv", "id,age,income\n1,2,3\n") for index in range(1, 60)]
     assert validate(s3, data_s3_uri="s3://bucket/in/")["probe"]["further_data"] == []
     probe = validate(s3, data_s3_uri="s3://bucket/in/", on_bad_row="quarantine")["probe"]
     assert probe["data_s3_uri"] == "s3://bucket/in/1.csv"
     assert probe["further_data"] == [
-        {"data_s3_uri": f"s3://bucket/in/{index}.csv", "data_etag": etags[index - 1]} for index in range(2, 6)
+        {"data_s3_uri": f"s3://bucket/in/{index}.csv", "data_etag": etags[index - 1]} for index in range(2, 52)
     ]
 
 

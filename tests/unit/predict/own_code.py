@@ -11,6 +11,10 @@ def as_text(features):
     return features.astype(str)
 
 
+def lower(features):
+    return features.apply(lambda column: column.str.lower())
+
+
 def centred(features):
     """Depends on the rows that come together."""
     return np.asarray(features, dtype=float) - np.asarray(features, dtype=float).mean(axis=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, invoke, linear, make_event, score_locally
-from own_code import Answers, ShowsTypes, centred
+from own_code import Answers, ShowsTypes, centred, lower
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
@@ -154,15 +154,31 @@ def test_a_range_of_an_object_too_large_to_be_read_for_it_must_state_the_type(pu
 # --- the probe --------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_probe_says_what_its_rows_make_of_open_columns(put):
+def test_the_probe_says_what_its_rows_make_of_open_columns(put, monkeypatch):
     put(MODEL, ShowsTypes())
     put(DATA, "x1,x2\n1,a\n2,b\nx,c\n")
+    assert invoke(probe_rows=2)[1]["column_types"] == {"x1": "text", "x2": "text"}  # by all that was read
+    monkeypatch.setattr(handler, "BLOCK_BYTES", 10)
     assert invoke(probe_rows=2)[1]["column_types"] == {"x1": "integer", "x2": "text"}
-    assert invoke(probe_rows=3)[1]["column_types"] == {"x1": "text", "x2": "text"}
     assert invoke(probe_rows=3, column_types={"x1": "text"})[1]["column_types"] == {"x2": "text"}
     put(MODEL, linear())
     put(DATA, "x1,x2\n1,2\n")
     assert invoke(probe_rows=3)[1]["column_types"] == {}
+
+
+@pytest.mark.parametrize("on_bad_row", ["fail", "quarantine"])
+def test_a_probe_whose_rows_look_narrower_than_the_column_says_so(put, monkeypatch, on_bad_row):
+    """Ten thousands of integers, and texts behind them: the model is fitted on what pandas makes of all."""
+    train = pd.DataFrame({"x1": ["007", "a12"]})
+    put(MODEL, make_pipeline(FunctionTransformer(lower), OneHotEncoder(), LinearRegression()).fit(train, [1.0, 2.0]))
+    put(DATA, "x1,x2\n007,1\n012,2\nA12,3\n")
+    monkeypatch.setattr(handler, "BLOCK_BYTES", 14)
+    fields = {"feature_columns": ["x1"], "on_bad_row": on_bad_row, "probe_rows": 1}
+    status, body = invoke(**fields)
+    assert status == 400
+    assert "As far as the probe has read, column 'x1' holds integers" in body["message"]
+    assert "state it in column_types" in body["message"]
+    assert invoke(**fields, column_types={"x1": "text"})[0] == 200
 
 
 def test_the_probe_goes_on_where_it_could_predict_nothing(put):

@@ -11,7 +11,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 EMPTY = "empty"
 """Only missing values so far."""
@@ -19,7 +19,7 @@ BOOLEAN = "boolean"
 OPTIONAL_BOOLEAN = "optional_boolean"
 """Booleans and missing values: an object column in pandas."""
 INTEGER = "integer"
-"""Within 64 bits, and none missing."""
+"""None of them missing. Beyond 64 bits they are bad rows for the chunk."""
 NUMBER = "number"
 TEXT = "text"
 
@@ -35,13 +35,10 @@ MISSING_VALUES = frozenset(
 
 # Possessive, because a text may have millions of characters: nothing that matched is ever given back.
 _SPACE = r"[ \t\n\v\f\r]*+"
-_INTEGER = re.compile(rf"{_SPACE}([+-]?+)0*+([0-9]*+)(?<=[0-9]){_SPACE}")
+_INTEGER = re.compile(rf"{_SPACE}[+-]?+[0-9]++{_SPACE}")
 _NUMBER = re.compile(rf"{_SPACE}[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+{_SPACE}")
 _INFINITY = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE | re.ASCII)
 _BOOLEAN = re.compile(r"true|false", re.IGNORECASE | re.ASCII)
-
-_INTEGER_DIGITS = 19
-"""Of the largest integer of 64 bits, 2^63 - 1."""
 
 
 def join(left: str, right: str) -> str:
@@ -54,19 +51,19 @@ def join(left: str, right: str) -> str:
     return NUMBER if both <= {EMPTY, INTEGER, NUMBER} else TEXT
 
 
-def widened(types: Mapping[str, str], found: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def widened(types: Mapping[str, str], found: Iterable[Mapping[str, str]], numeric: Collection[str] = ()) -> dict[str, str]:
     """Return the columns' types joined with others that were found of them; what is found of another column is left out."""
     wide = dict(types)
     for others in found:
         for column, kind in others.items():
             if column in wide:
                 wide[column] = join(wide[column], kind)
-    return wide
+    return {column: of_numbers(kind) if column in numeric else kind for column, kind in wide.items()}
 
 
 def of_numbers(kind: str) -> str:
-    """Return the kind of a column that the model takes for numbers: whatever is no integer makes it a column of floats."""
-    return INTEGER if kind == INTEGER else NUMBER
+    """Return the kind of a column that the model takes for numbers: there a text is a bad row, and True among numbers is 1."""
+    return NUMBER if kind == TEXT else kind
 
 
 def kind_of_texts(texts: Iterable[str]) -> str | None:
@@ -76,20 +73,11 @@ def kind_of_texts(texts: Iterable[str]) -> str | None:
 
 
 def kind_of_text(text: str) -> str:
-    """Return the kind of a column that has this one field, its quotes removed: as `pandas.read_csv` takes it.
-
-    An integer beyond 64 bits is text: pandas makes of such a column text, Python's integers or floats, by what else is in it and in
-    which order, which no chunk can know.
-    """
+    """Return the kind of a column that has this one field, its quotes removed: as `pandas.read_csv` takes it."""
     if text in MISSING_VALUES:
         return EMPTY
-    if integer := _INTEGER.fullmatch(text):
-        return INTEGER if _fits_64_bits(*integer.groups()) else TEXT
+    if _INTEGER.fullmatch(text):
+        return INTEGER
     if _NUMBER.fullmatch(text) or _INFINITY.fullmatch(text):
         return NUMBER
     return BOOLEAN if _BOOLEAN.fullmatch(text) else TEXT
-
-
-def _fits_64_bits(sign: str, digits: str) -> bool:
-    # The length first: Python reads long integers in quadratic time, and refuses the longest.
-    return len(digits) <= _INTEGER_DIGITS and -(2**63) <= int(f"{sign}{digits or '0'}") < 2**63

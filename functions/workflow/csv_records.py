@@ -77,8 +77,8 @@ def is_record(record: bytes, columns: int) -> bool:
 
 
 def is_blank(text: bytes) -> bool:
-    """Whether bytes outside quotes hold nothing but line ends."""
-    return not text.strip(LINE_ENDS)
+    """Whether bytes outside quotes hold nothing but line ends, and spaces between them."""
+    return not text.strip(LINE_ENDS + b" \t")
 
 
 def parse_header(record: bytes) -> Header:

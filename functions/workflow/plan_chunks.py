@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
-from column_types import of_numbers, widened
+from column_types import widened
 from deadline import NO_DEADLINE, deadline_of
 from decision import decision_of, decision_sha256, refutations, write_decision
 from entry_point import entry_point
@@ -193,7 +193,7 @@ def unrefuted_draft(client: S3Client, document: Document, inputs: Inputs, cuttin
         found = refutations(client, draft.earlier)
         if cutting.guessed and (found or is_refuted(client, draft.earlier)):
             return None
-        wider = widened(types, found)
+        wider = widened(types, found, document["model"]["numeric_columns"])
         if wider == types:
             return draft
         types = wider
@@ -208,8 +208,7 @@ def first_types(client: S3Client, document: Document, inputs: Inputs, cutting: C
     first = inputs.objects[0]
     header = inputs.headers.get(first) or read_header(client, first)
     sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
-    numbers = {column: of_numbers(sampled[column]) for column in probe["numeric_columns"] if column in sampled}
-    return widened(probed, [sampled | numbers])
+    return widened(probed, [sampled], probe["numeric_columns"])
 
 
 def draft_of(client: S3Client, document: Document, cutting: Cutting, identity: str, decision: Decision) -> Draft:

@@ -46,7 +46,7 @@ def sampled_types(records: Iterable[bytes], columns: Sequence[str], wanted: Iter
     texts: dict[str, set[str]] = {column: set() for column in wanted}
     positions = [(texts[column], columns.index(column)) for column in texts]
     for record in records:
-        fields = _fields(record)
+        fields = _fields(record) if record.strip() else []  # a blank line is no row
         if len(fields) == len(columns):
             for seen, position in positions:
                 seen.add(fields[position])

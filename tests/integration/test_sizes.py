@@ -260,7 +260,7 @@ def test_a_dry_run_says_what_the_run_would_take(aws, run_execution, tree, split_
     assert estimate["dollars"]["total"] > 0
     assert any("3,538 MB" in assumption for assumption in estimate["assumptions"])
     assert "Predict Chunks" not in states_entered(aws, execution)
-    assert [uri.rpartition("/")[2] for uri in uris(output_uri)] == ["plan.json"]
+    assert [uri.rpartition("/")[2] for uri in uris(output_uri)] == ["decision.json", "plan.json"]
 
 
 def test_a_glob_and_a_manifest_name_the_objects(aws, run_execution, tree, put, read, scored_directly, places):

@@ -103,7 +103,7 @@ class Watch:
         for process in self.emulator.children():
             with suppress(psutil.Error):
                 command = process.cmdline()
-                if "awslambdaric" not in command:
+                if not {"awslambdaric", "as_packaged.py"} & set(command):
                     continue
                 self.known[process.pid] = process
                 function = command[-1].removesuffix(".lambda_handler")

@@ -14,6 +14,7 @@ KINDS = (
     (r"/data/.*\.manifest\.json$", "manifest"),
     (r"/data/.*", "data"),
     (r"\.work/.*/plan\.json$", "plan"),
+    (r"\.work/.*/decision\.json$", "decision"),
     (r"\.work/.*/pending-[^/]*\.json$", "pending plan"),
     (r"\.work/.*/upload\.json$", "upload record"),
     (r"\.work/.*/chunk-\d+\.segments\.json$", "segments"),

@@ -34,11 +34,13 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("PlanChunks", "GetObject", "report"): ("published", SURVIVED, SURVIVED),
     ("PlanChunks", "ListObjectsV2", "data"): ("grouped", NOT_FOUND, NOT_FOUND),
     ("PlanChunks", "ListObjectsV2", "chunks"): ("split", SURVIVED, SURVIVED),
+    ("PlanChunks", "PutObject", "decision"): ("split", INVALID, INVALID),
     ("PlanChunks", "PutObject", "plan"): ("split", INVALID, INVALID),
     ("PlanChunks", "PutObject", "pending plan"): ("resumed", NOT_FOUND, NOT_FOUND),
     ("PlanChunks", "PutObject", "segments"): ("grouped", NOT_FOUND, NOT_FOUND),
     ("PredictChunk", "GetObject", "model"): ("split", NOT_FOUND, NOT_FOUND, CHANGED),
     ("PredictChunk", "GetObject", "data"): ("split", NOT_FOUND, NOT_FOUND, CHANGED),
+    ("PredictChunk", "GetObject", "decision"): ("split", NOT_FOUND, NOT_FOUND),
     ("PredictChunk", "GetObject", "segments"): ("grouped", NOT_FOUND, NOT_FOUND),
     ("PredictChunk", "PutObject", "part"): ("split", INVALID, INVALID),
     ("PredictChunk", "PutObject", "rejected rows of a part"): ("split", INVALID, INVALID),
@@ -52,6 +54,7 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("RecordFailure", "PutObject", "error record"): ("lost", INCOMPLETE, INCOMPLETE),
     ("MergeOutputs", "GetObject", "report"): ("split", SURVIVED, SURVIVED),
     ("MergeOutputs", "GetObject", "plan"): ("split", NOT_FOUND, NOT_FOUND),
+    ("MergeOutputs", "GetObject", "decision"): ("split", NOT_FOUND, NOT_FOUND),
     ("MergeOutputs", "GetObject", "segments"): ("grouped", NOT_FOUND, NOT_FOUND),
     ("MergeOutputs", "GetObject", "receipt"): ("split", INCOMPLETE, INCOMPLETE),
     ("MergeOutputs", "GetObject", "error record"): ("tolerated", SURVIVED, SURVIVED),
@@ -107,7 +110,7 @@ MAY_ANSWER_200_WITH_AN_ERROR = {"CompleteMultipartUpload", "UploadPartCopy"}
 SENDS_A_BODY = {"PutObject", "UploadPart"}
 
 # Ranged reads carry no checksum: a flipped bit in them is TCP's and TLS's to notice. Objects that are not there have none either.
-READ_WHOLE = {"model", "manifest", "segments", "plan", "receipt", "error record", "rejected rows of a part"}
+READ_WHOLE = {"model", "manifest", "segments", "plan", "decision", "receipt", "error record", "rejected rows of a part"}
 
 REPRESENTATIVES: dict[Site, tuple[Fault, str]] = {
     Site("ValidateRequest", "HeadObject", "model"): ("throttle", TRANSIENT),

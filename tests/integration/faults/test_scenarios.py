@@ -123,7 +123,7 @@ def test_of_two_requests_to_one_output_at_once_exactly_one_wins(aws, faulty, exe
     request = prepare(executor.s3, case, RUNS[run])
     other = {**request, "prediction_column_name": "score"}
     operation = "PutObject" if run == "grouped" else "CompleteMultipartUpload"
-    hold = Rule("delay", "MergeOutputsFunction", operation, f"{case.pattern}out.csv$", seconds=8, times=None)
+    hold = Rule("delay", "MergeOutputsFunction", operation, f"{case.pattern}out.csv$", seconds=15, times=None)
 
     with faulty.rules(hold) as (number,), ThreadPoolExecutor(2) as pool:
         endings = list(pool.map(lambda one: executor.ending(case, one), (request, other)))

@@ -290,12 +290,15 @@ def test_a_stated_type_is_the_columns_type_and_what_does_not_fit_is_a_bad_row(tm
             score_locally(data, tmp_path, model=ShowsTypes(), column_types={"x1": kind})
 
 
-def test_an_integer_beyond_64_bits_is_text_unless_it_is_a_number(tmp_path):
+def test_an_open_integer_beyond_64_bits_is_a_bad_row(tmp_path):
+    """pandas makes text, Python's integers or floats of the column, by what else is in it and in which order."""
     data = b"x1\n9223372036854775807\n-9223372036854775808\n9223372036854775808\n"
-    _, output = score_locally(data, tmp_path, model=ShowsTypes())
+    for stated in ({}, {"column_types": {"x1": "integer"}}):
+        with pytest.raises(handler.InvalidDataError, match=r"row 3 .* is an integer beyond 64 bits: state the column's type"):
+            score_locally(data, tmp_path, model=ShowsTypes(), **stated)
+        facts, output = score_locally(data, tmp_path, model=ShowsTypes(), on_bad_row="quarantine", **stated)
+        assert (facts.rejected_rows, output.splitlines()[1]) == (1, b"9223372036854775807,int:9223372036854775807")
+    with pytest.raises(handler.InvalidDataError, match=r"row 2 .* beyond 64 bits"):
+        score_locally(b"x1\n1.5\n-00009223372036854775809\n", tmp_path, model=ShowsTypes())
+    _, output = score_locally(data + b"x\n", tmp_path, model=ShowsTypes())
     assert output.splitlines()[3] == b"9223372036854775808,str:9223372036854775808"
-    _, output = score_locally(data[: data.index(b"\n9223372036854775808")], tmp_path, model=ShowsTypes())
-    assert output.splitlines()[1] == b"9223372036854775807,int:9223372036854775807"
-    assert handler_kind(["9223372036854775808", "1.5"]) == handler_kind(["9223372036854775808"]) == handler.TEXT
-    with pytest.raises(handler.InvalidDataError, match=r"row 3 .* is an integer beyond 64 bits: state the column's type"):
-        score_locally(data, tmp_path, model=ShowsTypes(), column_types={"x1": "integer"})

@@ -53,7 +53,7 @@ class Boosted:
     """Pickled as an object of a module that is not installed."""
 
     def __reduce__(self):
-        return eval, ("__import__('xgboost')",)
+        return eval, ("__import__('catboost')",)
 
 
 class World:

@@ -21,9 +21,10 @@ LIST, RECEIPT = (f"s3://{BUCKET}/w/chunk-00000.{end}.json" for end in ("segments
 
 
 class Numbers(FirstColumn):
-    """Takes its columns for numbers, whichever values an object has."""
+    """Its columns are stated to be numbers, whichever values an object has."""
 
-    categories_ = [np.array([1.0])] * 2
+
+NUMBERS = {"x1": "number", "x2": "number"}
 
 
 def uri_of(index):
@@ -49,7 +50,7 @@ def put_all(s3, put):
 
 def score(segments, **fields):
     """Invoke directly for a group, given inline."""
-    return invoke(data_s3_uri=None, segments=segments, **fields)
+    return invoke(data_s3_uri=None, segments=segments, **{"column_types": NUMBERS, **fields})
 
 
 def score_files(objects, folder, block_bytes, *, is_group):
@@ -59,7 +60,13 @@ def score_files(objects, folder, block_bytes, *, is_group):
         path = folder / f"{index}.csv"
         path.write_bytes(data)
         segments.append(handler._Segment(handler._Source(uri, 0), None, None, path))
-    event = {"feature_columns": ["x1"], "prediction_column_name": "p", "on_bad_row": "quarantine", "chunk_index": 0}
+    event = {
+        "feature_columns": ["x1"],
+        "prediction_column_name": "p",
+        "on_bad_row": "quarantine",
+        "chunk_index": 0,
+        "column_types": NUMBERS,
+    }
     original, handler.BLOCK_BYTES = handler.BLOCK_BYTES, block_bytes
     try:
         chunk = handler._Chunk(segments, is_group=is_group)
@@ -157,7 +164,7 @@ def test_the_list_in_s3_gives_what_the_inline_list_gives(put, put_all, get):
     _, inline = score(segments)
     part = get(OUTPUT)
     put(LIST, json.dumps(segments))
-    status, listed = invoke(data_s3_uri=None, segments_s3_uri=LIST)
+    status, listed = invoke(data_s3_uri=None, segments_s3_uri=LIST, column_types=NUMBERS)
     assert (status, get(OUTPUT)) == (200, part)
     assert (inline.pop("segments_s3_uri"), listed.pop("segments_s3_uri")) == (None, LIST)
     assert [body.pop("milliseconds") and body.pop("started") and body for body in (inline, listed)] == [inline] * 2

@@ -35,10 +35,11 @@ class Picky:
 def test_rows_that_cannot_be_scored_keep_their_place(tmp_path, block_bytes):
     data = b"id,x1\na,1\nb,zwei\nc,3\nd,-4\ne,9007199254740993\nf,6\n"
     strictly = {"on_bad_row": "quarantine", "strict": True}
+    stated = {"column_types": {"x1": "number"}}  # so that text does not make the whole column text
     with pytest.raises(handler.InvalidDataError):
-        score_locally(data, tmp_path, block_bytes, Pickier())
+        score_locally(data, tmp_path, block_bytes, Picky(), **stated)
 
-    facts, output = score_locally(data, tmp_path, block_bytes, Pickier(), **strictly)
+    facts, output = score_locally(data, tmp_path, block_bytes, Picky(), **strictly, **stated)
 
     assert output == b"id,x1,p\na,1,2.0\nb,zwei,\nc,3,6.0\nd,-4,\ne,9007199254740993,\nf,6,12.0\n"
     assert (facts.rows, facts.rejected_rows) == (6, 3)
@@ -49,12 +50,6 @@ def test_rows_that_cannot_be_scored_keep_their_place(tmp_path, block_bytes):
     assert "'zwei' is not a number" in reasons[0]
     assert "refuses this row: negative" in reasons[1]
     assert "too large to be exact" in reasons[2]
-
-
-class Pickier(Picky):
-    """The same, as an estimator of numbers: so that text does not make the whole column text."""
-
-    categories_ = [np.array([1.0, 2.0])] * 2  # what the handler looks at to decide that x1 is numbers
 
 
 @pytest.mark.parametrize("as_array", [False, True])
@@ -102,7 +97,7 @@ def test_rows_that_lack_the_same_values_are_not_rejected_for_each_others_faults(
     rows = [f"{-1 if row in bad else 1}," for row in range(10)]
     data = ("x1,x2\n" + "\n".join(rows) + "\n").encode()
     fields = {"feature_columns": ["x1", "x2"], "on_bad_row": "quarantine"}
-    _, output = score_locally(data, tmp_path, model=Pickier(), **fields)
+    _, output = score_locally(data, tmp_path, model=Picky(), **fields)
     assert [row for row, line in enumerate(output.decode().splitlines()[1:]) if line.endswith(",")] == bad
 
 

@@ -3959,7 +3959,7 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
     """Add what the first rows have made of open columns: if all rows would make something else of them, that is what is wrong."""
-    narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] not in (NUMBER, TEXT)]
+    narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] != TEXT]
     if not narrow:
         return error
     seen = ", ".join(f"column {name!r} holds {_KIND_NAMES[columns.kinds[name]]}" for name in narrow[:3])

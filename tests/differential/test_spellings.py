@@ -200,6 +200,7 @@ def test_a_spelling_in_another_column(told, telling_models, neighbours, cut, kin
         f"{column.spelling!r}: {found[index]}, expected {expected[0][index]}"
         for index, column in enumerate(columns)
         if not any(found[index] == reference[index] for reference in expected)
+        and not (kind == "open" and column.spelling == "-0" and neighbours == "among missing values")  # docs/request.md
     ]
     assert not wrong, f"{len(wrong)} of {len(columns)}:\n" + "\n".join(wrong)
 

@@ -100,6 +100,7 @@ build-%Function:
 
 smoke: install ## Run the package in an interpreter without anything else; cold starts with and without byte-code
 	$(BIN)/python -m tools.smoke $(SMOKE)
+	$(PYTEST) --whole-table --timeout 3600 tests/differential
 
 image-template: install ## Generate build/template.image.yaml: the prediction function as a container image
 	$(BIN)/python -m tools.image_template

@@ -5,6 +5,7 @@ check_model("model.joblib", data="sample.csv").problems
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from batch_predict.deploy import stack_directory
+from batch_predict.deployed_package import DeployedPackage, deployed_package
 from batch_predict.local_aws import LocalAws
 from batch_predict.local_run import InvalidRequestError
 
@@ -109,10 +111,9 @@ def deployed_memory_mb() -> int:
     return int(_template()["Parameters"]["PredictMemorySize"]["Default"])
 
 
-def function_versions() -> dict[str, str]:
-    """Return the libraries that the prediction function has as a zip, with their versions."""
-    lines = (stack_directory() / "functions/predict/requirements.txt").read_text().splitlines()
-    return dict(line.split("==", 1) for line in lines if "==" in line and not line.startswith("#"))
+@cache
+def _package() -> DeployedPackage:
+    return deployed_package(stack_directory())
 
 
 def _template() -> dict[str, Any]:
@@ -122,7 +123,11 @@ def _template() -> dict[str, Any]:
 
 def _inspected(path: Path) -> dict[str, Any]:
     done = subprocess.run(  # noqa: S603  # this Python, on a file that its owner named
-        [sys.executable, "-m", "batch_predict.model_inspection", str(path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "batch_predict.model_inspection", str(path)],
+        env={**os.environ, **_package().environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:  # not the model's refusal, which is an answer, but the process's end
         reason = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
@@ -148,14 +153,15 @@ def _problems(
 
 
 def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
-    versions = function_versions()
-    if facts["sklearn_version"] != versions["scikit-learn"]:
+    deployed = _package().versions["scikit-learn"]
+    if facts["sklearn_version"] != deployed:
         yield (
-            f"it was fitted with scikit-learn {facts['sklearn_version']}, the function has {versions['scikit-learn']}: "
+            f"it was fitted with scikit-learn {facts['sklearn_version']}, the function has {deployed}: "
             "predictions may differ; fit it again with that version"
         )
-    if missing := [name for name in facts["libraries"] if name.lower().replace("_", "-") not in versions]:
-        yield f"it is made of {', '.join(missing)}, which the zip package lacks: deploy the container image (docs/package.md)"
+    yield from facts["differences"]
+    if image_only := sorted(_package().image_modules.intersection(facts["modules"])):
+        yield f"it is made of {', '.join(image_only)}, which the container image has and the zip has not (docs/package.md)"
 
 
 def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], prediction_method: str) -> tuple[Sample | None, list[str]]:

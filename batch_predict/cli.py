@@ -25,6 +25,7 @@ from batch_predict.local_run import (
     LocalRunError,
     RunResult,
     prepare,
+    skipped_files,
 )
 from batch_predict.places import OnStack, ThisMachine, place_of
 from batch_predict.run_commands import ProfileOption, RegionOption, StackOption
@@ -153,7 +154,7 @@ DataOption = Annotated[
     _request_option(
         "data_s3_uri",
         "--data",
-        "CSV files in the order of the output; of a directory, all *.csv in natural order; with --stack also S3 URIs.",
+        "CSV files in the order of the output; of a directory, all *.csv below it in natural order; with --stack also S3 URIs.",
         metavar="PATH...",
     ),
 ]
@@ -188,6 +189,16 @@ ToleranceOption = Annotated[
 ]
 BadRowOption = Annotated[str | None, _request_option("on_bad_row", "--on-bad-row")]
 MethodOption = Annotated[str | None, _request_option("prediction_method", "--prediction-method")]
+ColumnTypesOption = Annotated[
+    list[str] | None,
+    _request_option(
+        "column_types",
+        "--column-type",
+        "Type of a feature column, boolean, integer, number or text; may be given for several. By default the model or all values "
+        "of the column decide.",
+        metavar="COLUMN=TYPE",
+    ),
+]
 Sha256Option = Annotated[str | None, _request_option("model_sha256", "--model-sha256", metavar="HEX")]
 StrictOption = Annotated[bool, _request_option("strict", "--strict")]
 OverwriteOption = Annotated[bool, _request_option("overwrite", "--overwrite")]
@@ -212,6 +223,7 @@ def run(
     tolerated_failure_percentage: ToleranceOption = None,
     on_bad_row: BadRowOption = None,
     prediction_method: MethodOption = None,
+    column_type: ColumnTypesOption = None,
     model_sha256: Sha256Option = None,
     strict: StrictOption = False,
     overwrite: OverwriteOption = False,
@@ -249,6 +261,7 @@ def run(
         "tolerated_failure_percentage": tolerated_failure_percentage,
         "on_bad_row": on_bad_row,
         "prediction_method": prediction_method,
+        "column_types": column_type or None,
         "model_sha256": model_sha256,
         "strict": strict or None,
         "overwrite": overwrite or None,
@@ -260,6 +273,8 @@ def run(
         place = place_of(stack, profile, region)
         local_run = place.prepare(wanted)
         if detach:
+            if (skipped := skipped_files(local_run.skipped)) and not quiet:
+                typer.echo(skipped, err=True)
             _print_detached(place.submit(local_run, name), stack, as_json=as_json)
             return
         with screen(quiet=quiet, as_json=as_json) as shown:
@@ -277,6 +292,7 @@ def plan(
     chunk_size_mb: ChunkSizeOption = None,
     max_concurrency: ConcurrencyOption = None,
     prediction_method: MethodOption = None,
+    column_type: ColumnTypesOption = None,
     overwrite: OverwriteOption = False,
     request: RequestOption = None,
     stack: StackOption = None,
@@ -301,6 +317,7 @@ def plan(
         "chunk_size_mb": chunk_size_mb,
         "max_concurrency": max_concurrency,
         "prediction_method": prediction_method,
+        "column_types": column_type or None,
         "overwrite": overwrite or None,
     }
     with ending(as_json=as_json):
@@ -312,7 +329,7 @@ def plan(
         if as_json or result.status != "SUCCEEDED":
             _conclude(shown, result, as_json=as_json)
             return
-        print_lines(text_console(sys.stdout), plan_lines(result, compare=compare))
+        print_lines(text_console(sys.stdout), plan_lines(result, compare=compare, skipped=skipped_files(local_run.skipped)))
 
 
 def _request_of(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
@@ -325,11 +342,13 @@ def _request_of(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
     if missing := [_option_of(field) for field in request_schema()["required"] if field not in given]:
         raise InvalidRequestError(f"missing {', '.join(missing)}")
     given["feature_columns"] = _split_columns(given["feature_columns"])
+    if "column_types" in given:
+        given["column_types"] = _split_types(given["column_types"])
     return given
 
 
 def _option_of(field: str) -> str:
-    short = {"prediction_column_name": "prediction", "feature_columns": "features"}
+    short = {"prediction_column_name": "prediction", "feature_columns": "features", "column_types": "column-type"}
     return f"--{short.get(field, field.removesuffix('_s3_uri')).replace('_', '-')}"
 
 
@@ -354,6 +373,17 @@ def _split_columns(text: str) -> list[str]:
     if not all(columns):
         raise InvalidRequestError(f"--features {text!r} has an empty name: separate names by single commas")
     return columns
+
+
+def _split_types(texts: list[str]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for text in texts:
+        column, equals, kind = text.rpartition("=")  # a column's name may hold one, too
+        if not equals:
+            raise InvalidRequestError(f"--column-type {text} must be a column and its type, such as zip=text")
+        if types.setdefault(column, kind) != kind:
+            raise InvalidRequestError(f"--column-type gives {column} two types, {types[column]} and {kind}: leave one out")
+    return types
 
 
 def _run_at(place: ThisMachine | OnStack, local_run: LocalRun, name: str | None, shown: Screen) -> RunResult:

@@ -21,6 +21,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from batch_predict.deployed_package import DeployedPackage, deployed_package
+
+AS_PACKAGED = Path(__file__).with_name("as_packaged.py")
 PACKAGE_PREFIX = ".deploy/"
 STACK_SECONDS = 120  # far more than the 2 seconds it takes
 POLL_SECONDS = 0.1
@@ -47,6 +50,11 @@ LOCAL_ADAPTATIONS = (
         what="Runtime of every AWS::Serverless::Function",
         local="provided.al2023, its package's `bootstrap` starts AWS's own runtime client, awslambdaric",
         reason="in its python3.x the emulator calls every exception Runtime.HandlerError, which no Retry names",
+    ),
+    Adaptation(
+        what="Python and libraries of the prediction function",
+        local="the environment's own; `as_packaged.py` and the variable DEPLOYED_PACKAGE make it refuse what the package would",
+        reason="the package is for Amazon Linux and the template's Python",
     ),
     Adaptation(
         what="MaxConcurrencyPath of a Distributed Map",
@@ -87,10 +95,17 @@ def adapt_definition(definition: JsonObject) -> JsonObject:
     }
 
 
-def bootstrap() -> str:
-    """Return the script that starts a provided.al2023 function: this Python, importing the function's own files."""
-    python = shlex.quote(sys.executable)
-    return f'#!/bin/sh\nPYTHONPATH="$LAMBDA_TASK_ROOT" exec {python} -m awslambdaric "$_HANDLER"\n'
+def bootstrap(package: DeployedPackage | None = None) -> str:
+    """Return the script that starts a provided.al2023 function: this Python, importing the function's own files.
+
+    With a ``package``, Python finds only the modules that it has.
+    """
+    assignments = ['PYTHONPATH="$LAMBDA_TASK_ROOT"']
+    client = "-m awslambdaric"
+    if package:
+        assignments += [f"{name}={shlex.quote(value)}" for name, value in package.environment.items()]
+        client = AS_PACKAGED.name
+    return f'#!/bin/sh\n{" ".join(assignments)} exec {shlex.quote(sys.executable)} {client} "$_HANDLER"\n'
 
 
 def usable_cores() -> int:
@@ -167,28 +182,35 @@ def _package(template: JsonObject, directory: Path, s3: Any, bucket: str) -> Jso
         return {"Bucket": bucket, "Key": key}
 
     for function in _properties(template, "AWS::Serverless::Function"):
-        function["CodeUri"] = upload(zip_function(directory / function["CodeUri"]), ".zip")
+        code = directory / function["CodeUri"]
+        package = deployed_package(directory) if (code / "requirements.txt").exists() else None
+        function["CodeUri"] = upload(zip_function(code, package), ".zip")
     for state_machine in _properties(template, "AWS::Serverless::StateMachine"):
         definition = json.loads((directory / state_machine["DefinitionUri"]).read_text())
         state_machine["DefinitionUri"] = upload(json.dumps(adapt_definition(definition)).encode(), ".asl.json")
     return template
 
 
-def zip_function(directory: Path) -> bytes:
-    """Return the code in ``directory`` and the bootstrap as a deployment package: the same bytes for the same files."""
+def zip_function(directory: Path, package: DeployedPackage | None = None) -> bytes:
+    """Return the code in ``directory`` and the bootstrap as a deployment package: the same bytes for the same files.
+
+    ``package`` is what the function has on AWS where it needs libraries.
+    """
     files = {
         path.relative_to(directory).as_posix(): (path.read_bytes(), 0o644)
         for path in sorted(directory.rglob("*"))
         if path.suffix in {".py", ".json"}  # the rest is what a package or an image is made by
     }
-    files["bootstrap"] = (bootstrap().encode(), 0o755)
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+    files["bootstrap"] = (bootstrap(package).encode(), 0o755)
+    if package:
+        files[AS_PACKAGED.name] = (AS_PACKAGED.read_bytes(), 0o644)
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, (content, mode) in files.items():
             entry = zipfile.ZipInfo(name)  # dated 1980-01-01
             entry.external_attr = mode << 16
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
-    return package.getvalue()
+    return zipped.getvalue()
 
 
 def _properties(template: JsonObject, resource_type: str) -> Iterator[JsonObject]:

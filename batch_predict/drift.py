@@ -33,19 +33,19 @@ def reference_statistics(path: Path, features: Mapping[str, Mapping[str, Any]]) 
     handler = _deployed("predict", "prediction_handler")
     header = handler._local_header(path, path.name)  # noqa: SLF001  # the very reader and counter of the prediction function
     kinds = {name: handler.TEXT if values["kind"] == "text" else handler.NUMBER for name, values in features.items()}
-    columns = [name for name in features if name in header.names]
-    statistics = handler._Statistics(columns, kinds)  # noqa: SLF001
+    columns = handler._Columns([name for name in features if name in header.names], kinds)  # noqa: SLF001
+    statistics = handler._Statistics(columns)  # noqa: SLF001
     with path.open("rb") as file:
         file.seek(header.size)
         source = handler._Source(path.name, 0)  # noqa: SLF001
         for block in handler._read_blocks(file, header, source, header.size, handler.BLOCK_BYTES):  # noqa: SLF001
             rejected: set[int] = set()
-            table = handler._parse_features(block, columns, kinds, lambda row, _, rows=rejected: rows.add(row))  # noqa: SLF001
+            table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row))  # noqa: SLF001
             table = table.take([row for row in range(block.rows) if row not in rejected]) if rejected else table
             if table.num_rows:
-                statistics.add([], handler._count_features(table, columns, kinds))  # noqa: SLF001
+                statistics.add([], handler._count_features(table, columns))  # noqa: SLF001
     found: dict[str, dict[str, Any]] = statistics.result()["features"]
-    if columns and not found:
+    if columns.names and not found:
         raise ValueError(f"{path.name} has no rows to compare with")
     return found
 

@@ -232,4 +232,7 @@ def _costs(report: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _model(report: Mapping[str, Any] | None) -> dict[str, Any]:
     model = (report or {}).get("model")
-    return {"model": list(report_tables.model_facts(model)) if model else [], "warnings": model["warnings"] if model else []}
+    if report is None or not model:
+        return {"model": [], "warnings": []}
+    facts = [*report_tables.model_facts(model), *report_tables.decided_facts(report)]
+    return {"model": facts, "warnings": [*model["warnings"], *report.get("warnings", ())]}

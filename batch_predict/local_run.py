@@ -26,7 +26,8 @@ from batch_predict.execution import ExecutionEnded, Progress, StateExited, follo
 from batch_predict.local_aws import BUCKET
 from batch_predict.runs import message_of
 from batch_predict.stack import Stack
-from batch_predict.workflow_contract import advice, request_problems
+from batch_predict.visible_text import visible
+from batch_predict.workflow_contract import advice, is_hidden, natural_order, request_problems
 
 POLL_SECONDS = 0.1  # the local AWS has no quotas
 SUFFIXES = ("", ".rejected.csv", ".report.json")
@@ -34,7 +35,12 @@ SUFFIXES = ("", ".rejected.csv", ".report.json")
 S3_SCHEME = "s3://"
 NAMED_FILES = 100
 """A request has a limit of 60,000 bytes: more files than these are listed in a manifest."""
+CSV_SUFFIX = ".csv"
+"""Of the files of a folder that are data, in any case: a folder on this machine holds other files, too."""
+NAMED_SKIPPED = 3
+"""Files of each kind that are named where some were skipped."""
 MANIFEST_SUFFIX = ".manifest.json"  # functions/workflow/inputs.py; a contract test holds the two equal
+MARKER = "_SUCCESS"  # likewise
 MANIFEST_NAME = f"files{MANIFEST_SUFFIX}"
 """No data file can have it: manifests are no local data."""
 UPLOADS = "uploads/"
@@ -48,6 +54,12 @@ class LocalRunError(Exception):
 
 class InvalidRequestError(LocalRunError):
     """The request or its local files must change before it can run; the message lists every problem."""
+
+
+Skipped = Mapping[str, Sequence[Path]]
+"""Files of folders that are no data, by what they are: `hidden`, `not CSV`, `empty`, `linked folder`.
+
+Their paths begin with the folder's name."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,8 @@ class LocalRun:
     """URIs of the data's objects, where they are too many for the request to name: then it names `manifest_s3_uri`."""
     keeps_uploads: bool = False
     """Whether a file that is there already, by its content, need not go up again."""
+    skipped: Skipped = field(default_factory=dict)
+    """Files in the data's folders that are no data."""
 
     @property
     def upload_bytes(self) -> int:
@@ -91,6 +105,8 @@ class RunResult:
     """Tolerated, and missing from the output."""
     input_bytes: int | None = None
     objects: int | None = None
+    skipped_objects: int | None = None
+    """Of a dry run: those under a prefix or glob that hold no data, and those that are only a header."""
     output_bytes: int | None = None
     estimate: Mapping[str, Any] | None = None
     """Of a dry run: rows, seconds, requests and dollars on AWS (`Estimate` in functions/workflow/estimate.py)."""
@@ -145,9 +161,10 @@ def prepare_for(stack: Stack, request: Mapping[str, Any]) -> LocalRun:
 
 
 def _prepare(request: Mapping[str, Any], places: _Places) -> LocalRun:
-    model, model_problems = _inputs("model", [request.get("model_s3_uri")], places)
+    model, model_problems = _inputs("model", [request.get("model_s3_uri")], places, {})
     data_value = request.get("data_s3_uri")
-    data, data_problems = _inputs("data", data_value if isinstance(data_value, list) else [data_value], places)
+    skipped: dict[str, list[Path]] = {}
+    data, data_problems = _inputs("data", data_value if isinstance(data_value, list) else [data_value], places, skipped)
     files = [path for path in data if isinstance(path, Path)]
     if model and model[0] in files:
         data_problems.append(f"data file {model[0]} is also the model: name a CSV file")
@@ -170,7 +187,7 @@ def _prepare(request: Mapping[str, Any], places: _Places) -> LocalRun:
         located["output_s3_uri"] = output_uri
     if found := [*model_problems, *data_problems, *output_problems, *request_problems(located)]:
         raise InvalidRequestError("; ".join(found))
-    return LocalRun(located, uploads, directory, manifest_s3_uri, manifest, keeps_uploads=not places.is_local)
+    return LocalRun(located, uploads, directory, manifest_s3_uri, manifest, not places.is_local, skipped)
 
 
 def _located(place: Path | str, uploads: Mapping[Path, str]) -> str:
@@ -184,8 +201,10 @@ def _manifest_uri(places: _Places, manifest: Sequence[str]) -> str:
     return f"{places.data}{UPLOADS}{digest[:DIGEST_DIGITS]}/{MANIFEST_NAME}"
 
 
-def _inputs(noun: str, values: Sequence[object], places: _Places) -> tuple[list[Path | str], list[str]]:
-    """Return the local files and S3 URIs that a field of the request names, and what is wrong with them."""
+def _inputs(
+    noun: str, values: Sequence[object], places: _Places, skipped: dict[str, list[Path]]
+) -> tuple[list[Path | str], list[str]]:
+    """Return the local files and S3 URIs that a field of the request names, and what is wrong with them; add to ``skipped``."""
     files: list[Path | str] = []
     found: list[str] = []
     if not all(isinstance(value, str) and value for value in values):
@@ -197,11 +216,15 @@ def _inputs(noun: str, values: Sequence[object], places: _Places) -> tuple[list[
                 found.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
             else:
                 files.append(value)
-        elif noun == "data" and path.is_dir():
-            inside = sorted(path.glob("*.csv"), key=_natural_order)
-            files += inside
-            if not inside:
-                found.append(f"data directory {value} holds no *.csv files")
+        elif noun == "data" and (folder := _folder_of(path)):
+            folder_files = _FolderFiles(folder)
+            files += folder_files.data
+            found += folder_files.problems
+            for kind, paths in folder_files.skipped.items():
+                skipped.setdefault(kind, []).extend(paths)
+            if not folder_files.data and not folder_files.problems:
+                sentence = skipped_files(folder_files.skipped)
+                found.append(f"data directory {folder} holds no *.csv files{f' ({sentence})' if sentence else ''}")
         elif noun == "data" and value.endswith(MANIFEST_SUFFIX):
             found.append(f"data file {value} is a manifest of objects in S3: name the files themselves, or their directory")
         elif problem := _unreadable(path):
@@ -219,10 +242,61 @@ def _unreadable(path: Path) -> str | None:
     return None if os.access(path, os.R_OK) else "may not be read: check its permissions"
 
 
-def _natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that puts part-2 before part-10, as the workflow does with the objects of a prefix."""
-    pieces = re.split(r"([0-9]+)", path.name)
-    return [(1, int(piece), "") if index % 2 else (0, 0, piece) for index, piece in enumerate(pieces)], path.name
+def _folder_of(path: Path) -> Path | None:
+    """Return the folder that a path names; also the marker of a whole folder names it, as it does in S3."""
+    if path.is_dir():
+        return path
+    return path.parent if path.name == MARKER and path.parent.is_dir() else None
+
+
+class _FolderFiles:
+    """The files below a folder, as the workflow takes the objects under a prefix; but only those called *.csv, in any case."""
+
+    def __init__(self, folder: Path) -> None:
+        self.problems: list[str] = []
+        self.skipped: dict[str, list[Path]] = {}
+        self._folder = folder
+        found = sorted(self._walk(), key=lambda path: (natural_order(self._below(path)), self._below(path)))
+        self.data: list[Path] = [path for path in found if self._is_data(path)]
+
+    def _walk(self) -> Iterator[Path]:
+        def refused(error: OSError) -> None:
+            self.problems.append(f"data directory {error.filename} may not be read: check its permissions")
+
+        # Links to folders are not followed: they may lead round, or to what is there already.
+        for root, folders, names in os.walk(self._folder, onerror=refused):
+            self._skip("linked folder", [path for path in (Path(root, name) for name in sorted(folders)) if path.is_symlink()])
+            yield from (Path(root, name) for name in names)
+
+    def _below(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
+
+    def _is_data(self, path: Path) -> bool:
+        if is_hidden(self._below(path)):
+            self._skip("hidden", [path])
+        elif not path.name.lower().endswith(CSV_SUFFIX):
+            self._skip("not CSV", [path])
+        elif problem := _unreadable(path):
+            self.problems.append(f"data file {path} {problem}")
+        elif path.stat().st_size == 0:
+            self._skip("empty", [path])
+        else:
+            return True
+        return False
+
+    def _skip(self, kind: str, paths: Sequence[Path]) -> None:
+        if paths:
+            self.skipped.setdefault(kind, []).extend(path.relative_to(self._folder.parent) for path in paths)
+
+
+def skipped_files(skipped: Skipped) -> str:
+    """Say how many files of folders are no data, and which; nothing where there are none."""
+    number = sum(map(len, skipped.values()))
+    kinds = []
+    for kind, paths in skipped.items():
+        more = ", …" if len(paths) > NAMED_SKIPPED else ""
+        kinds.append(f"{len(paths):,} {kind} ({', '.join(map(visible, paths[:NAMED_SKIPPED]))}{more})")
+    return f"{number:,} file{'' if number == 1 else 's'} skipped: {', '.join(kinds)}" if number else ""
 
 
 def _names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
@@ -246,8 +320,9 @@ def _content_names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
-    # Braces are placeholders and * ? [ ] are patterns to the workflow, and it refuses what others might decode.
-    return {path: re.sub(r"[{}*?\[\]%\\\x00-\x1f\x7f-\x9f]", "_", path.name) for path in dict.fromkeys(paths)}
+    # Braces are placeholders and * ? [ ] are patterns to the workflow, and it refuses what others might decode. A name that is no
+    # UTF-8 has surrogates here.
+    return {path: re.sub(r"[{}*?\[\]%\\\x00-\x1f\x7f-\x9f\ud800-\udfff]", "_", path.name) for path in dict.fromkeys(paths)}
 
 
 def _output_place(
@@ -308,9 +383,11 @@ def upload(aws: Stack, local_run: LocalRun) -> None:
 
 
 def megabytes_of(local_run: LocalRun) -> str:
-    """Return how much there is to upload, for people."""
+    """Return how much there is to upload, and what is left out, for people."""
     files = len(local_run.uploads)
-    return f"{files:,} file{'' if files == 1 else 's'}, {local_run.upload_bytes / 1e6:,.1f} MB"
+    sizes = f"{files:,} file{'' if files == 1 else 's'}, {local_run.upload_bytes / 1e6:,.1f} MB"
+    skipped = skipped_files(local_run.skipped)
+    return f"{sizes}; {skipped}" if skipped else sizes
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -404,6 +481,7 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
         failed_chunks=ended.output.get("failed_chunks"),
         input_bytes=ended.output.get("input_bytes"),
         objects=ended.output.get("objects"),
+        skipped_objects=ended.output.get("skipped_objects"),
         estimate=ended.output.get("estimate"),
         output_bytes=ended.output.get("bytes"),
         seconds=ended.seconds,

@@ -1,6 +1,6 @@
-"""Loads a model as the prediction function does, and prints what it is, as one JSON object.
+"""Loads a model as the prediction function does, with the modules that it has, and prints what it is, as one JSON object.
 
-    python -m batch_predict.model_inspection FILE
+    DEPLOYED_PACKAGE=... python -m batch_predict.model_inspection FILE
 
 A process of its own: unpickling runs the model's code, and what the model takes of memory can only be told from a clean start.
 """
@@ -8,6 +8,7 @@ A process of its own: unpickling runs the model's code, and what the model takes
 import importlib.metadata
 import importlib.util
 import json
+import os
 import resource
 import sys
 import time
@@ -16,7 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from batch_predict.as_packaged import lack_other_modules
 from batch_predict.deploy import stack_directory
+from batch_predict.deployed_package import VARIABLE
 
 METHODS = ("predict", "predict_proba", "decision_function")
 
@@ -39,6 +42,7 @@ def inspect(path: Path) -> dict[str, Any]:
     import sklearn.base  # noqa: F401, PLC0415  # so that only the model's own memory is measured
 
     named = _named_modules()
+    lack_other_modules(json.loads(os.environ[VARIABLE])["modules"])
     before = _peak_bytes()
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
@@ -59,6 +63,8 @@ def inspect(path: Path) -> dict[str, Any]:
         "classes": None if classes is None or isinstance(classes, list) else [str(label) for label in classes],
         "methods": [method for method in METHODS if callable(getattr(estimator, method, None))],
         "libraries": _libraries(named),
+        "modules": sorted({name.partition(".")[0] for name in named}),
+        "differences": prediction_handler._package_differences(),  # noqa: SLF001  # what receipts of a local run hold as warnings
         "load_seconds": round(seconds, 3),
         "memory_bytes": _peak_bytes() - before,
     }

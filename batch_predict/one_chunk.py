@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from batch_predict.deploy import stack_directory
+from batch_predict.deployed_package import deployed_package
 from batch_predict.local_aws import LocalAws
 from batch_predict.stack import DeployedStack, Stack
 
@@ -21,7 +22,7 @@ def invoke_here(stack: Stack, event: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns its answer, `statusCode` and `body`, decoded. Loads the model in this process, which runs the code in it.
     """
-    with _environment(_variables(stack)):
+    with _environment(_variables(stack) | deployed_package(stack_directory()).environment):
         answer = _handler().lambda_handler(dict(event), None)
     return {"statusCode": answer["statusCode"], "body": json.loads(answer["body"])}
 

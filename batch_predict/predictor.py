@@ -80,8 +80,8 @@ class BatchPredictor:
     def run(self, data: PathLike | Sequence[PathLike], output: PathLike, *, name: str | None = None) -> "PredictionRun":
         """Score ``data`` into ``output``, and return when it is there.
 
-        ``data`` is a file, a folder (its *.csv in natural order), or several; ``output`` is a local path, or with a stack an S3
-        URI. Raises InvalidRequestError before anything has started, and RunFailedError where the run fails.
+        ``data`` is a file, a folder (all *.csv below it in natural order), or several; ``output`` is a local path, or with a stack
+        an S3 URI. Raises InvalidRequestError before anything has started, and RunFailedError where the run fails.
         """
         local_run = self._prepared(data, output)
         result = self._place.run(local_run, name)

@@ -13,6 +13,7 @@ from batch_predict.value_summary import Values
 from batch_predict.visible_text import visible_lines
 
 SHOWN_FAILURES = 100
+SHOWN_TYPES = 12
 MESSAGE_CHARACTERS = 2000
 
 
@@ -212,7 +213,17 @@ def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Estimator", model["estimator"]
     yield "Fitted with", f"scikit-learn {model.get('sklearn_version') or 'of an unknown version'}"
     yield "Scored with", ", ".join(f"{library} {version}" for library, version in model["versions"].items())
-    yield "Handler", model["handler_version"]
+    yield "Deployment", model.get("deployment", "not said")
+
+
+def decided_facts(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what was decided for all chunks, and what it cost in exactness, as label and text."""
+    if types := report.get("column_types"):
+        shown = [f"{column} {kind.replace('_', ' ')}" for column, kind in list(types.items())[:SHOWN_TYPES]]
+        more = [f"{len(types) - SHOWN_TYPES:,} more"] if len(types) > SHOWN_TYPES else []
+        yield "Types by the data", ", ".join([*shown, *more])
+    if rounded := report.get("rounded_integers"):
+        yield "Integers rounded", f"{rounded:,}, beyond 2^53"
 
 
 def request_json(request: Mapping[str, Any]) -> str:

@@ -284,7 +284,13 @@ def unfinished(result: Mapping[str, Any]) -> str | None:
 def _planned(plan: Mapping[str, Any]) -> str:
     there = plan["chunks"] - plan["pending_chunks"]
     reused = f", {there:,} of them there already" if there else ""
-    return f"{plural(plan['chunks'], 'chunk')}{reused}, {megabytes(plan['input_bytes'])}"
+    skipped = skipped_objects(plan.get("skipped_objects"))
+    return f"{plural(plan['chunks'], 'chunk')}{reused}, {megabytes(plan['input_bytes'])}{skipped}"
+
+
+def skipped_objects(number: int | None) -> str:
+    """Return how many objects are no data, to stand behind what else is said; nothing where there are none."""
+    return f"; {plural(number, 'object')} skipped: hidden, empty or only a header" if number else ""
 
 
 def counted(chunks: ChunksCounted) -> str:
@@ -369,10 +375,15 @@ def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "" if number else "Assumes", assumption
 
 
-def plan_lines(result: RunResult, *, compare: bool) -> Iterator[tuple[str, str]]:
-    """Yield what a run would take, item by item, and the limits that it comes near."""
+def plan_lines(result: RunResult, *, compare: bool, skipped: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a run would take, item by item, and the limits that it comes near.
+
+    `skipped` says which local files are no data.
+    """
     estimate = result.estimate or {}
-    yield "Objects", f"{result.objects or 0:,}, {megabytes(result.input_bytes or 0)}"
+    yield "Objects", f"{result.objects or 0:,}, {megabytes(result.input_bytes or 0)}{skipped_objects(result.skipped_objects)}"
+    if skipped:
+        yield "", skipped
     yield "Chunks", f"{result.chunks or 0:,} of {MAX_CHUNKS:,} at most"
     if not estimate:
         return

@@ -30,6 +30,16 @@ def advice(error: str, cause: str = "") -> str | None:
     return None if found is None or found in cause or errors.OWN_ADVICE in cause else found
 
 
+def is_hidden(path: str) -> bool:
+    """Whether a file, with its folders below what was named, is no data to the workflow, whatever is in it."""
+    return bool(_workflow_module("data_names").is_hidden(path))
+
+
+def natural_order(path: str) -> str:
+    """Return a sort key that puts part-2 before part-10, as the workflow does with the objects under a prefix."""
+    return str(_workflow_module("data_names").natural_order(path))
+
+
 def chunk_dollars(seconds: float, memory_mb: int) -> float:
     """Return what one chunk of this duration costs on AWS: its invocation, its transitions, and writing its part and receipt."""
     prices, estimate = _workflow_module("prices"), _workflow_module("estimate")

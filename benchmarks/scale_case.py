@@ -41,7 +41,7 @@ MODEL = {
     "estimator": "Pipeline",
     "sklearn_version": "1.9.1",
     "versions": {"scikit-learn": "1.9.1", "numpy": "2.4.6", "pandas": "3.1.1", "pyarrow": "26.0.1"},
-    "handler_version": "1",
+    "deployment": "d" * 64,
     "warnings": [],
 }
 
@@ -99,6 +99,7 @@ def document_of(case: ScaleCase) -> JsonObject:
         "strict": False,
         "model_sha256": None,
         "model_version_id": None,
+        "column_types": None,
         "overwrite": False,
         "dry_run": False,
         "keep_work": False,
@@ -110,6 +111,7 @@ def document_of(case: ScaleCase) -> JsonObject:
         "model_sha256",
         "model_version_id",
         "feature_columns",
+        "column_types",
         "prediction_column_name",
         "prediction_method",
         "on_bad_row",
@@ -126,7 +128,15 @@ def document_of(case: ScaleCase) -> JsonObject:
         },
         "prediction": prediction,
         "probe": {**prediction, "data_s3_uri": first, "data_etag": '"1"', "probe_rows": 1000},
-        "model": {"rows": 1000, "rows_per_second": 1e6, "prediction_columns": ["prediction"], "model": MODEL},
+        "model": {
+            "rows": 1000,
+            "rows_per_second": 1e6,
+            "prediction_columns": ["prediction"],
+            "column_types": {},
+            "numeric_columns": [],
+            "warnings": [],
+            "model": MODEL,
+        },
     }
 
 
@@ -171,6 +181,8 @@ def receipt_of(chunk: JsonObject, segments: list[JsonObject], part: Records, eta
         "rows_read": part.rows,
         "rows_written": part.rows,
         "rejected_rows": 0,
+        "rounded_integers": 0,
+        "decision_sha256": chunk["decision_sha256"],
         "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
         "output_s3_uri": chunk["output_s3_uri"],
         "output_bytes": part.size,

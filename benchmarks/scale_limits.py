@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Figures = dict[str, Any]
 
 MAX_CHUNKS = MAX_PARTS
-PLAN_BYTES = 5_000_000
+PLAN_BYTES = 7_000_000
 """The planner's own budget."""
 STATE_BYTES = 256 * 2**10
 """Of a state's input and output: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""

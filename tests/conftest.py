@@ -41,6 +41,7 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("batch-predict")
     group.addoption("--aws", action="store_true", help="run the integration tests against a deployed stack, with your credentials")
+    group.addoption("--whole-table", action="store_true", help="tests/differential: every model, file and cut (make smoke)")
     group.addoption("--stack", metavar="NAME", default="batch-predict", help="the stack's name; batch-predict unless given")
 
 

@@ -1,4 +1,6 @@
-"""Takes the symbol table off a shared library, for any processor, without a byte of the rest moving.
+"""Reads shared libraries for any processor: takes their symbol tables off, and tells what they need to load.
+
+The symbol table goes without a byte of the rest moving.
 
 What the dynamic loader reads lies in segments. Symbol tables and debug information lie in sections behind the last of them, which
 only linkers and debuggers read. So the file is cut there, and its header says that there are no sections. `strip` gains a little
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 MACHINES = {183: "arm64", 62: "x86_64"}
 """e_machine, by Lambda's names: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html"""
 _HEADER_BYTES = 64
-_LOAD = 1
+_LOAD, _DYNAMIC = 1, 2
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 """p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align"""
 
@@ -35,6 +37,19 @@ class Segment(NamedTuple):
     size: int
     """In the file, in bytes."""
     alignment: int
+
+
+class Needs(NamedTuple):
+    """What the dynamic loader reads of a library before it runs any of its code."""
+
+    libraries: list[str]
+    """Names of files that it looks for."""
+    folders: list[str]
+    """Where it looks first; `$ORIGIN` is the library's own folder."""
+    versions: dict[str, list[str]]
+    """Versions of symbols that each of the libraries must have, such as GLIBC_2.34."""
+    own_versions: list[str]
+    """Versions of symbols that it has itself."""
 
 
 def is_elf(content: bytes) -> bool:
@@ -93,3 +108,55 @@ def trim_file(path: Path) -> int:
     if len(shorter) < len(content):
         path.write_bytes(shorter)
     return len(content) - len(shorter)
+
+
+# https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.dynamic.html
+_NEEDED, _STRINGS, _RPATH, _RUNPATH = 1, 5, 15, 29
+# https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html
+_VERSIONS, _VERSIONS_COUNT, _NEEDED_VERSIONS, _NEEDED_VERSIONS_COUNT = 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
+
+
+def needs(content: bytes) -> Needs:
+    """Return what a library needs to load. Raises ElfError where the loader could not read it either."""
+    parts = segments(content)
+    try:
+        return _needs(content, parts)
+    except (struct.error, ValueError, LookupError, StopIteration) as error:
+        raise ElfError(f"what it needs cannot be read ({error})") from error
+
+
+def _needs(content: bytes, parts: list[Segment]) -> Needs:
+    def place(address: int) -> int:
+        return next(
+            address - part.address + part.offset
+            for part in parts
+            if part.kind == _LOAD and part.address <= address < part.address + part.size
+        )
+
+    def text(offset: int) -> str:
+        start = place(entries[_STRINGS][0]) + offset
+        return content[start : content.index(b"\0", start)].decode()
+
+    entries: dict[int, list[int]] = {}
+    for dynamic in (part for part in parts if part.kind == _DYNAMIC):
+        for tag, value in struct.iter_unpack("<QQ", content[dynamic.offset : dynamic.offset + dynamic.size]):
+            entries.setdefault(tag, []).append(value)
+    versions: dict[str, list[str]] = {}
+    position = place(entries[_NEEDED_VERSIONS][0]) if _NEEDED_VERSIONS in entries else 0
+    for _ in range(entries.get(_NEEDED_VERSIONS_COUNT, [0])[0]):
+        _, count, file, first, following = struct.unpack_from("<HHIII", content, position)
+        names, at = versions.setdefault(text(file), []), position + first
+        for _ in range(count):
+            *_, name, next_name = struct.unpack_from("<IHHII", content, at)
+            names.append(text(name))
+            at += next_name
+        position += following
+    own = []
+    position = place(entries[_VERSIONS][0]) if _VERSIONS in entries else 0
+    for _ in range(entries.get(_VERSIONS_COUNT, [0])[0]):
+        *_, first, following = struct.unpack_from("<HHHHIII", content, position)
+        own.append(text(struct.unpack_from("<I", content, position + first)[0]))
+        position += following
+    paths = [text(offset) for tag in (_RPATH, _RUNPATH) for offset in entries.get(tag, ())]
+    folders = [folder for path in paths for folder in path.split(":") if folder]
+    return Needs([text(offset) for offset in entries.get(_NEEDED, ())], folders, versions, own)

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tools import elf, slimming, target, wheels
+from tools import amazon_linux, elf, slimming, target, wheels
 from tools.target import ROOT, Interpreter, PackageError, Target
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ BUILD, DIST = ROOT / "build", ROOT / "dist"
 PREDICT, WORKFLOW = ROOT / "functions/predict", ROOT / "functions/workflow"
 PREDICT_FUNCTION = "PredictChunkFunction"
 
-MAX_BYTES = 250_000_000
-"""Unzipped; Lambda's limit is 262,144,000: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+MAX_BYTES, MAX_SOURCE_BYTES = 258_000_000, 261_500_000
+"""Unzipped, with byte-code and with sources, which have docstrings; Lambda's limit is 262,144,000:
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 DIRECT_UPLOAD_BYTES = 50_000_000
 """Of a zip; a larger one reaches Lambda through S3 alone (the same page)."""
 LARGEST_SHOWN = 15
@@ -47,8 +48,14 @@ CODE = (".py", ".json")
 """What of a function's folder is deployed; beside it lie the files that a package or an image is made by."""
 MODEL_LIBRARIES = ("scipy", "sklearn")
 """What models are made of; unpickling imports it, not the handler."""
-OPTIONAL_LIBRARIES = ("pandas",)
-"""Imported by `load_data` and `make_predictions` alone, for use by hand; does not fit (docs/package.md)."""
+CARRIED = {"pandas": (), "lightgbm": ("pandas",), "xgboost": ()}
+"""Libraries that lie in the package compressed, each with the carried ones that must be importable before it: LightGBM looks for
+pandas once, when it is imported. The handler unpacks what a model needs (`_make_importable`)."""
+BUNDLED = {"lib/libgomp.so.1": "scikit_learn.libs/libgomp-*.so.*"}
+"""Shared libraries under the name by which a carried library looks for them, and what they are copies of: LightGBM's wheel does not
+bring its OpenMP, as scikit-learn's and XGBoost's do under names of their own."""
+WITH_DOCSTRINGS = ("numpy",)
+"""Libraries that put docstrings together when they are imported, and fail where there are none."""
 RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "urllib3")
 
 Say = Callable[[str], None]
@@ -66,13 +73,13 @@ class Package(NamedTuple):
 
 
 def build_predict(
-    built_for: Target, *, with_byte_code: bool = True, build: Path = BUILD, limit: int = MAX_BYTES, say: Say = print
+    built_for: Target, *, with_byte_code: bool = True, build: Path = BUILD, limit: int | None = None, say: Say = print
 ) -> Package:
     """Return the prediction function's package; its libraries are made anew only if something changed.
 
     Raises PackageError where the package would be too large, incomplete or for another processor.
     """
-    lines = wheels.locked(wheels.required_names(), built_for.python)
+    lines = wheels.locked([*wheels.required_names(), *wheels.required_names(wheels.CARRIED_REQUIREMENTS)], built_for.python)
     interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
     key = _key(*lines, built_for.name, interpreter.version if interpreter else "sources")
     kind = f"{built_for.name}-{'code' if interpreter else 'sources'}"
@@ -88,17 +95,19 @@ def build_predict(
         else:
             os.utime(folder)
             report = json.loads((folder / "report.json").read_text())
-    own = {**function_files(PREDICT), **(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})}
+    own = function_files(PREDICT)
+    own["deployment.json"] = deployment(report["distributions"], built_for, own)
+    own.update(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})
     print_report(report, say)
+    limit = limit or (MAX_BYTES if interpreter else MAX_SOURCE_BYTES)
     total = check_size(folder / "libraries", report["owners"], limit, more=sum(map(len, own.values())))
     say(f"  {total:,} bytes in {report['files'] + len(own):,} files, with the handler; limit {limit:,}, Lambda's own 262,144,000")
     return Package(folder / "libraries", own, report)
 
 
 def _key(*parts: str) -> str:
-    sources = [
-        Path(__file__).with_name(name).read_bytes() for name in ("elf.py", "package.py", "slimming.py", "target.py", "wheels.py")
-    ]
+    names = ("amazon_linux.py", "byte_code.py", "elf.py", "package.py", "slimming.py", "target.py", "wheels.py")
+    sources = [Path(__file__).with_name(name).read_bytes() for name in names]
     return hashlib.sha256(b"\0".join([*(part.encode() for part in parts), *sources])).hexdigest()[:16]
 
 
@@ -112,26 +121,40 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 def _make(folder: Path, lines: list[str], built_for: Target, interpreter: Interpreter | None, build: Path) -> dict[str, Any]:
-    files = wheels.download(lines, built_for, build / "wheels")
+    runtimes = {name.replace("-", "_") for name in wheels.RUNTIME}
+    files = [path for path in wheels.download(lines, built_for, build / "wheels") if wheels.library_name(path) not in runtimes]
     owners = wheels.owners(files)
-    libraries = folder / "libraries"
+    libraries, trees = folder / "libraries", folder / "carried"
     libraries.mkdir(parents=True)
     before = wheels.unpack(files, libraries)
     omitted = slimming.slim(libraries)
-    symbols = sum(elf.trim_file(path) for path in _elf_files(libraries))
+    symbols = sum(elf.trim_file(path) for path in amazon_linux.shared_libraries(libraries))
+    add_bundled(libraries)
+    elf_files = check_elf(libraries, built_for)
+    carried = {module: _move(libraries, trees / module, owners[module], owners) for module in CARRIED}
+    amazon_linux.check_links(libraries, carried.values())
     if interpreter:
-        compile_all(libraries, interpreter)
+        compile_all(libraries, interpreter, with_docstrings=WITH_DOCSTRINGS)
+        for module, tree in carried.items():
+            compile_all(tree, interpreter, prefix=f"/var/task/carried/{module}.zip", with_docstrings=WITH_DOCSTRINGS)
+    checked = check_imports(libraries, required_modules())
+    for module, tree in carried.items():
+        check_imports(tree, [module])
+    index = pack_carried(carried, libraries / "carried")
+    shutil.rmtree(trees)
     report = {
         "target": built_for.name,
         "wheels": len(files),
         "wheel_bytes": sum(path.stat().st_size for path in files),
+        "distributions": sorted("-".join(path.name.split("-")[:2]) for path in files),
         "before": before,
         "omitted": omitted,
         "symbols": symbols,
         "byte_code": interpreter.version if interpreter else None,
         "after": sizes(libraries, owners),
-        "elf_files": check_elf(libraries, built_for),
-        "libraries": check_imports(libraries, required_modules()),
+        "carried": {owners[module]: library["bytes"] for module, library in index.items()},
+        "elf_files": elf_files,
+        "libraries": checked,
         "files": sum(path.is_file() for path in libraries.rglob("*")),
         "owners": owners,
     }
@@ -139,18 +162,46 @@ def _make(folder: Path, lines: list[str], built_for: Target, interpreter: Interp
     return report
 
 
-def compile_all(directory: Path, interpreter: Interpreter) -> None:
-    """Put byte-code in the place of every source, for /var/task. Both beside each other do not fit.
+def add_bundled(libraries: Path) -> None:
+    """Copy what `BUNDLED` lists. Raises PackageError where there is nothing to copy, or more than one."""
+    for name, pattern in BUNDLED.items():
+        found = sorted(libraries.glob(pattern))
+        if len(found) != 1:
+            raise PackageError(f"{name} must be a copy of one file, and {pattern} is {len(found)}: change tools/package.py")
+        (libraries / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(found[0], libraries / name)
 
-    The same sources give the same bytes: compiled in order, in one process, with fixed hashes and without this machine's paths.
+
+def _move(libraries: Path, tree: Path, library: str, owners: dict[str, str]) -> Path:
+    """Move all that came with a library into a folder of its own, and return that."""
+    tree.mkdir(parents=True)
+    for path in sorted(libraries.iterdir()):
+        if owners.get(path.name) == library:
+            path.rename(tree / path.name)
+    return tree
+
+
+def pack_carried(carried: dict[str, Path], directory: Path) -> dict[str, dict[str, Any]]:
+    """Zip the carried libraries' folders, and write what the handler knows of them beside the zips; returns that."""
+    index = {}
+    for module, tree in carried.items():
+        path = directory / f"{module}.zip"
+        write_zip(path, tree, {})
+        index[module] = {"needs": CARRIED[module], "bytes": slimming.size_of(tree), "sha256": _sha256(path)}
+    (directory / "index.json").write_text(json.dumps(index, indent=1))
+    return index
+
+
+def compile_all(
+    directory: Path, interpreter: Interpreter, *, prefix: str = "/var/task", with_docstrings: tuple[str, ...] | None = None
+) -> None:
+    """Put byte-code in the place of every source. Both beside each other do not fit.
+
+    Without docstrings, but for those of ``with_docstrings`` (None: all have them).
     """
-    program = (
-        "import compileall, sys; from py_compile import PycInvalidationMode as Mode; "
-        "sys.exit(not compileall.compile_dir('.', maxlevels=99, quiet=2, force=True, legacy=True, "
-        "stripdir='.', prependdir='/var/task', invalidation_mode=Mode.UNCHECKED_HASH))"
-    )
+    words = [] if with_docstrings is None else ["--docstrings-only-in", *with_docstrings]
     done = subprocess.run(
-        [interpreter.path, "-S", "-s", "-P", "-c", program],
+        [interpreter.path, "-S", "-s", "-P", str(Path(__file__).with_name("byte_code.py")), prefix, *words],
         cwd=directory,
         env=_compiler_environment(),
         capture_output=True,
@@ -159,8 +210,6 @@ def compile_all(directory: Path, interpreter: Interpreter) -> None:
     )
     if done.returncode:
         raise PackageError(f"{interpreter.path} could not compile the libraries:\n{done.stdout}{done.stderr}")
-    for source in directory.rglob("*.py"):
-        source.unlink()
 
 
 def _compiler_environment() -> dict[str, str]:
@@ -180,7 +229,7 @@ def required_modules(handler: Path = PREDICT / "prediction_handler.py") -> list[
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.partition(".")[0])
-    return sorted((names | set(MODEL_LIBRARIES)) - sys.stdlib_module_names - {*RUNTIME_MODULES, *OPTIONAL_LIBRARIES})
+    return sorted((names | set(MODEL_LIBRARIES)) - sys.stdlib_module_names - {*RUNTIME_MODULES, *CARRIED})
 
 
 def check_imports(directory: Path, modules: list[str]) -> list[str]:
@@ -194,7 +243,7 @@ def check_imports(directory: Path, modules: list[str]) -> list[str]:
 def check_elf(directory: Path, built_for: Target) -> int:
     """Return the number of shared libraries. Raises PackageError where one is broken, or for another Python or processor."""
     count = 0
-    for path in _elf_files(directory):
+    for path in amazon_linux.shared_libraries(directory):
         content = path.read_bytes()
         try:
             elf.segments(content)
@@ -208,16 +257,13 @@ def check_elf(directory: Path, built_for: Target) -> int:
     return count
 
 
-def _elf_files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.rglob("*.so*") if path.is_file() and not path.is_symlink())
-
-
 def sizes(directory: Path, owners: dict[str, str]) -> dict[str, int]:
-    """Return the bytes of each library."""
+    """Return the bytes of each library, as it lies in the package."""
     found: dict[str, int] = {}
-    for path in sorted(directory.iterdir()):
-        name = owners.get(path.name) or owners.get(path.with_suffix(".py").name, path.name)
-        found[name] = found.get(name, 0) + slimming.size_of(path)
+    for path in sorted([*directory.iterdir(), *(directory / "carried").glob("*.zip")]):
+        if path.name != "carried":
+            name = owners.get(path.name) or owners.get(path.stem) or owners.get(path.with_suffix(".py").name, path.name)
+            found[name] = found.get(name, 0) + slimming.size_of(path)
     return found
 
 
@@ -243,11 +289,13 @@ def print_report(report: dict[str, Any], say: Say) -> None:
     say(f"prediction function for {report['target']}: {report['wheels']} wheels, {_mb(report['wheel_bytes'])}")
     say(f"  {'library':<16}{'in the wheel':>16}{'in the package':>16}")
     for name in sorted(before, key=lambda name: -before[name]):
-        say(f"  {name:<16}{_mb(before[name]):>16}{_mb(after[name]):>16}")
+        unpacked = f"  compressed; {_mb(report['carried'][name])} when a model needs it" if name in report["carried"] else ""
+        say(f"  {name:<16}{_mb(before[name]):>16}{_mb(after[name]):>16}{unpacked}")
     say(f"  {'together':<16}{_mb(sum(before.values())):>16}{_mb(sum(after.values())):>16}")
     for name, gained in report["omitted"].items():
         say(f"  left out: {name}, {_mb(gained)}")
-    say(f"  left out: symbols of {report['elf_files']} libraries, {_mb(report['symbols'])}; all are for this processor and whole")
+    say(f"  left out: symbols of {report['elf_files']} shared libraries, {_mb(report['symbols'])}")
+    say("  all of these are for this processor, whole, and find what they need in the package or in Amazon Linux 2023")
     if report["byte_code"]:
         say(f"  byte-code of Python {report['byte_code']} in the place of sources")
     else:
@@ -263,6 +311,18 @@ def _mb(size: int) -> str:
 def function_files(directory: Path) -> dict[str, bytes]:
     """Return a function's own files."""
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CODE}
+
+
+def deployment(distributions: list[str], built_for: Target, own: dict[str, bytes]) -> bytes:
+    """Return what the package is made of, and a digest of it, as the handler computes it from this list (`_deployment`)."""
+    facts = {
+        "distributions": sorted(distributions),
+        "machine": target.ARCHITECTURES[built_for.architecture],
+        "own": {name: hashlib.sha256(content).hexdigest() for name, content in own.items()},
+        "python": built_for.python_version,
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"digest": digest, **facts}, indent=1).encode()
 
 
 def compiled(source: Path, interpreter: Interpreter) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""What is left out of the prediction function's package, and why: Lambda takes 250 MB, the wheels have 370.
+"""What is left out of the prediction function's package, and why: Lambda takes 262 MB, the wheels have 450.
 
 A pattern that matches nothing fails the build: after an upgrade the list is looked at again, before it silently does less.
 """
@@ -27,7 +27,9 @@ class Omission(NamedTuple):
 
 OMISSIONS = (
     Omission(
-        "tests", "the libraries' own", ("numpy/**/tests", "scipy/**/tests", "sklearn/**/tests", "pyarrow/tests", "joblib/**/test*")
+        "tests",
+        "the libraries' own",
+        ("numpy/**/tests", "scipy/**/tests", "sklearn/**/tests", "pyarrow/tests", "joblib/**/test*", "pandas/tests"),
     ),
     Omission(
         "modules for tests",

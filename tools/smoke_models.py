@@ -1,6 +1,7 @@
-"""Runs on the package's libraries and nothing else: writes a CSV file, fits a model of each family, and predicts with scikit-learn.
+"""Runs on the package's libraries and nothing else: writes a CSV file, fits a model of each family by pandas, and predicts.
 
-Started by tools/smoke.py as `python -S -s -P smoke_models.py DIRECTORY`; imports nothing of the project.
+Started by tools/smoke.py as `python -S -s -P smoke_models.py DIRECTORY`; imports nothing of the project. What the package must
+answer is `model.predict(pandas.read_csv(file)[columns])`.
 """
 
 from __future__ import annotations
@@ -8,70 +9,123 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import joblib
+import lightgbm
 import numpy as np
-import pyarrow as pa
+import pandas as pd
+import xgboost
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 ROWS, FIT_ROWS, NUMBERS, SEED = 20_000, 4_000, 20, 7
 CITIES = ("Bern", "Kraków", "New York", "São Paulo", "Zürich")
+WORDS = ("delayed", "early", "full", "late", "quiet", "rerouted")
 NOTES = ("007", 'said "maybe", then "yes"', "line one\nline two", "1.10")
-MODELS = ("ridge", "columns", "histgb", "forest")
-"""The families of the benchmark: benchmarks/cases.py."""
+X = [f"x{position:02d}" for position in range(NUMBERS)]
+"""Columns of numbers, without a missing value."""
 
 
-def estimator(name: str, numbers: list[str]) -> object:
-    """Return a model of a family, not yet fitted."""
-    if name == "ridge":
-        return make_pipeline(StandardScaler(), Ridge())
-    if name == "columns":
-        steps = [("city", OneHotEncoder(handle_unknown="ignore"), ["city"]), ("numbers", StandardScaler(), numbers)]
-        return make_pipeline(ColumnTransformer(steps), Ridge())
-    if name == "histgb":
-        return HistGradientBoostingRegressor(random_state=SEED)
-    # One thread, as the handler has it: with more the trees are added up in another order.
-    return RandomForestRegressor(n_estimators=100, max_depth=10, max_features="sqrt", n_jobs=1, random_state=SEED)
+class Family(NamedTuple):
+    """A model, not yet fitted, and the columns that it knows."""
+
+    estimator: Any
+    columns: list[str]
+    target: str = "number"
+
+
+def families() -> dict[str, Family]:
+    """Return a model of each family; the first four are those of the benchmark (benchmarks/cases.py).
+
+    One thread, as the handler has it: with more, a forest's trees are added up in another order.
+    """
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    numbers = ("numbers", StandardScaler(), X)
+    imputed = make_pipeline(SimpleImputer(strategy="constant", fill_value="unknown"), one_hot)
+    median = ("median", SimpleImputer(strategy="median", add_indicator=True), ["income"])
+    framed = ColumnTransformer([("city", one_hot, ["city"]), numbers, median]).set_output(transform="pandas")
+    as_category = FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": {"city": "category"}})
+    return {
+        "ridge": Family(make_pipeline(StandardScaler(), Ridge()), X),
+        "columns": Family(make_pipeline(ColumnTransformer([("city", one_hot, ["city"]), numbers]), Ridge()), ["city", *X]),
+        "histgb": Family(HistGradientBoostingRegressor(random_state=SEED), X),
+        "forest": Family(
+            RandomForestRegressor(n_estimators=100, max_depth=10, max_features="sqrt", n_jobs=1, random_state=SEED), X
+        ),
+        "imputed": Family(
+            make_pipeline(ColumnTransformer([("city", imputed, ["city"]), numbers, median]), Ridge()), ["city", "income", *X]
+        ),
+        "passthrough": Family(
+            make_pipeline(ColumnTransformer([("member", "passthrough", ["member"]), numbers]), Ridge()), ["member", *X]
+        ),
+        "words": Family(make_pipeline(ColumnTransformer([("words", CountVectorizer(), "words"), numbers]), Ridge()), ["words", *X]),
+        "framed": Family(make_pipeline(framed, Ridge()), ["city", "income", *X]),
+        "lightgbm": Family(
+            make_pipeline(as_category, lightgbm.LGBMClassifier(n_estimators=50, n_jobs=1, random_state=SEED, verbose=-1)),
+            ["city", "member", "visits", "income", *X],
+            "label",
+        ),
+        "xgboost": Family(xgboost.XGBRegressor(n_estimators=50, n_jobs=1, random_state=SEED), ["member", "visits", "income", *X]),
+    }
+
+
+def records(random: np.random.Generator) -> list[str]:
+    """Return the lines of a CSV file, with quotes and line breaks in fields, and with missing texts and numbers."""
+    numbers = [[f"{value:.7f}" for value in row] for row in random.normal(size=(ROWS, NUMBERS))]
+    cities = random.choice([*CITIES, ""], ROWS)
+    members = random.choice(["True", "False"], ROWS)
+    visits = random.integers(0, 50, ROWS)
+    incomes = [f"{value:.2f}" if value > 500 else "" for value in random.normal(3_000, 1_500, ROWS)]
+    words = [" ".join(chosen) for chosen in random.choice(WORDS, (ROWS, 3))]
+    quoted = [note.replace('"', '""') for note in NOTES]
+    rows = (
+        [f"{row:07d}", cities[row], members[row], str(visits[row]), incomes[row], words[row], *numbers[row], f'"{quoted[row % 4]}"']
+        for row in range(ROWS)
+    )
+    return [",".join(fields) for fields in (["id", "city", "member", "visits", "income", "words", *X, "note"], *rows)]
 
 
 def strangers(own: list[str]) -> list[str]:
-    """Return files of loaded modules that neither the package, nor the runtime, nor Python itself brought."""
+    """Return files of loaded modules that neither the package, nor the runtime, nor Python itself brought; and OpenMP's as well."""
     files = [str(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
     known = (*own, __file__)
+    maps = Path("/proc/self/maps")
+    mapped = {line.split()[-1] for line in maps.read_text().splitlines()} if maps.exists() else set()
     return [
         file
         for file in files
         if not file.startswith(known)
         and ("site-packages" in file or "dist-packages" in file or not file.startswith((sys.base_prefix, sys.exec_prefix)))
-    ]
+    ] + sorted(file for file in mapped if "libgomp" in file and not file.startswith(known))
 
 
 def main() -> None:
     """Take the directory to write to."""
     directory = Path(sys.argv[1])
     random = np.random.default_rng(SEED)
-    numbers = [f"x{position:02d}" for position in range(NUMBERS)]
-    text = [[f"{value:.7f}" for value in row] for row in random.normal(size=(ROWS, NUMBERS))]
-    X = np.array(text, dtype=float)  # noqa: N806  # scikit-learn's name; as a reader finds them
-    cities = random.choice(CITIES, ROWS)
-    y = X @ random.normal(size=NUMBERS) + (cities == "Bern") + np.sin(X[:, 0])
-    table = pa.table({"city": cities.tolist(), **{name: X[:, position] for position, name in enumerate(numbers)}})
-    quoted = [note.replace('"', '""') for note in NOTES]
-    records = [",".join(["id", "city", *numbers, "note"])]
-    records += [",".join([f"{row:07d}", cities[row], *text[row], f'"{quoted[row % len(quoted)]}"']) for row in range(ROWS)]
+    lines = records(random)
+    path = directory / "smoke.csv"
+    path.write_text("".join(f"{line}\n" for line in lines), newline="")
+    frame = pd.read_csv(path)
+    number = frame[X].to_numpy() @ random.normal(size=NUMBERS) + np.sin(frame["x00"]) + frame["visits"] / 10
+    number += 2 * (frame["city"] == "Bern") + 3 * frame["city"].isna() + 4 * frame["member"] + frame["income"].fillna(0) / 1_000
+    number += 2 * frame["words"].str.contains("late")
+    targets = {"number": number, "label": pd.Series(np.where(number > number.median(), "above", "below"))}
     models = {}
-    for name in MODELS:
-        features, data = (["city", *numbers], table) if name == "columns" else (numbers, X)
-        model = estimator(name, numbers).fit(data[:FIT_ROWS], y[:FIT_ROWS])  # type: ignore[attr-defined]
+    for name, family in families().items():
+        features = frame[family.columns]
+        model = family.estimator.fit(features[:FIT_ROWS], targets[family.target][:FIT_ROWS])
         joblib.dump(model, directory / f"{name}.joblib")
-        models[name] = {"features": features, "predictions": model.predict(data).tolist()}
+        models[name] = {"features": family.columns, "predictions": model.predict(features).tolist()}
     if found := strangers([entry for entry in sys.path if "python3" not in entry and not entry.endswith(".zip")]):
         sys.exit(f"modules that are not the package's: {found}")
-    (directory / "facts.json").write_text(json.dumps({"records": records, "models": models}))
+    (directory / "facts.json").write_text(json.dumps({"records": lines, "models": models}))
 
 
 if __name__ == "__main__":

@@ -77,10 +77,10 @@ PROBE_RESULT = "Probe"
 NEEDED: dict[str, set[str] | str] = {
     "Validate Request": {"request", "execution.arn", "execution.name", "execution.start_time"},
     "Probe Model": "ProbeEvent",
-    "Plan Chunks": {"request", "execution", "model"},
+    "Plan Chunks": {"request", "execution", "prediction", "model"},
     "Predict Chunk": "PredictionFields",
     "Record Failure": "ChildFailure",
-    "Merge Outputs": {"request", "execution", "plan"},
+    "Merge Outputs": {"request", "execution", "prediction", "model", "plan"},
     "Explain Failure": {"failure"},  # the rest may not be there yet
 }
 """What a function cannot do without: names, or all fields of a document of the contract."""

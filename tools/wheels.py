@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOCK = ROOT / "requirements.lock"
 REQUIREMENTS = ROOT / "functions/predict/requirements.txt"
+CARRIED_REQUIREMENTS = ROOT / "functions/predict/requirements-carried.txt"
 CACHE = ROOT / "build/wheels"
 
 RUNTIME = (
@@ -28,7 +29,8 @@ RUNTIME = (
 """What Lambda's Python runtime brings, and the package therefore leaves out."""
 
 _LOCKED = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=\S+)+)")
-_MARKER = re.compile(r"python_full_version (?P<operator><|>=) '(?P<major>\d+)\.(?P<minor>\d+)'")
+_PYTHON_MARKER = re.compile(r"python_full_version (?P<operator><|>=) '(?P<major>\d+)\.(?P<minor>\d+)'")
+_SYSTEM_MARKER = re.compile(r"sys_platform (?P<operator>==|!=) '(?P<system>\w+)'")
 
 
 def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
@@ -54,13 +56,17 @@ def locked(names: Iterable[str], python: tuple[int, int], lock: Path = LOCK) -> 
 
 
 def _applies(marker: str | None, python: tuple[int, int]) -> bool:
-    if marker is None:
-        return True
-    match = _MARKER.fullmatch(marker)
-    if not match:
-        raise PackageError(f"tools/wheels.py does not know the marker {marker!r} of the lock: teach it")
-    bound = (int(match["major"]), int(match["minor"]))
-    return python < bound if match["operator"] == "<" else python >= bound
+    """Judge a marker for a Python on Lambda, which is Linux."""
+    return marker is None or any(all(_holds(term, python) for term in part.split(" and ")) for part in marker.split(" or "))
+
+
+def _holds(term: str, python: tuple[int, int]) -> bool:
+    if match := _PYTHON_MARKER.fullmatch(term):
+        bound = (int(match["major"]), int(match["minor"]))
+        return python < bound if match["operator"] == "<" else python >= bound
+    if match := _SYSTEM_MARKER.fullmatch(term):
+        return (match["system"] == "linux") == (match["operator"] == "==")
+    raise PackageError(f"tools/wheels.py does not know the marker {term!r} of the lock: teach it")
 
 
 def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path]:
@@ -96,10 +102,15 @@ def unpack(wheels: Iterable[Path], directory: Path) -> dict[str, int]:
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(directory)
-            sizes[wheel.name.partition("-")[0]] = sum(entry.file_size for entry in archive.infolist())
+            sizes[library_name(wheel)] = sum(entry.file_size for entry in archive.infolist())
     for data in directory.glob("*.data"):  # scripts and the like, which an installer puts elsewhere
         shutil.rmtree(data)
     return sizes
+
+
+def library_name(wheel: Path) -> str:
+    """Return a wheel's library, spelt as in its file's name: xgboost_cpu."""
+    return wheel.name.partition("-")[0]
 
 
 def owners(wheels: Iterable[Path]) -> dict[str, str]:
@@ -107,5 +118,5 @@ def owners(wheels: Iterable[Path]) -> dict[str, str]:
     found = {}
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
-            found.update({name.partition("/")[0]: wheel.name.partition("-")[0] for name in archive.namelist()})
+            found.update({name.partition("/")[0]: library_name(wheel) for name in archive.namelist()})
     return found

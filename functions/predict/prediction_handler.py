@@ -13,6 +13,9 @@ A fourth, `METRICS_STATE_MACHINE`, names whose metrics each scored chunk counts 
 metric format. Where it is not set, there are none. What is written under a key with `.work/` in it carries the tag
 `batch-predict=work`, by which a lifecycle rule can expire it; the function's role needs s3:PutObjectTagging there.
 
+A fifth, `DEPLOYED_PACKAGE`, is never set on AWS. A local run, whose Python and libraries are the user's own, is told by it what the
+deployed package has, and refuses or says what would be otherwise there.
+
 PredictionError
 ├── InvalidRequestError  the event must change (400)
 ├── InputNotFoundError   an object is absent or not readable (400)
@@ -20,6 +23,7 @@ PredictionError
 ├── InvalidDataError     rows that cannot be read or scored (400)
 ├── ModelError           the model cannot be loaded, is not the pinned one, or does not fit the columns (400)
 ├── UnsafeSplitError     the byte range cuts a quoted field (400)
+├── ColumnTypeError      a column's values do not fit the type that the run has decided; the execution plans again (400)
 ├── TransientS3Error     S3 was busy or broke off; trying again later may help (500)
 └── InternalError        a bug of the function; its log has the details (500)
 """
@@ -36,25 +40,32 @@ import io
 import json
 import logging
 import math
+import opcode
 import os
+import pickle
+import platform
 import re
 import shutil
 import ssl
+import sys
 import tempfile
 import threading
 import time
 import traceback
 import warnings
+import zipfile
 import zlib
 from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
+from itertools import pairwise
 from pathlib import Path
 from socket import gaierror
+from types import CodeType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote
 
@@ -84,14 +95,11 @@ from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceede
 from urllib3.exceptions import HTTPError, LocationValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     import pandas as pd
     from mypy_boto3_s3 import S3Client
-
-HANDLER_VERSION = "1"
-"""Part of the run's fingerprint: parts of another version are not reused. Raise it when the same event gives other bytes."""
 
 BLOCK_BYTES = 2_000_000
 """Bytes of input read at once. Measured: 4 MB cost 50 MB more memory and save no time (docs/performance.md)."""
@@ -101,6 +109,8 @@ MAX_RECORD_BYTES = 16_000_000
 """A longer record is taken for an unbalanced quote."""
 HEADER_READ_BYTES = 65_536
 """First ranged read for the header of a chunk that does not start at 0."""
+WHOLE_OBJECT_BYTES = 64_000_000
+"""Of an object that is read whole for a range of it, where its other values decide the type of a column and no run has done so."""
 MODEL_CACHE_SIZE = 4
 """Models kept between warm invocations."""
 MODEL_CACHE_BYTES = 500_000_000
@@ -123,7 +133,15 @@ MAX_EVENT_SEGMENTS, MAX_SEGMENTS = 10_000, 20_000
 """Of an event, and of a list in S3: the planner groups no more (functions/workflow/chunking.py)."""
 MAX_SEGMENTS_LIST_BYTES = 2**26
 """Of a list in S3: 20,000 of the longest keys take less than half."""
+MAX_DECISION_BYTES = 2**24
+"""Of what a run has decided, in S3: 10,000 of the longest names of columns take some 10 MB."""
+MAX_STATE_BYTES = 190_000
+"""Of the columns and of what the probe says of them, as JSON: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 MAX_PROBE_ROWS = 1_000_000
+MAX_FURTHER_DATA = 100
+"""Of a probe: objects in which to look for a row that can be predicted."""
+MORE_PROBE_ROWS = 20_000
+"""How far the probe goes on where it could not predict a single row, within the first `BLOCK_BYTES`."""
 MAX_VERSION_ID_CHARACTERS = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
 WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
@@ -141,6 +159,13 @@ MESSAGE_CHARACTERS = 8000
 """Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
 
 PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
+
+TEXT, NUMBER = "text", "number"
+INTEGER, BOOLEAN, OPTIONAL_BOOLEAN, EMPTY = "integer", "boolean", "optional_boolean", "empty"
+STATED_KINDS = (BOOLEAN, INTEGER, NUMBER, TEXT)
+"""What a request may say of a column."""
+DECIDED_KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
+"""What a run may decide for a column that the model leaves open: as `pandas.read_csv` types a whole column."""
 
 # https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html, na_values
 MISSING_VALUES = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
@@ -184,6 +209,10 @@ class ModelError(PredictionError):
 
 class UnsafeSplitError(PredictionError):
     """The byte range cuts a quoted field."""
+
+
+class ColumnTypeError(PredictionError):
+    """A column's values do not fit the type that the run has decided; the execution plans again."""
 
 
 class TransientS3Error(PredictionError):
@@ -326,6 +355,17 @@ def _is_count(value: object, largest: int = 2**63 - 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest
 
 
+def _is_sha256(value: object) -> bool:
+    return bool(re.fullmatch("[0-9a-f]{64}", str(value)))
+
+
+def _is_mapping(value: object, kinds: Sequence[str]) -> bool:
+    """Tell whether a value says of some columns of which kind they are."""
+    return isinstance(value, dict) and len(value) <= MAX_COLUMNS and all(_is_text(name) for name in value) and all(
+        isinstance(kind, str) and kind in kinds for kind in value.values()
+    )  # fmt: skip
+
+
 def _is_byte_range(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1]
 
@@ -356,7 +396,7 @@ _EVENT_FIELDS = {
     "feature_columns": _Field(True, _is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
     "prediction_method": _Field(False, PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
     "on_bad_row": _Field(False, ("fail", "quarantine").__contains__, "fail or quarantine"),
-    "model_sha256": _Field(False, lambda value: bool(re.fullmatch("[0-9a-f]{64}", str(value))), "64 hexadecimal digits"),
+    "model_sha256": _Field(False, _is_sha256, "64 hexadecimal digits"),
     "model_version_id": _Field(
         False,
         lambda value: _is_text(value, MAX_VERSION_ID_CHARACTERS),
@@ -365,9 +405,19 @@ _EVENT_FIELDS = {
     "model_etag": _Field(False, _is_etag, "an ETag"),
     "data_etag": _Field(False, _is_etag, "an ETag"),
     "byte_range": _Field(False, _is_byte_range, "[start, stop) in bytes, 0 <= start < stop"),
+    "column_types": _Field(
+        False, lambda value: _is_mapping(value, STATED_KINDS), f"an object of columns, each one of {', '.join(STATED_KINDS)}"
+    ),
+    "decision_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
+    "decision_sha256": _Field(False, _is_sha256, "64 hexadecimal digits"),
     "chunk_index": _Field(False, _is_count, "an integer from 0"),
     "receipt_s3_uri": _Field(False, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
     "probe_rows": _Field(False, lambda value: _is_count(value, MAX_PROBE_ROWS), f"an integer from 0 to {MAX_PROBE_ROWS}"),
+    "further_data": _Field(
+        False,
+        lambda value: isinstance(value, list) and len(value) <= MAX_FURTHER_DATA,
+        f"a list of at most {MAX_FURTHER_DATA} objects with data_s3_uri",
+    ),
     "strict": _Field(False, lambda value: isinstance(value, bool), "true or false"),
     "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
 }
@@ -385,6 +435,7 @@ _PREFIX_VARIABLES = {
     "model_s3_uri": "MODEL_S3_PREFIX",
     "data_s3_uri": "DATA_S3_PREFIX",
     "segments_s3_uri": "OUTPUT_S3_PREFIX",
+    "decision_s3_uri": "OUTPUT_S3_PREFIX",
     "output_s3_uri": "OUTPUT_S3_PREFIX",
     "receipt_s3_uri": "OUTPUT_S3_PREFIX",
 }
@@ -413,8 +464,11 @@ def validate_event(event: dict[str, Any]) -> None:
     if named and "data_s3_uri" not in named:
         lonely = [name for name in ("byte_range", "data_etag", "probe_rows") if event.get(name) is not None]
         problems += [f"{name} goes only with data_s3_uri" for name in lonely]
-    if isinstance(event.get("segments"), list):
-        problems += _segment_problems(event["segments"], "segments")
+    if event.get("further_data") is not None and not event.get("probe_rows"):
+        problems.append("further_data goes only with probe_rows")
+    for name in ("segments", "further_data"):
+        if isinstance(event.get(name), list):
+            problems += _segment_problems(event[name], name)
     problems += _place_problems(event, _read_by(event))
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
@@ -422,10 +476,14 @@ def validate_event(event: dict[str, Any]) -> None:
 
 def _read_by(event: dict[str, Any]) -> list[tuple[str, object]]:
     """Return what an event reads, as far as it says, each with the field that names it."""
-    inline = event.get("segments") if isinstance(event.get("segments"), list) else []
+    inline = [(name, event[name]) for name in ("segments", "further_data") if isinstance(event.get(name), list)]
     return [
-        *((name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "data_s3_uri")),
-        *((f"segments[{index}].data_s3_uri", _get(item, "data_s3_uri")) for index, item in enumerate(inline or ())),
+        *((name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")),
+        *(
+            (f"{name}[{index}].data_s3_uri", _get(item, "data_s3_uri"))
+            for name, items in inline
+            for index, item in enumerate(items)
+        ),
     ]
 
 
@@ -889,6 +947,111 @@ def _work_tag(key: str) -> dict[str, Any]:
     return {"Tagging": WORK_TAG} if WORK_MARK in key else {}
 
 
+# --- carried libraries ----------------------------------------------------------------------------------------------------------
+
+CARRIED = Path(__file__).with_name("carried")
+"""Where the deployed package has the libraries that only some models need, compressed, and `index.json`, which describes them.
+
+No other place has such a folder. Unpacked, they would not fit; and scikit-learn imports pandas wherever it can, for every model."""
+
+_carrying = threading.RLock()
+_importable: set[str] = set()
+"""Carried libraries that can be imported by now."""
+
+
+def _make_importable(module: str) -> None:
+    """Unpack the library that a module belongs to, if the package carries it, so that it can be imported.
+
+    It must be called before the import; it does nothing for every other module, and where there is no such package. Raises
+    InvalidRequestError where ephemeral storage is full, and InternalError where the package is damaged.
+    """
+    name = module.partition(".")[0]
+    library = _carried_libraries().get(name)
+    if library is None or name in _importable:
+        return
+    with _carrying:
+        for needed in library["needs"]:
+            _make_importable(needed)
+        if name not in _importable:
+            sys.path.append(str(_unpacked(name, library)))  # behind everything: nothing that is there already changes
+            if name == "pandas":
+                pa.lib._pandas_api.pd  # noqa: B018, SLF001  # pyarrow looks once, and may have looked before
+            _importable.add(name)
+
+
+@functools.cache
+def _carried_libraries() -> dict[str, dict[str, Any]]:
+    """Return what the package says of the libraries that it carries, by the module that is imported."""
+    try:
+        libraries: dict[str, dict[str, Any]] = json.loads((CARRIED / "index.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    return libraries
+
+
+def _unpacked(name: str, library: dict[str, Any]) -> Path:
+    """Return the folder of a carried library, unpacked: by this process, by one beside it, or by one before it in this container.
+
+    It is unpacked beside, and renamed when it is whole. What a process that was killed meanwhile left is deleted: the system has
+    taken its lock away. The folder's name has the archive's digest, so it is never another deployment's.
+    """
+    import fcntl  # noqa: PLC0415  # Linux has it, as Lambda is; this module is imported elsewhere, too
+
+    folder = Path(tempfile.gettempdir(), f"carried-{name}-{library['sha256'][:16]}")
+    if folder.is_dir():
+        return folder
+    try:
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                _unpack(CARRIED / f"{name}.zip", library["sha256"], folder)
+    except OSError as error:
+        if error.errno in _FULL_DISK:
+            needed = f"{name} takes {library['bytes']} bytes"
+            raise InvalidRequestError(f"ephemeral storage is full ({needed}): raise PredictEphemeralStorageSize") from error
+        raise
+    return folder
+
+
+def _unpack(archive: Path, sha256: str, folder: Path) -> None:
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    content = archive.read_bytes() if archive.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InternalError(f"{archive.name} in the function's package is damaged: deploy the function again")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as opened:
+            opened.extractall(partial)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # whatever ended it, the room is free again
+        raise
+
+
+@functools.cache
+def _deployment() -> str:
+    """Return one digest over all that decides what a model answers: distributions and their versions, Python, processor, own code.
+
+    The package has a list of its distributions (`deployment.json`, written when it is built). Elsewhere they are the names of the
+    *.dist-info folders that Python sees. The digest of the code is always that of the files as they are.
+    """
+    built, here = Path(__file__).with_name("deployment.json"), Path(__file__).parent
+    if built.is_file():
+        document = json.loads(built.read_bytes())
+        distributions, own = document["distributions"], list(document["own"])
+    else:
+        entries = {path for folder in map(Path, sys.path) if os.access(folder, os.R_OK) for path in folder.glob("*.*-info")}
+        distributions = sorted({path.stem for path in entries if path.suffix in {".dist-info", ".egg-info"}})
+        own = [path.name for path in here.glob("*.py")]
+    facts = {
+        "distributions": distributions,
+        "machine": platform.machine(),
+        "own": {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in own},
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 # --- the model ------------------------------------------------------------------------------------------------------------------
 
 
@@ -971,8 +1134,11 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
             "estimator": type(estimator).__name__,
             "sklearn_version": fitted if _is_sklearn(estimator) else None,
             "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy", "pyarrow", "joblib")},
-            "handler_version": HANDLER_VERSION,
-            "warnings": [f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else [],
+            "deployment": _deployment(),
+            "warnings": [
+                *([f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else []),
+                *_package_differences(),
+            ],
         },
     )
 
@@ -985,17 +1151,293 @@ def load_model(model_path: str | Path) -> Any:
     import joblib  # noqa: PLC0415  # brings scikit-learn's import time with the unpickling, not before
 
     try:
-        estimator = joblib.load(model_path)
-    except MemoryError:
+        with _checked_unpickling():
+            estimator = joblib.load(model_path)
+    except (MemoryError, PredictionError):
         raise
     except ModuleNotFoundError as error:
-        raise ModelError(f"needs the Python module {error.name!r}, which the prediction function does not have") from error
+        raise ModelError(_lacks(str(error.name))) from error
     except Exception as error:  # unpickling arbitrary bytes can raise anything
-        raise ModelError(f"is not a model that joblib can load ({type(error).__name__}): write it with joblib.dump") from error
+        raise ModelError(_no_model(Path(model_path)) or _cannot_load(error)) from error
     if not callable(getattr(estimator, "predict", None)):
         raise ModelError(f"holds a {type(estimator).__name__}, which has no predict method: dump the fitted estimator itself")
     _use_one_thread(estimator)
     return estimator
+
+
+_unpickling = threading.RLock()
+
+
+@contextmanager
+def _checked_unpickling() -> Iterator[None]:
+    """Have joblib resolve what a pickle names by `_resolve`, in the same pass; for one model at a time."""
+    from joblib import numpy_pickle  # noqa: PLC0415  # as above
+
+    original = getattr(numpy_pickle, "NumpyUnpickler", None)
+    if original is None:  # it is private to joblib; without it a model still loads, and errors say less
+        yield
+        return
+    with _unpickling:
+        numpy_pickle.NumpyUnpickler = _checked(original)
+        try:
+            yield
+        finally:
+            numpy_pickle.NumpyUnpickler = original
+
+
+def _checked(base: Any) -> Any:
+    """Return a subclass of an unpickler that resolves names by `_resolve`, and says why it cannot go on."""
+
+    class CheckedUnpickler(base):  # type: ignore[misc]
+        named = ""
+        """The last class or function that the pickle named."""
+        of_sklearn = False
+        """Whether one of them was scikit-learn's."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            self.named = f"{module}.{name}"
+            self.of_sklearn |= module.partition(".")[0] == "sklearn"
+            return _resolve(super().find_class, module, name, of_sklearn=self.of_sklearn)
+
+        def load(self) -> Any:
+            try:
+                return super().load()
+            except _OtherVersionError as error:
+                raise ModelError(_other_version(error, self.file_handle)) from error
+            except (MemoryError, PredictionError, ModuleNotFoundError):
+                raise
+            except Exception as error:
+                if not self.named:  # no pickle, most likely
+                    raise
+                raise ModelError(_stopped(error, self.named, self.file_handle)) from error
+
+    return CheckedUnpickler
+
+
+class _OtherVersionError(Exception):
+    """A library is here, and what the pickle names of it is not."""
+
+    def __init__(self, named: str, library: str) -> None:
+        super().__init__(named)
+        self.named, self.library = named, library
+
+
+def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, *, of_sklearn: bool) -> Any:
+    """Return the class or function that a pickle names; ``of_sklearn`` is whether it has named something of scikit-learn's."""
+    top = module.partition(".")[0]
+    if top == "__main__":
+        raise ModelError(
+            f"needs {name!r} of the script or notebook that fitted it (__main__), which is not in the file: use what scikit-learn "
+            "has in its place, or move it into a module that the function's container image has, and fit the model again"
+        )
+    _make_importable(module)
+    try:
+        found = find_class(module, name)
+    except ModuleNotFoundError as error:
+        lacking = str(error.name or module)
+        if lacking == top and top.startswith("_") and of_sklearn:  # its compiled modules may name themselves without it, as _loss
+            raise _OtherVersionError(f"{module}.{name}", "sklearn") from error
+        if lacking != top and lacking.partition(".")[0] == top:
+            raise _OtherVersionError(f"{module}.{name}", top) from error
+        raise ModelError(_lacks(lacking, f"{module}.{name}")) from error
+    except AttributeError as error:
+        raise _OtherVersionError(f"{module}.{name}", top) from error
+    if found is pickle.loads:  # a pickle in the pickle: joblib.wrap_non_picklable_objects
+        return lambda data, **options: _checked(_InnerUnpickler)(io.BytesIO(data), **options).load()
+    return _checked_constructor(found, name)
+
+
+class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
+    """Reads a pickle that lies in another one."""
+
+    def __init__(self, file: IO[bytes], **options: Any) -> None:
+        super().__init__(file, **options)
+        self.file_handle = file
+
+
+def _lacks(module: str, named: str | None = None) -> str:
+    of = f" (for its {named})" if named else ""
+    if module.partition(".")[0] in _deployed_package().get("modules", ()):
+        return f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks: install it here"
+    return (
+        f"needs the Python module {module!r}{of}, which the prediction function does not have: "
+        "use what the function has in its place, or a container image that has the module"
+    )
+
+
+def _other_version(error: _OtherVersionError, file: IO[bytes]) -> str:
+    library = "scikit-learn" if error.library == "sklearn" else error.library
+    here = _installed(library)
+    saved = _saved_with(file) if library == "scikit-learn" else None
+    said = f"it was saved with scikit-learn {saved}" if saved else f"it was probably saved with another version of {library}"
+    ours = f"{library} {here}" if here else library
+    return f"needs {error.named}, which {ours} does not have: {said}; fit it again with {ours}"
+
+
+def _stopped(error: Exception, named: str, file: IO[bytes]) -> str:
+    """Say why a pickle that began well could not be read to its end."""
+    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
+        return "ends too early: it was not written or copied to its end; copy it again"
+    saved, here = _saved_with(file), importlib.metadata.version("scikit-learn")
+    if saved and saved.split(".")[:2] != here.split(".")[:2]:
+        return (
+            f"cannot be loaded ({type(error).__name__} at its {named}): it was saved with scikit-learn {saved}, "
+            f"and the function has {here}; fit it again with scikit-learn {here}"
+        )
+    return f"cannot be loaded ({type(error).__name__} at its {named}): load it where it was written, and look for that class there"
+
+
+def _cannot_load(error: Exception) -> str:
+    return f"is not a model that joblib can load ({type(error).__name__}): write it with joblib.dump"
+
+
+_OTHER_FILES = (
+    (b"PK\x03\x04", "is a zip archive, as skops and Keras write them: write the fitted estimator with joblib.dump"),
+    (b"version https://git-lfs", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
+    (b"<", "is HTML or XML, perhaps the page of a failed download: get the model again"),
+    (b"{", "is JSON or UBJSON, as XGBoost's save_model writes it: write the fitted estimator with joblib.dump"),
+)
+
+
+def _no_model(path: Path) -> str | None:
+    """Say what a file is by its first bytes, where it is one of the files that are often taken for a model."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError:  # no file at all
+        return None
+    if not start:
+        return "is empty: write the model again with joblib.dump"
+    if start[:2] == b"\x1f\x8b":
+        with suppress(zlib.error):
+            start = zlib.decompressobj(wbits=31).decompress(start, 512)
+    if start[257:262] == b"ustar":
+        return "is a tar archive: unpack it, and give the model that is in it"
+    for beginning, said in _OTHER_FILES:
+        if start.startswith(beginning):
+            return said
+    return None
+
+
+SCANNED_BYTES = 2**28
+"""Of a model that cannot be loaded, to find the version of scikit-learn that saved it."""
+
+
+def _saved_with(file: IO[bytes]) -> str | None:
+    """Return the scikit-learn that saved a model, as each estimator in the pickle states it; None where none does."""
+    file.seek(0)
+    kept, block = b"", b"-"
+    for _ in range(SCANNED_BYTES >> 20):
+        try:
+            block = file.read(1 << 20)
+        except (EOFError, OSError, ValueError, zlib.error):  # a compressed file that breaks off
+            return None
+        if stated := re.search(rb"_sklearn_version.{2,16}?(\d+\.\d+(?:\.\d+)*(?:rc\d+|\.dev\d+)?)", kept + block, re.DOTALL):
+            return stated[1].decode()
+        if not block:
+            return None
+        kept = block[-64:]
+    return None
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# A pickle may carry code by value, as byte-code, and that of another Python ends the process. Which Python wrote it is told by the
+# number of RESUME, the first instruction whose argument can be 0. 3.11 and 3.12 share that number, and are told apart by the
+# instructions that only one of them has, and by the empty words that follow an instruction:
+# https://github.com/python/cpython/blob/3.12/Lib/opcode.py, and Lib/_opcode_metadata.py from 3.13 on
+_RESUME = {151: ("3.11", "3.12"), 149: ("3.13",), 128: ("3.14",)}
+_ABSENT = {"3.11": {3, 4, 5, 26, 27, 55, 121, 127, 141, 143, 150}, "3.12": {10, 70, 82, 84, 86, 88, 111, 112, 148, 160, 166}}
+_CACHE_WORDS = {
+    "3.11": {25: 4, 60: 1, 92: 1, 95: 4, 106: 4, 107: 2, 116: 5, 122: 1, 160: 10, 166: 1, 171: 4},
+    "3.12": {25: 1, 60: 1, 92: 1, 93: 1, 95: 4, 106: 9, 107: 1, 116: 4, 122: 1, 123: 1, 141: 1, 171: 3},
+}
+_CODE_ARGUMENTS = 18
+"""Of `types.CodeType` since Python 3.11; earlier it took fewer."""
+
+
+def _checked_constructor(found: Any, name: str) -> Any:
+    """Return what a pickle's name stands for; where it makes code objects, what checks their Python first."""
+    if found is CodeType:
+        return functools.partial(_make_code, found, "cloudpickle")
+    if name in ("_builtin_type", "_load_type"):  # cloudpickle's and dill's way to a type by its name
+        return lambda type_name: _checked_constructor(found(type_name), type_name)
+    if name == "_create_code":
+        return functools.partial(_make_code, found, "dill")
+    return found
+
+
+def _make_code(make: Callable[..., Any], library: str, *arguments: Any) -> Any:
+    """Make a code object, unless it is byte-code of another Python than this one's, or than the deployed package's."""
+    here = _python()
+    written, package = _pythons_of(arguments), _deployed_package().get("python", here)
+    if package in written and here in written:
+        return make(*arguments)
+    name = next((text for text in reversed(arguments) if isinstance(text, str)), "?")
+    by = f"its function {name!r} was pickled by value ({library}) under Python {' or '.join(written) or 'of another version'}"
+    if package in written:
+        raise ModelError(
+            f"cannot be loaded here: {by}, as the deployed package runs; this is Python {here}: use Python {package} here"
+        )
+    raise ModelError(
+        f"cannot be loaded: {by}, and the prediction function runs Python {package}. Such code loads only under the same Python: "
+        f"dump the model under Python {package}, or use what scikit-learn has in its place"
+    )
+
+
+def _pythons_of(arguments: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return the Pythons whose byte-code the arguments of `types.CodeType` are; nothing where it is none that is known here."""
+    if len(arguments) < _CODE_ARGUMENTS:
+        return ("3.10 or older",)
+    code = next((after for before, after in pairwise(arguments) if isinstance(before, int) and isinstance(after, bytes)), b"")
+    known = {**_RESUME, **({opcode.opmap["RESUME"]: (_python(),)} if sys.version_info[:2] > (3, 14) else {})}
+    first = next(
+        (number for number, argument in zip(code[::2], code[1::2], strict=False) if argument == 0 and number in known), None
+    )
+    pythons = known.get(first, ()) if first is not None else ()
+    return tuple(python for python in pythons if python not in _ABSENT or _is_of(code, python))
+
+
+def _is_of(code: bytes, python: str) -> bool:
+    """Whether each instruction is one of this Python's, with as many empty words behind it."""
+    words, absent = _CACHE_WORDS[python], _ABSENT[python]
+    at = 0
+    while at < len(code):
+        number, empty = code[at], words.get(code[at], 0)
+        if number == 0 or number in absent or any(code[at + 2 : at + 2 + 2 * empty : 2]):
+            return False
+        at += 2 + 2 * empty
+    return True
+
+
+def _python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _deployed_package() -> dict[str, Any]:
+    """Return what the deployed package has, where this is not the package itself: batch_predict/deployed_package.py writes it."""
+    package: dict[str, Any] = json.loads(os.environ.get("DEPLOYED_PACKAGE", "{}"))
+    return package
+
+
+# By how many figures of their versions libraries differ so that predictions may: NumPy's feature releases keep what models compute.
+_TELLING_FIGURES = {"scikit-learn": 2, "pandas": 2, "numpy": 1}
+
+
+def _package_differences() -> list[str]:
+    """Return in which libraries a local run differs from the deployed package so that predictions may; on AWS none."""
+    there = _deployed_package().get("versions", {})
+    pairs = [(name, _installed(name), there.get(name), figures) for name, figures in _TELLING_FIGURES.items()]
+    return [
+        f"it was scored here with {name} {here}, and the deployed package has {deployed}"
+        for name, here, deployed, figures in pairs
+        if here and deployed and here.split(".")[:figures] != deployed.split(".")[:figures]
+    ]
 
 
 def _is_sklearn(estimator: object) -> bool:
@@ -1013,63 +1455,180 @@ def _use_one_thread(estimator: Any) -> None:
         logger.info(_log_line({"message": f"n_jobs left as it is: {type(error).__name__}"}))
 
 
-# --- which columns are numbers, and which are text -------------------------------------------------------------------------------
+# --- what the model expects of its columns ----------------------------------------------------------------------------------------
 
-NUMBER, TEXT = "number", "text"
-INTEGER, BOOLEAN = "integer", "boolean"  # told apart from other numbers only where the model leaves a column open
+_JOINED_KINDS = {
+    frozenset((EMPTY, BOOLEAN)): OPTIONAL_BOOLEAN,
+    frozenset((EMPTY, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
+    frozenset((BOOLEAN, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
+    frozenset((EMPTY, INTEGER)): NUMBER,
+    frozenset((EMPTY, NUMBER)): NUMBER,
+    frozenset((INTEGER, NUMBER)): NUMBER,
+}
 
 
-def _column_kinds(estimator: Any, columns: Sequence[str]) -> dict[str, str]:
-    """Kind of each column that the fitted model itself determines; columns that it does not are left out.
+def join_kinds(kind: str, other: str) -> str:
+    """Return the kind of a column whose rows are partly of one kind and partly of another; all that do not mix are text.
 
-    `pandas.read_csv` would decide by the values of the whole file; a chunk sees only its own, so the model's fitted state decides.
+    functions/workflow/column_types.py has the same table; a contract test holds them equal.
     """
-    return _combine([_estimator_kinds(estimator, columns)])
+    return kind if kind == other else _JOINED_KINDS.get(frozenset((kind, other)), TEXT)
 
 
-def _combine(opinions: list[dict[str, str]]) -> dict[str, str]:
-    """Merge what several transformers say; columns on which they differ stay undecided."""
-    kinds: dict[str, str] = {}
-    disputed = set()
+ANY, INTEGERS_TOO, UNREAD = "any", "integers too", "unread"
+"""Further kinds of an expectation: no opinion; numbers, but integers as integers, because a step can tell; no step reads it."""
+
+
+class _Expected(NamedTuple):
+    """What a fitted model determines about one of its columns."""
+
+    kind: str
+    """TEXT, NUMBER (as float64, because no step can tell it from an integer), INTEGERS_TOO, ANY or UNREAD."""
+    example: Any = None
+    """A value that it takes; None where it does not say."""
+    known: tuple[str, ...] = ()
+    """Categories that are spelled like missing values, and so are values."""
+
+
+_Expectations = dict[str, _Expected]
+_NextStep = Callable[[list[str]], _Expectations]
+"""Says what the steps behind a step expect of the columns that it puts out."""
+
+# Estimators that turn whatever they get into floats, by the modules that define them: a subclass lives elsewhere, and is not meant.
+_NUMERIC_MODULES = (
+    "cluster", "covariance", "cross_decomposition", "decomposition", "discriminant_analysis", "ensemble._forest", "ensemble._gb",
+    "ensemble._hist_gradient_boosting", "ensemble._iforest", "feature_selection", "gaussian_process", "isotonic",
+    "kernel_approximation", "kernel_ridge", "linear_model", "manifold", "mixture", "naive_bayes", "neighbors", "neural_network",
+    "preprocessing._data", "preprocessing._discretization", "preprocessing._polynomial", "random_projection", "semi_supervised",
+    "svm", "tree",
+)  # fmt: skip
+_NUMERIC_IMPUTERS = ("KNNImputer", "IterativeImputer")
+_BOOSTERS = ("lightgbm", "xgboost")
+"""Libraries whose scikit-learn interface takes numbers, and makes float32 or float64 of them."""
+
+
+def expected_columns(estimator: Any, columns: Sequence[str]) -> _Expectations:
+    """Return what the fitted model determines about each column, given in the order in which it gets them.
+
+    `pandas.read_csv` would decide by the values of the whole file; a chunk sees only its own, so what the model itself knows comes
+    first. A model of a form that nobody has foreseen has no opinion.
+    """
+    try:
+        found = _expected(estimator, list(columns), _no_opinion)
+    except Exception as error:  # noqa: BLE001  # private attributes of many versions of many estimators
+        logger.info(
+            _log_line({"message": f"column types are left to the data: {type(error).__name__} in {_class_name(estimator)}"})
+        )
+        found = {}
+    return {column: found.get(column, _Expected(ANY)) for column in columns}
+
+
+def _no_opinion(columns: list[str]) -> _Expectations:
+    return dict.fromkeys(columns, _Expected(ANY))
+
+
+def _expected(step: Any, columns: list[str], then: _NextStep) -> _Expectations:  # noqa: C901, PLR0911  # one branch a family
+    """Return what one step expects of columns; where it passes them on as they are, `then` says what comes of them."""
+    if step is None or (isinstance(step, str) and step == "passthrough") or _is_identity(step):
+        return then(columns)
+    if isinstance(step, str) and step == "drop":
+        return dict.fromkeys(columns, _Expected(UNREAD))
+    if hasattr(step, "transformers_"):  # ColumnTransformer
+        return _combine(
+            [_expected_of_transformer(step, name, part, chosen, columns, then) for name, part, chosen in step.transformers_]
+        )
+    if hasattr(step, "steps"):  # Pipeline
+        return _expected_in_turn([inner for _, inner in step.steps], columns, then)
+    if hasattr(step, "transformer_list"):  # FeatureUnion
+        return _combine([_expected(inner, columns, _no_opinion) for _, inner in step.transformer_list])
+    if getattr(step, "_preprocessor", None) is not None:  # histogram boosting with categories; its numbers go on to the trees
+        return _expected(step._preprocessor, columns, lambda names: dict.fromkeys(names, _Expected(NUMBER)))  # noqa: SLF001
+    if isinstance(getattr(step, "categories_", None), list):  # one-hot, ordinal and target encoders
+        return {column: _expected_of_values(values) for column, values in zip(columns, step.categories_, strict=False)}
+    if hasattr(step, "statistics_"):  # SimpleImputer
+        return _expected_of_imputer(step, columns, then)
+    if _is_vectorizer(step):
+        return dict.fromkeys(columns, _Expected(TEXT, "a"))
+    if inner := _inner_estimators(step):
+        return _combine([_expected(part, [columns[i] for i in chosen] if chosen is not None else columns, _no_opinion)
+                         for part, chosen in inner])  # fmt: skip
+    if _class_name(step) == "MissingIndicator":  # looks at what is missing alone
+        return dict.fromkeys(columns, _Expected(UNREAD))
+    if _is_numeric(step):
+        return dict.fromkeys(columns, _Expected(NUMBER, 0.0))
+    return _no_opinion(columns)
+
+
+def _expected_in_turn(steps: list[Any], columns: list[str], then: _NextStep) -> _Expectations:
+    if not steps:
+        return then(columns)
+    return _expected(steps[0], columns, lambda names: _expected_in_turn(steps[1:], names, then))
+
+
+def _expected_of_transformer(
+    transformer: Any, name: str, part: Any, chosen: Any, columns: list[str], then: _NextStep
+) -> _Expectations:
+    """Return what one part of a ColumnTransformer expects; its columns stand elsewhere in what the whole puts out."""
+    fitted = [str(name) for name in getattr(transformer, "feature_names_in_", ())]
+    selected = _selected(chosen, fitted if fitted and set(fitted) <= set(columns) else columns)  # positions are the fit's
+    place = getattr(transformer, "output_indices_", {}).get(name, slice(0, 0))
+    outputs = max((other.stop for other in getattr(transformer, "output_indices_", {}).values()), default=0)
+
+    def behind(names: list[str]) -> _Expectations:
+        if place.stop - place.start != len(names):
+            return _no_opinion(names)
+        put_out = [f"\0{position}" for position in range(outputs)]  # no column's name
+        put_out[place] = names
+        return then(put_out)
+
+    found = _expected(part, selected, behind)
+    return {column: found[column] for column in selected if column in found}
+
+
+def _expected_of_imputer(imputer: Any, columns: list[str], then: _NextStep) -> _Expectations:
+    """Return what a SimpleImputer expects: its statistics are of its columns' type, and what follows may know more of them."""
+    statistics = list(imputer.statistics_)
+    keeps_columns = len(statistics) == len(columns) and not any(value != value for value in statistics if isinstance(value, float))  # noqa: PLR0124
+    behind = then(columns) if keeps_columns and not getattr(imputer, "add_indicator", False) else _no_opinion(columns)
+    found = {}
+    for column, value in zip(columns, statistics, strict=False):
+        own, later = _expected_of_values([value]), behind.get(column, _Expected(ANY))
+        if own.kind == TEXT:  # a category that only the imputer makes is no value of the data's
+            own = own._replace(known=tuple(text for text in later.known if text != value))
+        elif own.kind == NUMBER and imputer.strategy not in ("mean", "median") and later.kind in (ANY, INTEGERS_TOO):
+            own = own._replace(kind=INTEGERS_TOO)  # it keeps integers as they are
+        found[column] = own
+    return found
+
+
+def _expected_of_values(values: Iterable[Any]) -> _Expected:
+    """Return what a column's fitted values say about it. Booleans say nothing: pandas may have read them as objects."""
+    known = [value for value in values if value is not None and value == value]  # noqa: PLR0124  # NaN is not itself
+    if known and all(isinstance(value, str) for value in known):
+        return _Expected(TEXT, known[0], tuple(value for value in known if value in MISSING_VALUES))
+    if known and all(isinstance(value, (int, float, np.number)) and not isinstance(value, bool) for value in known):
+        return _Expected(NUMBER, known[0])
+    return _Expected(ANY, known[0] if known else None)
+
+
+def _combine(opinions: list[_Expectations]) -> _Expectations:
+    """Merge what several steps that read the same columns expect of them."""
+    gathered: dict[str, list[_Expected]] = {}
     for opinion in opinions:
-        for column, kind in opinion.items():
-            if kinds.setdefault(column, kind) != kind:
-                disputed.add(column)
-    return {column: kind for column, kind in kinds.items() if column not in disputed}
+        for column, expected in opinion.items():
+            gathered.setdefault(column, []).append(expected)
+    return {column: _combined(expected) for column, expected in gathered.items()}
 
 
-def _estimator_kinds(estimator: Any, columns: Sequence[str]) -> dict[str, str]:  # noqa: PLR0911  # one return a family of estimators
-    for inner in ("best_estimator_", "estimator_", "regressor_"):  # searches, calibration, transformed targets
-        if hasattr(estimator, inner):
-            return _estimator_kinds(getattr(estimator, inner), columns)
-    if hasattr(estimator, "transformers_"):  # ColumnTransformer
-        return _combine([_transformer_kinds(step, _selected(chosen, columns)) for _, step, chosen in estimator.transformers_])
-    if hasattr(estimator, "steps"):  # Pipeline
-        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
-        return _estimator_kinds(steps[0], columns) if steps else {}
-    if hasattr(estimator, "transformer_list"):  # FeatureUnion
-        return _combine([_transformer_kinds(step, columns) for _, step in estimator.transformer_list])
-    if isinstance(getattr(estimator, "estimators_", None), list) and hasattr(estimator, "named_estimators_"):  # voting, stacking
-        return _combine([_estimator_kinds(step, columns) for step in estimator.estimators_])
-    if getattr(estimator, "_preprocessor", None) is not None:  # histogram boosting with categories
-        return _estimator_kinds(estimator._preprocessor, columns)  # noqa: SLF001  # the only place that knows
-    if isinstance(getattr(estimator, "categories_", None), list):  # one-hot, ordinal and target encoders
-        return _values_kinds(columns, estimator.categories_)
-    if hasattr(estimator, "statistics_"):  # SimpleImputer
-        return _values_kinds(columns, [[value] for value in estimator.statistics_])
-    if hasattr(estimator, "vocabulary_") or type(estimator).__name__ == "HashingVectorizer":
-        return dict.fromkeys(columns, TEXT)
-    if not _is_sklearn(estimator) or type(estimator).__name__ == "FunctionTransformer":
-        return {}
-    return dict.fromkeys(columns, NUMBER)
-
-
-def _transformer_kinds(step: Any, columns: Sequence[str]) -> dict[str, str]:
-    if step == "drop":
-        return dict.fromkeys(columns, TEXT)  # never looked at, so it may be anything
-    if step == "passthrough":
-        return dict.fromkeys(columns, NUMBER)  # goes on to the estimator as it is
-    return _estimator_kinds(step, columns)
+def _combined(opinions: list[_Expected]) -> _Expected:
+    kinds = {opinion.kind for opinion in opinions} - {UNREAD}
+    example = next((opinion.example for opinion in opinions if opinion.example is not None), None)
+    known = tuple(dict.fromkeys(text for opinion in opinions for text in opinion.known))
+    if len(kinds) <= 1:
+        return _Expected(next(iter(kinds), UNREAD), example, known)
+    if TEXT not in kinds:  # numbers for one, for another nothing that it would say: it may tell integers from others
+        return _Expected(INTEGERS_TOO, example)
+    return _Expected(TEXT if kinds == {TEXT, ANY} else ANY, example, known)
 
 
 def _selected(chosen: Any, columns: Sequence[str]) -> list[str]:
@@ -1085,15 +1644,136 @@ def _selected(chosen: Any, columns: Sequence[str]) -> list[str]:
     return [item if isinstance(item, str) else columns[item] for item in items]
 
 
-def _values_kinds(columns: Sequence[str], fitted: Sequence[Any]) -> dict[str, str]:
-    kinds = {}
-    for column, values in zip(columns, fitted, strict=False):
-        known = [value for value in values if value is not None and value == value]  # noqa: PLR0124  # NaN is not itself
-        if known and all(isinstance(value, str) for value in known):
-            kinds[column] = TEXT
-        elif known and all(isinstance(value, (int, float, np.number, np.bool_)) for value in known):
-            kinds[column] = NUMBER
-    return kinds
+def _class_name(estimator: object) -> str:
+    return type(estimator).__name__
+
+
+def _module_of(item: Any) -> str:
+    """Return the module of a function, or of an object's class."""
+    named = item if callable(item) and hasattr(item, "__name__") else type(item)
+    return str(getattr(named, "__module__", None) or "builtins")
+
+
+def _is_numeric(estimator: object) -> bool:
+    """Tell whether an estimator makes floats of whatever it gets."""
+    library, _, rest = type(estimator).__module__.partition(".")
+    if library in _BOOSTERS:
+        return not _fitted_categories(estimator)
+    if library != "sklearn":
+        return False
+    return _class_name(estimator) in _NUMERIC_IMPUTERS or any(
+        rest == module or rest.startswith(f"{module}.") for module in _NUMERIC_MODULES
+    )
+
+
+def _fitted_categories(booster: Any) -> bool:
+    """Tell whether a boosted model was fitted on pandas' categories, which a CSV file does not have."""
+    inner = getattr(booster, "_Booster", None)
+    return bool(getattr(inner, "pandas_categorical", None)) or "c" in (getattr(inner, "feature_types", None) or ())
+
+
+def _is_identity(step: Any) -> bool:
+    """Tell a FunctionTransformer without a function: scikit-learn puts one in the place of "passthrough"."""
+    return _class_name(step) == "FunctionTransformer" and _is_sklearn(step) and step.func is None
+
+
+def _is_vectorizer(step: Any) -> bool:
+    return hasattr(step, "vocabulary_") or (_class_name(step) == "HashingVectorizer" and _is_sklearn(step))
+
+
+_Inner = tuple[Any, "list[int] | None"]
+"""An estimator, and the positions of the columns that it gets; None for all."""
+
+
+def _inner_estimators(estimator: Any) -> list[_Inner]:
+    """Return the fitted estimators to which another hands its rows on: a search, a calibration, one a class, a vote, a bag."""
+    if _is_numeric(estimator):  # forests and boosting have estimators, too
+        return []
+    if _class_name(estimator) in ("FrozenEstimator", "_CalibratedClassifier"):
+        return [(estimator.estimator, None)]
+    for attribute in ("best_estimator_", "regressor_", "calibrated_classifiers_", "estimators_", "estimator_"):
+        found = getattr(estimator, attribute, None)
+        if found is None:
+            continue
+        parts = _flat(found)
+        if attribute != "estimators_":
+            return [(part, None) for part in parts]
+        chosen = getattr(estimator, "estimators_features_", None)
+        inner: list[_Inner] = [
+            (part, None if chosen is None else list(chosen[index]))
+            for index, part in enumerate(parts)
+            if not isinstance(part, str) and _class_name(part) != "_ConstantPredictor"
+        ]
+        return inner
+    return []
+
+
+def _flat(parts: Any) -> list[Any]:
+    """Return what is in lists of lists, or in an array; a pipeline looks like a sequence, too, and is one part."""
+    if isinstance(parts, np.ndarray):
+        return list(parts.ravel())
+    return [item for part in parts for item in _flat(part)] if isinstance(parts, list) else [parts]
+
+
+def _takes_texts(estimator: Any) -> bool:
+    """Tell whether a model was fitted on a sequence of texts: a vectorizer comes first, and of a frame it would read the names."""
+    if hasattr(estimator, "transformers_"):
+        return False  # it hands each part what that part was fitted on
+    if hasattr(estimator, "steps"):
+        first = next((step for _, step in estimator.steps if step not in (None, "passthrough")), None)
+        return first is not None and _takes_texts(first)
+    if hasattr(estimator, "transformer_list"):
+        parts = [part for _, part in estimator.transformer_list if not isinstance(part, str)]
+    elif _is_vectorizer(estimator):
+        return True
+    else:
+        parts = [part for part, _ in _inner_estimators(estimator)]
+    return bool(parts) and all(map(_takes_texts, parts))
+
+
+_PLAIN_TYPES = (str, bytes, int, float, complex, bool, type(None), np.generic)
+_TRUSTED_LIBRARIES = frozenset({"sklearn", "numpy", "scipy", "pandas", "joblib", *sys.stdlib_module_names} - {"__main__"})
+
+
+class _Parts(NamedTuple):
+    """What an estimator is made of, all that it holds included."""
+
+    strangers: frozenset[str]
+    """Modules of classes and functions that are not scikit-learn's, numpy's or scipy's."""
+    sees_frames: bool
+    """Whether a step can tell a DataFrame from an array: it chooses columns by name, or puts out frames."""
+
+
+def _parts_of(estimator: Any) -> _Parts:
+    """Walk over an estimator and all that it is made of: steps, inner estimators, functions, metrics and kernels."""
+    waiting: list[Any] = [estimator]
+    seen: set[int] = set()
+    strangers: set[str] = set()
+    sees_frames = False
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, _PLAIN_TYPES) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, np.ndarray):
+            item = item.ravel().tolist() if item.dtype == object else ()
+        if isinstance(item, dict):
+            item = list(item.values())
+        if isinstance(item, (list, tuple, set, frozenset)):
+            if not all(issubclass(kind, _PLAIN_TYPES) for kind in set(map(type, item))):
+                waiting.extend(item)
+            continue
+        if isinstance(item, functools.partial):
+            waiting += [item.func, *item.args, *item.keywords.values()]
+            continue
+        module = _module_of(item)
+        library = module.partition(".")[0]
+        if library not in _TRUSTED_LIBRARIES:
+            strangers.add(module)
+        elif library == "sklearn" and not isinstance(item, type) and not module.startswith("sklearn.tree"):
+            sees_frames = sees_frames or hasattr(item, "transformers_") or bool(getattr(item, "_sklearn_output_config", None))
+            waiting.extend(getattr(item, "__dict__", {}).values())
+    return _Parts(frozenset(strangers), sees_frames)
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
@@ -1147,7 +1827,8 @@ class _Block:
     """Some whole records of a chunk.
 
     `data` is the records' bytes after one line end, so that element i of the offsets, `data[offsets[i]:offsets[i + 1]]`, is a line
-    end and record i without its own: joined with predictions, elements are the output.
+    end and record i without its own: joined with predictions, elements are the output. Blank lines, which are no rows, stand
+    between that line end and the record, and so come out as they went in.
     """
 
     header: Header
@@ -1157,6 +1838,7 @@ class _Block:
     has_quotes: bool
     origins: tuple[tuple[int, _Place], ...]
     """Rows of the block (from 0) at which another object begins, the first one first, and where these stand there."""
+    has_blank_lines: bool = False
 
     @property
     def rows(self) -> int:
@@ -1164,15 +1846,40 @@ class _Block:
 
     def at(self, row: int) -> _Place:
         first, place = self.origins[bisect_right(self.origins, row, key=lambda origin: origin[0]) - 1]
-        return _Place(place.source, place.row + row - first, place.byte + int(self.offsets[row] - self.offsets[first]))
+        byte = place.byte + int(self.offsets[row] - self.offsets[first]) + (self._blank_bytes(row) if self.has_blank_lines else 0)
+        return _Place(place.source, place.row + row - first, byte)
 
-    def records(self) -> memoryview:
-        """All records with their line ends."""
+    def _blank_bytes(self, row: int) -> int:
+        """Return how many bytes of blank lines stand before a record."""
+        start = int(self.offsets[row]) + len(self.header.line_end)
+        stop = int(self.offsets[row + 1]) if row < self.rows else len(self.data)
+        return _BLANK_LINES.match(self.data, start, stop).end() - start  # type: ignore[union-attr]  # it matches nothing, too
+
+    def elements(self) -> memoryview:
+        """All records with their line ends, and the blank lines before each."""
         edge = len(self.header.line_end)
-        return memoryview(self.data)[edge : int(self.offsets[-1]) + edge]
+        return memoryview(self.data)[int(self.offsets[0]) + edge : int(self.offsets[-1]) + edge]
+
+    def part(self, start: int, stop: int) -> _Block:
+        """Return some of the rows, [start, stop), of a block of one object."""
+        _, place = self.origins[0]
+        first = place._replace(row=place.row + start, byte=place.byte + int(self.offsets[start] - self.offsets[0]))
+        return replace(self, offsets=self.offsets[start : stop + 1], origins=((0, first),))
+
+    def records(self) -> bytes | memoryview:
+        """All records with their line ends, without blank lines."""
+        if self.has_blank_lines:
+            return b"".join(self.record(row) + self.header.line_end for row in range(self.rows))
+        return self.elements()
 
     def record(self, row: int) -> bytes:
-        return self.data[int(self.offsets[row]) + len(self.header.line_end) : int(self.offsets[row + 1])]
+        start = int(self.offsets[row]) + len(self.header.line_end)
+        return self.data[start + (self._blank_bytes(row) if self.has_blank_lines else 0) : int(self.offsets[row + 1])]
+
+
+_BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
+_BLANK = re.compile(rb"[ \t]*")
+"""What `pandas.read_csv` skips: a line without anything but spaces."""
 
 
 def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
@@ -1240,6 +1947,8 @@ def _positions(octets: np.ndarray[Any, Any], octet: int) -> np.ndarray[Any, Any]
 class _Tally:
     """What was read of a chunk, for its receipt."""
 
+    blank_lines: bytes = b""
+    """Those behind the last record so far, each with its line end."""
     rows: int = 0
     bytes: int = 0
     quotes: int = 0
@@ -1248,10 +1957,12 @@ class _Tally:
 def _read_blocks(
     file: IO[bytes] | _Reader, header: Header, source: _Source, first_byte: int, block_bytes: int, tally: _Tally | None = None
 ) -> Iterator[_Block]:
-    """Cut the rest of an open file into blocks of whole records."""
+    """Cut the rest of an open file into blocks of whole records. Blank lines behind the last one are left in the tally."""
     line_end = header.line_end
     tally = tally or _Tally()
-    rest, row, byte = b"", 0, first_byte
+    rest, tally.blank_lines = tally.blank_lines, b""  # of the object before
+    tally.bytes -= len(rest)
+    row, byte = 0, first_byte - len(rest)
     while True:
         wanted = max(block_bytes, len(rest))  # doubles while one record is longer than a block
         fresh = file.read(wanted)
@@ -1267,26 +1978,40 @@ def _read_blocks(
         quotes = _positions(octets, ord('"')) if has_quotes else feeds[:0]
         if has_quotes:
             feeds = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
-        offsets = (feeds - (len(line_end) - 1)).astype(np.int32)
+        edges = (feeds - (len(line_end) - 1)).astype(np.int32)
         if at_end and len(quotes) % 2:
-            row += max(len(offsets) - 1, 0)
-            raise InvalidDataError(f"{source.at(row, byte + int(offsets[-1]))}: a quoted field that is never closed")
-        if len(offsets) > 1:
-            block = _Block(header, data, offsets, has_quotes, ((0, _Place(source, row, byte)),))
-            _check_block(block, quotes)
+            row += max(len(edges) - 1, 0)
+            raise InvalidDataError(f"{source.at(row, byte + int(edges[-1]))}: a quoted field that is never closed")
+        is_row = _are_rows(data, octets, edges, len(line_end))
+        offsets = edges if is_row.all() else np.concatenate([edges[:1], edges[1:][is_row]])
+        block = _Block(header, data, offsets, has_quotes, ((0, _Place(source, row, byte)),), has_blank_lines=offsets is not edges)
+        if block.rows or at_end:
+            _check_block(block, edges, quotes)
+        if block.rows:
             yield block
             row += block.rows
             byte += int(offsets[-1])
             rest = data[int(offsets[-1]) + len(line_end) :]
             tally.rows += block.rows
             tally.quotes += int(np.searchsorted(quotes, offsets[-1]))
-            tally.bytes += int(offsets[-1]) - added
+            tally.bytes += int(offsets[-1])
         else:
             rest += fresh
         if at_end:
+            tally.blank_lines = data[int(offsets[-1]) + len(line_end) :]
+            tally.bytes += len(tally.blank_lines) - added
             return
         if len(rest) > MAX_RECORD_BYTES:
             raise InvalidDataError(f"{source.at(row, byte)}: a record of more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
+
+
+def _are_rows(data: bytes, octets: np.ndarray[Any, Any], edges: np.ndarray[Any, Any], edge: int) -> np.ndarray[Any, Any]:
+    """Tell which records are rows: all but blank lines. `edges` are the positions of the line ends that begin and end them."""
+    is_row = np.diff(edges) > edge
+    firsts = octets[edges[:-1][is_row] + edge]
+    for record in np.flatnonzero(is_row)[(firsts == ord(" ")) | (firsts == ord("\t"))]:
+        is_row[record] = not _BLANK.fullmatch(data, int(edges[record]) + edge, int(edges[record + 1]))
+    return is_row
 
 
 def _joined_small(blocks: Iterator[_Block], block_bytes: int) -> Iterator[_Block]:
@@ -1312,34 +2037,31 @@ def _join_blocks(blocks: list[_Block]) -> _Block:
     shifted = [block.offsets[:-1] + start for block, start in zip(blocks, starts, strict=False)]
     return _Block(
         header,
-        b"".join([header.line_end, *(block.records() for block in blocks)]),
+        b"".join([header.line_end, *(block.elements() for block in blocks)]),
         np.concatenate([*shifted, starts[-1:]]).astype(np.int32),
         any(block.has_quotes for block in blocks),
         tuple((row + first, place) for block, row in zip(blocks, rows, strict=False) for first, place in block.origins),
+        any(block.has_blank_lines for block in blocks),
     )
 
 
-def _check_block(block: _Block, quotes: np.ndarray[Any, Any]) -> None:
-    """Raise InvalidDataError where the bytes are not RFC 4180 in UTF-8 with one kind of line end."""
-    edge, end = len(block.header.line_end), int(block.offsets[-1])
+def _check_block(block: _Block, edges: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any]) -> None:
+    """Raise InvalidDataError where the bytes are not RFC 4180 in UTF-8 with one kind of line end; `edges` are all line ends."""
+    edge, end = len(block.header.line_end), int(edges[-1])
     octets = np.frombuffer(block.data, np.uint8)[: end + edge]
 
     def fail(position: int, reason: str) -> None:
         row = int(np.searchsorted(block.offsets, position - edge, side="right")) - 1
-        raise InvalidDataError(f"{block.at(min(max(row, 0), block.rows - 1))}: {reason}")
+        raise InvalidDataError(f"{block.at(max(min(row, block.rows - 1), 0))}: {reason}")
 
     if block.has_quotes:
         problem = _quote_problem(octets, quotes[: np.searchsorted(quotes, end)])
         if problem is not None:
             fail(problem, "a quote inside a field that is not quoted, or text after a closing quote")
     if edge == 2:
-        wrong = np.flatnonzero(octets[block.offsets] != ord("\r"))
+        wrong = np.flatnonzero(octets[edges] != ord("\r"))
         if len(wrong):
-            fail(int(block.offsets[wrong[0]]), "ends in LF, the header in CRLF: use one kind of line end")
-    if len(block.header.names) > 1:  # pyarrow would read an empty line as a row of missing values
-        empty = np.flatnonzero(np.diff(block.offsets) == edge)
-        if len(empty):
-            fail(int(block.offsets[empty[0]]) + edge, f"is empty, the header has {len(block.header.names)} fields")
+            fail(int(edges[wrong[0]]), "ends in LF, the header in CRLF: use one kind of line end")
     if b"\r" in block.data:
         bare = _bare_return(octets, quotes, block.header.line_end)
         if bare is not None:
@@ -1457,6 +2179,13 @@ class _Chunk:
             if segment.is_begun and _quote_parity(segment.data) and not self._is_whole(segment):
                 return segment
         return None
+
+    def partial_segments(self) -> list[_Segment]:
+        """Return the segments that are not their whole objects; waits for the download, which tells the objects' sizes."""
+        for segment in self.segments:
+            if isinstance(segment.data, _ArrivingFile):
+                segment.data.arrival.wait_for(2**63)
+        return [segment for segment in self.segments if segment.byte_range not in (None, [0, segment.object_bytes])]
 
     def _is_whole(self, segment: _Segment) -> bool:
         if segment.stop is None:
@@ -1617,28 +2346,48 @@ def _quote_parity(data: Path | _ArrivingFile) -> int:
 # --- features -------------------------------------------------------------------------------------------------------------------
 
 
-_ARROW_TYPES = {NUMBER: pa.float64(), TEXT: pa.string(), INTEGER: pa.int64(), BOOLEAN: pa.bool_()}
+@dataclass(frozen=True)
+class _Columns:
+    """How each feature column is read: one decision for all rows of a run."""
+
+    names: list[str]
+    kinds: dict[str, str]
+    """One of `DECIDED_KINDS` for each."""
+    open: frozenset[str] = frozenset()
+    """Those that the data decides; a value that does not fit refutes the decision. Elsewhere it makes its row a bad one."""
+    numeric: frozenset[str] = frozenset()
+    """Those that are numbers for the model, and integers where the data has integers: a text in them makes its row a bad one."""
+    known: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Spellings of missing values that are values of a column."""
+
+    @functools.cached_property
+    def plain(self) -> frozenset[str]:
+        """Those that are float64, whatever their values look like."""
+        return frozenset(name for name in self.names if self.kinds[name] == NUMBER and name not in self.open)
+
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _parse_columns(
-    block: _Block, columns: Sequence[str], kinds: dict[str, str], missing_values: Sequence[str] = MISSING_VALUES
+    block: _Block, columns: Sequence[str], numbers: Collection[str] = (), missing_values: Sequence[str] = MISSING_VALUES
 ) -> pa.Table:
-    """Parse some columns of a block by their kinds; missing values are null.
+    """Parse some columns of a block, `numbers` as float64 and the others as text; missing values are null.
 
     Raises pyarrow.ArrowInvalid when a number is not one in pyarrow's spelling, or a row has too many or too few fields.
     """
     names = block.header.names
     records = block.records()
+    if records[:3] == _BYTE_ORDER_MARK:  # pyarrow drops one at the start of whatever it reads
+        records = _BYTE_ORDER_MARK + bytes(records)
     table = pacsv.read_csv(
         pa.BufferReader(pa.py_buffer(records)),
         read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(records) + 1),
         parse_options=pacsv.ParseOptions(newlines_in_values=block.has_quotes, ignore_empty_lines=False),
         convert_options=pacsv.ConvertOptions(
             include_columns=list(columns),
-            column_types={column: _ARROW_TYPES[kinds.get(column, TEXT)] for column in columns},
+            column_types={column: pa.float64() if column in numbers else pa.string() for column in columns},
             null_values=list(missing_values),
-            true_values=["True", "TRUE", "true"],
-            false_values=["False", "FALSE", "false"],
             strings_can_be_null=True,
         ),
     )
@@ -1647,39 +2396,34 @@ def _parse_columns(
     return table
 
 
-def _parse_plainly(block: _Block, columns: Sequence[str], kinds: dict[str, str]) -> pa.Table:
-    """Parse some columns; where all are numbers, first as if only an empty field were missing: that saves a sixth of the time."""
-    if all(kinds[column] == NUMBER for column in columns):
+def _parse_plainly(block: _Block, columns: _Columns) -> pa.Table:
+    """Parse all columns; where all are plain numbers, first as if only an empty field were missing, to save a sixth of the time."""
+    if len(columns.plain) == len(columns.names):
         try:
-            return _parse_columns(block, columns, kinds, missing_values=("",))
+            return _parse_columns(block, columns.names, columns.plain, missing_values=("",))
         except pa.ArrowInvalid:
             pass
-    return _parse_columns(block, columns, kinds)
+    return _parse_columns(block, columns.names, columns.plain)
 
 
-def _parse_features(block: _Block, columns: Sequence[str], kinds: dict[str, str], reject: Reject) -> pa.Table:
-    """Parse the feature columns of a block, in the order asked for; `reject` gets the rows with what is not a number."""
+def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> pa.Table:
+    """Parse the feature columns of a block, in order; `reject` gets the rows with what does not fit their columns' types.
+
+    Raises ColumnTypeError where a value refutes what was decided for an open column.
+    """
     try:
-        table = _parse_plainly(block, columns, kinds)
+        table = _parse_plainly(block, columns)
     except pa.ArrowInvalid:
-        texts = _parse_text(block, columns)
-        arrays = [
-            _to_numbers(column, texts[column], reject)
-            if kinds[column] == NUMBER
-            else texts[column].cast(_ARROW_TYPES[kinds[column]])
-            for column in columns
-        ]
-        table = pa.table(arrays, names=list(columns))
-    for column in columns:
-        if kinds[column] == NUMBER:
-            _check_exact(block, column, table[column], reject)
-    return table
+        table = _parse_text(block, columns.names)
+    if columns.known:
+        table = _with_known_texts(block, columns, table)
+    return pa.table([_as_kind(block, columns, name, table[name], reject) for name in columns.names], names=columns.names)
 
 
 def _parse_text(block: _Block, columns: Sequence[str]) -> pa.Table:
     """Parse some columns as text; InvalidDataError names the row where that cannot be done."""
     try:
-        return _parse_columns(block, columns, {})
+        return _parse_columns(block, columns)
     except pa.ArrowInvalid as error:
         _check_field_counts(block)
         # pyarrow's own words repeat the row.
@@ -1693,6 +2437,17 @@ def _check_field_counts(block: _Block) -> None:
         fields = next(csv.reader(io.StringIO(record, newline=""), strict=True), [""])
         if len(fields) != expected:
             raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}")
+
+
+def _with_known_texts(block: _Block, columns: _Columns, table: pa.Table) -> pa.Table:
+    """Parse again, and keep as values what the model knows as categories, although it is spelled like a missing value."""
+    names = [name for name in columns.names if columns.known.get(name)]
+    whole = _parse_columns(block, names, missing_values=())
+    for name in names:
+        missing = pa.array([spelling for spelling in MISSING_VALUES if spelling not in columns.known[name]])
+        texts = pc.if_else(pc.is_in(whole[name], missing), pa.scalar(None, pa.string()), whole[name])
+        table = table.set_column(table.column_names.index(name), name, texts)
+    return table
 
 
 class _Reason(NamedTuple):
@@ -1709,8 +2464,123 @@ class _Reason(NamedTuple):
 Reject = Callable[[int, _Reason], None]
 """Takes a row (from 0, in its block) and why it cannot be scored; raises InvalidDataError unless bad rows are quarantined."""
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# As pandas' parser has them, in RE2's syntax: each is linear in the length of the text.
+_PADDING = " \t\n\v\f\r"
+_INTEGERS = r"\A[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*\z"
+_NUMBERS = (
+    r"\A([ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\n\v\f\r]*|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?)\z"
+)
+_BOOLEANS = r"\A([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])\z"  # in any case RE2 also takes the long s
+_NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+_NAN = re.compile(r"[+-]?nan(\([a-z0-9_]*+\))?")
+"""What pyarrow takes for a missing number; pandas takes `nan` alone."""
 _SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
+_INTEGER_DIGITS = 19
+"""Of the largest integers of 64 bits."""
+_INTEGER_CHARACTERS = 100
+"""Of a text that is looked at as an integer, where that takes time: with leading zeros, more than 64 bits need."""
+_KIND_NAMES = {
+    EMPTY: "nothing but missing values",
+    BOOLEAN: "booleans",
+    OPTIONAL_BOOLEAN: "booleans and missing values",
+    INTEGER: "integers",
+    NUMBER: "numbers",
+    TEXT: "text",
+}
+
+
+def kind_of(texts: pa.ChunkedArray | pa.Array) -> str:
+    """Return the kind that `pandas.read_csv` would make of a column of these texts; null is a missing value.
+
+    An integer beyond 64 bits is text: pandas makes of such a column text, Python's integers or floats, by what else is in it and in
+    which order, which no chunk can know.
+    """
+    if texts.null_count == len(texts):
+        return EMPTY
+    if _match(texts, _NUMBERS):
+        if not _fit_64_bits(texts):
+            return TEXT
+        return INTEGER if not texts.null_count and _match(texts, _INTEGERS) else NUMBER
+    if _match(texts, _BOOLEANS):
+        return OPTIONAL_BOOLEAN if texts.null_count else BOOLEAN
+    return TEXT
+
+
+def _fit_64_bits(texts: pa.ChunkedArray | pa.Array) -> bool:
+    """Tell whether all integers among some texts are int64."""
+    if pc.max(pc.binary_length(texts)).as_py() < _INTEGER_DIGITS:
+        return True
+    integers = pc.filter(texts, pc.match_substring_regex(texts, _INTEGERS))
+    try:
+        pc.utf8_ltrim(pc.utf8_trim(integers, characters=_PADDING), characters="+").cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _match(texts: pa.ChunkedArray | pa.Array, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
+
+
+def _kind_for(columns: _Columns, name: str, texts: pa.ChunkedArray | pa.Array) -> str:
+    """Return the kind of an open column's texts; of one that the model takes for numbers, the numbers alone decide."""
+    if name not in columns.numeric:
+        return kind_of(texts)
+    return INTEGER if not texts.null_count and _match(texts, _INTEGERS) and _fit_64_bits(texts) else NUMBER
+
+
+def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray | pa.Array:
+    """Return a column as it was decided."""
+    decided = columns.kinds[name]
+    if pa.types.is_floating(values.type) or decided == TEXT:
+        return values
+    if name in columns.open:
+        found = _kind_for(columns, name, values)
+        if join_kinds(decided, found) != decided:
+            raise ColumnTypeError(
+                f"{block.at(0)} and the {block.rows - 1} rows after it: column {name!r} holds "
+                f"{_KIND_NAMES[found]}, where the run has seen {_KIND_NAMES[decided]} so far"
+            )
+    if decided in (BOOLEAN, OPTIONAL_BOOLEAN):
+        return _to_booleans(name, values, reject, is_sure=name in columns.open)
+    if decided == INTEGER:
+        return _to_integers(name, values, reject)
+    if name in columns.open:
+        with suppress(pa.ArrowInvalid):
+            return pc.utf8_trim(values, characters=_PADDING).cast(pa.float64())
+    return _to_numbers(name, values, reject)
+
+
+def _to_booleans(name: str, texts: pa.ChunkedArray, reject: Reject, *, is_sure: bool) -> pa.ChunkedArray:
+    """Read texts as booleans, which all are unless somebody has only said so."""
+    if not is_sure:
+        fits = pc.fill_null(pc.match_substring_regex(texts, _BOOLEANS), False)
+        _reject_texts(name, texts, fits, "is not a boolean", reject)
+    return pc.equal(pc.utf8_lower(texts), "true")
+
+
+def _to_integers(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
+    """Read texts as int64, which all are that lie within it unless somebody has only said so."""
+    fits = pc.fill_null(pc.match_substring_regex(texts, _INTEGERS), False)
+    _reject_texts(name, texts, fits, "is not an integer", reject)
+    plain = pc.if_else(fits, pc.utf8_ltrim(pc.utf8_trim(texts, characters=_PADDING), characters="+"), "0")
+    try:
+        return plain.cast(pa.int64())
+    except pa.ArrowInvalid:
+        within = pa.array([len(text) <= _INTEGER_CHARACTERS and -(2**63) <= int(text) < 2**63 for text in plain.to_pylist()])
+        _reject_texts(name, texts, within, "is an integer beyond 64 bits: state the column's type in column_types", reject)
+        return pc.if_else(within, plain, "0").cast(pa.int64())
+
+
+def _reject_texts(name: str, texts: pa.ChunkedArray, fits: pa.ChunkedArray, fault: str, reject: Reject) -> None:
+    for row in np.flatnonzero(~np.asarray(fits)):
+        text = texts[int(row)].as_py()
+        shown = ("a missing value",) * 3 if text is None else (_shown(text), _a_text_of(text), "a value")
+        reject(int(row), _Reason(*(f"column {name!r}: {which} {fault}" for which in shown)))
+
+
+def _a_text_of(text: str) -> str:
+    return f"a text of {len(text)} character(s)"
 
 
 def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array:
@@ -1724,89 +2594,112 @@ def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array
         codes = pc.fill_null(encoded.indices, -1).to_numpy()
         for row in np.flatnonzero(np.isin(codes, bad)):
             text = encoded.dictionary[int(codes[row])].as_py()
-            shown, public = (f"{which} is not a number" for which in (_shown(text), f"a text of {len(text)} character(s)"))
+            shown, public = (f"{which} is not a number" for which in (_shown(text), _a_text_of(text)))
             reject(int(row), _Reason(*(f"column {column!r}: {which}" for which in (shown, public, "not a number"))))
     return pc.take(pa.array(values, pa.float64()), encoded.indices)
 
 
 def _to_number(text: str) -> float | None:
-    stripped = text.strip(" \t")
+    stripped = text.strip(_PADDING)
     if _NUMBER.fullmatch(stripped):
         return float(stripped)
+    if _NAN.fullmatch(stripped.lower()):
+        return math.nan
     sign = -1.0 if stripped.startswith("-") else 1.0
     value = _SPELLED_NUMBERS.get(stripped.removeprefix("-").removeprefix("+").lower())
     return None if value is None else sign * value
 
 
-def _check_exact(block: _Block, column: str, numbers: pa.Array | pa.ChunkedArray, reject: Reject) -> None:
-    """Reject integers that a float64 cannot hold, which pandas would keep exact and the model would round."""
-    values = np.asarray(numbers)  # NaN where a value is missing
-    if values.max() < 2**53 and values.min() > -(2**53):
-        return
-    with np.errstate(invalid="ignore"):
-        large = np.abs(values) >= 2**53
-    if not large.any():
-        return
-    texts = _parse_text(block, [column])[column]
-    for row in np.flatnonzero(large):
-        text = texts[int(row)].as_py().strip()
-        if re.fullmatch(r"[+-]?\d+", text, re.ASCII) and not _is_exact(text):
-            shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
-            fault = "too large to be exact (2^53)"
-            reject(int(row), _Reason(*(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer"))))
+def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list[tuple[int, str, str]]:
+    """Return (row, column, text) of each integer that its float64 rounds, as pandas and scikit-learn do beyond 2^53."""
+    found: list[tuple[int, str, str]] = []
+    for column in columns.names:
+        if not pa.types.is_floating(table[column].type):
+            continue
+        values = np.asarray(table[column])  # NaN where a value is missing
+        if values.max(initial=0.0) < 2**53 and values.min(initial=0.0) > -(2**53):
+            continue
+        with np.errstate(invalid="ignore"):
+            large = np.abs(values) >= 2**53
+        if large.any():
+            texts = _parse_text(block, [column])[column]
+            large_texts = [(int(row), column, texts[int(row)].as_py().strip()) for row in np.flatnonzero(large)]
+            found += [item for item in large_texts if not _is_exact(item[2])]
+    return found
 
 
-def _is_exact(integer: str) -> bool:
-    value = float(integer)
-    return math.isfinite(value) and int(value) == int(integer.lstrip("+-0") or "0") * (-1 if integer.startswith("-") else 1)
+def _is_exact(text: str) -> bool:
+    """Tell whether a float64 holds an integer exactly; what is no integer is rounded by whoever reads it, and meant so."""
+    stripped = text.strip(_PADDING)
+    if not re.fullmatch(r"[+-]?[0-9]+", stripped):
+        return True
+    value = float(stripped)
+    digits = stripped.lstrip("+-0") or "0"
+    return math.isfinite(value) and len(digits) < sys.get_int_max_str_digits() and abs(int(value)) == int(digits)
 
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
-def _infer_kinds(blocks: Iterator[_Block], columns: Sequence[str]) -> dict[str, str]:
-    """Decide columns that the model leaves open as pandas does, by all values of the chunk."""
-    candidates = {column: [INTEGER, BOOLEAN, NUMBER] for column in columns}
+def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
+    """Decide the open columns as pandas does, by all values of the blocks; columns that are text are looked at no further."""
+    kinds: dict[str, str] = {}
     for block in blocks:
-        for column, kinds in candidates.items():
-            candidates[column] = [kind for kind in kinds if _fits(block, column, kind)]
-        if not any(candidates.values()):
+        names = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
+        if not names:
             break
-    return {column: next(iter(kinds), TEXT) for column, kinds in candidates.items()}
+        texts = _parse_text(block, names)
+        for name in names:
+            found = _kind_for(columns, name, texts[name])
+            kinds[name] = join_kinds(kinds.get(name, found), found)
+    return kinds
 
 
-def _fits(block: _Block, column: str, kind: str) -> bool:
-    """Tell whether every value of a column in a block is of a kind; integers and booleans have no way to be missing."""
+ARRAY, VALUES, FRAME, TEXTS = "array", "values", "frame", "texts"
+"""What a model gets: a float64 array by columns; what `to_numpy` makes of a DataFrame; a DataFrame; a Series of texts."""
+
+
+def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
+    """Return what to give to a model: a DataFrame as pandas would have read it, unless no step can tell it from less."""
+    if not _is_sklearn(estimator):
+        return FRAME
+    if _takes_texts(estimator) and len(columns.names) == 1:
+        return TEXTS
+    if len(columns.plain) == len(columns.names) and not parts.strangers and not parts.sees_frames:
+        return ARRAY
+    is_numeric = not {TEXT, BOOLEAN, OPTIONAL_BOOLEAN} & set(columns.kinds.values())
+    if is_numeric and not _has_feature_names(estimator) and getattr(estimator, "n_features_in_", None) is not None:
+        return VALUES  # it was fitted on an array
+    return FRAME
+
+
+def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
+    """Shape features, (n_rows, n_features), as the model gets them; missing values are NaN in each."""
+    if given == ARRAY:
+        array = np.empty((table.num_rows, table.num_columns), order="F")  # linear models take half the time of one by rows
+        for position, column in enumerate(table.columns):
+            array[:, position] = column.to_numpy()
+        return array
+    frame = _to_frame(table, kinds)
+    if given == VALUES:
+        return frame.to_numpy()
+    return frame.iloc[:, 0] if given == TEXTS else frame
+
+
+def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
+    """Make a DataFrame with `pandas.read_csv`'s types: int64, float64, bool, str, and object for booleans with missing values."""
+    _make_importable("pandas")
     try:
-        values = _parse_columns(block, [column], {column: kind})[column]
-    except pa.ArrowInvalid:
-        texts = _parse_text(block, [column])[column]
-        return kind == NUMBER and all(_to_number(text) is not None for text in pc.unique(texts.drop_null()).to_pylist())
-    return kind == NUMBER or values.null_count == 0
-
-
-def _to_model_input(table: pa.Table, estimator: Any, kinds: dict[str, str]) -> Any:
-    """Shape features as the model was fitted: a DataFrame where it knows names, else an array (n_rows, n_features).
-
-    Without pandas, which a slim package leaves out, scikit-learn gets the Arrow table itself.
-    """
-    if _has_feature_names(estimator) or TEXT in kinds.values() or not _is_sklearn(estimator):
-        if _has_pandas():
-            return table.to_pandas()
-        if not _is_sklearn(estimator):
-            raise ModelError(f"the model, a {type(estimator).__name__}, expects a DataFrame, and this function has no pandas")
-        return table
-    return np.column_stack([column.to_numpy() for column in table.columns])
-
-
-@functools.cache
-def _has_pandas() -> bool:
-    try:
-        importlib.import_module("pandas")
-    except ImportError:
-        return False
-    return True
+        frame: pd.DataFrame = table.to_pandas()
+    except ImportError as error:
+        raise ModelError("the model needs its features as a DataFrame, and this function has no pandas: deploy it, too") from error
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if kinds[name] == OPTIONAL_BOOLEAN:  # also where these rows lack none: the column does
+            frame[name] = frame[name].astype(object)
+        if column.null_count and frame[name].dtype.kind == "O" and frame[name].dtype != "str":
+            frame[name] = frame[name].where(np.asarray(column.is_valid()), np.nan)  # pyarrow's missing value is None
+    return frame
 
 
 def _has_feature_names(estimator: Any) -> bool:
@@ -1821,7 +2714,12 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
     call = getattr(estimator, method, None)
     if call is None:
         raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}: choose another prediction_method")
-    predictions = np.asarray(call(features))
+    answer = call(features)
+    if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
+        answer = np.hstack(answer)  # probabilities of several outputs, each with its classes
+    if isinstance(answer, np.ma.MaskedArray):
+        answer = np.ma.filled(answer.astype(object), np.nan)
+    predictions = np.asarray(answer.toarray() if hasattr(answer, "toarray") else answer)
     if predictions.ndim not in (1, 2) or len(predictions) != len(features):
         raise ModelError(f"the model's {method} gave an array of shape {predictions.shape} for {len(features)} rows")
     return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
@@ -1856,9 +2754,8 @@ def _predict_rows(
 
     solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
     if not accepted and not missing.any() and not takes_rows():
-        reason = _misfit(estimator, features) or next(iter(reasons.values())).public
-        hint = "" if _has_pandas() else " (this function has no pandas; a step that works on DataFrames needs it)"
-        raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}{hint}")
+        reason = next(iter(reasons.values())).public
+        raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}")
     for row in sorted(reasons):
         reject(row, reasons[row])
     if not accepted:
@@ -1897,33 +2794,35 @@ def _refuses(call: Callable[[Any], object], features: Any) -> bool:
 
 
 def _take(features: Any, rows: np.ndarray[Any, Any]) -> Any:
-    if hasattr(features, "iloc"):
-        return features.iloc[rows]
-    return features.take(rows) if isinstance(features, pa.Table) else features[rows]
+    return features.iloc[rows] if hasattr(features, "iloc") else features[rows]
 
 
 def _filled(features: Any) -> Any:
-    """Put 0 or an empty text in the place of every missing or infinite value."""
-    if hasattr(features, "fillna"):
-        filled = features.fillna({name: 0 if features[name].dtype.kind in "fiub" else "" for name in features.columns})
-        return filled.replace([np.inf, -np.inf], 0.0)
-    if isinstance(features, pa.Table):
-        columns = [pc.fill_null(column, "" if pa.types.is_string(column.type) else 0) for column in features.columns]
-        columns = [pc.if_else(pc.is_inf(c), 0.0, c) if pa.types.is_floating(c.type) else c for c in columns]
-        return pa.table(columns, names=features.column_names)
-    return np.where(np.isfinite(features), features, 0.0)
+    """Put 0, False or an empty text in the place of every missing or infinite value."""
+    if hasattr(features, "columns"):  # a DataFrame
+        return features.apply(_filled)
+    if not hasattr(features, "fillna"):
+        return np.where(np.isfinite(features), features, 0.0)
+    if features.dtype.kind in "fiub":
+        return features.replace([np.inf, -np.inf], np.nan).fillna(0)
+    return features.where(features.notna(), False if features.dtype == object else "")
 
 
-def _misfit(estimator: Any, features: Any) -> str | None:
-    """Say how the columns differ from those that the model was fitted on, if it tells them."""
-    given = list(getattr(features, "column_names", getattr(features, "columns", ())))
-    fitted = list(getattr(estimator, "feature_names_in_", ()))
-    if given and fitted and given != fitted:
-        return f"it was fitted on {', '.join(map(str, fitted))} in this order, feature_columns gives {', '.join(given)}"
+def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
+    """Raise where the columns differ from those that the model was fitted on, if it tells them: an array would hide that."""
+    names = getattr(estimator, "feature_names_in_", None)
+    fitted = [] if names is None else list(names)
+    if fitted and all(isinstance(name, str) for name in fitted) and fitted != columns:
+        raise ModelError(
+            f"the model, a {type(estimator).__name__}, does not fit the feature columns: it was fitted on "
+            f"{', '.join(fitted)} in this order, feature_columns gives {', '.join(columns)}"
+        )
     expected = getattr(estimator, "n_features_in_", None)
-    if expected not in (None, features.shape[1]):
-        return f"it was fitted on {expected} features, feature_columns gives {features.shape[1]}"
-    return None
+    if expected not in (None, len(columns)):
+        raise ModelError(
+            f"the model, a {type(estimator).__name__}, does not fit the feature columns: it was fitted on {expected} features, "
+            f"feature_columns gives {len(columns)}"
+        )
 
 
 def _reason_of(error: Exception) -> _Reason:
@@ -1943,14 +2842,39 @@ def _brief(error: Exception) -> str:
     return f"{sentences}." if sentences else f"{text[:200]}…"
 
 
-def _output_columns(name: str, estimator: Any, n_outputs: int | None) -> list[str]:
-    """Name the prediction columns: one, or `<name>_<class>` for several outputs (None: the model gave a flat array)."""
+def _output_columns(name: str, estimator: Any, method: str, n_outputs: int | None) -> list[str]:
+    """Name the prediction columns, each differently: by the name alone for a flat array (None), or with what a column is of.
+
+    That is its class, for probabilities, decisions of one class against the rest and multilabel predictions; its output's number
+    and its class, for probabilities of several outputs; else its number.
+    """
     if n_outputs is None:
         return [name]
-    labels = getattr(estimator, "classes_", None)
-    if labels is None or len(labels) != n_outputs:
-        labels = range(n_outputs)
+    classes = getattr(estimator, "classes_", None)
+    labels: list[str] = []
+    if isinstance(classes, (list, tuple)) and all(np.ndim(one) == 1 for one in classes):  # a list for several outputs
+        if method == "predict_proba":
+            labels = [f"{output}_{label}" for output, one in enumerate(classes) for label in one]
+    elif (
+        classes is not None and np.ndim(classes) == 1 and not (method == "decision_function" and _decides_between_pairs(estimator))
+    ):
+        labels = [str(label) for label in classes]
+    if len(labels) != n_outputs or len(set(labels)) != n_outputs:
+        labels = [str(number) for number in range(n_outputs)]
     return [f"{name}_{label}" for label in labels]
+
+
+def _decides_between_pairs(estimator: Any) -> bool:
+    """Tell whether the columns of a decision function are pairs of classes: of three there are as many as classes."""
+    while True:
+        if getattr(estimator, "decision_function_shape", None) is not None:
+            return bool(estimator.decision_function_shape == "ovo")
+        inner = [step for _, step in estimator.steps[-1:]] if hasattr(estimator, "steps") else [
+            part for part, _ in _inner_estimators(estimator)
+        ][:1]  # fmt: skip
+        if not inner or _class_name(estimator) in ("OneVsOneClassifier", "OneVsRestClassifier"):
+            return False
+        estimator = inner[0]
 
 
 def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
@@ -1960,12 +2884,21 @@ def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
         if not np.isfinite(values).all():
             return pa.array([b"," + (orjson.dumps(v) if np.isfinite(v) else str(v).encode()) for v in values.tolist()], pa.binary())
     if values.dtype.kind not in "fiu":
-        labels, inverse = np.unique([str(value) for value in values.tolist()], return_inverse=True)
+        labels, inverse = np.unique(_printed(values), return_inverse=True)
         return pc.take(pa.array([f",{_quoted(label)}".encode() for label in labels.tolist()], pa.binary()), pa.array(inverse))
+    if not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
     text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).replace(b"[", b",", 1)
     commas = np.flatnonzero(np.frombuffer(text, np.uint8) == ord(","))
     offsets = np.append(commas, len(text) - 1).astype(np.int32)
     return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def _printed(values: np.ndarray[Any, Any]) -> list[str]:
+    """Print labels as `str` does, an instant as its date, and with its time unless that is midnight."""
+    if values.dtype.kind == "M":
+        return [re.sub(r"(?<=\d)T", " ", text) for text in np.datetime_as_string(values, unit="auto").tolist()]
+    return [str(value) for value in values.tolist()]
 
 
 def _quoted(text: str) -> str:
@@ -2169,12 +3102,21 @@ def _distinct(column: pa.Array | pa.ChunkedArray) -> Iterator[tuple[Any, int]]:
 
 def _count_labels(values: np.ndarray[Any, Any]) -> _Counted:
     """Count predictions by their label, as it is printed."""
-    if values.dtype.kind in "biuf":
-        found = _distinct(pa.array(values))
-        counts = Counter({None if isinstance(label, float) and math.isnan(label) else str(label): count for label, count in found})
-    else:
-        counts = Counter(None if label is None or label != label else str(label) for label in values.tolist())  # noqa: PLR0124  # NaN
+    if values.dtype.kind in "biu" and values.dtype.isnative:
+        return _Counted(len(values), 0, Counter({str(label): count for label, count in _distinct(pa.array(values))}))
+    is_missing = [_is_missing(value) for value in values.tolist()]
+    counts = Counter(None if missing else text for missing, text in zip(is_missing, _printed(values), strict=True))
     return _Counted(len(values), counts.pop(None, 0), counts)
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell whether a prediction is none: None, NaN, NaT or NA, of whatever library."""
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124  # NaN is not itself
+    except ValueError:  # an array has no truth
+        return False
+    except Exception:  # noqa: BLE001  # pandas' NA has none either, and a signalling NaN is not to be compared
+        return True
 
 
 def _are_numbers(predictions: np.ndarray[Any, Any]) -> bool:
@@ -2185,12 +3127,17 @@ def _are_numbers(predictions: np.ndarray[Any, Any]) -> bool:
 
 
 def _fits_a_float(value: Any) -> bool:
-    """Tell whether a number has a float: Python's integers have no end."""
+    """Tell whether a number has a float: Python's integers have no end, and complex ones have none."""
     try:
         float(value)
-    except OverflowError:
+    except (OverflowError, TypeError, ValueError):
         return False
     return True
+
+
+def _uncounted(rows: int) -> _Counted:
+    """Return the statistics of predictions that nobody knows how to count: all of them are beyond the labels that are."""
+    return _Counted(rows, 0, Counter({None: rows}))
 
 
 class _BlockStatistics(NamedTuple):
@@ -2204,24 +3151,25 @@ class _BlockStatistics(NamedTuple):
     """Of the rows that were not scored."""
 
 
-def _count_features(table: pa.Table, columns: Sequence[str], kinds: dict[str, str]) -> _BlockStatistics:
+def _count_features(table: pa.Table, columns: _Columns) -> _BlockStatistics:
     """Count the features of some rows, of which there is at least one; the rest of the statistics is empty."""
-    columns = columns[:MAX_STATISTICS_COLUMNS]
-    numbers = [table[column] for column in columns if kinds[column] != TEXT]
-    texts = {column: _count_texts(table[column]) for column in columns if kinds[column] == TEXT}
+    names = columns.names[:MAX_STATISTICS_COLUMNS]
+    numbers = [table[name] for name in names if columns.kinds[name] != TEXT]
+    texts = {name: _count_texts(table[name]) for name in names if columns.kinds[name] == TEXT}
     return _BlockStatistics(_measure_numbers(numbers) if numbers else None, texts, None, {}, Counter())
 
 
 class _Statistics:
     """Of a chunk, added up block by block; takes as much memory for one block as for thousands."""
 
-    def __init__(self, columns: Sequence[str], kinds: dict[str, str]) -> None:
-        self._columns = columns
-        self._kinds = kinds
+    def __init__(self, columns: _Columns) -> None:
+        self._columns = columns.names
+        self._kinds = columns.kinds
         self._predictions: list[str] = []
         self._numbers = {"features": _NumberSums(), "predictions": _NumberSums()}
         self._counted: dict[str, dict[str, _Counted]] = {"features": {}, "predictions": {}}
-        self._reasons: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        """Of the rows that were not scored, by reason."""
 
     def add(self, predictions: list[str], block: _BlockStatistics) -> None:
         """Add a block, whose predictions have these names."""
@@ -2236,7 +3184,7 @@ class _Statistics:
                 before = self._counted[group].get(name, _Counted(0, 0, Counter()))
                 counts = before.counts + found.counts if group == "features" else _added(before.counts, found.counts, MAX_CLASSES)
                 self._counted[group][name] = _Counted(before.rows + found.rows, before.missing + found.missing, counts)
-        self._reasons = _added(self._reasons, block.reasons, MAX_REASONS)
+        self.reasons = _added(self.reasons, block.reasons, MAX_REASONS)
 
     def result(self) -> dict[str, Any]:
         """Return the statistics as `contract.Statistics` describes them."""
@@ -2248,7 +3196,7 @@ class _Statistics:
             "predictions_left_out": max(len(self._predictions) - MAX_STATISTICS_COLUMNS, 0),
             "features": {column: features[column] for column in columns if column in features},
             "features_left_out": len(self._columns) - len(columns),
-            "rejected_reasons": {reason or OTHER: count for reason, count in self._reasons.items()},
+            "rejected_reasons": {reason or OTHER: count for reason, count in self.reasons.items()},
         }
 
     def _of(self, group: str, numbers: list[str]) -> dict[str, Any]:
@@ -2314,7 +3262,18 @@ class _Scored(NamedTuple):
     joined: memoryview
     """The block's share of the output: line ends stand before the records."""
     rejected: list[_Rejected]
+    rounded_integers: int
     statistics: _BlockStatistics
+
+
+class _Decision(NamedTuple):
+    """What a run has decided before its first chunk (`contract.Decision`)."""
+
+    column_types: dict[str, str]
+    """Of the columns that the model leaves open."""
+    prediction_columns: list[str]
+    sha256: str
+    """Of the document in S3."""
 
 
 @dataclass(frozen=True)
@@ -2322,13 +3281,17 @@ class _Scorer:
     """Scores blocks with one model, for one request."""
 
     estimator: Any
-    columns: list[str]
-    kinds: dict[str, str]
+    columns: _Columns
+    given: str
+    """What the model gets: ARRAY, VALUES, FRAME or TEXTS."""
+    examples: dict[str, Any]
+    """A value of each column that the model knows."""
     name: str
     method: str
     quarantine: bool
-    is_probed: bool
-    """Whether the model has predicted rows of this data before: Probe Model comes before every planned chunk."""
+    strict: bool
+    decision: _Decision | None
+    """Where there is one, the model has predicted rows of this data before."""
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
@@ -2339,20 +3302,27 @@ class _Scorer:
                 raise InvalidDataError(f"{block.at(row)}, {reason.public}")
             reasons.setdefault(row, reason)
 
-        table = _parse_features(block, self.columns, self.kinds, reject)
+        table = _parse_features(block, self.columns, reject)
+        rounded = _rounded_integers(block, self.columns, table)
+        if self.strict:
+            for row, column, text in rounded:
+                shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
+                fault = "too large to be exact (2^53)"
+                reject(row, _Reason(*(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer"))))
         rows = np.delete(np.arange(block.rows), list(reasons))
         rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
-        n_outputs = self._default_outputs() if predictions is None else predictions.shape[1] if predictions.ndim == 2 else None
-        names = _output_columns(self.name, self.estimator, n_outputs)
         if predictions is None:
+            names = self.expected_names(reasons.values())
             columns = [pa.array([b","] * block.rows, pa.binary())] * len(names)
         else:
+            n_outputs = predictions.shape[1] if predictions.ndim == 2 else None
+            names = _output_columns(self.name, self.estimator, self.method, n_outputs)
             columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
             if len(rows) < block.rows:
                 columns = [_spread(column, rows, block.rows) for column in columns]
         rejected = [_Rejected(block.at(row), reasons[row].private) for row in sorted(reasons)]
         statistics = self._statistics(table if len(rows) == block.rows else table.take(rows), predictions, names, reasons.values())
-        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, statistics)
+        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), statistics)
 
     def _statistics(
         self, table: pa.Table, predictions: np.ndarray[Any, Any] | None, names: list[str], reasons: Iterable[_Reason]
@@ -2361,14 +3331,19 @@ class _Scorer:
         rejected = Counter(reason.counted for reason in reasons)
         if predictions is None:
             return _BlockStatistics(None, {}, None, {}, rejected)
-        features = _count_features(table, self.columns, self.kinds)
+        features = _count_features(table, self.columns)
         predicted = list(predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS])
         if not predicted:  # a model may give no outputs
             return features._replace(reasons=rejected)
-        if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
-            labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
+        try:
+            if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
+                labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
+                return features._replace(prediction_classes=labels, reasons=rejected)
+            return features._replace(prediction_numbers=_measure_numbers(predicted), reasons=rejected)
+        except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
+            logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
+            labels = {name: _uncounted(len(predictions)) for name, _ in zip(names, predicted, strict=False)}
             return features._replace(prediction_classes=labels, reasons=rejected)
-        return features._replace(prediction_numbers=_measure_numbers(predicted), reasons=rejected)
 
     def _is_classifier(self) -> bool:
         return getattr(self.estimator, "classes_", None) is not None
@@ -2379,7 +3354,7 @@ class _Scorer:
         """Predict the rows (their numbers in the block) of a table; returns those that the model accepts, and the predictions."""
         if not len(rows):
             return rows, None
-        features = _to_model_input(table, self.estimator, self.kinds)
+        features = _to_model_input(table, self.given, self.columns.kinds)
         try:
             return rows, _call_model(self.estimator, self.method, features)
         except ModelError:
@@ -2388,60 +3363,182 @@ class _Scorer:
             missing = np.column_stack([_missing(column) for column in table.columns])
 
         def refuse(row: int, reason: _Reason) -> None:
-            names = [repr(self.columns[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
+            names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
             where = f"no value in {', '.join(names)}: " if names else ""
             reject(int(rows[row]), _Reason(*(f"{where}the model refuses this row: {text}" for text in reason)))
 
-        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, self._takes_rows)
+        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, self.takes_rows)
         return rows[accepted], predictions
 
-    def default_names(self) -> list[str]:
-        """Name the prediction columns of a chunk without rows."""
-        return _output_columns(self.name, self.estimator, self._default_outputs())
-
-    def _takes_rows(self) -> bool:
-        """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""
-        return self.is_probed or not _refuses(functools.partial(_call_model, self.estimator, self.method), self._plain_row())
-
-    def _plain_row(self) -> Any:
-        """Return one row of zeros and empty texts."""
-        row = pa.table({name: pa.array(["" if self.kinds[name] == TEXT else 0.0]) for name in self.columns})
-        return _to_model_input(row, self.estimator, self.kinds)
-
-    def _default_outputs(self) -> int | None:
-        """Tell how many outputs the model has where no row of a block says it."""
+    def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
+        """Name the prediction columns where no row says them: as the run has decided, or as the model does for what it knows."""
+        if self.decision:
+            return self.decision.prediction_columns
         try:
-            predictions = _call_model(self.estimator, self.method, self._plain_row())
-        except Exception:  # noqa: BLE001  # it refuses that one, too
-            return None if self.method == "predict" else len(getattr(self.estimator, "classes_", ())) or None
-        return predictions.shape[1] if predictions.ndim == 2 else None
+            predictions = _call_model(self.estimator, self.method, self._example_row())
+        except Exception as error:  # models raise what they like
+            raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
+        return _output_columns(self.name, self.estimator, self.method, predictions.shape[1] if predictions.ndim == 2 else None)
+
+    def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
+        """Return the error of rows of which not one could be predicted: the data's, if the model takes a row that it knows."""
+        reason = next((f": {reason or OTHER}" for reason, _ in reasons.most_common(1)), "")
+        if self.takes_rows():
+            return InvalidDataError(f"none of {reasons.total()} row(s) could be predicted, most often because of this{reason}")
+        return ModelError(f"the model, a {type(self.estimator).__name__}, predicts none of {reasons.total()} row(s){reason}")
+
+    def takes_rows(self) -> bool:
+        """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""
+        return self.decision is not None or not _refuses(
+            functools.partial(_call_model, self.estimator, self.method), self._example_row()
+        )
+
+    def _example_row(self) -> Any:
+        """Return one row of values that the model knows, or else of zeros and empty texts."""
+        plain = {TEXT: "", BOOLEAN: False, OPTIONAL_BOOLEAN: False, INTEGER: 0}
+        values = {
+            name: [plain.get(kind, 0.0) if self.examples.get(name) is None else self.examples[name]]
+            for name, kind in self.columns.kinds.items()
+        }
+        types = {TEXT: pa.string(), BOOLEAN: pa.bool_(), OPTIONAL_BOOLEAN: pa.bool_(), INTEGER: pa.int64()}
+        arrays = [pa.array(values[name]).cast(types.get(self.columns.kinds[name], pa.float64())) for name in self.columns.names]
+        return _to_model_input(pa.table(arrays, names=self.columns.names), self.given, self.columns.kinds)
+
+    def depends_on_other_rows(self, block: _Block) -> str | None:
+        """Say that predictions of a block's rows depend on what is predicted together with them, where they do."""
+        reasons: set[int] = set()
+        table = _parse_features(block, self.columns, lambda row, _: reasons.add(row))
+        rows, whole = self._predict(table, np.arange(block.rows), lambda row, _: reasons.add(row))
+        kept = np.delete(np.arange(block.rows), list(reasons))
+        if whole is None or len(kept) < 2 or len(rows) != len(kept):
+            return None
+        middle = len(kept) // 2
+        try:
+            halves = [_call_model(self.estimator, self.method, _to_model_input(table.take(part), self.given, self.columns.kinds))
+                      for part in (kept[:middle], kept[middle:])]  # fmt: skip
+            together = _call_model(self.estimator, self.method, _to_model_input(table.take(kept), self.given, self.columns.kinds))
+            differ = _differ(together, np.concatenate(halves))
+        except Exception:  # noqa: BLE001  # it takes all rows or one by one, but not these
+            return None
+        if not differ.any():
+            return None
+        return (
+            f"predictions depend on which rows are predicted together: {int(differ.sum())} of the first {len(kept)} rows "
+            "get another one in two halves than at once, and so the output depends on how the data is cut"
+        )
+
+
+def _differ(predictions: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell which rows have another label, or a number that differs by more than 1e-9 of the largest."""
+    if predictions.shape != others.shape:
+        return np.ones(len(predictions), bool)
+    if predictions.dtype.kind in "fiub" and others.dtype.kind in "fiub":
+        finite = np.abs(predictions[np.isfinite(predictions)])
+        close = np.isclose(others, predictions, rtol=1e-9, atol=1e-9 * finite.max(initial=0.0), equal_nan=True)
+    else:
+        close = np.array(_printed(predictions.ravel())) == np.array(_printed(others.ravel()))
+    return np.asarray(~close.reshape(len(predictions), -1).all(axis=1))
+
+
+def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _Decision | None:
+    """Read what the run has decided, where the event names it; InputChangedError where it is for another model or deployment."""
+    s3_uri = event.get("decision_s3_uri")
+    if not s3_uri:
+        return None
+
+    def require_size(response: dict[str, Any]) -> None:
+        if response["ContentLength"] > MAX_DECISION_BYTES:
+            raise InvalidRequestError(
+                f"{s3_uri} has {response['ContentLength']} bytes, more than a decision's {MAX_DECISION_BYTES}"
+            )
+
+    sink = io.BytesIO()
+    _read_body(client, s3_uri, sink, answered=require_size)
+    found = hashlib.sha256(sink.getvalue()).hexdigest()
+    if event.get("decision_sha256") not in (None, found):
+        raise InputChangedError(f"{s3_uri} is not what the run has decided: its SHA-256 is {found}")
+    try:
+        document = json.loads(sink.getvalue())
+    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
+        raise InvalidRequestError(f"{s3_uri} is not JSON: it should be what the run has decided") from error
+    names = _get(document, "prediction_columns")
+    kinds = _get(document, "column_types")
+    if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_mapping(kinds, DECIDED_KINDS)):
+        raise InvalidRequestError(f"{s3_uri} is not what a run decides: it needs column_types and prediction_columns")
+    for field_name, expected, what in (
+        ("deployment", model.facts.get("deployment"), "the prediction function was deployed anew"),
+        ("model_sha256", model.facts.get("sha256"), "the model was replaced"),
+    ):
+        if document.get(field_name) not in (None, expected):
+            raise InputChangedError(f"{what} after the run was planned: start the request again")
+    return _Decision(kinds, names, found)
+
+
+def _decide_columns(
+    estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Callable[[_Columns], dict[str, str]]
+) -> tuple[_Columns, dict[str, Any]]:
+    """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
+    names: list[str] = event["feature_columns"]
+    expected = expected_columns(estimator, names)
+    stated = event.get("column_types") or {}
+    fixed = {TEXT: TEXT, NUMBER: NUMBER, UNREAD: TEXT}  # what no step reads may be anything
+    kinds = {name: stated.get(name) or fixed.get(expected[name].kind, "") for name in names}
+    open_names = frozenset(name for name, kind in kinds.items() if not kind)
+    columns = _Columns(
+        names,
+        kinds,
+        open_names,
+        frozenset(name for name in open_names if expected[name].kind == INTEGERS_TOO),
+        {name: expected[name].known for name in names if expected[name].known},
+    )
+    if open_names:
+        decided = decision.column_types if decision else dict.fromkeys(open_names, EMPTY) | infer(columns)
+        if lacking := sorted(open_names - decided.keys()):
+            raise InvalidRequestError(f"the run has not decided the type of {', '.join(map(repr, lacking[:5]))}: plan it again")
+        columns = replace(columns, kinds=kinds | {name: decided[name] for name in open_names})
+    return columns, {name: opinion.example for name, opinion in expected.items()}
 
 
 def _make_scorer(
-    model: _Model, event: dict[str, Any], s3_uri: str, header: Header, blocks: Callable[[], Iterator[_Block]]
+    model: _Model,
+    event: dict[str, Any],
+    s3_uri: str,
+    header: Header,
+    decision: _Decision | None,
+    infer: Callable[[_Columns], dict[str, str]],
 ) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
-    columns, name = event["feature_columns"], event["prediction_column_name"]
-    missing = [column for column in columns if column not in header.names]
+    names, name = event["feature_columns"], event["prediction_column_name"]
+    missing = [column for column in names if column not in header.names]
     if missing:
         known = ", ".join(map(repr, header.names[:50]))
         raise InvalidRequestError(f"{s3_uri} has no column {', '.join(map(repr, missing))}; it has {known}")
     if name in header.names:
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already: choose another prediction_column_name")
-    kinds = _column_kinds(model.estimator, columns)
-    undecided = [column for column in columns if column not in kinds]
-    if undecided:
-        kinds |= _infer_kinds(blocks(), undecided)
-    method, on_bad_row = event.get("prediction_method") or "predict", event.get("on_bad_row") or "fail"
-    is_probed = event.get("chunk_index") is not None
-    return _Scorer(model.estimator, columns, kinds, name, method, quarantine=on_bad_row == "quarantine", is_probed=is_probed)
+    columns, examples = _decide_columns(model.estimator, event, decision, infer)
+    given = _input_of(model.estimator, _parts_of(model.estimator), columns)
+    if given == ARRAY:
+        _require_fitted_columns(model.estimator, names)
+        warnings.filterwarnings("ignore", "X does not have valid feature names")  # just checked
+    return _Scorer(
+        model.estimator,
+        columns,
+        given,
+        examples,
+        name,
+        event.get("prediction_method") or "predict",
+        quarantine=event.get("on_bad_row") == "quarantine",
+        strict=bool(event.get("strict")),
+        decision=decision,
+    )
 
 
 def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
 
-    Raises a PredictionError; nothing is written then. Memory does not grow with the chunk, /tmp holds the chunk and its part.
-    The stages overlap: `download` ends when the last byte has come, `predict` waits for what it needs.
+    Raises a PredictionError; nothing is written then, but, with a ColumnTypeError, beside the receipt what the columns hold.
+    Memory does not grow with the chunk, /tmp holds the chunk and its part. The stages overlap: `download` ends when the last byte
+    has come, `predict` waits for what it needs.
     """
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
@@ -2455,13 +3552,17 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         with _downloading(client, chunk.segments, storage):
             with watch.stage("model"):
                 model = _cached_model(client, event, storage)
+                decision = _read_decision(client, event, model)
             try:
                 with watch.stage("predict"):
-                    facts = _predict_file(chunk, part, model, event)
-            except InvalidDataError as error:
+                    infer = functools.partial(_kinds_of_objects, client, storage, Path(folder))
+                    facts = _predict_file(chunk, part, model, event, decision, infer)
+            except (InvalidDataError, ColumnTypeError) as error:
                 if cut := chunk.cut_segment():
                     message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
                     raise UnsafeSplitError(message) from error
+                if isinstance(error, ColumnTypeError) and decision and event.get("receipt_s3_uri"):
+                    _put_json(client, _types_uri(event["receipt_s3_uri"]), _wider_kinds(chunk, model, event, decision))
                 raise
         output_bytes = part.stat().st_size
         with watch.stage("upload"):
@@ -2480,11 +3581,13 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "rows_read": facts.read.rows,
         "rows_written": facts.rows,
         "rejected_rows": facts.rejected_rows,
+        "rounded_integers": facts.rounded_integers,
         "input_bytes": facts.read.bytes,
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": output_bytes,
         "header_bytes": facts.header_bytes,
-        "layout_sha256": _layout_sha256(chunk.header),
+        "layout_sha256": _layout_sha256(chunk.header, facts.prediction_columns),
+        "decision_sha256": decision.sha256 if decision else None,
         "quote_parity": facts.read.quotes % 2,
         "started": started,
         "milliseconds": watch.stop(),
@@ -2501,6 +3604,18 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     return {"rows": facts.rows, **receipt}
 
 
+def _types_uri(receipt_s3_uri: str) -> str:
+    """Return where a chunk says what its columns hold: functions/workflow/work.py looks there."""
+    return f"{receipt_s3_uri.removesuffix('.json')}.types.json"
+
+
+def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: _Decision) -> dict[str, str]:
+    """Return what those columns hold, in all of the chunk, that do not fit what the run has decided."""
+    columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {})
+    found = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
+    return {name: kind for name, kind in found.items() if join_kinds(columns.kinds[name], kind) != columns.kinds[name]}
+
+
 def _etag(client: S3Client, s3_uri: str) -> str:
     bucket, key = parse_s3_uri(s3_uri)
     with _s3_errors(s3_uri):
@@ -2513,6 +3628,30 @@ def _memory_mb() -> int | None:
     return int(memory) if memory.isdecimal() else None
 
 
+def _kinds_of_chunk(chunk: _Chunk, columns: _Columns) -> dict[str, str]:
+    return _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
+
+
+def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: _Chunk, columns: _Columns) -> dict[str, str]:
+    """Decide the open columns by all values of the chunk's objects: of a range of one, the rest is read for that."""
+    kinds = _kinds_of_chunk(chunk, columns)
+    for segment in chunk.partial_segments():
+        undecided = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
+        if not undecided:  # text stays text, whatever the rest holds
+            break
+        if (segment.object_bytes or 0) > WHOLE_OBJECT_BYTES:
+            raise InvalidRequestError(
+                f"the model leaves the type of column {undecided[0]!r} open, and only bytes={segment.byte_range} of "
+                f"{segment.source.s3_uri} are scored, which has {segment.object_bytes} bytes: state the type in column_types"
+            )
+        whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
+        storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
+        _download(client, segment.source.s3_uri, folder / "whole.csv", etag=segment.etag)
+        for name, kind in _kinds_of_chunk(_Chunk([whole], is_group=True), columns).items():
+            kinds[name] = join_kinds(kinds.get(name, kind), kind)
+    return kinds
+
+
 class _PartFacts(NamedTuple):
     """What a part holds, and what was read for it."""
 
@@ -2521,43 +3660,56 @@ class _PartFacts(NamedTuple):
     """Written."""
     header_bytes: int
     rejected_rows: int
+    rounded_integers: int
+    prediction_columns: list[str]
     statistics: dict[str, Any]
     """As `contract.Statistics`."""
 
 
-def _predict_file(chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any]) -> _PartFacts:
+def _predict_file(
+    chunk: _Chunk,
+    part: Path,
+    model: _Model,
+    event: dict[str, Any],
+    decision: _Decision | None = None,
+    infer: Callable[[_Chunk, _Columns], dict[str, str]] = _kinds_of_chunk,
+) -> _PartFacts:
     """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
     read, header = _Tally(), chunk.header
-    scorer = _make_scorer(model, event, chunk.s3_uri, header, lambda: chunk.blocks(BLOCK_BYTES))
-    statistics = _Statistics(scorer.columns, scorer.kinds)
-    names: list[str] = []
-    rows = header_bytes = rejected_rows = 0
+    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, functools.partial(infer, chunk))
+    statistics = _Statistics(scorer.columns)
+    names = decision.prediction_columns if decision else []
+    rows = header_bytes = rejected_rows = rounded_integers = 0
     with part.open("wb") as output, _RejectedFile(part, header, is_open=scorer.quarantine) as rejected:
 
         def write_header() -> int:
             _check_new_names(names, chunk.s3_uri, header)
             return output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
 
-        # An object of somebody's own may not stand two threads at once.
-        workers = (os.cpu_count() or 1) if _is_sklearn(scorer.estimator) else 1
+        # Somebody's own code, or another library's, may not stand two threads at once.
+        workers = 1 if _parts_of(scorer.estimator).strangers else os.cpu_count() or 1
         for scored in _map_blocks(scorer.score, chunk.blocks(_block_bytes(scorer.estimator, chunk), read), workers):
-            if not rows:
-                names = scored.names
-                header_bytes = write_header()
-            elif scored.names != names:
+            names = names or scored.names
+            if scored.names != names:
                 raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
+            if not rows:
+                header_bytes = write_header()
             output.write(scored.joined)
             rejected.write(scored.rejected)
             statistics.add(names, scored.statistics)
             rows += scored.rows
             rejected_rows += len(scored.rejected)
+            rounded_integers += scored.rounded_integers
         if not rows:
-            if not chunk.is_group:
+            if not chunk.is_group and not decision:
                 raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows")
-            names = scorer.default_names()
+            names = scorer.expected_names()
             header_bytes = write_header()
-        output.write(header.line_end)
-    return _PartFacts(read, rows, header_bytes + len(header.line_end), rejected_rows, statistics.result())
+        elif rejected_rows == rows and not decision and event.get("chunk_index") is None:  # all of an output, and not a share of it
+            raise scorer.nothing_predicted(statistics.reasons)
+        output.write(header.line_end + read.blank_lines)
+    facts = (rejected_rows, rounded_integers, names, statistics.result())
+    return _PartFacts(read, rows, header_bytes + len(header.line_end), *facts)
 
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
@@ -2598,9 +3750,9 @@ class _RejectedFile:
             self._writer.writerow(fields)
 
 
-def _layout_sha256(header: Header) -> str:
-    """Equal for all parts that may be merged under one header."""
-    return hashlib.sha256(json.dumps([header.names, header.line_end.decode()]).encode()).hexdigest()
+def _layout_sha256(header: Header, prediction_columns: list[str]) -> str:
+    """Equal for all parts that may be merged under one header: the columns of the data, those of the predictions, the line end."""
+    return hashlib.sha256(json.dumps([header.names, prediction_columns, header.line_end.decode()]).encode()).hexdigest()
 
 
 def _rejected_path(part: Path) -> Path:
@@ -2639,42 +3791,109 @@ def _limit_threads() -> None:
 def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score the first `probe_rows` rows and write nothing; returns `contract.Probe`.
 
-    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks.
+    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. Where not one row can be
+    predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most, and to the objects of `further_data`.
     """
     model = _cached_model(client, event)
-    s3_uri, wanted = event["data_s3_uri"], event["probe_rows"]
+    scorer, probed, scored, seconds = _first_predicted(client, event, model)
+    _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
+    dependence = scorer.depends_on_other_rows(probed)
+    if dependence and scorer.strict:
+        raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
+    result = {
+        "rows": probed.rows,
+        "row_bytes": round(int(probed.offsets[-1] - probed.offsets[0]) / probed.rows, 1),
+        "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
+        "prediction_columns": scored.names,
+        "column_types": {name: scorer.columns.kinds[name] for name in event["feature_columns"] if name in scorer.columns.open},
+        "numeric_columns": sorted(scorer.columns.numeric),
+        "warnings": [dependence] if dependence else [],
+        "model": model.facts,
+    }
+    # The execution's document has the columns three times, and room for two causes.
+    room = max(MAX_STATE_BYTES - 3 * len(json.dumps(event["feature_columns"])), MAX_STATE_BYTES // 6)
+    if len(json.dumps(result)) > room:
+        raise InvalidRequestError(
+            f"{len(scored.names)} prediction columns and {len(scorer.columns.open)} columns whose type the model leaves open "
+            f"have names of more than {room} bytes together: shorten prediction_column_name, or state column_types"
+        )
+    return result
+
+
+class _Probed(NamedTuple):
+    """The rows of a probe of which at least one could be predicted."""
+
+    scorer: _Scorer
+    block: _Block
+    scored: _Scored
+    seconds: float
+
+
+def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
+    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why."""
+    refusal: InvalidDataError | None = None
+    for item in [event, *(event.get("further_data") or ())]:
+        s3_uri = item["data_s3_uri"]
+        try:
+            return _probe_rows(model, event, s3_uri, _probe_block(client, s3_uri, item.get("data_etag")), event["probe_rows"])
+        except InvalidDataError as error:
+            if event.get("on_bad_row") != "quarantine":
+                raise
+            refusal = refusal or error
+    assert refusal
+    raise refusal
+
+
+def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
+    """Read the first rows of an object: 2 MB, or as much as the first record takes."""
     size = BLOCK_BYTES
-    while True:
+    while size <= MAX_RECORD_BYTES * 4:
         sink = io.BytesIO()
         try:
-            found = _read_body(client, s3_uri, sink, (0, size), event.get("data_etag"))
+            found = _read_body(client, s3_uri, sink, (0, size), etag)
         except InputChangedError as error:
             if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
                 raise
             raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row") from error
         beginning = sink.getvalue()
-        block = _first_block(beginning, s3_uri, wanted, is_whole=len(beginning) == found.object_bytes)
-        if block or size > MAX_RECORD_BYTES:
-            break
+        if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.object_bytes):
+            return block
         size *= 4
-    if block is None:
-        raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
-    scorer = _make_scorer(model, event, s3_uri, block.header, lambda: iter([block]))
-    started = time.perf_counter()
-    scored = scorer.score(block)
-    seconds = time.perf_counter() - started
-    _check_new_names(scored.names, s3_uri, block.header)
-    return {
-        "rows": block.rows,
-        "row_bytes": round(int(block.offsets[-1]) / block.rows, 1),
-        "rows_per_second": round(block.rows / max(seconds, 1e-6), 1),
-        "prediction_columns": scored.names,
-        "model": model.facts,
-    }
+    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
 
 
-def _first_block(beginning: bytes, s3_uri: str, rows: int, *, is_whole: bool) -> _Block | None:
-    """Take the first rows out of an object's first bytes; None where not one row ends there."""
+def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:
+    """Score rows of a block, so many at once, until one can be predicted."""
+    refused: Counter[str] = Counter()
+    for start in range(0, min(block.rows, max(MORE_PROBE_ROWS, wanted)), wanted):
+        stop = min(start + wanted, block.rows)
+        rows = block.part(start, stop)
+        scorer = _make_scorer(model, event, s3_uri, block.header, None, functools.partial(_infer_kinds, [block]))
+        started = time.perf_counter()
+        try:
+            scored = scorer.score(rows)
+        except (ModelError, InvalidDataError) as error:
+            raise _with_open_columns(error, scorer.columns) from error
+        if len(scored.rejected) < rows.rows:
+            return _Probed(scorer, rows, scored, time.perf_counter() - started)
+        refused += scored.statistics.reasons
+    refusal = scorer.nothing_predicted(refused)
+    raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal}"), scorer.columns)
+
+
+def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
+    """Add what the first rows have made of open columns: if all rows would make something else of them, that is what is wrong."""
+    narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] not in (NUMBER, TEXT)]
+    if not narrow:
+        return error
+    seen = ", ".join(f"column {name!r} holds {_KIND_NAMES[columns.kinds[name]]}" for name in narrow[:3])
+    return type(error)(
+        f"{error}. As far as the probe has read, {seen}: if it is another type in later rows, state it in column_types"
+    )
+
+
+def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:
+    """Take the rows out of an object's first bytes; None where not one row ends there."""
     header = _read_header(beginning, s3_uri)
     if header is None and not is_whole:
         return None
@@ -2688,11 +3907,10 @@ def _first_block(beginning: bytes, s3_uri: str, rows: int, *, is_whole: bool) ->
         records = records[: _last_record_end(records)]
     if not records:
         return None
-    source = _Source(s3_uri, 0)
-    block = next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1))
-    if block.rows <= rows:
-        return block
-    return replace(block, offsets=block.offsets[: rows + 1])
+    block = next(_read_blocks(io.BytesIO(records), header, _Source(s3_uri, 0), header.size, len(records) + 1), None)
+    if block is None and is_whole:
+        raise InvalidDataError(f"{s3_uri} has a header and no rows, only blank lines")
+    return block
 
 
 def _last_record_end(records: bytes) -> int:
@@ -2706,8 +3924,9 @@ def _last_record_end(records: bytes) -> int:
 def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
     """Read the feature columns of a local CSV file, shape (n_rows, n_features), as the handler reads them.
 
-    For scoring a small file by hand with `make_predictions`; needs pandas. Columns are int64, bool, float64 or text by all of their
-    values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a missing column.
+    For scoring a small file by hand with `make_predictions`; needs pandas. Columns have the types that `pandas.read_csv` gives
+    them by all of their values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a
+    missing column.
     """
     path = Path(data_path)
     header = _local_header(path, path.name)
@@ -2720,19 +3939,19 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
             file.seek(header.size)
             yield from _read_blocks(file, header, _Source(path.name, 0), header.size, BLOCK_BYTES)
 
-    kinds = _infer_kinds(blocks(), feature_columns)
+    columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
+    columns = replace(columns, kinds=_infer_kinds(blocks(), columns))
 
     def parse(block: _Block) -> pa.Table:
         def reject(row: int, reason: _Reason) -> None:
             raise InvalidDataError(f"{block.at(row)}, {reason.public}")
 
-        return _parse_features(block, feature_columns, kinds, reject)
+        return _parse_features(block, columns, reject)
 
     tables = [parse(block) for block in blocks()]
     if not tables:
         raise InvalidDataError(f"{path.name} has a header and no rows")
-    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
-    return frame
+    return _to_frame(pa.concat_tables(tables), columns.kinds)
 
 
 def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:

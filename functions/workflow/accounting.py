@@ -6,15 +6,16 @@ from itertools import pairwise
 from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from errors import IncompleteOutputError, UnsafeSplitError
+from distributions import OTHER
+from errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT
 from fingerprint import cut_of, fingerprint_of, identity_of
 from inputs import InputObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from contract import Chunk, Document, ErrorRecord, Plan, Receipt, Segment
+    from contract import Chunk, Document, ErrorRecord, Model, Plan, Receipt, Segment
 
 MAX_OBJECT_BYTES = 50 * 2**40
 """A little above the largest object that S3 holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
@@ -46,9 +47,7 @@ class Account(NamedTuple):
     missing: list[Chunk]
 
 
-def settle(
-    plan: Plan, planned: Sequence[PlannedChunk], receipts: Sequence[Receipt | None], tolerated_failure_percentage: float
-) -> Account:
+def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequence[Receipt | None]) -> Account:
     """Return what may be published; IncompleteOutputError where too many chunks are missing or anything does not add up.
 
     UnsafeSplitError where the chunks that are there do not prove where they were cut.
@@ -58,12 +57,12 @@ def settle(
         [Done(expected.chunk, receipt) for expected, receipt in pairs if receipt is not None],
         [expected.chunk for expected, receipt in pairs if receipt is None],
     )
-    require_enough(account, tolerated_failure_percentage)
+    require_enough(account, document["request"]["tolerated_failure_percentage"])
     for expected, receipt in pairs:
         if receipt is not None:
-            require_agreement(expected, receipt)
+            require_agreement(expected, receipt, document["model"]["model"])
     require_one_layout(account.done)
-    require_proven_boundaries(plan, account.missing, [expected.chunk for expected in planned])
+    require_proven_boundaries(document["plan"], account.missing, [expected.chunk for expected in planned])
     return account
 
 
@@ -86,7 +85,9 @@ def planned_chunks(document: Document, chunks: Iterable[tuple[Chunk, Sequence[Se
         identity = identity_of(document, _objects_of(chunks, planned, cuts))
     except (KeyError, TypeError, ValueError) as error:
         raise IncompleteOutputError(f"the plan in {plan['plan_key']} cannot be read: {error!r}") from error
-    if (identity, fingerprint_of(identity, cuts)) != (plan["identity"], plan["fingerprint"]):
+    decisions = {chunk.chunk.get("decision_sha256") for chunk in planned} - {plan["decision_sha256"]}
+    fingerprint = fingerprint_of(identity, plan["decision_sha256"], cuts)
+    if decisions or (identity, fingerprint) != (plan["identity"], plan["fingerprint"]):
         input_bytes = sum(chunk.input_bytes for chunk in planned)
         raise IncompleteOutputError(
             f"the plan in {plan['plan_key']} is not the one that was made: it has {len(planned)} chunks and {input_bytes} bytes, "
@@ -127,12 +128,19 @@ def _continues(before: Segment, segment: Segment) -> bool:
     return same and segment["byte_range"][0] == before["byte_range"][1]
 
 
-IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "output_s3_uri")
+IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "decision_sha256", "output_s3_uri")
 """Of a chunk, and repeated in its receipt."""
 
+_REDEPLOYED = "another deployment of the prediction function"
+SCORED_BY = {"deployment": _REDEPLOYED, "versions": _REDEPLOYED, "sha256": "another model"}
+"""What a receipt says of its model, and what it means where the probe said something else."""
 
-def require_agreement(planned: PlannedChunk, receipt: Any) -> None:
-    """Check that a receipt is this chunk's, and that it consumed all of its bytes and wrote every row it read."""
+
+def require_agreement(planned: PlannedChunk, receipt: Any, model: Model) -> None:
+    """Check that a receipt is this chunk's, and that it consumed all of its bytes and wrote every row it read.
+
+    And that what scored it is what answered the probe.
+    """
     chunk = planned.chunk
     if not isinstance(receipt, dict):
         raise IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt")
@@ -143,6 +151,10 @@ def require_agreement(planned: PlannedChunk, receipt: Any) -> None:
     }
     if "segments_s3_uri" in chunk:
         expected["objects"] = planned.objects
+    facts = receipt.get("model")
+    for field, other in SCORED_BY.items():
+        if not isinstance(facts, dict) or facts.get(field) != model[field]:  # type: ignore[literal-required]
+            raise IncompleteOutputError(f"{located(chunk)} was scored by {other} than the probe's")
     for field, value in expected.items():
         if receipt.get(field) != value:
             raise IncompleteOutputError(
@@ -153,7 +165,9 @@ def require_agreement(planned: PlannedChunk, receipt: Any) -> None:
             f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {brief(receipt)}"
         )
     if not has_plain_facts(receipt):
-        raise IncompleteOutputError(f"the receipt of {located(chunk)} is not one: its milliseconds, memory_mb or model cannot be")
+        raise IncompleteOutputError(
+            f"the receipt of {located(chunk)} is not one: its milliseconds, memory_mb, rounded_integers or model cannot be"
+        )
 
 
 def is_etag(value: Any) -> bool:
@@ -181,6 +195,7 @@ def has_plain_facts(receipt: dict[str, Any]) -> bool:
     return (
         (stages is None or (isinstance(stages, dict) and all(is_milliseconds(spent) for spent in stages.values())))
         and (memory_mb is None or (type(memory_mb) is int and 0 <= memory_mb <= MAX_MEMORY_MB))
+        and is_count(receipt.get("rounded_integers", 0))
         and (model is None or (isinstance(model, dict) and all(is_plain(fact) for fact in model.values())))
     )
 
@@ -223,11 +238,28 @@ def require_proven_boundaries(plan: Plan, missing: Sequence[Chunk], chunks: Sequ
             raise UnsafeSplitError(f"the boundaries of {located(chunk)}, which was lost, are guessed and not proven")
 
 
-def require_safe_splits(errors: Iterable[ErrorRecord | None]) -> None:
-    """Raise where a chunk was lost because a boundary was wrong: then no other chunk of its object can be trusted."""
+def require_unrefuted_plan(errors: Iterable[ErrorRecord | None]) -> None:
+    """Raise where a chunk was lost because the plan was wrong: then no other chunk can be trusted, however many are tolerated.
+
+    A wrong boundary is also in another chunk of its object, and a column's type is that of all chunks.
+    """
     for error in errors:
-        if error and error["error"] == UnsafeSplitError.__name__:
-            raise UnsafeSplitError(error["message"])
+        for refutation in (UnsafeSplitError, ColumnTypeError):
+            if error and error["error"] == refutation.__name__:
+                raise refutation(error["message"])
+
+
+def require_predictions(account: Account, rejected_reasons: Mapping[str, int]) -> None:
+    """Raise where rows were read and none was predicted: that is no success, whatever is tolerated."""
+    rows = sum(done.receipt["rows_read"] for done in account.done)
+    if rows == 0 or sum(done.receipt["rejected_rows"] for done in account.done) < rows:
+        return
+    reason = max(rejected_reasons.items(), key=lambda counted: (counted[0] != OTHER, counted[1]), default=None)
+    because = f", most often ({reason[1]}) because of this: {reason[0]}" if reason else ""
+    raise InvalidDataError(
+        f"none of {rows} row(s) in {len(account.done)} chunk(s) could be predicted{because}; "
+        "look whether the model was fitted on such columns"
+    )
 
 
 def located(chunk: Chunk | ErrorRecord, chunks: int | None = None) -> str:

@@ -3,16 +3,16 @@
 A line feed ends a record exactly when the number of quotes before it is even. Finding that out for sure takes reading all that
 lies before (`ScannedRange`, `exact_boundaries`). A window of bytes around the target allows a guess (`guessed_boundary`): read
 it once as if it began outside quotes and once inside, and prefer the reading whose records have the header's number of fields.
-A guess is proven later, by the chunks: each counts its quotes, and all boundaries of an object are right exactly when all of its
-chunks count an even number.
+Guesses that contradict each other are refuted at once (`are_consistent`). The others are proven later, by the chunks: each counts
+its quotes, and all boundaries of an object are right exactly when all of its chunks count an even number.
 """
 
 from __future__ import annotations
 
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from csv_records import QUOTE, is_record, record_stops
+from csv_records import LINE_ENDS, QUOTE, is_blank, is_record, record_stops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,6 +57,18 @@ def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, 
     return start + better[0].boundary if len(better) == 1 else None
 
 
+def are_consistent(targets: Sequence[int], guesses: Sequence[int]) -> bool:
+    """Whether guessed boundaries of one object, each the first at or after its target, can all be right.
+
+    A boundary that lies at or behind the next target is the first boundary there, too: a guess that says otherwise, before it or
+    behind it, shows that one of the two is wrong.
+    """
+    return all(
+        guess < next_target or guess == next_guess
+        for (_, guess), (next_target, next_guess) in pairwise(zip(targets, guesses, strict=True))
+    )
+
+
 def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> Reading | None:
     """Read a window as if its first byte lay inside quotes, or outside; None where no record follows the first boundary.
 
@@ -64,13 +76,33 @@ def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> R
     """
     if at_end and (quoted + window.count(QUOTE)) % 2:
         return None  # a quote that nothing closes
-    edges = list(islice(record_stops(window, quoted=quoted), EVIDENCE_RECORDS + 1))
-    if at_end and len(edges) <= EVIDENCE_RECORDS and (not edges or edges[-1] < len(window)):
-        edges.append(len(window))
-    if len(edges) < (1 if at_end else 2):
+    boundary = next(record_stops(window, quoted=quoted), len(window) if at_end else None)
+    if boundary is None:
         return None
-    good = sum(is_record(window[start:stop], columns) for start, stop in pairwise(edges))
-    return Reading(edges[0], good, len(edges) - 1 - good)
+    rest = window[boundary:].lstrip(LINE_ENDS)  # blank lines tell nothing, however many
+    edges = [0, *islice(record_stops(rest), EVIDENCE_RECORDS)]
+    if at_end and len(edges) <= EVIDENCE_RECORDS:
+        edges.append(len(rest))
+    records = [record for start, stop in pairwise(edges) if not is_blank(record := rest[start:stop])]
+    if not records and not at_end:
+        return None
+    good = sum(is_record(record, columns) for record in records)
+    return Reading(boundary, good, len(records) - good)
+
+
+def content_stop(read: Callable[[int, int], bytes], size: int) -> int:
+    """Return where the bytes of an object stop that are more than the last line ends.
+
+    A boundary behind it would separate blank lines from the record that they follow, and only at an object's end are they no rows.
+    """
+    stop = size
+    for window_bytes in chain(WINDOW_BYTES, repeat(WINDOW_BYTES[-1])):
+        start = max(0, stop - window_bytes)
+        content = read(start, stop).rstrip(LINE_ENDS)
+        if content or start == 0:
+            return start + len(content)
+        stop = start
+    raise AssertionError("the windows do not end")
 
 
 class ScannedRange(NamedTuple):

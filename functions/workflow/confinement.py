@@ -38,8 +38,10 @@ def problems_of(request: Request) -> Iterator[str]:
     ]
     for field, uri in named:
         yield from (f"{field} {problem}" for problem in (outside(field, uri), ambiguous(uri), too_long(field, uri)) if problem)
+        if field == "data_s3_uri" and (problem := in_work(uri)):
+            yield f"{field} {problem}"
     output = request["output_s3_uri"]
-    if WORK_MARK in output:
+    if WORK_MARK in _key_of(output):
         yield f"output_s3_uri {output} has {WORK_MARK} in its key, where runs keep what is deleted again: write it elsewhere"
 
 
@@ -57,8 +59,7 @@ def ambiguous(uri: str) -> str | None:
 
     S3 takes keys as they are, also those that it lists: this is about names that somebody writes.
     """
-    key = uri.removeprefix("s3://").partition("/")[2]
-    key = key.removesuffix("/")  # of a prefix
+    key = _key_of(uri).removesuffix("/")  # of a prefix
     for _ in range(DECODINGS):
         if _AMBIGUOUS.search(key):
             return (
@@ -72,8 +73,22 @@ def ambiguous(uri: str) -> str | None:
     return f"{uri!r} is percent-encoded many times over: choose a plain key"
 
 
+def in_work(uri: str) -> str | None:
+    """Say that data lie where runs keep their work; None where they do not.
+
+    An execution that starts for each new object would start for its own parts.
+    """
+    if WORK_MARK not in _key_of(uri):
+        return None
+    return f"{uri} has {WORK_MARK} in its key, where runs keep parts and lists that are deleted again: name what they publish"
+
+
 def too_long(field: str, uri: str) -> str | None:
     """Say that a key is longer than S3 allows, or too long for the keys that derive from it; None where it is not."""
     limit = MAX_OUTPUT_KEY_BYTES if field == "output_s3_uri" else MAX_KEY_BYTES
-    n_bytes = len(uri.removeprefix("s3://").partition("/")[2].encode(errors="replace"))
+    n_bytes = len(_key_of(uri).encode(errors="replace"))
     return f"{uri[:100]}… has a key of {n_bytes} bytes: shorten it to {limit} bytes" if n_bytes > limit else None
+
+
+def _key_of(uri: str) -> str:
+    return uri.removeprefix("s3://").partition("/")[2]

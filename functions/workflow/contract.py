@@ -32,6 +32,8 @@ class Request(TypedDict):
     on_bad_row: str
     model_sha256: str | None
     model_version_id: str | None
+    column_types: dict[str, str] | None
+    """Of feature columns; `STATED_KINDS` of column_types.py."""
     strict: bool
     overwrite: bool
     dry_run: bool
@@ -59,6 +61,7 @@ class PredictionFields(TypedDict):
     model_sha256: str | None
     model_version_id: str | None
     feature_columns: list[str]
+    column_types: dict[str, str] | None
     prediction_column_name: str
     prediction_method: str
     on_bad_row: str
@@ -90,9 +93,31 @@ class Chunk(TypedDict):
     data_etag: NotRequired[str]
     segments_s3_uri: NotRequired[str]
     """A JSON array of `Segment`s: thousands of them would pass the 256 KiB that an item of the Map may have."""
+    decision_s3_uri: str
+    decision_sha256: str
+    """Of that object's bytes: the chunk refuses any other."""
     output_s3_uri: str
     """The part."""
     receipt_s3_uri: str
+
+
+class Decision(TypedDict):
+    """What all chunks of a run agree on (`decision.json` in the work prefix)."""
+
+    column_types: dict[str, str]
+    """Kinds, of column_types.py, of the open columns: those that neither the fitted model determines nor the request states."""
+    prediction_columns: list[str]
+    """What every part has after the input's own columns."""
+    deployment: str
+    """Of the prediction function that answered the probe."""
+    model_sha256: str
+
+
+class ProbedObject(TypedDict):
+    """An object in which the probe looks for rows."""
+
+    data_s3_uri: str
+    data_etag: str
 
 
 class ProbeEvent(PredictionFields):
@@ -100,6 +125,8 @@ class ProbeEvent(PredictionFields):
 
     data_s3_uri: str
     data_etag: str
+    further_data: list[ProbedObject]
+    """Where to look on if the model refuses all rows of the first object; empty unless bad rows are quarantined."""
     probe_rows: int
 
 
@@ -126,8 +153,9 @@ class Model(TypedDict):
     sklearn_version: str | None
     """The version that fitted the model, where it says so."""
     versions: dict[str, str]
-    """Of the libraries that scored."""
-    handler_version: str
+    """Of the libraries that scored, for people."""
+    deployment: str
+    """SHA-256 of all that the prediction function is made of: every distribution, Python, processor, its own code."""
     warnings: list[str]
     """What may make predictions differ, such as another version of scikit-learn."""
 
@@ -140,6 +168,12 @@ class Probe(TypedDict):
     """Of input, on average, line ends included."""
     rows_per_second: float
     prediction_columns: list[str]
+    column_types: dict[str, str]
+    """Kinds, by the probed rows, of the open columns; see `Decision`."""
+    numeric_columns: list[str]
+    """Of the open columns, those that the model takes for numbers: integer or number, and other values are bad rows."""
+    warnings: list[str]
+    """What may make predictions differ, such as that they depend on the rows that are predicted together."""
     model: Model
 
 
@@ -236,13 +270,17 @@ class Receipt(TypedDict):
     objects: int
     """That were read: 1, or the number of segments."""
     layout_sha256: str
-    """Of the column names and the line end: equal in all parts that may stand under one header."""
+    """Of the whole written header (input columns, prediction columns, line end): equal in all parts that may stand under one."""
+    decision_sha256: str
+    """As in the chunk."""
     rows_read: int
     """Records that the splitter found."""
     rows_written: int
     """Records with a prediction or, if it was rejected, an empty one."""
     rejected_rows: int
     """Listed in `<part>.rejected.csv`, which exists if bad rows are quarantined."""
+    rounded_integers: int
+    """Beyond 2^53, which the model got as the nearest float64."""
     input_bytes: int
     """Bytes that were consumed, headers included."""
     output_s3_uri: str
@@ -287,9 +325,11 @@ class Plan(TypedDict):
     map_run_prefix: str
     """Where the Distributed Map's ResultWriter writes; under the work prefix."""
     identity: str
-    """SHA-256 of what decides the output: model, inputs, options, versions. A published output carries it."""
+    """SHA-256 of what decides the output: model, inputs, options, deployment. A published output carries it."""
     fingerprint: str
-    """SHA-256 of the identity and of where the inputs were cut: executions of one fingerprint share their work."""
+    """SHA-256 of the identity, of where the inputs were cut and of the decision: executions of one fingerprint share their work."""
+    decision_sha256: str
+    """Of `decision.json` in the work prefix."""
     boundaries: str
     """`guessed` from windows and proven by the chunks, or `exact`: found by counting every quote, or none was needed."""
     chunks: int
@@ -365,7 +405,8 @@ class Explanation(TypedDict):
     error: str
     cause: str
     plan_exactly: bool
-    """Whether a guessed boundary was wrong: the execution goes back to Plan Chunks, which then counts every quote."""
+    """Whether the plan is the reason, by a guessed boundary or a column's type: the execution goes back to Plan Chunks, which then
+    counts every quote. For a type, too: values between two wrong boundaries say nothing about it."""
     published: bool
     """Whether another execution of the same request has published meanwhile, and deleted the work under this one."""
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 QUOTE = b'"'
 LINE_FEED = b"\n"
+LINE_ENDS = b"\r\n"
+"""The bytes that line ends, and so blank lines, consist of."""
 
 # The mistakes that people make, by the first bytes of the file.
 _FOREIGN_FORMATS = {
@@ -43,6 +45,8 @@ class Header(NamedTuple):
     """Bytes of the record, with BOM and line end: where the first row starts."""
     line_end: bytes
     """LF or CRLF, or nothing where the object ends with its header."""
+    is_alone: bool = False
+    """Whether it is known that nothing but blank lines follows in its object."""
 
 
 def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:
@@ -70,6 +74,11 @@ def is_record(record: bytes, columns: int) -> bool:
     if QUOTE in fields:
         return _RECORD.fullmatch(fields) is not None and _QUOTED.sub(b"", fields).count(b",") == columns - 1
     return fields.count(b",") == columns - 1 and b"\r" not in fields
+
+
+def is_blank(text: bytes) -> bool:
+    """Whether bytes outside quotes hold nothing but line ends."""
+    return not text.strip(LINE_ENDS)
 
 
 def parse_header(record: bytes) -> Header:

@@ -7,6 +7,7 @@ BatchPredictionError
 ├── InvalidDataError       rows that cannot be read or scored
 ├── ModelError             the model cannot be loaded, is not the pinned one, or does not fit the columns
 ├── UnsafeSplitError       a chunk boundary fell inside a quoted field
+├── ColumnTypeError        a column's values do not fit the type that the run has decided; the execution plans again
 ├── TransientS3Error       S3 throttled, timed out or broke off; the state machine retries this one, and only this one
 ├── IncompleteOutputError  parts do not add up, or more chunks are missing than tolerated
 ├── OutputExistsError      the output is there and `overwrite` is false
@@ -77,6 +78,10 @@ class ModelError(BatchPredictionError):
 
 class UnsafeSplitError(BatchPredictionError):
     """A chunk boundary fell inside a quoted field."""
+
+
+class ColumnTypeError(BatchPredictionError):
+    """A column's values do not fit the type that the run has decided; the execution plans again."""
 
 
 class TransientS3Error(BatchPredictionError):
@@ -230,6 +235,7 @@ ADVICE: dict[str, str] = {
     "InvalidDataError": "Correct the data at that place and start the request again.",
     "ModelError": "Check that the model was fitted on these columns, with the library versions of the prediction function.",
     "UnsafeSplitError": "Report this as a bug: the planner must not place a boundary inside quotes.",
+    "ColumnTypeError": "State the column's type in column_types and start the request again.",
     "TransientS3Error": "Start the request again; if it repeats, lower max_concurrency.",
     "IncompleteOutputError": "Start the request again; if it repeats, report this as a bug.",
     "OutputExistsError": "Choose another output_s3_uri, or start the request again with overwrite set to true.",

@@ -48,10 +48,11 @@ MERGE_SECONDS_PER_CHUNK = 0.04
 """40 s for 1,000 chunks: 64 copies in flight, 2.5 s each; assumed."""
 LAMBDA_REQUESTS = 4
 """Validate Request, Probe Model, Plan Chunks, Merge Outputs."""
-PUT_REQUESTS = 8
-"""Of a run of any size: LIST to validate, the plan, three results of the Map, start and end of the upload, the report."""
-GET_REQUESTS = 8
-"""Of a run of any size: model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map and the merge; report."""
+PUT_REQUESTS = 9
+"""Of a run of any size: LIST to validate, decision, plan, three results of the Map, start and end of the upload, the report."""
+GET_REQUESTS = 9
+"""Of a run of any size: model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map and the merge; decision;
+report. Windows of the data, which are read only if the model leaves a column's type open, are left out."""
 SINGLE_PUT_BYTES, UPLOAD_PART_BYTES = 2**24, 2**23
 """The prediction function sends smaller parts at once, larger ones in pieces of this size (boto3's own)."""
 LISTED_KEYS = 1000
@@ -189,6 +190,7 @@ def _get_requests(work: Work, part_bytes: float, workers: int) -> int:
         "headers and ranges": 2 * (work.pending_chunks - work.grouped_chunks),
         "grouped objects": work.grouped_objects,
         "HEADs of new parts": work.pending_chunks,
+        "decisions": work.pending_chunks,
         "models": workers,
         "receipts": work.chunks,
         "gathering": 0 if part_bytes > MIN_PART_BYTES else work.chunks,

@@ -7,15 +7,26 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from accounting import located
+from column_types import widened
+from decision import read_decision, refutations
 from entry_point import entry_point
 from error_records import read_error_record
-from errors import ADVICE, OWN_ADVICE, InputNotFoundError, InvalidDataError, UnsafeSplitError
+from errors import (
+    ADVICE,
+    OWN_ADVICE,
+    ColumnTypeError,
+    IncompleteOutputError,
+    InputChangedError,
+    InputNotFoundError,
+    TransientS3Error,
+    UnsafeSplitError,
+)
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from fingerprint import is_incomplete
 from log import log
 from published import is_whole, published_output
 from s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
-from work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA
+from work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -26,7 +37,10 @@ RECORDS_READ = 1000
 """Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""
 
 RESCANNED_BYTES = 2 * 10**9
-"""Inputs up to this size are read once more before a row of a guessed chunk is called invalid."""
+"""Inputs up to this size are read once more before anything else is blamed for the loss of a guessed chunk."""
+
+NEVER_OF_A_WRONG_CUT = {error.__name__ for error in (InputChangedError, InputNotFoundError, TransientS3Error)}
+"""Errors that a chunk ends with whatever bytes it reads."""
 
 # The engine's own names that a Task may end with; its others, where a plan exists, are the Distributed Map's.
 TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
@@ -57,8 +71,9 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     if not is_about_chunks(failure):
         if sentence := what_is_published(client, document):
             itself["cause"] = _with_advice(message_of(failure), sentence)
-        plan_exactly = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
-        return {**itself, "plan_exactly": plan_exactly, "published": False}
+        doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
+        refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
+        return {**itself, "plan_exactly": doubtful or refuted, "published": False}
     # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
     published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
@@ -69,7 +84,20 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
         lost = []
     if not lost:
         return {**itself, "plan_exactly": False, "published": published}
-    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": is_plan_doubtful(plan, lost), "published": published}
+    refuted = any(record["error"] == ColumnTypeError.__name__ for record in lost) and is_decision_refuted(client, plan)
+    plan_exactly = refuted or is_plan_doubtful(plan, lost)
+    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": plan_exactly, "published": published}
+
+
+def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
+    """Whether chunks have found a column to be wider than decided: then the next decision is, so that this ends with the kinds."""
+    prefix = f"s3://{plan['bucket']}/{plan['work_prefix']}"
+    try:
+        types = read_decision(client, decision_uri(prefix), plan["decision_sha256"])["column_types"]
+        left = [uri for page in list_pages(client, f"{prefix}chunk-") for uri, _, _ in page]
+        return widened(types, refutations(client, left)) != types
+    except (InputNotFoundError, IncompleteOutputError):  # deleted by another execution that has published
+        return False
 
 
 def what_is_published(client: S3Client, document: Document) -> str | None:
@@ -100,14 +128,15 @@ def what_is_published(client: S3Client, document: Document) -> str | None:
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
     """Whether chunks may have been lost because a guessed boundary lies inside quotes.
 
-    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows look wrong. Where counting all quotes
-    takes a minute at most, that is ruled out before the data is blamed.
+    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows are no rows, and whatever reads them
+    may fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. No
+    boundary belongs to a grouped chunk.
     """
     if plan["boundaries"] == "exact":
         return False
     if any(record["error"] == UnsafeSplitError.__name__ for record in lost):
         return True
-    looks_wrong = any(record["error"] == InvalidDataError.__name__ and record.get("byte_range", [0])[0] for record in lost)
+    looks_wrong = any("byte_range" in record and record["error"] not in NEVER_OF_A_WRONG_CUT for record in lost)
     return looks_wrong and plan["input_bytes"] <= RESCANNED_BYTES
 
 

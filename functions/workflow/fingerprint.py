@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def identity_of(document: Document, objects: Iterable[InputObject]) -> str:
-    """Return the SHA-256 of everything that decides the output: model, options, versions, and the inputs in their order."""
+    """Return the SHA-256 of everything that decides the output: model, options, deployment, and the inputs in their order."""
     prediction = document["prediction"]
-    model = document["model"]["model"]
+    types = prediction["column_types"]
     version = prediction.get("model_version_id")
     digest = _digest(
         {
@@ -25,8 +25,8 @@ def identity_of(document: Document, objects: Iterable[InputObject]) -> str:
             "prediction_column_name": prediction["prediction_column_name"],
             "prediction_method": prediction["prediction_method"],
             "on_bad_row": prediction["on_bad_row"],
-            "handler_version": model["handler_version"],
-            "versions": model["versions"],
+            "deployment": document["model"]["model"]["deployment"],
+            **({"column_types": types} if types else {}),
         }
     )
     for found in objects:
@@ -34,12 +34,12 @@ def identity_of(document: Document, objects: Iterable[InputObject]) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_of(identity: str, cuts: Iterable[Sequence[int]]) -> str:
-    """Return the SHA-256 of a result's identity and of how its inputs, in their order, are cut and grouped into chunks.
+def fingerprint_of(identity: str, decision_sha256: str, cuts: Iterable[Sequence[int]]) -> str:
+    """Return the SHA-256 of a result's identity, of what was decided for all chunks, and of how the inputs are cut and grouped.
 
-    A chunk is [start, stop) of one object, or a number of whole objects.
+    The cuts are in the inputs' order. A chunk is [start, stop) of one object, or a number of whole objects.
     """
-    digest = _digest({"identity": identity})
+    digest = _digest({"identity": identity, "decision": decision_sha256})
     for cut in cuts:
         digest.update(_canonical(cut))
     return digest.hexdigest()

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from confinement import ambiguous, outside
-from csv_records import Header, foreign_format, parse_header, record_stop
+from confinement import ambiguous, in_work, outside
+from csv_records import Header, foreign_format, is_blank, parse_header, record_stop
+from data_names import is_hidden, natural_order
 from errors import InvalidDataError, InvalidRequestError
 from limits import MAX_MANIFEST_BYTES, ObjectCount
 from s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
@@ -40,7 +41,7 @@ class Listing(NamedTuple):
 
     objects: list[InputObject]
     skipped: int
-    """Objects under a prefix, or that match a glob, that hold no data: empty ones, folder markers, and those that Hadoop hides."""
+    """Objects under a prefix, or that match a glob, that are no data: empty, folder markers, or hidden (data_names.py)."""
 
 
 class Glob(NamedTuple):
@@ -60,6 +61,14 @@ class Glob(NamedTuple):
         """Whether an object is directly in the folder, and its name matches."""
         name = uri.removeprefix(self.folder)
         return "/" not in name and fnmatchcase(name, self.pattern)
+
+
+def no_data(uri: str) -> str:
+    """Say that an entry names no objects with data."""
+    return (
+        f"{uri} holds no objects with data (empty ones, and those with a part that begins with _ or ., are none): "
+        "check the prefix, or what the wildcard should match"
+    )
 
 
 def folder_of(uri: str) -> str:
@@ -107,18 +116,17 @@ def resolve(client: S3Client, uri: str, count: ObjectCount) -> Listing:
         count.add([found.uri for found in page.objects], page.skipped)
         objects += page.objects
         skipped += page.skipped
-    objects.sort(key=natural_order)  # stable: equal ones stay in S3's own order
+    objects.sort(key=_by_name)  # stable: equal ones stay in S3's own order
     return Listing(objects, skipped)
 
 
 def data_pages(client: S3Client, uri: str) -> Iterator[Listing]:
     """Yield the objects under a prefix, or those that match a glob, page by page, so that a caller who wants one reads one page."""
     glob = glob_of(uri)
-    hidden = "_." if not glob or glob.pattern[0] not in "_." else ""
     for page in list_pages(client, glob.prefix, delimiter="/") if glob else list_pages(client, uri):
         listed = [InputObject(*item) for item in page if not glob or glob.matches(item[0])]
-        objects = [found for found in listed if _holds_data(found, hidden)]
-        yield Listing(sorted(objects, key=natural_order), len(listed) - len(objects))
+        objects = [found for found in listed if _holds_data(found, uri, glob)]
+        yield Listing(sorted(objects, key=_by_name), len(listed) - len(objects))
 
 
 def first_objects(client: S3Client, uri: str) -> Iterator[InputObject]:
@@ -145,7 +153,7 @@ def read_manifest(client: S3Client, uri: str) -> list[str]:
     for number, item in enumerate(listed, start=1):
         if not isinstance(item, str) or not is_object_uri(item):
             raise InvalidRequestError(f"{uri} must list objects, s3://bucket/key, but entry {number} is {json.dumps(item)[:200]}")
-        if problem := outside("data_s3_uri", item) or ambiguous(item):
+        if problem := outside("data_s3_uri", item) or ambiguous(item) or in_work(item):
             raise InvalidRequestError(f"{uri} lists in entry {number} what it may not: {problem}")
     return listed
 
@@ -159,32 +167,28 @@ def is_object_uri(uri: str) -> bool:
     return not (is_prefix(uri) or is_manifest(uri) or _wildcard(uri) is not None)
 
 
-def natural_order(found: InputObject) -> str:
-    """Sort key that puts `part-2` before `part-10`: each number after its own length, and before all letters."""
-    return re.sub(r"0*([0-9]+)", lambda digits: f"\0{chr(len(digits[1]))}{digits[1]}", found.uri)
-
-
 def read_header(client: S3Client, found: InputObject) -> Header:
-    """Read the first record of an object; InvalidDataError where there is none."""
+    """Read the first record of an object, and on as long as only blank lines follow; InvalidDataError where there is none."""
     data = b""
     for limit in (min(read, found.size) for read in HEADER_READS):
         data += read_range(client, found.uri, len(data), limit, found.etag)
         if foreign := foreign_format(data):
             raise InvalidDataError(f"{found.uri} is not CSV but {foreign}")
         stop = record_stop(data) or (limit if limit == found.size else None)
-        if stop:
+        if stop and not (is_blank(data[stop:]) and limit < min(found.size, HEADER_READS[-1])):
             try:
-                return parse_header(data[:stop])
+                header = parse_header(data[:stop])
             except ValueError as error:
                 raise InvalidDataError(f"{found.uri} cannot be read as CSV: {error}") from error
+            return header._replace(is_alone=limit == found.size and is_blank(data[stop:]))
     raise InvalidDataError(
         f"{found.uri} cannot be read as CSV: its header does not end within {HEADER_READS[-1]} bytes; look for an unclosed quote"
     )
 
 
 def has_rows(found: InputObject, header: Header) -> bool:
-    """Whether an object holds more than its header."""
-    return found.size > header.stop
+    """Whether an object holds more than its header and blank lines."""
+    return found.size > header.stop and not header.is_alone
 
 
 def _wildcard(text: str) -> int | None:
@@ -192,9 +196,17 @@ def _wildcard(text: str) -> int | None:
     return found.start() if found else None
 
 
-def _holds_data(found: InputObject, hidden: str) -> bool:
-    name = found.uri.rpartition("/")[2]
-    return found.size > 0 and name != "" and name[0] not in hidden
+def _by_name(found: InputObject) -> str:
+    return natural_order(found.uri)
+
+
+def _holds_data(found: InputObject, uri: str, glob: Glob | None) -> bool:
+    """Whether an object is data of the prefix or glob `uri`: only what lies below that can hide it."""
+    path = found.uri.removeprefix(glob.folder if glob else uri)
+    if found.size == 0 or path.endswith("/") or path == "":
+        return False
+    names_hidden_ones = glob is not None and glob.pattern[0] in "_."
+    return names_hidden_ones or not is_hidden(path)
 
 
 def _named_object(client: S3Client, uri: str) -> InputObject:

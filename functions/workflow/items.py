@@ -5,7 +5,7 @@ from __future__ import annotations
 from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
-from work import part_uri, receipt_uri, segments_uri
+from work import decision_uri, part_uri, receipt_uri, segments_uri
 
 if TYPE_CHECKING:
     from contract import Chunk, Segment
@@ -16,7 +16,12 @@ def require_chunks(items: Any, prefix: str) -> list[Chunk]:
     if not isinstance(items, list):
         raise ValueError(f"it is {brief(items)}, not a list of chunks")  # noqa: TRY004 - a value that was read, not an argument
     for index, item in enumerate(items):
-        names = {"chunk_index": index, "output_s3_uri": part_uri(prefix, index), "receipt_s3_uri": receipt_uri(prefix, index)}
+        names = {
+            "chunk_index": index,
+            "decision_s3_uri": decision_uri(prefix),
+            "output_s3_uri": part_uri(prefix, index),
+            "receipt_s3_uri": receipt_uri(prefix, index),
+        }
         if isinstance(item, dict) and "segments_s3_uri" in item:
             names["segments_s3_uri"] = segments_uri(prefix, index)
         elif not _is_segment(item):

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from accounting import Account, Done, planned_chunks, require_safe_splits, settle
+from accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
 from deadline import NO_DEADLINE, deadline_of
+from decision import read_decision
 from distributions import StatisticsSum
 from entry_point import entry_point
 from error_records import read_error_record
@@ -45,7 +46,7 @@ from s3 import (
 )
 from side_files import SideFiles, clear_side_files
 from upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
-from work import UPLOAD_RECORD, error_record_uri, rejected_uri, report_uri, request_prefix
+from work import UPLOAD_RECORD, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -100,9 +101,11 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     planned = planned_chunks(document, with_segments(client, read_plan(client, plan)))
     statistics = StatisticsSum()
     receipts = [without_statistics(receipt, statistics) for receipt in read_receipts(client, (item.chunk for item in planned))]
-    account = settle(plan, planned, receipts, request["tolerated_failure_percentage"])
+    account = settle(document, planned, receipts)
     errors = error_records(client, account, document["execution"]["arn"])
-    require_safe_splits(errors)
+    require_unrefuted_plan(errors)
+    require_predictions(account, statistics.result()["rejected_reasons"])
+    decision = read_decision(client, decision_uri(work_uri_of(plan)), plan["decision_sha256"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
     pieces = pieces_of(account.done)
     result = Result(identity, sum(piece.size for piece in pieces), digest_of(pieces))
@@ -121,7 +124,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
         "failed_chunks": len(account.missing),
         "complete": not account.missing,
     }
-    report = report_of(document, account, output, identity, errors, statistics.result(), datetime.now(UTC))
+    report = report_of(document, decision, account, output, identity, errors, statistics.result(), datetime.now(UTC))
 
     def write_report(replaced: str | None = None) -> str:
         return put_json(client, output["report_s3_uri"], report, indent=2, condition=only_in_place_of(replaced))

@@ -10,30 +10,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
+from column_types import of_numbers, widened
 from deadline import NO_DEADLINE, deadline_of
+from decision import decision_of, decision_sha256, refutations, write_decision
 from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of
-from inputs import InputObject, Listing, has_rows, read_header, resolve
+from inputs import InputObject, Listing, has_rows, no_data, read_header, resolve
 from layout import require_same_layout
 from limits import ObjectCount, require_ephemeral_storage
 from log import log
 from published import found_while_planning
 from resume import earlier_work, finished_chunks, is_refuted
 from s3 import CONCURRENT_REQUESTS, parse_s3_uri, put_json, s3_client
-from sampling import sampled_record_bytes
+from sampling import mean_record_bytes, sampled_records, sampled_types
 from splitting import Cut, Notes, OutOfTimeError, split_objects
-from work import part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
+from work import decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Document, OutputFound, Plan, Segment, Unfinished
+    from contract import Chunk, Decision, Document, OutputFound, Plan, Segment, Unfinished
     from csv_records import Header
     from estimate import Estimate
+    from resume import EarlierWork
 
 HEADERS_COMPARED = 10_000
 """Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""
@@ -54,13 +57,27 @@ class Inputs(NamedTuple):
     skipped: int
 
 
-class Draft(NamedTuple):
+class Cutting(NamedTuple):
     """Where the inputs would be cut."""
 
     chunks: list[list[Span]]
     guessed: bool
+
+    def spans(self) -> list[Span]:
+        """Return the pieces of objects, in their order."""
+        return [span for spans in self.chunks for span in spans]
+
+
+class Draft(NamedTuple):
+    """Where the inputs would be cut, and what all chunks would agree on."""
+
+    cutting: Cutting
+    decision: Decision
+    decision_sha256: str
     fingerprint: str
     prefix: str
+    earlier: EarlierWork
+    """What chunks of this very draft have left."""
 
 
 @entry_point
@@ -95,17 +112,17 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     model_bytes = document["model"]["model"]["bytes"]
     require_ephemeral_storage(largest_chunk_bytes(sizes, chunk_bytes), model_bytes)
     notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)
-    draft_chunks = partial(draft_of, client, inputs, chunk_bytes, output, identity, notes)
-    draft = draft_chunks(exactly=document.get("explanation", {}).get("plan_exactly", False))
-    earlier = earlier_work(client, draft.prefix)
-    if draft.guessed and is_refuted(client, earlier):
-        draft = draft_chunks(exactly=True)
-        earlier = earlier_work(client, draft.prefix)
+    exactly = document.get("explanation", {}).get("plan_exactly", False)
+    draft = unrefuted_draft(client, document, inputs, cut_inputs(client, inputs, chunk_bytes, notes, exactly=exactly), identity)
+    if not draft:
+        draft = unrefuted_draft(client, document, inputs, cut_inputs(client, inputs, chunk_bytes, notes, exactly=True), identity)
+    assert draft  # exact boundaries cannot be refuted
 
     planned = planned_of(draft)
     require_ephemeral_storage(max(item.input_bytes for item in planned), model_bytes)  # a cut waits for the end of its record
     quarantine = request["on_bad_row"] == "quarantine"
-    finished = finished_chunks(client, planned, earlier, quarantine=quarantine)
+    model = document["model"]["model"]
+    finished = finished_chunks(client, planned, draft.earlier, model, quarantine=quarantine)
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
     plan = plan_of(document, inputs, draft, planned, pending, identity, output_found)
     if request["dry_run"]:
@@ -138,7 +155,7 @@ def resolve_inputs(client: S3Client, uris: list[str]) -> Listing:
         listings = list(pool.map(lambda uri: resolve(client, uri, count), uris))
     for uri, listing in zip(uris, listings, strict=True):
         if not listing.objects:
-            raise InputNotFoundError(f"{uri} holds no objects with data: check the prefix, or what the wildcard should match")
+            raise InputNotFoundError(no_data(uri))
     return Listing([found for listing in listings for found in listing.objects], sum(listed.skipped for listed in listings))
 
 
@@ -163,9 +180,48 @@ def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
             raise InvalidRequestError(f"output_s3_uri {output} would overwrite the input {found.uri}: choose another output_s3_uri")
 
 
-def draft_of(
-    client: S3Client, inputs: Inputs, chunk_bytes: int, output: str, identity: str, notes: Notes, *, exactly: bool
-) -> Draft:
+def unrefuted_draft(client: S3Client, document: Document, inputs: Inputs, cutting: Cutting, identity: str) -> Draft | None:
+    """Return the draft of these pieces that no chunk has refuted yet; None where a guessed boundary may lie inside quotes.
+
+    Chunks refute a draft by a boundary, or by values that the decided type of a column does not fit: then the next draft has the
+    wider type. What they found between guessed boundaries does not count, because these may be wrong: then the pieces
+    are cut exactly.
+    """
+    types = first_types(client, document, inputs, cutting)
+    while True:
+        draft = draft_of(client, document, cutting, identity, decision_of(document["model"], types))
+        found = refutations(client, draft.earlier)
+        if cutting.guessed and (found or is_refuted(client, draft.earlier)):
+            return None
+        wider = widened(types, found)
+        if wider == types:
+            return draft
+        types = wider
+
+
+def first_types(client: S3Client, document: Document, inputs: Inputs, cutting: Cutting) -> dict[str, str]:
+    """Return the types of open columns by the probed rows and by windows of the data; without open columns nothing is read."""
+    probe = document["model"]
+    probed = probe["column_types"]
+    if not probed:
+        return {}
+    first = inputs.objects[0]
+    header = inputs.headers.get(first) or read_header(client, first)
+    sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
+    numbers = {column: of_numbers(sampled[column]) for column in probe["numeric_columns"] if column in sampled}
+    return widened(probed, [sampled | numbers])
+
+
+def draft_of(client: S3Client, document: Document, cutting: Cutting, identity: str, decision: Decision) -> Draft:
+    """Name the work of these pieces under this decision, and list what is there of it."""
+    sha256 = decision_sha256(decision)
+    cuts = (cut_of([(span.start, span.stop) for span in spans]) for spans in cutting.chunks)
+    fingerprint = fingerprint_of(identity, sha256, cuts)
+    prefix = work_prefix(document["request"]["output_s3_uri"], identity, fingerprint)
+    return Draft(cutting, decision, sha256, fingerprint, prefix, earlier_work(client, prefix))
+
+
+def cut_inputs(client: S3Client, inputs: Inputs, chunk_bytes: int, notes: Notes, *, exactly: bool) -> Cutting:
     """Cut large objects, and group small ones."""
     objects = inputs.objects
     shares = list(shares_of([found.size for found in objects], chunk_bytes))
@@ -184,18 +240,19 @@ def draft_of(
             chunks += [[span] for span in split.spans[objects[share.first]]]
         else:
             chunks.append([Span(found, 0, found.size) for found in objects[share.first : share.stop]])
-    fingerprint = fingerprint_of(identity, (cut_of([(span.start, span.stop) for span in spans]) for spans in chunks))
-    return Draft(chunks, split.guessed, fingerprint, work_prefix(output, identity, fingerprint))
+    return Cutting(chunks, split.guessed)
 
 
 def planned_of(draft: Draft) -> list[PlannedChunk]:
     """Return the plan's items, each with what its segments add up to."""
     planned = []
-    for index, spans in enumerate(draft.chunks):
+    for index, spans in enumerate(draft.cutting.chunks):
         grouped = len(spans) > 1
         chunk: Chunk = {
             "chunk_index": index,
             **({"segments_s3_uri": segments_uri(draft.prefix, index)} if grouped else segment_of(spans[0])),  # type: ignore[typeddict-item]
+            "decision_s3_uri": decision_uri(draft.prefix),
+            "decision_sha256": draft.decision_sha256,
             "output_s3_uri": part_uri(draft.prefix, index),
             "receipt_s3_uri": receipt_uri(draft.prefix, index),
         }
@@ -231,7 +288,8 @@ def plan_of(
         "map_run_prefix": f"{prefix}map-run",
         "identity": identity,
         "fingerprint": draft.fingerprint,
-        "boundaries": "guessed" if draft.guessed else "exact",
+        "decision_sha256": draft.decision_sha256,
+        "boundaries": "guessed" if draft.cutting.guessed else "exact",
         "chunks": len(planned),
         "pending_chunks": len(pending),
         "tolerated_failure_percentage": tolerated_of_pending(document, len(planned), len(pending)),
@@ -250,14 +308,15 @@ def tolerated_of_pending(document: Document, planned: int, pending: int) -> floa
 def write_plan(
     client: S3Client, plan: Plan, draft: Draft, planned: Sequence[PlannedChunk], pending: Sequence[PlannedChunk]
 ) -> None:
-    """Write the plan, the first object that a run writes: where the role may not, the request must name another output."""
+    """Write the decision, the first object of a run, and the plan: where the role may not, the request must name another output."""
     try:
+        write_decision(client, decision_uri(draft.prefix), draft.decision)
         put_json(client, f"s3://{plan['bucket']}/{plan['plan_key']}", [item.chunk for item in planned])
     except InputNotFoundError as error:
         raise InvalidRequestError(f"output_s3_uri must change, nothing can be written there: {error}") from error
 
     def write_segments(item: PlannedChunk) -> None:
-        spans = draft.chunks[item.chunk["chunk_index"]]
+        spans = draft.cutting.chunks[item.chunk["chunk_index"]]
         put_json(client, item.chunk["segments_s3_uri"], [segment_of(span) for span in spans])
 
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
@@ -278,7 +337,7 @@ def estimate_of(
         grouped_objects=sum(item.objects for item in grouped),
         grouped_chunks=len(grouped),
         input_bytes=sum(item.input_bytes for item in pending),
-        row_bytes=sampled_record_bytes(client, [span for spans in draft.chunks for span in spans]),
+        row_bytes=mean_record_bytes(sampled_records(client, draft.cutting.spans())),
     )
     memory_mb = int(os.environ.get(MEMORY_VARIABLE, DEFAULT_MEMORY_MB))
     return estimate(work, document["model"]["rows_per_second"], document["request"]["max_concurrency"], memory_mb)

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from accounting import Account
-    from contract import Document, ErrorRecord, Output, ReportStatistics
+    from contract import Decision, Document, ErrorRecord, Output, ReportStatistics
     from estimate import Dollars
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def report_of(
     document: Document,
+    decision: Decision,
     account: Account,
     output: Output,
     identity: str,
@@ -45,6 +46,7 @@ def report_of(
             "predicted": output["rows"] - output["rejected_rows"],
             "rejected": output["rejected_rows"],
         },
+        "rounded_integers": sum(receipt.get("rounded_integers", 0) for receipt in receipts),
         "bytes": {
             "read": sum(receipt["input_bytes"] for receipt in receipts),
             "written": output["bytes"],
@@ -66,7 +68,9 @@ def report_of(
             }
             for chunk, error in zip(account.missing, errors, strict=True)
         ],
-        "model": receipts[0].get("model"),
+        "model": receipts[0]["model"],
+        "column_types": decision["column_types"],
+        "warnings": document["model"]["warnings"],
         "milliseconds": milliseconds_by_stage(account),
         "estimated_cost": estimated_cost(document, account),
         "statistics": statistics,

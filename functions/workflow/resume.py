@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from accounting import require_agreement
 from error_records import read_error_record
-from errors import IncompleteOutputError, InputNotFoundError, UnsafeSplitError
+from errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
 from s3 import CONCURRENT_REQUESTS, get_json, list_pages
 from work import ERROR_RECORD_SUFFIX, rejected_uri
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from accounting import PlannedChunk
+    from contract import Model
 
 EarlierWork = dict[str, tuple[int, str]]
 """Size and ETag by URI."""
@@ -31,18 +32,28 @@ def earlier_work(client: S3Client, prefix: str) -> EarlierWork:
         return {}  # no such bucket, or no permission: the plan's own PUT says so
 
 
+REFUTING_ERRORS = {error.__name__ for error in (UnsafeSplitError, InvalidDataError, ModelError, InternalError)}
+"""Errors of a guessed chunk after which the next execution does not guess again.
+
+The first says that a boundary is wrong. Rows between two wrong boundaries may end a chunk by any of the others, and nobody has
+counted the quotes of a large input yet: without this, the same request could fail by its own guess for ever."""
+
+
 def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:
-    """Whether a chunk has found that a boundary of this plan lies inside quotes."""
+    """Whether a chunk of this plan was lost by what a boundary inside quotes leads to."""
     records = [uri for uri in earlier if uri.endswith(ERROR_RECORD_SUFFIX)]
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         found = pool.map(partial(read_error_record, client), records)
-        return any(record["error"] == UnsafeSplitError.__name__ for record in found if record)
+        return any(record["error"] in REFUTING_ERRORS and "byte_range" in record for record in found if record)
 
 
-def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, *, quarantine: bool) -> set[int]:
+def finished_chunks(
+    client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, model: Model, *, quarantine: bool
+) -> set[int]:
     """Return the indexes of the chunks that need not run again.
 
-    Their receipts are valid, and their parts (and lists of rejected rows) are there, with the size and ETag that the receipt says.
+    Their receipts are valid and agree with the decision, the model and the deployment of the probe,
+    and their parts (and lists of rejected rows) are there, with the size and ETag that the receipt says.
     """
 
     def is_finished(planned: PlannedChunk) -> bool:
@@ -51,7 +62,7 @@ def finished_chunks(client: S3Client, chunks: Sequence[PlannedChunk], earlier: E
             return False
         try:
             receipt = get_json(client, chunk["receipt_s3_uri"])
-            require_agreement(planned, receipt)
+            require_agreement(planned, receipt, model)
         except (InputNotFoundError, IncompleteOutputError, ValueError):
             return False
         if quarantine and receipt.get("rejected_etag") != earlier.get(rejected_uri(chunk["output_s3_uri"]), (0, ""))[1]:

@@ -171,12 +171,16 @@ def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = 
 
     Returns its ETag; InputChangedError where a condition (`only_in_place_of`) does not hold.
     """
-    bucket, key = parse_s3_uri(uri)
     separators = (",", ":") if indent is None else None
-    body = json_text(value, indent=indent, separators=separators).encode()
+    return put_text(client, uri, json_text(value, indent=indent, separators=separators), condition=condition)
+
+
+def put_text(client: S3Client, uri: str, text: str, *, condition: Any = None) -> str:
+    """Write a text that is JSON, in UTF-8, as `put_json` does."""
+    bucket, key = parse_s3_uri(uri)
     options: Any = ({"Tagging": WORK_TAG} if WORK_MARK in key else {}) | (condition or {})
     with s3_calls(uri):
-        return client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **options)["ETag"]
+        return client.put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="application/json", **options)["ETag"]
 
 
 def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[list[tuple[str, int, str]]]:

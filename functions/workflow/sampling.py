@@ -1,35 +1,69 @@
-"""How long a record is, judged by a few of them."""
+"""What a few records tell of all: how long one is, and what the values of a column are."""
 
 from __future__ import annotations
 
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from column_types import kind_of_texts
 from csv_records import record_stops
-from s3 import read_range
+from s3 import CONCURRENT_REQUESTS, read_range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mypy_boto3_s3 import S3Client
 
     from chunking import Span
 
-SAMPLES = 10
-SAMPLE_BYTES = 2**16
+SAMPLES = 100
+"""Windows at most, each at the start of a chunk or of a grouped object: record boundaries."""
+SAMPLED_BYTES = SAMPLES * 2**16
+"""Of all windows together, however large the input is: a second of the planner's time where every column is open."""
+WINDOW_BYTES = 2**20
+"""Of one window at most, where there are few."""
 
 
-def sampled_record_bytes(client: S3Client, spans: Sequence[Span]) -> float:
-    """Return the mean length of the first records of some spans, evenly spread, line ends included and headers left out."""
-    records = total = 0
+def sampled_records(client: S3Client, spans: Sequence[Span]) -> list[bytes]:
+    """Return the first records of some spans, evenly spread, without headers and without what a window cuts off."""
     count = min(SAMPLES, len(spans))
-    for span in (spans[index * len(spans) // count] for index in range(count)):
-        data = read_range(client, span.object.uri, span.start, min(span.start + SAMPLE_BYTES, span.stop), span.object.etag)
-        edges = [0, *record_stops(data)]
-        if edges[-1] < len(data) and span.start + len(data) == span.stop:
-            edges.append(len(data))  # the last record needs no line end
-        if span.start == 0:
-            edges = edges[1:]  # without the header
-        if len(edges) > 1:
-            records += len(edges) - 1
-            total += edges[-1] - edges[0]
-    return total / records if records else float(SAMPLE_BYTES)
+    some = [spans[index * len(spans) // count] for index in range(count)]
+    window_bytes = min(WINDOW_BYTES, SAMPLED_BYTES // count)
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        return [record for records in pool.map(partial(_first_records, client, window_bytes), some) for record in records]
+
+
+def mean_record_bytes(records: Sequence[bytes]) -> float:
+    """Return the mean length of records, line ends included; that of the smallest window where no record fits into one."""
+    return sum(map(len, records)) / len(records) if records else SAMPLED_BYTES / SAMPLES
+
+
+def sampled_types(records: Iterable[bytes], columns: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
+    """Return the kinds of some columns by these records. One that is not as the header says is left out: its chunk refuses it."""
+    texts: dict[str, set[str]] = {column: set() for column in wanted}
+    positions = [(texts[column], columns.index(column)) for column in texts]
+    for record in records:
+        fields = _fields(record)
+        if len(fields) == len(columns):
+            for seen, position in positions:
+                seen.add(fields[position])
+    return {column: kind for column, seen in texts.items() if (kind := kind_of_texts(seen))}
+
+
+def _first_records(client: S3Client, window_bytes: int, span: Span) -> list[bytes]:
+    data = read_range(client, span.object.uri, span.start, min(span.start + window_bytes, span.stop), span.object.etag)
+    edges = [0, *record_stops(data)]
+    if edges[-1] < len(data) and span.start + len(data) == span.stop:
+        edges.append(len(data))  # the last record needs no line end
+    records = [data[start:stop] for start, stop in pairwise(edges)]
+    return records[1:] if span.start == 0 else records  # the first is the header
+
+
+def _fields(record: bytes) -> list[str]:
+    try:
+        return next(csv.reader([record.decode()], strict=True), [])
+    except (UnicodeDecodeError, csv.Error):
+        return []

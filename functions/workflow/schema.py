@@ -40,9 +40,14 @@ def require_known_keywords(schema: Schema) -> None:
     """Raise NotImplementedError where a schema says something that would go unchecked."""
     unknown = schema.keys() - _ANNOTATIONS - _CHECKED
     unknown_types = set(_types(schema)) - _TYPE_NAMES.keys()
-    if unknown or unknown_types or schema.get("additionalProperties", False) is not False:
+    others = schema.get("additionalProperties", False)
+    if unknown or unknown_types or others is True:
         raise NotImplementedError(f"schema.py does not check {sorted(unknown | unknown_types) or 'additionalProperties'}")
-    for part in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])):
+    for part in (
+        *schema.get("properties", {}).values(),
+        *([schema["items"]] if "items" in schema else []),
+        *([others] if others else []),
+    ):
         require_known_keywords(part)
 
 
@@ -125,6 +130,8 @@ def _object_problems(value: dict[str, Any], schema: Schema, name: str) -> Iterat
     for field, item in value.items():
         if field in known:
             yield from problems(item, known[field], field)
+        elif schema.get("additionalProperties"):
+            yield from problems(item, schema["additionalProperties"], f"{name}[{_shown(field)}]")
         elif "additionalProperties" in schema:
             yield f"{_shown(field)} is not a field of {name}{_suggestion(field, known)}"
 

@@ -9,7 +9,16 @@ from itertools import groupby, pairwise
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from boundaries import WINDOW_BYTES, ScannedRange, exact_boundaries, guessed_boundary, scan_range, scan_ranges
+from boundaries import (
+    WINDOW_BYTES,
+    ScannedRange,
+    are_consistent,
+    content_stop,
+    exact_boundaries,
+    guessed_boundary,
+    scan_range,
+    scan_ranges,
+)
 from chunking import Span
 from errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
 from s3 import CONCURRENT_REQUESTS, get_json, put_json, read_range
@@ -67,7 +76,11 @@ def split_objects(client: S3Client, cuts: Sequence[Cut], notes: Notes, *, exactl
     """Cut every object near its targets; InvalidDataError where a scan shows that an object's quotes do not pair up."""
     guesses = {} if exactly else guess_boundaries(client, [cut for cut in cuts if is_worth_guessing(cut)])
     boundaries = guesses | scan_boundaries(client, [cut for cut in cuts if cut.object not in guesses], notes)
-    spans = {cut.object: [Span(cut.object, *edges) for edges in edges_of(cut.object, boundaries[cut.object])] for cut in cuts}
+    stops = content_stops(client, [found for found, inner in boundaries.items() if inner])
+    spans = {
+        found: [Span(found, *edges) for edges in edges_of(found, [inner for inner in boundaries[found] if inner < stops[found]])]
+        for found in (cut.object for cut in cuts)
+    }
     return Split(spans, guessed=any(len(spans[found]) > 1 for found in guesses))
 
 
@@ -77,27 +90,36 @@ def is_worth_guessing(cut: Cut) -> bool:
 
 
 def edges_of(found: InputObject, boundaries: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the ranges between boundaries, which may repeat, and of which the last may be the object's end."""
-    inner = (boundary for boundary in dict.fromkeys(boundaries) if boundary < found.size)
-    return pairwise([0, *inner, found.size])
+    """Yield the ranges between boundaries, which may repeat."""
+    return pairwise([0, *dict.fromkeys(boundaries), found.size])
+
+
+def content_stops(client: S3Client, objects: Sequence[InputObject]) -> dict[InputObject, int]:
+    """Return for each object where its bytes stop that are more than line ends: it is cut before that or not at all."""
+
+    def stop(found: InputObject) -> int:
+        return content_stop(partial(_read, client, found), found.size)
+
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        return dict(zip(objects, pool.map(stop, objects), strict=True))
 
 
 def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject, list[int]]:
-    """Return the boundaries of the objects whose windows all allow a guess."""
+    """Return the boundaries of the objects whose windows all allow a guess, and whose guesses do not contradict each other."""
 
-    def guess(task: tuple[Cut, int]) -> tuple[InputObject, int | None]:
-        (found, header, _), target = task
-        read = partial(_read, client, found)
-        return found, guessed_boundary(read, target, found.size, len(header.columns))
+    def guess(task: tuple[Cut, int]) -> tuple[Cut, int | None]:
+        cut, target = task
+        read = partial(_read, client, cut.object)
+        return cut, guessed_boundary(read, target, cut.object.size, len(cut.header.columns))
 
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         results = list(pool.map(guess, ((cut, target) for cut in cuts for target in cut.targets)))
-    boundaries = {found: [boundary for _, boundary in group] for found, group in groupby(results, key=lambda result: result[0])}
-    return {
-        found: [boundary for boundary in guessed if boundary is not None]
-        for found, guessed in boundaries.items()
-        if None not in guessed
-    }
+    boundaries = {}
+    for cut, group in groupby(results, key=lambda result: result[0]):
+        guesses = [boundary for _, boundary in group if boundary is not None]
+        if len(guesses) == len(cut.targets) and are_consistent(cut.targets, guesses):
+            boundaries[cut.object] = guesses
+    return boundaries
 
 
 def scan_boundaries(client: S3Client, cuts: Sequence[Cut], notes: Notes) -> dict[InputObject, list[int]]:

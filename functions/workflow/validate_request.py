@@ -9,7 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
-from itertools import chain
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -17,7 +17,7 @@ from confinement import problems_of
 from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
-from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, read_header
+from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, read_header
 from limits import MAX_REQUEST_BYTES
 from log import log
 from s3 import CONCURRENT_REQUESTS, head_object, s3_client
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 PROBE_ROWS = 1000
 """Rows that Probe Model predicts: enough to time the model, few enough to take a second."""
+
+FURTHER_OBJECTS, FURTHER_BYTES = 50, 6000
+"""In which the probe looks for a row that can be predicted, where the first object has none; their URIs are in the document."""
 
 LISTED_COLUMNS = 50
 
@@ -62,14 +65,17 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     request = normalise(raw, execution)
     model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
     require_data(client, request["data_s3_uri"])
-    first, header = first_object_with_rows(client, request["data_s3_uri"])
+    objects = chain.from_iterable(first_objects(client, uri) for uri in request["data_s3_uri"])
+    first, header = first_object_with_rows(client, objects)
     require_columns(request, first, header)
+    further = short_list(objects) if request["on_bad_row"] == "quarantine" else []
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
         "model_sha256": request["model_sha256"],
         "model_version_id": request["model_version_id"],
         "feature_columns": request["feature_columns"],
+        "column_types": request["column_types"],
         "prediction_column_name": request["prediction_column_name"],
         "prediction_method": request["prediction_method"],
         "on_bad_row": request["on_bad_row"],
@@ -80,7 +86,13 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "request": request,
         "execution": execution,
         "prediction": prediction,
-        "probe": {**prediction, "data_s3_uri": first.uri, "data_etag": first.etag, "probe_rows": PROBE_ROWS},
+        "probe": {
+            **prediction,
+            "data_s3_uri": first.uri,
+            "data_etag": first.etag,
+            "further_data": [{"data_s3_uri": found.uri, "data_etag": found.etag} for found in further],
+            "probe_rows": PROBE_ROWS,
+        },
     }
 
 
@@ -214,6 +226,10 @@ def _conflicts(request: Request) -> Iterator[str]:
     """Say which fields exclude each other: nothing that is written may ever be taken for something that is read."""
     if request["prediction_column_name"] in request["feature_columns"]:
         yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
+    features = request["feature_columns"]
+    if unknown := [column for column in request["column_types"] or () if column not in set(features)]:
+        named = [f"{column!r}{_suggestion(column, features)}" for column in unknown]
+        yield f"column_types names columns that are not among feature_columns: {_listed(named)}"
     output = request["output_s3_uri"]
     written = written_uris(output)
     work = f"{output}.work/"
@@ -238,7 +254,7 @@ def require_data(client: S3Client, uris: list[str]) -> None:
     def missing(uri: str) -> str | None:
         try:
             if next(first_objects(client, uri), None) is None:
-                return f"{uri} holds no objects with data: check the prefix, or what the wildcard should match"
+                return no_data(uri)
         except InputNotFoundError as error:
             return str(error)
         return None
@@ -249,16 +265,23 @@ def require_data(client: S3Client, uris: list[str]) -> None:
         raise InputNotFoundError(bounded("; ".join(found)))
 
 
-def first_object_with_rows(client: S3Client, uris: list[str]) -> tuple[InputObject, Header]:
-    """Return the first object that has rows and its header: what Probe Model predicts."""
+def first_object_with_rows(client: S3Client, objects: Iterator[InputObject]) -> tuple[InputObject, Header]:
+    """Return the first object that has rows and its header: what Probe Model predicts. The objects behind it are not looked at."""
     first = None
-    for found in chain.from_iterable(first_objects(client, uri) for uri in uris):
+    for found in objects:
         first = first or found
         header = read_header(client, found)
         if has_rows(found, header):
             return found, header
     assert first
     raise InvalidDataError(f"{first.uri} holds a header but no rows: there is nothing to predict")
+
+
+def short_list(objects: Iterator[InputObject]) -> list[InputObject]:
+    """Return the next objects, as many as the execution's document has room for."""
+    listed = list(islice(objects, FURTHER_OBJECTS))
+    sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in listed)
+    return [found for found, size in zip(listed, sizes, strict=True) if size <= FURTHER_BYTES]
 
 
 def require_columns(request: Request, first: InputObject, header: Header) -> None:

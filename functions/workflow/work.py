@@ -16,6 +16,8 @@ WORK_TAG = "batch-predict=work"
 
 RECEIPT_SUFFIX = ".json"
 ERROR_RECORD_SUFFIX = ".error.json"
+TYPES_SUFFIX = ".types.json"
+"""Of what a chunk has found of columns whose values do not fit the decided type: in the place of its receipt's suffix."""
 UPLOAD_RECORD = "upload.json"
 
 
@@ -51,6 +53,11 @@ def receipt_uri(prefix: str, chunk_index: int) -> str:
 def segments_uri(prefix: str, chunk_index: int) -> str:
     """Return where the list of a grouped chunk's objects goes."""
     return f"{chunk_name(prefix, chunk_index)}.segments.json"
+
+
+def decision_uri(prefix: str) -> str:
+    """Return where the decision goes, which all chunks agree on."""
+    return f"{prefix}decision.json"
 
 
 def upload_record_uri(prefix: str) -> str:

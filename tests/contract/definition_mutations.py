@@ -123,7 +123,7 @@ OTHER_RETRIERS = "has not the two retriers"
 
 MUTATIONS = [
     # --- the file
-    Mutation("a file that is cut off", "definition: Expecting", text=lambda text: text[: len(text) // 2]),
+    Mutation("a file that is cut off", "definition: Unterminated", text=lambda text: text[: text.index("Plan Chunks")]),
     Mutation("not an object", "definition: is no JSON object", text=lambda text: f"[{text}]"),
     Mutation(
         "a key twice",

@@ -1,8 +1,10 @@
 """The documents that pass between the states, held against those who write and read them."""
 
+import json
 import re
 import typing
 
+import column_types
 import contract
 import prediction_handler
 
@@ -25,6 +27,12 @@ def test_a_chunk_and_the_requests_share_make_a_prediction_event():
 
 def test_prediction_methods_are_the_schemas(schema):
     assert list(prediction_handler.PREDICTION_METHODS) == schema["properties"]["prediction_method"]["enum"]
+
+
+def test_kinds_of_columns_are_the_schemas(schema, root):
+    assert list(column_types.STATED_KINDS) == schema["properties"]["column_types"]["additionalProperties"]["enum"]
+    report = json.loads((root / "functions/workflow/report.schema.json").read_text())
+    assert list(column_types.KINDS) == report["properties"]["column_types"]["additionalProperties"]["enum"]
 
 
 def test_what_the_states_read_of_the_document_is_in_it(root):

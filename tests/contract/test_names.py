@@ -50,5 +50,5 @@ def test_every_permission_says_why(root):
             assert " # " in line, line
 
 
-def test_the_command_line_knows_a_manifest_by_the_planners_suffix():
-    assert local_run.MANIFEST_SUFFIX == inputs.MANIFEST_SUFFIX
+def test_the_command_line_knows_manifests_and_markers_by_the_planners_names():
+    assert (local_run.MANIFEST_SUFFIX, local_run.MARKER) == (inputs.MANIFEST_SUFFIX, inputs.MARKER)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.emulator("the samples name the local bucket")
 EVENTS = Path(__file__).parents[2] / "events"
 # What the samples have in place of identities that depend on the objects' bytes.
 MODEL_ETAG, DATA_ETAG = '"00000000000000000000000000000001"', '"00000000000000000000000000000002"'
-FINGERPRINT, IDENTITY = "0" * 64, "1" * 64
+FINGERPRINT, IDENTITY, DECISION = "0" * 64, "1" * 64, "2" * 64
 WORK = f"{IDENTITY[:32]}/{FINGERPRINT[:32]}"
 
 
@@ -100,11 +100,13 @@ def test_the_samples_of_the_states_pass_the_document_on(aws, stored, invoke, eta
 
     event = load("plan_chunks", etags)
     event["request"] |= {"overwrite": True, "chunk_size_mb": 1000}
+    event["model"] = probe  # whose deployment and model a chunk must find again
     plan = invoke("PlanChunksFunction", event)
     assert set(plan) == set(load("merge_outputs")["plan"])
 
     work = "/".join(plan["work_prefix"].split("/")[-3:-1])
-    identities = {**etags, WORK: work, FINGERPRINT: plan["fingerprint"], IDENTITY: plan["identity"]}
+    digests = {FINGERPRINT: plan["fingerprint"], IDENTITY: plan["identity"], DECISION: plan["decision_sha256"]}
+    identities = {**etags, WORK: work, **digests}
     chunk = load("predict_chunk", identities)
     chunk["byte_range"][1] = plan["input_bytes"]
     receipt = invoke("PredictChunkFunction", chunk)
@@ -119,6 +121,6 @@ def test_the_samples_of_the_states_pass_the_document_on(aws, stored, invoke, eta
 
     merge = load("merge_outputs", identities)
     merge["request"] |= {"overwrite": True}
-    merge["plan"] = plan
+    merge["model"], merge["plan"] = probe, plan
     output = invoke("MergeOutputsFunction", merge)
     assert (output["rows"], output["complete"]) == (receipt["rows_read"], True)

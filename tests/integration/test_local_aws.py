@@ -19,6 +19,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from batch_predict import deploy, local_aws
+from batch_predict.deployed_package import deployed_package
 
 pytestmark = pytest.mark.emulator("it is about the embedded AWS")
 
@@ -149,6 +150,7 @@ class TestAdaptations:
     def test_the_list(self):
         assert [adaptation.what for adaptation in deploy.LOCAL_ADAPTATIONS] == [
             "Runtime of every AWS::Serverless::Function",
+            "Python and libraries of the prediction function",
             "MaxConcurrencyPath of a Distributed Map",
             "ToleratedFailurePercentagePath of a Distributed Map",
         ]
@@ -186,6 +188,15 @@ class TestAdaptations:
             assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap()
         assert deploy.zip_function(tmp_path) == package
+
+    def test_the_prediction_functions_package_knows_what_is_deployed(self):
+        package = deployed_package(PROJECT)
+        zipped = deploy.zip_function(PROJECT / "functions/predict", package)
+
+        with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
+            assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "prediction_handler.py"]
+            assert archive.read("bootstrap").decode() == deploy.bootstrap(package)
+        assert json.dumps(package.python) in deploy.bootstrap(package)
 
 
 class TestIsolation:

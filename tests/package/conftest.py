@@ -41,3 +41,13 @@ def runnable():
     from tools.smoke import smoke_target  # noqa: PLC0415
 
     return smoke_target()
+
+
+@pytest.fixture(scope="session")
+def unpacked(runnable, tmp_path_factory):
+    """The package for this machine, as Lambda would have it."""
+    from tools import smoke  # noqa: PLC0415
+
+    built_for, interpreter = runnable
+    path = package.zip_predict(built_for, say=silent)
+    return smoke.unpack(path, built_for, interpreter, tmp_path_factory.mktemp("unpacked"))

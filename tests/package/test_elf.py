@@ -1,5 +1,6 @@
 """Trimmed libraries load, whatever patchelf did to them; what is no proper library stays as it is."""
 
+import re
 import shutil
 import struct
 import subprocess
@@ -96,3 +97,33 @@ def test_a_processor_has_lambdas_name(library):
     assert elf.machine(library[:18] + struct.pack("<H", 183) + library[20:]) == "arm64"
     with pytest.raises(elf.ElfError, match="machine 8 "):
         elf.machine(library[:18] + struct.pack("<H", 8) + library[20:])
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="no readelf to compare with")
+@pytest.mark.parametrize(
+    "pattern", ["pyarrow/lib.*.so", "pyarrow/libarrow.so.*", "numpy.libs/*", "lightgbm/lib/*.so", "sklearn/svm/*.so"]
+)
+def test_a_librarys_needs_are_what_readelf_says(pattern):
+    paths = sorted(SITE_PACKAGES.glob(pattern))
+    for path in paths:
+        for content in (path, None):
+            found = elf.needs(path.read_bytes() if content else elf.trimmed(path.read_bytes()))  # without sections, as deployed
+            said = subprocess.run(["readelf", "-dVW", path], capture_output=True, text=True, check=True).stdout
+            assert found.libraries == re.findall(r"\(NEEDED\).*\[(.*)\]", said)
+            assert found.folders == [
+                folder for line in re.findall(r"\(R(?:UN)?PATH\).*\[(.*)\]", said) for folder in line.split(":")
+            ]
+            needed = said.partition("Version needs section")[2]
+            files = re.split(r"File: ", needed)[1:]
+            assert found.versions == {part.split()[0]: re.findall(r"Name: (\S+)  Flags", part) for part in files}
+            defined = said.partition("Version definition section")[2].partition("Version needs section")[0]
+            assert found.own_versions == re.findall(r"Cnt: \d+  Name: (\S+)", defined)
+    assert paths
+
+
+def test_needs_that_cannot_be_read_are_named(library):
+    [dynamic] = [segment for segment in elf.segments(library) if segment.kind == 2]
+    broken = bytearray(library)
+    struct.pack_into("<QQ", broken, dynamic.offset, 1, 2**40)  # a name beyond the end
+    with pytest.raises(elf.ElfError, match="cannot be read"):
+        elf.needs(bytes(broken))

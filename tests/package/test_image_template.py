@@ -79,7 +79,7 @@ def test_the_dockerfile_is_of_the_templates_python_and_copies_files_that_are_the
     assert {"requirements-image.txt", "prediction_handler.py"} <= set(copied)
     assert all((root / "functions/predict" / name).is_file() for name in copied)
     included = re.findall(r"^-r (\S+)$", (root / "functions/predict/requirements-image.txt").read_text(), re.MULTILINE)
-    assert included == ["requirements.txt"]
+    assert included == ["requirements.txt", "requirements-carried.txt"]
     assert set(included) <= set(copied)
     handler = template["Resources"]["PredictChunkFunction"]["Properties"]["Handler"]
     assert f'CMD ["{handler}"]' in lines

@@ -128,9 +128,7 @@ def number_of(text: str) -> float | None:
         return float("nan")
     text = text.strip(" \t")
     if _NUMBER.fullmatch(text):
-        value = float(text)
-        exact = not re.fullmatch(r"[+-]?\d+", text) or abs(value) < 2**53 or int(value) == int(text)
-        return value if exact else None
+        return float(text)
     word = text.lower()
     if word in {"true", "false"}:
         return float(word == "true")

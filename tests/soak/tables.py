@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FRESH_RECORDS = 2000
 """Further records repeat earlier ones under another id: making each anew would take longer than predicting it."""
 
-BAD_NUMBERS = ("zwölf", "1_000", "1,5", "12abc", "0x10", "--1", "1 2", "9007199254740993", "£5")
+BAD_NUMBERS = ("zwölf", "1_000", "1,5", "12abc", "0x10", "--1", "1 2", "£5")
 MISSING = ("", "NA", "NaN", "null", "N/A", "#N/A", "None", "<NA>")
 EXTRAS = ("note", "code", "seen at", "übrig", 'a "quoted" name', "blob")
 WORDS = (
@@ -160,7 +160,6 @@ class Records:
             [
                 lambda: self.layout.joined(self.random, [*fields, "one more"]),
                 lambda: self.layout.joined(self.random, fields[:-1]),
-                lambda: b"",
                 lambda: b",".join(b'a"b"c' if n == extra else b"1" for n in range(len(fields))),
                 lambda: b",".join(b"caf\xe9" if n == extra else b"1" for n in range(len(fields))),
             ]

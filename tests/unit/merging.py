@@ -18,8 +18,8 @@ OUTPUT = "out/result.csv"
 MIB = 2**20
 
 
-def predict(s3: S3Client, chunk: Any, pad: int = 0) -> None:
-    """Do what the prediction function guarantees: a part with a header, then its receipt."""
+def predict(s3: S3Client, chunk: Any, pad: int = 0, **facts: Any) -> None:
+    """Do what the prediction function guarantees: a part with a header, then its receipt, with other facts by keyword."""
 
     def read(uri: str) -> bytes:
         return s3.get_object(Bucket=BUCKET, Key=key_of(uri))["Body"].read()
@@ -41,6 +41,7 @@ def predict(s3: S3Client, chunk: Any, pad: int = 0) -> None:
         "rows_read": len(rows),
         "rows_written": len(rows),
         "rejected_rows": 0,
+        "rounded_integers": 0,
         "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
         "output_bytes": len(part),
         "header_bytes": len(header),
@@ -49,6 +50,7 @@ def predict(s3: S3Client, chunk: Any, pad: int = 0) -> None:
         "milliseconds": {"read": 1.5, "predict": 2.0, "total": 4.0},
         "memory_mb": 3538,
         "model": MODEL,
+        **facts,
     }
     s3.put_object(Bucket=BUCKET, Key=key_of(chunk["receipt_s3_uri"]), Body=json.dumps(receipt))
 

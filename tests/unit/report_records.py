@@ -87,7 +87,7 @@ def report(number=44, **fields):
     rows = sum(columns["rows"])
     rejected = sum(columns["rejected_rows"])
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "fingerprint": "5f" * 32,
         "identity": "c1" * 32,
         "execution": {"arn": ARN, "name": "nightly-2026-11-24", "start_time": "2026-11-24T02:00:00.123Z"},
@@ -120,11 +120,14 @@ def report(number=44, **fields):
             "estimator": "Pipeline(ColumnTransformer, Ridge)",
             "sklearn_version": "1.8.2",
             "versions": {"python": "3.13.9", "numpy": "2.4.6", "pyarrow": "26.1.0", "scikit-learn": "1.9.0"},
-            "handler_version": "1",
+            "deployment": "d3" * 32,
             "warnings": [
                 "The model was fitted with scikit-learn 1.8.2, and scored with 1.9.0: compare its predictions on a sample."
             ],
         },
+        "rounded_integers": 0,
+        "column_types": {"tailnum": "text", "sched_dep_time": "integer"},
+        "warnings": [],
         "milliseconds": {
             "total": sum(columns["milliseconds"]),
             "load_model": 5210.5,

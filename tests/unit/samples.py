@@ -19,7 +19,7 @@ MODEL = {
     "estimator": "LinearRegression",
     "sklearn_version": "1.9.0",
     "versions": {"scikit-learn": "1.9.0"},
-    "handler_version": "1",
+    "deployment": "d" * 64,
     "warnings": [],
 }
 

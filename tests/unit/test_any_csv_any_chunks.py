@@ -36,10 +36,16 @@ WIDTH = 3
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
-    """Records of a number and two fields of text: words, text with commas, quotes and line breaks, or what looks like records."""
+    """Records of a number and two fields of text: words, text with commas, quotes and line breaks, or what looks like records.
+
+    Also long lines, for which windows grow over the next targets, and what looks like records that the model cannot score.
+    """
     line_end = draw(st.sampled_from(["\n", "\r\n"]))
     like_records = st.integers(1, 30).map(lambda number: f"7,a,b{line_end}" * number)
-    text = st.one_of(st.text("abé ", max_size=6), st.text('a,"\n', max_size=10), like_records)
+    unlike_records = st.integers(1, 30).map(lambda number: f"z,a,b{line_end}" * number)
+    long_line = st.integers(50, 300).map(lambda number: "A" * number)
+    mixed = st.lists(st.one_of(like_records, unlike_records, long_line, st.just(f"prose{line_end}")), max_size=4).map("".join)
+    text = st.one_of(st.text("abé ", max_size=6), st.text('a,"\n', max_size=10), like_records, mixed)
     rows = draw(st.lists(st.tuples(st.integers(0, 99).map(str), text, text), min_size=1, max_size=40))
     return [(",".join(quoted(field, always=False) for field in row) + line_end).encode() for row in rows], line_end.encode()
 
@@ -53,6 +59,7 @@ class Workflow:
         self.runs = 0
         self.replanned = 0
         self.most_chunks = 0
+        self.probe_result: Any = None
         frame = pd.DataFrame({"x": range(100)})
         model = io.BytesIO()
         joblib.dump(DecisionTreeRegressor(random_state=0).fit(frame, frame.x * 1.5), model)
@@ -72,6 +79,13 @@ class Workflow:
         handler.predict_chunk(self.s3, event)
         return self.get(event["output_s3_uri"])
 
+    def probed(self) -> Any:
+        """What the probe says, by a row that can be predicted."""
+        if not self.probe_result:
+            probe = self.event() | {"data_s3_uri": self.put("probe.csv", b"x,note,other\n1,a,b\n"), "probe_rows": 1}
+            self.probe_result = handler.probe_model(self.s3, probe)
+        return self.probe_result
+
     @staticmethod
     def event() -> dict[str, Any]:
         return {
@@ -86,6 +100,7 @@ class Workflow:
         output = f"s3://{BUCKET}/out/{self.runs}.csv"
         document = self.new_document(data_s3_uri=data, output_s3_uri=output, chunk_size_mb=chunk_bytes / 1e6, feature_columns=["x"])
         document["execution"]["name"] = document["execution"]["arn"] = f"run-{self.runs}"
+        document["model"] = self.probed()
         while True:
             document["plan"] = plan_chunks.plan_chunks(self.s3, document)
             items = json.loads(self.get(f"s3://{BUCKET}/{document['plan']['pending_key']}"))
@@ -105,6 +120,7 @@ class Workflow:
     def is_predicted(self, document: Any, item: Any) -> bool:
         event = self.event() | item
         try:
+            handler.validate_event(event)
             handler.predict_chunk(self.s3, event)
         except handler.PredictionError as error:
             failure = {"Error": type(error).__name__, "Cause": json.dumps({"errorMessage": str(error)})}

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import boundaries
-from boundaries import exact_boundaries, guessed_boundary, scan_range, scan_ranges
+from boundaries import are_consistent, content_stop, exact_boundaries, guessed_boundary, scan_range, scan_ranges
 from csv_records import record_stop, record_stops
 
 if TYPE_CHECKING:
@@ -97,6 +97,28 @@ def test_ordinary_data_is_guessed_right(monkeypatch: pytest.MonkeyPatch, window:
         assert guessed_boundary(reader(data), target, len(data), 4) == true
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+def test_blank_lines_tell_nothing_and_do_not_prevent_a_guess(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """In the middle, where only a file of one column may have them, and at the end."""
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", (64, 256, 1024))
+    row = b"1,2\n" if columns == 2 else b"12\n"
+    data = row * 100 + b"\n" * 600 + row * 500 + b"\n" * 3000
+    for target in range(1, len(data), 7):
+        true = next(stop for stop in record_stops(data) if stop >= target)
+        found = guessed_boundary(reader(data), target, len(data), columns)
+        assert found in (true, None)
+        assert found == true or target > len(data) - 3000 - len(row)  # nothing but blank lines is in the windows there
+
+
+@pytest.mark.parametrize(
+    ("data", "stop"),
+    [(b"a\n1\n", 3), (b"a\n1", 3), (b"a\n1\n\n\n", 3), (b"a\r\n1\r\n\r\n", 4), (b"\n\n", 0), (b"1" + b"\n" * 5000, 1), (b"", 0)],
+)
+def test_where_the_content_stops(monkeypatch: pytest.MonkeyPatch, data: bytes, stop: int) -> None:
+    monkeypatch.setattr(boundaries, "WINDOW_BYTES", (2, 4, 1000))
+    assert content_stop(reader(data), len(data)) == stop
+
+
 def test_small_windows_are_enough_for_ordinary_data() -> None:
     data = b"1,2,3\n" * 100_000
     read: list[int] = []
@@ -147,3 +169,78 @@ def test_the_end_of_the_object_is_a_boundary() -> None:
     data = b'1,2\n3,"4\n4"'
     for target in range(5, len(data)):
         assert guessed_boundary(reader(data), target, len(data), 2) == len(data)
+
+
+# --- guesses of one object, together ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("targets", "guesses"),
+    [
+        ([10, 20], [12, 22]),
+        ([10, 20], [10, 20]),
+        ([10, 20, 30], [35, 35, 35]),  # one record lies over all targets
+        ([10, 20, 30], [25, 25, 31]),
+        ([10], [99]),
+        ([], []),
+    ],
+)
+def test_guesses_that_may_all_be_right(targets: list[int], guesses: list[int]) -> None:
+    assert are_consistent(targets, guesses)
+
+
+@pytest.mark.parametrize(
+    ("targets", "guesses"),
+    [
+        ([10, 20], [25, 22]),  # they cross
+        ([10, 20], [25, 28]),  # the first one is a boundary behind the second target, before the second guess
+        ([10, 20], [20, 22]),
+        ([10, 20, 30], [35, 35, 31]),
+        ([10, 20, 30], [12, 40, 41]),
+    ],
+)
+def test_guesses_of_which_one_must_be_wrong(targets: list[int], guesses: list[int]) -> None:
+    assert not are_consistent(targets, guesses)
+
+
+@given(tables(), st.sets(st.integers(1, 400), max_size=8))
+def test_true_boundaries_are_consistent(table: tuple[bytes, int], targets: set[int]) -> None:
+    data, _ = table
+    inside = sorted(target for target in targets if target < len(data))
+    true = [next((stop for stop in record_stops(data) if stop >= target), len(data)) for target in inside]
+    assert are_consistent(inside, true)
+
+
+@st.composite
+def deceptive_tables(draw: st.DrawFn) -> tuple[bytes, int]:
+    """A CSV whose quoted texts are long lines, prose, and tables with as many commas a line as the file."""
+    width = draw(st.integers(1, 3))
+    lines = st.one_of(
+        st.integers(1, 300).map(lambda n: "A" * n),
+        st.integers(1, 60).map(lambda n: ("k" + ",v" * (width - 1) + "\n") * n),
+        st.sampled_from(["a line of prose\n", "\n", '"', ',"', '"\n', ","]),
+    )
+    text = st.one_of(st.text("ab é", max_size=8), st.lists(lines, max_size=6).map("".join))
+    rows = draw(st.lists(st.lists(text, min_size=width, max_size=width), min_size=1, max_size=12))
+    return "".join(",".join(quoted(value, always=False) for value in row) + "\n" for row in rows).encode(), width
+
+
+@given(
+    deceptive_tables(), st.sets(st.integers(1, 4000), min_size=1, max_size=12), st.sampled_from([(16, 64), (32, 128, 512), (8,)])
+)
+def test_guesses_are_right_or_refuted_whatever_the_data(
+    table: tuple[bytes, int], targets: set[int], windows: tuple[int, ...]
+) -> None:
+    """All are right; or one is missing, or contradicts another (then all quotes are counted); or a chunk counts an odd number."""
+    data, width = table
+    inside = sorted(target for target in targets if target < len(data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boundaries, "WINDOW_BYTES", windows)
+        found = [guessed_boundary(reader(data), target, len(data), width) for target in inside]
+    guesses = [boundary for boundary in found if boundary is not None]
+    if len(guesses) < len(inside) or not are_consistent(inside, guesses):
+        return
+    edges = [0, *dict.fromkeys(guesses), *([] if len(data) in guesses else [len(data)])]
+    assert edges == sorted(edges)
+    true = {0, len(data), *record_stops(data)}
+    assert set(edges) <= true or any(data.count(b'"', start, stop) % 2 for start, stop in pairwise(edges))

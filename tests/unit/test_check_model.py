@@ -3,6 +3,7 @@
 Samples are scored in tests/integration/test_cli_runs.py.
 """
 
+import dataclasses
 import hashlib
 import importlib
 import os
@@ -18,7 +19,8 @@ import sklearn.base
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from batch_predict import check_model as module
-from batch_predict.check_model import check_model, function_versions
+from batch_predict.check_model import check_model
+from batch_predict.deployed_package import deployed_package
 from batch_predict.local_run import InvalidRequestError
 
 ROOT = Path(__file__).parents[2]
@@ -110,11 +112,12 @@ def test_another_version_of_scikit_learn_is_a_warning(dumped, monkeypatch):
     checked = check_model(path)
     assert checked.facts["sklearn_version"] == "0.1.2"
     assert checked.problems == ()
-    expected = f"it was fitted with scikit-learn 0.1.2, the function has {function_versions()['scikit-learn']}"
+    expected = f"it was fitted with scikit-learn 0.1.2, the function has {deployed_package(ROOT).versions['scikit-learn']}"
     assert [warning.partition(":")[0] for warning in checked.warnings] == [expected]
 
 
-def test_a_library_that_the_package_lacks_is_a_warning(dumped, tmp_path, monkeypatch):
+def test_a_module_that_the_package_lacks_is_a_problem(dumped, tmp_path, monkeypatch):
+    """Also where it can be imported here."""
     (tmp_path / "own_model.py").write_text("class Doubled:\n    def predict(self, features):\n        return features[:, 0] * 2\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -122,8 +125,47 @@ def test_a_library_that_the_package_lacks_is_a_warning(dumped, tmp_path, monkeyp
     path = dumped(own_model.Doubled())
     sys.modules.pop("own_model")
 
-    (warning,) = check_model(path).warnings
-    assert warning == "it is made of own_model, which the zip package lacks: deploy the container image (docs/package.md)"
+    (problem,) = check_model(path).problems
+    assert problem == (
+        f"{path} needs the Python module 'own_model' (for its own_model.Doubled), which the prediction function does not have: "
+        "use what the function has in its place, or a container image that has the module"
+    )
+
+    package = module._package()
+    with_image = dataclasses.replace(package, image_modules=frozenset({"own_model"}))
+    monkeypatch.setattr(module, "_package", lambda: with_image)
+    checked = check_model(path)
+    expected = "it is made of own_model, which the container image has and the zip has not (docs/package.md)"
+    assert (checked.problems, checked.warnings) == ((), (expected,))
+
+
+def test_what_this_programme_itself_is_made_of_is_no_part_of_the_package(dumped):
+    (problem,) = check_model(dumped(module.Sample(1, 1.0, ["p"]))).problems
+    assert "needs the Python module 'batch_predict' (for its batch_predict.check_model.Sample), which the prediction" in problem
+
+
+def test_code_by_value_is_of_the_packages_python(tmp_path):
+    package = deployed_package(ROOT).python
+    for written in ("3.12", package):
+        said = f"and the prediction function runs Python {package}"
+        path = ROOT / f"tests/unit/predict/by_value/python{written}.pickle"
+        problems = check_model(path).problems
+        here = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if written == package:
+            said = f"as the deployed package runs; this is Python {here}: use Python {package} here"
+        assert (written == here == package and problems == ()) or f"under Python {written}, {said}" in problems[0]
+
+
+def test_libraries_of_other_releases_than_the_packages_are_a_warning(regression, monkeypatch):
+    package = module._package()
+    others = dataclasses.replace(package, versions=package.versions | {"pandas": "2.0.1", "scikit-learn": "1.2.2"})
+    monkeypatch.setattr(module, "_package", lambda: others)
+    here = pd.__version__
+    assert f"it was scored here with pandas {here}, and the deployed package has 2.0.1" in check_model(regression).warnings
+    assert (
+        f"it was scored here with scikit-learn {sklearn.__version__}, and the deployed package has 1.2.2"
+        in check_model(regression).warnings
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,9 +185,8 @@ def test_what_is_no_model_is_one_problem(tmp_path, content, problem):
     assert (checked.facts, checked.request) == ({}, None)
 
 
-def test_the_functions_memory_and_libraries_are_the_templates():
+def test_the_functions_memory_is_the_templates():
     assert f"Default: {module.deployed_memory_mb()}\n" in (ROOT / "template.yaml").read_text()
-    assert function_versions().keys() >= {"scikit-learn", "numpy", "scipy", "joblib", "pyarrow"}
     largest = max(
         int(line.split("|")[-3])
         for line in (ROOT / "docs/performance.md").read_text().splitlines()

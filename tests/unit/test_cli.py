@@ -106,6 +106,15 @@ class TestMistakes:
             (f"{RUN.replace('out.csv', 'data.csv')} --overwrite", "output data.csv is also an input: choose another output"),
             (RUN.replace("a,b", "a,,b"), "--features 'a,,b' has an empty name: separate names by single commas"),
             (RUN.replace("a,b", "a,a"), 'feature_columns names "a" twice'),
+            (f"{RUN} --column-type a", "--column-type a must be a column and its type, such as zip=text"),
+            (
+                f"{RUN} --column-type a=text --column-type a=number",
+                "--column-type gives a two types, text and number: leave one out",
+            ),
+            (
+                f"{RUN} --column-type a=txt",
+                'column_types["a"] must be one of boolean, integer, number, text, not "txt" (did you mean text?)',
+            ),
             (
                 RUN.replace("model.joblib", "s3://b/m"),
                 "model s3://b/m is not on this machine, and the local AWS starts empty: give a local path",
@@ -208,13 +217,15 @@ class TestOptions:
         sha = "0" * 64
         invoke(
             f"{RUN} --chunk-size-mb 1.5 --max-concurrency 3 --tolerated-failure-percentage 5 --prediction-method predict_proba "
-            f"--model-sha256 {sha} --on-bad-row quarantine --strict --overwrite --dry-run"
+            f"--model-sha256 {sha} --on-bad-row quarantine --strict --overwrite --dry-run "
+            "--column-type a=text --column-type b=integer"
         )
 
         given = prepared[0].request
         assert (given["chunk_size_mb"], given["max_concurrency"], given["tolerated_failure_percentage"]) == (1.5, 3, 5)
         assert (given["prediction_method"], given["model_sha256"]) == ("predict_proba", sha)
         assert given["on_bad_row"] == "quarantine"
+        assert given["column_types"] == {"a": "text", "b": "integer"}
         assert given["strict"] is given["overwrite"] is given["dry_run"] is True
 
     @pytest.mark.parametrize("data", ["--data other.csv data.csv", "--data other.csv --data data.csv", "--data=other.csv data.csv"])
@@ -229,6 +240,11 @@ class TestOptions:
         invoke(arguments)
 
         assert prepared[0].request["feature_columns"] == ["a", "b", "c,d"]
+
+    def test_a_column_with_an_equals_sign_has_a_type(self, invoke, prepared):
+        invoke(f"{RUN.replace('a,b', 'a=b,b')} --column-type a=b=text")
+
+        assert prepared[0].request["column_types"] == {"a=b": "text"}
 
     def test_a_request_names_local_paths(self, invoke, prepared):
         fields = {"model_s3_uri": "model.joblib", "data_s3_uri": ["data.csv"], "output_s3_uri": "out-{execution_name}.csv"}

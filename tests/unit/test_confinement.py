@@ -148,9 +148,10 @@ def test_a_placeholder_cannot_bring_in_what_is_refused(s3: S3Client) -> None:
 
 
 def test_keys_that_a_listing_yields_are_literal(s3: S3Client, put: Any, document: Any) -> None:
-    for key in ("in/../1.csv", "in//2.csv", "in/%2e%2e/3.csv"):
+    for key in ("in/a/../../1.csv", "in//2.csv", "in/%2e%2e/3.csv"):
         put(key, b"a,b\n1,2\n")
-    assert plan_chunks.plan_chunks(s3, document())["objects"] == 3
+    plan = plan_chunks.plan_chunks(s3, document())
+    assert (plan["objects"], plan["skipped_objects"]) == (2, 1)  # what begins with a dot is hidden, whatever it is called
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,39 @@ def test_what_is_no_bucket_s_name_is_refused(s3: S3Client, field: str, bucket: s
 
 def test_a_bucket_may_be_called_by_digits(s3: S3Client) -> None:
     assert "s3://12345/key does not exist" not in rejection(s3, data_s3_uri="s3://12345/key", output_s3_uri="s3://12345/key")
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/data/x.csv.work/1/2/chunk-00000.csv",
+        "s3://bucket/data/x.csv.work/",
+        "s3://bucket/data/x.csv.work/1/2/_SUCCESS",
+        "s3://bucket/data/x.csv.work/1/2/*.csv",
+        "s3://bucket/data/x.csv.work/1.manifest.json",
+        "s3://bucket/.work/x.csv",
+        "s3://bucket/data/{execution_name}.work/x.csv",
+    ],
+)
+def test_the_work_of_a_run_is_no_data(s3: S3Client, uri: str) -> None:
+    """An execution that starts for each new object would start for its own parts."""
+    named = uri.replace("{execution_name}", EXECUTION["name"]).removesuffix("_SUCCESS")
+    assert f"data_s3_uri {named} has .work/ in its key" in rejection(s3, data_s3_uri=["s3://bucket/data/1.csv", uri])
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_manifest_does_not_list_the_work_of_a_run(s3: S3Client, put: Any, document: Any) -> None:
+    put("data/x.csv.work/1.csv", b"a,b\n1,2\n")
+    put("data/all.manifest.json", json.dumps(["s3://bucket/data/1.csv", "s3://bucket/data/x.csv.work/1.csv"]))
+    named = r"entry 2 what it may not: s3://bucket/data/x\.csv\.work/1\.csv has \.work/ in its key"
+    with pytest.raises(InvalidRequestError, match=named):
+        plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/data/all.manifest.json"]))
+
+
+def test_a_bucket_may_be_called_like_work(s3: S3Client) -> None:
+    message = rejection(s3, data_s3_uri="s3://my.work/1.csv", output_s3_uri="s3://my.work/1.csv")
+    assert "has .work/ in its key" not in message
 
 
 OVERWRITES = [

@@ -7,7 +7,7 @@ import pytest
 from csv_samples import csv_bytes, records
 from hypothesis import given
 
-from csv_records import foreign_format, is_record, parse_header, record_stop, record_stops
+from csv_records import foreign_format, is_blank, is_record, parse_header, record_stop, record_stops
 
 
 @given(csv_bytes())
@@ -80,6 +80,27 @@ def test_a_header_that_cannot_be_read_says_why(record: bytes, reason: str) -> No
 @pytest.mark.parametrize(("record", "line_end"), [(b"a,b\n", b"\n"), (b"a,b\r\n", b"\r\n"), (b"a,b", b"")])
 def test_a_header_knows_its_line_end(record: bytes, line_end: bytes) -> None:
     assert parse_header(record).line_end == line_end
+
+
+@pytest.mark.parametrize(
+    ("record", "columns"),
+    [
+        ("\ufeffa,b\n", ["a", "b"]),
+        ("\ufeff\ufeffa,b\n", ["\ufeffa", "b"]),  # only the first is a byte order mark
+        ('\ufeff"\ufeffa",b\n', ["\ufeffa", "b"]),
+        ('"\ufeffa",b\n', ["\ufeffa", "b"]),
+        ("a,\ufeffb\n", ["a", "\ufeffb"]),
+        ("\ufeff\ufeff\n", ["\ufeff"]),
+    ],
+)
+def test_a_byte_order_mark_is_one_at_the_very_start_only(record: str, columns: list[str]) -> None:
+    header = parse_header(record.encode())
+    assert (header.columns, header.stop) == (columns, len(record.encode()))
+
+
+@pytest.mark.parametrize(("text", "blank"), [(b"", True), (b"\n\r\n", True), (b"\n \n", False), (b",\n", False), (b'""\n', False)])
+def test_blank_lines_are_nothing_but_line_ends(text: bytes, blank: bool) -> None:
+    assert is_blank(text) is blank
 
 
 def test_a_long_name_is_read() -> None:

@@ -37,7 +37,7 @@ def statistics(values: list[float], predicted: list[str], texts: list[str], reas
         {"p": handler._count_labels(np.array(predicted))},
         handler.Counter(reasons),
     )
-    counted = handler._Statistics(["x", "text"], {"x": "number", "text": "text"})
+    counted = handler._Statistics(handler._Columns(["x", "text"], {"x": "number", "text": "text"}))
     counted.add(["p"], block)
     return json.loads(json.dumps(counted.result(), allow_nan=False))
 
@@ -212,8 +212,8 @@ def test_merging_keeps_no_statistics_but_their_sum(run: Any, monkeypatch: pytest
 def noting(settled: list[Any]) -> Any:
     """Merge Outputs' own settling, which also notes the receipts that it is given."""
 
-    def settle(plan: Any, planned: Any, receipts: Any, tolerated: float) -> Any:
+    def settle(document: Any, planned: Any, receipts: Any) -> Any:
         settled.extend(receipts)
-        return accounting.settle(plan, planned, receipts, tolerated)
+        return accounting.settle(document, planned, receipts)
 
     return settle

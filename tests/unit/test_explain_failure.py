@@ -9,6 +9,7 @@ from samples import BUCKET, EXECUTION
 import explain_failure
 import fingerprint
 from contract import Output
+from decision import decision_sha256, write_decision
 from errors import TransientS3Error
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def lose(put: Any) -> Any:
             "message": "row 3 is ragged",
             "execution_arn": execution,
         }
-        put(f"{PREFIX}chunk-{index:05}.error.json", json.dumps(record | changed))
+        fields = {field: value for field, value in (record | changed).items() if value is not None}
+        put(f"{PREFIX}chunk-{index:05}.error.json", json.dumps(fields))
 
     return write
 
@@ -99,7 +101,8 @@ def test_tolerated_chunks_do_not_explain_another_failure(s3: S3Client, document:
 @pytest.mark.parametrize("planned", [True, False])
 def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, planned: bool) -> None:
     explanation = explain(s3, document, MAP_FAILURE, planned=planned)
-    assert explanation == {"error": MAP_FAILURE["Error"], "cause": MAP_FAILURE["Cause"], "plan_exactly": False, "published": False}
+    way = {"plan_exactly": False, "published": False}
+    assert explanation == {"error": MAP_FAILURE["Error"], "cause": MAP_FAILURE["Cause"], **way}
 
 
 @pytest.mark.parametrize(
@@ -108,19 +111,33 @@ def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, pl
         ("UnsafeSplitError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, True),
         ("UnsafeSplitError", 3, {"boundaries": "exact"}, False),
         ("InvalidDataError", 3, {"boundaries": "guessed"}, True),
-        ("InvalidDataError", 0, {"boundaries": "guessed"}, False),  # no boundary is before it
+        ("InvalidDataError", 0, {"boundaries": "guessed"}, True),  # it ends at a boundary
         ("InvalidDataError", 3, {"boundaries": "exact"}, False),
         ("InvalidDataError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, False),  # hours
-        ("ModelError", 3, {"boundaries": "guessed"}, False),
+        # Rows that are none may end a chunk by anything.
+        ("ModelError", 3, {"boundaries": "guessed"}, True),
+        ("InvalidRequestError", 3, {"boundaries": "guessed"}, True),
+        ("InternalError", 3, {"boundaries": "guessed"}, True),
+        ("Sandbox.Timedout", 3, {"boundaries": "guessed"}, True),
+        ("ModelError", 3, {"boundaries": "guessed", "input_bytes": 10**13}, False),
+        # These come whatever the rows are.
+        ("TransientS3Error", 3, {"boundaries": "guessed"}, False),
+        ("InputChangedError", 3, {"boundaries": "guessed"}, False),
+        ("InputNotFoundError", 3, {"boundaries": "guessed"}, False),
     ],
 )
 def test_a_guessed_plan_is_doubted_before_the_data(
     s3: S3Client, document: Any, lose: Any, error: str, index: int, plan: Any, plan_exactly: bool
 ) -> None:
     lose(index, error=error)
-    lose(11, error="ModelError")
+    lose(11, error="TransientS3Error")
     explanation = explain(s3, document, MAP_FAILURE, **plan)
     assert (explanation["error"], explanation["plan_exactly"]) == (error, plan_exactly)
+
+
+def test_a_grouped_chunk_has_no_boundary_to_doubt(s3: S3Client, document: Any, lose: Any) -> None:
+    lose(3, segments_s3_uri=f"s3://bucket/{PREFIX}chunk-00003.segments.json", byte_range=None)
+    assert not explain(s3, document, MAP_FAILURE, boundaries="guessed")["plan_exactly"]
 
 
 @pytest.mark.parametrize(("boundaries", "plan_exactly"), [("guessed", True), ("exact", False)])
@@ -130,6 +147,69 @@ def test_a_merge_that_finds_no_proof_asks_for_an_exact_plan(
     cause = json.dumps({"errorMessage": "the boundaries of chunk 3 are not proven"})
     explanation = explain(s3, document, {"Error": "UnsafeSplitError", "Cause": cause}, boundaries=boundaries)
     assert explanation["plan_exactly"] is plan_exactly
+
+
+@pytest.fixture
+def decided(s3: S3Client) -> Any:
+    """Write the plan's decision, return the field of the plan that names it."""
+
+    def write(**types: str) -> dict[str, str]:
+        decision: Any = {"column_types": types, "prediction_columns": ["p"], "deployment": "d" * 64, "model_sha256": "0" * 64}
+        write_decision(s3, f"s3://{BUCKET}/{PREFIX}decision.json", decision)
+        return {"decision_sha256": decision_sha256(decision)}
+
+    return write
+
+
+FAILED_AT_MERGE = {"Error": "ColumnTypeError", "Cause": json.dumps({"errorMessage": "column 'zip' does not fit"})}
+
+
+@pytest.mark.parametrize("failure", [MAP_FAILURE, FAILED_AT_MERGE], ids=["the Map's", "the merge's"])
+@pytest.mark.parametrize("boundaries", ["guessed", "exact"])
+def test_a_refuted_type_is_planned_again(
+    s3: S3Client, document: Any, lose: Any, put: Any, decided: Any, failure: Any, boundaries: str
+) -> None:
+    """Exactly, however large the input: between two wrong boundaries a chunk would take anything for text."""
+    lose(3, error="ColumnTypeError")
+    lose(1, error="TransientS3Error")
+    put(f"{PREFIX}chunk-00003.types.json", json.dumps({"zip": "text"}))
+    explanation = explain(s3, document, failure, **decided(zip="integer"), boundaries=boundaries, input_bytes=10**13)
+    assert explanation["plan_exactly"]
+
+
+@pytest.mark.parametrize(
+    ("types", "decision"),
+    [
+        (None, {"zip": "integer"}),
+        ("no JSON", {"zip": "integer"}),
+        ('{"zip": "word"}', {"zip": "integer"}),
+        ('["zip"]', {"zip": "integer"}),
+        ('{"other": "text"}', {"zip": "integer"}),
+        ('{"zip": "integer"}', {"zip": "text"}),
+    ],
+)
+@pytest.mark.parametrize("failure", [MAP_FAILURE, FAILED_AT_MERGE], ids=["the Map's", "the merge's"])
+def test_what_makes_no_type_wider_is_not_planned_again(
+    s3: S3Client, document: Any, lose: Any, put: Any, decided: Any, failure: Any, types: str | None, decision: dict[str, str]
+) -> None:
+    """No execution goes round for ever."""
+    lose(3, error="ColumnTypeError")
+    if types:
+        put(f"{PREFIX}chunk-00003.types.json", types)
+    explanation = explain(s3, document, failure, **decided(**decision))
+    assert (explanation["error"], explanation["plan_exactly"]) == ("ColumnTypeError", False)
+    assert "State the column's type in column_types" in explanation["cause"]
+
+
+@pytest.mark.parametrize("left", [None, b"{}", b"\xff"])
+def test_without_the_decision_that_was_made_nothing_is_planned_again(
+    s3: S3Client, document: Any, lose: Any, put: Any, left: bytes | None
+) -> None:
+    lose(3, error="ColumnTypeError")
+    put(f"{PREFIX}chunk-00003.types.json", json.dumps({"zip": "text"}))
+    if left:
+        put(f"{PREFIX}decision.json", left)
+    assert not explain(s3, document, MAP_FAILURE, decision_sha256="0" * 64)["plan_exactly"]
 
 
 def test_an_output_that_another_execution_published_ends_in_success(s3: S3Client, document: Any, lose: Any, put: Any) -> None:

@@ -191,12 +191,28 @@ def test_drift_is_coloured_by_its_bands():
     )
 
 
+def test_what_was_decided_and_what_was_rounded_is_said():
+    types = {f"column{index}": "optional_boolean" for index in range(20)}
+    warned = report(44, rounded_integers=1234, column_types=types, warnings=["Predictions depend on their neighbours."])
+    text = page_of(flights_run(report=warned)).sections["model"]
+    assert "column11 optional boolean, 8 more" in text
+    assert "1,234, beyond 2^53" in text
+    assert "Predictions depend on their neighbours." in text
+
+
 def test_costs_reasons_model_and_request_are_the_reports():
     page = page_of("whole")
     for section, shown in {
         "rejected": ("column 'dep_time': not a number", "101 · 81.5 %"),
         "cost": ("Lambda", "$0.0027", "Step Functions", "$0.0032", "S3", "$0.0008", "$0.0067 in all"),
-        "model": ("Pipeline(ColumnTransformer, Ridge)", "scikit-learn 1.8.2", "pyarrow 26.1.0", "compare its predictions"),
+        "model": (
+            "Pipeline(ColumnTransformer, Ridge)",
+            "scikit-learn 1.8.2",
+            "pyarrow 26.1.0",
+            "d3d3d3",
+            "tailnum text, sched_dep_time integer",
+            "compare its predictions",
+        ),
         "stages": ("predict", "44.3 s", "load model"),
     }.items():
         for text in shown:

@@ -8,7 +8,7 @@ from samples import BUCKET
 
 import inputs
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
-from inputs import InputObject, first_objects, glob_of, natural_order
+from inputs import InputObject, first_objects, glob_of, has_rows, read_header
 from limits import ObjectCount
 
 if TYPE_CHECKING:
@@ -126,15 +126,72 @@ def test_a_manifest_s_missing_or_empty_objects_are_named(s3: S3Client, put: Any)
         resolve(s3, "s3://bucket/in/all.manifest.json")
 
 
-def test_numbers_are_ordered_as_numbers() -> None:
-    ordered = ["a", "a1", "a1b2", "a1b10", "a02", "a2", "a10", "a10b", "a00100", "aa", "b/1/9", "b/1/10", "b/02/1"]
-    assert [found.uri for found in sorted((InputObject(uri, 1, "") for uri in reversed(ordered)), key=natural_order)] != ordered
-    by_uri_first = sorted(sorted(InputObject(uri, 1, "") for uri in ordered), key=natural_order)
-    assert [found.uri for found in by_uri_first] == ordered
-
-
 def test_a_prefix_is_read_page_by_page(s3: S3Client, stored: Any) -> None:
     stored(*(f"in/{number}.csv" for number in range(3)))
     assert [found.uri[-5:] for found in first_objects(s3, "s3://bucket/in/")] == ["0.csv", "1.csv", "2.csv"]
     assert inputs.is_object_uri("s3://bucket/in/0.csv")
     assert not inputs.is_object_uri("s3://bucket")
+
+
+def test_what_is_hidden_below_a_prefix_is_counted(s3: S3Client, stored: Any) -> None:
+    data = ["in/_date=2024-01-01/part-0.csv", "in/dt=2024-01-02/part-00000", "in/part-0.csv"]
+    hidden = [
+        "in/.ipynb_checkpoints/part-0-checkpoint.csv",
+        "in/__MACOSX/part-0.csv",
+        "in/_temporary/0/_temporary/attempt_1/part-0.csv",
+        "in/_temporary/0/dt=2024-01-03/part-0.csv",
+        "in/dt=2024-01-02/.part-00000.crc",
+        "in/4f1c.csv.metadata",
+        "in/out.csv.work/1/2/chunk-00000.csv",
+    ]
+    stored(*data, *hidden)
+    listing = resolve(s3, "s3://bucket/in/")
+    assert [found.uri.removeprefix("s3://bucket/") for found in listing.objects] == data
+    assert listing.skipped == len(hidden)
+    assert [found.uri for found in first_objects(s3, "s3://bucket/in/")] == [found.uri for found in listing.objects]
+
+
+@pytest.mark.parametrize("prefix", ["_staging/", ".tmp/x/", "_a/_b/"])
+def test_who_names_a_hidden_folder_means_it(s3: S3Client, stored: Any, prefix: str) -> None:
+    stored(f"{prefix}1.csv", f"{prefix}_2.csv", f"{prefix}_sub/3.csv")
+    assert names(s3, f"s3://bucket/{prefix}") == [f"{prefix}1.csv"]
+    assert names(s3, f"s3://bucket/{prefix}*.csv") == [f"{prefix}1.csv"]
+    assert names(s3, f"s3://bucket/{prefix}_2.csv") == [f"{prefix}_2.csv"]
+
+
+def test_a_glob_skips_what_lies_beside_the_data(s3: S3Client, stored: Any) -> None:
+    stored("in/4f1c.csv", "in/4f1c.csv.metadata")
+    listing = resolve(s3, "s3://bucket/in/4f1c*")
+    assert ([found.uri for found in listing.objects], listing.skipped) == (["s3://bucket/in/4f1c.csv"], 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "rows"),
+    [
+        (b"a,b\n1,2\n", True),
+        (b"a,b\n1,2\n\n\n", True),
+        (b"a,b\n\n\n1,2\n", True),
+        (b"a,b\n" + b"\n" * 200_000 + b"1,2\n", True),
+        (b"a,b\n ", True),
+        (b"a,b", False),
+        (b"a,b\n", False),
+        (b"a,b\n\n", False),
+        (b"a,b\r\n\r\n\r\n", False),
+        (b'"a\n",b\n' + b"\n" * 200_000, False),
+    ],
+    ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else value,
+)
+def test_blank_lines_behind_a_header_are_no_rows(s3: S3Client, put: Any, body: bytes, rows: bool) -> None:
+    found = InputObject("s3://bucket/in/1.csv", len(body), put("in/1.csv", body))
+    header = read_header(s3, found)
+    assert header.columns[1] == "b"
+    assert has_rows(found, header) is rows
+
+
+def test_a_header_is_read_once_where_rows_follow(s3: S3Client, put: Any) -> None:
+    body = b"a,b\n" + b"1,2\n" * 100_000
+    found = InputObject("s3://bucket/in/1.csv", len(body), put("in/1.csv", body))
+    reads: list[str] = []
+    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: reads.append(params["Range"]))
+    read_header(s3, found)
+    assert reads == ["bytes=0-65535"]

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,11 +11,14 @@ from batch_predict.local_run import (
     InvalidRequestError,
     LocalRun,
     _download,
+    megabytes_of,
     prepare,
     upload,
     with_local_paths,
 )
 from batch_predict.runs import message_of
+from confinement import ambiguous
+from inputs import is_object_uri
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +37,10 @@ def prepare_data():
     return prepare_data
 
 
-def write(*paths):
+def write(*paths, text="a\n1\n"):
     for path in map(Path, paths):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("a\n1\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def keys(local_run):
@@ -47,6 +51,153 @@ def test_a_directory_is_its_csv_files_in_natural_order(prepare_data):
     write("in/part-10.csv", "in/part-2.csv", "in/notes.txt")
 
     assert keys(prepare_data("in")) == ["data/part-2.csv", "data/part-10.csv"]
+
+
+@pytest.mark.parametrize("names", [("january.csv", "february.CSV", "march.Csv"), ("part-0.csv",)])
+def test_a_directory_is_its_csv_files_in_any_case(prepare_data, names):
+    write(*(f"in/{name}" for name in names))
+
+    assert sorted(keys(prepare_data("in"))) == sorted(f"data/{name}" for name in names)
+
+
+def test_a_directory_is_what_lies_below_it_as_under_a_prefix(prepare_data):
+    write("in/_dt=2024-01-02/part-10.csv", "in/_dt=2024-01-02/part-9.csv", "in/_dt=2024-01-01/part-0.csv", "in/b.csv/part-0.csv")
+    write("in/a/b/c.csv")
+    local_run = prepare_data("in")
+
+    assert [str(path) for path in local_run.uploads][1:] == [
+        "in/_dt=2024-01-01/part-0.csv",
+        "in/_dt=2024-01-02/part-9.csv",
+        "in/_dt=2024-01-02/part-10.csv",
+        "in/a/b/c.csv",
+        "in/b.csv/part-0.csv",
+    ]
+    assert not local_run.skipped
+
+
+HIDDEN = [
+    "in/.orders.csv",
+    "in/.~lock.orders.csv",
+    "in/._orders.csv",
+    "in/_SUCCESS",
+    "in/.part-0.csv.crc",
+    "in/_temporary/0/attempt_1/part-0.csv",
+    "in/.ipynb_checkpoints/orders-checkpoint.csv",
+    "in/__MACOSX/orders.csv",
+    "in/4f1c.csv.metadata",
+    "in/out.csv.work/1/2/chunk-00000.csv",
+]
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_is_hidden_below_a_directory_is_skipped(prepare_data, name):
+    write("in/orders.csv", name)
+    local_run = prepare_data("in")
+
+    assert keys(local_run) == ["data/orders.csv"]
+    assert local_run.skipped == {"hidden": [Path(name)]}
+
+
+def test_what_was_skipped_is_counted_and_said(prepare_data):
+    write("in/orders.csv", "in/_SUCCESS", "in/notes.txt", "in/b.xlsx", *(f"in/.x{number}.csv" for number in range(4)))
+    write("in/part-1.csv", text="")
+    local_run = prepare_data("in", "in/orders.csv")
+
+    assert megabytes_of(local_run) == (
+        "2 files, 0.0 MB; 8 files skipped: 5 hidden (in/.x0.csv, in/.x1.csv, in/.x2.csv, …), "
+        "2 not CSV (in/b.xlsx, in/notes.txt), 1 empty (in/part-1.csv)"
+    )
+    assert megabytes_of(prepare_data("in/orders.csv")) == "2 files, 0.0 MB"
+
+
+def test_a_directory_without_data_says_what_it_holds(prepare_data):
+    write("in/_SUCCESS", "in/a.txt")
+    write("in/part-0.csv", text="")
+
+    with pytest.raises(
+        InvalidRequestError,
+        match=r"^data directory in holds no \*\.csv files \(3 files skipped: 1 hidden \(in/_SUCCESS\), 1 not CSV .*, 1 empty",
+    ):
+        prepare_data("in")
+
+
+def test_who_names_a_hidden_directory_or_file_means_it(prepare_data):
+    write("_staging/.tmp/1.csv", "_staging/.tmp/_2.csv", "_3.csv")
+    local_run = prepare_data("_staging/.tmp", "_3.csv")
+
+    assert keys(local_run) == ["data/1.csv", "data/_3.csv"]
+    assert local_run.skipped == {"hidden": [Path(".tmp/_2.csv")]}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_marker_stands_for_its_directory(prepare_data, is_there):
+    write("in/1.csv", *(["in/_SUCCESS"] if is_there else []))
+
+    assert keys(prepare_data("in/_SUCCESS")) == ["data/1.csv"]
+
+
+def test_an_empty_file_that_is_named_goes_to_the_workflow_which_refuses_it(prepare_data):
+    write("a.csv", text="")
+
+    assert keys(prepare_data("a.csv")) == ["data/a.csv"]
+
+
+def test_linked_files_are_data_and_linked_directories_are_not_followed(prepare_data):
+    write("in/a.csv", "elsewhere/b.csv")
+    Path("in/b.csv").symlink_to("../elsewhere/b.csv")
+    Path("in/round").symlink_to("..", target_is_directory=True)
+    local_run = prepare_data("in")
+
+    assert keys(local_run) == ["data/a.csv", "data/b.csv"]
+    assert local_run.skipped == {"linked folder": [Path("in/round")]}
+
+
+def test_what_cannot_be_read_below_a_directory_is_a_problem(prepare_data):
+    write("in/a.csv")
+    Path("in/gone.csv").symlink_to("nowhere.csv")
+
+    with pytest.raises(InvalidRequestError, match=r"^data file in/gone\.csv does not exist$"):
+        prepare_data("in")
+
+
+SPECIAL_NAMES = [
+    "100%.csv",
+    "a b+c.csv",
+    "q?.csv",
+    "sp ace (2).CSV",
+    "x[1].csv",
+    "ünï.csv",
+    "a*.csv",
+    "{x}.csv",
+    "back\\slash.csv",
+    "%2e.csv",
+]
+
+
+@pytest.mark.parametrize("name", SPECIAL_NAMES)
+def test_a_local_name_is_never_a_pattern(prepare_data, name):
+    """The workflow takes its key for one object, named directly or in a folder, and messages name the file."""
+    write(f"in/{name}")
+    for local_run in (prepare_data(f"in/{name}"), prepare_data("in")):
+        (uri,) = local_run.request["data_s3_uri"]
+        assert local_run.uploads[Path(f"in/{name}")] == uri
+        assert is_object_uri(uri)
+        assert ambiguous(uri) is None
+        assert not set("{}").intersection(uri)
+        assert with_local_paths(f"{uri} row 2", local_run.uploads) == f"in/{name} row 2"
+
+
+def test_names_that_become_alike_stay_apart(prepare_data):
+    write(*(f"in/{name}" for name in ("x[1].csv", "x{1}.csv", "x_1_.csv")))
+
+    assert len(set(keys(prepare_data("in")))) == 3
+
+
+def test_a_name_that_is_no_text_has_a_key(prepare_data):
+    Path("in").mkdir()
+    Path(os.fsdecode(b"in/caf\xe9.csv")).write_text("a\n1\n")
+
+    assert keys(prepare_data("in")) == ["data/caf_.csv"]
 
 
 def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_data):

@@ -259,7 +259,7 @@ def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
     output = execution.merge()
     report = json.loads(get(f"{OUTPUT}.report.json"))
     jsonschema.validate(report, REPORT_SCHEMA)
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert report["estimated_cost"]["dollars"]["total"] > 0
     assert report["output"] == output
     assert report["rows"] == {"read": 30, "predicted": 30, "rejected": 0}
@@ -267,6 +267,7 @@ def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
     assert report["chunks"] == {"planned": 3, "predicted": 3, "reused": 0, "failed": 0}
     assert report["milliseconds"] == {"read": 4.5, "predict": 6.0, "total": 12.0}
     assert report["model"] == MODEL
+    assert (report["rounded_integers"], report["column_types"], report["warnings"]) == (0, {}, [])
     assert report["request"] == execution.document["request"]
     assert report["finished"] > report["started"]
 
@@ -274,7 +275,7 @@ def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
 def test_work_is_kept_when_asked(run: Any, keys: Any) -> None:
     execution = run(keep_work=True)
     execution.merge()
-    assert len(keys("out/result.csv.work/")) == 7
+    assert len(keys("out/result.csv.work/")) == 8
 
 
 def test_more_than_a_page_of_work_is_deleted(run: Any, keys: Any, put: Any) -> None:

@@ -51,6 +51,7 @@ def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any,
         "map_run_prefix": f"{prefix}map-run",
         "identity": plan["identity"],
         "fingerprint": plan["fingerprint"],
+        "decision_sha256": plan["decision_sha256"],
         "boundaries": "exact",
         "chunks": 1,
         "pending_chunks": 1,
@@ -66,6 +67,8 @@ def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any,
             "data_s3_uri": "s3://bucket/in/1.csv",
             "byte_range": [0, 8],
             "data_etag": etag,
+            "decision_s3_uri": f"s3://bucket/{prefix}decision.json",
+            "decision_sha256": plan["decision_sha256"],
             "output_s3_uri": f"s3://bucket/{prefix}chunk-00000.csv",
             "receipt_s3_uri": f"s3://bucket/{prefix}chunk-00000.json",
         }
@@ -121,6 +124,16 @@ def test_a_prefix_is_in_natural_order_without_what_holds_no_data(s3: S3Client, p
     assert plan["skipped_objects"] == 6
 
 
+def test_an_object_of_a_header_and_blank_lines_holds_no_rows(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+    put("in/1.csv", b"a,b\n\n\n")
+    with pytest.raises(InvalidDataError, match=r"in/1\.csv holds a header but no rows"):
+        plan_chunks.plan_chunks(s3, document())
+    put("in/2.csv", b"a,b\n1,2\n\n")
+    plan = plan_chunks.plan_chunks(s3, document())
+    assert [item["data_s3_uri"] for item in planned(get, plan)] == ["s3://bucket/in/2.csv"]
+    assert plan["skipped_objects"] == 1
+
+
 def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: Any, document: Any) -> None:
     etags = [put(f"in/{name}.csv", b"a,b\n1,2\n") for name in "ab"]
     plan = plan_chunks.plan_chunks(s3, document())
@@ -129,6 +142,8 @@ def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: An
         {
             "chunk_index": 0,
             "segments_s3_uri": f"{prefix}chunk-00000.segments.json",
+            "decision_s3_uri": f"{prefix}decision.json",
+            "decision_sha256": plan["decision_sha256"],
             "output_s3_uri": f"{prefix}chunk-00000.csv",
             "receipt_s3_uri": f"{prefix}chunk-00000.json",
         }
@@ -138,7 +153,9 @@ def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: An
         for name, etag in zip("ab", etags, strict=True)
     ]
     assert (plan["chunks"], plan["objects"], plan["input_bytes"]) == (1, 2, 16)
-    assert keys(plan["work_prefix"]) == [f"{plan['work_prefix']}{name}" for name in ("chunk-00000.segments.json", "plan.json")]
+    assert keys(plan["work_prefix"]) == [
+        f"{plan['work_prefix']}{name}" for name in ("chunk-00000.segments.json", "decision.json", "plan.json")
+    ]
 
 
 def test_large_and_small_objects_keep_their_order(s3: S3Client, put: Any, get: Any, document: Any) -> None:
@@ -267,7 +284,13 @@ def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, docume
             change(event)
         return plan_chunks.plan_chunks(s3, event)["fingerprint"]
 
-    same = [fingerprint(), fingerprint(), fingerprint(max_concurrency=7, overwrite=True, keep_work=True)]
+    same = [
+        fingerprint(),
+        fingerprint(),
+        fingerprint(max_concurrency=7, overwrite=True, keep_work=True),
+        fingerprint(column_types={}),
+        fingerprint(lambda event: event["model"]["model"].update(versions={})),
+    ]
     other = [
         fingerprint(feature_columns=["b", "a"]),
         fingerprint(prediction_column_name="p"),
@@ -275,7 +298,10 @@ def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, docume
         fingerprint(chunk_size_mb=0.01),
         fingerprint(model_version_id="version"),
         fingerprint(lambda event: event["prediction"].update(model_etag="other")),
-        fingerprint(lambda event: event["model"]["model"].update(handler_version="2")),
+        fingerprint(lambda event: event["model"]["model"].update(deployment="2" * 64)),
+        fingerprint(lambda event: event["model"].update(column_types={"b": "text"})),
+        fingerprint(lambda event: event["model"].update(prediction_columns=["p", "q"])),
+        fingerprint(column_types={"a": "text"}),
     ]
     put("in/1.csv", ROWS + "1,2\n")
     other.append(fingerprint())
@@ -301,7 +327,7 @@ def test_a_busy_s3_is_transient(s3: S3Client, put: Any, document: Any, fail_call
         plan_chunks.plan_chunks(s3, document())
 
 
-@pytest.mark.parametrize("suffix", ["", ".report.json", ".rejected.csv", ".work/x/chunk-00000.csv"])
+@pytest.mark.parametrize("suffix", ["", ".report.json", ".rejected.csv"])
 def test_a_manifest_must_not_list_what_the_run_writes(s3: S3Client, put: Any, document: Any, suffix: str) -> None:
     put(f"out/result.csv{suffix}", b"a,b\n1,2\n")
     put("in/all.manifest.json", json.dumps([f"s3://bucket/out/result.csv{suffix}"]))

@@ -144,15 +144,14 @@ def test_without_its_own_list_of_rejected_rows_a_chunk_runs_again(run: Any, repl
     assert pending(get, replan(execution)) == [1, 2]
 
 
-def test_a_plan_that_a_chunk_refuted_is_made_exactly(
-    s3: S3Client, put: Any, get: Any, document: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("error", ["UnsafeSplitError", "InvalidDataError", "ModelError", "InternalError"])
+def test_a_plan_that_a_chunk_refuted_is_made_exactly(s3: S3Client, put: Any, get: Any, document: Any, error: str) -> None:
     """Also by a later execution, which starts with the same guess."""
     put("in/1.csv", b"a,b\n" + b"1,2\n" * 5000 + b'3,"' + b"1,2\n" * 200_000 + b'"\n' + b"4,5\n" * 100_000)
     guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
     assert guessed["boundaries"] == "guessed"
     where = {"chunk_index": 1, "data_s3_uri": "s3://bucket/in/1.csv", "byte_range": [400_000, 800_000]}
-    record = {**where, "error": "UnsafeSplitError", "message": "", "execution_arn": "an earlier one"}
+    record = {**where, "error": error, "message": "", "execution_arn": "an earlier one"}
     put(f"{guessed['work_prefix']}chunk-00001.error.json", json.dumps(record))
     exact = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
     assert exact["boundaries"] == "exact"
@@ -161,6 +160,22 @@ def test_a_plan_that_a_chunk_refuted_is_made_exactly(
     body = get("in/1.csv")
     for chunk in json.loads(get(exact["plan_key"])):
         assert body.count(b'"', *chunk["byte_range"]) % 2 == 0
+
+
+RANGE = {"data_s3_uri": "s3://bucket/in/1.csv", "byte_range": [400_000, 800_000]}
+GROUP = {"segments_s3_uri": "s3://bucket/x.segments.json"}
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [("TransientS3Error", RANGE), ("Sandbox.Timedout", RANGE), ("InputChangedError", RANGE), ("InvalidDataError", GROUP)],
+)
+def test_what_no_boundary_leads_to_refutes_nothing(s3: S3Client, put: Any, document: Any, error: str, where: Any) -> None:
+    put("in/1.csv", b"a,b\n" + b"1,2\n" * 500_000)
+    guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
+    record = {"chunk_index": 1, **where, "error": error, "message": "", "execution_arn": "an earlier one"}
+    put(f"{guessed['work_prefix']}chunk-00001.error.json", json.dumps(record))
+    assert plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))["boundaries"] == "guessed"
 
 
 def test_the_execution_itself_asks_for_an_exact_plan(s3: S3Client, put: Any, document: Any) -> None:

@@ -5,14 +5,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from samples import BUCKET
 
+import sampling
 from chunking import Span
+from column_types import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT
 from inputs import InputObject
-from sampling import sampled_record_bytes
+from sampling import mean_record_bytes, sampled_records, sampled_types
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 HEADER = b"a,b\n"
+
+
+@pytest.fixture
+def spans_of(put: Any) -> Any:
+    def spans(body: bytes, edges: list[int]) -> list[Span]:
+        found = InputObject(f"s3://{BUCKET}/in.csv", len(body), put("in.csv", body))
+        return [Span(found, start, stop) for start, stop in zip(edges, [*edges[1:], len(body)], strict=True)]
+
+    return spans
 
 
 @pytest.mark.parametrize(
@@ -22,17 +33,54 @@ HEADER = b"a,b\n"
         (HEADER + b"1,2\n" * 5 + b"12,345\n" * 5, [0, 24], 5.5),  # both halves count
         (HEADER + b'1,"\n\n\n"\n' * 10, [0], 8),
         (HEADER + b"1,2\n1,2", [0], 3.5),
-        (HEADER + b"1,2\n" * 100_000, [0], 4),
+        (HEADER + b"1,2\n" * 400_000, [0], 4),
     ],
-    ids=["fixed", "two pieces", "line breaks in quotes", "no last line end", "longer than a sample"],
+    ids=["fixed", "two pieces", "line breaks in quotes", "no last line end", "longer than a window"],
 )  # fmt: skip
-def test_the_mean_is_of_records_without_the_header(s3: S3Client, put: Any, body: bytes, edges: list[int], expected: float) -> None:
-    found = InputObject(f"s3://{BUCKET}/in.csv", len(body), put("in.csv", body))
-    spans = [Span(found, start, stop) for start, stop in zip(edges, [*edges[1:], len(body)], strict=True)]
-    assert sampled_record_bytes(s3, spans) == pytest.approx(expected, rel=0.01)
+def test_the_mean_is_of_records_without_the_header(
+    s3: S3Client, spans_of: Any, body: bytes, edges: list[int], expected: float
+) -> None:
+    assert mean_record_bytes(sampled_records(s3, spans_of(body, edges))) == pytest.approx(expected, rel=0.01)
 
 
-def test_a_record_longer_than_a_sample_counts_as_one(s3: S3Client, put: Any) -> None:
-    body = HEADER + b"1," + b"x" * 200_000 + b"\n"
-    found = InputObject(f"s3://{BUCKET}/in.csv", len(body), put("in.csv", body))
-    assert sampled_record_bytes(s3, [Span(found, 0, len(body))]) == 2**16
+def test_a_record_longer_than_a_window_counts_as_one(s3: S3Client, spans_of: Any) -> None:
+    records = sampled_records(s3, spans_of(HEADER + b"1," + b"x" * 2_000_000 + b"\n", [0]))
+    assert (records, mean_record_bytes(records)) == ([], 2**16)
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 250])
+def test_sampling_reads_no_more_than_its_bound_however_large_the_input(
+    s3: S3Client, spans_of: Any, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """Each window is read once, and lies at the start of a piece."""
+    body = HEADER + b"1,2\n" * 300_000
+    edges = [0, *(4 * (300_000 * index // pieces) for index in range(1, pieces))]
+    monkeypatch.setattr(sampling, "SAMPLED_BYTES", 100_000)
+    asked: list[str] = []
+    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: asked.append(params["Range"]))
+    records = sampled_records(s3, spans_of(body, edges))
+    assert len(asked) == len(set(asked)) == min(pieces, sampling.SAMPLES)
+    assert 90_000 < sum(map(len, records)) <= 100_000 or pieces > 100
+    assert set(records) == {b"1,2\n"}
+
+
+def test_columns_are_typed_by_the_sampled_records(s3: S3Client, spans_of: Any) -> None:
+    body = b'id,n,zip,e,b\r\n1,1,"007",,True\r\n2,"",A12,NA,"False"\r\n3,5,012,nan,TRUE'
+    records = sampled_records(s3, spans_of(body, [0]))
+    columns = ["id", "n", "zip", "e", "b"]
+    expected = {"zip": TEXT, "b": BOOLEAN, "e": EMPTY, "id": INTEGER, "n": NUMBER}
+    assert sampled_types(records, columns, expected) == expected
+    assert sampled_types(records, columns, ["n"]) == {"n": NUMBER}
+
+
+@pytest.mark.parametrize("record", [b"x\n", b"x,y,z\n", b"x\xff,1\n", b'"x"y",1\n', b"\n"], ids=ascii)
+def test_a_record_that_its_chunk_refuses_types_nothing(record: bytes) -> None:
+    assert sampled_types([b"1,2\n", record], ["a", "b"], ["a"]) == {"a": INTEGER}
+
+
+def test_a_column_without_a_record_has_no_type() -> None:
+    assert sampled_types([], ["a"], ["a"]) == {}
+
+
+def test_a_line_break_in_quotes_is_a_value_s_own() -> None:
+    assert sampled_types([b'"1\n2",3\n'], ["a", "b"], ["a", "b"]) == {"a": TEXT, "b": INTEGER}

@@ -27,7 +27,7 @@ SCALAR = st.one_of(
     st.booleans(),
     st.integers(-2, 20_000),
     st.floats(-2, 20_000, allow_nan=False),
-    st.sampled_from(["", "s3://bucket/k", "s3://bucket/k/", "s3://b/k", "s3://bucket/", "predict", "f" * 64, "text"]),
+    st.sampled_from(["", "s3://bucket/k", "s3://bucket/k/", "s3://b/k", "s3://bucket/", "predict", "f" * 64, "text", "number"]),
 )
 VALUE = st.one_of(SCALAR, st.lists(SCALAR, max_size=3), st.dictionaries(st.sampled_from("ab"), SCALAR, max_size=2))
 
@@ -65,7 +65,8 @@ def test_nan_is_no_number_in_any_range() -> None:
         {"type": "decimal"},
         {"properties": {"a": {"oneOf": []}}},
         {"items": {"const": 1}},
-        {"additionalProperties": {"type": "string"}},
+        {"additionalProperties": True},
+        {"additionalProperties": {"type": "string", "format": "uri"}},
     ],
 )
 def test_a_schema_that_says_more_is_refused(schema: dict[str, Any]) -> None:
@@ -96,4 +97,11 @@ def test_unique_items_agree_with_jsonschema(items: list[Any], *, unique: bool) -
 def test_an_unknown_field_is_a_problem_with_a_suggestion() -> None:
     assert list(problems(VALID | {"chunk_size": 1}, SCHEMA)) == [
         '"chunk_size" is not a field of the request (did you mean chunk_size_mb?)'
+    ]
+
+
+def test_a_value_under_any_name_is_checked_by_its_schema() -> None:
+    assert list(problems(VALID | {"column_types": {"a": "txt", "b": 1, "c": "text"}}, SCHEMA)) == [
+        'column_types["a"] must be one of boolean, integer, number, text, not "txt" (did you mean text?)',
+        'column_types["b"] must be a string, not 1',
     ]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, StateEntered, StateExited
 from batch_predict.local_run import RunResult
-from batch_predict.screen import Screen, TerminalScreen, detail_of, print_failure, print_result, result_lines
+from batch_predict.screen import Screen, TerminalScreen, detail_of, plan_lines, print_failure, print_result, result_lines
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 PLAN = {"plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 31_053_850}}
@@ -133,6 +133,11 @@ def test_result_is_a_table_of_states_and_what_came_of_it():
             {"plan": {"chunks": 9, "pending_chunks": 2, "input_bytes": 10**6}},
             "9 chunks, 7 of them there already, 1.0 MB",
         ),
+        (
+            "Plan Chunks",
+            {"plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 10**6, "skipped_objects": 2}},
+            "9 chunks, 1.0 MB; 2 objects skipped: hidden, empty or only a header",
+        ),
         ("Predict Chunks", {"plan": {"chunks": 9, "pending_chunks": 2, "input_bytes": 10**6}}, "2 chunks"),
         ("Plan Chunks", {"plan": {"continuation": {"done": 10, "total": 2000}}}, "10 of 2,000, goes on"),
         ("Merge Outputs", {"output": {"continuation": {"done": 10, "total": 2000}}}, "10 of 2,000, goes on"),
@@ -140,6 +145,15 @@ def test_result_is_a_table_of_states_and_what_came_of_it():
 )
 def test_what_is_resumed_and_what_goes_on_is_said(state, document, detail):
     assert detail_of(StateExited(state, "Task", 1.0, None, document)) == detail
+
+
+def test_a_plan_says_what_is_skipped():
+    result = RunResult("SUCCEEDED", chunks=1, objects=2, input_bytes=10**6, skipped_objects=1)
+
+    assert list(plan_lines(result, compare=False, skipped="3 files skipped: 3 hidden (…)"))[:2] == [
+        ("Objects", "2, 1.0 MB; 1 object skipped: hidden, empty or only a header"),
+        ("", "3 files skipped: 3 hidden (…)"),
+    ]
 
 
 def test_a_dry_run_says_what_the_run_would_take_and_what_that_assumes():

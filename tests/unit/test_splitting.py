@@ -27,6 +27,14 @@ DECEPTIVE = b"a,b,c\n" + ROWS[:HALF] + b'7,"' + b"1,2,3\n" * 200_000 + b'",7.5\n
 """With one record of 1.2 MB whose quoted field looks like records."""
 
 
+LINE = b"1,some text of usual length\n"
+CROSSING = b"a,doc\n" + LINE * (900_000 // len(LINE))
+"""With one field of 1.4 MB: a line without an end, a line of prose, then a table with as many commas a line as the file has."""
+CROSSING += b'0,"' + b"A" * (1_980_000 - len(CROSSING)) + b"\na line of prose\n"
+CROSSING += b"k,v\n" * ((2_300_000 - len(CROSSING)) // 4) + b'the end"\n'
+CROSSING += LINE * ((4_000_000 - len(CROSSING)) // len(LINE))
+
+
 NOTES = Notes(f"s3://{BUCKET}/scan.json", math.inf)
 
 
@@ -65,7 +73,7 @@ def test_windows_are_enough_for_ordinary_data(s3: S3Client, cut: Any, reads: lis
     require_right(split.spans[task.object], PLAIN)
     assert split.guessed
     assert len(split.spans[task.object]) == 5
-    assert len(reads) == 4
+    assert len(reads) == 4 + 1  # a window at each target, and the end
     sizes = [span.stop - span.start for span in split.spans[task.object]]
     assert max(sizes) - min(sizes) < 200
 
@@ -80,6 +88,30 @@ def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3: S3Cli
     assert not split.guessed
 
 
+def test_guesses_that_cross_are_no_guess(s3: S3Client, cut: Any) -> None:
+    """The window of the first target grows beyond the second, and finds the field's end; that of the second is deceived."""
+    task = cut(4, CROSSING)
+    split = split_objects(s3, [task], NOTES, exactly=False)
+    require_right(split.spans[task.object], CROSSING)
+    assert not split.guessed
+
+
+def test_one_object_s_contradiction_leaves_the_other_s_guess(s3: S3Client, cut: Any) -> None:
+    tasks = [cut(4, CROSSING), cut(5, PLAIN, "in/2.csv")]
+    split = split_objects(s3, tasks, NOTES, exactly=False)
+    assert split.guessed
+    for task, body in zip(tasks, (CROSSING, PLAIN), strict=True):
+        require_right(split.spans[task.object], body)
+
+
+def test_a_record_over_several_targets_is_guessed(s3: S3Client, cut: Any) -> None:
+    body = b"a,b\n" + b"1,2\n" * 200_000 + b'3,"' + b"A" * 2_000_000 + b'"\n' + b"4,5\n" * 200_000
+    task = cut(6, body)
+    split = split_objects(s3, [task], NOTES, exactly=False)
+    require_right(split.spans[task.object], body)
+    assert split.guessed
+
+
 @pytest.mark.parametrize("block_bytes", [1000, 100_000, 2**23])
 def test_a_scan_reads_everything_once(
     s3: S3Client, cut: Any, reads: list[str], monkeypatch: pytest.MonkeyPatch, block_bytes: int
@@ -90,10 +122,37 @@ def test_a_scan_reads_everything_once(
     task = cut(3, body)
     reads.clear()
     require_right(split_objects(s3, [task], NOTES, exactly=True).spans[task.object], body)
-    edges = sorted(tuple(map(int, read.removeprefix("bytes=").split("-"))) for read in reads if read)
+    *scanned, last = reads
+    assert last == f"bytes={len(body) - 2**16}-{len(body) - 1}"  # whether it ends with blank lines
+    edges = sorted(tuple(map(int, read.removeprefix("bytes=").split("-"))) for read in scanned if read)
     assert edges[0][0] == len(b"a,b,c\n")
     assert edges[-1][1] == len(body) - 1
     assert all(before[1] + 1 == after[0] for before, after in pairwise(edges))
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("blank_lines", [1, 2, 100, 300_000])
+def test_blank_lines_at_the_end_stay_with_the_last_record(
+    s3: S3Client, cut: Any, exactly: bool, line_end: bytes, blank_lines: int
+) -> None:
+    """However many: no chunk consists of blank lines, and none before the last one ends with them."""
+    rows = PLAIN.replace(b"\n", line_end)
+    body = rows + line_end * blank_lines
+    task = cut(11, body)
+    split = split_objects(s3, [task], NOTES, exactly=exactly)
+    require_right(split.spans[task.object], body)
+    assert split.guessed is not exactly
+    assert len(split.spans[task.object]) >= 9
+    *_, before, last = split.spans[task.object]
+    assert body[before.start : before.stop].strip()
+    assert last.start < len(rows) - len(line_end)
+
+
+def test_an_object_of_blank_lines_is_not_cut(s3: S3Client, cut: Any) -> None:
+    for exactly in (True, False):
+        task = cut(5, b"a,b\n" + b"\n" * 2_000_000)
+        assert [span.start for span in split_objects(s3, [task], NOTES, exactly=exactly).spans[task.object]] == [0]
 
 
 def test_small_pieces_are_not_guessed(s3: S3Client, cut: Any) -> None:

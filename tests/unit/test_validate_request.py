@@ -47,10 +47,23 @@ def test_a_valid_request_starts_the_document(s3: S3Client, put: Any) -> None:
     assert document["prediction"]["raise_errors"] is True
     assert document["prediction"]["model_etag"] == s3.head_object(Bucket=BUCKET, Key="model.joblib")["ETag"]
     assert document["probe"] == document["prediction"] | {
+        "further_data": [],
         "data_s3_uri": "s3://bucket/in/1.csv",
         "data_etag": etag,
         "probe_rows": 1000,
     }
+
+
+@pytest.mark.usefixtures("model")
+def test_the_probe_may_look_on_in_further_objects_where_bad_rows_are_quarantined(s3: S3Client, put: Any) -> None:
+    put("in/0.csv", "id,age,income\n")
+    etags = [put(f"in/{index}.csv", "id,age,income\n1,2,3\n") for index in range(1, 60)]
+    assert validate(s3, data_s3_uri="s3://bucket/in/")["probe"]["further_data"] == []
+    probe = validate(s3, data_s3_uri="s3://bucket/in/", on_bad_row="quarantine")["probe"]
+    assert probe["data_s3_uri"] == "s3://bucket/in/1.csv"
+    assert probe["further_data"] == [
+        {"data_s3_uri": f"s3://bucket/in/{index}.csv", "data_etag": etags[index - 1]} for index in range(2, 52)
+    ]
 
 
 def test_all_problems_are_listed_at_once(s3: S3Client) -> None:
@@ -238,6 +251,34 @@ def test_the_list_of_columns_is_bounded(s3: S3Client, put: Any) -> None:
     assert "c49 and 10 more" in rejection(s3)
 
 
+@pytest.mark.usefixtures("model")
+def test_stated_types_are_passed_on(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", b"age,income\n1,2\n")
+    types = {"income": "text"}
+    validated = validate(s3, column_types=types)
+    assert [validated[part]["column_types"] for part in ("request", "prediction", "probe")] == [types] * 3
+    assert validate(s3)["prediction"]["column_types"] is None
+
+
+def test_a_type_of_a_column_that_is_no_feature_is_a_problem(s3: S3Client) -> None:
+    message = rejection(s3, column_types={"Age": "text", "zip": "number", "income": "integer"})
+    assert message == "column_types names columns that are not among feature_columns: 'Age' (did you mean 'age'?), 'zip'"
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ({"a": "category"}, 'column_types\\["a"\\] must be one of boolean, integer, number, text, not "category"'),
+        ({"a": None}, 'column_types\\["a"\\] must be a string, not null'),
+        (["a"], "column_types must be an object or null"),
+        ({"a": "optional_boolean"}, "must be one of boolean, integer, number, text"),
+    ],
+)
+def test_a_type_is_one_of_the_stated_kinds(s3: S3Client, types: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        validate(s3, column_types=types)
+
+
 def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
     assert "prediction_column_name age is also one of feature_columns" in rejection(s3, prediction_column_name="age")
 
@@ -249,6 +290,7 @@ def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
         (b"", "is empty"),
         (b"age,income\n", "no rows"),
         (b"age,income", "no rows"),
+        (b"age,income\n\n\n", "holds a header but no rows"),
         (b"PAR1\x00\x00", "Parquet"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"age,inc\xf6me\n1,2\n", "not UTF-8"),

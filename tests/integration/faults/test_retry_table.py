@@ -43,6 +43,7 @@ ATTEMPTS = {
     "InvalidDataError": 1,
     "ModelError": 1,
     "UnsafeSplitError": 1,
+    "ColumnTypeError": 1,
     "InternalError": 1,
     "IncompleteOutputError": 1,
     "OutputExistsError": 1,

@@ -68,7 +68,15 @@ def test_any_request(inputs: Scene, request_: Any) -> None:
     outcome, validated = inputs.call(validate_request.lambda_handler, {"request": request_, "execution": EXECUTION})
     assert outcome in HINTS | {"success"}
     if outcome == "success":
-        model = {"rows": 2, "rows_per_second": 1e6, "prediction_columns": ["prediction"], "model": MODEL}
+        model = {
+            "rows": 2,
+            "rows_per_second": 1e6,
+            "prediction_columns": ["prediction"],
+            "column_types": {"a": "integer"},
+            "numeric_columns": [],
+            "warnings": [],
+            "model": MODEL,
+        }
         outcome, _ = inputs.call(plan_chunks.lambda_handler, validated | {"model": model})
         assert outcome in HINTS | {"success"}
         for key in set(inputs.keys()) - before:
@@ -143,8 +151,22 @@ def work(inputs: Scene) -> Iterator[Work]:
         "dry_run": False,
     }
     prediction = {name: request[name] for name in ("model_s3_uri", "feature_columns", "prediction_column_name", "on_bad_row")}
-    prediction |= {"model_etag": '"model"', "model_sha256": None, "prediction_method": "predict", "strict": False}
-    model = {"rows": 2, "rows_per_second": 1e6, "prediction_columns": ["prediction"], "model": MODEL}
+    prediction |= {
+        "model_etag": '"model"',
+        "column_types": None,
+        "model_sha256": None,
+        "prediction_method": "predict",
+        "strict": False,
+    }
+    model = {
+        "rows": 2,
+        "rows_per_second": 1e6,
+        "prediction_columns": ["prediction"],
+        "column_types": {"a": "integer"},
+        "numeric_columns": [],
+        "warnings": [],
+        "model": MODEL,
+    }
     document = {"request": request, "execution": EXECUTION, "prediction": prediction, "model": model}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "MAX_SEGMENTS", 2)

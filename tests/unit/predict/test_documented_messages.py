@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -91,9 +92,14 @@ class World:
             patch.setattr(sklearn.base, "__version__", version)
             self.put(MODEL, linear(COLUMNS))
 
-    def put_model_that_needs_pandas(self):
-        self.put(MODEL, OwnModel())
-        self.patch.setattr(handler, "_has_pandas", lambda: False)
+    def put_model_that_names_what_is_gone(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sklearn.base, "__version__", "1.2.2")
+            self.put(MODEL, pickle.dumps(linear(COLUMNS))[:-1] + b"csklearn.tree\nGone\n.")
+
+    def put_half_a_model(self):
+        whole = pickle.dumps(linear(COLUMNS))
+        self.put(MODEL, whole[: len(whole) // 2])
 
     def put_model_larger_than_memory(self):
         self.put(MODEL, b"x" * (2**20 + 1))
@@ -140,7 +146,7 @@ CASES = [
     (data(HEADER), {}),
     (data(HEADER + b"007,1400,NONE\n"), {}),
     (data(HEADER + b"007,1400,\n" + ROW), {}),
-    (data(HEADER + b"007,1400,9007199254740993\n"), {}),
+    (data(HEADER + b"007,1400,9007199254740993\n"), {"strict": True}),
     (data(HEADER + b"007,1400\n"), {}),
     (nothing, {"byte_range": [0, len(HEADER) + 4]}),
     (data(HEADER + b'007,1400,"2\n' + ROW), {}),
@@ -150,13 +156,16 @@ CASES = [
     (data(b"id,distance,dep_delay,id\n1,2,3,4\n"), {}),
     (data(QUOTED), {"byte_range": [0, QUOTED.index(b"3")]}),
     (model(Boosted()), {}),
+    (model(b"c__main__\nclean\n."), {}),
+    (lambda world: world.put_model_that_names_what_is_gone(), {}),
+    (model((Path(__file__).parent / "by_value/python3.8.pickle").read_bytes()), {}),
+    (lambda world: world.put_half_a_model(), {}),
     (model(b"not a model"), {}),
     (model({"model": linear(COLUMNS)}), {}),
     (model(linear(["dep_delay", "distance"])), {}),
     (nothing, {"prediction_method": "predict_proba"}),
     (nothing, {"model_sha256": "0" * 64}),
     (lambda world: world.put_model_of("1.5.0"), {"strict": True}),
-    (lambda world: world.put_model_that_needs_pandas(), {}),
     (lambda world: world.put_model_larger_than_memory(), {}),
     (lambda world: world.leave_free(100), {"byte_range": [0, len(HEADER + 3 * ROW)]}),
     (lambda world: world.leave_free(500), {"byte_range": [0, len(HEADER + 3 * ROW)]}),

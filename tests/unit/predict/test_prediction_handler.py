@@ -231,14 +231,12 @@ def test_throttling_is_500_and_transient(s3, put, refuse):
         (b"x1,x2\n1,2\n3,zwei\n", "InvalidDataError", "row 2 (byte 10), column 'x2': a text of 4 character(s) is not a number"),
         (b"x1,x2\n1,2\n3\n", "InvalidDataError", "row 2 (byte 10) has 1 field(s), the header has 2"),
         (b"x1,x2\n1,2,3\n", "InvalidDataError", "row 1 (byte 6) has 3 field(s), the header has 2"),
-        (b"x1,x2\n1,2\n\n3,4\n", "InvalidDataError", "row 2 (byte 10): is empty, the header has 2 fields"),
         (b"x1,x2\n1,2\r\n3,4\n", "InvalidDataError", "row 1 (byte 6): a carriage return"),
         (b"x1,x2\r\n1,2\r\n3,4\n", "InvalidDataError", "row 2 (byte 12): ends in LF"),
         (b'x1,x2\n1,"2\n3,4\n', "InvalidDataError", "never closed"),
         (b'x1,x2\n1,2\n1"2",4\n', "InvalidDataError", "row 2 (byte 10): a quote inside"),
         (b'x1,x2\n1,"2"3\n', "InvalidDataError", "row 1 (byte 6): a quote inside"),
         (b"x1,x2,n\n1,2,\xff\n", "InvalidDataError", "row 1 (byte 8): bytes that are not UTF-8"),
-        (b"x1,x2\n1,9007199254740993\n", "InvalidDataError", "an integer of 16 characters is too large to be exact"),
         (b"x1,x2\n1,2\n,4\n", "InvalidDataError", "row 2 (byte 10), no value in 'x1': the model refuses this row"),
         (b"PK\x03\x04\x00\x00\x00zip\n\x00\x00", "InvalidDataError", "is it a CSV file?"),
         (b"x1,x2\n1,1_000\n", "InvalidDataError", "column 'x2': a text of 5 character(s) is not a number"),
@@ -257,9 +255,9 @@ def test_bad_data_is_named_with_row_and_reason(s3, put, data, error, says):
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (b"", "joblib can load"),
+        (b"", "is empty"),
         (b"not a pickle at all", "joblib can load"),
-        (pickle.dumps(linear())[:-100], "joblib can load"),
+        (pickle.dumps(linear())[:-100], "ends too early"),
         ({"a": "dictionary"}, "has no predict"),
     ],
 )

@@ -40,8 +40,6 @@ class Talkative:
         (linear(), "1,secret it's", "1,2"),
         (linear(), '1,"31337""secret"', "1,2"),
         (linear(), "1,secret\0", "1,2"),
-        (linear(), "1," + "31337" * 200, "1,2"),
-        (linear(), "1,900719925474099331337", "1,2"),
         (encoder(), "secret,1", "a,2"),
         (encoder(), "it's secret [31337,1", "a,2"),
         (Talkative(), "1,3.1337", "1,2"),
@@ -69,10 +67,10 @@ def test_neither_does_one_of_a_row_that_is_not_csv(s3, put, caplog, bad):
     assert not [secret for secret in SECRETS if secret in json.dumps(body) + caplog.text]
 
 
-def test_a_model_that_fits_no_row_tells_its_words_but_not_the_values(s3, put):
+def test_a_file_of_which_no_row_fits_tells_the_models_words_but_not_the_values(s3, put):
     put(MODEL, encoder())
     put(DATA, "x1,x2\nsecret,1\nsecret,31337\n")
     status, body = invoke()
-    assert (status, body["error"]) == (400, "ModelError")
+    assert (status, body["error"]) == (400, "InvalidDataError")
     assert "Found unknown categories" in body["message"]
     assert not [secret for secret in SECRETS if secret in body["message"]]

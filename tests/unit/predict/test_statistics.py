@@ -152,7 +152,7 @@ def test_the_receipt_has_them_and_the_answer_has_not(put, get):
 def test_rejected_rows_are_counted_by_reason_and_nowhere_else(put, get):
     put(MODEL, linear())
     put(DATA, "x1,x2\n1,secret\n2,no\n3,3\n,4\n5,9007199254740993\n")
-    status, body = invoke(receipt_s3_uri=RECEIPT, on_bad_row="quarantine")
+    status, body = invoke(receipt_s3_uri=RECEIPT, on_bad_row="quarantine", strict=True)
     assert (status, body["rejected_rows"]) == (200, 4)
     statistics = statistics_of(get)
     words = "no value in 'x1': the model refuses this row: Input X contains NaN."

@@ -1,0 +1,34 @@
+"""Names below a prefix in S3, or in a local folder: which of them are data, and in what order they are read.
+
+The command line loads this file for local folders, so that both places have one rule.
+"""
+
+from __future__ import annotations
+
+import re
+
+BESIDE_DATA = (".csv.metadata", "._copying_")
+"""Ends of names, in lower case, of what Athena writes beside a result, and Hadoop while it copies a file."""
+
+WORK_FOLDER_SUFFIX = ".work"
+"""Of the folder of a run's work: `WORK_MARK` in work.py is this and a slash."""
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a name, with its folders below what was named, is no data but lies beside it.
+
+    A part that begins with `_` or `.` hides what is in it: `_SUCCESS`, `.part-0.csv.crc`, `_temporary/0/…`, `.ipynb_checkpoints/…`,
+    `__MACOSX/…`. A folder that is called `name=value` does not: Hive and Spark keep the values of a column in it, whatever the
+    column's name begins with. The work of a run is hidden, too.
+    """
+    *folders, name = path.split("/")
+    return name.startswith(("_", ".")) or name.lower().endswith(BESIDE_DATA) or any(map(_hides, folders))
+
+
+def natural_order(name: str) -> str:
+    """Return a sort key that puts `part-2` before `part-10`: each number after its own length, and before all letters."""
+    return re.sub(r"0*([0-9]+)", lambda digits: f"\0{chr(len(digits[1]))}{digits[1]}", name)
+
+
+def _hides(folder: str) -> bool:
+    return folder.endswith(WORK_FOLDER_SUFFIX) or (folder.startswith(("_", ".")) and "=" not in folder)

@@ -1,0 +1,82 @@
+"""What all chunks of a run agree on: the types of open columns, the names of the predictions, the deployment, the model.
+
+Plan Chunks decides it, every event of the prediction function names it by its digest, and every receipt repeats that. A chunk whose
+values do not fit a type refutes it: it writes what it has found beside its receipt (`chunk-00042.types.json`), and the next plan's
+decision is wider.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from column_types import KINDS
+from errors import IncompleteOutputError, InputNotFoundError
+from s3 import CONCURRENT_REQUESTS, get_json, get_text, put_text
+from work import TYPES_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mypy_boto3_s3 import S3Client
+
+    from contract import Decision, Probe
+
+
+def decision_of(probe: Probe, column_types: Mapping[str, str]) -> Decision:
+    """Return the decision with these types of the open columns."""
+    return {
+        "column_types": dict(column_types),
+        "prediction_columns": probe["prediction_columns"],
+        "deployment": probe["model"]["deployment"],
+        "model_sha256": probe["model"]["sha256"],
+    }
+
+
+def decision_sha256(decision: Decision) -> str:
+    """Return the digest of a decision's object in S3: equal for equal decisions."""
+    return hashlib.sha256(_text(decision).encode()).hexdigest()
+
+
+def write_decision(client: S3Client, uri: str, decision: Decision) -> None:
+    """Write a decision, the very bytes that its digest is of."""
+    put_text(client, uri, _text(decision))
+
+
+def read_decision(client: S3Client, uri: str, sha256: str) -> Decision:
+    """Return the decision with this digest; IncompleteOutputError where the object is another one."""
+    try:
+        text = get_text(client, uri)
+    except ValueError as error:
+        raise IncompleteOutputError(f"{uri} is not the decision that was made: {error}") from error
+    if hashlib.sha256(text.encode()).hexdigest() != sha256:
+        raise IncompleteOutputError(f"{uri} is not the decision that was made: its SHA-256 is another")
+    decision: Decision = json.loads(text)
+    return decision
+
+
+def refutations(client: S3Client, uris: Iterable[str]) -> list[dict[str, str]]:
+    """Return what chunks have found of columns that the decision's types do not fit, by the URIs of all that chunks have left."""
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        found = pool.map(partial(_read_types, client), [uri for uri in uris if uri.endswith(TYPES_SUFFIX)])
+        return [types for types in found if types]
+
+
+def _read_types(client: S3Client, uri: str) -> dict[str, str] | None:
+    """Return the types that a chunk has found, None where they cannot be read: then nothing is refuted."""
+    try:
+        types = get_json(client, uri)
+    except (InputNotFoundError, ValueError):
+        return None
+    return types if _are_types(types) else None
+
+
+def _are_types(types: Any) -> bool:
+    return isinstance(types, dict) and all(kind in KINDS for kind in types.values())
+
+
+def _text(decision: Decision) -> str:
+    return json.dumps(decision, sort_keys=True, separators=(",", ":"))

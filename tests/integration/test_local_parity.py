@@ -1,0 +1,114 @@
+"""A local run and check-model refuse what the deployed package would refuse, though this environment has more."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from batch_predict.deployed_package import deployed_package
+
+pytestmark = pytest.mark.emulator("it is about this environment's Python and libraries, which AWS does not have")
+
+ROOT = Path(__file__).parents[2]
+DATA = b"x\n1\n2\n"
+BY_VALUE = ROOT / "tests/unit/predict/by_value"
+REFUSED = {
+    "by-value": ("pickled by value (cloudpickle) under Python 3.12, and the prediction function runs Python "),
+    "library": "needs the Python module 'rich' (for its rich.text.Text), which the prediction function does not have: use what",
+    "script": "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file: use what",
+}
+MODELS = {
+    "by-value": (BY_VALUE / "python3.12.pickle").read_bytes(),
+    "library": b"crich.text\nText\n.",
+    "script": b"c__main__\nclean\n.",
+}
+
+
+@pytest.fixture
+def probe(aws, places, put):
+    """Have the deployed function look at a model and two rows; returns its answer."""
+
+    def probe(model, **fields):
+        event = {
+            "model_s3_uri": put(f"{places.models}parity.joblib", model),
+            "data_s3_uri": put(f"{places.data}parity.csv", DATA),
+            "prediction_column_name": "p",
+            "feature_columns": ["x"],
+            "probe_rows": 2,
+            **fields,
+        }
+        answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event).encode())
+        answer = json.loads(answer["Payload"].read())
+        return answer["statusCode"], json.loads(answer["body"])
+
+    return probe
+
+
+def dumped(estimator):
+    buffer = io.BytesIO()
+    joblib.dump(estimator, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_run_refuses_what_the_package_would_refuse(probe, what):
+    status, body = probe(MODELS[what])
+    assert (status, body["error"]) == (400, "ModelError")
+    assert REFUSED[what] in body["message"]
+
+
+def test_code_by_value_of_the_packages_python_is_no_fault_of_the_model(probe):
+    package, here = deployed_package(ROOT).python, f"{sys.version_info.major}.{sys.version_info.minor}"
+    status, body = probe((BY_VALUE / f"python{package}.pickle").read_bytes())
+    if package == here:
+        assert status == 200
+    else:
+        assert f"as the deployed package runs; this is Python {here}: use Python {package} here" in body["message"]
+
+
+def test_a_model_that_the_package_can_score_is_scored_as_strictly_as_there(probe):
+    model = dumped(LinearRegression().fit(pd.DataFrame({"x": [1.0, 2.0]}), [2.0, 4.0]))
+    status, body = probe(model, strict=True)
+    assert (status, body.get("rows")) == (200, 2), body
+
+
+def check(folder, model):
+    command = [
+        f"{sysconfig.get_path('scripts')}/batch-predict",
+        "check-model",
+        str(model),
+        "--data",
+        "sample.csv",
+        "--features",
+        "x",
+    ]
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_check_model_refuses_a_module_beside_the_model_and_code_by_value(tmp_path):
+    """In the current directory and on PYTHONPATH, where this environment does import it."""
+    (tmp_path / "sample.csv").write_bytes(DATA)
+    (tmp_path / "balanced").mkdir()
+    (tmp_path / "balanced/__init__.py").touch()
+    (tmp_path / "balanced/pipeline.py").write_text("class Doubled:\n    def predict(self, x): return [2 * row[0] for row in x]\n")
+    script = "import joblib; from balanced.pipeline import Doubled; joblib.dump(Doubled(), 'own.joblib')"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    (tmp_path / "value.joblib").write_bytes(MODELS["by-value"])
+
+    own, value = check(tmp_path, tmp_path / "own.joblib"), check(tmp_path, tmp_path / "value.joblib")
+
+    assert (own.returncode, value.returncode) == (1, 1)
+    assert (
+        "needs the Python module 'balanced' (for its balanced.pipeline.Doubled), which the prediction function does not"
+        in own.stderr
+    )
+    assert REFUSED["by-value"] in value.stderr

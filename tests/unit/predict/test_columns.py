@@ -1,0 +1,301 @@
+"""What a model is given: what pandas would have read, by what the model, the request or the whole of the data says."""
+
+import csv
+import io
+import itertools
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from harness import score_locally
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from own_code import OneThreadAtATime, ShowsTypes, as_text
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import BaggingClassifier, RandomForestRegressor, StackingClassifier, VotingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+import prediction_handler as handler
+
+SPELLINGS = {
+    handler.INTEGER: ["7", "-007", "+5", " 1 ", "\t2", "12\v", "9223372036854775807"],
+    handler.NUMBER: ["1.5", ".5", "1.", "1e5", "-2E-3", " 1.5", "inf", "-Infinity", "1e400"],
+    handler.BOOLEAN: ["True", "false", "TRUE", "tRue"],
+    handler.TEXT: [
+        "A12",
+        "0x1A",
+        "1_000",
+        "1e",
+        "--5",
+        " inf",
+        "nan(1)",
+        "NAN",
+        "True ",
+        "\u0661",
+        "1\u00a0",
+        "\ufeff1",
+        "1d5",
+        "+",
+        "1 2",
+    ],
+    None: ["", "NA", "nan", "None", "<NA>", "-1.#IND"],
+}
+PANDAS_TYPES = {"int64": handler.INTEGER, "float64": handler.NUMBER, "bool": handler.BOOLEAN, "str": handler.TEXT}
+
+
+def pandas_kind(texts):
+    """Return the kind of a column as pandas reads it from a file."""
+    file = io.StringIO()
+    csv.writer(file).writerows([["z", "pad"], *([text, 0] for text in texts)])
+    column = pd.read_csv(io.StringIO(file.getvalue()), low_memory=False)["z"]
+    if column.isna().all():
+        return handler.EMPTY
+    return handler.OPTIONAL_BOOLEAN if str(column.dtype) == "object" else PANDAS_TYPES[str(column.dtype)]
+
+
+def handler_kind(texts):
+    missing = set(handler.MISSING_VALUES)
+    return handler.kind_of(pa.array([None if text in missing else text for text in texts], pa.string()))
+
+
+@pytest.mark.parametrize("spelling", [spelling for spellings in SPELLINGS.values() for spelling in spellings])
+def test_one_value_is_what_pandas_makes_of_it(spelling):
+    assert handler_kind([spelling]) == pandas_kind([spelling])
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_values_of_all_kinds_together_are_what_pandas_makes_of_them(size):
+    for kinds in itertools.product(SPELLINGS, repeat=size):
+        texts = [SPELLINGS[kind][0] for kind in kinds]
+        assert handler_kind(texts) == pandas_kind(texts), texts
+
+
+@given(st.lists(st.sampled_from([spelling for spellings in SPELLINGS.values() for spelling in spellings]), min_size=1), st.data())
+@settings(deadline=None)
+def test_parts_of_a_column_join_to_what_the_whole_is(texts, data):
+    cut = data.draw(st.integers(0, len(texts)))
+    parts = [handler_kind(part) for part in (texts[:cut], texts[cut:]) if part]
+    assert handler.join_kinds(parts[0], parts[-1]) == handler_kind(texts)
+
+
+def test_kinds_are_a_lattice():
+    kinds = handler.DECIDED_KINDS
+    for one, two, three in itertools.product(kinds, repeat=3):
+        assert handler.join_kinds(one, two) == handler.join_kinds(two, one)
+        assert handler.join_kinds(handler.join_kinds(one, two), three) == handler.join_kinds(one, handler.join_kinds(two, three))
+    assert all(handler.join_kinds(kind, handler.TEXT) == handler.TEXT and handler.join_kinds(kind, kind) == kind for kind in kinds)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["1", "2"], ["007", "A1"], ["1", ""], ["1.5", "2"], ["True", "False"], ["True", ""], ["True", "1"], ["", ""], ["x", "NA"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("block_bytes", [6, 4_000_000])
+def test_own_code_gets_the_values_that_pandas_would_have_read(tmp_path, texts, block_bytes):
+    data = "x1,pad\n" + "".join(f"{text},0\n" for text in texts)
+    _, output = score_locally(data.encode(), tmp_path, block_bytes, ShowsTypes())
+    expected = ShowsTypes().predict(pd.read_csv(io.StringIO(data))[["x1"]])
+    assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == expected.tolist()
+
+
+def test_a_missing_text_is_nan_and_not_none(tmp_path):
+    data = b'c\nx\ny\n""\n'
+    train = pd.DataFrame({"c": ["x", "x", "x", "y", None]})
+    model = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(), LinearRegression()).fit(train, [1, 1, 1, 5, 3])
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=["c"])
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))))
+
+
+# --- what the model itself determines ---------------------------------------------------------------------------------------------
+
+TRAIN = pd.DataFrame({"t": ["S", "M", "38", "40"] * 10, "n": [1.0, 2.0, 3.0, 4.0] * 10})
+LABELS = ["lo", "lo", "hi", "lo"] * 10
+
+
+def encoded():
+    columns = ColumnTransformer([("t", OneHotEncoder(handle_unknown="ignore"), ["t"])], remainder="passthrough")
+    return make_pipeline(columns, LogisticRegression())
+
+
+FITTED = {
+    "pipeline": lambda: encoded().fit(TRAIN, LABELS),
+    "search": lambda: GridSearchCV(encoded(), {}, cv=2).fit(TRAIN, LABELS),
+    "calibrated": lambda: CalibratedClassifierCV(encoded(), cv=2).fit(TRAIN, LABELS),
+    "calibrated frozen": lambda: CalibratedClassifierCV(FrozenEstimator(encoded().fit(TRAIN, LABELS)), cv=2).fit(TRAIN, LABELS),
+    "one against rest": lambda: OneVsRestClassifier(encoded()).fit(TRAIN, LABELS),
+    "outputs": lambda: MultiOutputClassifier(encoded()).fit(TRAIN, np.column_stack([LABELS, LABELS[::-1]])),
+    "vote": lambda: VotingClassifier([("a", encoded()), ("b", encoded())]).fit(TRAIN, LABELS),
+    "stack": lambda: StackingClassifier([("a", encoded()), ("b", encoded())], cv=2).fit(TRAIN, LABELS),
+}
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_what_is_inside_of_others_tells_texts_from_numbers(name):
+    expected = handler.expected_columns(FITTED[name](), ["t", "n"])
+    assert [expected[column].kind for column in ("t", "n")] == [handler.TEXT, handler.NUMBER]
+
+
+@pytest.mark.parametrize("chosen", [[0], slice(0, 1), [True, False], [-2], slice("t", "t")], ids=str)
+def test_positions_are_those_of_the_fit_whatever_the_order_now(chosen):
+    columns = ColumnTransformer([("t", OneHotEncoder(handle_unknown="ignore"), chosen)], remainder="passthrough")
+    expected = handler.expected_columns(make_pipeline(columns, LogisticRegression()).fit(TRAIN, LABELS), ["n", "t"])
+    assert [expected[column].kind for column in ("t", "n")] == [handler.TEXT, handler.NUMBER]
+
+
+def test_a_bag_knows_which_columns_each_of_its_estimators_got():
+    bag = BaggingClassifier(LogisticRegression(), n_estimators=3, max_features=1, random_state=0).fit(
+        TRAIN[["n"]].assign(m=1.0), LABELS
+    )
+    expected = handler.expected_columns(bag, ["n", "m"])
+    assert {opinion.kind for opinion in expected.values()} == {handler.NUMBER}
+
+
+def test_passthrough_is_what_the_next_step_makes_of_it():
+    keep = ColumnTransformer([("keep", "passthrough", ["t"])])
+    coded = make_pipeline(keep, OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(TRAIN[["t"]], LABELS)
+    assert handler.expected_columns(coded, ["t"])["t"].kind == handler.TEXT
+    scaled = make_pipeline(ColumnTransformer([("keep", "passthrough", ["n"])]), StandardScaler(), LogisticRegression())
+    assert handler.expected_columns(scaled.fit(TRAIN[["n"]], LABELS), ["n"])["n"].kind == handler.NUMBER
+
+
+def test_steps_that_look_at_any_type_have_no_opinion():
+    indicator = FeatureUnion([("codes", OneHotEncoder()), ("missing", MissingIndicator(features="all"))])
+    model = make_pipeline(indicator, LogisticRegression()).fit(TRAIN[["t"]], LABELS)
+    assert handler.expected_columns(model, ["t"])["t"].kind == handler.TEXT
+    own = make_pipeline(FunctionTransformer(as_text), OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    assert handler.expected_columns(own.fit(TRAIN[["t"]], LABELS), ["t"])["t"].kind == handler.ANY
+
+
+def test_integers_stay_integers_where_a_step_can_tell(tmp_path):
+    train = pd.DataFrame({"z": [1, 2, 3]})
+    steps = (SimpleImputer(strategy="most_frequent"), FunctionTransformer(as_text), OneHotEncoder(handle_unknown="ignore"))
+    model = make_pipeline(*steps, LinearRegression()).fit(train, [10.0, 20.0, 30.0])
+    assert handler.expected_columns(model, ["z"])["z"].kind == handler.INTEGERS_TOO
+    for data in (b"z\n3\n1\n", b"z\n3\n1.0\n", b"z,y\n3,\n,\n"):
+        _, output = score_locally(data, tmp_path, model=model, feature_columns=["z"])
+        predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+        np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["z"]]))
+
+
+def test_a_category_that_is_spelled_like_a_missing_value_is_a_value(tmp_path):
+    train = pd.DataFrame({"c": ["NA", "BW", "None", "ZA"]})
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LinearRegression()).fit(train, [1.0, 2.0, 3.0, 4.0])
+    _, output = score_locally(b"c,note\nNA,NA\nNone,\nZA,x\nnull,x\n", tmp_path, model=model, feature_columns=["c"])
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, model.predict(pd.DataFrame({"c": ["NA", "None", "ZA", np.nan]})))
+
+
+def test_a_category_that_the_imputer_makes_is_no_value(tmp_path):
+    train = pd.DataFrame({"c": ["x", "y", None]})
+    steps = FeatureUnion([
+        ("codes", make_pipeline(SimpleImputer(strategy="constant", fill_value="None"), OneHotEncoder())),
+        ("missing", MissingIndicator(features="all")),
+    ])  # fmt: skip
+    model = make_pipeline(steps, LinearRegression()).fit(train, [1.0, 2.0, 9.0])
+    data = b"c,pad\nNone,1\nx,2\n,3\n"
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=["c"])
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["c"]]))
+
+
+def test_texts_of_a_model_that_was_fitted_on_a_series(tmp_path):
+    """Given a frame, the vectorizer would classify the column's name."""
+    texts = pd.Series(["refund my order", "great product", "where is it", "love it"])
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, ["bad", "good", "ask", "good"])
+    data = b"id,text\n0,refund my order\n"
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=["text"])
+    assert output == data.replace(b"text\n", b"text,p\n").replace(b"order\n", b"order,bad\n")
+
+
+@pytest.mark.parametrize("mark", ["first", "second"])
+def test_a_byte_order_mark_in_the_data_is_a_character(tmp_path, mark):
+    train = pd.DataFrame({"c": ["\ufeffx", "x", "y"]})
+    model = make_pipeline(OneHotEncoder(), LinearRegression()).fit(train, [0.0, 10.0, 20.0])
+    rows = ["\ufeffx", "x"] if mark == "first" else ["x", "\ufeffx"]
+    _, output = score_locally(("c\n" + "".join(f"{row}\n" for row in rows)).encode(), tmp_path, model=model, feature_columns=["c"])
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, [0.0, 10.0] if mark == "first" else [10.0, 0.0], atol=1e-9)
+
+
+def test_large_integers_are_rounded_as_pandas_does_and_counted(tmp_path):
+    model = LinearRegression().fit(pd.DataFrame({"x1": [0.0, 1.0]}), [0.0, 1.0])
+    data = b"x1,y\n9007199254740993,a\n9007199254740992,b\n1e20,c\n"
+    facts, output = score_locally(data, tmp_path, model=model)
+    assert facts.rounded_integers == 1
+    predicted = [float(line.rpartition(b",")[2]) for line in output.splitlines()[1:]]
+    np.testing.assert_allclose(predicted, [2.0**53, 2.0**53, 1e20], rtol=1e-12)
+    with pytest.raises(handler.InvalidDataError, match=r"row 1 .*integer of 16 characters is too large to be exact"):
+        score_locally(data, tmp_path, model=model, strict=True)
+
+
+# --- how it is handed over --------------------------------------------------------------------------------------------------------
+
+
+def given_to(estimator, columns):
+    columns, _ = handler._decide_columns(estimator, {"feature_columns": columns}, None, lambda _: {})
+    return handler._input_of(estimator, handler._parts_of(estimator), columns)
+
+
+def test_an_array_only_where_no_step_can_tell():
+    numbers = TRAIN[["n"]]
+    assert given_to(make_pipeline(StandardScaler(), Ridge()).fit(numbers, numbers.n), ["n"]) == handler.ARRAY
+    assert given_to(RandomForestRegressor(2).fit(numbers, numbers.n), ["n"]) == handler.ARRAY
+    assert (
+        given_to(make_pipeline(StandardScaler().set_output(transform="pandas"), Ridge()).fit(numbers, numbers.n), ["n"])
+        == handler.FRAME
+    )
+    named = make_pipeline(ColumnTransformer([("n", StandardScaler(), ["n"])]), Ridge()).fit(numbers, numbers.n)
+    assert given_to(named, ["n"]) == handler.FRAME
+    assert given_to(make_pipeline(StandardScaler(), OneThreadAtATime(), Ridge()).fit(numbers, numbers.n), ["n"]) == handler.FRAME
+
+
+def test_columns_that_an_array_would_hide_are_compared(tmp_path):
+    model = LinearRegression().fit(pd.DataFrame({"x1": [0.0, 1.0], "x2": [0.0, 2.0]}), [0.0, 1.0])
+    with pytest.raises(handler.ModelError, match="it was fitted on x1, x2 in this order, feature_columns gives x2, x1"):
+        score_locally(b"x1,x2\n1,2\n", tmp_path, model=model, feature_columns=["x2", "x1"])
+
+
+def test_own_code_anywhere_in_a_model_is_called_by_one_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr(handler.os, "cpu_count", lambda: 4)
+    model = make_pipeline(StandardScaler(), OneThreadAtATime(), Ridge()).fit(TRAIN[["n"]].rename(columns={"n": "x1"}), TRAIN.n)
+    score_locally(b"x1\n" + b"1\n2\n" * 100, tmp_path, 8, model)
+    assert not OneThreadAtATime.met
+    own = make_pipeline(StandardScaler(), FunctionTransformer(as_text), Ridge())
+    assert handler._parts_of(own).strangers == {"own_code"}
+    assert not handler._parts_of(make_pipeline(FunctionTransformer(np.log1p), Ridge())).strangers
+
+
+# --- what the request says --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stated_type_is_the_columns_type_and_what_does_not_fit_is_a_bad_row(tmp_path):
+    data = b"x1,pad\n007,0\n12,0\n,0\n"
+    stated = {"column_types": {"x1": "text"}}
+    _, output = score_locally(data, tmp_path, model=ShowsTypes(), **stated)
+    assert output.decode().splitlines()[1:] == ["007,0,str:007", "12,0,str:12", ",0,float:nan"]
+    for kind, fault in (("integer", "a missing value is not an integer"), ("boolean", "a text of 3 character.s. is not a boolean")):
+        with pytest.raises(handler.InvalidDataError, match=fault):
+            score_locally(data, tmp_path, model=ShowsTypes(), column_types={"x1": kind})
+
+
+def test_an_integer_beyond_64_bits_is_text_unless_it_is_a_number(tmp_path):
+    data = b"x1\n9223372036854775807\n-9223372036854775808\n9223372036854775808\n"
+    _, output = score_locally(data, tmp_path, model=ShowsTypes())
+    assert output.splitlines()[3] == b"9223372036854775808,str:9223372036854775808"
+    _, output = score_locally(data[: data.index(b"\n9223372036854775808")], tmp_path, model=ShowsTypes())
+    assert output.splitlines()[1] == b"9223372036854775807,int:9223372036854775807"
+    assert handler_kind(["9223372036854775808", "1.5"]) == handler_kind(["9223372036854775808"]) == handler.TEXT
+    with pytest.raises(handler.InvalidDataError, match=r"row 3 .* is an integer beyond 64 bits: state the column's type"):
+        score_locally(data, tmp_path, model=ShowsTypes(), column_types={"x1": "integer"})

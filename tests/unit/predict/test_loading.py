@@ -1,0 +1,375 @@
+"""Each name that a model's pickle holds is looked at when it is loaded: what cannot be loaded says why, and ends no process."""
+
+import gc
+import hashlib
+import importlib
+import importlib.metadata
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+import textwrap
+from pathlib import Path
+from types import FunctionType
+
+import cloudpickle
+import joblib
+import pytest
+import sklearn
+import sklearn.base
+from harness import DATA, MODEL, FirstColumn, invoke, linear
+from joblib import numpy_pickle
+
+import prediction_handler as handler
+
+BY_VALUE = Path(__file__).with_name("by_value")
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class Calls:
+    """What is pickled as a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """Why a model is refused: bytes, or an object to dump."""
+
+    def refusal(model, **options):
+        path = tmp_path / "model.joblib"
+        if isinstance(model, bytes):
+            path.write_bytes(model)
+        else:
+            joblib.dump(model, path, **options)
+        with pytest.raises(handler.ModelError) as refused:
+            handler.load_model(path)
+        return str(refused.value)
+
+    return refusal
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """Write a module of a library into a folder of its own; returns what makes it importable, and gone again."""
+    folder = tmp_path / "site"
+
+    def library(name, source):
+        path = folder / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source))
+        for parent in path.relative_to(folder).parents:
+            (folder / parent / "__init__.py").touch()
+        importlib.invalidate_caches()
+
+    monkeypatch.syspath_prepend(str(folder))
+    before = set(sys.modules)
+    yield library
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def forgotten(name):
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        del sys.modules[module]
+
+
+def pickled(library_module, attribute="Model", **options):
+    """Pickle an object of a class that is importable now."""
+    buffer = io.BytesIO()
+    joblib.dump([linear(), getattr(importlib.import_module(library_module), attribute)()], buffer, **options)
+    return buffer.getvalue()
+
+
+# --- code by value --------------------------------------------------------------------------------------------------------------
+
+
+def loads(script_arguments, **variables):
+    """Load models in a process of its own, which by-value code of another Python would end; returns what came of each."""
+    script = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import prediction_handler as handler
+for path in sys.argv[2:]:
+    try:
+        print(json.dumps(handler.load_model(path).predict([[2.0]])))
+    except handler.ModelError as error:
+        print(json.dumps(str(error)))
+"""
+    command = [sys.executable, "-c", script, str(Path(handler.__file__).parent), *map(str, script_arguments)]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def by_value_files():
+    return {path.stem.removeprefix("python"): path for path in sorted(BY_VALUE.glob("*.pickle"))}
+
+
+def refused_for(package, written):
+    return (
+        f"was pickled by value (cloudpickle) under Python {'3.10 or older' if written == '3.8' else written}, "
+        f"and the prediction function runs Python {package}. Such code loads only under the same Python: "
+        f"dump the model under Python {package}, or use what scikit-learn has in its place"
+    )
+
+
+def test_code_of_another_python_is_refused_with_both_versions_and_the_process_lives():
+    files = by_value_files()
+    assert len(files) >= 4
+    for written, answer in zip(files, loads(files.values()), strict=True):
+        if written == HERE:
+            assert answer == [6.0]
+        else:
+            assert answer.startswith("cannot be loaded: its function '")
+            assert answer.endswith(refused_for(HERE, written))
+
+
+def test_code_is_refused_where_the_deployed_package_would_refuse_it():
+    files = by_value_files()
+    for package in ("3.11", "3.13"):
+        answers = loads(files.values(), DEPLOYED_PACKAGE=json.dumps({"python": package}))
+        for written, answer in zip(files, answers, strict=True):
+            if written == package == HERE:
+                assert answer == [6.0]
+            elif written == package:
+                assert answer.endswith(f"as the deployed package runs; this is Python {HERE}: use Python {package} here")
+            else:
+                assert answer.endswith(refused_for(package, written))
+
+
+def test_code_of_this_python_is_told_from_that_of_every_other():
+    """All functions that are loaded here, and hundreds of them in a form that only one Python has."""
+    codes = [function.__code__ for function in gc.get_objects() if isinstance(function, FunctionType)]
+    told = [handler._pythons_of(cloudpickle.cloudpickle._code_reduce(code)[1]) for code in codes]
+    assert len(told) > 1000
+    assert {HERE in pythons for pythons in told} == {True}
+    assert sum(pythons == (HERE,) for pythons in told) > 0.6 * len(told)
+
+
+def code_of(number):
+    """The arguments of a code object that begins with another Python's RESUME."""
+    arguments = cloudpickle.cloudpickle._code_reduce(FirstColumn.predict.__code__)[1]
+    return tuple(bytes([number, 0]) + value[2:] if value == FirstColumn.predict.__code__.co_code else value for value in arguments)
+
+
+@pytest.mark.parametrize(("number", "python"), [(128, "3.14"), (149, "3.13"), (200, "of another version")])
+def test_a_python_that_is_not_at_hand_is_told_by_its_first_instruction(monkeypatch, refusal, number, python):
+    monkeypatch.setattr(handler, "_python", lambda: "3.12")
+    made = (
+        b"\x80\x04ccloudpickle.cloudpickle\n_builtin_type\n\x8c\x08CodeType\x85R" + pickle.dumps(code_of(number), 4)[2:-1] + b"R."
+    )
+    message = refusal(made)
+    assert f"its function 'FirstColumn.predict' was pickled by value (cloudpickle) under Python {python}, and" in message
+
+
+def test_a_pickle_in_a_pickle_is_looked_at_as_well(refusal):
+    """As joblib.wrap_non_picklable_objects writes it."""
+    (other,) = [path for written, path in by_value_files().items() if written == ("3.12" if HERE == "3.13" else "3.13")]
+    assert "was pickled by value (cloudpickle) under Python 3.1" in refusal(Calls(pickle.loads, other.read_bytes()))
+    assert "__main__" in refusal(Calls(pickle.loads, b"c__main__\nclean\n."))
+
+
+def test_dills_code_is_looked_at_as_well(refusal, library, monkeypatch):
+    library("dill._dill", "def _create_code(*arguments): raise SystemExit('built')\ndef _load_type(name): raise SystemExit(name)")
+    create = importlib.import_module("dill._dill")._create_code
+    message = refusal(Calls(create, b"lines", *code_of(200)))
+    assert "its function 'FirstColumn.predict' was pickled by value (dill) under Python of another version" in message
+
+
+# --- what a pickle names --------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_of_the_script_is_said_with_the_way_out(refusal):
+    expected = (
+        "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file: use what scikit-learn has "
+    )
+    assert refusal(b"c__main__\nclean\n.").startswith(expected)
+
+
+def test_a_module_that_is_not_there_is_said_with_what_is_of_it(refusal, library):
+    library("imbalanced.pipeline", "class Model: pass")
+    model = pickled("imbalanced.pipeline")
+    forgotten("imbalanced")
+    sys.path.pop(0)
+    assert refusal(model) == (
+        "needs the Python module 'imbalanced' (for its imbalanced.pipeline.Model), which the prediction function does not have: "
+        "use what the function has in its place, or a container image that has the module"
+    )
+
+
+def test_a_module_that_another_one_imports_is_said_with_what_needs_it(refusal, library):
+    library("boosted", "class Model: pass")
+    model = pickled("boosted")
+    forgotten("boosted")
+    library("boosted", "import absent_library\nclass Model: pass")
+    assert refusal(model).startswith(
+        "needs the Python module 'absent_library' (for its boosted.Model), which the prediction function"
+    )
+
+
+def test_what_the_package_has_and_this_environment_lacks_is_to_be_installed_here(refusal, monkeypatch):
+    monkeypatch.setenv("DEPLOYED_PACKAGE", json.dumps({"modules": ["absent_library"]}))
+    expected = "which the deployed package has and this environment lacks: install it here"
+    assert refusal(b"cabsent_library\nModel\n.").endswith(expected)
+
+
+@pytest.mark.parametrize("name", ["sklearn.tree.GoneTree", "sklearn.gone.Tree", "_gone_loss.CyHalfLoss"])
+@pytest.mark.parametrize("saved", ["1.2.2", None])
+def test_what_a_library_no_longer_has_is_its_version(refusal, monkeypatch, name, saved):
+    module, _, attribute = name.rpartition(".")
+    if saved:
+        monkeypatch.setattr(sklearn.base, "__version__", saved)
+    model = pickle.dumps([sklearn.base.BaseEstimator(), linear()] if saved else [str], protocol=4)
+    of_sklearn = b"csklearn.base\nBaseEstimator\n0"  # states no version
+    message = refusal(b"\x80\x04" + of_sklearn + model[2:-1] + f"c{module}\n{attribute}\n.".encode())
+    here = sklearn.__version__
+    said = f"it was saved with scikit-learn {saved}" if saved else "it was probably saved with another version of scikit-learn"
+    assert message == f"needs {name}, which scikit-learn {here} does not have: {said}; fit it again with scikit-learn {here}"
+
+
+@pytest.mark.parametrize("options", [{}, {"compress": 3}, {"protocol": 2}])
+def test_a_model_that_fails_while_it_is_built_says_the_version_that_the_pickle_states_later(refusal, monkeypatch, options):
+    estimator = linear()
+    estimator.coef_ = [estimator.coef_, Calls(float, "a value")]
+    monkeypatch.setattr(sklearn.base, "__version__", "1.3.0")
+    here = sklearn.__version__
+    named = "__builtin__.float" if options == {"protocol": 2} else "builtins.float"
+    assert refusal(estimator, **options) == (
+        f"cannot be loaded (ValueError at its {named}): it was saved with scikit-learn 1.3.0, and the function has {here}; "
+        f"fit it again with scikit-learn {here}"
+    )
+
+
+def test_a_model_of_this_version_that_fails_while_it_is_built_says_at_what(refusal):
+    expected = "cannot be loaded (ValueError at its builtins.float): load it where it was written, and look for that class there"
+    assert refusal([linear(), Calls(float, "a value")]) == expected
+
+
+def test_a_class_that_its_own_module_no_longer_has_is_said(refusal, library):
+    library("own_models", "class Model: pass")
+    model = pickled("own_models")
+    forgotten("own_models")
+    library("own_models", "class Renamed: pass")
+    assert refusal(model) == (
+        "needs own_models.Model, which own_models does not have: it was probably saved with another version of own_models; "
+        "fit it again with own_models"
+    )
+
+
+def test_a_carried_library_is_made_importable_before_it_is_imported(library, tmp_path, monkeypatch):
+    library("carried_library.models", "class Model:\n    def predict(self, features): return features")
+    folder = sys.path.pop(0)
+    sys.path.insert(0, folder)
+    path = tmp_path / "model.joblib"
+    joblib.dump(importlib.import_module("carried_library.models").Model(), path)
+    forgotten("carried_library")
+    sys.path.remove(folder)
+    asked = []
+    monkeypatch.setattr(handler, "_make_importable", lambda module: asked.append(module) or sys.path.insert(0, folder))
+
+    assert type(handler.load_model(path)).__name__ == "Model"
+    assert asked[0] == "carried_library.models"
+
+
+def test_an_error_of_the_carried_library_stays_what_it_is(tmp_path, monkeypatch):
+    def full(_module):
+        raise handler.InvalidRequestError("ephemeral storage is full")
+
+    monkeypatch.setattr(handler, "_make_importable", full)
+    joblib.dump(linear(), tmp_path / "model.joblib")
+    with pytest.raises(handler.InvalidRequestError, match="ephemeral storage is full"):
+        handler.load_model(tmp_path / "model.joblib")
+
+
+def test_joblib_is_as_before_after_a_model(tmp_path):
+    unpickler = numpy_pickle.NumpyUnpickler
+    joblib.dump(linear(), tmp_path / "model.joblib")
+    handler.load_model(tmp_path / "model.joblib")
+    with pytest.raises(handler.ModelError):
+        handler.load_model(tmp_path / "absent.joblib")
+    assert numpy_pickle.NumpyUnpickler is unpickler
+
+
+def test_a_joblib_without_its_private_name_still_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(joblib, "load", lambda _: FirstColumn())
+    monkeypatch.delattr(numpy_pickle, "NumpyUnpickler")
+    assert isinstance(handler.load_model(tmp_path / "model.joblib"), FirstColumn)
+
+
+# --- files that are something else ----------------------------------------------------------------------------------------------
+
+
+def tar():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("model.joblib"), io.BytesIO())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: write the model again with joblib.dump"),
+        (b"PK\x03\x04\x14\x00", "is a zip archive, as skops and Keras write them: write the fitted estimator with joblib.dump"),
+        (tar(), "is a tar archive: unpack it, and give the model that is in it"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
+        (b"<!DOCTYPE html>", "is HTML or XML, perhaps the page of a failed download: get the model again"),
+        (b'{"learner": 1}', "is JSON or UBJSON, as XGBoost's save_model writes it: write the fitted estimator with joblib.dump"),
+        (b"a,b\n1,2\n", "is not a model that joblib can load (IndexError): write it with joblib.dump"),
+    ],
+    ids=["empty", "zip", "tar", "Git LFS", "HTML", "JSON", "CSV"],
+)
+def test_another_file_is_said_by_its_kind(refusal, content, said):
+    assert refusal(content) == said
+
+
+@pytest.mark.parametrize("options", [{}, {"compress": 3}])
+def test_a_model_that_breaks_off_says_so(refusal, options):
+    buffer = io.BytesIO()
+    joblib.dump(linear(), buffer, **options)
+    whole = buffer.getvalue()
+    for end in (len(whole) // 2, len(whole) - 20):
+        assert refusal(whole[:end]) == "ends too early: it was not written or copied to its end; copy it again"
+
+
+# --- local runs -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("library_name", "deployed", "differs"),
+    [
+        ("scikit-learn", "1.0.2", True),
+        ("pandas", "2.2.0", True),
+        ("numpy", "1.26.4", True),
+        ("numpy", "2.0.0", False),
+        ("joblib", "0.1", False),
+    ],
+)
+def test_a_local_run_says_where_its_libraries_can_answer_otherwise(put, monkeypatch, library_name, deployed, differs):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n")
+    assert invoke()[1]["model"]["warnings"] == []
+    handler._model_cache.clear()
+    monkeypatch.setenv("DEPLOYED_PACKAGE", json.dumps({"versions": {library_name: deployed}}))
+
+    here = importlib.metadata.version(library_name)
+    expected = [f"it was scored here with {library_name} {here}, and the deployed package has {deployed}"] if differs else []
+    assert invoke()[1]["model"]["warnings"] == expected
+    assert invoke(strict=True)[0] == (400 if differs else 200)
+
+
+def test_nothing_is_resolved_before_the_pin_is_checked(put, monkeypatch):
+    put(MODEL, b"c__main__\nclean\n.")
+    put(DATA, "x1,x2\n1,2\n")
+    monkeypatch.setattr(handler, "_make_importable", lambda module: pytest.fail(f"{module} was asked for"))
+    assert "is not the pinned model" in invoke(model_sha256="0" * 64)[1]["message"]
+    pinned = hashlib.sha256(b"c__main__\nclean\n.").hexdigest()
+    assert "needs 'clean' of the script" in invoke(model_sha256=pinned)[1]["message"]

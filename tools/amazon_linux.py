@@ -1,0 +1,75 @@
+"""Tells whether shared libraries would load on Lambda: each of them finds what it needs in the package or in Amazon Linux 2023.
+
+Reads the files, whatever their processor. Loading them here would prove little: a host has libraries that Lambda's system lacks
+(libgomp), and newer ones.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools import elf
+from tools.target import PackageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_GLIBC: dict[str, tuple[int, ...]] = {"GLIBC": (2, 34)}
+SYSTEM: dict[str, dict[str, tuple[int, ...]]] = {
+    **dict.fromkeys(("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1"), _GLIBC),
+    **dict.fromkeys(("ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"), _GLIBC),
+    "libgcc_s.so.1": {"GCC": (11,)},
+    "libstdc++.so.6": {"GLIBCXX": (3, 4, 29), "CXXABI": (1, 3, 13)},
+    "libz.so.1": {"ZLIB": (1, 2, 11)},
+}
+"""What Lambda's image of Amazon Linux 2023 has, each with the newest version of its symbols: glibc 2.34 and GCC 11's libraries.
+No libgomp: https://docs.aws.amazon.com/linux/al2023/ug/compare-with-al2.html"""
+LIBRARY_FOLDERS = ("", "lib")
+"""Folders of the package in LD_LIBRARY_PATH: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+
+
+def shared_libraries(directory: Path) -> list[Path]:
+    """Return the shared libraries in a folder."""
+    return sorted(path for path in directory.rglob("*.so*") if path.is_file() and not path.is_symlink())
+
+
+def check_links(package: Path, carried: Iterable[Path] = ()) -> None:
+    """Raise PackageError where a library of the package, or of a folder that is unpacked elsewhere, would not load on Lambda."""
+    trees = [package, *carried]
+    parsed = {path: elf.needs(path.read_bytes()) for tree in trees for path in shared_libraries(tree)}
+    for tree in trees:
+        for path in shared_libraries(tree):
+            needs = parsed[path]
+            for name in needs.libraries:
+                found = _find(name, path, needs.folders, tree, package)
+                versions = needs.versions.get(name, [])
+                lacking = [v for v in versions if v not in parsed[found].own_versions] if found else _too_new(name, versions)
+                if lacking is None:
+                    raise PackageError(f"{path.name} needs {name}, which neither the package nor Lambda's Amazon Linux 2023 has")
+                if lacking:
+                    where = "the package's" if found else "Amazon Linux 2023's"
+                    raise PackageError(f"{path.name} needs {', '.join(lacking)} of {name}, which {where} does not have")
+
+
+def _find(name: str, path: Path, folders: list[str], tree: Path, package: Path) -> Path | None:
+    """Return the file that the loader would take, if it comes with the package: one that is there by another's doing counts not."""
+    places = [Path(os.path.normpath(folder.replace("$ORIGIN", str(path.parent)))) for folder in folders]
+    own = [place for place in places if place.is_relative_to(tree)]
+    candidates = (place / name for place in [*own, *(package / folder for folder in LIBRARY_FOLDERS)])
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _too_new(name: str, versions: list[str]) -> list[str] | None:
+    """Return the versions that the system's library lacks, or None where the system has no such library."""
+    newest = SYSTEM.get(name)
+    return None if newest is None else [version for version in versions if not _has(newest, version)]
+
+
+def _has(newest: dict[str, tuple[int, ...]], version: str) -> bool:
+    kind, _, number = version.partition("_")
+    try:
+        return kind in newest and tuple(int(part) for part in number.split(".")) <= newest[kind]
+    except ValueError:  # GLIBC_PRIVATE, GLIBC_ABI_DT_RELR: no version that a system is sure to have
+        return False

@@ -1,0 +1,49 @@
+"""Puts byte-code in the place of every source in the current folder; runs by itself, in an interpreter of the target's Python.
+
+Started by tools/package.py as `python -S -s -P byte_code.py PREFIX [--docstrings-only-in LIBRARY ...]`; imports nothing of the
+project. The same sources give the same bytes: in order, in one process, with the sources' hashes, without this machine's paths.
+
+Docstrings are a third of the libraries' byte-code, which is read at each cold start, and nobody reads them there. A source that
+speaks of `__doc__` keeps its own: it may compute with them. The rest does as under `python -OO`, which these libraries know.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import warnings
+from importlib._bootstrap_external import _code_to_hash_pyc  # type: ignore[attr-defined]  # what py_compile writes by
+from pathlib import Path
+
+
+def compiled(source: bytes, name: str, *, docstrings: bool = True) -> bytes:
+    """Return the contents of a .pyc, which is never compared with its source. Raises SyntaxError."""
+    tree = ast.parse(source, name)
+    if not docstrings and b"__doc__" not in source:
+        _strip_docstrings(tree)
+    code = compile(tree, name, "exec", dont_inherit=True)
+    return bytes(_code_to_hash_pyc(code, importlib.util.source_hash(source), checked=False))
+
+
+def _strip_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        first = node.body[0] if node.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            node.body[:1] = [] if len(node.body) > 1 else [ast.copy_location(ast.Pass(), first)]
+
+
+def main() -> None:
+    """Take the prefix that the names in tracebacks begin with, and the libraries that keep their docstrings; all unless told."""
+    prefix, *more = sys.argv[1:]
+    warnings.simplefilter("ignore", SyntaxWarning)  # the libraries' own
+    for path in sorted(Path().rglob("*.py")):
+        docstrings = not more or path.parts[0] in more[1:]
+        path.with_suffix(".pyc").write_bytes(compiled(path.read_bytes(), f"{prefix}/{path.as_posix()}", docstrings=docstrings))
+        path.unlink()
+
+
+if __name__ == "__main__":
+    main()

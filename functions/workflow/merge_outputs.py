@@ -6,6 +6,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
@@ -38,11 +39,12 @@ from s3 import (
     error_code,
     get_json,
     list_pages,
+    only_in_place_of,
     parse_s3_uri,
     put_json,
     s3_client,
 )
-from side_files import beside, clear_side_files
+from side_files import SideFiles, clear_side_files
 from upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
 from work import UPLOAD_RECORD, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 
@@ -122,11 +124,16 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
         "failed_chunks": len(account.missing),
         "complete": not account.missing,
     }
-    with beside(client, output["output_s3_uri"], etag) as written:
-        if output["rejected_s3_uri"]:
-            written[output["rejected_s3_uri"]] = write_rejected(client, output["rejected_s3_uri"], account)
-        report = report_of(document, decision, account, output, identity, errors, statistics.result(), datetime.now(UTC))
-        written[output["report_s3_uri"]] = put_json(client, output["report_s3_uri"], report, indent=2, replace=False)
+    report = report_of(document, decision, account, output, identity, errors, statistics.result(), datetime.now(UTC))
+
+    def write_report(replaced: str | None = None) -> str:
+        return put_json(client, output["report_s3_uri"], report, indent=2, condition=only_in_place_of(replaced))
+
+    side_files = SideFiles(client, output["output_s3_uri"], etag)
+    if output["rejected_s3_uri"]:
+        side_files.write(output["rejected_s3_uri"], partial(write_rejected, client, output["rejected_s3_uri"], account))
+    side_files.write(output["report_s3_uri"], write_report)
+    side_files.require_output()
     cost = report["estimated_cost"]
     dollars = {"EstimatedDollars": cost["dollars"]["total"]} if cost else {}
     published = {"PublishedRuns": 1, "PublishedRows": output["rows"]}
@@ -216,7 +223,6 @@ def merge(client: S3Client, document: Document, pieces: list[Piece], result: Res
         raise
     if standing.etag and standing.is_result:
         discard_upload(client, output, work_uri)
-        clear_side_files(client, output, standing.etag)  # of an attempt that ended between them
         return standing.etag
     parts = parts_of(pieces)
     if len(parts) > MAX_PARTS:
@@ -276,11 +282,6 @@ def upload_whole(
         if not may_go_on(error, output):
             abort(client, output, upload.upload_id)
         raise
-
-
-def only_in_place_of(replaced: str | None) -> Any:
-    """Return the condition by which a write replaces the object with this ETag or, if it is None, nothing."""
-    return {"IfMatch": replaced} if replaced else {"IfNoneMatch": "*"}
 
 
 def may_go_on(error: BaseException, output: str) -> bool:

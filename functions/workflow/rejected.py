@@ -8,7 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from errors import IncompleteOutputError, InputNotFoundError
-from s3 import get_text, parse_s3_uri, s3_calls
+from s3 import get_text, only_in_place_of, parse_s3_uri, s3_calls
 from work import rejected_uri
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ SPOOLED_BYTES = 64 * 2**20
 """Longer lists go through /tmp."""
 
 
-def write_rejected(client: S3Client, uri: str, account: Account) -> str:
+def write_rejected(client: S3Client, uri: str, account: Account, replaced: str | None = None) -> str:
     """Gather the chunks' lists, and return the ETag of the whole; an empty list has a header, too.
 
-    It raises InputChangedError where there is a list already. One PUT sends more than the function's /tmp holds.
+    It raises InputChangedError where there is another list than the one to be replaced. One PUT sends more than /tmp holds.
     """
     bucket, key = parse_s3_uri(uri)
     with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as file:
@@ -38,7 +38,8 @@ def write_rejected(client: S3Client, uri: str, account: Account) -> str:
         text.detach()
         file.seek(0)
         with s3_calls(uri):
-            return client.put_object(Bucket=bucket, Key=key, Body=file, ContentType="text/csv", IfNoneMatch="*")["ETag"]
+            condition = only_in_place_of(replaced)
+            return client.put_object(Bucket=bucket, Key=key, Body=file, ContentType="text/csv", **condition)["ETag"]
 
 
 def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int | str, str, str]]:

@@ -161,21 +161,24 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
-def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None, replace: bool = True) -> str:
+def only_in_place_of(etag: str | None) -> Any:
+    """Return the condition by which a write replaces the object with this ETag or, if it is None, nothing."""
+    return {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+
+
+def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None, condition: Any = None) -> str:
     """Write a value as a JSON object, as short as can be unless it is to be read by people; with its tag if it is work.
 
-    Returns its ETag. Unless it may `replace` another, it raises InputChangedError where there is one.
+    Returns its ETag; InputChangedError where a condition (`only_in_place_of`) does not hold.
     """
     separators = (",", ":") if indent is None else None
-    return put_text(client, uri, json_text(value, indent=indent, separators=separators), replace=replace)
+    return put_text(client, uri, json_text(value, indent=indent, separators=separators), condition=condition)
 
 
-def put_text(client: S3Client, uri: str, text: str, *, replace: bool = True) -> str:
+def put_text(client: S3Client, uri: str, text: str, *, condition: Any = None) -> str:
     """Write a text that is JSON, in UTF-8, as `put_json` does."""
     bucket, key = parse_s3_uri(uri)
-    options: Any = {"Tagging": WORK_TAG} if WORK_MARK in key else {}
-    if not replace:
-        options["IfNoneMatch"] = "*"
+    options: Any = ({"Tagging": WORK_TAG} if WORK_MARK in key else {}) | (condition or {})
     with s3_calls(uri):
         return client.put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="application/json", **options)["ETag"]
 

@@ -1,14 +1,13 @@
 """The report and the list of rejected rows beside an output: gone before it is replaced, and written beside nobody else's.
 
 S3 replaces one object at a time. So the old ones are deleted before the new output is there, each only if it still is the one that
-was seen beside the old output; the new ones are written only where there are none; and whoever writes them looks once more whether
-the output is still his, and else takes back what he wrote. A reader never sees an output with the report of another for longer than
-that look takes.
+was seen beside the old output. The new ones replace only what was seen beside the new output: an earlier attempt's, or a twin's.
+Whoever writes them looks once more whether the output is still his, and else takes back what he wrote. A reader never sees an
+output with the report of another for longer than that look takes.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from errors import InputChangedError, InputNotFoundError, OutputExistsError, TransientS3Error
@@ -16,7 +15,7 @@ from s3 import delete_object, head_object
 from work import side_uris
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from mypy_boto3_s3 import S3Client
 
@@ -33,28 +32,40 @@ def clear_side_files(client: S3Client, output: str, etag: str | None) -> None:
         delete_object(client, uri, seen)
 
 
-@contextmanager
-def beside(client: S3Client, output: str, etag: str) -> Iterator[dict[str, str]]:
-    """Let side files be written for the output with this ETag, and noted by URI with their own.
+class SideFiles:
+    """What a run writes beside its output."""
 
-    OutputExistsError where that output has been replaced or deleted; what was written is taken back.
-    """
-    written: dict[str, str] = {}
-    conflict: InputChangedError | None = None
-    try:
-        yield written
-    except InputChangedError as error:
-        conflict = error
-    there = etag_of(client, output)
-    if there != etag:
-        if there:  # what cannot be seen for a moment has not been replaced
-            for uri, seen in written.items():
-                delete_object(client, uri, seen)
+    def __init__(self, client: S3Client, output: str, etag: str) -> None:
+        self._client, self._output, self._etag = client, output, etag
+        self._written: dict[str, str] = {}
+
+    def write(self, uri: str, write: Callable[..., str]) -> None:
+        """Write one of them where there is none or, if the output is this run's, in the place of what is there.
+
+        `write` takes the ETag of what it replaces, if anything, and returns the new one; where something else is there, it raises
+        InputChangedError.
+        """
+        try:
+            self._written[uri] = write()
+        except InputChangedError as error:
+            there = etag_of(self._client, uri)
+            self.require_output()  # looked at after what is replaced: whoever replaces the output writes something else there
+            try:
+                self._written[uri] = write(there)
+            except InputChangedError:
+                self.require_output()
+                raise TransientS3Error(f"another execution of this request writes {uri} at the same time") from error
+
+    def require_output(self) -> None:
+        """Take back what was written, and raise OutputExistsError, where the output is no longer this run's."""
+        there = etag_of(self._client, self._output)
+        if there == self._etag:
+            return
+        for uri, seen in self._written.items() if there else ():  # what cannot be seen for a moment has not been replaced
+            delete_object(self._client, uri, seen)
         raise OutputExistsError(
-            f"{output} was {'replaced' if there else 'deleted'} by someone else after this run had published it"
-        ) from conflict
-    if conflict:
-        raise TransientS3Error(f"another execution of this request reports on {output} at the same time") from conflict
+            f"{self._output} was {'replaced' if there else 'deleted'} by someone else after this run had published it"
+        )
 
 
 def etag_of(client: S3Client, uri: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,19 @@ class Meanwhile:
         if self.calls == self.number:
             self.operation = model.name
             self.action()
+
+
+class Before(Meanwhile):
+    """Does it before the first call of one operation, of a key that ends so."""
+
+    def __init__(self, client: S3Client, call: tuple[str, str], action: Callable[[], Any]) -> None:
+        super().__init__(client, 1, action)
+        self.call = call
+
+    def _before(self, model: Any, context: Any, **_: Any) -> None:
+        asked = context["strict_s3"]
+        if not self.operation and (model.name, asked.get("Key", "")[-len(self.call[1]) :] if self.call[1] else "") == self.call:
+            super()._before(model)
 
 
 @pytest.fixture
@@ -311,26 +326,88 @@ def test_a_write_that_conflicts_with_another_is_tried_again(
 
 
 @pytest.mark.parametrize("key", [REPORT, REJECTED])
-def test_what_is_written_beside_an_output_at_the_same_time_is_not_overwritten(
-    run: Any, s3: S3Client, put: Any, get: Any, key: str
+@pytest.mark.parametrize(("times", "is_written"), [(1, True), (2, False)])
+def test_what_somebody_writes_beside_this_run_s_output_is_replaced_as_it_was_seen(
+    run: Any, strict_s3: Any, s3: S3Client, get: Any, key: str, times: int, is_written: bool
 ) -> None:
-    """By a twin: the next attempt clears the way, or finds its report."""
+    """What he writes after that is left to the next attempt."""
     execution = run(on_bad_row="quarantine")
     expected = execution.expected()
-    left = [key]
+    left, somebody = [b"his last", b"his first"] if times == 2 else [b"his last"], strict_s3.client()
 
     def write(params: Any, **_: Any) -> None:
-        if left and params["Key"] == left[0]:
-            put(left.pop(), b"a twin's")
+        if left and params["Key"] == key:
+            somebody.put_object(Bucket=BUCKET, Key=key, Body=left.pop())
 
     s3.meta.events.register("before-parameter-build.s3.PutObject", write)
-    with pytest.raises(TransientS3Error, match="at the same time"):
+    if is_written:
         execution.merge()
-    assert get(key) == b"a twin's"
-    execution.merge()
+    else:
+        with pytest.raises(TransientS3Error, match="at the same time"):
+            execution.merge()
+        assert get(key) == b"his last"
+        execution.merge()
     assert get(OUTPUT) == expected
     assert json.loads(get(REPORT))["output"]["rows"] == 30
     assert get(REJECTED) == b"data_s3_uri,row,byte,reason\n"
+
+
+@pytest.mark.parametrize("before", [("PutObject", OUTPUT), ("PutObject", REPORT), ("ListObjectsV2", "")], ids=str)
+def test_two_executions_of_one_request_at_once_leave_one_whole_result(
+    run: Any, strict_s3: Any, s3: S3Client, put: Any, get: Any, keys: Any, before: tuple[str, str]
+) -> None:
+    """The twin stops before a call, goes on before one of the first one's, and has then deleted the work."""
+
+    def attempt(go_on: int) -> bool:
+        for key in keys("out/"):
+            s3.delete_object(Bucket=BUCKET, Key=key)
+        for key, body in OLD.items():
+            put(key, body)
+        request = {"on_bad_row": "quarantine", "overwrite": True}
+        first, twin = (as_another_execution(run((3, 2), **request), number) for number in (1, 2))
+        expected = first.expected()
+        for index, chunk in enumerate(first.chunks):
+            first.tamper(index, rejected_rows=1)
+            listed = f"data_s3_uri,row,byte,reason\n{chunk['data_s3_uri']},2,8,not a number\n"
+            put(f"{key_of(chunk['output_s3_uri'])}.rejected.csv", listed)
+        stopped, may_go_on = threading.Event(), threading.Event()
+        clients = strict_s3.client(), strict_s3.client()
+
+        def stop_there() -> None:
+            stopped.set()
+            assert may_go_on.wait(60)
+
+        def merged(client: S3Client, execution: Run) -> Any:
+            for _ in range(3):  # as the state machine tries it
+                try:
+                    return merge_outputs.merge_outputs(client, execution.document)
+                except TransientS3Error:
+                    continue
+            return None
+
+        with ThreadPoolExecutor(1) as pool:
+            Before(clients[0], before, stop_there)
+            twins = pool.submit(merged, clients[0], twin)
+            twins.add_done_callback(lambda _: stopped.set())
+            assert stopped.wait(60)
+            has_stopped = not twins.done()
+
+            def let_go_on() -> None:
+                may_go_on.set()
+                twins.result()
+
+            Meanwhile(clients[1], go_on, let_go_on)
+            try:
+                output = merged(clients[1], first)
+            finally:
+                may_go_on.set()
+        assert output == twins.result()
+        assert get(OUTPUT) == expected
+        assert is_reported(s3, get)
+        assert get(REJECTED).splitlines()[1:] == [f"s3://{BUCKET}/in/{n}.csv,2,8,not a number".encode() for n in (0, 1)]
+        return has_stopped
+
+    assert all(attempt(go_on) for go_on in range(1, 25))
 
 
 def test_a_twin_s_report_is_this_execution_s_success(run: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,6 +523,21 @@ def test_an_output_of_other_parts_is_not_taken_for_this_one(run: Any, s3: S3Clie
     overwriting = run(overwrite=True)
     predict(s3, overwriting.chunks[1], pad=1)
     assert overwriting.merge()["complete"]
+
+
+def test_a_twin_s_output_of_other_parts_is_awaited(run: Any, s3: S3Client, fail_calls: Any) -> None:
+    """It has just been published, and its report will be this execution's, too."""
+    execution = run()
+    twin = as_another_execution(run(), 2)
+    fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
+    with pytest.raises(TransientS3Error):
+        twin.merge()
+    predict(s3, execution.chunks[1], pad=1)
+    with pytest.raises(TransientS3Error, match="whose report is to come"):
+        execution.merge()
+    predict(s3, execution.chunks[1])
+    output = twin.merge()
+    assert execution.merge() == output
 
 
 # --- no upload stays ----------------------------------------------------------------------------------------------------------

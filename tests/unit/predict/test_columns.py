@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from own_code import OneThreadAtATime, ShowsTypes, as_text
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier, RandomForestRegressor, StackingClassifier, VotingClassifier
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor, RandomForestRegressor, StackingClassifier, VotingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import Binarizer, FunctionTransformer, OneHotEncoder, StandardScaler
 
 import prediction_handler as handler
 
@@ -302,3 +303,98 @@ def test_an_open_integer_beyond_64_bits_is_a_bad_row(tmp_path):
         score_locally(b"x1\n1.5\n-00009223372036854775809\n", tmp_path, model=ShowsTypes())
     _, output = score_locally(data + b"x\n", tmp_path, model=ShowsTypes())
     assert output.splitlines()[3] == b"9223372036854775808,str:9223372036854775808"
+
+
+# --- what steps do to each other --------------------------------------------------------------------------------------------------
+
+INTEGERS = pd.DataFrame({"a": [1, 2, 3, 4] * 5, "b": [5, 6, 7, 8] * 5, "c": [0.5, 1.5, 2.5, 3.5] * 5})
+TARGET = np.arange(20.0)
+
+
+def as_codes():
+    return make_pipeline(FunctionTransformer(as_text), OneHotEncoder(handle_unknown="ignore"))
+
+
+SENSITIVE = {
+    "selected": lambda: make_pipeline(VarianceThreshold(), as_codes(), Ridge()),
+    "binarized": lambda: make_pipeline(Binarizer(threshold=2), as_codes(), Ridge()),
+    "imputed into one array": lambda: make_pipeline(
+        SimpleImputer(strategy="most_frequent"), ColumnTransformer([("t", as_codes(), [0]), ("s", StandardScaler(), [1])]), Ridge()
+    ),
+    "in a bag": lambda: BaggingRegressor(
+        make_pipeline(ColumnTransformer([("t", as_codes(), [0]), ("s", StandardScaler(), [1])]), Ridge()), 3, random_state=0
+    ),
+    "by names put out": lambda: make_pipeline(
+        ColumnTransformer([("n", StandardScaler(), ["a"]), ("p", "passthrough", ["a"])]).set_output(transform="pandas"),
+        ColumnTransformer([("t", as_codes(), ["p__a"])], remainder="passthrough"),
+        Ridge(),
+    ),
+    "robustly": lambda: RANSACRegressor(make_pipeline(as_codes(), Ridge()), min_samples=5, random_state=0),
+    "a marker of missing values": lambda: make_pipeline(
+        ColumnTransformer([("i", MissingIndicator(missing_values=1), ["a"]), ("s", StandardScaler(), ["b"])]), Ridge()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENSITIVE)
+def test_integers_reach_whatever_can_tell_them(tmp_path, name):
+    columns = ["a", "b"]
+    model = SENSITIVE[name]().fit(INTEGERS[columns], TARGET)
+    data = INTEGERS.to_csv(index=False).encode()
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=columns)
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[columns]), rtol=1e-9)
+
+
+def test_booleans_reach_a_step_that_can_tell_them_from_numbers(tmp_path):
+    train = pd.DataFrame({"a": [True, False, True, True]})
+    both = ColumnTransformer([("n", StandardScaler(), ["a"]), ("t", as_codes(), ["a"])])
+    model = make_pipeline(both, Ridge()).fit(train, [1.0, 2.0, 1.5, 1.0])
+    data = b"a\nTrue\nFalse\n"
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=["a"])
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))))
+
+
+def test_what_a_constant_imputer_fills_in_says_nothing_of_the_column(tmp_path):
+    train = pd.DataFrame({"a": [True, False, np.nan, True]}, dtype=object)
+    model = make_pipeline(SimpleImputer(strategy="constant", fill_value="missing"), as_codes(), Ridge()).fit(train, [1.0, 2, 3, 1])
+    data = b"a,b\nTRUE,1\nFALSE,2\n,3\n"
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=["a"])
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["a"]]))
+
+
+@pytest.mark.parametrize("attribute", ["estimator_", "estimators_", "categories_", "statistics_"])
+def test_own_classes_have_no_opinion_whatever_their_attributes_are_called(attribute):
+    own = ShowsTypes()
+    setattr(own, attribute, [LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])])
+    assert handler.expected_columns(own, ["x"])["x"].kind == handler.ANY
+
+
+def test_a_step_that_changes_its_input_changes_no_other_rows_prediction(tmp_path):
+    frame = pd.DataFrame({"x1": [1.0, 2.0, 3.0], "x2": [3.0, 5.0, 4.0]})
+    model = make_pipeline(StandardScaler(copy=False), LinearRegression()).fit(frame.copy(), [10.0, 20.0, 30.0])
+    data = b"x1,x2\n1,3\n2,\n3,4\n"
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=["x1", "x2"], on_bad_row="quarantine")
+    predicted = [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]]
+    assert predicted[1] == ""
+    np.testing.assert_allclose([float(predicted[0]), float(predicted[2])], model.predict(frame.iloc[[0, 2]].copy()))
+
+
+@pytest.mark.parametrize("block_bytes", [4, 4_000_000])
+def test_booleans_of_a_column_with_missing_values_are_objects_in_every_block(tmp_path, block_bytes):
+    data = b"x1,y\nTrue,1\nFalse,2\n,3\nTrue,4\n"
+    _, output = score_locally(data, tmp_path, block_bytes, ShowsDtype())
+    assert {line.rpartition(",")[2] for line in output.decode().splitlines()[1:]} == {"object"}
+
+
+class ShowsDtype(ShowsTypes):
+    def predict(self, features):
+        return np.array([str(features["x1"].dtype)] * len(features), object)
+
+
+def test_a_row_stated_to_be_of_a_type_that_the_model_does_not_know_is_no_bug(tmp_path):
+    model = make_pipeline(OneHotEncoder(), LinearRegression()).fit(pd.DataFrame({"x1": ["x", "y"]}), [1.0, 2.0])
+    with pytest.raises((handler.ModelError, handler.InvalidDataError)):
+        score_locally(b"x1\n1\n2\n", tmp_path, model=model, column_types={"x1": "number"}, on_bad_row="quarantine")

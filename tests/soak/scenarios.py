@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from soak.workloads import Workload
 
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
+FEW_ROWS_BYTES = 10_000
 PASSING = "TransientS3Error"
 SAME_REQUEST = "Start the same request again: it completes what is missing beside the output."
+NO_PREDICTION = "could be predicted"
 WITHOUT_CHUNKS = "set overwrite to true to replace it by the whole"
 
 Objects = "Sequence[tuple[str, bytes]]"
@@ -69,13 +71,14 @@ class Run:
         workload = self.workload
         try:
             self.prepare()
+            if self.is_without_prediction():
+                workload.errors.add("InvalidDataError")
             with self.faults():
                 requests = [workload.request] * workload.twins + ([workload.rival] if workload.rival else [])
                 executions = self.execute(requests)
-            if not self.judge(executions):
-                self.finish()
-            self.repeat()
-            self.look_for_leftovers()
+            if self.judge(executions) or self.finish():
+                self.repeat()
+                self.look_for_leftovers()
         finally:
             own_model = [f"models/{workload.name}.joblib"]
             self.stack.delete(f"data/{workload.name}/", f"output/{workload.name}/", *own_model)
@@ -90,6 +93,15 @@ class Run:
             self.stack.put(uri, content)
         if workload.foreign is not None:
             self.stack.put(workload.output_uri, workload.foreign)
+
+    def is_without_prediction(self) -> bool:
+        """Whether the model refuses every row of few: then a run fails also where it keeps bad rows in quarantine."""
+        workload = self.workload
+        if workload.request.get("on_bad_row") != "quarantine" or any(plant.column is None for plant in workload.plants):
+            return False
+        if sum(len(content) for _, content in workload.objects) > FEW_ROWS_BYTES:
+            return False
+        return all(expected_output(workload.objects, workload.request, workload.estimator).rejected)
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -169,6 +181,8 @@ class Run:
         workload = self.workload
         if "stackTrace" in execution.cause or "Traceback" in execution.cause:
             self.problem(f"the cause shows a stack trace: {execution.cause}")
+        if execution.error == "InvalidDataError" and NO_PREDICTION in execution.cause and self.is_without_prediction():
+            return
         if execution.error == "InvalidDataError":
             plant = workload.plants[0]
             for wanted in (plant.uri, f"byte {plant.byte}", repr(plant.column or "")[1:-1]):
@@ -181,8 +195,11 @@ class Run:
 
     # --- without faults ---------------------------------------------------------------------------------------------------------
 
-    def finish(self) -> None:
-        """Correct what was planted, and run once more without faults: it must succeed, and be exact."""
+    def finish(self) -> bool:
+        """Correct what was planted, and run once more without faults: it must succeed, and be exact.
+
+        Return whether there is an output; there is none of rows that the model refuses as they are.
+        """
         workload = self.workload
         request = dict(workload.request)
         if request.get("model_sha256"):
@@ -195,7 +212,10 @@ class Run:
             workload.plants = []
             for uri, content in workload.objects:
                 self.stack.put(uri, content)
+        if self.is_without_prediction():
+            return False
         self.run_to_success()
+        return True
 
     def run_to_success(self) -> Execution | None:
         """Run the request, which must succeed."""

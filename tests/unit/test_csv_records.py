@@ -98,8 +98,10 @@ def test_a_byte_order_mark_is_one_at_the_very_start_only(record: str, columns: l
     assert (header.columns, header.stop) == (columns, len(record.encode()))
 
 
-@pytest.mark.parametrize(("text", "blank"), [(b"", True), (b"\n\r\n", True), (b"\n \n", False), (b",\n", False), (b'""\n', False)])
-def test_blank_lines_are_nothing_but_line_ends(text: bytes, blank: bool) -> None:
+@pytest.mark.parametrize(
+    ("text", "blank"), [(b"", True), (b"\n\r\n", True), (b"\n \t\n", True), (b"\nx\n", False), (b",\n", False), (b'""\n', False)]
+)
+def test_blank_lines_are_nothing_but_line_ends_and_spaces(text: bytes, blank: bool) -> None:
     assert is_blank(text) is blank
 
 

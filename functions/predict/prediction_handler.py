@@ -1635,9 +1635,7 @@ def _expected_of_imputer(imputer: Any, columns: list[str], then: _NextStep) -> _
     found = {}
     for column, value in zip(columns, statistics, strict=False):
         own, later = _expected_of_values([value]), behind.get(column, _Expected(ANY))
-        known = tuple(
-            text for text in later.known if text != value
-        )  # a category that only the imputer makes is no value of the data's
+        known = tuple(text for text in later.known if text != value)  # what only the imputer makes is no value of the data's
         if imputer.strategy == "constant":  # what it fills in says nothing about the rest
             own = later._replace(known=known)
         elif own.kind == TEXT:
@@ -2727,9 +2725,11 @@ def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
     if len(columns.plain) == len(columns.names) and not parts.strangers and not parts.sees_frames:
         return ARRAY
     is_numeric = not {TEXT, BOOLEAN, OPTIONAL_BOOLEAN} & set(columns.kinds.values())
-    if is_numeric and not _has_feature_names(estimator) and getattr(estimator, "n_features_in_", None) is not None:
-        return VALUES  # it was fitted on an array
-    return FRAME
+    return VALUES if is_numeric and _is_fitted_on_array(estimator) else FRAME
+
+
+def _is_fitted_on_array(estimator: Any) -> bool:
+    return _is_sklearn(estimator) and not _has_feature_names(estimator) and getattr(estimator, "n_features_in_", None) is not None
 
 
 def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
@@ -3554,6 +3554,8 @@ def _decide_columns(
     """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
     names: list[str] = event["feature_columns"]
     expected = expected_columns(estimator, names)
+    if _is_fitted_on_array(estimator):
+        expected = _in_one_array(expected)
     stated = event.get("column_types") or {}
     fixed = {TEXT: TEXT, NUMBER: NUMBER, UNREAD: TEXT}  # what no step reads may be anything
     kinds = {name: stated.get(name) or fixed.get(expected[name].kind, "") for name in names}

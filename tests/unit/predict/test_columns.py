@@ -346,6 +346,26 @@ def test_integers_reach_whatever_can_tell_them(tmp_path, name):
     np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[columns]), rtol=1e-9)
 
 
+def test_a_model_that_was_fitted_on_an_array_of_integers_gets_one(tmp_path):
+    model = make_pipeline(ColumnTransformer([("t", as_codes(), [0]), ("s", StandardScaler(), [1])]), Ridge())
+    model.fit(INTEGERS[["a", "b"]].to_numpy(), TARGET)
+    data = INTEGERS.to_csv(index=False).encode()
+    _, output = score_locally(data, tmp_path, model=model, feature_columns=["a", "b"])
+    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["a", "b"]].to_numpy()), rtol=1e-9)
+
+
+def test_a_final_estimator_that_gets_the_columns_too_is_looked_into():
+    columns = ColumnTransformer([("s", StandardScaler(), ["n"])])
+    stack = StackingClassifier([("a", make_pipeline(columns, LogisticRegression()))], encoded_any(), passthrough=True, cv=2)
+    expected = handler.expected_columns(stack.fit(TRAIN[["n"]].assign(t=[1, 2, 3, 4] * 10), LABELS), ["n", "t"])
+    assert expected["t"].kind != handler.UNREAD
+
+
+def encoded_any():
+    return make_pipeline(FunctionTransformer(as_text), OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+
+
 def test_booleans_reach_a_step_that_can_tell_them_from_numbers(tmp_path):
     train = pd.DataFrame({"a": [True, False, True, True]})
     both = ColumnTransformer([("n", StandardScaler(), ["a"]), ("t", as_codes(), ["a"])])

@@ -1276,7 +1276,7 @@ def _other_version(error: _OtherVersionError, file: IO[bytes]) -> str:
 
 def _stopped(error: Exception, named: str, file: IO[bytes]) -> str:
     """Say why a pickle that began well could not be read to its end."""
-    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
+    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
         return "ends too early: it was not written or copied to its end; copy it again"
     saved, here = _saved_with(file), importlib.metadata.version("scikit-learn")
     if saved and saved.split(".")[:2] != here.split(".")[:2]:
@@ -1285,6 +1285,15 @@ def _stopped(error: Exception, named: str, file: IO[bytes]) -> str:
             f"and the function has {here}; fit it again with scikit-learn {here}"
         )
     return f"cannot be loaded ({type(error).__name__} at its {named}): load it where it was written, and look for that class there"
+
+
+def _breaks_off(file: IO[bytes]) -> bool:
+    """Tell whether a pickle does not end as one does. Broken off amid an array, its bytes are read as if they were the pickle's."""
+    try:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != pickle.STOP
+    except (OSError, ValueError, EOFError, zlib.error):  # a compressed file, whose end nobody knows
+        return False
 
 
 def _cannot_load(error: Exception) -> str:

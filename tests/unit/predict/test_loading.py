@@ -17,11 +17,16 @@ from types import FunctionType
 
 import cloudpickle
 import joblib
+import pandas as pd
 import pytest
 import sklearn
 import sklearn.base
 from harness import DATA, MODEL, FirstColumn, invoke, linear
 from joblib import numpy_pickle
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import prediction_handler as handler
 
@@ -338,6 +343,17 @@ def test_a_model_that_breaks_off_says_so(refusal, options):
     whole = buffer.getvalue()
     for end in (len(whole) // 2, len(whole) - 20):
         assert refusal(whole[:end]) == "ends too early: it was not written or copied to its end; copy it again"
+
+
+def test_a_model_that_breaks_off_anywhere_amid_its_arrays_ends_too_early(refusal):
+    """Its reader may take an array's bytes for the pickle's, and stumble over anything."""
+    buffer = io.BytesIO()
+    columns = pd.DataFrame({"a": [1.0, 2.0, 3.0], "c": ["x", "y", "z"]})
+    steps = ColumnTransformer([("c", OneHotEncoder(), ["c"])], remainder=StandardScaler())
+    joblib.dump(make_pipeline(steps, Ridge()).fit(columns, [1, 2, 3]), buffer)
+    whole = buffer.getvalue()
+    said = {refusal(whole[:end]) for end in range(100, len(whole), 41)}
+    assert said == {"ends too early: it was not written or copied to its end; copy it again"}
 
 
 # --- local runs -----------------------------------------------------------------------------------------------------------------

@@ -80,7 +80,11 @@ def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path
             requirements.write_text("\n".join(lines))
             wheels = Path(partial) / "wheels"
             _pip_download(requirements, wheels, target)
-            wheels.rename(folder)  # whole or not at all
+            try:
+                wheels.rename(folder)  # whole or not at all
+            except OSError:
+                if not folder.is_dir():  # else another process was first, with the same wheels
+                    raise
     return sorted(folder.glob("*.whl"))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 QUOTE = b'"'
 LINE_FEED = b"\n"
 LINE_ENDS = b"\r\n"
-"""The bytes that line ends, and so blank lines, consist of."""
+"""The bytes that line ends consist of."""
 
 # The mistakes that people make, by the first bytes of the file.
 _FOREIGN_FORMATS = {

@@ -40,6 +40,15 @@ REQUEST: dict[str, Any] = {
     "keep_work": True,
     "scheduled_time": "2026-11-24T02:00:00Z",
 }
+PROBED: dict[str, Any] = {
+    "rows": 2,
+    "rows_per_second": 1e6,
+    "prediction_columns": ["prediction"],
+    "column_types": {"a": "integer"},
+    "numeric_columns": [],
+    "warnings": [],
+    "model": MODEL,
+}
 HINTS = {"InvalidRequestError", "InputNotFoundError", "InvalidDataError"}
 
 
@@ -68,16 +77,7 @@ def test_any_request(inputs: Scene, request_: Any) -> None:
     outcome, validated = inputs.call(validate_request.lambda_handler, {"request": request_, "execution": EXECUTION})
     assert outcome in HINTS | {"success"}
     if outcome == "success":
-        model = {
-            "rows": 2,
-            "rows_per_second": 1e6,
-            "prediction_columns": ["prediction"],
-            "column_types": {"a": "integer"},
-            "numeric_columns": [],
-            "warnings": [],
-            "model": MODEL,
-        }
-        outcome, _ = inputs.call(plan_chunks.lambda_handler, validated | {"model": model})
+        outcome, _ = inputs.call(plan_chunks.lambda_handler, validated | {"model": PROBED})
         assert outcome in HINTS | {"success"}
         for key in set(inputs.keys()) - before:
             inputs.s3.delete_object(Bucket=BUCKET, Key=key)
@@ -158,16 +158,7 @@ def work(inputs: Scene) -> Iterator[Work]:
         "prediction_method": "predict",
         "strict": False,
     }
-    model = {
-        "rows": 2,
-        "rows_per_second": 1e6,
-        "prediction_columns": ["prediction"],
-        "column_types": {"a": "integer"},
-        "numeric_columns": [],
-        "warnings": [],
-        "model": MODEL,
-    }
-    document = {"request": request, "execution": EXECUTION, "prediction": prediction, "model": model}
+    document = {"request": request, "execution": EXECUTION, "prediction": prediction, "model": PROBED}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "MAX_SEGMENTS", 2)
         yield Work(inputs, document)

@@ -79,7 +79,7 @@ def build_predict(
 
     Raises PackageError where the package would be too large, incomplete or for another processor.
     """
-    lines = wheels.locked([*wheels.required_names(), *wheels.required_names(wheels.CARRIED_REQUIREMENTS)], built_for)
+    lines = wheels.locked([*wheels.required_names(), *wheels.required_names(wheels.CARRIED_REQUIREMENTS)], built_for.python)
     interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
     key = _key(*lines, built_for.name, interpreter.version if interpreter else "sources")
     kind = f"{built_for.name}-{'code' if interpreter else 'sources'}"

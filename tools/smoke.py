@@ -115,7 +115,7 @@ def unpack(path: Path, built_for: Target, interpreter: Interpreter, directory: P
     for carried in (unpacked.task_root / "carried").glob("*.zip"):
         with zipfile.ZipFile(carried) as archive:
             archive.extractall(unpacked.carried)
-    wheels.unpack(wheels.download(wheels.locked(wheels.RUNTIME, built_for), built_for), unpacked.runtime)
+    wheels.unpack(wheels.download(wheels.locked(wheels.RUNTIME, built_for.python), built_for), unpacked.runtime)
     package.compile_all(unpacked.runtime, interpreter)  # as Lambda's is
     return unpacked
 

@@ -12,9 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.markers import Marker
-
-from tools.target import ARCHITECTURES, ROOT, PackageError, Target
+from tools.target import ROOT, PackageError, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,16 +28,9 @@ RUNTIME = (
 )
 """What Lambda's Python runtime brings, and the package therefore leaves out."""
 
-ON_LAMBDA = {
-    "implementation_name": "cpython",
-    "os_name": "posix",
-    "platform_python_implementation": "CPython",
-    "platform_system": "Linux",
-    "sys_platform": "linux",
-}
-"""What a lock's markers may ask beside Python's version and the processor; without these, packaging answers for this machine."""
-
 _LOCKED = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=\S+)+)")
+_PYTHON_MARKER = re.compile(r"python_full_version (?P<operator><|>=) '(?P<major>\d+)\.(?P<minor>\d+)'")
+_SYSTEM_MARKER = re.compile(r"sys_platform (?P<operator>==|!=) '(?P<system>\w+)'")
 
 
 def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
@@ -48,26 +39,37 @@ def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
     return [line.partition("==")[0] for line in lines if line]
 
 
-def locked(names: Iterable[str], target: Target, lock: Path = LOCK) -> list[str]:
-    """Return the lock's lines of ``names`` for a target, with hashes and without markers.
+def locked(names: Iterable[str], python: tuple[int, int], lock: Path = LOCK) -> list[str]:
+    """Return the lock's lines of ``names`` for a Python, with hashes and without markers.
 
-    pip would judge the markers by the Python and the machine that run it.
+    pip would judge the markers by the Python that runs it, not by the target's.
     """
     lines: dict[str, str] = {}
     wanted = list(names)
-    environment = {
-        **ON_LAMBDA,
-        "platform_machine": ARCHITECTURES[target.architecture],
-        "python_full_version": f"{target.python_version}.0",
-        "python_version": target.python_version,
-    }
     for line in re.sub(r" *\\\n *", " ", lock.read_text()).splitlines():
         match = _LOCKED.fullmatch(line.strip())
-        if match and match["name"] in wanted and (not match["marker"] or Marker(match["marker"]).evaluate(environment)):
+        if match and match["name"] in wanted and _applies(match["marker"], python):
             lines[match["name"]] = f"{match['name']}=={match['version']}{match['hashes']}"
     if missing := [name for name in wanted if name not in lines]:
-        raise PackageError(f"{lock.name} has no {', '.join(missing)} for {target.name}: run make lock")
+        raise PackageError(f"{lock.name} has no {', '.join(missing)} for Python {python[0]}.{python[1]}: run make lock")
     return [lines[name] for name in wanted]
+
+
+def _applies(marker: str | None, python: tuple[int, int]) -> bool:
+    """Judge a marker for a Python on Lambda, which is Linux.
+
+    Not by the library packaging: a plain Python builds the package, and only what the lock has is known here.
+    """
+    return marker is None or any(all(_holds(term, python) for term in part.split(" and ")) for part in marker.split(" or "))
+
+
+def _holds(term: str, python: tuple[int, int]) -> bool:
+    if match := _PYTHON_MARKER.fullmatch(term):
+        bound = (int(match["major"]), int(match["minor"]))
+        return python < bound if match["operator"] == "<" else python >= bound
+    if match := _SYSTEM_MARKER.fullmatch(term):
+        return (match["system"] == "linux") == (match["operator"] == "==")
+    raise PackageError(f"tools/wheels.py does not know the marker {term!r} of the lock: teach it")
 
 
 def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path]:

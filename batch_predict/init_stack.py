@@ -57,7 +57,7 @@ QUESTIONS = (
     Question("OutputBucket", "Bucket of the outputs"),
     Question("OutputPrefix", "Prefix of the outputs, ending in / (none: the whole bucket)"),
     Question("CreateOutputBucket", "Shall the stack make the bucket of the outputs (true, false)"),
-    Question("PredictMemorySize", "Memory of the prediction function, in MB"),
+    Question("PredictMemorySize", "Memory of the prediction function, in MB (a new account: 3008 at most)"),
     Question("ScheduleExpression", "Start by itself: cron(30 0 * * ? *), rate(1 day) (none: never)"),
     Question("ScheduleTimezone", "Time zone of the schedule", needs="ScheduleExpression"),
     Question("ScheduleRequest", "File with the request that the schedule starts with", needs="ScheduleExpression"),

@@ -46,7 +46,7 @@ HAND_OVER_SECONDS = 60
 
 MEMORY_VARIABLE = "PREDICT_MEMORY_SIZE"
 """MB of the prediction function, which the template tells this one for the dry run's estimate."""
-DEFAULT_MEMORY_MB = 3538
+DEFAULT_MEMORY_MB = 1769
 
 
 class Inputs(NamedTuple):

@@ -174,6 +174,29 @@ def test_the_lifecycle_of_a_bucket_of_ones_own_is_that_of_the_stacks(root, templ
     assert rules["AbortIncompleteUploads"][key] == made["AbortIncompleteUploads"][key]
 
 
+NEW_ACCOUNT_MB = 3008
+"""What the functions of a new account may have; a stack that asks for more is rolled back."""
+
+
+def test_a_new_account_can_deploy_every_function(template):
+    asked = [template["Globals"]["Function"]["MemorySize"], template["Parameters"]["PredictMemorySize"]["Default"]]
+    asked += [template["Resources"][function]["Properties"].get("MemorySize", 0) for function in FUNCTIONS]
+    assert all(memory <= NEW_ACCOUNT_MB for memory in asked if isinstance(memory, int))
+    assert not [memory for memory in asked if not isinstance(memory, int) and memory != {"Ref": "PredictMemorySize"}]
+
+
+def test_the_default_memory_is_the_same_wherever_it_is_said(root, template):
+    default = template["Parameters"]["PredictMemorySize"]["Default"]
+    assert default == plan_chunks.DEFAULT_MEMORY_MB
+    terraform = (root / "examples/prediction_function/variables.tf").read_text()
+    assert re.search(r'"memory_size" \{[^}]*default += (\d+)', terraform)[1] == str(default)
+    assert f"; {default:,} MB of memory" in (root / "README.md").read_text()
+    assert f"--memory-size {default} " in (root / "docs/prediction_handler.md").read_text()
+    operations = (root / "docs/operations.md").read_text()
+    assert f"the default of {default:,} MB" in operations
+    assert f"| Lambda | memory of a function | 10,240 MB; new accounts {NEW_ACCOUNT_MB:,} MB" in operations
+
+
 VCPU_MB = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 TUNED = {

@@ -258,7 +258,7 @@ def test_a_dry_run_says_what_the_run_would_take(aws, run_execution, tree, split_
     assert abs(estimate["rows"] - 60_000) < 3000
     assert estimate["lambda_requests"] == 8 + 4
     assert estimate["dollars"]["total"] > 0
-    assert any("3,538 MB" in assumption for assumption in estimate["assumptions"])
+    assert any("1,769 MB" in assumption for assumption in estimate["assumptions"])
     assert "Predict Chunks" not in states_entered(aws, execution)
     assert [uri.rpartition("/")[2] for uri in uris(output_uri)] == ["decision.json", "plan.json"]
 

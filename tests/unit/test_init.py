@@ -94,7 +94,7 @@ class TestSettings:
             "--output-bucket": "our-predictions",
             "--output-prefix": "output/",
             "--create-output-bucket": "true",
-            "--memory": "1769",
+            "--memory": "2048",
             "--schedule": "cron(30 0 * * ? *)",
             "--time-zone": "Europe/Berlin",
             "--schedule-request": "request.json",
@@ -236,7 +236,7 @@ class TestQuestions:
     def test_a_schedule_is_asked_for_its_zone_and_its_request(self, invoke):
         Path("request.json").write_text(json.dumps(REQUEST))
         result = invoke(
-            f"{BUCKETS} --stack-name a --region none --create-output-bucket false --memory 3538",
+            f"{BUCKETS} --stack-name a --region none --create-output-bucket false --memory 1769",
             ["", "", "", "cron(30 0 * * *)", "cron(30 0 * * ? *)", "Berlin", "Europe/Berlin", "no.json", "request.json", "", "y"],
         )
 
@@ -306,14 +306,14 @@ class TestCommand:
         assert invoke(f"--yes {BUCKETS}").exit_code == 0
         before = Path("samconfig.toml").read_text()
 
-        refused = invoke("--yes --memory 1769")
+        refused = invoke("--yes --memory 2048")
         assert (refused.exit_code, Path("samconfig.toml").read_text()) == (1, before)
         assert refused.stderr == "Error: samconfig.toml has settings already, and was left as it is: --overwrite changes it\n"
-        answered_no = invoke("--memory 1769", [""] * 13)
+        answered_no = invoke("--memory 2048", [""] * 13)
         assert (answered_no.exit_code, Path("samconfig.toml").read_text()) == (1, before)
 
-        assert invoke("--yes --memory 1769 --overwrite").exit_code == 0
-        assert sam_reads()["PredictMemorySize"] == "1769"
+        assert invoke("--yes --memory 2048 --overwrite").exit_code == 0
+        assert sam_reads()["PredictMemorySize"] == "2048"
         assert sam_reads()["ModelBucket"] == "our-models"
 
     def test_the_same_again_changes_nothing(self, invoke):
@@ -341,14 +341,14 @@ class TestCommand:
         Path("samconfig.toml").write_text(f"{guided}{value}\n")
         assert current_settings(f"{guided}{value}")["DataBucket"] == "d-1"
 
-        assert invoke("--yes --overwrite --memory 1769").exit_code == 0
+        assert invoke("--yes --overwrite --memory 2048").exit_code == 0
         assert sam_reads() == {
             "ModelBucket": "m-1",
             "DataBucket": "d-1",
             "OutputBucket": "o-1",
             "ScheduleTimezone": "UTC",
             "LogRetentionDays": "7",
-            "PredictMemorySize": "1769",
+            "PredictMemorySize": "2048",
         }
 
     def test_a_file_elsewhere_is_named_to_sam(self, invoke, directory):

@@ -92,11 +92,11 @@ bench-workflow: install ## Compare the whole local workflow with the usual panda
 	$(BIN)/python -m benchmarks.workflow $(BENCH)
 
 package: ## Build what is deployed into dist/, for both processors; PACKAGE="--architecture arm64" for one
-	$(PYTHON) -m tools.package $(PACKAGE)
+	$(PYTHON) -m batch_predict.setup.package $(PACKAGE)
 
 # What `sam build` calls for each function, from the project's folder (template.yaml, BuildMethod: makefile).
 build-%Function:
-	$(PYTHON) -m tools.package --artifact $*Function "$(ARTIFACTS_DIR)"
+	$(PYTHON) -m batch_predict.setup.package --artifact $*Function "$(ARTIFACTS_DIR)"
 
 smoke: install ## Run the package in an interpreter without anything else; cold starts with and without byte-code
 	$(BIN)/python -m tools.smoke $(SMOKE)

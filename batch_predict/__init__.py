@@ -1,5 +1,20 @@
 """Serverless batch prediction with scikit-learn models on AWS Step Functions."""
 
-from batch_predict.predictor import BatchPredictor, PredictionRun, RunFailedError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batch_predict.predictor import BatchPredictor, PredictionRun, RunFailedError
 
 __all__ = ["BatchPredictor", "PredictionRun", "RunFailedError"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for only then: `setup/` runs under a Python that has no libraries."""
+    if name in __all__:
+        return getattr(import_module("batch_predict.predictor"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from tools.package import PREDICT_FUNCTION
-from tools.target import ROOT
+from batch_predict.setup.package import PREDICT_FUNCTION
+from batch_predict.setup.target import ROOT
 
 OUTPUT = ROOT / "build/template.image.yaml"
 ZIP_ONLY = ("CodeUri", "Handler", "Runtime")

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batch_predict.local_aws import LocalAws, local_aws
-from tools import package, target, wheels
+from batch_predict.setup import package, target, wheels
+from batch_predict.setup.target import Interpreter, PackageError, Target
 from tools.runtime_api import FunctionError, RuntimeApi
-from tools.target import Interpreter, PackageError, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,8 +2,9 @@
 
 import pytest
 
+from batch_predict.setup import package, target
 from differential import files, models, table
-from tools import package, smoke, target
+from tools import smoke
 
 SMALL_VARIANTS = (
     *("plain", "missing", "missing_first", "one_row_missing", "digits_then_text", "booleans_and_missing", "unusual_texts"),

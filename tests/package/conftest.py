@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import package, target
-from tools.target import Target
+from batch_predict.setup import package, target
+from batch_predict.setup.target import Target
 
 ROOT = Path(__file__).parents[2]
 

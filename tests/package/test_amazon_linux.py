@@ -5,9 +5,9 @@ import zipfile
 
 import pytest
 
-from tools import amazon_linux
-from tools.amazon_linux import check_links
-from tools.target import PackageError
+from batch_predict.setup import amazon_linux
+from batch_predict.setup.amazon_linux import check_links
+from batch_predict.setup.target import PackageError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from tools import package
+from batch_predict.setup import package
 
 IN_USE = Path(__file__).with_name("carried_in_use.py")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools import elf
+from batch_predict.setup import elf
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the libraries installed here are no ELF files")
 

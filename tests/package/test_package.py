@@ -14,9 +14,9 @@ import urllib3
 from samtranslator.yaml_helper import yaml_parse
 
 from batch_predict.deploy import zip_function
-from tools import package, slimming, target, wheels
-from tools.package import PackageError
-from tools.target import Interpreter, Target
+from batch_predict.setup import package, slimming, target, wheels
+from batch_predict.setup.package import PackageError
+from batch_predict.setup.target import Interpreter, Target
 
 MACHINES = {"arm64": 183, "x86_64": 62}
 HERE = Interpreter(sys.executable, ".".join(map(str, sys.version_info[:3])))
@@ -459,9 +459,10 @@ def test_the_workflows_zip_is_its_files(root, tmp_path):
 
 def test_a_plain_python_builds_it(tmp_path):
     """Without the project's environment: the standard library alone, and pip in a process of its own."""
-    program = "import sys, tools.package; print(sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
+    imported = "{name.partition('.')[0] for name in sys.modules}"
+    program = f"import sys, batch_predict.setup.package; print(sorted({imported} - sys.stdlib_module_names))"
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=package.ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() in ("['__main__', 'tools']", "['tools']")
+    assert done.stdout.strip() in ("['__main__', 'batch_predict']", "['batch_predict']")
 
 
 def test_the_page_has_the_list_and_its_gains(root, built):

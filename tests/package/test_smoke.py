@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from batch_predict.local_aws import local_aws
-from tools import package, smoke
+from batch_predict.setup import package
+from tools import smoke
 from tools.runtime_api import FunctionError
 from tools.smoke import SmokeError
 

@@ -1,8 +1,8 @@
 """Builds what is deployed: the prediction function with its libraries, and the workflow's functions.
 
-    python3 -m tools.package                               both processors, as zips in dist/
-    python3 -m tools.package --architecture x86_64         one of them
-    python3 -m tools.package --artifact PredictChunkFunction DIRECTORY   what `sam build` calls, through the Makefile
+    python3 -m batch_predict.setup.package                               both processors, as zips in dist/
+    python3 -m batch_predict.setup.package --architecture x86_64         one of them
+    python3 -m batch_predict.setup.package --artifact PredictChunkFunction DIRECTORY   what `sam build` calls, through the Makefile
 
 Needs Python 3.11 with pip, and nothing of the project's environment. What costs time is kept under build/, named by a hash of
 all that it is made from.
@@ -27,8 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tools import amazon_linux, elf, slimming, target, wheels
-from tools.target import ROOT, Interpreter, PackageError, Target
+from . import amazon_linux, elf, slimming, target, wheels
+from .target import ROOT, Interpreter, PackageError, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,7 +167,7 @@ def add_bundled(libraries: Path) -> None:
     for name, pattern in BUNDLED.items():
         found = sorted(libraries.glob(pattern))
         if len(found) != 1:
-            raise PackageError(f"{name} must be a copy of one file, and {pattern} is {len(found)}: change tools/package.py")
+            raise PackageError(f"{name} must be a copy of one file, and {pattern} is {len(found)}: change BUNDLED in package.py")
         (libraries / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(found[0], libraries / name)
 
@@ -275,7 +275,7 @@ def check_size(directory: Path, owners: dict[str, str], limit: int = MAX_BYTES, 
     libraries = sorted(sizes(directory, owners).items(), key=lambda entry: -entry[1])
     files = sorted(((path.stat().st_size, path) for path in directory.rglob("*") if path.is_file()), reverse=True)
     lines = [
-        f"the package has {total:,} bytes, and may have {limit:,}; leave more out in tools/slimming.py, or deploy an image.",
+        f"the package has {total:,} bytes, and may have {limit:,}; leave more out in slimming.py, or deploy an image.",
         "libraries: " + ", ".join(f"{name} {size:,}" for name, size in libraries),
         "files:",
         *(f"{size:>12,} {path.relative_to(directory)}" for size, path in files[:LARGEST_SHOWN]),
@@ -405,7 +405,7 @@ def write_artifact(function: str, directory: Path, say: Say = print) -> None:
 
 def main() -> None:
     """Build what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="tools.package", description="Build what is deployed.")
+    parser = argparse.ArgumentParser(prog="batch_predict.setup.package", description="Build what is deployed.")
     parser.add_argument("--architecture", choices=target.ARCHITECTURES, action="append", help="both unless given")
     parser.add_argument("--artifact", nargs=2, metavar=("FUNCTION", "DIRECTORY"), help="fill a folder for `sam build` instead")
     arguments = parser.parse_args()

@@ -1,7 +1,8 @@
 """Puts byte-code in the place of every source in the current folder; runs by itself, in an interpreter of the target's Python.
 
-Started by tools/package.py as `python -S -s -P byte_code.py PREFIX [--docstrings-only-in LIBRARY ...]`; imports nothing of the
-project. The same sources give the same bytes: in order, in one process, with the sources' hashes, without this machine's paths.
+Started by `package.py` as `python -S -s -P byte_code.py PREFIX [--docstrings-only-in LIBRARY ...]`; imports nothing
+of the project. The same sources give the same bytes: in order, in one process, with the sources'
+hashes, without this machine's paths.
 
 Docstrings are a third of the libraries' byte-code, which is read at each cold start, and nobody reads them there. A source that
 speaks of `__doc__` keeps its own: it may compute with them. The rest does as under `python -OO`, which these libraries know.

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools import elf
-from tools.target import PackageError
+from . import elf
+from .target import PackageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -84,7 +84,7 @@ def slim(directory: Path) -> dict[str, int]:
         for pattern in omission.patterns:
             found = sorted(directory.glob(pattern))
             if not found:
-                raise SlimmingError(f"{pattern} ({omission.what}) matches nothing: bring tools/slimming.py up to the libraries")
+                raise SlimmingError(f"{pattern} ({omission.what}) matches nothing: bring slimming.py up to the libraries")
             for path in found:
                 gained[omission.what] += size_of(path)
                 if path.is_dir():

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[1]
+
+def _root() -> Path:
+    """Return the folder of `template.yaml`, whose functions are built.
+
+    It is `stack/` of an installed batch-predict, the folder that `batch-predict eject` wrote this one into, or the checkout.
+    """
+    here = Path(__file__).resolve().parent
+    folders = (here.parent / "stack", here.parent, here.parent.parent)
+    return next((folder for folder in folders if (folder / "template.yaml").is_file()), here.parent.parent)
+
+
+ROOT = _root()
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """Lambda's names and those of wheels."""
 NEWEST_GLIBC, OLDEST_GLIBC = 34, 17

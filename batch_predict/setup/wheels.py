@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.target import ROOT, PackageError, Target
+from .target import ROOT, PackageError, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,7 @@ def _holds(term: str, python: tuple[int, int]) -> bool:
         return python < bound if match["operator"] == "<" else python >= bound
     if match := _SYSTEM_MARKER.fullmatch(term):
         return (match["system"] == "linux") == (match["operator"] == "==")
-    raise PackageError(f"tools/wheels.py does not know the marker {term!r} of the lock: teach it")
+    raise PackageError(f"wheels.py does not know the marker {term!r} of the lock: teach it")
 
 
 def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path]:

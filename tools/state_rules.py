@@ -30,13 +30,29 @@ FIELD_ORDER = (
 )
 """Every field that the definition uses, as they stand in each state."""
 
+THROTTLED = "Lambda.TooManyRequestsException"
+NOT_READY_ERRORS = (
+    *("Lambda.CodeArtifactUserPendingException", "Lambda.CodeArtifactUserDeletedException"),
+    *("Lambda.ResourceNotReadyException", "Lambda.ResourceConflictException"),
+)
+"""Of a function that was idle for weeks or is just deployed:
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors"""
 LAMBDA_ERRORS = (
     *("Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException"),
-    *("Lambda.ClientExecutionTimeoutException", "Lambda.TooManyRequestsException"),
+    "Lambda.ClientExecutionTimeoutException",
 )
-DEAD_ERRORS = ("Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout")
+DEAD_ERRORS = ("Runtime.OutOfMemory", "Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout")
 
-RETRIERS = [
+RETRIERS: list[dict[str, Any]] = [
+    {
+        "ErrorEquals": [THROTTLED],
+        "IntervalSeconds": 2,
+        "MaxAttempts": 120,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": 60,
+        "JitterStrategy": "FULL",
+    },
+    {"ErrorEquals": [*NOT_READY_ERRORS], "IntervalSeconds": 5, "MaxAttempts": 6, "BackoffRate": 2, "MaxDelaySeconds": 60},
     {
         "ErrorEquals": ["TransientS3Error", *LAMBDA_ERRORS],
         "IntervalSeconds": 2,
@@ -47,7 +63,7 @@ RETRIERS = [
     },
     {"ErrorEquals": [*DEAD_ERRORS], "IntervalSeconds": 2, "MaxAttempts": 1, "BackoffRate": 2, "JitterStrategy": "FULL"},
 ]
-"""What every Task repeats: passing trouble often, a function that died once, bugs and bad input never."""
+"""What every Task repeats: throttling for an hour, passing trouble often, a function that died once, bugs and bad input never."""
 NEVER_RETRIED = {"States.ALL", "States.TaskFailed"}
 
 STATES_ERRORS = {
@@ -271,7 +287,7 @@ def field_order(name: str, state: JsonObject) -> Iterator[Problem]:
 
 
 def task(name: str, state: JsonObject, stack: Stack) -> Iterator[Problem]:
-    """Find a Task without its own function, the two retriers, or more time than the function."""
+    """Find a Task without its own function, the four retriers, or more time than the function."""
     function = function_of(name, state, stack)
     if function is None:
         yield Problem(name, f"Resource {state.get('Resource')} is not its function in the template")
@@ -290,7 +306,7 @@ def task(name: str, state: JsonObject, stack: Stack) -> Iterator[Problem]:
     if retried := {error for retrier in retriers for error in retrier.get("ErrorEquals", [])} & NEVER_RETRIED:
         yield Problem(name, f"Retry of {', '.join(sorted(retried))} repeats bugs and bad input")
     if retriers != RETRIERS:
-        yield Problem(name, "has not the two retriers: see RETRIERS")
+        yield Problem(name, "has not the four retriers: see RETRIERS")
 
 
 def catchers(name: str, state: JsonObject, stack: Stack) -> Iterator[Problem]:
@@ -300,7 +316,7 @@ def catchers(name: str, state: JsonObject, stack: Stack) -> Iterator[Problem]:
         return
     if not found or found[-1].get("ErrorEquals") != ["States.ALL"]:
         yield Problem(name, "does not catch States.ALL in the end")
-    known = STATES_ERRORS | {*LAMBDA_ERRORS, *DEAD_ERRORS} | own_errors(stack)
+    known = STATES_ERRORS | {error for retrier in RETRIERS for error in retrier["ErrorEquals"]} | own_errors(stack)
     caught: set[str] = set()
     for number, catcher in enumerate(found):
         errors = catcher.get("ErrorEquals", [])

@@ -242,8 +242,31 @@ ADVICE: dict[str, str] = {
     "InternalError": "Report this as a bug, with the function's log.",
     "Sandbox.Timedout": "The function ran out of time: lower chunk_size_mb.",
     "States.Timeout": "The function ran out of time: lower chunk_size_mb.",
+    "Runtime.OutOfMemory": "The function ran out of memory: raise PredictMemorySize or lower chunk_size_mb.",
     "Runtime.ExitError": "The function probably ran out of memory: raise PredictMemorySize or lower chunk_size_mb.",
     "Lambda.Unknown": "The function ran out of memory or time: raise PredictMemorySize or lower chunk_size_mb.",
+    "Lambda.TooManyRequestsException": (
+        "Set max_concurrency to the concurrent executions that the account has free (new accounts have 10), or ask for more in "
+        "Service Quotas, and start the request again: finished chunks are kept."
+    ),
+    **dict.fromkeys(
+        (
+            "Lambda.CodeArtifactUserPendingException",
+            "Lambda.CodeArtifactUserDeletedException",
+            "Lambda.ResourceNotReadyException",
+            "Lambda.ResourceConflictException",
+        ),
+        "The function was idle or is just being deployed: start the request again when its state is Active.",
+    ),
+    **dict.fromkeys(
+        (
+            "Lambda.ServiceException",
+            "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException",
+            "Lambda.ClientExecutionTimeoutException",
+        ),
+        "Lambda itself had trouble: start the request again.",
+    ),
 }
 """What to do about each error name that an execution may end with."""
 

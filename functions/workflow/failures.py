@@ -20,6 +20,8 @@ CHUNKS_WITHOUT_OUTPUT = "chunks have no output"
 _ENGINE_SENTENCES = {
     "Sandbox.Timedout": "the function did not finish in time",
     "States.Timeout": "the function did not answer in time",
+    "Runtime.OutOfMemory": "the function ran out of memory",
+    "Lambda.TooManyRequestsException": "Lambda had no concurrent execution free for the function, for an hour or so",
     "Runtime.ExitError": "the function was ended before it could answer",
     "Lambda.Unknown": "the function ended without an answer",
 }

@@ -119,7 +119,7 @@ def two_dead_ends(states: dict[str, Any]) -> None:
     states["Merge Outputs"]["Catch"][-1]["Next"] = "Is Merged"
 
 
-OTHER_RETRIERS = "has not the two retriers"
+OTHER_RETRIERS = "has not the four retriers"
 
 MUTATIONS = [
     # --- the file
@@ -212,7 +212,7 @@ MUTATIONS = [
     ),
     # --- retries, catches, ends
     Mutation("a Task without Retry", f"Merge Outputs: {OTHER_RETRIERS}", drop("Merge Outputs", "Retry")),
-    Mutation("a Task with one retrier", f"Merge Outputs: {OTHER_RETRIERS}", drop_in("Merge Outputs", "Retry", 1)),
+    Mutation("a Task that lacks a retrier", f"Merge Outputs: {OTHER_RETRIERS}", drop_in("Merge Outputs", "Retry", 1)),
     Mutation("retriers in another order", f"Merge Outputs: {OTHER_RETRIERS}", swap_retriers),
     Mutation("fewer attempts in one state", f"Predict Chunk: {OTHER_RETRIERS}", put_in("Predict Chunk", "Retry", 0, MaxAttempts=3)),
     Mutation("no jitter", f"Predict Chunk: {OTHER_RETRIERS}", lambda s: s["Predict Chunk"]["Retry"][0].pop("JitterStrategy")),

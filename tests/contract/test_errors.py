@@ -7,6 +7,7 @@ import errors
 import prediction_handler
 import s3
 from batch_predict.workflow_contract import advice
+from failures import message_of
 
 
 def names(base):
@@ -55,6 +56,18 @@ def test_every_error_that_the_state_machine_names_exists(states):
         if "." not in error  # the engine's own have one
     }
     assert named <= set(errors.error_names())
+
+
+def test_every_error_that_is_retried_has_advice(states):
+    """Where retrying did not help, somebody must do something."""
+    retried = {error for state in states.values() for retrier in state.get("Retry", ()) for error in retrier["ErrorEquals"]}
+    assert retried <= errors.ADVICE.keys()
+    died = {error for error in retried if error.startswith(("Runtime.", "Sandbox.", "States.")) or error == "Lambda.Unknown"}
+    assert died >= {"Runtime.OutOfMemory", "Runtime.ExitError"}
+    for error in died:
+        assert "chunk_size_mb" in errors.ADVICE[error], error
+        assert message_of({"Error": error, "Cause": "killed"}).startswith("the function "), error
+    assert "max_concurrency" in errors.ADVICE["Lambda.TooManyRequestsException"]
 
 
 def test_a_cause_that_says_what_to_do_gets_no_other_advice():

@@ -32,7 +32,12 @@ ATTEMPTS = {
     "Lambda.AWSLambdaException": 6,
     "Lambda.SdkClientException": 6,
     "Lambda.ClientExecutionTimeoutException": 6,
-    "Lambda.TooManyRequestsException": 6,
+    "Lambda.TooManyRequestsException": 121,
+    "Lambda.CodeArtifactUserPendingException": 7,
+    "Lambda.CodeArtifactUserDeletedException": 7,
+    "Lambda.ResourceNotReadyException": 7,
+    "Lambda.ResourceConflictException": 7,
+    "Runtime.OutOfMemory": 2,
     "Lambda.Unknown": 2,
     "Sandbox.Timedout": 2,
     "Runtime.ExitError": 2,
@@ -67,6 +72,9 @@ STATE_OF = {f"{state.replace(' ', '')}Function": state for state in ENDS if stat
 
 ADVICE = {
     "Lambda.Unknown": "raise PredictMemorySize or lower chunk_size_mb",
+    "Runtime.OutOfMemory": "raise PredictMemorySize or lower chunk_size_mb",
+    "Lambda.TooManyRequestsException": "Set max_concurrency to the concurrent executions that the account has free",
+    "Lambda.CodeArtifactUserPendingException": "start the request again when its state is Active",
     "Runtime.ExitError": "raise PredictMemorySize or lower chunk_size_mb",
     "Sandbox.Timedout": "lower chunk_size_mb",
     "States.Timeout": "lower chunk_size_mb",
@@ -85,8 +93,11 @@ class Order(NamedTuple):
         return f"{self.state}: {self.error}"
 
 
+AS_PENDING = {"Lambda.CodeArtifactUserDeletedException", "Lambda.ResourceNotReadyException", "Lambda.ResourceConflictException"}
+"""They have the retrier of `Lambda.CodeArtifactUserPendingException`, and all states have the same (`make check-definition`)."""
+
 ORDERS = [
-    *(Order(state, error, error) for state in ENDS for error in ATTEMPTS),
+    *(Order(state, error, error) for state in ENDS for error in ATTEMPTS if error not in AS_PENDING or state == "Predict Chunk"),
     # What the runtime itself reports, also of AWS's.
     Order("Plan Chunks", "kill -9", "Runtime.ExitError"),
     Order("Predict Chunk", "kill -9", "Runtime.ExitError"),

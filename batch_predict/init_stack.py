@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from ipaddress import ip_address
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,11 +154,30 @@ def read_answer(name: str, answer: str) -> str:
 def problems(settings: Mapping[str, str]) -> list[str]:
     """Say everything that is wrong with the settings, each by itself and together."""
     found = [said for name, value in settings.items() if (said := problem(name, value))]
+    found.extend(overlaps(settings))
     if settings.get("ScheduleExpression") and not settings.get("ScheduleRequest"):
         found.append("a schedule needs the request that it starts with: give its file")
     elif settings.get("ScheduleRequest") and not problem("ScheduleRequest", settings["ScheduleRequest"]):
         found.extend(_outside(settings))
     return found
+
+
+def overlaps(settings: Mapping[str, str]) -> Iterator[str]:
+    """Say which places lie within each other: who may write to one could write to the other by a run."""
+    places = {kind: f"{settings[f'{kind}Bucket']}/{settings[f'{kind}Prefix']}" for kind in ("Model", "Data", "Output")}
+    for (one, here), (other, there) in combinations(places.items(), 2):
+        if settings[f"{one}Bucket"] and (here.startswith(there) or there.startswith(here)):
+            yield (
+                f"{one}Prefix and {other}Prefix overlap (s3://{here} and s3://{there}): {_OVERLAPS[one, other]}; give each a place "
+                "of its own"
+            )
+
+
+_OVERLAPS = {
+    ("Model", "Data"): "who may write data could write a model, and a model runs code",
+    ("Model", "Output"): "an output could be read as a model, and a model runs code",
+    ("Data", "Output"): "an output could be read as data",
+}
 
 
 def problem(name: str, value: str) -> str | None:

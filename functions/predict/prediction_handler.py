@@ -496,10 +496,34 @@ def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> li
             field_name = name.rpartition(".")[2]
             problems += [f"{name} {problem}" for problem in (_outside(field_name, uri), _ambiguous(field_name, uri)) if problem]
     written.insert(1, ("the list of rejected rows", f"{event.get('output_s3_uri')}.rejected.csv"))
+    if isinstance(event.get("receipt_s3_uri"), str):
+        written.append(("what is found of the columns' types", _types_uri(event["receipt_s3_uri"])))
+    problems += _model_problems(event.get("model_s3_uri"), [uri for _, uri in written])
     taken = {uri: name for name, uri in reversed(written) if isinstance(uri, str)}
     for name, uri in (*read, *written[1:]):
         if isinstance(uri, str) and taken.get(uri, name) != name:
             problems.append(f"{taken[uri]} {uri} is also {name}, and would overwrite it: choose another")
+    return problems
+
+
+def _model_problems(model: object, written: list[object]) -> list[str]:
+    """Say what is written where models are read, or the other way round.
+
+    An output begins with the input's own header, and a text can be a CSV and a pickle at once: who may write data could so make a
+    model, and a model is code.
+    """
+    models, outputs = os.environ.get("MODEL_S3_PREFIX"), os.environ.get("OUTPUT_S3_PREFIX")
+    because = "a model runs code, and an output holds what its data hold"
+    problems = [
+        f"{uri} would be written where models are read ({models}): {because}; write it elsewhere"
+        for uri in written
+        if models and isinstance(uri, str) and uri.startswith(models)
+    ]
+    if _is_uri(model):
+        is_work = WORK_MARK in parse_s3_uri(str(model))[1]
+        if is_work or (outputs and not models and str(model).startswith(outputs)):
+            place = f"under {WORK_MARK}" if is_work else outputs
+            problems.append(f"model_s3_uri {model} lies where outputs are written ({place}): {because}; keep models elsewhere")
     return problems
 
 

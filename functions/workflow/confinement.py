@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from limits import MAX_KEY_BYTES, MAX_OUTPUT_KEY_BYTES
-from work import WORK_MARK
+from work import WORK_MARK, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +38,11 @@ def problems_of(request: Request) -> Iterator[str]:
     ]
     for field, uri in named:
         yield from (f"{field} {problem}" for problem in (outside(field, uri), ambiguous(uri), too_long(field, uri)) if problem)
-        if field == "data_s3_uri" and (problem := in_work(uri)):
+        if field != "output_s3_uri" and (problem := in_work(uri)):
             yield f"{field} {problem}"
     output = request["output_s3_uri"]
+    if problem := among_models(output) or among_outputs(request["model_s3_uri"]):
+        yield problem
     if WORK_MARK in _key_of(output):
         yield f"output_s3_uri {output} has {WORK_MARK} in its key, where runs keep what is deleted again: write it elsewhere"
 
@@ -52,6 +54,35 @@ def outside(field: str, uri: str) -> str | None:
     if not allowed or literal.startswith(allowed):
         return None
     return f"{uri} is not under {allowed}, the only place where this stack allows it: choose a URI that starts so"
+
+
+def among_models(output_s3_uri: str) -> str | None:
+    """Say that a run would write where models are read; None where it would not.
+
+    An output begins with the input's own header, and a text can be a CSV and a pickle at once: who may write data could so make a
+    model, and a model is code.
+    """
+    models = os.environ.get(PREFIX_VARIABLES["model_s3_uri"])
+    work = f"{output_s3_uri}{WORK_MARK}"
+    for uri in (*sorted(written_uris(output_s3_uri)), work):
+        if models and (uri.startswith(models) or (uri == work and models.startswith(work))):
+            return (
+                f"output_s3_uri {output_s3_uri} would write {uri}, where models are read ({models}): "
+                "a model runs code, and an output holds what its data hold; "
+                "choose an output_s3_uri elsewhere, and give the stack prefixes that do not overlap"
+            )
+    return None
+
+
+def among_outputs(model_s3_uri: str) -> str | None:
+    """Say that a model lies where outputs are written; None where it does not, or where models have a prefix of their own."""
+    outputs = os.environ.get(PREFIX_VARIABLES["output_s3_uri"])
+    if os.environ.get(PREFIX_VARIABLES["model_s3_uri"]) or not outputs or not model_s3_uri.startswith(outputs):
+        return None
+    return (
+        f"model_s3_uri {model_s3_uri} lies where outputs are written ({outputs}): a model runs code, and an output holds what its "
+        "data hold; keep models elsewhere"
+    )
 
 
 def ambiguous(uri: str) -> str | None:
@@ -74,13 +105,13 @@ def ambiguous(uri: str) -> str | None:
 
 
 def in_work(uri: str) -> str | None:
-    """Say that data lie where runs keep their work; None where they do not.
+    """Say that data or a model lie where runs keep their work; None where they do not.
 
-    An execution that starts for each new object would start for its own parts.
+    An execution that starts for each new object would start for its own parts, and a part holds what its data hold.
     """
     if WORK_MARK not in _key_of(uri):
         return None
-    return f"{uri} has {WORK_MARK} in its key, where runs keep parts and lists that are deleted again: name what they publish"
+    return f"{uri} has {WORK_MARK} in its key, where runs keep parts and lists that are deleted again: name another object"
 
 
 def too_long(field: str, uri: str) -> str | None:

@@ -259,6 +259,49 @@ def test_a_role_is_assumed_by_its_service_for_this_account(template):
         assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}, name
 
 
+def value_of(expression, parameters):
+    """Evaluate what a rule of the template may be made of."""
+    if not isinstance(expression, dict):
+        return expression
+    ((name, argument),) = expression.items()
+    if name == "Ref":
+        return parameters[argument]
+    values = [value_of(item, parameters) for item in argument]
+    return {
+        "Fn::Equals": lambda: values[0] == values[1],
+        "Fn::Not": lambda: not values[0],
+        "Fn::Or": lambda: any(values),
+    }[name]()
+
+
+PLACES = [
+    ("b models/ b data/ b output/", None),
+    ("m  d  o ", None),
+    ("m models/ d data/ o output/", None),
+    ("b  d  b output/", "ModelPrefix and OutputPrefix"),
+    ("b models/ d  b ", "ModelPrefix and OutputPrefix"),
+    ("b x/ d  b x/", "ModelPrefix and OutputPrefix"),
+    ("b models/ b  o ", "ModelPrefix and DataPrefix"),
+    ("b x/ b x/ o ", "ModelPrefix and DataPrefix"),
+    ("m  b data/ b ", "DataPrefix and OutputPrefix"),
+    ("m  b x/ b x/", "DataPrefix and OutputPrefix"),
+]
+
+
+@pytest.mark.parametrize(("places", "refused"), PLACES)
+def test_the_template_refuses_prefixes_that_overlap_as_far_as_rules_can_tell(template, places, refused):
+    names = [f"{kind}{part}" for kind in ("Model", "Data", "Output") for part in ("Bucket", "Prefix")]
+    parameters = dict(zip(names, places.split(" "), strict=True))
+    broken = [
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        if value_of(rule["RuleCondition"], parameters)
+        for assertion in rule["Assertions"]
+        if not value_of(assertion["Assert"], parameters)
+    ]
+    assert [sentence.partition(" must not overlap")[0] for sentence in broken] == ([refused] if refused else [])
+
+
 def test_each_exception_from_checkov_has_its_reason(root):
     lines = (root / ".checkov.yaml").read_text().splitlines()
     skipped = yaml_parse("\n".join(lines))["skip-check"]

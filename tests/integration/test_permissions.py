@@ -365,6 +365,9 @@ def test_a_key_is_in_the_policies_of_the_roles_that_need_it(aws, options):
         ("OutputPrefix", "output"),
         ("OutputPrefix", "*/"),
         ("OutputPrefix", "/"),
+        ("OutputPrefix", "models/"),  # the default ModelPrefix
+        ("ModelPrefix", ""),
+        ("DataPrefix", "output/"),
         ("DataBucket", "*"),
         ("ModelBucket", "s3://models"),
         ("KmsKeyArn", "arn:aws:kms:us-east-1:000000000000:alias/mine"),

@@ -226,3 +226,40 @@ def test_a_run_cannot_write_over_what_it_reads_or_into_the_work_of_another(s3: S
     message = rejection(s3, **changed)
     assert "output_s3_uri" in message
     assert (REQUEST | changed)["output_s3_uri"] in message
+
+
+AMONG_MODELS = [
+    ("s3://bucket/", "s3://bucket/out/result.csv"),
+    ("s3://bucket/models/", "s3://bucket/models/result.csv"),
+    ("s3://bucket/out/result.csv.re", "s3://bucket/out/result.csv"),
+    ("s3://bucket/out/result.csv.work/", "s3://bucket/out/result.csv"),
+    ("s3://bucket/out/result.csv.work/1/2/", "s3://bucket/out/result.csv"),
+    ("s3://bucket/out/run-1", "s3://bucket/out/{execution_name}.csv"),
+]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(("models", "output"), AMONG_MODELS)
+def test_nothing_is_written_where_models_are_read(s3: S3Client, monkeypatch: pytest.MonkeyPatch, models: str, output: str) -> None:
+    """A text can be a CSV and a pickle at once: tests/unit/predict/test_event_places.py has one that is run."""
+    monkeypatch.setenv("MODEL_S3_PREFIX", models)
+    monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/")
+    message = rejection(s3, model_s3_uri=f"{models}m.joblib", output_s3_uri=output)
+    assert f"output_s3_uri {output.replace('{execution_name}', EXECUTION['name'])} would write s3://bucket/" in message
+    assert f"where models are read ({models})" in message
+
+
+@pytest.mark.usefixtures("stored")
+def test_models_within_the_place_of_outputs_are_read(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_S3_PREFIX", "s3://bucket/models/")
+    monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/")
+    assert validate(s3)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_model_is_not_read_where_outputs_are_written(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    put("out/m.joblib", b"model")
+    monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/out/")
+    assert "lies where outputs are written (s3://bucket/out/)" in rejection(s3, model_s3_uri="s3://bucket/out/m.joblib")
+    part = "s3://bucket/x.csv.work/1/2/chunk-00000.csv"
+    assert f"model_s3_uri {part} has .work/ in its key" in rejection(s3, model_s3_uri=part)

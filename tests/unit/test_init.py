@@ -13,7 +13,17 @@ from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from batch_predict import init_command
-from batch_predict.init_stack import MAY_BE_EMPTY, PLACEHOLDERS, QUESTIONS, REGION, STACK_NAME, ask_settings, parameters, problem
+from batch_predict.init_stack import (
+    MAY_BE_EMPTY,
+    PLACEHOLDERS,
+    QUESTIONS,
+    REGION,
+    STACK_NAME,
+    ask_settings,
+    overlaps,
+    parameters,
+    problem,
+)
 from batch_predict.samconfig import configured, current_settings
 
 ROOT = Path(__file__).parents[2]
@@ -75,8 +85,10 @@ class TestSettings:
     def test_what_is_not_asked_has_a_default_in_the_template(self):
         assert all("Default" in rule for name, rule in TEMPLATE.items() if name not in NAMES)
 
-    def test_what_may_be_empty_is_empty_by_default(self):
-        assert all(TEMPLATE[name]["Default"] == "" for name in MAY_BE_EMPTY - {REGION})
+    def test_what_may_be_empty_is_empty_by_default_but_for_prefixes_which_must_not_overlap(self):
+        defaults = {name: TEMPLATE[name]["Default"] for name in MAY_BE_EMPTY - {REGION}}
+        prefixes = {"ModelPrefix": "models/", "DataPrefix": "data/", "OutputPrefix": "output/"}
+        assert {name: default for name, default in defaults.items() if default} == prefixes
 
     def test_the_placeholders_are_the_projects_own(self):
         entries = dict(entry.split("=") for entry in tomllib.loads(START)["default"]["deploy"]["parameters"]["parameter_overrides"])
@@ -219,7 +231,7 @@ class TestQuestions:
 
         settings = ask_settings({}, {"DataPrefix": "data/"}, ask, said.append)
 
-        assert (settings["ModelBucket"], settings["DataPrefix"], settings["OutputPrefix"]) == ("our-models", "", "")
+        assert (settings["ModelBucket"], settings["DataPrefix"], settings["OutputPrefix"]) == ("our-models", "", "output/")
         assert asked.count("Bucket of the models") == 3
         assert [line.split()[0] for line in said] == ["ModelBucket", "ModelBucket", "DataPrefix"]
         assert "ScheduleTimezone" not in settings  # without a schedule
@@ -393,6 +405,43 @@ class TestCommand:
         for sentence in sentences:
             assert sentence in result.stderr
         assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+OVERLAPS = [
+    (("b", "", "d", "", "b", ""), [("Model", "Output")]),
+    (("b", "models/", "d", "", "b", ""), [("Model", "Output")]),
+    (("b", "", "d", "", "b", "output/"), [("Model", "Output")]),
+    (("b", "a/", "d", "", "b", "a/output/"), [("Model", "Output")]),
+    (("b", "a/models/", "d", "", "b", "a/"), [("Model", "Output")]),
+    (("m", "", "b", "data/", "b", "data/"), [("Data", "Output")]),
+    (("m", "", "b", "data/", "b", "data/out/"), [("Data", "Output")]),
+    (("b", "models/", "b", "", "o", ""), [("Model", "Data")]),
+    (("b", "x/", "b", "x/", "b", "x/"), [("Model", "Data"), ("Model", "Output"), ("Data", "Output")]),
+    (("b", "a/", "b", "ab/", "b", "b/a/"), []),
+    (("m", "", "d", "", "o", ""), []),
+    (("b", "", "b-2", "", "b-2.x", ""), []),
+]
+
+
+def settings_of(places):
+    names = [f"{kind}{part}" for kind in ("Model", "Data", "Output") for part in ("Bucket", "Prefix")]
+    return dict(zip(names, places, strict=True))
+
+
+@pytest.mark.parametrize(("places", "pairs"), OVERLAPS)
+def test_places_that_overlap_are_refused(places, pairs):
+    said = list(overlaps(settings_of(places)))
+    assert [sentence.partition(" overlap")[0] for sentence in said] == [f"{one}Prefix and {other}Prefix" for one, other in pairs]
+
+
+def test_init_refuses_places_that_overlap(invoke, directory):
+    result = invoke("--yes --model-bucket ours --data-bucket ours --output-bucket ours --output-prefix models/new/")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: ModelPrefix and OutputPrefix overlap (s3://ours/models/ and s3://ours/models/new/): an output could be read as a "
+        "model, and a model runs code; give each a place of its own\n"
+    )
+    assert not list(directory.iterdir())
 
 
 def test_an_installed_package_has_the_file_to_begin_with():

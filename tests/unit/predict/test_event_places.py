@@ -1,6 +1,7 @@
 """What an event may name, and how much: ways around it, each refused with a message, before anything is read."""
 
 import json
+import pickle
 
 import pytest
 from harness import BUCKET, DATA, MODEL, OUTPUT, invoke, linear, make_event
@@ -198,3 +199,82 @@ def test_a_list_in_s3_is_not_read_beyond_its_limits(put, monkeypatch):
 def test_a_list_nested_without_end_is_none(put):
     put(LIST, b"[" * 200_000)
     assert "is not JSON" in refused(data_s3_uri=None, segments_s3_uri=LIST)
+
+
+def polyglot(code):
+    """A CSV of one record, which is a pickle, too: what was a name of a column calls `exec`."""
+    called = f"\ncbuiltins\nexec\n(V{code}\ntR."
+    return f'Va,"{called}"\n1,2\n'
+
+
+class TestWhoMayWriteDataCannotMakeAModel:
+    """An output begins with the input's own bytes, and a model is a pickle."""
+
+    @pytest.fixture
+    def loaded(self, tmp_path):
+        """A file that the polyglot's code writes."""
+        return tmp_path / "loaded"
+
+    @pytest.fixture
+    def fields(self, put, loaded):
+        put(MODEL, linear(["Va"], [1.0]))
+        put(DATA, polyglot(f"open({str(loaded)!r},'w').close()"))
+        return {"feature_columns": ["Va"]}
+
+    def test_the_door_where_nothing_confines_the_function(self, get, loaded, fields):
+        """The function's role alone decides there, as docs/prediction_handler.md says."""
+        assert invoke(**fields)[0] == 200
+        pickle.loads(get(OUTPUT))
+        assert loaded.exists()
+        loaded.unlink()
+        assert invoke(**fields, model_s3_uri=OUTPUT, output_s3_uri=f"{OUTPUT}.2")[1]["error"] == "ModelError"
+        assert loaded.exists()
+
+    @pytest.mark.parametrize(
+        "prefixes",
+        [
+            {"MODEL_S3_PREFIX": f"s3://{BUCKET}/", "OUTPUT_S3_PREFIX": f"s3://{BUCKET}/"},
+            {"MODEL_S3_PREFIX": f"s3://{BUCKET}/", "OUTPUT_S3_PREFIX": f"s3://{BUCKET}/out/"},
+            {"MODEL_S3_PREFIX": f"s3://{BUCKET}/"},
+            {"OUTPUT_S3_PREFIX": f"s3://{BUCKET}/out/"},
+        ],
+    )
+    def test_the_same_where_a_prefix_is_known(self, loaded, fields, prefixes, monkeypatch):
+        for name, prefix in prefixes.items():
+            monkeypatch.setenv(name, prefix)
+        answers = [invoke(**fields), invoke(**fields, model_s3_uri=OUTPUT, output_s3_uri=f"{OUTPUT}.2")]
+        assert answers[1][1]["error"] == "InvalidRequestError"
+        assert (answers[0][0] == 200) == ("MODEL_S3_PREFIX" not in prefixes)
+        assert not loaded.exists()
+
+
+WRITTEN = {
+    "output_s3_uri": ({"output_s3_uri": f"s3://{BUCKET}/models/m.joblib.csv"}, "models/"),
+    "receipt_s3_uri": ({"receipt_s3_uri": f"s3://{BUCKET}/models/m.json"}, "models/"),
+    "rejected rows": ({"output_s3_uri": f"s3://{BUCKET}/out/x"}, "out/x.rejected"),
+    "types": ({"receipt_s3_uri": f"s3://{BUCKET}/out/x.json"}, "out/x.types"),
+}
+
+
+@pytest.mark.usefixtures("never_asked")
+@pytest.mark.parametrize("name", WRITTEN)
+def test_nothing_is_written_where_models_are_read(name, monkeypatch):
+    fields, models = WRITTEN[name]
+    monkeypatch.setenv("MODEL_S3_PREFIX", f"s3://{BUCKET}/{models}")
+    model = f"s3://{BUCKET}/{models}m.joblib"
+    assert f"would be written where models are read (s3://{BUCKET}/{models})" in refused(model_s3_uri=model, **fields)
+
+
+@pytest.mark.usefixtures("never_asked")
+def test_a_model_is_never_read_from_the_work_of_a_run():
+    assert "lies where outputs are written (under .work/)" in refused(model_s3_uri=f"s3://{BUCKET}/x.csv.work/1/2/chunk-00000.csv")
+
+
+def test_models_within_the_place_of_outputs_are_read_and_not_written_over(put, monkeypatch):
+    """As a stack has it whose OutputPrefix is a whole bucket."""
+    monkeypatch.setenv("OUTPUT_S3_PREFIX", f"s3://{BUCKET}/")
+    monkeypatch.setenv("MODEL_S3_PREFIX", f"s3://{BUCKET}/models/")
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n")
+    assert invoke()[0] == 200
+    assert "where models are read" in refused(output_s3_uri=f"s3://{BUCKET}/models/x.csv")

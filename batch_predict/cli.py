@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from batch_predict import flights, init_command, run_commands
+from batch_predict import deploy_command, flights, init_command, run_commands
 from batch_predict.check_model import check_model as model_check
 from batch_predict.endings import ending, stop_signals
 from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
@@ -582,3 +582,4 @@ def _demo_files(directory: Path, rows: int | None, shown: Screen) -> tuple[Path,
 
 run_commands.register(app)
 init_command.register(app)
+deploy_command.register(app)

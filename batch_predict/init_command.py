@@ -1,5 +1,6 @@
 """The command `batch-predict init`: settings of a stack into samconfig.toml."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from batch_predict.deploy import LocalAwsError
 from batch_predict.init_stack import InitError, ask_settings, default_of, parameters, problems, without_asking
-from batch_predict.samconfig import configured, current_settings, difference, start_text
+from batch_predict.samconfig import configured, current_settings, difference, read_config, start_text
 
 INIT_EXAMPLE = """\
 Example, without questions:
@@ -84,7 +85,7 @@ def init(
 
 
 def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) -> None:
-    before = _read(config)
+    before = read_config(config)
     text = start_text() if before is None else before
     current = current_settings(text)
     settings = without_asking(given, current) if yes else ask_settings(given, current, typer.prompt, typer.echo)
@@ -104,17 +105,6 @@ def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) ->
     typer.echo(_how_to_deploy(config))
 
 
-def _read(config: Path) -> str | None:
-    try:
-        return config.read_bytes().decode()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InitError(f"{config} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InitError(f"{config} is not UTF-8: {error.reason} at byte {error.start}") from error
-
-
 def _write(config: Path, text: str) -> None:
     try:
         config.write_bytes(text.encode())
@@ -123,6 +113,10 @@ def _write(config: Path, text: str) -> None:
 
 
 def _how_to_deploy(config: Path) -> str:
-    where = "" if (config.parent / "template.yaml").is_file() else ", in the folder of template.yaml"
-    file = "" if config == Path("samconfig.toml") else f" --config-file {config.resolve()}"
-    return f"\nDeploy with{where}:\n  sam build{file}\n  sam deploy{file}"
+    is_named = config.name != "samconfig.toml"
+    if not (config.parent / "template.yaml").is_file():
+        named = f" --config {shlex.quote(str(config))}" if is_named or config.parent != Path() else ""
+        return f"\nBuild and deploy with:\n  batch-predict deploy{named}"
+    there = "" if config.parent == Path() else f"  cd {shlex.quote(str(config.parent))}\n"
+    file = f" --config-file {shlex.quote(config.name)}" if is_named else ""
+    return f"\nDeploy with:\n{there}  sam build{file}\n  sam deploy{file}"

@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -23,7 +23,40 @@ def start_text() -> str:
     try:
         return (stack_directory() / "samconfig.toml").read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InitError("there is no samconfig.toml to begin with: run this in a checkout of batch-predict") from error
+        raise InitError("there is no samconfig.toml to begin with: install batch-predict again") from error
+
+
+def read_config(path: Path) -> str | None:
+    """Return the text of a samconfig.toml; None where there is none. Raises InitError where it cannot be read."""
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InitError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InitError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+class DeployOptions(NamedTuple):
+    """What a samconfig.toml says of a deployment, for who deploys without the SAM CLI."""
+
+    stack_name: str
+    region: str
+    """Empty: that of the AWS profile."""
+    tags: list[str]
+    """As "Project=batch-predict"."""
+    parameters: dict[str, str]
+    """All that it sets, also what `init` does not ask for."""
+
+
+def deploy_options(text: str) -> DeployOptions:
+    """Return what a samconfig.toml says of a deployment."""
+    deploy = _deploy_table(_parsed(text))
+    tags = deploy.get("tags", [])
+    words = shlex.split(tags) if isinstance(tags, str) else [str(tag) for tag in tags]
+    name, region = str(deploy.get(STACK_NAME, default_of(STACK_NAME))), str(deploy.get(REGION, ""))
+    return DeployOptions(name, region, words, _overrides(deploy))
 
 
 def current_settings(text: str) -> dict[str, str]:

@@ -14,7 +14,6 @@ import argparse
 import ast
 import fcntl
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -33,7 +32,7 @@ from .target import ROOT, Interpreter, PackageError, Target
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BUILD, DIST = ROOT / "build", ROOT / "dist"
+BUILD, DIST = target.build_folder(), ROOT / "dist"
 PREDICT, WORKFLOW = ROOT / "functions/predict", ROOT / "functions/workflow"
 PREDICT_FUNCTION = "PredictChunkFunction"
 
@@ -44,6 +43,8 @@ DIRECT_UPLOAD_BYTES = 50_000_000
 """Of a zip; a larger one reaches Lambda through S3 alone (the same page)."""
 LARGEST_SHOWN = 15
 
+SOURCES = ("amazon_linux.py", "byte_code.py", "elf.py", "package.py", "slimming.py", "target.py", "wheels.py")
+"""The builder's own files, on which the package depends."""
 CODE = (".py", ".json")
 """What of a function's folder is deployed; beside it lie the files that a package or an image is made by."""
 MODEL_LIBRARIES = ("scipy", "sklearn")
@@ -106,8 +107,7 @@ def build_predict(
 
 
 def _key(*parts: str) -> str:
-    names = ("amazon_linux.py", "byte_code.py", "elf.py", "package.py", "slimming.py", "target.py", "wheels.py")
-    sources = [Path(__file__).with_name(name).read_bytes() for name in names]
+    sources = [Path(__file__).with_name(name).read_bytes() for name in SOURCES]
     return hashlib.sha256(b"\0".join([*(part.encode() for part in parts), *sources])).hexdigest()[:16]
 
 
@@ -409,8 +409,6 @@ def main() -> None:
     parser.add_argument("--architecture", choices=target.ARCHITECTURES, action="append", help="both unless given")
     parser.add_argument("--artifact", nargs=2, metavar=("FUNCTION", "DIRECTORY"), help="fill a folder for `sam build` instead")
     arguments = parser.parse_args()
-    if importlib.util.find_spec("pip") is None:
-        raise PackageError(f"{sys.executable} has no pip: use another Python, as in make PYTHON=python3 package")
     if arguments.artifact:
         write_artifact(arguments.artifact[0], Path(arguments.artifact[1]))
         return

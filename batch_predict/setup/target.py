@@ -27,6 +27,15 @@ def _root() -> Path:
 
 
 ROOT = _root()
+
+
+def build_folder() -> Path:
+    """Return where what costs time is kept: `build/` beside the template, or the user's cache for an installed batch-predict."""
+    if Path(__file__).resolve().parents[1] / "stack" != ROOT:
+        return ROOT / "build"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "batch-predict"
+
+
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """Lambda's names and those of wheels."""
 NEWEST_GLIBC, OLDEST_GLIBC = 34, 17

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .target import ROOT, PackageError, Target
+from .target import ROOT, PackageError, Target, build_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 LOCK = ROOT / "requirements.lock"
 REQUIREMENTS = ROOT / "functions/predict/requirements.txt"
 CARRIED_REQUIREMENTS = ROOT / "functions/predict/requirements-carried.txt"
-CACHE = ROOT / "build/wheels"
+CACHE = build_folder() / "wheels"
 
 RUNTIME = (
     *("boto3", "botocore", "s3transfer", "urllib3", "jmespath", "python-dateutil", "six"),
@@ -92,6 +93,11 @@ def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path
 
 
 def _pip_download(requirements: Path, folder: Path, target: Target) -> None:
+    if importlib.util.find_spec("pip") is None:
+        raise PackageError(
+            f"{sys.executable} has no pip, which gets the wheels: install it there (python -m ensurepip, or uv pip install pip), "
+            "or build by another Python, as in make PYTHON=python3 package"
+        )
     platforms = [f"--platform={platform}" for platform in target.platforms]
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"),

@@ -8,7 +8,7 @@ from batch_predict import cli, local_runs
 from batch_predict.workflow_contract import request_schema
 
 COMMANDS = [
-    *("run", "plan", "check-model", "serve", "demo", "init"),
+    *("run", "plan", "check-model", "serve", "demo", "init", "deploy", "eject"),
     *("status", "watch", "list", "cancel", "logs", "report", "chunk", "explain"),
 ]
 # Of the request, but for schedules, or without a meaning for local files: --request takes them.

@@ -290,7 +290,7 @@ class TestCommand:
         result = invoke(words[2:])
 
         assert result.exit_code == 0, result.output
-        assert result.output.endswith("Deploy with, in the folder of template.yaml:\n  sam build\n  sam deploy\n")
+        assert result.output.endswith("Build and deploy with:\n  batch-predict deploy\n")
         assert '+    "ModelBucket=our-models",' in result.output
         assert sam_reads() == {
             "ModelBucket": "our-models",
@@ -363,10 +363,27 @@ class TestCommand:
             "PredictMemorySize": "2048",
         }
 
-    def test_a_file_elsewhere_is_named_to_sam(self, invoke, directory):
-        result = invoke(f"--yes {BUCKETS} --config other.toml")
+    @pytest.mark.parametrize(
+        ("config", "with_template", "commands"),
+        [
+            ("other.toml", False, ["batch-predict deploy --config other.toml"]),
+            ("of ours/samconfig.toml", False, ["batch-predict deploy --config 'of ours/samconfig.toml'"]),
+            ("samconfig.toml", True, ["sam build", "sam deploy"]),
+            (
+                "of ours/other.toml",
+                True,
+                ["cd 'of ours'", "sam build --config-file other.toml", "sam deploy --config-file other.toml"],
+            ),
+        ],
+    )
+    def test_a_file_elsewhere_is_named_to_what_deploys(self, invoke, config, with_template, commands):
+        """SAM, where a template lies beside it, which was ejected or is a checkout's; else the installed package."""
+        Path("of ours").mkdir()
+        if with_template:
+            (Path(config).parent / "template.yaml").touch()
+        result = invoke(["--yes", *BUCKETS.split(), "--config", config])
 
-        assert result.output.endswith(f"  sam deploy --config-file {directory / 'other.toml'}\n")
+        assert result.output.rpartition("eploy with:\n")[2] == "".join(f"  {command}\n" for command in commands)
 
     @pytest.mark.parametrize(
         ("arguments", "sentences"),

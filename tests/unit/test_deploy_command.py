@@ -1,0 +1,260 @@
+"""`batch-predict eject` and `deploy`; tests/package builds with them, tests/wheel runs them as they are installed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from samtranslator.yaml_helper import yaml_parse
+from typer.testing import CliRunner
+
+from batch_predict import deploy_command, init_command, stack_files
+from batch_predict.deploy_command import aws_commands
+from batch_predict.samconfig import configured, deploy_options, start_text
+from batch_predict.setup import package
+
+ROOT = Path(__file__).parents[2]
+BUCKETS = {"ModelBucket": "our-models", "DataBucket": "our-data", "OutputBucket": "our-predictions"}
+SET = configured(start_text(), BUCKETS)
+BUCKET = "--s3-bucket BUCKET --region eu-central-1"
+CAPABILITIES = "--capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND"
+REST = (
+    "--tags Project=batch-predict --parameter-overrides ModelBucket=our-models ModelPrefix=models/ DataBucket=our-data "
+    "DataPrefix=data/ OutputBucket=our-predictions OutputPrefix=output/"
+)
+REQUEST = {
+    "model_s3_uri": "s3://our-models/models/m.joblib",
+    "data_s3_uri": "s3://our-data/data/",
+    "output_s3_uri": "s3://our-predictions/output/it's.csv",
+    "prediction_column_name": 'the "score"',
+    "feature_columns": ["a, b"],
+}
+CLI = """\
+#!/bin/sh
+printf '%s\\n' "$(basename "$0") $(pwd)" "$@" >> "$LOG"
+exit ${STATUS:-0}
+"""
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """Building takes a minute the first time: tests/package and tests/wheel do it."""
+    folders = []
+    monkeypatch.setattr(deploy_command, "build", lambda folder, say: (folders.append(folder), say("built")))
+    return folders
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Put command lines on PATH that only note how they were called; returns how they were."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    (tmp_path / "bin").mkdir()
+
+    def install(*names):
+        for name in names:
+            (tmp_path / "bin" / name).write_text(CLI)
+            (tmp_path / "bin" / name).chmod(0o755)
+
+    install.calls = lambda: (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+    return install
+
+
+def invoke(*arguments):
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    deploy_command.register(app)
+    init_command.register(app)
+    return CliRunner().invoke(app, list(arguments), prog_name="batch-predict")
+
+
+class TestEject:
+    def test_what_is_written_is_what_a_checkout_has(self):
+        result = invoke("eject", "there")
+
+        assert result.exit_code == 0, result.output
+        files = [path.relative_to("there") for path in sorted(Path("there").rglob("*")) if path.is_file()]
+        own = {str(path) for path in files if not (ROOT / path).is_file()}
+        assert own == {f"builder/{name}" for name in ("__init__.py", *package.SOURCES)}
+        for path in files:
+            there = Path("batch_predict/setup") / path.name if str(path) in own else path
+            if path != Path("Makefile"):
+                assert (Path("there") / path).read_bytes() == (ROOT / there).read_bytes(), path
+        tracked = subprocess.run(
+            ["git", "ls-files", "functions", "statemachine", "events"], check=True, cwd=ROOT, capture_output=True, text=True
+        )
+        assert {*tracked.stdout.split(), "template.yaml", "samconfig.toml", "requirements.lock", "Makefile"} | own == set(
+            map(str, files)
+        )
+
+    def test_all_that_the_template_names_is_there_and_each_function_has_its_target(self):
+        stack_files.eject(Path("there"))
+
+        template = yaml_parse(Path("there/template.yaml").read_text())
+        for name, resource in template["Resources"].items():
+            properties = resource.get("Properties", {})
+            for path in (properties.get("CodeUri"), properties.get("DefinitionUri")):
+                assert path is None or (Path("there") / path).exists(), name
+            if resource["Type"] == "AWS::Serverless::Function":
+                command = ["make", "--dry-run", "-C", "there", f"build-{name}", "ARTIFACTS_DIR=made"]
+                said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                assert f'-m builder.package --artifact {name} "made"' in said
+
+    def test_its_builder_needs_nothing_else_and_builds_what_lies_beside_it(self):
+        """Also under a folder with a template of its own, and in a Python that has another batch-predict."""
+        stack_files.eject(Path("there"))
+        Path("template.yaml").write_text("Resources: {}")
+        path = Path("there/functions/workflow/errors.py")
+        path.write_text(f"{path.read_text()}\n# of ours\n")
+        command = [sys.executable, "-S", "-m", "builder.package", "--artifact", "PlanChunksFunction", "made"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(Path("cache").absolute())}
+
+        done = subprocess.run(command, check=False, cwd="there", env=environment, capture_output=True, text=True)
+
+        assert done.returncode == 0, done.stderr
+        assert Path("there/made/errors.py").read_text().endswith("# of ours\n")
+        assert Path("there/made/plan_chunks.py").is_file()
+        assert not Path("cache").exists()
+
+    def test_settings_that_are_there_stay_and_nothing_else_is_replaced_unless_told(self):
+        Path("samconfig.toml").write_text(SET)
+        assert invoke("eject", ".").exit_code == 0
+        assert Path("samconfig.toml").read_text() == SET
+        assert invoke("eject", ".").exit_code == 0  # what is as it would be written is not in the way
+
+        for name in ("template.yaml", "Makefile"):
+            Path(name).write_text("of ours")
+        Path("events/start_execution.json").unlink()
+        refused = invoke("eject", ".")
+        assert refused.exit_code == 1
+        assert refused.stderr == (
+            "Error: template.yaml, Makefile would be replaced, and nothing was written: name another folder, or use --overwrite\n"
+        )
+        assert not Path("events/start_execution.json").exists()
+        assert Path("Makefile").read_text() == "of ours"
+
+        assert invoke("eject", ".", "--overwrite").exit_code == 0
+        assert Path("template.yaml").read_text() == (ROOT / "template.yaml").read_text()
+        assert Path("samconfig.toml").read_text() == SET
+
+    def test_a_folder_that_cannot_be_written_is_a_sentence(self):
+        Path("file").touch()
+        refused = invoke("eject", "file/there")
+        assert (refused.exit_code, refused.stderr) == (1, "Error: file/there cannot be written: Not a directory\n")
+
+    def test_says_what_comes_next(self):
+        assert invoke("eject", "our folder").output.endswith(
+            "deploy it:\n  cd 'our folder'\n  batch-predict init\n  sam build\n  sam deploy\n"
+        )
+        assert invoke("eject", ".").output.endswith("deploy it:\n  batch-predict init\n  sam build\n  sam deploy\n")
+
+
+class TestDeploy:
+    def test_says_both_ways_and_sends_nothing(self, built, install):
+        install("sam", "aws")
+        Path("samconfig.toml").write_text(configured(SET, {"region": "eu-central-1"}))
+        result = invoke("deploy")
+
+        assert result.exit_code == 0, result.output
+        assert built == [Path()]
+        template, packaged = ".aws-sam/build/template.yaml", ".aws-sam/build/packaged.yaml"
+        assert result.stdout.splitlines() == [
+            "",
+            "Deploy with the SAM CLI:",
+            "  sam deploy",
+            "or with the AWS CLI, and a bucket for the code:",
+            f"  aws cloudformation package --template-file {template} --output-template-file {packaged} {BUCKET}",
+            f"  aws cloudformation deploy --template-file {packaged} --stack-name batch-predict {CAPABILITIES} {BUCKET} {REST}",
+        ]
+        assert result.stderr == "Building the functions …\nbuilt\n"
+        assert install.calls() == []
+
+    def test_yes_runs_the_sam_cli_where_the_settings_are(self, built, install, directory):
+        install("sam", "aws")
+        Path("ours").mkdir()
+        Path("ours/nightly.toml").write_text(SET)
+        result = invoke("deploy", "--config", "ours/nightly.toml", "--yes", "--profile", "team", "--code-bucket", "our-code")
+
+        assert result.exit_code == 0, result.output
+        assert built == [Path("ours")]
+        assert "Deploy with the SAM CLI, in ours:\n" in result.stdout
+        words = ["deploy", "--config-file", "nightly.toml", "--profile", "team", "--no-confirm-changeset"]
+        assert install.calls() == [f"sam {directory / 'ours'}", *words]
+
+    def test_yes_runs_the_aws_cli_where_there_is_no_other(self, built, install, directory):
+        install("aws")
+        text = configured(SET, {"ScheduleExpression": "cron(30 0 * * ? *)", "ScheduleRequest": json.dumps(REQUEST)})
+        Path("samconfig.toml").write_text(text)
+        result = invoke("deploy", "--yes", "--code-bucket", "our-code")
+
+        assert result.exit_code == 0, result.output
+        first, second = aws_commands(deploy_options(text), "our-code", None)
+        assert install.calls() == [f"aws {directory}", *first[1:], f"aws {directory}", *second[1:]]
+        assert "ScheduleExpression=cron(30 0 * * ? *)" in second
+        (request,) = (word.removeprefix("ScheduleRequest=") for word in second if word.startswith("ScheduleRequest="))
+        assert json.loads(request) == REQUEST
+        assert built
+
+    def test_what_fails_is_said_and_ends_it(self, built, install, monkeypatch):
+        install("aws")
+        monkeypatch.setenv("STATUS", "255")
+        Path("samconfig.toml").write_text(SET)
+        result = invoke("deploy", "--yes", "--code-bucket", "our-code")
+
+        assert (result.exit_code, len(built)) == (1, 1)
+        assert result.stderr.endswith("Error: `aws cloudformation package` ended with 255, and said why above\n")
+        assert "deploy" not in install.calls()
+
+    @pytest.mark.parametrize("arguments", [["--yes"], ["--yes", "--code-bucket", "our-code"]])
+    def test_yes_without_anything_to_run_is_an_error(self, built, install, arguments):
+        Path("samconfig.toml").write_text(SET)
+        if len(arguments) == 1:
+            install("aws")
+        result = invoke("deploy", *arguments)
+
+        assert (result.exit_code, len(built)) == (1, 1)
+        assert "Error: nothing was deployed: --yes needs the SAM CLI" in result.stderr
+        assert install.calls() == []
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            (None, "there is no samconfig.toml: write it with `batch-predict init`"),
+            (start_text(), "samconfig.toml: ModelBucket is missing: name a bucket of yours"),
+            (SET.replace("ModelPrefix=models/", "ModelPrefix=models"), "ModelPrefix 'models'"),
+            ("[", "samconfig.toml cannot be read as TOML"),
+        ],
+    )
+    def test_settings_that_are_not_right_are_said_before_anything_is_built(self, built, text, sentence):
+        if text is not None:
+            Path("samconfig.toml").write_text(text)
+        result = invoke("deploy")
+
+        assert (result.exit_code, built) == (1, [])
+        assert result.stderr.startswith("Error: ")
+        assert sentence in result.stderr
+
+    def test_a_template_of_the_users_own_is_never_passed_over(self, built):
+        Path("samconfig.toml").write_text(SET)
+        Path("template.yaml").touch()
+        result = invoke("deploy")
+
+        assert (result.exit_code, built) == (1, [])
+        assert "deploy your own with `sam build` and `sam deploy`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [('"A=b C=d"', ["A=b", "C=d"]), ('["A=b", "C=d e"]', ["A=b", "C=d e"]), ('"A=\\"d e\\""', ["A=d e"]), ("[]", [])],
+)
+def test_tags_are_read_in_each_way_that_sam_knows(tags, words):
+    assert deploy_options(f"[default.deploy.parameters]\ntags = {tags}\n").tags == words

@@ -125,11 +125,12 @@ def drift_bars(drift: Mapping[str, float]) -> Markup:
 
 
 @mpl.rc_context(STYLE)
-def reference_and_now(name: str, label: str, reference: Bins, now: Bins, *, axis: bool = True) -> Markup:
-    """Draw a small picture of a feature in the reference sample and in this run."""
+def small_distribution(name: str, label: str, now: Bins, reference: Bins | None = None, *, axis: bool = True) -> Markup:
+    """Draw a small picture of a feature in this run, and in the reference sample where there is one."""
     figure, axes = blank(SMALL, 118)
     axes.stairs(100 * now.shares, now.edges, fill=True, color=MAIN)
-    axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
+    if reference is not None:
+        axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
     axes.set_xlim(now.edges[0], now.edges[-1])
     axes.xaxis.set_major_locator(MaxNLocator(3) if axis else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
@@ -137,7 +138,8 @@ def reference_and_now(name: str, label: str, reference: Bins, now: Bins, *, axis
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     axes.tick_params(labelsize=10)
     axes.grid(visible=False, axis="x")
-    return svg_of(figure, name, f"{visible(label, 200)}: the reference sample as a line, this run as bars")
+    reference_too = "" if reference is None else ": the reference sample as a line, this run as bars"
+    return svg_of(figure, name, f"Distribution of {visible(label, 200)}{reference_too}")
 
 
 def _timeline_legend(axes: Axes, timeline: ChunkTimeline, what: str) -> None:

@@ -79,8 +79,8 @@ class ChunkTimeline:
 
 
 def timeline_of(record: RunRecord) -> ChunkTimeline | None:
-    """Return when the chunks of a run ran; None where its report does not say."""
-    columns = (record.report or {}).get("timeline")
+    """Return when the chunks of a run ran; None where nothing says."""
+    columns = record.known.get("timeline")
     if not columns:
         return None
     began = record.started.timestamp()

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from batch_predict import charts, report_tables
 from batch_predict.chunk_timeline import ChunkTimeline, timeline_of
 from batch_predict.run_record import RunRecord
+from batch_predict.screen import plural
 from batch_predict.state_graph import BOX_HEIGHT, BOX_WIDTH, state_graph
-from batch_predict.value_summary import Values, commonest_hashes, shared_edges
+from batch_predict.value_summary import Bins, Values, commonest_hashes, shared_edges
 from batch_predict.visible_text import visible, visible_lines
 
 PAGE_DIRECTORY = Path(__file__).with_name("report_page")
@@ -27,7 +28,7 @@ TITLE_CHARACTERS = 1000
 LONG_CHARACTERS = 4000
 SHOWN_PREDICTIONS = 6
 SHOWN_DRIFT = 12
-SHOWN_PAIRS = 6
+SHOWN_FEATURES = 24
 SLOWEST = 5
 BINS, SMALL_BINS = 40, 20
 LONGEST_CHARACTERS = 20_000
@@ -37,32 +38,26 @@ TONES = {"SUCCEEDED": "good", "FAILED": "bad", "TIMED_OUT": "bad", "ABORTED": "b
 
 
 def render(record: RunRecord) -> str:
-    """Return the page of a run."""
-    report = record.report
-    statistics: Mapping[str, Any] = (report or {}).get("statistics") or {}
+    """Return the page of a run: of one without a report, what is known of it. What there is nothing of has no part of the page."""
+    known = record.known
+    statistics: Mapping[str, Any] = known.get("statistics") or {}
     timeline = timeline_of(record)
     ran = timeline if timeline is not None and len(timeline) else None
     features: Mapping[str, Any] = statistics.get("features") or {}
     predictions: Mapping[str, Any] = statistics.get("predictions") or {}
-    pictures = {**_time_charts(ran), **_drift_chart(record, features)}
-    no_report = _why_no_report(record)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             record=record,
-            report=report,
+            report=record.report,
             tone=TONES.get(record.status, "main"),
             when=_when(record),
             facts=list(report_tables.facts(record, timeline)),
             graph=state_graph(record.definition, record.states, is_over=record.stopped is not None),
-            charts=pictures,
-            timeline=ran,
+            charts={**_time_charts(ran), **_drift_chart(record, features)},
             timeline_sentence=report_tables.timeline_sentence(ran) if ran else "",
-            slowest=list(ran.slowest(SLOWEST)) if ran else [],
-            no_report=no_report,
-            no_timeline=_why_no_timeline(timeline, no_report),
-            no_statistics=no_report or "The report has no statistics: its chunks were predicted by a function that took none.",
+            slowest=list(ran.slowest(SLOWEST)) if ran and len(ran) > 1 else [],
             predictions=[
                 _prediction(place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
             ],
@@ -71,13 +66,15 @@ def render(record: RunRecord) -> str:
             features_left_out=statistics.get("features_left_out", 0),
             missing=report_tables.missing_bars(features),
             drift_left_out=max(0, len(record.drift) - SHOWN_DRIFT),
-            pairs=list(_pairs(record, features)),
+            pictures=list(_feature_pictures(record, features)),
+            pictures_left_out=max(0, len(features) - SHOWN_FEATURES),
             rejected=report_tables.count_bars(statistics.get("rejected_reasons") or {}, tone="warm"),
             failures=report_tables.failures(record.failures),
             failures_counted=report_tables.errors_counted(record.failures),
             request=report_tables.request_json(record.request),
-            **_costs(report),
-            **_model(report),
+            absent=list(_absences(record, timeline)),
+            **_costs(known),
+            **_model(known),
         )
     )
 
@@ -124,30 +121,38 @@ def _when(record: RunRecord) -> str:
     return f"{begin.day} {begin:%B %Y, %H:%M:%S}{last} {begin.tzname() or ''}".strip()
 
 
-def _why_no_report(record: RunRecord) -> str:
-    """Say why there is no report; nothing where there is one."""
-    if record.report is not None:
-        return ""
-    if record.stopped is None:
-        return "The run is not over: this is known when its report is written."
-    if record.status == "SUCCEEDED":
-        return "The report of the run could not be read; a dry run writes none."
-    return "The run ended without a report: it is written after the output."
-
-
-def _why_no_timeline(timeline: ChunkTimeline | None, no_report: str) -> str:
-    if no_report:
-        return no_report
+def _absences(record: RunRecord, timeline: ChunkTimeline | None) -> Iterator[str]:
+    """Yield why parts of the page are not there, where a reader would look for them."""
+    known = record.known
+    done = known.get("chunks", {}).get("predicted", 0)
+    if record.report is None:
+        if done:
+            yield "There is no report yet." if record.stopped is None else "The run has published nothing."
+            are = "is" if done == 1 else "are"
+            yield f"Times, rows and values on this page are of the {plural(done, 'chunk')} that {are} done."
+        elif record.stopped is None:
+            yield "No chunk is done yet: rows, times and values are known when one is."
+        elif record.status == "SUCCEEDED":
+            yield "Nothing was scored by a dry run; of any other run, the report could not be read."
+        else:
+            yield "No chunk was done, or its work is deleted: nothing is known of rows, times and values."
+        return
     if timeline is None:
-        return "The report has no timeline: its chunks were predicted by a function that kept none."
-    return f"No chunk ran: all {timeline.reused:,} were there from an earlier execution."
+        yield "There are no times of chunks: they were predicted by a function that kept none."
+    elif not len(timeline):
+        yield f"No chunk ran: all {timeline.reused:,} were there from an earlier execution."
+    if not (known.get("statistics") or {}).get("features"):
+        yield "There are no statistics of values: the chunks were predicted by a function that took none."
+    if known["rows"]["rejected"] and not (known.get("statistics") or {}).get("rejected_reasons"):
+        yield "Why rows were rejected is not counted: the list of rejected rows says it."
 
 
 def _time_charts(timeline: ChunkTimeline | None) -> dict[str, Markup]:
     if timeline is None:
         return {}
     draw = charts.chunk_bars if len(timeline) <= charts.CHUNKS_APART else charts.chunks_at_work
-    return {"timeline": draw(timeline), "throughput": charts.throughput(timeline)}
+    pictures = {"timeline": draw(timeline)}
+    return pictures | {"throughput": charts.throughput(timeline)} if len(timeline) > 1 else pictures
 
 
 @dataclass(frozen=True)
@@ -192,36 +197,38 @@ def _by_drift(record: RunRecord) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A feature in the reference sample and in the run."""
+class Picture:
+    """How a feature is distributed, beside the reference sample where there is one."""
 
     name: str
     note: str
     chart: Markup
 
 
-def _pairs(record: RunRecord, features: Mapping[str, Any]) -> Iterator[Pair]:
-    """Yield the pictures of the features that moved most."""
-    reference = record.reference or {}
-    both = [
-        name for name in _by_drift(record) if name in features and features[name]["kind"] == reference.get(name, {}).get("kind")
-    ]
-    for place, name in enumerate(both[:SHOWN_PAIRS]):
-        if features[name]["kind"] == "text":
-            shares = commonest_hashes(reference[name], features[name], SMALL_BINS)
-            chart = charts.reference_and_now(f"pair{place}", name, *shares, axis=False)
-            yield Pair(name, f"{record.drift[name]:.2f}, by hash of its values", chart)
-            continue
-        columns = [Values(values[name]) for values in (reference, features)]
-        edges_of_both = shared_edges(columns, SMALL_BINS)
-        if edges_of_both is not None:
-            chart = charts.reference_and_now(f"pair{place}", name, *(column.bins(edges_of_both) for column in columns))
-            yield Pair(name, f"{record.drift[name]:.2f}", chart)
+def _feature_pictures(record: RunRecord, features: Mapping[str, Any]) -> Iterator[Picture]:
+    """Yield the pictures of features: those that moved most, then the others in their order."""
+    moved = [name for name in _by_drift(record) if name in features]
+    for place, name in enumerate([*dict.fromkeys([*moved, *features])][:SHOWN_FEATURES]):
+        now, before = features[name], (record.reference or {}).get(name)
+        if before is not None and before["kind"] != now["kind"]:
+            before = None
+        sides = [values for values in (now, before) if values is not None]
+        notes = [f"drift {record.drift[name]:.2f}"] if before is not None and name in moved else []
+        if now["kind"] == "text":
+            notes.append("by hash")
+            shares: list[Bins] | None = commonest_hashes(sides, SMALL_BINS)
+        else:
+            columns = [Values(values) for values in sides]
+            edges = shared_edges(columns, SMALL_BINS)
+            shares = None if edges is None else [column.bins(edges) for column in columns]
+        if shares:
+            chart = charts.small_distribution(f"feature{place}", name, *shares, axis=now["kind"] == "number")
+            yield Picture(name, ", ".join(notes), chart)
 
 
-def _costs(report: Mapping[str, Any] | None) -> dict[str, Any]:
-    cost = (report or {}).get("estimated_cost")
-    milliseconds = (report or {}).get("milliseconds") or {}
+def _costs(known: Mapping[str, Any]) -> dict[str, Any]:
+    cost = known.get("estimated_cost")
+    milliseconds = known.get("milliseconds") or {}
     return {
         "cost": report_tables.cost_bars(cost) if cost else [],
         "cost_total": report_tables.dollars(cost["dollars"]["total"]) if cost else "",
@@ -230,9 +237,9 @@ def _costs(report: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _model(report: Mapping[str, Any] | None) -> dict[str, Any]:
-    model = (report or {}).get("model")
-    if report is None or not model:
+def _model(known: Mapping[str, Any]) -> dict[str, Any]:
+    model = known.get("model")
+    if not model:
         return {"model": [], "warnings": []}
-    facts = [*report_tables.model_facts(model), *report_tables.decided_facts(report)]
-    return {"model": facts, "warnings": [*model["warnings"], *report.get("warnings", ())]}
+    facts = [*report_tables.model_facts(model), *report_tables.decided_facts(known)]
+    return {"model": facts, "warnings": [*model["warnings"], *known.get("warnings", ())]}

@@ -43,44 +43,53 @@ class Fact:
 def facts(record: RunRecord, timeline: ChunkTimeline | None) -> Iterator[Fact]:
     """Yield the figures of the headline, as far as they are known."""
     seconds = (record.stopped - record.started).total_seconds() if record.stopped else None
-    report = record.report
-    if report:
-        yield from _row_facts(report)
+    known = record.known
+    done = known.get("chunks", {}).get("predicted", 0)
+    if done:
+        yield from _row_facts(known, is_published=record.report is not None)
     if seconds is not None:
-        speed = _rows_of_this_run(record, timeline) / seconds if report and seconds else None
+        speed = _rows_of_this_run(known, timeline) / seconds if done and seconds else None
         yield Fact("Time", duration(seconds), f"{speed:,.0f} rows a second" if speed else "")
     else:
         yield Fact("Time", "still running", f"since {record.started:%H:%M:%S %Z}".strip())
-    if report:
-        yield _chunk_fact(report)
-        cost = report.get("estimated_cost")
-        yield (
-            Fact("Cost", dollars(cost["dollars"]["total"]), "estimated")
-            if cost
-            else Fact("Cost", "unknown", "a chunk does not say its time")
-        )
+    if "chunks" in known and not done and record.status == "SUCCEEDED":  # a dry run
+        yield Fact("Chunks planned", f"{known['chunks']['planned']:,}")
+    elif "chunks" in known:
+        yield _chunk_fact(known["chunks"], is_over=record.stopped is not None)
     elif record.failures:
         yield Fact("Chunks failed", f"{len(record.failures):,}", tone="bad")
+    if done:
+        yield _cost_fact(record)
 
 
-def _row_facts(report: Mapping[str, Any]) -> Iterator[Fact]:
-    rows = report["rows"]
-    yield Fact("Rows predicted", f"{rows['predicted']:,}", f"of {rows['read']:,} read")
+def _row_facts(known: Mapping[str, Any], *, is_published: bool) -> Iterator[Fact]:
+    rows = known["rows"]
+    note = f"of {rows['read']:,} read"
+    yield Fact("Rows predicted", f"{rows['predicted']:,}", note if is_published else f"{note}, not published")
     share = percent(rows["rejected"], rows["read"])
     yield Fact("Rows rejected", f"{rows['rejected']:,}", share if rows["rejected"] else "", "warm" if rows["rejected"] else "")
 
 
-def _chunk_fact(report: Mapping[str, Any]) -> Fact:
-    chunks = report["chunks"]
-    notes = [f"of {chunks['planned']:,}"] if chunks["failed"] else []
+def _chunk_fact(chunks: Mapping[str, int], *, is_over: bool) -> Fact:
+    left = chunks["planned"] - chunks["predicted"] - chunks["failed"]
+    notes = [f"of {chunks['planned']:,}"] if left or chunks["failed"] else []
     notes += [f"{chunks['failed']:,} failed"] if chunks["failed"] else []
+    notes += [f"{left:,} {'not done' if is_over else 'to go'}"] if left else []
     notes += [f"{chunks['reused']:,} from an earlier run"] if chunks["reused"] else []
-    return Fact("Chunks predicted", f"{chunks['predicted']:,}", ", ".join(notes), "bad" if chunks["failed"] else "")
+    tone = "bad" if chunks["failed"] or (left and is_over) else ""
+    return Fact("Chunks predicted", f"{chunks['predicted']:,}", ", ".join(notes), tone)
 
 
-def _rows_of_this_run(record: RunRecord, timeline: ChunkTimeline | None) -> int:
-    assert record.report
-    return int(timeline.rows.sum()) if timeline is not None and timeline.reused else int(record.report["rows"]["read"])
+def _cost_fact(record: RunRecord) -> Fact:
+    label = "Cost on AWS" if record.is_local else "Cost"
+    cost = record.known.get("estimated_cost")
+    if not cost:
+        return Fact(label, "unknown", "a chunk does not say its time")
+    return Fact(label, dollars(cost["dollars"]["total"]), "estimated; nothing here" if record.is_local else "estimated")
+
+
+def _rows_of_this_run(known: Mapping[str, Any], timeline: ChunkTimeline | None) -> int:
+    return int(timeline.rows.sum()) if timeline is not None and timeline.reused else int(known["rows"]["read"])
 
 
 def timeline_sentence(timeline: ChunkTimeline) -> str:
@@ -216,13 +225,13 @@ def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Deployment", model.get("deployment", "not said")
 
 
-def decided_facts(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def decided_facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what was decided for all chunks, and what it cost in exactness, as label and text."""
-    if types := report.get("column_types"):
+    if types := known.get("column_types"):
         shown = [f"{column} {kind.replace('_', ' ')}" for column, kind in list(types.items())[:SHOWN_TYPES]]
         more = [f"{len(types) - SHOWN_TYPES:,} more"] if len(types) > SHOWN_TYPES else []
         yield "Types by the data", ", ".join([*shown, *more])
-    if rounded := report.get("rounded_integers"):
+    if rounded := known.get("rounded_integers"):
         yield "Integers rounded", f"{rounded:,}, beyond 2^53"
 
 

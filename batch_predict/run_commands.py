@@ -189,7 +189,7 @@ def report(
         page = output or Path(f"{found.name}.html")
         if reference is not None and not reference.is_file():
             raise RunError(f"reference {reference} is not a file")
-        record = with_local_places(found.record(), uploads)
+        record = replace(with_local_places(found.record(), uploads), is_local=stack is None)
         if reference is not None:
             record = compared(record, reference)
         try:
@@ -211,7 +211,7 @@ def with_local_places(record: RunRecord, uploads: Mapping[Path, str]) -> RunReco
             return {name: local(inner) for name, inner in value.items()}
         return [local(inner) for inner in value] if isinstance(value, list) else value
 
-    texts = {name: local(getattr(record, name)) for name in ("request", "report", "failures", "cause")}
+    texts = {name: local(getattr(record, name)) for name in ("request", "report", "so_far", "failures", "cause")}
     return replace(record, **texts) if uploads else record
 
 

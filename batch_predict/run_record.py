@@ -42,6 +42,8 @@ class RunRecord:
     """The state machine's definition, decoded; empty where it cannot be read."""
     report: Mapping[str, Any] | None = None
     """`<output>.report.json`, decoded; None where the run has written none."""
+    so_far: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of a run without a report, as the fields of one: `Run.so_far`."""
     failures: Sequence[Mapping[str, Any]] = ()
     """The error records of a failed run, or the report's `failed_chunks`: `chunk_index`, `data_s3_uri`, `byte_range` [start, stop),
     `segments_s3_uri`, `error`, `message`."""
@@ -52,9 +54,16 @@ class RunRecord:
     cause: str | None = None
     advice: str | None = None
     """What to do about the error."""
+    is_local: bool = False
+    """Whether it ran on the embedded AWS, where nothing is charged."""
     reference: Mapping[str, Any] | None = None
     """Statistics of a reference sample's features, of the shape of the report's `statistics.features`."""
     reference_name: str | None = None
     """What the reader knows the reference sample by: its path or URI."""
     drift: Mapping[str, float] = field(default_factory=dict)
     """Population stability index by feature, of this run against the reference sample."""
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """The report, or as much of one as is known without it."""
+        return self.so_far if self.report is None else self.report

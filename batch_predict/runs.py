@@ -28,7 +28,7 @@ from batch_predict.execution import (
 )
 from batch_predict.run_record import RunRecord, StateRun
 from batch_predict.stack import Stack
-from batch_predict.workflow_contract import advice
+from batch_predict.workflow_contract import advice, facts_so_far
 
 LIST_PAGE = 100
 RECORDS_READ = 100
@@ -203,6 +203,38 @@ class Run:
         mine = (record for record in found if record.get("execution_arn") == self.execution_arn)
         return sorted(mine, key=lambda record: record["chunk_index"])
 
+    def so_far(self) -> dict[str, Any]:
+        """Return what is known of a run that has no report, as the fields of one: from its history, its plan and its receipts.
+
+        `chunks.failed` counts the error records that this run has left. Empty where it ended before it knew its model.
+        """
+        document = self.document()
+        if "model" not in document:
+            return {}
+        probe = document["model"]
+        known = {"model": probe["model"], "warnings": probe["warnings"], "column_types": probe["column_types"]}
+        try:
+            chunks = self.chunks()
+            facts = facts_so_far(document, self._with_receipts(document["plan"], chunks))
+        except (RunError, AttributeError, KeyError, TypeError, ValueError):  # no plan, or no longer, or what is there is none
+            return known
+        return known | facts | {"chunks": facts["chunks"] | {"failed": len(self.lost_chunks())}}
+
+    def _with_receipts(
+        self, plan: Mapping[str, Any], chunks: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[Mapping[str, Any], Any]]:
+        """Yield the plan's chunks, each with what is in the place of its receipt, None where nothing is; a few are read at once."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=plan["bucket"], Prefix=f"{plan['work_prefix']}chunk-")
+        there = {f"s3://{plan['bucket']}/{item['Key']}" for page in pages for item in page.get("Contents", ())}
+
+        def read(chunk: Mapping[str, Any]) -> Any:
+            return self._json(chunk["receipt_s3_uri"]) if chunk["receipt_s3_uri"] in there else None
+
+        with ThreadPoolExecutor(READERS) as pool:
+            for begin in range(0, len(chunks), 4 * READERS):
+                some = chunks[begin : begin + 4 * READERS]
+                yield from zip(some, pool.map(read, some), strict=True)
+
     def attempts(self) -> dict[int, int]:
         """Return how often each chunk was invoked, by its index, as the histories of the newest Map Run's children say.
 
@@ -247,6 +279,7 @@ class Run:
             states=self.states(),
             definition=self._definition(),
             report=report,
+            so_far={} if report else self.so_far(),
             failures=report["failed_chunks"] if report else self.lost_chunks(),
             attempts=self.attempts(),
             error=status.error,

@@ -125,14 +125,14 @@ def hashed_shares(values: Mapping[str, Any]) -> NDArray[np.float64]:
     return shares
 
 
-def commonest_hashes(reference: Mapping[str, Any], now: Mapping[str, Any], number: int) -> list[Bins]:
-    """Return the shares of two text columns in the buckets that hold most of either, the most of the reference sample first."""
-    shares = [hashed_shares(values) for values in (reference, now)]
-    larger = np.maximum(*shares)
+def commonest_hashes(columns: Sequence[Mapping[str, Any]], number: int) -> list[Bins]:
+    """Return the shares of text columns in the buckets that hold most of any, the most of the last column first."""
+    shares = [hashed_shares(values) for values in columns]
+    larger = np.max(shares, axis=0)
     chosen = np.argsort(-larger, kind="stable")[: min(number, int(np.count_nonzero(larger)))]
-    ordered = chosen[np.argsort(-shares[0][chosen], kind="stable")]
+    ordered = chosen[np.argsort(-shares[-1][chosen], kind="stable")]
     edges = np.arange(len(ordered) + 1, dtype=np.float64)
-    return [Bins(edges, column[ordered]) for column in shares]
+    return [Bins(edges, column[ordered]) for column in shares if len(ordered)]
 
 
 def _power_of_two(exponent: float) -> float:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -46,6 +47,28 @@ def chunk_dollars(seconds: float, memory_mb: int) -> float:
     compute = seconds * memory_mb / estimate.MB_PER_GB * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
     requests = 2 * prices.S3_PUT_REQUEST.dollars + 2 * prices.S3_GET_REQUEST.dollars
     return float(compute + estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars + requests)
+
+
+def facts_so_far(document: Mapping[str, Any], chunks: Iterable[tuple[Mapping[str, Any], Any]]) -> dict[str, Any]:
+    """Return what the chunks that are done say of a run that has no output: fields of a report, of whose shape they are.
+
+    ``chunks`` are the plan's, each with what stands in the place of its receipt: what is no receipt of it is passed over, as a
+    merge would refuse it.
+    """
+    accounting, report, statistics = _workflow_module("accounting"), _workflow_module("report"), _workflow_module("distributions")
+    counted, account = statistics.StatisticsSum(), accounting.Account([], [])
+    for chunk, receipt in chunks:
+        try:
+            start, stop = chunk.get("byte_range") or (0, receipt["input_bytes"])
+            expected = accounting.PlannedChunk(chunk, receipt["objects"], stop - start)
+            accounting.require_agreement(expected, receipt, document["model"]["model"])
+        except (ValueError, TypeError, KeyError, accounting.IncompleteOutputError):
+            account.missing.append(chunk)
+            continue
+        counted.add(receipt.pop("statistics", None))
+        account.done.append(accounting.Done(chunk, receipt))
+    found: dict[str, Any] = report.facts_of_chunks(document, account, counted.result())
+    return found
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ def report_of(
 ) -> dict[str, Any]:
     """Return the report, as report.schema.json describes it; `errors` are those of the missing chunks, in their order."""
     plan = document["plan"]
-    receipts = [done.receipt for done in account.done]
     return {
         "schema_version": SCHEMA_VERSION,
         "fingerprint": plan["fingerprint"],
@@ -41,21 +40,9 @@ def report_of(
         "request": document["request"],
         "plan": {field: plan[field] for field in ("boundaries", "chunks", "objects", "input_bytes", "skipped_objects")},
         "output": output,
-        "rows": {
-            "read": sum(receipt["rows_read"] for receipt in receipts),
-            "predicted": output["rows"] - output["rejected_rows"],
-            "rejected": output["rejected_rows"],
-        },
-        "rounded_integers": sum(receipt.get("rounded_integers", 0) for receipt in receipts),
         "bytes": {
-            "read": sum(receipt["input_bytes"] for receipt in receipts),
+            "read": sum(done.receipt["input_bytes"] for done in account.done),
             "written": output["bytes"],
-        },
-        "chunks": {
-            "planned": plan["chunks"],
-            "predicted": len(account.done),
-            "reused": plan["chunks"] - plan["pending_chunks"],
-            "failed": len(account.missing),
         },
         "failed_chunks": [
             {
@@ -68,8 +55,26 @@ def report_of(
             }
             for chunk, error in zip(account.missing, errors, strict=True)
         ],
-        "model": receipts[0]["model"],
         "column_types": decision["column_types"],
+        **facts_of_chunks(document, account, statistics),
+    }
+
+
+def facts_of_chunks(document: Document, account: Account, statistics: ReportStatistics) -> dict[str, Any]:
+    """Return what the chunks that are done say of the run: the part of the report that is known before there is an output."""
+    plan = document["plan"]
+    receipts = [done.receipt for done in account.done]
+    read, rejected = (sum(receipt[name] for receipt in receipts) for name in ("rows_read", "rejected_rows"))
+    return {
+        "rows": {"read": read, "predicted": read - rejected, "rejected": rejected},
+        "rounded_integers": sum(receipt.get("rounded_integers", 0) for receipt in receipts),
+        "chunks": {
+            "planned": plan["chunks"],
+            "predicted": len(account.done),
+            "reused": plan["chunks"] - plan["pending_chunks"],
+            "failed": len(account.missing),
+        },
+        "model": (receipts[0] if receipts else document["model"])["model"],
         "warnings": document["model"]["warnings"],
         "milliseconds": milliseconds_by_stage(account),
         "estimated_cost": estimated_cost(document, account),
@@ -113,7 +118,7 @@ def estimated_cost(document: Document, account: Account) -> Cost | None:
     """Return the cost by the duration that the chunks report; None where one does not report it, or not its function's memory."""
     receipts = [done.receipt for done in account.done]
     milliseconds = [(receipt.get("milliseconds") or {}).get("total") for receipt in receipts]
-    memory_mb = receipts[0].get("memory_mb")
+    memory_mb = receipts[0].get("memory_mb") if receipts else None
     if not memory_mb or not all(isinstance(spent, int | float) for spent in milliseconds):
         return None
     grouped = [receipt for receipt in receipts if "segments_s3_uri" in receipt]

@@ -46,6 +46,26 @@ def chromium(tmp_path_factory):
 
 PROBE = """
 const colour = (element, name) => element.ownerDocument.defaultView.getComputedStyle(element)[name];
+function columns(page) {  // how much more the cards of one column take than those of the other
+  const bottoms = {};
+  for (const card of page.querySelectorAll('.cards section')) {
+    const place = card.getBoundingClientRect();
+    bottoms[place.left] = Math.max(bottoms[place.left] || 0, place.bottom);
+  }
+  const ends = Object.values(bottoms);
+  return ends.length ? Math.max(...ends) - Math.min(...ends) : 0;
+}
+function table(page) {
+  const box = page.querySelector('#features .scroll');
+  if (!box) return null;
+  box.scrollLeft = 60;
+  const found = {
+    scrolls: colour(box, 'overflowX'), width: box.scrollWidth, seen: box.clientWidth, moved: box.scrollLeft,
+    left: box.getBoundingClientRect().left, name: box.querySelector('td').getBoundingClientRect().left,
+  };
+  box.scrollLeft = 0;
+  return found;
+}
 function look(frame) {
   const page = frame.contentDocument, shown = frame.contentWindow;
   const texts = [...page.querySelectorAll('svg text')];
@@ -54,7 +74,9 @@ function look(frame) {
     sections: Object.fromEntries([...page.querySelectorAll('section')].map(section => [section.id, {
       text: section.innerText.slice(section.querySelector('h2').innerText.length).trim().length,
       height: section.getBoundingClientRect().height,
+      empty: section.getBoundingClientRect().bottom - section.lastElementChild.getBoundingClientRect().bottom,
     }])),
+    columns: columns(page), table: table(page),
     loaded: shown.performance.getEntriesByType('resource').map(entry => entry.name),
     scripts: page.scripts.length, ran: shown.ran === true,
     background: colour(page.body, 'backgroundColor'),

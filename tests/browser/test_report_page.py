@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from report_pages import HOSTILE, SECTIONS, hostile_run, rendered
+from report_pages import HOSTILE, LACKING, SECTIONS, hostile_run, rendered
 
 from batch_predict.html_report import render
 
@@ -19,7 +19,8 @@ def pages():
         "phone": (whole, PHONE),
         "tablet": (whole, TABLET),
         "desktop": (whole, DESKTOP),
-        "failed": (rendered("failed"), PHONE),
+        "failed": (rendered("failed, chunks done"), PHONE),
+        "one chunk": (rendered("one chunk"), DESKTOP),
         "running": (rendered("running"), PHONE),
         "bare": (rendered("bare"), PHONE),
         "many": (rendered("ten thousand chunks"), PHONE),
@@ -46,10 +47,28 @@ def test_no_page_is_wider_than_its_screen(light, pages):
 
 def test_every_section_has_content(light):
     for name, seen in light.items():
-        assert sorted(seen["sections"]) == sorted(SECTIONS), name
+        expected = SECTIONS - LACKING.get(name, set())
+        if name in {"phone", "tablet", "desktop", "one chunk", "running", "bare"}:
+            assert set(seen["sections"]) == expected, name
         for section, shown in seen["sections"].items():
             assert shown["text"] > 10 or (name, section) == ("bare", "request"), (name, section)
             assert shown["height"] > 50, (name, section)
+
+
+def test_no_card_is_half_empty(light):
+    """What is not in a section is less than a fifth of its height, and the cards stand close in their columns."""
+    for name in ("desktop", "one chunk", "tablet"):
+        seen = light[name]
+        assert {section: shown["empty"] for section, shown in seen["sections"].items() if shown["empty"] > 40} == {}, name
+        assert seen["columns"] < 400, name
+
+
+def test_the_table_of_features_scrolls_on_a_phone_and_keeps_its_names_in_sight(light):
+    table = light["phone"]["table"]
+    assert table["scrolls"] in {"auto", "scroll"}
+    assert table["width"] > table["seen"]
+    assert table["moved"] > 0
+    assert table["name"] == pytest.approx(table["left"], abs=1)
 
 
 def test_nothing_is_loaded_and_no_script_runs(light):

@@ -125,7 +125,11 @@ class TestThisMachine:
         for run in ("good", "bad"):
             path = Path(succeed(f"report {run} --output {run}.html").strip())
             assert run in path.read_text()
-        assert "InvalidDataError" in Path("bad.html").read_text()
+        failed = Path("bad.html").read_text()
+        assert "InvalidDataError" in failed
+        assert "values on this page are of the" in failed  # of the chunks that were done
+        assert 'id="features"' in failed
+        assert "Cost on AWS" in failed
 
     def test_the_attempts_of_each_chunk_are_in_its_childs_history(self):
         with LocalRuns().get("good").opened() as aws:

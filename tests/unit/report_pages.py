@@ -20,7 +20,7 @@ from report_records import (
 
 from batch_predict.html_report import render
 
-SECTIONS = [
+SECTIONS = {
     "states",
     "timeline",
     "throughput",
@@ -29,13 +29,16 @@ SECTIONS = [
     "missing",
     "drift",
     "features",
+    "distributions",
     "rejected",
     "cost",
-    "failures",
     "stages",
     "model",
     "request",
-]
+}
+"""Of a whole run: one that has failed chunks has `failures`, too."""
+OF_VALUES = {"predictions", "missing", "drift", "features", "distributions", "rejected"}
+OF_TIMES = {"timeline", "throughput", "slowest"}
 
 
 @dataclass
@@ -105,6 +108,11 @@ RUNNING = flights_run(status="RUNNING", stopped=None, report=None, states=states
 BARE = flights_run(
     status="ABORTED", report=None, states=(), definition={}, request={}, reference=None, drift={}, attempts={}, reference_name=None
 )
+SO_FAR = {
+    name: value
+    for name, value in report(39, chunks={"planned": 44, "predicted": 39, "reused": 2, "failed": 5}).items()
+    if name in {"rows", "chunks", "model", "warnings", "column_types", "milliseconds", "estimated_cost", "statistics", "timeline"}
+}
 OLD_FUNCTION = {name: value for name, value in report().items() if name not in {"statistics", "timeline"}}
 RECORDS = {
     "whole": flights_run(),
@@ -112,12 +120,17 @@ RECORDS = {
     "nine chunks": flights_run(9),
     "ten thousand chunks": flights_run(10_000),
     "failed": failed_run(),
+    "failed, chunks done": failed_run(so_far=SO_FAR),
+    "aborted, chunks done": flights_run(
+        status="ABORTED", report=None, so_far=SO_FAR | {"chunks": {"planned": 44, "predicted": 39, "reused": 0, "failed": 0}}
+    ),
     "running": RUNNING,
     "bare": BARE,
     "without statistics": flights_run(report=OLD_FUNCTION),
     "all chunks reused": flights_run(started=STARTED + timedelta(hours=1), stopped=STARTED + timedelta(hours=1, seconds=4)),
     "no model, no cost": with_report(model=None, estimated_cost=None, milliseconds={}),
     "nothing in statistics": with_statistics(predictions={}, features={}, rejected_reasons={}),
+    "rejected, not counted": with_statistics(rejected_reasons={}),
     "no values": with_statistics(predictions={"p": number_values([], missing=4)}, features={"f": number_values([], missing=4)}),
 }
 
@@ -176,3 +189,17 @@ def hostile_run(text):
 
 
 RECORDS["harmless"] = hostile_run("abc")
+
+LACKING = {
+    "one chunk": {"throughput", "slowest"},
+    "failed": SECTIONS - {"states", "request"},
+    "running": SECTIONS - {"states", "request"},
+    "bare": SECTIONS - {"states", "request"},
+    "without statistics": OF_VALUES | OF_TIMES,
+    "all chunks reused": OF_TIMES,
+    "no model, no cost": {"model", "cost", "stages"},
+    "nothing in statistics": OF_VALUES,
+    "rejected, not counted": {"rejected"},
+    "no values": {"drift", "distributions"},
+}
+"""What the pages of records leave out, because there is nothing to show."""

@@ -102,10 +102,12 @@ def test_edges_are_those_of_all_columns():
 
 
 def test_texts_are_compared_by_their_commonest_hashes():
-    reference, now = commonest_hashes(text_values("aaaab"), text_values("bbbbbcc"), 2)
-    assert len(commonest_hashes(text_values("ab"), text_values("c"), 20)[0].shares) == 3
+    now, reference = commonest_hashes([text_values("bbbbbcc"), text_values("aaaab")], 2)
+    assert len(commonest_hashes([text_values("ab"), text_values("c")], 20)[0].shares) == 3
     assert reference.shares == pytest.approx([0.8, 0.2])
     assert now.shares == pytest.approx([0, 5 / 7])
+    assert commonest_hashes([text_values("abbb")], 20)[0].shares == pytest.approx([0.75, 0.25])
+    assert commonest_hashes([text_values("")], 20) == []
 
 
 def summary(values, scale=2):

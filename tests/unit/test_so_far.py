@@ -1,0 +1,77 @@
+"""What is known of a run without a report: the facts of the chunks that are done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from merging import OUTPUT, key_of
+from samples import BUCKET, EXECUTION
+from test_distributions import sample
+
+from batch_predict.runs import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+
+@pytest.fixture
+def so_far(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """Ask for what is known of an execution, whose history is its document."""
+
+    def ask(document: Any) -> Any:
+        monkeypatch.setattr(Run, "document", lambda _: document)
+        monkeypatch.setattr(Run, "_s3", s3)
+        return Run(None, EXECUTION["arn"]).so_far()  # type: ignore[arg-type]  # asks S3 alone
+
+    return ask
+
+
+def test_the_receipts_that_are_there_say_what_a_report_would(run: Any, get: Any, so_far: Any) -> None:
+    execution = run(tolerated_failure_percentage=50, keep_work=True)
+    for index in range(3):
+        execution.tamper(index, statistics=sample(), started=1_795_600_000_000 + index, rejected_rows=index)
+    execution.lose(1)
+    known = so_far(execution.document)
+    execution.merge()
+    report = json.loads(get(f"{OUTPUT}.report.json"))
+    assert known.pop("column_types") == execution.document["model"]["column_types"]
+    assert known == {name: report[name] for name in known}
+    assert known["chunks"] == {"planned": 3, "predicted": 2, "reused": 0, "failed": 1}
+    assert known["statistics"]["chunks"] == 2
+    assert {"rows", "model", "timeline", "statistics", "estimated_cost", "milliseconds"} <= known.keys()
+
+
+@pytest.mark.parametrize("nothing", [{"chunk_index": 1}, {"rows_read": 7}, {"milliseconds": "long"}, {"input_bytes": None}])
+def test_what_is_no_receipt_of_its_chunk_is_passed_over(run: Any, so_far: Any, nothing: Any) -> None:
+    execution = run()
+    execution.tamper(0, **nothing)
+    execution.s3.put_object(Bucket=BUCKET, Key=key_of(execution.chunks[1]["receipt_s3_uri"]), Body=b"[7]")
+    known = so_far(execution.document)
+    assert known["chunks"] == {"planned": 3, "predicted": 1, "reused": 0, "failed": 0}
+    assert known["rows"]["read"] == 10
+
+
+def test_a_run_that_ended_early_has_what_its_history_says(run: Any, so_far: Any) -> None:
+    execution = run()
+    execution.s3.put_object(Bucket=BUCKET, Key=execution.document["plan"]["plan_key"], Body=b'["no chunk"]')
+    spoilt = so_far(execution.document)
+    del execution.document["plan"]
+    assert so_far(execution.document) == spoilt
+    assert spoilt["model"] == execution.document["model"]["model"]
+    assert spoilt.keys() == {"model", "warnings", "column_types"}
+    del execution.document["model"]
+    assert so_far(execution.document) == {}
+
+
+def test_without_a_chunk_that_is_done_nothing_is_counted(run: Any, so_far: Any) -> None:
+    execution = run()
+    for index in range(3):
+        execution.lose(index)
+    known = so_far(execution.document)
+    assert known["chunks"] == {"planned": 3, "predicted": 0, "reused": 0, "failed": 3}
+    assert known["estimated_cost"] is None
+    assert known["model"] == execution.document["model"]["model"]

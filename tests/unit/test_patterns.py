@@ -1,0 +1,150 @@
+"""No text makes a regular expression of the functions take more steps than its length warrants: one cell could stop a run.
+
+Steps are counted (tests/backtracking.py), so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from fnmatch import translate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from backtracking import Counter, TooManyStepsError, hard_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+CALLS = {"search", "match", "fullmatch", "split", "findall", "finditer", "sub"}
+LENGTHS = (24, 48)
+STEPS_OF_DOUBLE = 2.7
+"""At most, where the text is twice as long: linear ones take 2, quadratic ones 4."""
+
+
+class Pattern(NamedTuple):
+    place: str
+    text: str | bytes
+    flags: int
+    mode: str
+
+
+def patterns_of(path: Path) -> Iterator[Pattern]:
+    """Yield each pattern of a module with each way in which it is used; of one that is not spelled out there, its place alone."""
+    tree = ast.parse(path.read_text())
+    compiled: dict[str, tuple[str | bytes, int]] = {}
+    names = constants_of(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and called(node.value) == ("re", "compile"):
+            compiled[ast.unparse(node.targets[0])] = evaluated(node.value, names, 1)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        owner, name = called(node)
+        place = f"{path.name}:{node.lineno}"
+        if owner == "re" and name in CALLS:
+            if ast.unparse(node.args[0]) in COMPUTED:
+                continue
+            yield Pattern(place, *evaluated(node, names, {"sub": 3}.get(name, 2)), name)
+        elif owner in compiled and name in CALLS:
+            yield Pattern(place, *compiled[owner], name)
+
+
+COMPUTED = {r"re.sub('\\$\\Z', '\\\\Z', pattern)"}
+"""In `schema.full_match`; test_the_schemas_patterns has what comes there."""
+
+
+def called(node: ast.Call) -> tuple[str, str]:
+    return (ast.unparse(node.func.value), node.func.attr) if isinstance(node.func, ast.Attribute) else ("", "")
+
+
+def constants_of(tree: ast.Module) -> dict[str, Any]:
+    """Return the module's own names of texts, which patterns are made of."""
+    found: dict[str, Any] = {"re": re}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.startswith("_"):
+            try:
+                value = eval(ast.unparse(node.value), {"re": re, **found})
+            except Exception:  # noqa: BLE001  # it is made of something else
+                continue
+            if isinstance(value, str | bytes):
+                found[node.targets[0].id] = value
+    return found
+
+
+def evaluated(node: ast.Call, names: dict[str, Any], first_flag: int) -> tuple[str | bytes, int]:
+    text = eval(ast.unparse(node.args[0]), names)
+    flags = node.args[first_flag:] + [word.value for word in node.keywords if word.arg == "flags"]
+    return text, int(eval(ast.unparse(flags[0]), names)) if flags else 0
+
+
+PATTERNS = [pattern for path in sorted(FUNCTIONS.glob("*/*.py")) for pattern in patterns_of(path)]
+
+
+def growth(text: str | bytes, flags: int, mode: str, limit: int = 2_000_000) -> float:
+    """Return by what factor the steps grow where a text's length doubles, in the worst text."""
+    counter = Counter(text, flags, limit)
+    steps = [max(counter.count(hard, mode) for hard in hard_texts(text, flags, length)) for length in LENGTHS]
+    return steps[1] / (steps[0] + 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "is_linear"),
+    [
+        (r"\d+\.?\d*", "fullmatch", False),
+        (r"(a|a)*", "fullmatch", False),
+        (r"(a+)+", "fullmatch", False),
+        (r"(?:\s*\w+\s*,?)*", "fullmatch", False),
+        (r"[0-9]+x", "search", False),
+        (r".*,.*;", "match", False),
+        (r"^\s+|\s+$", "sub", False),
+        (r"(x+?)+y", "match", False),
+        (r"\d++\.?\d*+", "fullmatch", True),
+        (r"(?>a+)b", "fullmatch", True),
+        (r"[0-9]+x", "match", True),
+        (r'"[^"]*+(?:""[^"]*+)*+"', "fullmatch", True),
+        (r"(?!a*b)a*c", "match", True),
+    ],
+)
+def test_what_is_counted_tells_them_apart(text: str, mode: str, is_linear: bool) -> None:
+    try:
+        assert (growth(text, 0, mode, 20_000) <= STEPS_OF_DOUBLE) == is_linear
+    except TooManyStepsError:
+        assert not is_linear
+
+
+def test_the_patterns_are_found() -> None:
+    assert {pattern.mode for pattern in PATTERNS} >= {"search", "match", "fullmatch", "sub", "split"}
+    named = re.compile(r"\bre\.(?:" + "|".join(CALLS) + r")\(|\b_[A-Z_]+\.(?:" + "|".join(CALLS - {"split"}) + r")\(")
+    calls = sum(len(named.findall(path.read_text())) for path in FUNCTIONS.glob("*/*.py"))
+    assert len(PATTERNS) >= calls - len(COMPUTED) > 30
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: f"{pattern.place}-{pattern.mode}")
+def test_each_is_linear(pattern: Pattern) -> None:
+    assert growth(pattern.text, pattern.flags, pattern.mode) <= STEPS_OF_DOUBLE, pattern.text
+
+
+def schema_patterns(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        for part in schema.values():
+            yield from schema_patterns(part)
+
+
+def test_the_schemas_patterns() -> None:
+    found = {text for path in FUNCTIONS.glob("*/*.schema.json") for text in schema_patterns(json.loads(path.read_text()))}
+    assert len(found) > 3
+    for text in found:
+        assert growth(text, 0, "search") <= STEPS_OF_DOUBLE, text
+
+
+@pytest.mark.parametrize("glob", ["*a*b", "*" + "a*" * 10 + "b", "*?*?*?b", "a?*a?*[!a]", "**a**b", "*[a-z]*[a-y]*[a-x]b", "*.csv"])
+def test_globs(glob: str) -> None:
+    """`Glob.matches` is `fnmatchcase`, which matches this."""
+    assert growth(translate(glob), 0, "match") <= STEPS_OF_DOUBLE

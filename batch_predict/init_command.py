@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from batch_predict.deploy import LocalAwsError
-from batch_predict.init_stack import InitError, ask_settings, default_of, parameters, problems, without_asking
+from batch_predict.init_stack import InitError, ask_settings, default_of, parameters, problems, revise, without_asking
 from batch_predict.samconfig import configured, current_settings, difference, read_config, start_text
 
 INIT_EXAMPLE = """\
@@ -43,7 +43,7 @@ def init(
     data_prefix: Annotated[str | None, _parameter("DataPrefix", "--data-prefix", "PREFIX")] = None,
     output_bucket: Annotated[str | None, _parameter("OutputBucket", "--output-bucket", "BUCKET")] = None,
     output_prefix: Annotated[str | None, _parameter("OutputPrefix", "--output-prefix", "PREFIX")] = None,
-    create_output_bucket: Annotated[str | None, _parameter("CreateOutputBucket", "--create-output-bucket", "true|false")] = None,
+    create_output_bucket: Annotated[str | None, _parameter("CreateOutputBucket", "--create-output-bucket", "yes|no")] = None,
     memory: Annotated[str | None, _parameter("PredictMemorySize", "--memory", "MB")] = None,
     schedule: Annotated[str | None, _parameter("ScheduleExpression", "--schedule", "EXPRESSION")] = None,
     time_zone: Annotated[str | None, _parameter("ScheduleTimezone", "--time-zone", "ZONE")] = None,
@@ -57,7 +57,8 @@ def init(
 ) -> None:
     """Write the settings of a stack into samconfig.toml.
 
-    Asks for what is not given, shows what it will change, and says how to deploy. Nothing is sent to AWS.
+    Asks for what is not given, lets you change the answers, shows what it will write, and says how to deploy. Nothing is sent
+    to AWS.
     Exits 0 when the file holds the settings, and 1 when it does not.
     """
     options = {
@@ -88,7 +89,7 @@ def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) ->
     before = read_config(config)
     text = start_text() if before is None else before
     current = current_settings(text)
-    settings = without_asking(given, current) if yes else ask_settings(given, current, typer.prompt, typer.echo)
+    settings = without_asking(given, current) if yes else _asked(given, current)
     if found := problems(settings):
         raise InitError("; ".join(found))
     after = configured(text, settings)
@@ -103,6 +104,10 @@ def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) ->
             raise InitError(f"{config} was left as it is")
         _write(config, after)
     typer.echo(_how_to_deploy(config))
+
+
+def _asked(given: dict[str, str], current: dict[str, str]) -> dict[str, str]:
+    return revise(ask_settings(given, current, typer.prompt, typer.echo), typer.prompt, typer.echo)
 
 
 def _write(config: Path, text: str) -> None:

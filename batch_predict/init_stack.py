@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from ipaddress import ip_address
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +56,7 @@ QUESTIONS = (
     Question("DataPrefix", "Prefix of the data, ending in / (none: the whole bucket)"),
     Question("OutputBucket", "Bucket of the outputs"),
     Question("OutputPrefix", "Prefix of the outputs, ending in / (none: the whole bucket)"),
-    Question("CreateOutputBucket", "Shall the stack make the bucket of the outputs (true, false)"),
+    Question("CreateOutputBucket", "Shall the stack make the bucket of the outputs (y, n)"),
     Question("PredictMemorySize", "Memory of the prediction function, in MB (a new account: 3008 at most)"),
     Question("ScheduleExpression", "Start by itself: cron(30 0 * * ? *), rate(1 day) (none: never)"),
     Question("ScheduleTimezone", "Time zone of the schedule", needs="ScheduleExpression"),
@@ -67,6 +66,10 @@ QUESTIONS = (
 MAY_BE_EMPTY = {REGION, "ModelPrefix", "DataPrefix", "OutputPrefix", "ScheduleExpression", "NotificationEmail"}
 NONE, AS_NOW = "none", "as now"
 """Answers: an empty setting; the request that is there already."""
+SWITCH = {"y": "true", "yes": "true", "true": "true", "n": "false", "no": "false", "false": "false"}
+"""Answers to a question of yes or no, in any case, and what the template takes for them."""
+SHOWN = 34
+"""Characters of an answer that are shown when all of them are."""
 
 
 @cache
@@ -92,14 +95,56 @@ def default_of(name: str) -> str:
 def ask_settings(given: Mapping[str, str], current: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
     """Ask for every setting that is not given, until each answer is a right one; what is there now is the default."""
     settings = {name: read_answer(name, value) for name, value in given.items()}
+    for name, value in list(settings.items()):
+        if said := problem(name, value):
+            say(f"  {said}")
+            del settings[name]
+    return _complete(settings, current, ask, say)
+
+
+def _complete(settings: dict[str, str], current: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
+    """Return the settings with answers to all that is missing, in the order of the questions."""
     for question in QUESTIONS:
-        if question.name in settings or (question.needs and not settings[question.needs]):
-            continue
-        now = current.get(question.name, default_of(question.name))
-        while (answer := _answer_to(question, now, ask, say)) is None:
-            pass
-        settings[question.name] = answer
+        if question.name not in settings and not (question.needs and not settings[question.needs]):
+            settings[question.name] = _ask_until_right(question, current.get(question.name, default_of(question.name)), ask, say)
     return settings
+
+
+def revise(settings: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
+    """Show all answers, and ask again for those that somebody wants to change, until they are right together."""
+    revised = dict(settings)
+    while True:
+        questions = [question for question in QUESTIONS if question.name in revised]
+        width = max(len(question.name) for question in questions)
+        say("\nThe answers:")
+        for number, question in enumerate(questions, 1):
+            say(f"  {number:>2}  {question.name:<{width}}  {_shown(question.name, revised[question.name])}")
+        answer = str(ask("Number of an answer to change (none: all are right)", default=NONE)).strip()
+        if answer.lower() in (NONE, ""):
+            if not (found := problems(revised)):
+                return revised
+            say("\n".join(f"  {said}" for said in found))
+        elif re.fullmatch("[0-9]{1,3}", answer) and 0 < int(answer) <= len(questions):
+            question = questions[int(answer) - 1]
+            revised[question.name] = _ask_until_right(question, revised[question.name], ask, say)
+            for other in QUESTIONS:
+                if other.needs and not revised[other.needs]:
+                    revised.pop(other.name, None)
+            _complete(revised, {}, ask, say)
+        else:
+            say(f"  {answer[:SHOWN]!r} is none of the numbers 1 to {len(questions)}")
+
+
+def _shown(name: str, value: str) -> str:
+    if _is_switch(name):
+        return "yes" if value == "true" else "no"
+    return f"{value[: SHOWN - 1]}…" if len(value) > SHOWN else value or NONE
+
+
+def _ask_until_right(question: Question, now: str, ask: Ask, say: Say) -> str:
+    while (answer := _answer_to(question, now, ask, say)) is None:
+        pass
+    return answer
 
 
 def _answer_to(question: Question, now: str, ask: Ask, say: Say) -> str | None:
@@ -109,6 +154,8 @@ def _answer_to(question: Question, now: str, ask: Ask, say: Say) -> str | None:
     default: str | None = now or (NONE if name in MAY_BE_EMPTY else None)
     if name == "ScheduleRequest" and now:
         default = AS_NOW
+    if _is_switch(name):
+        default = "y" if now == "true" else "n"
     answer = str(ask(question.text, default=default)).strip()
     if answer == default:
         answer = now
@@ -136,6 +183,8 @@ def without_asking(given: Mapping[str, str], current: Mapping[str, str]) -> dict
 def read_answer(name: str, answer: str) -> str:
     """Return an answer as a setting: `none` as an empty one; of the schedule's request, the JSON in its file, on one line."""
     value = answer.strip()
+    if _is_switch(name):
+        return SWITCH.get(value.lower(), value)
     if value == NONE and name in MAY_BE_EMPTY:
         return ""
     if name != "ScheduleRequest" or not value or value.startswith("{"):
@@ -146,6 +195,10 @@ def read_answer(name: str, answer: str) -> str:
         raise InitError(f"request {value} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InitError(f"request {value} is not JSON: {error}") from error
+
+
+def _is_switch(name: str) -> bool:
+    return set(parameters().get(name, {}).get("AllowedValues", ())) == {"true", "false"}
 
 
 # --- checking ---------------------------------------------------------------------------------------------------------------------
@@ -182,9 +235,11 @@ _OVERLAPS = {
 
 def problem(name: str, value: str) -> str | None:
     """Say what is wrong with a setting; None where it is right."""
-    if name in PLACEHOLDERS and value in ("", PLACEHOLDERS[name]):
+    if name in PLACEHOLDERS and not value:
         return f"{name} is missing: name a bucket of yours"
-    checks = {
+    checks: dict[str, Callable[[str], str | None]] = {
+        **dict.fromkeys(("ModelBucket", "DataBucket", "OutputBucket"), _bucket),
+        **dict.fromkeys(("ModelPrefix", "DataPrefix", "OutputPrefix"), _prefix),
         STACK_NAME: _stack_name,
         REGION: _region,
         "ScheduleExpression": schedule_problem,
@@ -192,9 +247,9 @@ def problem(name: str, value: str) -> str | None:
         "ScheduleRequest": _request,
         "NotificationEmail": _mail,
     }
-    said = checks[name](value) if name in checks else _breaks_template(name, value)
-    if not said and name in PLACEHOLDERS:
-        said = _bucket(value)
+    said = checks[name](value) if name in checks else None
+    if not said and name in parameters():
+        said = _breaks_template(name, value)
     return f"{name} {value[:80]!r} {said}" if said else None
 
 
@@ -202,6 +257,8 @@ def _breaks_template(name: str, value: str) -> str | None:
     rule = parameters()[name]
     if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
         return str(rule["ConstraintDescription"])
+    if _is_switch(name) and value not in rule["AllowedValues"]:
+        return "must be yes or no"
     if "AllowedValues" in rule and value not in rule["AllowedValues"]:
         return f"must be one of {', '.join(rule['AllowedValues'])}"
     if rule["Type"] == "Number" and not (re.fullmatch("[0-9]{1,9}", value) and rule["MinValue"] <= int(value) <= rule["MaxValue"]):
@@ -209,21 +266,76 @@ def _breaks_template(name: str, value: str) -> str | None:
     return None
 
 
+_BUCKET_RULE = "a bucket's name is 3 to 63 lower-case letters, digits, hyphens and dots, and begins and ends with a letter or digit"
+_KEPT_BEGINNINGS = ("xn--", "sthree-", "amzn-s3-demo-")
+_KEPT_ENDINGS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+
 def _bucket(value: str) -> str | None:
-    """Say what the template's pattern cannot: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
-    if ".." in value:
-        return "must not have two dots in a row"
-    try:
-        ip_address(value)
-    except ValueError:
-        return None
-    return "must not be an IP address"
+    """Say all that is wrong: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
+    if value in PLACEHOLDERS.values():
+        return "is only the example of samconfig.toml: name a bucket of yours"
+    if "/" in value:
+        bare = re.sub("^s3://", "", value, flags=re.IGNORECASE).strip("/").partition("/")[0]
+        return f"must be the bare name of a bucket{f', such as {bare!r}' if bare else ''}; a prefix is a setting of its own"
+    wrong = [
+        *_wrong_length(value, 3, 63),
+        *(["has upper-case letters"] if re.search("[A-Z]", value) else []),
+        *_wrong_characters(value, "A-Za-z0-9.-"),
+        *(f"begins with {value[0]!r}" for _ in value[:1] if value[0] in ".-"),
+        *(f"ends with {value[-1]!r}" for _ in value[1:2] if value[-1] in ".-"),
+        *(["has two dots in a row"] if ".." in value else []),
+        *(f"begins with {kept!r}, which S3 keeps for itself" for kept in _KEPT_BEGINNINGS if value.startswith(kept)),
+        *(f"ends with {kept!r}, which S3 keeps for other kinds of buckets" for kept in _KEPT_ENDINGS if value.endswith(kept)),
+    ]
+    if re.fullmatch(r"[0-9]+(\.[0-9]+){3}", value):
+        wrong.append("is formed as an IP address")
+    return f"{_listed(wrong)}: {_BUCKET_RULE}" if wrong else None
+
+
+def _prefix(value: str) -> str | None:
+    """Say all that is wrong with a prefix: also what the template's pattern cannot, as no request could name a key under it."""
+    if re.match("s3://", value, re.IGNORECASE):
+        after = value[5:].partition("/")[2].strip("/")
+        return f"must be what follows the bucket, {f'{after}/' if after else 'data/'}, without s3:// and the bucket itself"
+    wrong = [
+        *(["begins with '/', and keys do not"] if value.startswith("/") else []),
+        *(["has an empty part ('//')"] if "//" in value else []),
+        *(f"has the part {part!r}, and keys with it are refused" for part in (".", "..") if part in value.split("/")),
+        *(f"has {each!r}: permissions would take it for more than itself" for each in "*?$" if each in value),
+        *(["has a control character"] if re.search(r"[\x00-\x1f\x7f]", value) else []),
+        *(["is longer than a key may be (1,024 bytes)"] if len(value.encode()) > 1024 else []),
+    ]
+    if value and not value.endswith("/"):
+        wrong.append(f"does not end in '/': permissions on {value[:20]!r} would cover {f'{value[:20]}-of-others/'!r}, too")
+    return _listed(wrong) if wrong else None
 
 
 def _stack_name(value: str) -> str | None:
-    if re.fullmatch(rf"[A-Za-z][A-Za-z0-9-]{{0,{MAX_STACK_NAME - 1}}}", value):
-        return None
-    return f"must begin with a letter, and be letters, digits and hyphens, at most {MAX_STACK_NAME}"
+    wrong = [
+        *_wrong_length(value, 1, MAX_STACK_NAME),
+        *_wrong_characters(value, "A-Za-z0-9-"),
+        *(f"begins with {value[0]!r}" for _ in value[:1] if not re.match("[A-Za-z]", value)),
+    ]
+    return f"{_listed(wrong)}: a stack's name is letters, digits and hyphens, and begins with a letter" if wrong else None
+
+
+def _wrong_length(value: str, low: int, high: int) -> Iterator[str]:
+    if len(value) < low:
+        yield f"is too short ({len(value)} of at least {low} characters)"
+    if len(value) > high:
+        yield f"is too long ({len(value)} of at most {high} characters)"
+
+
+def _wrong_characters(value: str, allowed: str) -> Iterator[str]:
+    """Name what stands in a name and may not: spaces and underscores by their names."""
+    names = {" ": "a space", "_": "an underscore"}
+    if found := sorted(set(re.findall(f"[^{allowed}]", value))):
+        yield f"has {_listed([names.get(each, repr(each)) for each in found])}"
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _region(value: str) -> str | None:

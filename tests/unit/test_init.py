@@ -150,24 +150,44 @@ RIGHT = [
     ("ScheduleRequest", json.dumps(REQUEST)),
 ]
 WRONG = [
-    (STACK_NAME, "", "must begin with a letter"),
-    (STACK_NAME, "1st", "must begin with a letter"),
-    (STACK_NAME, "a_b", "must begin with a letter"),
-    (STACK_NAME, "a" * 81, "at most 80"),
+    (STACK_NAME, "", "is too short (0 of at least 1 characters)"),
+    (STACK_NAME, "1st", "begins with '1': a stack's name is letters"),
+    (STACK_NAME, "-st", "begins with '-': a stack's name is letters"),
+    (STACK_NAME, "a_b", "has an underscore: a stack's name is letters"),
+    (STACK_NAME, "a b.ü", "has a space, '.' and 'ü': a stack's name is letters"),
+    (STACK_NAME, "a" * 81, "is too long (81 of at most 80 characters)"),
     (REGION, "Frankfurt", "must be a region"),
     (REGION, "eu-central", "must be a region"),
     ("ModelBucket", "", "ModelBucket is missing"),
-    ("ModelBucket", "my-models", "ModelBucket is missing"),
-    ("DataBucket", "s3://data", "bare name of a bucket"),
-    ("DataBucket", "Data", "bare name of a bucket"),
-    ("DataBucket", "ab", "bare name of a bucket"),
-    ("OutputBucket", "a" * 64, "bare name of a bucket"),
-    ("OutputBucket", "a..b", "two dots"),
-    ("OutputBucket", "192.168.0.1", "IP address"),
-    ("ModelPrefix", "models", "end in"),
-    ("DataPrefix", "/", "end in"),
-    ("OutputPrefix", "a*/", "wildcards"),
-    ("CreateOutputBucket", "yes", "must be one of true, false"),
+    ("ModelBucket", "my-models", "is only the example of samconfig.toml"),
+    ("OutputBucket", "my-data", "is only the example of samconfig.toml"),
+    ("DataBucket", "s3://our-data/2026/", "bare name of a bucket, such as 'our-data'; a prefix is a setting of its own"),
+    ("DataBucket", "our-data/2026", "bare name of a bucket, such as 'our-data'; a prefix is a setting of its own"),
+    ("DataBucket", "S3://", "bare name of a bucket; a prefix"),
+    ("DataBucket", "Data", "DataBucket 'Data' has upper-case letters: a bucket's name is 3 to 63"),
+    ("DataBucket", "ab", "DataBucket 'ab' is too short (2 of at least 3 characters): a bucket's name is 3 to 63"),
+    ("OutputBucket", "a" * 64, "is too long (64 of at most 63 characters): a"),
+    ("OutputBucket", "our_data", "' has an underscore: a"),
+    ("OutputBucket", "our data", "' has a space: a"),
+    ("OutputBucket", "our-data*", "' has '*': a"),
+    ("OutputBucket", "our-größe", "' has 'ß' and 'ö': a"),
+    ("OutputBucket", "our-data-", "' ends with '-': a"),
+    ("OutputBucket", ".our-data", "' begins with '.': a"),
+    ("OutputBucket", "O_", "is too short (2 of at least 3 characters), has upper-case letters and has an underscore: a"),
+    ("OutputBucket", "a..b", "' has two dots in a row: a"),
+    ("OutputBucket", "192.168.0.1", "' is formed as an IP address: a"),
+    ("OutputBucket", "999.1.1.1", "' is formed as an IP address: a"),
+    ("ModelBucket", "xn--models", "begins with 'xn--', which S3 keeps for itself"),
+    ("ModelBucket", "models--x-s3", "ends with '--x-s3', which S3 keeps for other kinds of buckets"),
+    ("ModelPrefix", "models", "does not end in '/': permissions on 'models' would cover 'models-of-others/', too"),
+    ("ModelPrefix", "s3://our-models/models/", "must be what follows the bucket, models/, without s3://"),
+    ("DataPrefix", "/", "begins with '/'"),
+    ("DataPrefix", "/a//b", "begins with '/', and keys do not, has an empty part ('//') and does not end in '/'"),
+    ("DataPrefix", "a/../b/", "has the part '..', and keys with it are refused"),
+    ("OutputPrefix", "a*/", "has '*': permissions"),
+    ("OutputPrefix", "a\tb/", "has a control character"),
+    ("OutputPrefix", "a" * 1024 + "/", "is longer than a key may be"),
+    ("CreateOutputBucket", "perhaps", "must be yes or no"),
     ("PredictMemorySize", "511", "from 512 to 10240"),
     ("PredictMemorySize", "10241", "from 512 to 10240"),
     ("PredictMemorySize", "2 GB", "from 512 to 10240"),
@@ -238,18 +258,29 @@ class TestQuestions:
 
     def test_what_is_given_is_not_asked(self, invoke):
         result = invoke(
-            f"{BUCKETS} --stack-name a --model-prefix m/ --data-prefix d/ --output-prefix o/", ["", "", "", "", "", "y"]
+            f"{BUCKETS} --stack-name a --model-prefix m/ --data-prefix d/ --output-prefix o/", ["", "", "", "", "", "", "y"]
         )
 
         assert result.exit_code == 0, result.output
-        assert "Bucket" not in result.output.split("\n---")[0]
+        assert "Bucket" not in result.output.split("The answers:")[0]
         assert sam_reads()["ModelBucket"] == "our-models"
 
     def test_a_schedule_is_asked_for_its_zone_and_its_request(self, invoke):
         Path("request.json").write_text(json.dumps(REQUEST))
         result = invoke(
             f"{BUCKETS} --stack-name a --region none --create-output-bucket false --memory 1769",
-            ["", "", "", "cron(30 0 * * *)", "cron(30 0 * * ? *)", "Berlin", "Europe/Berlin", "no.json", "request.json", "", "y"],
+            [
+                "",
+                "",
+                "",
+                "cron(30 0 * * *)",
+                "cron(30 0 * * ? *)",
+                "Berlin",
+                "Europe/Berlin",
+                "no.json",
+                "request.json",
+                *["", "", "y"],
+            ],
         )
 
         assert result.exit_code == 0, result.output
@@ -257,6 +288,81 @@ class TestQuestions:
             assert sentence in result.output
         assert (sam_reads()["ScheduleExpression"], sam_reads()["ScheduleTimezone"]) == ("cron(30 0 * * ? *)", "Europe/Berlin")
         assert json.loads(sam_reads()["ScheduleRequest"]) == REQUEST
+
+
+class TestRevising:
+    @pytest.mark.parametrize(
+        ("answer", "setting"),
+        [("y", "true"), ("YES", "true"), ("True", "true"), (" n", "false"), ("No", "false"), ("false", "false")],
+    )
+    def test_yes_and_no_are_said_in_any_way(self, invoke, answer, setting):
+        said = invoke(f"{BUCKETS} --stack-name a", ["", "", "", "", answer, "", "", "", "", "y"])
+
+        assert said.exit_code == 0, said.output
+        assert "(y, n) [n]:" in said.output
+        assert sam_reads().get("CreateOutputBucket", "false") == setting
+        assert invoke(["--yes", "--overwrite", "--create-output-bucket", answer]).exit_code == 0
+        assert sam_reads().get("CreateOutputBucket", "false") == setting
+
+    def test_each_answer_can_be_changed_before_anything_is_written(self, invoke):
+        answers = ["", "", "", "", "y", "", "", "", "3", "Our_Models", "their-models", "9", "no", "x", "0", "15", "", "y"]
+        said = invoke(f"{BUCKETS} --stack-name a", answers)
+
+        assert said.exit_code == 0, said.output
+        lists = [
+            [line.split()[1:] for line in part.splitlines() if re.match(" +[0-9]", line)]
+            for part in said.output.split("The answers:")[1:]
+        ]
+        assert [dict(shown)["ModelBucket"] for shown in lists] == ["our-models", *["their-models"] * 5]
+        assert [dict(shown)["CreateOutputBucket"] for shown in lists] == ["yes", "yes", *["no"] * 4]
+        assert "ModelBucket 'Our_Models' has upper-case letters and has an underscore" in said.output
+        for wrong in ("'x'", "'0'", "'15'"):
+            assert f"  {wrong} is none of the numbers 1 to 12\n" in said.output
+        assert (sam_reads()["ModelBucket"], sam_reads().get("CreateOutputBucket")) == ("their-models", None)
+
+    def test_what_is_wrong_together_is_said_and_can_be_changed(self, invoke):
+        """Here prefixes of one bucket that overlap: the list comes again until all is right."""
+        buckets = "--model-bucket ours --data-bucket ours --output-bucket ours"
+        said = invoke(f"{buckets} --stack-name a --output-prefix data/", ["", "", "", "", "", "", "", "", "8", "out/", "", "y"])
+
+        assert said.exit_code == 0, said.output
+        assert "  DataPrefix and OutputPrefix overlap" in said.output
+        assert said.output.count("The answers:") == 3
+        assert sam_reads()["OutputPrefix"] == "out/"
+
+    def test_a_schedule_that_is_added_or_taken_back_brings_or_takes_its_own_questions(self, invoke):
+        Path("request.json").write_text(json.dumps(REQUEST))
+        added = ["11", "rate(1 day)", "Europe/Berlin", "request.json", ""]
+        said = invoke(f"{BUCKETS} --stack-name a", ["", "", "", "", "", "", "", "", *added, "y"])
+        assert said.exit_code == 0, said.output
+        assert json.loads(sam_reads()["ScheduleRequest"]) == REQUEST
+        assert "14  NotificationEmail" in said.output
+
+        said = invoke("--overwrite", [*[""] * 14, "11", "none", ""])
+        assert said.exit_code == 0, said.output
+        assert "12  NotificationEmail" in said.output
+        assert "ScheduleExpression" not in sam_reads()
+
+    def test_what_is_given_wrongly_is_said_and_asked(self, invoke):
+        said = invoke(
+            "--model-bucket Models --data-bucket our-data --output-bucket our-predictions --stack-name a",
+            ["", "our-models", "", "", "", "", "", "", "", "", "y"],
+        )
+
+        assert said.exit_code == 0, said.output
+        assert said.output.startswith("  ModelBucket 'Models' has upper-case letters")
+        assert sam_reads()["ModelBucket"] == "our-models"
+
+    def test_nothing_is_written_where_the_answers_end(self, invoke, directory):
+        assert invoke(f"{BUCKETS} --stack-name a", ["", "", "", "", "", "", "", "", "3"]).exit_code == 1
+        assert list(directory.iterdir()) == []
+
+    def test_the_list_fits_60_columns(self, invoke):
+        Path("request.json").write_text(json.dumps(REQUEST))
+        said = invoke([*BUCKETS.split(), "--schedule", "rate(1 day)", "--schedule-request", "request.json"], [""] * 12)
+        shown = said.output.partition("The answers:\n")[2].partition("Number")[0].splitlines()
+        assert len(shown) == 14
+        assert max(map(len, shown)) <= 60
 
 
 class TestTutorial:
@@ -321,7 +427,7 @@ class TestCommand:
         refused = invoke("--yes --memory 2048")
         assert (refused.exit_code, Path("samconfig.toml").read_text()) == (1, before)
         assert refused.stderr == "Error: samconfig.toml has settings already, and was left as it is: --overwrite changes it\n"
-        answered_no = invoke("--memory 2048", [""] * 13)
+        answered_no = invoke("--memory 2048", [""] * 14)
         assert (answered_no.exit_code, Path("samconfig.toml").read_text()) == (1, before)
 
         assert invoke("--yes --memory 2048 --overwrite").exit_code == 0

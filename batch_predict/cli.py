@@ -5,7 +5,8 @@ import json
 import math
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 from batch_predict import deploy_command, flights, init_command, run_commands
 from batch_predict.check_model import check_model as model_check
@@ -87,7 +89,33 @@ Example, with the files that `batch-predict demo` leaves:
     --data .demo/flights.csv
 """
 
+BAD_INPUT = 1
+"""Exit code of everything that the user can change, the command's own options included."""
+
+
+class _Commands(TyperGroup):
+    """Has a command that is wrong by itself (an unknown option, a missing argument) exit as any other bad input does."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _as_bad_input():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _as_bad_input():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _as_bad_input() -> Iterator[None]:
+    try:
+        yield
+    except TyperException as error:
+        error.exit_code = BAD_INPUT
+        raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,  # keeps the line breaks of the examples
     pretty_exceptions_enable=False,
@@ -248,7 +276,7 @@ def run(
 
     Runs the whole workflow, the very state machine and functions that go to AWS, on an embedded local AWS; with --stack on the
     stack of that name, to which local files are uploaded.
-    Exits 0 when the output is there, 1 when the run failed or could not start, 2 when the command is wrong, and 130 after Ctrl-C.
+    Exits 0 when the output is there, 1 when the run failed or could not start, and 130 after Ctrl-C.
     """
     options = {
         "model_s3_uri": model,

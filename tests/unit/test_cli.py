@@ -197,8 +197,12 @@ class TestMistakes:
         assert (answer["status"], answer["error"], answer["output"]) == ("FAILED", "InvalidRequestError", None)
         assert answer["cause"] == "data file no.csv does not exist"
 
-    def test_an_option_that_is_none_is_a_usage_error(self, invoke):
-        assert invoke("run --nope").exit_code == 2
+    @pytest.mark.parametrize("command", ["run --nope", "nope", "--nope", "chunk", "list --limit none", "serve --port 0", "run --model"])
+    def test_a_command_that_is_wrong_by_itself_exits_as_any_other_bad_input(self, invoke, command):
+        result = invoke(command)
+
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "Error: " in result.stderr
 
 
 class TestOptions:

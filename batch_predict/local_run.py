@@ -27,7 +27,7 @@ from batch_predict.local_aws import BUCKET
 from batch_predict.runs import message_of
 from batch_predict.stack import Stack
 from batch_predict.visible_text import visible
-from batch_predict.workflow_contract import advice, is_hidden, natural_order, request_problems
+from batch_predict.workflow_contract import is_hidden, natural_order, request_problems, split_advice
 
 POLL_SECONDS = 0.1  # the local AWS has no quotas
 SUFFIXES = ("", ".rejected.csv", ".report.json")
@@ -455,7 +455,8 @@ def _troubles(aws: Stack) -> Iterator[None]:
 def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapping[str, float]) -> RunResult:
     name = ended.execution_arn.rpartition(":")[2]
     if ended.status != "SUCCEEDED":
-        error, cause = ended.error or ended.status, with_local_paths(message_of(ended.cause or ""), local_run.uploads)
+        error = ended.error or ended.status
+        cause, advice = split_advice(error, with_local_paths(message_of(ended.cause or ""), local_run.uploads))
         return RunResult(
             status=ended.status,
             name=name,
@@ -463,7 +464,7 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
             states=states,
             error=error,
             cause=cause,
-            advice=advice(error, cause),
+            advice=advice,
         )
     # A dry run ends with its plan, and has nothing to download.
     is_published = "output_s3_uri" in ended.output

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from batch_predict.runs import RunStatus
 from batch_predict.screen import counted, duration, megabytes, plural
+from batch_predict.workflow_contract import split_advice
 
 SHOWN_CHUNKS = 10
 STYLES = {"SUCCEEDED": "green", "RUNNING": "cyan"}
@@ -94,12 +95,13 @@ def explanation_lines(
     if status.cause:
         yield "Why", readable(status.cause)
     for number, record in enumerate(lost[:SHOWN_CHUNKS]):
-        known = record["message"] in (status.cause or "")  # Explain Failure speaks of the first
-        reason = "" if known else f": {record['error']}: {record['message']}"
+        what, advice = split_advice(record["error"], record["message"])
+        known = what in (status.cause or "")  # Explain Failure speaks of the first
+        reason = "" if known else f": {record['error']}: {what}{f' ({advice})' if advice != status.advice else ''}"
         yield "" if number else "Where", readable(f"chunk {record['chunk_index'] + 1}, {_where(record)}{reason}")
     if len(lost) > SHOWN_CHUNKS:
         yield "", f"and {len(lost) - SHOWN_CHUNKS} more"
-    if status.advice and status.advice not in (status.cause or ""):
+    if status.advice:
         yield "Do", status.advice
     if lost:
         yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{place}"

@@ -28,7 +28,7 @@ from batch_predict.execution import (
 )
 from batch_predict.run_record import RunRecord, StateRun
 from batch_predict.stack import Stack
-from batch_predict.workflow_contract import advice, facts_so_far
+from batch_predict.workflow_contract import facts_so_far, split_advice
 
 LIST_PAGE = 100
 RECORDS_READ = 100
@@ -104,7 +104,7 @@ class Run:
         described = self.describe()
         stopped = described.get("stopDate")
         error = described.get("error") or (described["status"] if described["status"] in ENDED[1:] else None)
-        cause = message_of(described.get("cause") or "") or None
+        cause, advice = split_advice(error or "", message_of(described.get("cause") or ""))
         states = self.states()
         return RunStatus(
             name=self.name,
@@ -116,8 +116,8 @@ class Run:
             chunks=count_chunks(self._stepfunctions, self.execution_arn),
             output=decoded(described.get("output")) if described["status"] == "SUCCEEDED" else None,
             error=error,
-            cause=cause,
-            advice=advice(error, cause or "") if error else None,
+            cause=cause or None,
+            advice=advice,
         )
 
     def follow(self, *, poll_seconds: float = 1.0) -> Iterator[Progress]:

@@ -24,11 +24,11 @@ def request_problems(request: object) -> list[str]:
     return list(_workflow_module("schema").problems(request, request_schema()))
 
 
-def advice(error: str, cause: str = "") -> str | None:
-    """Return what to do about an error that an execution ended with; None where nobody knows, or the cause says it by itself."""
+def split_advice(error: str, cause: str) -> tuple[str, str | None]:
+    """Return what an execution's cause says of what happened, and what to do: about just that, or else about such an error."""
     errors = _workflow_module("errors")
-    found: str | None = errors.ADVICE.get(error)
-    return None if found is None or found in cause or errors.OWN_ADVICE in cause else found
+    what, own = errors.split_advice(cause)
+    return what, own or errors.ADVICE.get(error)
 
 
 def is_hidden(path: str) -> bool:

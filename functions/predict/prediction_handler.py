@@ -31,6 +31,7 @@ PredictionError
 from __future__ import annotations
 
 import csv
+import difflib
 import errno
 import functools
 import hashlib
@@ -178,13 +179,25 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
 
+ADVICE_MARK = " What to do: "
+"""Stands before the advice in what Step Functions says of an error: it knows a name and a text, and nothing else."""
+
+
 class PredictionError(Exception):
     """Base of the handler's errors; never raised itself."""
 
     status_code = 400
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message.encode("utf-8", "backslashreplace").decode())  # Lambda's runtime writes it in UTF-8
+    def __init__(self, what: str, advice: str | None = None) -> None:
+        self.what = what.encode("utf-8", "backslashreplace").decode()  # Lambda's runtime writes it in UTF-8
+        self.advice = advice
+        """What to do about just this; None where the advice for the error's name is good (functions/workflow/errors.py)."""
+        super().__init__(f"{self.what}: {advice}" if advice else self.what)
+
+    def told(self) -> str:
+        """Return the text as Step Functions passes it on, and functions/workflow/errors.py takes it apart again."""
+        stop = "" if self.what.endswith((".", "!", "?", "…")) else "."
+        return f"{self.what}{stop}{ADVICE_MARK}{self.advice}" if self.advice else self.what
 
 
 class InvalidRequestError(PredictionError, ValueError):
@@ -244,9 +257,9 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
             facts["stack_trace"] = "".join(traceback.format_tb(error.__traceback__))
         logger.warning(_log_line(facts))
         if _get(event, "raise_errors") is True:
-            if known is error:
+            if known is error and not known.advice:
                 raise
-            raise known from error
+            raise type(known)(known.told()) from error
         return _error_response(known)
     logger.info(_log_line(result))
     if not event.get("probe_rows"):
@@ -262,9 +275,9 @@ def _named_error(error: Exception) -> PredictionError:
     if isinstance(error, PredictionError):
         return error
     if isinstance(error, MemoryError):
-        return InvalidRequestError("the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb")
+        return InvalidRequestError("the function ran out of memory", "raise PredictMemorySize or lower chunk_size_mb")
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        return InvalidRequestError("ephemeral storage is full: raise PredictEphemeralStorageSize or lower chunk_size_mb")
+        return InvalidRequestError("ephemeral storage is full", "raise PredictEphemeralStorageSize or lower chunk_size_mb")
     return InternalError(f"unexpected {type(error).__name__}: see the function's log")
 
 
@@ -1859,6 +1872,165 @@ def _parts_of(estimator: Any) -> _Parts:
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
 
 
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'"}
+SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS = 50, 10, 1000
+"""Columns of a header that a message names, missing ones that it names, and most columns that it looks for a similar name in."""
+_VALUE = re.compile(
+    r"[+-]?(?:[0-9]{1,30}[.,]?[0-9]{0,30}|[.,][0-9]{1,30})(?:[eE][+-]?[0-9]{1,4})?|[0-9]{4}-[0-9]{2}-[0-9]{2}.{0,30}"
+)
+"""A number or a date, as no column is called."""
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a header: completes a sentence that begins with the object's URI."""
+
+    what: str
+    advice: str
+
+
+_PICKLE = Mistake("a Python pickle, as models are", "give the table as CSV: perhaps model and data are swapped")
+_UTF_16 = Mistake("UTF-16", "convert it to UTF-8 first")
+# The mistakes that people make, by the first bytes of the file.
+FOREIGN_FORMATS = {
+    b"\x1f\x8b": Mistake("gzip", "decompress it first"),
+    b"BZh": Mistake("bzip2", "decompress it first"),
+    b"\xfd7zXZ": Mistake("xz", "decompress it first"),
+    b"\x28\xb5\x2f\xfd": Mistake("Zstandard", "decompress it first"),
+    b"\x04\x22\x4d\x18": Mistake("LZ4", "decompress it first"),
+    b"7z\xbc\xaf": Mistake("a 7z archive", "unpack it first"),
+    b"PK\x03\x04": Mistake("a zip archive (or an Excel workbook)", "convert it to CSV first"),
+    b"\xd0\xcf\x11\xe0": Mistake("an Excel workbook", "save it as CSV first"),
+    b"PAR1": Mistake("Parquet", "convert it to CSV first"),
+    b"ARROW1": Mistake("Arrow (Feather)", "convert it to CSV first"),
+    b"ORC": Mistake("ORC", "convert it to CSV first"),
+    b"Obj\x01": Mistake("Avro", "convert it to CSV first"),
+    b"SQLite format 3": Mistake("an SQLite database", "export the table as CSV first"),
+    b"\x89HDF": Mistake("HDF5", "convert it to CSV first"),
+    b"%PDF": Mistake("PDF", "give the table as CSV"),
+    b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE,
+    b"\xff\xfe": _UTF_16, b"\xfe\xff": _UTF_16,
+}  # fmt: skip
+
+
+def foreign_format(data: bytes) -> Mistake | None:
+    """Say what the first bytes of an object are if they are not text."""
+    binary = b"\0" in data
+    for magic, mistake in FOREIGN_FORMATS.items():
+        if data.startswith(magic) and (binary or not magic.isalnum()):  # a column may be called ORC
+            return mistake
+    if not binary:
+        return None
+    pairs = data[: len(data) // 2 * 2][:100]
+    if len(pairs) >= 6 and not (any(pairs[::2]) and any(pairs[1::2])):
+        return _UTF_16
+    return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
+
+
+def malformed_header(text: str) -> Mistake:
+    """Say why a first line is no header of RFC 4180, without repeating it: it may hold values."""
+    if kind := _markup(text):
+        return kind
+    if separator := re.search(r'"([;\t|^])"', text):
+        return _separated_by(SEPARATORS[separator[1]])
+    if re.search("\r(?!\n)", text):
+        return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
+    return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
+
+
+def undecodable_header(byte: int) -> Mistake:
+    """Say that a first line is not UTF-8 at a byte, from 0."""
+    return Mistake(f"is not UTF-8 at byte {byte} of its header, but perhaps Latin-1 or Windows-1252", "save it as UTF-8")
+
+
+_MARKUP = {
+    "JSON": r"""\s{0,9}(?:\{|\[\s{0,9}(?:[{\["0-9-]|$))""",
+    "HTML or XML": r"\s{0,9}<[!?a-zA-Z]",
+    "a pointer of Git LFS": "version https://git-lfs",
+}
+
+
+def _markup(text: str) -> Mistake | None:
+    kind = next((kind for kind, beginning in _MARKUP.items() if re.match(beginning, text)), None)
+    return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
+
+
+def lacking_columns(missing: list[str], names: list[str]) -> Mistake:
+    """Say that a header lacks columns, and why, where that can be seen; it names columns, and no values in their place."""
+    if mistake := mistaken_first_line(missing, names):
+        return mistake
+    places: dict[str, str] = {}
+    for name in names:
+        places.setdefault(_plain_name(name), name)
+    shown = [f"{_quoted_name(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
+    more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
+    rest = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
+    known = ", ".join(map(_quoted_name, names[:SHOWN_COLUMNS]))
+    what = f"has no column {', '.join(shown)}{more}; it has {known}{rest}"
+    return Mistake(what, "correct feature_columns, or the names in the header")
+
+
+REPEATED_ADVICE = "rename one: a column that is used must be the only one of its name"
+
+
+def repeated_columns(names: list[str]) -> str:
+    """Say that columns which are used are there more than once."""
+    more = f" and {len(names) - SHOWN_MISSING} more" if len(names) > SHOWN_MISSING else ""
+    return f"more than one column named {', '.join(map(_quoted_name, names[:SHOWN_MISSING]))}{more}"
+
+
+def mistaken_first_line(missing: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated."""
+    first = names[0].strip()
+    if first.lower().startswith("sep="):
+        return Mistake("begins with Excel's line 'sep=', which is not the header", "delete it, and write the file with commas")
+    if kind := _markup(first):
+        return kind
+    for separator, called in SEPARATORS.items():
+        parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
+        if parts and (len(names) == 1 or not parts.isdisjoint(missing)):
+            return _separated_by(called)
+    if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(missing):
+        return _separated_by("spaces")
+    if first.startswith("#") and first.strip("# ") not in missing:
+        return Mistake("begins with a comment ('#'), which is not the header", "delete the lines before the header")
+    values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
+    if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, missing)):
+        return Mistake("seems to have no header: its first line holds values", "put the names of the columns above them")
+    return None
+
+
+def _separated_by(separator: str) -> Mistake:
+    return Mistake(f"is not separated by commas: its fields are separated by {separator}", "write it with commas")
+
+
+def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
+    """Say in brackets what a header has in the place of a missing name; `places` are its names by `_plain_name`."""
+    found = places.get(_plain_name(name))
+    if found is not None:
+        if found.casefold() == name.casefold():
+            how = "with other capitals"
+        else:
+            how = "with spaces around it" if found.strip(" ") == name.strip(" ") else "with other or invisible characters in it"
+        return f" (it has {_quoted_name(found)}, {how})"
+    unnamed = re.fullmatch(r"Unnamed: ([0-9]{1,6})", name)
+    if unnamed and int(unnamed[1]) < len(names) and not names[int(unnamed[1])]:
+        return f" (as pandas calls column {int(unnamed[1]) + 1}, which has no name: '')"
+    base, _, number = name.rpartition(".")
+    if number.isdecimal() and names.count(base) > 1:
+        return f" (as pandas calls one of the columns named {_quoted_name(base)})"
+    close = difflib.get_close_matches(name, names, n=1) if len(names) <= COMPARED_COLUMNS and len(name) <= COMPARED_COLUMNS else []
+    return f" (did you mean {_quoted_name(close[0])}?)" if close else ""
+
+
+def _plain_name(name: str) -> str:
+    """Return a name without its case, its spaces and what nobody sees."""
+    return "".join(letter for letter in name if letter.isprintable() and not letter.isspace()).casefold()
+
+
+def _quoted_name(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:60]}…")
+
+
 class Header(NamedTuple):
     """The first record of an object."""
 
@@ -1968,6 +2140,8 @@ def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
     while (end := beginning.find(b"\n", end + 1)) >= 0:
         if beginning.count(b'"', 0, end) % 2 == 0:
             break
+    if foreign := foreign_format(beginning[: end if end >= 0 else HEADER_READ_BYTES]):
+        raise InvalidDataError(f"{s3_uri} is not CSV but {foreign.what}", foreign.advice)
     if end < 0:
         return None
     line_end = b"\r\n" if beginning[:end].endswith(b"\r") else b"\n"
@@ -1975,19 +2149,14 @@ def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidDataError(f"{s3_uri} is not UTF-8 at byte {error.start}: is it a CSV file?") from error
-    if "\0" in text:
-        raise InvalidDataError(f"{s3_uri} holds NUL bytes in its first line: is it a CSV file?")
+        mistake = undecodable_header(error.start)
+        raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice) from error
     octets = np.frombuffer(b"\n" + raw.removeprefix(b"\xef\xbb\xbf") + line_end, np.uint8)
     quotes = np.flatnonzero(octets == ord('"'))
     if _quote_problem(octets, quotes) is not None or _bare_return(octets, quotes, line_end) is not None:
-        raise InvalidDataError(
-            f"{s3_uri} has a malformed header: a quote inside a field that is not quoted, or a bare carriage return"
-        )
+        mistake = malformed_header(text)
+        raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
     names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [""])
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InvalidDataError(f"{s3_uri} has more than one column named {', '.join(map(repr, repeated))}: rename one")
     return Header(raw, line_end, names)
 
 
@@ -2243,6 +2412,12 @@ class _Chunk:
     def _check_header(self, segment: _Segment, header: Header) -> None:
         """Raise InvalidDataError where a segment's header is not the chunk's; byte order marks and quoting may differ."""
         if header.names != self.header.names:
+            missing = [name for name in self.header.names if name not in set(header.names)]
+            if mistake := mistaken_first_line(missing, header.names):  # its values are not to be shown as names
+                raise InvalidDataError(f"{segment.source.s3_uri} {mistake.what}, unlike {self.s3_uri}", mistake.advice)
+            repeated = list((Counter(header.names) - Counter(self.header.names)).keys() & set(self.header.names))
+            if repeated and not missing:
+                raise InvalidDataError(f"{segment.source.s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
             difference = _difference(header.names, self.header.names)
             raise InvalidDataError(f"{segment.source.s3_uri} has other columns than {self.s3_uri}: {difference}")
         if header.line_end not in (b"", self.header.line_end):
@@ -3608,6 +3783,16 @@ def _decide_columns(
     return columns, {name: opinion.example for name, opinion in expected.items()}
 
 
+def _require_columns(used: list[str], header: Header, s3_uri: str) -> None:
+    """Raise where a column that is used is not there, or more than once; the others may be called anything, and nothing."""
+    times = Counter(header.names)
+    if repeated := [name for name in used if times[name] > 1]:
+        raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
+    if missing := [name for name in used if name not in times]:
+        mistake = lacking_columns(missing, header.names)
+        raise InvalidRequestError(f"{s3_uri} {mistake.what}", mistake.advice)
+
+
 def _make_scorer(
     model: _Model,
     event: dict[str, Any],
@@ -3618,12 +3803,9 @@ def _make_scorer(
 ) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
     names, name = event["feature_columns"], event["prediction_column_name"]
-    missing = [column for column in names if column not in header.names]
-    if missing:
-        known = ", ".join(map(repr, header.names[:50]))
-        raise InvalidRequestError(f"{s3_uri} has no column {', '.join(map(repr, missing))}; it has {known}")
+    _require_columns(names, header, s3_uri)
     if name in header.names:
-        raise InvalidRequestError(f"{s3_uri} has a column {name!r} already: choose another prediction_column_name")
+        raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
     given = _input_of(model.estimator, _parts_of(model.estimator), columns)
     if given == ARRAY:
@@ -4041,9 +4223,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     """
     path = Path(data_path)
     header = _local_header(path, path.name)
-    missing = [column for column in feature_columns if column not in header.names]
-    if missing:
-        raise InvalidRequestError(f"{path.name} has no column {', '.join(map(repr, missing))}")
+    _require_columns(feature_columns, header, path.name)
 
     def blocks() -> Iterator[_Block]:
         with path.open("rb") as file:

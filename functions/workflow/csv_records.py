@@ -11,6 +11,8 @@ import csv
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from header_mistakes import malformed_header, undecodable_header
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,18 +21,6 @@ LINE_FEED = b"\n"
 LINE_ENDS = b"\r\n"
 """The bytes that line ends consist of."""
 
-# The mistakes that people make, by the first bytes of the file.
-_FOREIGN_FORMATS = {
-    b"\x1f\x8b": "gzip: decompress it first",
-    b"BZh": "bzip2: decompress it first",
-    b"\x28\xb5\x2f\xfd": "Zstandard: decompress it first",
-    b"PK\x03\x04": "a zip archive (or an Excel workbook): convert it to CSV first",
-    b"PAR1": "Parquet: convert it to CSV first",
-    b"ORC": "ORC: convert it to CSV first",
-    b"Obj\x01": "Avro: convert it to CSV first",
-    codecs.BOM_UTF16_LE: "UTF-16: convert it to UTF-8 first",
-    codecs.BOM_UTF16_BE: "UTF-16: convert it to UTF-8 first",
-}
 # Possessive, because a field may have millions of characters: nothing that matched is ever given back.
 _FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_FIELD, _FIELD))
@@ -47,6 +37,14 @@ class Header(NamedTuple):
     """LF or CRLF, or nothing where the object ends with its header."""
     is_alone: bool = False
     """Whether it is known that nothing but blank lines follows in its object."""
+
+
+class HeaderError(ValueError):
+    """A first line is no header: what it is, completing a sentence that begins with the object's URI, and what to do."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"{what}: {advice}")
+        self.what, self.advice = what, advice
 
 
 def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:
@@ -82,30 +80,19 @@ def is_blank(text: bytes) -> bool:
 
 
 def parse_header(record: bytes) -> Header:
-    """Read the first record of an object, BOM and line end included. ValueError says what is wrong with it."""
+    """Read the first record of an object, BOM and line end included. HeaderError says what is wrong with it."""
     line_end = re.search(rb"\r?\n\Z|\Z", record)
     assert line_end
     names = record[: line_end.start()]
     try:
         text = names.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"its header is not UTF-8 (byte {error.start}): convert it to UTF-8") from error
+        raise HeaderError(*undecodable_header(error.start)) from error
     if not text:
-        raise ValueError("its first line is blank: put the column names there")
+        raise HeaderError("has a blank first line", "put the names of the columns there")
     if not _RECORD.fullmatch(names.removeprefix(codecs.BOM_UTF8)):
-        if re.search("\r(?!\n)", text):
-            raise ValueError("its header holds a bare carriage return: end lines with LF or CRLF")
-        raise ValueError("its header has a stray or unclosed quote: quote the whole name and double the quote inside")
+        raise HeaderError(*malformed_header(text))
     return Header(_fields(text), len(record), line_end[0])
-
-
-def foreign_format(data: bytes) -> str | None:
-    """Say what the first bytes of an object are if they are not text."""
-    binary = b"\0" in data
-    for magic, name in _FOREIGN_FORMATS.items():
-        if data.startswith(magic) and (binary or not magic.isalnum()):  # a column may be called ORC
-            return name
-    return "binary (it holds NUL bytes): convert it to CSV first" if binary else None
 
 
 def _fields(text: str) -> list[str]:

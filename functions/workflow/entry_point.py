@@ -18,7 +18,8 @@ Result = TypeVar("Result")
 def entry_point(handler: Callable[[Any, Any], Result]) -> Callable[[Any, Any], Result]:
     """Give whatever a handler raises a name of `errors.py`: Step Functions retries and catches by names.
 
-    Of what had none, the kind and the stack trace are logged; its message may hold a row's values, so it goes nowhere.
+    What the error advises goes along in its text. Of what had no name, the kind and the stack trace are logged; its message may
+    hold a row's values, so it goes nowhere.
     """
 
     @functools.wraps(handler)
@@ -27,10 +28,11 @@ def entry_point(handler: Callable[[Any, Any], Result]) -> Callable[[Any, Any], R
             return handler(event, context)
         except Exception as error:
             name = named(error)
-            if name is error:
+            if name is error and not name.advice:
                 raise
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            log("unexpected error", level="ERROR", error=type(error).__name__, stack_trace=trace)
-            raise name from error
+            if name is not error:
+                trace = "".join(traceback.format_tb(error.__traceback__))
+                log("unexpected error", level="ERROR", error=type(error).__name__, stack_trace=trace)
+            raise type(name)(name.told()) from error
 
     return enter

@@ -50,10 +50,18 @@ if TYPE_CHECKING:
 
 
 class BatchPredictionError(Exception):
-    """Base of all errors of this project; never raised itself."""
+    """Base of all errors of this project; never raised itself.
 
-    def __init__(self, message: str) -> None:
-        super().__init__(encodable(message))  # Lambda's runtime writes it in UTF-8
+    Its text is what happened and where, and what to do about just that: `advice`. Without one, the advice for its name is good.
+    """
+
+    def __init__(self, what: str, advice: str | None = None) -> None:
+        self.what, self.advice = encodable(what), encodable(advice) if advice else None  # Lambda's runtime writes it in UTF-8
+        super().__init__(f"{self.what}: {self.advice}" if self.advice else self.what)
+
+    def told(self) -> str:
+        """Return the text as Step Functions passes it on: `split_advice` takes it apart again."""
+        return with_advice(self.what, self.advice)
 
 
 class InvalidRequestError(BatchPredictionError, ValueError):
@@ -222,9 +230,9 @@ def named(error: Exception) -> BatchPredictionError:
     if isinstance(error, BatchPredictionError):
         return error
     if isinstance(error, MemoryError):
-        return InvalidRequestError("the function ran out of memory: raise its MemorySize in the template, or ask for less")
+        return InvalidRequestError("the function ran out of memory", "raise its MemorySize in the template, or ask for less")
     if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return InvalidRequestError("ephemeral storage is full: raise EphemeralStorage in the template, or ask for less")
+        return InvalidRequestError("ephemeral storage is full", "raise EphemeralStorage in the template, or ask for less")
     return InternalError(f"unexpected {type(error).__name__}: see the function's log")
 
 
@@ -268,10 +276,24 @@ ADVICE: dict[str, str] = {
         "Lambda itself had trouble: start the request again.",
     ),
 }
-"""What to do about each error name that an execution may end with."""
+"""What to do about each error name that an execution may end with, where the error itself does not say."""
 
-OWN_ADVICE = "Start the same request again"
-"""With these words a cause says by itself what to do, because the output is published: then the error's advice would mislead."""
+ADVICE_MARK = " What to do: "
+"""Stands before the advice in what Step Functions says of an error: it knows a name and a text, and nothing else."""
+
+
+def with_advice(what: str, advice: str | None) -> str:
+    """Return one text of what happened and what to do about it."""
+    if not advice:
+        return what
+    stop = "" if what.endswith((".", "!", "?", "…")) else "."
+    return f"{what}{stop}{ADVICE_MARK}{advice}"
+
+
+def split_advice(text: str) -> tuple[str, str | None]:
+    """Return what happened, and the advice where there is one."""
+    what, mark, advice = text.rpartition(ADVICE_MARK)
+    return (what, advice) if mark else (text, None)
 
 
 def error_names() -> Iterator[str]:

@@ -13,13 +13,14 @@ from entry_point import entry_point
 from error_records import read_error_record
 from errors import (
     ADVICE,
-    OWN_ADVICE,
     ColumnTypeError,
     IncompleteOutputError,
     InputChangedError,
     InputNotFoundError,
     TransientS3Error,
     UnsafeSplitError,
+    split_advice,
+    with_advice,
 )
 from failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from fingerprint import is_incomplete
@@ -67,12 +68,13 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     """Explain by the chunks that were lost in this execution, else by the failure itself, and say whether it can go on."""
     failure = document["failure"]
     plan = document.get("plan")
-    itself: _Sentence = {"error": failure["Error"], "cause": _with_advice(message_of(failure), ADVICE.get(failure["Error"]))}
+    itself: _Sentence = {"error": failure["Error"], "cause": _advised(failure["Error"], message_of(failure))}
     if not plan or "continuation" in plan:
         return {**itself, "plan_exactly": False, "published": False}
     if not is_about_chunks(failure):
-        if sentence := what_is_published(client, document):
-            itself["cause"] = _with_advice(message_of(failure), sentence)
+        if published_so_far := what_is_published(client, document):
+            fact, advice = published_so_far
+            itself["cause"] = with_advice(f"{split_advice(message_of(failure))[0]}. {fact}", advice)
         doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
         refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(
             client, plan, document["model"]["numeric_columns"]
@@ -106,8 +108,8 @@ def is_decision_refuted(client: S3Client, plan: Plan, numeric: Collection[str]) 
         return False
 
 
-def what_is_published(client: S3Client, document: Document) -> str | None:
-    """Say that the output of an execution that fails is there, and what completes the rest; None where it is not there.
+def what_is_published(client: S3Client, document: Document) -> tuple[str, str] | None:
+    """Say that the output of an execution that fails is there, and how to complete the rest; None where it is not there.
 
     The merge publishes, then writes what is beside the output, and is retried as often as any state: where that does not help, the
     output stays, because it is right.
@@ -121,12 +123,12 @@ def what_is_published(client: S3Client, document: Document) -> str | None:
     if not is_whole(head):
         return None
     if identity == plan["identity"]:
-        return f"{output} is published and whole. {OWN_ADVICE}: it completes what is missing beside the output."
+        return f"{output} is published and whole", "start the same request again: it completes what is missing beside the output"
     planned = plan["output_found"]
     if is_incomplete(identity, plan["identity"]) and (planned is None or planned["etag"] != head.etag):
         return (
-            f"{output} is published without the chunks that were lost and tolerated. {OWN_ADVICE} with overwrite set to true: it "
-            "runs those chunks, and replaces the output by the whole."
+            f"{output} is published without the chunks that were lost and tolerated",
+            "start the same request again with overwrite set to true: it runs those chunks, and replaces the output by the whole",
         )
     return None
 
@@ -174,11 +176,11 @@ def explain_chunks(lost: list[ErrorRecord], chunks: int) -> _Sentence:
     more = len(lost) - 1
     at_least = "at least " if len(lost) == RECORDS_READ else ""
     others = f" ({at_least}{more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""
-    return {"error": first["error"], "cause": _with_advice(f"{where}: {first['message']}{others}", ADVICE.get(first["error"]))}
+    what, advice = split_advice(first["message"])
+    return {"error": first["error"], "cause": with_advice(f"{where}: {what}{others}", advice or ADVICE.get(first["error"]))}
 
 
-def _with_advice(sentence: str, advice: str | None) -> str:
-    if not advice:
-        return sentence
-    stop = "" if sentence.endswith((".", "!", "?", "…")) else "."
-    return f"{sentence}{stop} {advice}"
+def _advised(error: str, text: str) -> str:
+    """Return a text with its own advice, or else with that for the error's name."""
+    what, advice = split_advice(text)
+    return with_advice(what, advice or ADVICE.get(error))

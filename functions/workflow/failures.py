@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from errors import split_advice, with_advice
 from utf8 import encodable
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ _ENGINE_SENTENCES = {
 
 
 def message_of(failure: Failure) -> str:
-    """Return the message of the exception, without its stack trace; the engine's own text where there was no exception."""
+    """Return the text of the exception with its advice, without its stack trace; the engine's own where there was no exception."""
     message = _exception_message(failure["Cause"]).strip()
     sentence = _ENGINE_SENTENCES.get(failure["Error"])
     if sentence:
         details = re.sub(r"^RequestId: \S+ (Error: )?", "", message)
         message = f"{sentence} ({details})" if details else sentence
-    return bounded(message or failure["Error"])
+    what, advice = split_advice(message or failure["Error"])
+    return with_advice(bounded(what), advice and bounded(advice))
 
 
 def bounded(message: str) -> str:

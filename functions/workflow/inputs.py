@@ -9,9 +9,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from confinement import ambiguous, in_work, outside
-from csv_records import Header, foreign_format, is_blank, parse_header, record_stop
+from csv_records import Header, HeaderError, is_blank, parse_header, record_stop
 from data_names import is_hidden, natural_order
 from errors import InvalidDataError, InvalidRequestError
+from header_mistakes import foreign_format
 from limits import MAX_MANIFEST_BYTES, ObjectCount
 from s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
 
@@ -173,16 +174,16 @@ def read_header(client: S3Client, found: InputObject) -> Header:
     for limit in (min(read, found.size) for read in HEADER_READS):
         data += read_range(client, found.uri, len(data), limit, found.etag)
         if foreign := foreign_format(data):
-            raise InvalidDataError(f"{found.uri} is not CSV but {foreign}")
+            raise InvalidDataError(f"{found.uri} is not CSV but {foreign.what}", foreign.advice)
         stop = record_stop(data) or (limit if limit == found.size else None)
         if stop and not (is_blank(data[stop:]) and limit < min(found.size, HEADER_READS[-1])):
             try:
                 header = parse_header(data[:stop])
-            except ValueError as error:
-                raise InvalidDataError(f"{found.uri} cannot be read as CSV: {error}") from error
+            except HeaderError as error:
+                raise InvalidDataError(f"{found.uri} {error.what}", error.advice) from error
             return header._replace(is_alone=limit == found.size and is_blank(data[stop:]))
     raise InvalidDataError(
-        f"{found.uri} cannot be read as CSV: its header does not end within {HEADER_READS[-1]} bytes; look for an unclosed quote"
+        f"{found.uri} cannot be read as CSV: its header does not end within {HEADER_READS[-1]} bytes", "look for an unclosed quote"
     )
 
 
@@ -212,5 +213,5 @@ def _holds_data(found: InputObject, uri: str, glob: Glob | None) -> bool:
 def _named_object(client: S3Client, uri: str) -> InputObject:
     head = head_object(client, uri)
     if head.size == 0:
-        raise InvalidDataError(f"{uri} is empty: it needs a header and at least one row")
+        raise InvalidDataError(f"{uri} is empty", "it needs a header and at least one row")
     return InputObject(uri, head.size, head.etag)

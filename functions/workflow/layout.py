@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from errors import InvalidDataError
+from header_mistakes import mistaken_first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,21 +24,23 @@ def require_same_layout(headers: Sequence[tuple[InputObject, Header]]) -> None:
     for other, header in headers[1:]:
         first, reference = headers[0]
         if header.columns != reference.columns:
-            raise InvalidDataError(
-                f"{other.uri} has other columns than {first.uri}: "
-                f"{column_difference(reference.columns, header.columns)}; make all objects alike"
-            )
+            if mistake := mistaken_first_line(
+                _lacking(reference.columns, header.columns), header.columns
+            ):  # its values are not to be shown as names
+                raise InvalidDataError(f"{other.uri} {mistake.what}, unlike {first.uri}", mistake.advice)
+            difference = column_difference(reference.columns, header.columns)
+            raise InvalidDataError(f"{other.uri} has other columns than {first.uri}: {difference}", "make all objects alike")
         if header.line_end != reference.line_end:
             raise InvalidDataError(
                 f"{other.uri} ends its lines with {_LINE_ENDS[header.line_end]}, but {first.uri} "
-                f"with {_LINE_ENDS[reference.line_end]}: make all objects alike"
+                f"with {_LINE_ENDS[reference.line_end]}",
+                "make all objects alike",
             )
 
 
 def column_difference(first: list[str], other: list[str]) -> str:
     """Say what `other` has in place of the columns of `first`."""
-    missing = [column for column in first if column not in set(other)]
-    extra = [column for column in other if column not in set(first)]
+    missing, extra = _lacking(first, other), _lacking(other, first)
     if not missing and not extra:
         position = next((index for index, pair in enumerate(zip(first, other, strict=False)) if pair[0] != pair[1]), len(first))
         return f"they are in another order from column {position + 1} on"
@@ -45,6 +48,12 @@ def column_difference(first: list[str], other: list[str]) -> str:
     return " and ".join([*sentences, *([f"it adds {_named(extra)}"] if extra else [])])
 
 
+def _lacking(columns: list[str], others: list[str]) -> list[str]:
+    """Return the columns that are not among others."""
+    known = set(others)
+    return [column for column in columns if column not in known]
+
+
 def _named(columns: list[str]) -> str:
     rest = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
-    return ", ".join(column[:100] for column in columns[:NAMED_COLUMNS]) + rest
+    return ", ".join(repr(column[:100]) for column in columns[:NAMED_COLUMNS]) + rest

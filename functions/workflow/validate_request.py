@@ -17,6 +17,7 @@ from confinement import problems_of
 from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
+from header_mistakes import REPEATED_ADVICE, Mistake, lacking_columns, repeated_columns
 from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, read_header
 from limits import MAX_REQUEST_BYTES
 from log import log
@@ -274,7 +275,7 @@ def first_object_with_rows(client: S3Client, objects: Iterator[InputObject]) -> 
         if has_rows(found, header):
             return found, header
     assert first
-    raise InvalidDataError(f"{first.uri} holds a header but no rows: there is nothing to predict")
+    raise InvalidDataError(f"{first.uri} holds a header but no rows", "there is nothing to predict: name data that has rows")
 
 
 def short_list(objects: Iterator[InputObject]) -> list[InputObject]:
@@ -286,18 +287,17 @@ def short_list(objects: Iterator[InputObject]) -> list[InputObject]:
 
 def require_columns(request: Request, first: InputObject, header: Header) -> None:
     """Raise where the columns of the data and of the request do not fit."""
-    columns = header.columns
-    if duplicates := [column for column, times in Counter(columns).items() if times > 1]:
-        raise InvalidDataError(bounded(f"{first.uri} has more than one column called {_listed(duplicates)}: rename them"))
+    times = Counter(header.columns)
+    if repeated := [column for column in request["feature_columns"] if times[column] > 1]:
+        raise InvalidDataError(bounded(f"{first.uri} has {repeated_columns(repeated)}"), REPEATED_ADVICE)
     found = []
-    if missing := [column for column in request["feature_columns"] if column not in columns]:
-        named = [f"{column}{_suggestion(column, columns)}" for column in missing]
-        found.append(f"feature_columns names columns that {first.uri} does not have: {_listed(named)}")
-    if request["prediction_column_name"] in columns:
-        name = request["prediction_column_name"]
-        found.append(f"prediction_column_name {name} exists already in {first.uri}: choose another name")
+    if missing := [column for column in request["feature_columns"] if column not in times]:
+        found.append(lacking_columns(missing, header.columns))
+    if (name := request["prediction_column_name"]) in times:
+        found.append(Mistake(f"has a column {name!r} already", "choose another prediction_column_name"))
     if found:
-        raise InvalidRequestError(bounded("; ".join([*found, f"its columns are {_listed(columns)}"])))
+        what = f"{first.uri} {' and '.join(mistake.what for mistake in found)}"
+        raise InvalidRequestError(bounded(what), "; ".join(mistake.advice for mistake in found))
 
 
 def _suggestion(name: str, columns: list[str]) -> str:

@@ -1,12 +1,14 @@
 """The two deployables, the state machine and the documentation know the same errors."""
 
 import importlib
+import inspect
 
 import entry_point
 import errors
+import header_mistakes
 import prediction_handler
 import s3
-from batch_predict.workflow_contract import advice
+from batch_predict.workflow_contract import split_advice
 from failures import message_of
 
 
@@ -70,13 +72,27 @@ def test_every_error_that_is_retried_has_advice(states):
     assert "max_concurrency" in errors.ADVICE["Lambda.TooManyRequestsException"]
 
 
-def test_a_cause_that_says_what_to_do_gets_no_other_advice():
-    """On the command line: of an output that is published, the error's own advice would be wrong."""
-    usual = errors.ADVICE["TransientS3Error"]
-    assert advice("TransientS3Error", "S3 was busy") == usual
-    assert advice("TransientS3Error", f"S3 was busy. {usual}") is None
-    assert advice("TransientS3Error", f"s3://b/k is published and whole. {errors.OWN_ADVICE}: it completes the rest.") is None
-    assert advice("Cancelled", "") is None
+def test_advice_belongs_to_the_reason_and_else_to_the_name():
+    """From a function by way of Step Functions, which knows a name and a text, to the command line."""
+    usual = errors.ADVICE["ModelError"]
+    for error in (errors.ModelError, prediction_handler.ModelError):
+        advised = error("s3://b/k is empty", "write it again")
+        assert str(advised) == "s3://b/k is empty: write it again"
+        assert split_advice("ModelError", advised.told()) == ("s3://b/k is empty.", "write it again")
+        assert split_advice("ModelError", error("s3://b/k is empty").told()) == ("s3://b/k is empty", usual)
+    assert split_advice("Cancelled", "") == ("", None)
+
+
+def test_both_functions_say_the_same_of_a_header():
+    """The first lines of a file are looked at by Validate Request, and by the prediction function, which must stand alone."""
+    functions = [name for name, found in vars(header_mistakes).items() if inspect.isfunction(found)]
+    assert len(functions) >= 9
+    for name in functions:
+        assert inspect.getsource(getattr(header_mistakes, name)) == inspect.getsource(getattr(prediction_handler, name)), name
+    constants = [name for name in vars(header_mistakes) if name.strip("_").isupper()]
+    assert len(constants) >= 9
+    for name in constants:
+        assert getattr(header_mistakes, name) == getattr(prediction_handler, name), name
 
 
 def test_every_error_has_advice_and_a_place_in_the_documentation(root):

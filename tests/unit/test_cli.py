@@ -197,7 +197,9 @@ class TestMistakes:
         assert (answer["status"], answer["error"], answer["output"]) == ("FAILED", "InvalidRequestError", None)
         assert answer["cause"] == "data file no.csv does not exist"
 
-    @pytest.mark.parametrize("command", ["run --nope", "nope", "--nope", "chunk", "list --limit none", "serve --port 0", "run --model"])
+    @pytest.mark.parametrize(
+        "command", ["run --nope", "nope", "--nope", "chunk", "list --limit none", "serve --port 0", "run --model"]
+    )
     def test_a_command_that_is_wrong_by_itself_exits_as_any_other_bad_input(self, invoke, command):
         result = invoke(command)
 

@@ -7,7 +7,7 @@ import pytest
 from csv_samples import csv_bytes, records
 from hypothesis import given
 
-from csv_records import foreign_format, is_blank, is_record, parse_header, record_stop, record_stops
+from csv_records import is_blank, is_record, parse_header, record_stop, record_stops
 
 
 @given(csv_bytes())
@@ -108,21 +108,3 @@ def test_blank_lines_are_nothing_but_line_ends_and_spaces(text: bytes, blank: bo
 def test_a_long_name_is_read() -> None:
     name = "x" * 200_000
     assert parse_header(f"{name},b\n".encode()).columns == [name, "b"]
-
-
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [
-        (b"\x1f\x8b\x08", "gzip"),
-        (b"PAR1\x00", "Parquet"),
-        (b"PK\x03\x04", "zip"),
-        (b"\xff\xfea\x00", "UTF-16"),
-        (b"a\x00b", "NUL"),
-    ],
-)
-def test_foreign_formats_are_named(data: bytes, name: str) -> None:
-    assert name in (foreign_format(data) or "")
-
-
-def test_a_column_may_be_called_like_a_format() -> None:
-    assert foreign_format(b"ORC,PAR1\n1,2\n") is None

@@ -10,7 +10,7 @@ import explain_failure
 import fingerprint
 from contract import Output
 from decision import decision_sha256, write_decision
-from errors import TransientS3Error
+from errors import ModelError, TransientS3Error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,10 +63,19 @@ def test_the_map_s_failure_is_the_first_chunk_s(s3: S3Client, document: Any, los
     assert explain(s3, document, MAP_FAILURE) == {
         "error": "InvalidDataError",
         "cause": "chunk 3 of 12, s3://bucket/in/1.csv bytes=[20, 30): row 3 is ragged (2 more chunks failed). "
-        "Correct the data at that place and start the request again.",
+        "What to do: Correct the data at that place and start the request again.",
         "plan_exactly": False,
         "published": False,
     }
+
+
+def test_a_chunk_s_own_advice_is_the_execution_s(s3: S3Client, document: Any, lose: Any) -> None:
+    """And not that for the error's name, which is wrong for many a reason."""
+    told = ModelError("s3://b/m is empty", "write the model again").told()
+    lose(2, error="ModelError", message=told)
+    assert explain(s3, document, MAP_FAILURE)["cause"] == (
+        "chunk 3 of 12, s3://bucket/in/1.csv bytes=[20, 30): s3://b/m is empty. What to do: write the model again"
+    )
 
 
 def test_one_chunk_is_not_counted(s3: S3Client, document: Any, lose: Any) -> None:
@@ -236,7 +245,7 @@ def test_a_failure_after_publishing_says_that_the_output_is_there(s3: S3Client, 
     assert explain(s3, document, MERGE_FAILURE) == {
         "error": "TransientS3Error",
         "cause": "the report could not be written. s3://bucket/out/result.csv is published and whole. "
-        "Start the same request again: it completes what is missing beside the output.",
+        "What to do: start the same request again: it completes what is missing beside the output",
         "plan_exactly": False,
         "published": False,
     }
@@ -254,7 +263,10 @@ def test_an_output_without_tolerated_chunks_is_called_so_if_it_is_this_run_s(s3:
     metadata = WHOLE | {"batch-predict-identity": fingerprint.incomplete_identity("1" * 64, "f", [3])}
     etag = put("out/result.csv", b"a,b,p\n", Metadata=metadata)
     cause = explain(s3, document, MERGE_FAILURE)["cause"]
-    assert "published without the chunks that were lost and tolerated. Start the same request again with overwrite" in cause
+    assert (
+        "published without the chunks that were lost and tolerated. What to do: start the same request again with overwrite"
+        in cause
+    )
     was_there = {"etag": etag, "is_result": False}
     assert "published" not in explain(s3, document, MERGE_FAILURE, output_found=was_there)["cause"]
 
@@ -280,7 +292,7 @@ def test_a_grouped_chunk_is_named_by_its_list(s3: S3Client, document: Any, lose:
 def test_a_lambda_error_gets_its_message_and_advice(s3: S3Client, document: Any) -> None:
     cause = json.dumps({"errorMessage": "the model does not unpickle.", "errorType": "ModelError", "stackTrace": ["secret"]})
     explanation = explain(s3, document, {"Error": "ModelError", "Cause": cause}, planned=False)
-    assert explanation["cause"].startswith("the model does not unpickle. Check that the model")
+    assert explanation["cause"].startswith("the model does not unpickle. What to do: Check that the model")
     assert "secret" not in explanation["cause"]
 
 

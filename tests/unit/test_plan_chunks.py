@@ -208,7 +208,7 @@ def test_a_large_object_is_compared_in_any_case(s3: S3Client, put: Any, document
 @pytest.mark.parametrize(
     ("second", "reason"),
     [
-        (b"a,c\n1,2\n", "it lacks b and it adds c"),
+        (b"a,c\n1,2\n", "it lacks 'b' and it adds 'c'"),
         (b"b,a\n1,2\n", "another order from column 1"),
         (b"a,b,b\n1,2,3\n", "another order from column 3"),
         (b"a,b\r\n1,2\r\n", "ends its lines with CRLF"),

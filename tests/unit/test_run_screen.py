@@ -6,7 +6,7 @@ from batch_predict.runs import RunStatus, states_of
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 WRONG = "row 3 is wrong"
-CAUSE = "chunk 5 of 8, s3://b/in.csv bytes=[10, 20): row 3 is wrong. Correct it."
+CAUSE = "chunk 5 of 8, s3://b/in.csv bytes=[10, 20): row 3 is wrong."
 FAILED = RunStatus("r", "FAILED", START, START, 70, error="InvalidDataError", cause=CAUSE, advice="Correct it.")
 LOST = [
     {
@@ -16,7 +16,7 @@ LOST = [
         "error": "InvalidDataError",
         "message": "row 3 is wrong",
     },
-    {"chunk_index": 6, "segments_s3_uri": "s3://b/x.segments.json", "error": "ModelError", "message": "no"},
+    {"chunk_index": 6, "segments_s3_uri": "s3://b/x.segments.json", "error": "ModelError", "message": "no. What to do: fit it."},
 ]
 
 
@@ -31,7 +31,8 @@ def test_a_failure_is_explained_once_with_places_and_commands():
         ("Error", "InvalidDataError"),
         ("Why", CAUSE.replace("s3://b/", "")),
         ("Where", "chunk 5, in.csv bytes=[10, 20)"),
-        ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no"),
+        ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no. (fit it.)"),
+        ("Do", "Correct it."),
         ("Command", "batch-predict chunk r 5 --here --stack prod"),
         ("", "batch-predict run --stack prod … --on-bad-row quarantine"),
     ]

@@ -240,15 +240,29 @@ def test_all_missing_data_is_named(s3: S3Client, put: Any) -> None:
 def test_columns_that_do_not_fit_are_listed_with_suggestions(s3: S3Client, put: Any) -> None:
     put("in/1.csv", "id,Age,prediction\n1,2,3\n")
     message = rejection(s3)
-    assert "age (did you mean 'Age'?), income" in message
-    assert "prediction_column_name prediction exists already" in message
-    assert "its columns are id, Age, prediction" in message
+    assert "has no column 'age' (it has 'Age', with other capitals), 'income'; it has 'id', 'Age', 'prediction'" in message
+    assert "has a column 'prediction' already: correct feature_columns" in message
+    assert "choose another prediction_column_name" in message
 
 
 @pytest.mark.usefixtures("model")
 def test_the_list_of_columns_is_bounded(s3: S3Client, put: Any) -> None:
     put("in/1.csv", ",".join(f"c{index}" for index in range(60)) + "\n1\n")
-    assert "c49 and 10 more" in rejection(s3)
+    assert "'c49' and 10 more" in rejection(s3)
+
+
+@pytest.mark.usefixtures("model")
+def test_columns_that_nobody_uses_may_be_called_alike_and_by_no_name(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", ",note,age,note,income,,\n0,x,1,y,2,,\n")
+    assert validate(s3)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_file_without_header_is_said_and_its_values_are_not(s3: S3Client, put: Any) -> None:
+    put("in/1.csv", "31337,secret\n1,2\n")
+    message = rejection(s3)
+    assert "s3://bucket/in/1.csv seems to have no header: its first line holds values: put the names" in message
+    assert "31337" not in message
 
 
 @pytest.mark.usefixtures("model")
@@ -294,7 +308,8 @@ def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
         (b"PAR1\x00\x00", "Parquet"),
         (b"\x1f\x8b\x08\x00", "gzip"),
         (b"age,inc\xf6me\n1,2\n", "not UTF-8"),
-        (b"age,income,age\n1,2,3\n", "more than one column called age"),
+        (b"age,income,age\n1,2,3\n", "more than one column named 'age'"),
+        (b'"age";"income"\n1;2\n', "its fields are separated by ';'"),
         (b'age,"income\n1,2\n', "unclosed quote"),
     ],
 )

@@ -238,7 +238,7 @@ def test_throttling_is_500_and_transient(s3, put, refuse):
         (b'x1,x2\n1,"2"3\n', "InvalidDataError", "row 1 (byte 6): a quote inside"),
         (b"x1,x2,n\n1,2,\xff\n", "InvalidDataError", "row 1 (byte 8): bytes that are not UTF-8"),
         (b"x1,x2\n1,2\n,4\n", "InvalidDataError", "row 2 (byte 10), no value in 'x1': the model refuses this row"),
-        (b"PK\x03\x04\x00\x00\x00zip\n\x00\x00", "InvalidDataError", "is it a CSV file?"),
+        (b"PK\x03\x04\x00\x00\x00zip\n\x00\x00", "InvalidDataError", "is not CSV but a zip archive (or an Excel workbook)"),
         (b"x1,x2\n1,1_000\n", "InvalidDataError", "column 'x2': a text of 5 character(s) is not a number"),
     ],
 )

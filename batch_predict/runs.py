@@ -180,7 +180,7 @@ class Run:
         chunks = self.chunks()
         if not 1 <= number <= len(chunks):
             raise RunError(f"run {self.name} has chunks 1 to {len(chunks)}, not {number}")
-        return {**self.document()["prediction"], **chunks[number - 1], "raise_errors": False}
+        return {**chunks[number - 1], **self.document()["prediction"], "raise_errors": False}
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke the prediction function with an event, and return its answer: `statusCode` and `body`, decoded."""

@@ -73,7 +73,7 @@ def measure_case(case: ScaleCase) -> JsonObject:
         "objects": case.n_objects,
         "chunks": plan["chunks"],
         "plan_bytes": plan_bytes,
-        "largest_item_bytes": max(_json_bytes({**document["prediction"], **chunk}) for chunk in chunks),
+        "largest_item_bytes": max(_json_bytes({**chunk, **document["prediction"]}) for chunk in chunks),
         "document_bytes": _json_bytes(document),
         "output_bytes": output.size,
         "part_bytes": [part.size for part in output.parts] if isinstance(output, Joined) else [],

@@ -224,7 +224,7 @@ class TestStates:
 
 class TestDistributedMap:
     def test_items_are_read_from_s3_and_shaped_by_the_selector(self, canary_aws, run_states, distributed_map):
-        canary_aws.client("s3").put_object(Bucket=canary_aws.bucket, Key="plan.json", Body=b'[{"a": 1}, {"a": 2}]')
+        canary_aws.client("s3").put_object(Bucket=canary_aws.bucket, Key="plan.json", Body=b'[{"a": 1, "b": 9}, {"a": 2}]')
         echo = {"StartAt": "Echo", "States": {"Echo": {"Type": "Pass", "End": True}}}
         state = distributed_map(
             ItemReader={
@@ -232,14 +232,14 @@ class TestDistributedMap:
                 "ReaderConfig": {"InputType": "JSON"},
                 "Parameters": {"Bucket": canary_aws.bucket, "Key.$": "$.plan_key"},
             },
-            ItemSelector={"event.$": "States.JsonMerge($.request, $$.Map.Item.Value, false)"},
+            ItemSelector={"event.$": "States.JsonMerge($$.Map.Item.Value, $.request, false)"},
             ItemProcessor={"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **echo},
         )
         del state["ItemsPath"]
 
         execution = run_states({"Map": state}, {"plan_key": "plan.json", "request": {"b": 3}})
 
-        assert execution["output"] == [{"event": {"b": 3, "a": 1}}, {"event": {"b": 3, "a": 2}}]
+        assert execution["output"] == [{"event": {"a": 1, "b": 3}}, {"event": {"a": 2, "b": 3}}]
 
     def test_defect_result_writer_writes_nothing_and_results_come_inline(self, canary_aws, run_states, distributed_map):
         writer = {

@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
+.PHONY: help install demo test test-installed test-all test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
   docs screenshots format bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
   audit-dependencies lock clean
 
@@ -32,11 +32,16 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: install ## Score the flights of New York 2013 on the embedded local AWS
 	@$(BIN)/batch-predict demo
 
-test: install ## Run all tests; WORKERS=2
-	$(PYTEST) $(PARALLEL) tests
+test: install ## Run all tests but those of the next line; WORKERS=2
+	$(PYTEST) $(PARALLEL) --ignore tests/installed tests
+
+test-installed: install ## Install the wheel into an empty environment, and run and deploy with it; needs PyPI
+	$(PYTEST) tests/installed
+
+test-all: test test-installed ## Run both
 
 test-random: install ## Run all tests in random order
-	$(PYTEST) $(PARALLEL) -p randomly tests
+	$(PYTEST) $(PARALLEL) -p randomly --ignore tests/installed tests
 
 test-aws: install ## Run the integration tests on a deployed stack, with your AWS credentials; STACK=name
 	$(PYTEST) --aws --stack $(or $(STACK),batch-predict) tests/integration
@@ -139,7 +144,7 @@ $(AUDIT_VENV)/.installed: requirements-audit.lock
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	  --group dev --group bench pyproject.toml -o requirements.lock
+	  --all-extras --group dev --group bench pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group audit -o requirements-audit.lock
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group sam -o requirements-sam.lock
 

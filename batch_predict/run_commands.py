@@ -4,7 +4,7 @@ import json
 import sys
 import time
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -183,8 +183,8 @@ def report(
     opens: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Make a page of a run, in one HTML file that needs no network."""
-    from batch_predict.html_report import render  # noqa: PLC0415  # draws with matplotlib, which takes long to import
-
+    with ending():
+        render = _page_renderer()
     with ending(), place_of(stack, profile, region).opened(run) as (found, uploads):
         page = output or Path(f"{found.name}.html")
         if reference is not None and not reference.is_file():
@@ -199,6 +199,20 @@ def report(
         typer.echo(f"{page}")
     if opens and not webbrowser.open(page.absolute().as_uri()):
         typer.echo("No browser could be opened: open the file yourself.", err=True)
+
+
+def _page_renderer() -> Callable[[RunRecord], str]:
+    """Import what makes the page only here: matplotlib takes long to import, and is an extra of the installation."""
+    try:
+        from batch_predict.html_report import render  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise RunError(
+            "the page's charts are drawn by matplotlib, which is not installed here: pip install matplotlib, "
+            "or install batch-predict with its extra, batch-predict[report]"
+        ) from error
+    return render
 
 
 def with_local_places(record: RunRecord, uploads: Mapping[Path, str]) -> RunRecord:

@@ -1,16 +1,10 @@
 """Makes a Python process lack the modules that the deployed prediction function lacks.
 
 A local run scores with the user's own environment, which has more than the deployed package: without this, a model that needs more
-runs here and is refused there. Lies beside the handler in the package that `batch_predict.deploy` zips, whose `bootstrap` starts
-
-    python as_packaged.py HANDLER
-
-and uses the standard library alone.
+runs here and is refused there. Lies beside the handler in the package that `batch_predict.deploy` zips, where `start_function.py`
+uses it, and needs the standard library alone.
 """
 
-import json
-import os
-import runpy
 import sys
 from collections.abc import Collection, Sequence
 from importlib.abc import MetaPathFinder
@@ -42,8 +36,3 @@ def lack_other_modules(has: Collection[str]) -> None:
     sys.meta_path.insert(0, _Lacking(has))
     for name in [name for name in sys.modules if not _is_in(name, has)]:
         del sys.modules[name]
-
-
-if __name__ == "__main__":
-    lack_other_modules(json.loads(os.environ["DEPLOYED_PACKAGE"])["modules"])
-    runpy.run_module("awslambdaric", run_name="__main__", alter_sys=False)

@@ -20,7 +20,7 @@ from typer.exceptions import TyperException
 from batch_predict import deploy_command, flights, init_command, run_commands
 from batch_predict.check_model import check_model as model_check
 from batch_predict.endings import ending, stop_signals
-from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
+from batch_predict.local_aws import ACCESS_KEY_ID, LocalAws, LocalAwsError, local_aws
 from batch_predict.local_run import (
     InvalidRequestError,
     LocalRun,
@@ -545,8 +545,10 @@ def _how_to_use(aws: LocalAws) -> str:
     return f"""\
 The local AWS is ready; Ctrl-C stops it. In another terminal:
 
-export AWS_ENDPOINT_URL={aws.endpoint_url}
-export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={aws.region}
+export AWS_ENDPOINT_URL={aws.endpoint_url} AWS_DEFAULT_REGION={aws.region}
+export AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={aws.secret_access_key}
+
+Who has that key runs code as you: keep it to yourself. It is another one at each start.
 
 The bucket is {aws.bucket}, the prediction function {aws.predict_function_name}.
 Put a model and data there, such as those that `batch-predict demo` leaves, and start an execution:

@@ -4,13 +4,15 @@
         aws.client("s3").upload_file("model.joblib", aws.bucket, "models/model.joblib")
         aws.client("stepfunctions").start_execution(stateMachineArn=aws.state_machine_arn, input=...)
 
-Needs no AWS account, no Docker and no network beyond 127.0.0.1, and reads nothing of the user's AWS configuration. For
-Linux and macOS.
+Needs no AWS account, no Docker and no network beyond 127.0.0.1, and reads nothing of the user's AWS configuration. It answers only
+who signs with the secret access key of this start (`emulator_door.py`). For Linux and macOS.
 """
 
 import http.client
 import json
 import os
+import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,7 +22,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +30,10 @@ from typing import IO, Any
 
 import boto3
 import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 from batch_predict import emulator_guard
 from batch_predict.deploy import LocalAwsError, deploy, deployed, stack_directory
@@ -36,9 +41,11 @@ from batch_predict.deploy import LocalAwsError, deploy, deployed, stack_director
 __all__ = ["LocalAws", "LocalAwsError", "local_aws"]
 
 HOST = "127.0.0.1"
+ENDPOINT_URL = re.compile(rf"http://{re.escape(HOST)}:([0-9]{{1,5}})")
 REGION = "us-east-1"
 BUCKET = "batch-predict"
 STACK_NAME = "batch-predict"
+ACCESS_KEY_ID = "test"  # the emulator's root
 STACK_PARAMETERS = {
     "ModelBucket": BUCKET,
     "ModelPrefix": "models/",
@@ -52,6 +59,7 @@ START_SECONDS = 60  # it takes about 1; a busy machine may need more
 STOP_SECONDS = 10  # more than the guard's own grace
 START_ATTEMPTS = 3  # another process may take the free port that was found
 LOG_LINES = 15  # of the emulator's log in an error message
+EMULATOR_DOOR = str(Path(__file__).with_name("emulator_door.py"))
 
 # What the emulator, and through it every function, inherits. All else stays out: the user's credentials, profiles and
 # proxies, and the many variables that change the emulator's ways. Functions on AWS do not see them either.
@@ -66,6 +74,10 @@ class LocalAws:
     """A running embedded AWS with the stack deployed to it."""
 
     endpoint_url: str
+    secret_access_key: str = field(repr=False)
+    """The key of this start, of the access key id `ACCESS_KEY_ID`: who has it runs code as this user."""
+    identity: str = field(repr=False)
+    """What this start alone calls itself to who has the key."""
     region: str
     bucket: str
     state_machine_arn: str
@@ -80,12 +92,30 @@ class LocalAws:
 
     def client(self, service: str) -> Any:
         """Return a new boto3 client for ``service`` that knows this endpoint alone, whatever the user configured."""
-        return _client(self.endpoint_url, service)
+        return _client(self.endpoint_url, self.secret_access_key, service)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which boto3, the AWS CLI and Terraform know this endpoint alone, whatever the user configured."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def is_up(self) -> bool:
+        """Return whether it is this start that answers, on this machine: no other one knows its key and its identity."""
+        found = ENDPOINT_URL.fullmatch(self.endpoint_url)
+        return bool(found and answers(int(found[1]), self.secret_access_key, self.identity))
 
     def as_dict(self) -> dict[str, str]:
         """Return what another process needs to use this AWS, ready for JSON."""
         return {
             "endpoint_url": self.endpoint_url,
+            "access_key_id": ACCESS_KEY_ID,
+            "secret_access_key": self.secret_access_key,
             "region": self.region,
             "bucket": self.bucket,
             "state_machine_arn": self.state_machine_arn,
@@ -102,6 +132,7 @@ def local_aws(
     log_file: Path | None = None,
     directory: Path | None = None,
     state_directory: Path | None = None,
+    secret_access_key: str | None = None,
 ) -> Iterator[LocalAws]:
     """Start an embedded AWS, deploy the stack, and at the end, however it comes, leave no process and no file.
 
@@ -115,6 +146,8 @@ def local_aws(
         log_file: Where to append the emulator's log; discarded unless given.
         directory: Where `template.yaml` is, with outputs StateMachineArn and PredictFunctionName; ours unless given.
         state_directory: Where objects (at once) and all else (at a regular end) are kept; nothing is kept unless given.
+        secret_access_key: What callers sign with; a random one of this start unless given, which only a program that was configured
+            before this start needs. Who knows it runs code as this user.
 
     Raises:
         LocalAwsError: The emulator did not start, or the stack could not be deployed.
@@ -126,9 +159,12 @@ def local_aws(
         "LOG_LEVEL": "INFO" if log_file else "WARNING",
         **(_persistence(state_directory) if state_directory else {}),
     }
+    key = secret_access_key or secrets.token_hex()
+    identity = f"batch-predict-{uuid.uuid4()}"
+    settings |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": key, "MINISTACK_EDITION": identity}
     # Without a name, so that nothing is left of it after a crash.
     with log_file.open("a+b") if log_file else tempfile.TemporaryFile() as log, _emulator(port, settings, log) as url:
-        client = partial(_client, url)
+        client = partial(_client, url, key)
         outputs = deployed(client, STACK_NAME) if state_directory else None
         if outputs is None:
             client("s3").create_bucket(Bucket=BUCKET)
@@ -141,6 +177,8 @@ def local_aws(
             )
         yield LocalAws(
             endpoint_url=url,
+            secret_access_key=key,
+            identity=identity,
             region=REGION,
             bucket=BUCKET,
             state_machine_arn=outputs["StateMachineArn"],
@@ -154,10 +192,9 @@ def _emulator(port: int | None, settings: Mapping[str, str], log: IO[bytes]) -> 
     """Run an emulator on ``port`` or a free one, and yield its endpoint URL."""
     for attempt in range(1, START_ATTEMPTS + 1):
         chosen_port = port or _free_port()
-        identity = f"batch-predict-{uuid.uuid4()}"
-        guard = _start_guarded(chosen_port, {**settings, "MINISTACK_EDITION": identity}, log)
+        guard = _start_guarded(chosen_port, settings, log)
         try:
-            if _becomes_ready(guard, chosen_port, identity):
+            if _becomes_ready(guard, chosen_port, settings["AWS_SECRET_ACCESS_KEY"], settings["MINISTACK_EDITION"]):
                 yield f"http://{HOST}:{chosen_port}"
                 return
         finally:
@@ -202,27 +239,35 @@ def _start_guarded(port: int, settings: Mapping[str, str], log: IO[bytes]) -> su
         **settings,
     }
     # -I: only the standard library, whatever PYTHON* variables and the directory say.
-    command = [sys.executable, "-I", emulator_guard.__file__, sys.executable, "-m", "ministack"]
+    # -P: the modules beside the door are none of the emulator's.
+    command = [sys.executable, "-I", emulator_guard.__file__, sys.executable, "-P", EMULATOR_DOOR]
     # A session of its own keeps Ctrl-C away from the emulator: this process decides when it ends.
     return subprocess.Popen(  # noqa: S603 - constant arguments
         command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
     )
 
 
-def _becomes_ready(guard: subprocess.Popen[bytes], port: int, identity: str) -> bool:
-    """Wait until the emulator named ``identity`` answers on ``port``; False if it ends or stays silent.
+def _becomes_ready(guard: subprocess.Popen[bytes], port: int, key: str, identity: str) -> bool:
+    """Wait until the emulator named ``identity`` answers on ``port``; False if it ends or stays silent."""
+    deadline = time.monotonic() + START_SECONDS
+    while guard.poll() is None and time.monotonic() < deadline:
+        if answers(port, key, identity):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def answers(port: int, key: str, identity: str) -> bool:
+    """Return whether the emulator named ``identity`` answers on ``port`` of this machine.
 
     Another emulator on that port has another identity: to be answered is not enough.
     """
-    deadline = time.monotonic() + START_SECONDS
-    while guard.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(HOST, port, timeout=1)
-        with suppress(OSError, http.client.HTTPException, ValueError):
-            connection.request("GET", "/_ministack/health")
-            if json.loads(connection.getresponse().read()).get("edition") == identity:
-                return True
-        connection.close()
-        time.sleep(0.05)
+    request = AWSRequest("GET", f"http://{HOST}:{port}/_ministack/health")
+    SigV4Auth(Credentials(ACCESS_KEY_ID, key), "sts", REGION).add_auth(request)
+    connection = http.client.HTTPConnection(HOST, port, timeout=1)
+    with suppress(OSError, OverflowError, http.client.HTTPException, ValueError, AttributeError), closing(connection):
+        connection.request("GET", "/_ministack/health", headers=dict(request.headers.items()))
+        return bool(json.loads(connection.getresponse().read()).get("edition") == identity)
     return False
 
 
@@ -238,7 +283,7 @@ def _stop(guard: subprocess.Popen[bytes]) -> None:
     guard.wait()
 
 
-def _client(endpoint_url: str, service: str) -> Any:
+def _client(endpoint_url: str, key: str, service: str) -> Any:
     """Return a boto3 client for ``endpoint_url`` that reads nothing of the user's AWS configuration."""
     # (name in the configuration file, environment variable, default, conversion): no variable may set these.
     session = botocore.session.Session(
@@ -253,11 +298,12 @@ def _client(endpoint_url: str, service: str) -> Any:
         service,
         region_name=REGION,
         endpoint_url=endpoint_url,
-        aws_access_key_id="test",  # the emulator's root
-        aws_secret_access_key="test",  # noqa: S106 - not a secret
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=key,
         config=Config(
             retries={"mode": "standard"},
             proxies={},
+            signature_version="s3v4" if service == "s3" else None,  # presigned URLs, too: the door knows no other
             s3={"addressing_style": "path"},  # batch-predict.127.0.0.1 is no host name
         ),
     )

@@ -5,7 +5,6 @@ report, but no copy of model, data and output) is kept in the run's folder, and 
 """
 
 import fcntl
-import http.client
 import json
 import os
 import re
@@ -96,7 +95,7 @@ class LocalRunDirectory:
         """Run the run's embedded AWS, and say where it is to whoever asks meanwhile."""
         with self._locked(), local_aws(state_directory=self.path / "aws", log_file=self.path / "aws.log") as aws:
             live = self.path / "live.json"
-            _write_json(live, {**aws.as_dict(), "outputs": dict(aws.outputs), "pid": os.getpid()})
+            _write_json(live, asdict(aws))
             try:
                 yield aws
             finally:
@@ -186,18 +185,12 @@ class LocalRunDirectory:
             s3.delete_objects(Bucket=aws.bucket, Delete={"Objects": objects, "Quiet": True})
 
     def _live(self) -> LocalAws | None:
-        """Return the run's embedded AWS where it is up: another one on that port knows no such folder."""
+        """Return the run's embedded AWS where it is up: on this machine, and the one that the folder was written by."""
         try:
-            found = json.loads((self.path / "live.json").read_text())
-            host, _, port = found["endpoint_url"].removeprefix("http://").partition(":")
-            connection = http.client.HTTPConnection(host, int(port), timeout=5)
-            connection.request("GET", "/_ministack/health")
-            connection.getresponse().read()
-            os.kill(found["pid"], 0)
-        except (OSError, ValueError, KeyError, http.client.HTTPException):
+            aws = LocalAws(**json.loads((self.path / "live.json").read_text()))
+        except (OSError, ValueError, TypeError):
             return None
-        names = ("region", "bucket", "state_machine_arn", "predict_function_name", "outputs")
-        return LocalAws(found["endpoint_url"], **{name: found[name] for name in names})
+        return aws if aws.is_up() else None
 
     def _is_beginning(self) -> bool:
         """Whether somebody holds the folder, and its embedded AWS is not up yet, or not down yet."""

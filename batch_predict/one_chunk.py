@@ -30,14 +30,7 @@ def invoke_here(stack: Stack, event: Mapping[str, Any]) -> dict[str, Any]:
 def _variables(stack: Stack) -> dict[str, str]:
     """Return what leads boto3 to the stack: the handler makes its client as in Lambda, by the environment."""
     if isinstance(stack, LocalAws):
-        return {
-            "AWS_ENDPOINT_URL": stack.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": stack.region,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
+        return stack.environment()
     assert isinstance(stack, DeployedStack)
     session = stack.session
     return {"AWS_PROFILE": session.profile_name, "AWS_DEFAULT_REGION": session.region_name}

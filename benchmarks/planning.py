@@ -34,9 +34,7 @@ def main() -> int:
     arguments = parse_arguments()
     with local_aws() as aws:
         # The planner's own client, as on AWS: the environment says where S3 is.
-        os.environ.update(
-            AWS_ENDPOINT_URL=aws.endpoint_url, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION=aws.region
-        )
+        os.environ.update(aws.environment())
         import s3  # noqa: PLC0415  # the client is made from the environment
 
         client = s3.s3_client()

@@ -1,6 +1,6 @@
 """A proxy between functions and S3, in a process of its own, that injects faults by rules.
 
-    with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws):
+    with s3_proxy(aws.endpoint_url, aws.environment()) as proxy, behind(proxy, aws):
         number = proxy.add(Rule("throttle", function="PlanChunksFunction", operation="HeadObject", times=2))
         ...  # run an execution
         assert proxy.injected()[number] == 2
@@ -12,6 +12,7 @@ What serves is `s3_proxy_server.py`.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -165,12 +166,17 @@ class S3Proxy:
 
 
 @contextmanager
-def s3_proxy(endpoint_url: str, *, journal: bool = False) -> Iterator[S3Proxy]:
-    """Start a proxy to the S3 at `endpoint_url`; a journal of every request takes memory, so only when asked for."""
+def s3_proxy(endpoint_url: str, environment: Mapping[str, str], *, journal: bool = False) -> Iterator[S3Proxy]:
+    """Start a proxy to the S3 at `endpoint_url`; a journal of every request takes memory, so only when asked for.
+
+    `environment` has the credentials by which it changes objects itself; those of the requests that pass are the callers' own.
+    """
     server = Path(__file__).with_name("s3_proxy_server.py")
     command = [sys.executable, "-I", str(server), endpoint_url, *(["--journal"] if journal else [])]
     # A session of its own: Ctrl-C is for the owner, whose end ends the proxy.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
+    ) as process:
         assert process.stdin
         try:
             yield S3Proxy(process)

@@ -305,8 +305,6 @@ def s3_of(endpoint_url: str) -> Any:
         "s3",
         endpoint_url=endpoint_url,
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
         config=Config(proxies={}, s3={"addressing_style": "path"}),
     )
 

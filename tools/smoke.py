@@ -143,13 +143,8 @@ def function_process(
     with RuntimeApi() as api, (directory / "function.log").open("w+") as log:
         environment = unpacked.environment(
             AWS_LAMBDA_RUNTIME_API=api.address,
-            AWS_ENDPOINT_URL=aws.endpoint_url,
             AWS_REGION=aws.region,
-            AWS_DEFAULT_REGION=aws.region,
-            AWS_ACCESS_KEY_ID="test",
-            AWS_SECRET_ACCESS_KEY="test",
-            AWS_CONFIG_FILE=os.devnull,
-            AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+            **aws.environment(),
             TMPDIR=str(temporary or directory),
             **{f"{name}_S3_PREFIX": uri for name, uri in places.items()},
         )

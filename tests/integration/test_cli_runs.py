@@ -160,13 +160,16 @@ class TestServe:
             "stepfunctions",
             endpoint_url=where["endpoint_url"],
             region_name=where["region"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=where["access_key_id"],
+            aws_secret_access_key=where["secret_access_key"],
             config=Config(proxies={}),
         )
 
         assert client.describe_state_machine(stateMachineArn=where["state_machine_arn"])["status"] == "ACTIVE"
-        assert set(where) == {"endpoint_url", "region", "bucket", "state_machine_arn", "predict_function_name"}
+        assert set(where) == {
+            *("endpoint_url", "access_key_id", "secret_access_key", "region"),
+            *("bucket", "state_machine_arn", "predict_function_name"),
+        }
 
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=SECONDS) == ("", "")

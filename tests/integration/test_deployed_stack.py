@@ -37,12 +37,7 @@ def pytest_aws(aws, tmp_path):
 
     def run(*options):
         account = {
-            "AWS_ENDPOINT_URL": aws.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": aws.region,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **aws.environment(),
         }
         theirs = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTEST_"))}
         command = [

@@ -11,9 +11,12 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+
+from batch_predict import deploy
 
 pytestmark = pytest.mark.emulator("it is about the emulator")
 
@@ -113,6 +116,21 @@ class TestLambda:
         _, after = invoke({})
 
         assert (after["function"], after["invocations"]) == (before["function"], before["invocations"] + 2)
+
+    def test_a_handler_that_cannot_be_imported_is_reported(self, canary_aws, invoke):
+        client = canary_aws.client("lambda")
+        function = client.get_function_configuration(FunctionName=canary_aws.predict_function_name)
+        code = deploy.zip_function(Path(__file__).with_name("canary_stack") / "function")
+        client.create_function(
+            FunctionName="absent-handler",
+            Handler="absent.lambda_handler",
+            Code={"ZipFile": code},
+            **{field: function[field] for field in ("Runtime", "Role")},
+        )
+
+        _, error = invoke({}, "absent-handler")
+
+        assert "Unable to import module 'absent'" in error["errorMessage"]
 
     def test_a_function_that_exits_is_runtime_exit_error(self, invoke):
         assert invoke({"exit": True})[0] == "Runtime.ExitError"

@@ -1,5 +1,7 @@
 """The embedded AWS starts, keeps to itself, and leaves nothing behind, however its owner ends."""
 
+import hashlib
+import http.client
 import io
 import json
 import os
@@ -10,12 +12,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import zipfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from samtranslator.yaml_helper import yaml_parse
 
 from batch_predict import deploy, local_aws
@@ -48,6 +52,22 @@ with local_aws(directory=Path(sys.argv[1])) as aws:
 def invoke(aws, event=None):
     response = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event or {}))
     return json.loads(response["Payload"].read())
+
+
+def signed_get(aws, path):
+    """Ask as boto3 does where it has no call of its own for it."""
+    request = AWSRequest("GET", aws.endpoint_url + path)
+    SigV4Auth(Credentials("test", aws.secret_access_key), "sts", aws.region).add_auth(request)
+    return asked(aws, "GET", path, dict(request.headers.items()))
+
+
+def asked(aws, method, path, headers, body=None):
+    """Ask as any program may, and read the answer."""
+    with closing(http.client.HTTPConnection("127.0.0.1", int(aws.endpoint_url.rpartition(":")[2]), timeout=30)) as connection:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        response.content = response.read()
+        return response
 
 
 def runs(process_id):
@@ -98,6 +118,8 @@ class TestStack:
 
         assert described == {
             "endpoint_url": aws.endpoint_url,
+            "access_key_id": "test",
+            "secret_access_key": aws.secret_access_key,
             "region": "us-east-1",
             "bucket": "batch-predict",
             "state_machine_arn": aws.state_machine_arn,
@@ -185,7 +207,7 @@ class TestAdaptations:
         os.utime(tmp_path / "b.py", (0, 0))
 
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
-            assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap"]
+            assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap", "start_function.py"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap()
         assert deploy.zip_function(tmp_path) == package
 
@@ -194,7 +216,7 @@ class TestAdaptations:
         zipped = deploy.zip_function(PROJECT / "functions/predict", package)
 
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
-            assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "prediction_handler.py"]
+            assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "prediction_handler.py", "start_function.py"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap(package)
         assert json.dumps(package.python) in deploy.bootstrap(package)
 
@@ -204,9 +226,8 @@ class TestIsolation:
     def test_it_listens_on_loopback_only(self, canary_aws):
         report = invoke(canary_aws)
         for _ in range(100):  # some listeners come after the first answer
-            with urllib.request.urlopen(f"{canary_aws.endpoint_url}/_ministack/ready") as response:
-                if response.status == 200:
-                    break
+            if signed_get(canary_aws, "/_ministack/ready").status == 200:
+                break
             time.sleep(0.1)
         sockets = set()
         for role in ("guard", "emulator", "function"):
@@ -278,6 +299,96 @@ class TestIsolation:
         for report in reports[1:]:
             assert_nothing_is_left(report)
         assert invoke(canary_aws, read) == "0"
+
+
+PAGE = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
+"""What a browser says of a request that a page's script sends without a preflight."""
+
+
+class TestDoor:
+    """Nobody gets in but who has the key of this start: not a page in the user's browser, not another user of the machine."""
+
+    @pytest.fixture
+    def secret_object(self, canary_aws):
+        canary_aws.client("s3").put_object(Bucket=canary_aws.bucket, Key="data/secret.csv", Body=b"secret")
+        return f"/{canary_aws.bucket}/data/secret.csv"
+
+    @pytest.mark.parametrize(
+        ("method", "headers"),
+        [
+            pytest.param("GET", PAGE, id="fetch"),
+            pytest.param("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, id="img"),
+            pytest.param("GET", {"Host": "rebound.example:{port}"}, id="dns-rebinding"),
+            pytest.param("OPTIONS", PAGE | {"Access-Control-Request-Method": "PUT"}, id="preflight"),
+            pytest.param("GET", {}, id="another-user"),
+            pytest.param("GET", {"Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, "
+                                 "SignedHeaders=host, Signature=0"}, id="another-user-with-a-wrong-signature"),
+        ],
+    )  # fmt: skip
+    def test_data_is_read_by_nobody_else(self, canary_aws, secret_object, method, headers):
+        port = canary_aws.endpoint_url.rpartition(":")[2]
+
+        answer = asked(canary_aws, method, secret_object, {name: text.format(port=port) for name, text in headers.items()})
+
+        assert answer.status == 403
+        assert b"secret" not in answer.content
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+    def test_no_code_is_run_for_a_page_or_another_user(self, canary_aws):
+        path = f"/2015-03-31/functions/{canary_aws.predict_function_name}/invocations"
+        before = invoke(canary_aws)["invocations"]
+
+        for headers in (PAGE, {"Content-Type": "text/plain"}):
+            assert asked(canary_aws, "POST", path, headers, b"{}").status == 403
+
+        assert invoke(canary_aws)["invocations"] == before + 1
+
+    def test_who_has_the_key_is_not_told_to_let_pages_read(self, canary_aws):
+        answer = signed_get(canary_aws, "/_ministack/health")
+
+        assert json.loads(answer.content)["edition"] == canary_aws.identity
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+    @pytest.mark.usefixtures("secret_object")
+    def test_a_page_gets_nothing_by_a_request_that_is_signed(self, canary_aws):
+        """As by a presigned URL that it has found."""
+        url = canary_aws.client("s3").generate_presigned_url(
+            "get_object", Params={"Bucket": canary_aws.bucket, "Key": "data/secret.csv"}
+        )
+        path = url.removeprefix(canary_aws.endpoint_url)
+
+        assert asked(canary_aws, "GET", path, {}).content == b"secret"
+        assert asked(canary_aws, "GET", path, PAGE).status == 403
+        assert asked(canary_aws, "GET", path.replace("data/secret.csv", "data/k"), {}).status == 403
+
+    @pytest.mark.parametrize("path", ["", "/key-of-another-start"])
+    def test_a_functions_runtime_api_answers_the_function_alone(self, canary_aws, path):
+        address, _, key = invoke(canary_aws)["environment"]["AWS_LAMBDA_RUNTIME_API"].partition("/")
+
+        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+            connection.request("POST", f"{path}/2018-06-01/runtime/init/error", b"{}")
+            assert connection.getresponse().status == 403
+        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+            connection.request("GET", f"{path}/2018-06-01/runtime/invocation/next")
+            assert connection.getresponse().status == 403
+
+        assert len(key) == 64
+        assert invoke(canary_aws)["function"]
+
+    def test_a_functions_own_credentials_do_not_follow_from_its_name(self, canary_aws):
+        """The emulator derives them from the ARN alone."""
+        environment = invoke(canary_aws)["environment"]
+        arn = canary_aws.client("lambda").get_function(FunctionName=canary_aws.predict_function_name)["Configuration"]
+        derived = hashlib.sha256(f"{arn['FunctionArn']}:{arn['Role']}".encode()).hexdigest()
+
+        assert environment["AWS_ACCESS_KEY_ID"] == f"ASIA{derived[:16].upper()}"
+        assert environment["AWS_SECRET_ACCESS_KEY"] != hashlib.sha256(f"secret:{derived}".encode()).hexdigest()
+
+    def test_the_key_is_in_no_command_line(self, canary_aws):
+        report = invoke(canary_aws)
+        commands = [Path(f"/proc/{report[role]}/cmdline").read_bytes() for role in ("guard", "emulator", "function")]
+
+        assert canary_aws.secret_access_key.encode() not in b"".join(commands)
 
 
 class TestStart:

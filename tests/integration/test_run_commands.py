@@ -205,12 +205,7 @@ class TestThisMachine:
 def stack(aws, monkeypatch, tmp_path):
     """The shared emulator's stack, found as one on AWS: by boto3's own configuration. The working directory holds the files."""
     for name, value in {
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": aws.region,
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        **aws.environment(),
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)

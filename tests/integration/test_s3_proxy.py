@@ -18,6 +18,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
+from batch_predict.local_aws import ACCESS_KEY_ID
 from s3_proxy import FAULTS, Rule, s3_proxy
 
 pytestmark = pytest.mark.emulator("it is about the proxy before its S3")
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.emulator("it is about the proxy before its S3")
 @pytest.fixture
 def journalled(aws):
     """A proxy that writes down what passes."""
-    with s3_proxy(aws.endpoint_url, journal=True) as proxy:
+    with s3_proxy(aws.endpoint_url, aws.environment(), journal=True) as proxy:
         yield proxy
 
 
@@ -37,8 +38,8 @@ def impatient(aws, journalled):
         "s3",
         endpoint_url=journalled.url("Caller"),
         region_name=aws.region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=aws.secret_access_key,
         config=Config(retries={"mode": "standard", "total_max_attempts": 1}, s3={"addressing_style": "path"}, read_timeout=2),
     )
     client.put_object(Bucket=aws.bucket, Key="data/proxied", Body=b"0123456789" * 1000)
@@ -155,7 +156,7 @@ def test_the_proxy_ends_with_an_owner_that_is_killed(aws, tmp_path):
     owner.write_text(
         "import sys, time\n"
         "from s3_proxy import s3_proxy\n"
-        "with s3_proxy(sys.argv[1]) as proxy:\n"
+        "with s3_proxy(sys.argv[1], {}) as proxy:\n"
         "    print(proxy._process.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )

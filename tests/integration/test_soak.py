@@ -28,7 +28,7 @@ def estimators():
 @pytest.fixture(scope="module")
 def functions_proxy(aws):
     """A proxy that no function is behind: nothing is injected here."""
-    with s3_proxy(aws.endpoint_url) as proxy:
+    with s3_proxy(aws.endpoint_url, aws.environment()) as proxy:
         yield proxy
 
 

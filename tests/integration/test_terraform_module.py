@@ -60,12 +60,7 @@ def terraform(aws, tmp_path):
     (module / "terraform.tfvars.json").write_text(json.dumps(variables))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": aws.region,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **aws.environment(),
         "CHECKPOINT_DISABLE": "1",
     }
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from batch_predict.local_aws import EMULATOR_DOOR
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -74,7 +76,7 @@ class Watch:
         """Return the descendant of this process that listens on the endpoint's port; its guard has the same environment."""
         port = str(urlsplit(self.aws.endpoint_url).port)
         descendants = psutil.Process().children(recursive=True)
-        emulators = (process for process in descendants if process.cmdline()[1:] == ["-m", "ministack"])
+        emulators = (process for process in descendants if process.cmdline()[1:] == ["-P", EMULATOR_DOOR])
         return next(process for process in emulators if process.environ().get("GATEWAY_PORT") == port)
 
     def _emulator_mb(self) -> float:
@@ -103,7 +105,7 @@ class Watch:
         for process in self.emulator.children():
             with suppress(psutil.Error):
                 command = process.cmdline()
-                if not {"awslambdaric", "as_packaged.py"} & set(command):
+                if "start_function.py" not in command:
                     continue
                 self.known[process.pid] = process
                 function = command[-1].removesuffix(".lambda_handler")

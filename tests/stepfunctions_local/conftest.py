@@ -17,6 +17,8 @@ from s3_proxy import FUNCTIONS, behind, function_names, s3_proxy
 ENDPOINT = os.environ.get("STEPFUNCTIONS_LOCAL_ENDPOINT")
 LAMBDA_ENDPOINT = os.environ.get("LAMBDA_ENDPOINT", "http://127.0.0.1:3001")
 """What a Step Functions Local that is running already was started with; its port is where the functions are then."""
+SECRET = os.environ.get("LAMBDA_SECRET_ACCESS_KEY")
+"""What it was started with as AWS_SECRET_ACCESS_KEY, and signs with."""
 IMAGE = os.environ.get("STEPFUNCTIONS_LOCAL_IMAGE")
 """What `make test-sfn-local` starts where there is Docker; `make test` starts none."""
 
@@ -26,8 +28,8 @@ def aws():
     """The project's own stack: S3 and the functions."""
     port = urlsplit(LAMBDA_ENDPOINT).port
     assert port, f"LAMBDA_ENDPOINT {LAMBDA_ENDPOINT} names no port"
-    # An engine that was started by somebody else may sign with any key.
-    with local_aws(port if ENDPOINT else None, enforce_iam=not ENDPOINT, wait_scale=0) as running:
+    assert SECRET or not ENDPOINT, "LAMBDA_SECRET_ACCESS_KEY must be what the engine at STEPFUNCTIONS_LOCAL_ENDPOINT signs with"
+    with local_aws(port if ENDPOINT else None, enforce_iam=True, wait_scale=0, secret_access_key=SECRET) as running:
         yield running
 
 
@@ -67,10 +69,10 @@ def workflow(request, aws, arns):
         return
     command = docker() if IMAGE and not ENDPOINT else None
     if ENDPOINT:
-        yield on_stepfunctions_local(request, ENDPOINT, text, arns)
+        yield on_stepfunctions_local(request, ENDPOINT, aws.secret_access_key, text, arns)
     elif command:
-        with container(command, IMAGE, aws.endpoint_url) as endpoint:
-            yield on_stepfunctions_local(request, endpoint, text, arns)
+        with container(command, IMAGE, aws.endpoint_url, aws.secret_access_key) as endpoint:
+            yield on_stepfunctions_local(request, endpoint, aws.secret_access_key, text, arns)
     else:
         pytest.skip(
             "no Step Functions Local: STEPFUNCTIONS_LOCAL_ENDPOINT names none, and "
@@ -78,9 +80,9 @@ def workflow(request, aws, arns):
         )
 
 
-def on_stepfunctions_local(request, endpoint, text, arns):
+def on_stepfunctions_local(request, endpoint, secret_access_key, text, arns):
     """Create the state machine, and tell by which rewriting."""
-    client = stepfunctions_client(endpoint)
+    client = stepfunctions_client(endpoint, secret_access_key)
     wait_until_ready(client)
     workflow = workflow_on(client, text, arns, ROLE, REWRITTEN_FOR)
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
@@ -91,7 +93,7 @@ def on_stepfunctions_local(request, endpoint, text, arns):
 @pytest.fixture(scope="package")
 def proxy(aws):
     """Between the functions that meet faults and S3."""
-    with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws, "PredictChunkFunction", "MergeOutputsFunction"):
+    with s3_proxy(aws.endpoint_url, aws.environment()) as proxy, behind(proxy, aws, "PredictChunkFunction", "MergeOutputsFunction"):
         yield proxy
 
 

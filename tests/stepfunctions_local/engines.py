@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -102,14 +103,14 @@ def workflow_on(client: Any, text: str, arns: Mapping[str, str], role: str, trie
 # --- Step Functions Local ---------------------------------------------------------------------------------------------------------
 
 
-def stepfunctions_client(endpoint_url: str) -> Any:
-    """Return a client for an engine that checks no signature."""
+def stepfunctions_client(endpoint_url: str, secret_access_key: str) -> Any:
+    """Return a client for an engine; AWS's own checks no signature."""
     return boto3.client(
         "stepfunctions",
         endpoint_url=endpoint_url,
         region_name="us-east-1",
         aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_secret_access_key=secret_access_key,
         config=Config(retries={"mode": "standard"}, proxies={}),
     )
 
@@ -136,8 +137,10 @@ def docker() -> str | None:
 
 
 @contextmanager
-def container(command: str, image: str, lambda_endpoint: str) -> Iterator[str]:
+def container(command: str, image: str, lambda_endpoint: str, secret_access_key: str) -> Iterator[str]:
     """Run Step Functions Local by Docker, with functions at an endpoint on this machine's loopback; yield its own endpoint.
+
+    The key with which it signs is in no command line, which other users can see.
 
     On Linux it shares the host's network, because what listens on 127.0.0.1 cannot be reached from another one. Docker
     Desktop reaches it under a name.
@@ -154,12 +157,15 @@ def container(command: str, image: str, lambda_endpoint: str) -> Iterator[str]:
         "LAMBDA_ENDPOINT": f"http://{host}:{port}",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
         "WAIT_TIME_SCALE": "0.1",
     }
     settings = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
     run = subprocess.run(
-        [command, "run", "--rm", "--detach", *network, *settings, image], capture_output=True, text=True, check=False
+        [command, "run", "--rm", "--detach", *network, *settings, "--env", "AWS_SECRET_ACCESS_KEY", image],
+        env={**os.environ, "AWS_SECRET_ACCESS_KEY": secret_access_key},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     try:

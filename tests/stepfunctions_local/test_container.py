@@ -27,12 +27,13 @@ def recorder(tmp_path, monkeypatch):
 def test_the_container_reaches_the_functions_and_is_stopped(recorder, monkeypatch, system, network, host):
     monkeypatch.setattr(platform, "system", lambda: system)
     command, commands = recorder
-    with suppress(ZeroDivisionError), container(command, "image:1", "http://127.0.0.1:4567") as endpoint:
+    with suppress(ZeroDivisionError), container(command, "image:1", "http://127.0.0.1:4567", "kept") as endpoint:
         assert endpoint == "http://127.0.0.1:8083"
         raise ZeroDivisionError
     started, stopped = commands()
     assert started.startswith(f"run --rm --detach {network} --env LAMBDA_ENDPOINT=http://{host}:4567 ")
-    assert started.endswith(" image:1")
+    assert started.endswith(" --env AWS_SECRET_ACCESS_KEY image:1")
+    assert "kept" not in started
     assert stopped == "stop cafe"
 
 

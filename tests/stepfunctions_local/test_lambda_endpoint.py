@@ -4,17 +4,23 @@ import json
 import socket
 from urllib.parse import quote, urlsplit
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 
 def test_an_invocation_by_arn_with_a_chunked_body(aws, arns):
     """As old jars send it; the AWS SDK for Java sends a whole body."""
     address = urlsplit(aws.endpoint_url)
     event = json.dumps({"model_s3_uri": "ü"}).encode()
+    path = f"/2015-03-31/functions/{quote(arns['PredictChunkFunctionArn'], safe='')}/invocations"
+    signed = AWSRequest("POST", aws.endpoint_url + path, {"Content-Type": "application/x-amz-json-1.0"}, event)
+    SigV4Auth(Credentials("test", aws.secret_access_key), "lambda", aws.region).add_auth(signed)
     pieces = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (event[:5], event[5:]))
     head = [
-        f"POST /2015-03-31/functions/{quote(arns['PredictChunkFunctionArn'], safe='')}/invocations HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         f"Host: {address.netloc}",
-        "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0",
-        "Content-Type: application/x-amz-json-1.0",
+        *(f"{name}: {value}" for name, value in signed.headers.items()),
         "Transfer-Encoding: chunked",
         "Connection: close",
     ]

@@ -235,14 +235,14 @@ def test_a_restart_in_the_middle_of_a_run(tmp_path, run_execution):
     case = Case("restarted", "batch-predict")
     run = RUNS["grouped"]
     settings = {"enforce_iam": True, "wait_scale": 0, "state_directory": tmp_path}
-    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url) as proxy:
+    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url, aws.environment()) as proxy:
         set_s3_endpoints(aws, {"PredictChunkFunction": proxy.url("PredictChunkFunction")})
         request = prepare(aws.client("s3"), case, run)
         number = proxy.add(Rule("delay", operation="PutObject", key="chunk-00002.csv$", seconds=120))
         aws.client("stepfunctions").start_execution(stateMachineArn=aws.state_machine_arn, input=json.dumps(request))
         wait_until(lambda: proxy.injected()[number] and receipts(aws, case) == 2, "two of three chunks")
 
-    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url) as proxy:
+    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url, aws.environment()) as proxy:
         set_s3_endpoints(aws, {"PredictChunkFunction": None})
         executor = Executor(aws, proxy, run_execution)
         assert receipts(aws, case) == 2

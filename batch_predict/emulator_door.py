@@ -1,0 +1,254 @@
+"""The emulator ministack behind a door that opens to whoever has the key of this start.
+
+ministack by itself answers everybody: any other user's program on this machine, and any page in a browser on it. Started by
+`local_aws` as a script, with the key in the environment (AWS_SECRET_ACCESS_KEY), where only programs of the same user see it. What
+asks for something signs with it, as on AWS: boto3, the AWS CLI and Terraform need nothing but these credentials.
+
+The door is a layer of the emulator's own server: there is no port behind it. The Lambda Runtime API of each function has a port of
+its own, and opens by a second key, which `start_function.py` in the function's package knows.
+"""
+
+import hmac
+import re
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.core import iam_actions, router, sigv4  # type: ignore[import-untyped]
+
+Scope = Mapping[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OWN_HOST = re.compile(r"(127\.0\.0\.1|([a-z0-9.-]+\.)?localhost|host\.docker\.internal)(:[0-9]+)?", re.IGNORECASE)
+"""Names that lead to this machine whatever a name server says; the last one is how a container of Docker Desktop calls it."""
+BROWSER = "no page of a browser may ask the embedded AWS for anything"
+OTHER_HOST = "the embedded AWS answers under 127.0.0.1 and localhost alone"
+NO_KEY = (
+    "the request is not signed with the key of this start of the local AWS, by Signature Version 4: take the credentials that "
+    "`batch-predict serve` prints, or LocalAws.client()"
+)
+ACCOUNT = re.compile(r"[0-9]{12}")
+
+
+class Door:
+    """An ASGI application that lets through to another one what has the key.
+
+    Args:
+        app: What is behind the door.
+        secret_of: Returns the secret of an access key id; None where there is no such key.
+
+    """
+
+    def __init__(self, app: Application, secret_of: Callable[[str], str | None]) -> None:
+        self.app = app
+        self.secret_of = secret_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's event: pass it on, or refuse it."""
+        if scope["type"] == "lifespan":  # no request: the server starts, or ends
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})  # nothing that we use has a WebSocket
+            return
+        headers = _headers(scope)
+        if stranger := _stranger(headers):
+            await _answer(send, 403, {"content-type": "text/plain; charset=utf-8"}, f"Refused: {stranger}.\n".encode())
+            return
+        body: bytes | None = None
+        if _signs_its_body(scope, headers):
+            body = await _body(receive)
+            receive = _again(body, receive)
+        if not self._has_key(scope, headers, body or b""):
+            await _answer(send, *_not_signed(scope, headers))
+            return
+        await self.app(scope, receive, _without_cors(send))
+
+    def _has_key(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> bool:
+        """Return whether whoever signed the request has the secret that belongs to the access key it names."""
+        query = _query(scope)
+        presigned = _is_presigned(headers)
+        signature = sigv4.parse_query_signature(query) if presigned else sigv4.parse_header_signature(headers)
+        if not isinstance(signature, sigv4.HeaderSignature) or signature.region_set is not None:
+            return False
+        secret = self.secret_of(signature.access_key_id)
+        if not secret:
+            return False
+        path = scope["raw_path"].decode("latin-1")
+        _, string_to_sign = sigv4.header_signing_documents(
+            signature, scope["method"], path, query, headers, body, presigned=presigned
+        )
+        computed: str = sigv4.calculate_signature(secret, signature.date_stamp, signature.region, signature.service, string_to_sign)
+        return hmac.compare_digest(computed.encode(), signature.signature.encode(errors="replace"))
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers by their names in lower case; of one that stands twice, the values as they are signed."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), sigv4.decode_header_value(value)
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    return headers
+
+
+def _query(scope: Scope) -> dict[str, list[str]]:
+    return parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _stranger(headers: Mapping[str, str]) -> str | None:
+    """Return why this is no request of a program of ours; None where it may be one.
+
+    A browser puts Origin on all that a page asks for by a script or a form, except plain reads, and Sec-Fetch-Site on those. A page
+    that has its own name resolved to this machine (DNS rebinding) has that name in Host.
+    """
+    if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
+        return BROWSER
+    return None if OWN_HOST.fullmatch(headers.get("host", "")) else OTHER_HOST
+
+
+def _is_presigned(headers: Mapping[str, str]) -> bool:
+    return "authorization" not in headers
+
+
+def _signs_its_body(scope: Scope, headers: Mapping[str, str]) -> bool:
+    """Return whether the signature is over a digest of the body that no header names; S3's clients name it."""
+    service = "s3" if _is_presigned(headers) and "/s3/aws4_request" in _query(scope).get("X-Amz-Credential", [""])[0] else ""
+    return "x-amz-content-sha256" not in headers and service != "s3"
+
+
+async def _body(receive: Receive) -> bytes:
+    pieces = []
+    while True:
+        message = await receive()
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+def _again(body: bytes, rest: Receive) -> Receive:
+    """Return a receiver of a body that was received already, and of what comes after it."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await rest()
+
+    return receive
+
+
+def _without_cors(send: Send) -> Send:
+    """Return a sender without the headers by which a page of a browser could read the answer."""
+
+    async def send_without(message: Message) -> None:
+        if "headers" in message:
+            kept = [item for item in message["headers"] if not item[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return send_without
+
+
+def _not_signed(scope: Scope, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+    """Return the refusal as the service that was asked would say it, so that clients can read it."""
+    service = router.detect_service(scope["method"], scope["path"], headers, _query(scope))
+    status, answered, body = iam_actions.access_denied_response(
+        service, "", "", str(uuid.uuid4()), error_code="AccessDenied", message=NO_KEY, headers=headers
+    )
+    return status, answered, b"" if scope["method"] == "HEAD" else body
+
+
+async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    pairs.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+# --- the doors of one emulator ---------------------------------------------------------------------------------------------------
+
+
+def secret_of(access_key_id: str) -> str | None:
+    """Return the secret of an access key of the emulator's: root's is the key of this start."""
+    from ministack.core.iam_evaluator import ResolvedCredential, resolve_credential  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    account = access_key_id if ACCOUNT.fullmatch(access_key_id) else None  # such keys are root's of that account
+    found = resolve_credential(access_key_id, account)
+    return found.secret_access_key if isinstance(found, ResolvedCredential) else None
+
+
+def with_key(handler: type[BaseHTTPRequestHandler], key: str) -> type[BaseHTTPRequestHandler]:
+    """Return a handler of the Lambda Runtime API that answers under paths that begin with the key alone."""
+
+    class WithKey(handler):  # type: ignore[misc,valid-type]
+        def parse_request(self) -> bool:
+            if not super().parse_request():
+                return False
+            given = self.path.split("/")[1] if self.path.startswith("/") else ""
+            if hmac.compare_digest(given.encode(), key.encode()):
+                return True
+            self.close_connection = True  # what follows may be a body, which nobody reads
+            self.send_error(403)
+            return False
+
+    return WithKey
+
+
+def close_runtime_api(key: str) -> None:
+    """Give the key to the functions that the emulator starts, and let their Runtime API answer nobody else."""
+    from ministack.core import lambda_runtime  # noqa: PLC0415
+    from ministack.services import lambda_svc  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    handler_class, environment = lambda_runtime.ProvidedWorker._build_handler_class, lambda_svc._provided_worker_env  # noqa: SLF001
+
+    def guarded_handler_class(*arguments: Any) -> type[BaseHTTPRequestHandler]:
+        return with_key(handler_class(*arguments), key)
+
+    def environment_with_key(config: Any, code_dir: str, port: int) -> dict[str, str]:
+        found: dict[str, str] = environment(config, code_dir, f"{port}/{key}")
+        return found
+
+    def no_other_runtime_api(*_: Any) -> Any:
+        raise RuntimeError("durable functions have a Runtime API without a key: batch-predict does not start them")
+
+    lambda_runtime.ProvidedWorker._build_handler_class = guarded_handler_class  # noqa: SLF001
+    lambda_svc._provided_worker_env = environment_with_key  # noqa: SLF001
+    lambda_svc._execute_function_provided = no_other_runtime_api  # noqa: SLF001
+
+
+def randomize_sessions() -> None:
+    """Give a function's role, where IAM is enforced, a secret: the emulator's follows from the function's name."""
+    from ministack.core import lambda_runtime  # noqa: PLC0415
+    from ministack.services import lambda_svc, sts  # noqa: PLC0415
+
+    credentials_of = lambda_runtime.execution_credentials
+    salt = secrets.token_bytes()
+
+    def execution_credentials(config: Any) -> dict[str, str]:
+        credentials: dict[str, str] = credentials_of(config)
+        session = sts._sessions.get(credentials["AWS_ACCESS_KEY_ID"])  # noqa: SLF001
+        if session is None:  # root's, as IAM is not enforced
+            return credentials
+        # The same for each process of the function: the session is theirs together.
+        session["SecretAccessKey"] = hmac.digest(salt, credentials["AWS_ACCESS_KEY_ID"].encode(), "sha256").hex()
+        return {**credentials, "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"]}
+
+    lambda_runtime.execution_credentials = lambda_svc.execution_credentials = execution_credentials
+
+
+def main() -> None:
+    """Run the emulator until it is ended."""
+    from ministack import app  # type: ignore[import-untyped]  # noqa: PLC0415  # reads the environment, and takes a second
+
+    close_runtime_api(secrets.token_hex())
+    randomize_sessions()
+    app.app = Door(app.app, secret_of)
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import boto3
+
 from batch_predict.deploy import stack_directory
 from batch_predict.deployed_package import deployed_package
 from batch_predict.local_aws import LocalAws
@@ -44,9 +46,12 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     if variables.get("AWS_PROFILE") == "default":  # boto3's word for: none was named
         variables = {name: value for name, value in variables.items() if name != "AWS_PROFILE"}
     os.environ.update(variables)
+    session = boto3.DEFAULT_SESSION  # it keeps the credentials that it has found first
+    boto3.DEFAULT_SESSION = None
     try:
         yield
     finally:
+        boto3.DEFAULT_SESSION = session
         os.environ.clear()
         os.environ.update(before)
 

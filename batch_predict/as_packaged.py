@@ -1,8 +1,8 @@
 """Makes a Python process lack the modules that the deployed prediction function lacks.
 
 A local run scores with the user's own environment, which has more than the deployed package: without this, a model that needs more
-runs here and is refused there. Lies beside the handler in the package that `batch_predict.deploy` zips, where `start_function.py`
-uses it, and needs the standard library alone.
+runs here and is refused there. Lies beside the handler in the package that `batch_predict.deploy` zips, for `start_function.py`,
+and uses the standard library alone.
 """
 
 import sys

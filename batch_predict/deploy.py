@@ -24,7 +24,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from batch_predict.deployed_package import DeployedPackage, deployed_package
 
 AS_PACKAGED = Path(__file__).with_name("as_packaged.py")
-START_FUNCTION = Path(__file__).with_name("start_function.py")
+START_FUNCTION = str(Path(__file__).with_name("start_function.py"))
 PACKAGE_PREFIX = ".deploy/"
 STACK_SECONDS = 120  # far more than the 2 seconds it takes
 POLL_SECONDS = 0.1
@@ -104,7 +104,9 @@ def bootstrap(package: DeployedPackage | None = None) -> str:
     assignments = ['PYTHONPATH="$LAMBDA_TASK_ROOT"']
     if package:
         assignments += [f"{name}={shlex.quote(value)}" for name, value in package.environment.items()]
-    return f'#!/bin/sh\n{" ".join(assignments)} exec {shlex.quote(sys.executable)} {START_FUNCTION.name} "$_HANDLER"\n'
+    # -P: the modules beside that script are none of the function's.
+    command = shlex.join([sys.executable, "-P", START_FUNCTION])
+    return f'#!/bin/sh\n{" ".join(assignments)} exec {command} "$_HANDLER"\n'
 
 
 def usable_cores() -> int:
@@ -201,7 +203,6 @@ def zip_function(directory: Path, package: DeployedPackage | None = None) -> byt
         if path.suffix in {".py", ".json"}  # the rest is what a package or an image is made by
     }
     files["bootstrap"] = (bootstrap(package).encode(), 0o755)
-    files[START_FUNCTION.name] = (START_FUNCTION.read_bytes(), 0o644)
     if package:
         files[AS_PACKAGED.name] = (AS_PACKAGED.read_bytes(), 0o644)
     zipped = io.BytesIO()

@@ -5,7 +5,7 @@ ministack by itself answers everybody: any other user's program on this machine,
 asks for something signs with it, as on AWS: boto3, the AWS CLI and Terraform need nothing but these credentials.
 
 The door is a layer of the emulator's own server: there is no port behind it. The Lambda Runtime API of each function has a port of
-its own, and opens by a second key, which `start_function.py` in the function's package knows.
+its own, and opens by a second key, which `start_function.py` hands in.
 """
 
 import hmac

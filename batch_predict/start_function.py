@@ -1,8 +1,6 @@
 """Starts a function of the embedded AWS on AWS's own runtime client, awslambdaric.
 
-Lies beside the handler in the package that `batch_predict.deploy` zips, whose `bootstrap` starts
-
-    python start_function.py HANDLER
+The `bootstrap` in the package that `batch_predict.deploy` zips starts it with the function's handler.
 
 The Runtime API wants a key, which is the first part of each path: AWS_LAMBDA_RUNTIME_API is `127.0.0.1:port/key`. The client's
 compiled part takes that as it is. Its Python part, which says that a handler could not be imported, takes an address alone.

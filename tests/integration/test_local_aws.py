@@ -207,7 +207,7 @@ class TestAdaptations:
         os.utime(tmp_path / "b.py", (0, 0))
 
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
-            assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap", "start_function.py"]
+            assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap()
         assert deploy.zip_function(tmp_path) == package
 
@@ -216,7 +216,7 @@ class TestAdaptations:
         zipped = deploy.zip_function(PROJECT / "functions/predict", package)
 
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
-            assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "prediction_handler.py", "start_function.py"]
+            assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "prediction_handler.py"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap(package)
         assert json.dumps(package.python) in deploy.bootstrap(package)
 

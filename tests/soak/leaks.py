@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from batch_predict.deploy import START_FUNCTION
 from batch_predict.local_aws import EMULATOR_DOOR
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Watch:
         for process in self.emulator.children():
             with suppress(psutil.Error):
                 command = process.cmdline()
-                if "start_function.py" not in command:
+                if START_FUNCTION not in command:
                     continue
                 self.known[process.pid] = process
                 function = command[-1].removesuffix(".lambda_handler")

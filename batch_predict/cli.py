@@ -216,6 +216,7 @@ ToleranceOption = Annotated[
     float | None, _request_option("tolerated_failure_percentage", "--tolerated-failure-percentage", metavar="PERCENT")
 ]
 BadRowOption = Annotated[str | None, _request_option("on_bad_row", "--on-bad-row")]
+NoRowsOption = Annotated[str | None, _request_option("on_no_rows", "--on-no-rows")]
 MethodOption = Annotated[str | None, _request_option("prediction_method", "--prediction-method")]
 ColumnTypesOption = Annotated[
     list[str] | None,
@@ -250,6 +251,7 @@ def run(
     max_concurrency: ConcurrencyOption = None,
     tolerated_failure_percentage: ToleranceOption = None,
     on_bad_row: BadRowOption = None,
+    on_no_rows: NoRowsOption = None,
     prediction_method: MethodOption = None,
     column_type: ColumnTypesOption = None,
     model_sha256: Sha256Option = None,
@@ -288,6 +290,7 @@ def run(
         "max_concurrency": max_concurrency,
         "tolerated_failure_percentage": tolerated_failure_percentage,
         "on_bad_row": on_bad_row,
+        "on_no_rows": on_no_rows,
         "prediction_method": prediction_method,
         "column_types": column_type or None,
         "model_sha256": model_sha256,

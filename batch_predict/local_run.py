@@ -74,7 +74,7 @@ class LocalRun:
     """Where the output comes down to; None where it stays in S3."""
     manifest_s3_uri: str | None = None
     manifest: tuple[str, ...] = ()
-    """URIs of the data's objects, where they are too many for the request to name: then it names `manifest_s3_uri`."""
+    """URIs of the data's objects, where they are too many for the request to name, or none: then it names `manifest_s3_uri`."""
     keeps_uploads: bool = False
     """Whether a file that is there already, by its content, need not go up again."""
     skipped: Skipped = field(default_factory=dict)
@@ -164,7 +164,9 @@ def _prepare(request: Mapping[str, Any], places: _Places) -> LocalRun:
     model, model_problems = _inputs("model", [request.get("model_s3_uri")], places, {})
     data_value = request.get("data_s3_uri")
     skipped: dict[str, list[Path]] = {}
-    data, data_problems = _inputs("data", data_value if isinstance(data_value, list) else [data_value], places, skipped)
+    data_values = data_value if isinstance(data_value, list) else [data_value]
+    may_lack_rows = request.get("on_no_rows") == "succeed"
+    data, data_problems = _inputs("data", data_values, places, skipped, may_lack_rows=may_lack_rows)
     files = [path for path in data if isinstance(path, Path)]
     if model and model[0] in files:
         data_problems.append(f"data file {model[0]} is also the model: name a CSV file")
@@ -180,8 +182,9 @@ def _prepare(request: Mapping[str, Any], places: _Places) -> LocalRun:
         located["model_s3_uri"] = _located(model[0], uploads) if model else f"{places.models}model"
     objects = [_located(path, uploads) for path in data]
     manifest = tuple(objects) if len(objects) > NAMED_FILES and not any(isinstance(path, str) for path in data) else ()
-    manifest_s3_uri = _manifest_uri(places, manifest) if manifest else None
-    if data or data_problems:
+    only_empty_folders = not data and not data_problems and may_lack_rows and _are_names(data_values)
+    manifest_s3_uri = _manifest_uri(places, manifest) if manifest or only_empty_folders else None
+    if data or data_problems or only_empty_folders:
         located["data_s3_uri"] = [manifest_s3_uri] if manifest_s3_uri else objects or places.data
     if output_uri:
         located["output_s3_uri"] = output_uri
@@ -201,13 +204,17 @@ def _manifest_uri(places: _Places, manifest: Sequence[str]) -> str:
     return f"{places.data}{UPLOADS}{digest[:DIGEST_DIGITS]}/{MANIFEST_NAME}"
 
 
+def _are_names(values: Sequence[object]) -> bool:
+    return bool(values) and all(isinstance(value, str) and value for value in values)
+
+
 def _inputs(
-    noun: str, values: Sequence[object], places: _Places, skipped: dict[str, list[Path]]
+    noun: str, values: Sequence[object], places: _Places, skipped: dict[str, list[Path]], *, may_lack_rows: bool = False
 ) -> tuple[list[Path | str], list[str]]:
     """Return the local files and S3 URIs that a field of the request names, and what is wrong with them; add to ``skipped``."""
     files: list[Path | str] = []
     found: list[str] = []
-    if not all(isinstance(value, str) and value for value in values):
+    if not _are_names(values):
         return files, found  # the schema says it
     for value in map(str, values):
         path = Path(value)
@@ -222,7 +229,7 @@ def _inputs(
             found += folder_files.problems
             for kind, paths in folder_files.skipped.items():
                 skipped.setdefault(kind, []).extend(paths)
-            if not folder_files.data and not folder_files.problems:
+            if not (folder_files.data or folder_files.problems or may_lack_rows):
                 sentence = skipped_files(folder_files.skipped)
                 found.append(f"data directory {folder} holds no *.csv files{f' ({sentence})' if sentence else ''}")
         elif noun == "data" and value.endswith(MANIFEST_SUFFIX):

@@ -172,6 +172,8 @@ class PredictionRun:
         import pyarrow.csv  # noqa: PLC0415  # not for those who only start runs: it takes long to import
 
         output = self.result.output
+        if self.result.output_bytes == 0:  # of data without any object, with `on_no_rows`
+            return pyarrow.table({})
         if isinstance(output, Path):
             return pyarrow.csv.read_csv(output)
         assert isinstance(self._place, OnStack)

@@ -96,6 +96,7 @@ def document_of(case: ScaleCase) -> JsonObject:
         "tolerated_failure_percentage": 0,
         "prediction_method": "predict",
         "on_bad_row": "fail",
+        "on_no_rows": "fail",
         "strict": False,
         "model_sha256": None,
         "model_version_id": None,
@@ -115,6 +116,7 @@ def document_of(case: ScaleCase) -> JsonObject:
         "prediction_column_name",
         "prediction_method",
         "on_bad_row",
+        "on_no_rows",
         "strict",
     )
     prediction = {**{field: request[field] for field in shared}, "model_etag": MODEL["etag"], "raise_errors": True}

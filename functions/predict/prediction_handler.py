@@ -409,6 +409,7 @@ _EVENT_FIELDS = {
     "feature_columns": _Field(True, _is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
     "prediction_method": _Field(False, PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
     "on_bad_row": _Field(False, ("fail", "quarantine").__contains__, "fail or quarantine"),
+    "on_no_rows": _Field(False, ("fail", "succeed").__contains__, "fail or succeed"),
     "model_sha256": _Field(False, _is_sha256, "64 hexadecimal digits"),
     "model_version_id": _Field(
         False,
@@ -470,7 +471,7 @@ def validate_event(event: dict[str, Any]) -> None:
     if event.get("probe_rows") and "output_s3_uri is missing" in problems:
         problems.remove("output_s3_uri is missing")
     named = [name for name in _DATA_FIELDS if event.get(name) is not None]
-    if not named:
+    if not named and not (event.get("probe_rows") and event.get("on_no_rows") == "succeed"):
         problems.append("data_s3_uri is missing (or segments or segments_s3_uri in its place)")
     if len(named) > 1:
         problems.append(f"{' and '.join(named)} exclude each other: give one of them")
@@ -2368,7 +2369,8 @@ class _Chunk:
 
     segments: list[_Segment]
     is_group: bool = False
-    """A group may consist of objects that are only a header."""
+    may_lack_rows: bool = False
+    """As a group may, which can consist of objects that are only a header."""
 
     @property
     def s3_uri(self) -> str:
@@ -2388,7 +2390,7 @@ class _Chunk:
     def _header_of(self, segment: _Segment) -> Header:
         segment.is_begun = True
         if segment.header is None:
-            segment.header = _local_header(segment.data, segment.source.s3_uri, may_be_all=self.is_group)
+            segment.header = _local_header(segment.data, segment.source.s3_uri, may_be_all=self.is_group or self.may_lack_rows)
         return segment.header
 
     def blocks(self, block_bytes: int, tally: _Tally | None = None) -> Iterator[_Block]:
@@ -2975,12 +2977,17 @@ def _has_feature_names(estimator: Any) -> bool:
 # --- predictions ----------------------------------------------------------------------------------------------------------------
 
 
+def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
+    """Return a method of the model; ModelError where it has none of that name."""
+    found: Callable[[Any], Any] | None = getattr(estimator, method, None)
+    if found is None:
+        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}: choose another prediction_method")
+    return found
+
+
 def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, Any]:
     """Call the model once; the result has shape (n_rows,) or (n_rows, n_outputs)."""
-    call = getattr(estimator, method, None)
-    if call is None:
-        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}: choose another prediction_method")
-    answer = call(features)
+    answer = _method_of(estimator, method)(features)
     if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
         answer = np.hstack(answer)  # probabilities of several outputs, each with its classes
     if isinstance(answer, np.ma.MaskedArray):
@@ -3837,7 +3844,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         part = Path(folder, "part.csv")
         storage = _Storage(folder)
         with watch.stage("header"):
-            chunk = _Chunk(_plan_segments(client, event, Path(folder)), is_group=not event.get("data_s3_uri"))
+            may_lack_rows = event.get("on_no_rows") == "succeed"
+            chunk = _Chunk(_plan_segments(client, event, Path(folder)), not event.get("data_s3_uri"), may_lack_rows)
             storage.take_for_chunk(_planned_bytes(chunk.segments), chunk.s3_uri)
             _fetch_headers(client, chunk.segments)
         with _downloading(client, chunk.segments, storage):
@@ -3994,7 +4002,7 @@ def _predict_file(
             rejected_rows += len(scored.rejected)
             rounded_integers += scored.rounded_integers
         if not rows:
-            if not chunk.is_group and not decision:
+            if not (chunk.is_group or chunk.may_lack_rows or decision):
                 raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows")
             names = scorer.expected_names()
             header_bytes = write_header()
@@ -4088,26 +4096,75 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most, and to the objects of `further_data`.
     """
     model = _cached_model(client, event)
-    scorer, probed, scored, seconds = _first_predicted(client, event, model)
+    if event.get("data_s3_uri") is None:
+        return _probe_without_rows(model, event, None)
+    try:
+        scorer, probed, scored, seconds = _first_predicted(client, event, model)
+    except InvalidDataError:
+        header = _header_alone(client, event) if event.get("on_no_rows") == "succeed" else None
+        if header is None:
+            raise
+        return _probe_without_rows(model, event, header)
     _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
     dependence = scorer.depends_on_other_rows(probed)
     if dependence and scorer.strict:
         raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
-    result = {
+    measured = {
         "rows": probed.rows,
         "row_bytes": round(int(probed.offsets[-1] - probed.offsets[0]) / probed.rows, 1),
         "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
-        "prediction_columns": scored.names,
+    }
+    return _probe_result(model, event, scorer, measured, scored.names, dependence)
+
+
+def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | None) -> dict[str, Any]:
+    """Return `contract.Probe` of data that has no rows, and perhaps no object: a row that the model knows names its predictions."""
+    names = event["feature_columns"]
+    s3_uri = event["data_s3_uri"] if header else "the data"
+    header = header or Header(b"", b"", names)
+    scorer = _make_scorer(model, event, s3_uri, header, None, lambda _: {})
+    _method_of(scorer.estimator, scorer.method)
+    warning = None
+    try:
+        columns = scorer.expected_names()
+    except (ModelError, InvalidDataError):
+        columns = [scorer.name]
+        warning = f"the model predicts no made-up row, so the only prediction column of this output without rows is {scorer.name}"
+    _check_new_names(columns, s3_uri, header)
+    return _probe_result(model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
+
+
+def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
+    """Return the header of an object that has no rows, as far as one read tells; None where it has any, or no header."""
+    s3_uri, sink = event["data_s3_uri"], io.BytesIO()
+    try:
+        found = _read_body(client, s3_uri, sink, (0, BLOCK_BYTES), event.get("data_etag"))
+    except InputChangedError:  # an empty object has no first byte
+        return None
+    beginning = sink.getvalue()
+    header = _read_header(beginning, s3_uri) or _read_header(beginning + b"\n", s3_uri)
+    if header is None or len(beginning) < found.object_bytes or beginning[header.size :].strip(b"\r\n \t"):
+        return None
+    return header
+
+
+def _probe_result(
+    model: _Model, event: dict[str, Any], scorer: _Scorer, measured: dict[str, Any], names: list[str], warning: str | None
+) -> dict[str, Any]:
+    """Return `contract.Probe`, if the execution's document has room for it."""
+    result = {
+        **measured,
+        "prediction_columns": names,
         "column_types": {name: scorer.columns.kinds[name] for name in event["feature_columns"] if name in scorer.columns.open},
         "numeric_columns": sorted(scorer.columns.numeric),
-        "warnings": [dependence] if dependence else [],
+        "warnings": [warning] if warning else [],
         "model": model.facts,
     }
     # The execution's document has the columns three times, and room for two causes.
     room = max(MAX_STATE_BYTES - 3 * len(json.dumps(event["feature_columns"])), MAX_STATE_BYTES // 6)
     if len(json.dumps(result)) > room:
         raise InvalidRequestError(
-            f"{len(scored.names)} prediction columns and {len(scorer.columns.open)} columns whose type the model leaves open "
+            f"{len(names)} prediction columns and {len(scorer.columns.open)} columns whose type the model leaves open "
             f"have names of more than {room} bytes together: shorten prediction_column_name, or state column_types"
         )
     return result

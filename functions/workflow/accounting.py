@@ -85,9 +85,9 @@ def planned_chunks(document: Document, chunks: Iterable[tuple[Chunk, Sequence[Se
         identity = identity_of(document, _objects_of(chunks, planned, cuts))
     except (KeyError, TypeError, ValueError) as error:
         raise IncompleteOutputError(f"the plan in {plan['plan_key']} cannot be read: {error!r}") from error
-    decisions = {chunk.chunk.get("decision_sha256") for chunk in planned} - {plan["decision_sha256"]}
+    is_decided_otherwise = any(chunk.chunk.get("decision_sha256") != plan["decision_sha256"] for chunk in planned)
     fingerprint = fingerprint_of(identity, plan["decision_sha256"], cuts)
-    if decisions or (identity, fingerprint) != (plan["identity"], plan["fingerprint"]):
+    if is_decided_otherwise or (identity, fingerprint) != (plan["identity"], plan["fingerprint"]):
         input_bytes = sum(chunk.input_bytes for chunk in planned)
         raise IncompleteOutputError(
             f"the plan in {plan['plan_key']} is not the one that was made: it has {len(planned)} chunks and {input_bytes} bytes, "

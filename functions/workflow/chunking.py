@@ -79,7 +79,7 @@ def fitting_chunk_bytes(sizes: Sequence[int], chunk_size_mb: float) -> int:
 
 def largest_chunk_bytes(sizes: Sequence[int], chunk_bytes: int) -> int:
     """Return the bytes of the largest chunk, as far as sizes tell."""
-    return max(-(-sum(sizes[share.first : share.stop]) // share.pieces) for share in shares_of(sizes, chunk_bytes))
+    return max((-(-sum(sizes[share.first : share.stop]) // share.pieces) for share in shares_of(sizes, chunk_bytes)), default=0)
 
 
 def targets_of(size: int, pieces: int) -> list[int]:

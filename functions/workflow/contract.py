@@ -30,6 +30,7 @@ class Request(TypedDict):
     """0 to 100."""
     prediction_method: str
     on_bad_row: str
+    on_no_rows: str
     model_sha256: str | None
     model_version_id: str | None
     column_types: dict[str, str] | None
@@ -65,6 +66,7 @@ class PredictionFields(TypedDict):
     prediction_column_name: str
     prediction_method: str
     on_bad_row: str
+    on_no_rows: str
     strict: bool
     raise_errors: bool
 
@@ -123,8 +125,9 @@ class ProbedObject(TypedDict):
 class ProbeEvent(PredictionFields):
     """The prediction event of Probe Model: no output, the first rows of one object."""
 
-    data_s3_uri: str
-    data_etag: str
+    data_s3_uri: str | None
+    """None where the data has no object, and need not have one: then the model alone is probed."""
+    data_etag: str | None
     further_data: list[ProbedObject]
     """Where to look on if the model refuses all rows of the first object; empty unless bad rows are quarantined."""
     probe_rows: int
@@ -164,8 +167,9 @@ class Probe(TypedDict):
     """What Probe Model returns."""
 
     rows: int
+    """0 where the data has none, and need not have any."""
     row_bytes: float
-    """Of input, on average, line ends included."""
+    """Of input, on average, line ends included; 0 without rows, as the next."""
     rows_per_second: float
     prediction_columns: list[str]
     column_types: dict[str, str]

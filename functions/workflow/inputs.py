@@ -68,8 +68,17 @@ def no_data(uri: str) -> str:
     """Say that an entry names no objects with data."""
     return (
         f"{uri} holds no objects with data (empty ones, and those with a part that begins with _ or ., are none): "
-        "check the prefix, or what the wildcard should match"
+        f"check the prefix, or what the wildcard should match{_NO_FAILURE}"
     )
+
+
+def nothing_to_predict(found: InputObject) -> InvalidDataError:
+    """Return the error of data without rows, by its first object."""
+    advice = f"there is nothing to predict: name data that has rows{_NO_FAILURE}"
+    return InvalidDataError(f"{found.uri} holds a header but no rows", advice)
+
+
+_NO_FAILURE = '; where that is no failure, set on_no_rows to "succeed"'
 
 
 def folder_of(uri: str) -> str:
@@ -98,19 +107,19 @@ def glob_of(uri: str) -> Glob | None:
     return Glob(folder + slash, pattern)
 
 
-def resolve(client: S3Client, uri: str, count: ObjectCount) -> Listing:
+def resolve(client: S3Client, uri: str, count: ObjectCount, *, may_lack_rows: bool = False) -> Listing:
     """Return the objects that one entry of `data_s3_uri` names: of a prefix or glob in natural order, else in the list's.
 
-    InvalidRequestError as soon as all entries together name more than one run may have.
+    InvalidRequestError as soon as all entries together name more than one run may have. Objects that are named and empty are
+    an error unless `may_lack_rows`: then they are skipped, as under a prefix.
     """
-    if is_manifest(uri):
-        listed = read_manifest(client, uri)
+    if not (is_prefix(uri) or glob_of(uri)):
+        listed = read_manifest(client, uri, may_be_empty=may_lack_rows) if is_manifest(uri) else [uri]
         count.add(listed)
         with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-            return Listing(list(pool.map(lambda item: _named_object(client, item), listed)), 0)
-    if not (is_prefix(uri) or glob_of(uri)):
-        count.add([uri])
-        return Listing([_named_object(client, uri)], 0)
+            named = list(pool.map(lambda item: _named_object(client, item, may_lack_rows=may_lack_rows), listed))
+        filled = [found for found in named if found]
+        return Listing(filled, len(named) - len(filled))
     objects: list[InputObject] = []
     skipped = 0
     for page in data_pages(client, uri):
@@ -130,18 +139,18 @@ def data_pages(client: S3Client, uri: str) -> Iterator[Listing]:
         yield Listing(sorted(objects, key=_by_name), len(listed) - len(objects))
 
 
-def first_objects(client: S3Client, uri: str) -> Iterator[InputObject]:
+def first_objects(client: S3Client, uri: str, *, may_lack_rows: bool = False) -> Iterator[InputObject]:
     """Yield the objects of one entry, listing no further than the caller reads: pages, not the whole, are in natural order."""
-    if is_manifest(uri):
-        yield from (_named_object(client, item) for item in read_manifest(client, uri))
-    elif is_prefix(uri) or glob_of(uri):
+    if is_prefix(uri) or glob_of(uri):
         for page in data_pages(client, uri):
             yield from page.objects
-    else:
-        yield _named_object(client, uri)
+        return
+    for item in read_manifest(client, uri, may_be_empty=may_lack_rows) if is_manifest(uri) else [uri]:
+        if found := _named_object(client, item, may_lack_rows=may_lack_rows):
+            yield found
 
 
-def read_manifest(client: S3Client, uri: str) -> list[str]:
+def read_manifest(client: S3Client, uri: str, *, may_be_empty: bool = False) -> list[str]:
     """Return the URIs that a manifest lists, a JSON array of objects' URIs; InvalidRequestError where it is not that."""
     try:
         listed = get_json(client, uri, max_bytes=MAX_MANIFEST_BYTES)
@@ -149,7 +158,7 @@ def read_manifest(client: S3Client, uri: str) -> list[str]:
         raise
     except ValueError as error:
         raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs: {error}") from error
-    if not isinstance(listed, list) or not listed:
+    if not isinstance(listed, list) or not (listed or may_be_empty):
         raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs")
     for number, item in enumerate(listed, start=1):
         if not isinstance(item, str) or not is_object_uri(item):
@@ -210,8 +219,11 @@ def _holds_data(found: InputObject, uri: str, glob: Glob | None) -> bool:
     return names_hidden_ones or not is_hidden(path)
 
 
-def _named_object(client: S3Client, uri: str) -> InputObject:
+def _named_object(client: S3Client, uri: str, *, may_lack_rows: bool) -> InputObject | None:
+    """Return an object that is named by itself; None where it is empty, and may be."""
     head = head_object(client, uri)
+    if head.size == 0 and may_lack_rows:
+        return None
     if head.size == 0:
-        raise InvalidDataError(f"{uri} is empty", "it needs a header and at least one row")
+        raise InvalidDataError(f"{uri} is empty", f"it needs a header and at least one row{_NO_FAILURE}")
     return InputObject(uri, head.size, head.etag)

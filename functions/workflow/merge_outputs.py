@@ -224,7 +224,7 @@ def merge(client: S3Client, document: Document, pieces: list[Piece], result: Res
     if standing.etag and standing.is_result:
         discard_upload(client, output, work_uri)
         return standing.etag
-    parts = parts_of(pieces)
+    parts = parts_of(pieces) or [GatheredPart([])]  # without any object there is not even a header
     if len(parts) > MAX_PARTS:
         raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}: raise chunk_size_mb")
     description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": result.metadata}

@@ -14,10 +14,10 @@ from column_types import widened
 from deadline import NO_DEADLINE, deadline_of
 from decision import decision_of, decision_sha256, refutations, write_decision
 from entry_point import entry_point
-from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
+from errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of
-from inputs import InputObject, Listing, has_rows, no_data, read_header, resolve
+from inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, resolve
 from layout import require_same_layout
 from limits import ObjectCount, require_ephemeral_storage
 from log import log
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Decision, Document, OutputFound, Plan, Segment, Unfinished
+    from contract import Chunk, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
     from csv_records import Header
     from estimate import Estimate
     from resume import EarlierWork
@@ -102,7 +102,8 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     """
     request = document["request"]
     output = request["output_s3_uri"]
-    inputs = read_inputs(client, request["data_s3_uri"])
+    inputs = read_inputs(client, request)
+    require_as_probed(inputs, document["model"]["rows"])
     forbid_overwriting(inputs.objects, output)
     identity = identity_of(document, inputs.objects)
     output_found, published = found_while_planning(client, document, identity)
@@ -119,7 +120,8 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     assert draft  # exact boundaries cannot be refuted
 
     planned = planned_of(draft)
-    require_ephemeral_storage(max(item.input_bytes for item in planned), model_bytes)  # a cut waits for the end of its record
+    largest = max((item.input_bytes for item in planned), default=0)  # a cut waits for the end of its record
+    require_ephemeral_storage(largest, model_bytes)
     quarantine = request["on_bad_row"] == "quarantine"
     model = document["model"]["model"]
     finished = finished_chunks(client, planned, draft.earlier, model, quarantine=quarantine)
@@ -131,16 +133,29 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     return plan
 
 
-def read_inputs(client: S3Client, uris: list[str]) -> Inputs:
-    """Return the objects of all entries in the caller's order, those left out that are known to hold no rows."""
-    listing = resolve_inputs(client, uris)
+def read_inputs(client: S3Client, request: Request) -> Inputs:
+    """Return the objects of all entries in the caller's order, those left out that are known to hold no rows.
+
+    Where no object has rows, and none need have any, the first one stands for its header, if there is one.
+    """
+    listing = resolve_inputs(client, request)
     headers = read_headers(client, evenly_spread(listing.objects))
     objects = [found for found in listing.objects if found not in headers or has_rows(found, headers[found])]
     if not objects:
-        raise InvalidDataError(f"{listing.objects[0].uri} holds a header but no rows: there is nothing to predict")
+        if request["on_no_rows"] != "succeed":
+            raise nothing_to_predict(listing.objects[0])
+        objects = listing.objects[:1]
     inputs = Inputs(objects, headers, listing.skipped + len(listing.objects) - len(objects))
     require_same_layout(compared(inputs))
     return inputs
+
+
+def require_as_probed(inputs: Inputs, probed_rows: int) -> None:
+    """Raise where data came or went since the probe: without rows it could not see what the model makes of them."""
+    has_any = any(found not in inputs.headers or has_rows(found, inputs.headers[found]) for found in inputs.objects)
+    if has_any != (probed_rows > 0):
+        before, now = ("no rows", "rows") if has_any else ("rows", "no rows")
+        raise InputChangedError(f"the data had {before} when the model was probed, and now it has {now}")
 
 
 def compared(inputs: Inputs) -> list[tuple[InputObject, Header]]:
@@ -148,13 +163,14 @@ def compared(inputs: Inputs) -> list[tuple[InputObject, Header]]:
     return [(found, inputs.headers[found]) for found in inputs.objects if found in inputs.headers]
 
 
-def resolve_inputs(client: S3Client, uris: list[str]) -> Listing:
+def resolve_inputs(client: S3Client, request: Request) -> Listing:
     """Return the objects of all entries in the caller's order; an object that is named twice is there twice."""
+    uris, may_lack_rows = request["data_s3_uri"], request["on_no_rows"] == "succeed"
     count = ObjectCount()
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        listings = list(pool.map(lambda uri: resolve(client, uri, count), uris))
+        listings = list(pool.map(lambda uri: resolve(client, uri, count, may_lack_rows=may_lack_rows), uris))
     for uri, listing in zip(uris, listings, strict=True):
-        if not listing.objects:
+        if not (listing.objects or may_lack_rows):
             raise InputNotFoundError(no_data(uri))
     return Listing([found for listing in listings for found in listing.objects], sum(listed.skipped for listed in listings))
 
@@ -203,8 +219,8 @@ def first_types(client: S3Client, document: Document, inputs: Inputs, cutting: C
     """Return the types of open columns by the probed rows and by windows of the data; without open columns nothing is read."""
     probe = document["model"]
     probed = probe["column_types"]
-    if not probed:
-        return {}
+    if not (probed and probe["rows"]):
+        return probed
     first = inputs.objects[0]
     header = inputs.headers.get(first) or read_header(client, first)
     sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
@@ -329,6 +345,7 @@ def estimate_of(
 ) -> Estimate:
     """Return what the rest of the run would take."""
     grouped = [item for item in pending if "segments_s3_uri" in item.chunk]
+    spans = draft.cutting.spans()
     work = Work(
         chunks=len(planned),
         pending_chunks=len(pending),
@@ -336,7 +353,7 @@ def estimate_of(
         grouped_objects=sum(item.objects for item in grouped),
         grouped_chunks=len(grouped),
         input_bytes=sum(item.input_bytes for item in pending),
-        row_bytes=mean_record_bytes(sampled_records(client, draft.cutting.spans())),
+        row_bytes=mean_record_bytes(sampled_records(client, spans) if spans else []),
     )
     memory_mb = int(os.environ.get(MEMORY_VARIABLE, DEFAULT_MEMORY_MB))
     return estimate(work, document["model"]["rows_per_second"], document["request"]["max_concurrency"], memory_mb)

@@ -18,7 +18,7 @@ from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
 from header_mistakes import REPEATED_ADVICE, Mistake, lacking_columns, repeated_columns
-from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, read_header
+from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, nothing_to_predict, read_header
 from limits import MAX_REQUEST_BYTES
 from log import log
 from s3 import CONCURRENT_REQUESTS, head_object, s3_client
@@ -65,10 +65,12 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     """Check a request by itself, then against what is in S3."""
     request = normalise(raw, execution)
     model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
-    require_data(client, request["data_s3_uri"])
-    objects = chain.from_iterable(first_objects(client, uri) for uri in request["data_s3_uri"])
-    first, header = first_object_with_rows(client, objects)
-    require_columns(request, first, header)
+    require_data(client, request)
+    may_lack_rows = request["on_no_rows"] == "succeed"
+    objects = chain.from_iterable(first_objects(client, uri, may_lack_rows=may_lack_rows) for uri in request["data_s3_uri"])
+    first = object_to_probe(client, objects, request)
+    if first:
+        require_columns(request, *first)
     further = short_list(objects) if request["on_bad_row"] == "quarantine" else []
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
@@ -80,6 +82,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "prediction_column_name": request["prediction_column_name"],
         "prediction_method": request["prediction_method"],
         "on_bad_row": request["on_bad_row"],
+        "on_no_rows": request["on_no_rows"],
         "strict": request["strict"],
         "raise_errors": True,
     }
@@ -89,8 +92,8 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "prediction": prediction,
         "probe": {
             **prediction,
-            "data_s3_uri": first.uri,
-            "data_etag": first.etag,
+            "data_s3_uri": first[0].uri if first else None,
+            "data_etag": first[0].etag if first else None,
             "further_data": [{"data_s3_uri": found.uri, "data_etag": found.etag} for found in further],
             "probe_rows": PROBE_ROWS,
         },
@@ -249,33 +252,39 @@ def _conflicts(request: Request) -> Iterator[str]:
             yield f"output_s3_uri {output} lies under data_s3_uri {uri}, whose objects are all input: write it elsewhere"
 
 
-def require_data(client: S3Client, uris: list[str]) -> None:
-    """Raise InputNotFoundError that names every entry of `data_s3_uri` without data."""
+def require_data(client: S3Client, request: Request) -> None:
+    """Raise InputNotFoundError that names every entry of `data_s3_uri` without data, or that is not there at all."""
+    may_lack_rows = request["on_no_rows"] == "succeed"
 
     def missing(uri: str) -> str | None:
         try:
-            if next(first_objects(client, uri), None) is None:
+            if next(first_objects(client, uri, may_lack_rows=may_lack_rows), None) is None and not may_lack_rows:
                 return no_data(uri)
         except InputNotFoundError as error:
             return str(error)
         return None
 
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        found = [problem for problem in pool.map(missing, dict.fromkeys(uris)) if problem]
+        found = [problem for problem in pool.map(missing, dict.fromkeys(request["data_s3_uri"])) if problem]
     if found:
         raise InputNotFoundError(bounded("; ".join(found)))
 
 
-def first_object_with_rows(client: S3Client, objects: Iterator[InputObject]) -> tuple[InputObject, Header]:
-    """Return the first object that has rows and its header: what Probe Model predicts. The objects behind it are not looked at."""
+def object_to_probe(client: S3Client, objects: Iterator[InputObject], request: Request) -> tuple[InputObject, Header] | None:
+    """Return the first object that has rows and its header: what Probe Model predicts. The objects behind it are not looked at.
+
+    Where no object has rows, and none need have any, the first one, or None where there is none.
+    """
     first = None
     for found in objects:
-        first = first or found
         header = read_header(client, found)
         if has_rows(found, header):
             return found, header
+        first = first or (found, header)
+    if request["on_no_rows"] == "succeed":
+        return first
     assert first
-    raise InvalidDataError(f"{first.uri} holds a header but no rows", "there is nothing to predict: name data that has rows")
+    raise nothing_to_predict(first[0])
 
 
 def short_list(objects: Iterator[InputObject]) -> list[InputObject]:

@@ -130,6 +130,7 @@ def document() -> Any:
             "tolerated_failure_percentage": 0,
             "prediction_method": "predict",
             "on_bad_row": "fail",
+            "on_no_rows": "fail",
             "strict": False,
             "model_sha256": None,
             "model_version_id": None,
@@ -150,6 +151,7 @@ def document() -> Any:
             "prediction_column_name": request["prediction_column_name"],
             "prediction_method": request["prediction_method"],
             "on_bad_row": request["on_bad_row"],
+            "on_no_rows": request["on_no_rows"],
             "strict": request["strict"],
             "raise_errors": True,
         }

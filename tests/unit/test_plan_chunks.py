@@ -247,8 +247,8 @@ def test_an_object_that_changes_while_it_is_planned_fails(
     put("in/1.csv", ROWS)
     resolve = plan_chunks.resolve
 
-    def change_after(client: S3Client, uri: str, count: Any) -> Any:
-        listing = resolve(client, uri, count)
+    def change_after(client: S3Client, uri: str, count: Any, **options: Any) -> Any:
+        listing = resolve(client, uri, count, **options)
         put("in/1.csv", ROWS + "1,2\n")
         return listing
 

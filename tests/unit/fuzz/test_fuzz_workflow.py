@@ -35,6 +35,7 @@ REQUEST: dict[str, Any] = {
     "tolerated_failure_percentage": 0,
     "prediction_method": "predict",
     "on_bad_row": "fail",
+    "on_no_rows": "fail",
     "model_sha256": "0" * 64,
     "overwrite": False,
     "keep_work": True,

@@ -1,0 +1,184 @@
+"""`on_no_rows: succeed`: an empty day is no failure. The data may be a header alone, or no object at all."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from merging import predict
+from samples import EXECUTION
+
+import merge_outputs
+import plan_chunks
+import validate_request
+from errors import InputChangedError, InputNotFoundError, InvalidDataError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+SUCCEED = {"on_no_rows": "succeed"}
+REQUEST: dict[str, Any] = {
+    "model_s3_uri": "s3://bucket/model.joblib",
+    "output_s3_uri": "s3://bucket/out/result.csv",
+    "prediction_column_name": "prediction",
+    "feature_columns": ["a", "b"],
+}
+EMPTY_DAYS = {
+    "an empty prefix": "s3://bucket/in/day=1/",
+    "a glob that matches nothing": "s3://bucket/in/2026-*.csv",
+    "an empty manifest": "s3://bucket/in/none.manifest.json",
+    "an empty object": "s3://bucket/in/empty.csv",
+    "a manifest of empty objects": "s3://bucket/in/empty.manifest.json",
+    "a list of these": ["s3://bucket/in/day=1/", "s3://bucket/in/empty.csv"],
+}
+HEADER_DAYS = {
+    "an object": "s3://bucket/in/header.csv",
+    "a prefix": "s3://bucket/in/headers/",
+    "a glob": "s3://bucket/in/head*.csv",
+    "a list with an empty prefix": ["s3://bucket/in/day=1/", "s3://bucket/in/header.csv"],
+}
+
+
+@pytest.fixture
+def days(put: Any) -> None:
+    put("model.joblib", b"model")
+    put("in/empty.csv", b"")
+    put("in/none.manifest.json", b"[]")
+    put("in/empty.manifest.json", b'["s3://bucket/in/empty.csv"]')
+    put("in/header.csv", b"a,b\n")
+    put("in/headers/1.csv", b"\xef\xbb\xbfa,b\r\n")
+    put("in/headers/2.csv", b"a,b")
+    put("in/full/1.csv", b"a,b\n1,2\n")
+
+
+def validate(s3: S3Client, uri: Any, **changed: Any) -> Any:
+    return validate_request.validate_request(s3, REQUEST | {"data_s3_uri": uri} | changed, EXECUTION)  # type: ignore[arg-type]
+
+
+def without_rows(document: Any, uri: Any, **changed: Any) -> Any:
+    """The execution's document as a probe without rows leaves it."""
+    made = document(data_s3_uri=[uri] if isinstance(uri, str) else uri, **SUCCEED, **changed)
+    made["model"] |= {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}
+    return made
+
+
+def published(s3: S3Client, document: Any, get: Any) -> tuple[Any, Any]:
+    """Do all that follows the probe; returns the output and the report."""
+    document["plan"] = plan_chunks.plan_chunks(s3, document)
+    assert document["plan"]["pending_chunks"] == document["plan"]["chunks"]
+    for chunk in json.loads(get(document["plan"]["plan_key"])):
+        predict(s3, chunk)
+    output = merge_outputs.merge_outputs(s3, document)
+    return output, json.loads(get("out/result.csv.report.json"))
+
+
+@pytest.mark.usefixtures("days")
+@pytest.mark.parametrize("uri", [*EMPTY_DAYS.values(), *HEADER_DAYS.values()], ids=[*EMPTY_DAYS, *HEADER_DAYS])
+def test_without_the_option_it_is_an_error_that_names_it(s3: S3Client, uri: Any) -> None:
+    with pytest.raises((InputNotFoundError, InvalidDataError, InvalidRequestError)) as caught:
+        validate(s3, uri)
+    assert isinstance(caught.value, InvalidRequestError) or "on_no_rows" in str(caught.value)  # an empty manifest is none
+
+
+@pytest.mark.usefixtures("days")
+@pytest.mark.parametrize("uri", EMPTY_DAYS.values(), ids=EMPTY_DAYS)
+def test_of_no_object_the_model_alone_is_probed(s3: S3Client, uri: Any) -> None:
+    document = validate(s3, uri, **SUCCEED)
+    assert document["probe"]["data_s3_uri"] is None
+    assert document["probe"]["data_etag"] is None
+    assert document["probe"]["on_no_rows"] == "succeed"
+
+
+@pytest.mark.usefixtures("days")
+@pytest.mark.parametrize("uri", HEADER_DAYS.values(), ids=HEADER_DAYS)
+def test_a_header_alone_is_probed_and_its_columns_are_checked(s3: S3Client, uri: Any) -> None:
+    assert validate(s3, uri, **SUCCEED)["probe"]["data_s3_uri"].startswith("s3://bucket/in/header")
+    with pytest.raises(InvalidRequestError, match="has no column 'c'"):
+        validate(s3, uri, **SUCCEED, feature_columns=["a", "c"])
+
+
+@pytest.mark.usefixtures("days")
+def test_what_is_named_must_be_there_all_the_same(s3: S3Client) -> None:
+    for missing in ("s3://bucket/in/typo.csv", "s3://bucket/in/typo.manifest.json"):
+        with pytest.raises(InputNotFoundError):
+            validate(s3, ["s3://bucket/in/day=1/", missing], **SUCCEED)
+
+
+@pytest.mark.usefixtures("days")
+def test_a_day_with_rows_is_as_ever_also_beside_an_empty_one(s3: S3Client, document: Any) -> None:
+    uris = ["s3://bucket/in/day=1/", "s3://bucket/in/empty.csv", "s3://bucket/in/header.csv", "s3://bucket/in/full/"]
+    assert validate(s3, uris, **SUCCEED)["probe"]["data_s3_uri"] == "s3://bucket/in/full/1.csv"
+    plan = plan_chunks.plan_chunks(s3, document(data_s3_uri=uris, **SUCCEED))
+    assert (plan["chunks"], plan["objects"], plan["skipped_objects"], plan["input_bytes"]) == (1, 1, 2, 8)
+
+
+@pytest.mark.usefixtures("days")
+@pytest.mark.parametrize("changed", [{}, {"on_bad_row": "quarantine"}, {"keep_work": True}], ids=str)
+@pytest.mark.parametrize("uri", EMPTY_DAYS.values(), ids=EMPTY_DAYS)
+def test_of_no_object_the_output_is_empty(s3: S3Client, document: Any, get: Any, uri: Any, changed: Any) -> None:
+    output, report = published(s3, without_rows(document, uri, **changed), get)
+
+    assert get("out/result.csv") == b""
+    assert (output["rows"], output["bytes"], output["chunks"], output["complete"]) == (0, 0, 0, True)
+    assert report["rows"] == {"read": 0, "predicted": 0, "rejected": 0}
+    assert (report["plan"]["objects"], report["estimated_cost"]) == (0, None)
+    jsonschema.validate(report, json.loads(Path(merge_outputs.__file__).with_name("report.schema.json").read_text()))
+
+
+@pytest.mark.usefixtures("days")
+@pytest.mark.parametrize("uri", HEADER_DAYS.values(), ids=HEADER_DAYS)
+def test_of_headers_the_first_is_the_output(s3: S3Client, document: Any, get: Any, uri: Any) -> None:
+    output, report = published(s3, without_rows(document, uri), get)
+
+    assert get("out/result.csv").removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"") == b"a,b,prediction\n"
+    assert (output["rows"], output["chunks"], report["plan"]["objects"]) == (0, 1, 1)
+    jsonschema.validate(report, json.loads(Path(merge_outputs.__file__).with_name("report.schema.json").read_text()))
+
+
+@pytest.mark.usefixtures("days")
+@pytest.mark.parametrize("uri", ["s3://bucket/in/day=1/", "s3://bucket/in/header.csv"])
+def test_the_same_request_again_finds_what_is_published(s3: S3Client, document: Any, get: Any, uri: str) -> None:
+    first, _ = published(s3, without_rows(document, uri), get)
+    again = without_rows(document, uri)
+
+    again["plan"] = plan_chunks.plan_chunks(s3, again)
+    assert again["plan"]["pending_chunks"] == 0
+    assert merge_outputs.merge_outputs(s3, again) == first
+
+
+@pytest.mark.usefixtures("days")
+@pytest.mark.parametrize("uri", ["s3://bucket/in/day=1/", "s3://bucket/in/header.csv"])
+def test_a_dry_run_says_that_nothing_is_to_be_done(s3: S3Client, document: Any, uri: str) -> None:
+    plan = plan_chunks.plan_chunks(s3, without_rows(document, uri, dry_run=True))
+    assert (plan["estimate"]["rows"], plan["chunks"]) == (0, int(uri.endswith(".csv")))
+
+
+@pytest.mark.usefixtures("days")
+def test_data_that_come_or_go_after_the_probe_are_a_changed_input(s3: S3Client, document: Any) -> None:
+    with pytest.raises(InputChangedError, match="had no rows when the model was probed, and now it has rows"):
+        plan_chunks.plan_chunks(s3, without_rows(document, "s3://bucket/in/full/"))
+    for uri in ("s3://bucket/in/day=1/", "s3://bucket/in/header.csv"):
+        with pytest.raises(InputChangedError, match="had rows when the model was probed, and now it has no rows"):
+            plan_chunks.plan_chunks(s3, document(data_s3_uri=[uri], **SUCCEED))
+
+
+@pytest.mark.usefixtures("days")
+def test_metrics_count_a_run_of_no_rows(
+    s3: S3Client, document: Any, get: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("METRICS_STATE_MACHINE", "batch-predict")
+    published(s3, without_rows(document, "s3://bucket/in/day=1/"), get)
+    counted = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
+    assert [(line["PublishedRuns"], line["PublishedRows"]) for line in counted] == [(1, 0)]
+    assert datetime.fromtimestamp(counted[0]["_aws"]["Timestamp"] / 1000, UTC) > datetime.now(UTC) - timedelta(hours=1)
+
+
+def test_the_samples_of_a_schedule_succeed() -> None:
+    """A day without data must not wake anybody at night."""
+    events = Path(__file__).parents[2] / "events"
+    for name in ("schedule_request.json", "schedule_yesterday.json"):
+        assert json.loads((events / name).read_text())["on_no_rows"] == "succeed"

@@ -91,10 +91,15 @@ def deploy(
     commands = by_sam if shutil.which("sam") else by_aws if shutil.which("aws") and code_bucket else []
     if yes and not commands:
         raise _ended("nothing was deployed: --yes needs the SAM CLI (pip install aws-sam-cli), or the AWS CLI and --code-bucket")
-    if commands and (yes or (sys.stdin.isatty() and typer.confirm(f"\nRun {_named(commands)} now?", default=False))):
+    if commands and (yes or (is_terminal() and typer.confirm(f"\nRun {_named(commands)} now?", default=False))):
         _run([*commands[0], "--no-confirm-changeset"] if yes and commands is by_sam else commands[0], config.parent)
         for command in commands[1:]:
             _run(command, config.parent)
+
+
+def is_terminal() -> bool:
+    """Tell whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def _ended(error: object) -> typer.Exit:

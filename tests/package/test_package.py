@@ -457,6 +457,13 @@ def test_the_workflows_zip_is_its_files(root, tmp_path):
     assert "reaches Lambda directly" in said[-1]
 
 
+def test_a_python_without_pip_says_so(monkeypatch, tmp_path):
+    """As environments that uv makes have none."""
+    monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(PackageError, match=r"has no pip, which gets the wheels: install it there \(python -m ensurepip, or uv pip"):
+        wheels.download(["numpy==1 --hash=sha256:0"], Target("arm64", (3, 13)), tmp_path)
+
+
 def test_a_plain_python_builds_it(tmp_path):
     """Without the project's environment: the standard library alone, and pip in a process of its own."""
     imported = "{name.partition('.')[0] for name in sys.modules}"

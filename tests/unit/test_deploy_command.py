@@ -89,12 +89,12 @@ class TestEject:
             there = Path("batch_predict/setup") / path.name if str(path) in own else path
             if path != Path("Makefile"):
                 assert (Path("there") / path).read_bytes() == (ROOT / there).read_bytes(), path
-        tracked = subprocess.run(
-            ["git", "ls-files", "functions", "statemachine", "events"], check=True, cwd=ROOT, capture_output=True, text=True
-        )
-        assert {*tracked.stdout.split(), "template.yaml", "samconfig.toml", "requirements.lock", "Makefile"} | own == set(
-            map(str, files)
-        )
+        folders = [ROOT / name for name in ("functions", "statemachine", "events")]
+        inside = {
+            str(path.relative_to(ROOT)) for folder in folders for path in folder.rglob("*.*") if "__pycache__" not in path.parts
+        }
+        beside = {"template.yaml", "samconfig.toml", "requirements.lock", "Makefile", "functions/predict/Dockerfile"}
+        assert inside | beside | own == set(map(str, files))
 
     def test_all_that_the_template_names_is_there_and_each_function_has_its_target(self):
         stack_files.eject(Path("there"))
@@ -203,6 +203,37 @@ class TestDeploy:
         (request,) = (word.removeprefix("ScheduleRequest=") for word in second if word.startswith("ScheduleRequest="))
         assert json.loads(request) == REQUEST
         assert built
+
+    @pytest.mark.parametrize(
+        ("names", "arguments", "answer", "asked", "runs"),
+        [
+            (["sam", "aws"], [], "y", "Run `sam deploy` now? [y/N]:", ["sam"]),
+            (["sam"], [], "", "Run `sam deploy` now? [y/N]:", []),
+            (
+                ["aws"],
+                ["--code-bucket", "our-code"],
+                "YES",
+                "Run `aws cloudformation package` and `aws cloudformation deploy` now?",
+                ["aws", "aws"],
+            ),
+            (["aws"], [], "y", None, []),
+            ([], ["--code-bucket", "our-code"], "y", None, []),
+        ],
+    )
+    def test_in_a_terminal_it_asks_before_it_runs_anything(
+        self, built, install, monkeypatch, names, arguments, answer, asked, runs
+    ):
+        install(*names)
+        monkeypatch.setattr(deploy_command, "is_terminal", lambda: True)
+        Path("samconfig.toml").write_text(SET)
+        app = typer.Typer()
+        deploy_command.register(app)
+        result = CliRunner().invoke(app, ["deploy", *arguments], input=f"{answer}\n")
+
+        assert (result.exit_code, len(built)) == (0, 1), result.output
+        assert (asked in result.stdout) if asked else ("now?" not in result.stdout)
+        assert [line.split()[0] for line in install.calls() if " /" in line] == runs
+        assert "--no-confirm-changeset" not in install.calls()  # somebody is there whom SAM can ask
 
     def test_what_fails_is_said_and_ends_it(self, built, install, monkeypatch):
         install("aws")

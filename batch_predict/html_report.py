@@ -176,14 +176,25 @@ def _prediction(place: int, name: str, values: Mapping[str, Any]) -> Prediction:
     edges = shared_edges([column], BINS)
     if edges is None:
         return Prediction(name, f"{rows} None of the predictions is a finite number.")
-    quartiles = [quartile for share in (0.25, 0.5, 0.75) if (quartile := column.quantile(share)) is not None]
-    shown = [report_tables.number(figure) for figure in (column.mean, column.standard_deviation, *quartiles)]
+    lines = [quartile for share in report_tables.QUARTILES if (quartile := column.quantile(share)) is not None]
+    mean, deviation = (report_tables.number(figure) for figure in (column.mean, column.standard_deviation))
+    quartiles = " · ".join(report_tables.quartiles(column))
+    extremes = [report_tables.number(value) for value in (column.smallest, column.largest) if value is not None]
+    between = f" From {extremes[0]} to {extremes[1]}, mean" if extremes else " Mean"
     infinite = f" {column.infinite:,} are infinite." if column.infinite else ""
     sentence = (
-        f"{rows}{infinite} Mean {shown[0]}, standard deviation {shown[1]}; quartiles (dashed) about {shown[2]}, {shown[3]} and"
-        f" {shown[4]}. The middle 99 % are shown, from buckets {column.bucket_percent:.0f} % wide."
+        f"{rows}{infinite}{between} {mean}, standard deviation {deviation}; quartiles (dashed) {quartiles}. {_counted_by(column)}"
     )
-    return Prediction(name, sentence, chart=charts.distribution(f"prediction{place}", name, column.bins(edges), quartiles))
+    return Prediction(name, sentence, chart=charts.distribution(f"prediction{place}", name, column.bins(edges), lines))
+
+
+def _counted_by(column: Values) -> str:
+    """Say how exact the picture and its quartiles are."""
+    if column.is_exact:
+        return "Each whole number is counted by itself."
+    if column.is_probability:
+        return "Probabilities are counted by whole percents."
+    return f"The middle 99 % are shown, from buckets {column.bucket_percent:.0f} % wide."
 
 
 def _drift_chart(record: RunRecord, features: Mapping[str, Any]) -> dict[str, Markup]:

@@ -1,6 +1,7 @@
 """The tables and sentences of a report's page, as its template takes them."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ class Feature:
     missing: str
     mean: str = ""
     deviation: str = ""
-    quartiles: Sequence[str] = ("", "", "")
+    marks: Sequence[str] = ("", "", "", "", "")
+    """Smallest value, quartiles, largest value."""
     drift: str = ""
     tone: str = ""
 
@@ -129,8 +131,18 @@ def features(features: Mapping[str, Mapping[str, Any]], drift: Mapping[str, floa
             yield Feature(name, values["kind"], missing, **drifted)
             continue
         column = Values(values)
-        quartiles = tuple(number(column.quantile(share)) for share in (0.25, 0.5, 0.75))
-        yield Feature(name, "number", missing, number(column.mean), number(column.standard_deviation), quartiles, **drifted)
+        marks = (number(column.smallest), *quartiles(column), number(column.largest))
+        yield Feature(name, "number", missing, number(column.mean), number(column.standard_deviation), marks, **drifted)
+
+
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def quartiles(column: Values) -> Iterator[str]:
+    """Yield the quartiles, each with the digits that are known."""
+    for share in QUARTILES:
+        found = column.known_quantile(share)
+        yield number(None) if found is None else rounded(*found)
 
 
 def drift_tone(index: float | None) -> str:
@@ -261,6 +273,15 @@ def percent(part: float, whole: float) -> str:
     """Return a share; what is not nothing never reads as nothing."""
     share = 100 * part / whole if whole else 0.0
     return "0 %" if not share else "< 0.1 %" if share < 0.1 else f"{share:.1f} %"
+
+
+def rounded(value: float, width: float) -> str:
+    """Return a value that is known up to `width`, in the digits that this leaves."""
+    if not width:
+        return number(value)
+    digits = -math.floor(math.log10(width) + 1e-9)
+    found = round(value, digits) + 0.0  # no negative zero
+    return f"{found:,.{max(digits, 0)}f}" if 1e-4 <= abs(found) < 1e9 or not found else number(found)
 
 
 def number(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """What the statistics of a column say, as far as they can: mean, quartiles, equal bins for a picture.
 
-The report keeps no value, only sums and an exponential histogram (docs/report.md), so all but counts and means is approximate.
+The report keeps sums, an exponential histogram, and what is counted more exactly: few whole numbers, and probabilities by percents
+(docs/report.md). What is read from a histogram is known as exactly as its buckets are narrow.
 """
 
 import math
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 CANCELLED = 1e-12
 """Of a variance in the square of the mean: below, the sums of float64 say nothing."""
+ROUNDED_EDGES = 0.002
+"""Of a value: a bucket's edges are rounded by up to so much."""
+EXACT_INTEGERS = 2**53
 TAIL = 0.005
 """Share of the values on either side that a picture leaves out, so that one far value does not flatten it."""
 
@@ -37,7 +41,18 @@ class Values:
 
     @cached_property
     def intervals(self) -> list[tuple[float, float, int]]:
-        """Lower and upper edge and count of each bucket that holds something, ascending; a zero's edges are both 0."""
+        """Lower and upper edge and count of each interval that holds something, ascending; both edges are a value that is known."""
+        numbers = self._values.get("whole_numbers")
+        if numbers is not None:
+            return sorted((float(number), float(number), count) for number, count in numbers.items())
+        if self.is_probability:
+            percents = enumerate(self._values["percents"])
+            return [(max(step - 0.5, 0) / 100, min(step + 0.5, 100) / 100, count) for step, count in percents if count]
+        return self._buckets
+
+    @cached_property
+    def _buckets(self) -> list[tuple[float, float, int]]:
+        """Edges and counts of the histogram's buckets, no wider than the values are."""
         power = 2.0 ** -self._histogram["scale"]
         found: list[tuple[float, float, int]] = []
         for side, sign in (("negative", -1), ("positive", 1)):
@@ -45,10 +60,46 @@ class Values:
             for place, count in enumerate(buckets["counts"]):
                 if count:
                     inner, outer = (_power_of_two((buckets["offset"] + place + step) * power) for step in (0, 1))
-                    found.append((inner, outer, count) if sign > 0 else (-outer, -inner, count))
+                    found.append((*self._narrowed(*((inner, outer) if sign > 0 else (-outer, -inner))), count))
         if self._histogram["zero"]:
             found.append((0.0, 0.0, self._histogram["zero"]))
         return sorted(found)
+
+    def _narrowed(self, low: float, high: float) -> tuple[float, float]:
+        """Return where in a bucket values can be: not beyond the smallest and largest, and at whole numbers alone if all are."""
+        smallest = -math.inf if self.smallest is None else self.smallest
+        largest = math.inf if self.largest is None else self.largest
+        narrow_low, narrow_high = (min(max(edge, smallest), largest) for edge in (low, high))
+        if not self.is_whole or not -math.inf < smallest <= narrow_low < narrow_high <= largest < EXACT_INTEGERS:
+            return narrow_low, narrow_high
+        first = int(low) + 1 if low % 1 == 0 else math.ceil(low - ROUNDED_EDGES * abs(low))
+        first, last = max(first, int(smallest)), min(math.floor(high + ROUNDED_EDGES * abs(high)), int(largest))
+        return (float(first), float(first)) if first >= last else (first - 0.5, last + 0.5)
+
+    @property
+    def smallest(self) -> float | None:
+        """The smallest finite value; None where there is none, or an earlier version did not look."""
+        return self._values.get("min")
+
+    @property
+    def largest(self) -> float | None:
+        """The largest finite value."""
+        return self._values.get("max")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all finite values are known to be whole numbers."""
+        return bool(self._values.get("whole", False))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether each value is counted by itself."""
+        return self._values.get("whole_numbers") is not None
+
+    @property
+    def is_probability(self) -> bool:
+        """Whether the values are counted by percents."""
+        return "percents" in self._values
 
     @cached_property
     def count(self) -> int:
@@ -74,22 +125,34 @@ class Values:
         return math.sqrt(variance) if variance > CANCELLED * self.mean**2 else 0.0
 
     def quantile(self, share: float) -> float | None:
-        """Return the value below which a share of the finite values lies, as if they lay evenly in their buckets."""
+        """Return the value below which a share of the finite values lies, as if they lay evenly in their intervals."""
+        found = self.known_quantile(share)
+        return None if found is None else found[0]
+
+    def known_quantile(self, share: float) -> tuple[float, float] | None:
+        """Return a quantile, and how wide the interval is in which it may lie: 0 where it is exact."""
         rank = share * self.count
-        below = 0
-        for low, high, count in self.intervals:
-            if below + count >= rank:
-                return low + (high - low) * max(0.0, rank - below) / count
-            below += count
-        return None
+        low, high, place = _at_rank(self.intervals, rank)
+        if self.count == 0:
+            return None
+        if self.is_whole:
+            return float(round(place)), high - low
+        if self.is_probability:
+            if high > 0.005:  # the first of the percents: below it, the histogram knows more
+                return round(100 * (low + high) / 2) / 100, 0.01
+            low, high, place = _at_rank(self._buckets, rank)
+        return place, high - low
 
     def span(self) -> tuple[float, float] | None:
-        """Return the range of a picture: the values without the farthest on either side."""
-        low, high = self.quantile(TAIL), self.quantile(1 - TAIL)
+        """Return the range of a picture: the values without the farthest on either side, or all if each is counted by itself."""
+        if self.is_probability and self.count:
+            return 0.0, 1.0
+        tail = 0.0 if self.is_exact else TAIL
+        low, high = self.quantile(tail), self.quantile(1 - tail)
         if low is None or high is None:
             return None
         if high - low <= 1e-9 * max(abs(low), abs(high)):
-            half = abs(low) * 0.05 or 0.5
+            half = 0.5 if self.is_whole else abs(low) * 0.05 or 0.5
             return low - half, high + half
         return low, high
 
@@ -111,11 +174,21 @@ class Values:
 
 
 def shared_edges(columns: Sequence[Values], bins: int) -> NDArray[np.float64] | None:
-    """Return equal bins over all that the columns hold; None where none holds a finite value."""
-    spans = [span for column in columns if (span := column.span())]
+    """Return equal bins over all that the columns hold; None where none holds a finite value.
+
+    Of probabilities there is one a percent, and of whole numbers each bin holds as many of them.
+    """
+    spans = [(span, column) for column in columns if (span := column.span())]
     if not spans:
         return None
-    return np.linspace(min(low for low, _ in spans), max(high for _, high in spans), bins + 1)
+    low, high = min(low for (low, _), _ in spans), max(high for (_, high), _ in spans)
+    if all(column.is_probability for _, column in spans):
+        return (np.arange(102) - 0.5) / 100
+    if all(column.is_whole for _, column in spans) and max(abs(low), abs(high)) < EXACT_INTEGERS:
+        first, last = math.ceil(low), math.floor(high)
+        step = math.ceil((last - first + 1) / bins)
+        return first - 0.5 + step * np.arange(math.ceil((last - first + 1) / step) + 1, dtype=np.float64)
+    return np.linspace(low, high, bins + 1)
 
 
 def hashed_shares(values: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -133,6 +206,18 @@ def commonest_hashes(columns: Sequence[Mapping[str, Any]], number: int) -> list[
     ordered = chosen[np.argsort(-shares[-1][chosen], kind="stable")]
     edges = np.arange(len(ordered) + 1, dtype=np.float64)
     return [Bins(edges, column[ordered]) for column in shares if len(ordered)]
+
+
+def _at_rank(intervals: Sequence[tuple[float, float, int]], rank: float) -> tuple[float, float, float]:
+    """Return the edges of the interval in which a rank lies, and its place there."""
+    below = 0
+    low = high = place = math.nan
+    for low, high, count in intervals:
+        place = low + (high - low) * min(1.0, max(0.0, rank - below) / count)
+        if below + count >= rank:
+            break
+        below += count
+    return low, high, place
 
 
 def _power_of_two(exponent: float) -> float:

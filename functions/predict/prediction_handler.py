@@ -3220,6 +3220,10 @@ _ZERO_EXPONENT = -60
 """Magnitudes of up to 2^-60 count as zero, from about 2^64 on as infinite. At the finest scale, 2^6 divides its bucket's number."""
 _CELLS = 1 << 16
 """Of which buckets are made: the upper 16 bits of a number's square as float32, whose mantissa has 7 of them."""
+_SHARE_CELLS = 65_000
+"""Of probabilities, whose cells are of equal width: 650 for each percent."""
+LARGEST_COUNTED, MAX_COUNTED = 128, 64
+"""Whole numbers of up to this magnitude have a cell each, and are counted each by itself where they are at most so many."""
 _KEPT_BLOCKS = 16
 """Blocks that are counted at once, of which 2 bytes a number are kept: there are more cells than a block has rows."""
 
@@ -3232,44 +3236,84 @@ class _Numbers(NamedTuple):
     infinite: np.ndarray[Any, np.dtype[np.int64]]
     total: np.ndarray[Any, np.dtype[np.float64]]
     squares: np.ndarray[Any, np.dtype[np.float64]]
+    low: np.ndarray[Any, np.dtype[np.float64]]
+    """The smallest finite value; infinite where there is none."""
+    high: np.ndarray[Any, np.dtype[np.float64]]
+    is_whole: np.ndarray[Any, np.dtype[np.bool_]]
+    """Whether all finite values are whole numbers."""
+    is_share: np.ndarray[Any, np.dtype[np.bool_]]
+    """Whether the column has probabilities, and its cells are `_SHARE_CELLS` of equal width."""
     cells: np.ndarray[Any, np.dtype[np.uint16]]
     """Shape (n_columns, rows); zero where there is no number, or an infinite one."""
 
 
-def _measure_numbers(columns: Sequence[pa.ChunkedArray | np.ndarray[Any, Any]]) -> _Numbers:
-    """Measure columns of one block, of equal length and not empty.
-
-    Logarithms would cost several times as much; the bits of a float are nearly its logarithm, and the same on every processor.
-    """
-    rows = len(columns[0])
-    missing, infinite = np.zeros((2, len(columns)), np.int64)
-    total, squares = np.zeros((2, len(columns)))
-    cells = np.empty((len(columns), rows), np.uint16)
+def _measure_numbers(columns: Sequence[pa.ChunkedArray | np.ndarray[Any, Any]], *, are_shares: bool = False) -> _Numbers:
+    """Measure columns of one block, of equal length and not empty; as probabilities, where they are between 0 and 1."""
+    rows, number = len(columns[0]), len(columns)
+    missing, infinite = np.zeros((2, number), np.int64)
+    total, squares, low, high = np.zeros((4, number))
+    is_whole, is_share = np.zeros((2, number), np.bool_)
+    cells = np.empty((number, rows), np.uint16)
     single = np.empty(rows, np.float32)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for index, column in enumerate(columns):
             values, missing[index] = _plain_numbers(column)
+            unknown = missing[index]
             total[index], squares[index] = values.sum(), np.dot(values, values)
             single[:] = values
             if not squares[index] < 2.0**126:  # also NaN
+                is_finite = np.isfinite(values)
                 missing[index] += np.isnan(values).sum()
                 infinite[index] = np.isinf(single * single).sum()
                 single[~np.isfinite(single * single)] = 0.0
-                values = np.where(np.isfinite(values), values, 0.0)
+                unknown += rows - np.count_nonzero(is_finite)
+                values = np.where(is_finite, values, 0.0)
                 total[index], squares[index] = values.sum(), np.dot(values, values)
-            square = np.abs(single)
-            square *= single  # keeps the sign
-            bits = square.view(np.uint32)
-            bits -= 1  # so that a bucket's upper edge is in it; zero becomes the last cell of either sign
-            bits >>= 16
-            cells[index] = bits
-    return _Numbers(rows, missing, infinite, total, squares, cells)
+            low[index], high[index] = _extremes(values, unknown)
+            is_whole[index] = _are_whole(values)
+            is_share[index] = are_shares and not unknown and low[index] >= 0 and high[index] <= 1
+            cells[index] = np.rint(values * _SHARE_CELLS) if is_share[index] else _cells_of(single)
+    return _Numbers(rows, missing, infinite, total, squares, low, high, is_whole, is_share, cells)
+
+
+def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """Return the cells of numbers, none of which is infinite.
+
+    Logarithms would cost several times as much; the bits of a float are nearly its logarithm, and the same on every processor.
+    """
+    square = np.abs(single)
+    square *= single  # keeps the sign
+    bits: np.ndarray[Any, np.dtype[np.uint32]] = square.view(np.uint32)
+    bits -= 1  # so that a bucket's upper edge is in it; zero becomes the last cell of either sign
+    bits >>= 16
+    return bits
+
+
+@functools.cache
+def _cells_of_shares() -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the cell that a number has, for each cell of probabilities."""
+    return _cells_of((np.arange(_SHARE_CELLS + 1) / _SHARE_CELLS).astype(np.float32)).astype(np.int64)
+
+
+def _extremes(values: np.ndarray[Any, np.dtype[np.float64]], unknown: int) -> tuple[float, float]:
+    """Return the smallest and the largest of values in which so many zeros stand for what is none; infinite where all do."""
+    low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
+    if unknown and not low < 0 < high and np.count_nonzero(values) + unknown == len(values):  # has no zero of its own
+        chosen = values != 0
+        return float(values.min(where=chosen, initial=np.inf)), float(values.max(where=chosen, initial=-np.inf))
+    return low, high
+
+
+def _are_whole(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
+    """Tell whether all values are whole numbers; of most columns where they are not, one of three says so."""
+    some = (values[0], values[len(values) // 2], values[-1])
+    return all(value.is_integer() for value in some) and bool((np.rint(values) == values).all())
 
 
 def _plain_numbers(column: pa.ChunkedArray | np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
     """Return a column as float64, zeros in place of missing values, and how many these are."""
     if isinstance(column, np.ndarray):
-        return column.astype(np.float64, copy=False), 0
+        return np.ascontiguousarray(column, np.float64), 0
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     missing = column.null_count
@@ -3283,8 +3327,7 @@ class _NumberSums:
         self._waiting: list[_Numbers] = []
         self._rows = 0
         self._sums: dict[str, np.ndarray[Any, Any]] = {}
-        self._counts: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
-        """Of each column, the cells that are not empty, and their counts."""
+        self._counts: list[_Cells] = []
 
     def add(self, numbers: _Numbers) -> None:
         self._waiting.append(numbers)
@@ -3294,35 +3337,87 @@ class _NumberSums:
     def _count(self) -> None:
         waiting, self._waiting = self._waiting, []
         with np.errstate(over="ignore", invalid="ignore"):
-            for name in ("missing", "infinite", "total", "squares"):
-                self._sums[name] = np.sum([getattr(numbers, name) for numbers in waiting], axis=0) + self._sums.get(name, 0)
+            for name, joined in _JOINED_MEASURES.items():
+                found = joined([getattr(numbers, name) for numbers in waiting], axis=0)
+                self._sums[name] = joined([found, self._sums[name]], axis=0) if name in self._sums else found
         rows = sum(numbers.rows for numbers in waiting)
         self._rows += rows
         wide = np.empty(rows, np.int64)  # as bincount wants them: fresh memory for every column would cost as much as counting
         for index in range(len(waiting[0].cells)):
-            np.concatenate([numbers.cells[index] for numbers in waiting], out=wide)
+            before = self._counts[index] if index < len(self._counts) else None
+            is_share = bool(self._sums["is_share"][index])
+            np.concatenate([numbers.cells[index] if numbers.is_share[index] == is_share
+                            else _cells_of_shares()[numbers.cells[index]] for numbers in waiting], out=wide)  # fmt: skip
             counts = np.bincount(wide, minlength=_CELLS)
-            if index < len(self._counts):
-                cells, before = self._counts[index]
-                counts[cells] += before
-            found = np.flatnonzero(counts != 0)
-            self._counts[index : index + 1] = [(found, counts[found])]
+            if before:
+                cells = before.cells if before.is_share == is_share else _cells_of_shares()[before.cells]
+                np.add.at(counts, cells, before.counts)
+            filled = np.flatnonzero(counts != 0)
+            self._counts[index : index + 1] = [_Cells(is_share, filled, counts[filled])]
 
     def result(self) -> list[dict[str, Any]]:
         """Write each column's statistics as `contract.NumberValues`."""
         if self._waiting:
             self._count()
-        return [
-            {
-                "kind": NUMBER,
-                "rows": self._rows,
-                "missing": int(self._sums["missing"][index]),
-                "sum": _finite_or_none(self._sums["total"][index]),
-                "sum_of_squares": _finite_or_none(self._sums["squares"][index]),
-                "histogram": _histogram(cells, counts, *(int(self._sums[name][index]) for name in ("missing", "infinite"))),
-            }
-            for index, (cells, counts) in enumerate(self._counts)
-        ]
+        return [self._of(index, *counted) for index, counted in enumerate(self._counts)]
+
+    def _of(self, index: int, is_share: bool, cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
+        missing, infinite = (int(self._sums[name][index]) for name in ("missing", "infinite"))
+        low, high = (float(self._sums[name][index]) + 0.0 for name in ("low", "high"))  # no negative zero
+        is_whole = bool(self._sums["is_whole"][index])
+        magnitudes = _cells_of_shares()[cells] if is_share else cells
+        counted = {
+            "kind": NUMBER,
+            "rows": self._rows,
+            "missing": missing,
+            "sum": _finite_or_none(self._sums["total"][index]),
+            "sum_of_squares": _finite_or_none(self._sums["squares"][index]),
+            "min": _finite_or_none(low),
+            "max": _finite_or_none(high),
+            "whole": is_whole,
+            "whole_numbers": None,
+            "histogram": _histogram(magnitudes, counts, missing, infinite),
+        }
+        if is_share:
+            percents = np.bincount(np.rint(cells / (_SHARE_CELLS / 100)).astype(np.int64), counts, minlength=101)
+            counted["percents"] = percents.astype(np.int64).tolist()
+        if is_whole and not infinite and (low > high or max(-low, high) <= LARGEST_COUNTED):
+            counted["whole_numbers"] = _whole_numbers(magnitudes, counts, missing)
+        return counted
+
+
+class _Cells(NamedTuple):
+    """The cells of one column that are not empty."""
+
+    is_share: bool
+    """As in `_Numbers`."""
+    cells: np.ndarray[Any, Any]
+    counts: np.ndarray[Any, Any]
+
+
+_JOINED_MEASURES: dict[str, Callable[..., Any]] = {
+    "missing": np.sum,
+    "infinite": np.sum,
+    "total": np.sum,
+    "squares": np.sum,
+    "low": np.min,
+    "high": np.max,
+    "is_whole": np.all,
+    "is_share": np.all,
+}
+"""How the measures of blocks make one of all."""
+
+
+def _whole_numbers(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], missing: int) -> dict[str, int] | None:
+    """Count whole numbers by themselves, none of which is beyond `LARGEST_COUNTED`; None where they are too many."""
+    numbers = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
+    number_of = dict(zip(_cells_of(numbers.astype(np.float32)).tolist(), numbers.tolist(), strict=True))
+    found: Counter[int] = Counter()
+    for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+        found[number_of.get(cell, 0)] += count  # zero has another cell where it is negative
+    found[0] -= missing  # as which they are counted
+    kept = {str(number): count for number, count in sorted(found.items()) if count}
+    return kept if len(kept) <= MAX_COUNTED else None
 
 
 def _histogram(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], missing: int, infinite: int) -> dict[str, Any]:
@@ -3618,7 +3713,8 @@ class _Scorer:
             if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
                 labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
                 return features._replace(prediction_classes=labels, reasons=rejected)
-            return features._replace(prediction_numbers=_measure_numbers(predicted), reasons=rejected)
+            numbers = _measure_numbers(predicted, are_shares=self.method == "predict_proba")
+            return features._replace(prediction_numbers=numbers, reasons=rejected)
         except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
             logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
             labels = {name: _uncounted(len(predictions)) for name, _ in zip(names, predicted, strict=False)}

@@ -216,7 +216,17 @@ class NumberValues(TypedDict):
     sum: float | None
     """Of the finite values; None where a float cannot hold it."""
     sum_of_squares: float | None
+    min: float | None
+    """The smallest finite value, None where there is none."""
+    max: float | None
+    whole: bool
+    """Whether all finite values are whole numbers."""
+    whole_numbers: dict[str, int] | None
+    """Rows by number, where all are whole, none is infinite or beyond 128, and they are at most 64 different ones; else None."""
     histogram: Histogram
+    """Of probabilities, each is rounded to a 65,000th for it."""
+    percents: NotRequired[list[int]]
+    """Of probabilities: 101 counts, of those that round to 0 %, 1 %, … 100 %; a half rounds to the even one."""
 
 
 class TextValues(TypedDict):

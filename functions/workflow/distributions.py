@@ -20,6 +20,8 @@ MAX_CLASSES, MAX_REASONS = 100, 50
 OTHER = "other"
 HASHES = 64
 HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 5, 80
+LARGEST_COUNTED, MAX_COUNTED = 128, 64
+PERCENTS = 101
 """As in the prediction function, which explains them; a contract test holds them equal."""
 COARSEST_SCALE = -1
 """80 buckets of it hold every magnitude that the prediction function counts."""
@@ -81,14 +83,21 @@ def merged_values(left: Values, right: Values) -> Values:
     rows, missing = left["rows"] + right["rows"], left["missing"] + right["missing"]
     if left["kind"] == "number":
         right = cast("NumberValues", right)
-        return {
+        joined: NumberValues = {
             "kind": "number",
             "rows": rows,
             "missing": missing,
             "sum": _added(left["sum"], right["sum"]),
             "sum_of_squares": _added(left["sum_of_squares"], right["sum_of_squares"]),
+            "min": min((value for value in (left["min"], right["min"]) if value is not None), default=None),
+            "max": max((value for value in (left["max"], right["max"]) if value is not None), default=None),
+            "whole": left["whole"] and right["whole"],
+            "whole_numbers": _added_whole_numbers(left["whole_numbers"], right["whole_numbers"]),
             "histogram": merged_histograms(left["histogram"], right["histogram"]),
         }
+        if "percents" in left and "percents" in right:
+            joined["percents"] = [a + b for a, b in zip(left["percents"], right["percents"], strict=True)]
+        return joined
     if left["kind"] == "text":
         hashed = [a + b for a, b in zip(left["hashed"], cast("TextValues", right)["hashed"], strict=True)]
         return {"kind": "text", "rows": rows, "missing": missing, "hashed": hashed}
@@ -96,6 +105,12 @@ def merged_values(left: Values, right: Values) -> Values:
     classes, beyond = _merged_counts(left["classes"], right["classes"], MAX_CLASSES)
     other = left["other_classes"] + right["other_classes"] + beyond
     return {"kind": "class", "rows": rows, "missing": missing, "classes": classes, "other_classes": other}
+
+
+def _added_whole_numbers(left: Mapping[str, int] | None, right: Mapping[str, int] | None) -> dict[str, int] | None:
+    if left is None or right is None or len(left.keys() | right.keys()) > MAX_COUNTED:
+        return None
+    return {number: left.get(number, 0) + right.get(number, 0) for number in sorted(left.keys() | right.keys(), key=int)}
 
 
 def _added(left: float | None, right: float | None) -> float | None:
@@ -192,16 +207,27 @@ def _checked_values(values: Any) -> Values:
     rows, missing = _count(values["rows"]), _count(values["missing"])
     if values["kind"] == "number":
         histogram = _checked_histogram(values["histogram"])
-        buckets = sum(histogram["positive"]["counts"]) + sum(histogram["negative"]["counts"])
-        _require(rows == missing + histogram["zero"] + histogram["infinite"] + buckets)
-        return {
+        finite = histogram["zero"] + sum(histogram["positive"]["counts"]) + sum(histogram["negative"]["counts"])
+        _require(rows == missing + histogram["infinite"] + finite)
+        low, high, is_whole = _finite(values["min"]), _finite(values["max"]), values["whole"]
+        _require(is_whole is True or (is_whole is False and values["whole_numbers"] is None))
+        _require((low is None) == (high is None) and (low is None or high is None or low <= high))
+        counted: NumberValues = {
             "kind": "number",
             "rows": rows,
             "missing": missing,
             "sum": _finite(values["sum"]),
             "sum_of_squares": _finite(values["sum_of_squares"]),
+            "min": low,
+            "max": high,
+            "whole": is_whole,
+            "whole_numbers": _checked_whole_numbers(values["whole_numbers"], finite),
             "histogram": histogram,
         }
+        if "percents" in values:
+            counted["percents"] = _counts(values["percents"], PERCENTS)
+            _require(len(counted["percents"]) == PERCENTS and sum(counted["percents"]) == finite)
+        return counted
     if values["kind"] == "text":
         hashed = _counts(values["hashed"])
         _require(len(hashed) == HASHES and rows == missing + sum(hashed))
@@ -209,6 +235,15 @@ def _checked_values(values: Any) -> Values:
     classes, other = _counts_by_name(values["classes"], MAX_CLASSES), _count(values["other_classes"])
     _require(rows == missing + other + sum(classes.values()))
     return {"kind": "class", "rows": rows, "missing": missing, "classes": classes, "other_classes": other}
+
+
+def _checked_whole_numbers(counts: Any, finite: int) -> dict[str, int] | None:
+    if counts is None:
+        return None
+    found = _counts_by_name(counts, MAX_COUNTED)
+    _require(sum(found.values()) == finite and all(str(int(number)) == number for number in found))
+    _require(all(abs(int(number)) <= LARGEST_COUNTED for number in found))
+    return found
 
 
 def _checked_histogram(histogram: Any) -> Histogram:
@@ -233,8 +268,8 @@ def _checked_side(side: Any) -> HistogramSide:
     return {"offset": offset, "counts": counts}
 
 
-def _counts(values: Any) -> list[int]:
-    _require(isinstance(values, list) and len(values) <= HISTOGRAM_BUCKETS)
+def _counts(values: Any, most: int = HISTOGRAM_BUCKETS) -> list[int]:
+    _require(isinstance(values, list) and len(values) <= most)
     _require(all(type(value) is int and 0 <= value <= MAX_COUNT for value in values))
     return list(values)
 

@@ -30,8 +30,21 @@ def histogram(values, scale=2):
 
 def number_values(values, missing=0):
     values = np.asarray(values, dtype=float)
-    sums = {"sum": float(values.sum()), "sum_of_squares": float((values**2).sum())}
-    return {"kind": "number", "rows": len(values) + missing, "missing": missing, **sums, "histogram": histogram(values)}
+    found = {"sum": float(values.sum()), "sum_of_squares": float((values**2).sum())}
+    found |= {"min": float(values.min()), "max": float(values.max())} if len(values) else {"min": None, "max": None}
+    whole = bool((np.rint(values) == values).all())
+    numbers = dict(zip(*(column.tolist() for column in np.unique(values, return_counts=True)), strict=True)) if whole else {}
+    is_counted = whole and len(numbers) <= 64 and all(abs(number) <= 128 for number in numbers)
+    found |= {
+        "whole": whole,
+        "whole_numbers": {f"{number:.0f}": count for number, count in numbers.items()} if is_counted else None,
+    }
+    return {"kind": "number", "rows": len(values) + missing, "missing": missing, **found, "histogram": histogram(values)}
+
+
+def probability_values(values):
+    values = np.asarray(values, dtype=float)
+    return {**number_values(values), "percents": np.bincount(np.rint(100 * values).astype(int), minlength=101).tolist()}
 
 
 def text_values(texts):

@@ -24,7 +24,10 @@ from distributions import StatisticsSum, checked, empty, merged
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-numbers = st.lists(st.one_of(st.floats(width=32), st.integers(-50, 50).map(float), st.just(0.0)), min_size=1, max_size=40)
+numbers = st.one_of(
+    st.lists(st.one_of(st.floats(width=32), st.integers(-50, 50).map(float), st.just(0.0)), min_size=1, max_size=40),
+    st.lists(st.integers(-150, 150).map(float), min_size=1, max_size=90),
+)
 labels = st.lists(st.sampled_from(["a", "b", "other", "ü"]), min_size=1, max_size=5)
 
 
@@ -85,6 +88,29 @@ def test_more_labels_and_reasons_than_have_a_name_are_counted_together() -> None
     assert merged(both, both)["rejected_reasons"] == {name: 2 * count for name, count in reasons.items()}
 
 
+def test_whole_numbers_are_counted_while_they_are_few() -> None:
+    few, more = (statistics([*map(float, part)], ["a"], ["t"], [])["features"]["x"] for part in (range(40), range(30, 80)))
+    assert few["whole_numbers"] == {str(number): 1 for number in range(40)}
+    both = distributions.merged_values(few, more)
+    assert (both["whole"], both["whole_numbers"], both["min"], both["max"]) == (True, None, 0, 79)
+    assert distributions.merged_values(few, few)["whole_numbers"] == {str(number): 2 for number in range(40)}
+
+
+def test_probabilities_add_up_and_no_others_with_them() -> None:
+    shares, others = (
+        handler._measure_numbers([np.array(values)], are_shares=True) for values in ([0.0, 0.004, 0.29, 1.0], [0.5, 1.5])
+    )
+    one, other = (handler._NumberSums(), handler._NumberSums())
+    one.add(shares)
+    other.add(others)
+    probabilities, numbers = one.result()[0], other.result()[0]
+    twice = distributions.merged_values(probabilities, probabilities)
+    assert {percent: count for percent, count in enumerate(twice["percents"]) if count} == {0: 4, 29: 2, 100: 2}
+    assert "percents" not in distributions.merged_values(probabilities, numbers)
+    assert distributions.merged_values(numbers, probabilities)["histogram"]["zero"] == 1
+    assert distributions._checked_values(json.loads(json.dumps(twice))) == twice
+
+
 def sample() -> Any:
     return statistics([1.0, -2.5, 0.0], ["a", "b", "a"], ["t", "u", "t"], ["column 'x': not a number"])
 
@@ -115,6 +141,16 @@ MALFORMED: list[Callable[[Any], Any]] = [
     lambda s: number(s)["histogram"]["positive"].update(offset=500),
     lambda s: number(s)["histogram"]["positive"].update(counts=[0, 1]),
     lambda s: number(s)["histogram"]["positive"].update(counts=[1] * 81),
+    lambda s: number(s).update(min=2.0),
+    lambda s: number(s).update(max=None),
+    lambda s: number(s).update(whole="yes"),
+    lambda s: number(s).update(whole_numbers={"1": 2, "0": 1}),
+    lambda s: number(s).update(whole=True, whole_numbers={"1": 2}),
+    lambda s: number(s).update(whole=True, whole_numbers={"1": 2, "0129": 1}),
+    lambda s: number(s).update(whole=True, whole_numbers={"1": 2, "129": 1}),
+    lambda s: number(s).update(whole=True, whole_numbers={"1": 2, "secret": 1}),
+    lambda s: number(s).update(percents=[3]),
+    lambda s: number(s).update(percents=[1] * 101),
     lambda s: s["features"]["text"]["hashed"].pop(),
     lambda s: s["features"]["text"]["hashed"].__setitem__(0, -1),
     lambda s: s["predictions"]["p"]["classes"].update(c=2**60),
@@ -143,7 +179,8 @@ def test_a_column_of_another_kind_leaves_its_chunk_out() -> None:
 
 
 def test_both_deployables_have_the_same_limits() -> None:
-    for name in ("MAX_STATISTICS_COLUMNS", "MAX_CLASSES", "MAX_REASONS", "OTHER", "HASHES", "HISTOGRAM_SCALE", "HISTOGRAM_BUCKETS"):
+    for name in ("MAX_STATISTICS_COLUMNS", "MAX_CLASSES", "MAX_REASONS", "OTHER", "HASHES", "HISTOGRAM_SCALE", "HISTOGRAM_BUCKETS",
+                 "LARGEST_COUNTED", "MAX_COUNTED"):  # fmt: skip
         assert getattr(distributions, name) == getattr(handler, name)
     assert distributions.COARSEST_SCALE == handler.HISTOGRAM_SCALE - handler._MAX_SHIFT
     whole = number(statistics([2.0**-59, 2.0**63], ["a"], ["b"], ["c"]))["histogram"]

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from report_pages import LACKING, MONTH, RECORDS, SECTIONS, page_of, rendered, with_report, with_statistics
 from report_records import (
@@ -13,6 +14,7 @@ from report_records import (
     OUTPUT,
     class_values,
     flights_run,
+    probability_values,
     report,
     request,
 )
@@ -195,9 +197,30 @@ def test_the_timeline_tells_cold_starts_and_retries():
 
 def test_predictions_are_a_picture_or_counts():
     numbers = page_of("whole").sections["predictions"]
-    assert "20,003 rows. 3 are missing. Mean 14." in numbers
+    assert re.search(r"20,003 rows\. 3 are missing\. From -2[12]\.\d\d to \d\d\d(\.\d)?, mean 14", numbers)
+    shares = page_of(with_statistics(predictions={"yes": probability_values([0.1, 0.2, 0.2, 0.9])})).sections["predictions"]
+    assert "From 0.1 to 0.9, mean 0.35, standard deviation 0.3202; quartiles (dashed) 0.10 · 0.20 · 0.20." in shares
+    assert "counted by whole percents" in shares
     classes = page_of(with_statistics(predictions={"late": class_values({"no": 900, "yes": 80}, other=20)})).sections["predictions"]
     assert re.search(r"no\s*900 · 90\.0 %.*yes\s*80 · 8\.0 %.*other classes\s*20 · 2\.0 %", classes, re.DOTALL)
+
+
+def test_the_table_of_features_has_extremes_and_quartiles_as_exact_as_they_are_known():
+    table = rendered("whole").partition('<table class="features">')[2].partition("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>(?:<bdi>)?([^<]*)", row) for row in table.split("<tr>")[2:]]
+    lines = {name: cells for name, *cells in rows}
+    features = report()["statistics"]["features"]
+    distance = features["distance"]
+    quartiles = [f"{quartile:g}" for quartile in np.quantile(months_of(features), [0.25, 0.5, 0.75], method="inverted_cdf")]
+    assert lines["month"][-5:] == ["1", *quartiles, "12"]
+    assert (lines["distance"][-5], lines["distance"][-1]) == (f"{distance['min']:,.0f}", f"{distance['max']:,.0f}")
+    old = {name: value for name, value in MONTH.items() if name not in {"min", "max", "whole", "whole_numbers"}}
+    assert "\N{EN DASH}" in page_of(with_statistics(features={"month": old})).sections["features"]
+
+
+def months_of(features):
+    numbers = features["month"]["whole_numbers"]
+    return [int(number) for number, count in numbers.items() for _ in range(count)]
 
 
 def test_missing_values_are_listed_the_worst_first():

@@ -6,14 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_records import histogram, number_values, text_values
 
+import prediction_handler as handler
+from batch_predict.report_tables import rounded
 from batch_predict.value_summary import Values, commonest_hashes, shared_edges
 
+OF_OLD_REPORTS = {"kind", "rows", "missing", "sum", "sum_of_squares"}
 finite = st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-9)
 
 
 @given(st.lists(finite, min_size=1, max_size=200), st.integers(0, 6))
 def test_every_value_is_in_one_interval(values, scale):
-    column = summary(values, scale)
+    column = Values(
+        {name: value for name, value in number_values(values).items() if name in OF_OLD_REPORTS}
+        | {"histogram": histogram(np.array(values), scale)}
+    )
     assert column.count == len(values)
     for low, high, count in column.intervals:
         inside = [value for value in values if low < value <= high or value == low == high or (high < 0 and low <= value < high)]
@@ -79,7 +85,10 @@ def test_infinite_values_are_counted_apart():
 
 def test_a_bucket_past_the_largest_float_ends_there():
     values = number_values([1.0])
+    values |= {"min": 1.5e308, "max": 1.7e308, "whole_numbers": None}
     values["histogram"].update(scale=0, positive={"offset": 1023, "counts": [1]})
+    assert Values(values).intervals == [(1.5e308, 1.7e308, 1)]
+    values |= {"min": None, "max": None}
     assert Values(values).intervals == [(2.0**1023, np.finfo(float).max, 1)]
 
 
@@ -97,7 +106,7 @@ def test_a_picture_of_one_value_has_a_width():
 def test_edges_are_those_of_all_columns():
     edges = shared_edges([summary([1.0, 2.0]), summary([50.0, 60.0])], 4)
     assert edges[0] <= 1
-    assert edges[-1] >= 60
+    assert edges[-1] >= 59.9
     assert len(edges) == 5
 
 
@@ -110,7 +119,94 @@ def test_texts_are_compared_by_their_commonest_hashes():
     assert commonest_hashes([text_values("")], 20) == []
 
 
+@given(st.lists(st.integers(-128, 128), min_size=1, max_size=64), st.floats(0.01, 1))
+def test_quantiles_of_few_whole_numbers_are_exact(values, share):
+    column = counted(values)
+    assert column.is_exact
+    assert column.known_quantile(share) == (np.quantile(values, share, method="inverted_cdf"), 0)
+
+
+@given(st.lists(st.integers(-3000, 3000), min_size=1, max_size=200), st.floats(0.01, 1))
+def test_quantiles_of_many_whole_numbers_are_whole_and_as_exact_as_said(values, share):
+    value, width = counted([*values, *range(1000)]).known_quantile(share)
+    real = np.quantile([*values, *range(1000)], share, method="inverted_cdf")
+    assert value == round(value)
+    assert abs(value - real) <= width
+    if width == 0:
+        assert value == real
+
+
+def test_a_bucket_with_one_whole_number_is_that_number():
+    values = [*range(1, 13)] * 9 + [2013] * 100
+    assert counted([*values, *range(200)]).known_quantile(1 / 40) == (1, 0)
+    assert [counted([2013] * 9).known_quantile(share) for share in (0.25, 0.75)] == [(2013, 0)] * 2
+
+
+@given(
+    st.lists(st.one_of(st.floats(0, 1), st.integers(0, 100).map(lambda step: step / 100)), min_size=1, max_size=99),
+    st.floats(0.01, 1),
+)
+def test_quantiles_of_probabilities_are_known_by_the_percent(values, share):
+    value, width = counted(values, are_shares=True).known_quantile(share)
+    real = np.quantile(values, share, method="inverted_cdf")
+    if all(round(known, 2) == known for known in values):
+        assert value == real
+    assert abs(value - real) <= max(width, 2e-5)
+    assert width <= 0.01
+
+
+def test_small_probabilities_have_more_digits():
+    value, width = counted([0.0011] * 90 + [0.9] * 10, are_shares=True).known_quantile(0.5)
+    assert value == pytest.approx(0.0011, rel=0.1)
+    assert width < 0.0002
+
+
+def test_the_pictures_of_p_and_of_1_minus_p_mirror_each_other():
+    values = np.concatenate([np.random.default_rng(1).beta(2, 5, 500), [0.5, 0.29, 0, 1, 0.005]])
+    yes, no = counted(values, are_shares=True), counted(1 - values, are_shares=True)
+    edges = shared_edges([yes], 40)
+    assert (shared_edges([no], 40) == edges).all()
+    assert yes.bins(edges).shares.tolist() == no.bins(edges).shares[::-1].tolist()
+    assert yes.bins(edges).shares.sum() == pytest.approx(1)
+
+
+def test_each_bar_of_whole_numbers_stands_for_as_many_of_them():
+    months = counted([*range(1, 13)] * 5)
+    edges = shared_edges([months], 40)
+    assert edges.tolist() == [number - 0.5 for number in range(1, 14)]
+    assert months.bins(edges).shares == pytest.approx([1 / 12] * 12)
+    days = counted(range(1, 61))
+    assert np.diff(shared_edges([days], 20)).tolist() == [3.0] * 20
+    assert days.bins(shared_edges([days], 20)).shares == pytest.approx([0.05] * 20)
+    flags = counted([0, 1, 1, 1])
+    assert flags.bins(shared_edges([flags], 40)).shares.tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "text"),
+    [
+        (6.0, 0, "6"),
+        (0.123456, 0, "0.1235"),
+        (11267.3, 980.0, "11,300"),
+        (11267.3, 1200.0, "11,000"),
+        (0.39, 0.01, "0.39"),
+        (-0.004, 0.01, "0.00"),
+        (8.314, 1.3, "8"),
+        (1.23e-7, 1e-9, "1.23e-07"),
+    ],
+)
+def test_a_quartile_has_the_digits_that_are_known(value, width, text):
+    assert rounded(value, width) == text
+
+
+def counted(values, *, are_shares=False):
+    """Return the statistics of values as the prediction function counts them."""
+    sums = handler._NumberSums()
+    sums.add(handler._measure_numbers([np.asarray(values, dtype=float)], are_shares=are_shares))
+    return Values(sums.result()[0])
+
+
 def summary(values, scale=2):
-    column = number_values(values)
+    column = {**number_values(values), "whole": False, "whole_numbers": None}
     column["histogram"] = histogram(np.asarray(values, dtype=float), scale)
     return Values(column)

@@ -1,10 +1,13 @@
 """What a chunk counts of its predictions and features while it scores them."""
 
 import json
+import math
 import zlib
+from collections import Counter
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from harness import DATA, MODEL, OUTPUT, FirstColumn, invoke, linear, make_event, score_locally
 from hypothesis import given
@@ -108,6 +111,73 @@ def test_blocks_add_up_to_the_whole(blocks):
         assert found == expected
 
 
+with_missing = st.lists(
+    st.one_of(st.none(), any_numbers, st.integers(-200, 200).map(float), st.just(-0.0)), min_size=1, max_size=80
+)
+whole_with_missing = st.lists(st.one_of(st.none(), st.integers(-140, 140).map(float)), min_size=1, max_size=150)
+
+
+@given(st.one_of(with_missing, whole_with_missing))
+def test_extremes_and_whole_numbers_are_pythons_of_what_is_there(values):
+    sums = handler._NumberSums()
+    sums.add(handler._measure_numbers([pa.chunked_array([pa.array(values, pa.float64())])]))
+    counted = json.loads(json.dumps(sums.result()[0], allow_nan=False))
+    there = [value for value in values if value is not None and math.isfinite(value)]
+    assert counted["min"] == min(there, default=None)
+    assert counted["max"] == max(there, default=None)
+    assert counted["whole"] == all(value.is_integer() for value in there)
+    expected = Counter(f"{value:.0f}" for value in there if value) + Counter({"0": there.count(0.0)})
+    is_counted = (
+        counted["whole"] and counted["histogram"]["infinite"] == 0 and len(expected) <= 64 and all(abs(x) <= 128 for x in there)
+    )
+    assert counted["whole_numbers"] == (expected if is_counted else None)
+
+
+def test_booleans_and_integers_are_whole_numbers():
+    for column in (pa.array([True, None, False, True]), pa.array([1, None, 0, 1], pa.int64())):
+        sums = handler._NumberSums()
+        sums.add(handler._measure_numbers([pa.chunked_array([column])]))
+        assert sums.result()[0]["whole_numbers"] == {"0": 1, "1": 2}
+
+
+shares = st.one_of(
+    st.floats(0, 1), st.integers(0, 200).map(lambda step: step / 200), st.integers(0, 64).map(lambda step: step / 64)
+)
+
+
+def counted_shares(*blocks):
+    sums = handler._NumberSums()
+    for block in blocks:
+        sums.add(handler._measure_numbers([np.array(block), 1 - np.array(block)], are_shares=True))
+    return sums.result()
+
+
+@given(st.lists(shares, min_size=1, max_size=60))
+def test_probabilities_are_counted_by_whole_percents_and_of_two_one_mirrors_the_other(values):
+    yes, no = counted_shares(values)
+    assert yes["percents"] == no["percents"][::-1]
+    off = [abs(100 * value - place) for place, value in zip(np.repeat(range(101), yes["percents"]), sorted(values), strict=True)]
+    assert max(off) <= 0.5 + 100 / 65_000
+    close = count(np.round(np.array(values) * 65_000) / 65_000)
+    assert (yes["histogram"], yes["min"], yes["max"]) == (close["histogram"], min(values), max(values))
+
+
+def test_a_forests_probabilities_are_the_percents_that_they_are():
+    yes, no = counted_shares(np.arange(101) / 100)
+    assert yes["percents"] == no["percents"] == [1] * 101
+
+
+@pytest.mark.parametrize("odd", [1.25, -0.25, np.nan, np.inf])
+def test_what_is_not_between_0_and_1_is_no_probability(odd):
+    blocks = [[0.25, 0.5], [0.75, odd], [1.0, 0.0]]
+    for order in (blocks, blocks[::-1], *([block] * 20 + blocks for block in blocks)):
+        found = counted_shares(*order)[0]
+        expected = count(np.concatenate(order))
+        assert "percents" not in found
+        assert found.pop("histogram") == expected.pop("histogram")
+        assert found == expected
+
+
 @pytest.mark.parametrize(
     ("values", "total", "squares", "infinite", "missing"),
     [
@@ -196,6 +266,9 @@ def test_the_labels_of_a_classifier_are_classes_and_its_probabilities_numbers(pu
         "prediction_1": ("number", 3),
     }
     assert predictions["prediction_0"]["sum"] + predictions["prediction_1"]["sum"] == pytest.approx(3)
+    assert predictions["prediction_0"]["percents"] == predictions["prediction_1"]["percents"][::-1]
+    assert invoke(receipt_s3_uri=RECEIPT, prediction_method="decision_function")[0] == 200
+    assert "percents" not in statistics_of(get)["predictions"]["prediction"]
 
 
 class Labels:

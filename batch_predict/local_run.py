@@ -46,6 +46,8 @@ MANIFEST_NAME = f"files{MANIFEST_SUFFIX}"
 UPLOADS = "uploads/"
 """Below the stack's prefixes for models and data: local files, each under the SHA-256 of its content."""
 DIGEST_DIGITS = 16
+SHOWN_PLACE = 200
+"""Characters of a place that is refused."""
 
 
 class LocalRunError(Exception):
@@ -54,6 +56,10 @@ class LocalRunError(Exception):
 
 class InvalidRequestError(LocalRunError):
     """The request or its local files must change before it can run; the message lists every problem."""
+
+
+class UnexpectedOutputError(LocalRunError):
+    """The execution names places for what it has published that are not those of the request: nothing is brought here."""
 
 
 Skipped = Mapping[str, Sequence[Path]]
@@ -438,15 +444,17 @@ def conclude(
     """
     states: dict[str, float] = {}
     probed: float | None = None
+    resolved: str | None = None
     seconds = poll_seconds or (1.0 if local_run.keeps_uploads else POLL_SECONDS)
     with _troubles(aws):
         for progress in follow_execution(aws.client("stepfunctions"), execution_arn, poll_seconds=seconds):
             show(progress)
             if isinstance(progress, StateExited) and progress.kind in {"Task", "Map"}:
+                resolved = resolved or progress.document.get("request", {}).get("output_s3_uri")
                 probed = progress.document.get("model", {}).get("rows_per_second") or probed
                 states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
         assert isinstance(progress, ExecutionEnded)
-        return replace(_result(aws, local_run, progress, states), probe_rows_per_second=probed)
+        return replace(_result(aws, local_run, progress, states, resolved), probe_rows_per_second=probed)
 
 
 @contextmanager
@@ -459,7 +467,7 @@ def _troubles(aws: Stack) -> Iterator[None]:
         raise LocalRunError(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}") from error
 
 
-def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapping[str, float]) -> RunResult:
+def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapping[str, float], resolved: str | None) -> RunResult:
     name = ended.execution_arn.rpartition(":")[2]
     if ended.status != "SUCCEEDED":
         error = ended.error or ended.status
@@ -475,6 +483,8 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
         )
     # A dry run ends with its plan, and has nothing to download.
     is_published = "output_s3_uri" in ended.output
+    if is_published:
+        _require_own(local_run, ended.output, name, resolved)
     files = _download(aws, local_run, ended.output) if is_published and local_run.output_directory is not None else {}
     in_s3 = ended.output if is_published and local_run.output_directory is None else {}
     return RunResult(
@@ -506,8 +516,45 @@ def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:
     return text
 
 
+def _require_own(local_run: LocalRun, published: Mapping[str, Any], name: str | None = None, resolved: str | None = None) -> None:
+    """Raise UnexpectedOutputError unless the execution names the places that follow from the request's output.
+
+    What it names it may have read from a report in S3, which others may be able to write; files here are named after it.
+    ``resolved`` is the request's output as Validate Request has returned it, with its placeholders resolved.
+    """
+    output, report, rejected = (published.get(field) for field in ("output_s3_uri", "report_s3_uri", "rejected_s3_uri"))
+    asked = resolved or output
+    template = local_run.request.get("output_s3_uri", asked)
+    if not (
+        isinstance(asked, str)
+        and _resolves(str(template), asked, name)
+        and (output, report) == (asked, f"{asked}.report.json")
+        and rejected in (None, f"{asked}.rejected.csv")
+    ):
+        named = ", ".join(visible(place, SHOWN_PLACE) for place in (output, report, rejected) if place is not None)
+        raise UnexpectedOutputError(
+            f"the execution says that it has published {named}, which is not what follows from {visible(template, SHOWN_PLACE)}: "
+            "somebody else may have written the report beside the output; nothing was brought here; look at who may write there, "
+            "and choose another output"
+        )
+
+
+def _resolves(template: str, uri: str, name: str | None) -> bool:
+    """Whether a URI is the template with its placeholders resolved; a time has a slash only where its format has one."""
+    pattern = ""
+    for part in re.split(r"(\{[^{}]*\})", template):
+        if part == "{execution_name}" and name:
+            pattern += re.escape(name)
+        elif part.startswith("{"):
+            pattern += r"[^\x00-\x1f]*" if "/" in part else r"[^/\x00-\x1f]*"
+        else:
+            pattern += re.escape(part)
+    return re.fullmatch(pattern, uri) is not None
+
+
 def _download(aws: Stack, local_run: LocalRun, published: Mapping[str, Any]) -> dict[str, Path]:
     """Bring what was published here: all of it is here before any of it is in place, and the report is in place last, as in S3."""
+    _require_own(local_run, published)
     directory = local_run.output_directory
     assert directory is not None
     output = directory / _name(published["output_s3_uri"])

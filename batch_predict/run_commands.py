@@ -1,6 +1,7 @@
 """The commands that look at runs, end them, or take one chunk out: the same for a deployed stack and for this machine."""
 
 import json
+import re
 import sys
 import time
 import webbrowser
@@ -186,7 +187,7 @@ def report(
     with ending():
         render = _page_renderer()
     with ending(), place_of(stack, profile, region).opened(run) as (found, uploads):
-        page = output or Path(f"{found.name}.html")
+        page = output or Path(re.sub(r"[^A-Za-z0-9._-]", "_", f"{found.name}.html"))
         if reference is not None and not reference.is_file():
             raise RunError(f"reference {reference} is not a file")
         record = replace(with_local_places(found.record(), uploads), is_local=stack is None)

@@ -151,12 +151,13 @@ class Run:
 
     def report(self) -> Mapping[str, Any]:
         """Return `<output>.report.json`; RunError where this run did not come so far."""
-        output = decoded(self.describe().get("output"))
-        if "report_s3_uri" not in output:
+        if "report_s3_uri" not in decoded(self.describe().get("output")):
             raise RunError(f"run {self.name} has no report: `batch-predict explain {self.name}` says why")
-        found = self._json(output["report_s3_uri"])
+        # Where it is follows from the request: what the execution says of it may come from a report that somebody else has written.
+        place = f"{self.document().get('request', {}).get('output_s3_uri')}.report.json"
+        found = self._json(place)
         if not isinstance(found, dict):
-            raise RunError(f"{output['report_s3_uri']} is gone")
+            raise RunError(f"{place} is gone")
         return found
 
     def chunks(self) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from contract import Output
 from errors import InputNotFoundError, OutputExistsError, TransientS3Error
 from fingerprint import is_incomplete
 from s3 import ObjectHead, get_json, head_object
-from work import IDENTITY_METADATA, PARTS_METADATA, SIZE_METADATA, report_uri
+from work import IDENTITY_METADATA, PARTS_METADATA, SIZE_METADATA, rejected_uri, report_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,7 +53,7 @@ def published_output(client: S3Client, output_s3_uri: str, identity: str, execut
         report = get_json(client, report_uri(output_s3_uri))
         head = head_object(client, output_s3_uri)
         output = report["output"]
-        if not Output.__required_keys__ <= output.keys():
+        if not Output.__required_keys__ <= output.keys() or not _is_of(output, output_s3_uri):
             return None
         # An incomplete output is the result of one execution's bad luck: another execution makes its own.
         same_result = report["identity"] == identity if output["complete"] else report["execution"]["arn"] == execution_arn
@@ -65,6 +65,17 @@ def published_output(client: S3Client, output_s3_uri: str, identity: str, execut
     except (InputNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return output if same_result and same_object else None
+
+
+def _is_of(output: Output, output_s3_uri: str) -> bool:
+    """Whether a report's output has the places that follow from its URI: who could write the report may have named others."""
+    places = (output["output_s3_uri"], output["report_s3_uri"]) == (output_s3_uri, report_uri(output_s3_uri))
+    counts = (output["rows"], output["rejected_rows"], output["chunks"], output["failed_chunks"])
+    return (
+        places
+        and output["rejected_s3_uri"] in (None, rejected_uri(output_s3_uri))
+        and all(isinstance(count, int) for count in counts)
+    )
 
 
 def found_while_planning(client: S3Client, document: Document, identity: str) -> tuple[OutputFound | None, bool]:

@@ -1,5 +1,6 @@
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +11,9 @@ from batch_predict.local_run import (
     NAMED_FILES,
     InvalidRequestError,
     LocalRun,
+    UnexpectedOutputError,
     _download,
+    _require_own,
     megabytes_of,
     prepare,
     upload,
@@ -304,6 +307,68 @@ class TestDownload:
             "out.csv": "batch-predict/output/out.csv",
             "out.csv.report.json": "batch-predict/output/out.csv.report.json",
         }
+
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            {"rejected_s3_uri": "s3://batch-predict/output/Makefile"},
+            {"rejected_s3_uri": "s3://batch-predict/output/.bashrc"},
+            {"rejected_s3_uri": "s3://other/output/out.csv.rejected.csv"},
+            {"rejected_s3_uri": ["s3://batch-predict/output/out.csv.rejected.csv"]},
+            {"report_s3_uri": "s3://batch-predict/output/conftest.py"},
+            {"report_s3_uri": "s3://batch-predict/data/out.csv.report.json"},
+            {"report_s3_uri": None},
+            {"output_s3_uri": "s3://batch-predict/output/sitecustomize.py"},
+            {"output_s3_uri": "s3://batch-predict/output/x/out.csv"},
+            {
+                "output_s3_uri": "s3://batch-predict/output/other.csv",
+                "report_s3_uri": "s3://batch-predict/output/other.csv.report.json",
+            },
+            {"output_s3_uri": "s3://batch-predict/output/out.csv/.."},
+            {"output_s3_uri": 7},
+        ],
+    )
+    def test_names_that_are_not_the_requests_are_refused(self, aws, directory, forged):
+        for name in ("Makefile", "conftest.py", "out.csv"):
+            Path(name).write_text("mine")
+        before = {path: path.read_bytes() for path in directory.iterdir()}
+        local_run = LocalRun({"output_s3_uri": self.PUBLISHED["output_s3_uri"], "overwrite": True}, {}, Path())
+
+        with pytest.raises(UnexpectedOutputError, match=r"which is not what follows from s3://batch-predict/output/out\.csv"):
+            _download(aws, local_run, self.PUBLISHED | forged)
+
+        assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+    @pytest.mark.parametrize(
+        ("template", "output", "is_own"),
+        [
+            ("s3://b/{execution_name}.csv", "s3://b/nightly-1.csv", True),
+            ("s3://b/{execution_name}.csv", "s3://b/nightly-2.csv", False),
+            ("s3://b/{scheduled_time:%Y-%m-%d}.csv", "s3://b/2026-11-28.csv", True),
+            ("s3://b/{scheduled_time:%Y-%m-%d}.csv", "s3://b/2026-11-28/Makefile.csv", False),
+            ("s3://b/{scheduled_time-1d:%Y/%m}/out.csv", "s3://b/2026/11/out.csv", True),
+            ("s3://b/{scheduled_time-1d:%Y/%m}/out.csv", "s3://b/2026/11/out2.csv", False),
+            ("s3://b/a.csv", "s3://b/a_csv", False),
+        ],
+    )
+    def test_placeholders_may_stand_for_what_they_resolve_to(self, template, output, is_own):
+        published = {"output_s3_uri": output, "report_s3_uri": f"{output}.report.json", "rejected_s3_uri": None}
+
+        with nullcontext() if is_own else pytest.raises(UnexpectedOutputError):
+            _require_own(LocalRun({"output_s3_uri": template}, {}, Path()), published, "nightly-1")
+
+    def test_another_result_of_the_same_schedule_is_not_this_ones(self):
+        """The request's output as the workflow has resolved it counts, not only its pattern."""
+        yesterday = "s3://b/2026-11-27.csv"
+        published = {"output_s3_uri": yesterday, "report_s3_uri": f"{yesterday}.report.json"}
+
+        with pytest.raises(UnexpectedOutputError):
+            _require_own(
+                LocalRun({"output_s3_uri": "s3://b/{scheduled_time:%Y-%m-%d}.csv"}, {}, None),
+                published,
+                "n",
+                "s3://b/2026-11-28.csv",
+            )
 
     @pytest.mark.parametrize("broken", ["output/out.csv", "output/out.csv.report.json"])
     def test_nothing_half_is_written(self, aws, directory, broken):

@@ -79,6 +79,30 @@ def test_a_published_output_without_its_report_is_completed(run: Any, replan: An
     assert pending(get, replan(execution)) == []  # all of its chunks are still there
 
 
+@pytest.mark.parametrize(
+    ("true", "forged"),
+    [
+        (b'"rejected_s3_uri": null', b'"rejected_s3_uri": "s3://bucket/out/Makefile"'),
+        (b"out/result.csv.report.json", b"out/conftest.py"),
+        (
+            b'"output_s3_uri": "s3://bucket/out/result.csv",\n    "report',
+            b'"output_s3_uri": "s3://bucket/out/setup.py",\n    "report',
+        ),
+        (b'"failed_chunks": 0', b'"failed_chunks": "none"'),
+    ],
+)
+def test_a_report_that_names_other_places_is_no_result(run: Any, get: Any, put: Any, true: bytes, forged: bytes) -> None:
+    """The command line names files after what the execution returns."""
+    execution = run(keep_work=True)
+    output = execution.merge()
+    report = get("out/result.csv.report.json")
+    assert true in report
+    put("out/result.csv.report.json", report.replace(true, forged))
+
+    assert execution.merge() == output
+    assert forged not in get("out/result.csv.report.json")
+
+
 def test_an_incomplete_output_is_replaced_only_when_asked(run: Any, replan: Any, get: Any) -> None:
     execution = run(tolerated_failure_percentage=50)
     execution.lose(1)

@@ -117,15 +117,14 @@ def revise(settings: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
         questions = [question for question in QUESTIONS if question.name in revised]
         width = max(len(question.name) for question in questions)
         say("\nThe answers:")
-        for number, question in enumerate(questions, 1):
-            say(f"  {number:>2}  {question.name:<{width}}  {_shown(question.name, revised[question.name])}")
+        for number, each in enumerate(questions, 1):
+            say(f"  {number:>2}  {each.name:<{width}}  {_shown(each.name, revised[each.name])}")
         answer = str(ask("Number of an answer to change (none: all are right)", default=NONE)).strip()
         if answer.lower() in (NONE, ""):
             if not (found := problems(revised)):
                 return revised
             say("\n".join(f"  {said}" for said in found))
-        elif re.fullmatch("[0-9]{1,3}", answer) and 0 < int(answer) <= len(questions):
-            question = questions[int(answer) - 1]
+        elif question := _chosen(questions, answer):
             revised[question.name] = _ask_until_right(question, revised[question.name], ask, say)
             for other in QUESTIONS:
                 if other.needs and not revised[other.needs]:
@@ -133,6 +132,12 @@ def revise(settings: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
             _complete(revised, {}, ask, say)
         else:
             say(f"  {answer[:SHOWN]!r} is none of the numbers 1 to {len(questions)}")
+
+
+def _chosen(questions: list[Question], answer: str) -> Question | None:
+    """Return the question that an answer means by its number or its name."""
+    wanted = answer.lower()
+    return next((each for number, each in enumerate(questions, 1) if wanted in (str(number), each.name.lower())), None)
 
 
 def _shown(name: str, value: str) -> str:
@@ -339,7 +344,13 @@ def _listed(parts: list[str]) -> str:
 
 
 def _region(value: str) -> str | None:
-    return None if re.fullmatch(r"([a-z]{2,4}(-[a-z]+)+-[0-9]{1,2})?", value) else "must be a region such as eu-central-1, or empty"
+    if not value or re.fullmatch(_REGION, value):
+        return None
+    plain = re.sub("[ _]", "-", value.lower())
+    return f"must be a region such as {plain if re.fullmatch(_REGION, plain) else 'eu-central-1'}, or empty"
+
+
+_REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}"
 
 
 def _time_zone(value: str) -> str | None:

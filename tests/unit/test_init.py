@@ -158,6 +158,8 @@ WRONG = [
     (STACK_NAME, "a" * 81, "is too long (81 of at most 80 characters)"),
     (REGION, "Frankfurt", "must be a region"),
     (REGION, "eu-central", "must be a region"),
+    (REGION, "EU_Central-1", "must be a region such as eu-central-1"),
+    (REGION, "US-West 2", "must be a region such as us-west-2"),
     ("ModelBucket", "", "ModelBucket is missing"),
     ("ModelBucket", "my-models", "is only the example of samconfig.toml"),
     ("OutputBucket", "my-data", "is only the example of samconfig.toml"),
@@ -305,8 +307,8 @@ class TestRevising:
         assert sam_reads().get("CreateOutputBucket", "false") == setting
 
     def test_each_answer_can_be_changed_before_anything_is_written(self, invoke):
-        answers = ["", "", "", "", "y", "", "", "", "3", "Our_Models", "their-models", "9", "no", "x", "0", "15", "", "y"]
-        said = invoke(f"{BUCKETS} --stack-name a", answers)
+        changes = ["3", "Our_Models", "their-models", "createoutputbucket", "no", "x", "0", "15"]
+        said = invoke(f"{BUCKETS} --stack-name a", ["", "", "", "", "y", "", "", "", *changes, "", "y"])
 
         assert said.exit_code == 0, said.output
         lists = [

@@ -30,16 +30,19 @@ PredictionError
 
 from __future__ import annotations
 
+import bz2
 import csv
 import difflib
 import errno
 import functools
+import gzip
 import hashlib
 import importlib
 import importlib.metadata
 import io
 import json
 import logging
+import lzma
 import math
 import opcode
 import os
@@ -63,7 +66,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from socket import gaierror
 from types import CodeType
@@ -933,7 +936,8 @@ class _Storage:
             if self._taken + 2 * n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
                 raise InvalidRequestError(
                     f"{s3_uri}: the chunk's {chunk_bytes} bytes and its part need {2 * chunk_bytes} bytes of the "
-                    f"function's ephemeral storage, where {self._free} are free: {_STORAGE_REMEDY}"
+                    f"function's ephemeral storage, where {self._free} are free",
+                    "raise PredictEphemeralStorageSize or lower chunk_size_mb",
                 )
             self._chunk_bytes = chunk_bytes
             self._taken += 2 * n_bytes
@@ -944,12 +948,10 @@ class _Storage:
             if self._taken + n_bytes > self._free:
                 raise ModelError(
                     f"{s3_uri} has {n_bytes} bytes, more than the {self._free - self._taken} that are free of the function's "
-                    "ephemeral storage: raise PredictEphemeralStorageSize"
+                    "ephemeral storage",
+                    "raise PredictEphemeralStorageSize",
                 )
             self._taken += n_bytes
-
-
-_STORAGE_REMEDY = "raise PredictEphemeralStorageSize or lower chunk_size_mb"
 
 
 def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
@@ -1046,7 +1048,7 @@ def _unpacked(name: str, library: dict[str, Any]) -> Path:
     except OSError as error:
         if error.errno in _FULL_DISK:
             needed = f"{name} takes {library['bytes']} bytes"
-            raise InvalidRequestError(f"ephemeral storage is full ({needed}): raise PredictEphemeralStorageSize") from error
+            raise InvalidRequestError(f"ephemeral storage is full ({needed})", "raise PredictEphemeralStorageSize") from error
         raise
     return folder
 
@@ -1056,7 +1058,7 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     content = archive.read_bytes() if archive.is_file() else b""
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise InternalError(f"{archive.name} in the function's package is damaged: deploy the function again")
+        raise InternalError(f"{archive.name} in the function's package is damaged", "deploy the function again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as opened:
             opened.extractall(partial)
@@ -1142,7 +1144,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
         def require_room(response: dict[str, Any]) -> None:
             size, memory_mb = response["ContentLength"], _memory_mb()
             if memory_mb and size > memory_mb * 2**20:
-                raise ModelError(f"{s3_uri} has {size} bytes, more than the function's {memory_mb} MB: raise PredictMemorySize")
+                raise ModelError(f"{s3_uri} has {size} bytes, more than the function's {memory_mb} MB", "raise PredictMemorySize")
             room.take_for_model(size, s3_uri)
             answer.update(response)
 
@@ -1157,7 +1159,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
             try:
                 estimator = load_model(path)
             except ModelError as error:
-                raise ModelError(f"{s3_uri} {error}") from error
+                raise ModelError(f"{s3_uri} {error.what}", error.advice) from error
     installed = importlib.metadata.version("scikit-learn")
     versions = {w.message.original_sklearn_version for w in caught if hasattr(w.message, "original_sklearn_version")}
     fitted = ", ".join(sorted(versions)) or installed
@@ -1184,30 +1186,414 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
 def load_model(model_path: str | Path) -> Any:
     """Unpickle a model written by `joblib.dump`. Unpickling runs code: load only models that you trust.
 
-    Raises ModelError when the file is not one, needs a module that is not installed, or has no `predict`.
+    Raises ModelError when the file is not one, needs a module that is not installed, or has no `predict`; what can be told without
+    running any code is told before.
     """
     import joblib  # noqa: PLC0415  # brings scikit-learn's import time with the unpickling, not before
 
+    path = Path(model_path)
+    if other := _other_file(path):
+        raise ModelError(*other)
+    contents = _contents_of(path)
+    if scripts := [name.removeprefix("__main__.") for name in contents.names if name.startswith("__main__.")]:
+        raise _of_a_script(scripts)
+    if contents.is_whole is False and _text_of(path):  # its letters may be taken for a pickle's opcodes, and name something
+        raise ModelError(*_no_pickle(path))
     try:
-        with _checked_unpickling():
-            estimator = joblib.load(model_path)
+        for find in contents.find:  # all before anything of the pickle is done
+            find()
+        with _checked_unpickling(contents):
+            estimator = joblib.load(path)
     except (MemoryError, PredictionError):
         raise
     except ModuleNotFoundError as error:
-        raise ModelError(_lacks(str(error.name))) from error
+        raise _lacks(str(error.name)) from error
     except Exception as error:  # unpickling arbitrary bytes can raise anything
-        raise ModelError(_no_model(Path(model_path)) or _cannot_load(error)) from error
-    if not callable(getattr(estimator, "predict", None)):
-        raise ModelError(f"holds a {type(estimator).__name__}, which has no predict method: dump the fitted estimator itself")
+        raise ModelError(*_no_pickle(path)) from error
+    if no_model := _no_estimator(estimator):
+        raise ModelError(*no_model)
     _use_one_thread(estimator)
     return estimator
+
+
+# What a file is that is given as a model and is none, by its first bytes; a zip by the names in it, text by its first words.
+_DUMP_IT = "write the fitted estimator with joblib.dump"
+_DUMP_ANOTHER = "this function scores scikit-learn's estimators: dump one with joblib.dump"
+_DUMP_BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
+_SWAPPED = "give the model; perhaps model and data are swapped"
+_OTHER_FILES = (
+    (rb'.{4}\x00{4}\{\s*"', "is safetensors, which hold arrays and no estimator", _DUMP_IT),
+    (rb"version https://git-lfs", "is a pointer of Git LFS and not the model", "have git-lfs fetch it"),
+    (
+        rb"\s*<\?xml[^>]*>\s*<Error>|\s*<Error>",
+        "is an error message of S3 in XML",
+        "get the model again, with permission to read it",
+    ),
+    (rb"\s*(?:<\?xml.*?)?<PMML", "is PMML", _DUMP_IT),
+    (rb"\s*<", "is HTML or XML, perhaps the page of a failed download", "get the model again"),
+    (rb'\s*\{\s*"cells"', "is a Jupyter notebook", f"{_DUMP_IT} in it, and give that file"),
+    (rb'\{\s*"learner"|\{L.{0,9}learner', "is a model of XGBoost's own (save_model)", _DUMP_BOOSTER),
+    (rb"\s*[\[{]", "is JSON or UBJSON", _DUMP_IT),
+    (rb"binf", "is a model of XGBoost's own (save_model)", _DUMP_BOOSTER),
+    (
+        rb"tree\r?\nversion=",
+        "is a model of LightGBM's own (save_model)",
+        "dump the fitted LGBMClassifier or LGBMRegressor with joblib.dump",
+    ),
+    (rb"CBM1", "is a model of CatBoost's own (save_model)", f"{_DUMP_IT}, for a container image that has catboost"),
+    (rb"\x89HDF\r\n", "is HDF5, as Keras writes models (.h5)", _DUMP_ANOTHER),
+    (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
+    (
+        rb"\x08[\x01-\x20][\x12\x1a\x22\x2a\x3a].{0,4000}(?:onnx|ONNX)",
+        "is ONNX",
+        "dump the fitted estimator itself with joblib.dump",
+    ),
+    (rb"\x08\x01\x12.{0,4000}(?:serve|tensorflow|TensorFlow)", "is TensorFlow's SavedModel", _DUMP_ANOTHER),
+    (rb"\x1c\x00\x00\x00TFL3|.{4}TFL3", "is TensorFlow Lite's", _DUMP_ANOTHER),
+    (rb"PAR1", "is Parquet: data, and no model", _SWAPPED),
+    (rb"ARROW1|FEA1", "is Arrow: data, and no model", _SWAPPED),
+    (rb"\x93NUMPY", "is an array of NumPy (.npy)", _DUMP_IT),
+    (rb"RD[AX][23]\n|[XAB]\n\x00\x00\x00[\x02\x03]", "is an object of R (saveRDS or save)", _DUMP_ANOTHER),
+    (rb"SQLite format 3", "is an SQLite database", _DUMP_IT),
+    (
+        rb"\x28\xb5\x2f\xfd",
+        "is compressed by Zstandard, which joblib does not read",
+        "decompress it, or dump the model again with joblib.dump",
+    ),
+    (rb"7z\xbc\xaf\x27\x1c|Rar!", "is a 7z or RAR archive", "unpack it, and give the model that is in it"),
+    (
+        rb"\x7fELF|MZ.{58}|%PDF|\x89PNG|\xff\xd8\xff",
+        "is no model: a program, a document or a picture",
+        "give the file that joblib.dump has written",
+    ),
+    (
+        rb"age-encryption\.org|Salted__|\$ANSIBLE_VAULT|-----BEGIN (?:PGP|AGE)|\x85[\x01-\x04]\x0c\x03|\x8c\x0d\x04",
+        "is encrypted",
+        "decrypt it first; S3 can encrypt what it keeps by itself",
+    ),
+)
+_IN_A_ZIP = (
+    (rb"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
+    (rb"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),
+    (rb"(?:^|/)data\.pkl|(?:^|/)constants\.pkl", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
+    (rb"\[Content_Types\]\.xml|^xl/", "is an Excel workbook: data, and no model", _SWAPPED),
+    (rb"\.npy$", "is an archive of NumPy's arrays (.npz)", _DUMP_IT),
+    (rb"(?:^|/)MLmodel$", "is a zip archive of an MLflow model", "unpack it, and give its model.pkl"),
+    (
+        rb"\.(?:joblib|pkl|pickle)(?:\.\w{1,4})?$",
+        "is a zip archive with a model in it",
+        "unpack it, and give the model that is in it",
+    ),
+)
+_TEXTS = (
+    (r"(?ms).*^flavors:", "is the description of an MLflow model (MLmodel)", "give the model.pkl beside it"),
+    (
+        r"(?m)(?:#!|import |from \w+ import |def |class )",
+        "is source code and not the model",
+        f"run it, {_DUMP_IT}, and give that file",
+    ),
+    (r"[^\n]{0,4000}[,;\t|]", "is text, perhaps CSV, and no model", _SWAPPED),
+    (r"", "is text, and no model", "give the file that joblib.dump has written"),
+)
+_LOOKED_AT_BYTES = 4096
+"""Of a file's beginning, and of a zip's end."""
+
+
+def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
+    """Say what a file is, where it is one of those that are often taken for a model, and what to do; nothing of it is run."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LOOKED_AT_BYTES)
+            file.seek(max(file.seek(0, os.SEEK_END) - 2**16, 0))
+            end = file.read(2**16)
+    except OSError:  # no file at all
+        return None
+    if not start:
+        return "is empty", "write the model again with joblib.dump"
+    with suppress(Exception), _decompressed(path) as opened:  # whatever is broken is said by whoever reads it
+        start = opened.read(_LOOKED_AT_BYTES) or start
+    if start[257:262] == b"ustar":
+        first = start[:100].partition(b"\0")[0].decode("utf-8", "replace")
+        return (
+            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with {first!r}",
+            "unpack it, and give the model that is in it",
+        )
+    if start.startswith(b"PK\x03\x04"):
+        names = _names_in_zip(end) or [start[30 : 30 + int.from_bytes(start[26:28], "little")]]
+        for pattern, what, advice in _IN_A_ZIP:
+            if any(re.search(pattern, name) for name in names):
+                return what, advice
+        return "is a zip archive", _DUMP_IT
+    for pattern, what, advice in _OTHER_FILES:
+        if re.match(pattern, start, re.DOTALL):
+            return what, advice
+    return None
+
+
+def _names_in_zip(end: bytes) -> list[bytes]:
+    """Return the names in the part of a zip's directory that its last bytes hold.
+
+    https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+    """
+    entries = [match.start() for match in re.finditer(b"PK\x01\x02", end)]
+    return [end[at + 46 : at + 46 + int.from_bytes(end[at + 28 : at + 30], "little")] for at in entries]
+
+
+def _no_pickle(path: Path) -> tuple[str, str]:
+    """Say what a file is that is no pickle: some text, or bytes that nobody knows."""
+    if text := _text_of(path):
+        return next((what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(4) == b"\x04\x22\x4d\x18":
+            return "is compressed by LZ4, which the function has no library for", f"{_DUMP_IT}(…, compress=3)"
+    return "is not a model that joblib can load: its first bytes are of no known format, and it may be encrypted", _DUMP_IT
+
+
+def _text_of(path: Path) -> str:
+    """Return the beginning of a file if it is text, and else nothing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LOOKED_AT_BYTES)
+        text = start.decode("utf-8-sig") if len(start) < _LOOKED_AT_BYTES else start[:-4].decode("utf-8-sig", "ignore")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if all(letter.isprintable() or letter in "\t\r\n\f" for letter in text) else ""
+
+
+# --- what a pickle says of itself -------------------------------------------------------------------------------------------------
+
+SCANNED_STEPS, SCANNED_BYTES, KEPT_BYTES = 100_000, 2**26, 2**16
+"""Of a model that is read without running it: reads, bytes after decompression, and of one value. Arrays are passed over."""
+
+
+@dataclass
+class _Contents:
+    """What a pickle names, as far as it was read."""
+
+    names: dict[str, None] = field(default_factory=dict)
+    """Classes and functions, `module.name`, in order."""
+    find: list[Callable[[], Any]] = field(default_factory=list)
+    """Each finds one of them, as unpickling would, and calls nothing."""
+    sklearn_versions: dict[str, None] = field(default_factory=dict)
+    """Those that estimators say to have been saved with."""
+    is_whole: bool | None = False
+    """Whether it ends as a pickle does; None where it is too long to say."""
+
+    def other_version(self) -> str | None:
+        """Return the scikit-learn that saved it, if that is another than the one here."""
+        others = [version for version in self.sklearn_versions if not _is_version_here(version)]
+        return ", ".join(others) or None
+
+
+def _is_version_here(version: str) -> bool:
+    return version.split(".")[:2] == importlib.metadata.version("scikit-learn").split(".")[:2]
+
+
+def _contents_of(path: Path) -> _Contents:
+    """Read what a pickle names and which versions it states. No code runs: all that it names are placeholders."""
+    contents = _Contents()
+    try:
+        with _decompressed(path) as file:
+            _PickleReader(_Scanned(file), contents).load()
+        contents.is_whole = True
+    except _ScannedEnough:
+        contents.is_whole = None
+    except Exception as error:  # noqa: BLE001  # whatever is no pickle, or a broken one, is said by whoever loads it
+        logger.info(_log_line({"message": f"the model's pickle is not read to its end: {type(error).__name__}"}))
+    return contents
+
+
+@contextmanager
+def _decompressed(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file as joblib does, whichever of its compressions it has; OSError and the like where it is broken."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    opened: IO[bytes]
+    if start.startswith(b"\x78"):
+        from joblib.compressor import BinaryZlibFile  # noqa: PLC0415  # as above
+
+        opened = io.BufferedReader(BinaryZlibFile(str(path), "rb"))
+    else:
+        opener = next((opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)), Path.open)
+        opened = opener(path, "rb")
+    with opened:
+        yield opened
+
+
+_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\x00": lzma.open,
+}  # fmt: skip
+
+
+class _ScannedEnough(Exception):  # noqa: N818  # it is no error
+    """A pickle is longer than what is read of it."""
+
+
+class _Scanned:
+    """A file of which only so much is read, and so many times."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._steps = self._bytes = 0
+
+    def read(self, size: int) -> bytes:
+        if size > KEPT_BYTES:
+            self.skip(size)
+            return b""
+        self._count(size)
+        return self._file.read(size)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(KEPT_BYTES)
+        self._count(len(line))
+        while line and not line.endswith(b"\n") and (more := self._file.readline(KEPT_BYTES)):
+            self._count(len(more))
+            line = line[:KEPT_BYTES] + more[-2:]  # a quote that begins a text must also end it
+        return line
+
+    def skip(self, size: int) -> None:
+        """Pass over bytes: at once in a plain file, in pieces in a compressed one."""
+        if isinstance(self._file, io.BufferedReader) and isinstance(self._file.raw, io.FileIO):
+            self._count(0)
+            self._file.seek(size, os.SEEK_CUR)
+            return
+        while size > 0:
+            piece = self._file.read(min(size, 2**20))
+            self._count(len(piece))
+            if not piece:
+                raise EOFError
+            size -= len(piece)
+
+    def _count(self, size: int) -> None:
+        self._steps += 1
+        self._bytes += size
+        if self._steps > SCANNED_STEPS or self._bytes > SCANNED_BYTES:
+            raise _ScannedEnough
+
+
+class _Placeholder:
+    """Stands for whatever a pickle names or makes; does nothing."""
+
+    named = ""
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __new__(cls, *_arguments: Any, **_options: Any) -> Self:
+        made = object.__new__(_Placeholder)
+        made.named = cls.named
+        return made  # type: ignore[return-value]
+
+    def __call__(self, *arguments: Any, **_options: Any) -> _Placeholder:
+        first = arguments[0] if arguments else None
+        made = _Placeholder()
+        is_made_by_copyreg = self.named.endswith("._reconstructor") and isinstance(first, _Placeholder)
+        made.named = first.named if is_made_by_copyreg else self.named  # type: ignore[union-attr]
+        if made.named == "numpy.dtype":
+            made.arguments = arguments
+        return made
+
+    def ignore(self, *_: Any) -> None:
+        """Take what a container would take."""
+
+    append = extend = add = update = __setitem__ = ignore
+
+
+class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
+    """Follows a pickle, and joblib's arrays in it, and makes placeholders of all that it names."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # noqa: RUF012, SLF001  # as the base class has it
+
+    def __init__(self, file: _Scanned, contents: _Contents) -> None:
+        super().__init__(file)  # type: ignore[arg-type]
+        self._scanned, self._contents = file, contents
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in self._contents.names and len(self._contents.names) < KEPT_BYTES:
+            self._contents.names[f"{module}.{name}"] = None
+            self._contents.find.append(functools.partial(_resolve, super().find_class, module, name, self._contents))
+        found = _Placeholder()
+        found.named = f"{module}.{name}"
+        return found
+
+    def load_frame(self) -> None:
+        self.read(8)  # what is in a frame follows at once, and need not be in memory
+
+    def load_bytearray8(self) -> None:
+        self._scanned.skip(int.from_bytes(self.read(8), "little"))
+        self.append(b"")
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        self._set(items)
+
+    def load_setitem(self) -> None:
+        value = self.stack.pop()
+        self._set([self.stack.pop(), value])
+
+    def _set(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if isinstance(target, dict):  # no key but a text is hashed: others can be made that take for ever
+            target.update((key, value) for key, value in zip(items[::2], items[1::2], strict=False) if type(key) is str)
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._set(items)
+
+    def load_additems(self) -> None:
+        self.pop_mark()
+
+    def load_frozenset(self) -> None:
+        self.pop_mark()
+        self.append(frozenset())
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        made = self.stack[-1]
+        stated = state if isinstance(state, dict) else {}
+        version = stated.get("_sklearn_version")
+        if isinstance(version, str) and len(self._contents.sklearn_versions) < MAX_REASONS:
+            self._contents.sklearn_versions[version[:40]] = None
+        if isinstance(made, _Placeholder) and made.named == "joblib.numpy_pickle.NumpyArrayWrapper":
+            self._pass_over_array(stated)
+
+    def _pass_over_array(self, wrapper: dict[Any, Any]) -> None:
+        """Pass over the array that follows its wrapper's state in joblib's files: joblib/numpy_pickle.py, read_array."""
+        arguments = getattr(wrapper["dtype"], "arguments", ())
+        kind = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d{0,9})", str(arguments[0]))
+        if not kind:
+            raise pickle.UnpicklingError("an array of unknown type")
+        if kind[1] == "O":
+            _PickleReader(self._scanned, replace(self._contents)).load()
+            return
+        if wrapper.get("numpy_array_alignment_bytes") is not None:
+            self._scanned.skip(self._scanned.read(1)[0])
+        self._scanned.skip(math.prod(wrapper["shape"]) * int(kind[2] or 1) * (4 if kind[1] == "U" else 1))
+
+    for _code, _load in (
+        (pickle.FRAME, load_frame), (pickle.BYTEARRAY8, load_bytearray8), (pickle.SETITEMS, load_setitems),
+        (pickle.SETITEM, load_setitem), (pickle.DICT, load_dict), (pickle.ADDITEMS, load_additems),
+        (pickle.FROZENSET, load_frozenset), (pickle.BUILD, load_build),
+    ):  # fmt: skip
+        dispatch[_code[0]] = _load
+
+
+def _of_a_script(names: list[str]) -> ModelError:
+    shown = " and ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return ModelError(
+        f"needs {shown} of the script or notebook that fitted it (__main__), which {are} not in the file",
+        f"move {them} into a file of its own, such as steps.py, import {them} from there (from steps import "
+        f"{names[0].partition('.')[0]}), fit and dump the model again, and add that file to the function's container image "
+        "(docs/package.md); or use what scikit-learn has in its place",
+    )
 
 
 _unpickling = threading.RLock()
 
 
 @contextmanager
-def _checked_unpickling() -> Iterator[None]:
+def _checked_unpickling(contents: _Contents) -> Iterator[None]:
     """Have joblib resolve what a pickle names by `_resolve`, in the same pass; for one model at a time."""
     from joblib import numpy_pickle  # noqa: PLC0415  # as above
 
@@ -1216,72 +1602,57 @@ def _checked_unpickling() -> Iterator[None]:
         yield
         return
     with _unpickling:
-        numpy_pickle.NumpyUnpickler = _checked(original)
+        numpy_pickle.NumpyUnpickler = _checked(original, contents)
         try:
             yield
         finally:
             numpy_pickle.NumpyUnpickler = original
 
 
-def _checked(base: Any) -> Any:
+def _checked(base: Any, contents: _Contents) -> Any:
     """Return a subclass of an unpickler that resolves names by `_resolve`, and says why it cannot go on."""
 
     class CheckedUnpickler(base):  # type: ignore[misc]
         named = ""
         """The last class or function that the pickle named."""
-        of_sklearn = False
-        """Whether one of them was scikit-learn's."""
 
         def find_class(self, module: str, name: str) -> Any:
             self.named = f"{module}.{name}"
-            self.of_sklearn |= module.partition(".")[0] == "sklearn"
-            return _resolve(super().find_class, module, name, of_sklearn=self.of_sklearn)
+            return _resolve(super().find_class, module, name, contents)
 
         def load(self) -> Any:
             try:
                 return super().load()
-            except _OtherVersionError as error:
-                raise ModelError(_other_version(error, self.file_handle)) from error
             except (MemoryError, PredictionError, ModuleNotFoundError):
                 raise
             except Exception as error:
                 if not self.named:  # no pickle, most likely
                     raise
-                raise ModelError(_stopped(error, self.named, self.file_handle)) from error
+                raise _stopped(error, self.named, self.file_handle, contents) from error
 
     return CheckedUnpickler
 
 
-class _OtherVersionError(Exception):
-    """A library is here, and what the pickle names of it is not."""
-
-    def __init__(self, named: str, library: str) -> None:
-        super().__init__(named)
-        self.named, self.library = named, library
-
-
-def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, *, of_sklearn: bool) -> Any:
-    """Return the class or function that a pickle names; ``of_sklearn`` is whether it has named something of scikit-learn's."""
+def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, contents: _Contents) -> Any:
+    """Return the class or function that a pickle names."""
     top = module.partition(".")[0]
     if top == "__main__":
-        raise ModelError(
-            f"needs {name!r} of the script or notebook that fitted it (__main__), which is not in the file: use what scikit-learn "
-            "has in its place, or move it into a module that the function's container image has, and fit the model again"
-        )
+        raise _of_a_script([name])
     _make_importable(module)
     try:
         found = find_class(module, name)
     except ModuleNotFoundError as error:
         lacking = str(error.name or module)
+        of_sklearn = any(named.startswith("sklearn.") for named in contents.names)
         if lacking == top and top.startswith("_") and of_sklearn:  # its compiled modules may name themselves without it, as _loss
-            raise _OtherVersionError(f"{module}.{name}", "sklearn") from error
+            raise _gone(f"{module}.{name}", "sklearn", contents) from error
         if lacking != top and lacking.partition(".")[0] == top:
-            raise _OtherVersionError(f"{module}.{name}", top) from error
-        raise ModelError(_lacks(lacking, f"{module}.{name}")) from error
+            raise _gone(f"{module}.{name}", top, contents) from error
+        raise _lacks(lacking, f"{module}.{name}") from error
     except AttributeError as error:
-        raise _OtherVersionError(f"{module}.{name}", top) from error
+        raise _gone(f"{module}.{name}", top, contents) from error
     if found is pickle.loads:  # a pickle in the pickle: joblib.wrap_non_picklable_objects
-        return lambda data, **options: _checked(_InnerUnpickler)(io.BytesIO(data), **options).load()
+        return lambda data, **options: _checked(_InnerUnpickler, contents)(io.BytesIO(data), **options).load()
     return _checked_constructor(found, name)
 
 
@@ -1293,36 +1664,55 @@ class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, 
         self.file_handle = file
 
 
-def _lacks(module: str, named: str | None = None) -> str:
+def _lacks(module: str, named: str | None = None) -> ModelError:
     of = f" (for its {named})" if named else ""
     if module.partition(".")[0] in _deployed_package().get("modules", ()):
-        return f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks: install it here"
-    return (
-        f"needs the Python module {module!r}{of}, which the prediction function does not have: "
-        "use what the function has in its place, or a container image that has the module"
+        return ModelError(
+            f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks", "install it here"
+        )
+    return ModelError(
+        f"needs the Python module {module!r}{of}, which the prediction function does not have",
+        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
+        "function has in its place",
     )
 
 
-def _other_version(error: _OtherVersionError, file: IO[bytes]) -> str:
-    library = "scikit-learn" if error.library == "sklearn" else error.library
-    here = _installed(library)
-    saved = _saved_with(file) if library == "scikit-learn" else None
-    said = f"it was saved with scikit-learn {saved}" if saved else f"it was probably saved with another version of {library}"
+def _gone(named: str, library: str, contents: _Contents) -> ModelError:
+    """Return the error of what a library that is here does not have."""
+    library = "scikit-learn" if library == "sklearn" else library
+    here, saved = _installed(library), contents.other_version()
     ours = f"{library} {here}" if here else library
-    return f"needs {error.named}, which {ours} does not have: {said}; fit it again with {ours}"
+    if library == "scikit-learn" and saved:
+        said, advice = _saved_by_another(saved)
+        return ModelError(f"needs {named}, which {ours} does not have: {said}", advice)
+    return ModelError(
+        f"needs {named}, which {ours} does not have: it was probably saved with another version of {library}",
+        f"fit it again with {ours}",
+    )
 
 
-def _stopped(error: Exception, named: str, file: IO[bytes]) -> str:
-    """Say why a pickle that began well could not be read to its end."""
-    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
-        return "ends too early: it was not written or copied to its end; copy it again"
-    saved, here = _saved_with(file), importlib.metadata.version("scikit-learn")
-    if saved and saved.split(".")[:2] != here.split(".")[:2]:
-        return (
-            f"cannot be loaded ({type(error).__name__} at its {named}): it was saved with scikit-learn {saved}, "
-            f"and the function has {here}; fit it again with scikit-learn {here}"
+def _saved_by_another(saved: str) -> tuple[str, str]:
+    """Say that a model was saved by another scikit-learn than the one here, and what to do."""
+    here = importlib.metadata.version("scikit-learn")
+    return (
+        f"it was saved with scikit-learn {saved}, and here is {here}",
+        f"fit it again with scikit-learn {here}, or give the function scikit-learn {saved} in a container image (docs/package.md)",
+    )
+
+
+def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents) -> ModelError:
+    """Return the error of a pickle that began well and could not be read to its end."""
+    if "out-of-band" in str(error):
+        return ModelError(
+            "was pickled with its arrays out of band (buffer_callback), and they are not in the file", "dump it with joblib.dump"
         )
-    return f"cannot be loaded ({type(error).__name__} at its {named}): load it where it was written, and look for that class there"
+    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
+        return ModelError("ends too early: it was not written or copied to its end", "copy it again")
+    what = f"cannot be loaded ({type(error).__name__} at its {named})"
+    if saved := contents.other_version():
+        said, advice = _saved_by_another(saved)
+        return ModelError(f"{what}: {said}", advice)
+    return ModelError(what, "load it where it was written, and look for that class there")
 
 
 def _breaks_off(file: IO[bytes]) -> bool:
@@ -1334,57 +1724,42 @@ def _breaks_off(file: IO[bytes]) -> bool:
         return False
 
 
-def _cannot_load(error: Exception) -> str:
-    return f"is not a model that joblib can load ({type(error).__name__}): write it with joblib.dump"
-
-
-_OTHER_FILES = (
-    (b"PK\x03\x04", "is a zip archive, as skops and Keras write them: write the fitted estimator with joblib.dump"),
-    (b"version https://git-lfs", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
-    (b"<", "is HTML or XML, perhaps the page of a failed download: get the model again"),
-    (b"{", "is JSON or UBJSON, as XGBoost's save_model writes it: write the fitted estimator with joblib.dump"),
-)
-
-
-def _no_model(path: Path) -> str | None:
-    """Say what a file is by its first bytes, where it is one of the files that are often taken for a model."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4096)
-    except OSError:  # no file at all
+def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
+    """Say what was dumped in place of a fitted estimator, and what to dump; None where it may be one."""
+    kind = type(loaded).__name__
+    if isinstance(loaded, type):
+        return (
+            f"holds the class {loaded.__name__} and no fitted estimator of it",
+            f"fit one, {loaded.__name__}().fit(X, y), and dump that",
+        )
+    if callable(getattr(loaded, "predict", None)):
         return None
-    if not start:
-        return "is empty: write the model again with joblib.dump"
-    if start[:2] == b"\x1f\x8b":
-        with suppress(zlib.error):
-            start = zlib.decompressobj(wbits=31).decompress(start, 512)
-    if start[257:262] == b"ustar":
-        return "is a tar archive: unpack it, and give the model that is in it"
-    for beginning, said in _OTHER_FILES:
-        if start.startswith(beginning):
-            return said
-    return None
-
-
-SCANNED_BYTES = 2**28
-"""Of a model that cannot be loaded, to find the version of scikit-learn that saved it."""
-
-
-def _saved_with(file: IO[bytes]) -> str | None:
-    """Return the scikit-learn that saved a model, as each estimator in the pickle states it; None where none does."""
-    file.seek(0)
-    kept, block = b"", b"-"
-    for _ in range(SCANNED_BYTES >> 20):
-        try:
-            block = file.read(1 << 20)
-        except (EOFError, OSError, ValueError, zlib.error):  # a compressed file that breaks off
-            return None
-        if stated := re.search(rb"_sklearn_version.{2,16}?(\d+\.\d+(?:\.\d+)*(?:rc\d+|\.dev\d+)?)", kept + block, re.DOTALL):
-            return stated[1].decode()
-        if not block:
-            return None
-        kept = block[-64:]
-    return None
+    inside = loaded.items() if isinstance(loaded, dict) else enumerate(loaded) if isinstance(loaded, (list, tuple)) else ()
+    found = [place for place, item in islice(inside, MAX_REASONS) if callable(getattr(item, "predict", None))]
+    if found:
+        return (
+            f"holds a {kind}, which has no predict method, with an estimator in it, at [{found[0]!r}]",
+            f"dump that one: joblib.dump(model[{found[0]!r}], …)",
+        )
+    if kind in ("DataFrame", "Series", "ndarray", "csr_matrix", "Table"):
+        return f"holds a {kind}: data, and no model", _SWAPPED
+    if getattr(loaded, "refit", True) is False:
+        return (
+            f"holds a {kind} that has no predict method, because it was made with refit=False",
+            "fit it with refit=True, or dump its best estimator",
+        )
+    if hasattr(loaded, "steps"):
+        last = type(loaded.steps[-1][1]).__name__
+        return (
+            f"holds a {kind} that has no predict method, because its last step is a {last}",
+            "dump a pipeline that ends in an estimator with predict",
+        )
+    if callable(getattr(loaded, "transform", None)):
+        return (
+            f"holds a {kind}, which has no predict method: it transforms data",
+            "dump the fitted estimator, best in one pipeline with it",
+        )
+    return f"holds a {kind}, which has no predict method", "dump the fitted estimator itself"
 
 
 def _installed(distribution: str) -> str | None:
@@ -1429,11 +1804,11 @@ def _make_code(make: Callable[..., Any], library: str, *arguments: Any) -> Any:
     by = f"its function {name!r} was pickled by value ({library}) under Python {' or '.join(written) or 'of another version'}"
     if package in written:
         raise ModelError(
-            f"cannot be loaded here: {by}, as the deployed package runs; this is Python {here}: use Python {package} here"
+            f"cannot be loaded here: {by}, as the deployed package runs; this is Python {here}", f"use Python {package} here"
         )
     raise ModelError(
-        f"cannot be loaded: {by}, and the prediction function runs Python {package}. Such code loads only under the same Python: "
-        f"dump the model under Python {package}, or use what scikit-learn has in its place"
+        f"cannot be loaded: {by}, and the prediction function runs Python {package}. Such code loads only under the same Python",
+        f"dump the model under Python {package}, or use what scikit-learn has in its place",
     )
 
 
@@ -2961,7 +3336,9 @@ def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = table.to_pandas()
     except ImportError as error:
-        raise ModelError("the model needs its features as a DataFrame, and this function has no pandas: deploy it, too") from error
+        raise ModelError(
+            "the model needs its features as a DataFrame, and this function has no pandas", "deploy it, too"
+        ) from error
     for name, column in zip(table.column_names, table.columns, strict=True):
         if kinds[name] == OPTIONAL_BOOLEAN:  # also where these rows lack none: the column does
             frame[name] = frame[name].astype(object)
@@ -2981,7 +3358,7 @@ def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
     """Return a method of the model; ModelError where it has none of that name."""
     found: Callable[[Any], Any] | None = getattr(estimator, method, None)
     if found is None:
-        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}: choose another prediction_method")
+        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}", "choose another prediction_method")
     return found
 
 
@@ -2998,7 +3375,7 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
     if predictions.ndim not in (1, 2) or len(predictions) != len(features):
         raise ModelError(f"the model's {method} gave an array of shape {predictions.shape} for {len(features)} rows")
     if predictions.ndim == 2 and predictions.shape[1] == 0:
-        raise ModelError(f"the model's {method} gives no outputs: fit it with a target")
+        raise ModelError(f"the model's {method} gives no outputs", "fit it with a target")
     return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
 
 
@@ -3182,7 +3559,7 @@ def _printed(values: np.ndarray[Any, Any]) -> list[str]:
 
 def _quoted(text: str) -> str:
     if not text.isascii() and not _is_encodable(text):
-        raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold: change its classes")
+        raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold", "change its classes")
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
 
 
@@ -4159,7 +4536,7 @@ def _rejected_path(part: Path) -> Path:
 def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
     taken = [name for name in names if name in header.names]
     if taken:
-        raise InvalidRequestError(f"{s3_uri} has columns {taken} already: choose another prediction_column_name")
+        raise InvalidRequestError(f"{s3_uri} has columns {taken} already", "choose another prediction_column_name")
 
 
 def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:

@@ -241,7 +241,7 @@ ADVICE: dict[str, str] = {
     "InputNotFoundError": "Check the URI and that the function's role may read it.",
     "InputChangedError": "Start the request again: it plans with the objects as they are now.",
     "InvalidDataError": "Correct the data at that place and start the request again.",
-    "ModelError": "Check that the model was fitted on these columns, with the library versions of the prediction function.",
+    "ModelError": "Give a model that works here: `batch-predict check-model` says whether one does.",
     "UnsafeSplitError": "Report this as a bug: the planner must not place a boundary inside quotes.",
     "ColumnTypeError": "State the column's type in column_types and start the request again.",
     "TransientS3Error": "Start the request again; if it repeats, lower max_concurrency.",

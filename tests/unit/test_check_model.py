@@ -128,7 +128,8 @@ def test_a_module_that_the_package_lacks_is_a_problem(dumped, tmp_path, monkeypa
     (problem,) = check_model(path).problems
     assert problem == (
         f"{path} needs the Python module 'own_model' (for its own_model.Doubled), which the prediction function does not have: "
-        "use what the function has in its place, or a container image that has the module"
+        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
+        "function has in its place"
     )
 
     package = module._package()
@@ -171,7 +172,7 @@ def test_libraries_of_other_releases_than_the_packages_are_a_warning(regression,
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"no pickle", "is not a model that joblib can load (KeyError): write it with joblib.dump"),
+        (b"no pickle", "is text, and no model: give the file that joblib.dump has written"),
         (pickle.dumps({"a": 1}), "holds a dict, which has no predict method: dump the fitted estimator itself"),
         (pickle.dumps(EndsTheProcess()), "ended the process that loaded it: status 7"),
     ],

@@ -292,7 +292,7 @@ def test_a_grouped_chunk_is_named_by_its_list(s3: S3Client, document: Any, lose:
 def test_a_lambda_error_gets_its_message_and_advice(s3: S3Client, document: Any) -> None:
     cause = json.dumps({"errorMessage": "the model does not unpickle.", "errorType": "ModelError", "stackTrace": ["secret"]})
     explanation = explain(s3, document, {"Error": "ModelError", "Cause": cause}, planned=False)
-    assert explanation["cause"].startswith("the model does not unpickle. What to do: Check that the model")
+    assert explanation["cause"].startswith("the model does not unpickle. What to do: Give a model that works here")
     assert "secret" not in explanation["cause"]
 
 

@@ -162,7 +162,7 @@ CASES = [
     (lambda world: world.put_model_that_names_what_is_gone(), {}),
     (model((Path(__file__).parent / "by_value/python3.8.pickle").read_bytes()), {}),
     (lambda world: world.put_half_a_model(), {}),
-    (model(b"not a model"), {}),
+    (model(b"\x80not a model"), {}),
     (model({"model": linear(COLUMNS)}), {}),
     (model(linear(["dep_delay", "distance"])), {}),
     (nothing, {"prediction_method": "predict_proba"}),

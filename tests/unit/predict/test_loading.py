@@ -1,6 +1,7 @@
 """Each name that a model's pickle holds is looked at when it is loaded: what cannot be loaded says why, and ends no process."""
 
 import gc
+import gzip
 import hashlib
 import importlib
 import importlib.metadata
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import zipfile
+import zlib
 from pathlib import Path
 from types import FunctionType
 
@@ -24,7 +27,9 @@ import sklearn.base
 from harness import DATA, MODEL, FirstColumn, invoke, linear
 from joblib import numpy_pickle
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -193,10 +198,22 @@ def test_dills_code_is_looked_at_as_well(refusal, library, monkeypatch):
 
 
 def test_a_name_of_the_script_is_said_with_the_way_out(refusal):
-    expected = (
-        "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file: use what scikit-learn has "
+    assert refusal(b"c__main__\nclean\n.") == (
+        "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file: move it into a file of its "
+        "own, such as steps.py, import it from there (from steps import clean), fit and dump the model again, and add that file to "
+        "the function's container image (docs/package.md); or use what scikit-learn has in its place"
     )
-    assert refusal(b"c__main__\nclean\n.").startswith(expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"compress": 3}])
+def test_all_names_of_the_script_are_said_before_anything_is_done(tmp_path, options):
+    called = b"c__main__\nclean\nc__main__\nScale.fit\nc__main__\nclean\n" + pickle.dumps(Calls(pytest.fail, "called"))[2:-1]
+    content = b"\x80\x04" + called + b"t."
+    (tmp_path / "model.joblib").write_bytes(zlib.compress(content) if options else content)
+    with pytest.raises(
+        handler.ModelError, match=r"^needs 'clean' and 'Scale.fit' of the script .* which are not in the file: move them"
+    ):
+        handler.load_model(tmp_path / "model.joblib")
 
 
 def test_a_module_that_is_not_there_is_said_with_what_is_of_it(refusal, library):
@@ -206,7 +223,8 @@ def test_a_module_that_is_not_there_is_said_with_what_is_of_it(refusal, library)
     sys.path.pop(0)
     assert refusal(model) == (
         "needs the Python module 'imbalanced' (for its imbalanced.pipeline.Model), which the prediction function does not have: "
-        "use what the function has in its place, or a container image that has the module"
+        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
+        "function has in its place"
     )
 
 
@@ -236,8 +254,13 @@ def test_what_a_library_no_longer_has_is_its_version(refusal, monkeypatch, name,
     of_sklearn = b"csklearn.base\nBaseEstimator\n0"  # states no version
     message = refusal(b"\x80\x04" + of_sklearn + model[2:-1] + f"c{module}\n{attribute}\n.".encode())
     here = sklearn.__version__
-    said = f"it was saved with scikit-learn {saved}" if saved else "it was probably saved with another version of scikit-learn"
-    assert message == f"needs {name}, which scikit-learn {here} does not have: {said}; fit it again with scikit-learn {here}"
+    said = (
+        f"it was saved with scikit-learn {saved}, and here is {here}: fit it again with scikit-learn {here}, "
+        f"or give the function scikit-learn {saved} in a container image (docs/package.md)"
+        if saved
+        else f"it was probably saved with another version of scikit-learn: fit it again with scikit-learn {here}"
+    )
+    assert message == f"needs {name}, which scikit-learn {here} does not have: {said}"
 
 
 @pytest.mark.parametrize("options", [{}, {"compress": 3}, {"protocol": 2}])
@@ -248,8 +271,8 @@ def test_a_model_that_fails_while_it_is_built_says_the_version_that_the_pickle_s
     here = sklearn.__version__
     named = "__builtin__.float" if options == {"protocol": 2} else "builtins.float"
     assert refusal(estimator, **options) == (
-        f"cannot be loaded (ValueError at its {named}): it was saved with scikit-learn 1.3.0, and the function has {here}; "
-        f"fit it again with scikit-learn {here}"
+        f"cannot be loaded (ValueError at its {named}): it was saved with scikit-learn 1.3.0, and here is {here}: "
+        f"fit it again with scikit-learn {here}, or give the function scikit-learn 1.3.0 in a container image (docs/package.md)"
     )
 
 
@@ -264,7 +287,7 @@ def test_a_class_that_its_own_module_no_longer_has_is_said(refusal, library):
     forgotten("own_models")
     library("own_models", "class Renamed: pass")
     assert refusal(model) == (
-        "needs own_models.Model, which own_models does not have: it was probably saved with another version of own_models; "
+        "needs own_models.Model, which own_models does not have: it was probably saved with another version of own_models: "
         "fit it again with own_models"
     )
 
@@ -319,21 +342,167 @@ def tar():
     return buffer.getvalue()
 
 
+def zipped(*names):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return buffer.getvalue()
+
+
+UNPACK = "unpack it, and give the model that is in it"
+DUMP = "write the fitted estimator with joblib.dump"
+UNKNOWN = (
+    "is not a model that joblib can load: its first bytes are of no known format, and it may be encrypted: "
+    "write the fitted estimator with joblib.dump"
+)
+ANOTHER = "this function scores scikit-learn's estimators: dump one with joblib.dump"
+BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "is empty: write the model again with joblib.dump"),
-        (b"PK\x03\x04\x14\x00", "is a zip archive, as skops and Keras write them: write the fitted estimator with joblib.dump"),
-        (tar(), "is a tar archive: unpack it, and give the model that is in it"),
+        (zipped("schema.json"), "is a model of skops: load it with skops, and dump the fitted estimator with joblib.dump"),
+        (zipped("config.json", "model.weights.h5"), f"is a model of Keras (.keras): {ANOTHER}"),
+        (zipped("archive/data.pkl"), f"is PyTorch's (torch.save): {ANOTHER}"),
+        (zipped("out/model.joblib"), f"is a zip archive with a model in it: {UNPACK}"),
+        (zipped("notes.md"), "is a zip archive: write the fitted estimator with joblib.dump"),
+        (
+            tar(),
+            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with 'model.joblib': {UNPACK}",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
         (b"<!DOCTYPE html>", "is HTML or XML, perhaps the page of a failed download: get the model again"),
-        (b'{"learner": 1}', "is JSON or UBJSON, as XGBoost's save_model writes it: write the fitted estimator with joblib.dump"),
-        (b"a,b\n1,2\n", "is not a model that joblib can load (IndexError): write it with joblib.dump"),
+        (b'{"learner": 1}', f"is a model of XGBoost's own (save_model): {BOOSTER}"),
+        (b"{L\0\0\0\0\0\0\0\7learner", f"is a model of XGBoost's own (save_model): {BOOSTER}"),
+        (
+            b"CBM1\0\1",
+            f"is a model of CatBoost's own (save_model): {DUMP}, for a container image that has catboost",
+        ),
+        (
+            b"tree\nversion=v4\n",
+            "is a model of LightGBM's own (save_model): dump the fitted LGBMClassifier or LGBMRegressor with joblib.dump",
+        ),
+        (b'<?xml version="1.0"?>\n<PMML version="4.4">', "is PMML: write the fitted estimator with joblib.dump"),
+        (b"<Error><Code>AccessDenied", "is an error message of S3 in XML: get the model again, with permission to read it"),
+        (b"\x08\x08\x12\x08skl2onnx", "is ONNX: dump the fitted estimator itself with joblib.dump"),
+        (
+            b"<\0\0\0\0\0\0\0" + b'{"w":{}}',
+            "is safetensors, which hold arrays and no estimator: write the fitted estimator with joblib.dump",
+        ),
+        (b"\x89HDF\r\n\x1a\n", f"is HDF5, as Keras writes models (.h5): {ANOTHER}"),
+        (gzip.compress(b"X\n\0\0\0\3\0\4"), f"is an object of R (saveRDS or save): {ANOTHER}"),
+        (b"PAR1\x15", "is Parquet: data, and no model: give the model; perhaps model and data are swapped"),
+        (b"Salted__\1\2", "is encrypted: decrypt it first; S3 can encrypt what it keeps by itself"),
+        (b"flavors:\n  sklearn:\n", "is the description of an MLflow model (MLmodel): give the model.pkl beside it"),
+        (
+            b"import pandas\nimport sklearn\n",
+            "is source code and not the model: run it, write the fitted estimator with joblib.dump, and give that file",
+        ),
+        (b"a,b\n1,2\n", "is text, perhaps CSV, and no model: give the model; perhaps model and data are swapped"),
+        (
+            b"city,age\nx,2\n",
+            "is text, perhaps CSV, and no model: give the model; perhaps model and data are swapped",
+        ),  # c names a class
+        (b"id,age\n1,2\n", "is text, perhaps CSV, and no model: give the model; perhaps model and data are swapped"),  # i, too
+        (bytes(range(128, 256)), UNKNOWN),
     ],
-    ids=["empty", "zip", "tar", "Git LFS", "HTML", "JSON", "CSV"],
+    ids=lambda value: None if isinstance(value, bytes) else value[:30],
 )
 def test_another_file_is_said_by_its_kind(refusal, content, said):
     assert refusal(content) == said
+
+
+@pytest.mark.parametrize(
+    ("dumped", "said"),
+    [
+        (
+            {"scaler": StandardScaler(), "clf": linear()},
+            "holds a dict, which has no predict method, with an estimator in it, at ['clf']: dump",
+        ),
+        (("x", linear()), "holds a tuple, which has no predict method, with an estimator in it, at [1]: dump that one"),
+        ([1], "holds a list, which has no predict method: dump the fitted estimator itself"),
+        (StandardScaler(), "holds a StandardScaler, which has no predict method: it transforms data: dump the fitted estimator"),
+        (Ridge, "holds the class Ridge and no fitted estimator of it: fit one, Ridge().fit(X, y), and dump that"),
+        (pd.DataFrame({"a": [1]}), "holds a DataFrame: data, and no model: give the model"),
+        (
+            make_pipeline(StandardScaler()),
+            "holds a Pipeline that has no predict method, because its last step is a StandardScaler: dump",
+        ),
+        (
+            GridSearchCV(Ridge(), {}, refit=False),
+            "holds a GridSearchCV that has no predict method, because it was made with refit=False: fit",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_was_dumped_in_place_of_an_estimator_is_said(refusal, dumped, said):
+    assert refusal(dumped).startswith(said)
+
+
+def test_arrays_out_of_band_are_missed(refusal):
+    buffers = []
+    content = pickle.dumps(linear(), protocol=5, buffer_callback=buffers.append)
+    assert buffers
+    assert refusal(content).startswith(
+        "was pickled with its arrays out of band (buffer_callback), and they are not in the file: dump"
+    )
+
+
+# --- read without being run -----------------------------------------------------------------------------------------------------
+
+
+def pipeline():
+    columns = pd.DataFrame({"a": [1.0, 2.0, 3.0], "c": ["x", "y", "z"]})
+    steps = ColumnTransformer([("c", OneHotEncoder(), ["c"])], remainder=StandardScaler())
+    return make_pipeline(steps, RandomForestRegressor(5)).fit(columns, [1, 2, 3])
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)], ids=str)
+def test_joblibs_files_are_read_to_their_end_without_being_run(tmp_path, compress):
+    joblib.dump(pipeline(), tmp_path / "model.joblib", compress=compress)
+    contents = handler._contents_of(tmp_path / "model.joblib")
+    assert contents.is_whole
+    assert list(contents.sklearn_versions) == [sklearn.__version__]
+    assert {
+        "sklearn.pipeline.Pipeline",
+        "sklearn.tree._tree.Tree",
+        "joblib.numpy_pickle.NumpyArrayWrapper",
+    } <= contents.names.keys()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_pickles_are_read_to_their_end_without_being_run(tmp_path, protocol):
+    large = bytearray(2**17 if protocol else 9)
+    content = pickle.dumps([pipeline(), Calls(exec, "raise SystemExit"), {1: {2}}, frozenset([1]), large], protocol)
+    (tmp_path / "model.pkl").write_bytes(content)
+    contents = handler._contents_of(tmp_path / "model.pkl")
+    assert contents.is_whole
+    assert list(contents.sklearn_versions) == [sklearn.__version__]
+
+
+def test_reading_has_bounds(tmp_path, monkeypatch):
+    """Whatever lengths a pickle states, and however deep it is: reading it ends, and takes no memory."""
+    path = tmp_path / "model.pkl"
+    deep = b"\x80\x04)" + b"\x86".join([b"2"] * 60) + b"\x86}(h\x00K\x01u."
+    for content in (
+        b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f",
+        b"\x80\x05\x96" + b"\xff" * 7 + b"\x7f",
+        deep,
+        b"\x80\x04" + b"N" * 10**6,
+    ):
+        path.write_bytes(content)
+        assert not handler._contents_of(path).is_whole
+    monkeypatch.setattr(handler, "SCANNED_BYTES", 10**6)
+    path.write_bytes(zlib.compress(b"\x80\x04\x8e" + (10**8).to_bytes(8, "little") + bytes(10**8)))
+    assert handler._contents_of(path).is_whole is None
+
+
+def test_nothing_of_a_pickle_is_done_where_it_names_what_is_not_there(refusal):
+    called = pickle.dumps(Calls(pytest.fail, "called"))[2:-1]
+    assert refusal(b"\x80\x04(" + called + b"csklearn.tree\nGone\nt.").startswith("needs sklearn.tree.Gone, which scikit-learn")
 
 
 @pytest.mark.parametrize("options", [{}, {"compress": 3}])
@@ -342,7 +511,7 @@ def test_a_model_that_breaks_off_says_so(refusal, options):
     joblib.dump(linear(), buffer, **options)
     whole = buffer.getvalue()
     for end in (len(whole) // 2, len(whole) - 20):
-        assert refusal(whole[:end]) == "ends too early: it was not written or copied to its end; copy it again"
+        assert refusal(whole[:end]) == "ends too early: it was not written or copied to its end: copy it again"
 
 
 def test_a_model_that_breaks_off_anywhere_amid_its_arrays_ends_too_early(refusal):
@@ -353,7 +522,7 @@ def test_a_model_that_breaks_off_anywhere_amid_its_arrays_ends_too_early(refusal
     joblib.dump(make_pipeline(steps, Ridge()).fit(columns, [1, 2, 3]), buffer)
     whole = buffer.getvalue()
     said = {refusal(whole[:end]) for end in range(100, len(whole), 41)}
-    assert said == {"ends too early: it was not written or copied to its end; copy it again"}
+    assert said == {"ends too early: it was not written or copied to its end: copy it again"}
 
 
 # --- local runs -----------------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from socket import gaierror
 from types import CodeType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from urllib.parse import unquote
 
 import boto3
@@ -1487,7 +1487,7 @@ class _Placeholder:
         first = arguments[0] if arguments else None
         made = _Placeholder()
         is_made_by_copyreg = self.named.endswith("._reconstructor") and isinstance(first, _Placeholder)
-        made.named = first.named if is_made_by_copyreg else self.named  # type: ignore[union-attr]
+        made.named = getattr(first, "named", "") if is_made_by_copyreg else self.named
         if made.named == "numpy.dtype":
             made.arguments = arguments
         return made
@@ -1501,10 +1501,14 @@ class _Placeholder:
 class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
     """Follows a pickle, and joblib's arrays in it, and makes placeholders of all that it names."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # noqa: RUF012, SLF001  # as the base class has it
+    dispatch: ClassVar[dict[int, Callable[..., Any]]] = dict(pickle._Unpickler.dispatch)  # noqa: SLF001
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
 
     def __init__(self, file: _Scanned, contents: _Contents) -> None:
-        super().__init__(file)  # type: ignore[arg-type]
+        super().__init__(file)
         self._scanned, self._contents = file, contents
 
     def find_class(self, module: str, name: str) -> Any:
@@ -1559,7 +1563,7 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
 
     def _pass_over_array(self, wrapper: dict[Any, Any]) -> None:
         """Pass over the array that follows its wrapper's state in joblib's files: joblib/numpy_pickle.py, read_array."""
-        arguments = getattr(wrapper["dtype"], "arguments", ())
+        arguments: Sequence[Any] = wrapper["dtype"].arguments
         kind = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d{0,9})", str(arguments[0]))
         if not kind:
             raise pickle.UnpicklingError("an array of unknown type")

@@ -41,7 +41,7 @@ from batch_predict.screen import (
     plural,
     print_failure,
     print_model_check,
-    print_result,
+    result_lines,
     screen,
     text_console,
 )
@@ -310,7 +310,8 @@ def run(
             return
         with screen(quiet=quiet, as_json=as_json) as shown:
             result = _run_at(place, local_run, name, shown)
-        _conclude(shown, result, as_json=as_json, quiet=quiet)
+        more = _explain_command(result, stack, is_kept=local_run.request.get("dry_run") is not True)
+        _conclude(shown, result, more, as_json=as_json, quiet=quiet)
 
 
 @app.command(cls=_CommandWithDataFiles, epilog=PLAN_EXAMPLE)
@@ -358,7 +359,7 @@ def plan(
         with screen(quiet=quiet, as_json=as_json) as shown:
             result = _run_at(place, local_run, None, shown)
         if as_json or result.status != "SUCCEEDED":
-            _conclude(shown, result, as_json=as_json)
+            _conclude(shown, result, _explain_command(result, stack, is_kept=False), as_json=as_json)
             return
         print_lines(text_console(sys.stdout), plan_lines(result, compare=compare, skipped=skipped_files(local_run.skipped)))
 
@@ -449,15 +450,22 @@ def _print_detached(name: str, stack: str | None, *, as_json: bool) -> None:
     typer.echo(f"Run {name} has started.\nFollow it: batch-predict watch {name}{place}")
 
 
-def _conclude(shown: Screen, result: RunResult, *, as_json: bool, quiet: bool = False) -> None:
+def _explain_command(result: RunResult, stack: str | None, *, is_kept: bool) -> str | None:
+    """Return the command that explains a failure; None where it finds nothing: dry runs are not kept on this machine."""
+    if stack:
+        return f"batch-predict explain {result.name} --stack {stack}"
+    return f"batch-predict explain {result.name}" if is_kept else None
+
+
+def _conclude(shown: Screen, result: RunResult, more: str | None, *, as_json: bool = False, quiet: bool = False) -> None:
     """Print the result where it belongs, and exit by its status; a failure is said in any case."""
     if as_json:
         typer.echo(json.dumps(asdict(result), default=str))
     if result.status != "SUCCEEDED":
-        print_failure(shown, result)
+        print_failure(shown, result, more)
         raise typer.Exit(1)
     if not as_json and not quiet:
-        print_result(text_console(sys.stdout), shown.rows, result)
+        print_lines(text_console(sys.stdout), result_lines(result))
 
 
 # --- check-model ------------------------------------------------------------------------------------------------------------------
@@ -592,7 +600,7 @@ def demo(
                 }
             )
             result = ThisMachine().run(local_run, None, shown.show, shown.step)
-        _conclude(shown, result, as_json=False)
+        _conclude(shown, result, _explain_command(result, None, is_kept=True))
         assert isinstance(result.output, Path)
         console = text_console(sys.stdout)
         console.print(f"Data    {data}\nModel   {model}\n\nThe first rows, some of their columns:\n", soft_wrap=True)

@@ -64,7 +64,7 @@ LOCAL_ADAPTATIONS = (
     ),
     Adaptation(
         what="ToleratedFailurePercentagePath of a Distributed Map",
-        local="ToleratedFailurePercentage, 100",
+        local="ToleratedFailurePercentage, 0 for a run that tolerates nothing, else 100",
         reason="the emulator ignores the path, and would tolerate nothing; the merge checks the tolerance in any case",
     ),
 )
@@ -78,11 +78,11 @@ def adapt_template(template: JsonObject) -> JsonObject:
     return adapted
 
 
-def adapt_definition(definition: JsonObject) -> JsonObject:
+def adapt_definition(definition: JsonObject, *, tolerates: bool = True) -> JsonObject:
     """Return a copy of the state machine ``definition`` with the literals of `LOCAL_ADAPTATIONS`."""
     literals = {
         "MaxConcurrencyPath": ("MaxConcurrency", usable_cores()),
-        "ToleratedFailurePercentagePath": ("ToleratedFailurePercentage", 100),
+        "ToleratedFailurePercentagePath": ("ToleratedFailurePercentage", 100 if tolerates else 0),
     }
 
     def adapted_state(state: JsonObject) -> JsonObject:
@@ -128,16 +128,22 @@ def stack_directory() -> Path:
 
 
 def deploy(
-    client: ClientFactory, directory: Path, *, bucket: str, stack_name: str, parameters: Mapping[str, str]
+    client: ClientFactory,
+    directory: Path,
+    *,
+    bucket: str,
+    stack_name: str,
+    parameters: Mapping[str, str],
+    tolerates: bool = True,
 ) -> dict[str, str]:
     """Deploy ``directory``'s `template.yaml`, wait for it, and return the stack's outputs.
 
     ``client`` makes a boto3 client for a service name. Packages go to ``bucket``, under `.deploy/`. Of
-    ``parameters``, those that the template declares are used.
+    ``parameters``, those that the template declares are used. ``tolerates``: see `LOCAL_ADAPTATIONS`.
     Raises LocalAwsError with the reasons of the resources that failed.
     """
     template = yaml_parse((directory / "template.yaml").read_text())
-    packaged = _package(adapt_template(template), directory, client("s3"), bucket)
+    packaged = _package(adapt_template(template), directory, client("s3"), bucket, tolerates=tolerates)
     declared = template.get("Parameters", {})
     cloudformation = client("cloudformation")
     try:
@@ -174,7 +180,7 @@ def _outputs(stack: JsonObject) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-def _package(template: JsonObject, directory: Path, s3: Any, bucket: str) -> JsonObject:
+def _package(template: JsonObject, directory: Path, s3: Any, bucket: str, *, tolerates: bool) -> JsonObject:
     """Upload what the template names by local path, and put the S3 locations in place of the paths."""
 
     def upload(content: bytes, suffix: str) -> JsonObject:
@@ -188,7 +194,7 @@ def _package(template: JsonObject, directory: Path, s3: Any, bucket: str) -> Jso
         function["CodeUri"] = upload(zip_function(code, package), ".zip")
     for state_machine in _properties(template, "AWS::Serverless::StateMachine"):
         definition = json.loads((directory / state_machine["DefinitionUri"]).read_text())
-        state_machine["DefinitionUri"] = upload(json.dumps(adapt_definition(definition)).encode(), ".asl.json")
+        state_machine["DefinitionUri"] = upload(json.dumps(adapt_definition(definition, tolerates=tolerates)).encode(), ".asl.json")
     return template
 
 

@@ -1,21 +1,19 @@
 """The process of a run that was left to itself by `batch-predict run --detach`: `python -m batch_predict.detached DIR`."""
 
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
+from batch_predict.endings import stop_signals
 from batch_predict.local_runs import LocalRunDirectory
 
 
 def main() -> None:
     """Do the run of the folder; SIGTERM ends it in good order."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)
-    LocalRunDirectory(Path(sys.argv[1])).execute()
+    with stop_signals() as received:
+        try:
+            LocalRunDirectory(Path(sys.argv[1])).execute()
+        except KeyboardInterrupt:
+            sys.exit(128 + received[0])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from types import FrameType
 import typer
 
 from batch_predict.local_aws import LocalAwsError
-from batch_predict.local_run import LocalRunError, RunResult
+from batch_predict.local_run import INTERRUPTED, LocalRunError, RunInterrupted, RunResult
 from batch_predict.runs import RunError
 from batch_predict.stack import StackError
 
@@ -19,20 +19,23 @@ from batch_predict.stack import StackError
 def ending(*, as_json: bool = False) -> Iterator[None]:
     """Turn what the user can change into one sentence, and Ctrl-C and SIGTERM into a clean end; nothing is left behind."""
 
-    def fail(status: str, error: str, cause: str) -> None:
-        typer.echo(f"Error: {cause}", err=True)
+    def end(result: RunResult, sentence: object) -> None:
+        typer.echo(f"Error: {sentence}", err=True)
         if as_json:
-            typer.echo(json.dumps(asdict(RunResult(status, error=error, cause=cause)), default=str))
+            typer.echo(json.dumps(asdict(result), default=str))
 
     with stop_signals() as received:
         try:
             yield
         except (LocalRunError, LocalAwsError, RunError, StackError) as error:
-            fail("FAILED", type(error).__name__, str(error))
+            end(RunResult("FAILED", error=type(error).__name__, cause=str(error)), error)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             number = received[0] if received else signal.SIGINT
-            fail("ABORTED", "Interrupted", f"stopped by {number.name}")
+            if isinstance(error, RunInterrupted):
+                end(error.result, error)
+            else:
+                end(RunResult("ABORTED", error=INTERRUPTED, cause=f"stopped by {number.name}"), f"stopped by {number.name}")
             raise typer.Exit(128 + number) from error
 
 
@@ -44,7 +47,7 @@ def stop_signals() -> Iterator[list[signal.Signals]]:
     def stop(number: int, _frame: FrameType | None) -> None:
         if not received:
             received.append(signal.Signals(number))
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(received[0].name)
 
     # Also where SIGINT was ignored, as a shell does for its background processes.
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

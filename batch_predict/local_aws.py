@@ -133,6 +133,7 @@ def local_aws(
     directory: Path | None = None,
     state_directory: Path | None = None,
     secret_access_key: str | None = None,
+    tolerates: bool = True,
 ) -> Iterator[LocalAws]:
     """Start an embedded AWS, deploy the stack, and at the end, however it comes, leave no process and no file.
 
@@ -148,6 +149,7 @@ def local_aws(
         state_directory: Where objects (at once) and all else (at a regular end) are kept; nothing is kept unless given.
         secret_access_key: What callers sign with; a random one of this start unless given, which only a program that was configured
             before this start needs. Who knows it runs code as this user.
+        tolerates: Whether a Distributed Map with lost chunks goes on to the merge, which checks the request's tolerance.
 
     Raises:
         LocalAwsError: The emulator did not start, or the stack could not be deployed.
@@ -167,13 +169,16 @@ def local_aws(
         client = partial(_client, url, key)
         outputs = deployed(client, STACK_NAME) if state_directory else None
         if outputs is None:
-            client("s3").create_bucket(Bucket=BUCKET)
+            s3 = client("s3")
+            with suppress(s3.exceptions.BucketAlreadyOwnedByYou):  # a state that has objects, but no stack
+                s3.create_bucket(Bucket=BUCKET)
             outputs = deploy(
                 client,
                 directory or stack_directory(),
                 bucket=BUCKET,
                 stack_name=STACK_NAME,
                 parameters=STACK_PARAMETERS,
+                tolerates=tolerates,
             )
         yield LocalAws(
             endpoint_url=url,

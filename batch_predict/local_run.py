@@ -22,7 +22,7 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from batch_predict.execution import ExecutionEnded, Progress, StateExited, follow_execution, start_execution
+from batch_predict.execution import ChunksCounted, ExecutionEnded, Progress, StateExited, follow_execution, start_execution
 from batch_predict.local_aws import BUCKET
 from batch_predict.runs import message_of
 from batch_predict.stack import Stack
@@ -48,6 +48,8 @@ UPLOADS = "uploads/"
 DIGEST_DIGITS = 16
 SHOWN_PLACE = 200
 """Characters of a place that is refused."""
+INTERRUPTED = "Interrupted"
+"""Error name of a run whose process was stopped or killed."""
 
 
 class LocalRunError(Exception):
@@ -107,8 +109,11 @@ class RunResult:
     rejected_rows: int | None = None
     """Of the rows: those with an empty prediction."""
     chunks: int | None = None
+    """Of the plan."""
+    reused_chunks: int | None = None
+    """Of the chunks: those that an earlier run of the same request had finished."""
     failed_chunks: int | None = None
-    """Tolerated, and missing from the output."""
+    """Of the chunks: those that are missing from the output, tolerated or not."""
     input_bytes: int | None = None
     objects: int | None = None
     skipped_objects: int | None = None
@@ -127,6 +132,19 @@ class RunResult:
     advice: str | None = None
     name: str | None = None
     """Of the execution: RUN of the other commands."""
+
+
+class RunInterrupted(KeyboardInterrupt):  # no error: somebody wanted it
+    """A run on this machine was stopped; its message says how it goes on."""
+
+    def __init__(self, sentence: str, result: RunResult) -> None:
+        super().__init__(sentence)
+        self.result = result
+
+
+def stopped_by(error: BaseException) -> str:
+    """Return the clause that says what stopped a run: `endings.stop_signals` gives the signal's name."""
+    return f"stopped by {error.args[0]}" if error.args else "stopped"
 
 
 @dataclass(frozen=True)
@@ -324,12 +342,13 @@ def _names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
 
 def _content_names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
     """Give each file a URI by its content and its name."""
+    return {path: f"{start}{sha256_of(path)[:DIGEST_DIGITS]}/{name}" for path, name in _safe_names(paths).items()}
 
-    def digest(path: Path) -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_DIGITS]
 
-    return {path: f"{start}{digest(path)}/{name}" for path, name in _safe_names(paths).items()}
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -445,6 +464,8 @@ def conclude(
     states: dict[str, float] = {}
     probed: float | None = None
     resolved: str | None = None
+    plan: Mapping[str, Any] = {}
+    failed: int | None = None
     seconds = poll_seconds or (1.0 if local_run.keeps_uploads else POLL_SECONDS)
     with _troubles(aws):
         for progress in follow_execution(aws.client("stepfunctions"), execution_arn, poll_seconds=seconds):
@@ -453,8 +474,16 @@ def conclude(
                 resolved = resolved or progress.document.get("request", {}).get("output_s3_uri")
                 probed = progress.document.get("model", {}).get("rows_per_second") or probed
                 states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
+                plan = progress.document.get("plan", plan)
+            elif isinstance(progress, ChunksCounted):
+                failed = progress.failed
         assert isinstance(progress, ExecutionEnded)
-        return replace(_result(aws, local_run, progress, states, resolved), probe_rows_per_second=probed)
+        result = replace(_result(aws, local_run, progress, states, resolved), probe_rows_per_second=probed)
+        if "pending_chunks" not in plan:
+            return result
+        planned = plan["chunks"]
+        counts = {} if progress.status == "SUCCEEDED" else {"chunks": planned, "failed_chunks": failed}
+        return replace(result, reused_chunks=planned - plan["pending_chunks"], **counts)
 
 
 @contextmanager

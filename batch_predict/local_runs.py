@@ -2,9 +2,12 @@
 
 Each run has an embedded AWS of its own. What that one knew at its end (the execution, its history, logs, plan, receipts and
 report, but no copy of model, data and output) is kept in the run's folder, and comes up again for whoever asks for it.
+
+A run that failed or was stopped keeps its finished chunks, too, until the same request has published: its next run shares them.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -14,15 +17,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from batch_predict import kept_work
 from batch_predict.execution import Progress
 from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
-from batch_predict.local_run import LocalRun, LocalRunError, RunResult, conclude, megabytes_of, start, upload
+from batch_predict.local_run import (
+    INTERRUPTED,
+    LocalRun,
+    LocalRunError,
+    RunInterrupted,
+    RunResult,
+    conclude,
+    megabytes_of,
+    sha256_of,
+    start,
+    stopped_by,
+    upload,
+)
 from batch_predict.runs import Run, RunError, find_run
 
 HOME_VARIABLE = "BATCH_PREDICT_HOME"
@@ -31,9 +49,14 @@ KEPT_RUNS = 20
 """Older ones that are over are deleted when another begins."""
 BEGIN_SECONDS = 90
 """Within which a run that was left to itself has begun; it takes two."""
-DELETED_PREFIXES = ("models/", "data/", ".deploy/")
-"""What a run that is over has no need of: copies of what is on this machine."""
-DELETED_AT_ONCE = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+KEPT_WORK = 3
+"""Requests that failed or were stopped, the newest, whose finished chunks are kept for their next run."""
+NOT_DECIDING = {
+    *("overwrite", "keep_work", "dry_run", "strict", "model_sha256"),
+    *("max_concurrency", "tolerated_failure_percentage"),
+}
+"""Fields of a request that its finished chunks do not depend on. This only finds chunks: which of them a run may use is the
+workflow's to say, by their identity."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,11 @@ class LocalRunDirectory:
             tuple(about["manifest"]),
         )
 
+    @property
+    def objects(self) -> Path:
+        """Return where the objects of its embedded AWS lie."""
+        return self.path / "aws" / "objects"
+
     def status(self) -> LocalRunStatus:
         """Return how it is; without its embedded AWS."""
         result: dict[str, Any] = {}
@@ -80,6 +108,24 @@ class LocalRunDirectory:
             result = json.loads((self.path / "ended.json").read_text())
         status = result.get("status") or ("RUNNING" if self._live() or self._is_beginning() else "ABORTED")
         return LocalRunStatus(self.name, status, datetime.fromisoformat(self.about["created"]), result)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it is over without an output, so that its finished chunks are of use."""
+        return self.status().status not in {"RUNNING", "SUCCEEDED"}
+
+    def settle(self) -> None:
+        """Write down the end of a run whose process could not do it, and delete the copies that it has left."""
+        status = self.status()
+        if status.status == "RUNNING" or status.result:
+            return
+        written = max((path.stat().st_mtime for path in self.path.rglob("*") if path.is_file()), default=0.0)
+        seconds = round(max(0.0, written - status.started.timestamp()), 3)
+        _write_json(
+            self.path / "ended.json",
+            asdict(RunResult("ABORTED", error=INTERRUPTED, cause="its process was killed", seconds=seconds, name=self.name)),
+        )
+        kept_work.delete_copies(self.objects)
 
     def local_paths(self) -> dict[Path, str]:
         """Return the local files of the run, its output and what belongs to it included, with their URIs in its embedded AWS."""
@@ -93,7 +139,11 @@ class LocalRunDirectory:
     @contextmanager
     def serving(self) -> Iterator[LocalAws]:
         """Run the run's embedded AWS, and say where it is to whoever asks meanwhile."""
-        with self._locked(), local_aws(state_directory=self.path / "aws", log_file=self.path / "aws.log") as aws:
+        tolerates = bool(self.about["request"].get("tolerated_failure_percentage"))
+        with (
+            self._locked(),
+            local_aws(state_directory=self.path / "aws", log_file=self.path / "aws.log", tolerates=tolerates) as aws,
+        ):
             live = self.path / "live.json"
             _write_json(live, asdict(aws))
             try:
@@ -104,13 +154,22 @@ class LocalRunDirectory:
     @contextmanager
     def opened(self) -> Iterator[LocalAws]:
         """Reach the run's embedded AWS where it is up, and else bring it up as it was at its end."""
-        if live := self._live():
+        deadline = time.monotonic() + BEGIN_SECONDS
+        while not (live := self._live()) and not self.status().result and self._is_beginning() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if live:
             yield live
-        elif not (self.path / "aws" / "state").is_dir():
-            raise RunError(f"run {self.name} has left nothing to look at: its process was killed")
-        else:
+            return
+        self.settle()
+        try:
             with self.serving() as aws:
                 yield aws
+        finally:
+            kept_work.delete_copies(self.objects)
+
+    def run(self, aws: LocalAws) -> Run:
+        """Return the run as its embedded AWS knows it, ended as it ended here."""
+        return _RunHere(aws, self)
 
     def execute(
         self,
@@ -120,9 +179,10 @@ class LocalRunDirectory:
         """Do the whole run in this process, and keep how it ended.
 
         ``show`` is called with each step of the execution; ``step`` surrounds what comes before it, with its name and what it does.
+        Raises RunInterrupted where the process is told to stop.
         """
-        local_run = self.local_run
-        result = RunResult("ABORTED", error="Interrupted", cause="its process was ended", name=self.name)
+        local_run, began = self.local_run, self.status().started
+        result = RunResult("ABORTED", error=INTERRUPTED, cause="its process was ended", name=self.name)
         try:
             with ExitStack() as stack:
                 with step("Local AWS", "starting") as concluded:
@@ -130,14 +190,48 @@ class LocalRunDirectory:
                     concluded(aws.endpoint_url)
                 with step("Upload", megabytes_of(local_run)):
                     upload(aws, local_run)
-                result = conclude(aws, local_run, start(aws, local_run, self.name), show)
-                self._forget_copies(aws, f"output/{Path(result.output).name}" if result.output else None)
+                began = datetime.now(UTC)
+                execution_arn = start(aws, local_run, self.name)
+                try:
+                    result = conclude(aws, local_run, execution_arn, show)
+                except KeyboardInterrupt as error:
+                    result = replace(result, seconds=_seconds_since(began))
+                    with suppress(RunError, BotoCoreError, ClientError):  # over already, or the local AWS with it
+                        Run(aws, execution_arn).cancel(stopped_by(error), INTERRUPTED)
+                    raise
         except (LocalRunError, LocalAwsError) as error:
             result = RunResult("FAILED", error=type(error).__name__, cause=str(error), name=self.name)
             raise
+        except KeyboardInterrupt as error:
+            result = replace(result, cause=stopped_by(error), seconds=result.seconds or _seconds_since(began))
+            raise RunInterrupted(self._how_to_go_on(stopped_by(error)), result) from error
         finally:
             _write_json(self.path / "ended.json", asdict(result))
+            kept_work.delete_copies(self.objects)
+            if result.status == "SUCCEEDED" and not local_run.request.get("dry_run"):
+                self._forget_work(result)
         return result
+
+    def _how_to_go_on(self, stopped: str) -> str:
+        number = kept_work.finished_chunks(self.objects)
+        finished = f"{number:,} finished chunk{'' if number == 1 else 's'}"
+        again = f"goes on from its {finished}" if number else "starts again: no chunk was finished"
+        return f"run {self.name} was {stopped}. The same command {again}. See also `batch-predict explain {self.name}`."
+
+    def _forget_work(self, result: RunResult) -> None:
+        """Delete what nobody needs once the request has published: this run's copy of the output, and the parts of all its runs."""
+        if result.output:
+            kept_work.delete_object(self.objects, f"output/{Path(result.output).name}")
+        if not self.about["request"].get("keep_work"):
+            kept_work.delete_parts(self.objects)
+        for other in LocalRuns(self.path.parent).all():
+            if other.name != self.name and other.output == self.output and other.is_unfinished:
+                kept_work.delete_parts(other.objects)
+
+    @property
+    def output(self) -> tuple[str, str]:
+        """Return the folder and the name of its output, placeholders as they were given."""
+        return self.about["output_directory"], self.about["request"]["output_s3_uri"]
 
     def detach(self) -> None:
         """Do the whole run in a process of its own, and return when its execution has started; RunError where it does not."""
@@ -159,30 +253,12 @@ class LocalRunDirectory:
             time.sleep(0.1)
         raise RunError(f"run {self.name} has not begun within {BEGIN_SECONDS} s: see {self.path / 'process.log'}")
 
-    @contextmanager
-    def with_inputs(self, aws: LocalAws) -> Iterator[None]:
+    def restore_inputs(self, aws: LocalAws) -> None:
         """Have model and data there again, for one chunk by hand; RunError where a file is gone."""
         try:
             upload(aws, self.local_run)
         except LocalRunError as error:
             raise RunError(str(error)) from error
-        try:
-            yield
-        finally:
-            if self.status().result:  # a run that goes on needs them
-                self._forget_copies(aws)
-
-    def _forget_copies(self, aws: LocalAws, output: str | None = None) -> None:
-        s3 = aws.client("s3")
-        keys = [
-            item["Key"]
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=aws.bucket)
-            for item in page.get("Contents", ())
-            if item["Key"].startswith(DELETED_PREFIXES) or item["Key"] == output
-        ]
-        for begin in range(0, len(keys), DELETED_AT_ONCE):
-            objects = [{"Key": key} for key in keys[begin : begin + DELETED_AT_ONCE]]
-            s3.delete_objects(Bucket=aws.bucket, Delete={"Objects": objects, "Quiet": True})
 
     def _live(self) -> LocalAws | None:
         """Return the run's embedded AWS where it is up: on this machine, and the one that the folder was written by."""
@@ -216,33 +292,59 @@ class LocalRuns:
         self.home = home or Path(os.environ.get(HOME_VARIABLE) or HOME)
 
     def create(self, local_run: LocalRun, name: str | None = None) -> LocalRunDirectory:
-        """Make the folder of a new run, and delete the oldest beyond `KEPT_RUNS`; RunError where the name is taken."""
+        """Make the folder of a new run, with the finished chunks of the request's newest run, if that is over without an output.
+
+        Deletes the oldest runs beyond `KEPT_RUNS`, and the finished chunks of unfinished ones beyond `KEPT_WORK` requests.
+        RunError where the name is taken, unless by a run that this one goes on with.
+        """
+        digest = _digest(local_run)
+        earlier = self._unfinished(digest)
         path = self.home / (name or self._new_name(local_run))
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError as error:
-            raise RunError(f"there is a run {path.name} already: choose another name") from error
-        except OSError as error:
-            raise RunError(
-                f"{path} cannot be made: {error.strerror}; set {HOME_VARIABLE} to a folder that may be written"
-            ) from error
+        if earlier and earlier.name == name:
+            _begin_again(earlier)
+        else:
+            _make_folder(path)
+            if earlier:
+                kept_work.share(earlier.objects, LocalRunDirectory(path).objects)
         with suppress(FileExistsError):
             (self.home / ".gitignore").write_text("*\n")
         about = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "request": dict(local_run.request),
             "uploads": {str(file.absolute()): uri for file, uri in local_run.uploads.items()},
             "output_directory": str((local_run.output_directory or Path()).absolute()),
             "manifest_s3_uri": local_run.manifest_s3_uri,
             "manifest": local_run.manifest,
+            "digest": digest,
         }
         _write_json(path / "run.json", about)
-        for old in self.all()[KEPT_RUNS:]:
-            if old.status().status != "RUNNING":
-                shutil.rmtree(old.path, ignore_errors=True)
+        self._clean_up()
         created = LocalRunDirectory(path)
         created.local_run = local_run
         return created
+
+    def _unfinished(self, digest: str) -> LocalRunDirectory | None:
+        """Return the newest run of a request, where it is over without an output."""
+        runs = (run for run in self.all() if run.about.get("digest") == digest)
+        newest = next((run for run in runs if run.status().status != "RUNNING"), None)
+        if newest is None or not newest.is_unfinished:
+            return None
+        newest.settle()
+        return newest
+
+    def _clean_up(self) -> None:
+        requests: set[str] = set()
+        for number, run in enumerate(self.all()):
+            if run.status().status == "RUNNING":
+                continue
+            if number >= KEPT_RUNS:
+                shutil.rmtree(run.path, ignore_errors=True)
+            elif number:  # the first is the one that begins now
+                run.settle()
+                if run.is_unfinished:
+                    requests.add(run.about.get("digest", run.name))
+                    if len(requests) > KEPT_WORK:
+                        kept_work.delete_parts(run.objects)
 
     def all(self) -> list[LocalRunDirectory]:
         """Return the runs that are kept, newest first."""
@@ -270,7 +372,71 @@ def opened_local_run(name: str) -> Iterator[Run]:
     """Find a run on this machine, and reach its embedded AWS."""
     directory = LocalRuns().get(name)
     with directory.opened() as aws:
-        yield find_run(aws, name)
+        yield directory.run(aws)
+
+
+class _RunHere(Run):
+    """A run on this machine. If its process was stopped, or could not bring the output here, that is how it ended."""
+
+    def __init__(self, aws: LocalAws, directory: LocalRunDirectory) -> None:
+        super().__init__(aws, f"{aws.state_machine_arn.replace(':stateMachine:', ':execution:')}:{directory.name}")
+        self._directory = directory
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what Step Functions says of the execution, as far as it says how the run ended."""
+        status = self._directory.status()
+        if not status.result:
+            return super().describe()
+        try:
+            known = super().describe()
+        except RunError:  # ended before its execution began, or killed with its embedded AWS
+            request = self._directory.about["request"]
+            known = {"name": self.name, "startDate": status.started, "input": json.dumps(request)}
+        said = (known.get("status"), known.get("error") or known.get("status"))
+        if said == (status.status, status.result["error"] or status.status):
+            return known
+        stopped = known["startDate"] + timedelta(seconds=status.result["seconds"])
+        error, cause = status.result["error"], status.result["cause"]
+        return {**known, "status": status.status, "error": error, "cause": cause, "stopDate": stopped}
+
+    def _history(self) -> Iterator[Mapping[str, Any]]:
+        try:
+            yield from super()._history()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist" or not self._directory.status().result:
+                raise
+
+
+def _seconds_since(moment: datetime) -> float:
+    return round((datetime.now(UTC) - moment).total_seconds(), 3)
+
+
+def _digest(local_run: LocalRun) -> str:
+    """Return a SHA-256 of all that decides the finished chunks of a request, the contents of its files included."""
+    try:
+        files = [(uri, sha256_of(path)) for path, uri in local_run.uploads.items()]
+    except OSError as error:
+        raise LocalRunError(f"{error.filename} cannot be read: {error.strerror}") from error
+    request = {field: value for field, value in local_run.request.items() if field not in NOT_DECIDING}
+    place = str((local_run.output_directory or Path()).absolute())
+    return hashlib.sha256(json.dumps([request, place, files], sort_keys=True).encode()).hexdigest()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise RunError(f"there is a run {path.name} already: choose another name") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror}; set {HOME_VARIABLE} to a folder that may be written") from error
+
+
+def _begin_again(run: LocalRunDirectory) -> None:
+    """Keep nothing of a run but its objects: another one takes its name, and with it its place."""
+    shutil.rmtree(run.path / "aws" / "state", ignore_errors=True)
+    for name in ("ended.json", "live.json", "aws.log", "process.log"):
+        (run.path / name).unlink(missing_ok=True)
+    kept_work.delete_error_records(run.objects)
 
 
 def _write_json(path: Path, value: Any) -> None:

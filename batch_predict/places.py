@@ -82,7 +82,7 @@ class ThisMachine:
             )
         directory = self.local_runs.get(name) if name is not None else self.local_runs.all()[0]
         with directory.opened() as aws, aws_troubles(aws):
-            yield find_run(aws, directory.name), directory.local_paths()
+            yield directory.run(aws), directory.local_paths()
 
     def runs(self, limit: int) -> Sequence[Any]:
         """Return the newest runs that are kept, newest first."""

@@ -21,7 +21,7 @@ from batch_predict.one_chunk import invoke_here
 from batch_predict.places import place_of
 from batch_predict.run_record import RunRecord
 from batch_predict.run_screen import explanation_lines, print_lines, print_runs, status_lines
-from batch_predict.runs import Run, RunError, RunStatus, aws_troubles, find_run
+from batch_predict.runs import Run, RunError, RunStatus, aws_troubles
 from batch_predict.screen import screen, text_console
 
 LISTED = 20
@@ -68,9 +68,9 @@ def status(
     with ending(as_json=as_json), place_of(stack, profile, region).opened(run) as (found, uploads):
         known = found.status()
         if as_json:
-            typer.echo(json.dumps(asdict(known), default=str))
+            _print_json(asdict(known), uploads)
         else:
-            print_lines(text_console(sys.stdout), status_lines(known, lambda text: with_local_paths(text, uploads)))
+            print_lines(text_console(sys.stdout), status_lines(known, stack, lambda text: with_local_paths(text, uploads)))
 
 
 def watch(
@@ -90,9 +90,9 @@ def watch(
     with ending(as_json=as_json):
         known, uploads = _watched(run, stack, profile, region, quiet=quiet, as_json=as_json)
         if as_json:
-            typer.echo(json.dumps(asdict(known), default=str))
+            _print_json(asdict(known), uploads)
         else:
-            print_lines(text_console(sys.stdout), status_lines(known, lambda text: with_local_paths(text, uploads)))
+            print_lines(text_console(sys.stdout), status_lines(known, stack, lambda text: with_local_paths(text, uploads)))
         if known.status != "SUCCEEDED":
             raise typer.Exit(1)
 
@@ -147,7 +147,7 @@ def cancel(
     profile: ProfileOption = None,
     region: RegionOption = None,
 ) -> None:
-    """End a run that goes on. Its finished chunks are kept: the same request, started again on AWS, goes on from them."""
+    """End a run that goes on. Its finished chunks are kept: the same request, started again, goes on from them."""
     with ending(), place_of(stack, profile, region).opened(run) as (found, _):
         found.cancel()
         typer.echo(f"Run {found.name} is cancelled.")
@@ -218,16 +218,20 @@ def _page_renderer() -> Callable[[RunRecord], str]:
 
 def with_local_places(record: RunRecord, uploads: Mapping[Path, str]) -> RunRecord:
     """Return the record with the local paths that a reader knows, in the place of where the files were uploaded to."""
-
-    def local(value: Any) -> Any:
-        if isinstance(value, str):
-            return with_local_paths(value, uploads)
-        if isinstance(value, Mapping):
-            return {name: local(inner) for name, inner in value.items()}
-        return [local(inner) for inner in value] if isinstance(value, list) else value
-
-    texts = {name: local(getattr(record, name)) for name in ("request", "report", "so_far", "failures", "cause")}
+    texts = {name: _localized(getattr(record, name), uploads) for name in ("request", "report", "so_far", "failures", "cause")}
     return replace(record, **texts) if uploads else record
+
+
+def _localized(value: Any, uploads: Mapping[Path, str]) -> Any:
+    if isinstance(value, str):
+        return with_local_paths(value, uploads)
+    if isinstance(value, Mapping):
+        return {name: _localized(inner, uploads) for name, inner in value.items()}
+    return [_localized(inner, uploads) for inner in value] if isinstance(value, list) else value
+
+
+def _print_json(value: Mapping[str, Any], uploads: Mapping[Path, str]) -> None:
+    typer.echo(json.dumps(_localized(value, uploads), default=str))
 
 
 def compared(record: RunRecord, reference: Path) -> RunRecord:
@@ -259,9 +263,9 @@ def chunk(
         if not stack:
             directory = LocalRuns().get(run)
             with directory.opened() as aws, aws_troubles(aws):
-                event = find_run(aws, run).chunk_event(number)
-                with directory.with_inputs(aws):
-                    answer = _scored(find_run(aws, run), event, here=here)
+                event = directory.run(aws).chunk_event(number)
+                directory.restore_inputs(aws)
+                answer = _scored(directory.run(aws), event, here=here)
         else:
             with place_of(stack, profile, region).opened(run) as (found, _):
                 event = found.chunk_event(number)
@@ -288,7 +292,7 @@ def explain(
     with ending(as_json=as_json), place_of(stack, profile, region).opened(run) as (found, uploads):
         known, lost = found.status(), found.lost_chunks()
         if as_json:
-            typer.echo(json.dumps({**asdict(known), "lost_chunks": lost}, default=str))
+            _print_json({**asdict(known), "lost_chunks": lost}, uploads)
             return
         lines = explanation_lines(known, found.request, lost, stack, lambda text: with_local_paths(text, uploads))
         print_lines(text_console(sys.stdout), lines)

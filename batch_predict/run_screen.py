@@ -5,13 +5,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from batch_predict.runs import RunStatus
-from batch_predict.screen import counted, duration, megabytes, plural
+from batch_predict.local_run import INTERRUPTED
+from batch_predict.runs import CANCELLED, RunStatus
+from batch_predict.screen import INDENT, counted, duration, megabytes, plural
 from batch_predict.workflow_contract import split_advice
 
+LABEL_WIDTH = 9
+BESIDE_LINES = 3
+"""Of a text beside its label: a longer one stands below it, where there is more room."""
 SHOWN_CHUNKS = 10
 STYLES = {"SUCCEEDED": "green", "RUNNING": "cyan"}
 
@@ -22,33 +27,34 @@ COMMANDS = {
     "InputNotFoundError": "aws s3 ls URI",
     "InputChangedError": "batch-predict run …",
     "TransientS3Error": "batch-predict run …",
-    "Cancelled": "batch-predict run …",
+    CANCELLED: "batch-predict run …",
+    INTERRUPTED: "batch-predict run …",
 }
 """What is typed next; … stands for the options of the run."""
 
 
 def print_lines(console: Console, lines: Iterable[tuple[str, str]]) -> None:
     """Print label and text, one below the other: wrapped between words on a terminal, else each on its line."""
-    if not console.is_terminal:
-        for label, text in lines:
-            console.print(f"{label:9}{text}", soft_wrap=True)
-        return
-    table = Table.grid(padding=(0, 1))
-    table.add_column(min_width=8, no_wrap=True)
-    table.add_column(overflow="fold")
     for label, text in lines:
-        table.add_row(Text(label, style="bold"), Text(text))
-    console.print(table)
+        if not console.is_terminal:
+            console.print(f"{label:{LABEL_WIDTH}}{text}", soft_wrap=True)
+        elif len(text) > BESIDE_LINES * (console.width - LABEL_WIDTH):
+            console.print(Text(label, style="bold"), Padding(Text(text), (0, 0, 0, INDENT)), sep="\n")
+        else:
+            table = Table.grid()
+            table.add_column(width=LABEL_WIDTH, no_wrap=True)
+            table.add_column(overflow="fold")
+            table.add_row(Text(label, style="bold"), Text(text))
+            console.print(table)
 
 
-def status_lines(status: RunStatus, readable: Callable[[str], str] = str) -> Iterator[tuple[str, str]]:
+def status_lines(status: RunStatus, stack: str | None = None, readable: Callable[[str], str] = str) -> Iterator[tuple[str, str]]:
     """Yield how far a run is, as label and text; ``readable`` puts local paths into messages."""
     yield "Run", status.name
     yield "Status", f"{status.status}, {duration(status.seconds)}, started {_moment(status.started)}"
     if status.state and status.stopped is None:
         yield "State", status.state
-    if status.chunks:
-        yield "Chunks", counted(status.chunks)
+    yield from _chunk_lines(status)
     output = status.output or {}
     if "rows" in output:
         yield "Rows", f"{output['rows']:,}, {megabytes(output['bytes'])}"
@@ -59,6 +65,17 @@ def status_lines(status: RunStatus, readable: Callable[[str], str] = str) -> Ite
         yield "Plan", f"{plural(output['chunks'], 'chunk')}, {megabytes(output['input_bytes'])}; nothing was scored"
     if status.error:
         yield "Error", readable(f"{status.error}: {status.cause}" if status.cause else status.error)
+        yield "Command", f"batch-predict explain {status.name}{_place(stack)}"
+
+
+def _chunk_lines(status: RunStatus) -> Iterator[tuple[str, str]]:
+    reused = f"; {status.reused_chunks:,} more from an earlier run" if status.reused_chunks else ""
+    if status.chunks:
+        yield "Chunks", f"{counted(status.chunks)}{reused}"
+
+
+def _place(stack: str | None) -> str:
+    return f" --stack {stack}" if stack else ""
 
 
 def print_runs(console: Console, runs: Sequence[Any]) -> None:
@@ -82,7 +99,7 @@ def explanation_lines(
     readable: Callable[[str], str] = str,
 ) -> Iterator[tuple[str, str]]:
     """Yield what failed, where, why, what to do and the command for it."""
-    place = f" --stack {stack}" if stack else ""
+    place = _place(stack)
     yield "Run", f"{status.name}, {status.status}"
     if status.status == "SUCCEEDED":
         yield from _explained_success(status, place, readable)
@@ -94,6 +111,7 @@ def explanation_lines(
     yield "Error", status.error
     if status.cause:
         yield "Why", readable(status.cause)
+    yield from _chunk_lines(status)
     for number, record in enumerate(lost[:SHOWN_CHUNKS]):
         what, advice = split_advice(record["error"], record["message"])
         known = what in (status.cause or "")  # Explain Failure speaks of the first
@@ -103,6 +121,8 @@ def explanation_lines(
         yield "", f"and {len(lost) - SHOWN_CHUNKS} more"
     if status.advice:
         yield "Do", status.advice
+    if status.error in {CANCELLED, INTERRUPTED}:
+        yield "Do", "Start the same request again: it goes on from the chunks that are finished."
     if lost:
         yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{place}"
     if command := COMMANDS.get(status.error):

@@ -62,6 +62,8 @@ class RunStatus:
     """The newest state that it entered."""
     chunks: ChunksCounted | None = None
     """Of the Distributed Map; None before it."""
+    reused_chunks: int = 0
+    """Finished by an earlier run of the same request, and no part of `chunks`."""
     output: Mapping[str, Any] | None = None
     """What the execution ended with, where it succeeded."""
     error: str | None = None
@@ -105,7 +107,8 @@ class Run:
         stopped = described.get("stopDate")
         error = described.get("error") or (described["status"] if described["status"] in ENDED[1:] else None)
         cause, advice = split_advice(error or "", message_of(described.get("cause") or ""))
-        states = self.states()
+        events = list(self._history())
+        states, plan = states_of(iter(events)), _document_of(iter(events)).get("plan", {})
         return RunStatus(
             name=self.name,
             status=described["status"],
@@ -114,6 +117,7 @@ class Run:
             seconds=((stopped or datetime.now(UTC)) - described["startDate"]).total_seconds(),
             state=states[-1].name if states else None,
             chunks=count_chunks(self._stepfunctions, self.execution_arn),
+            reused_chunks=plan["chunks"] - plan["pending_chunks"] if "pending_chunks" in plan else 0,
             output=decoded(described.get("output")) if described["status"] == "SUCCEEDED" else None,
             error=error,
             cause=cause or None,
@@ -124,12 +128,12 @@ class Run:
         """Yield what happened and happens, from the first state to the end."""
         return follow_execution(self._stepfunctions, self.execution_arn, poll_seconds=poll_seconds)
 
-    def cancel(self, reason: str = "ended by batch-predict cancel") -> None:
+    def cancel(self, reason: str = "ended by batch-predict cancel", error: str = CANCELLED) -> None:
         """End it; what its chunks have written stays for the next run of the same request. RunError where it is over."""
         status = self.describe()["status"]
         if status in ENDED:
             raise RunError(f"run {self.name} is over: it ended as {status}")
-        self._stepfunctions.stop_execution(executionArn=self.execution_arn, error=CANCELLED, cause=reason)
+        self._stepfunctions.stop_execution(executionArn=self.execution_arn, error=error, cause=reason)
 
     @property
     def request(self) -> Mapping[str, Any]:
@@ -138,16 +142,11 @@ class Run:
 
     def states(self) -> list[StateRun]:
         """Return the states that it went through, in order."""
-        return states_of(history_events(self._stepfunctions, self.execution_arn))
+        return states_of(self._history())
 
     def document(self) -> Mapping[str, Any]:
         """Return the execution's document as the newest state that grew it left it: request, plan, output (contract.py)."""
-        newest: Mapping[str, Any] = {}
-        for progress in progress_of(history_events(self._stepfunctions, self.execution_arn)):
-            # The last states return a part of the document, and no longer the document.
-            if isinstance(progress, StateExited) and "prediction" in progress.document:
-                newest = progress.document
-        return newest
+        return _document_of(self._history())
 
     def report(self) -> Mapping[str, Any]:
         """Return `<output>.report.json`; RunError where this run did not come so far."""
@@ -305,6 +304,9 @@ class Run:
                 if _is_about(event["message"], marks, chunk):
                     yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"].rstrip()
 
+    def _history(self) -> Iterator[Mapping[str, Any]]:
+        return history_events(self._stepfunctions, self.execution_arn)
+
     @cached_property
     def _stepfunctions(self) -> Any:
         return self.stack.client("stepfunctions")
@@ -382,6 +384,15 @@ def states_of(events: Iterator[Mapping[str, Any]]) -> list[StateRun]:
             is_open = kind.endswith(("Failed", "TimedOut")) and not kind.startswith("Execution")
             found[-1] = StateRun(last.name, last.kind, last.started, seconds, error, max(attempts, 1))
     return found
+
+
+def _document_of(events: Iterator[Mapping[str, Any]]) -> Mapping[str, Any]:
+    newest: Mapping[str, Any] = {}
+    for progress in progress_of(events):
+        # The last states return a part of the document, and no longer the document.
+        if isinstance(progress, StateExited) and "prediction" in progress.document:
+            newest = progress.document
+    return newest
 
 
 def message_of(cause: str) -> str:

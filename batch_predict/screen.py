@@ -1,4 +1,7 @@
-"""What a run looks like: the states with a bar on a terminal, plain lines anywhere else, and tables at the end."""
+"""What a run looks like: the states with a bar on a terminal, plain lines anywhere else; what came of it stands below them.
+
+All progress goes to standard error, and stays there; standard output has the result alone.
+"""
 
 import json
 import sys
@@ -10,8 +13,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -29,6 +33,8 @@ ENDS = {"Succeed", "Fail"}
 PLAIN_SECONDS = 1.0  # between two lines of chunk counts
 FRAMES_PER_SECOND = 8
 BAR_WIDTH = 16
+SECONDS_WIDTH = 7
+INDENT = 2
 SHOWN_LABELS = 20
 
 MAX_CHUNKS = 10_000
@@ -55,6 +61,8 @@ class Row:
     chunks: ChunksCounted | None = None
     rows: float | None = None
     """Rows of all chunks of a Map, about; None where nobody knows."""
+    overhead: float = 0.0
+    """Seconds of the rows before it: a speed that is taken over less says nothing."""
 
     @property
     def is_end(self) -> bool:
@@ -70,17 +78,27 @@ class Screen:
         self.console = text_console(file or sys.stderr)
         self._chunks_printed = 0.0
         self._row_bytes: float | None = None
-        self._input_bytes = 0
+        self._input_bytes = 0.0
 
     def __enter__(self) -> Self:
         """Begin to show."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop showing."""
+        """Stop showing; what was under way is said to have failed, or to have been stopped."""
+        if error is not None:
+            self._end_rows("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+        self.stop()
 
     def stop(self) -> None:
-        """Stop drawing before the end, to ask something."""
+        """Stop drawing, perhaps before the end, to ask something: what was drawn stays."""
+
+    def _end_rows(self, how: str) -> None:
+        for row in self.rows:
+            if row.seconds is None:
+                row.seconds, row.failed = time.monotonic() - row.started, True
+                row.detail = _joined(counted(row.chunks) if row.chunks else "", how)
+                self._print(row.name, row.detail)
 
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[Callable[[str], None]]:
@@ -93,6 +111,8 @@ class Screen:
 
         try:
             yield conclude
+        except KeyboardInterrupt:
+            raise  # it was stopped, and has not failed: `__exit__` says it
         except BaseException:
             row.failed = True
             row.seconds = time.monotonic() - row.started
@@ -110,11 +130,13 @@ class Screen:
                     self._print(name)
             case StateExited(kind=kind) if kind in SHOWN_KINDS - ENDS:
                 row = self.rows[-1]
-                row.seconds, row.failed, row.detail = progress.seconds, progress.error is not None, detail_of(progress)
+                lost = row.chunks.failed if row.chunks else 0
+                row.seconds, row.failed = progress.seconds, progress.error is not None or lost > 0
+                row.detail = counted(row.chunks) if row.chunks and lost else detail_of(progress)
                 self._note(progress.document)
-                if not row.failed:  # else its last attempt has been shown
+                if not progress.error or lost:  # else its last attempt has been shown
                     self._print(row.name, _joined(f"{row.seconds:.1f} s", row.detail))
-            case AttemptFailed(error=error):
+            case AttemptFailed(error=error) if not (self.rows[-1].chunks and self.rows[-1].chunks.failed):
                 self.rows[-1].detail = f"failed with {error}"
                 self._print(self.rows[-1].name, self.rows[-1].detail)
             case ChunksCounted():
@@ -122,9 +144,7 @@ class Screen:
                 self.rows[-1].rows = self._input_bytes / self._row_bytes if self._row_bytes else None
                 self._show_chunks(progress)
             case ExecutionEnded() if self.rows:  # one that was cancelled at once has entered no state
-                row = self.rows[-1]
-                row.seconds = row.seconds or 0.0
-                row.failed = row.failed or progress.status != "SUCCEEDED"
+                self._end_rows("stopped" if progress.status == "ABORTED" else "failed")
             case _:
                 pass
 
@@ -137,9 +157,12 @@ class Screen:
     def _note(self, document: Mapping[str, Any]) -> None:
         """Keep what the counts of chunks are made into rows by: the probe's record length, and the plan's bytes."""
         self._row_bytes = document.get("model", {}).get("row_bytes") or self._row_bytes
-        self._input_bytes = document.get("plan", {}).get("input_bytes") or self._input_bytes
+        plan = document.get("plan", {})
+        if plan.get("chunks"):
+            self._input_bytes = plan["input_bytes"] * plan["pending_chunks"] / plan["chunks"]
 
     def _begin(self, row: Row) -> Row:
+        row.overhead = sum(earlier.seconds or 0.0 for earlier in self.rows)
         self.rows.append(row)
         return row
 
@@ -149,7 +172,7 @@ class Screen:
 
 
 class TerminalScreen(Screen):
-    """Shows the same as a table that moves, and goes when the run is over: what stays is for the caller to print."""
+    """Shows the same as a table that moves, and stays as it was when the run ended."""
 
     def __init__(self, file: TextIO | None = None) -> None:
         super().__init__(file)
@@ -158,7 +181,6 @@ class TerminalScreen(Screen):
             get_renderable=self._frame,
             console=self.console,
             refresh_per_second=FRAMES_PER_SECOND,
-            transient=True,
             redirect_stdout=False,
         )
 
@@ -167,19 +189,17 @@ class TerminalScreen(Screen):
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop drawing, and give the cursor back."""
-        self.stop()
-
     def stop(self) -> None:
-        """Stop drawing before the end, to ask something."""
-        self._live.stop()
+        """Stop drawing, and give the cursor back."""
+        if self._live.is_started:
+            self._live.stop()
+            self.console.print()
 
     def _print(self, name: str, text: str = "") -> None:
         """Leave it to the next frame."""
 
     def _frame(self) -> RenderableType:
-        return rows_table(self.rows, self._spinner)
+        return rows_table(self.rows, self._spinner, self.console.width)
 
 
 class QuietScreen(Screen):
@@ -217,22 +237,34 @@ def text_console(file: TextIO) -> Console:
     return Console(file=file, markup=False, highlight=False, emoji=False)
 
 
-def rows_table(rows: Sequence[Row], spinner: RenderableType = "") -> Table:
-    """Return the steps and states one below the other, as the execution went through them."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(width=1)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True, min_width=7)
-    table.add_column(overflow="fold")
+def rows_table(rows: Sequence[Row], spinner: RenderableType = "", width: int = 80) -> RenderableType:
+    """Return the steps and states one below the other, as the execution went through them, in so many columns.
+
+    What does not fit beside a name stands below it, as wide as the screen.
+    """
+    names = max((len(row.name) for row in rows), default=0)
+    beside = width - (1 + 1 + names + 1 + SECONDS_WIDTH + 1)
+    parts: list[RenderableType] = []
     for row in rows:
         seconds = time.monotonic() - row.started if row.seconds is None else row.seconds
+        is_running = row.chunks is not None and row.seconds is None
+        fits = is_running or len(row.detail) <= beside
+        detail = Text(row.detail, style="red" if row.failed else "")
+        table = Table.grid(padding=(0, 1))
+        table.add_column(width=1)
+        table.add_column(width=names, no_wrap=True)
+        table.add_column(justify="right", no_wrap=True, width=SECONDS_WIDTH)
+        table.add_column(overflow="fold")
         table.add_row(
             _mark(row, spinner),
             Text(row.name, style="bold" if row.kind != "Step" else ""),
             "" if row.is_end else f"{seconds:.1f} s",
-            _running_chunks(row) if row.chunks and row.seconds is None else Text(row.detail, style="red" if row.failed else ""),
+            _running_chunks(row, beside) if is_running else detail if fits else "",
         )
-    return table
+        parts.append(table)
+        if not fits:
+            parts.append(Padding(detail, (0, 0, 0, INDENT)))
+    return Group(*parts)
 
 
 def _mark(row: Row, spinner: RenderableType) -> RenderableType:
@@ -243,13 +275,15 @@ def _mark(row: Row, spinner: RenderableType) -> RenderableType:
     return Text("●" if row.is_end else "✓", style="green")
 
 
-def _running_chunks(row: Row) -> RenderableType:
+def _running_chunks(row: Row, width: int) -> RenderableType:
     assert row.chunks
     done = row.chunks.succeeded + row.chunks.failed
+    if len(counted(row.chunks)) + BAR_WIDTH + 1 > width:
+        return Text(going(row, width), overflow="ellipsis", no_wrap=True)
     line = Table.grid(padding=(0, 1))
     line.add_row(
         ProgressBar(total=max(row.chunks.total, 1), completed=done, width=BAR_WIDTH, complete_style="cyan", finished_style="green"),
-        going(row),
+        going(row, width - BAR_WIDTH - 1),
     )
     return line
 
@@ -309,7 +343,7 @@ def _pace(row: Row) -> dict[str, float]:
     elapsed = time.monotonic() - row.started
     assert chunks
     if (share := _share(chunks)) and elapsed > 0:
-        if row.rows:
+        if row.rows and elapsed > row.overhead:
             found["rows_per_second"] = round(row.rows * share / elapsed, 1)
         if share < 1:
             found["seconds_left"] = round(elapsed / share * (1 - share), 1)
@@ -318,20 +352,23 @@ def _pace(row: Row) -> dict[str, float]:
     return found
 
 
-def going(row: Row) -> str:
-    """Return how a Map goes on: chunks, rows, speed, time left, cost so far."""
+def going(row: Row, width: int | None = None) -> str:
+    """Return how a Map goes on: chunks, rows, speed, time left, cost so far; of these, what fits into so many columns."""
     assert row.chunks
     pace = _pace(row)
-    texts = [counted(row.chunks)]
+    texts = {"chunks": counted(row.chunks)}
     if row.rows and _share(row.chunks):
-        texts.append(f"about {row.rows * _share(row.chunks):,.0f} rows")
+        texts["rows"] = f"about {row.rows * _share(row.chunks):,.0f} rows"
     if "rows_per_second" in pace:
-        texts.append(f"{pace['rows_per_second']:,.0f} rows/s")
+        texts["speed"] = f"{pace['rows_per_second']:,.0f} rows/s"
     if "seconds_left" in pace:
-        texts.append(f"{duration(pace['seconds_left'])} left")
+        texts["left"] = f"{duration(pace['seconds_left'])} left"
     if "dollars" in pace:
-        texts.append(f"${pace['dollars']:.4f} on AWS")
-    return ", ".join(texts)
+        texts["dollars"] = f"${pace['dollars']:.4f} on AWS"
+    for dispensable in ("rows", "dollars", "speed", "left"):
+        if width is not None and len(", ".join(texts.values())) > width:
+            texts.pop(dispensable, None)
+    return ", ".join(texts.values())
 
 
 def duration(seconds: float) -> str:
@@ -352,8 +389,8 @@ def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
             yield from estimate_lines(result.estimate)
         return
     chunks = plural(result.chunks or 0, "chunk")
-    speed = result.rows / result.seconds if result.seconds else 0
-    yield "Rows", f"{result.rows:,} in {chunks} and {result.seconds:.1f} s, {speed:,.0f} rows/s"
+    reused = f" ({result.reused_chunks:,} of them from an earlier run)" if result.reused_chunks else ""
+    yield "Rows", f"{result.rows:,} in {chunks}{reused} and {result.seconds:.1f} s{_speed(result)}"
     if result.failed_chunks:
         yield "Missing", f"{plural(result.failed_chunks, 'chunk')} that failed and were tolerated: see the report"
     if result.rejected_rows:
@@ -362,6 +399,14 @@ def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
     yield "Report", f"{result.report}"
     if result.name:
         yield "Run", f"{result.name}: `batch-predict report` makes a page of it"
+
+
+def _speed(result: RunResult) -> str:
+    """Return the rows a second, where scoring took longer than all that is about it, and these rows alone were scored."""
+    scoring = result.states.get("Predict Chunks", 0.0)
+    if result.rows is None or result.reused_chunks or scoring <= result.seconds - scoring:
+        return ""
+    return f", {result.rows / result.seconds:,.0f} rows/s"
 
 
 def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -416,23 +461,14 @@ def plan_lines(result: RunResult, *, compare: bool, skipped: str = "") -> Iterat
         yield "" if number else "Assumes", assumption
 
 
-def print_result(console: Console, rows: Sequence[Row], result: RunResult) -> None:
-    """Print the table of states, and what came of the run."""
-    console.print(rows_table(rows))
-    console.print()
-    for label, text in result_lines(result):
-        console.print(f"{label:8}{text}", soft_wrap=True)
-
-
-def print_failure(shown: Screen, result: RunResult) -> None:
-    """Say on standard error why a run failed and what to do; after a table that is gone, also how far it came."""
-    if isinstance(shown, TerminalScreen):
-        shown.console.print(rows_table(shown.rows))
-        shown.console.print()
+def print_failure(shown: Screen, result: RunResult, command: str | None = None) -> None:
+    """Say on standard error why a run failed, what to do, and the ``command`` that says more."""
     one_line = not shown.console.is_terminal  # whatever reads it there may look for a sentence
     shown.console.print(Text(f"{result.error}: {result.cause}", style="red"), soft_wrap=one_line)
     if result.advice:
         shown.console.print(result.advice, soft_wrap=one_line)
+    if command:
+        shown.console.print(f"More: {command}", soft_wrap=True)
 
 
 def model_lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:

@@ -1,14 +1,17 @@
 import io
 import re
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, StateEntered, StateExited
-from batch_predict.local_run import RunResult
-from batch_predict.screen import Screen, TerminalScreen, detail_of, plan_lines, print_failure, print_result, result_lines
+from batch_predict.local_run import LocalRunError, RunResult
+from batch_predict.screen import Row, Screen, TerminalScreen, detail_of, going, plan_lines, print_failure, result_lines, rows_table
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 PLAN = {"plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 31_053_850}}
@@ -55,15 +58,6 @@ def plain_lines():
     return plain_lines
 
 
-@pytest.fixture
-def terminal_file():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    return Terminal()
-
-
 def test_plain_lines_of_a_run(plain_lines):
     assert plain_lines(RUN) == [
         "Plan Chunks … 0.3 s, 9 chunks, 31.1 MB",
@@ -83,6 +77,17 @@ def test_failed_chunks_are_counted(plain_lines):
     assert plain_lines([RUN[4], ChunksCounted(9, 7, 2)]) == ["Predict Chunks … 7 of 9 chunks, 2 failed"]
 
 
+@pytest.mark.parametrize("error", [None, "States.ExceedToleratedFailureThreshold"], ids=["tolerated", "too many"])
+def test_a_map_that_lost_chunks_looks_failed_whether_it_went_on_or_not(plain_lines, error):
+    failed = [AttemptFailed("Predict Chunks", error)] if error else []
+    lost = [RUN[4], ChunksCounted(9, 7, 2), *failed, StateExited("Predict Chunks", "Map", 4.04, error, PLAN)]
+    assert plain_lines(lost)[1:] == ["Predict Chunks … 4.0 s, 7 of 9 chunks, 2 failed"]
+    screen = Screen(io.StringIO())
+    for step in lost:
+        screen.show(step)
+    assert (screen.rows[0].failed, screen.rows[0].detail) == (True, "7 of 9 chunks, 2 failed")
+
+
 def test_a_step_says_what_it_does_and_what_came_of_it():
     file = io.StringIO()
     with Screen(file) as screen, screen.step("Local AWS", "starting") as conclude:
@@ -91,37 +96,120 @@ def test_a_step_says_what_it_does_and_what_came_of_it():
     assert re.fullmatch(r"\S+ Local AWS … starting\n\S+ Local AWS … 0\.0 s, http://127\.0\.0\.1:1\n", file.getvalue())
 
 
-def test_a_terminal_has_a_bar_and_is_given_back(terminal_file, monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    with TerminalScreen(terminal_file) as screen:
-        for step in RUN[:7]:
-            screen.show(step)
-        screen._live.refresh()
+@pytest.fixture
+def drawn(monkeypatch):
+    """What a terminal of some width shows in the end, when something happened after some progress."""
 
-    text = terminal_file.getvalue()
-    assert "━" in text
-    assert "1 of 9 chunks" in text
-    assert "\x1b[2K" in text.rpartition("of 9 chunks")[2]  # the last frame is wiped
-    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor
+    def drawn(progress, width, error=None):
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", str(width))
+        file = type("Terminal", (io.StringIO,), {"isatty": lambda _: True})()
+        with suppress(KeyboardInterrupt, LocalRunError), TerminalScreen(file) as screen:
+            for step in progress:
+                screen.show(step)
+            if error:
+                screen._live.refresh()
+                raise error
+        text = file.getvalue()
+        assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is given back
+        return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in text.rpartition("\x1b[2K")[2].splitlines()]
+
+    return drawn
 
 
-def test_result_is_a_table_of_states_and_what_came_of_it():
-    screen = Screen(io.StringIO())
-    for step in RUN:
-        screen.show(step)
-    file = io.StringIO()
-    result = RunResult("SUCCEEDED", Path("out.csv"), Path("out.csv.report.json"), rows=336_776, chunks=9, seconds=6.0)
-    print_result(Console(file=file, width=80), screen.rows, result)
-
-    assert [line.rstrip() for line in file.getvalue().splitlines()] == [
+def test_a_terminal_has_a_bar_and_what_it_showed_stays(drawn):
+    assert [line for line in drawn(RUN, 80) if line] == [
         "✓ Plan Chunks      0.3 s 9 chunks, 31.1 MB",
         "✓ Predict Chunks   4.0 s 9 chunks",
         "✓ Merge Outputs    0.7 s 336,776 rows, 37.5 MB",
         "● Published",
-        "",
-        "Rows    336,776 in 9 chunks and 6.0 s, 56,129 rows/s",
-        "Output  out.csv",
-        "Report  out.csv.report.json",
+    ]
+    assert any("━" in line and "1 of 9 chunks" in line for line in drawn(RUN[:7], 80))
+
+
+@pytest.mark.parametrize(("error", "how"), [(KeyboardInterrupt("SIGINT"), "stopped"), (LocalRunError("disk full"), "failed")])
+def test_what_was_under_way_is_said_to_have_ended(drawn, error, how):
+    lines = drawn(RUN[:7], 80, error)
+    assert "✓ Plan Chunks      0.3 s 9 chunks, 31.1 MB" in lines
+    assert any(re.fullmatch(rf"✗ Predict Chunks +0\.0 s 1 of 9 chunks, {how}", line) for line in lines), lines
+
+
+def test_an_execution_that_is_cancelled_leaves_no_state_under_way(plain_lines):
+    ended = ExecutionEnded("arn", "ABORTED", 6.0, {}, "Cancelled", "x")
+    assert plain_lines([*RUN[4:7], ended])[-1] == "Predict Chunks … 1 of 9 chunks, stopped"
+
+
+def test_a_step_that_is_stopped_is_said_to_be():
+    file = io.StringIO()
+    with suppress(KeyboardInterrupt), Screen(file) as screen, screen.step("Local AWS", "starting"):
+        raise KeyboardInterrupt
+    assert file.getvalue().splitlines()[-1].endswith("Local AWS … stopped")
+
+
+@pytest.mark.parametrize("width", [60, 110])
+def test_a_long_detail_stands_below_its_name_where_it_does_not_fit_beside(drawn, width):
+    skipped = (
+        "2 files, 0.2 MB; 8 files skipped: 5 hidden (in/.x0.csv, in/.x1.csv, in/.x2.csv, …), 2 not CSV (in/b.xlsx, in/notes.txt)"
+    )
+    upload = Row("Upload", seconds=1.0, detail=skipped)
+    file = io.StringIO()
+    Console(file=file, width=width).print(rows_table([upload, Row("Validate Request", seconds=1.0)], "", width))
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+
+    assert lines[0] == "✓ Upload             1.0 s"
+    assert len(lines) <= 5
+    assert all(len(line) <= width for line in lines)
+    assert " ".join(line.strip() for line in lines[1:-1]) == skipped
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (None, "5 of 9 chunks, about 50,000 rows, 500 rows/s, 1 min 20 s left, $0.0015 on AWS"),
+        (66, "5 of 9 chunks, 500 rows/s, 1 min 20 s left, $0.0015 on AWS"),
+        (33, "5 of 9 chunks, 1 min 20 s left"),
+        (14, "5 of 9 chunks"),
+    ],
+)
+def test_how_a_map_goes_on_is_one_line(width, text, monkeypatch):
+    monkeypatch.setattr("batch_predict.screen.time", SimpleNamespace(monotonic=lambda: 200.0))
+    row = Row("Predict Chunks", "Map", started=100.0, chunks=ChunksCounted(9, 5, 0, 3.0), rows=90_000.0, overhead=50.0)
+    found = going(row, width)
+    assert re.sub(r"\$[\d.]+", "$0.0015", found) == text
+
+
+def test_no_speed_is_said_before_scoring_has_taken_longer_than_what_is_about_it(monkeypatch):
+    monkeypatch.setattr("batch_predict.screen.time", SimpleNamespace(monotonic=lambda: 104.0))
+    row = Row("Predict Chunks", "Map", started=100.0, chunks=ChunksCounted(9, 5, 0), rows=90_000.0, overhead=5.0)
+    assert going(row) == "5 of 9 chunks, about 50,000 rows, 3 s left"
+
+
+def test_the_rows_of_a_map_are_those_of_the_chunks_that_it_runs(plain_lines):
+    resumed = {"model": {"row_bytes": 100.0}, "plan": {"chunks": 9, "pending_chunks": 3, "input_bytes": 900_000}}
+    steps = [RUN[0], StateExited("Plan Chunks", "Task", 0.31, None, resumed), RUN[4], ChunksCounted(3, 3, 0)]
+    assert plain_lines(steps)[-1] == "Predict Chunks … 3 of 3 chunks, about 3,000 rows"
+
+
+RESULT = RunResult("SUCCEEDED", Path("out.csv"), Path("out.csv.report.json"), rows=336_776, chunks=9, seconds=6.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"states": {"Predict Chunks": 3.5}}, "336,776 in 9 chunks and 6.0 s, 56,129 rows/s"),
+        ({"states": {"Predict Chunks": 2.5}}, "336,776 in 9 chunks and 6.0 s"),
+        ({"states": {}}, "336,776 in 9 chunks and 6.0 s"),
+        (
+            {"states": {"Predict Chunks": 3.5}, "reused_chunks": 2},
+            "336,776 in 9 chunks (2 of them from an earlier run) and 6.0 s",
+        ),
+    ],
+)
+def test_a_result_has_a_speed_where_it_says_something(fields, text):
+    assert list(result_lines(replace(RESULT, **fields))) == [
+        ("Rows", text),
+        ("Output", "out.csv"),
+        ("Report", "out.csv.report.json"),
     ]
 
 
@@ -174,9 +262,11 @@ def test_a_failure_is_one_line_where_no_one_wraps_it():
     file = io.StringIO()
     screen = Screen(file)
     cause = "s3://b/k [bold]row[/bold] 7 " * 20
-    print_failure(screen, RunResult("FAILED", error="InvalidDataError", cause=cause, advice="Correct it."))
+    print_failure(
+        screen, RunResult("FAILED", error="InvalidDataError", cause=cause, advice="Correct it."), "batch-predict explain r"
+    )
 
-    assert file.getvalue() == f"InvalidDataError: {cause}\nCorrect it.\n"
+    assert file.getvalue() == f"InvalidDataError: {cause}\nCorrect it.\nMore: batch-predict explain r\n"
 
 
 def test_an_execution_that_ended_before_its_first_state_shows_nothing():

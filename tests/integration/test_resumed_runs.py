@@ -1,0 +1,162 @@
+"""A local run that failed, was stopped or was killed: what is said of it, and the same command again."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import pexpect
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from batch_predict.local_runs import LocalRuns
+
+pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
+
+ROWS = 6000
+BAD_ROW = 4500
+SECONDS = 90
+COMMAND = [sys.executable, "-c", "from batch_predict.cli import main; main()"]
+RUN = "run --model model.joblib --features a,b --prediction p --chunk-size-mb 0.002"
+CHUNKS = 26
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = pd.DataFrame({"a": [number / 4 for number in range(ROWS)], "b": [number % 7 for number in range(ROWS)]})
+    joblib.dump(LinearRegression().fit(data, data["a"] * 2 - data["b"]), "model.joblib")
+    Path("data.csv").write_text(data.to_csv(index=False))
+
+
+def command(text):
+    return subprocess.run([*COMMAND, *text.split()], check=False, capture_output=True, text=True, timeout=SECONDS)
+
+
+def start_until(text, number):
+    """Start a run, and return its process when so many chunks have been finished."""
+    process = subprocess.Popen([*COMMAND, *text.split()], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    while (line := process.stderr.readline()) and not any(f" {done} of " in line for done in range(number, CHUNKS)):
+        pass
+    assert line, "the run ended before"
+    return process
+
+
+def how_it_ended(run):
+    """What four commands say: status, list, explain and the page."""
+    status = json.loads(command(f"status {run} --json").stdout)
+    listed = next(found for found in json.loads(command("list --json").stdout) if found["name"] == run)
+    explained = json.loads(command(f"explain {run} --json").stdout)
+    assert command(f"report {run} --output page.html").returncode == 0
+    page = Path("page.html").read_text()
+    assert listed["status"] in page
+    assert status["cause"] in page
+    said = {(found["status"], found["error"], found["cause"]) for found in (status, explained, listed["result"])}
+    assert len(said) == 1, said
+    assert listed["status"] == status["status"]
+    return said.pop()
+
+
+def parts():
+    return list(Path(".batch-predict").rglob("chunk-*.csv"))
+
+
+def is_scored():
+    frame = pd.read_csv("out.csv")
+    expected = joblib.load("model.joblib").predict(frame[["a", "b"]])
+    return len(frame) == ROWS and abs(frame["p"] - expected).max() < 1e-9
+
+
+@pytest.mark.parametrize("state", ["kept", "lost"])
+def test_a_run_that_was_killed_goes_on_by_the_same_command(state):
+    run = f"{RUN} --data data.csv --output out.csv --name night"
+    process = start_until(run, 4)
+    process.kill()
+    process.wait()
+    time.sleep(3)  # the emulator has seen it, and is gone, too
+    if state == "lost":  # with the machine, say: then Step Functions' record is gone
+        shutil.rmtree(".batch-predict/night/aws/state")
+    assert how_it_ended("night") == ("ABORTED", "Interrupted", "its process was killed")
+    assert not list(Path(".batch-predict").rglob("data.csv"))
+    finished = len(parts())
+    assert finished >= 4
+
+    again = command(f"{run} --json")
+    assert again.returncode == 0, again.stderr
+    result = json.loads(again.stdout)
+    assert (result["name"], result["chunks"], result["reused_chunks"]) == ("night", CHUNKS, finished)
+    assert is_scored()
+    assert not parts()
+    assert json.loads(command("status night --json").stdout)["chunks"]["total"] == CHUNKS - finished
+
+
+def test_a_run_that_was_stopped_keeps_the_screen_and_goes_on_unless_the_model_changed():
+    arguments = f"{RUN} --data data.csv --output out.csv --name first"
+    process = pexpect.spawn(COMMAND[0], [*COMMAND[1:], *arguments.split()], timeout=SECONDS, encoding="utf-8", dimensions=(30, 110))
+    process.expect(rf"(?:[4-9]|1\d) of {CHUNKS} chunks")
+    process.sendintr()
+    process.expect(pexpect.EOF)
+    text = process.before
+    process.close()
+
+    assert process.exitstatus == 130
+    screen = text.rpartition("\x1b[?25h")[0]
+    assert "Plan Chunks" in screen
+    assert f"of {CHUNKS} chunks" in screen
+    assert "run first was stopped by SIGINT. The same command goes on from its" in text
+    assert "batch-predict explain first" in text
+    assert how_it_ended("first") == ("ABORTED", "Interrupted", "stopped by SIGINT")
+
+    finished = len(parts())
+    planned = command(f"plan {arguments.removeprefix('run').replace(' --name first', '')} --json")
+    assert f"{finished} of them there already" in planned.stderr
+    Path("model.joblib").rename("old.joblib")
+    data = pd.read_csv("data.csv")
+    joblib.dump(LinearRegression().fit(data, data["a"]), "model.joblib")
+    changed = command(f"{arguments.replace('--name first', '--name second')} --json")
+    assert (changed.returncode, json.loads(changed.stdout)["reused_chunks"]) == (0, 0), changed.stderr
+    assert is_scored()
+    assert not parts()  # also those of the first: they were for that output
+
+
+def test_a_run_that_failed_in_the_middle_runs_only_what_is_missing():
+    lines = Path("data.csv").read_text().splitlines()
+    Path("data.csv").write_text("\n".join([*lines[:BAD_ROW], "late,1", *lines[BAD_ROW + 1 :]]) + "\n")
+    run = f"{RUN} --data data.csv --output out.csv"
+    failed = command(f"{run} --name first")
+    assert failed.returncode == 1
+    assert f"{CHUNKS - 1} of {CHUNKS} chunks, 1 failed" in failed.stderr
+    assert "Merge Outputs" not in failed.stderr  # as on AWS: the Map has failed
+    assert "batch-predict explain first" in failed.stderr
+    status, error, _ = how_it_ended("first")
+    assert (status, error) == ("FAILED", "InvalidDataError")
+    explained = command("explain first").stdout
+
+    again = command(f"{run} --name second --json")
+    assert json.loads(again.stdout)["error"] == "InvalidDataError"
+    assert f"{CHUNKS} chunks, {CHUNKS - 1} of them there already" in again.stderr
+    assert json.loads(command("status second --json").stdout)["chunks"]["total"] == 1
+    assert command("explain first").stdout == explained  # the second has changed nothing of it
+
+    Path("data.csv").write_text("\n".join(lines) + "\n")
+    fixed = command(f"{run} --json")
+    assert (fixed.returncode, json.loads(fixed.stdout)["reused_chunks"]) == (0, 0), fixed.stderr
+    assert is_scored()
+    assert not parts()
+
+
+def test_a_detached_run_is_stopped_by_its_process_id():
+    command(f"{RUN.replace('0.002', '0.00002')} --data data.csv --output out.csv --name far --detach")
+    live = json.loads((LocalRuns().get("far").path / "live.json").read_text())
+    os.kill(live["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + SECONDS
+    while LocalRuns().get("far").status().status == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert how_it_ended("far") == ("ABORTED", "Interrupted", "stopped by SIGTERM")

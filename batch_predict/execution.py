@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 DURATIONS = 100
 """Children of a Map Run whose durations are looked at: one call."""
 HISTORY_PAGE = 1000  # events, the most: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
@@ -171,8 +173,13 @@ def count_chunks(client: Any, execution_arn: str) -> ChunksCounted | None:
 
 
 def newest_map_run(client: Any, execution_arn: str) -> str | None:
-    """Return the ARN of an execution's newest Map Run: there are two where chunks were planned again."""
-    map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
+    """Return the ARN of an execution's newest Map Run: there are two where chunks were planned again; None where it is not known."""
+    try:
+        map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+            return None
+        raise
     newest: str | None = max(map_runs, key=lambda map_run: map_run["startDate"])["mapRunArn"] if map_runs else None
     return newest
 

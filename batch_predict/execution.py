@@ -173,7 +173,7 @@ def count_chunks(client: Any, execution_arn: str) -> ChunksCounted | None:
 
 
 def newest_map_run(client: Any, execution_arn: str) -> str | None:
-    """Return the ARN of an execution's newest Map Run: there are two where chunks were planned again; None where it is not known."""
+    """Return the ARN of an execution's newest Map Run: two of them where chunks were planned again. None where there is none."""
     try:
         map_runs = client.list_map_runs(executionArn=execution_arn)["mapRuns"]
     except ClientError as error:

@@ -32,10 +32,11 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             number = received[0] if received else signal.SIGINT
+            result = RunResult("ABORTED", error=INTERRUPTED, cause=f"stopped by {number.name}")
             if isinstance(error, RunInterrupted):
-                end(error.result, error)
-            else:
-                end(RunResult("ABORTED", error=INTERRUPTED, cause=f"stopped by {number.name}"), f"stopped by {number.name}")
+                typer.echo(error, err=True)
+                result = error.result
+            end(result, result.cause)
             raise typer.Exit(128 + number) from error
 
 

@@ -204,7 +204,7 @@ class LocalRunDirectory:
             raise
         except KeyboardInterrupt as error:
             result = replace(result, cause=stopped_by(error), seconds=result.seconds or _seconds_since(began))
-            raise RunInterrupted(self._how_to_go_on(stopped_by(error)), result) from error
+            raise RunInterrupted(self._how_to_go_on(), result) from error
         finally:
             _write_json(self.path / "ended.json", asdict(result))
             kept_work.delete_copies(self.objects)
@@ -212,11 +212,11 @@ class LocalRunDirectory:
                 self._forget_work(result)
         return result
 
-    def _how_to_go_on(self, stopped: str) -> str:
+    def _how_to_go_on(self) -> str:
         number = kept_work.finished_chunks(self.objects)
         finished = f"{number:,} finished chunk{'' if number == 1 else 's'}"
-        again = f"goes on from its {finished}" if number else "starts again: no chunk was finished"
-        return f"run {self.name} was {stopped}. The same command {again}. See also `batch-predict explain {self.name}`."
+        again = f"goes on from its {finished}" if number else "starts again, as no chunk was finished"
+        return f"Run {self.name} is over: the same command {again}. See also `batch-predict explain {self.name}`."
 
     def _forget_work(self, result: RunResult) -> None:
         """Delete what nobody needs once the request has published: this run's copy of the output, and the parts of all its runs."""

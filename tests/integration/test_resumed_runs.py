@@ -114,7 +114,8 @@ def test_a_run_that_was_stopped_keeps_the_screen_and_goes_on_unless_the_model_ch
     screen = text.rpartition("\x1b[?25h")[0]
     assert "Plan Chunks" in screen
     assert f"of {CHUNKS} chunks" in screen
-    assert "run first was stopped by SIGINT. The same command goes on from its" in text
+    assert "Run first is over: the same command goes on from its" in text
+    assert text.endswith("Error: stopped by SIGINT\r\n")
     assert "batch-predict explain first" in text
     assert how_it_ended("first") == ("ABORTED", "Interrupted", "stopped by SIGINT")
 

@@ -207,7 +207,7 @@ def test_a_run_that_is_stopped_before_it_begins_says_so(prepared, runs, monkeypa
         raise KeyboardInterrupt("SIGINT")
 
     monkeypatch.setattr("batch_predict.local_runs.local_aws", stopped)
-    with pytest.raises(RunInterrupted, match=r"^run early was stopped by SIGINT\. The same command starts again: no chunk was"):
+    with pytest.raises(RunInterrupted, match=r"^Run early is over: the same command starts again, as no chunk was"):
         run.execute()
     assert run.status().status == "ABORTED"
     assert run.status().result["cause"] == "stopped by SIGINT"

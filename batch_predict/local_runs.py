@@ -204,6 +204,8 @@ class LocalRunDirectory:
             raise
         except KeyboardInterrupt as error:
             result = replace(result, cause=stopped_by(error), seconds=result.seconds or _seconds_since(began))
+            if local_run.request.get("dry_run"):
+                raise  # nothing is kept of it
             raise RunInterrupted(self._how_to_go_on(), result) from error
         finally:
             _write_json(self.path / "ended.json", asdict(result))

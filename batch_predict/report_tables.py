@@ -234,6 +234,8 @@ def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Estimator", model["estimator"]
     yield "Fitted with", f"scikit-learn {model.get('sklearn_version') or 'of an unknown version'}"
     yield "Scored with", ", ".join(f"{library} {version}" for library, version in model["versions"].items())
+    if steps := model.get("steps"):
+        yield "Steps", "\n".join(steps)
     yield "Deployment", model.get("deployment", "not said")
 
 

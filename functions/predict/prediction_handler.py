@@ -1173,7 +1173,8 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
             "bytes": size,
             "estimator": type(estimator).__name__,
             "sklearn_version": fitted if _is_sklearn(estimator) else None,
-            "versions": {name: importlib.metadata.version(name) for name in ("scikit-learn", "numpy", "pyarrow", "joblib")},
+            "versions": _versions(estimator),
+            "steps": _steps(estimator),
             "deployment": _deployment(),
             "warnings": [
                 *([f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else []),
@@ -2247,6 +2248,56 @@ def _parts_of(estimator: Any) -> _Parts:
             sees_frames = sees_frames or hasattr(item, "transformers_") or bool(getattr(item, "_sklearn_output_config", None))
             waiting.extend(getattr(item, "__dict__", {}).values())
     return _Parts(frozenset(strangers), sees_frames)
+
+
+LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "joblib")
+"""That score with every model."""
+MAX_LIBRARIES, MAX_STEPS, STEP_CHARACTERS, STEP_DEPTH = 20, 40, 160, 6
+"""Of a model, that are told: enough to recognise it, and small in the execution's document and in each receipt."""
+
+
+def _versions(estimator: Any) -> dict[str, str]:
+    """Return the versions of Python and of the libraries that score: those of every model, and those that this one is made of."""
+    parts = _parts_of(estimator)
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    versions |= {name: version for name in LIBRARIES if (version := _installed(name))}
+    others = {module.partition(".")[0] for module in parts.strangers} | ({"pandas"} if parts.sees_frames else set())
+    for library in sorted(others)[:MAX_LIBRARIES]:
+        version = getattr(sys.modules.get(library), "__version__", None) or _installed(library)
+        if isinstance(version, str):  # a module of one's own has none
+            versions[library[:STEP_CHARACTERS]] = version[:STEP_CHARACTERS]
+    return versions
+
+
+def _steps(estimator: Any) -> list[str]:
+    """Return the steps of a pipeline and what they are made of, a line each: `scale > num: StandardScaler, 3 columns`."""
+    try:
+        return [line for line, _ in zip(_steps_within(estimator, ()), range(MAX_STEPS), strict=False)]
+    except Exception as error:  # noqa: BLE001  # what scores is not refused because nobody can describe it
+        logger.warning(_log_line({"message": f"steps not told: {type(error).__name__}"}))
+        return []
+
+
+def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
+    steps = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", None)
+    named: list[tuple[str, Any, int | None]]
+    if hasattr(estimator, "transformers_"):
+        named = [(name, step, len(chosen) if isinstance(chosen, (list, np.ndarray)) else None)
+                 for name, step, chosen in estimator.transformers_]  # fmt: skip
+    elif isinstance(steps, list):
+        named = [(name, step, None) for name, step, *_ in steps]
+    else:  # of many alike, one a class, say, the first
+        kinds = {_class_name(step): step for step, _ in reversed(_inner_estimators(estimator))}
+        named = [("inner", step, None) for step in reversed(kinds.values())]
+    for name, step, columns in named:
+        within = (*path, str(name)[:STEP_CHARACTERS])
+        what = step if isinstance(step, str) else _class_name(step)
+        function = getattr(getattr(step, "func", None), "__name__", None)
+        what += f" of {function}" if isinstance(function, str) else ""
+        count = "" if columns is None else f", {columns} column{'' if columns == 1 else 's'}"
+        yield f"{' > '.join(within)}: {what}{count}"[:STEP_CHARACTERS]
+        if len(within) < STEP_DEPTH and not isinstance(step, str):
+            yield from _steps_within(step, within)
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------------------

@@ -156,7 +156,12 @@ class Model(TypedDict):
     sklearn_version: str | None
     """The version that fitted the model, where it says so."""
     versions: dict[str, str]
-    """Of the libraries that scored, for people."""
+    """Of Python and the libraries that scored, those that the model is made of included, for people."""
+    steps: list[str]
+    """Of a pipeline, a line each with the way to it, `prepare > num: StandardScaler, 3 columns`: names and classes, no values.
+
+    At most 40 of 160 characters; empty of an estimator alone.
+    """
     deployment: str
     """SHA-256 of all that the prediction function is made of: every distribution, Python, processor, its own code."""
     warnings: list[str]

@@ -19,6 +19,7 @@ MODEL = {
     "estimator": "LinearRegression",
     "sklearn_version": "1.9.0",
     "versions": {"scikit-learn": "1.9.0"},
+    "steps": [],
     "deployment": "d" * 64,
     "warnings": [],
 }

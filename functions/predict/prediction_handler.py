@@ -178,6 +178,8 @@ MISSING_VALUES = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", 
 INIT_MILLISECONDS = round(time.process_time() * 1000, 3)
 """Processor time that this process took until the imports above were done; on Lambda, about the init time."""
 
+csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))  # 131,072 characters otherwise
+
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
@@ -1965,9 +1967,7 @@ def _expected(step: Any, columns: list[str], then: _NextStep) -> _Expectations: 
     if not _is_sklearn(step):  # whatever its attributes are called
         return dict.fromkeys(columns, _Expected(NUMBER, 0.0) if _is_numeric(step) else _Expected(ANY))
     if hasattr(step, "transformers_"):  # ColumnTransformer
-        return _combine(
-            [_expected_of_transformer(step, name, part, chosen, columns, then) for name, part, chosen in step.transformers_]
-        )
+        return _combine(_expected_of_transformers(step, columns, then))
     if hasattr(step, "steps"):  # Pipeline
         return _expected_in_turn([inner for _, inner in step.steps], columns, then)
     if hasattr(step, "transformer_list"):  # FeatureUnion
@@ -2006,24 +2006,29 @@ def _expected_in_turn(steps: list[Any], columns: list[str], then: _NextStep) -> 
     return _expected(steps[0], columns, lambda names: _expected_in_turn(steps[1:], names, then))
 
 
-def _expected_of_transformer(
-    transformer: Any, name: str, part: Any, chosen: Any, columns: list[str], then: _NextStep
-) -> _Expectations:
-    """Return what one part of a ColumnTransformer expects; its columns stand elsewhere in what the whole puts out."""
+def _expected_of_transformers(transformer: Any, columns: list[str], then: _NextStep) -> list[_Expectations]:
+    """Return what each part of a ColumnTransformer expects; its columns stand elsewhere in what the whole puts out."""
     fitted = [str(name) for name in getattr(transformer, "feature_names_in_", ())]
-    selected = _selected(chosen, fitted if fitted and set(fitted) <= set(columns) else columns)  # positions are the fit's
+    known = fitted if fitted and set(fitted) <= set(columns) else columns  # positions are the fit's
     places = getattr(transformer, "output_indices_", {})
-    place = places.get(name, slice(0, 0))
 
-    def behind(names: list[str]) -> _Expectations:
+    @functools.cache
+    def put_out() -> tuple[list[str], _Expectations]:  # once for all parts, of which there may be thousands
+        names = _names_put_out(transformer, max(other.stop for other in places.values()))
+        return names, then(names)
+
+    def behind(place: slice, names: list[str]) -> _Expectations:
         if place.stop - place.start != len(names):
             return _no_opinion(names)
-        put_out = _names_put_out(transformer, max(other.stop for other in places.values()))
-        found = then(put_out)
-        return {name: found.get(put_out[place.start + index], _Expected(ANY)) for index, name in enumerate(names)}
+        outputs, found = put_out()
+        return {name: found.get(outputs[place.start + index], _Expected(ANY)) for index, name in enumerate(names)}
 
-    found = _expected(part, selected, behind)
-    return {column: found.get(column, _Expected(ANY)) for column in selected}
+    opinions = []
+    for name, part, chosen in transformer.transformers_:
+        selected = _selected(chosen, known)
+        found = _expected(part, selected, functools.partial(behind, places.get(name, slice(0, 0))))
+        opinions.append({column: found.get(column, _Expected(ANY)) for column in selected})
+    return opinions
 
 
 def _names_put_out(transformer: Any, outputs: int) -> list[str]:
@@ -2304,8 +2309,10 @@ def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
 
 
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'"}
-SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS = 50, 10, 1000
-"""Columns of a header that a message names, missing ones that it names, and most columns that it looks for a similar name in."""
+MAX_DATA_COLUMNS = 100_000
+"""Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
+SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
+"""Columns of a header that a message names, missing ones that it names, and how many and how long ones it compares with these."""
 _VALUE = re.compile(
     r"[+-]?(?:[0-9]{1,30}[.,]?[0-9]{0,30}|[.,][0-9]{1,30})(?:[eE][+-]?[0-9]{1,4})?|[0-9]{4}-[0-9]{2}-[0-9]{2}.{0,30}"
 )
@@ -2366,6 +2373,13 @@ def malformed_header(text: str) -> Mistake:
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
+
+
+def too_many_columns(columns: int) -> Mistake:
+    """Say that a header has more columns than are read."""
+    return Mistake(
+        f"has {columns} columns, more than {MAX_DATA_COLUMNS}", "split the table, or leave out columns that nobody needs"
+    )
 
 
 def undecodable_header(byte: int) -> Mistake:
@@ -2449,8 +2463,16 @@ def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
     base, _, number = name.rpartition(".")
     if number.isdecimal() and names.count(base) > 1:
         return f" (as pandas calls one of the columns named {_quoted_name(base)})"
-    close = difflib.get_close_matches(name, names, n=1) if len(names) <= COMPARED_COLUMNS and len(name) <= COMPARED_COLUMNS else []
-    return f" (did you mean {_quoted_name(close[0])}?)" if close else ""
+    close = close_name(name, names)
+    return f" (did you mean {_quoted_name(close)}?)" if close else ""
+
+
+def close_name(name: str, names: list[str]) -> str | None:
+    """Return the name that is most like another; None where none is, or where there are too many, or too long ones, to compare."""
+    if len(names) > COMPARED_COLUMNS or len(name) > COMPARED_CHARACTERS:
+        return None
+    close = difflib.get_close_matches(name, [other for other in names if len(other) <= COMPARED_CHARACTERS], n=1)
+    return close[0] if close else None
 
 
 def _plain_name(name: str) -> str:
@@ -2567,9 +2589,11 @@ _BLANK = re.compile(rb"[ \t]*")
 
 def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
     """Split the header off an object's first bytes; None when its record does not end there."""
-    end = -1
-    while (end := beginning.find(b"\n", end + 1)) >= 0:
-        if beginning.count(b'"', 0, end) % 2 == 0:
+    end, quotes = -1, 0
+    while True:
+        start, end = end + 1, beginning.find(b"\n", end + 1)
+        quotes += beginning.count(b'"', start, max(end, start))  # a quoted name may hold as many line feeds as it likes
+        if end < 0 or quotes % 2 == 0:
             break
     if foreign := foreign_format(beginning[: end if end >= 0 else HEADER_READ_BYTES]):
         raise InvalidDataError(f"{s3_uri} is not CSV but {foreign.what}", foreign.advice)
@@ -2587,8 +2611,18 @@ def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
     if _quote_problem(octets, quotes) is not None or _bare_return(octets, quotes, line_end) is not None:
         mistake = malformed_header(text)
         raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
-    names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [""])
-    return Header(raw, line_end, names)
+    commas = np.flatnonzero(octets == ord(","))
+    columns = 1 + int((np.searchsorted(quotes, commas) % 2 == 0).sum())
+    if columns > MAX_DATA_COLUMNS:
+        mistake = too_many_columns(columns)
+        raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
+    return Header(raw, line_end, _names_in(text))
+
+
+@functools.lru_cache(maxsize=4)
+def _names_in(header: str) -> list[str]:
+    """Return a header's names. Equal headers share one list: thousands of objects may have thousands of columns each."""
+    return next(csv.reader(io.StringIO(header, newline=""), strict=True), [""])
 
 
 _MAY_STAND_BESIDE_QUOTES = np.isin(np.arange(256), list(b',\n"'))
@@ -2882,8 +2916,9 @@ class _Chunk:
 
 def _difference(names: list[str], expected: list[str]) -> str:
     """Say in which columns a header differs from another."""
-    missing = [name for name in expected if name not in names]
-    added = [name for name in names if name not in expected]
+    here, there = set(names), set(expected)
+    missing = [name for name in expected if name not in here]
+    added = [name for name in names if name not in there]
     if not missing and not added:
         first = next(index for index, name in enumerate(names) if name != expected[index])
         return f"they are in another order, column {first + 1} is {_shown(names[first])}, not {_shown(expected[first])}"
@@ -3130,11 +3165,11 @@ def _with_known_texts(block: _Block, columns: _Columns, table: pa.Table) -> pa.T
     """Parse again, and keep as values what the model knows as categories, although it is spelled like a missing value."""
     names = [name for name in columns.names if columns.known.get(name)]
     whole = _parse_columns(block, names, missing_values=())
+    read = dict(zip(table.column_names, table.columns, strict=True))
     for name in names:
         missing = pa.array([spelling for spelling in MISSING_VALUES if spelling not in columns.known[name]])
-        texts = pc.if_else(pc.is_in(whole[name], missing), pa.scalar(None, pa.string()), whole[name])
-        table = table.set_column(table.column_names.index(name), name, texts)
-    return table
+        read[name] = pc.if_else(pc.is_in(whole[name], missing), pa.scalar(None, pa.string()), whole[name])
+    return pa.table(read)
 
 
 class _Reason(NamedTuple):

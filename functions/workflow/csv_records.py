@@ -9,9 +9,10 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from header_mistakes import malformed_header, undecodable_header
+from header_mistakes import MAX_DATA_COLUMNS, malformed_header, too_many_columns, undecodable_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,9 +93,14 @@ def parse_header(record: bytes) -> Header:
         raise HeaderError("has a blank first line", "put the names of the columns there")
     if not _RECORD.fullmatch(names.removeprefix(codecs.BOM_UTF8)):
         raise HeaderError(*malformed_header(text))
+    columns = 1 + _QUOTED.sub(b"", names).count(b",")
+    if columns > MAX_DATA_COLUMNS:
+        raise HeaderError(*too_many_columns(columns))
     return Header(_fields(text), len(record), line_end[0])
 
 
+@lru_cache(maxsize=4)
 def _fields(text: str) -> list[str]:
+    """Return a header's names. Equal headers share one list: thousands of objects may have thousands of columns each."""
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
     return next(csv.reader([text], strict=True))

@@ -10,8 +10,10 @@ import re
 from typing import NamedTuple
 
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'"}
-SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS = 50, 10, 1000
-"""Columns of a header that a message names, missing ones that it names, and most columns that it looks for a similar name in."""
+MAX_DATA_COLUMNS = 100_000
+"""Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
+SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
+"""Columns of a header that a message names, missing ones that it names, and how many and how long ones it compares with these."""
 _VALUE = re.compile(
     r"[+-]?(?:[0-9]{1,30}[.,]?[0-9]{0,30}|[.,][0-9]{1,30})(?:[eE][+-]?[0-9]{1,4})?|[0-9]{4}-[0-9]{2}-[0-9]{2}.{0,30}"
 )
@@ -72,6 +74,13 @@ def malformed_header(text: str) -> Mistake:
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
+
+
+def too_many_columns(columns: int) -> Mistake:
+    """Say that a header has more columns than are read."""
+    return Mistake(
+        f"has {columns} columns, more than {MAX_DATA_COLUMNS}", "split the table, or leave out columns that nobody needs"
+    )
 
 
 def undecodable_header(byte: int) -> Mistake:
@@ -155,8 +164,16 @@ def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
     base, _, number = name.rpartition(".")
     if number.isdecimal() and names.count(base) > 1:
         return f" (as pandas calls one of the columns named {_quoted_name(base)})"
-    close = difflib.get_close_matches(name, names, n=1) if len(names) <= COMPARED_COLUMNS and len(name) <= COMPARED_COLUMNS else []
-    return f" (did you mean {_quoted_name(close[0])}?)" if close else ""
+    close = close_name(name, names)
+    return f" (did you mean {_quoted_name(close)}?)" if close else ""
+
+
+def close_name(name: str, names: list[str]) -> str | None:
+    """Return the name that is most like another; None where none is, or where there are too many, or too long ones, to compare."""
+    if len(names) > COMPARED_COLUMNS or len(name) > COMPARED_CHARACTERS:
+        return None
+    close = difflib.get_close_matches(name, [other for other in names if len(other) <= COMPARED_CHARACTERS], n=1)
+    return close[0] if close else None
 
 
 def _plain_name(name: str) -> str:

@@ -44,7 +44,8 @@ def mean_record_bytes(records: Sequence[bytes]) -> float:
 def sampled_types(records: Iterable[bytes], columns: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
     """Return the kinds of some columns by these records. One that is not as the header says is left out: its chunk refuses it."""
     texts: dict[str, set[str]] = {column: set() for column in wanted}
-    positions = [(texts[column], columns.index(column)) for column in texts]
+    first = dict(zip(reversed(columns), reversed(range(len(columns))), strict=True))  # a name that nobody uses may be there twice
+    positions = [(texts[column], first[column]) for column in texts]
     for record in records:
         fields = _fields(record) if record.strip() else []  # a blank line is no row
         if len(fields) == len(columns):

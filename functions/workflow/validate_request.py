@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -17,7 +16,7 @@ from confinement import problems_of
 from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
-from header_mistakes import REPEATED_ADVICE, Mistake, lacking_columns, repeated_columns
+from header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
 from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, nothing_to_predict, read_header
 from limits import MAX_REQUEST_BYTES
 from log import log
@@ -40,7 +39,8 @@ PROBE_ROWS = 1000
 FURTHER_OBJECTS, FURTHER_BYTES = 50, 6000
 """In which the probe looks for a row that can be predicted, where the first object has none; their URIs are in the document."""
 
-LISTED_COLUMNS = 50
+SHOWN_PROBLEMS = 100
+"""Of a request's fields: more than a message has room for."""
 
 # What strftime means by each is the same everywhere; the rest depends on the platform or the locale.
 STRFTIME_DIRECTIVES = frozenset("YmdHMSjyUWVGuwf%")
@@ -103,7 +103,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
 def normalise(raw: object, execution: Execution) -> Request:
     """Return the request with defaults and resolved placeholders; InvalidRequestError lists all problems of the request itself."""
     schema = request_schema()
-    found = list(problems(raw, schema))
+    found = list(islice(problems(raw, schema), SHOWN_PROBLEMS))
     fields: dict[str, Any] = raw if isinstance(raw, dict) else {}
     instant, time_problem = _scheduled_time(fields.get("scheduled_time"), execution)
     zone, zone_problem = _time_zone(fields.get("time_zone", "UTC"))
@@ -230,10 +230,11 @@ def _conflicts(request: Request) -> Iterator[str]:
     """Say which fields exclude each other: nothing that is written may ever be taken for something that is read."""
     if request["prediction_column_name"] in request["feature_columns"]:
         yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
-    features = request["feature_columns"]
-    if unknown := [column for column in request["column_types"] or () if column not in set(features)]:
-        named = [f"{column!r}{_suggestion(column, features)}" for column in unknown]
-        yield f"column_types names columns that are not among feature_columns: {_listed(named)}"
+    features = dict.fromkeys(request["feature_columns"])
+    if unknown := [column for column in request["column_types"] or () if column not in features]:
+        named = [f"{column!r}{_suggestion(column, list(features))}" for column in unknown[:SHOWN_MISSING]]
+        rest = f" and {len(unknown) - SHOWN_MISSING} more" if len(unknown) > SHOWN_MISSING else ""
+        yield f"column_types names columns that are not among feature_columns: {', '.join(named)}{rest}"
     output = request["output_s3_uri"]
     written = written_uris(output)
     work = f"{output}.work/"
@@ -311,10 +312,5 @@ def require_columns(request: Request, first: InputObject, header: Header) -> Non
 
 def _suggestion(name: str, columns: list[str]) -> str:
     folded = {column.strip().casefold(): column for column in columns}
-    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
-    return f" (did you mean {folded[close[0]]!r}?)" if close else ""
-
-
-def _listed(names: list[str]) -> str:
-    rest = f" and {len(names) - LISTED_COLUMNS} more" if len(names) > LISTED_COLUMNS else ""
-    return ", ".join(names[:LISTED_COLUMNS]) + rest
+    close = close_name(name.strip().casefold(), list(folded))
+    return f" (did you mean {folded[close]!r}?)" if close else ""

@@ -1,0 +1,219 @@
+"""Tables of tens of thousands of columns: work grows with their number, not with its square, and there is a bound.
+
+Comparisons of names are counted, and what else is done for each, so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from samples import EXECUTION
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+
+import csv_records
+import header_mistakes
+import prediction_handler
+import validate_request
+from csv_records import Header, HeaderError, parse_header
+from errors import InvalidRequestError
+from inputs import InputObject
+from layout import require_same_layout
+from sampling import sampled_types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+COLUMNS = 3000
+"""Their square is nine million, and nothing here may take a tenth of that."""
+PER_COLUMN = 20
+URI = "s3://bucket/wide.csv"
+
+
+class Name(str):
+    """A name that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Name.compared += 1
+        return str.__eq__(self, other)  # type: ignore[arg-type]
+
+    def __hash__(self) -> int:
+        return str.__hash__(self)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+@pytest.fixture
+def few_comparisons(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail where more names are compared than some for each column, or more than a message shows are looked up by likeness."""
+    looked_up: list[int] = []
+    close = difflib.get_close_matches
+
+    def counted(word: str, possibilities: list[str], n: int = 3, cutoff: float = 0.6) -> list[str]:
+        assert len(word) <= header_mistakes.COMPARED_CHARACTERS
+        looked_up.append(len(possibilities))
+        return close(word, possibilities, n, cutoff)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    Name.compared = 0
+    yield
+    assert Name.compared <= PER_COLUMN * COLUMNS
+    assert sum(looked_up) <= header_mistakes.SHOWN_MISSING * header_mistakes.COMPARED_COLUMNS
+
+
+def names(start: str, count: int = COLUMNS) -> list[Any]:
+    return [Name(f"{start}{number}") for number in range(count)]
+
+
+def request(**changed: Any) -> Any:
+    return {"feature_columns": names("c"), "prediction_column_name": "p", "column_types": None, **changed}
+
+
+def wide_header(columns: list[Any]) -> Header:
+    return Header(columns, 1, b"\n")
+
+
+def no_such_columns(columns: list[Any], present: list[Any]) -> None:
+    with pytest.raises(InvalidRequestError, match="has no column"):
+        validate_request.require_columns(request(feature_columns=columns), InputObject(URI, 1, "1"), wide_header(present))
+
+
+def no_such_types() -> None:
+    raw = {
+        **{f"{kind}_s3_uri": f"s3://bucket/{kind}" for kind in ("model", "data", "output")}, "prediction_column_name": "p",
+        "feature_columns": [f"color{n}" for n in range(900)], "column_types": {f"colour{n}": "text" for n in range(900)},
+    }  # fmt: skip
+    with pytest.raises(InvalidRequestError, match=r"'colour9' .did you mean 'color9'.. and 890 more$"):
+        validate_request.normalise(raw, EXECUTION)  # type: ignore[arg-type]
+
+
+def other_layout(first: list[Any], other: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"other columns|another order"):
+        require_same_layout([(InputObject(URI, 1, "1"), wide_header(first)), (InputObject(f"{URI}2", 1, "2"), wide_header(other))])
+
+
+def handlers_columns(used: list[Any], present: list[Any]) -> None:
+    with pytest.raises(prediction_handler.PredictionError):
+        prediction_handler._require_columns(used, prediction_handler.Header(b"", b"\n", present), URI)
+
+
+CASES: dict[str, Callable[[], object]] = {
+    "columns that fit": lambda: validate_request.require_columns(request(), InputObject(URI, 1, "1"), wide_header(names("c"))),
+    "columns that are missing": lambda: no_such_columns(names("c"), names("d")),
+    "a few columns that are missing": lambda: no_such_columns(names("c", 800), names("d", 800)),
+    "types of columns that are no features": no_such_types,
+    "objects with other columns": lambda: other_layout(names("c"), names("d")),
+    "objects with the same columns in another order": lambda: other_layout(names("c"), names("c")[::-1]),
+    "the handler's missing columns": lambda: handlers_columns(names("c"), names("d")),
+    "the handler's repeated columns": lambda: handlers_columns(names("c"), [*names("c"), *names("c")]),
+    "the handler's other columns": lambda: prediction_handler._difference(names("c"), names("d")),
+    "the handler's columns in another order": lambda: prediction_handler._difference(names("c"), names("c")[::-1]),
+    "types by samples": lambda: sampled_types([b",".join([b"1"] * COLUMNS)], names("c"), names("c")),
+}
+
+
+@pytest.mark.usefixtures("few_comparisons")
+@pytest.mark.parametrize("case", CASES)
+def test_names_are_compared_a_few_times_each(case: str) -> None:
+    CASES[case]()
+
+
+@pytest.mark.usefixtures("few_comparisons")
+def test_likeness_is_looked_for_among_few_and_short_names_alone() -> None:
+    assert header_mistakes.close_name("colour", ["color"]) == "color"
+    assert header_mistakes.close_name("colour", ["color"] * 1001) is None
+    assert header_mistakes.close_name("c" * 61, ["c" * 60]) is None
+    assert header_mistakes.close_name("c" * 60, ["c" * 61]) is None
+
+
+def test_only_problems_that_are_shown_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(difflib, "get_close_matches", lambda *arguments, **_: calls.append(arguments) or [])
+    with pytest.raises(InvalidRequestError):
+        validate_request.normalise({f"field {number}": 1 for number in range(20_000)}, EXECUTION)  # type: ignore[arg-type]
+    assert 0 < len(calls) <= validate_request.SHOWN_PROBLEMS
+
+
+def test_the_parts_of_a_column_transformer_are_asked_once_for_what_comes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [f"c{number}" for number in range(60)]
+    parts = ColumnTransformer([(column, "passthrough", [column]) for column in columns])
+    model = make_pipeline(parts, LinearRegression()).fit(pd.DataFrame(np.ones((2, 60)), columns=columns), [1, 2])
+    asked = []
+    named = prediction_handler._names_put_out
+    monkeypatch.setattr(prediction_handler, "_names_put_out", lambda *arguments: asked.append(1) or named(*arguments))
+    assert {expected.kind for expected in prediction_handler.expected_columns(model, columns).values()} == {"number"}
+    assert len(asked) == 1
+
+
+def test_columns_with_categories_that_look_missing_are_put_into_the_table_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = next(prediction_handler._read_blocks(*block_of(b"a,b,c\nNA,,x\n")))
+    columns = prediction_handler._Columns(["a", "b", "c"], dict.fromkeys("abc", "text"), known={"a": ("NA",), "c": ("NA",)})
+    table = prediction_handler._with_known_texts(block, columns, prediction_handler._parse_columns(block, ["a", "b", "c"]))
+    assert table.to_pydict() == {"a": ["NA"], "b": [None], "c": ["x"]}
+    assert not hasattr(pa.Table, "set_column") or "set_column" not in prediction_handler._with_known_texts.__code__.co_names
+
+
+def block_of(data: bytes) -> Any:
+    import io  # noqa: PLC0415
+
+    header = prediction_handler._read_header(data, URI)
+    assert header
+    return io.BytesIO(data[header.size :]), header, prediction_handler._Source(URI, 0), header.size, 1 << 20
+
+
+def header_of(columns: int, quoted: str = "") -> bytes:
+    return ",".join([quoted or "first", *(f"c{number}" for number in range(1, columns))]).encode() + b"\n"
+
+
+@pytest.mark.parametrize("quoted", ["", '"a,""b,\nc"'])
+def test_a_table_may_have_as_many_columns_as_the_bound_says_and_no_more(monkeypatch: pytest.MonkeyPatch, quoted: str) -> None:
+    for module in (header_mistakes, prediction_handler, csv_records):
+        monkeypatch.setattr(module, "MAX_DATA_COLUMNS", 50)
+    assert len(parse_header(header_of(50, quoted)).columns) == 50
+    handlers = prediction_handler._read_header(header_of(50, quoted), URI)
+    assert handlers
+    assert len(handlers.names) == 50
+    says = "has 51 columns, more than 50"
+    with pytest.raises(HeaderError, match=says):
+        parse_header(header_of(51, quoted))
+    with pytest.raises(prediction_handler.InvalidDataError, match=f"{URI} {says}: split the table"):
+        prediction_handler._read_header(header_of(51, quoted), URI)
+
+
+def test_equal_headers_share_their_names() -> None:
+    assert parse_header(header_of(40)).columns is parse_header(header_of(40)).columns
+    first, second = (prediction_handler._read_header(header_of(40), f"{URI}{number}") for number in range(2))
+    assert first
+    assert second
+    assert first.names is second.names
+
+
+def test_line_feeds_in_a_name_are_counted_once() -> None:
+    class Counting(bytes):
+        counted = 0
+
+        def count(self, sub: Any, start: Any = 0, stop: Any = None) -> int:
+            Counting.counted += (len(self) if stop is None else stop) - start
+            return bytes.count(self, sub, start, len(self) if stop is None else stop)
+
+    data = Counting(b'"' + b"\n" * 10_000 + b'",x\n1,2\n')
+    header = prediction_handler._read_header(data, URI)
+    assert header
+    assert header.names == ["\n" * 10_000, "x"]
+    assert Counting.counted <= 2 * len(data)
+
+
+def test_a_name_may_be_longer_than_csv_takes_by_itself() -> None:
+    header = prediction_handler._read_header(b"x" * 200_000 + b",y\n", URI)
+    assert header
+    assert [len(name) for name in header.names] == [200_000, 1]

@@ -2589,11 +2589,11 @@ _BLANK = re.compile(rb"[ \t]*")
 
 def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
     """Split the header off an object's first bytes; None when its record does not end there."""
-    end, quotes = -1, 0
+    end, before = -1, 0
     while True:
         start, end = end + 1, beginning.find(b"\n", end + 1)
-        quotes += beginning.count(b'"', start, max(end, start))  # a quoted name may hold as many line feeds as it likes
-        if end < 0 or quotes % 2 == 0:
+        before += beginning.count(b'"', start, max(end, start))  # a quoted name may hold as many line feeds as it likes
+        if end < 0 or before % 2 == 0:
             break
     if foreign := foreign_format(beginning[: end if end >= 0 else HEADER_READ_BYTES]):
         raise InvalidDataError(f"{s3_uri} is not CSV but {foreign.what}", foreign.advice)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 import header_mistakes
+import prediction_handler
 from backtracking import Counter, TooManyStepsError, hard_texts
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ def schema_patterns(schema: Any) -> Iterator[str]:
 
 
 COMPUTED = {
-    r"re.sub('\\$\\Z', '\\\\Z', pattern)": sorted(  # in `schema.full_match`
+    r"search(re.sub('\\$\\Z', '\\\\Z', pattern))": sorted(  # in `schema.full_match`
         {text for path in FUNCTIONS.glob("*/*.schema.json") for text in schema_patterns(json.loads(path.read_text()))}
     ),
-    "beginning": list(header_mistakes._MARKUP.values()),
+    "match(beginning)": list(header_mistakes._MARKUP.values()),
+    "search(pattern)": [entry[0] for entry in prediction_handler._IN_A_ZIP],
+    "match(pattern)": [entry[0] for table in (prediction_handler._OTHER_FILES, prediction_handler._TEXTS) for entry in table],
 }
-"""What patterns are that a call does not spell out, by how it names them."""
+"""What patterns are that a call does not spell out, by how it names them: a new one belongs here."""
 
 
 def patterns_of(path: Path) -> Iterator[Pattern]:
@@ -58,16 +61,16 @@ def patterns_of(path: Path) -> Iterator[Pattern]:
     names = constants_of(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and called(node.value) == ("re", "compile"):
-            compiled[ast.unparse(node.targets[0])] = evaluated(node.value, names, 1)
+            compiled[ast.unparse(node.targets[0])] = evaluated(node.value.args[0], names), flags_of(node.value, names, 1)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         owner, name = called(node)
         place = f"{path.name}:{node.lineno}"
         if owner == "re" and name in CALLS:
-            computed = COMPUTED.get(ast.unparse(node.args[0]))
-            spelled = [evaluated(node, names, {"sub": 3}.get(name, 2))] if computed is None else [(text, 0) for text in computed]
-            yield from (Pattern(place, text, flags, name) for text, flags in spelled)
+            flags = flags_of(node, names, {"sub": 3}.get(name, 2))
+            spelled = COMPUTED.get(f"{name}({ast.unparse(node.args[0])})") or [evaluated(node.args[0], names)]
+            yield from (Pattern(place, text, flags, name) for text in spelled)
         elif owner in compiled and name in CALLS:
             yield Pattern(place, *compiled[owner], name)
 
@@ -90,10 +93,17 @@ def constants_of(tree: ast.Module) -> dict[str, Any]:
     return found
 
 
-def evaluated(node: ast.Call, names: dict[str, Any], first_flag: int) -> tuple[str | bytes, int]:
-    text = eval(ast.unparse(node.args[0]), names)
-    flags = node.args[first_flag:] + [word.value for word in node.keywords if word.arg == "flags"]
-    return text, int(eval(ast.unparse(flags[0]), names)) if flags else 0
+def evaluated(node: ast.expr, names: dict[str, Any]) -> str | bytes:
+    """Return a pattern; one that cannot be told is no pattern, so that its test fails."""
+    try:
+        return eval(ast.unparse(node), names)  # type: ignore[no-any-return]
+    except NameError:
+        return f"(COMPUTED does not say what {ast.unparse(node)} is"
+
+
+def flags_of(node: ast.Call, names: dict[str, Any], first: int) -> int:
+    flags = node.args[first:] + [word.value for word in node.keywords if word.arg == "flags"]
+    return int(eval(ast.unparse(flags[0]), names)) if flags else 0
 
 
 PATTERNS = [pattern for path in sorted(FUNCTIONS.glob("*/*.py")) for pattern in patterns_of(path)]

@@ -45,6 +45,7 @@ from batch_predict.screen import (
     screen,
     text_console,
 )
+from batch_predict.visible_output import visible_streams
 from batch_predict.workflow_contract import request_schema
 
 DEMO_CHUNKS = 9  # enough to see them run side by side, each large enough to be worth its start
@@ -103,6 +104,10 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with _as_bad_input():
             return super().invoke(ctx)
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        with visible_streams():
+            return super().main(*arguments, **settings)
 
 
 @contextmanager

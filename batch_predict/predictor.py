@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from batch_predict.local_run import LocalRun, RunResult, conclude, split_uri
 from batch_predict.places import OnStack, ThisMachine, place_of
 from batch_predict.runs import ENDED, RunError, RunStatus
+from batch_predict.visible_text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ class RunFailedError(RunError):
     """The run is over without an output and its report; `error`, `cause` and `advice` are the execution's."""
 
     def __init__(self, name: str, result: RunResult) -> None:
-        super().__init__(f"run {name} ended as {result.status}: {result.error}: {result.cause}")
+        super().__init__(visible(f"run {name} ended as {result.status}: {result.error}: {result.cause}"))
         self.error, self.cause, self.advice = result.error, result.cause, result.advice
 
 

@@ -24,6 +24,7 @@ from rich.text import Text
 from batch_predict.check_model import SCORING_MB, ModelCheck, deployed_memory_mb
 from batch_predict.execution import AttemptFailed, ChunksCounted, ExecutionEnded, Progress, StateEntered, StateExited
 from batch_predict.local_run import RunResult
+from batch_predict.visible_output import VisibleConsole
 from batch_predict.workflow_contract import chunk_dollars, sagemaker_instance
 
 SHOWN_KINDS = {"Task", "Map", "Succeed", "Fail"}
@@ -234,7 +235,7 @@ def screen(*, quiet: bool = False, as_json: bool = False) -> Screen:
 
 def text_console(file: TextIO) -> Console:
     """Return a console that prints texts as they are: no markup in a column's name, no colours in numbers."""
-    return Console(file=file, markup=False, highlight=False, emoji=False)
+    return VisibleConsole(file)
 
 
 def rows_table(rows: Sequence[Row], spinner: RenderableType = "", width: int = 80) -> RenderableType:

@@ -1,0 +1,75 @@
+"""What is printed, on a terminal or into a file, has nothing in it that steers a terminal or hides text, whoever has written it.
+
+A header, a reason, a log line, a key, the cause of an error: all may be somebody else's text, with escape sequences that set the
+title, fill the clipboard or cover what was printed before. It is not for each print to think of that: everything that the command
+line prints comes through here, by `visible_streams` or by a `VisibleConsole`.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.style import Style
+
+from batch_predict.visible_text import visible_output
+
+
+class VisibleStream:
+    """A text stream that writes what can be seen to another one, and is that one in all else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the other stream has."""
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text; it returns the length that was given, as callers expect."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() takes a str, not {type(text).__name__}")
+        self.stream.write(visible_output(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts."""
+        for line in lines:
+            self.write(line)
+
+
+@contextmanager
+def visible_streams() -> Iterator[None]:
+    """Have standard output and standard error write only what can be seen."""
+    before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    ours = {name: VisibleStream(stream) for name, stream in before.items()}
+    for name, stream in ours.items():
+        setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        for name, stream in ours.items():
+            if getattr(sys, name) is stream:  # where the reader of a pipe is gone, it is another one that says nothing of that
+                setattr(sys, name, before[name])
+
+
+class VisibleConsole(Console):
+    """A console on which the text of everything that it draws can be seen; only its own escape sequences reach the terminal."""
+
+    def __init__(self, file: TextIO) -> None:
+        stream = file.stream if isinstance(file, VisibleStream) else file
+        super().__init__(file=stream, markup=False, highlight=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is drawn."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible_output(segment.text), _plain(segment.style))
+
+
+def _plain(style: Style | None) -> Style | None:
+    """Return a style that hides nothing and links to nowhere: what is printed on standard error meanwhile may bring such."""
+    if style and (style.conceal or style.link):
+        return style.update_link(None) + Style(conceal=False)
+    return style

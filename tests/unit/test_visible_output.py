@@ -1,0 +1,203 @@
+"""Nothing that somebody else has written steers the reader's terminal, or hides what stands there."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+import typer
+from rich.table import Table
+from rich.text import Text
+from typer.testing import CliRunner
+
+from batch_predict.cli import app
+from batch_predict.local_run import RunResult
+from batch_predict.run_screen import explanation_lines, print_lines, print_runs
+from batch_predict.runs import ListedRun, RunStatus
+from batch_predict.screen import Screen, TerminalScreen, print_failure, print_result, text_console
+from batch_predict.visible_output import VisibleStream, visible_streams
+from batch_predict.visible_text import visible, visible_lines
+
+STEERING = {
+    "title": "\x1b]0;pwned\x07",
+    "clipboard": "\x1b]52;c;cHduZWQ=\x1b\\",
+    "clear": "\x1b[2J\x1b[H",
+    "conceal": "\x1b[8mhidden\x1b[0m",
+    "link": "\x1b]8;;http://evil.example\x07here\x1b]8;;\x07",
+    "device control": "\x1bP+q544e\x1b\\",
+    "C1 control sequence": "\x9b2J",
+    "C1 title": "\x9d0;pwned\x9c",
+    "next line": "\x85",
+    "carriage return": "all is well\rnothing is",
+    "backspace": "no\b\byes",
+    "delete": "\x7f",
+    "bell": "\x07",
+    "null": "\0",
+    "bidi override": "\u202egpj.exe",
+    "bidi isolate": "\u2066a\u2069",
+    "bidi mark": "\u200f",
+    "zero width space": "a\u200bb",
+    "word joiner": "a\u2060b",
+    "byte order mark": "a\ufeffb",
+    "soft hyphen": "a\u00adb",
+    "tags": "\U000e0041\U000e007f",
+    "variation selector": "a\U000e0101",
+    "filler": "\u3164\u115f\uffa0",
+    "line separator": "a\u2028b\u2029c",
+    "surrogate": "\udc9b",
+}
+each = pytest.mark.parametrize("text", STEERING.values(), ids=STEERING)
+
+
+MOVES_OR_HIDES = {character for text in STEERING.values() for character in text if not " " <= character <= "~"}
+
+
+def steers(shown):
+    """What of a text does something else than be read."""
+    return sorted(hex(ord(character)) for character in MOVES_OR_HIDES & set(shown))
+
+
+@each
+def test_a_text_is_made_readable(text):
+    for shown in (visible(text), visible(text, 2), visible_lines(text, 1000)):
+        assert steers(shown) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["می‌خواهم", "👩‍👩‍👧 ❤️", "é e\u0301", "日本語\u3000", "naïve “quoted”", "\U0001f3f3\ufe0f\u200d\U0001f308"]
+)
+def test_what_people_write_stays(text):
+    assert visible(text) == text
+
+
+@each
+def test_a_stream_keeps_lines_and_tabs_and_nothing_else_that_moves(text):
+    file = io.StringIO()
+    VisibleStream(file).write(f"a\tb{text}c\n")
+
+    assert steers(file.getvalue()) == []
+    assert file.getvalue().startswith("a\tb")
+    assert file.getvalue().endswith("c\n")
+
+
+def console_on(file, *, is_terminal=False):
+    file.isatty = lambda: is_terminal
+    return text_console(file)
+
+
+@each
+def test_a_console_draws_nothing_of_others_but_text(text):
+    file = io.StringIO()
+    console = console_on(file)
+    table = Table(text)
+    table.add_column(Text(text))
+    table.add_row(text, Text(text))
+    for thing in (text, Text(text), table):
+        console.print(thing)
+
+    assert steers(file.getvalue()) == []
+
+
+@each
+def test_what_commands_print_is_readable(text, monkeypatch):
+    """Through the very functions that they print with; what `typer.echo` writes goes through the streams."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    status = RunStatus(text, "FAILED", now, now, 1.0, text, None, {}, text, text, text)
+    lost = [{"error": text, "message": text, "chunk_index": 0, "data_s3_uri": text, "byte_range": [0, 1]}]
+    result = RunResult("FAILED", text, error=text, cause=text, advice=text, name=text)
+    file = io.StringIO()
+    console = console_on(file)
+    print_lines(console, explanation_lines(status, {"model_s3_uri": text}, lost, text))
+    print_runs(console, [ListedRun(text, text, now, now)])
+    print_result(console, [], result)
+    print_failure(Screen(file), result)
+    with Screen(file).step(text, text) as concluded:
+        concluded(text)
+
+    assert steers(file.getvalue()) == []
+
+
+def test_its_own_colours_reach_a_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    file = io.StringIO()
+    console = console_on(file, is_terminal=True)
+
+    console.print(Text("red", style="red"))
+
+    assert file.getvalue() == "\x1b[31mred\x1b[0m\n"
+
+
+def test_what_is_printed_beside_a_moving_table_hides_nothing_and_links_nowhere(monkeypatch):
+    """rich reads escape sequences in what comes on standard error meanwhile, and draws them itself."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    file = io.StringIO()
+    file.isatty = lambda: True
+    with TerminalScreen(file):
+        sys.stderr.write(f"before {STEERING['conceal']} {STEERING['link']} {STEERING['title']} after\n")
+
+    assert "before" in file.getvalue()
+    assert not [code for code in ("\x1b[8m", ";8m", "\x1b]") if code in file.getvalue()]
+
+
+@each
+def test_errors_of_a_command_are_readable(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["status", f"x{text}"], ["check-model", f"x{text}.joblib"], [f"x{text}"], ["list", f"--x{text}"]):
+        done = CliRunner().invoke(app, [part.replace("\0", "") for part in arguments])
+
+        assert done.exit_code
+        assert steers(done.output.replace("\n", "")) == []
+
+
+def test_streams_are_given_back_also_after_a_pipe_has_broken():
+    before = sys.stdout
+    with visible_streams():
+        assert sys.stdout is not before
+        typer.echo("")
+    assert sys.stdout is before
+    silent = io.StringIO()
+    with visible_streams():
+        sys.stdout = silent
+    assert sys.stdout is silent
+    sys.stdout = before
+
+
+COMMAND = "from batch_predict.cli import main; main()"
+
+
+def on_terminal(command, directory):
+    """Run a command on a terminal, and return all that the terminal got."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, cwd=directory, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True):
+        os.close(theirs)
+        pieces = []
+        try:
+            while piece := os.read(ours, 65536):
+                pieces.append(piece)
+        except OSError:  # Linux's end of it
+            pass
+    os.close(ours)
+    return b"".join(pieces).decode()
+
+
+def test_a_terminal_gets_no_escape_sequence_of_a_downloaded_file(tmp_path):
+    name = "".join(text for kind, text in STEERING.items() if kind not in {"null", "link", "surrogate"})
+    (tmp_path / f"{name}.joblib").write_bytes(b"no model")
+
+    shown = on_terminal([sys.executable, "-c", COMMAND, "check-model", f"{name}.joblib"], tmp_path)
+
+    assert "pwned" in shown
+    assert steers(shown.replace("\r\n", "")) == []
+
+
+def test_json_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["status", "x\x1b]0;\u202e", "--json"])
+
+    assert "x\x1b]0;\u202e" in json.loads(done.stdout.splitlines()[-1])["cause"]

@@ -20,8 +20,8 @@ BESIDE_LINES = 3
 SHOWN_CHUNKS = 10
 STYLES = {"SUCCEEDED": "green", "RUNNING": "cyan"}
 
+QUARANTINE = "batch-predict run … --on-bad-row quarantine"
 COMMANDS = {
-    "InvalidDataError": "batch-predict run … --on-bad-row quarantine",
     "OutputExistsError": "batch-predict run … --overwrite",
     "ModelError": "batch-predict check-model MODEL --data SAMPLE.csv",
     "InputNotFoundError": "aws s3 ls URI",
@@ -125,7 +125,8 @@ def explanation_lines(
         yield "Do", "Start the same request again: it goes on from the chunks that are finished."
     if lost:
         yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{place}"
-    if command := COMMANDS.get(status.error):
+    keeps_rows_aside = "on_bad_row" in (status.advice or "")  # no other fault is helped by it
+    if command := QUARANTINE if keeps_rows_aside else COMMANDS.get(status.error):
         model = readable(str(request.get("model_s3_uri", "MODEL")))
         yield "" if lost else "Command", command.replace("run …", f"run{place} …").replace("MODEL", model)
 

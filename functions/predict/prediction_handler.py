@@ -30,6 +30,7 @@ PredictionError
 
 from __future__ import annotations
 
+import builtins
 import bz2
 import csv
 import difflib
@@ -197,7 +198,7 @@ class PredictionError(Exception):
         self.what = what.encode("utf-8", "backslashreplace").decode()  # Lambda's runtime writes it in UTF-8
         self.advice = advice
         """What to do about just this; None where the advice for the error's name is good (functions/workflow/errors.py)."""
-        super().__init__(f"{self.what}: {advice}" if advice else self.what)
+        super().__init__(f"{self.what.removesuffix('.')}: {advice}" if advice else self.what)
 
     def told(self) -> str:
         """Return the text as Step Functions passes it on, and functions/workflow/errors.py takes it apart again."""
@@ -1698,6 +1699,12 @@ def _gone(named: str, library: str, contents: _Contents) -> ModelError:
     )
 
 
+def _other_sklearn(facts: dict[str, Any]) -> str | None:
+    """Return the scikit-learn that saved a model, where that may be the reason that it does not work here."""
+    stated = facts.get("sklearn_version") or ""
+    return ", ".join(version for version in stated.split(", ") if version and not _is_version_here(version)) or None
+
+
 def _saved_by_another(saved: str) -> tuple[str, str]:
     """Say that a model was saved by another scikit-learn than the one here, and what to do."""
     here = importlib.metadata.version("scikit-learn")
@@ -2914,17 +2921,19 @@ class _Chunk:
         return self.is_group and segment.byte_range == [0, segment.object_bytes]
 
 
-def _difference(names: list[str], expected: list[str]) -> str:
-    """Say in which columns a header differs from another."""
+def _difference(names: list[str], expected: list[str], subject: str = "it") -> str:
+    """Say in which columns a header, or whatever the subject is, differs from another."""
     here, there = set(names), set(expected)
     missing = [name for name in expected if name not in here]
     added = [name for name in names if name not in there]
+    if not missing and not added and len(names) != len(expected):
+        return f"{subject} has {len(names)} columns, not {len(expected)}"
     if not missing and not added:
         first = next(index for index, name in enumerate(names) if name != expected[index])
         return f"they are in another order, column {first + 1} is {_shown(names[first])}, not {_shown(expected[first])}"
     shown = [
         f"{verb} {', '.join(map(_shown, columns[:20]))}{f' and {len(columns) - 20} more' if len(columns) > 20 else ''}"
-        for verb, columns in (("it lacks", missing), ("it adds", added))
+        for verb, columns in ((f"{subject} lacks", missing), (f"{subject} adds", added))
         if columns
     ]
     return " and ".join(shown)
@@ -3181,6 +3190,15 @@ class _Reason(NamedTuple):
     """Holds none."""
     counted: str
     """By what rows of the same fault are counted: the public reason without what differs from row to row."""
+    is_models: bool = False
+    """Whether the row is none that is wrong, but the model cannot do with it what it does with others."""
+    advice: str = "correct the value, or keep such rows aside (on_bad_row: quarantine)"
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Self:
+        """Take the three texts."""
+        private, public, counted = texts
+        return cls(private, public, counted)
 
 
 Reject = Callable[[int, _Reason], None]
@@ -3307,7 +3325,7 @@ def _reject_texts(name: str, texts: pa.ChunkedArray, fits: pa.ChunkedArray, faul
     for row in np.flatnonzero(~np.asarray(fits)):
         text = texts[int(row)].as_py()
         shown = ("a missing value",) * 3 if text is None else (_shown(text), _a_text_of(text), "a value")
-        reject(int(row), _Reason(*(f"column {name!r}: {which} {fault}" for which in shown)))
+        reject(int(row), _Reason.of(f"column {name!r}: {which} {fault}" for which in shown))
 
 
 def _a_text_of(text: str) -> str:
@@ -3326,7 +3344,7 @@ def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array
         for row in np.flatnonzero(np.isin(codes, bad)):
             text = encoded.dictionary[int(codes[row])].as_py()
             shown, public = (f"{which} is not a number" for which in (_shown(text), _a_text_of(text)))
-            reject(int(row), _Reason(*(f"column {column!r}: {which}" for which in (shown, public, "not a number"))))
+            reject(int(row), _Reason.of(f"column {column!r}: {which}" for which in (shown, public, "not a number")))
     return pc.take(pa.array(values, pa.float64()), encoded.indices)
 
 
@@ -3470,13 +3488,18 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
 
 
 def _predict_rows(
-    estimator: Any, method: str, features: Any, missing: np.ndarray[Any, Any], reject: Reject, takes_rows: Callable[[], bool]
+    estimator: Any,
+    method: str,
+    features: Any,
+    missing: np.ndarray[Any, Any],
+    reject: Reject,
+    unfit: Callable[[_Reason], ModelError | None],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """Call the model, and find by bisection the rows that it refuses.
 
     `missing`, of shape (n_rows, n_features) as `_missing` has it, tells which rows lack the same values: they are refused for the
     same reason.
-    Where all are refused, `takes_rows` tells whether their values are the reason, or a model that does not fit.
+    Where all are refused, `unfit` returns the error if a model that does not fit is the reason, and not their values.
     Returns the predictions of the accepted rows and their positions, in order; None instead of a prediction if none is.
     """
     reasons: dict[int, _Reason] = {}
@@ -3497,9 +3520,8 @@ def _predict_rows(
                 solve(rows[middle:])
 
     solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
-    if not accepted and not takes_rows():
-        reason = next(iter(reasons.values())).public
-        raise ModelError(f"the model, a {type(estimator).__name__}, does not fit the feature columns: {reason}")
+    if not accepted and (error := unfit(next(iter(reasons.values())))):
+        raise error
     for row in sorted(reasons):
         reject(row, reasons[row])
     if not accepted:
@@ -3556,27 +3578,113 @@ def _filled(features: Any) -> Any:
 
 def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
     """Raise where the columns differ from those that the model was fitted on, if it tells them: an array would hide that."""
+    if differ := _other_columns(estimator, columns, is_order_wrong=True):
+        what = f"the model, a {type(estimator).__name__}, does not fit the feature columns: {differ.what}"
+        raise ModelError(what, differ.advice)
+
+
+def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) -> Mistake | None:
+    """Say in which columns a request differs from what the model was fitted on; None where it does not, or nobody knows."""
     names = getattr(estimator, "feature_names_in_", None)
     fitted = [] if names is None else list(names)
-    if fitted and all(isinstance(name, str) for name in fitted) and fitted != columns:
-        raise ModelError(
-            f"the model, a {type(estimator).__name__}, does not fit the feature columns: it was fitted on "
-            f"{', '.join(fitted)} in this order, feature_columns gives {', '.join(columns)}"
-        )
+    if fitted and all(isinstance(name, str) for name in fitted):
+        shown = ", ".join(map(_quoted_name, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
+        if set(fitted) != set(columns):
+            what = f"it was fitted on {len(fitted)} columns, and {_difference(columns, fitted, 'feature_columns')}"
+            return Mistake(what, f"give {shown} as feature_columns")
+        if is_order_wrong and fitted != columns:
+            first = next(index for index, name in enumerate(fitted) if name != columns[index])
+            what = (
+                f"they are the same columns in another order: column {first + 1} was {_quoted_name(fitted[first])} in the fit, "
+                f"and is {_quoted_name(columns[first])} in feature_columns"
+            )
+            return Mistake(what, f"give them in the order of the fit: {shown}")
     expected = getattr(estimator, "n_features_in_", None)
     if expected not in (None, len(columns)):
-        raise ModelError(
-            f"the model, a {type(estimator).__name__}, does not fit the feature columns: it was fitted on {expected} features, "
-            f"feature_columns gives {len(columns)}"
-        )
+        what = f"it was fitted on {expected} features, feature_columns gives {len(columns)}"
+        return Mistake(what, "give as many, in the order of the fit")
+    return None
+
+
+# What a model raises where it is its own limit that it meets, and no value of a row is wrong.
+_MODELS_LIMITS = (AttributeError, TypeError, NameError, ImportError, NotImplementedError)
+_MODELS_WORDS = re.compile(
+    r"\bufunc\b|categorical_feature|feature.?names|feature shape|features, but|columns are missing|number of features",
+    re.IGNORECASE,
+)
+_UNFITTED = "the model is not fitted"
+_CALL_IT = "call it with such rows where it was fitted, and correct it there"
+"""Of a model that fails for a reason that nobody here knows."""
+_FAILS, _REFUSES = "the model fails on this row: ", "the model refuses this row: "
 
 
 def _reason_of(error: Exception) -> _Reason:
-    """Take a model's own words; in public only those before the first that may be a value: quoted, in brackets, or a number."""
+    """Take a model's own words; in public only those before the first that may be a value: quoted, in brackets, or a number.
+
+    Names of types, attributes and functions are no values of rows, and are shown.
+    """
     text = _brief(error)
-    words = re.split(r"""['"\[({:]|(?<!\w)[+-]?\.?\d""", text, maxsplit=1)[0].strip()
+    if any(kind.__name__ == "NotFittedError" for kind in type(error).__mro__):
+        return _Reason(text, _UNFITTED, _UNFITTED, is_models=True)
+    is_models = isinstance(error, _MODELS_LIMITS) or bool(_MODELS_WORDS.search(text))
+    words = _named_words(error, text) if isinstance(error, _MODELS_LIMITS) else _MAY_BE_VALUE.split(text, maxsplit=1)[0].strip()
     public = words or type(error).__name__
-    return _Reason(text, public, public)
+    return _Reason(text, public, public, is_models)
+
+
+_MAY_BE_VALUE = re.compile(r"""['"\[({:]|(?<!\w)[+-]?\.?\d""")
+_NAMES_FROM = 0xE000
+"""Letters of nobody's, which stand for the names that are shown."""
+
+
+def _named_words(error: Exception, text: str) -> str:
+    """Return an error's words up to what may be a value, with the names of code that they quote; they begin with its kind."""
+    known = _names_of_code(error)
+    kept: list[str] = []
+
+    def keep(match: re.Match[str]) -> str:
+        if match[1] not in known and not isinstance(getattr(np, match[1], None), np.ufunc):
+            return match[0]
+        kept.append(match[1])
+        return chr(_NAMES_FROM + len(kept) - 1)
+
+    masked = re.sub(r"'(\w{1,80}|[<>=+*/%&|^~-]{1,3})'", keep, text.replace("type(s)", "types"))
+    masked = re.sub(rf": ?(?=[{chr(_NAMES_FROM)}-{chr(_NAMES_FROM + 99)}])", " ", masked)
+    words = _MAY_BE_VALUE.split(masked, maxsplit=1)[0].strip()
+    for index, name in enumerate(kept):
+        words = words.replace(chr(_NAMES_FROM + index), repr(name))
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _names_of_code(error: Exception) -> set[str]:
+    """Return the names that the code which raised an error holds, those of types, and operators: none of them comes from a row."""
+    names = {name for name, value in vars(builtins).items() if isinstance(value, type)} | {"NoneType", *_OPERATORS}
+    names |= {kind.__name__ for kind in type(getattr(error, "obj", None)).__mro__}
+    trace = error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        names.update(code.co_names, (constant for constant in code.co_consts if isinstance(constant, str)))
+        trace = trace.tb_next
+    return names
+
+
+_OPERATORS = ("<", "<=", ">", ">=", "==", "+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "~")
+
+
+def _refused(reason: _Reason, where: str, lacks_values: bool) -> _Reason:
+    """Return why the model does not take a row: `where` says what the row lacks, and has room for the reason."""
+    how = _FAILS if reason.is_models else _REFUSES
+    advice = reason.advice
+    if reason.is_models:
+        advice = "call the model with such a row where it was fitted, and correct it there, or keep such rows aside "
+        advice += "(on_bad_row: quarantine)"
+    if lacks_values:
+        advice = (
+            "fill in the value, give the model's pipeline a step that does (SimpleImputer), or keep such rows aside "
+            "(on_bad_row: quarantine)"
+        )
+    texts = (where.format(f"{how}{text}") for text in (reason.private, reason.public, reason.counted))
+    return _Reason.of(texts)._replace(is_models=reason.is_models, advice=advice)
 
 
 def _brief(error: Exception) -> str:
@@ -4133,14 +4241,18 @@ class _Scorer:
     strict: bool
     decision: _Decision | None
     """Where there is one, the model has predicted rows of this data before."""
+    saved_with: str | None = None
+    """The scikit-learn that saved the model, where that is another one than here."""
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
         reasons: dict[int, _Reason] = {}
 
         def reject(row: int, reason: _Reason) -> None:
+            if reason.is_models and self.saved_with:
+                raise self.unfit(reason)
             if not self.quarantine:
-                raise InvalidDataError(f"{block.at(row)}, {reason.public}")
+                raise (ModelError if reason.is_models else InvalidDataError)(f"{block.at(row)}, {reason.public}", reason.advice)
             reasons.setdefault(row, reason)
 
         table = _parse_features(block, self.columns, reject)
@@ -4149,7 +4261,7 @@ class _Scorer:
             for row, column, text in rounded:
                 shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
                 fault = "too large to be exact (2^53)"
-                reject(row, _Reason(*(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer"))))
+                reject(row, _Reason.of(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer")))
         rows = np.delete(np.arange(block.rows), list(reasons))
         rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
         if predictions is None:
@@ -4207,10 +4319,13 @@ class _Scorer:
 
         def refuse(row: int, reason: _Reason) -> None:
             names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
-            where = f"no value in {', '.join(names)}: " if names else ""
-            reject(int(rows[row]), _Reason(*(f"{where}the model refuses this row: {text}" for text in reason)))
+            where = f"no value in {', '.join(names)}: {{}}" if names else "{}"
+            reject(int(rows[row]), _refused(reason, where, bool(names)))
 
-        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, self.takes_rows)
+        def unfit(reason: _Reason) -> ModelError | None:
+            return None if self.takes_rows() else self.unfit(reason)
+
+        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, unfit)
         return rows[accepted], predictions
 
     def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
@@ -4225,10 +4340,32 @@ class _Scorer:
 
     def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
         """Return the error of rows of which not one could be predicted: the data's, if the model takes a row that it knows."""
-        reason = next((f": {reason or OTHER}" for reason, _ in reasons.most_common(1)), "")
-        if self.takes_rows():
-            return InvalidDataError(f"none of {reasons.total()} row(s) could be predicted, most often because of this{reason}")
-        return ModelError(f"the model, a {type(self.estimator).__name__}, predicts none of {reasons.total()} row(s){reason}")
+        most = next((reason or OTHER for reason, _ in reasons.most_common(1)), "")
+        shown = f": {most}" if most else ""
+        is_models = _FAILS in most
+        if self.takes_rows() and not is_models:
+            what = f"none of {reasons.total()} row(s) could be predicted, most often because of this{shown}"
+            return InvalidDataError(what, "give data that the model can predict, or the model's own kinds of values")
+        if self.saved_with:
+            return self.unfit(_Reason(most, most, most, is_models))
+        what = f"the model, a {type(self.estimator).__name__}, predicts none of {reasons.total()} row(s){shown}"
+        return ModelError(what, _CALL_IT)
+
+    def unfit(self, reason: _Reason) -> ModelError:
+        """Return the error of a model that refuses whatever it is given, for this reason among others."""
+        model = f"the model, a {type(self.estimator).__name__},"
+        if reason.counted == _UNFITTED:
+            return ModelError(f"{model} is not fitted", "fit it, and dump it then")
+        if differ := _other_columns(self.estimator, self.columns.names, is_order_wrong="feature names" in reason.public.lower()):
+            return ModelError(f"{model} does not fit the feature columns: {differ.what}", differ.advice)
+        if self.saved_with:
+            said, advice = _saved_by_another(self.saved_with)
+            return ModelError(f"{model} fails in its {self.method} ({reason.public}): {said}", advice)
+        if _fitted_categories(self.estimator):
+            what = f"{model} was fitted on pandas' categories, which no CSV file has: {reason.public}"
+            return ModelError(what, "fit it with an encoder in its pipeline in their place")
+        how = f"fails in its {self.method}" if reason.is_models else "does not fit the feature columns"
+        return ModelError(f"{model} {how}: {reason.public}", _CALL_IT)
 
     def takes_rows(self) -> bool:
         """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""
@@ -4391,6 +4528,7 @@ def _make_scorer(
         quarantine=event.get("on_bad_row") == "quarantine",
         strict=bool(event.get("strict")),
         decision=decision,
+        saved_with=_other_sklearn(model.facts),
     )
 
 
@@ -4791,18 +4929,17 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
             return _Probed(scorer, rows, scored, time.perf_counter() - started)
         refused += scored.statistics.reasons
     refusal = scorer.nothing_predicted(refused)
-    raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal}"), scorer.columns)
+    raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
     """Add what the first rows have made of open columns: if all rows would make something else of them, that is what is wrong."""
     narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] != TEXT]
-    if not narrow:
+    if not narrow or (isinstance(error, ModelError) and error.advice != _CALL_IT):
         return error
     seen = ", ".join(f"column {name!r} holds {_KIND_NAMES[columns.kinds[name]]}" for name in narrow[:3])
-    return type(error)(
-        f"{error}. As far as the probe has read, {seen}: if it is another type in later rows, state it in column_types"
-    )
+    advice = f"{error.advice}; if a column is of another type in later rows, state it in column_types"
+    return type(error)(f"{error.what}. As far as the probe has read, {seen}", advice)
 
 
 def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:

@@ -57,7 +57,7 @@ class BatchPredictionError(Exception):
 
     def __init__(self, what: str, advice: str | None = None) -> None:
         self.what, self.advice = encodable(what), encodable(advice) if advice else None  # Lambda's runtime writes it in UTF-8
-        super().__init__(f"{self.what}: {self.advice}" if self.advice else self.what)
+        super().__init__(f"{self.what.removesuffix('.')}: {self.advice}" if self.advice else self.what)
 
     def told(self) -> str:
         """Return the text as Step Functions passes it on: `split_advice` takes it apart again."""

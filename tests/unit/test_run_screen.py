@@ -7,7 +7,7 @@ from batch_predict.runs import RunStatus, states_of
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 WRONG = "row 3 is wrong"
 CAUSE = "chunk 5 of 8, s3://b/in.csv bytes=[10, 20): row 3 is wrong."
-FAILED = RunStatus("r", "FAILED", START, START, 70, error="InvalidDataError", cause=CAUSE, advice="Correct it.")
+FAILED = RunStatus("r", "FAILED", START, START, 70, error="InvalidDataError", cause=CAUSE, advice="Correct it (on_bad_row).")
 LOST = [
     {
         "chunk_index": 4,
@@ -32,14 +32,22 @@ def test_a_failure_is_explained_once_with_places_and_commands():
         ("Why", CAUSE.replace("s3://b/", "")),
         ("Where", "chunk 5, in.csv bytes=[10, 20)"),
         ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no. (fit it.)"),
-        ("Do", "Correct it."),
+        ("Do", "Correct it (on_bad_row)."),
         ("Command", "batch-predict chunk r 5 --here --stack prod"),
         ("", "batch-predict run --stack prod … --on-bad-row quarantine"),
     ]
 
 
+def test_no_command_is_advised_that_does_not_help():
+    """Keeping bad rows aside helps a bad row, and no file that is no CSV."""
+    status = RunStatus("r", "FAILED", START, START, 1, error="InvalidDataError", cause="in.csv is UTF-16", advice="Convert it.")
+    assert lines(status)[-1] == ("Do", "Convert it.")
+
+
 def test_advice_is_said_where_the_cause_does_not_say_it():
-    assert ("Do", "Correct it.") in lines(RunStatus("r", "FAILED", START, START, 1, error="X", cause="c", advice="Correct it."))
+    assert ("Do", "Correct it (on_bad_row).") in lines(
+        RunStatus("r", "FAILED", START, START, 1, error="X", cause="c", advice="Correct it (on_bad_row).")
+    )
 
 
 def test_a_run_that_goes_on_has_nothing_to_explain():

@@ -264,7 +264,10 @@ def test_an_array_only_where_no_step_can_tell():
 
 def test_columns_that_an_array_would_hide_are_compared(tmp_path):
     model = LinearRegression().fit(pd.DataFrame({"x1": [0.0, 1.0], "x2": [0.0, 2.0]}), [0.0, 1.0])
-    with pytest.raises(handler.ModelError, match="it was fitted on x1, x2 in this order, feature_columns gives x2, x1"):
+    with pytest.raises(
+        handler.ModelError,
+        match="in another order: column 1 was 'x1' in the fit, and is 'x2' in feature_columns: give them in the order of the fit",
+    ):
         score_locally(b"x1,x2\n1,2\n", tmp_path, model=model, feature_columns=["x2", "x1"])
 
 

@@ -1,0 +1,194 @@
+"""A model's own limits are the model's, and not the data's: what fails in it, and why, is said by its true cause."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+import sklearn.base
+from harness import DATA, MODEL, invoke, linear, make_event
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import prediction_handler as handler
+
+TEXTS = {"x1": "text", "x2": "number"}
+
+
+class Raises:
+    """A model of somebody's own that raises where the first column is ``value``."""
+
+    def __init__(self, value, error):
+        self.value, self.error = value, error
+
+    def predict(self, features):
+        for text in np.asarray(features)[:, 0]:
+            if self.value in (text, None) or (isinstance(text, float) and self.value == "missing"):
+                self.error(text)
+        return np.zeros(len(features))
+
+
+def lower(text):
+    return text.lower()
+
+
+def compare(text):
+    return sorted([text, "a"])
+
+
+def isnan(text):
+    return np.isnan(np.array([text, "a"], dtype=object))
+
+
+@pytest.fixture
+def answer(s3, put):
+    def answer(model, data, saved_with=sklearn.__version__, **fields):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sklearn.base, "__version__", saved_with)
+            put(MODEL, model)
+        put(DATA, data)
+        return invoke(**fields)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (lower, "AttributeError: 'float' object has no attribute 'lower'"),
+        (compare, "TypeError: '<' not supported between instances of 'str' and 'float'"),
+        (isnan, "TypeError: ufunc 'isnan' not supported for the input types, and the inputs could not be safely coerced"),
+    ],
+)
+def test_what_the_model_cannot_do_with_a_missing_value_is_its_own_limit(answer, error, says):
+    model, data = Raises("missing", error), "x1,x2\nsecret,2\n,4\n"
+    status, body = answer(model, data, column_types=TEXTS)
+    assert (status, body["error"]) == (400, "ModelError")
+    assert f"row 2 (byte 15), no value in 'x1': the model fails on this row: {says}" in body["message"]
+    assert "SimpleImputer" in body["message"]
+    assert "secret" not in body["message"]
+    status, scored = answer(model, data, column_types=TEXTS, on_bad_row="quarantine")
+    assert (status, scored["rejected_rows"]) == (200, 1)
+
+
+@pytest.mark.parametrize("quarantine", [{}, {"on_bad_row": "quarantine"}])
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (lambda _: None + 1, "TypeError: unsupported operand types for + 'NoneType' and 'int'"),
+        (lambda _: gone, "NameError: name 'gone' is not defined"),  # noqa: F821
+        (lambda _: sklearn.gone, "AttributeError: Module 'sklearn' has no attribute 'gone'"),
+    ],
+)
+def test_what_fails_for_every_row_is_the_models_whatever_becomes_of_bad_rows(answer, monkeypatch, error, says, quarantine):
+    monkeypatch.setattr(Raises, "__reduce__", lambda _: (_made, (says,)), raising=False)
+    _ERRORS[says] = error
+    status, body = answer(Raises(None, None), "x1,x2\nsecret,2\n3,4\n", column_types=TEXTS, **quarantine)
+    assert (status, body["error"]) == (400, "ModelError")
+    assert body["message"].startswith(f"the model, a Raises, fails in its predict: {says}")
+    assert "secret" not in body["message"]
+
+
+_ERRORS = {}
+
+
+def _made(says):
+    return Raises(None, _ERRORS[says])
+
+
+def test_a_value_in_a_models_words_is_not_shown_whatever_it_raises(answer):
+    def talk(text):
+        raise TypeError(f"cannot take '{text}', which is {text}")
+
+    _ERRORS["talk"] = talk
+    Raises.__reduce__ = lambda _: (_made, ("talk",))
+    try:
+        _, body = answer(Raises(None, None), "x1,x2\nsecret,2\n", column_types=TEXTS)
+    finally:
+        del Raises.__reduce__
+    assert "TypeError: cannot take" in body["message"]
+    assert "secret" not in body["message"]
+
+
+@pytest.mark.parametrize(
+    "model", [LinearRegression(), make_pipeline(StandardScaler(), LinearRegression()), GridSearchCV(LinearRegression(), {})]
+)
+def test_a_model_that_is_not_fitted_says_so(answer, model):
+    _, body = answer(model, "x1,x2\n1,2\n")
+    assert (body["error"], body["message"]) == (
+        "ModelError",
+        f"the model, a {type(model).__name__}, is not fitted: fit it, and dump it then",
+    )
+
+
+@pytest.mark.parametrize("quarantine", [{}, {"on_bad_row": "quarantine"}])
+@pytest.mark.parametrize("data", ["x1,x2\n1,2\n", "x1,x2\n,2\n1,2\n"])
+def test_a_model_of_another_version_that_fails_in_predict_is_never_the_datas_fault(answer, data, quarantine):
+    columns = pd.DataFrame({"x1": [1.0, np.nan, 3.0], "x2": [1.0, 2.0, 4.0]})
+    model = make_pipeline(SimpleImputer(), LinearRegression()).fit(columns, [1, 2, 3])
+    del model[0]._fill_dtype  # as before scikit-learn 1.7
+    _, body = answer(model, data, "1.6.1", **quarantine)
+    here = sklearn.__version__
+    assert body["error"] == "ModelError"
+    assert body["message"] == (
+        "the model, a Pipeline, fails in its predict (AttributeError: 'SimpleImputer' object has no attribute '_fill_dtype'): it "
+        f"was saved with scikit-learn 1.6.1, and here is {here}: fit it again with scikit-learn {here}, or give the function "
+        "scikit-learn 1.6.1 in a container image (docs/package.md)"
+    )
+
+
+def test_a_mismatch_that_works_is_a_warning(answer):
+    status, body = answer(linear(), "x1,x2\n1,2\n", "1.6.1")
+    assert status == 200
+    assert body["model"]["warnings"] == [f"it was fitted with scikit-learn 1.6.1, and scored with {sklearn.__version__}"]
+
+
+NAMES = [f"column {number}" for number in range(30)]
+
+
+@pytest.mark.parametrize("is_frame", [False, True])
+def test_the_same_columns_in_another_order_are_not_listed_twice(answer, is_frame):
+    columns = pd.DataFrame(np.eye(30), columns=NAMES)
+    model = make_pipeline(StandardScaler().set_output(transform="pandas" if is_frame else "default"), LinearRegression())
+    swapped = [*NAMES[:3], NAMES[4], NAMES[3], *NAMES[5:]]
+    data = f"{','.join(NAMES)}\n{','.join(map(str, range(30)))}\n"
+    _, body = answer(model.fit(columns, range(30)), data, feature_columns=swapped)
+    assert body["error"] == "ModelError"
+    assert (
+        "does not fit the feature columns: they are the same columns in another order: column 4 was 'column 3' in the fit, and is "
+        "'column 4' in feature_columns: give them in the order of the fit: 'column 0', 'column 1'" in body["message"]
+    )
+
+
+def test_other_columns_are_said_by_their_difference(answer):
+    _, body = answer(linear(["x1", "x2"]), "x1,x3\n1,2\n", feature_columns=["x1", "x3"])
+    assert body["message"] == (
+        "the model, a LinearRegression, does not fit the feature columns: it was fitted on 2 columns, and feature_columns lacks "
+        "'x2' and feature_columns adds 'x3': give 'x1', 'x2' as feature_columns"
+    )
+
+
+def test_the_advice_goes_along_where_step_functions_takes_it(s3, put):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,secret\n")
+    with pytest.raises(handler.InvalidDataError) as raised:
+        handler.lambda_handler(make_event(raise_errors=True), None)
+    assert str(raised.value).endswith(
+        "column 'x2': a text of 6 character(s) is not a number. What to do: correct the value, or keep such rows aside "
+        "(on_bad_row: quarantine)"
+    )
+
+
+lightgbm = pytest.importorskip("lightgbm")
+
+
+def test_lightgbms_categories_are_its_own_limit(answer):
+    columns = pd.DataFrame({"x1": pd.Categorical(list("abcd") * 25), "x2": np.arange(100.0)})
+    model = lightgbm.LGBMRegressor(n_estimators=2, verbose=-1).fit(columns, np.arange(100.0))
+    for quarantine in ({}, {"on_bad_row": "quarantine"}):
+        _, body = answer(model, "x1,x2\na,1\nb,2\n", **quarantine)
+        assert body["error"] == "ModelError"
+        assert "was fitted on pandas' categories, which no CSV file has: " in body["message"]
+        assert "fit it with an encoder in its pipeline" in body["message"]

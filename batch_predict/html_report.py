@@ -54,7 +54,9 @@ def render(record: RunRecord) -> str:
             tone=TONES.get(record.status, "main"),
             when=_when(record),
             facts=list(report_tables.facts(record, timeline)),
-            graph=state_graph(record.definition, record.states, is_over=record.stopped is not None),
+            graph=state_graph(
+                record.definition, record.states, is_over=record.stopped is not None, failed_chunks=len(record.failures)
+            ),
             charts={**_time_charts(ran), **_drift_chart(record, features)},
             timeline_sentence=report_tables.timeline_sentence(ran) if ran else "",
             slowest=list(ran.slowest(SLOWEST)) if ran and len(ran) > 1 else [],

@@ -20,6 +20,8 @@ class StateRun:
     """Of the last attempt, where it failed and was caught or ended the execution."""
     attempts: int = 1
     """More than one where it was retried."""
+    is_stopped: bool = False
+    """Whether the execution was ended from outside while it was in the state; ``error`` is then the name that was given."""
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from batch_predict.local_run import INTERRUPTED
 from batch_predict.runs import CANCELLED, RunStatus
-from batch_predict.screen import INDENT, counted, duration, megabytes, plural
+from batch_predict.screen import counted, duration, megabytes, plural
 from batch_predict.workflow_contract import split_advice
 
 LABEL_WIDTH = 9
 BESIDE_LINES = 3
-"""Of a text beside its label: a longer one stands below it, where there is more room."""
+"""Of a text beside its label: a longer one goes on below it, where there is more room."""
 SHOWN_CHUNKS = 10
 STYLES = {"SUCCEEDED": "green", "RUNNING": "cyan"}
 
@@ -39,7 +38,7 @@ def print_lines(console: Console, lines: Iterable[tuple[str, str]]) -> None:
         if not console.is_terminal:
             console.print(f"{label:{LABEL_WIDTH}}{text}", soft_wrap=True)
         elif len(text) > BESIDE_LINES * (console.width - LABEL_WIDTH):
-            console.print(Text(label, style="bold"), Padding(Text(text), (0, 0, 0, INDENT)), sep="\n")
+            console.print(Text.assemble((f"{label:{LABEL_WIDTH}}", "bold"), text))
         else:
             table = Table.grid()
             table.add_column(width=LABEL_WIDTH, no_wrap=True)

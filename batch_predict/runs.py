@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
@@ -108,7 +108,7 @@ class Run:
         error = described.get("error") or (described["status"] if described["status"] in ENDED[1:] else None)
         cause, advice = split_advice(error or "", message_of(described.get("cause") or ""))
         events = list(self._history())
-        states, plan = states_of(iter(events)), _document_of(iter(events)).get("plan", {})
+        states, plan = _closed(states_of(iter(events)), described), _document_of(iter(events)).get("plan", {})
         return RunStatus(
             name=self.name,
             status=described["status"],
@@ -142,7 +142,7 @@ class Run:
 
     def states(self) -> list[StateRun]:
         """Return the states that it went through, in order."""
-        return states_of(self._history())
+        return _closed(states_of(self._history()), self.describe())
 
     def document(self) -> Mapping[str, Any]:
         """Return the execution's document as the newest state that grew it left it: request, plan, output (contract.py)."""
@@ -378,12 +378,23 @@ def states_of(events: Iterator[Mapping[str, Any]]) -> list[StateRun]:
         elif kind.endswith(("Failed", "TimedOut")) and not kind.startswith("Execution"):
             details = event.get(f"{kind[0].lower()}{kind[1:]}EventDetails", {})
             error = details.get("error") or kind
-        if kind.endswith(("StateExited", "Failed", "TimedOut")) or kind.startswith("Execution"):
-            last = found[-1]
+        last = found[-1] if found else None
+        if last and kind in {"ExecutionAborted", "ExecutionTimedOut"}:  # `_closed` says how
+            is_open = False
+        elif last and (kind.endswith(("StateExited", "Failed", "TimedOut")) or kind.startswith("Execution")):
             seconds = (event["timestamp"] - last.started).total_seconds()
             is_open = kind.endswith(("Failed", "TimedOut")) and not kind.startswith("Execution")
             found[-1] = StateRun(last.name, last.kind, last.started, seconds, error, max(attempts, 1))
     return found
+
+
+def _closed(states: list[StateRun], described: Mapping[str, Any]) -> list[StateRun]:
+    """Return the states of an execution that is over: one that it has not left was ended from outside."""
+    last = states[-1] if states else None
+    if last is None or last.seconds is not None or "stopDate" not in described or last.kind in {"Succeed", "Fail"}:
+        return states
+    seconds = max(0.0, (described["stopDate"] - last.started).total_seconds())
+    return [*states[:-1], replace(last, seconds=seconds, error=described.get("error") or described["status"], is_stopped=True)]
 
 
 def _document_of(events: Iterator[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -79,12 +79,16 @@ class _Visits:
     error: str | None = None
     """Of the last visit."""
     running: bool = False
+    stopped: bool = False
+    """Whether the execution was ended from outside in the last visit."""
     ways: set[str] = field(default_factory=set)
     """States that were entered from here."""
 
 
-def state_graph(definition: Mapping[str, Any], runs: Sequence[StateRun], *, is_over: bool) -> StateGraph | None:
-    """Return the graph of a definition; None where there is none."""
+def state_graph(
+    definition: Mapping[str, Any], runs: Sequence[StateRun], *, is_over: bool, failed_chunks: int = 0
+) -> StateGraph | None:
+    """Return the graph of a definition, whose Map has lost so many chunks in the end; None where there is none."""
     states: Mapping[str, Mapping[str, Any]] = definition.get("States", {})
     if definition.get("StartAt") not in states:
         return None
@@ -99,7 +103,11 @@ def state_graph(definition: Mapping[str, Any], runs: Sequence[StateRun], *, is_o
     right = MARGIN + BOX_WIDTH + (len(lanes) + 2) * LANE
     places = {name: (MARGIN, 1 + row * STEP) for row, name in enumerate(main)}
     places |= {name: (right, 1 + row * STEP) for row, name in enumerate(aside)}
-    boxes = [_box(name, states[name], places[name], visits[name], is_over=is_over) for name in (*main, *aside)]
+    lost = {name: failed_chunks for name in drawn if states[name]["Type"] == "Map"}
+    boxes = [
+        _box(name, states[name], places[name], visits[name], is_over=is_over, failed_chunks=lost.get(name, 0))
+        for name in (*main, *aside)
+    ]
     ways = [
         Way(_path(start, end, places, main, lanes), taken=end in visits[start].ways)
         for start, ends in drawn.items()
@@ -175,27 +183,32 @@ def _visits(runs: Sequence[StateRun], drawn: Mapping[str, Any]) -> dict[str, _Vi
         visit.attempts += run.attempts
         visit.error = run.error
         visit.running = run.seconds is None
+        visit.stopped = run.is_stopped
     for start, end in pairwise(shown):
         visits[start.name].ways.add(end.name)
     return visits
 
 
-def _box(name: str, state: Mapping[str, Any], place: tuple[int, int], visit: _Visits, *, is_over: bool) -> Box:
+def _box(name: str, state: Mapping[str, Any], place: tuple[int, int], visit: _Visits, *, is_over: bool, failed_chunks: int) -> Box:
     kind = state["Type"]
     if not visit.number:
         return Box(name, kind, *place, mark="unvisited", detail="")
-    if visit.error or kind == "Fail":
+    if visit.error or failed_chunks or kind == "Fail":
         mark = "failed"
     else:
         mark = "running" if visit.running and not is_over and kind not in {"Succeed", "Fail"} else "ran"
-    return Box(name, kind, *place, mark=mark, detail=_detail(kind, visit, mark))
+    return Box(name, kind, *place, mark=mark, detail=_detail(kind, visit, mark, failed_chunks))
 
 
-def _detail(kind: str, visit: _Visits, mark: str) -> str:
+def _detail(kind: str, visit: _Visits, mark: str, failed_chunks: int) -> str:
     if kind in {"Succeed", "Fail"}:
         return "ended here"
     parts = ["running" if mark == "running" else f"{visit.seconds:,.1f} s"]
-    if mark == "failed":
+    if visit.stopped:
+        parts.append("stopped")
+    elif failed_chunks:
+        parts.append(f"failed: {failed_chunks:,} chunk{'' if failed_chunks == 1 else 's'}")
+    elif mark == "failed":
         parts.append("failed")
     if visit.number > 1:
         parts.append(f"{visit.number} visits")

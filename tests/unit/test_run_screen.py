@@ -1,8 +1,12 @@
+import io
 from datetime import UTC, datetime
 
+import pytest
+from rich.console import Console
+
 from batch_predict.execution import ChunksCounted
-from batch_predict.run_screen import explanation_lines, status_lines
-from batch_predict.runs import RunStatus, states_of
+from batch_predict.run_screen import explanation_lines, print_lines, status_lines
+from batch_predict.runs import RunStatus, _closed, states_of
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 WRONG = "row 3 is wrong"
@@ -95,3 +99,53 @@ def test_states_have_attempts_errors_and_seconds():
         ("Plan Chunks", "Task", 1.0, "ModelError", 1),
         ("Prediction Failed", "Fail", 1.0, None, 1),
     ]
+
+
+ABORTED = [
+    event("TaskStateEntered", 0, "Validate Request"),
+    event("TaskStateExited", 1),
+    event("MapStateEntered", 2, "Predict Chunks"),
+]
+
+
+@pytest.mark.parametrize("last", [[event("ExecutionAborted", 7)], []], ids=["cancelled", "killed with its engine"])
+def test_the_state_that_an_execution_was_ended_in_is_no_success(last):
+    described = {"status": "ABORTED", "stopDate": START.replace(second=7), "error": "Cancelled"}
+    states = _closed(states_of(iter([*ABORTED, *last])), described)
+
+    assert [(state.name, state.seconds, state.error, state.is_stopped) for state in states] == [
+        ("Validate Request", 1.0, None, False),
+        ("Predict Chunks", 5.0, "Cancelled", True),
+    ]
+    assert _closed(states_of(iter(ABORTED)), {"status": "RUNNING"})[-1].seconds is None
+
+
+@pytest.mark.parametrize(
+    ("stack", "command"), [(None, "batch-predict explain r"), ("prod", "batch-predict explain r --stack prod")]
+)
+def test_the_status_of_a_failed_run_names_the_command_that_explains_it(stack, command):
+    assert list(status_lines(FAILED, stack))[-1] == ("Command", command)
+
+
+def test_chunks_of_an_earlier_run_are_counted_apart():
+    status = RunStatus("r", "FAILED", START, START, 1, chunks=ChunksCounted(1, 0, 1), reused_chunks=6, error="X", cause="c")
+    assert ("Chunks", "0 of 1 chunk, 1 failed; 6 more from an earlier run") in list(status_lines(status))
+    assert ("Chunks", "0 of 1 chunk, 1 failed; 6 more from an earlier run") in lines(status)
+
+
+@pytest.mark.parametrize("error", ["Interrupted", "Cancelled"])
+def test_a_run_that_was_stopped_is_started_again(error):
+    assert lines(RunStatus("r", "ABORTED", START, START, 1, error=error, cause="stopped by SIGINT"))[-2:] == [
+        ("Do", "Start the same request again: it goes on from the chunks that are finished."),
+        ("Command", "batch-predict run …"),
+    ]
+
+
+@pytest.mark.parametrize(("width", "number"), [(60, 5), (110, 3)])
+def test_a_long_text_goes_on_below_its_label_where_that_takes_fewer_lines(width, number):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, markup=False, highlight=False)
+    print_lines(console, [("Run", "r, FAILED"), ("Why", "word " * 52)])
+    printed = console.file.getvalue().splitlines()
+
+    assert (printed[0].rstrip(), len(printed)) == ("Run      r, FAILED", 1 + number)
+    assert all(len(line) <= width for line in printed)

@@ -1,6 +1,7 @@
 """The graph of the states, from the real definition."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from report_records import BEFORE_CHUNKS, DEFINITION, failed_run, flights_run, states
@@ -63,6 +64,20 @@ def test_a_state_that_the_execution_is_in_is_running():
     visits = (*BEFORE_CHUNKS, ("Predict Chunks", "Map", None))
     assert marks(graph_of(*visits, is_over=False))["Predict Chunks"] == "running"
     assert marks(graph_of(*visits))["Predict Chunks"] == "ran"
+
+
+def test_a_map_that_lost_chunks_looks_failed_where_they_were_tolerated_too():
+    visits = (*BEFORE_CHUNKS, ("Predict Chunks", "Map", 4.0), ("Merge Outputs", "Task", 1.0), ("Published", "Succeed", 0.0))
+    graph = state_graph(DEFINITION, states(*visits), is_over=True, failed_chunks=2)
+    assert [(box.name, box.detail) for box in graph.boxes if box.mark == "failed"] == [
+        ("Predict Chunks", "4.0 s, failed: 2 chunks")
+    ]
+
+
+def test_the_state_in_which_a_run_was_stopped_is_said_to_be():
+    visits = states(*BEFORE_CHUNKS, ("Predict Chunks", "Map", 4.0, "Interrupted"))
+    graph = state_graph(DEFINITION, [*visits[:-1], replace(visits[-1], is_stopped=True)], is_over=True)
+    assert [(box.name, box.detail) for box in graph.boxes if box.mark == "failed"] == [("Predict Chunks", "4.0 s, stopped")]
 
 
 def test_visits_and_attempts_are_counted():

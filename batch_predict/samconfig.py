@@ -51,12 +51,16 @@ class DeployOptions(NamedTuple):
 
 
 def deploy_options(text: str) -> DeployOptions:
-    """Return what a samconfig.toml says of a deployment."""
+    """Return what a samconfig.toml says of a deployment. Raises InitError where a word of it would be an option of the AWS CLI."""
     deploy = _deploy_table(_parsed(text))
     tags = deploy.get("tags", [])
     words = shlex.split(tags) if isinstance(tags, str) else [str(tag) for tag in tags]
     name, region = str(deploy.get(STACK_NAME, default_of(STACK_NAME))), str(deploy.get(REGION, ""))
-    return DeployOptions(name, region, words, _overrides(deploy))
+    parameters = _overrides(deploy)
+    for word in [*words, *(f"{name}=" for name in parameters)]:
+        if not re.match("[^-=][^=]*=", word):
+            raise InitError(f"samconfig.toml: {word!r} is no tag and no parameter: write each as Name=value")
+    return DeployOptions(name, region, words, parameters)
 
 
 def current_settings(text: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from batch_predict import deploy_command, init_command, stack_files
 from batch_predict.deploy_command import aws_commands
+from batch_predict.init_stack import InitError
 from batch_predict.samconfig import configured, deploy_options, start_text
 from batch_predict.setup import package
 
@@ -289,3 +290,11 @@ class TestDeploy:
 )
 def test_tags_are_read_in_each_way_that_sam_knows(tags, words):
     assert deploy_options(f"[default.deploy.parameters]\ntags = {tags}\n").tags == words
+
+
+@pytest.mark.parametrize(
+    "line", ["tags = ['--endpoint-url=https://there.example']", "tags = 'Owner'", "parameter_overrides = ['--profile=b']"]
+)
+def test_no_word_of_a_folder_of_others_is_an_option_of_the_aws_cli(line):
+    with pytest.raises(InitError, match="is no tag and no parameter"):
+        deploy_options(f"[default.deploy.parameters]\n{line}\n")

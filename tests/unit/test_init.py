@@ -25,6 +25,7 @@ from batch_predict.init_stack import (
     problem,
 )
 from batch_predict.samconfig import configured, current_settings
+from batch_predict.stack_files import FILES, FOLDERS
 
 ROOT = Path(__file__).parents[2]
 START = (ROOT / "samconfig.toml").read_text()
@@ -569,9 +570,9 @@ def test_init_refuses_places_that_overlap(invoke, directory):
     assert not list(directory.iterdir())
 
 
-def test_an_installed_package_has_the_file_to_begin_with():
+def test_an_installed_package_has_the_files_of_a_stack():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build["force-include"]["samconfig.toml"] == "batch_predict/stack/samconfig.toml"
+    assert build["force-include"] == {name: f"batch_predict/stack/{name}" for name in (*FILES, *FOLDERS)}
 
 
 def test_comments_and_other_tables_stay():

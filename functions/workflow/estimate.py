@@ -50,9 +50,9 @@ LAMBDA_REQUESTS = 4
 """Validate Request, Probe Model, Plan Chunks, Merge Outputs."""
 PUT_REQUESTS = 9
 """Of a run of any size: LIST to validate, decision, plan, three results of the Map, start and end of the upload, the report."""
-GET_REQUESTS = 9
-"""Of a run of any size: model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map and the merge; decision;
-report. Windows of the data, which are read only if the model leaves a column's type open, are left out."""
+GET_REQUESTS = 12
+"""Of a run of any size: the three buckets' and the model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map
+and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are left out."""
 SINGLE_PUT_BYTES, UPLOAD_PART_BYTES = 2**24, 2**23
 """The prediction function sends smaller parts at once, larger ones in pieces of this size (boto3's own)."""
 LISTED_KEYS = 1000

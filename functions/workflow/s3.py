@@ -40,6 +40,8 @@ BODY_ATTEMPTS = 5
 PIECE_BYTES = 2**20
 """Bytes of a body that are read at once: what has come before it breaks is kept."""
 
+REGION_HEADER = "x-amz-bucket-region"
+
 DELETE_BATCH = 1000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 
@@ -97,6 +99,24 @@ def head_object(client: S3Client, uri: str, version_id: str | None = None) -> Ob
     with s3_calls(f"{uri} version {version_id}" if version_id else uri):
         head = client.head_object(Bucket=bucket, Key=key, **version)
     return ObjectHead(head["ContentLength"], head["ETag"], head["Metadata"])
+
+
+def bucket_region(client: S3Client, bucket: str) -> str | None:
+    """Return a bucket's region, which S3 says to whoever asks, also to those that it refuses; None where it does not say it.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
+    """
+    uri = f"s3://{bucket}/"
+    answer: Any
+    with s3_calls(uri):
+        try:
+            answer = client.head_bucket(Bucket=bucket)
+        except ClientError as error:  # 301, 403: what is wrong with the bucket, the requests say that need more of it
+            if isinstance(failure := s3_failure(error, uri), TransientS3Error):
+                raise failure from error
+            answer = error.response
+    region: str | None = answer["ResponseMetadata"].get("HTTPHeaders", {}).get(REGION_HEADER)
+    return region
 
 
 def read_range(client: S3Client, uri: str, start: int, stop: int, etag: str) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -20,7 +21,7 @@ from header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name,
 from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, nothing_to_predict, read_header
 from limits import MAX_REQUEST_BYTES
 from log import log
-from s3 import CONCURRENT_REQUESTS, head_object, s3_client
+from s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
 from schema import full_match, problems, require_known_keywords, with_defaults
 from work import written_uris
 
@@ -64,6 +65,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa
 def validate_request(client: S3Client, raw: object, execution: Execution) -> Validated:
     """Check a request by itself, then against what is in S3."""
     request = normalise(raw, execution)
+    require_own_region(client, request)
     model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
     require_data(client, request)
     may_lack_rows = request["on_no_rows"] == "succeed"
@@ -251,6 +253,23 @@ def _conflicts(request: Request) -> Iterator[str]:
             yield f"output_s3_uri {output} would overwrite {field} {uri}: choose another output_s3_uri"
         elif is_prefix(uri) and output.startswith(uri) and field == "data_s3_uri":
             yield f"output_s3_uri {output} lies under data_s3_uri {uri}, whose objects are all input: write it elsewhere"
+
+
+def require_own_region(client: S3Client, request: Request) -> None:
+    """Raise where a bucket is in another region than the functions: botocore follows S3 there silently, and bytes are charged."""
+    here = os.environ.get("AWS_REGION") or client.meta.region_name
+    uris = [("model_s3_uri", request["model_s3_uri"]), *(("data_s3_uri", uri) for uri in request["data_s3_uri"])]
+    named = dict.fromkeys((field, uri.split("/")[2]) for field, uri in [*uris, ("output_s3_uri", request["output_s3_uri"])])
+    buckets = list(dict.fromkeys(bucket for _, bucket in named))
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        regions = dict(zip(buckets, pool.map(partial(bucket_region, client), buckets), strict=True))
+    if found := [
+        f"{field} names the bucket {bucket} in {regions[bucket]}" for field, bucket in named if regions[bucket] not in (None, here)
+    ]:
+        raise InvalidRequestError(
+            bounded(f"{'; '.join(found)}; but the stack is in {here}"),
+            f"use buckets in {here}, or deploy the stack where the buckets are: bytes between regions are slow, and charged",
+        )
 
 
 def require_data(client: S3Client, request: Request) -> None:

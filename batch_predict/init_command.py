@@ -1,6 +1,9 @@
 """The command `batch-predict init`: settings of a stack into samconfig.toml."""
 
 import shlex
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,7 +110,18 @@ def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) ->
 
 
 def _asked(given: dict[str, str], current: dict[str, str]) -> dict[str, str]:
-    return revise(ask_settings(given, current, typer.prompt, typer.echo), typer.prompt, typer.echo)
+    return revise(ask_settings(given, current, typer.prompt, _say), typer.prompt, _say)
+
+
+def _say(text: str) -> None:
+    """Print lines, those of a terminal broken between words."""
+    lines = text.splitlines()
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [
+            textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False) for line in lines
+        ]
+    typer.echo("\n".join(lines))
 
 
 def _write(config: Path, text: str) -> None:

@@ -51,17 +51,17 @@ QUESTIONS = (
     Question(STACK_NAME, "Name of the stack"),
     Question(REGION, "Region (none: the AWS profile's)"),
     Question("ModelBucket", "Bucket of the models"),
-    Question("ModelPrefix", "Prefix of the models, ending in / (none: the whole bucket)"),
+    Question("ModelPrefix", "Prefix of the models, ending in / (none: all)"),
     Question("DataBucket", "Bucket of the data"),
-    Question("DataPrefix", "Prefix of the data, ending in / (none: the whole bucket)"),
+    Question("DataPrefix", "Prefix of the data, ending in / (none: all)"),
     Question("OutputBucket", "Bucket of the outputs"),
-    Question("OutputPrefix", "Prefix of the outputs, ending in / (none: the whole bucket)"),
-    Question("CreateOutputBucket", "Shall the stack make the bucket of the outputs (y, n)"),
-    Question("PredictMemorySize", "Memory of the prediction function, in MB (a new account: 3008 at most)"),
-    Question("ScheduleExpression", "Start by itself: cron(30 0 * * ? *), rate(1 day) (none: never)"),
+    Question("OutputPrefix", "Prefix of the outputs, ending in / (none: all)"),
+    Question("CreateOutputBucket", "Shall the stack make the output bucket (y, n)"),
+    Question("PredictMemorySize", "Memory for a chunk, in MB (new account: up to 3008)"),
+    Question("ScheduleExpression", "Schedule, as cron(30 0 * * ? *) (none: never)"),
     Question("ScheduleTimezone", "Time zone of the schedule", needs="ScheduleExpression"),
     Question("ScheduleRequest", "File with the request that the schedule starts with", needs="ScheduleExpression"),
-    Question("NotificationEmail", "Mail address that is told of failures and ends (none: nobody)"),
+    Question("NotificationEmail", "Mail address for alarms and ends (none: nobody)"),
 )
 MAY_BE_EMPTY = {REGION, "ModelPrefix", "DataPrefix", "OutputPrefix", "ScheduleExpression", "NotificationEmail"}
 NONE, AS_NOW = "none", "as now"
@@ -119,7 +119,7 @@ def revise(settings: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
         say("\nThe answers:")
         for number, each in enumerate(questions, 1):
             say(f"  {number:>2}  {each.name:<{width}}  {_shown(each.name, revised[each.name])}")
-        answer = str(ask("Number of an answer to change (none: all are right)", default=NONE)).strip()
+        answer = str(ask("Number of an answer to change (none: go on)", default=NONE)).strip()
         if answer.lower() in (NONE, ""):
             if not (found := problems(revised)):
                 return revised

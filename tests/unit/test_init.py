@@ -20,6 +20,7 @@ from batch_predict.init_stack import (
     REGION,
     STACK_NAME,
     ask_settings,
+    default_of,
     overlaps,
     parameters,
     problem,
@@ -244,7 +245,7 @@ class TestQuestions:
             "Bucket of the models": ["my-models", "our models", "our-models"],
             "Bucket of the data": ["our-data"],
             "Bucket of the outputs": ["our-predictions"],
-            "Prefix of the data, ending in / (none: the whole bucket)": ["data", "none"],
+            "Prefix of the data, ending in / (none: all)": ["data", "none"],
         }
         asked, said = [], []
 
@@ -360,12 +361,15 @@ class TestRevising:
         assert invoke(f"{BUCKETS} --stack-name a", ["", "", "", "", "", "", "", "", "3"]).exit_code == 1
         assert list(directory.iterdir()) == []
 
-    def test_the_list_fits_60_columns(self, invoke):
+    def test_the_questions_and_the_list_fit_60_columns(self, invoke):
         Path("request.json").write_text(json.dumps(REQUEST))
         said = invoke([*BUCKETS.split(), "--schedule", "rate(1 day)", "--schedule-request", "request.json"], [""] * 12)
         shown = said.output.partition("The answers:\n")[2].partition("Number")[0].splitlines()
         assert len(shown) == 14
         assert max(map(len, shown)) <= 60
+        for question in QUESTIONS:
+            default = default_of(question.name) or ("none" if question.name in MAY_BE_EMPTY else "")
+            assert len(f"{question.text} [{default}]: ") <= 60
 
 
 class TestTutorial:

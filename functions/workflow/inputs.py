@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
@@ -17,7 +16,7 @@ from limits import MAX_MANIFEST_BYTES, ObjectCount
 from s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
 
@@ -162,10 +161,30 @@ def read_manifest(client: S3Client, uri: str, *, may_be_empty: bool = False) -> 
         raise InvalidRequestError(f"{uri} is not a manifest, a JSON array of the objects' S3 URIs")
     for number, item in enumerate(listed, start=1):
         if not isinstance(item, str) or not is_object_uri(item):
-            raise InvalidRequestError(f"{uri} must list objects, s3://bucket/key, but entry {number} is {json.dumps(item)[:200]}")
+            raise InvalidRequestError(f"{uri} must list objects, s3://bucket/key, but entry {number} is {_kind_of(item)}")
         if problem := outside("data_s3_uri", item) or ambiguous(item) or in_work(item):
             raise InvalidRequestError(f"{uri} lists in entry {number} what it may not: {problem}")
+    if repeated := repeated_in(listed):
+        raise InvalidRequestError(
+            f"{uri} lists {repeated} more than once: its rows would be scored as often", "list each object once"
+        )
     return listed
+
+
+def repeated_in(uris: Sequence[str]) -> str | None:
+    """Return the first URI that is there a second time."""
+    if len(set(uris)) == len(uris):
+        return None
+    seen: set[str] = set()
+    return next(uri for uri in uris if uri in seen or seen.add(uri))  # type: ignore[func-returns-value]
+
+
+def _kind_of(item: object) -> str:
+    """Say what stands in the place of a URI, without repeating it: the object may be no manifest at all, but data."""
+    if isinstance(item, str):
+        return "a text that is no such URI, or one of a prefix, a glob or a manifest"
+    kinds = {dict: "an object", list: "a list", type(None): "null", bool: "true or false"}
+    return kinds.get(type(item), "a number")
 
 
 def is_object_uri(uri: str) -> bool:

@@ -17,7 +17,7 @@ from entry_point import entry_point
 from errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from estimate import Work, estimate
 from fingerprint import cut_of, fingerprint_of, identity_of
-from inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, resolve
+from inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, repeated_in, resolve
 from layout import require_same_layout
 from limits import ObjectCount, require_ephemeral_storage
 from log import log
@@ -164,7 +164,7 @@ def compared(inputs: Inputs) -> list[tuple[InputObject, Header]]:
 
 
 def resolve_inputs(client: S3Client, request: Request) -> Listing:
-    """Return the objects of all entries in the caller's order; an object that is named twice is there twice."""
+    """Return the objects of all entries in the caller's order; InvalidRequestError where two of them name the same object."""
     uris, may_lack_rows = request["data_s3_uri"], request["on_no_rows"] == "succeed"
     count = ObjectCount()
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
@@ -172,7 +172,14 @@ def resolve_inputs(client: S3Client, request: Request) -> Listing:
     for uri, listing in zip(uris, listings, strict=True):
         if not (listing.objects or may_lack_rows):
             raise InputNotFoundError(no_data(uri))
-    return Listing([found for listing in listings for found in listing.objects], sum(listed.skipped for listed in listings))
+    objects = [found for listing in listings for found in listing.objects]
+    if len(uris) > 1 and (repeated := repeated_in([found.uri for found in objects])):
+        named = [uri for uri, listing in zip(uris, listings, strict=True) if repeated in {found.uri for found in listing.objects}]
+        raise InvalidRequestError(
+            f"data_s3_uri names {repeated} more than once, by {' and by '.join(named[:2])}: its rows would be scored as often",
+            "name each object once",
+        )
+    return Listing(objects, sum(listed.skipped for listed in listings))
 
 
 def evenly_spread(objects: Sequence[InputObject]) -> list[InputObject]:

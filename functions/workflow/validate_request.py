@@ -18,7 +18,18 @@ from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
 from header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
-from inputs import InputObject, first_objects, folder_of, glob_of, has_rows, is_prefix, no_data, nothing_to_predict, read_header
+from inputs import (
+    InputObject,
+    first_objects,
+    folder_of,
+    glob_of,
+    has_rows,
+    is_prefix,
+    no_data,
+    nothing_to_predict,
+    read_header,
+    repeated_in,
+)
 from limits import MAX_REQUEST_BYTES
 from log import log
 from s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
@@ -237,6 +248,8 @@ def _conflicts(request: Request) -> Iterator[str]:
         named = [f"{column!r}{_suggestion(column, list(features))}" for column in unknown[:SHOWN_MISSING]]
         rest = f" and {len(unknown) - SHOWN_MISSING} more" if len(unknown) > SHOWN_MISSING else ""
         yield f"column_types names columns that are not among feature_columns: {', '.join(named)}{rest}"
+    if repeated := repeated_in(request["data_s3_uri"]):
+        yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
     written = written_uris(output)
     work = f"{output}.work/"

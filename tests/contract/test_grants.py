@@ -253,10 +253,27 @@ def test_no_bucket_and_no_key_unless_asked(template):
     assert {resources[name]["Condition"] for name in ("ReadWithKey", "WriteWithKey", "ReadAndWriteWithKey")} == {"HasKmsKey"}
 
 
-def test_a_role_is_assumed_by_its_service_for_this_account(template):
-    for name in ("StateMachineRole", "ScheduleRole", "ObjectStartRole"):
+MACHINE = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}"
+SOURCES = {
+    "StateMachineRole": {"ArnLike": {"aws:SourceArn": [{"Fn::Sub": MACHINE}, {"Fn::Sub": f"{MACHINE}/*"}]}},
+    "ScheduleRole": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["ScheduleGroup", "Arn"]}}},
+    "ObjectStartRole": {
+        "ArnLike": {
+            "aws:SourceArn": {"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*-ObjectStart-*"}
+        }
+    },
+}
+
+
+def test_a_role_is_assumed_by_its_service_for_this_stacks_own(template):
+    """Neither for another account's, nor for another state machine or schedule of this one."""
+    roles = {name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::IAM::Role"}
+    assert roles == SOURCES.keys()
+    for name in roles:
         (statement,) = template["Resources"][name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}, name
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} | SOURCES[name], name
+    assert template["Resources"]["StateMachine"]["Properties"]["Name"] == {"Ref": "AWS::StackName"}
+    assert "Name" not in template["Resources"]["ObjectStart"]["Properties"]  # CloudFormation puts the resource's name into it
 
 
 def value_of(expression, parameters):

@@ -38,7 +38,7 @@ class Workload:
     model_uri: str
     request: dict[str, Any]
     objects: list[tuple[str, bytes]]
-    """The inputs with rows, in the output's order: URI and content. One may be there twice."""
+    """The inputs with rows, in the output's order: URI and content."""
     clean: list[tuple[str, bytes]]
     """The same without what was planted."""
     others: list[tuple[str, bytes]] = field(default_factory=list)

@@ -90,7 +90,7 @@ def test_a_wildcard_before_the_last_part_is_refused(uri: str) -> None:
 
 def test_a_manifest_lists_objects_in_its_own_order(s3: S3Client, stored: Any, put: Any) -> None:
     stored("in/b.csv", "in/a.csv")
-    uris = [f"s3://bucket/in/{name}.csv" for name in "bab"]
+    uris = [f"s3://bucket/in/{name}.csv" for name in "ba"]
     put("in/all.manifest.json", json.dumps(uris))
     assert [found.uri for found in resolve(s3, "s3://bucket/in/all.manifest.json").objects] == uris
     assert next(first_objects(s3, "s3://bucket/in/all.manifest.json")).uri == uris[0]
@@ -103,8 +103,16 @@ def test_a_manifest_lists_objects_in_its_own_order(s3: S3Client, stored: Any, pu
         (b"\xff", "is not a manifest"),
         (b'{"entries": []}', "is not a manifest"),
         (b"[]", "is not a manifest"),
-        (b"[1]", "entry 1 is 1"),
-        (b'["s3://bucket/in/a.csv", "in/b.csv"]', 'entry 2 is "in/b.csv"'),
+        (b"[1]", "entry 1 is a number$"),
+        (
+            b'["s3://bucket/in/a.csv", "in/b.csv"]',
+            "entry 2 is a text that is no such URI, or one of a prefix, a glob or a manifest$",
+        ),
+        (b'[["Ada", 1815]]', "entry 1 is a list$"),
+        (b'[{"name": "Ada"}]', "entry 1 is an object$"),
+        (b"[null]", "entry 1 is null$"),
+        (b"[true]", "entry 1 is true or false$"),
+        (b'["s3://bucket/in/a.csv", "s3://bucket/in/b.csv", "s3://bucket/in/a.csv"]', "lists s3://bucket/in/a.csv more than once"),
         (b'["s3://bucket/in/"]', "entry 1"),
         (b'["s3://bucket/in/*.csv"]', "entry 1"),
         (b'["s3://bucket/in/other.manifest.json"]', "entry 1"),

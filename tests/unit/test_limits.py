@@ -137,8 +137,10 @@ def test_the_limit_of_objects_is_that_of_all_entries_together(
 ) -> None:
     for name in "ab":
         put(f"in/{name}.csv", b"a,b\n1,2\n")
-    put("in/all.manifest.json", json.dumps(["s3://bucket/in/a.csv", "s3://bucket/in/b.csv"]))
-    entries = ["s3://bucket/in/all.manifest.json", "s3://bucket/in/*.csv", "s3://bucket/in/a.csv"]
+    for name in "cde":
+        put(f"more/{name}.csv", b"a,b\n1,2\n")
+    put("in/all.manifest.json", json.dumps(["s3://bucket/more/c.csv", "s3://bucket/more/d.csv"]))
+    entries = ["s3://bucket/in/all.manifest.json", "s3://bucket/in/*.csv", "s3://bucket/more/e.csv"]
     monkeypatch.setattr(limits, "MAX_OBJECTS", 5)
     assert plan_chunks.plan_chunks(s3, document(data_s3_uri=entries))["objects"] == 5
     monkeypatch.setattr(limits, "MAX_OBJECTS", 4)

@@ -167,14 +167,31 @@ def test_large_and_small_objects_keep_their_order(s3: S3Client, put: Any, get: A
     assert ranges == [("1", 0, 8), ("2", 0, 12), ("3", 0, 136), ("3", 136, 272), ("3", 272, 404), ("4", 0, 8), ("5", 0, 16)]
 
 
-def test_a_list_keeps_its_order_and_may_repeat(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_a_list_keeps_its_order(s3: S3Client, put: Any, get: Any, document: Any) -> None:
     for name in "ab":
         put(f"in/{name}.csv", b"a,b\n1,2\n")
-    uris = [f"s3://bucket/in/{name}.csv" for name in "bab"]
+    uris = [f"s3://bucket/in/{name}.csv" for name in "ba"]
     plan = plan_chunks.plan_chunks(s3, document(data_s3_uri=uris))
     assert [segment["data_s3_uri"] for segment in segments(get, plan)] == uris
-    assert plan["objects"] == 3
-    assert plan["input_bytes"] == 24
+    assert plan["objects"] == 2
+    assert plan["input_bytes"] == 16
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [["in/a.csv", "in/a.csv"], ["in/", "in/a.csv"], ["in/a*.csv", "in/"], ["in/all.manifest.json", "in/*.csv"], ["in/", "in/"]],
+)
+def test_an_object_that_entries_name_twice_is_refused(s3: S3Client, put: Any, document: Any, entries: list[str]) -> None:
+    """Its rows would be twice in the output: a prefix and a glob in it, say, are a slip."""
+    for name in "ab":
+        put(f"in/{name}.csv", b"a,b\n1,2\n")
+    put("in/all.manifest.json", json.dumps(["s3://bucket/in/a.csv"]))
+    uris = [f"s3://bucket/{entry}" for entry in entries]
+    if "in/all.manifest.json" not in entries:
+        s3.delete_object(Bucket="bucket", Key="in/all.manifest.json")
+    with pytest.raises(InvalidRequestError) as caught:
+        plan_chunks.plan_chunks(s3, document(data_s3_uri=uris))
+    assert f"data_s3_uri names s3://bucket/in/a.csv more than once, by {uris[0]} and by {uris[1]}: " in str(caught.value)
 
 
 def test_more_than_a_page_of_objects_is_listed(s3: S3Client, put: Any, get: Any, document: Any) -> None:

@@ -364,3 +364,10 @@ def test_the_handler_adapts(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPa
     validated = validate_request.lambda_handler({"request": REQUEST, "execution": EXECUTION}, None)
     assert validated["request"]["max_concurrency"] == 100
     assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders(s3: S3Client) -> None:
+    with pytest.raises(InvalidRequestError, match=r"data_s3_uri names s3://bucket/2026\.csv more than once"):
+        validate(
+            s3, data_s3_uri=["s3://bucket/2026.csv", "s3://bucket/{scheduled_time:%Y}.csv"], scheduled_time="2026-11-24T02:00:00Z"
+        )

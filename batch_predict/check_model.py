@@ -20,7 +20,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from batch_predict.deploy import stack_directory
 from batch_predict.deployed_package import DeployedPackage, deployed_package
 from batch_predict.local_aws import LocalAws
-from batch_predict.local_run import InvalidRequestError
+from batch_predict.local_run import InvalidRequestError, told_here
 
 PROBE_ROWS = 1000
 SCORING_MB = 410
@@ -182,6 +182,6 @@ def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], predictio
         return None, [f"the function ended: {result.get('errorMessage', result)}"]
     body = json.loads(result["body"])
     if result["statusCode"] != 200:
-        message = body["message"].replace(event["model_s3_uri"], str(path)).replace(event["data_s3_uri"], str(data))
+        message = told_here(body["message"], {path: f"{event['model_s3_uri']}", data: f"{event['data_s3_uri']}"})
         return None, [f"{body['error']}: {message}"]
     return Sample(body["rows"], body["rows_per_second"], body["prediction_columns"]), []

@@ -26,6 +26,7 @@ from batch_predict.execution import ChunksCounted, ExecutionEnded, Progress, Sta
 from batch_predict.local_aws import BUCKET
 from batch_predict.runs import message_of
 from batch_predict.stack import Stack
+from batch_predict.value_here import with_value
 from batch_predict.visible_text import visible
 from batch_predict.workflow_contract import is_hidden, natural_order, request_problems, split_advice
 
@@ -500,7 +501,8 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
     name = ended.execution_arn.rpartition(":")[2]
     if ended.status != "SUCCEEDED":
         error = ended.error or ended.status
-        cause, advice = split_advice(error, with_local_paths(message_of(ended.cause or ""), local_run.uploads))
+        cause, advice = split_advice(error, message_of(ended.cause or ""))
+        cause = told_here(cause, local_run.uploads)
         return RunResult(
             status=ended.status,
             name=name,
@@ -534,6 +536,11 @@ def _result(aws: Stack, local_run: LocalRun, ended: ExecutionEnded, states: Mapp
         seconds=ended.seconds,
         states=states,
     )
+
+
+def told_here(text: str, uploads: Mapping[Path, str]) -> str:
+    """Return a message as whoever owns the data may read it: with the value at the place that it names, and with local paths."""
+    return with_local_paths(with_value(text, uploads), uploads)
 
 
 def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:

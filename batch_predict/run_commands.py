@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 
 from batch_predict.drift import population_stability_index, reference_statistics
 from batch_predict.endings import ending
-from batch_predict.local_run import with_local_paths
+from batch_predict.local_run import told_here, with_local_paths
 from batch_predict.local_runs import LocalRuns
 from batch_predict.one_chunk import invoke_here
 from batch_predict.places import place_of
@@ -70,7 +70,7 @@ def status(
         if as_json:
             _print_json(asdict(known), uploads)
         else:
-            print_lines(text_console(sys.stdout), status_lines(known, stack, lambda text: with_local_paths(text, uploads)))
+            print_lines(text_console(sys.stdout), status_lines(known, stack, lambda text: told_here(text, uploads)))
 
 
 def watch(
@@ -92,7 +92,7 @@ def watch(
         if as_json:
             _print_json(asdict(known), uploads)
         else:
-            print_lines(text_console(sys.stdout), status_lines(known, stack, lambda text: with_local_paths(text, uploads)))
+            print_lines(text_console(sys.stdout), status_lines(known, stack, lambda text: told_here(text, uploads)))
         if known.status != "SUCCEEDED":
             raise typer.Exit(1)
 
@@ -266,6 +266,8 @@ def chunk(
                 event = directory.run(aws).chunk_event(number)
                 directory.restore_inputs(aws)
                 answer = _scored(directory.run(aws), event, here=here)
+                if answer["statusCode"] != 200:
+                    typer.echo(f"Here: {told_here(str(answer['body'].get('message')), directory.local_paths())}", err=True)
         else:
             with place_of(stack, profile, region).opened(run) as (found, _):
                 event = found.chunk_event(number)
@@ -294,5 +296,5 @@ def explain(
         if as_json:
             _print_json({**asdict(known), "lost_chunks": lost}, uploads)
             return
-        lines = explanation_lines(known, found.request, lost, stack, lambda text: with_local_paths(text, uploads))
+        lines = explanation_lines(known, found.request, lost, stack, lambda text: told_here(text, uploads))
         print_lines(text_console(sys.stdout), lines)

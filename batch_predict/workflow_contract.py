@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -34,6 +34,12 @@ def split_advice(error: str, cause: str) -> tuple[str, str | None]:
 def is_hidden(path: str) -> bool:
     """Whether a file, with its folders below what was named, is no data to the workflow, whatever is in it."""
     return bool(_workflow_module("data_names").is_hidden(path))
+
+
+def record_stops(data: bytes) -> Iterator[int]:
+    """Yield where each record of a CSV file's bytes stops, its line end included."""
+    stops: Iterator[int] = _workflow_module("csv_records").record_stops(data)
+    return stops
 
 
 def natural_order(path: str) -> str:

@@ -131,6 +131,8 @@ class RunResult:
     error: str | None = None
     cause: str | None = None
     advice: str | None = None
+    warnings: Sequence[str] = ()
+    """Of the model and its predictions: that it was fitted with another scikit-learn, say."""
     name: str | None = None
     """Of the execution: RUN of the other commands."""
 
@@ -463,7 +465,7 @@ def conclude(
     answering, or the output cannot be written here.
     """
     states: dict[str, float] = {}
-    probed: float | None = None
+    probe: Mapping[str, Any] = {}
     resolved: str | None = None
     plan: Mapping[str, Any] = {}
     failed: int | None = None
@@ -473,13 +475,17 @@ def conclude(
             show(progress)
             if isinstance(progress, StateExited) and progress.kind in {"Task", "Map"}:
                 resolved = resolved or progress.document.get("request", {}).get("output_s3_uri")
-                probed = progress.document.get("model", {}).get("rows_per_second") or probed
+                probe = progress.document.get("model", probe)
                 states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
                 plan = progress.document.get("plan", plan)
             elif isinstance(progress, ChunksCounted):
                 failed = progress.failed
         assert isinstance(progress, ExecutionEnded)
-        result = replace(_result(aws, local_run, progress, states, resolved), probe_rows_per_second=probed)
+        result = replace(
+            _result(aws, local_run, progress, states, resolved),
+            probe_rows_per_second=probe.get("rows_per_second"),
+            warnings=[*probe.get("warnings", ()), *probe.get("model", {}).get("warnings", ())],
+        )
         if "pending_chunks" not in plan:
             return result
         planned = plan["chunks"]

@@ -384,6 +384,8 @@ def duration(seconds: float) -> str:
 
 def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
     """Yield what came of a run that succeeded, as label and text."""
+    for warning in result.warnings:
+        yield "Warning", f"{warning}"
     if result.rows is None:  # a dry run
         yield "Plan", f"{plural(result.chunks or 0, 'chunk')}, {megabytes(result.input_bytes or 0)}; nothing was scored"
         if result.estimate:
@@ -467,7 +469,7 @@ def print_failure(shown: Screen, result: RunResult, command: str | None = None) 
     one_line = not shown.console.is_terminal  # whatever reads it there may look for a sentence
     shown.console.print(Text(f"{result.error}: {result.cause}", style="red"), soft_wrap=one_line)
     if result.advice:
-        shown.console.print(result.advice, soft_wrap=one_line)
+        shown.console.print(Text(f"What to do: {result.advice}"), soft_wrap=one_line)
     if command:
         shown.console.print(f"More: {command}", soft_wrap=True)
 

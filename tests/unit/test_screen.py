@@ -213,6 +213,11 @@ def test_a_result_has_a_speed_where_it_says_something(fields, text):
     ]
 
 
+def test_what_a_model_that_works_warns_of_is_said_first():
+    warning = "it was fitted with scikit-learn 1.2.2, and scored with 1.9.1"
+    assert next(iter(result_lines(replace(RESULT, warnings=[warning])))) == ("Warning", warning)
+
+
 @pytest.mark.parametrize(
     ("state", "document", "detail"),
     [
@@ -266,7 +271,7 @@ def test_a_failure_is_one_line_where_no_one_wraps_it():
         screen, RunResult("FAILED", error="InvalidDataError", cause=cause, advice="Correct it."), "batch-predict explain r"
     )
 
-    assert file.getvalue() == f"InvalidDataError: {cause}\nCorrect it.\nMore: batch-predict explain r\n"
+    assert file.getvalue() == f"InvalidDataError: {cause}\nWhat to do: Correct it.\nMore: batch-predict explain r\n"
 
 
 def test_an_execution_that_ended_before_its_first_state_shows_nothing():

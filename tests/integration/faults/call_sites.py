@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 # Regular expression of `bucket/key` -> kind; the first that fits.
 KINDS = (
-    (r"^[^/]+/$", "bucket"),
     (r"/models/", "model"),
     (r"/data/.*\.manifest\.json$", "manifest"),
     (r"/data/.*", "data"),

@@ -19,7 +19,6 @@ INCOMPLETE, TRANSIENT = "IncompleteOutputError", "TransientS3Error"
 # (function, operation, kind): the run in which it is looked at, and what 403, 404 and, of conditional requests, 412 lead to.
 # In a run that is lost in any case "survived" means that it ends as it would have without the fault.
 TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
-    ("ValidateRequest", "HeadBucket", "bucket"): ("split", SURVIVED, SURVIVED),  # it says the region, or it does not
     ("ValidateRequest", "HeadObject", "model"): ("split", NOT_FOUND, NOT_FOUND),
     ("ValidateRequest", "HeadObject", "data"): ("split", NOT_FOUND, NOT_FOUND),
     ("ValidateRequest", "GetObject", "data"): ("split", NOT_FOUND, NOT_FOUND, CHANGED),

@@ -87,14 +87,16 @@ def throughput(timeline: ChunkTimeline) -> Markup:
 
 
 @mpl.rc_context(STYLE)
-def distribution(name: str, label: str, bins: Bins, quartiles: Sequence[float]) -> Markup:
-    """Draw a column's values as bars of equal width, with its quartiles."""
+def distribution(name: str, label: str, quartiles: Sequence[float], bins: Bins, reference: Bins | None = None) -> Markup:
+    """Draw a column's values as bars of equal width, with its quartiles, and the reference as a line where there is one."""
     figure, axes = blank(WIDTH, 220)
     axes.stairs(100 * bins.shares, bins.edges, fill=True, color=MAIN)
+    if reference is not None:
+        axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
     for quartile in quartiles:
         axes.axvline(quartile, color=INK, linewidth=1, linestyle=(0, (3, 2)))
     axes.set_xlim(bins.edges[0], bins.edges[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=bins.are_apart))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
     axes.set_xlabel(visible(label, 50))
     axes.set_ylabel("% of rows")
@@ -103,8 +105,8 @@ def distribution(name: str, label: str, bins: Bins, quartiles: Sequence[float]) 
 
 
 @mpl.rc_context(STYLE)
-def drift_bars(drift: Mapping[str, float]) -> Markup:
-    """Draw the population stability index of features, one below the other, on its customary bands."""
+def drift_bars(picture: str, drift: Mapping[str, float]) -> Markup:
+    """Draw the population stability index of columns, one below the other, on its customary bands."""
     number = len(drift)
     figure, axes = blank(WIDTH, 34 * number + 56)
     lengths = [min(index, LONGEST_DRIFT) for index in drift.values()]
@@ -121,24 +123,28 @@ def drift_bars(drift: Mapping[str, float]) -> Markup:
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(f"population stability index: stable below {WATCH}, drifted from {DRIFTED}")
-    return svg_of(figure, "drift", f"Population stability index of {number} features; the table of features has the figures")
+    return svg_of(figure, picture, f"Population stability index of {number} column{'' if number == 1 else 's'}")
 
 
 @mpl.rc_context(STYLE)
 def small_distribution(name: str, label: str, now: Bins, reference: Bins | None = None, *, axis: bool = True) -> Markup:
-    """Draw a small picture of a feature in this run, and in the reference sample where there is one."""
+    """Draw a small picture of a feature in this run, and in the reference where there is one."""
     figure, axes = blank(SMALL, 118)
-    axes.stairs(100 * now.shares, now.edges, fill=True, color=MAIN)
+    if now.are_apart:
+        step = np.diff(now.edges)
+        axes.bar(now.edges[:-1] + step / 2, 100 * now.shares, 0.84 * step, color=MAIN)
+    else:
+        axes.stairs(100 * now.shares, now.edges, fill=True, color=MAIN)
     if reference is not None:
         axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
     axes.set_xlim(now.edges[0], now.edges[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(3) if axis else NullLocator())
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=now.are_apart) if axis else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     axes.tick_params(labelsize=10)
     axes.grid(visible=False, axis="x")
-    reference_too = "" if reference is None else ": the reference sample as a line, this run as bars"
+    reference_too = "" if reference is None else ": the reference as a line, this run as bars"
     return svg_of(figure, name, f"Distribution of {visible(label, 200)}{reference_too}")
 
 

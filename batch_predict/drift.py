@@ -1,10 +1,11 @@
-"""Have the features changed? A report's statistics against those of a reference sample, such as what the model was fitted on.
+"""Have features and predictions changed? A report's statistics against those of a sample, of an output or of another report.
 
-reference = reference_statistics(Path("fitted_on.csv"), report["statistics"]["features"])
-drift = {name: population_stability_index(reference[name], values) for name, values in report["statistics"]["features"].items()}
+reference = reference_statistics(Path("fitted_on.csv"), report["statistics"])["features"]
+drift = drift_of(reference, report["statistics"]["features"])
 """
 
 import importlib.util
+import json
 import math
 import sys
 from collections import Counter
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from batch_predict.deploy import stack_directory
 
 BINS = 10
@@ -22,40 +25,99 @@ SMALLEST_SHARE = 1e-4
 """In place of an empty bin's share, whose logarithm there is not."""
 MODERATE, LARGE = 0.1, 0.25
 """The usual bands of the index: below the first a column has hardly changed, from the second on it is another one."""
+UNKNOWN_BEFORE = {"min": None, "max": None, "whole": False, "whole_numbers": None}
+"""What reports of earlier versions do not say of a column of numbers."""
 
 
-def reference_statistics(path: Path, features: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Count a reference sample's columns as the prediction function counts features: by the same kinds, buckets and hashes.
+def reference_statistics(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the `features` and `predictions` of a reference, of the shape of a report's ``statistics``, which it is for.
 
-    ``features`` are a report's, or a receipt's. A column that the sample does not have is left out; so is a row in which a number
-    is none. Raises ValueError where the file is not CSV, or has no rows.
+    It is the report of another run, or CSV: a sample, or the output of another run, which has predictions, too. CSV is counted as
+    the prediction function counts: by the same kinds, buckets and hashes. A column that it does not have is left out; so is a row
+    in which a number is none, or which has no prediction. Raises ValueError where the file is neither, or has no rows.
     """
+    with path.open("rb") as file:
+        is_report = file.read(1) == b"{"
+    return _of_report(path) if is_report else _counted(path, statistics)
+
+
+def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Take the statistics out of a report, also of an earlier version; ValueError where there are none."""
+    checked = _deployed("workflow", "distributions").checked
+    try:
+        statistics = json.loads(path.read_bytes())["statistics"]
+        for column in (*statistics["features"].values(), *statistics["predictions"].values()):
+            if column["kind"] == "number":
+                for name, unknown in UNKNOWN_BEFORE.items():
+                    column.setdefault(name, unknown)
+        found = checked(statistics)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no report with statistics, and no CSV") from error
+    return {"features": found["features"], "predictions": found["predictions"]}
+
+
+def _counted(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     handler = _deployed("predict", "prediction_handler")
     header = handler._local_header(path, path.name)  # noqa: SLF001  # the very reader and counter of the prediction function
-    kinds = {name: handler.TEXT if values["kind"] == "text" else handler.NUMBER for name, values in features.items()}
-    columns = handler._Columns([name for name in features if name in header.names], kinds)  # noqa: SLF001
-    statistics = handler._Statistics(columns)  # noqa: SLF001
+    features, predictions = (
+        {name: values for name, values in statistics.get(group, {}).items() if name in header.names}
+        for group in ("features", "predictions")
+    )
+    numbers = [name for name, values in predictions.items() if values["kind"] == "number"]
+    labels = [name for name in predictions if name not in numbers]
+    kinds = {
+        name: handler.NUMBER if values["kind"] == "number" else handler.TEXT for name, values in (features | predictions).items()
+    }
+    known = {name: tuple(set(predictions[name]["classes"]) & set(handler.MISSING_VALUES) - {""}) for name in labels}
+    columns = handler._Columns([*kinds], kinds, known=known)  # noqa: SLF001
+    counted = handler._Columns([*features], {name: kinds[name] for name in features})  # noqa: SLF001
+    found = handler._Statistics(counted)  # noqa: SLF001
+    are_shares = all("percents" in predictions[name] for name in numbers)
     with path.open("rb") as file:
         file.seek(header.size)
         source = handler._Source(path.name, 0)  # noqa: SLF001
         for block in handler._read_blocks(file, header, source, header.size, handler.BLOCK_BYTES):  # noqa: SLF001
             rejected: set[int] = set()
             table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row))  # noqa: SLF001
+            for name, values in predictions.items():
+                if not values["missing"]:  # so this model gives no missing ones: the row was rejected when it was to be scored
+                    rejected.update(np.flatnonzero(table[name].is_null().to_numpy()).tolist())
             table = table.take([row for row in range(block.rows) if row not in rejected]) if rejected else table
             if table.num_rows:
-                statistics.add([], handler._count_features(table, columns))  # noqa: SLF001
-    found: dict[str, dict[str, Any]] = statistics.result()["features"]
-    if columns.names and not found:
+                of_block = handler._count_features(table, counted)._replace(  # noqa: SLF001
+                    prediction_numbers=(
+                        handler._measure_numbers([table[name] for name in numbers], are_shares=are_shares)  # noqa: SLF001
+                        if numbers
+                        else None
+                    ),
+                    prediction_classes={
+                        name: handler._count_labels(np.array(table[name].to_pylist(), object))  # noqa: SLF001
+                        for name in labels
+                    },
+                )
+                found.add(numbers, of_block)
+    result = found.result()
+    if kinds and not (result["features"] or result["predictions"]):
         raise ValueError(f"{path.name} has no rows to compare with")
-    return found
+    return {"features": result["features"], "predictions": result["predictions"]}
+
+
+def drift_of(reference: Mapping[str, Mapping[str, Any]], current: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the index of each column that both sides have, of one kind and with rows; the others cannot be compared."""
+    return {
+        name: population_stability_index(values, current[name])
+        for name, values in reference.items()
+        if name in current and values["kind"] == current[name]["kind"] and values["rows"] and current[name]["rows"]
+    }
 
 
 def population_stability_index(reference: Mapping[str, Any], current: Mapping[str, Any]) -> float:
     """Return the PSI of one column: the sum over bins of (c - r) * ln(c / r), of the shares of rows in each.
 
     Missing values have a bin, and so have infinite ones. Numbers have up to 10 more, cut at buckets of both histograms' common
-    scale so that each holds about a tenth of the reference; texts have 64 by their hash, labels one each. A share of less than
-    0.0001 counts as that. Usual bands: below 0.1 no change, from 0.25 on a large one; of few rows also chance makes tenths.
+    scale, or for probabilities at percents where these are finer, so that each holds about a tenth of the reference; texts have
+    64 by their hash, labels one each. A share of less than 0.0001 counts as that. Usual bands: below 0.1 no change, from 0.25 on
+    a large one; of few rows also chance makes tenths.
     Raises ValueError where the kinds differ, or a side has no rows.
     """
     if reference["kind"] != current["kind"]:
@@ -90,9 +152,13 @@ def _bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Cou
 def _number_bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Counter[Any], Counter[Any]]:
     distributions = _deployed("workflow", "distributions")
     scale = distributions.merged_histograms(reference["histogram"], current["histogram"])["scale"]
-    buckets = [
-        Counter(dict(_ordered_buckets(values["histogram"], scale, distributions.coarser))) for values in (reference, current)
+    sides = (reference, current)
+    buckets: list[Counter[Any]] = [
+        Counter(dict(_ordered_buckets(values["histogram"], scale, distributions.coarser))) for values in sides
     ]
+    if all("percents" in values for values in sides):
+        percents: list[Counter[Any]] = [Counter(dict(enumerate(values["percents"]))) for values in sides]
+        buckets = min(buckets, percents, key=lambda found: max(found[0].values(), default=0))
     most = (reference["rows"] - reference["missing"] - reference["histogram"]["infinite"]) / BINS
     bins: tuple[Counter[Any], Counter[Any]] = (Counter(), Counter())
     number, filled = 0, 0

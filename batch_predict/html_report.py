@@ -57,11 +57,11 @@ def render(record: RunRecord) -> str:
             graph=state_graph(
                 record.definition, record.states, is_over=record.stopped is not None, failed_chunks=len(record.failures)
             ),
-            charts={**_time_charts(ran), **_drift_chart(record, features)},
+            charts={**_time_charts(ran), **_drift_charts(record, features, predictions)},
             timeline_sentence=report_tables.timeline_sentence(ran) if ran else "",
             slowest=list(ran.slowest(SLOWEST)) if ran and len(ran) > 1 else [],
             predictions=[
-                _prediction(place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
+                _prediction(record, place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
             ],
             predictions_left_out=max(0, len(predictions) - SHOWN_PREDICTIONS),
             features=list(report_tables.features(features, record.drift)),
@@ -167,7 +167,10 @@ class Prediction:
     bars: list[report_tables.Bar] | None = None
 
 
-def _prediction(place: int, name: str, values: Mapping[str, Any]) -> Prediction:
+def _prediction(record: RunRecord, place: int, name: str, values: Mapping[str, Any]) -> Prediction:
+    before = record.reference_predictions.get(name)
+    if before is not None and before["kind"] != values["kind"]:
+        before = None
     missing = f" {values['missing']:,} are missing." if values["missing"] else ""
     rows = f"{values['rows']:,} rows.{missing}"
     if values["kind"] == "class":
@@ -175,7 +178,8 @@ def _prediction(place: int, name: str, values: Mapping[str, Any]) -> Prediction:
     if values["kind"] != "number":
         return Prediction(name, f"{rows} Text of no known classes is not shown.")
     column = Values(values)
-    edges = shared_edges([column], BINS)
+    both = [column] if before is None else [column, Values(before)]
+    edges = shared_edges(both, BINS)
     if edges is None:
         return Prediction(name, f"{rows} None of the predictions is a finite number.")
     lines = [quartile for share in report_tables.QUARTILES if (quartile := column.quantile(share)) is not None]
@@ -184,10 +188,11 @@ def _prediction(place: int, name: str, values: Mapping[str, Any]) -> Prediction:
     extremes = [report_tables.number(value) for value in (column.smallest, column.largest) if value is not None]
     between = f" From {extremes[0]} to {extremes[1]}, mean" if extremes else " Mean"
     infinite = f" {column.infinite:,} are infinite." if column.infinite else ""
-    sentence = (
-        f"{rows}{infinite}{between} {mean}, standard deviation {deviation}; quartiles (dashed) {quartiles}. {_counted_by(column)}"
-    )
-    return Prediction(name, sentence, chart=charts.distribution(f"prediction{place}", name, column.bins(edges), lines))
+    line = "" if before is None else " The line is the reference."
+    sentence = f"{rows}{infinite}{between} {mean}, standard deviation {deviation}; quartiles (dashed) {quartiles}."
+    bins = [side.bins(edges) for side in both]
+    chart = charts.distribution(f"prediction{place}", name, lines, *bins)
+    return Prediction(name, f"{sentence} {_counted_by(column)}{line}", chart=chart)
 
 
 def _counted_by(column: Values) -> str:
@@ -199,14 +204,20 @@ def _counted_by(column: Values) -> str:
     return f"The middle 99 % are shown, from buckets {column.bucket_percent:.0f} % wide."
 
 
-def _drift_chart(record: RunRecord, features: Mapping[str, Any]) -> dict[str, Markup]:
-    drift = {name: record.drift[name] for name in _by_drift(record) if name in features}
-    return {"drift": charts.drift_bars(dict([*drift.items()][:SHOWN_DRIFT]))} if drift else {}
+def _drift_charts(record: RunRecord, *groups: Mapping[str, Any]) -> dict[str, Markup]:
+    """Draw the drift of features and of predictions, as far as it is known."""
+    drifts = {"drift": record.drift, "prediction_drift": record.prediction_drift}
+    shown = {
+        chart: {name: drift[name] for name in _by_drift(drift) if name in columns}
+        for (chart, drift), columns in zip(drifts.items(), groups, strict=True)
+    }
+    return {chart: charts.drift_bars(chart, dict([*drift.items()][:SHOWN_DRIFT])) for chart, drift in shown.items() if drift}
 
 
-def _by_drift(record: RunRecord) -> list[str]:
-    known = [name for name, index in record.drift.items() if not math.isnan(index)]
-    return sorted(known, key=lambda name: -record.drift[name])
+def _by_drift(drift: Mapping[str, float]) -> list[str]:
+    """Return the columns whose index is known, those that moved most first."""
+    known = [name for name, index in drift.items() if not math.isnan(index)]
+    return sorted(known, key=lambda name: -drift[name])
 
 
 @dataclass(frozen=True)
@@ -220,7 +231,7 @@ class Picture:
 
 def _feature_pictures(record: RunRecord, features: Mapping[str, Any]) -> Iterator[Picture]:
     """Yield the pictures of features: those that moved most, then the others in their order."""
-    moved = [name for name in _by_drift(record) if name in features]
+    moved = [name for name in _by_drift(record.drift) if name in features]
     for place, name in enumerate([*dict.fromkeys([*moved, *features])][:SHOWN_FEATURES]):
         now, before = features[name], (record.reference or {}).get(name)
         if before is not None and before["kind"] != now["kind"]:
@@ -253,6 +264,7 @@ def _costs(known: Mapping[str, Any]) -> dict[str, Any]:
 def _model(known: Mapping[str, Any]) -> dict[str, Any]:
     model = known.get("model")
     if not model:
-        return {"model": [], "warnings": []}
+        return {"model": [], "steps": [], "warnings": []}
     facts = [*report_tables.model_facts(model), *report_tables.decided_facts(known)]
-    return {"model": facts, "warnings": [*model["warnings"], *known.get("warnings", ())]}
+    steps = list(report_tables.model_steps(model))
+    return {"model": facts, "steps": steps, "warnings": [*model["warnings"], *known.get("warnings", ())]}

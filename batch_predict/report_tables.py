@@ -234,9 +234,14 @@ def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Estimator", model["estimator"]
     yield "Fitted with", f"scikit-learn {model.get('sklearn_version') or 'of an unknown version'}"
     yield "Scored with", ", ".join(f"{library} {version}" for library, version in model["versions"].items())
-    if steps := model.get("steps"):
-        yield "Steps", "\n".join(steps)
     yield "Deployment", model.get("deployment", "not said")
+
+
+def model_steps(model: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Yield the steps of a pipeline, each with how deep it lies."""
+    for step in model.get("steps", ()):
+        *way, own = step.split(" > ")
+        yield len(way), own
 
 
 def decided_facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import BotoCoreError
 
-from batch_predict.drift import population_stability_index, reference_statistics
+from batch_predict.drift import drift_of, reference_statistics
 from batch_predict.endings import ending
 from batch_predict.local_run import told_here, with_local_paths
 from batch_predict.local_runs import LocalRuns
@@ -179,7 +179,11 @@ def report(
     region: RegionOption = None,
     output: Annotated[Path | None, typer.Option(help="Where to write it; by default RUN.html.", metavar="FILE")] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="A CSV sample, of the training data say, to compare the features with.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="What to compare with: a CSV sample, of the training data say, or the output or report of another run.",
+            metavar="FILE",
+        ),
     ] = None,
     opens: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
@@ -235,16 +239,22 @@ def _print_json(value: Mapping[str, Any], uploads: Mapping[Path, str]) -> None:
 
 
 def compared(record: RunRecord, reference: Path) -> RunRecord:
-    """Return the record with the drift of its features against a reference sample; RunError where they cannot be compared."""
-    features = ((record.report or {}).get("statistics") or {}).get("features")
-    if not features:
+    """Return the record with its drift against a reference; RunError where they cannot be compared."""
+    statistics = record.known.get("statistics") or {}
+    if not statistics.get("features"):
         raise RunError(f"run {record.name} has no statistics of its features to compare {reference} with")
     try:
-        found = reference_statistics(reference, features)
+        found = reference_statistics(reference, statistics)
     except ValueError as error:
         raise RunError(f"reference {reference} cannot be compared: {error}") from error
-    drift = {name: population_stability_index(statistics, features[name]) for name, statistics in found.items()}
-    return replace(record, reference=found, reference_name=str(reference), drift=drift)
+    return replace(
+        record,
+        reference=found["features"],
+        reference_predictions=found["predictions"],
+        reference_name=str(reference),
+        drift=drift_of(found["features"], statistics["features"]),
+        prediction_drift=drift_of(found["predictions"], statistics["predictions"]),
+    )
 
 
 def chunk(

@@ -59,11 +59,15 @@ class RunRecord:
     is_local: bool = False
     """Whether it ran on the embedded AWS, where nothing is charged."""
     reference: Mapping[str, Any] | None = None
-    """Statistics of a reference sample's features, of the shape of the report's `statistics.features`."""
+    """Statistics of the reference's features, of the shape of the report's `statistics.features`; None where nobody named one."""
+    reference_predictions: Mapping[str, Any] = field(default_factory=dict)
+    """Of its predictions, where it has some."""
     reference_name: str | None = None
-    """What the reader knows the reference sample by: its path or URI."""
+    """What the reader knows the reference by: its path."""
     drift: Mapping[str, float] = field(default_factory=dict)
-    """Population stability index by feature, of this run against the reference sample."""
+    """Population stability index by feature, of this run against the reference."""
+    prediction_drift: Mapping[str, float] = field(default_factory=dict)
+    """The same by prediction column."""
 
     @property
     def known(self) -> Mapping[str, Any]:

@@ -30,6 +30,8 @@ class Bins:
     """One more than shares, ascending."""
     shares: NDArray[np.float64]
     """Of all finite values; they sum to less than 1 where values lie outside the edges."""
+    are_apart: bool = False
+    """Whether there is nothing between what two neighbouring bins hold: a whole number, or a hash, each."""
 
 
 class Values:
@@ -165,7 +167,7 @@ class Values:
                 shares += count * covered / (high - low)
             elif edges[0] <= low <= edges[-1]:
                 shares[min(int(np.searchsorted(edges, low, side="right")) - 1, len(shares) - 1)] += count
-        return Bins(edges, shares / max(self.count, 1))
+        return Bins(edges, shares / max(self.count, 1), are_apart=self.is_whole and bool(np.diff(edges).max() <= 1))
 
     @property
     def bucket_percent(self) -> float:
@@ -205,7 +207,7 @@ def commonest_hashes(columns: Sequence[Mapping[str, Any]], number: int) -> list[
     chosen = np.argsort(-larger, kind="stable")[: min(number, int(np.count_nonzero(larger)))]
     ordered = chosen[np.argsort(-shares[-1][chosen], kind="stable")]
     edges = np.arange(len(ordered) + 1, dtype=np.float64)
-    return [Bins(edges, column[ordered]) for column in shares if len(ordered)]
+    return [Bins(edges, column[ordered], are_apart=True) for column in shares if len(ordered)]
 
 
 def _at_rank(intervals: Sequence[tuple[float, float, int]], rank: float) -> tuple[float, float, float]:

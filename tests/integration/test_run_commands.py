@@ -131,6 +131,13 @@ class TestThisMachine:
         assert 'id="features"' in failed
         assert "Cost on AWS" in failed
 
+    def test_a_report_compares_features_and_predictions_with_another_runs_output_or_report(self):
+        for reference in ("good.csv", "good.csv.report.json"):
+            page = Path(succeed(f"report good --reference {reference} --output compared.html").strip()).read_text()
+            assert page.count('aria-label="Population stability index of') == 2  # features and predictions
+            assert reference in page
+            assert "It has no prediction" not in page
+
     def test_the_attempts_of_each_chunk_are_in_its_childs_history(self):
         with LocalRuns().get("good").opened() as aws:
             run = find_run(aws, "good")
@@ -163,6 +170,7 @@ class TestThisMachine:
             ("cancel good", "run good is over: it ended as SUCCEEDED"),
             ("report good --output no/page.html", "no/page.html cannot be written: No such file or directory"),
             ("report good --reference no.csv", "reference no.csv is not a file"),
+            ("report good --reference model.joblib", "reference model.joblib cannot be compared: "),
             (f"run {OPTIONS} --data data.csv --output again.csv --name good", "there is a run good already: choose another name"),
             ("status good --region eu-central-1", "--profile and --region go with --stack"),
             ("status ../good", "there is no run ../good"),

@@ -106,7 +106,16 @@ def with_statistics(**fields):
 
 RUNNING = flights_run(status="RUNNING", stopped=None, report=None, states=states(*BEFORE_CHUNKS, ("Predict Chunks", "Map", None)))
 BARE = flights_run(
-    status="ABORTED", report=None, states=(), definition={}, request={}, reference=None, drift={}, attempts={}, reference_name=None
+    status="ABORTED",
+    report=None,
+    states=(),
+    definition={},
+    request={},
+    reference=None,
+    drift={},
+    prediction_drift={},
+    attempts={},
+    reference_name=None,
 )
 SO_FAR = {
     name: value
@@ -185,6 +194,8 @@ def hostile_run(text):
         reference=features,
         reference_name=text,
         drift=dict.fromkeys(features, 0.3),
+        reference_predictions=statistics["predictions"],
+        prediction_drift={text: 0.2},
     )
 
 

@@ -218,6 +218,8 @@ def flights_run(chunks=44, **fields):
         "report": report(chunks),
         "attempts": {3: 2, 21: 3} if chunks > 21 else {},
         "reference": flights_features(seed=9),
+        "reference_predictions": {"predicted_arr_delay": number_values(np.random.default_rng(7).gamma(2, 15, 20_000) - 22)},
+        "prediction_drift": {"predicted_arr_delay": 0.182},
         "reference_name": "training/flights-2012.csv",
         "drift": {
             "month": 0.004,

@@ -12,7 +12,7 @@ import pytest
 
 import distributions
 import prediction_handler as handler
-from batch_predict.drift import LARGE, MODERATE, population_stability_index, reference_statistics
+from batch_predict.drift import LARGE, MODERATE, drift_of, population_stability_index, reference_statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +101,7 @@ def test_a_reference_sample_is_counted_as_the_function_counts(tmp_path: Path) ->
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["x", "city", "flag", "note"], *rows])
     kinds = {"x": "number", "city": "text", "flag": "number", "absent": "number"}
-    found = reference_statistics(path, {name: {"kind": kind} for name, kind in kinds.items()})
+    found = reference_statistics(path, {"features": {name: {"kind": kind} for name, kind in kinds.items()}})["features"]
     assert list(found) == ["x", "city", "flag"]
     statistics = distributions.empty() | {"features": found}
     assert json.dumps(distributions.checked(statistics)) == json.dumps(statistics)
@@ -115,8 +115,77 @@ def test_a_reference_sample_is_counted_as_the_function_counts(tmp_path: Path) ->
 def test_a_row_of_the_reference_whose_number_is_none_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "reference.csv"
     path.write_text("x,y\n1,2\ntwo,3\n5,6\n")
-    found = reference_statistics(path, {"x": {"kind": "number"}, "y": {"kind": "number"}})
+    found = reference_statistics(path, {"features": {"x": {"kind": "number"}, "y": {"kind": "number"}}})["features"]
     assert [(found[name]["rows"], found[name]["sum"]) for name in ("x", "y")] == [(2, 6.0), (2, 8.0)]
     path.write_text("x,y\n")
     with pytest.raises(ValueError, match="no rows"):
-        reference_statistics(path, {"x": {"kind": "number"}})
+        reference_statistics(path, {"features": {"x": {"kind": "number"}}})
+
+
+def probabilities(values: Any) -> Any:
+    sums = handler._NumberSums()
+    sums.add(handler._measure_numbers([np.asarray(values, float)], are_shares=True))
+    return sums.result()[0]
+
+
+def test_probabilities_are_cut_at_percents_or_finer_where_they_are_small() -> None:
+    shares = np.random.default_rng(2).beta(8, 2, ROWS)
+    for side in (lambda p: p, lambda p: 1 - p):
+        assert population_stability_index(probabilities(side(shares)), probabilities(side(shares))) == 0
+        moved = population_stability_index(probabilities(side(shares)), probabilities(side(shares**1.5)))
+        assert LARGE < moved < 1
+    small = shares / 500  # all of them round to 0 %
+    assert population_stability_index(probabilities(small), probabilities(small * 1.3)) > LARGE
+
+
+def write(path: Path, rows: list[list[Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def test_the_output_of_another_run_has_predictions_and_its_rejected_rows_do_not_count(tmp_path: Path) -> None:
+    rows = [[index, index / 100] for index in range(100)]
+    path = write(tmp_path / "out.csv", [["x", "p"], *rows, [7, ""], [8, ""]])
+    current = {"features": {"x": number([1.0])}, "predictions": {"p": probabilities([0.5]), "q": probabilities([0.5])}}
+    found = reference_statistics(path, current)
+    assert (found["features"]["x"]["rows"], found["features"]["x"]["sum"]) == (100, 4950.0)
+    assert found["predictions"] == {"p": probabilities([share for _, share in rows])}
+    current["predictions"]["p"] |= {"missing": 1}
+    found = reference_statistics(path, current)["predictions"]["p"]
+    assert (found["rows"], found["missing"]) == (102, 2)
+
+
+def test_labels_of_an_output_are_counted_as_they_are_printed(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.csv", [["x", "p"], [1, "late, very"], [2, "NA"], [3, "late, very"], [4, ""], [5, "None"]])
+    label = {"kind": "class", "rows": 3, "missing": 0, "classes": {"late, very": 2, "NA": 1}, "other_classes": 0}
+    found = reference_statistics(path, {"features": {"x": number([1.0])}, "predictions": {"p": label}})
+    assert found["predictions"] == {"p": label}
+    assert found["features"]["x"]["sum"] == 6.0
+    assert drift_of(found["predictions"], {"p": label}) == {"p": 0.0}
+
+
+def test_another_report_is_a_reference_also_an_earlier_versions(tmp_path: Path) -> None:
+    statistics = distributions.empty() | {"features": {"x": number([1.0, 2.0])}, "predictions": {"p": probabilities([0.5])}}
+    path = tmp_path / "out.csv.report.json"
+    path.write_text(json.dumps({"statistics": statistics}))
+    assert reference_statistics(path, {}) == {name: statistics[name] for name in ("features", "predictions")}
+    for name in ("min", "max", "whole", "whole_numbers"):
+        del statistics["features"]["x"][name]
+    path.write_text(json.dumps({"statistics": statistics}))
+    old = reference_statistics(path, {})["features"]
+    assert drift_of(old, {"x": number([1.0, 2.0])}) == {"x": 0}
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"statistics": 7}', '{"statistics": {"features": {"x": 1}, "predictions": {}}}', "{}", "{1"]
+)
+def test_what_is_no_report_is_said(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "no.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"no\.json is no report with statistics, and no CSV"):
+        reference_statistics(path, {"features": {"x": number([1.0])}})
+
+
+def test_columns_of_another_kind_or_without_rows_have_no_drift() -> None:
+    assert drift_of({"x": text({1: 1}), "y": number([1.0]), "z": text({})}, {"x": number([1.0]), "z": text({1: 1})}) == {}

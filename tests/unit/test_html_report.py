@@ -233,21 +233,27 @@ def test_drift_is_shown_or_how_to_ask_for_it():
     text = page_of("whole").sections["drift"]
     assert text.index("carrier") < text.index("dep_delay") < text.index("dep_time")
     assert "training/flights-2012.csv" in text
-    unasked = page_of(flights_run(reference=None, reference_name=None, drift={})).sections
+    assert re.search(r"Predictions\s+.*predicted_arr_delay\s+0\.18", text, re.DOTALL)
+    assert "The line is the reference." in page_of("whole").sections["predictions"]
+    nothing = {"reference_predictions": {}, "prediction_drift": {}}
+    assert "It has no prediction to compare with" in page_of(flights_run(**nothing)).sections["drift"]
+    unasked = page_of(flights_run(reference=None, reference_name=None, drift={}, **nothing)).sections
     assert "drift" not in unasked
     assert "batch-predict report nightly-2026-11-24 --reference sample.csv" in unasked["features"]
-    other = page_of(flights_run(reference={}, drift={})).sections["features"]
+    assert "Drift" not in unasked["features"]
+    assert "The line" not in unasked["predictions"]
+    other = page_of(flights_run(reference={}, drift={}, **nothing)).sections["features"]
     assert "has no feature of this run" in other
 
 
 def test_every_feature_has_a_picture_with_the_reference_sample_or_without():
     features = report()["statistics"]["features"]
-    without = page_of(flights_run(reference=None, reference_name=None, drift={}))
+    without = page_of(flights_run(reference=None, reference_name=None, reference_predictions={}, drift={}, prediction_drift={}))
     for page in (page_of("whole"), without):
         assert all(name in page.sections["distributions"] for name in features)
         assert page.source.count('aria-label="Distribution of') == len(features) + 1
-    assert "the reference sample as a line" in page_of("whole").sections["distributions"]
-    assert "reference sample" not in without.sections["distributions"]
+    assert "the reference as a line" in page_of("whole").sections["distributions"]
+    assert "reference" not in without.sections["distributions"]
     assert without.sections["distributions"].count("by hash") == 3
 
 
@@ -284,6 +290,7 @@ def test_costs_reasons_model_and_request_are_the_reports():
             "scikit-learn 1.8.2",
             "pyarrow 26.1.0",
             "d3d3d3",
+            "num: StandardScaler, 4 columns",
             "tailnum text, sched_dep_time integer",
             "compare its predictions",
         ),

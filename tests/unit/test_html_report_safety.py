@@ -23,7 +23,7 @@ def test_text_of_others_stays_text(text):
 
 def test_a_picture_shows_a_name_that_looks_like_its_own_markup():
     name = 'id="a" #010104 font-family: b; url(#c) $d$'
-    assert name in Page(charts.drift_bars({name: 0.3})).texts
+    assert name in Page(charts.drift_bars("drift", {name: 0.3})).texts
 
 
 def test_text_of_others_is_shown_as_it_is():

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import typer
 from batch_predict.local_aws import LocalAwsError
 from batch_predict.local_run import INTERRUPTED, LocalRunError, RunInterrupted, RunResult
 from batch_predict.runs import RunError
+from batch_predict.screen import text_console
 from batch_predict.stack import StackError
 
 
@@ -34,7 +36,8 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
             number = received[0] if received else signal.SIGINT
             result = RunResult("ABORTED", error=INTERRUPTED, cause=f"stopped by {number.name}")
             if isinstance(error, RunInterrupted):
-                typer.echo(error, err=True)
+                console = text_console(sys.stderr)
+                console.print(str(error), soft_wrap=not console.is_terminal)
                 result = error.result
             end(result, result.cause)
             raise typer.Exit(128 + number) from error

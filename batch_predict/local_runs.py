@@ -26,7 +26,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict import kept_work
-from batch_predict.execution import Progress
+from batch_predict.execution import Progress, count_chunks
 from batch_predict.local_aws import LocalAws, LocalAwsError, local_aws
 from batch_predict.local_run import (
     INTERRUPTED,
@@ -198,6 +198,8 @@ class LocalRunDirectory:
                     result = replace(result, seconds=_seconds_since(began))
                     with suppress(RunError, BotoCoreError, ClientError):  # over already, or the local AWS with it
                         Run(aws, execution_arn).cancel(stopped_by(error), INTERRUPTED)
+                        if counts := count_chunks(aws.client("stepfunctions"), execution_arn):
+                            show(counts)
                     raise
         except (LocalRunError, LocalAwsError) as error:
             result = RunResult("FAILED", error=type(error).__name__, cause=str(error), name=self.name)

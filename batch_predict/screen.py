@@ -35,6 +35,7 @@ PLAIN_SECONDS = 1.0  # between two lines of chunk counts
 FRAMES_PER_SECOND = 8
 BAR_WIDTH = 16
 SECONDS_WIDTH = 7
+LEFT_WIDTH = len(", 12 min 30 s left")
 INDENT = 2
 SHOWN_LABELS = 20
 
@@ -43,6 +44,9 @@ MAX_CHUNKS = 10_000
 FUNCTION_SECONDS = 900
 """Of an invocation: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 NEAR = 0.8
+
+NOT_MERGED = {"ColumnTypeError", "IncompleteOutputError", "UnsafeSplitError"}
+"""Errors of a merge that has only counted: the chunks go on to be planned again, or the run to its end."""
 
 COST_ITEMS = (("Lambda", "lambda"), ("Step Functions", "step_functions"), ("S3", "s3"))
 """Of an estimate's dollars, with the names that people know."""
@@ -62,6 +66,8 @@ class Row:
     chunks: ChunksCounted | None = None
     rows: float | None = None
     """Rows of all chunks of a Map, about; None where nobody knows."""
+    note: str = ""
+    """Before its detail."""
     overhead: float = 0.0
     """Seconds of the rows before it: a speed that is taken over less says nothing."""
 
@@ -125,7 +131,8 @@ class Screen:
         """Show what happened in the execution."""
         match progress:
             case StateEntered(name=name, kind=kind) if kind in SHOWN_KINDS:
-                row = self._begin(Row(name, kind))
+                is_again = name == "Plan Chunks" and any(row.name == "Explain Failure" for row in self.rows)
+                row = self._begin(Row(name, kind, note="planned again: " if is_again else ""))
                 if row.is_end:
                     row.seconds, row.failed = 0.0, kind == "Fail"
                     self._print(name)
@@ -133,12 +140,12 @@ class Screen:
                 row = self.rows[-1]
                 lost = row.chunks.failed if row.chunks else 0
                 row.seconds, row.failed = progress.seconds, progress.error is not None or lost > 0
-                row.detail = counted(row.chunks) if row.chunks and lost else detail_of(progress)
+                row.detail = counted(row.chunks) if row.chunks and lost else f"{row.note}{detail_of(progress)}"
                 self._note(progress.document)
                 if not progress.error or lost:  # else its last attempt has been shown
                     self._print(row.name, _joined(f"{row.seconds:.1f} s", row.detail))
             case AttemptFailed(error=error) if not (self.rows[-1].chunks and self.rows[-1].chunks.failed):
-                self.rows[-1].detail = f"failed with {error}"
+                self.rows[-1].detail = failed_with(self.rows[-1].name, error)
                 self._print(self.rows[-1].name, self.rows[-1].detail)
             case ChunksCounted():
                 self.rows[-1].chunks = progress
@@ -279,7 +286,7 @@ def _mark(row: Row, spinner: RenderableType) -> RenderableType:
 def _running_chunks(row: Row, width: int) -> RenderableType:
     assert row.chunks
     done = row.chunks.succeeded + row.chunks.failed
-    if len(counted(row.chunks)) + BAR_WIDTH + 1 > width:
+    if len(counted(row.chunks)) + LEFT_WIDTH + BAR_WIDTH + 1 > width:  # the time that is left says more than a bar
         return Text(going(row, width), overflow="ellipsis", no_wrap=True)
     line = Table.grid(padding=(0, 1))
     line.add_row(
@@ -292,7 +299,7 @@ def _running_chunks(row: Row, width: int) -> RenderableType:
 def detail_of(exited: StateExited) -> str:
     """Return what a state did, from the document as it left it."""
     if exited.error:
-        return f"failed with {exited.error}"
+        return failed_with(exited.name, exited.error)
     document = exited.document
     match exited.name:
         case "Probe Model" if "model" in document:
@@ -307,6 +314,11 @@ def detail_of(exited: StateExited) -> str:
             output = document["output"]
             return unfinished(output) or f"{plural(output['rows'], 'row')}, {megabytes(output['bytes'])}"
     return ""
+
+
+def failed_with(state: str, error: str) -> str:
+    """Say what came of a state that failed. A merge that finds chunks missing, or a plan to be void, has merged nothing."""
+    return f"nothing merged: {error}" if state == "Merge Outputs" and error in NOT_MERGED else f"failed with {error}"
 
 
 def unfinished(result: Mapping[str, Any]) -> str | None:

@@ -96,6 +96,27 @@ def test_a_step_says_what_it_does_and_what_came_of_it():
     assert re.fullmatch(r"\S+ Local AWS … starting\n\S+ Local AWS … 0\.0 s, http://127\.0\.0\.1:1\n", file.getvalue())
 
 
+def test_a_plan_that_is_made_again_is_no_second_merge(plain_lines):
+    error = "UnsafeSplitError"
+    again = [
+        *RUN[4:6],
+        ChunksCounted(9, 8, 1),
+        StateExited("Predict Chunks", "Map", 4.04, None, PLAN),
+        StateEntered("Merge Outputs", "Task", NOW),
+        AttemptFailed("Merge Outputs", error),
+        StateExited("Merge Outputs", "Task", 0.1, error, PLAN),
+        StateEntered("Explain Failure", "Task", NOW),
+        StateExited("Explain Failure", "Task", 0.2, None, PLAN),
+        *RUN[:2],
+    ]
+    assert plain_lines(again)[2:] == [
+        "Predict Chunks … 4.0 s, 8 of 9 chunks, 1 failed",
+        "Merge Outputs … nothing merged: UnsafeSplitError",
+        "Explain Failure … 0.2 s",
+        "Plan Chunks … 0.3 s, planned again: 9 chunks, 31.1 MB",
+    ]
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """What a terminal of some width shows in the end, when something happened after some progress."""

@@ -195,11 +195,11 @@ class LocalRunDirectory:
                 try:
                     result = conclude(aws, local_run, execution_arn, show)
                 except KeyboardInterrupt as error:
-                    result = replace(result, seconds=_seconds_since(began))
                     with suppress(RunError, BotoCoreError, ClientError):  # over already, or the local AWS with it
                         Run(aws, execution_arn).cancel(stopped_by(error), INTERRUPTED)
                         if counts := count_chunks(aws.client("stepfunctions"), execution_arn):
                             show(counts)
+                    result = replace(result, seconds=_seconds_since(began))
                     raise
         except (LocalRunError, LocalAwsError) as error:
             result = RunResult("FAILED", error=type(error).__name__, cause=str(error), name=self.name)

@@ -41,6 +41,7 @@ from batch_predict.local_run import (
     stopped_by,
     upload,
 )
+from batch_predict.own_folders import FOLDER_MODE, mark_of, why_foreign, why_not_ours, write_private
 from batch_predict.runs import Run, RunError, find_run
 
 HOME_VARIABLE = "BATCH_PREDICT_HOME"
@@ -95,6 +96,13 @@ class LocalRunDirectory:
             about["manifest_s3_uri"],
             tuple(about["manifest"]),
         )
+
+    def why_foreign(self) -> str | None:
+        """Return why the folder is not to be opened; None where this user has made it."""
+        try:
+            return why_foreign(self.path, self.about)
+        except (OSError, ValueError, AttributeError):
+            return "its run.json cannot be read"
 
     @property
     def objects(self) -> Path:
@@ -266,11 +274,11 @@ class LocalRunDirectory:
 
     def _live(self) -> LocalAws | None:
         """Return the run's embedded AWS where it is up: on this machine, and the one that the folder was written by."""
-        try:
+        with suppress(OSError, ValueError, TypeError, AttributeError):
             aws = LocalAws(**json.loads((self.path / "live.json").read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-        return aws if aws.is_up() else None
+            if aws.is_up():
+                return aws
+        return None
 
     def _is_beginning(self) -> bool:
         """Whether somebody holds the folder, and its embedded AWS is not up yet, or not down yet."""
@@ -301,6 +309,7 @@ class LocalRuns:
         Deletes the oldest runs beyond `KEPT_RUNS`, and the finished chunks of unfinished ones beyond `KEPT_WORK` requests.
         RunError where the name is taken, unless by a run that this one goes on with.
         """
+        self._require_ours()
         digest = _digest(local_run)
         earlier = self._unfinished(digest)
         path = self.home / (name or self._new_name(local_run))
@@ -321,7 +330,7 @@ class LocalRuns:
             "manifest": local_run.manifest,
             "digest": digest,
         }
-        _write_json(path / "run.json", about)
+        _write_json(path / "run.json", about | {"mark": mark_of(path.name, about)})
         self._clean_up()
         created = LocalRunDirectory(path)
         created.local_run = local_run
@@ -351,16 +360,34 @@ class LocalRuns:
                         kept_work.delete_parts(run.objects)
 
     def all(self) -> list[LocalRunDirectory]:
-        """Return the runs that are kept, newest first."""
-        found = [LocalRunDirectory(file.parent) for file in self.home.glob("*/run.json")]
+        """Return the runs that are kept, newest first; folders that this user has not made are left alone."""
+        self._require_ours()
+        found = [run for run in self._folders() if run.why_foreign() is None]
         return sorted(found, key=lambda run: (run.about["created"], run.name), reverse=True)
 
+    def foreign(self) -> list[str]:
+        """Return the names of folders that look like runs, and are none that this user has made."""
+        self._require_ours()
+        return sorted(run.name for run in self._folders() if run.why_foreign())
+
     def get(self, name: str) -> LocalRunDirectory:
-        """Return the run of this name; RunError where there is none."""
+        """Return the run of this name; RunError where there is none, or this user has not made it."""
+        self._require_ours()
         run = LocalRunDirectory(self.home / name)
         if "/" in name or not (run.path / "run.json").is_file():
             raise RunError(f"there is no run {name} in {self.home}/: see `batch-predict list`, or name the stack with --stack")
+        if reason := run.why_foreign():
+            raise RunError(f"{run.path} is left alone: {reason}")
         return run
+
+    def _folders(self) -> list[LocalRunDirectory]:
+        return [LocalRunDirectory(file.parent) for file in self.home.glob("*/run.json")]
+
+    def _require_ours(self) -> None:
+        """Raise RunError where another user could put runs here."""
+        with suppress(OSError):  # what is to be done there says why it cannot be
+            if reason := why_not_ours(self.home.resolve(strict=True)):
+                raise RunError(f"{self.home} is left alone: {reason}; set {HOME_VARIABLE} to a folder of your own")
 
     def _new_name(self, local_run: LocalRun) -> str:
         """Return a name that says what and when: an execution may have 80 of these characters."""
@@ -427,10 +454,12 @@ def _digest(local_run: LocalRun) -> str:
 
 
 def _make_folder(path: Path) -> None:
+    """Make a run's folder, and the one around it where it is not there: they are this user's alone."""
+    if path.exists():
+        raise RunError(f"there is a run {path.name} already: choose another name")
     try:
-        path.mkdir(parents=True)
-    except FileExistsError as error:
-        raise RunError(f"there is a run {path.name} already: choose another name") from error
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        path.mkdir(mode=FOLDER_MODE)
     except OSError as error:
         raise RunError(f"{path} cannot be made: {error.strerror}; set {HOME_VARIABLE} to a folder that may be written") from error
 
@@ -446,5 +475,6 @@ def _begin_again(run: LocalRunDirectory) -> None:
 def _write_json(path: Path, value: Any) -> None:
     """Write a whole file or none: others may read it at any time."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, default=str))
+    temporary.unlink(missing_ok=True)
+    write_private(temporary, json.dumps(value, default=str).encode())
     temporary.replace(path)

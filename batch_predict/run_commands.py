@@ -139,6 +139,8 @@ def list_command(
             typer.echo(json.dumps([asdict(one) for one in runs], default=str))
         else:
             print_runs(text_console(sys.stdout), runs)
+        if not stack and (foreign := LocalRuns().foreign()):
+            typer.echo(f"Left alone, as you have not made them on this machine: {', '.join(foreign)}", err=True)
 
 
 def cancel(

@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -383,6 +384,12 @@ class TestDoor:
 
         assert environment["AWS_ACCESS_KEY_ID"] == f"ASIA{derived[:16].upper()}"
         assert environment["AWS_SECRET_ACCESS_KEY"] != hashlib.sha256(f"secret:{derived}".encode()).hexdigest()
+
+    def test_an_emulator_is_known_by_its_key_and_its_identity(self, canary_aws):
+        assert canary_aws.is_up()
+        assert not replace(canary_aws, identity="another").is_up()
+        assert not replace(canary_aws, secret_access_key="another").is_up()
+        assert not replace(canary_aws, endpoint_url="http://127.0.0.1:1").is_up()
 
     def test_the_key_is_in_no_command_line(self, canary_aws):
         report = invoke(canary_aws)

@@ -1,12 +1,18 @@
 """The folders of local runs: what the next run of a request gets of an earlier one, what is kept, and for how long."""
 
+import http.client
 import json
 import os
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from batch_predict import kept_work
+from batch_predict.cli import app
+from batch_predict.local_aws import LocalAws
 from batch_predict.local_run import RunInterrupted, prepare
 from batch_predict.local_runs import KEPT_RUNS, KEPT_WORK, LocalRuns
 from batch_predict.runs import RunError
@@ -211,3 +217,159 @@ def test_a_run_that_is_stopped_before_it_begins_says_so(prepared, runs, monkeypa
         run.execute()
     assert run.status().status == "ABORTED"
     assert run.status().result["cause"] == "stopped by SIGINT"
+
+
+class TestForeignFolders:
+    """What others have put into `.batch-predict/` is not opened: a project may bring one, and its files are the user's then."""
+
+    @pytest.fixture
+    def downloaded(self, prepared, ended, tmp_path, monkeypatch):
+        """The folder of an unfinished run of this very request, which somebody else has made."""
+        with monkeypatch.context() as patch:
+            patch.setenv("XDG_STATE_HOME", str(tmp_path / "of somebody else"))
+            run = ended(prepared(), name="theirs", objects={**CHUNK, **COPIES})
+        (run.path / "live.json").write_text("{}")
+        return run
+
+    @pytest.mark.usefixtures("downloaded")
+    def test_it_is_not_opened_and_says_why(self, runs):
+        assert runs.all() == []
+        assert runs.foreign() == ["theirs"]
+        with pytest.raises(RunError, match=r"theirs is left alone: you have not made it on this machine, and to open it would run"):
+            runs.get("theirs")
+
+    def test_its_chunks_are_nobodys_and_nothing_in_it_is_deleted(self, downloaded, runs, prepared, tmp_path):
+        mine = tmp_path / "my models" / "best.joblib"
+        mine.parent.mkdir()
+        mine.write_text("mine")
+        shutil.rmtree(downloaded.objects / BUCKET / "models")
+        (downloaded.objects / BUCKET / "models").symlink_to(mine.parent)
+        before = left(downloaded)
+
+        assert not left(runs.create(prepared()))
+        for number in range(KEPT_RUNS + 2):
+            runs.create(prepared(output_s3_uri=f"{number}.csv"), f"{number}")
+
+        assert left(downloaded) == before
+        assert mine.read_text() == "mine"
+
+    @pytest.mark.parametrize(
+        "command", ["chunk theirs 1 --here", "chunk theirs 1", "report theirs", "explain theirs", "status theirs"]
+    )
+    @pytest.mark.usefixtures("downloaded")
+    def test_no_command_brings_it_up(self, runs, command, monkeypatch):
+        monkeypatch.setenv("BATCH_PREDICT_HOME", str(runs.home))
+        monkeypatch.setattr("batch_predict.local_runs.local_aws", lambda **_: pytest.fail("its functions run"))
+        done = CliRunner().invoke(app, command.split())
+
+        assert done.exit_code == 1
+        assert "theirs is left alone: you have not made it on this machine" in done.stderr
+
+    @pytest.mark.usefixtures("downloaded")
+    def test_list_says_what_it_leaves_out(self, runs, prepared, monkeypatch):
+        monkeypatch.setenv("BATCH_PREDICT_HOME", str(runs.home))
+        runs.create(prepared(), "mine")
+        done = CliRunner().invoke(app, ["list"])
+
+        assert "mine" in done.stdout
+        assert "theirs" not in done.stdout
+        assert done.stderr == "Left alone, as you have not made them on this machine: theirs\n"
+
+    @pytest.mark.parametrize(
+        "about", [{}, [], {"created": "x", "mark": None}, {"created": "x", "mark": 7}, {"created": "x", "mark": "ü"}]
+    )
+    def test_what_says_nothing_sensible_of_itself_is_foreign(self, runs, about):
+        (runs.home / "odd").mkdir(parents=True)
+        (runs.home / "odd/run.json").write_text(json.dumps(about))
+
+        assert runs.all() == []
+        with pytest.raises(RunError, match="odd is left alone"):
+            runs.get("odd")
+
+    def test_the_mark_of_another_run_is_none(self, runs, prepared, ended):
+        ended(prepared(), name="mine").path.rename(runs.home / "other")
+
+        assert runs.foreign() == ["other"]
+
+    def test_a_link_is_no_run(self, runs, prepared, ended, tmp_path):
+        ended(prepared(), name="mine").path.rename(tmp_path / "mine")
+        (runs.home / "mine").symlink_to(tmp_path / "mine")
+
+        assert runs.foreign() == ["mine"]
+
+    def test_a_folder_that_others_write_into_is_left_alone(self, runs, prepared, ended):
+        run = ended(prepared(), name="mine")
+        run.path.chmod(0o770)
+
+        with pytest.raises(RunError, match="mine is left alone: other users may write into it: chmod 700"):
+            runs.get("mine")
+
+    def test_the_folder_of_another_user_is_left_alone(self, runs, prepared, monkeypatch):
+        runs.create(prepared(), "mine")
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+        for use in (runs.all, lambda: runs.get("mine"), lambda: runs.create(prepared())):
+            with pytest.raises(RunError, match="runs is left alone: it belongs to another user; set BATCH_PREDICT_HOME"):
+                use()
+
+    def test_a_home_that_others_write_into_is_left_alone(self, runs, prepared):
+        runs.home.mkdir()
+        runs.home.chmod(0o777)
+
+        with pytest.raises(RunError, match="runs is left alone: other users may write into it"):
+            runs.create(prepared())
+
+    def test_folders_and_what_holds_the_key_are_the_users_alone(self, runs, prepared, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        before = os.umask(0)
+        try:
+            run = runs.create(prepared(), "mine")
+        finally:
+            os.umask(before)
+
+        modes = {path: path.stat().st_mode & 0o777 for path in (runs.home, run.path, run.path / "run.json")}
+        assert list(modes.values()) == [0o700, 0o700, 0o600]
+        key = tmp_path / "state/batch-predict/key"
+        assert (key.parent.stat().st_mode & 0o777, key.stat().st_mode & 0o777) == (0o700, 0o600)
+        assert [path.name for path in key.parent.iterdir()] == ["key"]
+
+    def test_without_a_key_a_run_is_made_and_not_opened_again(self, runs, prepared, tmp_path, monkeypatch):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+        runs.create(prepared(), "mine")
+
+        with pytest.raises(
+            RunError, match=r"mine is left alone: the key by which you know your own is not there: .*set XDG_STATE_HOME"
+        ):
+            runs.get("mine")
+
+
+AWS = LocalAws("http://127.0.0.1:4566", "key", "identity", "us-east-1", "batch-predict", "arn", "function", {})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            {"endpoint_url": url}
+            for url in ("http://evil.example:80", "http://127.0.0.1:4566@evil.example", "https://127.0.0.1:4566")
+        ),
+        *({"endpoint_url": url} for url in ("http://127.0.0.1.evil.example:80", "http://10.0.0.1:4566", "http://127.0.0.1:4566/x")),
+        *({"endpoint_url": url} for url in ("http://127.0.0.1:", "http://localhost:4566", "file:///etc/passwd", "", None, 7, [])),
+        {"more": 1},
+    ],
+)
+def test_no_other_machine_is_asked(prepared, runs, monkeypatch, said):
+    monkeypatch.setattr(http.client, "HTTPConnection", lambda *_, **__: pytest.fail("asked"))
+    run = runs.create(prepared())
+    (run.path / "live.json").write_text(json.dumps(asdict(AWS) | said))
+
+    assert run.status().status == "ABORTED"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", '{"endpoint_url": "http://127.0.0.1:1"}', "null"])
+def test_a_live_json_that_is_none_says_nothing(prepared, runs, text):
+    run = runs.create(prepared())
+    (run.path / "live.json").write_text(text)
+
+    assert run.status().status == "ABORTED"

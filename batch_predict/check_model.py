@@ -98,7 +98,7 @@ def check_model(
         "data_s3_uri": "s3://DATA-BUCKET/data/",
         "output_s3_uri": "s3://OUTPUT-BUCKET/output/predictions.csv",
         "prediction_column_name": PREDICTION,
-        "feature_columns": columns or ["FILL", "IN"],
+        **({} if facts["feature_columns"] and not feature_columns else {"feature_columns": columns or ["FILL", "IN"]}),
         "model_sha256": sha256,
         **({"prediction_method": prediction_method} if prediction_method != "predict" else {}),
     }

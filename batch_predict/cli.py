@@ -196,7 +196,8 @@ FeaturesOption = Annotated[
     _request_option(
         "feature_columns",
         "--features",
-        "Columns given to the model, in this order, separated by commas; quoted as in CSV where a name holds one.",
+        "Columns given to the model, in this order, separated by commas; quoted as in CSV where a name holds one. By default those "
+        "that it was fitted on, if it knows their names.",
         metavar="A,B,C",
     ),
 ]
@@ -378,7 +379,8 @@ def _request_of(options: dict[str, Any], file: Path | None) -> dict[str, Any]:
         return _read_request(file)
     if missing := [_option_of(field) for field in request_schema()["required"] if field not in given]:
         raise InvalidRequestError(f"missing {', '.join(missing)}")
-    given["feature_columns"] = _split_columns(given["feature_columns"])
+    if "feature_columns" in given:
+        given["feature_columns"] = _split_columns(given["feature_columns"])
     if "column_types" in given:
         given["column_types"] = _split_types(given["column_types"])
     return given

@@ -35,7 +35,7 @@ SUFFIXES = ("", ".rejected.csv", ".report.json")
 """Of what is published: the output, the list of its rejected rows if they are quarantined, and the report."""
 S3_SCHEME = "s3://"
 NAMED_FILES = 100
-"""A request has a limit of 60,000 bytes: more files than these are listed in a manifest."""
+"""A request has a limit of 180,000 bytes: more files than these are listed in a manifest."""
 CSV_SUFFIX = ".csv"
 """Of the files of a folder that are data, in any case: a folder on this machine holds other files, too."""
 NAMED_SKIPPED = 3

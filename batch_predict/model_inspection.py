@@ -53,12 +53,11 @@ def inspect(path: Path) -> dict[str, Any]:
             return {"error": f"{path} {error}"}
     seconds = time.perf_counter() - started
     fitted_with = sorted({version for warning in caught if (version := _other_version(warning.message))})
-    names = getattr(estimator, "feature_names_in_", None)
     classes = getattr(estimator, "classes_", None)
     return {
         "estimator": type(estimator).__name__,
         "sklearn_version": ", ".join(fitted_with) or importlib.metadata.version("scikit-learn"),
-        "feature_columns": None if names is None else [str(name) for name in names],
+        "feature_columns": prediction_handler.fitted_columns(estimator),
         "n_features": _count(getattr(estimator, "n_features_in_", None)),
         "classes": None if classes is None or isinstance(classes, list) else [str(label) for label in classes],
         "methods": [method for method in METHODS if callable(getattr(estimator, method, None))],

@@ -37,6 +37,8 @@ BAR_WIDTH = 16
 SECONDS_WIDTH = 7
 LEFT_WIDTH = len(", 12 min 30 s left")
 INDENT = 2
+SHOWN_NAMES = 50
+"""Of the columns that a model was fitted on, which may be thousands."""
 SHOWN_LABELS = 20
 
 MAX_CHUNKS = 10_000
@@ -496,7 +498,12 @@ def model_lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
     yield "Estimator", f"{facts['estimator']}, scikit-learn {facts['sklearn_version']}; has {', '.join(facts['methods'])}"
     names = facts["feature_columns"]
     number = plural(len(names) if names else facts["n_features"] or 0, "column")
-    yield "Features", f"{number}: {', '.join(names)}" if names else f"{number}, whose names it does not know"
+    yield (
+        "Features",
+        f"{number}: {', '.join(names[:SHOWN_NAMES])}{', …' if len(names) > SHOWN_NAMES else ''}"
+        if names
+        else f"{number}, whose names it does not know",
+    )
     if facts["classes"] is not None:
         labels = facts["classes"]
         yield "Classes", f"{len(labels)}: {', '.join(labels[:SHOWN_LABELS])}{', …' if len(labels) > SHOWN_LABELS else ''}"

@@ -14,7 +14,7 @@ from batch_predict.local_aws import LocalAws, local_aws
 from benchmarks import machine
 from benchmarks.measure import ROOT
 from benchmarks.report import table
-from benchmarks.scale_case import document_of
+from benchmarks.scale_case import COLUMNS, COLUMNS_KEY, document_of
 from benchmarks.scale_input import parse_case
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def measure_plan(client: S3Client, aws: LocalAws, key: str, input_bytes: int) ->
 
     document: Any = document_of(parse_case("1KB"))
     document["request"] |= {"data_s3_uri": [f"s3://{aws.bucket}/{key}"], "output_s3_uri": f"s3://{aws.bucket}/output/plan.csv"}
+    client.put_object(Bucket=aws.bucket, Key=COLUMNS_KEY, Body=COLUMNS)
+    document["model"]["columns_s3_uri"] = f"s3://{aws.bucket}/{COLUMNS_KEY}"
     read: list[int] = []
     event, name = "after-call.s3.GetObject", "count-bytes"
     client.meta.events.register(event, lambda parsed, **_: read.append(parsed.get("ContentLength", 0)), unique_id=name)

@@ -5,6 +5,7 @@ The input, the parts and S3 itself are formulas (`formula_s3.py`); the planner a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -45,6 +46,17 @@ MODEL = {
     "warnings": [],
 }
 
+COLUMNS_KEY = "columns.json"
+COLUMNS = json.dumps(
+    {
+        "feature_columns": ["a", "b"],
+        "prediction_columns": ["prediction"],
+        "column_types": {},
+        "stated_types": {},
+        "numeric_columns": [],
+    }
+).encode()
+
 
 def main() -> None:
     """Take the name of a case."""
@@ -55,6 +67,7 @@ def measure_case(case: ScaleCase) -> JsonObject:
     """Plan, pretend to predict, merge, and look at the output."""
     client = FormulaS3(BUCKET)
     whole = add_input(client, case)
+    client.add_bytes(COLUMNS_KEY, COLUMNS)
     document = document_of(case)
     document["plan"], planning = measured(client, lambda: plan_chunks.plan_chunks(client, document))
     plan = document["plan"]
@@ -90,7 +103,6 @@ def document_of(case: ScaleCase) -> JsonObject:
         "data_s3_uri": [f"s3://{BUCKET}/{INPUT_PREFIX}{'data.csv' if case.n_objects == 1 else ''}"],
         "output_s3_uri": f"s3://{BUCKET}/{OUTPUT_KEY}",
         "prediction_column_name": "prediction",
-        "feature_columns": ["a", "b"],
         "chunk_size_mb": CHUNK_SIZE_MB,
         "max_concurrency": 100,
         "tolerated_failure_percentage": 0,
@@ -100,7 +112,6 @@ def document_of(case: ScaleCase) -> JsonObject:
         "strict": False,
         "model_sha256": None,
         "model_version_id": None,
-        "column_types": None,
         "overwrite": False,
         "dry_run": False,
         "keep_work": False,
@@ -111,8 +122,6 @@ def document_of(case: ScaleCase) -> JsonObject:
         "model_s3_uri",
         "model_sha256",
         "model_version_id",
-        "feature_columns",
-        "column_types",
         "prediction_column_name",
         "prediction_method",
         "on_bad_row",
@@ -133,9 +142,8 @@ def document_of(case: ScaleCase) -> JsonObject:
         "model": {
             "rows": 1000,
             "rows_per_second": 1e6,
-            "prediction_columns": ["prediction"],
-            "column_types": {},
-            "numeric_columns": [],
+            "columns_s3_uri": f"s3://{BUCKET}/{COLUMNS_KEY}",
+            "columns_sha256": hashlib.sha256(COLUMNS).hexdigest(),
             "warnings": [],
             "model": MODEL,
         },

@@ -140,8 +140,10 @@ MAX_SEGMENTS_LIST_BYTES = 2**26
 """Of a list in S3: 20,000 of the longest keys take less than half."""
 MAX_DECISION_BYTES = 2**24
 """Of what a run has decided, in S3: 10,000 of the longest names of columns take some 10 MB."""
-MAX_STATE_BYTES = 190_000
-"""Of the columns and of what the probe says of them, as JSON: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+MAX_COLUMNS_BYTES = MAX_DECISION_BYTES - 2**10
+"""Of what a probe finds of the columns, in S3: what a run decides repeats it, with two digests."""
+MAX_ANSWER_BYTES = 2**21
+"""Of the same in the probe's answer, as JSON: Lambda answers with 6 MB, in which that is escaped once more."""
 MAX_PROBE_ROWS = 1_000_000
 MAX_FURTHER_DATA = 100
 """Of a probe: objects in which to look for a row that can be predicted."""
@@ -412,7 +414,7 @@ _EVENT_FIELDS = {
         lambda value: _is_text(value, MAX_COLUMN_NAME_CHARACTERS),
         f"a text of 1 to {MAX_COLUMN_NAME_CHARACTERS} characters",
     ),
-    "feature_columns": _Field(True, _is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
+    "feature_columns": _Field(False, _is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
     "prediction_method": _Field(False, PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
     "on_bad_row": _Field(False, ("fail", "quarantine").__contains__, "fail or quarantine"),
     "on_no_rows": _Field(False, ("fail", "succeed").__contains__, "fail or succeed"),
@@ -976,14 +978,16 @@ def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
         raise InvalidRequestError(f"cannot write the output: {error}") from error
 
 
-def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any]) -> None:
+def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
+    """Write a document; returns the SHA-256 of the object's bytes."""
     bucket, key = parse_s3_uri(s3_uri)
+    body = json.dumps(document, separators=(",", ":")).encode()
     try:
         with _s3_errors(s3_uri):
-            body = json.dumps(document, separators=(",", ":")).encode()
             client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
     except InputNotFoundError as error:
-        raise InvalidRequestError(f"cannot write the receipt: {error}") from error
+        raise InvalidRequestError(f"{refusal}: {error}") from error
+    return hashlib.sha256(body).hexdigest()
 
 
 def _work_tag(key: str) -> dict[str, Any]:
@@ -3576,6 +3580,34 @@ def _filled(features: Any) -> Any:
     return features.where(features.notna(), False if features.dtype == object else "")
 
 
+def fitted_columns(estimator: Any) -> list[str] | None:
+    """Return the names of the columns that a model was fitted on, in its order; None where it does not know them.
+
+    scikit-learn's own attribute, which also XGBoost has; of a pipeline its first step's that changes anything; and LightGBM's.
+    What a library has made up for an array (`Column_0`, `f0`) are no names.
+    """
+    while hasattr(estimator, "steps"):  # a pipeline asks only its very first step, which may be none
+        step = next((step for _, step in estimator.steps if step not in (None, "passthrough") and not _is_identity(step)), None)
+        first = estimator.steps[0][1] if estimator.steps else None
+        estimator = step if getattr(first, "feature_names_in_", None) is None else first
+    for attribute in ("feature_names_in_", "feature_name_", "feature_name"):
+        try:
+            found = getattr(estimator, attribute, None)
+            found = found() if callable(found) else found
+            names = None if found is None or isinstance(found, str) else list(found)
+        except Exception:  # noqa: BLE001  # somebody's own property, or a library's that is not fitted
+            names = None
+        if names and all(isinstance(name, str) for name in names) and names != _made_up_names(len(names), names[0]):
+            names = [str(name) for name in names]  # numpy's texts are no JSON
+            return names if _is_columns(names) and getattr(estimator, "n_features_in_", len(names)) == len(names) else None
+    return None
+
+
+def _made_up_names(count: int, first: str) -> list[str]:
+    """Return the names that a library which begins with this one gives to columns without any."""
+    return [f"{first.removesuffix('0')}{number}" for number in range(count)] if first in ("Column_0", "f0") else []
+
+
 def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
     """Raise where the columns differ from those that the model was fitted on, if it tells them: an array would hide that."""
     if differ := _other_columns(estimator, columns, is_order_wrong=True):
@@ -4221,6 +4253,10 @@ class _Decision(NamedTuple):
     column_types: dict[str, str]
     """Of the columns that the model leaves open."""
     prediction_columns: list[str]
+    feature_columns: list[str] | None
+    """None in a decision that leaves them to the event."""
+    stated_types: dict[str, str] | None
+    """Of the request; likewise."""
     sha256: str
     """Of the document in S3."""
 
@@ -4453,6 +4489,9 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
     kinds = _get(document, "column_types")
     if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_mapping(kinds, DECIDED_KINDS)):
         raise InvalidRequestError(f"{s3_uri} is not what a run decides: it needs column_types and prediction_columns")
+    features, stated = _get(document, "feature_columns"), _get(document, "stated_types")
+    if not (features is None or _is_columns(features)) or not (stated is None or _is_mapping(stated, STATED_KINDS)):
+        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its feature_columns or stated_types are none")
     for field_name, expected, what in (
         ("deployment", model.facts.get("deployment"), "the prediction function was deployed anew"),
         ("model_sha256", model.facts.get("sha256"), "the model was replaced"),
@@ -4460,18 +4499,51 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
         is_by_hand = field_name == "deployment" and not event.get("raise_errors")  # to look into a chunk elsewhere, say
         if document.get(field_name) not in (None, expected) and not is_by_hand:
             raise InputChangedError(f"{what} after the run was planned: start the request again")
-    return _Decision(kinds, names, found)
+    return _Decision(kinds, names, features, stated, found)
+
+
+def _feature_columns(estimator: Any, event: dict[str, Any], decision: _Decision | None) -> list[str]:
+    """Return the columns that the model gets: as the run has decided, else as the event says, else as the model knows them."""
+    decided = decision.feature_columns if decision else None
+    named: list[str] | None = event.get("feature_columns")
+    if decided and named not in (None, decided):
+        raise InvalidRequestError("feature_columns names other columns than the run has decided", "leave it out")
+    names = decided or named or fitted_columns(estimator)
+    if not names:
+        raise InvalidRequestError(
+            f"the model, a {type(estimator).__name__}, knows no names of its columns",
+            "list them in feature_columns, in the order in which it was fitted",
+        )
+    return names
+
+
+def _stated_types(event: dict[str, Any], decision: _Decision | None, features: list[str]) -> dict[str, str]:
+    """Return the types that the request states, of columns that the model gets."""
+    decided = decision.stated_types if decision else None
+    named: dict[str, str] | None = event.get("column_types")
+    if decided is not None and named not in (None, decided):
+        raise InvalidRequestError("column_types states other types than the run has decided", "leave it out")
+    stated = (decided if decided is not None else named) or {}
+    if unknown := sorted(stated.keys() - set(features)):
+        raise InvalidRequestError(f"column_types names columns that are not among the model's: {_named([*map(_shown, unknown)])}")
+    return stated
+
+
+def _named(names: Sequence[str], shown: int = 50) -> str:
+    """List names, the first of them if they are many."""
+    listed = [name if len(name) <= 64 else f"{name[:60]}…" for name in names[:shown]]
+    return ", ".join(listed) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def _decide_columns(
     estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Callable[[_Columns], dict[str, str]]
 ) -> tuple[_Columns, dict[str, Any]]:
     """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
-    names: list[str] = event["feature_columns"]
+    names = _feature_columns(estimator, event, decision)
     expected = expected_columns(estimator, names)
     if _is_fitted_on_array(estimator):
         expected = _in_one_array(expected)
-    stated = event.get("column_types") or {}
+    stated = _stated_types(event, decision, names)
     fixed = {TEXT: TEXT, NUMBER: NUMBER, UNREAD: TEXT}  # what no step reads may be anything
     kinds = {name: stated.get(name) or fixed.get(expected[name].kind, "") for name in names}
     open_names = frozenset(name for name, kind in kinds.items() if not kind)
@@ -4490,14 +4562,20 @@ def _decide_columns(
     return columns, {name: opinion.example for name, opinion in expected.items()}
 
 
-def _require_columns(used: list[str], header: Header, s3_uri: str) -> None:
-    """Raise where a column that is used is not there, or more than once; the others may be called anything, and nothing."""
+def _require_columns(used: list[str], header: Header, s3_uri: str, *, by_model: bool = False) -> None:
+    """Raise where a column that is used is not there, or more than once; the others may be called anything, and nothing.
+
+    `by_model` tells whether nobody but the model has named them.
+    """
     times = Counter(header.names)
     if repeated := [name for name in used if times[name] > 1]:
         raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
     if missing := [name for name in used if name not in times]:
         mistake = lacking_columns(missing, header.names)
-        raise InvalidRequestError(f"{s3_uri} {mistake.what}", mistake.advice)
+        advice = mistake.advice
+        if by_model and "feature_columns" in advice:
+            advice = "the model was fitted on columns of these names: correct the header, or list the columns in feature_columns"
+        raise InvalidRequestError(f"{s3_uri} {mistake.what}", advice)
 
 
 def _make_scorer(
@@ -4509,8 +4587,8 @@ def _make_scorer(
     infer: Callable[[_Columns], dict[str, str]],
 ) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
-    names, name = event["feature_columns"], event["prediction_column_name"]
-    _require_columns(names, header, s3_uri)
+    names, name = _feature_columns(model.estimator, event, decision), event["prediction_column_name"]
+    _require_columns(names, header, s3_uri, by_model=not event.get("feature_columns"))
     if name in header.names:
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
@@ -4762,9 +4840,10 @@ def _rejected_path(part: Path) -> Path:
 
 
 def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
-    taken = [name for name in names if name in header.names]
-    if taken:
-        raise InvalidRequestError(f"{s3_uri} has columns {taken} already", "choose another prediction_column_name")
+    present = set(header.names)
+    if taken := [name for name in names if name in present]:
+        named = _named([*map(_shown, taken)])
+        raise InvalidRequestError(f"{s3_uri} has columns {named} already", "choose another prediction_column_name")
 
 
 def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:
@@ -4791,21 +4870,23 @@ def _limit_threads() -> None:
 
 
 def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
-    """Score the first `probe_rows` rows and write nothing; returns `contract.Probe`.
+    """Score the first `probe_rows` rows; returns `contract.Probe`.
 
+    What it finds of the columns goes to `receipt_s3_uri`, because an execution's document has no room for thousands of names; an
+    event without one gets it in the answer, and nothing is written.
     What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. Where not one row can be
     predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most, and to the objects of `further_data`.
     """
     model = _cached_model(client, event)
     if event.get("data_s3_uri") is None:
-        return _probe_without_rows(model, event, None)
+        return _probe_without_rows(client, model, event, None)
     try:
         scorer, probed, scored, seconds = _first_predicted(client, event, model)
     except InvalidDataError:
         header = _header_alone(client, event) if event.get("on_no_rows") == "succeed" else None
         if header is None:
             raise
-        return _probe_without_rows(model, event, header)
+        return _probe_without_rows(client, model, event, header)
     _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
     dependence = scorer.depends_on_other_rows(probed)
     if dependence and scorer.strict:
@@ -4815,12 +4896,12 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "row_bytes": round(int(probed.offsets[-1] - probed.offsets[0]) / probed.rows, 1),
         "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
     }
-    return _probe_result(model, event, scorer, measured, scored.names, dependence)
+    return _probe_result(client, model, event, scorer, measured, scored.names, dependence)
 
 
-def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | None) -> dict[str, Any]:
+def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], header: Header | None) -> dict[str, Any]:
     """Return `contract.Probe` of data that has no rows, and perhaps no object: a row that the model knows names its predictions."""
-    names = event["feature_columns"]
+    names = _feature_columns(model.estimator, event, None)
     s3_uri = event["data_s3_uri"] if header else "the data"
     header = header or Header(b"", b"", names)
     scorer = _make_scorer(model, event, s3_uri, header, None, lambda _: {})
@@ -4832,7 +4913,7 @@ def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | N
         columns = [scorer.name]
         warning = f"the model predicts no made-up row, so the only prediction column of this output without rows is {scorer.name}"
     _check_new_names(columns, s3_uri, header)
-    return _probe_result(model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
+    return _probe_result(client, model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
 
 
 def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
@@ -4850,25 +4931,39 @@ def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
 
 
 def _probe_result(
-    model: _Model, event: dict[str, Any], scorer: _Scorer, measured: dict[str, Any], names: list[str], warning: str | None
+    client: S3Client,
+    model: _Model,
+    event: dict[str, Any],
+    scorer: _Scorer,
+    measured: dict[str, Any],
+    names: list[str],
+    warning: str | None,
 ) -> dict[str, Any]:
-    """Return `contract.Probe`, if the execution's document has room for it."""
+    """Return `contract.Probe`, and write what was found of the columns where the event says."""
     result = {
         **measured,
-        "prediction_columns": names,
-        "column_types": {name: scorer.columns.kinds[name] for name in event["feature_columns"] if name in scorer.columns.open},
-        "numeric_columns": sorted(scorer.columns.numeric),
         "warnings": [warning] if warning else [],
         "model": model.facts,
     }
-    # The execution's document has the columns three times, and room for two causes.
-    room = max(MAX_STATE_BYTES - 3 * len(json.dumps(event["feature_columns"])), MAX_STATE_BYTES // 6)
-    if len(json.dumps(result)) > room:
+    features = scorer.columns
+    columns = {
+        "feature_columns": features.names,
+        "prediction_columns": names,
+        "column_types": {name: features.kinds[name] for name in features.names if name in features.open},
+        "stated_types": _stated_types(event, None, features.names),
+        "numeric_columns": sorted(features.numeric),
+    }
+    s3_uri = event.get("receipt_s3_uri")
+    size, room = len(json.dumps(columns)), MAX_COLUMNS_BYTES if s3_uri else MAX_ANSWER_BYTES
+    if size > room:
         raise InvalidRequestError(
-            f"{len(names)} prediction columns and {len(scorer.columns.open)} columns whose type the model leaves open "
-            f"have names of more than {room} bytes together: shorten prediction_column_name, or state column_types"
+            f"{len(features.names)} feature columns and {len(names)} prediction columns have names of {size} bytes, more "
+            f"than {room}: {'shorten prediction_column_name' if s3_uri else 'give a receipt_s3_uri, where they go'}"
         )
-    return result
+    if not s3_uri:
+        return result | columns
+    sha256 = _put_json(client, s3_uri, columns, "output_s3_uri must change, nothing can be written there")
+    return result | {"columns_s3_uri": s3_uri, "columns_sha256": sha256}
 
 
 class _Probed(NamedTuple):

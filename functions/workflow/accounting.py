@@ -15,7 +15,7 @@ from inputs import InputObject
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from contract import Chunk, Document, ErrorRecord, Model, Plan, Receipt, Segment
+    from contract import Chunk, Decision, Document, ErrorRecord, Model, Plan, Receipt, Segment
 
 MAX_OBJECT_BYTES = 50 * 2**40
 """A little above the largest object that S3 holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
@@ -76,13 +76,13 @@ def require_enough(account: Account, tolerated_failure_percentage: float) -> Non
         )
 
 
-def planned_chunks(document: Document, chunks: Iterable[tuple[Chunk, Sequence[Segment]]]) -> list[PlannedChunk]:
+def planned_chunks(document: Document, decision: Decision, chunks: Iterable[tuple[Chunk, Sequence[Segment]]]) -> list[PlannedChunk]:
     """Check that the chunks are those that were planned, and that they cover every object once, from 0 on and without a gap."""
     plan = document["plan"]
     planned: list[PlannedChunk] = []
     cuts: list[list[int]] = []
     try:
-        identity = identity_of(document, _objects_of(chunks, planned, cuts))
+        identity = identity_of(document, decision, _objects_of(chunks, planned, cuts))
     except (KeyError, TypeError, ValueError) as error:
         raise IncompleteOutputError(f"the plan in {plan['plan_key']} cannot be read: {error!r}") from error
     is_decided_otherwise = any(chunk.chunk.get("decision_sha256") != plan["decision_sha256"] for chunk in planned)

@@ -15,14 +15,16 @@ from estimate import Estimate  # noqa: TC001  # the contract test resolves the f
 
 
 class Request(TypedDict):
-    """The normalised request: every field of `request.schema.json` present, placeholders in URIs resolved."""
+    """The normalised request but for its columns: placeholders in URIs are resolved, and every other field is present.
+
+    The columns may be thousands: they are in the probe's event alone, and from then on in S3 (`Columns`, `Decision`).
+    """
 
     model_s3_uri: str
     data_s3_uri: list[str]
     """Always a list, in the caller's order."""
     output_s3_uri: str
     prediction_column_name: str
-    feature_columns: list[str]
     chunk_size_mb: float
     """Target bytes of input a chunk, in MB (10^6 bytes)."""
     max_concurrency: int
@@ -33,8 +35,6 @@ class Request(TypedDict):
     on_no_rows: str
     model_sha256: str | None
     model_version_id: str | None
-    column_types: dict[str, str] | None
-    """Of feature columns; `STATED_KINDS` of column_types.py."""
     strict: bool
     overwrite: bool
     dry_run: bool
@@ -43,6 +43,19 @@ class Request(TypedDict):
     """ISO 8601, UTC."""
     time_zone: str
     """IANA name; placeholders are written in it."""
+
+
+class StatedColumns(TypedDict):
+    """What a request says of its columns."""
+
+    feature_columns: list[str] | None
+    """None where the model knows them."""
+    column_types: dict[str, str] | None
+    """Of feature columns; `STATED_KINDS` of column_types.py."""
+
+
+class WholeRequest(Request, StatedColumns):
+    """The normalised request: every field of `request.schema.json`."""
 
 
 class Execution(TypedDict):
@@ -61,8 +74,6 @@ class PredictionFields(TypedDict):
     model_etag: str
     model_sha256: str | None
     model_version_id: str | None
-    feature_columns: list[str]
-    column_types: dict[str, str] | None
     prediction_column_name: str
     prediction_method: str
     on_bad_row: str
@@ -103,13 +114,25 @@ class Chunk(TypedDict):
     receipt_s3_uri: str
 
 
-class Decision(TypedDict):
-    """What all chunks of a run agree on (`decision.json` in the work prefix)."""
+class Columns(TypedDict):
+    """What Probe Model has found of the columns, in an object of its own: no document has room for thousands of names."""
 
-    column_types: dict[str, str]
-    """Kinds, of column_types.py, of the open columns: those that neither the fitted model determines nor the request states."""
+    feature_columns: list[str]
+    """What the model gets, in this order: as the request lists them, or as the model knows them."""
     prediction_columns: list[str]
     """What every part has after the input's own columns."""
+    column_types: dict[str, str]
+    """Kinds, of column_types.py, of the open columns, those that neither the fitted model determines nor the request states; by the
+    probed rows."""
+    stated_types: dict[str, str]
+    """Of the columns of which the request says it."""
+    numeric_columns: list[str]
+    """Of the open columns, those that the model takes for numbers: integer or number, and other values are bad rows."""
+
+
+class Decision(Columns):
+    """What all chunks of a run agree on (`decision.json` in the work prefix); its `column_types` are those of the whole data."""
+
     deployment: str
     """Of the prediction function that answered the probe."""
     model_sha256: str
@@ -122,7 +145,7 @@ class ProbedObject(TypedDict):
     data_etag: str
 
 
-class ProbeEvent(PredictionFields):
+class ProbeEvent(PredictionFields, StatedColumns):
     """The prediction event of Probe Model: no output, the first rows of one object."""
 
     data_s3_uri: str | None
@@ -131,6 +154,8 @@ class ProbeEvent(PredictionFields):
     further_data: list[ProbedObject]
     """Where to look on if the model refuses all rows of the first object; empty unless bad rows are quarantined."""
     probe_rows: int
+    receipt_s3_uri: str
+    """Where `Columns` go."""
 
 
 class Validated(TypedDict):
@@ -176,11 +201,10 @@ class Probe(TypedDict):
     row_bytes: float
     """Of input, on average, line ends included; 0 without rows, as the next."""
     rows_per_second: float
-    prediction_columns: list[str]
-    column_types: dict[str, str]
-    """Kinds, by the probed rows, of the open columns; see `Decision`."""
-    numeric_columns: list[str]
-    """Of the open columns, those that the model takes for numbers: integer or number, and other values are bad rows."""
+    columns_s3_uri: str
+    """Of `Columns`."""
+    columns_sha256: str
+    """Of that object's bytes."""
     warnings: list[str]
     """What may make predictions differ, such as that they depend on the rows that are predicted together."""
     model: Model

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from column_types import KINDS
-from errors import IncompleteOutputError, InputNotFoundError
+from errors import IncompleteOutputError, InputChangedError, InputNotFoundError
 from s3 import CONCURRENT_REQUESTS, get_json, get_text, put_text
 from work import TYPES_SUFFIX
 
@@ -23,16 +23,28 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Decision, Probe
+    from contract import Columns, Decision, Model, Probe
 
 
-def decision_of(probe: Probe, column_types: Mapping[str, str]) -> Decision:
+def read_columns(client: S3Client, probe: Probe) -> Columns:
+    """Return what the probe has found of the columns; InputChangedError where the object is not what it has written."""
+    text = _text_by_digest(client, probe["columns_s3_uri"], probe["columns_sha256"])
+    if text is None:
+        raise InputChangedError(f"{probe['columns_s3_uri']} is not what Probe Model has written there: start the request again")
+    columns: Columns = json.loads(text)
+    return columns
+
+
+def decision_of(columns: Columns, column_types: Mapping[str, str], model: Model) -> Decision:
     """Return the decision with these types of the open columns."""
     return {
+        "feature_columns": columns["feature_columns"],
+        "prediction_columns": columns["prediction_columns"],
         "column_types": dict(column_types),
-        "prediction_columns": probe["prediction_columns"],
-        "deployment": probe["model"]["deployment"],
-        "model_sha256": probe["model"]["sha256"],
+        "stated_types": columns["stated_types"],
+        "numeric_columns": columns["numeric_columns"],
+        "deployment": model["deployment"],
+        "model_sha256": model["sha256"],
     }
 
 
@@ -48,14 +60,20 @@ def write_decision(client: S3Client, uri: str, decision: Decision) -> None:
 
 def read_decision(client: S3Client, uri: str, sha256: str) -> Decision:
     """Return the decision with this digest; IncompleteOutputError where the object is another one."""
-    try:
-        text = get_text(client, uri)
-    except ValueError as error:
-        raise IncompleteOutputError(f"{uri} is not the decision that was made: {error}") from error
-    if hashlib.sha256(text.encode()).hexdigest() != sha256:
+    text = _text_by_digest(client, uri, sha256)
+    if text is None:
         raise IncompleteOutputError(f"{uri} is not the decision that was made: its SHA-256 is another")
     decision: Decision = json.loads(text)
     return decision
+
+
+def _text_by_digest(client: S3Client, uri: str, sha256: str) -> str | None:
+    """Return an object's text if it has this digest."""
+    try:
+        text = get_text(client, uri)
+    except ValueError:  # it is no UTF-8
+        return None
+    return text if hashlib.sha256(text.encode()).hexdigest() == sha256 else None
 
 
 def refutations(client: S3Client, uris: Iterable[str]) -> list[dict[str, str]]:

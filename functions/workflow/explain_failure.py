@@ -30,8 +30,6 @@ from s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
 from work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from mypy_boto3_s3 import S3Client
 
     from contract import Document, ErrorRecord, Explanation, Failure, Plan
@@ -76,9 +74,7 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
             fact, advice = published_so_far
             itself["cause"] = with_advice(f"{split_advice(message_of(failure))[0]}. {fact}", advice)
         doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
-        refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(
-            client, plan, document["model"]["numeric_columns"]
-        )
+        refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
         return {**itself, "plan_exactly": doubtful or refuted, "published": False}
     # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
@@ -90,20 +86,19 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
         lost = []
     if not lost:
         return {**itself, "plan_exactly": False, "published": published}
-    refuted = any(record["error"] == ColumnTypeError.__name__ for record in lost) and is_decision_refuted(
-        client, plan, document["model"]["numeric_columns"]
-    )
+    refuted = any(record["error"] == ColumnTypeError.__name__ for record in lost) and is_decision_refuted(client, plan)
     plan_exactly = refuted or is_plan_doubtful(plan, lost)
     return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": plan_exactly, "published": published}
 
 
-def is_decision_refuted(client: S3Client, plan: Plan, numeric: Collection[str]) -> bool:
+def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
     """Whether chunks have found a column to be wider than decided: then the next decision is, so that this ends with the kinds."""
     prefix = f"s3://{plan['bucket']}/{plan['work_prefix']}"
     try:
-        types = read_decision(client, decision_uri(prefix), plan["decision_sha256"])["column_types"]
+        decision = read_decision(client, decision_uri(prefix), plan["decision_sha256"])
         left = [uri for page in list_pages(client, f"{prefix}chunk-") for uri, _, _ in page]
-        return widened(types, refutations(client, left), numeric) != types
+        types = decision["column_types"]
+        return widened(types, refutations(client, left), decision["numeric_columns"]) != types
     except (InputNotFoundError, IncompleteOutputError):  # deleted by another execution that has published
         return False
 

@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from contract import Document
+    from contract import Columns, Document
     from inputs import InputObject
 
 
-def identity_of(document: Document, objects: Iterable[InputObject]) -> str:
-    """Return the SHA-256 of everything that decides the output: model, options, deployment, and the inputs in their order."""
+def identity_of(document: Document, columns: Columns, objects: Iterable[InputObject]) -> str:
+    """Return the SHA-256 of everything that decides the output: model, options, deployment, and the inputs in their order.
+
+    The feature columns are those that the model gets, whether the request or the model has named them.
+    """
     prediction = document["prediction"]
-    types = prediction["column_types"]
+    types = columns["stated_types"]
     version = prediction.get("model_version_id")
     digest = _digest(
         {
             "model": [prediction["model_s3_uri"], prediction["model_etag"], *([version] if version else [])],
-            "feature_columns": prediction["feature_columns"],
+            "feature_columns": columns["feature_columns"],
             "prediction_column_name": prediction["prediction_column_name"],
             "prediction_method": prediction["prediction_method"],
             "on_bad_row": prediction["on_bad_row"],

@@ -18,9 +18,9 @@ MAX_KEY_BYTES = 1024
 MAX_OUTPUT_KEY_BYTES = 850
 """Of the output: what derives from it (work.py, and what the Distributed Map's ResultWriter adds) is up to 165 bytes longer."""
 
-MAX_REQUEST_BYTES = 60_000
-"""Of the request with its defaults, as JSON in ASCII. The execution's document holds the columns three times and an error's cause
-twice, and may have 256 KiB: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+MAX_REQUEST_BYTES = 180_000
+"""Of the request with its defaults, as JSON in ASCII. The execution's document holds it once, an error's cause twice and long keys
+many times, and may have 256 KiB: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
 MAX_MANIFEST_BYTES = 2**25
 """Some 500,000 URIs of 60 bytes: more objects cannot be asked for their size, one by one, in the 15 minutes of a function."""

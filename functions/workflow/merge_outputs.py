@@ -98,14 +98,14 @@ def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEA
 def publish_output(client: S3Client, document: Document, deadline: float) -> Output | Unfinished:
     """Account for every chunk, merge the parts, publish, and write the report last."""
     request, plan = document["request"], document["plan"]
-    planned = planned_chunks(document, with_segments(client, read_plan(client, plan)))
+    decision = read_decision(client, decision_uri(work_uri_of(plan)), plan["decision_sha256"])
+    planned = planned_chunks(document, decision, with_segments(client, read_plan(client, plan)))
     statistics = StatisticsSum()
     receipts = [without_statistics(receipt, statistics) for receipt in read_receipts(client, (item.chunk for item in planned))]
     account = settle(document, planned, receipts)
     errors = error_records(client, account, document["execution"]["arn"])
     require_unrefuted_plan(errors)
     require_predictions(account, statistics.result()["rejected_reasons"])
-    decision = read_decision(client, decision_uri(work_uri_of(plan)), plan["decision_sha256"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
     pieces = pieces_of(account.done)
     result = Result(identity, sum(piece.size for piece in pieces), digest_of(pieces))
@@ -318,6 +318,7 @@ def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:
             discard_upload(client, output, work_uri_of(plan))
             return
         refused = delete_work(client, output, uri)
+        refused += delete_objects(client, [document["model"]["columns_s3_uri"]])
     except BatchPredictionError as error:
         log("work not deleted", work_prefix=uri, error=str(error))
     else:

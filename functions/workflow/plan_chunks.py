@@ -12,7 +12,7 @@ from accounting import PlannedChunk
 from chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
 from column_types import widened
 from deadline import NO_DEADLINE, deadline_of
-from decision import decision_of, decision_sha256, refutations, write_decision
+from decision import decision_of, decision_sha256, read_columns, refutations, write_decision
 from entry_point import entry_point
 from errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from estimate import Work, estimate
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
+    from contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
     from csv_records import Header
     from estimate import Estimate
     from resume import EarlierWork
@@ -105,7 +105,8 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     inputs = read_inputs(client, request)
     require_as_probed(inputs, document["model"]["rows"])
     forbid_overwriting(inputs.objects, output)
-    identity = identity_of(document, inputs.objects)
+    columns = read_columns(client, document["model"])
+    identity = identity_of(document, columns, inputs.objects)
     output_found, published = found_while_planning(client, document, identity)
 
     sizes = [found.size for found in inputs.objects]
@@ -114,9 +115,12 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     require_ephemeral_storage(largest_chunk_bytes(sizes, chunk_bytes), model_bytes)
     notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)
     exactly = document.get("explanation", {}).get("plan_exactly", False)
-    draft = unrefuted_draft(client, document, inputs, cut_inputs(client, inputs, chunk_bytes, notes, exactly=exactly), identity)
+    draft = unrefuted_draft(
+        client, document, columns, inputs, cut_inputs(client, inputs, chunk_bytes, notes, exactly=exactly), identity
+    )
     if not draft:
-        draft = unrefuted_draft(client, document, inputs, cut_inputs(client, inputs, chunk_bytes, notes, exactly=True), identity)
+        cutting = cut_inputs(client, inputs, chunk_bytes, notes, exactly=True)
+        draft = unrefuted_draft(client, document, columns, inputs, cutting, identity)
     assert draft  # exact boundaries cannot be refuted
 
     planned = planned_of(draft)
@@ -203,35 +207,36 @@ def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
             raise InvalidRequestError(f"output_s3_uri {output} would overwrite the input {found.uri}: choose another output_s3_uri")
 
 
-def unrefuted_draft(client: S3Client, document: Document, inputs: Inputs, cutting: Cutting, identity: str) -> Draft | None:
+def unrefuted_draft(
+    client: S3Client, document: Document, columns: Columns, inputs: Inputs, cutting: Cutting, identity: str
+) -> Draft | None:
     """Return the draft of these pieces that no chunk has refuted yet; None where a guessed boundary may lie inside quotes.
 
     Chunks refute a draft by a boundary, or by values that the decided type of a column does not fit: then the next draft has the
     wider type. What they found between guessed boundaries does not count, because these may be wrong: then the pieces
     are cut exactly.
     """
-    types = first_types(client, document, inputs, cutting)
+    types = first_types(client, document, columns, inputs, cutting)
     while True:
-        draft = draft_of(client, document, cutting, identity, decision_of(document["model"], types))
+        draft = draft_of(client, document, cutting, identity, decision_of(columns, types, document["model"]["model"]))
         found = refutations(client, draft.earlier)
         if cutting.guessed and (found or is_refuted(client, draft.earlier)):
             return None
-        wider = widened(types, found, document["model"]["numeric_columns"])
+        wider = widened(types, found, columns["numeric_columns"])
         if wider == types:
             return draft
         types = wider
 
 
-def first_types(client: S3Client, document: Document, inputs: Inputs, cutting: Cutting) -> dict[str, str]:
+def first_types(client: S3Client, document: Document, columns: Columns, inputs: Inputs, cutting: Cutting) -> dict[str, str]:
     """Return the types of open columns by the probed rows and by windows of the data; without open columns nothing is read."""
-    probe = document["model"]
-    probed = probe["column_types"]
-    if not (probed and probe["rows"]):
+    probed = columns["column_types"]
+    if not (probed and document["model"]["rows"]):
         return probed
     first = inputs.objects[0]
     header = inputs.headers.get(first) or read_header(client, first)
     sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
-    return widened(probed, [sampled], probe["numeric_columns"])
+    return widened(probed, [sampled], columns["numeric_columns"])
 
 
 def draft_of(client: S3Client, document: Document, cutting: Cutting, identity: str, decision: Decision) -> Draft:

@@ -37,7 +37,8 @@ def report_of(
         "execution": document["execution"],
         "started": document["execution"]["start_time"],
         "finished": finished.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "request": document["request"],
+        "request": document["request"]
+        | {"feature_columns": decision["feature_columns"], "column_types": decision["stated_types"] or None},
         "plan": {field: plan[field] for field in ("boundaries", "chunks", "objects", "input_bytes", "skipped_objects")},
         "output": output,
         "bytes": {

@@ -34,14 +34,14 @@ from limits import MAX_REQUEST_BYTES
 from log import log
 from s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
 from schema import full_match, problems, require_known_keywords, with_defaults
-from work import written_uris
+from work import columns_uri, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Execution, PredictionFields, Request, Validated
+    from contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
     from csv_records import Header
     from schema import Schema
 
@@ -75,7 +75,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa
 
 def validate_request(client: S3Client, raw: object, execution: Execution) -> Validated:
     """Check a request by itself, then against what is in S3."""
-    request = normalise(raw, execution)
+    request, stated = without_columns(normalise(raw, execution))
     require_own_region(client, request)
     model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
     require_data(client, request)
@@ -83,15 +83,13 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     objects = chain.from_iterable(first_objects(client, uri, may_lack_rows=may_lack_rows) for uri in request["data_s3_uri"])
     first = object_to_probe(client, objects, request)
     if first:
-        require_columns(request, *first)
+        require_columns(request, stated, *first)
     further = short_list(objects) if request["on_bad_row"] == "quarantine" else []
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
         "model_sha256": request["model_sha256"],
         "model_version_id": request["model_version_id"],
-        "feature_columns": request["feature_columns"],
-        "column_types": request["column_types"],
         "prediction_column_name": request["prediction_column_name"],
         "prediction_method": request["prediction_method"],
         "on_bad_row": request["on_bad_row"],
@@ -105,15 +103,23 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "prediction": prediction,
         "probe": {
             **prediction,
+            **stated,
             "data_s3_uri": first[0].uri if first else None,
             "data_etag": first[0].etag if first else None,
             "further_data": [{"data_s3_uri": found.uri, "data_etag": found.etag} for found in further],
             "probe_rows": PROBE_ROWS,
+            "receipt_s3_uri": columns_uri(request["output_s3_uri"], execution["arn"]),
         },
     }
 
 
-def normalise(raw: object, execution: Execution) -> Request:
+def without_columns(whole: WholeRequest) -> tuple[Request, StatedColumns]:
+    """Return a request in two parts: its columns may be thousands, and go no further than to the probe."""
+    stated: StatedColumns = {"feature_columns": whole["feature_columns"], "column_types": whole["column_types"]}
+    return cast("Request", {name: value for name, value in whole.items() if name not in stated}), stated
+
+
+def normalise(raw: object, execution: Execution) -> WholeRequest:
     """Return the request with defaults and resolved placeholders; InvalidRequestError lists all problems of the request itself."""
     schema = request_schema()
     found = list(islice(problems(raw, schema), SHOWN_PROBLEMS))
@@ -127,19 +133,19 @@ def normalise(raw: object, execution: Execution) -> Request:
             resolved[field], uri_problems = _resolve_placeholders(field, fields[field], execution["name"], _Clock(instant, zone))
             found += uri_problems
     if not found:
-        request = cast("Request", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
+        request = cast("WholeRequest", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
         found += [*_too_large(request), *problems_of(request), *_conflicts(request)]
         if not found:
             return request
     raise InvalidRequestError(bounded("; ".join(found)))
 
 
-def _too_large(request: Request) -> Iterator[str]:
+def _too_large(request: WholeRequest) -> Iterator[str]:
     n_bytes = len(json.dumps(request))
     if n_bytes > MAX_REQUEST_BYTES:
         yield (
             f"the request has {n_bytes} bytes as JSON, more than {MAX_REQUEST_BYTES}: "
-            "name the data by a prefix, a glob or a manifest, and fewer or shorter columns"
+            "name the data by a prefix, a glob or a manifest, and leave feature_columns out if the model knows its columns"
         )
 
 
@@ -239,13 +245,14 @@ def _resolve_placeholders(field: str, uris: str | list[str], name: str, clock: _
     return (resolved if field == "data_s3_uri" else resolved[0]), found
 
 
-def _conflicts(request: Request) -> Iterator[str]:
+def _conflicts(request: WholeRequest) -> Iterator[str]:
     """Say which fields exclude each other: nothing that is written may ever be taken for something that is read."""
-    if request["prediction_column_name"] in request["feature_columns"]:
+    features = request["feature_columns"] or []
+    if request["prediction_column_name"] in features:
         yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
-    features = dict.fromkeys(request["feature_columns"])
-    if unknown := [column for column in request["column_types"] or () if column not in features]:
-        named = [f"{column!r}{_suggestion(column, list(features))}" for column in unknown[:SHOWN_MISSING]]
+    known = set(features)
+    if features and (unknown := [column for column in request["column_types"] or () if column not in known]):
+        named = [f"{column!r}{_suggestion(column, features)}" for column in unknown[:SHOWN_MISSING]]
         rest = f" and {len(unknown) - SHOWN_MISSING} more" if len(unknown) > SHOWN_MISSING else ""
         yield f"column_types names columns that are not among feature_columns: {', '.join(named)}{rest}"
     if repeated := repeated_in(request["data_s3_uri"]):
@@ -327,13 +334,13 @@ def short_list(objects: Iterator[InputObject]) -> list[InputObject]:
     return [found for found, size in zip(listed, sizes, strict=True) if size <= FURTHER_BYTES]
 
 
-def require_columns(request: Request, first: InputObject, header: Header) -> None:
-    """Raise where the columns of the data and of the request do not fit."""
-    times = Counter(header.columns)
-    if repeated := [column for column in request["feature_columns"] if times[column] > 1]:
+def require_columns(request: Request, stated: StatedColumns, first: InputObject, header: Header) -> None:
+    """Raise where the columns of the data and of the request do not fit; those that only the model knows, the probe compares."""
+    times, features = Counter(header.columns), stated["feature_columns"] or []
+    if repeated := [column for column in features if times[column] > 1]:
         raise InvalidDataError(bounded(f"{first.uri} has {repeated_columns(repeated)}"), REPEATED_ADVICE)
     found = []
-    if missing := [column for column in request["feature_columns"] if column not in times]:
+    if missing := [column for column in features if column not in times]:
         found.append(lacking_columns(missing, header.columns))
     if (name := request["prediction_column_name"]) in times:
         found.append(Mistake(f"has a column {name!r} already", "choose another prediction_column_name"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 IDENTITY_METADATA = "batch-predict-identity"
 """User metadata of a published output: of which request on which inputs it is the result (`fingerprint.identity_of`)."""
 SIZE_METADATA = "batch-predict-bytes"
@@ -58,6 +60,11 @@ def segments_uri(prefix: str, chunk_index: int) -> str:
 def decision_uri(prefix: str) -> str:
     """Return where the decision goes, which all chunks agree on."""
     return f"{prefix}decision.json"
+
+
+def columns_uri(output_s3_uri: str, execution_arn: str) -> str:
+    """Return where Probe Model writes what it finds of the columns: no other execution's, however much else they share."""
+    return f"{output_s3_uri}{WORK_MARK}columns-{hashlib.sha256(execution_arn.encode()).hexdigest()[:NAME_DIGITS]}.json"
 
 
 def upload_record_uri(prefix: str) -> str:

@@ -390,7 +390,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a chunk's function is given what is around its event",
-        "Predict Chunk: its function is not given feature_columns at the start",
+        "Predict Chunk: its function is not given model_etag at the start",
         drop("Predict Chunk", "InputPath"),
     ),
     Mutation(

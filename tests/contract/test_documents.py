@@ -14,7 +14,8 @@ def fields(document):
 
 
 def test_the_request_has_the_fields_of_its_schema(schema):
-    assert fields(contract.Request) == set(schema["properties"])
+    assert fields(contract.WholeRequest) == set(schema["properties"])
+    assert fields(contract.WholeRequest) - fields(contract.Request) == fields(contract.StatedColumns)
 
 
 def test_a_chunk_and_the_requests_share_make_a_prediction_event():

@@ -11,7 +11,7 @@ import pytest
 import strict_s3 as strict_s3_module
 from kills import Doomed
 from merging import Run
-from samples import BUCKET, EXECUTION, MODEL, s3_error
+from samples import BUCKET, EXECUTION, MODEL, found_columns, s3_error
 from strict_s3 import StrictS3
 
 import chunking
@@ -115,7 +115,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def document() -> Any:
+def document(s3: S3Client) -> Any:
     """The execution's document after Probe Model, with fields of the request changed by keyword."""
 
     def make(**changed: Any) -> Any:
@@ -124,7 +124,6 @@ def document() -> Any:
             "data_s3_uri": ["s3://bucket/in/"],
             "output_s3_uri": "s3://bucket/out/result.csv",
             "prediction_column_name": "prediction",
-            "feature_columns": ["a", "b"],
             "chunk_size_mb": 64,
             "max_concurrency": 100,
             "tolerated_failure_percentage": 0,
@@ -134,20 +133,18 @@ def document() -> Any:
             "strict": False,
             "model_sha256": None,
             "model_version_id": None,
-            "column_types": None,
             "overwrite": False,
             "dry_run": False,
             "keep_work": False,
             "scheduled_time": "2026-11-24T02:00:00.123000Z",
             "time_zone": "UTC",
         } | changed
+        stated = {"feature_columns": request.pop("feature_columns", None), "column_types": request.pop("column_types", None)}
         prediction = {
             "model_s3_uri": request["model_s3_uri"],
             "model_etag": '"model"',
             "model_sha256": request["model_sha256"],
             "model_version_id": request["model_version_id"],
-            "feature_columns": request["feature_columns"],
-            "column_types": request["column_types"],
             "prediction_column_name": request["prediction_column_name"],
             "prediction_method": request["prediction_method"],
             "on_bad_row": request["on_bad_row"],
@@ -155,26 +152,32 @@ def document() -> Any:
             "strict": request["strict"],
             "raise_errors": True,
         }
-        return json.loads(
+        made = json.loads(
             json.dumps(
                 {
                     "request": request,
                     "execution": EXECUTION,
                     "prediction": prediction,
-                    "probe": {**prediction, "data_s3_uri": "s3://bucket/in/1.csv", "data_etag": '"1"', "probe_rows": 1000},
+                    "probe": {
+                        **prediction,
+                        **stated,
+                        "data_s3_uri": "s3://bucket/in/1.csv",
+                        "data_etag": '"1"',
+                        "probe_rows": 1000,
+                    },
                     "model": {
                         "rows": 2,
                         "row_bytes": 4.0,
                         "rows_per_second": 1e6,
-                        "prediction_columns": ["prediction"],
-                        "column_types": {},
-                        "numeric_columns": [],
                         "warnings": [],
                         "model": MODEL,
                     },
                 }
             )
         )
+        listed = {"feature_columns": stated["feature_columns"]} if stated["feature_columns"] else {}
+        found_columns(s3, made, **listed, stated_types=stated["column_types"] or {})
+        return made
 
     return make
 

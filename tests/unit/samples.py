@@ -1,5 +1,9 @@
 """What the workflow's unit tests share: names, and the documents around a run."""
 
+import hashlib
+import json
+from typing import Any
+
 from botocore.exceptions import ClientError
 
 BUCKET = "bucket"
@@ -23,6 +27,26 @@ MODEL = {
     "deployment": "d" * 64,
     "warnings": [],
 }
+
+COLUMNS = {
+    "feature_columns": ["a", "b"],
+    "prediction_columns": ["prediction"],
+    "column_types": {},
+    "stated_types": {},
+    "numeric_columns": [],
+}
+
+
+def found_columns(s3: Any, document: Any, **changed: Any) -> None:
+    """Do what Probe Model does: write what it has found of the columns, and leave a pointer to it in the document."""
+    before = document["model"].get("columns_s3_uri")
+    columns = (
+        json.loads(s3.get_object(Bucket=BUCKET, Key=before.removeprefix(f"s3://{BUCKET}/"))["Body"].read()) if before else COLUMNS
+    )
+    body = json.dumps(columns | changed)
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    s3.put_object(Bucket=BUCKET, Key=f"columns/{digest}.json", Body=body)
+    document["model"] |= {"columns_s3_uri": f"s3://{BUCKET}/columns/{digest}.json", "columns_sha256": digest}
 
 
 def s3_error(operation: str, code: str, status: int) -> ClientError:

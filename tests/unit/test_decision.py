@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from merging import OUTPUT, Run, key_of, predict
-from samples import BUCKET, MODEL
+from samples import BUCKET, MODEL, found_columns
 
 import explain_failure
 import merge_outputs
@@ -56,7 +56,7 @@ class Workflow:
         self.runs += 1
         document = self.new_document(feature_columns=COLUMNS, keep_work=True, **changed)
         document["execution"] = document["execution"] | {"name": f"run-{self.runs}", "arn": f"arn:run-{self.runs}"}
-        document["model"]["column_types"] = probed or {}
+        found_columns(self.s3, document, column_types=probed or {})
         self.plans = []
         while True:
             plan: Any = plan_chunks.plan_chunks(self.s3, document)
@@ -126,8 +126,11 @@ def test_a_later_chunk_widens_the_type_for_all(workflow: Workflow, put: Any, get
     assert output["complete"]
     assert len(workflow.plans) == 2
     assert workflow.decision() == {
-        "column_types": {"a": TEXT, "b": NUMBER},
+        "feature_columns": ["a", "b"],
         "prediction_columns": ["prediction"],
+        "column_types": {"a": TEXT, "b": NUMBER},
+        "stated_types": {},
+        "numeric_columns": [],
         "deployment": MODEL["deployment"],
         "model_sha256": MODEL["sha256"],
     }
@@ -155,12 +158,12 @@ def test_grouped_objects_are_decided_together(workflow: Workflow, put: Any) -> N
 
 def test_without_open_columns_planning_reads_no_rows(workflow: Workflow, put: Any, s3: S3Client) -> None:
     put("in/1.csv", csv_of([("1", "2")] * 40))
+    plain, document = workflow.new_document(), workflow.new_document()
+    found_columns(s3, document, column_types={"a": INTEGER})
     ranges: list[str] = []
     s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: ranges.append(params.get("Range", "")))
-    plan_chunks.plan_chunks(s3, workflow.new_document())
+    plan_chunks.plan_chunks(s3, plain)
     without = len(ranges)
-    document = workflow.new_document()
-    document["model"]["column_types"] = {"a": INTEGER}
     plan_chunks.plan_chunks(s3, document)
     assert len(ranges) - without == without + 1
 
@@ -199,7 +202,7 @@ def test_what_was_found_between_wrong_boundaries_does_not_count(
     monkeypatch.setattr(splitting, "WINDOWS_WORTH", 0)
     put("in/1.csv", csv_of([("1", "1")] * 40))
     document = workflow.new_document(chunk_size_mb=1e-4)
-    document["model"]["column_types"] = {"a": INTEGER}
+    found_columns(s3, document, column_types={"a": INTEGER})
     guessed: Any = plan_chunks.plan_chunks(s3, document)
     assert guessed["boundaries"] == "guessed"
     put(f"{guessed['work_prefix']}chunk-00001.types.json", json.dumps({"a": TEXT}))
@@ -370,7 +373,7 @@ def test_a_bad_row_makes_no_text_of_what_the_model_takes_for_numbers(
     monkeypatch.setattr(sampling, "WINDOW_BYTES", 2**16)
     put("in/1.csv", csv_of([("1", "1")] * 10 + [(bad, bad)]))
     document = workflow.new_document()
-    document["model"] |= {"column_types": {"a": INTEGER, "b": INTEGER}, "numeric_columns": ["a"]}
+    found_columns(s3, document, column_types={"a": INTEGER, "b": INTEGER}, numeric_columns=["a"])
     workflow.plans = [plan_chunks.plan_chunks(s3, document)]
     open_kind = {"": NUMBER, "x": TEXT}.get(bad, INTEGER)
     assert workflow.decision()["column_types"] == {"a": kind, "b": open_kind}

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET, EXECUTION
+from samples import BUCKET, COLUMNS, EXECUTION
 
 import explain_failure
 import fingerprint
@@ -163,7 +163,7 @@ def decided(s3: S3Client) -> Any:
     """Write the plan's decision, return the field of the plan that names it."""
 
     def write(**types: str) -> dict[str, str]:
-        decision: Any = {"column_types": types, "prediction_columns": ["p"], "deployment": "d" * 64, "model_sha256": "0" * 64}
+        decision: Any = {**COLUMNS, "column_types": types, "deployment": "d" * 64, "model_sha256": "0" * 64}
         write_decision(s3, f"s3://{BUCKET}/{PREFIX}decision.json", decision)
         return {"decision_sha256": decision_sha256(decision)}
 

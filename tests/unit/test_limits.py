@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.response import StreamingBody
-from samples import EXECUTION, MODEL
+from samples import EXECUTION
 
 import inputs
 import limits
@@ -29,8 +29,6 @@ REQUEST: dict[str, Any] = {
     "prediction_column_name": "prediction",
     "feature_columns": ["a"],
 }
-STATE_BYTES = 256 * 1024
-"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
 
 def normalise(**changed: Any) -> Any:
@@ -77,23 +75,6 @@ def test_a_request_may_be_as_large_as_its_limit_and_no_larger(what: str, monkeyp
     assert len(str(caught.value)) <= MESSAGE_CHARACTERS
 
 
-def test_the_largest_request_leaves_the_document_within_step_functions_limit() -> None:
-    request = normalise(**request_of_bytes(limits.MAX_REQUEST_BYTES))
-    prediction = {name: request.get(name) for name in ("model_s3_uri", "feature_columns", "prediction_column_name")}
-    cause = "x" * 32_768  # the longest that Step Functions takes
-    document = {
-        "request": request,
-        "execution": EXECUTION,
-        "prediction": prediction,
-        "probe": prediction | {"data_s3_uri": "k" * 1093},
-        "model": {"model": MODEL},
-        "plan": dict.fromkeys(("plan_key", "pending_key", "work_prefix", "map_run_prefix"), "k" * 1093),
-        "failure": {"Error": "InvalidDataError", "Cause": cause},
-        "explanation": {"cause": "x" * MESSAGE_CHARACTERS},
-    }
-    assert len(json.dumps(document)) < STATE_BYTES
-
-
 def test_every_key_that_derives_from_the_longest_output_is_one() -> None:
     output = "s3://bucket/" + "k" * limits.MAX_OUTPUT_KEY_BYTES
     prefix = work.work_prefix(output, "1" * 64, "2" * 64)
@@ -103,6 +84,7 @@ def test_every_key_that_derives_from_the_longest_output_is_one() -> None:
         *work.written_uris(output), part, work.rejected_uri(part), work.receipt_uri(prefix, 10_000),
         work.error_record_uri(work.receipt_uri(prefix, 10_000)), work.segments_uri(prefix, 10_000),
         work.upload_record_uri(prefix), f"{prefix}pending-{'n' * 80}.json", work.scan_uri(output, "1" * 64, 10**13),
+        work.columns_uri(output, "arn"),
         f"{map_run}SUCCEEDED_10000.json", f"{map_run}manifest.json",
     ]  # fmt: skip
     longest = max(len(uri.removeprefix("s3://bucket/")) for uri in derived)

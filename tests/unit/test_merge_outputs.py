@@ -268,7 +268,7 @@ def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
     assert report["milliseconds"] == {"read": 4.5, "predict": 6.0, "total": 12.0}
     assert report["model"] == MODEL
     assert (report["rounded_integers"], report["column_types"], report["warnings"]) == (0, {}, [])
-    assert report["request"] == execution.document["request"]
+    assert report["request"] == execution.document["request"] | {"feature_columns": ["a", "b"], "column_types": None}
     assert report["finished"] > report["started"]
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET
+from samples import BUCKET, found_columns
 
 import plan_chunks
 import splitting
@@ -316,8 +316,8 @@ def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, docume
         fingerprint(model_version_id="version"),
         fingerprint(lambda event: event["prediction"].update(model_etag="other")),
         fingerprint(lambda event: event["model"]["model"].update(deployment="2" * 64)),
-        fingerprint(lambda event: event["model"].update(column_types={"b": "text"})),
-        fingerprint(lambda event: event["model"].update(prediction_columns=["p", "q"])),
+        fingerprint(lambda event: found_columns(s3, event, column_types={"b": "text"})),
+        fingerprint(lambda event: found_columns(s3, event, prediction_columns=["p", "q"])),
         fingerprint(column_types={"a": "text"}),
     ]
     put("in/1.csv", ROWS + "1,2\n")
@@ -331,17 +331,19 @@ def test_an_output_that_cannot_be_written_is_the_request_s_fault(
     s3: S3Client, put: Any, document: Any, fail_calls: Any, code: str, status: int
 ) -> None:
     put("in/1.csv", b"a,b\n1,2\n")
+    event = document()
     fail_calls("PutObject", code, status=status)
     with pytest.raises(InvalidRequestError, match="output_s3_uri must change"):
-        plan_chunks.plan_chunks(s3, document())
+        plan_chunks.plan_chunks(s3, event)
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject", "PutObject"])
 def test_a_busy_s3_is_transient(s3: S3Client, put: Any, document: Any, fail_calls: Any, operation: str) -> None:
     put("in/1.csv", b"a,b\n1,2\n")
+    event = document()
     fail_calls(operation, "SlowDown")
     with pytest.raises(TransientS3Error):
-        plan_chunks.plan_chunks(s3, document())
+        plan_chunks.plan_chunks(s3, event)
 
 
 @pytest.mark.parametrize("suffix", ["", ".report.json", ".rejected.csv"])

@@ -8,6 +8,7 @@ from samples import BUCKET, EXECUTION
 import inputs
 import validate_request
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, TransientS3Error
+from work import columns_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -47,6 +48,9 @@ def test_a_valid_request_starts_the_document(s3: S3Client, put: Any) -> None:
     assert document["prediction"]["raise_errors"] is True
     assert document["prediction"]["model_etag"] == s3.head_object(Bucket=BUCKET, Key="model.joblib")["ETag"]
     assert document["probe"] == document["prediction"] | {
+        "feature_columns": ["age", "income"],
+        "column_types": None,
+        "receipt_s3_uri": columns_uri("s3://bucket/out/result.csv", EXECUTION["arn"]),
         "further_data": [],
         "data_s3_uri": "s3://bucket/in/1.csv",
         "data_etag": etag,
@@ -269,9 +273,8 @@ def test_a_file_without_header_is_said_and_its_values_are_not(s3: S3Client, put:
 def test_stated_types_are_passed_on(s3: S3Client, put: Any) -> None:
     put("in/1.csv", b"age,income\n1,2\n")
     types = {"income": "text"}
-    validated = validate(s3, column_types=types)
-    assert [validated[part]["column_types"] for part in ("request", "prediction", "probe")] == [types] * 3
-    assert validate(s3)["prediction"]["column_types"] is None
+    assert validate(s3, column_types=types)["probe"]["column_types"] == types
+    assert validate(s3)["probe"]["column_types"] is None
 
 
 def test_a_type_of_a_column_that_is_no_feature_is_a_problem(s3: S3Client) -> None:

@@ -10,7 +10,7 @@ from damage import damaged_json, fuzzed, fuzzed_runs, misshapen
 from hypothesis import example, given
 from hypothesis import strategies as st
 from merging import OUTPUT, Run
-from samples import BUCKET, EXECUTION, MODEL
+from samples import BUCKET, EXECUTION, MODEL, found_columns
 
 import chunking
 import explain_failure
@@ -44,9 +44,6 @@ REQUEST: dict[str, Any] = {
 PROBED: dict[str, Any] = {
     "rows": 2,
     "rows_per_second": 1e6,
-    "prediction_columns": ["prediction"],
-    "column_types": {"a": "integer"},
-    "numeric_columns": [],
     "warnings": [],
     "model": MODEL,
 }
@@ -78,7 +75,9 @@ def test_any_request(inputs: Scene, request_: Any) -> None:
     outcome, validated = inputs.call(validate_request.lambda_handler, {"request": request_, "execution": EXECUTION})
     assert outcome in HINTS | {"success"}
     if outcome == "success":
-        outcome, _ = inputs.call(plan_chunks.lambda_handler, validated | {"model": PROBED})
+        document = validated | {"model": dict(PROBED)}
+        found_columns(inputs.s3, document, column_types={"a": "integer"})
+        outcome, _ = inputs.call(plan_chunks.lambda_handler, document)
         assert outcome in HINTS | {"success"}
         for key in set(inputs.keys()) - before:
             inputs.s3.delete_object(Bucket=BUCKET, Key=key)
@@ -151,15 +150,15 @@ def work(inputs: Scene) -> Iterator[Work]:
         "model_sha256": None,
         "dry_run": False,
     }
-    prediction = {name: request[name] for name in ("model_s3_uri", "feature_columns", "prediction_column_name", "on_bad_row")}
+    prediction = {name: request[name] for name in ("model_s3_uri", "prediction_column_name", "on_bad_row")}
     prediction |= {
         "model_etag": '"model"',
-        "column_types": None,
         "model_sha256": None,
         "prediction_method": "predict",
         "strict": False,
     }
-    document = {"request": request, "execution": EXECUTION, "prediction": prediction, "model": PROBED}
+    document = {"request": request, "execution": EXECUTION, "prediction": prediction, "model": dict(PROBED)}
+    found_columns(inputs.s3, document, column_types={"a": "integer"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "MAX_SEGMENTS", 2)
         yield Work(inputs, document)

@@ -243,15 +243,20 @@ def test_predictions_that_depend_on_their_neighbours_are_said_and_refused_if_str
     assert invoke(probe_rows=10)[1]["warnings"] == []
 
 
-def test_more_names_than_an_executions_document_holds_are_refused_by_name(put):
-    classes = [f"class {number:05}" for number in range(9000)]
-    put(MODEL, Probabilities(classes))
+def test_more_names_than_an_answer_or_a_decision_holds_are_refused_by_name(put, monkeypatch):
+    put(MODEL, Probabilities([f"class {number:05}" for number in range(1000)]))
     put(DATA, "x1,x2\n1,2\n")
-    status, body = invoke(probe_rows=10, prediction_method="predict_proba")
-    assert (status, body["error"]) == (400, "InvalidRequestError")
-    assert "9000 prediction columns" in body["message"]
-    put(MODEL, Probabilities(classes[:1000]))
-    assert len(invoke(probe_rows=10, prediction_method="predict_proba")[1]["prediction_columns"]) == 1000
+    fields = {"probe_rows": 10, "prediction_method": "predict_proba"}
+    assert len(invoke(**fields)[1]["prediction_columns"]) == 1000
+    for limit, place, advice in (
+        ("MAX_ANSWER_BYTES", {}, "give a receipt_s3_uri"),
+        ("MAX_COLUMNS_BYTES", {"receipt_s3_uri": RECEIPT}, "shorten prediction_column_name"),
+    ):
+        monkeypatch.setattr(handler, limit, 20_000)
+        status, body = invoke(**fields, **place)
+        assert (status, body["error"]) == (400, "InvalidRequestError")
+        assert "1000 prediction columns" in body["message"]
+        assert advice in body["message"]
 
 
 class Probabilities(FirstColumn):

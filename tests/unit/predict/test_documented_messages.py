@@ -18,6 +18,7 @@ import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
 from harness import linear
+from sklearn.linear_model import LinearRegression
 
 import prediction_handler as handler
 
@@ -130,7 +131,7 @@ def nothing(world):
 
 # What is done to the world, and the event's own fields.
 CASES = [
-    (nothing, {"feature_columns": None, "feature_colums": COLUMNS}),
+    (nothing, {"prediction_column_name": None, "prediction_colum_name": "p"}),
     (nothing, {"data_s3_uri": "s3://my-data/private/flights.csv"}),
     (nothing, {"data_s3_uri": "s3://my-data/data/absent.csv"}),
     (nothing, {"model_s3_uri": "s3://my-models/models/absent.joblib"}),
@@ -141,6 +142,7 @@ CASES = [
     (nothing, {"output_s3_uri": "s3://my-output-2/flights.csv"}),
     (nothing, {"data_etag": '"0123"'}),
     (nothing, {"feature_columns": ["distance", "air_time"]}),
+    (model(LinearRegression().fit([[1.0, 2.0]], [1.0])), {"feature_columns": None}),
     (nothing, {"prediction_column_name": "dep_delay"}),
     (data(b""), {}),
     (data(HEADER), {}),

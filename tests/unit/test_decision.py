@@ -192,7 +192,7 @@ def test_a_type_that_is_refuted_without_saying_how_ends_the_execution(workflow: 
     monkeypatch.setattr(f"{__name__}.TYPES_SUFFIX", ".elsewhere.json")
     explanation = workflow.execute({"a": INTEGER}, chunk_size_mb=1e-4)
     assert (explanation["error"], len(workflow.plans)) == ("ColumnTypeError", 1)
-    assert "['a'] do not fit. State the column's type in column_types" in explanation["cause"]
+    assert "['a'] do not fit. What to do: State the column's type in column_types" in explanation["cause"]
 
 
 def test_what_was_found_between_wrong_boundaries_does_not_count(

@@ -5,13 +5,18 @@ Reads nothing but Step Functions' own record of the execution, so it follows one
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
+T = TypeVar("T")
+
+UNKNOWN_SECONDS = (0.2, 0.4, 0.8)
+"""Between attempts to ask for an execution that was just started: Step Functions answers after a moment."""
 DURATIONS = 100
 """Children of a Map Run whose durations are looked at: one call."""
 HISTORY_PAGE = 1000  # events, the most: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
@@ -93,7 +98,7 @@ def follow_execution(client: Any, execution_arn: str, *, poll_seconds: float = 1
     chunks = _Chunks(client, execution_arn)
     while True:
         # Asked before the history is read, so that the history of an ended execution is complete.
-        execution = client.describe_execution(executionArn=execution_arn)
+        execution = once_known(lambda: client.describe_execution(executionArn=execution_arn))
         for progress in history.read(history_events(client, execution_arn)):
             if isinstance(progress, StateExited) and progress.kind == "Map":
                 yield from chunks.changes()
@@ -140,10 +145,36 @@ class _History:
             self.state = None
         elif event_type.endswith("Scheduled"):
             self._error = None  # a retry: what failed before it is over
-        elif event_type.endswith(("Failed", "TimedOut")) and not event_type.startswith("Execution") and self.state:
-            details = event.get(f"{event_type[0].lower()}{event_type[1:]}EventDetails", {})
-            self._error = details.get("error") or event_type
-            yield AttemptFailed(self.state.name, self._error)
+        elif (
+            event_type.endswith(("Failed", "TimedOut"))
+            and not event_type.startswith("Execution")
+            and self.state
+            and (error := error_of(event, self._error))
+        ):
+            self._error = error
+            yield AttemptFailed(self.state.name, error)
+
+
+def error_of(event: Mapping[str, Any], known: str | None) -> str | None:
+    """Return the error that an event of failure tells; None where it tells nothing more than is ``known`` of this attempt.
+
+    A Distributed Map fails by `MapRunFailed`, which has the error, then `MapStateFailed`, which has none.
+    """
+    event_type = event["type"]
+    error: str | None = event.get(f"{event_type[0].lower()}{event_type[1:]}EventDetails", {}).get("error")
+    return error or (None if known else event_type)
+
+
+def once_known(call: Callable[[], T]) -> T:
+    """Call again, a few times, while Step Functions does not know the execution: for a moment after its start it may not."""
+    for seconds in UNKNOWN_SECONDS:
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+        time.sleep(seconds)
+    return call()
 
 
 class _Chunks:
@@ -192,10 +223,14 @@ def _chunk_seconds(client: Any, map_run_arn: str) -> float | None:
 
 def history_events(client: Any, execution_arn: str) -> Iterator[Mapping[str, Any]]:
     """Yield the history from its beginning: a few dozen events, as the chunks have histories of their own."""
-    pages = client.get_paginator("get_execution_history").paginate(
-        executionArn=execution_arn, PaginationConfig={"PageSize": HISTORY_PAGE}
-    )
-    for page in pages:
+    paginator = client.get_paginator("get_execution_history")
+
+    def begun() -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:
+        pages = iter(paginator.paginate(executionArn=execution_arn, PaginationConfig={"PageSize": HISTORY_PAGE}))
+        return next(pages, {"events": ()}), pages
+
+    first, others = once_known(begun)
+    for page in chain([first], others):
         yield from page["events"]
 
 

@@ -21,9 +21,11 @@ from batch_predict.execution import (
     StateExited,
     count_chunks,
     decoded,
+    error_of,
     follow_execution,
     history_events,
     newest_map_run,
+    once_known,
     progress_of,
 )
 from batch_predict.run_record import RunRecord, StateRun
@@ -92,7 +94,7 @@ class Run:
     def describe(self) -> Mapping[str, Any]:
         """Return what Step Functions says of the execution; RunError where it knows none."""
         try:
-            found: Mapping[str, Any] = self._stepfunctions.describe_execution(executionArn=self.execution_arn)
+            found: Mapping[str, Any] = once_known(lambda: self._stepfunctions.describe_execution(executionArn=self.execution_arn))
         except ClientError as error:
             if error.response["Error"]["Code"] in {"ExecutionDoesNotExist", "InvalidArn"}:
                 raise RunError(
@@ -351,15 +353,20 @@ def find_run(stack: Stack, run: str) -> Run:
 
 
 def list_runs(stack: Stack, limit: int) -> list[ListedRun]:
-    """Return the newest runs of a stack, newest first."""
+    """Return the newest runs of a stack, newest first by their start.
+
+    Step Functions lists those that run by their start, all others by their end: of these a long run may stand before a later one.
+    So a page of them is looked at, however few are wanted.
+    """
     pages = (
         stack.client("stepfunctions")
         .get_paginator("list_executions")
-        .paginate(stateMachineArn=stack.state_machine_arn, PaginationConfig={"PageSize": min(limit, LIST_PAGE)})
+        .paginate(stateMachineArn=stack.state_machine_arn, PaginationConfig={"PageSize": LIST_PAGE})
     )
     # Children of a Distributed Map are no runs.
     found = (item for page in pages for item in page["executions"] if not item.get("mapRunArn"))
-    return [ListedRun(item["name"], item["status"], item["startDate"], item.get("stopDate")) for item in islice(found, limit)]
+    newest = sorted(islice(found, max(limit, LIST_PAGE)), key=lambda item: item["startDate"], reverse=True)
+    return [ListedRun(item["name"], item["status"], item["startDate"], item.get("stopDate")) for item in newest[:limit]]
 
 
 def states_of(events: Iterator[Mapping[str, Any]]) -> list[StateRun]:
@@ -376,8 +383,7 @@ def states_of(events: Iterator[Mapping[str, Any]]) -> list[StateRun]:
         elif kind.endswith("Scheduled"):
             attempts, error = attempts + 1, None
         elif kind.endswith(("Failed", "TimedOut")) and not kind.startswith("Execution"):
-            details = event.get(f"{kind[0].lower()}{kind[1:]}EventDetails", {})
-            error = details.get("error") or kind
+            error = error_of(event, error) or error
         last = found[-1] if found else None
         if last and kind in {"ExecutionAborted", "ExecutionTimedOut"}:  # `_closed` says how
             is_open = False

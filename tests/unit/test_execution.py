@@ -4,7 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 
+from batch_predict import execution
 from batch_predict.execution import (
     AttemptFailed,
     ChunksCounted,
@@ -14,6 +16,7 @@ from batch_predict.execution import (
     follow_execution,
     start_execution,
 )
+from batch_predict.runs import list_runs, states_of
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 ARN = "arn:aws:states:us-east-1:123456789012:execution:machine:run-1"
@@ -125,6 +128,87 @@ def test_a_time_out_has_the_events_name():
     progress = follow([entered("Plan Chunks"), {"type": "LambdaFunctionTimedOut"}, exited("Plan Chunks")])
 
     assert progress[2].error == "LambdaFunctionTimedOut"
+
+
+def test_a_failed_map_has_the_error_of_its_map_run():
+    """As recorded on AWS: `MapRunFailed` has the error, `MapStateFailed` behind it has no details."""
+    failed = [
+        {"type": "MapRunFailed", "mapRunFailedEventDetails": {"error": "States.ExceedToleratedFailureThreshold"}},
+        {"type": "MapStateFailed"},
+    ]
+    history = [entered("Predict Chunks", "Map"), {"type": "MapStateStarted"}, *failed, exited("Predict Chunks", "Map")]
+    progress = follow(history)
+
+    assert [step.error for step in progress if isinstance(step, AttemptFailed)] == ["States.ExceedToleratedFailureThreshold"]
+    assert progress[2].error == "States.ExceedToleratedFailureThreshold"
+    times = ({"id": number, "timestamp": START + timedelta(seconds=number), **event} for number, event in enumerate(history, 1))
+    assert [(state.name, state.error) for state in states_of(times)] == [
+        ("Predict Chunks", "States.ExceedToleratedFailureThreshold")
+    ]
+
+
+def test_an_execution_that_was_just_started_may_not_be_known_yet(monkeypatch):
+    monkeypatch.setattr(execution, "UNKNOWN_SECONDS", (0, 0, 0))
+    client = StepFunctions([[entered("Plan Chunks")], [exited("Plan Chunks")]])
+    refused = []
+
+    def unknown_at_first(name, times):
+        real = getattr(client, name)
+
+        def call(*args, **arguments):
+            if refused.count(name) < times:
+                refused.append(name)
+                raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, name)
+            return real(*args, **arguments)
+
+        monkeypatch.setattr(client, name, call)
+
+    unknown_at_first("describe_execution", 3)
+    unknown_at_first("paginate", 2)
+    assert [type(step) for step in follow_execution(client, ARN, poll_seconds=0)] == [StateEntered, StateExited, ExecutionEnded]
+    assert len(refused) == 5
+
+
+def test_an_execution_that_stays_unknown_is_an_error(monkeypatch):
+    monkeypatch.setattr(execution, "UNKNOWN_SECONDS", (0, 0, 0))
+    client = StepFunctions([])
+
+    def refuse(**_):
+        raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+
+    monkeypatch.setattr(client, "describe_execution", refuse)
+    with pytest.raises(ClientError):
+        list(follow_execution(client, ARN, poll_seconds=0))
+
+
+def test_the_newest_run_is_the_one_that_started_last():
+    """AWS sorts running executions by start and all others by end: a long one that has just ended stands first."""
+    ended = [("long", 0, 100), ("short", 50, 60), ("child", 55, 58)]
+    executions = [
+        {
+            "name": name,
+            "status": "SUCCEEDED",
+            "startDate": START + timedelta(seconds=start),
+            "stopDate": START + timedelta(seconds=stop),
+            **({"mapRunArn": "map-run"} if name == "child" else {}),
+        }
+        for name, start, stop in ended
+    ]
+
+    class Listing:
+        state_machine_arn = "machine"
+
+        def client(self, _):
+            return self
+
+        def get_paginator(self, _):
+            return self
+
+        def paginate(self, **_):
+            yield {"executions": executions}
+
+    assert [run.name for run in list_runs(Listing(), 1)] == ["short"]
+    assert [run.name for run in list_runs(Listing(), 5)] == ["short", "long"]
 
 
 def test_chunks_of_the_newest_map_run_are_counted_when_they_change():

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from report_pages import HOSTILE, Page, hostile_run, page_of
+from steering import STEERING, steers
 
 from batch_predict import charts
 from batch_predict.html_report import render
@@ -40,6 +41,11 @@ def test_no_character_moves_or_hides_others():
     assert not set("\u202e\u2066\u200f\u0000\u001b") & set(source)
     assert "abc\N{REPLACEMENT CHARACTER}gpj.exe" in source
     source.encode()  # no half of a pair
+
+
+def test_what_steers_a_terminal_is_not_on_the_page_either():
+    for text in ("".join(STEERING.values()), " ".join(STEERING.values())):
+        assert steers(render(hostile_run(text))) == []
 
 
 def test_a_name_has_a_direction_of_its_own():

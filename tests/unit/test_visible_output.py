@@ -12,53 +12,18 @@ import pytest
 import typer
 from rich.table import Table
 from rich.text import Text
+from steering import STEERING, steers
 from typer.testing import CliRunner
 
 from batch_predict.cli import app
 from batch_predict.local_run import RunResult
 from batch_predict.run_screen import explanation_lines, print_lines, print_runs
 from batch_predict.runs import ListedRun, RunStatus
-from batch_predict.screen import Screen, TerminalScreen, print_failure, print_result, text_console
+from batch_predict.screen import Screen, TerminalScreen, print_failure, result_lines, text_console
 from batch_predict.visible_output import VisibleStream, visible_streams
 from batch_predict.visible_text import visible, visible_lines
 
-STEERING = {
-    "title": "\x1b]0;pwned\x07",
-    "clipboard": "\x1b]52;c;cHduZWQ=\x1b\\",
-    "clear": "\x1b[2J\x1b[H",
-    "conceal": "\x1b[8mhidden\x1b[0m",
-    "link": "\x1b]8;;http://evil.example\x07here\x1b]8;;\x07",
-    "device control": "\x1bP+q544e\x1b\\",
-    "C1 control sequence": "\x9b2J",
-    "C1 title": "\x9d0;pwned\x9c",
-    "next line": "\x85",
-    "carriage return": "all is well\rnothing is",
-    "backspace": "no\b\byes",
-    "delete": "\x7f",
-    "bell": "\x07",
-    "null": "\0",
-    "bidi override": "\u202egpj.exe",
-    "bidi isolate": "\u2066a\u2069",
-    "bidi mark": "\u200f",
-    "zero width space": "a\u200bb",
-    "word joiner": "a\u2060b",
-    "byte order mark": "a\ufeffb",
-    "soft hyphen": "a\u00adb",
-    "tags": "\U000e0041\U000e007f",
-    "variation selector": "a\U000e0101",
-    "filler": "\u3164\u115f\uffa0",
-    "line separator": "a\u2028b\u2029c",
-    "surrogate": "\udc9b",
-}
 each = pytest.mark.parametrize("text", STEERING.values(), ids=STEERING)
-
-
-MOVES_OR_HIDES = {character for text in STEERING.values() for character in text if not " " <= character <= "~"}
-
-
-def steers(shown):
-    """What of a text does something else than be read."""
-    return sorted(hex(ord(character)) for character in MOVES_OR_HIDES & set(shown))
 
 
 @each
@@ -114,7 +79,10 @@ def test_what_commands_print_is_readable(text, monkeypatch):
     console = console_on(file)
     print_lines(console, explanation_lines(status, {"model_s3_uri": text}, lost, text))
     print_runs(console, [ListedRun(text, text, now, now)])
-    print_result(console, [], result)
+    print_lines(
+        console,
+        result_lines(RunResult("SUCCEEDED", text, text, text, rows=1, rejected_rows=1, chunks=1, output_bytes=1, name=text)),
+    )
     print_failure(Screen(file), result)
     with Screen(file).step(text, text) as concluded:
         concluded(text)

@@ -153,6 +153,8 @@ MAX_VERSION_ID_CHARACTERS = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
 WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
 """In the keys of what the workflow deletes after publishing, and on those objects: a lifecycle rule knows tags, no endings."""
+MB_PER_VCPU = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 METRICS_NAMESPACE, METRICS_DIMENSION, METRICS_NAME_VARIABLE = "BatchPredict", "StateMachine", "METRICS_STATE_MACHINE"
 """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
 METRIC_UNITS = {
@@ -4766,8 +4768,7 @@ def _predict_file(
             _check_new_names(names, chunk.s3_uri, header)
             return output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
 
-        # Somebody's own code, or another library's, may not stand two threads at once.
-        workers = 1 if _parts_of(scorer.estimator).strangers else os.cpu_count() or 1
+        workers = _workers(scorer.estimator)
         for scored in _map_blocks(scorer.score, chunk.blocks(_block_bytes(scorer.estimator, chunk), read), workers):
             names = names or scored.names
             if scored.names != names:
@@ -4790,6 +4791,20 @@ def _predict_file(
         output.write(header.line_end + read.blank_lines)
     facts = (rejected_rows, rounded_integers, names, statistics.result())
     return _PartFacts(read, rows, header_bytes + len(header.line_end), *facts)
+
+
+def _workers(estimator: Any) -> int:
+    """Return how many blocks are scored at once: one a core, but on Lambda no more than the vCPUs that its memory buys.
+
+    It shows three cores from 3,009 MB on, where two vCPUs are paid for. Somebody's own code, or another library's, may not stand
+    two threads at once.
+    """
+    if _parts_of(estimator).strangers:
+        return 1
+    cores, memory_mb = os.cpu_count() or 1, _memory_mb()
+    if memory_mb is None or _deployed_package():  # the local AWS says the memory, too, and its cores are the machine's
+        return cores
+    return min(cores, max(1, round(memory_mb / MB_PER_VCPU)))
 
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:

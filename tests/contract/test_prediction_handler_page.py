@@ -314,3 +314,4 @@ def test_the_figures_in_the_text_are_those_of_the_performance_page(page, root):
     assert "about 2 ms" in text
     assert f"up to {handler.MODEL_CACHE_SIZE} models, {handler.MODEL_CACHE_BYTES // 10**6} MB together" in text
     assert f"{MB_PER_VCPU:,} MB buy one vCPU" in text
+    assert handler.MB_PER_VCPU == MB_PER_VCPU

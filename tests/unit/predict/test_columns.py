@@ -271,6 +271,31 @@ def test_columns_that_an_array_would_hide_are_compared(tmp_path):
         score_locally(b"x1,x2\n1,2\n", tmp_path, model=model, feature_columns=["x2", "x1"])
 
 
+@pytest.mark.parametrize(
+    ("memory_mb", "cores", "workers"),
+    [
+        *[(512, 2, 1), (1769, 2, 1), (2600, 2, 1), (3008, 2, 2), (3538, 3, 2), (5307, 3, 3), (7076, 5, 4), (10240, 6, 6)],
+        *[(10240, 2, 2), (None, 4, 4), (None, None, 1)],
+    ],
+)
+def test_no_more_blocks_are_scored_at_once_than_the_memory_buys_vcpus(monkeypatch, memory_mb, cores, workers):
+    monkeypatch.setattr(handler.os, "cpu_count", lambda: cores)
+    monkeypatch.delenv("DEPLOYED_PACKAGE", raising=False)
+    monkeypatch.delenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", raising=False)
+    if memory_mb:
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", str(memory_mb))
+    assert handler._workers(Ridge()) == workers
+    assert handler._workers(make_pipeline(OneThreadAtATime(), Ridge())) == 1
+
+
+def test_the_local_aws_uses_the_machines_cores(monkeypatch):
+    """It says the memory that the function would have, which buys nothing there."""
+    monkeypatch.setattr(handler.os, "cpu_count", lambda: 8)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1769")
+    monkeypatch.setenv("DEPLOYED_PACKAGE", '{"python": "3.13"}')
+    assert handler._workers(Ridge()) == 8
+
+
 def test_own_code_anywhere_in_a_model_is_called_by_one_thread(tmp_path, monkeypatch):
     monkeypatch.setattr(handler.os, "cpu_count", lambda: 4)
     model = make_pipeline(StandardScaler(), OneThreadAtATime(), Ridge()).fit(TRAIN[["n"]].rename(columns={"n": "x1"}), TRAIN.n)

@@ -49,7 +49,9 @@ def facts(record: RunRecord, timeline: ChunkTimeline | None) -> Iterator[Fact]:
     if done:
         yield from _row_facts(known, is_published=record.report is not None)
     if seconds is not None:
-        speed = _rows_of_this_run(known, timeline) / seconds if done and seconds else None
+        scoring = sum(state.seconds or 0.0 for state in record.states if state.kind == "Map")
+        says_something = done and scoring > seconds - scoring  # a run shorter than its overhead has no speed of its own
+        speed = _rows_of_this_run(known, timeline) / seconds if says_something else None
         yield Fact("Time", duration(seconds), f"{speed:,.0f} rows a second" if speed else "")
     else:
         yield Fact("Time", "still running", f"since {record.started:%H:%M:%S %Z}".strip())

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from batch_predict.local_run import INTERRUPTED
 from batch_predict.runs import CANCELLED, RunStatus
-from batch_predict.screen import counted, duration, megabytes, plural
+from batch_predict.screen import counted, duration, megabytes, plural, tolerated
 from batch_predict.workflow_contract import split_advice
 
 LABEL_WIDTH = 9
@@ -134,7 +134,7 @@ def _explained_success(status: RunStatus, place: str, readable: Callable[[str], 
     output = status.output or {}
     missing, rejected = output.get("failed_chunks"), output.get("rejected_rows")
     if missing:
-        yield "Missing", f"{plural(missing, 'chunk')} failed and were tolerated: the report lists them"
+        yield "Missing", f"{tolerated(missing)}: the report lists {'it' if missing == 1 else 'them'}"
     if rejected:
         yield (
             "Bad",

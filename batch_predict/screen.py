@@ -405,17 +405,23 @@ def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
         if result.estimate:
             yield from estimate_lines(result.estimate)
         return
-    chunks = plural(result.chunks or 0, "chunk")
+    predicted = f"{(result.chunks or 0) - result.failed_chunks:,} of " if result.failed_chunks else ""
+    chunks = f"{predicted}{plural(result.chunks or 0, 'chunk')}"
     reused = f" ({result.reused_chunks:,} of them from an earlier run)" if result.reused_chunks else ""
     yield "Rows", f"{result.rows:,} in {chunks}{reused} and {result.seconds:.1f} s{_speed(result)}"
     if result.failed_chunks:
-        yield "Missing", f"{plural(result.failed_chunks, 'chunk')} that failed and were tolerated: see the report"
+        yield "Missing", f"{tolerated(result.failed_chunks)}: see the report"
     if result.rejected_rows:
         yield "Bad", f"{plural(result.rejected_rows, 'row')} without a prediction: see {result.rejected}"
     yield "Output", f"{result.output}"
     yield "Report", f"{result.report}"
     if result.name:
         yield "Run", f"{result.name}: `batch-predict report` makes a page of it"
+
+
+def tolerated(chunks: int) -> str:
+    """Say that chunks are missing from an output."""
+    return f"{plural(chunks, 'chunk')} failed and {'was' if chunks == 1 else 'were'} tolerated"
 
 
 def _speed(result: RunResult) -> str:

@@ -148,6 +148,12 @@ def test_the_headline_has_the_figures_of_the_run():
     assert "$0.0067" in text
 
 
+def test_a_run_that_scored_for_less_than_all_about_it_has_no_speed():
+    run = flights_run()
+    quick = [replace(state, seconds=1.0) if state.kind == "Map" else state for state in run.states]
+    assert "rows a second" not in page_of(replace(run, states=quick)).headline
+
+
 def test_the_speed_of_a_run_leaves_out_what_earlier_runs_predicted():
     columns = report()["timeline"]
     columns["started"][:40] = [started - 86_400_000 for started in columns["started"][:40]]

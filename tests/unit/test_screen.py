@@ -220,6 +220,7 @@ RESULT = RunResult("SUCCEEDED", Path("out.csv"), Path("out.csv.report.json"), ro
         ({"states": {"Predict Chunks": 3.5}}, "336,776 in 9 chunks and 6.0 s, 56,129 rows/s"),
         ({"states": {"Predict Chunks": 2.5}}, "336,776 in 9 chunks and 6.0 s"),
         ({"states": {}}, "336,776 in 9 chunks and 6.0 s"),
+        ({"failed_chunks": 2}, "336,776 in 7 of 9 chunks and 6.0 s"),
         (
             {"states": {"Predict Chunks": 3.5}, "reused_chunks": 2},
             "336,776 in 9 chunks (2 of them from an earlier run) and 6.0 s",
@@ -227,8 +228,10 @@ RESULT = RunResult("SUCCEEDED", Path("out.csv"), Path("out.csv.report.json"), ro
     ],
 )
 def test_a_result_has_a_speed_where_it_says_something(fields, text):
+    missing = [("Missing", "2 chunks failed and were tolerated: see the report")] if "failed_chunks" in fields else []
     assert list(result_lines(replace(RESULT, **fields))) == [
         ("Rows", text),
+        *missing,
         ("Output", "out.csv"),
         ("Report", "out.csv.report.json"),
     ]

@@ -28,7 +28,7 @@ from batch_predict.runs import message_of
 from batch_predict.stack import Stack
 from batch_predict.value_here import with_value
 from batch_predict.visible_text import visible
-from batch_predict.workflow_contract import is_hidden, natural_order, request_problems, split_advice
+from batch_predict.workflow_contract import is_hidden, natural_order, other_format, request_problems, split_advice
 
 POLL_SECONDS = 0.1  # the local AWS has no quotas
 SUFFIXES = ("", ".rejected.csv", ".report.json")
@@ -370,13 +370,15 @@ def _output_place(
     """
     if not isinstance(value, str) or not value:
         return Path(), None, []
+    found: list[str] = []
+    if ending := other_format(value):
+        found.append(f"output {value} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
     if value.startswith(S3_SCHEME):
         if not places.is_local:
-            return None, value, []
+            return None, value, found
         path, uri = Path(_name(value)), value
     else:
         path, uri = Path(value), f"{places.output}{Path(value).name}"
-    found: list[str] = []
     if path.is_dir() or value.endswith("/"):
         found.append(f"output {value} is a directory: name a file")
     elif not path.parent.is_dir():

@@ -36,6 +36,12 @@ def is_hidden(path: str) -> bool:
     return bool(_workflow_module("data_names").is_hidden(path))
 
 
+def other_format(name: str) -> str | None:
+    """Return the end of a name that promises another format than the CSV that is written."""
+    ending: str | None = _workflow_module("data_names").other_format(name)
+    return ending
+
+
 def record_stops(data: bytes) -> Iterator[int]:
     """Yield where each record of a CSV file's bytes stops, its line end included."""
     stops: Iterator[int] = _workflow_module("csv_records").record_stops(data)

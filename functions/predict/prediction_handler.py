@@ -167,6 +167,14 @@ METRIC_UNITS = {
 MESSAGE_CHARACTERS = 8000
 """Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
 
+OTHER_FORMATS = (
+    ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".gz", ".gzip", ".h5", ".hdf", ".hdf5",
+    ".htm", ".html", ".ipc", ".joblib", ".json", ".jsonl", ".lz4", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".parq",
+    ".parquet", ".pickle", ".pkl", ".pq", ".psv", ".rar", ".snappy", ".sqlite", ".tab", ".tar", ".tgz", ".tsv", ".xls",
+    ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip", ".zst", ".zstd",
+)  # fmt: skip
+"""Ends of names that promise something else than CSV; functions/workflow/data_names.py has the same."""
+
 PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
 
 TEXT, NUMBER = "text", "number"
@@ -519,6 +527,9 @@ def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> li
         if isinstance(uri, str) and _is_uri(uri):
             field_name = name.rpartition(".")[2]
             problems += [f"{name} {problem}" for problem in (_outside(field_name, uri), _ambiguous(field_name, uri)) if problem]
+    if isinstance(output := event.get("output_s3_uri"), str) and output.lower().endswith(OTHER_FORMATS):
+        ending = next(ending for ending in OTHER_FORMATS if output.lower().endswith(ending))
+        problems.append(f"output_s3_uri {output} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
     written.insert(1, ("the list of rejected rows", f"{event.get('output_s3_uri')}.rejected.csv"))
     if isinstance(event.get("receipt_s3_uri"), str):
         written.append(("what is found of the columns' types", _types_uri(event["receipt_s3_uri"])))

@@ -13,6 +13,20 @@ BESIDE_DATA = (".csv.metadata", "._copying_")
 WORK_FOLDER_SUFFIX = ".work"
 """Of the folder of a run's work: `WORK_MARK` in work.py is this and a slash."""
 
+OTHER_FORMATS = (
+    ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".gz", ".gzip", ".h5", ".hdf", ".hdf5",
+    ".htm", ".html", ".ipc", ".joblib", ".json", ".jsonl", ".lz4", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".parq",
+    ".parquet", ".pickle", ".pkl", ".pq", ".psv", ".rar", ".snappy", ".sqlite", ".tab", ".tar", ".tgz", ".tsv", ".xls",
+    ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip", ".zst", ".zstd",
+)  # fmt: skip
+"""Ends of names that promise something else than CSV with commas: whoever reads an output of that name would take it for that."""
+
+
+def other_format(name: str) -> str | None:
+    """Return the end of a name that promises another format than CSV, in lower case; None where it promises none."""
+    lower = name.lower()
+    return next((ending for ending in OTHER_FORMATS if lower.endswith(ending)), None)
+
 
 def is_hidden(path: str) -> bool:
     """Whether a name, with its folders below what was named, is no data but lies beside it.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from confinement import problems_of
+from data_names import other_format
 from entry_point import entry_point
 from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from failures import bounded
@@ -258,6 +259,8 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
     if repeated := repeated_in(request["data_s3_uri"]):
         yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
+    if ending := other_format(output):
+        yield f"output_s3_uri {output} ends in {ending}, and what is written is CSV: choose a name that ends in .csv"
     written = written_uris(output)
     work = f"{output}.work/"
     for uri in request["data_s3_uri"]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_names import WORK_FOLDER_SUFFIX, is_hidden, natural_order
+import prediction_handler
+from data_names import OTHER_FORMATS, WORK_FOLDER_SUFFIX, is_hidden, natural_order, other_format
 from work import WORK_MARK
 
 
@@ -70,3 +71,33 @@ def test_the_folder_of_work_is_the_one_that_runs_write() -> None:
 def test_numbers_are_ordered_as_numbers() -> None:
     ordered = ["a", "a1", "a1b2", "a1b10", "a02", "a2", "a10", "a10b", "a00100", "aa", "b/1/9", "b/1/10", "b/02/1"]
     assert sorted(sorted(ordered), key=natural_order) == ordered  # by the names first, because a02 and a2 are equal
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        ("out.parquet", ".parquet"),
+        ("out.PARQUET", ".parquet"),
+        ("out.csv.gz", ".gz"),
+        ("out.csv.zst", ".zst"),
+        ("out.jsonl", ".jsonl"),
+        ("out.xlsx", ".xlsx"),
+        ("out.feather", ".feather"),
+        ("2026-11-24.tsv", ".tsv"),
+        ("s3://bucket/out.zip", ".zip"),
+        ("out.csv", None),
+        ("out.CSV", None),
+        ("out.txt", None),
+        ("out", None),
+        ("out.2026-11-24", None),
+        ("out.parquet.csv", None),
+        ("parquet", None),
+        ("json/out", None),
+    ],
+)
+def test_a_name_may_promise_another_format_than_csv(name: str, ending: str | None) -> None:
+    assert other_format(name) == ending
+
+
+def test_the_prediction_function_knows_the_same_formats() -> None:
+    assert prediction_handler.OTHER_FORMATS == OTHER_FORMATS

@@ -374,3 +374,10 @@ def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders(s3:
         validate(
             s3, data_s3_uri=["s3://bucket/2026.csv", "s3://bucket/{scheduled_time:%Y}.csv"], scheduled_time="2026-11-24T02:00:00Z"
         )
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize("name", ["result.parquet", "{scheduled_time:%Y-%m-%d}.csv.gz", "result.JSONL"])
+def test_an_output_that_is_called_as_another_format_is_refused(s3: S3Client, put: Any, name: str) -> None:
+    put("in/1.csv", "id,age,income\n1,2,3\n")
+    assert "and what is written is CSV: choose a name that ends in .csv" in rejection(s3, output_s3_uri=f"s3://bucket/out/{name}")

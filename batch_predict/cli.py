@@ -187,7 +187,8 @@ DataOption = Annotated[
     _request_option(
         "data_s3_uri",
         "--data",
-        "CSV files in the order of the output; of a directory, all *.csv below it in natural order; with --stack also S3 URIs.",
+        "CSV files in the order of the output; of a directory, all *.csv below it in natural order; a glob in quotes, in which ** "
+        "stands for any folders; with --stack also S3 URIs.",
         metavar="PATH...",
     ),
 ]

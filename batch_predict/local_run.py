@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ SUFFIXES = ("", ".rejected.csv", ".report.json")
 S3_SCHEME = "s3://"
 NAMED_FILES = 100
 """A request has a limit of 180,000 bytes: more files than these are listed in a manifest."""
+WILDCARDS = r"[*?\[]"
+"""What makes a path that does not exist a glob: as in data_s3_uri, but in any part."""
 CSV_SUFFIX = ".csv"
 """Of the files of a folder that are data, in any case: a folder on this machine holds other files, too."""
 NAMED_SKIPPED = 3
@@ -250,15 +253,14 @@ def _inputs(
                 found.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
             else:
                 files.append(value)
-        elif noun == "data" and (folder := _folder_of(path)):
-            folder_files = _FolderFiles(folder)
-            files += folder_files.data
-            found += folder_files.problems
-            for kind, paths in folder_files.skipped.items():
+        elif noun == "data" and (below := _files_below(path)):
+            files += below.data
+            found += below.problems
+            for kind, paths in below.skipped.items():
                 skipped.setdefault(kind, []).extend(paths)
-            if not (folder_files.data or folder_files.problems or may_lack_rows):
-                sentence = skipped_files(folder_files.skipped)
-                found.append(f"data directory {folder} holds no *.csv files{f' ({sentence})' if sentence else ''}")
+            if not (below.data or below.problems or may_lack_rows):
+                sentence = skipped_files(below.skipped)
+                found.append(f"data {below.named}{f' ({sentence})' if sentence else ''}")
         elif noun == "data" and value.endswith(MANIFEST_SUFFIX):
             found.append(f"data file {value} is a manifest of objects in S3: name the files themselves, or their directory")
         elif problem := _unreadable(path):
@@ -276,6 +278,14 @@ def _unreadable(path: Path) -> str | None:
     return None if os.access(path, os.R_OK) else "may not be read: check its permissions"
 
 
+def _files_below(path: Path) -> "_FolderFiles | None":
+    """Return the files that a folder or a glob names; None where a path is neither."""
+    if folder := _folder_of(path):
+        return _FolderFiles(folder)
+    wild = next((index for index, part in enumerate(path.parts) if re.search(WILDCARDS, part)), None)
+    return None if wild is None or path.exists() else _FolderFiles(Path(*path.parts[:wild]), path.parts[wild:])
+
+
 def _folder_of(path: Path) -> Path | None:
     """Return the folder that a path names; also the marker of a whole folder names it, as it does in S3."""
     if path.is_dir():
@@ -284,13 +294,23 @@ def _folder_of(path: Path) -> Path | None:
 
 
 class _FolderFiles:
-    """The files below a folder, as the workflow takes the objects under a prefix; but only those called *.csv, in any case."""
+    """The files below a folder, as the workflow takes the objects under a prefix; but only those called *.csv, in any case.
 
-    def __init__(self, folder: Path) -> None:
+    With a glob, those that match it, whatever they are called; or, if it matches folders alone, the files of these.
+    """
+
+    def __init__(self, folder: Path, glob: Sequence[str] = ()) -> None:
         self.problems: list[str] = []
         self.skipped: dict[str, list[Path]] = {}
         self._folder = folder
         found = sorted(self._walk(), key=lambda path: (natural_order(self._below(path)), self._below(path)))
+        self._names_files = False
+        if glob:
+            matching = [path for path in found if _matches(path.relative_to(folder).parts, glob)]
+            self._names_files = bool(matching)
+            found = matching or [path for path in found if _is_below_match(path.relative_to(folder).parts, glob)]
+        self._names_hidden_ones = bool(glob) and glob[-1][0] in "_."
+        self.named = f"glob {folder.joinpath(*glob)} matches no files" if glob else f"directory {folder} holds no *.csv files"
         self.data: list[Path] = [path for path in found if self._is_data(path)]
 
     def _walk(self) -> Iterator[Path]:
@@ -306,9 +326,9 @@ class _FolderFiles:
         return path.relative_to(self._folder).as_posix()
 
     def _is_data(self, path: Path) -> bool:
-        if is_hidden(self._below(path)):
+        if is_hidden(self._below(path)) and not (self._names_files and self._names_hidden_ones):
             self._skip("hidden", [path])
-        elif not path.name.lower().endswith(CSV_SUFFIX):
+        elif not self._names_files and not path.name.lower().endswith(CSV_SUFFIX):
             self._skip("not CSV", [path])
         elif problem := _unreadable(path):
             self.problems.append(f"data file {path} {problem}")
@@ -321,6 +341,19 @@ class _FolderFiles:
     def _skip(self, kind: str, paths: Sequence[Path]) -> None:
         if paths:
             self.skipped.setdefault(kind, []).extend(path.relative_to(self._folder.parent) for path in paths)
+
+
+def _matches(parts: Sequence[str], glob: Sequence[str]) -> bool:
+    """Whether a path matches a glob, each part as in a shell; `**` stands for any number of folders, also none."""
+    if not glob:
+        return not parts
+    if glob[0] == "**":
+        return any(_matches(parts[skipped:], glob[1:] or ("*",)) for skipped in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], glob[0]) and _matches(parts[1:], glob[1:])
+
+
+def _is_below_match(parts: Sequence[str], glob: Sequence[str]) -> bool:
+    return any(_matches(parts[:depth], glob) for depth in range(1, len(parts)))
 
 
 def skipped_files(skipped: Skipped) -> str:

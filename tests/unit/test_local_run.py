@@ -20,6 +20,7 @@ from batch_predict.local_run import (
     with_local_paths,
 )
 from batch_predict.runs import message_of
+from batch_predict.workflow_contract import natural_order
 from confinement import ambiguous
 from inputs import is_object_uri
 
@@ -390,3 +391,54 @@ def test_a_cause_that_nobody_explained_is_itsmessage_of(cause):
 @pytest.mark.parametrize("cause", ["", "[1]", "{}", "7", '"text"', "null"])
 def test_a_cause_that_only_looks_like_json_is_itself(cause):
     assert message_of(cause) == cause
+
+
+def test_an_output_that_is_called_as_another_format_is_refused():
+    write("in.csv")
+    for output in ("out.parquet", "out.csv.gz"):
+        fields = {"prediction_column_name": "p", "output_s3_uri": output}
+        with pytest.raises(InvalidRequestError, match=f"output {output} ends in .*, and what is written is CSV: choose a name"):
+            prepare({"model_s3_uri": "model.joblib", "data_s3_uri": ["in.csv"], **fields})
+
+
+HIVE = ("data/day=2013-02-01/flights.csv", "data/day=2013-02-02/flights.csv", "data/_year=2013/day=10/x.csv")
+
+
+@pytest.mark.parametrize(
+    ("glob", "files"),
+    [
+        ("data", [*HIVE[:2], "data/notes.csv", HIVE[2]]),
+        ("data/*.csv", ["data/notes.csv"]),
+        ("data/*", ["data/README.txt", "data/notes.csv"]),  # as in S3: what is called so directly there, and is not hidden
+        ("data/day=2013-02-*", HIVE[:2]),  # folders alone: what is in them
+        ("data/day=*/flights.csv", HIVE[:2]),
+        ("data/**/*.csv", [*HIVE[:2], "data/notes.csv", HIVE[2]]),
+        ("**/flights.csv", HIVE[:2]),
+        ("data/**", ["data/README.txt", *HIVE[:2], "data/notes.csv", HIVE[2]]),
+        ("data/day=2013-02-0[12]/*", HIVE[:2]),
+        ("data/_late*", ["data/_late.csv"]),  # which is asked for by its name
+        ("data/odd[1].csv", ["data/odd[1].csv"]),  # a file of this very name is one
+    ],
+)
+def test_globs_and_hive_folders_are_read_as_under_a_prefix(prepare_data, glob, files):
+    hidden = ("data/_late.csv", "data/.ipynb_checkpoints/a.csv", "data/_temporary/0/b.csv", "data/day=2013-02-01/.c.csv")
+    write(*HIVE, "data/notes.csv", "data/README.txt", *hidden)
+    write("data/day=2013-02-01/empty.csv", text="")
+    if "odd" in glob:
+        write("data/odd[1].csv")
+    prepared = prepare_data(glob)
+    assert sorted(map(str, prepared.uploads)) == sorted([*files, "model.joblib"])
+    order = {uri: str(path) for path, uri in prepared.uploads.items()}
+    named = [order[uri] for uri in prepared.request["data_s3_uri"]]
+    assert named == sorted(named, key=natural_order)
+    assert not set(map(str, prepared.skipped.get("hidden", ()))) & set(named)
+
+
+def test_a_glob_that_matches_nothing_says_so_and_what_it_has_skipped(prepare_data):
+    write("data/_hidden.csv")
+    for glob, says in (
+        ("data/*.tsv", "data glob data/[*].tsv matches no files"),
+        ("data/*", r"matches no files \(1 file skipped: 1 hidden"),
+    ):
+        with pytest.raises(InvalidRequestError, match=says):
+            prepare_data(glob)

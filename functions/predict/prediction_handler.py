@@ -622,6 +622,7 @@ def _listed(problems: list[str]) -> str:
 class _S3Failure(NamedTuple):
     error: type[PredictionError]
     reason: str
+    advice: str | None = None
 
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -632,24 +633,29 @@ S3_FAILURES = {
     "NoSuchBucket": _S3Failure(InputNotFoundError, "is in a bucket that does not exist"),
     **dict.fromkeys(
         ("AccessDenied", "403"),
-        _S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+        _S3Failure(InputNotFoundError, "may not be accessed or does not exist", "check the key and the role"),
     ),
-    "InvalidObjectState": _S3Failure(InputNotFoundError, "is archived: restore it first"),
-    **dict.fromkeys(("MethodNotAllowed", "405"), _S3Failure(InputNotFoundError, "is deleted: its version is a delete marker")),
+    "InvalidObjectState": _S3Failure(InputNotFoundError, "is archived", "restore it first"),
+    **dict.fromkeys(
+        ("MethodNotAllowed", "405"),
+        _S3Failure(InputNotFoundError, "is deleted: its version is a delete marker", "name a version that is there"),
+    ),
     **dict.fromkeys(
         ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired",
          "RequestTimeTooSkewed"),
-        _S3Failure(InputNotFoundError, "may not be accessed: the function's credentials or its clock are refused"),
+        _S3Failure(InputNotFoundError, "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
     ),
-    "KMS": _S3Failure(InputNotFoundError, "may not be accessed with its encryption key: check that it is enabled, and the role"),
-    "400": _S3Failure(InputNotFoundError, "may not be accessed: the credentials or the encryption key are refused"),
+    "KMS": _S3Failure(InputNotFoundError, "may not be accessed with its encryption key", "check that it is enabled, and the role"),
+    "400": _S3Failure(
+        InputNotFoundError, "may not be accessed: the credentials or the encryption key are refused", "check the role and the key",
+    ),
     **dict.fromkeys(
         ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
-        _S3Failure(InvalidRequestError, "is in another region than the function: use a bucket of its region"),
+        _S3Failure(InvalidRequestError, "is in another region than the function", "use a bucket of its region"),
     ),
     "InvalidBucketName": _S3Failure(InvalidRequestError, "is not a valid bucket name"),
-    "KeyTooLongError": _S3Failure(InvalidRequestError, "has a key of more than 1024 bytes: choose a shorter one"),
-    "EntityTooLarge": _S3Failure(InvalidRequestError, "would be larger than S3 accepts: lower chunk_size_mb"),
+    "KeyTooLongError": _S3Failure(InvalidRequestError, "has a key of more than 1024 bytes", "choose a shorter one"),
+    "EntityTooLarge": _S3Failure(InvalidRequestError, "would be larger than S3 accepts", "lower chunk_size_mb"),
     **dict.fromkeys(("NotImplemented", "501"), _S3Failure(InvalidRequestError, "is in an S3 that does not offer what is needed")),
     **dict.fromkeys(("PreconditionFailed", "412"), _S3Failure(InputChangedError, "changed after it was planned")),
     **dict.fromkeys(("InvalidRange", "416"), _S3Failure(InputChangedError, "is shorter than it was when it was planned")),
@@ -729,13 +735,13 @@ def _s3_failure(error: Exception, uri: str) -> PredictionError:
         code = str(answer.get("Code", ""))
         failure = _failure_of(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         words = "" if code in S3_FAILURES else f" {answer.get('Message', '')}"
-        return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})")
+        return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})", failure.advice)
     kind = type(error).__name__
     if isinstance(error, REFUSED_EXCEPTIONS):
-        return InvalidRequestError(f"{uri} is nothing that S3 can be asked for ({kind}): check the URI")
+        return InvalidRequestError(f"{uri} is nothing that S3 can be asked for ({kind})", "check the URI")
     if isinstance(error, TRANSIENT_EXCEPTIONS):
         return TransientS3Error(f"{uri} could not be reached: {kind}, after botocore's own retries")
-    return InputNotFoundError(f"{uri} could not be accessed: {kind}; check the function's role and its settings")
+    return InputNotFoundError(f"{uri} could not be accessed: {kind}", "check the function's role and its settings")
 
 
 @functools.cache
@@ -988,7 +994,7 @@ def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
                 Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
             )
     except InputNotFoundError as error:
-        raise InvalidRequestError(f"cannot write the output: {error}") from error
+        raise InvalidRequestError(f"cannot write the output: {error.what}", error.advice) from error
 
 
 def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
@@ -999,7 +1005,7 @@ def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: 
         with _s3_errors(s3_uri):
             client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
     except InputNotFoundError as error:
-        raise InvalidRequestError(f"{refusal}: {error}") from error
+        raise InvalidRequestError(f"{refusal}: {error.what}", error.advice) from error
     return hashlib.sha256(body).hexdigest()
 
 
@@ -2611,6 +2617,9 @@ _BLANK = re.compile(rb"[ \t]*")
 """What `pandas.read_csv` skips: a line without anything but spaces."""
 
 
+_NAME_ROWS, _IS_A_QUOTE_MISSING = "name data that has rows", "look for a quote that is missing"
+
+
 def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
     """Split the header off an object's first bytes; None when its record does not end there."""
     end, before = -1, 0
@@ -2740,7 +2749,7 @@ def _read_blocks(
             tally.bytes += len(tally.blank_lines) - added
             return
         if len(rest) > MAX_RECORD_BYTES:
-            raise InvalidDataError(f"{source.at(row, byte)}: a record of more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
+            raise InvalidDataError(f"{source.at(row, byte)}: a record of more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
 
 
 def _are_rows(data: bytes, octets: np.ndarray[Any, Any], edges: np.ndarray[Any, Any], edge: int) -> np.ndarray[Any, Any]:
@@ -2909,13 +2918,15 @@ class _Chunk:
             if repeated and not missing:
                 raise InvalidDataError(f"{segment.source.s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
             difference = _difference(header.names, self.header.names)
-            raise InvalidDataError(f"{segment.source.s3_uri} has other columns than {self.s3_uri}: {difference}")
+            raise InvalidDataError(
+                f"{segment.source.s3_uri} has other columns than {self.s3_uri}: {difference}", "make all objects alike"
+            )
         if header.line_end not in (b"", self.header.line_end):
             other = self._first_with_line_end.source.s3_uri
             ends = {b"\n": "LF", b"\r\n": "CRLF"}
             raise InvalidDataError(
-                f"{segment.source.s3_uri} ends its lines in {ends[header.line_end]}, {other} in {ends[self.header.line_end]}: "
-                "use one kind of line end"
+                f"{segment.source.s3_uri} ends its lines in {ends[header.line_end]}, {other} in {ends[self.header.line_end]}",
+                "use one kind of line end",
             )
 
     def cut_segment(self) -> _Segment | None:
@@ -3060,14 +3071,14 @@ def _local_header(data: Path | _ArrivingFile, s3_uri: str, *, may_be_all: bool =
             if len(beginning) > MAX_RECORD_BYTES:
                 break
     if not beginning:
-        raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row")
+        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
     # Only a header without a line end; let the header's own problems speak first.
     header = _read_header(beginning + b"\n", s3_uri)
     if header and may_be_all and len(beginning) <= MAX_RECORD_BYTES:
         return header._replace(line_end=b"")
-    raise InvalidDataError(
-        f"{s3_uri} has a header and no rows" if header else f"{s3_uri} has no end to its header: is a quote missing?"
-    )
+    if header:
+        raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
+    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
 
 
 def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
@@ -3080,7 +3091,7 @@ def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Hea
         if header:
             return header, found.etag
         size, etag = size * 4, found.etag
-    raise InvalidDataError(f"{s3_uri} has no end to its header: is a quote missing?")
+    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
 
 
 def _quote_parity(data: Path | _ArrivingFile) -> int:
@@ -4794,7 +4805,7 @@ def _predict_file(
             rounded_integers += scored.rounded_integers
         if not rows:
             if not (chunk.is_group or chunk.may_lack_rows or decision):
-                raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows")
+                raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows", _NAME_ROWS)
             names = scorer.expected_names()
             header_bytes = write_header()
         elif rejected_rows == rows and not decision and event.get("chunk_index") is None:  # all of an output, and not a share of it
@@ -5026,12 +5037,12 @@ def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
         except InputChangedError as error:
             if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
                 raise
-            raise InvalidDataError(f"{s3_uri} is empty: it needs a header and at least one row") from error
+            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row") from error
         beginning = sink.getvalue()
         if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.object_bytes):
             return block
         size *= 4
-    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes; is a quote missing?")
+    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
 
 
 def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:
@@ -5070,9 +5081,9 @@ def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | N
         return None
     if header is None or (is_whole and header.size == len(beginning)):
         _read_header(beginning + b"\n", s3_uri)
-        raise InvalidDataError(
-            f"{s3_uri} has a header and no rows" if beginning else f"{s3_uri} is empty: it needs a header and rows"
-        )
+        if not beginning:
+            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
+        raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
     records = beginning[header.size :]
     if not is_whole:  # leave the cut record out; with quotes, a line feed at the end of the last complete one
         records = records[: _last_record_end(records)]
@@ -5080,7 +5091,7 @@ def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | N
         return None
     block = next(_read_blocks(io.BytesIO(records), header, _Source(s3_uri, 0), header.size, len(records) + 1), None)
     if block is None and is_whole:
-        raise InvalidDataError(f"{s3_uri} has a header and no rows, only blank lines")
+        raise InvalidDataError(f"{s3_uri} has a header and no rows, only blank lines", _NAME_ROWS)
     return block
 
 
@@ -5119,7 +5130,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
 
     tables = [parse(block) for block in blocks()]
     if not tables:
-        raise InvalidDataError(f"{path.name} has a header and no rows")
+        raise InvalidDataError(f"{path.name} has a header and no rows", _NAME_ROWS)
     return _to_frame(pa.concat_tables(tables), columns.kinds)
 
 

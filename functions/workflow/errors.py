@@ -114,6 +114,8 @@ class S3Failure(NamedTuple):
     error: type[BatchPredictionError]
     reason: str
     """Completes a sentence that starts with the object's URI."""
+    advice: str | None = None
+    """None where that for the error's name is good."""
 
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD requests have no body and answer bare status codes,
@@ -124,24 +126,29 @@ S3_FAILURES: dict[str, S3Failure] = {
     "NoSuchBucket": S3Failure(InputNotFoundError, "is in a bucket that does not exist"),
     **dict.fromkeys(
         ("AccessDenied", "403"),
-        S3Failure(InputNotFoundError, "may not be accessed or does not exist: check the key and the role"),
+        S3Failure(InputNotFoundError, "may not be accessed or does not exist", "check the key and the role"),
     ),
-    "InvalidObjectState": S3Failure(InputNotFoundError, "is archived: restore it first"),
-    **dict.fromkeys(("MethodNotAllowed", "405"), S3Failure(InputNotFoundError, "is deleted: its version is a delete marker")),
+    "InvalidObjectState": S3Failure(InputNotFoundError, "is archived", "restore it first"),
+    **dict.fromkeys(
+        ("MethodNotAllowed", "405"),
+        S3Failure(InputNotFoundError, "is deleted: its version is a delete marker", "name a version that is there"),
+    ),
     **dict.fromkeys(
         ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired",
          "RequestTimeTooSkewed"),
-        S3Failure(InputNotFoundError, "may not be accessed: the function's credentials or its clock are refused"),
+        S3Failure(InputNotFoundError, "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
     ),
-    "KMS": S3Failure(InputNotFoundError, "may not be accessed with its encryption key: check that it is enabled, and the role"),
-    "400": S3Failure(InputNotFoundError, "may not be accessed: the credentials or the encryption key are refused"),
+    "KMS": S3Failure(InputNotFoundError, "may not be accessed with its encryption key", "check that it is enabled, and the role"),
+    "400": S3Failure(
+        InputNotFoundError, "may not be accessed: the credentials or the encryption key are refused", "check the role and the key",
+    ),
     **dict.fromkeys(
         ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
-        S3Failure(InvalidRequestError, "is in another region than the function: use a bucket of its region"),
+        S3Failure(InvalidRequestError, "is in another region than the function", "use a bucket of its region"),
     ),
     "InvalidBucketName": S3Failure(InvalidRequestError, "is not a valid bucket name"),
-    "KeyTooLongError": S3Failure(InvalidRequestError, "has a key of more than 1024 bytes: choose a shorter one"),
-    "EntityTooLarge": S3Failure(InvalidRequestError, "would be larger than S3 accepts: lower chunk_size_mb"),
+    "KeyTooLongError": S3Failure(InvalidRequestError, "has a key of more than 1024 bytes", "choose a shorter one"),
+    "EntityTooLarge": S3Failure(InvalidRequestError, "would be larger than S3 accepts", "lower chunk_size_mb"),
     **dict.fromkeys(("NotImplemented", "501"), S3Failure(InvalidRequestError, "is in an S3 that does not offer what is needed")),
     **dict.fromkeys(("PreconditionFailed", "412"), S3Failure(InputChangedError, "changed after it was planned")),
     **dict.fromkeys(("InvalidRange", "416"), S3Failure(InputChangedError, "is shorter than it was when it was planned")),
@@ -213,13 +220,13 @@ def s3_failure(error: Exception, uri: str) -> BatchPredictionError:
         code = str(answer.get("Code", ""))
         failure = failure_of(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         words = "" if code in S3_FAILURES else f" {answer.get('Message', '')}"
-        return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})")
+        return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})", failure.advice)
     kind = type(error).__name__
     if isinstance(error, REFUSED_EXCEPTIONS):
-        return InvalidRequestError(f"{uri} is nothing that S3 can be asked for ({kind}): check the URI")
+        return InvalidRequestError(f"{uri} is nothing that S3 can be asked for ({kind})", "check the URI")
     if isinstance(error, TRANSIENT_EXCEPTIONS):
         return TransientS3Error(f"{uri} could not be reached: {kind}, after botocore's own retries")
-    return InputNotFoundError(f"{uri} could not be accessed: {kind}; check the function's role and its settings")
+    return InputNotFoundError(f"{uri} could not be accessed: {kind}", "check the function's role and its settings")
 
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)

@@ -226,7 +226,7 @@ def merge(client: S3Client, document: Document, pieces: list[Piece], result: Res
         return standing.etag
     parts = parts_of(pieces) or [GatheredPart([])]  # without any object there is not even a header
     if len(parts) > MAX_PARTS:
-        raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}: raise chunk_size_mb")
+        raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}", "raise chunk_size_mb")
     description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": result.metadata}
     try:
         if len(parts) == 1 and isinstance(parts[0], GatheredPart):

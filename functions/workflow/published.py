@@ -97,14 +97,14 @@ def found_while_planning(client: S3Client, document: Document, identity: str) ->
         return {"etag": head.etag, "is_result": is_result}, False
     if changed:
         raise OutputExistsError(
-            f"{output} is not what this request has published there: {changed}; choose another output_s3_uri, or set overwrite to "
-            "true to compute it again"
+            f"{output} is not what this request has published there: {changed}",
+            "choose another output_s3_uri, or set overwrite to true to compute it again",
         )
     if is_incomplete(found, identity):
         raise OutputExistsError(
-            f"{output} is there without chunks that failed and were tolerated: set overwrite to true to replace it by the whole"
+            f"{output} is there without chunks that failed and were tolerated", "set overwrite to true to replace it by the whole"
         )
-    raise OutputExistsError(f"{output} exists already: choose another output_s3_uri, or set overwrite to true")
+    raise OutputExistsError(f"{output} exists already", "choose another output_s3_uri, or set overwrite to true")
 
 
 def standing_while_publishing(client: S3Client, document: Document, result: Result) -> Standing:
@@ -134,7 +134,7 @@ def standing_while_publishing(client: S3Client, document: Document, result: Resu
         return Standing(head.etag, is_result=False)
     if is_completed:
         raise OutputExistsError(
-            f"{output} has been published without some chunks: set overwrite to true to replace it by the whole"
+            f"{output} has been published without some chunks", "set overwrite to true to replace it by the whole"
         )
     raise OutputExistsError(f"{output} was written by someone else while this run was under way, and is left as it is")
 

@@ -22,8 +22,8 @@ def test_the_handlers_errors_are_the_workflows():
 
 def test_both_tables_of_s3_codes_are_equal():
     """Except for what only a merge has a name for: the handler's own uploads are boto3's, which makes no such parts."""
-    handler = {code: (failure.error.__name__, failure.reason) for code, failure in prediction_handler.S3_FAILURES.items()}
-    workflow = {code: (failure.error.__name__, failure.reason) for code, failure in errors.S3_FAILURES.items()}
+    handler = {code: (failure.error.__name__, failure[1:]) for code, failure in prediction_handler.S3_FAILURES.items()}
+    workflow = {code: (failure.error.__name__, failure[1:]) for code, failure in errors.S3_FAILURES.items()}
     merge_only = {"EntityTooSmall", "InvalidPart", "InvalidPartOrder"}
     assert {code for code, failure in workflow.items() if failure[0] == "IncompleteOutputError"} == merge_only
     expected = {code: ("InternalError" if code in merge_only else error, reason) for code, (error, reason) in workflow.items()}

@@ -83,6 +83,13 @@ class ListedRun:
     stopped: datetime | None
 
 
+def started_with(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the request in an execution's input."""
+    found = decoded(described.get("input"))
+    request: Mapping[str, Any] = found["request"] if isinstance(found.get("request"), dict) else found
+    return request
+
+
 class Run:
     """One execution of a stack's state machine."""
 
@@ -139,8 +146,8 @@ class Run:
 
     @property
     def request(self) -> Mapping[str, Any]:
-        """Return the request that it was started with."""
-        return decoded(self.describe().get("input"))
+        """Return the request that it was started with, by whomever: an object's event starts with one in it."""
+        return started_with(self.describe())
 
     def states(self) -> list[StateRun]:
         """Return the states that it went through, in order."""
@@ -277,7 +284,7 @@ class Run:
             status=status.status,
             started=status.started,
             stopped=status.stopped,
-            request=report["request"] if report else self.document().get("request") or decoded(described.get("input")),
+            request=report["request"] if report else self.document().get("request") or started_with(described),
             states=self.states(),
             definition=self._definition(),
             report=report,

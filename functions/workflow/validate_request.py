@@ -38,7 +38,7 @@ from schema import full_match, problems, require_known_keywords, with_defaults
 from work import columns_uri, written_uris
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
@@ -123,15 +123,17 @@ def without_columns(whole: WholeRequest) -> tuple[Request, StatedColumns]:
 def normalise(raw: object, execution: Execution) -> WholeRequest:
     """Return the request with defaults and resolved placeholders; InvalidRequestError lists all problems of the request itself."""
     schema = request_schema()
-    found = list(islice(problems(raw, schema), SHOWN_PROBLEMS))
-    fields: dict[str, Any] = raw if isinstance(raw, dict) else {}
-    instant, time_problem = _scheduled_time(fields.get("scheduled_time"), execution)
+    start = _start_of(raw)
+    found = list(islice(problems(start.request, schema), SHOWN_PROBLEMS))
+    fields: dict[str, Any] = start.request if isinstance(start.request, dict) else {}
+    instant, time_problem = _scheduled_time(fields.get("scheduled_time", start.time), execution)
     zone, zone_problem = _time_zone(fields.get("time_zone", "UTC"))
     found += [*time_problem, *zone_problem]
+    known = {"execution_name": execution["name"], **start.placeholders}
     resolved: dict[str, Any] = {}
     for field in ("data_s3_uri", "output_s3_uri"):
         if field in fields and not any(problems(fields[field], schema["properties"][field], field)):
-            resolved[field], uri_problems = _resolve_placeholders(field, fields[field], execution["name"], _Clock(instant, zone))
+            resolved[field], uri_problems = _resolve_placeholders(field, fields[field], known, _Clock(instant, zone))
             found += uri_problems
     if not found:
         request = cast("WholeRequest", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
@@ -139,6 +141,35 @@ def normalise(raw: object, execution: Execution) -> WholeRequest:
         if not found:
             return request
     raise InvalidRequestError(bounded("; ".join(found)))
+
+
+class _Start(NamedTuple):
+    """What an execution is started with."""
+
+    request: object
+    placeholders: dict[str, str]
+    """Of the object that has started it."""
+    time: str | None
+    """Of that event."""
+
+
+def _start_of(raw: object) -> _Start:
+    """Take the input apart: it is a request, or what a rule of EventBridge has made of an object's event and a request.
+
+    EventBridge escapes nothing that it puts into a text, and whoever may write an object chooses its key. So the event's detail
+    comes as JSON of its own, and the key is put in here.
+    """
+    if not (isinstance(raw, dict) and "object_created" in raw):
+        return _Start(raw, {}, None)
+    try:
+        key, time = raw["object_created"]["object"]["key"], raw["time"]
+    except (KeyError, TypeError):
+        key = time = None
+    if not (isinstance(key, str) and isinstance(time, str) and raw.keys() == {"object_created", "time", "request"}):
+        raise InvalidRequestError(
+            "the input is not what an object starts with: object_created (the detail of S3's event), its time, and the request"
+        )
+    return _Start(raw["request"], {"object_key": key}, time)
 
 
 def _too_large(request: WholeRequest) -> Iterator[str]:
@@ -208,14 +239,20 @@ class _Clock(NamedTuple):
         return (self.time + amount).astimezone(self.zone).strftime(time_format)
 
 
-def _resolve_placeholders(field: str, uris: str | list[str], name: str, clock: _Clock) -> tuple[str | list[str], list[str]]:
-    """Return the URI as a string, `data_s3_uri` as a list, and what is wrong with the placeholders."""
+def _resolve_placeholders(
+    field: str, uris: str | list[str], known: Mapping[str, str], clock: _Clock
+) -> tuple[str | list[str], list[str]]:
+    """Return the URI as a string, `data_s3_uri` as a list, and what is wrong with the placeholders.
+
+    What is put in is put in as it is: a brace in it is no placeholder.
+    """
     found: list[str] = []
 
     def value_of(match: re.Match[str]) -> str:
         placeholder, _, time_format = match[1].partition(":")
-        if match[1] == "execution_name":
-            return name
+        if match[1] in known:
+            found.extend(_wildcards_in(field, match[0], known[match[1]]))
+            return known[match[1]]
         if time_format and (shifted := re.fullmatch(r"scheduled_time([+-][0-9]{1,4}[dh])?", placeholder)):
             directives = re.findall("%(.?)", time_format, re.DOTALL)
             if unknown := [f"%{letter}" for letter in directives if letter not in STRFTIME_DIRECTIVES or not letter]:
@@ -227,7 +264,8 @@ def _resolve_placeholders(field: str, uris: str | list[str], name: str, clock: _
                 return match[0]
         found.append(
             f"{field} has the unknown placeholder {match[0]}: "
-            "there are {execution_name}, {scheduled_time:%Y-%m-%d} and {scheduled_time-1d:%Y-%m-%d}"
+            "there are {execution_name}, {scheduled_time:%Y-%m-%d} and {scheduled_time-1d:%Y-%m-%d}, "
+            "and {object_key} where an object starts"
         )
         return match[0]
 
@@ -244,6 +282,12 @@ def _resolve_placeholders(field: str, uris: str | list[str], name: str, clock: _
             if not full_match(pattern, resolved[-1]):
                 found.append(f"{field} resolves to {resolved[-1]}, which is not an S3 URI")
     return (resolved if field == "data_s3_uri" else resolved[0]), found
+
+
+def _wildcards_in(field: str, placeholder: str, value: str) -> Iterator[str]:
+    """Say that what is put into `data_s3_uri` would name other objects, too."""
+    if field == "data_s3_uri" and re.search(r"[*?\[]", value):
+        yield f"{field} has {placeholder}, which is {value!r} with a wildcard in it: it would name other objects"
 
 
 def _conflicts(request: WholeRequest) -> Iterator[str]:

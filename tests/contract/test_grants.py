@@ -183,6 +183,17 @@ def test_starts_and_their_dead_letters_are_allowed_and_nothing_else(template, st
         assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10}
 
 
+def test_nothing_that_somebody_else_chooses_is_put_into_a_text_of_a_start(template):
+    """EventBridge escapes nothing there: a key with quotes could write fields of the request. An object is put in as JSON."""
+    transformer = template["Resources"]["ObjectStart"]["Properties"]["Targets"][0]["InputTransformer"]
+    assert transformer["InputPathsMap"] == {"detail": "$.detail", "time": "$.time"}
+    text = transformer["InputTemplate"]["Fn::Sub"]
+    assert text == '{"object_created": <detail>, "time": "<time>", "request": ${ObjectRequest}}'
+    pattern = template["Parameters"]["ObjectRequest"]["AllowedPattern"]
+    assert re.fullmatch(pattern, '{"data_s3_uri": "s3://b/{object_key}"}')
+    assert not re.fullmatch(pattern, '{"data_s3_uri": "s3://b/<key>"}')
+
+
 def test_dead_letters_are_encrypted_and_kept_as_long_as_can_be(template):
     assert template["Resources"]["DeadLetters"]["Properties"] == {
         "SqsManagedSseEnabled": True,

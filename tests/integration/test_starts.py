@@ -117,7 +117,7 @@ def test_an_object_that_says_that_data_is_whole_starts_a_run(aws, stack, started
     execution = started_by_object
     assert execution["status"] == "SUCCEEDED", execution.get("cause")
     output = json.loads(execution["output"])
-    instant = json.loads(execution["input"])["scheduled_time"]
+    instant = json.loads(execution["input"])["time"]
     written = datetime.fromisoformat(instant).strftime("%Y-%m-%dT%H%M%S")
     assert output["output_s3_uri"] == f"s3://{aws.bucket}/output/data/flights/day=2026-11-20/_SUCCESS/{written}.csv"
     assert read(output["output_s3_uri"]).count(b"\n") == 201
@@ -135,6 +135,17 @@ def test_the_same_event_twice_is_the_same_output(aws, stack, started_by_object, 
     assert again["status"] == "SUCCEEDED", again.get("cause")
     assert again["output"]["etag"] == json.loads(first["output"])["etag"]
     assert again["output"]["output_s3_uri"] == json.loads(first["output"])["output_s3_uri"]
+
+
+def test_a_key_with_quotes_writes_no_field_of_the_request(aws, stack, flights, ended):
+    """Whoever may write an object chooses its key: in a text of the rule's template it would have ended the text."""
+    key = 'data/flights/day=2026-11-19/","overwrite":true,"strict":true,"x":"_SUCCESS'
+    aws.client("s3").put_object(Bucket=aws.bucket, Key=key, Body=flights.iloc[:20].to_csv(index=False).encode())
+
+    (execution,) = ended("day=2026-11-19")
+    assert execution["status"] == "SUCCEEDED", execution.get("cause")
+    assert json.loads(execution["input"])["request"].keys() == json.loads((EVENTS / "object_request.json").read_text()).keys()
+    assert json.loads(execution["output"])["output_s3_uri"].startswith(f"s3://{aws.bucket}/output/{key}/")
 
 
 def test_the_rule_takes_the_markers_of_the_data_alone(aws, stack):

@@ -88,7 +88,7 @@ def constants_of(tree: ast.Module) -> dict[str, Any]:
                 value = eval(ast.unparse(node.value), {"re": re, **found})
             except Exception:  # noqa: BLE001  # it is made of something else
                 continue
-            if isinstance(value, str | bytes):
+            if isinstance(value, str | bytes | int):
                 found[node.targets[0].id] = value
     return found
 

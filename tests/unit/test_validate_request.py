@@ -381,3 +381,54 @@ def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders(s3:
 def test_an_output_that_is_called_as_another_format_is_refused(s3: S3Client, put: Any, name: str) -> None:
     put("in/1.csv", "id,age,income\n1,2,3\n")
     assert "and what is written is CSV: choose a name that ends in .csv" in rejection(s3, output_s3_uri=f"s3://bucket/out/{name}")
+
+
+def created(key: str = "in/day=1/_SUCCESS") -> dict[str, Any]:
+    return {"version": "0", "bucket": {"name": "bucket"}, "object": {"key": key, "size": 0}, "reason": "PutObject"}
+
+
+def started_by_object(s3: S3Client, put: Any, key: str) -> Any:
+    put(key, b"age,income\n1,2\n")
+    uris = {"data_s3_uri": "s3://bucket/{object_key}", "output_s3_uri": "s3://bucket/out/{scheduled_time:%Y}.csv"}
+    raw = {"object_created": created(key), "time": "2031-01-01T00:00:00Z", "request": {**REQUEST, **uris}}
+    return validate_request.validate_request(s3, raw, EXECUTION)["request"]  # type: ignore[arg-type]
+
+
+KEYS = [
+    *("in/1.csv", "in/\\.csv", "in/{execution_name}.csv", "in/{.csv", "in/ü 1.csv"),
+    'in/","model_sha256":null,"overwrite":true,"x":".csv',
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_key_of_an_object_that_starts_is_a_key_and_nothing_else(s3: S3Client, put: Any, key: str) -> None:
+    put("model.joblib", b"model")
+    request = started_by_object(s3, put, key)
+    assert request["data_s3_uri"] == [f"s3://bucket/{key}"]
+    assert request["output_s3_uri"] == "s3://bucket/out/2031.csv"
+    assert (request["overwrite"], request["scheduled_time"]) == (False, "2031-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("key", ["in/*.csv", "in/?.csv", "in/[a].csv", "in/a\nb.csv", "in/../model.joblib", "in/x.csv.work/1.csv"])
+def test_a_key_that_would_name_something_else_is_refused(s3: S3Client, put: Any, key: str) -> None:
+    with pytest.raises(InvalidRequestError, match="data_s3_uri"):
+        started_by_object(s3, put, key)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"object_created": created(), "request": REQUEST},
+        {"object_created": created(), "time": "2031-01-01T00:00:00Z", "request": REQUEST, "more": 1},
+        {"object_created": None, "time": "2031-01-01T00:00:00Z", "request": REQUEST},
+        {"object_created": {"object": {"key": 1}}, "time": "2031-01-01T00:00:00Z", "request": REQUEST},
+        {**REQUEST, "object_created": created(), "time": "2031-01-01T00:00:00Z"},
+    ],
+)
+def test_an_input_that_no_object_starts_with_is_refused(s3: S3Client, raw: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match="the input is not what an object starts with"):
+        validate_request.validate_request(s3, raw, EXECUTION)  # type: ignore[arg-type]
+
+
+def test_the_key_of_an_object_is_unknown_where_none_has_started(s3: S3Client) -> None:
+    assert "unknown placeholder {object_key}" in rejection(s3, output_s3_uri="s3://bucket/{object_key}.csv")

@@ -75,8 +75,11 @@ def names(start: str, count: int = COLUMNS) -> list[Any]:
     return [Name(f"{start}{number}") for number in range(count)]
 
 
-def request(**changed: Any) -> Any:
-    return {"feature_columns": names("c"), "prediction_column_name": "p", "column_types": None, **changed}
+def stated(columns: list[Any]) -> Any:
+    return {"feature_columns": columns, "column_types": None}
+
+
+REQUEST: Any = {"prediction_column_name": "p"}
 
 
 def wide_header(columns: list[Any]) -> Header:
@@ -85,7 +88,7 @@ def wide_header(columns: list[Any]) -> Header:
 
 def no_such_columns(columns: list[Any], present: list[Any]) -> None:
     with pytest.raises(InvalidRequestError, match="has no column"):
-        validate_request.require_columns(request(feature_columns=columns), InputObject(URI, 1, "1"), wide_header(present))
+        validate_request.require_columns(REQUEST, stated(columns), InputObject(URI, 1, "1"), wide_header(present))
 
 
 def no_such_types() -> None:
@@ -108,7 +111,9 @@ def handlers_columns(used: list[Any], present: list[Any]) -> None:
 
 
 CASES: dict[str, Callable[[], object]] = {
-    "columns that fit": lambda: validate_request.require_columns(request(), InputObject(URI, 1, "1"), wide_header(names("c"))),
+    "columns that fit": lambda: validate_request.require_columns(
+        REQUEST, stated(names("c")), InputObject(URI, 1, "1"), wide_header(names("c"))
+    ),
     "columns that are missing": lambda: no_such_columns(names("c"), names("d")),
     "a few columns that are missing": lambda: no_such_columns(names("c", 800), names("d", 800)),
     "types of columns that are no features": no_such_types,

@@ -20,7 +20,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from batch_predict.deploy import stack_directory
 from batch_predict.deployed_package import DeployedPackage, deployed_package
 from batch_predict.local_aws import LocalAws
-from batch_predict.local_run import InvalidRequestError, told_here
+from batch_predict.local_run import InvalidRequestError, told_here, unreadable
 
 PROBE_ROWS = 1000
 SCORING_MB = 410
@@ -73,8 +73,8 @@ def check_model(
     trust. Raises InvalidRequestError where a file cannot be read, or columns are needed and nobody knows them.
     """
     for noun, file in (("model", path), ("data", data)):
-        if file is not None and not file.is_file():
-            raise InvalidRequestError(f"{noun} file {file} {'is a directory' if file.is_dir() else 'does not exist'}")
+        if file is not None and (unread := unreadable(file)):
+            raise InvalidRequestError(f"{noun} file {file} {unread}")
     try:
         with path.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -263,19 +263,29 @@ def _inputs(
                 found.append(f"data {below.named}{f' ({sentence})' if sentence else ''}")
         elif noun == "data" and value.endswith(MANIFEST_SUFFIX):
             found.append(f"data file {value} is a manifest of objects in S3: name the files themselves, or their directory")
-        elif problem := _unreadable(path):
+        elif problem := unreadable(path):
             found.append(f"{noun} file {value} {problem}")
         else:
             files.append(path)
     return files, found
 
 
-def _unreadable(path: Path) -> str | None:
+def unreadable(path: Path) -> str | None:
+    """Say why a path is no file that can be read; None where it is one."""
     if not path.exists():
         return "does not exist"
     if not path.is_file():
-        return "is a directory" if path.is_dir() else "is not a regular file"
+        return _folder_kind(path) if path.is_dir() else "is not a regular file"
     return None if os.access(path, os.R_OK) else "may not be read: check its permissions"
+
+
+def _folder_kind(path: Path) -> str:
+    """Say that a path is a folder, and which, where it is one that other tools save a model as."""
+    if (path / "MLmodel").is_file():
+        return "is a directory, the folder of an MLflow model: give the model.pkl that is in it"
+    if (path / "saved_model.pb").is_file():
+        return "is a directory, a SavedModel of TensorFlow: dump a fitted scikit-learn estimator with joblib.dump"
+    return "is a directory"
 
 
 def _files_below(path: Path) -> "_FolderFiles | None":
@@ -330,7 +340,7 @@ class _FolderFiles:
             self._skip("hidden", [path])
         elif not self._names_files and not path.name.lower().endswith(CSV_SUFFIX):
             self._skip("not CSV", [path])
-        elif problem := _unreadable(path):
+        elif problem := unreadable(path):
             self.problems.append(f"data file {path} {problem}")
         elif path.stat().st_size == 0:
             self._skip("empty", [path])

@@ -114,6 +114,14 @@ def test_what_was_skipped_is_counted_and_said(prepare_data):
     assert megabytes_of(prepare_data("in/orders.csv")) == "2 files, 0.0 MB"
 
 
+def test_a_folder_that_is_a_model_of_another_tool_is_said():
+    write("model/MLmodel", "model/model.pkl", "data.csv")
+    with pytest.raises(
+        InvalidRequestError, match=r"model file model is a directory, the folder of an MLflow model: give the model.pkl"
+    ):
+        prepare({"model_s3_uri": "model", "data_s3_uri": ["data.csv"], "output_s3_uri": "out.csv", "prediction_column_name": "p"})
+
+
 def test_a_directory_without_data_says_what_it_holds(prepare_data):
     write("in/_SUCCESS", "in/a.txt")
     write("in/part-0.csv", text="")

@@ -1612,11 +1612,12 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
 def _of_a_script(names: list[str]) -> ModelError:
     shown = " and ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    first = names[0].partition(".")[0]
+    imported = f"import {them} from there (from steps import {first}), " if first.isidentifier() else f"with a name for {first}, "
     return ModelError(
         f"needs {shown} of the script or notebook that fitted it (__main__), which {are} not in the file",
-        f"move {them} into a file of its own, such as steps.py, import {them} from there (from steps import "
-        f"{names[0].partition('.')[0]}), fit and dump the model again, and add that file to the function's container image "
-        "(docs/package.md); or use what scikit-learn has in its place",
+        f"move {them} into a file of its own, such as steps.py, {imported}fit and dump the model again, and add that file to the "
+        "function's container image (docs/package.md); or use what scikit-learn has in its place",
     )
 
 
@@ -1711,7 +1712,7 @@ def _lacks(module: str, named: str | None = None) -> ModelError:
 def _gone(named: str, library: str, contents: _Contents) -> ModelError:
     """Return the error of what a library that is here does not have."""
     library = "scikit-learn" if library == "sklearn" else library
-    here, saved = _installed(library), contents.other_version()
+    here, saved = _installed(library) or getattr(sys.modules.get(library), "__version__", None), contents.other_version()
     ours = f"{library} {here}" if here else library
     if library == "scikit-learn" and saved:
         said, advice = _saved_by_another(saved)
@@ -3699,7 +3700,7 @@ def _named_words(error: Exception, text: str) -> str:
     kept: list[str] = []
 
     def keep(match: re.Match[str]) -> str:
-        if match[1] not in known and not isinstance(getattr(np, match[1], None), np.ufunc):
+        if match[1] not in known and not isinstance(vars(np).get(match[1]), np.ufunc):
             return match[0]
         kept.append(match[1])
         return chr(_NAMES_FROM + len(kept) - 1)

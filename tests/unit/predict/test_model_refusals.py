@@ -112,6 +112,12 @@ def test_a_value_in_a_models_words_is_not_shown_whatever_it_raises(answer):
     assert "secret" not in body["message"]
 
 
+def test_only_ufuncs_are_looked_for_in_numpy_which_loads_other_names_when_they_are_asked_for(monkeypatch):
+    monkeypatch.setattr(np, "__getattr__", pytest.fail)
+    reason = handler._reason_of(TypeError("cannot take 'gone', nor 'isnan'"))
+    assert reason.public == "TypeError: cannot take"
+
+
 @pytest.mark.parametrize(
     "model", [LinearRegression(), make_pipeline(StandardScaler(), LinearRegression()), GridSearchCV(LinearRegression(), {})]
 )

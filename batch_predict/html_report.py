@@ -132,6 +132,8 @@ def _absences(record: RunRecord, timeline: ChunkTimeline | None) -> Iterator[str
             yield "There is no report yet." if record.stopped is None else "The run has published nothing."
             are = "is" if done == 1 else "are"
             yield f"Times, rows and values on this page are of the {plural(done, 'chunk')} that {are} done."
+            if record.stopped is not None:
+                yield "The same request, started again, goes on from there."
         elif record.stopped is None:
             yield "No chunk is done yet: rows, times and values are known when one is."
         elif record.status == "SUCCEEDED":

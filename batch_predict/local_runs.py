@@ -136,11 +136,15 @@ class LocalRunDirectory:
         kept_work.delete_copies(self.objects)
 
     def local_paths(self) -> dict[Path, str]:
-        """Return the local files of the run, its output and what belongs to it included, with their URIs in its embedded AWS."""
-        output = str(self.about["request"].get("output_s3_uri", "")).rpartition("/")[0]
+        """Return the local files of the run, with their URIs in its embedded AWS.
+
+        Its output is one of them, whether it was published or not, and so is what was published beside it.
+        """
+        output, _, name = str(self.about["request"].get("output_s3_uri", "")).rpartition("/")
         result = self.status().result
         published = [Path(path) for field in ("output", "report", "rejected") if (path := result.get(field))]
-        uris = {**self.local_run.uploads, **{path: f"{output}/{path.name}" for path in published}}
+        written = [Path(self.about["output_directory"], name), *published] if name else published
+        uris = {**self.local_run.uploads, **{path: f"{output}/{path.name}" for path in written}}
         here = Path.cwd()
         return {path.relative_to(here) if path.is_relative_to(here) else path: uri for path, uri in uris.items()}
 

@@ -221,13 +221,16 @@ class Run:
         if "model" not in document:
             return {}
         probe = document["model"]
-        known = {"model": probe["model"], "warnings": probe["warnings"], "column_types": probe["column_types"]}
+        known = {"model": probe["model"], "warnings": probe["warnings"]}
         try:
             chunks = self.chunks()
             facts = facts_so_far(document, self._with_receipts(document["plan"], chunks))
         except (RunError, AttributeError, KeyError, TypeError, ValueError):  # no plan, or no longer, or what is there is none
             return known
-        return known | facts | {"chunks": facts["chunks"] | {"failed": len(self.lost_chunks())}}
+        decision = self._json(f"s3://{document['plan']['bucket']}/{document['plan']['work_prefix']}decision.json")
+        decided = decision.get("column_types") if isinstance(decision, dict) else None
+        types = {"column_types": decided} if isinstance(decided, dict) else {}
+        return known | types | facts | {"chunks": facts["chunks"] | {"failed": len(self.lost_chunks())}}
 
     def _with_receipts(
         self, plan: Mapping[str, Any], chunks: Sequence[Mapping[str, Any]]

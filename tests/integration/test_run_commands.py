@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,9 @@ class TestThisMachine:
         assert "values on this page are of the" in failed  # of the chunks that were done
         assert 'id="features"' in failed
         assert "Cost on AWS" in failed
+        assert re.search(
+            r"<dt>Output</dt><dd><code>(<[^>]*>)?bad-out\.csv", failed
+        )  # where it would be here, and not in the embedded S3
 
     def test_a_report_compares_features_and_predictions_with_another_runs_output_or_report(self):
         for reference in ("good.csv", "good.csv.report.json"):

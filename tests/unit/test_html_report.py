@@ -45,6 +45,7 @@ def test_a_page_has_the_parts_that_say_something_and_no_others(name):
     ("name", "sentence"),
     [
         ("failed", "No chunk was done, or its work is deleted: nothing is known of rows, times and values."),
+        ("aborted, chunks done", "The same request, started again, goes on from there."),
         ("failed, chunks done", "The run has published nothing. Times, rows and values on this page are of the 39 chunks"),
         ("running", "No chunk is done yet"),
         ("without statistics", "There are no statistics of values"),

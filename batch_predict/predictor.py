@@ -1,13 +1,17 @@
-"""Score CSV files with a fitted model from Python: on this machine, or on a deployed stack.
+"""Score DataFrames and CSV files with a fitted model from Python: on this machine, or on a deployed stack.
 
 from batch_predict import BatchPredictor
 
+predictor = BatchPredictor(estimator)
+scored = predictor.run(frame, "predictions.csv").to_pandas()
+
 predictor = BatchPredictor("model.joblib", ["distance", "dep_delay"], stack="batch-predict")
 print(predictor.plan("flights/", "predictions.csv").estimate["dollars"]["total"])
-frame = predictor.run("flights/", "predictions.csv").to_pandas()
+scored = predictor.run("flights/", "predictions.csv").to_pandas()
 """
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batch_predict.in_memory import PathLike, data_paths, index_of, model_path, require_data, require_model, require_names
 from batch_predict.local_run import LocalRun, RunResult, conclude, split_uri
 from batch_predict.places import OnStack, ThisMachine, place_of
 from batch_predict.runs import ENDED, RunError, RunStatus
@@ -24,7 +29,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-PathLike = str | os.PathLike[str]
+    Data = pd.DataFrame | PathLike | Sequence[pd.DataFrame | PathLike]
+
+
+TEMPORARY = "batch-predict-"
+"""Begins the names of folders for what a run reads of memory."""
 
 
 class RunFailedError(RunError):
@@ -36,23 +45,25 @@ class RunFailedError(RunError):
 
 
 class BatchPredictor:
-    """Scores CSV files with one model.
+    """Scores DataFrames and CSV files with one model.
 
     Args:
-        model: A file that `joblib.dump` wrote; with ``stack`` also an S3 URI.
-        feature_columns: Columns given to the model, in this order.
+        model: A fitted estimator, or a file that `joblib.dump` wrote; with ``stack`` also an S3 URI.
+        feature_columns: Columns given to the model, in this order; by default those that it was fitted on, if it knows their names.
         prediction_column_name: Name of the added column.
         stack: A deployed stack, by its name; by default this machine, on an embedded AWS.
         profile: Of the AWS configuration; with ``stack`` only.
         region: Of the stack; with ``stack`` only.
         options: Further fields of the request: `chunk_size_mb`, `on_bad_row`, `overwrite` … (docs/request.md).
 
+    TypeError where the model or the columns are none of these.
+
     """
 
     def __init__(
         self,
-        model: PathLike,
-        feature_columns: Sequence[str],
+        model: Any,
+        feature_columns: Sequence[str] | None = None,
         prediction_column_name: str = "prediction",
         *,
         stack: str | None = None,
@@ -60,46 +71,63 @@ class BatchPredictor:
         region: str | None = None,
         **options: Any,
     ) -> None:
+        require_model(model)
+        names = require_names(feature_columns)
+        self._model = model
         self._place = place_of(stack, profile, region)
         self._request = {
-            "model_s3_uri": os.fspath(model),
-            "feature_columns": list(feature_columns),
+            **({} if names is None else {"feature_columns": names}),
             "prediction_column_name": prediction_column_name,
             **options,
         }
 
-    def plan(self, data: PathLike | Sequence[PathLike], output: PathLike) -> RunResult:
+    def plan(self, data: "Data", output: PathLike) -> RunResult:
         """Check everything, and return what a run would take: `chunks`, `objects`, `input_bytes`, `estimate`. Nothing is scored.
 
         Raises InvalidRequestError where the request must change, and RunFailedError where the workflow refuses it.
         """
-        result = self._place.run(self._prepared(data, output, dry_run=True))
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
+            result = self._place.run(self._prepared(Path(folder), data, output, dry_run=True))
         if result.status != "SUCCEEDED":
             raise RunFailedError(result.name or "", result)
         return result
 
-    def run(self, data: PathLike | Sequence[PathLike], output: PathLike, *, name: str | None = None) -> "PredictionRun":
+    def run(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
         """Score ``data`` into ``output``, and return when it is there.
 
-        ``data`` is a file, a folder (all *.csv below it in natural order), or several; ``output`` is a local path, or with a stack
-        an S3 URI. Raises InvalidRequestError before anything has started, and RunFailedError where the run fails.
+        ``data`` is a DataFrame, a file, a folder (all *.csv below it in natural order), a glob, or a list of these; ``output`` is a
+        local path, or with a stack an S3 URI. Raises TypeError for other data, InvalidRequestError before anything has started, and
+        RunFailedError where the run fails.
         """
-        local_run = self._prepared(data, output)
-        result = self._place.run(local_run, name)
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
+            local_run = self._prepared(Path(folder), data, output)
+            result = self._place.run(local_run, name)
         if result.status != "SUCCEEDED":
             raise RunFailedError(result.name or "", result)
-        return PredictionRun(self._place, result.name or "", local_run, result)
+        return PredictionRun(self._place, result.name or "", local_run, result, index=index_of(data))
 
-    def submit(self, data: PathLike | Sequence[PathLike], output: PathLike, *, name: str | None = None) -> "PredictionRun":
-        """Start scoring, and return at once; the run needs this process no longer, except to bring a stack's output here."""
-        local_run = self._prepared(data, output)
-        return PredictionRun(self._place, self._place.submit(local_run, name), local_run)
+    def submit(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
+        """Start scoring, and return at once; the run needs this process no longer, except to bring a stack's output here.
 
-    def _prepared(self, data: PathLike | Sequence[PathLike], output: PathLike, **fields: Any) -> LocalRun:
-        paths = [data] if isinstance(data, str | os.PathLike) else data
+        On this machine it reads what was written of a DataFrame or an estimator until it is over: `wait` deletes that.
+        """
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+        try:
+            local_run = self._prepared(folder, data, output)
+            started = self._place.submit(local_run, name)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if isinstance(self._place, OnStack) or not any(folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+        return PredictionRun(self._place, started, local_run, index=index_of(data), read_by_run=folder)
+
+    def _prepared(self, folder: Path, data: "Data", output: PathLike, **fields: Any) -> LocalRun:
+        require_data(data)
         request = {
             **self._request,
-            "data_s3_uri": [os.fspath(path) for path in paths],
+            "model_s3_uri": model_path(self._model, folder),
+            "data_s3_uri": data_paths(data, folder),
             "output_s3_uri": os.fspath(output),
             **fields,
         }
@@ -109,8 +137,19 @@ class BatchPredictor:
 class PredictionRun:
     """A run that was started: how far it is, and what came of it."""
 
-    def __init__(self, place: ThisMachine | OnStack, name: str, local_run: LocalRun, result: RunResult | None = None) -> None:
+    def __init__(
+        self,
+        place: ThisMachine | OnStack,
+        name: str,
+        local_run: LocalRun,
+        result: RunResult | None = None,
+        *,
+        index: "pd.Index[Any] | None" = None,
+        read_by_run: Path | None = None,
+    ) -> None:
         self.name = name
+        self._index = index
+        self._read_by_run = read_by_run
         self._place = place
         self._local_run = local_run
         self._result = result
@@ -145,6 +184,8 @@ class PredictionRun:
             time.sleep(poll_seconds)
         if self._result is None:
             self._result = self._concluded()
+        if self._read_by_run:
+            shutil.rmtree(self._read_by_run, ignore_errors=True)
         if self._result.status != "SUCCEEDED":
             raise RunFailedError(self.name, self._result)
         return self
@@ -185,8 +226,10 @@ class PredictionRun:
             return pyarrow.csv.read_csv(file.name)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return the output as a frame; waits for it."""
+        """Return the output as a frame; waits for it. Of a DataFrame that was scored, it has the index, unless rows are missing."""
         frame: pd.DataFrame = self.to_arrow().to_pandas()
+        if self._index is not None and len(self._index) == len(frame):
+            frame.index = self._index
         return frame
 
     def _concluded(self) -> RunResult:

@@ -349,8 +349,11 @@ class TestBatchPredictor:
 
         assert (len(frame), run.status, run.report["rows"]["read"]) == (2 * ROWS, "SUCCEEDED", 2 * ROWS)
         assert abs(frame["p"] - expected).max() < 1e-9
-        submitted = predictor.submit("data.csv", Path("api2.csv"))
-        assert submitted.wait(60, poll_seconds=0.1).to_arrow().num_rows == ROWS
+        data = pd.read_csv("data.csv").set_index(pd.Index(range(ROWS, 0, -1), name="n"))
+        submitted = BatchPredictor(joblib.load("model.joblib")).submit(data, Path("api2.csv"))
+        scored = submitted.wait(60, poll_seconds=0.1).to_pandas()
+        pd.testing.assert_frame_equal(scored[data.columns], data)
+        assert abs(scored["prediction"] - joblib.load("model.joblib").predict(data[["a", "b"]])).max() < 1e-9
         with pytest.raises(RunError, match="is over"):
             submitted.cancel()
 

@@ -1,0 +1,129 @@
+"""DataFrames and estimators that `BatchPredictor` takes: as which files, and what is refused before anything starts."""
+
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from batch_predict import BatchPredictor
+from batch_predict.in_memory import data_paths, index_of, model_path
+from batch_predict.local_run import InvalidRequestError
+
+FRAME = pd.DataFrame(
+    {
+        "id": ["007", "1.10", 'a "quoted", text', "two\nlines"],
+        "x": [0.1, 1e300, np.nan, -0.0],
+        "n": [9007199254740993, -1, 0, 2],
+        "flag": [True, False, True, False],
+        "maybe": pd.array([1, None, 3, 4], dtype="Int64"),
+        "when": pd.to_datetime(["2026-11-24", "2026-11-25", None, "2026-11-26"]),
+        "kind": pd.Categorical(["a", "b", None, "a"]),
+    },
+    index=[3, 1, 2, 0],
+)
+
+
+class Unpicklable:
+    def __init__(self):
+        self.function = lambda: None
+
+    def predict(self, features):
+        return features
+
+
+def test_a_dataframe_is_the_csv_that_reads_back_to_its_values(tmp_path):
+    (path,) = data_paths(FRAME, tmp_path)
+    read = pd.read_csv(path, dtype={"id": str, "maybe": "Int64"}, parse_dates=["when"])
+    assert list(read.columns) == list(FRAME.columns)  # no index among them
+    expected = FRAME.reset_index(drop=True).astype({"kind": object})
+    for column in expected:
+        assert read[column].astype(object).where(read[column].notna(), None).tolist() == (
+            expected[column].astype(object).where(expected[column].notna(), None).tolist()
+        ), column
+
+
+def test_files_and_frames_stand_in_the_given_order(tmp_path):
+    paths = data_paths([FRAME, Path("in.csv"), "s3://bucket/data/", FRAME], tmp_path)
+    assert paths == [f"{tmp_path}/data-1.csv", "in.csv", "s3://bucket/data/", f"{tmp_path}/data-4.csv"]
+    assert index_of([FRAME, "in.csv"]) is None
+    assert index_of((FRAME, FRAME)).tolist() == [3, 1, 2, 0] * 2
+
+
+def test_an_estimator_is_written_and_a_path_is_not(tmp_path):
+    model = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
+    path = model_path(model, tmp_path)
+    assert path == f"{tmp_path}/LinearRegression.joblib"
+    assert joblib.load(path).coef_ == model.coef_
+    assert model_path(Path("m.joblib"), tmp_path) == "m.joblib"
+    assert model_path("s3://bucket/m.joblib", tmp_path) == "s3://bucket/m.joblib"
+
+
+def test_an_estimator_that_cannot_be_pickled_says_what_to_do(tmp_path):
+    with pytest.raises(InvalidRequestError, match=r"the model, a Unpicklable, cannot be pickled .*: define its functions"):
+        model_path(Unpicklable(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (LinearRegression, "model is the class LinearRegression: give a fitted estimator of it"),
+        ([1], "not a list"),
+        ({"model": 1}, "not a dict"),
+        (None, "not a NoneType"),
+        (b"m.joblib", "not a bytes"),
+        (FRAME, "not a pandas.DataFrame"),
+    ],
+)
+def test_what_is_no_model_is_a_type_error(model, says):
+    with pytest.raises(TypeError, match=says):
+        BatchPredictor(model)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ("a,b", "feature_columns must be a list of names, not the text 'a,b'"),
+        (["a", 1], "and 1 is an int"),
+        (3, "not an int"),
+    ],
+)
+def test_what_is_no_list_of_names_is_a_type_error(names, says):
+    with pytest.raises(TypeError, match=says):
+        BatchPredictor("m.joblib", names)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (FRAME["x"], "data must be a DataFrame, a path, an S3 URI, or a list of these, not a pandas.Series"),
+        (FRAME.to_numpy(), "not a numpy.ndarray"),
+        ([FRAME, 3], "not an int"),
+        ([FRAME.to_dict()], "not a dict"),
+        ({"a": [1]}, "not a dict"),
+        (b"in.csv", "not a bytes"),
+        (None, "not a NoneType"),
+        (iter(["in.csv"]), "not a list_iterator"),
+        (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), "have 2 levels: give each column one name"),
+    ],
+)
+def test_what_is_no_data_is_a_type_error_before_anything_starts(data, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    predictor = BatchPredictor(LinearRegression().fit([[1.0]], [1.0]), pd.Index(["a"]))
+    for method in (predictor.plan, predictor.run, predictor.submit):
+        with pytest.raises(TypeError, match=says):
+            method(data, "out.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_that_are_not_given_are_not_in_the_request(tmp_path, monkeypatch):
+    """Then the model knows them; and what an Index or an array names is JSON."""
+    monkeypatch.chdir(tmp_path)
+    model = LinearRegression().fit(pd.DataFrame({"x": [1.0, 2.0]}), [1.0, 2.0])
+    for names, listed in ((None, {}), (np.array(["x"]), {"feature_columns": ["x"]})):
+        request = BatchPredictor(model, names)._prepared(tmp_path, FRAME, "out.csv").request
+        assert {field: value for field, value in request.items() if field == "feature_columns"} == listed
+        json.dumps(request)

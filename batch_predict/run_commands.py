@@ -228,16 +228,16 @@ def with_local_places(record: RunRecord, uploads: Mapping[Path, str]) -> RunReco
     return replace(record, **texts) if uploads else record
 
 
-def _localized(value: Any, uploads: Mapping[Path, str]) -> Any:
+def _localized(value: Any, uploads: Mapping[Path, str], told: Callable[[str, Mapping[Path, str]], str] = with_local_paths) -> Any:
     if isinstance(value, str):
-        return with_local_paths(value, uploads)
+        return told(value, uploads)
     if isinstance(value, Mapping):
-        return {name: _localized(inner, uploads) for name, inner in value.items()}
-    return [_localized(inner, uploads) for inner in value] if isinstance(value, list) else value
+        return {name: _localized(inner, uploads, told) for name, inner in value.items()}
+    return [_localized(inner, uploads, told) for inner in value] if isinstance(value, list) else value
 
 
 def _print_json(value: Mapping[str, Any], uploads: Mapping[Path, str]) -> None:
-    typer.echo(json.dumps(_localized(value, uploads), default=str))
+    typer.echo(json.dumps(_localized(value, uploads, told_here), default=str))
 
 
 def compared(record: RunRecord, reference: Path) -> RunRecord:

@@ -134,6 +134,7 @@ def local_aws(
     state_directory: Path | None = None,
     secret_access_key: str | None = None,
     tolerates: bool = True,
+    lock: IO[str] | None = None,
 ) -> Iterator[LocalAws]:
     """Start an embedded AWS, deploy the stack, and at the end, however it comes, leave no process and no file.
 
@@ -150,6 +151,7 @@ def local_aws(
         secret_access_key: What callers sign with; a random one of this start unless given, which only a program that was configured
             before this start needs. Who knows it runs code as this user.
         tolerates: Whether a Distributed Map with lost chunks goes on to the merge, which checks the request's tolerance.
+        lock: A file that stays open until the emulator has ended, also where this process is killed before.
 
     Raises:
         LocalAwsError: The emulator did not start, or the stack could not be deployed.
@@ -165,7 +167,7 @@ def local_aws(
     identity = f"batch-predict-{uuid.uuid4()}"
     settings |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": key, "MINISTACK_EDITION": identity}
     # Without a name, so that nothing is left of it after a crash.
-    with log_file.open("a+b") if log_file else tempfile.TemporaryFile() as log, _emulator(port, settings, log) as url:
+    with log_file.open("a+b") if log_file else tempfile.TemporaryFile() as log, _emulator(port, settings, log, lock) as url:
         client = partial(_client, url, key)
         outputs = deployed(client, STACK_NAME) if state_directory else None
         if outputs is None:
@@ -193,11 +195,11 @@ def local_aws(
 
 
 @contextmanager
-def _emulator(port: int | None, settings: Mapping[str, str], log: IO[bytes]) -> Iterator[str]:
+def _emulator(port: int | None, settings: Mapping[str, str], log: IO[bytes], lock: IO[str] | None) -> Iterator[str]:
     """Run an emulator on ``port`` or a free one, and yield its endpoint URL."""
     for attempt in range(1, START_ATTEMPTS + 1):
         chosen_port = port or _free_port()
-        guard = _start_guarded(chosen_port, settings, log)
+        guard = _start_guarded(chosen_port, settings, log, lock)
         try:
             if _becomes_ready(guard, chosen_port, settings["AWS_SECRET_ACCESS_KEY"], settings["MINISTACK_EDITION"]):
                 yield f"http://{HOST}:{chosen_port}"
@@ -227,7 +229,7 @@ def _free_port() -> int:
         return port
 
 
-def _start_guarded(port: int, settings: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start_guarded(port: int, settings: Mapping[str, str], log: IO[bytes], lock: IO[str] | None) -> subprocess.Popen[bytes]:
     """Start the emulator under a guard that outlives this process just long enough to end it."""
     environment = {
         **{name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ},
@@ -248,7 +250,13 @@ def _start_guarded(port: int, settings: Mapping[str, str], log: IO[bytes]) -> su
     command = [sys.executable, "-I", emulator_guard.__file__, sys.executable, "-P", EMULATOR_DOOR]
     # A session of its own keeps Ctrl-C away from the emulator: this process decides when it ends.
     return subprocess.Popen(  # noqa: S603 - constant arguments
-        command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        pass_fds=(lock.fileno(),) if lock else (),
     )
 
 

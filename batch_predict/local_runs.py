@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -50,6 +50,8 @@ KEPT_RUNS = 20
 """Older ones that are over are deleted when another begins."""
 BEGIN_SECONDS = 90
 """Within which a run that was left to itself has begun; it takes two."""
+ORPHAN_SECONDS = 15
+"""Within which all that a killed process has left has ended: its guard gives it three."""
 KEPT_WORK = 3
 """Requests that failed or were stopped, the newest, whose finished chunks are kept for their next run."""
 NOT_DECIDING = {
@@ -114,6 +116,8 @@ class LocalRunDirectory:
         result: dict[str, Any] = {}
         with suppress(FileNotFoundError):
             result = json.loads((self.path / "ended.json").read_text())
+        if not result:
+            self._await_orphans()
         status = result.get("status") or ("RUNNING" if self._live() or self._is_beginning() else "ABORTED")
         return LocalRunStatus(self.name, status, datetime.fromisoformat(self.about["created"]), result)
 
@@ -153,8 +157,8 @@ class LocalRunDirectory:
         """Run the run's embedded AWS, and say where it is to whoever asks meanwhile."""
         tolerates = bool(self.about["request"].get("tolerated_failure_percentage"))
         with (
-            self._locked(),
-            local_aws(state_directory=self.path / "aws", log_file=self.path / "aws.log", tolerates=tolerates) as aws,
+            self._locked() as lock,
+            local_aws(state_directory=self.path / "aws", log_file=self.path / "aws.log", tolerates=tolerates, lock=lock) as aws,
         ):
             live = self.path / "live.json"
             _write_json(live, asdict(aws))
@@ -293,12 +297,34 @@ class LocalRunDirectory:
                 return True
         return False
 
+    def _await_orphans(self) -> None:
+        """Wait for the end of what a killed process has left: its guard ends the embedded AWS, which keeps its state first."""
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while self._is_beginning() and not self._has_owner() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _has_owner(self) -> bool:
+        """Whether the process that has locked the folder lives."""
+        try:
+            pid = int((self.path / "lock").read_text())
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, ValueError):  # somebody else's, or not written yet
+            return True
+        with suppress(OSError):  # not on macOS
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return True
+
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[IO[str]]:
         """Hold the folder alone: two embedded AWS in it would write over each other's state."""
         with (self.path / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield file
 
 
 class LocalRuns:

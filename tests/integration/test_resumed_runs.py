@@ -88,7 +88,6 @@ def test_a_run_that_was_killed_goes_on_by_the_same_command():
     process = start_until(run, 4)
     process.kill()
     process.wait()
-    time.sleep(3)  # the emulator has seen it, and is gone, too
     assert how_it_ended("night") == ("ABORTED", "Interrupted", "its process was killed")
     assert not list(Path(".batch-predict").rglob("data.csv"))
     shutil.rmtree(".batch-predict/night/aws/state")  # as where the machine lost power: Step Functions' record is gone

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
@@ -116,6 +117,23 @@ def test_after_a_success_the_request_starts_anew(prepared, ended, runs):
 def test_a_run_that_goes_on_shares_nothing(prepared, ended, runs):
     with ended(prepared(), None)._locked():
         assert not left(runs.create(prepared()))
+
+
+def test_what_a_killed_process_has_left_is_waited_for(prepared, ended, runs):
+    """Its embedded AWS, say, which writes down what it knows, and holds the folder until then."""
+    killed = ended(prepared(), None)
+    process = subprocess.Popen(["sleep", "60"])
+    with killed._locked() as lock:
+        # Another process has the same open file, and lives on.
+        holder = subprocess.Popen(["sleep", "1"], pass_fds=(lock.fileno(),))
+        lock.truncate(0)
+        lock.write(str(process.pid))
+        lock.flush()
+    assert killed.status().status == "RUNNING"
+    process.kill()  # not waited for: also a process that nobody has waited for is none
+    assert left(runs.create(prepared()))
+    assert holder.poll() is not None
+    process.wait()
 
 
 def test_where_files_cannot_be_linked_they_are_copied(prepared, ended, runs, monkeypatch):

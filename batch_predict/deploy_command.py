@@ -12,6 +12,7 @@ import typer
 from batch_predict.deploy import LocalAwsError
 from batch_predict.init_stack import InitError, problems, without_asking
 from batch_predict.samconfig import DeployOptions, current_settings, deploy_options, read_config
+from batch_predict.setup import target
 from batch_predict.stack_files import BUILT, StackFilesError, build
 from batch_predict.stack_files import eject as write_stack_files
 
@@ -88,6 +89,14 @@ def deploy(
         raise _ended(error) from error
     by_sam, by_aws = sam_commands(config, profile), aws_commands(options, code_bucket, profile)
     typer.echo(_how(config.parent, by_sam, by_aws))
+    built_for = target.template_target()
+    if target.find_interpreter(built_for.python) is None:
+        wanted = built_for.python_version
+        typer.echo(
+            f"\nWarning: there is no Python {wanted} on this machine to compile the package with, so each cold start takes two to "
+            f"three times as long: install it (uv python install {wanted}), and run this again",
+            err=True,
+        )
     commands = by_sam if shutil.which("sam") else by_aws if shutil.which("aws") and code_bucket else []
     if yes and not commands:
         raise _ended("nothing was deployed: --yes needs the SAM CLI (pip install aws-sam-cli), or the AWS CLI and --code-bucket")

@@ -22,8 +22,9 @@ RIDGE_MB_PER_SECOND, RIDGE_CORES = 233, 2
 """MB (10^6 bytes) of input per second: `make bench`, *a* ridge, ours, in docs/performance.md. No model is scored faster."""
 S3_MB_PER_SECOND = 70
 """MB (10^6 bytes) per second between S3 and one function, each way; assumed. Reading overlaps with scoring, writing follows it."""
-COLD_START_SECONDS = 1.2
-"""Imports and model: "Cold start" in docs/performance.md, measured outside of Lambda."""
+COLD_START_SECONDS = 4.8
+"""What a new container takes more than a warm one: start, imports, unpacking, model. The median of the models in docs/package.md,
+with byte-code: measured by `make smoke` with the package itself, outside of Lambda, where reading its 245 MB comes on top."""
 INVOCATION_SECONDS = 0.2
 """Of every invocation: about six S3 requests that wait for each other, 30 ms each; assumed."""
 SMALL_REQUEST_SECONDS = 0.002
@@ -33,7 +34,7 @@ PREDICTION_BYTES = 19
 SLOWEST_ROWS_PER_SECOND = 0.05
 """The probe rounds what is slower to 0."""
 
-PARENT_TRANSITIONS = 8
+PARENT_TRANSITIONS = 9
 """States of the successful path; each state that is executed counts: https://aws.amazon.com/step-functions/pricing/"""
 CHILD_TRANSITIONS = 2
 """The start of a Distributed Map's child is charged as one transition, and its one state, Predict Chunk, as another:
@@ -152,7 +153,7 @@ def estimate(
         "assumptions": [
             f"The model scores {rows_per_second:,.1f} rows/s on {vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
             f"No chunk is read and scored faster than {mb_per_second:.0f} MB/s, or written faster than {S3_MB_PER_SECOND} MB/s.",
-            f"Functions at once: {workers:,}; each starts cold once, in {COLD_START_SECONDS} s, and the quota allows them.",
+            f"Functions at once: {workers:,}, as the quota allows; each starts cold once ({COLD_START_SECONDS} s, not on Lambda).",
             f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second.",
             f"Every prediction adds {PREDICTION_BYTES} bytes to its row.",
             f"Planning reads only headers and around chunk boundaries, {SMALL_REQUEST_SECONDS * 1000:.0f} ms each.",

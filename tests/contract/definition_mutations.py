@@ -349,8 +349,8 @@ MUTATIONS = [
     ),
     Mutation(
         "an unknown field of the context object",
-        "Validate Request: Parameters.execution.name.$: $$.Execution.Nom is not in the context object",
-        put_in("Validate Request", "Parameters", "execution", **{"name.$": "$$.Execution.Nom"}),
+        "Receive Request: Parameters.execution.name.$: $$.Execution.Nom is not in the context object",
+        put_in("Receive Request", "Parameters", "execution", **{"name.$": "$$.Execution.Nom"}),
     ),
     Mutation(
         "an item outside of a Map",
@@ -385,8 +385,8 @@ MUTATIONS = [
     # --- the data flow
     Mutation(
         "a function is not given what it needs",
-        "Validate Request: its function is not given execution.name at the start",
-        lambda states: states["Validate Request"]["Parameters"]["execution"].pop("name.$"),
+        "Validate Request: its function is not given execution.name coming from Receive Request",
+        lambda states: states["Receive Request"]["Parameters"]["execution"].pop("name.$"),
     ),
     Mutation(
         "a chunk's function is given what is around its event",

@@ -30,7 +30,7 @@ def levelled(text, template, root):
 
 def test_the_definition_has_no_problem(capsys):
     assert check_definition.main([]) == 0
-    assert capsys.readouterr().out == "batch_prediction.asl.json: 18 states, no problem\n"
+    assert capsys.readouterr().out == "batch_prediction.asl.json: 19 states, no problem\n"
 
 
 def test_the_command_prints_problems_and_fails(definition, tmp_path, capsys):

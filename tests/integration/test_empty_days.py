@@ -94,3 +94,13 @@ def test_from_python_a_frame_without_rows(tmp_path, monkeypatch, fields, read):
     assert list(predictor.run("header.csv", "out.csv").to_pandas().columns) == ["id", "x", "y", "total"]
     run = predictor.run("empty", "empty.csv")
     assert (run.result.rows, run.result.output_bytes, len(run.to_pandas())) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("request_", [["s3://b/k"], "s3://b/k", 7, None, True, {}], ids=str)
+def test_an_input_that_is_no_request_is_refused_by_name(aws, run_execution, request_):
+    """Whatever JSON StartExecution takes: a Catch has to write its failure into a document."""
+    execution = run_execution(aws, request_)
+
+    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidRequestError")
+    assert "model_s3_uri is missing" in execution["cause"] if request_ == {} else "must be an object" in execution["cause"]
+    assert states_entered(aws, execution)[-1] == "Request Rejected"

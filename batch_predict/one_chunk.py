@@ -17,6 +17,8 @@ from batch_predict.local_aws import LocalAws
 from batch_predict.stack import DeployedStack, Stack
 
 MODULE = "prediction_handler"
+PREFIXES = {"MODEL_S3_PREFIX": "ModelUri", "DATA_S3_PREFIX": "DataUri", "OUTPUT_S3_PREFIX": "OutputUri"}
+"""The handler's variables that confine it, and the outputs of the stack that say the same."""
 
 
 def invoke_here(stack: Stack, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,7 +26,9 @@ def invoke_here(stack: Stack, event: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns its answer, `statusCode` and `body`, decoded. Loads the model in this process, which runs the code in it.
     """
-    with _environment(_variables(stack) | deployed_package(stack_directory()).environment):
+    # An event comes from a plan in S3: with your credentials, too, the handler goes nowhere that the stack's own could not.
+    confined = {name: stack.outputs[output] for name, output in PREFIXES.items() if output in stack.outputs}
+    with _environment(_variables(stack) | confined | deployed_package(stack_directory()).environment):
         answer = _handler().lambda_handler(dict(event), None)
     return {"statusCode": answer["statusCode"], "body": json.loads(answer["body"])}
 

@@ -29,4 +29,4 @@ def test_an_invocation_by_arn_with_a_chunked_body(aws, arns):
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert b'"statusCode": 400' in answer, answer  # the event has arrived: its problems are named
-    assert b"feature_columns" in answer
+    assert b"prediction_column_name is missing" in answer

@@ -513,6 +513,7 @@ def conclude(
     probe: Mapping[str, Any] = {}
     resolved: str | None = None
     plan: Mapping[str, Any] = {}
+    there: dict[str, int] = {}
     failed: int | None = None
     seconds = poll_seconds or (1.0 if local_run.keeps_uploads else POLL_SECONDS)
     with _troubles(aws):
@@ -523,6 +524,8 @@ def conclude(
                 probe = progress.document.get("model", probe)
                 states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
                 plan = progress.document.get("plan", plan)
+                if "pending_chunks" in plan:  # made again, the same plan finds what this very run has finished
+                    there.setdefault(plan["fingerprint"], plan["chunks"] - plan["pending_chunks"])
             elif isinstance(progress, ChunksCounted):
                 failed = progress.failed
         assert isinstance(progress, ExecutionEnded)
@@ -535,7 +538,7 @@ def conclude(
             return result
         planned = plan["chunks"]
         counts = {} if progress.status == "SUCCEEDED" else {"chunks": planned, "failed_chunks": failed}
-        return replace(result, reused_chunks=planned - plan["pending_chunks"], **counts)
+        return replace(result, reused_chunks=there[plan["fingerprint"]], **counts)
 
 
 @contextmanager

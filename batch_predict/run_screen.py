@@ -68,9 +68,9 @@ def status_lines(status: RunStatus, stack: str | None = None, readable: Callable
 
 
 def _chunk_lines(status: RunStatus) -> Iterator[tuple[str, str]]:
-    reused = f"; {status.reused_chunks:,} more from an earlier run" if status.reused_chunks else ""
+    there = f"; {status.reused_chunks:,} of them were there already" if status.reused_chunks else ""
     if status.chunks:
-        yield "Chunks", f"{counted(status.chunks)}{reused}"
+        yield "Chunks", f"{counted(status.chunks, status.reused_chunks)}{there}"
 
 
 def _place(stack: str | None) -> str:

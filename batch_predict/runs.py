@@ -65,7 +65,7 @@ class RunStatus:
     chunks: ChunksCounted | None = None
     """Of the Distributed Map; None before it."""
     reused_chunks: int = 0
-    """Finished by an earlier run of the same request, and no part of `chunks`."""
+    """Of the newest plan: those that were there already when it was made, and so are no part of `chunks`."""
     output: Mapping[str, Any] | None = None
     """What the execution ended with, where it succeeded."""
     error: str | None = None

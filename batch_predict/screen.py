@@ -70,6 +70,8 @@ class Row:
     """Rows of all chunks of a Map, about; None where nobody knows."""
     note: str = ""
     """Before its detail."""
+    there: int = 0
+    """Chunks of the plan that the Map need not run: they were there already."""
     overhead: float = 0.0
     """Seconds of the rows before it: a speed that is taken over less says nothing."""
 
@@ -88,6 +90,7 @@ class Screen:
         self._chunks_printed = 0.0
         self._row_bytes: float | None = None
         self._input_bytes = 0.0
+        self._there = 0
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -106,7 +109,7 @@ class Screen:
         for row in self.rows:
             if row.seconds is None:
                 row.seconds, row.failed = time.monotonic() - row.started, True
-                row.detail = _joined(counted(row.chunks) if row.chunks else "", how)
+                row.detail = _joined(counted(row.chunks, row.there) if row.chunks else "", how)
                 self._print(row.name, row.detail)
 
     @contextmanager
@@ -142,7 +145,7 @@ class Screen:
                 row = self.rows[-1]
                 lost = row.chunks.failed if row.chunks else 0
                 row.seconds, row.failed = progress.seconds, progress.error is not None or lost > 0
-                row.detail = counted(row.chunks) if row.chunks and lost else f"{row.note}{detail_of(progress)}"
+                row.detail = counted(row.chunks, row.there) if row.chunks and lost else f"{row.note}{detail_of(progress)}"
                 self._note(progress.document)
                 if not progress.error or lost:  # else its last attempt has been shown
                     self._print(row.name, _joined(f"{row.seconds:.1f} s", row.detail))
@@ -150,7 +153,7 @@ class Screen:
                 self.rows[-1].detail = failed_with(self.rows[-1].name, error)
                 self._print(self.rows[-1].name, self.rows[-1].detail)
             case ChunksCounted():
-                self.rows[-1].chunks = progress
+                self.rows[-1].chunks, self.rows[-1].there = progress, self._there
                 self.rows[-1].rows = self._input_bytes / self._row_bytes if self._row_bytes else None
                 self._show_chunks(progress)
             case ExecutionEnded() if self.rows:  # one that was cancelled at once has entered no state
@@ -169,6 +172,7 @@ class Screen:
         self._row_bytes = document.get("model", {}).get("row_bytes") or self._row_bytes
         plan = document.get("plan", {})
         if plan.get("chunks"):
+            self._there = plan["chunks"] - plan["pending_chunks"]
             self._input_bytes = plan["input_bytes"] * plan["pending_chunks"] / plan["chunks"]
 
     def _begin(self, row: Row) -> Row:
@@ -288,7 +292,7 @@ def _mark(row: Row, spinner: RenderableType) -> RenderableType:
 def _running_chunks(row: Row, width: int) -> RenderableType:
     assert row.chunks
     done = row.chunks.succeeded + row.chunks.failed
-    if len(counted(row.chunks)) + LEFT_WIDTH + BAR_WIDTH + 1 > width:  # the time that is left says more than a bar
+    if len(counted(row.chunks, row.there)) + LEFT_WIDTH + BAR_WIDTH + 1 > width:  # the time that is left says more than a bar
         return Text(going(row, width), overflow="ellipsis", no_wrap=True)
     line = Table.grid(padding=(0, 1))
     line.add_row(
@@ -342,10 +346,10 @@ def skipped_objects(number: int | None) -> str:
     return f"; {plural(number, 'object')} skipped: hidden, empty or only a header" if number else ""
 
 
-def counted(chunks: ChunksCounted) -> str:
-    """Return the counts of a Map Run as text."""
+def counted(chunks: ChunksCounted, there: int = 0) -> str:
+    """Return the counts of a plan as text: of a Map Run, and of the chunks that were ``there`` before it."""
     failed = f", {chunks.failed:,} failed" if chunks.failed else ""
-    return f"{chunks.succeeded:,} of {plural(chunks.total, 'chunk')}{failed}"
+    return f"{chunks.succeeded + there:,} of {plural(chunks.total + there, 'chunk')}{failed}"
 
 
 def _share(chunks: ChunksCounted) -> float:
@@ -371,7 +375,7 @@ def going(row: Row, width: int | None = None) -> str:
     """Return how a Map goes on: chunks, rows, speed, time left, cost so far; of these, what fits into so many columns."""
     assert row.chunks
     pace = _pace(row)
-    texts = {"chunks": counted(row.chunks)}
+    texts = {"chunks": counted(row.chunks, row.there)}
     if row.rows and _share(row.chunks):
         texts["rows"] = f"about {row.rows * _share(row.chunks):,.0f} rows"
     if "rows_per_second" in pace:

@@ -2,11 +2,13 @@ import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from batch_predict.execution import ChunksCounted, ExecutionEnded, StateExited
 from batch_predict.local_run import (
     NAMED_FILES,
     InvalidRequestError,
@@ -14,6 +16,7 @@ from batch_predict.local_run import (
     UnexpectedOutputError,
     _download,
     _require_own,
+    conclude,
     megabytes_of,
     prepare,
     upload,
@@ -450,3 +453,28 @@ def test_a_glob_that_matches_nothing_says_so_and_what_it_has_skipped(prepare_dat
     ):
         with pytest.raises(InvalidRequestError, match=says):
             prepare_data(glob)
+
+
+PLANNED = {"fingerprint": "f", "chunks": 8, "pending_chunks": 6}
+
+
+@pytest.mark.parametrize(
+    ("again", "reused"),
+    [({"pending_chunks": 1}, 2), ({"fingerprint": "g", "pending_chunks": 5}, 3)],
+    ids=["the same plan", "another plan"],
+)
+def test_chunks_that_a_run_has_finished_itself_are_not_reused(monkeypatch, again, reused):
+    """Where it planned again, which finds them there."""
+    progress = [
+        StateExited("Plan Chunks", "Task", 1.0, None, {"plan": PLANNED}),
+        ChunksCounted(6, 5, 1),
+        StateExited("Explain Failure", "Task", 1.0, None, {"plan": PLANNED}),
+        StateExited("Plan Chunks", "Task", 1.0, None, {"plan": {"continuation": {"done": 1, "total": 2}}}),
+        StateExited("Plan Chunks", "Task", 1.0, None, {"plan": PLANNED | again}),
+        ChunksCounted(1, 0, 1),
+        ExecutionEnded("arn:run", "FAILED", 9.0, {}, "InvalidDataError", "x"),
+    ]
+    monkeypatch.setattr("batch_predict.local_run.follow_execution", lambda *_, **__: iter(progress))
+    result = conclude(SimpleNamespace(client=lambda _: None, title="x"), LocalRun({}, {}, None), "arn:run")
+
+    assert (result.chunks, result.failed_chunks, result.reused_chunks) == (8, 1, reused)

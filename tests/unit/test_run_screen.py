@@ -127,10 +127,10 @@ def test_the_status_of_a_failed_run_names_the_command_that_explains_it(stack, co
     assert list(status_lines(FAILED, stack))[-1] == ("Command", command)
 
 
-def test_chunks_of_an_earlier_run_are_counted_apart():
+def test_chunks_that_were_there_already_are_counted_among_the_plans():
     status = RunStatus("r", "FAILED", START, START, 1, chunks=ChunksCounted(1, 0, 1), reused_chunks=6, error="X", cause="c")
-    assert ("Chunks", "0 of 1 chunk, 1 failed; 6 more from an earlier run") in list(status_lines(status))
-    assert ("Chunks", "0 of 1 chunk, 1 failed; 6 more from an earlier run") in lines(status)
+    assert ("Chunks", "6 of 7 chunks, 1 failed; 6 of them were there already") in list(status_lines(status))
+    assert ("Chunks", "6 of 7 chunks, 1 failed; 6 of them were there already") in lines(status)
 
 
 @pytest.mark.parametrize("error", ["Interrupted", "Cancelled"])

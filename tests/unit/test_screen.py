@@ -208,7 +208,7 @@ def test_no_speed_is_said_before_scoring_has_taken_longer_than_what_is_about_it(
 def test_the_rows_of_a_map_are_those_of_the_chunks_that_it_runs(plain_lines):
     resumed = {"model": {"row_bytes": 100.0}, "plan": {"chunks": 9, "pending_chunks": 3, "input_bytes": 900_000}}
     steps = [RUN[0], StateExited("Plan Chunks", "Task", 0.31, None, resumed), RUN[4], ChunksCounted(3, 3, 0)]
-    assert plain_lines(steps)[-1] == "Predict Chunks … 3 of 3 chunks, about 3,000 rows"
+    assert plain_lines(steps)[-1] == "Predict Chunks … 9 of 9 chunks, about 3,000 rows"
 
 
 RESULT = RunResult("SUCCEEDED", Path("out.csv"), Path("out.csv.report.json"), rows=336_776, chunks=9, seconds=6.0)

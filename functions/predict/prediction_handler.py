@@ -442,6 +442,7 @@ _EVENT_FIELDS = {
     ),
     "decision_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
     "decision_sha256": _Field(False, _is_sha256, "64 hexadecimal digits"),
+    "work_s3_uri": _Field(False, lambda value: _is_uri(value) and str(value).endswith("/"), f"{_URI_EXPECTED} that ends in /"),
     "chunk_index": _Field(False, _is_count, "an integer from 0"),
     "receipt_s3_uri": _Field(False, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
     "probe_rows": _Field(False, lambda value: _is_count(value, MAX_PROBE_ROWS), f"an integer from 0 to {MAX_PROBE_ROWS}"),
@@ -502,6 +503,7 @@ def validate_event(event: dict[str, Any]) -> None:
         if isinstance(event.get(name), list):
             problems += _segment_problems(event[name], name)
     problems += _place_problems(event, _read_by(event))
+    problems += _foreign_work(event)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
 
@@ -539,6 +541,17 @@ def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> li
         if isinstance(uri, str) and taken.get(uri, name) != name:
             problems.append(f"{taken[uri]} {uri} is also {name}, and would overwrite it: choose another")
     return problems
+
+
+def _foreign_work(event: dict[str, Any]) -> list[str]:
+    """Say what an event of the workflow names outside of its run's own work: its item in S3 may have been changed."""
+    work = event.get("work_s3_uri")
+    named = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri", "segments_s3_uri", "decision_s3_uri")]
+    return [
+        f"{name} {uri} is not under work_s3_uri {work}"
+        for name, uri in named
+        if isinstance(work, str) and isinstance(uri, str) and not uri.startswith(work)
+    ]
 
 
 def _model_problems(model: object, written: list[object]) -> list[str]:

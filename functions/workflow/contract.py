@@ -114,6 +114,15 @@ class Chunk(TypedDict):
     receipt_s3_uri: str
 
 
+class Agreed(TypedDict):
+    """What every chunk of a plan must keep to: it is in the document, and so wins over the plan's items in S3."""
+
+    decision_s3_uri: str
+    decision_sha256: str
+    work_s3_uri: str
+    """Ends in `/`; what a chunk writes, and what it reads of the run, lies under it."""
+
+
 class Columns(TypedDict):
     """What Probe Model has found of the columns, in an object of its own: no document has room for thousands of names."""
 
@@ -373,6 +382,7 @@ class Plan(TypedDict):
     """SHA-256 of the identity, of where the inputs were cut and of the decision: executions of one fingerprint share their work."""
     decision_sha256: str
     """Of `decision.json` in the work prefix."""
+    agreed: Agreed
     boundaries: str
     """`guessed` from windows and proven by the chunks, or `exact`: found by counting every quote, or none was needed."""
     chunks: int

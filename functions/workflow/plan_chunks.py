@@ -316,6 +316,11 @@ def plan_of(
         "identity": identity,
         "fingerprint": draft.fingerprint,
         "decision_sha256": draft.decision_sha256,
+        "agreed": {
+            "decision_s3_uri": decision_uri(draft.prefix),
+            "decision_sha256": draft.decision_sha256,
+            "work_s3_uri": draft.prefix,
+        },
         "boundaries": "guessed" if draft.cutting.guessed else "exact",
         "chunks": len(planned),
         "pending_chunks": len(pending),

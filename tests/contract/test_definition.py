@@ -32,6 +32,7 @@ def test_a_plan_that_somebody_has_changed_cannot_say_what_the_request_says(defin
     """The Map reads its items from S3, where who may write outputs may write, too: the model's pin is not theirs to lift."""
     event = parse(definition["States"]["Predict Chunks"]["ItemSelector"]["event.$"], of_item=True)
     request = dict.fromkeys(typing.get_type_hints(contract.PredictionFields), "the request's")
-    forged = dict.fromkeys(request, None) | {"chunk_index": 0}
-    documents = {"$.prediction": request, "$$.Map.Item.Value": forged}
-    assert merged(event, documents) == request | {"chunk_index": 0}
+    agreed = dict.fromkeys(typing.get_type_hints(contract.Agreed), "the plan's")
+    forged = dict.fromkeys({**request, **agreed}, None) | {"chunk_index": 0}
+    documents = {"$.prediction": request, "$.plan.agreed": agreed, "$$.Map.Item.Value": forged}
+    assert merged(event, documents) == request | agreed | {"chunk_index": 0}

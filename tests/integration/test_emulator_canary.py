@@ -250,14 +250,14 @@ class TestDistributedMap:
                 "ReaderConfig": {"InputType": "JSON"},
                 "Parameters": {"Bucket": canary_aws.bucket, "Key.$": "$.plan_key"},
             },
-            ItemSelector={"event.$": "States.JsonMerge($$.Map.Item.Value, $.request, false)"},
+            ItemSelector={"event.$": "States.JsonMerge(States.JsonMerge($$.Map.Item.Value, $.request, false), $.more.own, false)"},
             ItemProcessor={"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **echo},
         )
         del state["ItemsPath"]
 
-        execution = run_states({"Map": state}, {"plan_key": "plan.json", "request": {"b": 3}})
+        execution = run_states({"Map": state}, {"plan_key": "plan.json", "request": {"b": 3}, "more": {"own": {"c": 4}}})
 
-        assert execution["output"] == [{"event": {"a": 1, "b": 3}}, {"event": {"a": 2, "b": 3}}]
+        assert execution["output"] == [{"event": {"a": 1, "b": 3, "c": 4}}, {"event": {"a": 2, "b": 3, "c": 4}}]
 
     def test_defect_result_writer_writes_nothing_and_results_come_inline(self, canary_aws, run_states, distributed_map):
         writer = {

@@ -278,3 +278,26 @@ def test_models_within_the_place_of_outputs_are_read_and_not_written_over(put, m
     put(DATA, "x1,x2\n1,2\n")
     assert invoke()[0] == 200
     assert "where models are read" in refused(output_s3_uri=f"s3://{BUCKET}/models/x.csv")
+
+
+WORK = f"s3://{BUCKET}/out/x.csv.work/1/2/"
+ITS_OWN = {
+    "output_s3_uri": f"{WORK}chunk-00000.csv",
+    "receipt_s3_uri": f"{WORK}chunk-00000.json",
+    "decision_s3_uri": f"{WORK}decision.json",
+}
+
+
+def test_a_chunk_of_a_run_keeps_to_the_runs_own_work():
+    handler.validate_event(make_event(**ITS_OWN, work_s3_uri=WORK))
+
+
+@pytest.mark.usefixtures("never_asked")
+@pytest.mark.parametrize("field", ["output_s3_uri", "receipt_s3_uri", "decision_s3_uri", "segments_s3_uri"])
+@pytest.mark.parametrize("elsewhere", ["out/published.csv", "out/x.csv.work/1/3/chunk-00000.csv", "out/x.csv.work/1/2"])
+def test_a_changed_plan_cannot_have_a_chunk_write_or_read_elsewhere(field, elsewhere):
+    """As the state machine has it: `work_s3_uri` is in its document, the rest in the plan in S3."""
+    fields = {**ITS_OWN, field: f"s3://{BUCKET}/{elsewhere}", "work_s3_uri": WORK}
+    if field == "segments_s3_uri":
+        fields["data_s3_uri"] = None
+    assert f"{field} s3://{BUCKET}/{elsewhere} is not under work_s3_uri {WORK}" in refused(**fields)

@@ -22,7 +22,7 @@ ROWS = int(EXAMPLE.rpartition(" ")[2])
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """What the example of the demo's help leaves in .demo, and what it prints."""
+    """What the example of the demo's help leaves in .demo, and what it prints: the result, and the way to it on standard error."""
     directory = tmp_path_factory.mktemp("demo")
     path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -36,11 +36,11 @@ def demo(tmp_path_factory):
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    return directory / ".demo", done.stdout
+    return directory / ".demo", done.stdout, done.stderr
 
 
 def test_every_flight_is_scored_as_the_model_scores_it(demo):
-    directory, _ = demo
+    directory = demo[0]
     data = directory / f"flights-{ROWS}.csv"
     expected = joblib.load(directory / "arrival_delay.joblib").predict(pd.read_csv(data)[flights.FEATURES])
     output = (directory / "predictions.csv").read_text().splitlines()
@@ -59,10 +59,10 @@ def test_the_model_is_better_than_the_departures_delay(demo):
 
 
 def test_it_shows_states_rows_and_where_everything_is(demo):
-    directory, stdout = demo
+    directory, stdout, stderr = demo
 
     for state in ("Validate Request", "Probe Model", "Plan Chunks", "Predict Chunks", "Merge Outputs", "Published"):
-        assert state in stdout
+        assert state in stderr
     assert f"{ROWS:,} in 9 chunks" in stdout
     for name in ("predictions.csv", "predictions.csv.report.json", f"flights-{ROWS}.csv", "arrival_delay.joblib"):
         assert str(Path(".demo", name)) in stdout
@@ -78,7 +78,7 @@ def test_nothing_but_that_is_left(demo):
 
 
 def test_what_was_made_once_is_kept(demo):
-    directory, _ = demo
+    directory = demo[0]
     before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
     flights.write_flights(directory, ROWS)
     flights.fit_model(directory)

@@ -97,6 +97,8 @@ class TestThisMachine:
         assert "Error    InvalidDataError" in text
         assert "column 'a': a text of 4 character(s) is not a number" in text
         assert "bad.csv bytes=[" in text
+        assert "is not a number. It is row " in text  # this machine's owner may see it
+        assert "Do       correct the value, or keep such rows aside" in text
         assert "--on-bad-row quarantine" in text
         number = text.partition("batch-predict chunk bad ")[2].split()[0]
         assert f"Where    chunk {number}, " in text
@@ -120,6 +122,9 @@ class TestThisMachine:
         answer = json.loads(failed.stdout.partition("\nAnswer:\n")[2])
         assert event["chunk_index"] == number - 1
         assert (answer["statusCode"], answer["body"]["error"]) == (400, "InvalidDataError")
+        assert "It is row" not in failed.stdout  # what the function says has no value
+        assert "Here: " in failed.stderr
+        assert " of the file (line " in failed.stderr
         assert not list(Path(".batch-predict/bad/aws/objects").rglob("model.joblib"))
 
     def test_report_is_a_page_of_either_run(self):
@@ -128,6 +133,7 @@ class TestThisMachine:
             assert run in path.read_text()
         failed = Path("bad.html").read_text()
         assert "InvalidDataError" in failed
+        assert "It is row" not in failed  # a page is shown to others
         assert "values on this page are of the" in failed  # of the chunks that were done
         assert 'id="features"' in failed
         assert "Cost on AWS" in failed

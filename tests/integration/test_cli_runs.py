@@ -311,7 +311,7 @@ class TestLocalRun:
             ({"data_s3_uri": "binary.csv"}, "InvalidDataError", "binary.csv is not CSV"),
             ({"data_s3_uri": "unclosed.csv"}, "InvalidDataError", "quote"),
             ({"data_s3_uri": "ragged.csv"}, "InvalidDataError", "ragged.csv"),
-            ({"data_s3_uri": "text.csv"}, "InvalidDataError", "is not a number. It is row 2 of the file (line 3), column 'b': 'drei'"),
+            ({"data_s3_uri": "text.csv"}, "InvalidDataError", "It is row 2 of the file (line 3), column 'b': 'drei'"),
             ({"feature_columns": ["a", "bb"]}, "InvalidRequestError", "data.csv has no column 'bb' (did you mean 'b'?)"),
             ({"prediction_column_name": "b"}, "InvalidRequestError", "b is also one of feature_columns"),
             ({"prediction_column_name": "b", "feature_columns": ["a"]}, "InvalidRequestError", "data.csv has a column 'b' already"),

@@ -182,9 +182,10 @@ def _photograph_terminal(terminal: _Terminal) -> None:
 
 
 def _write_samples(folder: Path) -> None:
-    """Write the first flights, and all flights with one departure that is no number."""
+    """Write the first predictions, and all flights with one departure that is no number."""
+    predictions = (folder / ".demo/predictions.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "january.csv").write_text("".join(predictions[: SAMPLE_ROWS + 1]), encoding="utf-8")
     lines = (folder / ".demo/flights.csv").read_text(encoding="utf-8").splitlines(keepends=True)
-    (folder / "sample.csv").write_text("".join(lines[: SAMPLE_ROWS + 1]), encoding="utf-8")
     values = lines[DAMAGED_ROW].split(",")
     values[lines[0].split(",").index("dep_time")] = "6:31"
     lines[DAMAGED_ROW] = ",".join(values)
@@ -197,7 +198,7 @@ def _write_samples(folder: Path) -> None:
 def _page(terminal: _Terminal) -> Path:
     """Have the page of the demo's run made."""
     run = min((terminal.folder / ".batch-predict").glob("predictions-*")).name  # the oldest
-    terminal.run(f"batch-predict report {run} --reference sample.csv --output report.html")
+    terminal.run(f"batch-predict report {run} --reference january.csv --output report.html")
     page = terminal.folder / "report.html"
     page.write_text(page.read_text(encoding="utf-8").replace(str(terminal.folder), FOLDER), encoding="utf-8")
     return page

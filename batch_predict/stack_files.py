@@ -76,7 +76,7 @@ def build(directory: Path, say: Say) -> Path:
     """
     source, built = stack_directory(), directory / BUILT
     try:
-        built_for = target.template_target()
+        built_for = target.template_target(settings=directory / "samconfig.toml")
         predict = package.zip_predict(built_for, dist=built, say=say)
         workflow = package.zip_workflow(built, say=say)
         (built / DEFINITION).parent.mkdir(parents=True, exist_ok=True)

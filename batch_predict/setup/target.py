@@ -84,13 +84,26 @@ def template_functions(template: Path = ROOT / "template.yaml") -> list[str]:
     return re.findall(r"^  (\w+):(?: *#.*)?\n    Type: AWS::Serverless::Function$", template.read_text(), re.MULTILINE)
 
 
-def template_target(template: Path = ROOT / "template.yaml") -> Target:
-    """Return what the functions are deployed as. Read as text: this runs where no YAML library is."""
+def template_target(template: Path = ROOT / "template.yaml", settings: Path | None = None) -> Target:
+    """Return what the functions are deployed as, by the template and by samconfig.toml, which lies beside it unless it is given.
+
+    Read as text: this runs where no YAML or TOML library is. `sam build` hands no parameters to make, so `Architecture` counts
+    where `sam deploy` reads it.
+    """
     text = template.read_text()
+    settings = settings or template.with_name("samconfig.toml")
+    stated = re.findall(r"""^[^#\n]*\bArchitecture=\W*(\w+)""", settings.read_text(), re.MULTILINE) if settings.is_file() else []
     runtimes = set(re.findall(r"^\s*Runtime: python3\.(\d+)\s*(?:#.*)?$", text, re.MULTILINE))
-    architectures = set(re.findall(r"^\s*Architectures: \[(\w+)\]\s*(?:#.*)?$", text, re.MULTILINE))
-    if len(runtimes) != 1 or len(architectures) != 1 or not architectures <= set(ARCHITECTURES):
-        raise PackageError(f"{template} must have one `Runtime: python3.N` and one `Architectures: [arm64]` or `[x86_64]`")
+    architectures = set(stated or re.findall(r"^  Architecture:\n    Type: String\n    Default: (\w+)$", text, re.MULTILINE))
+    referred = len(re.findall(r"^\s*Architectures: \[!Ref Architecture\]\s*(?:#.*)?$", text, re.MULTILINE))
+    if len(runtimes) != 1 or referred != 1 or text.count("Architectures:") != 1 or len(architectures) != 1:
+        raise PackageError(
+            f"{template} must have one `Runtime: python3.N`, and one `Architectures: [!Ref Architecture]` with its parameter"
+        )
+    if not architectures <= set(ARCHITECTURES):
+        raise PackageError(
+            f"Architecture must be one of {', '.join(ARCHITECTURES)}, not {architectures.pop()}: correct {settings.name}"
+        )
     return Target(architectures.pop(), (3, int(runtimes.pop())))
 
 

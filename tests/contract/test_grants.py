@@ -277,6 +277,47 @@ def test_the_bucket_that_the_stack_makes(template):
     assert [resource.partition("${OutputBucket}")[2] for resource in resources_in(statement)] == ["", "/*"]
 
 
+def by_condition(condition, value):
+    return {"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]}
+
+
+def test_what_an_account_may_demand_is_off_by_default(template):
+    for name in ("PredictReservedConcurrency", "PermissionsBoundary", "VpcSubnetIds", "VpcSecurityGroupIds"):
+        assert template["Parameters"][name]["Default"] == "", name
+    assert template["Parameters"]["NotifyOfSuccess"]["Default"] == "false"
+    predict = template["Resources"]["PredictChunkFunction"]["Properties"]
+    assert predict["ReservedConcurrentExecutions"] == by_condition("HasReservedConcurrency", {"Ref": "PredictReservedConcurrency"})
+    split = {name: {"Fn::Split": [",", {"Ref": f"Vpc{name}"}]} for name in ("SubnetIds", "SecurityGroupIds")}
+    assert template["Globals"]["Function"]["VpcConfig"] == by_condition("HasVpc", split)
+    assert not [name for name in FUNCTIONS if "VpcConfig" in template["Resources"][name]["Properties"]]
+    (ends,) = [
+        resource["Properties"]["EventPattern"]["detail"]["status"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Events::Rule" and "status" in resource["Properties"]["EventPattern"]["detail"]
+    ]
+    assert ends == {"Fn::If": ["TellsSuccess", ["SUCCEEDED", *ends["Fn::If"][2]], ["FAILED", "TIMED_OUT", "ABORTED"]]}
+
+
+def test_every_role_has_the_boundary(template):
+    boundary = by_condition("HasPermissionsBoundary", {"Ref": "PermissionsBoundary"})
+    assert template["Globals"]["Function"]["PermissionsBoundary"] == boundary  # of the roles that SAM makes
+    roles = [resource["Properties"] for resource in template["Resources"].values() if resource["Type"] == "AWS::IAM::Role"]
+    assert len(roles) == 3
+    assert all(role["PermissionsBoundary"] == boundary for role in roles)
+
+
+def test_no_function_makes_network_interfaces_without_a_vpc(template):
+    """SAM attaches its policy for them wherever there is a VpcConfig, on a condition or not."""
+    policy = template["Resources"]["NoNetworkInterfaces"]
+    assert policy["Condition"] == "HasNoVpc"
+    assert policy["Properties"]["Roles"] == [{"Ref": f"{name}Role"} for name in dict.fromkeys(FUNCTIONS)]
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert {"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"} <= set(statement["Action"])
+    vpc, none = template["Conditions"]["HasVpc"], template["Conditions"]["HasNoVpc"]
+    assert vpc == {"Fn::Not": [none]}
+
+
 def test_no_bucket_and_no_key_unless_asked(template):
     parameters, resources = template["Parameters"], template["Resources"]
     assert parameters["CreateOutputBucket"]["Default"] == "false"
@@ -320,7 +361,32 @@ def value_of(expression, parameters):
         "Fn::Equals": lambda: values[0] == values[1],
         "Fn::Not": lambda: not values[0],
         "Fn::Or": lambda: any(values),
+        "Fn::And": lambda: all(values),
     }[name]()
+
+
+def broken_rules(template, parameters):
+    """What the rules say to these parameters; all others are the defaults."""
+    parameters = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()} | parameters
+    return [
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        if value_of(rule["RuleCondition"], parameters)
+        for assertion in rule["Assertions"]
+        if not value_of(assertion["Assert"], parameters)
+    ]
+
+
+BUCKETS = {"ModelBucket": "m", "DataBucket": "d", "OutputBucket": "o"}
+
+
+def test_subnets_and_security_groups_go_together(template):
+    subnets, groups = {"VpcSubnetIds": "subnet-1,subnet-2"}, {"VpcSecurityGroupIds": "sg-1"}
+    assert not broken_rules(template, BUCKETS)
+    assert not broken_rules(template, BUCKETS | subnets | groups)
+    for one in (subnets, groups):
+        (said,) = broken_rules(template, BUCKETS | one)
+        assert said.startswith("VpcSubnetIds and VpcSecurityGroupIds go together")
 
 
 PLACES = [
@@ -340,14 +406,7 @@ PLACES = [
 @pytest.mark.parametrize(("places", "refused"), PLACES)
 def test_the_template_refuses_prefixes_that_overlap_as_far_as_rules_can_tell(template, places, refused):
     names = [f"{kind}{part}" for kind in ("Model", "Data", "Output") for part in ("Bucket", "Prefix")]
-    parameters = dict(zip(names, places.split(" "), strict=True))
-    broken = [
-        assertion["AssertDescription"]
-        for rule in template["Rules"].values()
-        if value_of(rule["RuleCondition"], parameters)
-        for assertion in rule["Assertions"]
-        if not value_of(assertion["Assert"], parameters)
-    ]
+    broken = broken_rules(template, dict(zip(names, places.split(" "), strict=True)))
     assert [sentence.partition(" must not overlap")[0] for sentence in broken] == ([refused] if refused else [])
 
 

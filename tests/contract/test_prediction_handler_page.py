@@ -159,7 +159,7 @@ def settings_of(template):
     parameters = template["Parameters"]
     return {
         "runtime": default["Runtime"],
-        "architecture": default["Architectures"][0],
+        "architecture": template["Parameters"][default["Architectures"][0]["Ref"]]["Default"],
         "handler": template["Resources"]["PredictChunkFunction"]["Properties"]["Handler"],
         "timeout": str(template["Resources"]["PredictChunkFunction"]["Properties"]["Timeout"]),
         "memory_size": str(parameters["PredictMemorySize"]["Default"]),

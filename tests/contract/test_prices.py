@@ -45,7 +45,8 @@ def test_memory_and_architecture_are_the_templates(template):
     assert memory("ValidateRequestFunction") == estimate.VALIDATE_MB
     assert memory("PlanChunksFunction") == estimate.PLAN_MB
     assert memory("MergeOutputsFunction") == estimate.MERGE_MB
-    assert default["Architectures"] == ["arm64"]
+    assert default["Architectures"] == [{"Ref": "Architecture"}]
+    assert template["Parameters"]["Architecture"]["Default"] == "arm64"
 
 
 def test_a_cold_start_is_what_was_measured_of_the_package(root):

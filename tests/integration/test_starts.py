@@ -46,6 +46,9 @@ def stack(aws, stored, flights, due, yesterday):
         "StartOnObjectSuffix": "_SUCCESS",
         "ObjectRequest": (EVENTS / "object_request.json").read_text(),
         "NotificationEmail": "somebody@example.com",
+        "NotifyOfSuccess": "true",
+        "PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess",
+        "PredictReservedConcurrency": "50",
     }
     s3 = aws.client("s3")
     s3.put_bucket_notification_configuration(Bucket=aws.bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})

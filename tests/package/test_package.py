@@ -355,15 +355,38 @@ def test_what_it_is_built_for_is_the_templates(root, tmp_path):
     assert target.template_target() == Target("arm64", (3, 13))
     text = (root / "template.yaml").read_text()
     changed = tmp_path / "template.yaml"
-    changed.write_text(text.replace("Architectures: [arm64]", "Architectures: [x86_64]").replace("python3.13", "python3.12"))
+    changed.write_text(text.replace("    Default: arm64", "    Default: x86_64").replace("python3.13", "python3.12"))
     assert target.template_target(changed) == Target("x86_64", (3, 12))
     for wrong in (
-        text.replace("[arm64]", "[arm64, x86_64]"),
+        text.replace("[!Ref Architecture]", "[arm64]"),
         text.replace("Runtime: python3.13", "Runtime: python3.13\n    Runtime: python3.12"),
+        text.replace("Runtime: python3.13", "Runtime: python3.13\n    Architectures: [x86_64]"),
     ):
         changed.write_text(wrong)
         with pytest.raises(PackageError, match="must have one"):
             target.template_target(changed)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '    "Architecture=x86_64",',
+        "    'Architecture=\"x86_64\"',",
+        'parameter_overrides = "ModelBucket=\\"m\\" Architecture=\\"x86_64\\""',
+        "parameter_overrides = ['Architecture=x86_64']",
+    ],
+)
+def test_the_processor_is_the_one_that_is_deployed_to(root, tmp_path, line):
+    """`sam build` hands no parameters to make: the setting that `sam deploy` reads counts for both."""
+    template, settings = tmp_path / "template.yaml", tmp_path / "samconfig.toml"
+    template.write_text((root / "template.yaml").read_text())
+    settings.write_text(f"[default.deploy.parameters]\n{line}\n")
+    assert target.template_target(template).architecture == "x86_64"
+    settings.write_text(f"# {line}\n")
+    assert target.template_target(template).architecture == "arm64"
+    settings.write_text(line.replace("x86_64", "riscv"))
+    with pytest.raises(PackageError, match="must be one of arm64, x86_64, not riscv"):
+        target.template_target(template)
 
 
 def test_an_interpreter_is_of_the_very_minor_version(monkeypatch, tmp_path):

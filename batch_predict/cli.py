@@ -432,10 +432,12 @@ def _run_at(place: ThisMachine | OnStack, local_run: LocalRun, name: str | None,
         return place.run(local_run, name, shown.show, shown.step)
 
     def interrupted(run: Run) -> None:
-        shown.stop()
+        shown.leave()
         if _shall_stop(run.name, place.stack.name):
             with aws_troubles(place.stack):
                 run.cancel("ended by Ctrl-C")
+            more = f"batch-predict explain {run.name} --stack {place.stack.name}"
+            typer.echo(f"Run {run.name} is over: the same command goes on from its finished chunks. See also `{more}`.", err=True)
 
     return place.run(local_run, name, shown.show, shown.step, interrupted)
 

@@ -106,8 +106,13 @@ def _watched(
         with place_of(stack, profile, region).opened(run) as (found, _):
             name = found.name
             with screen(quiet=quiet, as_json=as_json) as shown:
-                for progress in found.follow(poll_seconds=1.0 if stack else 0.1):
-                    shown.show(progress)
+                try:
+                    for progress in found.follow(poll_seconds=1.0 if stack else 0.1):
+                        shown.show(progress)
+                except KeyboardInterrupt:
+                    shown.leave()
+                    typer.echo(f"Run {name} goes on: batch-predict watch {name}{f' --stack {stack}' if stack else ''}", err=True)
+                    raise
             if stack:
                 return found.status(), {}
     except (BotoCoreError, RunError):

@@ -91,6 +91,7 @@ class Screen:
         self._row_bytes: float | None = None
         self._input_bytes = 0.0
         self._there = 0
+        self._goes_on = False
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -98,8 +99,13 @@ class Screen:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop showing; what was under way is said to have failed, or to have been stopped."""
-        if error is not None:
+        if error is not None and not self._goes_on:
             self._end_rows("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+        self.stop()
+
+    def leave(self) -> None:
+        """Stop showing what goes on without this process, and so has not ended."""
+        self._goes_on = True
         self.stop()
 
     def stop(self) -> None:

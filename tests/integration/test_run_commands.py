@@ -324,6 +324,7 @@ class TestCtrlC:
         process.sendintr()
         process.expect(f"Leave run {name} running")
         process.sendline(answer)
+        process.expect("goes on")  # the run, or the same command from its finished chunks
         process.expect("stopped by SIGINT")
         process.expect(pexpect.EOF)
         process.close()

@@ -155,6 +155,17 @@ def test_what_was_under_way_is_said_to_have_ended(drawn, error, how):
     assert any(re.fullmatch(rf"✗ Predict Chunks +0\.0 s 1 of 9 chunks, {how}", line) for line in lines), lines
 
 
+def test_what_goes_on_without_this_process_is_not_said_to_have_ended():
+    file = io.StringIO()
+    with suppress(KeyboardInterrupt), Screen(file) as screen:
+        for step in RUN[:7]:
+            screen.show(step)
+        screen.leave()
+        raise KeyboardInterrupt
+    assert file.getvalue().splitlines()[-1].endswith("Predict Chunks … 0 of 9 chunks")
+    assert not screen.rows[-1].failed
+
+
 def test_an_execution_that_is_cancelled_leaves_no_state_under_way(plain_lines):
     ended = ExecutionEnded("arn", "ABORTED", 6.0, {}, "Cancelled", "x")
     assert plain_lines([*RUN[4:7], ended])[-1] == "Predict Chunks … 1 of 9 chunks, stopped"

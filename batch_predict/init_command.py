@@ -54,6 +54,12 @@ def init(
         str | None, typer.Option(help="The request (JSON) that the schedule starts with.", metavar="FILE")
     ] = None,
     notification_email: Annotated[str | None, _parameter("NotificationEmail", "--notification-email", "MAIL")] = None,
+    notify_of_success: Annotated[str | None, _parameter("NotifyOfSuccess", "--notify-of-success", "yes|no")] = None,
+    reserved_concurrency: Annotated[str | None, _parameter("PredictReservedConcurrency", "--reserved-concurrency", "N")] = None,
+    architecture: Annotated[str | None, _parameter("Architecture", "--architecture", "arm64|x86_64")] = None,
+    permissions_boundary: Annotated[str | None, _parameter("PermissionsBoundary", "--permissions-boundary", "ARN")] = None,
+    subnets: Annotated[str | None, _parameter("VpcSubnetIds", "--subnets", "ID,ID")] = None,
+    security_groups: Annotated[str | None, _parameter("VpcSecurityGroupIds", "--security-groups", "ID,ID")] = None,
     config: Annotated[Path, typer.Option(help="The file to write.", metavar="FILE")] = Path("samconfig.toml"),
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: what is not given stays, or is the default.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Change also what somebody has set before.")] = False,
@@ -79,6 +85,12 @@ def init(
         "ScheduleTimezone": time_zone,
         "ScheduleRequest": schedule_request,
         "NotificationEmail": notification_email,
+        "NotifyOfSuccess": notify_of_success,
+        "PredictReservedConcurrency": reserved_concurrency,
+        "Architecture": architecture,
+        "PermissionsBoundary": permissions_boundary,
+        "VpcSubnetIds": subnets,
+        "VpcSecurityGroupIds": security_groups,
     }
     given = {name: value for name, value in options.items() if value is not None}
     try:

@@ -45,6 +45,8 @@ class Question(NamedTuple):
     text: str
     needs: str | None = None
     """Asked only where this setting is not empty."""
+    is_asked: bool = True
+    """What few accounts demand is not asked, but may be given, and is then among the answers."""
 
 
 QUESTIONS = (
@@ -62,8 +64,17 @@ QUESTIONS = (
     Question("ScheduleTimezone", "Time zone of the schedule", needs="ScheduleExpression"),
     Question("ScheduleRequest", "File with the request that the schedule starts with", needs="ScheduleExpression"),
     Question("NotificationEmail", "Mail address for alarms and ends (none: nobody)"),
+    Question("NotifyOfSuccess", "Tell also of what succeeded (y, n)", is_asked=False),
+    Question("PredictReservedConcurrency", "Concurrent executions to keep (none: common ones)", is_asked=False),
+    Question("Architecture", "Processor (arm64, x86_64)", is_asked=False),
+    Question("PermissionsBoundary", "ARN of a permissions boundary (none: none)", is_asked=False),
+    Question("VpcSubnetIds", "Subnets, separated by commas (none: no VPC)", is_asked=False),
+    Question("VpcSecurityGroupIds", "Security groups, separated by commas (none: no VPC)", is_asked=False),
 )
-MAY_BE_EMPTY = {REGION, "ModelPrefix", "DataPrefix", "OutputPrefix", "ScheduleExpression", "NotificationEmail"}
+MAY_BE_EMPTY = {
+    *(REGION, "ModelPrefix", "DataPrefix", "OutputPrefix", "ScheduleExpression", "NotificationEmail"),
+    *("PredictReservedConcurrency", "PermissionsBoundary", "VpcSubnetIds", "VpcSecurityGroupIds"),
+}
 NONE, AS_NOW = "none", "as now"
 """Answers: an empty setting; the request that is there already."""
 SWITCH = {"y": "true", "yes": "true", "true": "true", "n": "false", "no": "false", "false": "false"}
@@ -106,7 +117,8 @@ def _complete(settings: dict[str, str], current: Mapping[str, str], ask: Ask, sa
     """Return the settings with answers to all that is missing, in the order of the questions."""
     for question in QUESTIONS:
         if question.name not in settings and not (question.needs and not settings[question.needs]):
-            settings[question.name] = _ask_until_right(question, current.get(question.name, default_of(question.name)), ask, say)
+            now = current.get(question.name, default_of(question.name))
+            settings[question.name] = _ask_until_right(question, now, ask, say) if question.is_asked else now
     return settings
 
 
@@ -114,7 +126,11 @@ def revise(settings: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
     """Show all answers, and ask again for those that somebody wants to change, until they are right together."""
     revised = dict(settings)
     while True:
-        questions = [question for question in QUESTIONS if question.name in revised]
+        questions = [
+            question
+            for question in QUESTIONS
+            if question.name in revised and (question.is_asked or revised[question.name] != default_of(question.name))
+        ]
         width = max(len(question.name) for question in questions)
         say("\nThe answers:")
         for number, each in enumerate(questions, 1):
@@ -212,6 +228,8 @@ def _is_switch(name: str) -> bool:
 def problems(settings: Mapping[str, str]) -> list[str]:
     """Say everything that is wrong with the settings, each by itself and together."""
     found = [said for name, value in settings.items() if (said := problem(name, value))]
+    if bool(settings.get("VpcSubnetIds")) != bool(settings.get("VpcSecurityGroupIds")):
+        found.append("VpcSubnetIds and VpcSecurityGroupIds go together: give both, or neither")
     found.extend(overlaps(settings))
     if settings.get("ScheduleExpression") and not settings.get("ScheduleRequest"):
         found.append("a schedule needs the request that it starts with: give its file")

@@ -113,6 +113,12 @@ class TestSettings:
             "--time-zone": "Europe/Berlin",
             "--schedule-request": "request.json",
             "--notification-email": "somebody@example.com",
+            "--notify-of-success": "true",
+            "--reserved-concurrency": "50",
+            "--architecture": "x86_64",
+            "--permissions-boundary": "arn:aws:iam::123456789012:policy/boundary",
+            "--subnets": "subnet-0a,subnet-0b",
+            "--security-groups": "sg-01",
         }
         result = invoke(["--yes", *(word for pair in said.items() for word in pair)])
 
@@ -152,6 +158,13 @@ RIGHT = [
     ("ScheduleRequest", json.dumps(REQUEST)),
 ]
 WRONG = [
+    ("NotifyOfSuccess", "sometimes", "must be"),
+    ("PredictReservedConcurrency", "0", 'must be "" or a whole number from 1 on'),
+    ("PredictReservedConcurrency", "many", 'must be "" or a whole number from 1 on'),
+    ("Architecture", "arm", "must be one of arm64, x86_64"),
+    ("PermissionsBoundary", "boundary", 'must be "" or the ARN of a policy'),
+    ("VpcSubnetIds", "subnet-1, subnet-2", "separated by commas, without spaces"),
+    ("VpcSecurityGroupIds", "default", 'must be "" or security groups'),
     (STACK_NAME, "", "is too short (0 of at least 1 characters)"),
     (STACK_NAME, "1st", "begins with '1': a stack's name is letters"),
     (STACK_NAME, "-st", "begins with '-': a stack's name is letters"),
@@ -237,6 +250,15 @@ class TestAnswers:
 
     def test_each_setting_has_wrong_ones_in_the_table(self):
         assert {name for name, _, _ in WRONG} == set(NAMES)
+
+
+def test_subnets_and_security_groups_are_given_together(invoke):
+    refused = invoke(f"{BUCKETS} --yes --subnets subnet-1")
+    assert refused.exit_code == 1
+    assert "VpcSubnetIds and VpcSecurityGroupIds go together" in refused.output
+    given = invoke([*BUCKETS.split(), "--yes", "--subnets", "subnet-1,subnet-2", "--security-groups", "sg-1"])
+    assert given.exit_code == 0, given.output
+    assert (sam_reads()["VpcSubnetIds"], sam_reads()["VpcSecurityGroupIds"]) == ("subnet-1,subnet-2", "sg-1")
 
 
 class TestQuestions:

@@ -62,20 +62,24 @@ class Values:
             for place, count in enumerate(buckets["counts"]):
                 if count:
                     inner, outer = (_power_of_two((buckets["offset"] + place + step) * power) for step in (0, 1))
-                    found.append((*self._narrowed(*((inner, outer) if sign > 0 else (-outer, -inner))), count))
+                    found.append((*self._narrowed(inner, outer, sign), count))
         if self._histogram["zero"]:
             found.append((0.0, 0.0, self._histogram["zero"]))
         return sorted(found)
 
-    def _narrowed(self, low: float, high: float) -> tuple[float, float]:
+    def _narrowed(self, inner: float, outer: float, sign: int) -> tuple[float, float]:
         """Return where in a bucket values can be: not beyond the smallest and largest, and at whole numbers alone if all are."""
+        low, high = (inner, outer) if sign > 0 else (-outer, -inner)
         smallest = -math.inf if self.smallest is None else self.smallest
         largest = math.inf if self.largest is None else self.largest
         narrow_low, narrow_high = (min(max(edge, smallest), largest) for edge in (low, high))
         if not self.is_whole or not -math.inf < smallest <= narrow_low < narrow_high <= largest < EXACT_INTEGERS:
             return narrow_low, narrow_high
-        first = int(low) + 1 if low % 1 == 0 else math.ceil(low - ROUNDED_EDGES * abs(low))
-        first, last = max(first, int(smallest)), min(math.floor(high + ROUNDED_EDGES * abs(high)), int(largest))
+        # A bucket holds its outer edge, and not its inner one.
+        nearest = int(inner) + 1 if inner % 1 == 0 else math.ceil(inner * (1 - ROUNDED_EDGES))
+        farthest = math.floor(outer * (1 + ROUNDED_EDGES))
+        first, last = (nearest, farthest) if sign > 0 else (-farthest, -nearest)
+        first, last = max(first, int(smallest)), min(last, int(largest))
         return (float(first), float(first)) if first >= last else (first - 0.5, last + 0.5)
 
     @property

@@ -84,7 +84,7 @@ def deploy(
     try:
         options = _options(config)
         typer.echo("Building the functions …", err=True)
-        build(config.parent, lambda line: typer.echo(line, err=True))
+        build(config.parent, lambda line: typer.echo(line, err=True), config)
     except (InitError, StackFilesError, LocalAwsError) as error:
         raise _ended(error) from error
     by_sam, by_aws = sam_commands(config, profile), aws_commands(options, code_bucket, profile)

@@ -69,14 +69,15 @@ def _holds(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content
 
 
-def build(directory: Path, say: Say) -> Path:
+def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
     """Build all functions into ``directory``'s `.aws-sam/build`, and return the template there, which names what was built.
 
+    The processor is that of ``settings``, by default ``directory``'s samconfig.toml.
     Raises StackFilesError where something cannot be built or written.
     """
     source, built = stack_directory(), directory / BUILT
     try:
-        built_for = target.template_target(settings=directory / "samconfig.toml")
+        built_for = target.template_target(settings=settings or directory / "samconfig.toml")
         predict = package.zip_predict(built_for, dist=built, say=say)
         workflow = package.zip_workflow(built, say=say)
         (built / DEFINITION).parent.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,13 @@ def directory(tmp_path, monkeypatch):
 def built(monkeypatch):
     """Building takes a minute the first time: tests/package and tests/wheel do it."""
     folders = []
-    monkeypatch.setattr(deploy_command, "build", lambda folder, say: (folders.append(folder), say("built")))
+
+    def build(folder, say, settings):
+        assert settings.parent == folder  # the processor is that of the settings
+        folders.append(folder)
+        say("built")
+
+    monkeypatch.setattr(deploy_command, "build", build)
     return folders
 
 

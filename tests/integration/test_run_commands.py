@@ -350,7 +350,7 @@ class TestBatchPredictor:
         monkeypatch.chdir(directory)
         predictor = BatchPredictor("model.joblib", ["a", "b"], "p", chunk_size_mb=CHUNK_MB, overwrite=True)
         assert predictor.plan("data.csv", "api.csv").estimate["dollars"]["total"] > 0
-        run = predictor.run(["data.csv", "data.csv"], "api.csv")
+        run = predictor.run([pd.read_csv("data.csv"), "data.csv"], "api.csv")
         frame = run.to_pandas()
         expected = joblib.load("model.joblib").predict(frame[["a", "b"]])
 

@@ -16,7 +16,7 @@ import pytest
 from csv_samples import quoted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import BUCKET
+from samples import BUCKET, COLUMNS, found_columns
 from sklearn.tree import DecisionTreeRegressor
 
 import boundaries
@@ -100,7 +100,8 @@ class Workflow:
         output = f"s3://{BUCKET}/out/{self.runs}.csv"
         document = self.new_document(data_s3_uri=data, output_s3_uri=output, chunk_size_mb=chunk_bytes / 1e6, feature_columns=["x"])
         document["execution"]["name"] = document["execution"]["arn"] = f"run-{self.runs}"
-        document["model"] = self.probed()
+        document["model"] = dict(self.probed())
+        found_columns(self.s3, document, **{name: self.probed()[name] for name in COLUMNS})
         while True:
             document["plan"] = plan_chunks.plan_chunks(self.s3, document)
             items = json.loads(self.get(f"s3://{BUCKET}/{document['plan']['pending_key']}"))

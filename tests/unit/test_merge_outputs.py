@@ -284,6 +284,7 @@ def test_more_than_a_page_of_work_is_deleted(run: Any, keys: Any, put: Any) -> N
         put(f"{execution.document['plan']['work_prefix']}map-run/{number}.json", b"{}")
     execution.merge()
     assert not keys("out/result.csv.work/")
+    assert not keys("columns/")  # what Probe Model has left for this execution
 
 
 def test_work_that_cannot_be_deleted_does_not_fail_the_run(run: Any, fail_calls: Any) -> None:

@@ -65,7 +65,7 @@ def score_files(objects, folder, block_bytes, *, is_group):
         "prediction_column_name": "p",
         "on_bad_row": "quarantine",
         "chunk_index": 0,
-        "column_types": NUMBERS,
+        "column_types": {"x1": "number"},
     }
     original, handler.BLOCK_BYTES = handler.BLOCK_BYTES, block_bytes
     try:
@@ -183,7 +183,8 @@ def test_a_group_may_begin_and_end_within_objects(put_all, get):
     segments[2]["byte_range"] = [last.index(b"9"), len(last)]
     status, body = score(segments)
     where = (
-        f"{uri_of(2)} byte 10 (row 1 of the chunk that starts at byte 10), column 'x2': a text of 4 character(s) is not a number"
+        f"{uri_of(2)} byte 10 (row 1 of the chunk that starts at byte 10), column 'x2': a text of 4 character(s) is not a number: "
+        "correct the value, or keep such rows aside (on_bad_row: quarantine)"
     )
     assert (status, body["message"]) == (400, where)
 

@@ -27,6 +27,7 @@ from fingerprint import is_incomplete
 from log import log
 from published import is_whole, published_output
 from s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
+from utf8 import encodable
 from work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
 
 if TYPE_CHECKING:
@@ -172,7 +173,10 @@ def explain_chunks(lost: list[ErrorRecord], chunks: int) -> _Sentence:
     at_least = "at least " if len(lost) == RECORDS_READ else ""
     others = f" ({at_least}{more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""
     what, advice = split_advice(first["message"])
-    return {"error": first["error"], "cause": with_advice(f"{where}: {what}{others}", advice or ADVICE.get(first["error"]))}
+    return {
+        "error": first["error"],
+        "cause": with_advice(encodable(f"{where}: {what}{others}"), advice or ADVICE.get(first["error"])),
+    }
 
 
 def _advised(error: str, text: str) -> str:

@@ -39,6 +39,7 @@ from s3 import (
     error_code,
     get_json,
     list_pages,
+    modified_under,
     only_in_place_of,
     parse_s3_uri,
     put_json,
@@ -46,7 +47,7 @@ from s3 import (
 )
 from side_files import SideFiles, clear_side_files
 from upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
-from work import UPLOAD_RECORD, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
+from work import UPLOAD_RECORD, columns_prefix, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -318,7 +319,7 @@ def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:
             discard_upload(client, output, work_uri_of(plan))
             return
         refused = delete_work(client, output, uri)
-        refused += delete_objects(client, [document["model"]["columns_s3_uri"]])
+        refused += delete_objects(client, columns_until(client, output, document["model"]["columns_s3_uri"]))
     except BatchPredictionError as error:
         log("work not deleted", work_prefix=uri, error=str(error))
     else:
@@ -342,6 +343,15 @@ def delete_work(client: S3Client, output: str, uri: str) -> list[str]:
                 discard_upload(client, output, record.removesuffix(UPLOAD_RECORD))
         refused += delete_objects(client, uris)
     return refused
+
+
+def columns_until(client: S3Client, output: str, own: str) -> list[str]:
+    """Return what this execution's probe has written of the columns, and those before it that failed or were killed.
+
+    An execution that probed later, or in the same second, may still be about to plan.
+    """
+    written = modified_under(client, columns_prefix(output))
+    return [own, *(uri for uri, modified in written.items() if own in written and modified < written[own])]
 
 
 def work_uri_of(plan: Plan) -> str:

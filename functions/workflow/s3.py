@@ -25,6 +25,7 @@ from work import WORK_MARK, WORK_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
 
@@ -213,6 +214,14 @@ def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[l
     with s3_calls(uri):
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **options):
             yield [(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"]) for item in page.get("Contents", ())]
+
+
+def modified_under(client: S3Client, uri: str) -> dict[str, datetime]:
+    """Return when each object under a prefix was written, by its URI, in S3's own time."""
+    bucket, prefix = parse_s3_uri(uri)
+    with s3_calls(uri):
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {f"s3://{bucket}/{item['Key']}": item["LastModified"] for page in pages for item in page.get("Contents", ())}
 
 
 def delete_object(client: S3Client, uri: str, etag: str) -> None:

@@ -62,9 +62,14 @@ def decision_uri(prefix: str) -> str:
     return f"{prefix}decision.json"
 
 
+def columns_prefix(output_s3_uri: str) -> str:
+    """Return the prefix of what the probes of all executions for one output have found of the columns."""
+    return f"{output_s3_uri}{WORK_MARK}columns-"
+
+
 def columns_uri(output_s3_uri: str, execution_arn: str) -> str:
     """Return where Probe Model writes what it finds of the columns: no other execution's, however much else they share."""
-    return f"{output_s3_uri}{WORK_MARK}columns-{hashlib.sha256(execution_arn.encode()).hexdigest()[:NAME_DIGITS]}.json"
+    return f"{columns_prefix(output_s3_uri)}{hashlib.sha256(execution_arn.encode()).hexdigest()[:NAME_DIGITS]}.json"
 
 
 def upload_record_uri(prefix: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import splitting
 import upload
 from errors import IncompleteOutputError, InputNotFoundError, OutputExistsError, TransientS3Error, UnsafeSplitError
 from multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
+from work import columns_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -538,6 +540,20 @@ def test_a_twin_that_published_and_deleted_the_work_is_a_success(run: Any, monke
 
     monkeypatch.setattr(merge_outputs, "publish_output", publish_after_twin)
     assert execution.merge() == twins[0]
+
+
+def test_what_probes_of_executions_before_have_left_goes_too(run: Any, put: Any, s3: S3Client) -> None:
+    """Those of a later one stay: it may not have planned yet."""
+    execution = run()
+    uris = [columns_uri(f"s3://{BUCKET}/{OUTPUT}", name) for name in ("killed", "own", "later")]
+    for uri in uris:
+        put(key_of(uri), b"{}")
+        if uri != uris[2]:
+            time.sleep(1.1)  # S3 says seconds
+    execution.document["model"]["columns_s3_uri"] = uris[1]
+    assert merge_outputs.columns_until(s3, f"s3://{BUCKET}/{OUTPUT}", uris[1]) == [uris[1], uris[0]]
+    merge_outputs.clean_up(s3, execution.document, keep_work=False)
+    assert set(merge_outputs.modified_under(s3, f"s3://{BUCKET}/{OUTPUT}.work/")) == {uris[2]}
 
 
 @pytest.mark.parametrize("operation", ["GetObject", "PutObject"])

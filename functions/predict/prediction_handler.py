@@ -53,6 +53,7 @@ import re
 import shutil
 import ssl
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -1100,7 +1101,7 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
         raise InternalError(f"{archive.name} in the function's package is damaged", "deploy the function again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as opened:
-            opened.extractall(partial)
+            opened.extractall(partial)  # noqa: S202  # of a zip, whose SHA-256 is checked
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # whatever ended it, the room is free again
@@ -1278,20 +1279,25 @@ _OTHER_FILES = (
     (
         rb"tree\r?\nversion=",
         "is a model of LightGBM's own (save_model)",
-        "dump the fitted LGBMClassifier or LGBMRegressor with joblib.dump",
+        "load it by lightgbm.Booster(model_file=…), and dump that with joblib.dump",
     ),
     (rb"CBM1", "is a model of CatBoost's own (save_model)", f"{_DUMP_IT}, for a container image that has catboost"),
     (rb"\x89HDF\r\n", "is HDF5, as Keras writes models (.h5)", _DUMP_ANOTHER),
     (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
     (
-        rb"\x08[\x01-\x20][\x12\x1a\x22\x2a\x3a].{0,4000}(?:onnx|ONNX)",
+        # by its fields: the format's version, who wrote it, and the graph; https://onnx.ai/onnx/repo-docs/IR.html
+        (
+            rb"\x08[\x01-\x20](?:\x12.[\w .+-]{0,60})?(?:\x1a.[\w .+-]{0,60})?(?:\x22.[\w .+-]{0,60})?(?:\x28.)?(?:\x32\x00)?\x3a"
+            rb"|\x08[\x01-\x20][\x12\x1a\x22].{0,4000}(?:onnx|ONNX)"
+        ),
         "is ONNX",
         "dump the fitted estimator itself with joblib.dump",
     ),
     (rb"\x08\x01\x12.{0,4000}(?:serve|tensorflow|TensorFlow)", "is TensorFlow's SavedModel", _DUMP_ANOTHER),
     (rb"\x1c\x00\x00\x00TFL3|.{4}TFL3", "is TensorFlow Lite's", _DUMP_ANOTHER),
     (rb"PAR1", "is Parquet: data, and no model", _SWAPPED),
-    (rb"ARROW1|FEA1", "is Arrow: data, and no model", _SWAPPED),
+    (rb"ARROW1|FEA1|\xff{4}.{4}\x10\x00\x00\x00", "is Arrow: data, and no model", _SWAPPED),
+    (rb"ORC", "is ORC: data, and no model", _SWAPPED),
     (rb"\x93NUMPY", "is an array of NumPy (.npy)", _DUMP_IT),
     (rb"RD[AX][23]\n|[XAB]\n\x00\x00\x00[\x02\x03]", "is an object of R (saveRDS or save)", _DUMP_ANOTHER),
     (rb"SQLite format 3", "is an SQLite database", _DUMP_IT),
@@ -1301,6 +1307,7 @@ _OTHER_FILES = (
         "decompress it, or dump the model again with joblib.dump",
     ),
     (rb"7z\xbc\xaf\x27\x1c|Rar!", "is a 7z or RAR archive", "unpack it, and give the model that is in it"),
+    (rb"\x00{64}", "begins with zeros, as a file does that was not copied to its end", "copy it again"),
     (
         rb"\x7fELF|MZ.{58}|%PDF|\x89PNG|\xff\xd8\xff",
         "is no model: a program, a document or a picture",
@@ -1328,7 +1335,7 @@ _IN_A_ZIP = (
 _TEXTS = (
     (r"(?ms).*^flavors:", "is the description of an MLflow model (MLmodel)", "give the model.pkl beside it"),
     (
-        r"(?m)(?:#!|import |from \w+ import |def |class )",
+        r"""(?m)(?:#!|["']{3}|import |from \w+ import |def |class )""",
         "is source code and not the model",
         f"run it, {_DUMP_IT}, and give that file",
     ),
@@ -1353,12 +1360,12 @@ def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a
     with suppress(Exception), _decompressed(path) as opened:  # whatever is broken is said by whoever reads it
         start = opened.read(_LOOKED_AT_BYTES) or start
     if start[257:262] == b"ustar":
-        first = start[:100].partition(b"\0")[0].decode("utf-8", "replace")
+        first = _first_in_tar(path)
         return (
-            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with {first!r}",
+            f"is a tar archive, as SageMaker's model.tar.gz is{f', and begins with {first!r}' if first else ''}",
             "unpack it, and give the model that is in it",
         )
-    if start.startswith(b"PK\x03\x04"):
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         names = _names_in_zip(end) or [start[30 : 30 + int.from_bytes(start[26:28], "little")]]
         for pattern, what, advice in _IN_A_ZIP:
             if any(re.search(pattern, name) for name in names):
@@ -1367,6 +1374,13 @@ def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a
     for pattern, what, advice in _OTHER_FILES:
         if re.match(pattern, start, re.DOTALL):
             return what, advice
+    return None
+
+
+def _first_in_tar(path: Path) -> str | None:
+    """Return the name of the first file in a tar archive; None where it is broken, or only folders are at its beginning."""
+    with suppress(Exception), _decompressed(path) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
+        return next((member.name[:100] for member in islice(archive, 20) if member.isfile()), None)
     return None
 
 
@@ -1384,6 +1398,9 @@ def _no_pickle(path: Path) -> tuple[str, str]:
     if text := _text_of(path):
         return next((what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
     with suppress(OSError), path.open("rb") as file:
+        if damage := _copied_as_text(file):
+            return damage
+        file.seek(0)
         if file.read(4) == b"\x04\x22\x4d\x18":
             return "is compressed by LZ4, which the function has no library for", f"{_DUMP_IT}(…, compress=3)"
     return "is not a model that joblib can load: its first bytes are of no known format, and it may be encrypted", _DUMP_IT
@@ -1757,6 +1774,8 @@ def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents)
         return ModelError(
             "was pickled with its arrays out of band (buffer_callback), and they are not in the file", "dump it with joblib.dump"
         )
+    if damage := _copied_as_text(file):
+        return ModelError(*damage)
     if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
         return ModelError("ends too early: it was not written or copied to its end", "copy it again")
     what = f"cannot be loaded ({type(error).__name__} at its {named})"
@@ -1764,6 +1783,17 @@ def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents)
         said, advice = _saved_by_another(saved)
         return ModelError(f"{what}: {said}", advice)
     return ModelError(what, "load it where it was written, and look for that class there")
+
+
+def _copied_as_text(file: IO[bytes]) -> tuple[str, str] | None:
+    """Say that a pickle was copied as if it were text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
+    with suppress(OSError, ValueError, EOFError, zlib.error):
+        file.seek(0)
+        start = file.read(2**20)
+        feeds = start.count(b"\n")
+        if start.startswith(b"\xef\xbf\xbd") or (feeds >= 2 and feeds == start.count(b"\r\n")):
+            return "was copied as text, which destroys it", "copy it again as binary (in Git, *.joblib binary in .gitattributes)"
+    return None
 
 
 def _breaks_off(file: IO[bytes]) -> bool:
@@ -1778,6 +1808,8 @@ def _breaks_off(file: IO[bytes]) -> bool:
 def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
     """Say what was dumped in place of a fitted estimator, and what to dump; None where it may be one."""
     kind = type(loaded).__name__
+    if kind == "Booster" and _module_of(loaded).startswith("xgboost."):
+        return "holds XGBoost's Booster, which predicts no table, but its own DMatrix", _DUMP_BOOSTER
     if isinstance(loaded, type):
         return (
             f"holds the class {loaded.__name__} and no fitted estimator of it",
@@ -1799,6 +1831,10 @@ def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # on
             f"holds a {kind} that has no predict method, because it was made with refit=False",
             "fit it with refit=True, or dump its best estimator",
         )
+    if getattr(loaded, "novelty", True) is False:
+        return f"holds a {kind} that has no predict method, because it was made with novelty=False", "fit it with novelty=True"
+    if callable(getattr(loaded, "fit_predict", None)) and not hasattr(loaded, "steps"):
+        return f"holds a {kind}, which predicts only the rows that it is fitted on", "dump an estimator that has a predict method"
     if hasattr(loaded, "steps"):
         last = type(loaded.steps[-1][1]).__name__
         return (
@@ -2352,7 +2388,7 @@ def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
 
 
-SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'"}
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
 MAX_DATA_COLUMNS = 100_000
 """Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
 SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
@@ -2414,6 +2450,8 @@ def malformed_header(text: str) -> Mistake:
         return kind
     if separator := re.search(r'"([;\t|^])"', text):
         return _separated_by(SEPARATORS[separator[1]])
+    if re.search(r'(?:^|,) +"[^",]*"|" +,', text):
+        return Mistake("has spaces between a comma and a quote in its header", "write commas and quotes side by side")
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
@@ -2443,10 +2481,12 @@ def _markup(text: str) -> Mistake | None:
     return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
 
 
-def lacking_columns(missing: list[str], names: list[str]) -> Mistake:
-    """Say that a header lacks columns, and why, where that can be seen; it names columns, and no values in their place."""
-    if mistake := mistaken_first_line(missing, names):
+def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
+    """Say which columns a header lacks, and why, where that can be seen; it names columns, and no values in their place."""
+    if mistake := mistaken_first_line(wanted, names):
         return mistake
+    known_names = set(names)
+    missing = [name for name in wanted if name not in known_names]
     places: dict[str, str] = {}
     for name in names:
         places.setdefault(_plain_name(name), name)
@@ -2467,8 +2507,13 @@ def repeated_columns(names: list[str]) -> str:
     return f"more than one column named {', '.join(map(_quoted_name, names[:SHOWN_MISSING]))}{more}"
 
 
-def mistaken_first_line(missing: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
-    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated."""
+def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
+
+    Where it has one of the wanted columns, it is the header, whatever else it holds.
+    """
+    if not set(wanted).isdisjoint(names):
+        return None
     first = names[0].strip()
     if first.lower().startswith("sep="):
         return Mistake("begins with Excel's line 'sep=', which is not the header", "delete it, and write the file with commas")
@@ -2476,14 +2521,20 @@ def mistaken_first_line(missing: list[str], names: list[str]) -> Mistake | None:
         return kind
     for separator, called in SEPARATORS.items():
         parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
-        if parts and (len(names) == 1 or not parts.isdisjoint(missing)):
+        if parts and ((len(names) == 1 and separator not in "~:") or not parts.isdisjoint(wanted)):
             return _separated_by(called)
-    if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(missing):
+    if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
         return _separated_by("spaces")
-    if first.startswith("#") and first.strip("# ") not in missing:
+    if first.startswith("#") and first.strip("# ") not in wanted:
         return Mistake("begins with a comment ('#'), which is not the header", "delete the lines before the header")
+    if not any(name.strip() for name in names):
+        return Mistake("begins with a line that names nothing, and not with its header", "delete the lines before the header")
+    numbered = names if names[0] else names[1:]  # behind an index
+    if numbered == [str(number) for number in range(len(numbered))]:
+        what = "has 0, 1, … for its header, as pandas writes where the columns have no names"
+        return Mistake(what, "write it with the names of the columns")
     values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
-    if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, missing)):
+    if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, wanted)):
         return Mistake("seems to have no header: its first line holds values", "put the names of the columns above them")
     return None
 
@@ -2925,8 +2976,8 @@ class _Chunk:
     def _check_header(self, segment: _Segment, header: Header) -> None:
         """Raise InvalidDataError where a segment's header is not the chunk's; byte order marks and quoting may differ."""
         if header.names != self.header.names:
-            missing = [name for name in self.header.names if name not in set(header.names)]
-            if mistake := mistaken_first_line(missing, header.names):  # its values are not to be shown as names
+            missing = set(self.header.names).difference(header.names)
+            if mistake := mistaken_first_line(self.header.names, header.names):  # its values are not to be shown as names
                 raise InvalidDataError(f"{segment.source.s3_uri} {mistake.what}, unlike {self.s3_uri}", mistake.advice)
             repeated = list((Counter(header.names) - Counter(self.header.names)).keys() & set(self.header.names))
             if repeated and not missing:
@@ -3639,6 +3690,25 @@ def fitted_columns(estimator: Any) -> list[str] | None:
             names = [str(name) for name in names]  # numpy's texts are no JSON
             return names if _is_columns(names) and getattr(estimator, "n_features_in_", len(names)) == len(names) else None
     return None
+
+
+def _is_unfitted(estimator: Any) -> bool:
+    """Tell whether a model says itself that it is not fitted: one of scikit-learn's, or one that has its method for that."""
+    from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # brings scikit-learn's import time only where a model is loaded
+    from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
+
+    last = estimator
+    while hasattr(last, "steps") and last.steps:
+        last = last.steps[-1][1]
+    if not (_is_sklearn(last) or hasattr(last, "__sklearn_is_fitted__")):
+        return False
+    try:
+        check_is_fitted(last)
+    except NotFittedError:
+        return True
+    except Exception:  # noqa: BLE001  # somebody's own idea of it
+        return False
+    return False
 
 
 def _made_up_names(count: int, first: str) -> list[str]:
@@ -4548,6 +4618,8 @@ def _feature_columns(estimator: Any, event: dict[str, Any], decision: _Decision 
         raise InvalidRequestError("feature_columns names other columns than the run has decided", "leave it out")
     names = decided or named or fitted_columns(estimator)
     if not names:
+        if _is_unfitted(estimator):
+            raise ModelError(f"the model, a {type(estimator).__name__}, is not fitted", "fit it, and dump it then")
         raise InvalidRequestError(
             f"the model, a {type(estimator).__name__}, knows no names of its columns",
             "list them in feature_columns, in the order in which it was fitted",
@@ -4608,11 +4680,13 @@ def _require_columns(used: list[str], header: Header, s3_uri: str, *, by_model: 
     times = Counter(header.names)
     if repeated := [name for name in used if times[name] > 1]:
         raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
-    if missing := [name for name in used if name not in times]:
-        mistake = lacking_columns(missing, header.names)
+    if any(name not in times for name in used):
+        mistake = lacking_columns(used, header.names)
         advice = mistake.advice
         if by_model and "feature_columns" in advice:
-            advice = "the model was fitted on columns of these names: correct the header, or list the columns in feature_columns"
+            advice = (
+                "the model was fitted on columns of these names: correct the names in the header, which is the file's first line"
+            )
         raise InvalidRequestError(f"{s3_uri} {mistake.what}", advice)
 
 

@@ -9,7 +9,7 @@ import difflib
 import re
 from typing import NamedTuple
 
-SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'"}
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
 MAX_DATA_COLUMNS = 100_000
 """Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
 SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
@@ -71,6 +71,8 @@ def malformed_header(text: str) -> Mistake:
         return kind
     if separator := re.search(r'"([;\t|^])"', text):
         return _separated_by(SEPARATORS[separator[1]])
+    if re.search(r'(?:^|,) +"[^",]*"|" +,', text):
+        return Mistake("has spaces between a comma and a quote in its header", "write commas and quotes side by side")
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
@@ -100,10 +102,12 @@ def _markup(text: str) -> Mistake | None:
     return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
 
 
-def lacking_columns(missing: list[str], names: list[str]) -> Mistake:
-    """Say that a header lacks columns, and why, where that can be seen; it names columns, and no values in their place."""
-    if mistake := mistaken_first_line(missing, names):
+def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
+    """Say which columns a header lacks, and why, where that can be seen; it names columns, and no values in their place."""
+    if mistake := mistaken_first_line(wanted, names):
         return mistake
+    known_names = set(names)
+    missing = [name for name in wanted if name not in known_names]
     places: dict[str, str] = {}
     for name in names:
         places.setdefault(_plain_name(name), name)
@@ -124,8 +128,13 @@ def repeated_columns(names: list[str]) -> str:
     return f"more than one column named {', '.join(map(_quoted_name, names[:SHOWN_MISSING]))}{more}"
 
 
-def mistaken_first_line(missing: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
-    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated."""
+def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
+
+    Where it has one of the wanted columns, it is the header, whatever else it holds.
+    """
+    if not set(wanted).isdisjoint(names):
+        return None
     first = names[0].strip()
     if first.lower().startswith("sep="):
         return Mistake("begins with Excel's line 'sep=', which is not the header", "delete it, and write the file with commas")
@@ -133,14 +142,20 @@ def mistaken_first_line(missing: list[str], names: list[str]) -> Mistake | None:
         return kind
     for separator, called in SEPARATORS.items():
         parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
-        if parts and (len(names) == 1 or not parts.isdisjoint(missing)):
+        if parts and ((len(names) == 1 and separator not in "~:") or not parts.isdisjoint(wanted)):
             return _separated_by(called)
-    if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(missing):
+    if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
         return _separated_by("spaces")
-    if first.startswith("#") and first.strip("# ") not in missing:
+    if first.startswith("#") and first.strip("# ") not in wanted:
         return Mistake("begins with a comment ('#'), which is not the header", "delete the lines before the header")
+    if not any(name.strip() for name in names):
+        return Mistake("begins with a line that names nothing, and not with its header", "delete the lines before the header")
+    numbered = names if names[0] else names[1:]  # behind an index
+    if numbered == [str(number) for number in range(len(numbered))]:
+        what = "has 0, 1, … for its header, as pandas writes where the columns have no names"
+        return Mistake(what, "write it with the names of the columns")
     values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
-    if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, missing)):
+    if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, wanted)):
         return Mistake("seems to have no header: its first line holds values", "put the names of the columns above them")
     return None
 

@@ -24,9 +24,7 @@ def require_same_layout(headers: Sequence[tuple[InputObject, Header]]) -> None:
     for other, header in headers[1:]:
         first, reference = headers[0]
         if header.columns != reference.columns:
-            if mistake := mistaken_first_line(
-                _lacking(reference.columns, header.columns), header.columns
-            ):  # its values are not to be shown as names
+            if mistake := mistaken_first_line(reference.columns, header.columns):  # its values are not to be shown as names
                 raise InvalidDataError(f"{other.uri} {mistake.what}, unlike {first.uri}", mistake.advice)
             difference = column_difference(reference.columns, header.columns)
             raise InvalidDataError(f"{other.uri} has other columns than {first.uri}: {difference}", "make all objects alike")

@@ -387,8 +387,8 @@ def require_columns(request: Request, stated: StatedColumns, first: InputObject,
     if repeated := [column for column in features if times[column] > 1]:
         raise InvalidDataError(bounded(f"{first.uri} has {repeated_columns(repeated)}"), REPEATED_ADVICE)
     found = []
-    if missing := [column for column in features if column not in times]:
-        found.append(lacking_columns(missing, header.columns))
+    if any(column not in times for column in features):
+        found.append(lacking_columns(features, header.columns))
     if (name := request["prediction_column_name"]) in times:
         found.append(Mistake(f"has a column {name!r} already", "choose another prediction_column_name"))
     if found:

@@ -39,6 +39,13 @@ SECRETS = ("secret", "31.5")
         (["a\tb"], "is not separated by commas: its fields are separated by tabs"),
         (["id|a|b"], "is not separated by commas: its fields are separated by '|'"),
         (["a^b"], "is not separated by commas: its fields are separated by '^'"),
+        (["a~b"], "is not separated by commas: its fields are separated by '~'"),
+        (["id:a"], "is not separated by commas: its fields are separated by ':'"),
+        (["a\x01b"], "is not separated by commas: its fields are separated by U+0001, as Hive writes"),
+        ([""], "begins with a line that names nothing, and not with its header"),
+        (["", " ", ""], "begins with a line that names nothing, and not with its header"),
+        (["0", "1"], "has 0, 1, … for its header, as pandas writes where the columns have no names"),
+        (["", "0", "1"], "has 0, 1, … for its header, as pandas writes where the columns have no names"),
         (["a   b"], "is not separated by commas: its fields are separated by spaces"),
         (["sep=;"], "begins with Excel's line 'sep=', which is not the header"),
         (["sep=", ""], "begins with Excel's line 'sep=', which is not the header"),
@@ -57,12 +64,22 @@ def test_a_first_line_that_is_no_header_is_said_by_its_kind_and_without_its_valu
 
 
 @pytest.mark.parametrize(
+    "names", [["2019", "2020", "2021", "a"], ["#", "a"], ["<b", "a"], ["{b}", "a"], ["sep=", "a"], ["id;b", "a"], ["0", "a"]]
+)
+def test_a_line_that_has_a_wanted_column_is_the_header_whatever_else_it_has(names: list[str]) -> None:
+    what = lacking_columns(["a", "far off"], names).what
+    assert what == f"has no column 'far off'; it has {', '.join(map(repr, names))}"
+
+
+@pytest.mark.parametrize(
     ("text", "what"),
     [
         ('"a";"b"', "separated by ';'"),
         ('"a"\t"b"', "separated by tabs"),
         ('{"a": 1, "b": 2}', "is JSON and not CSV"),
         ('[{"a": 1}]', "is JSON and not CSV"),
+        ('"a", "b"', "spaces between a comma and a quote"),
+        ('"a" ,"b"', "spaces between a comma and a quote"),
         ("a,b\r1,2", "bare carriage return"),
         ('a"x,b', "stray or unclosed quote"),
     ],

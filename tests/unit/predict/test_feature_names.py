@@ -105,7 +105,7 @@ def test_the_models_columns_are_held_against_the_datas(put):
     assert (status, body["error"]) == (400, "InvalidRequestError")
     assert body["message"] == (
         f"{DATA} has no column 'x2' (it has 'X2', with other capitals); it has 'x1', 'X2': "
-        "the model was fitted on columns of these names: correct the header, or list the columns in feature_columns"
+        "the model was fitted on columns of these names: correct the names in the header, which is the file's first line"
     )
     put(DATA, "x1,x2\n1,2\n")
     status, body = invoke(feature_columns=None, column_types={"x3": "text"}, probe_rows=5)

@@ -26,12 +26,15 @@ import sklearn
 import sklearn.base
 from harness import DATA, MODEL, FirstColumn, invoke, linear
 from joblib import numpy_pickle
+from sklearn.cluster import DBSCAN
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from xgboost import DMatrix, train
 
 import prediction_handler as handler
 
@@ -339,10 +342,13 @@ def test_a_joblib_without_its_private_name_still_loads(tmp_path, monkeypatch):
 # --- files that are something else ----------------------------------------------------------------------------------------------
 
 
-def tar():
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("model.joblib"), io.BytesIO())
+def tar(kind=tarfile.PAX_FORMAT, name="model.joblib"):
+    """Return an archive as `tar -C folder .` writes it: the folder first, and headers for what a name alone cannot hold."""
+    buffer, folder = io.BytesIO(), tarfile.TarInfo("./")
+    folder.type, folder.mtime = tarfile.DIRTYPE, 1.5
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=kind) as archive:
+        archive.addfile(folder)
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     return buffer.getvalue()
 
 
@@ -377,6 +383,11 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
             tar(),
             f"is a tar archive, as SageMaker's model.tar.gz is, and begins with 'model.joblib': {UNPACK}",
         ),
+        (
+            tar(tarfile.GNU_FORMAT, "m" * 120),
+            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with '{'m' * 100}': {UNPACK}",
+        ),
+        (gzip.decompress(tar())[:512], f"is a tar archive, as SageMaker's model.tar.gz is: {UNPACK}"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
         (b"<!DOCTYPE html>", "is HTML or XML, perhaps the page of a failed download: get the model again"),
         (b'{"learner": 1}', f"is a model of XGBoost's own (save_model): {BOOSTER}"),
@@ -387,11 +398,13 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
         ),
         (
             b"tree\nversion=v4\n",
-            "is a model of LightGBM's own (save_model): dump the fitted LGBMClassifier or LGBMRegressor with joblib.dump",
+            "is a model of LightGBM's own (save_model): load it by lightgbm.Booster(model_file=…), and dump that with joblib.dump",
         ),
         (b'<?xml version="1.0"?>\n<PMML version="4.4">', "is PMML: write the fitted estimator with joblib.dump"),
         (b"<Error><Code>AccessDenied", "is an error message of S3 in XML: get the model again, with permission to read it"),
         (b"\x08\x08\x12\x08skl2onnx", "is ONNX: dump the fitted estimator itself with joblib.dump"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x032.1:\xff\x01", "is ONNX: dump the fitted estimator itself with joblib.dump"),
+        (b"\x08\x0a:\xff\x01", "is ONNX: dump the fitted estimator itself with joblib.dump"),
         (
             b"<\0\0\0\0\0\0\0" + b'{"w":{}}',
             "is safetensors, which hold arrays and no estimator: write the fitted estimator with joblib.dump",
@@ -399,8 +412,15 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
         (b"\x89HDF\r\n\x1a\n", f"is HDF5, as Keras writes models (.h5): {ANOTHER}"),
         (gzip.compress(b"X\n\0\0\0\3\0\4"), f"is an object of R (saveRDS or save): {ANOTHER}"),
         (b"PAR1\x15", "is Parquet: data, and no model: give the model; perhaps model and data are swapped"),
+        (b"ORC\x08", "is ORC: data, and no model: give the model; perhaps model and data are swapped"),
+        (bytes(500), "begins with zeros, as a file does that was not copied to its end: copy it again"),
+        (b"PK\5\6" + bytes(18), "is a zip archive: write the fitted estimator with joblib.dump"),
         (b"Salted__\1\2", "is encrypted: decrypt it first; S3 can encrypt what it keeps by itself"),
         (b"flavors:\n  sklearn:\n", "is the description of an MLflow model (MLmodel): give the model.pkl beside it"),
+        (
+            b'"""Fit the model."""\n\nimport pandas\n',
+            "is source code and not the model: run it, write the fitted estimator with joblib.dump, and give that file",
+        ),
         (
             b"import pandas\nimport sklearn\n",
             "is source code and not the model: run it, write the fitted estimator with joblib.dump, and give that file",
@@ -429,6 +449,15 @@ def test_another_file_is_said_by_its_kind(refusal, content, said):
         (("x", linear()), "holds a tuple, which has no predict method, with an estimator in it, at [1]: dump that one"),
         ([1], "holds a list, which has no predict method: dump the fitted estimator itself"),
         (StandardScaler(), "holds a StandardScaler, which has no predict method: it transforms data: dump the fitted estimator"),
+        (DBSCAN(), "holds a DBSCAN, which predicts only the rows that it is fitted on: dump an estimator that has"),
+        (
+            LocalOutlierFactor(),
+            "holds a LocalOutlierFactor that has no predict method, because it was made with novelty=False: fit it",
+        ),
+        (
+            train({}, DMatrix(pd.DataFrame({"a": [1, 2]}), [1, 2]), 1),
+            "holds XGBoost's Booster, which predicts no table, but its own DMatrix: load it into an XGBClassifier",
+        ),
         (Ridge, "holds the class Ridge and no fitted estimator of it: fit one, Ridge().fit(X, y), and dump that"),
         (pd.DataFrame({"a": [1]}), "holds a DataFrame: data, and no model: give the model"),
         (
@@ -444,6 +473,16 @@ def test_another_file_is_said_by_its_kind(refusal, content, said):
 )
 def test_what_was_dumped_in_place_of_an_estimator_is_said(refusal, dumped, said):
     assert refusal(dumped).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "copied", [lambda whole: whole.replace(b"\n", b"\r\n"), lambda whole: whole.decode("utf-8", "replace").encode()]
+)
+@pytest.mark.parametrize("dump", [joblib.dump, pickle.dump])
+def test_a_model_that_was_copied_as_text_says_so(refusal, copied, dump):
+    buffer = io.BytesIO()
+    dump([linear(), "\n\n"], buffer)
+    assert refusal(copied(buffer.getvalue())).startswith("was copied as text, which destroys it: copy it again as binary")
 
 
 def test_arrays_out_of_band_are_missed(refusal):

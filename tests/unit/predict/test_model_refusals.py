@@ -122,11 +122,12 @@ def test_only_ufuncs_are_looked_for_in_numpy_which_loads_other_names_when_they_a
     "model", [LinearRegression(), make_pipeline(StandardScaler(), LinearRegression()), GridSearchCV(LinearRegression(), {})]
 )
 def test_a_model_that_is_not_fitted_says_so(answer, model):
-    _, body = answer(model, "x1,x2\n1,2\n")
-    assert (body["error"], body["message"]) == (
-        "ModelError",
-        f"the model, a {type(model).__name__}, is not fitted: fit it, and dump it then",
-    )
+    for columns in (["x1", "x2"], None):  # which it does not know because it is not fitted
+        _, body = answer(model, "x1,x2\n1,2\n", feature_columns=columns)
+        assert (body["error"], body["message"]) == (
+            "ModelError",
+            f"the model, a {type(model).__name__}, is not fitted: fit it, and dump it then",
+        )
 
 
 @pytest.mark.parametrize("quarantine", [{}, {"on_bad_row": "quarantine"}])

@@ -85,7 +85,7 @@ REFUSALS = [
     ),
     Rule(
         "the first rows, as far as a probe reads, are of a narrower type than the column, and the model takes only the column's",
-        lambda _cell, message: "if it is another type in later rows, state it in column_types" in message,
+        lambda _cell, message: "if a column is of another type in later rows, state it in column_types" in message,
     ),
     Rule(
         "the model was saved with another version of scipy than the package's",

@@ -192,7 +192,7 @@ def test_an_execution_that_fails_after_publishing_says_so_and_the_same_request_c
     with faulty.rules(refuse):
         failed = executor.ending(case, request)
     assert (failed.status, failed.error, failed.output) == ("FAILED", "TransientS3Error", whole)
-    assert f"{case.output} is published and whole. Start the same request again" in failed.cause
+    assert f"{case.output} is published and whole. What to do: start the same request again" in failed.cause
     assert failed.uploads == []
     succeeded(executor.ending(case, request), whole)
     assert report(executor, case)["chunks"] == {"planned": 3, "predicted": 3, "reused": 3, "failed": 0}

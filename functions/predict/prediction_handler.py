@@ -1711,8 +1711,12 @@ def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, cont
         if lacking != top and lacking.partition(".")[0] == top:
             raise _gone(f"{module}.{name}", top, contents) from error
         raise _lacks(lacking, f"{module}.{name}") from error
-    except AttributeError as error:
-        raise _gone(f"{module}.{name}", top, contents) from error
+    except (MemoryError, PredictionError):
+        raise
+    except (Exception, SystemExit) as error:  # a module runs code of its own when it is imported
+        if isinstance(error, AttributeError) and module in sys.modules:
+            raise _gone(f"{module}.{name}", top, contents) from error
+        raise _not_imported(module, name, error) from error
     if found is pickle.loads:  # a pickle in the pickle: joblib.wrap_non_picklable_objects
         return lambda data, **options: _checked(_InnerUnpickler, contents)(io.BytesIO(data), **options).load()
     return _checked_constructor(found, name)
@@ -1736,6 +1740,20 @@ def _lacks(module: str, named: str | None = None) -> ModelError:
         f"needs the Python module {module!r}{of}, which the prediction function does not have",
         "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
         "function has in its place",
+    )
+
+
+def _not_imported(module: str, name: str, error: BaseException) -> ModelError:
+    """Return the error of a module that is here and fails while it is imported; its words are of no row, for none is read yet."""
+    if isinstance(error, SystemExit):
+        return ModelError(
+            f"needs {module}.{name}, and its module ends the process when it is imported",
+            "put what it runs as a script below if __name__ == '__main__', or move what the model needs into a file of its own",
+        )
+    words = _brief(error).partition(" (/")[0]
+    return ModelError(
+        f"needs {module}.{name}, and its module fails when it is imported: {type(error).__name__}: {words}",
+        f"correct it so that import {module} works with the function's libraries (docs/package.md)",
     )
 
 
@@ -3565,7 +3583,10 @@ def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
 
 def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, Any]:
     """Call the model once; the result has shape (n_rows,) or (n_rows, n_outputs)."""
-    answer = _method_of(estimator, method)(features)
+    try:
+        answer = _method_of(estimator, method)(features)
+    except SystemExit as error:
+        raise ModelError(f"the model's {method} ends the process (SystemExit)", _CALL_IT) from error
     if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
         answer = np.hstack(answer)  # probabilities of several outputs, each with its classes
     if isinstance(answer, np.ma.MaskedArray):
@@ -3603,7 +3624,9 @@ def _predict_rows(
             accepted.append((rows, _call_model(estimator, method, _take(features, rows))))
         except ModelError:
             raise
-        except Exception as error:  # noqa: BLE001  # models raise what they like
+        except Exception as error:  # models raise what they like
+            if isinstance(error, MemoryError) and len(rows) == 1:
+                raise
             if len(rows) == 1 or _lack_the_same(functools.partial(_call_model, estimator, method), features, missing, rows):
                 for row in rows.tolist():
                     reasons[row] = _reason_of(error)
@@ -3827,7 +3850,7 @@ def _refused(reason: _Reason, where: str, lacks_values: bool) -> _Reason:
     return _Reason.of(texts)._replace(is_models=reason.is_models, advice=advice)
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     """Reduce a library's message to the sentences that fit a line."""
     text = " ".join(str(error).split()) or type(error).__name__
     if len(text) <= 200:
@@ -4508,8 +4531,29 @@ class _Scorer:
         if _fitted_categories(self.estimator):
             what = f"{model} was fitted on pandas' categories, which no CSV file has: {reason.public}"
             return ModelError(what, "fit it with an encoder in its pipeline in their place")
-        how = f"fails in its {self.method}" if reason.is_models else "does not fit the feature columns"
-        return ModelError(f"{model} {how}: {reason.public}", _CALL_IT)
+        words, advice = self._words_of_example(reason)
+        return ModelError(f"{model} fails in its {self.method}: {words}", advice)
+
+    def _words_of_example(self, reason: _Reason) -> tuple[str, str]:
+        """Return what a model says, and what to do: all of it where it says the same of an example, which holds no row's values."""
+        features = self._example_row()
+        try:
+            _call_model(self.estimator, self.method, features)
+        except ModuleNotFoundError as error:
+            lacks = _lacks(str(error.name))
+            return f"it {lacks.what}", lacks.advice or _CALL_IT
+        except Exception as error:  # noqa: BLE001  # models raise what they like
+            text = _brief(error)
+            given = {str(value) for value in np.asarray(features).ravel().tolist()} - {"", "0", "0.0", "False"}
+            if _reason_of(error).public != reason.public or any(value in text for value in given):  # the model knows it by a row
+                return reason.public, _CALL_IT
+            key = error.args[0] if isinstance(error, KeyError) and error.args else None
+            is_column = isinstance(key, str) and key not in self.columns.names
+            advice = f"add {key!r} to feature_columns, if that is a column that the model uses" if is_column else _CALL_IT
+            if isinstance(error, FileNotFoundError):
+                advice = "put that file into the function's container image (docs/package.md), or into the model itself"
+            return text if text == type(error).__name__ else f"{type(error).__name__}: {text}", advice
+        return reason.public, _CALL_IT
 
     def takes_rows(self) -> bool:
         """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""

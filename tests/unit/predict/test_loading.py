@@ -245,6 +245,31 @@ def test_a_module_that_another_one_imports_is_said_with_what_needs_it(refusal, l
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (
+            "from sklearn.utils import gone",
+            "fails when it is imported: ImportError: cannot import name 'gone' from 'sklearn",
+        ),
+        ("import numpy\nnumpy.float_", "fails when it is imported: AttributeError: `np.float_` was removed"),
+        (
+            "open('/no/train.csv')",
+            "fails when it is imported: FileNotFoundError: [Errno 2] No such file or directory: '/no",
+        ),
+        ("def f(:", "fails when it is imported: SyntaxError: invalid syntax"),
+        ("raise SystemExit(2)", "ends the process when it is imported: put what it runs as a script below if __name__ == "),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"compress": 3}])
+def test_a_module_that_fails_while_it_is_imported_is_said_with_its_error(refusal, library, source, says, options):
+    library("own_steps", "class Model: pass")
+    model = pickled("own_steps", **options)
+    forgotten("own_steps")
+    library("own_steps", f"class Model: pass\n{source}\n")
+    assert refusal(model).startswith(f"needs own_steps.Model, and its module {says}")
+
+
 def test_what_the_package_has_and_this_environment_lacks_is_to_be_installed_here(refusal, monkeypatch):
     monkeypatch.setenv("DEPLOYED_PACKAGE", json.dumps({"modules": ["absent_library"]}))
     expected = "which the deployed package has and this environment lacks: install it here"

@@ -1,5 +1,9 @@
 """A model's own limits are the model's, and not the data's: what fails in it, and why, is said by its true cause."""
 
+import importlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,9 +81,16 @@ def test_what_the_model_cannot_do_with_a_missing_value_is_its_own_limit(answer, 
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (lambda _: None + 1, "TypeError: unsupported operand types for + 'NoneType' and 'int'"),
+        (lambda _: None + 1, "TypeError: unsupported operand type(s) for +: 'NoneType' and 'int': call it with such rows where"),
         (lambda _: gone, "NameError: name 'gone' is not defined"),  # noqa: F821
         (lambda _: sklearn.gone, "AttributeError: Module 'sklearn' has no attribute 'gone'"),
+        (lambda _: {}["zip"], "KeyError: 'zip': add 'zip' to feature_columns, if that is a column that the model uses"),
+        (
+            lambda _: Path("/no.json").read_text(),
+            "FileNotFoundError: [Errno 2] No such file or directory: '/no.json': put",
+        ),
+        (lambda _: importlib.import_module("gone_encoders"), "it needs the Python module 'gone_encoders', which the prediction"),
+        (lambda _: [][1], "IndexError: list index out of range: call it with such rows where it was fitted"),
     ],
 )
 def test_what_fails_for_every_row_is_the_models_whatever_becomes_of_bad_rows(answer, monkeypatch, error, says, quarantine):
@@ -89,6 +100,31 @@ def test_what_fails_for_every_row_is_the_models_whatever_becomes_of_bad_rows(ans
     assert (status, body["error"]) == (400, "ModelError")
     assert body["message"].startswith(f"the model, a Raises, fails in its predict: {says}")
     assert "secret" not in body["message"]
+
+
+def test_what_a_model_says_of_an_example_is_not_taken_for_what_it_says_of_a_row(failure):
+    assert "secret" not in failure(lambda text: {}[text or "example"])
+    message = failure(lambda text: [][1] if text == "secret" else {}["example"])
+    assert message.startswith("the model, a Raises, fails in its predict: list index out of range: call it")
+
+
+def test_a_model_that_runs_out_of_memory_or_ends_the_process_says_so(failure):
+    assert failure(lambda _: sys.exit(3)).startswith("the model's predict ends the process (SystemExit): call it")
+    memory = "the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb"
+    assert failure(lambda _: bytearray(2**62)) == memory
+
+
+@pytest.fixture
+def failure(answer, monkeypatch):
+    """What is said of a model that raises for each row."""
+
+    def failure(error):
+        name = f"{len(_ERRORS)}"
+        _ERRORS[name] = error
+        monkeypatch.setattr(Raises, "__reduce__", lambda _: (_made, (name,)), raising=False)
+        return answer(Raises(None, None), "x1,x2\nsecret,2\nsecret,4\n", column_types=TEXTS)[1]["message"]
+
+    return failure
 
 
 _ERRORS = {}

@@ -2267,7 +2267,8 @@ def _inner_estimators(estimator: Any) -> list[_Inner]:
     if _is_numeric(estimator):  # forests and boosting have estimators, too
         return []
     if _class_name(estimator) in ("FrozenEstimator", "_CalibratedClassifier"):
-        return [(estimator.estimator, None)]
+        calibrated = getattr(estimator, "estimator", None)  # in models of before scikit-learn 1.2, it has another name
+        return [] if calibrated is None else [(calibrated, None)]
     for attribute in ("best_estimator_", "regressor_", "calibrated_classifiers_", "estimators_", "estimator_"):
         found = getattr(estimator, attribute, None)
         if found is None:

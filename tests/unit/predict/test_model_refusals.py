@@ -10,8 +10,9 @@ import pytest
 import sklearn
 import sklearn.base
 from harness import DATA, MODEL, invoke, linear, make_event
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -180,6 +181,15 @@ def test_a_model_of_another_version_that_fails_in_predict_is_never_the_datas_fau
         f"was saved with scikit-learn 1.6.1, and here is {here}: fit it again with scikit-learn {here}, or give the function "
         "scikit-learn 1.6.1 in a container image (docs/package.md)"
     )
+
+
+def test_a_model_of_another_version_that_cannot_be_looked_into_is_never_a_bug(answer):
+    model = CalibratedClassifierCV(LogisticRegression()).fit(pd.DataFrame(np.eye(20, 2), columns=["x1", "x2"]), [0, 1] * 10)
+    for part in model.calibrated_classifiers_:
+        part.base_estimator = part.__dict__.pop("estimator")  # as before scikit-learn 1.2
+    _, body = answer(model, "x1,x2\n1,2\n", saved_with="1.1.3")
+    assert body["error"] == "ModelError"
+    assert f"it was saved with scikit-learn 1.1.3, and here is {sklearn.__version__}: fit it again" in body["message"]
 
 
 def test_a_mismatch_that_works_is_a_warning(answer):

@@ -306,16 +306,19 @@ def test_every_role_has_the_boundary(template):
     assert all(role["PermissionsBoundary"] == boundary for role in roles)
 
 
-def test_no_function_makes_network_interfaces_without_a_vpc(template):
-    """SAM attaches its policy for them wherever there is a VpcConfig, on a condition or not."""
+def test_no_code_of_a_function_makes_network_interfaces(template):
+    """SAM attaches its policy for them wherever there is a VpcConfig, on a condition or not.
+
+    Lambda itself needs them before a function is in a VPC and after it was, so what is denied is the code's, whatever the parameters.
+    """
     policy = template["Resources"]["NoNetworkInterfaces"]
-    assert policy["Condition"] == "HasNoVpc"
+    assert "Condition" not in policy
     assert policy["Properties"]["Roles"] == [{"Ref": f"{name}Role"} for name in dict.fromkeys(FUNCTIONS)]
     (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny"
     assert {"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"} <= set(statement["Action"])
-    vpc, none = template["Conditions"]["HasVpc"], template["Conditions"]["HasNoVpc"]
-    assert vpc == {"Fn::Not": [none]}
+    code = [{"Fn::GetAtt": [name, "Arn"]} for name in dict.fromkeys(FUNCTIONS)]
+    assert statement["Condition"] == {"ArnEquals": {"lambda:SourceFunctionArn": code}}
 
 
 def test_no_bucket_and_no_key_unless_asked(template):

@@ -72,7 +72,7 @@ def facts_so_far(document: Mapping[str, Any], chunks: Iterable[tuple[Mapping[str
     for chunk, receipt in chunks:
         try:
             start, stop = chunk.get("byte_range") or (0, receipt["input_bytes"])
-            expected = accounting.PlannedChunk(chunk, receipt["objects"], stop - start)
+            expected = accounting.PlannedChunk(chunk, receipt["objects"], stop - start, receipt.get("data_sha256"))
             accounting.require_agreement(expected, receipt, document["model"]["model"])
         except (ValueError, TypeError, KeyError, accounting.IncompleteOutputError):
             account.missing.append(chunk)

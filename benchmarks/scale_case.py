@@ -18,6 +18,7 @@ from benchmarks.formula_objects import RECORD_BYTES, Joined, Records
 from benchmarks.formula_s3 import FormulaS3
 from benchmarks.memory import forget_peak, peak_bytes
 from benchmarks.scale_input import BUCKET, CHUNK_SIZE_MB, INPUT_PREFIX, ScaleCase, add_input, parse_case
+from fingerprint import data_sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -194,6 +195,7 @@ def receipt_of(chunk: JsonObject, segments: list[JsonObject], part: Records, eta
         "rounded_integers": 0,
         "decision_sha256": chunk["decision_sha256"],
         "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
+        "data_sha256": data_sha256_of(segments),
         "output_s3_uri": chunk["output_s3_uri"],
         "output_bytes": part.size,
         "header_bytes": part.header_bytes,

@@ -4818,6 +4818,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "rejected_rows": facts.rejected_rows,
         "rounded_integers": facts.rounded_integers,
         "input_bytes": facts.read.bytes,
+        "data_sha256": _data_sha256(chunk.segments),
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": output_bytes,
         "header_bytes": facts.header_bytes,
@@ -4837,6 +4838,12 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         _put_json(client, event["receipt_s3_uri"], {**receipt, "statistics": facts.statistics})
     # `rows` for those who invoke it directly.
     return {"rows": facts.rows, **receipt}
+
+
+def _data_sha256(segments: list[_Segment]) -> str:
+    """Return the digest of what was read, by which the merge sees that it was what was planned: fingerprint.py has the same."""
+    named = [[segment.source.s3_uri, segment.source.start, segment.stop, segment.etag] for segment in segments]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _types_uri(receipt_s3_uri: str) -> str:

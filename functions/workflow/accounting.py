@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from distributions import OTHER
 from errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, UnsafeSplitError
 from failures import CHUNKS_WITHOUT_OUTPUT
-from fingerprint import cut_of, fingerprint_of, identity_of
+from fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from inputs import InputObject
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class PlannedChunk(NamedTuple):
     chunk: Chunk
     objects: int
     input_bytes: int
+    data_sha256: str
 
 
 class Done(NamedTuple):
@@ -114,7 +115,8 @@ def _objects_of(
         byte_ranges = [segment["byte_range"] for segment in segments]
         cuts.append(cut_of(byte_ranges))
         objects = sum(start == 0 for start, _ in byte_ranges)
-        planned.append(PlannedChunk(chunk, objects, sum(stop - start for start, stop in byte_ranges)))
+        input_bytes = sum(stop - start for start, stop in byte_ranges)
+        planned.append(PlannedChunk(chunk, objects, input_bytes, data_sha256_of(segments)))
     if before:
         yield _whole(before)
 
@@ -146,6 +148,7 @@ def require_agreement(planned: PlannedChunk, receipt: Any, model: Model) -> None
         raise IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt")
     expected = {field: chunk.get(field) for field in IDENTIFYING_FIELDS} | {
         "input_bytes": planned.input_bytes,
+        "data_sha256": planned.data_sha256,  # a changed list of segments may name other data of the same size
         "rows_written": receipt.get("rows_read"),
         "quote_parity": 0,
     }

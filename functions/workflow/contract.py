@@ -335,6 +335,8 @@ class Receipt(TypedDict):
     """Beyond 2^53, which the model got as the nearest float64."""
     input_bytes: int
     """Bytes that were consumed, headers included."""
+    data_sha256: str
+    """Of what was read: each segment's object, bytes and ETag (`fingerprint.data_sha256_of`)."""
     output_s3_uri: str
     output_bytes: int
     header_bytes: int

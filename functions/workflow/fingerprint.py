@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from contract import Columns, Document
+    from contract import Columns, Document, Segment
     from inputs import InputObject
 
 
@@ -51,6 +51,15 @@ def fingerprint_of(identity: str, decision_sha256: str, cuts: Iterable[Sequence[
 def cut_of(byte_ranges: Sequence[Sequence[int]]) -> list[int]:
     """Return a chunk as `fingerprint_of` takes it."""
     return list(byte_ranges[0]) if len(byte_ranges) == 1 else [len(byte_ranges)]
+
+
+def data_sha256_of(segments: Iterable[Segment]) -> str:
+    """Return the SHA-256 of what a chunk reads, as its receipt says it: each segment's object, bytes and ETag, in their order.
+
+    `functions/predict/prediction_handler.py` has the same.
+    """
+    named = [[segment["data_s3_uri"], *segment["byte_range"], segment["data_etag"]] for segment in segments]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def incomplete_identity(identity: str, fingerprint: str, missing_chunks: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from decision import decision_of, decision_sha256, read_columns, refutations, wr
 from entry_point import entry_point
 from errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from estimate import Work, estimate
-from fingerprint import cut_of, fingerprint_of, identity_of
+from fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, repeated_in, resolve
 from layout import require_same_layout
 from limits import ObjectCount, require_ephemeral_storage
@@ -284,7 +284,8 @@ def planned_of(draft: Draft) -> list[PlannedChunk]:
             "receipt_s3_uri": receipt_uri(draft.prefix, index),
         }
         objects = sum(span.start == 0 for span in spans)
-        planned.append(PlannedChunk(chunk, objects, sum(span.stop - span.start for span in spans)))
+        input_bytes = sum(span.stop - span.start for span in spans)
+        planned.append(PlannedChunk(chunk, objects, input_bytes, data_sha256_of(map(segment_of, spans))))
     return planned
 
 

@@ -309,7 +309,7 @@ def test_every_role_has_the_boundary(template):
 def test_no_code_of_a_function_makes_network_interfaces(template):
     """SAM attaches its policy for them wherever there is a VpcConfig, on a condition or not.
 
-    Lambda itself needs them before a function is in a VPC and after it was, so what is denied is the code's, whatever the parameters.
+    Lambda itself needs them before a function is in a VPC and after it was, so the denial is of the code's own calls, always.
     """
     policy = template["Resources"]["NoNetworkInterfaces"]
     assert "Condition" not in policy

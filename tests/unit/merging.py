@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from samples import BUCKET, EXECUTION, MODEL
 
 import accounting
+import fingerprint
 import merge_outputs
 import plan_chunks
 
@@ -43,6 +44,7 @@ def predict(s3: S3Client, chunk: Any, pad: int = 0, **facts: Any) -> None:
         "rejected_rows": 0,
         "rounded_integers": 0,
         "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
+        "data_sha256": fingerprint.data_sha256_of(segments),
         "output_bytes": len(part),
         "header_bytes": len(header),
         "output_etag": etag,

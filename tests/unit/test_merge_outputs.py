@@ -328,6 +328,7 @@ def test_tolerated_chunks_are_listed_with_their_reason(run: Any, get: Any, keys:
         {"rejected_rows": None},
         {"rows_read": None, "rows_written": None},
         {"input_bytes": 1},
+        {"data_sha256": "0" * 64},
         {"quote_parity": 1},
         {"byte_range": [0, 5]},
         {"data_s3_uri": "s3://bucket/in/other.csv"},

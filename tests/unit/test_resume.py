@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from merging import key_of
+from merging import Run, key_of, predict
 from samples import BUCKET
 
 import plan_chunks
-from errors import OutputExistsError
+from errors import IncompleteOutputError, OutputExistsError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -155,6 +155,22 @@ def test_what_was_tampered_with_is_not_used(
     else:
         s3.delete_object(Bucket=BUCKET, Key=key)
     assert pending(get, replan(execution)) == [1]
+
+
+def test_a_chunk_that_was_given_other_data_runs_again(s3: S3Client, document: Any, replan: Any, get: Any, put: Any) -> None:
+    """Who may write the work changes a group's list, its chunk scores that, and the next execution writes the true list anew."""
+    uris = [f"s3://{BUCKET}/in/{name}.csv" for name in ("a", "b", "other")]
+    for uri in uris:
+        put(key_of(uri), b"a,b\n1,2\n")
+    execution = Run(s3, document(data_s3_uri=uris[:2]))
+    key = key_of(execution.chunks[0]["segments_s3_uri"])
+    planned = get(key)
+    put(key, planned.replace(b"in/b.csv", b"in/other.csv"))
+    predict(s3, execution.chunks[0])
+    assert pending(get, replan(execution)) == [0]
+    assert get(key) == planned
+    with pytest.raises(IncompleteOutputError, match="data_sha256"):
+        execution.merge()
 
 
 def test_without_its_own_list_of_rejected_rows_a_chunk_runs_again(run: Any, replan: Any, get: Any, put: Any, s3: S3Client) -> None:

@@ -127,6 +127,6 @@ def test_a_boundary_inside_a_record_is_seen_and_a_group_is_one_part(client):
     group = {"chunk_index": 0, "segments_s3_uri": "s3://bucket/work/segments.json", **names}
     assert add_predictions(client, [group], is_quoted=False) == ([], [])
     assert client.content("work/part.csv").runs == ((0, 57),)
-    inside = {"chunk_index": 0, "data_s3_uri": "s3://bucket/in/part-1.csv", "byte_range": [0, 1950], **names}
+    inside = {"chunk_index": 0, **segments[0], "byte_range": [0, 1950], **names}
     problems, _ = add_predictions(client, [inside], is_quoted=False)
     assert "not on record boundaries" in problems[0]

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prediction_handler as handler
+from fingerprint import data_sha256_of
 
 LIST, RECEIPT = (f"s3://{BUCKET}/w/chunk-00000.{end}.json" for end in ("segments", "receipt"))
 
@@ -523,7 +524,8 @@ def test_a_missing_column_names_the_first_object(put_all):
 
 def test_the_receipt_of_a_group(s3, put, put_all, get):
     objects = [b'x1,x2\n1,"2"\n', b"\xef\xbb\xbfx1,x2\n3,4", b'"x1","x2"']
-    put(LIST, json.dumps(put_all(*objects)))
+    segments = put_all(*objects)
+    put(LIST, json.dumps(segments))
     fields = {"data_s3_uri": None, "segments_s3_uri": LIST, "chunk_index": 3, "receipt_s3_uri": RECEIPT, "raise_errors": True}
     handler.lambda_handler(make_event(**fields), None)
     receipt = json.loads(get(RECEIPT))
@@ -539,6 +541,7 @@ def test_the_receipt_of_a_group(s3, put, put_all, get):
         "rows_written": 2,
         "rejected_rows": 0,
         "input_bytes": sum(map(len, objects)),
+        "data_sha256": data_sha256_of(segments),
         "output_s3_uri": OUTPUT,
         "output_bytes": len(get(OUTPUT)),
         "output_etag": s3.head_object(Bucket=BUCKET, Key="out/predictions.csv")["ETag"],

@@ -22,7 +22,7 @@ SHOWN_CHARACTERS = 100
 # As prediction_handler.py's _Source.at writes a place, and its reasons write a column.
 _PLACE = r" (?:row \d+ \(byte (\d+)\)|byte (\d+) \(row \d+ of the chunk that starts at byte \d+\))(?! and the \d+ rows)"
 _COLUMN = r"""(?:, column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"):)?"""
-_FIRST_LINE = r" (?:seems to have no header|is not separated by commas|begins with|has a stray|has a bare|is (?:JSON|HTML))"
+_FIRST_LINE = r" (?:seems to have no header|is not separated by commas|begins with|has (?:a stray|a bare|spaces|0, 1)|is (?:JSON|HTML|not UTF-8))"
 
 
 def with_value(text: str, uploads: Mapping[Path, str]) -> str:
@@ -47,7 +47,7 @@ def _joined(text: str, sentence: str) -> str:
 def _at(path: Path, byte: int, column: str | None) -> str:
     """Say what the record at a byte of a file holds, and which row and line of the file it is."""
     with path.open("rb") as file:
-        header = _fields(file.read(RECORD_BYTES))
+        beginning = file.read(RECORD_BYTES)
         where = ""
         if byte <= READ_BYTES:
             file.seek(0)
@@ -63,8 +63,8 @@ def _at(path: Path, byte: int, column: str | None) -> str:
         file.seek(byte)
         record = file.read(RECORD_BYTES)
     if column is not None:
-        return f"It is {where}column {column!r}: {_shown(_fields(record)[header.index(column)])}"
-    return f"It is {where}which reads {_shown(_first_record(record).decode().rstrip())}"
+        return f"It is {where}column {column!r}: {_shown(_fields(record)[_fields(beginning).index(column)])}"
+    return f"It is {where}which reads {_shown(_first_record(record).decode(errors='backslashreplace').rstrip())}"
 
 
 def _fields(data: bytes) -> list[str]:

@@ -1393,10 +1393,16 @@ def _names_in_zip(end: bytes) -> list[bytes]:
     return [end[at + 46 : at + 46 + int.from_bytes(end[at + 28 : at + 30], "little")] for at in entries]
 
 
+_TOO_EARLY = "ends too early: it was not written or copied to its end", "copy it again"
+
+
 def _no_pickle(path: Path) -> tuple[str, str]:
     """Say what a file is that is no pickle: some text, or bytes that nobody knows."""
     if text := _text_of(path):
         return next((what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
+    with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), _decompressed(path) as file:
+        if re.match(rb"\x80[\x02-\x05]", file.read(2)) and _breaks_off(file):  # as joblib.dump leaves it where it fails
+            return _TOO_EARLY
     with suppress(OSError), path.open("rb") as file:
         if damage := _copied_as_text(file):
             return damage
@@ -1643,7 +1649,8 @@ def _of_a_script(names: list[str]) -> ModelError:
     shown = " and ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     are, them = ("is", "it") if len(names) == 1 else ("are", "them")
     first = names[0].partition(".")[0]
-    imported = f"import {them} from there (from steps import {first}), " if first.isidentifier() else f"with a name for {first}, "
+    imports = ", ".join(name for name in dict.fromkeys(name.partition(".")[0] for name in names[:5]) if name.isidentifier())
+    imported = f"import {them} from there (from steps import {imports}), " if imports else f"with a name for {first}, "
     return ModelError(
         f"needs {shown} of the script or notebook that fitted it (__main__), which {are} not in the file",
         f"move {them} into a file of its own, such as steps.py, {imported}fit and dump the model again, and add that file to the "
@@ -1795,7 +1802,7 @@ def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents)
     if damage := _copied_as_text(file):
         return ModelError(*damage)
     if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
-        return ModelError("ends too early: it was not written or copied to its end", "copy it again")
+        return ModelError(*_TOO_EARLY)
     what = f"cannot be loaded ({type(error).__name__} at its {named})"
     if saved := contents.other_version():
         said, advice = _saved_by_another(saved)
@@ -2881,9 +2888,9 @@ def _check_block(block: _Block, edges: np.ndarray[Any, Any], quotes: np.ndarray[
     edge, end = len(block.header.line_end), int(edges[-1])
     octets = np.frombuffer(block.data, np.uint8)[: end + edge]
 
-    def fail(position: int, reason: str) -> None:
+    def fail(position: int, reason: str, advice: str | None = None) -> None:
         row = int(np.searchsorted(block.offsets, position - edge, side="right")) - 1
-        raise InvalidDataError(f"{block.at(max(min(row, block.rows - 1), 0))}: {reason}")
+        raise InvalidDataError(f"{block.at(max(min(row, block.rows - 1), 0))}: {reason}", advice)
 
     if block.has_quotes:
         problem = _quote_problem(octets, quotes[: np.searchsorted(quotes, end)])
@@ -2892,14 +2899,14 @@ def _check_block(block: _Block, edges: np.ndarray[Any, Any], quotes: np.ndarray[
     if edge == 2:
         wrong = np.flatnonzero(octets[edges] != ord("\r"))
         if len(wrong):
-            fail(int(edges[wrong[0]]), "ends in LF, the header in CRLF: use one kind of line end")
+            fail(int(edges[wrong[0]]), "ends in LF, the header in CRLF", "use one kind of line end")
     if b"\r" in block.data:
         bare = _bare_return(octets, quotes, block.header.line_end)
         if bare is not None:
             fail(bare, "a carriage return outside quotes that does not belong to the file's line ends")
     foreign = _utf8_problem(block.data, end)
     if foreign is not None:
-        fail(foreign, "bytes that are not UTF-8: save the file as UTF-8")
+        fail(foreign, "bytes that are not UTF-8", "save the file as UTF-8")
 
 
 def _utf8_problem(data: bytes, end: int) -> int | None:
@@ -3279,7 +3286,10 @@ def _check_field_counts(block: _Block) -> None:
         record = block.record(row).decode()
         fields = next(csv.reader(io.StringIO(record, newline=""), strict=True), [""])
         if len(fields) != expected:
-            raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}")
+            advice = "quote the values that hold commas, or correct that row" if len(fields) > expected else None
+            if len(fields) == expected + 1 and not fields[-1]:
+                advice = "take away the comma at the end of the lines, or end the header with one, too"
+            raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}", advice)
 
 
 def _with_known_texts(block: _Block, columns: _Columns, table: pa.Table) -> pa.Table:

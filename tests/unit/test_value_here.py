@@ -40,6 +40,13 @@ def test_a_row_is_shown_whole_where_no_column_is_to_blame(told):
     assert told(b"a,b\n,2\n", message) == f"{message} It is row 1 of the file (line 2), which reads ',2'"
 
 
+def test_bytes_that_are_not_utf_8_are_shown(told):
+    content = "größe,name\n1,Köln\n".encode("latin-1")
+    assert told(content, "FILE row 1 (byte 11): bytes that are not UTF-8").endswith(r"(line 2), which reads '1,K\\xf6ln'")
+    message = "FILE is not UTF-8 at byte 2 of its header, but perhaps Latin-1"
+    assert told(content, message) == f"{message}. The file's first line is 'gr\ufffd\ufffde,name'"
+
+
 def test_what_a_terminal_would_obey_is_escaped(told):
     assert told(b"a\n\x1b[2J\n", "FILE row 1 (byte 2), column 'a': no").endswith(r"column 'a': '\x1b[2J'")
 

@@ -208,6 +208,10 @@ def test_a_name_of_the_script_is_said_with_the_way_out(refusal):
     )
 
 
+def test_all_that_is_moved_is_imported(refusal):
+    assert "(from steps import clean, Scale), fit" in refusal(b"(c__main__\nclean\nc__main__\nScale.fit\nc__main__\nScale\nt.")
+
+
 def test_what_has_no_name_is_to_get_one(refusal):
     assert "such as steps.py, with a name for <lambda>, fit and dump the model again" in refusal(b"c__main__\n<lambda>\n.")
 
@@ -571,6 +575,12 @@ def test_reading_has_bounds(tmp_path, monkeypatch):
 def test_nothing_of_a_pickle_is_done_where_it_names_what_is_not_there(refusal):
     called = pickle.dumps(Calls(pytest.fail, "called"))[2:-1]
     assert refusal(b"\x80\x04(" + called + b"csklearn.tree\nGone\nt.").startswith("needs sklearn.tree.Gone, which scikit-learn")
+
+
+@pytest.mark.parametrize("written", [b"\x80\x04", b"\x80\x04\x95\x10\0\0\0\0\0\0\0"])
+@pytest.mark.parametrize("compress", [bytes, zlib.compress, gzip.compress])
+def test_what_a_failed_dump_leaves_ends_too_early(refusal, written, compress):
+    assert refusal(compress(written)) == "ends too early: it was not written or copied to its end: copy it again"
 
 
 @pytest.mark.parametrize("options", [{}, {"compress": 3}])

@@ -2465,7 +2465,7 @@ def foreign_format(data: bytes) -> Mistake | None:
     if not binary:
         return None
     pairs = data[: len(data) // 2 * 2][:100]
-    if len(pairs) >= 6 and not (any(pairs[::2]) and any(pairs[1::2])):
+    if len(pairs) >= 6 and any(pairs) and not (any(pairs[::2]) and any(pairs[1::2])):
         return _UTF_16
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
 
@@ -2499,6 +2499,7 @@ _MARKUP = {
     "JSON": r"""\s{0,9}(?:\{|\[\s{0,9}(?:[{\["0-9-]|$))""",
     "HTML or XML": r"\s{0,9}<[!?a-zA-Z]",
     "a pointer of Git LFS": "version https://git-lfs",
+    "ORC": r"ORC\Z",  # a line feed follows
 }
 
 

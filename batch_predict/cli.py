@@ -5,6 +5,7 @@ import json
 import math
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -132,7 +133,12 @@ def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a … still shows the rest
-    app()
+    try:
+        app()
+    except Exception:  # noqa: BLE001 - Python would print it, with whatever it quotes, past what makes text visible
+        with visible_streams():
+            traceback.print_exc()
+        sys.exit(1)
 
 
 def _show_version(wanted: bool) -> None:

@@ -562,6 +562,7 @@ def _model_problems(model: object, written: list[object]) -> list[str]:
     model, and a model is code.
     """
     models, outputs = os.environ.get("MODEL_S3_PREFIX"), os.environ.get("OUTPUT_S3_PREFIX")
+    data = os.environ.get("DATA_S3_PREFIX")
     because = "a model runs code, and an output holds what its data hold"
     problems = [
         f"{uri} would be written where models are read ({models}): {because}; write it elsewhere"
@@ -573,6 +574,9 @@ def _model_problems(model: object, written: list[object]) -> list[str]:
         if is_work or (outputs and not models and str(model).startswith(outputs)):
             place = f"under {WORK_MARK}" if is_work else outputs
             problems.append(f"model_s3_uri {model} lies where outputs are written ({place}): {because}; keep models elsewhere")
+        if models and data and str(model).startswith(models) and str(model).startswith(data):
+            place = "a model runs code; keep models where no data are written"
+            problems.append(f"model_s3_uri {model} lies where data are read ({data}): {place}")
     return problems
 
 

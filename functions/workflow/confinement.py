@@ -41,7 +41,7 @@ def problems_of(request: Request) -> Iterator[str]:
         if field != "output_s3_uri" and (problem := in_work(uri)):
             yield f"{field} {problem}"
     output = request["output_s3_uri"]
-    if problem := among_models(output) or among_outputs(request["model_s3_uri"]):
+    if problem := among_models(output) or among_outputs(request["model_s3_uri"]) or among_data(request["model_s3_uri"]):
         yield problem
     if WORK_MARK in _key_of(output):
         yield f"output_s3_uri {output} has {WORK_MARK} in its key, where runs keep what is deleted again: write it elsewhere"
@@ -82,6 +82,16 @@ def among_outputs(model_s3_uri: str) -> str | None:
     return (
         f"model_s3_uri {model_s3_uri} lies where outputs are written ({outputs}): a model runs code, and an output holds what its "
         "data hold; keep models elsewhere"
+    )
+
+
+def among_data(model_s3_uri: str) -> str | None:
+    """Say that a model lies where data are read; None where it does not. Who may write data must not make a model."""
+    models, data = (os.environ.get(PREFIX_VARIABLES[field]) for field in ("model_s3_uri", "data_s3_uri"))
+    if not (models and data and model_s3_uri.startswith(models) and model_s3_uri.startswith(data)):
+        return None
+    return (
+        f"model_s3_uri {model_s3_uri} lies where data are read ({data}): a model runs code; keep models where no data are written"
     )
 
 

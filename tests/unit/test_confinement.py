@@ -257,6 +257,14 @@ def test_models_within_the_place_of_outputs_are_read(s3: S3Client, monkeypatch: 
 
 
 @pytest.mark.usefixtures("stored")
+def test_a_model_is_not_read_where_data_are(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a stack could have it whose DataPrefix lies within its ModelPrefix: no rule of a template sees that."""
+    monkeypatch.setenv("MODEL_S3_PREFIX", "s3://bucket/d")
+    monkeypatch.setenv("DATA_S3_PREFIX", "s3://bucket/data/")
+    assert "lies where data are read (s3://bucket/data/)" in rejection(s3, model_s3_uri="s3://bucket/data/1.csv")
+
+
+@pytest.mark.usefixtures("stored")
 def test_a_model_is_not_read_where_outputs_are_written(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     put("out/m.joblib", b"model")
     monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/out/")

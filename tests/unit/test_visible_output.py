@@ -164,6 +164,23 @@ def test_a_terminal_gets_no_escape_sequence_of_a_downloaded_file(tmp_path):
     assert steers(shown.replace("\r\n", "")) == []
 
 
+def test_an_error_of_our_own_is_readable_too(tmp_path):
+    """Python prints it after the command has ended, with all that it quotes."""
+    crash = "from batch_predict import cli\ndef broken(*_, **__): raise KeyError(Said())\ncli.model_check = broken\ncli.main()"
+    said = "class Said:\n    def __repr__(self): return '\\x1b]0;pwned\\x07'\n"
+    (tmp_path / "model.joblib").write_bytes(b"no model")
+    done = subprocess.run(
+        [sys.executable, "-c", said + crash, "check-model", "model.joblib"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, "KeyError" in done.stderr, "pwned" in done.stderr) == (1, True, True)
+    assert steers(done.stderr.replace("\n", "")) == []
+
+
 def test_json_stays_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["status", "x\x1b]0;\u202e", "--json"])

@@ -270,6 +270,15 @@ def test_a_model_is_never_read_from_the_work_of_a_run():
     assert "lies where outputs are written (under .work/)" in refused(model_s3_uri=f"s3://{BUCKET}/x.csv.work/1/2/chunk-00000.csv")
 
 
+@pytest.mark.usefixtures("never_asked")
+def test_a_model_is_never_read_where_data_are(monkeypatch):
+    """As a stack could have it whose DataPrefix lies within its ModelPrefix: no rule of a template sees that."""
+    monkeypatch.setenv("MODEL_S3_PREFIX", f"s3://{BUCKET}/ml/")
+    monkeypatch.setenv("DATA_S3_PREFIX", f"s3://{BUCKET}/ml/data/")
+    message = refused(model_s3_uri=f"s3://{BUCKET}/ml/data/in.csv", data_s3_uri=f"s3://{BUCKET}/ml/data/in.csv")
+    assert f"lies where data are read (s3://{BUCKET}/ml/data/)" in message
+
+
 def test_models_within_the_place_of_outputs_are_read_and_not_written_over(put, monkeypatch):
     """As a stack has it whose OutputPrefix is a whole bucket."""
     monkeypatch.setenv("OUTPUT_S3_PREFIX", f"s3://{BUCKET}/")

@@ -1811,6 +1811,10 @@ def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents)
     if saved := contents.other_version():
         said, advice = _saved_by_another(saved)
         return ModelError(f"{what}: {said}", advice)
+    library = named.partition(".")[0]
+    here = getattr(sys.modules.get(library), "__version__", None)
+    if here and library != "sklearn":  # which states its version
+        return ModelError(what, f"compare the {library} that wrote it with {here}, which is here; with another, fit it again")
     return ModelError(what, "load it where it was written, and look for that class there")
 
 
@@ -2552,7 +2556,9 @@ def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None: 
         return kind
     for separator, called in SEPARATORS.items():
         parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
-        if parts and ((len(names) == 1 and separator not in "~:") or not parts.isdisjoint(wanted)):
+        if separator in "~:" and (len(names) > 1 or parts.isdisjoint(wanted)):  # names hold these, too
+            continue
+        if parts and (len(names) == 1 or not parts.isdisjoint(wanted)):
             return _separated_by(called)
     if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
         return _separated_by("spaces")

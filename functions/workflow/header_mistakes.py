@@ -143,7 +143,9 @@ def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None: 
         return kind
     for separator, called in SEPARATORS.items():
         parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
-        if parts and ((len(names) == 1 and separator not in "~:") or not parts.isdisjoint(wanted)):
+        if separator in "~:" and (len(names) > 1 or parts.isdisjoint(wanted)):  # names hold these, too
+            continue
+        if parts and (len(names) == 1 or not parts.isdisjoint(wanted)):
             return _separated_by(called)
     if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
         return _separated_by("spaces")

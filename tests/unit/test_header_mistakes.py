@@ -101,6 +101,8 @@ def test_a_first_line_that_is_not_even_csv_is_said_by_its_kind(text: str, what: 
         ("Unnamed: 0", ["", "a"], "'Unnamed: 0' (as pandas calls column 1, which has no name: ''); it has '', 'a'"),
         ("a.1", ["a", "a"], "'a.1' (as pandas calls one of the columns named 'a')"),
         ("x", ["", "b"], "'x'; it has '', 'b'"),
+        ("x", ["x:sum", "y"], "'x'; it has 'x:sum', 'y'"),
+        ("x", ["time:z"], "'x'; it has 'time:z'"),
         ("2021", ["2019", "2020"], "'2021' (did you mean '2020'?); it has '2019', '2020'"),  # columns may be called by numbers
     ],
 )

@@ -317,6 +317,17 @@ def test_a_model_of_this_version_that_fails_while_it_is_built_says_at_what(refus
     assert refusal([linear(), Calls(float, "a value")]) == expected
 
 
+def test_a_library_that_cannot_read_what_it_wrote_is_to_be_compared(refusal, library):
+    library("boosted", "__version__ = '3.2'\nclass Model: pass")
+    model = pickled("boosted")
+    forgotten("boosted")
+    library("boosted", "__version__ = '3.2'\nclass Model:\n  def __new__(cls): raise ValueError('unknown format')")
+    assert refusal(model) == (
+        "cannot be loaded (ValueError at its boosted.Model): compare the boosted that wrote it with 3.2, which is here; "
+        "with another, fit it again"
+    )
+
+
 def test_a_class_that_its_own_module_no_longer_has_is_said(refusal, library):
     library("own_models", "class Model: pass")
     model = pickled("own_models")

@@ -1,3 +1,4 @@
+import inspect
 import json
 from pathlib import Path
 
@@ -259,3 +260,11 @@ class TestOptions:
 
         assert prepared[0].request["model_s3_uri"] == "s3://batch-predict/models/model.joblib"
         assert prepared[0].request["output_s3_uri"] == "s3://batch-predict/output/out-{execution_name}.csv"
+
+
+def test_a_plan_may_say_whatever_decides_whether_its_run_could_start():
+    """Data without rows, a first row that the model refuses, a model of another version: a plan of these is the run's."""
+    run, plan = (
+        set(inspect.signature(command).parameters) & request_schema()["properties"].keys() for command in (cli.run, cli.plan)
+    )
+    assert run - plan == {"tolerated_failure_percentage", "keep_work", "dry_run"}

@@ -3773,6 +3773,7 @@ def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) 
     names = getattr(estimator, "feature_names_in_", None)
     fitted = [] if names is None else list(names)
     if fitted and all(isinstance(name, str) for name in fitted):
+        fitted = [str(name) for name in fitted]  # numpy's texts are shown as such
         shown = ", ".join(map(_quoted_name, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
         if set(fitted) != set(columns):
             what = f"it was fitted on {len(fitted)} columns, and {_difference(columns, fitted, 'feature_columns')}"
@@ -4545,7 +4546,8 @@ class _Scorer:
         model = f"the model, a {type(self.estimator).__name__},"
         if reason.counted == _UNFITTED:
             return ModelError(f"{model} is not fitted", "fit it, and dump it then")
-        if differ := _other_columns(self.estimator, self.columns.names, is_order_wrong="feature names" in reason.public.lower()):
+        is_order_wrong = "feature names" in reason.public.lower().replace("_", " ")
+        if differ := _other_columns(self.estimator, self.columns.names, is_order_wrong=is_order_wrong):
             return ModelError(f"{model} does not fit the feature columns: {differ.what}", differ.advice)
         if self.saved_with:
             said, advice = _saved_by_another(self.saved_with)
@@ -4771,6 +4773,9 @@ def _make_scorer(
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
     given = _input_of(model.estimator, _parts_of(model.estimator), columns)
+    fitted = fitted_columns(model.estimator) or []
+    if given != ARRAY and _module_of(model.estimator).startswith("lightgbm.") and sorted(fitted) == sorted(names):
+        _require_fitted_columns(model.estimator, names)  # it takes columns by their places, whatever their names
     if given == ARRAY:
         _require_fitted_columns(model.estimator, names)
         warnings.filterwarnings("ignore", "X does not have valid feature names")  # just checked

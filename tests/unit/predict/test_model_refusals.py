@@ -10,12 +10,14 @@ import pytest
 import sklearn
 import sklearn.base
 from harness import DATA, MODEL, invoke, linear, make_event
+from lightgbm import LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from xgboost import XGBRegressor
 
 import prediction_handler as handler
 
@@ -245,3 +247,17 @@ def test_lightgbms_categories_are_its_own_limit(answer):
         assert body["error"] == "ModelError"
         assert "was fitted on pandas' categories, which no CSV file has: " in body["message"]
         assert "fit it with an encoder in its pipeline" in body["message"]
+
+
+@pytest.mark.parametrize("kind", [LGBMRegressor, XGBRegressor])
+def test_boosted_models_refuse_the_same_columns_in_another_order_as_well(answer, kind):
+    frame = pd.DataFrame({"x1": range(40), "x2": [1.0, 2.0] * 20})
+    model = kind(n_estimators=1, verbosity=0).fit(frame, frame.x1.tolist())
+    _, body = answer(model, "x1,x2\n1,2\n", feature_columns=["x2", "x1"])
+    assert body["message"] == (
+        f"the model, a {kind.__name__}, does not fit the feature columns: they are the same columns in another order: column 1 was "
+        "'x1' in the fit, and is 'x2' in feature_columns: give them in the order of the fit: 'x1', 'x2'"
+    )
+    _, body = answer(model, "x1,x2,x3\n1,2,3\n", feature_columns=["x1", "x2", "x3"])
+    assert "feature_columns adds 'x3': give 'x1', 'x2' as feature_columns" in body["message"]
+    assert answer(model, "x2,x1\n1,2\n", feature_columns=["x1", "x2"])[0] == 200

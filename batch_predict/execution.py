@@ -5,7 +5,7 @@ Reads nothing but Step Functions' own record of the execution, so it follows one
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -153,6 +153,21 @@ class _History:
         ):
             self._error = error
             yield AttemptFailed(self.state.name, error)
+
+
+def finished_by_plan(steps: Iterable[Progress]) -> list[int]:
+    """Return how many chunks were done when the first plan of the newest plan's fingerprint was made, and when the newest was.
+
+    An execution that plans again finds what it has finished itself: only the first tells the chunks of an earlier execution.
+    Empty where there is no plan.
+    """
+    first: dict[str, int] = {}
+    plan: Mapping[str, Any] = {}
+    for step in steps:
+        if isinstance(step, StateExited) and "pending_chunks" in (made := step.document.get("plan", {})):
+            plan = made
+            first.setdefault(plan["fingerprint"], plan["chunks"] - plan["pending_chunks"])
+    return [first[plan["fingerprint"]], plan["chunks"] - plan["pending_chunks"]] if plan else []
 
 
 def error_of(event: Mapping[str, Any], known: str | None) -> str | None:

@@ -72,7 +72,8 @@ def data_paths(data: object, folder: Path) -> list[str]:
     paths = []
     for number, item in enumerate(items, start=1):
         if _is_frame(item):
-            file = folder / ("data.csv" if len(items) == 1 else f"data-{number}.csv")
+            # Messages name the file, and so say what it is.
+            file = folder / ("DataFrame.csv" if len(items) == 1 else f"DataFrame-{number}.csv")
             write_csv(item, file)
             paths.append(str(file))
         else:

@@ -325,7 +325,8 @@ class _FolderFiles:
 
     def _walk(self) -> Iterator[Path]:
         def refused(error: OSError) -> None:
-            self.problems.append(f"data directory {error.filename} may not be read: check its permissions")
+            why = "does not exist" if isinstance(error, FileNotFoundError) else "may not be read: check its permissions"
+            self.problems.append(f"data directory {error.filename} {why}")
 
         # Links to folders are not followed: they may lead round, or to what is there already.
         for root, folders, names in os.walk(self._folder, onerror=refused):
@@ -424,6 +425,7 @@ def _output_place(
         path, uri = Path(value), f"{places.output}{Path(value).name}"
     if path.is_dir() or value.endswith("/"):
         found.append(f"output {value} is a directory: name a file")
+        uri = f"{places.output}output"  # passes the schema, which would say the same of it again
     elif not path.parent.is_dir():
         found.append(f"output directory {path.parent} does not exist: create it first")
     elif not os.access(path.parent, os.W_OK):

@@ -124,6 +124,8 @@ class BatchPredictor:
 
     def _prepared(self, folder: Path, data: "Data", output: PathLike, **fields: Any) -> LocalRun:
         require_data(data)
+        if not isinstance(output, str | os.PathLike):
+            raise TypeError(f"output must be the path or S3 URI of a CSV file, not of type {type(output).__name__}")
         request = {
             **self._request,
             "model_s3_uri": model_path(self._model, folder),

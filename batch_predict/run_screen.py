@@ -70,7 +70,7 @@ def status_lines(status: RunStatus, stack: str | None = None, readable: Callable
 def _chunk_lines(status: RunStatus) -> Iterator[tuple[str, str]]:
     there = f"; {status.reused_chunks:,} of them were there already" if status.reused_chunks else ""
     if status.chunks:
-        yield "Chunks", f"{counted(status.chunks, status.reused_chunks)}{there}"
+        yield "Chunks", f"{counted(status.chunks, status.finished_before)}{there}"
 
 
 def _place(stack: str | None) -> str:
@@ -84,7 +84,8 @@ def print_runs(console: Console, runs: Sequence[Any]) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("RUN", "STATUS", "STARTED", "TOOK"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "TOOK" else "left")
+        # Where there is little room the name is folded: it can be read still, and half a time is another time.
+        table.add_column(column, no_wrap=column != "RUN", overflow="fold", justify="right" if column == "TOOK" else "left")
     for run in runs:
         table.add_row(run.name, Text(run.status, style=STYLES.get(run.status, "red")), _moment(run.started), _took(run))
     console.print(table, soft_wrap=not console.is_terminal)

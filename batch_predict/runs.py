@@ -22,6 +22,7 @@ from batch_predict.execution import (
     count_chunks,
     decoded,
     error_of,
+    finished_by_plan,
     follow_execution,
     history_events,
     newest_map_run,
@@ -64,8 +65,10 @@ class RunStatus:
     """The newest state that it entered."""
     chunks: ChunksCounted | None = None
     """Of the Distributed Map; None before it."""
+    finished_before: int = 0
+    """Of the newest plan: those that were done when it was made, and so are no part of `chunks`."""
     reused_chunks: int = 0
-    """Of the newest plan: those that were there already when it was made, and so are no part of `chunks`."""
+    """Of these, those of an earlier run: an execution that plans again finds what it has finished itself."""
     output: Mapping[str, Any] | None = None
     """What the execution ended with, where it succeeded."""
     error: str | None = None
@@ -117,7 +120,7 @@ class Run:
         error = described.get("error") or (described["status"] if described["status"] in ENDED[1:] else None)
         cause, advice = split_advice(error or "", message_of(described.get("cause") or ""))
         events = list(self._history())
-        states, plan = _closed(states_of(iter(events)), described), _document_of(iter(events)).get("plan", {})
+        states, there = _closed(states_of(iter(events)), described), finished_by_plan(progress_of(iter(events)))
         return RunStatus(
             name=self.name,
             status=described["status"],
@@ -126,7 +129,8 @@ class Run:
             seconds=((stopped or datetime.now(UTC)) - described["startDate"]).total_seconds(),
             state=states[-1].name if states else None,
             chunks=count_chunks(self._stepfunctions, self.execution_arn),
-            reused_chunks=plan["chunks"] - plan["pending_chunks"] if "pending_chunks" in plan else 0,
+            finished_before=there[-1] if there else 0,
+            reused_chunks=there[0] if there else 0,
             output=decoded(described.get("output")) if described["status"] == "SUCCEEDED" else None,
             error=error,
             cause=cause or None,

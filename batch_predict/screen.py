@@ -382,8 +382,8 @@ def going(row: Row, width: int | None = None) -> str:
     assert row.chunks
     pace = _pace(row)
     texts = {"chunks": counted(row.chunks, row.there)}
-    if row.rows and _share(row.chunks):
-        texts["rows"] = f"about {row.rows * _share(row.chunks):,.0f} rows"
+    if row.rows and row.chunks.succeeded:
+        texts["rows"] = f"about {row.rows * row.chunks.succeeded / row.chunks.total:,.0f} rows"
     if "rows_per_second" in pace:
         texts["speed"] = f"{pace['rows_per_second']:,.0f} rows/s"
     if "seconds_left" in pace:

@@ -210,7 +210,7 @@ def _detail(kind: str, visit: _Visits, mark: str, failed_chunks: int) -> str:
         parts.append(f"failed: {failed_chunks:,} chunk{'' if failed_chunks == 1 else 's'}")
     elif mark == "failed":
         parts.append("failed")
-    if visit.number > 1:
+    if visit.number > 1 and len(parts) == 1:  # a failure needs the room
         parts.append(f"{visit.number} visits")
     if visit.attempts > visit.number:
         parts.append(f"{visit.attempts} attempts")

@@ -140,6 +140,7 @@ def estimate(
     # Where all parts are there already, their size is not known: copying them costs more.
     part_bytes = output_bytes / work.pending_chunks if work.pending_chunks else MIN_PART_BYTES + 1
     puts, gets = _put_requests(work, part_bytes), _get_requests(work, part_bytes, workers)
+    speed = f"{rows_per_second:,.1f}".removesuffix(".0")
     return {
         "rows": rows,
         "chunk_seconds": round(predict / max(1, work.pending_chunks), 1),
@@ -151,7 +152,7 @@ def estimate(
         "state_transitions": transitions,
         "dollars": _dollars(gb_seconds, invocations, transitions, puts, gets),
         "assumptions": [
-            f"The model scores {rows_per_second:,.1f} rows/s on {vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
+            f"The model scores {speed} rows/s on {vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
             f"No chunk is read and scored faster than {mb_per_second:.0f} MB/s, or written faster than {S3_MB_PER_SECOND} MB/s.",
             f"Functions at once: {workers:,}, as the quota allows; each starts cold once ({COLD_START_SECONDS} s, not on Lambda).",
             f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second.",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from accounting import is_count
 from estimate import Work, estimate
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from accounting import Account
-    from contract import Decision, Document, ErrorRecord, Output, ReportStatistics
+    from contract import Decision, Document, ErrorRecord, Output, Receipt, ReportStatistics
     from estimate import Dollars
 
 SCHEMA_VERSION = 2
@@ -72,7 +71,7 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
         "chunks": {
             "planned": plan["chunks"],
             "predicted": len(account.done),
-            "reused": plan["chunks"] - plan["pending_chunks"],
+            "reused": sum(_is_earlier(receipt, document) for receipt in receipts),
             "failed": len(account.missing),
         },
         "model": (receipts[0] if receipts else document["model"])["model"],
@@ -82,6 +81,12 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
         "statistics": statistics,
         "timeline": timeline(account),
     }
+
+
+def _is_earlier(receipt: Receipt, document: Document) -> bool:
+    """Say whether an earlier execution has predicted a chunk. The plan cannot say it: made again, it finds this execution's own."""
+    began = datetime.fromisoformat(document["execution"]["start_time"]).timestamp() * 1000
+    return is_count(started := receipt.get("started")) and started < began
 
 
 def timeline(account: Account) -> dict[str, list[Any]]:

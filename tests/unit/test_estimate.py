@@ -123,7 +123,7 @@ def test_more_chunks_at_once_are_never_slower_and_no_faster_than_all_at_once() -
 def test_assumptions_are_sentences_with_the_numbers_of_this_run() -> None:
     sentences = estimate(ONE_OBJECT, 10**6, 5, TWO_VCPUS)["assumptions"]
     assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in sentences)
-    assert "The model scores 2,000,000.0 rows/s on 2.0 vCPUs (3,538 MB), each as fast as the probe." in sentences
+    assert "The model scores 2,000,000 rows/s on 2.0 vCPUs (3,538 MB), each as fast as the probe." in sentences
     assert "us-east-1" in sentences[-1]
 
 

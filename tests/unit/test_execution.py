@@ -13,6 +13,7 @@ from batch_predict.execution import (
     ExecutionEnded,
     StateEntered,
     StateExited,
+    finished_by_plan,
     follow_execution,
     start_execution,
 )
@@ -233,3 +234,18 @@ def test_a_failed_execution_ends_with_error_and_cause():
 
 def test_an_aborted_execution_may_have_neither():
     assert follow([], status="ABORTED")[0] == ExecutionEnded(ARN, "ABORTED", 9.0)
+
+
+@pytest.mark.parametrize(
+    ("plans", "done"),
+    [
+        ([], []),
+        ([("f", 6)], [2, 2]),
+        ([("f", 6), ("f", 1)], [2, 7]),
+        ([("f", 6), ("g", 5)], [3, 3]),
+    ],
+    ids=["no plan", "one", "the same again", "another"],
+)
+def test_what_an_execution_has_finished_itself_is_told_from_what_was_there(plans, done):
+    documents = [{"plan": {"fingerprint": name, "chunks": 8, "pending_chunks": pending}} for name, pending in plans]
+    assert finished_by_plan(StateExited("Plan Chunks", "Task", 1.0, None, document) for document in documents) == done

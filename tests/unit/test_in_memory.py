@@ -48,7 +48,7 @@ def test_a_dataframe_is_the_csv_that_reads_back_to_its_values(tmp_path):
 
 def test_files_and_frames_stand_in_the_given_order(tmp_path):
     paths = data_paths([FRAME, Path("in.csv"), "s3://bucket/data/", FRAME], tmp_path)
-    assert paths == [f"{tmp_path}/data-1.csv", "in.csv", "s3://bucket/data/", f"{tmp_path}/data-4.csv"]
+    assert paths == [f"{tmp_path}/DataFrame-1.csv", "in.csv", "s3://bucket/data/", f"{tmp_path}/DataFrame-4.csv"]
     assert index_of([FRAME, "in.csv"]) is None
     assert index_of((FRAME, FRAME)).tolist() == [3, 1, 2, 0] * 2
 

@@ -455,6 +455,11 @@ def test_a_glob_that_matches_nothing_says_so_and_what_it_has_skipped(prepare_dat
             prepare_data(glob)
 
 
+def test_a_glob_below_a_folder_that_is_not_there_says_so(prepare_data):
+    with pytest.raises(InvalidRequestError, match="data directory data/day=9 does not exist"):
+        prepare_data("data/day=9/*.csv")
+
+
 PLANNED = {"fingerprint": "f", "chunks": 8, "pending_chunks": 6}
 
 

@@ -1,12 +1,12 @@
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
 from batch_predict.execution import ChunksCounted
-from batch_predict.run_screen import explanation_lines, print_lines, status_lines
-from batch_predict.runs import RunStatus, _closed, states_of
+from batch_predict.run_screen import explanation_lines, print_lines, print_runs, status_lines
+from batch_predict.runs import ListedRun, RunStatus, _closed, states_of
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 WRONG = "row 3 is wrong"
@@ -128,9 +128,23 @@ def test_the_status_of_a_failed_run_names_the_command_that_explains_it(stack, co
 
 
 def test_chunks_that_were_there_already_are_counted_among_the_plans():
-    status = RunStatus("r", "FAILED", START, START, 1, chunks=ChunksCounted(1, 0, 1), reused_chunks=6, error="X", cause="c")
+    chunks = ChunksCounted(1, 0, 1)
+    status = RunStatus("r", "FAILED", START, START, 1, chunks=chunks, finished_before=6, reused_chunks=6, error="X", cause="c")
     assert ("Chunks", "6 of 7 chunks, 1 failed; 6 of them were there already") in list(status_lines(status))
     assert ("Chunks", "6 of 7 chunks, 1 failed; 6 of them were there already") in lines(status)
+
+
+def test_chunks_that_the_run_has_finished_before_it_planned_again_are_its_own():
+    status = RunStatus("r", "FAILED", START, START, 1, chunks=ChunksCounted(1, 0, 1), finished_before=6, error="X", cause="c")
+    assert ("Chunks", "6 of 7 chunks, 1 failed") in list(status_lines(status))
+
+
+def test_a_list_of_runs_shortens_no_time_on_a_narrow_terminal():
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None, markup=False, highlight=False)
+    print_runs(console, [ListedRun("predictions-20261128-103559", "SUCCEEDED", START, START + timedelta(seconds=754))])
+    printed = console.file.getvalue()
+    assert "12 min 34 s" in printed
+    assert "…" not in printed
 
 
 @pytest.mark.parametrize("error", ["Interrupted", "Cancelled"])

@@ -222,6 +222,12 @@ def test_the_rows_of_a_map_are_those_of_the_chunks_that_it_runs(plain_lines):
     assert plain_lines(steps)[-1] == "Predict Chunks … 9 of 9 chunks, about 3,000 rows"
 
 
+def test_the_rows_of_a_chunk_that_failed_are_not_counted(plain_lines):
+    planned = {"model": {"row_bytes": 100.0}, "plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 900_000}}
+    steps = [RUN[0], StateExited("Plan Chunks", "Task", 0.31, None, planned), RUN[4], ChunksCounted(9, 8, 1)]
+    assert plain_lines(steps)[-1] == "Predict Chunks … 8 of 9 chunks, 1 failed, about 8,000 rows"
+
+
 RESULT = RunResult("SUCCEEDED", Path("out.csv"), Path("out.csv.report.json"), rows=336_776, chunks=9, seconds=6.0)
 
 

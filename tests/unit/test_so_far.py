@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,16 @@ def test_the_receipts_that_are_there_say_what_a_report_would(run: Any, get: Any,
     assert known["chunks"] == {"planned": 3, "predicted": 2, "reused": 0, "failed": 1}
     assert known["statistics"]["chunks"] == 2
     assert {"column_types", "rows", "model", "timeline", "statistics", "estimated_cost", "milliseconds"} <= known.keys()
+
+
+def test_only_chunks_of_an_earlier_execution_are_reused(run: Any, so_far: Any) -> None:
+    """Planned again, an execution finds what it has finished itself: that is not reused."""
+    execution = run()
+    execution.document["plan"]["pending_chunks"] = 0
+    began = datetime.fromisoformat(execution.document["execution"]["start_time"]).timestamp() * 1000
+    for index, started in enumerate((began - 60_000, began + 2_000, began + 3_000)):
+        execution.tamper(index, started=int(started))
+    assert so_far(execution.document)["chunks"] == {"planned": 3, "predicted": 3, "reused": 1, "failed": 0}
 
 
 @pytest.mark.parametrize("nothing", [{"chunk_index": 1}, {"rows_read": 7}, {"milliseconds": "long"}, {"input_bytes": None}])

@@ -80,6 +80,12 @@ def test_the_state_in_which_a_run_was_stopped_is_said_to_be():
     assert [(box.name, box.detail) for box in graph.boxes if box.mark == "failed"] == [("Predict Chunks", "4.0 s, stopped")]
 
 
+def test_a_failure_that_was_tried_again_fits_into_its_box():
+    visits = states(*BEFORE_CHUNKS, *[("Predict Chunks", "Map", 4.0)] * 2)
+    (box,) = [box for box in state_graph(DEFINITION, visits, is_over=True, failed_chunks=1).boxes if box.mark == "failed"]
+    assert box.detail == "8.0 s, failed: 1 chunk"
+
+
 def test_visits_and_attempts_are_counted():
     visits = (*BEFORE_CHUNKS, *BEFORE_CHUNKS[2:], ("Predict Chunks", "Map", 2.0))
     details = {box.name: box.detail for box in graph_of(*visits).boxes}

@@ -225,7 +225,10 @@ def test_an_output_that_another_execution_published_ends_in_success(s3: S3Client
     """It has deleted the work, which this execution's chunks still needed."""
     lose(3, error="InputNotFoundError")
     etag = put("out/result.csv", b"a,b,p\n", Metadata={"batch-predict-identity": "1" * 64})
-    output = dict.fromkeys(Output.__required_keys__) | {"etag": etag, "bytes": 6, "complete": True}
+    uri = document()["request"]["output_s3_uri"]
+    places = {"output_s3_uri": uri, "report_s3_uri": f"{uri}.report.json", "rejected_s3_uri": None}
+    counts = dict.fromkeys(Output.__required_keys__, 0) | {"bytes": 6}
+    output = counts | places | {"etag": etag, "complete": True}
     report = {"identity": "1" * 64, "output": output, "execution": {"arn": "another"}}
     assert not explain(s3, document, MAP_FAILURE)["published"]
     put("out/result.csv.report.json", json.dumps(report))

@@ -138,7 +138,8 @@ class TestCheckModel:
         assert (answer["problems"], answer["warnings"]) == ([], [])
         assert (answer["sample"]["rows"], answer["sample"]["prediction_columns"]) == (1000, ["prediction"])
         assert answer["sample"]["rows_per_second"] > 0
-        assert answer["request"]["feature_columns"] == flights.FEATURES
+        assert answer["facts"]["feature_columns"] == flights.FEATURES
+        assert "feature_columns" not in answer["request"]  # the model knows them
 
     def test_what_the_function_refuses_is_a_problem_in_the_users_own_words(self, start, demo_directory):
         (demo_directory / "few.csv").write_text("month,dep_time\n1,900\n")

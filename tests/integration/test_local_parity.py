@@ -23,7 +23,7 @@ BY_VALUE = ROOT / "tests/unit/predict/by_value"
 REFUSED = {
     "by-value": ("pickled by value (cloudpickle) under Python 3.12, and the prediction function runs Python "),
     "library": "needs the Python module 'rich' (for its rich.text.Text), which the prediction function does not have: add the",
-    "script": "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file: use what",
+    "script": "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file",
 }
 MODELS = {
     "by-value": (BY_VALUE / "python3.12.pickle").read_bytes(),

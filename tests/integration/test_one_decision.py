@@ -184,7 +184,7 @@ def test_what_another_deployment_has_scored_is_scored_again(aws, run_execution, 
 
 
 def test_where_no_row_can_be_predicted_there_is_no_success(aws, run_execution, two_outputs, put, places, uris):
-    output_uri = f"{places.output}nothing.csv"
+    output_uri = f"{places.output}none-predicted.csv"
     request = {
         **two_outputs,
         "data_s3_uri": put(f"{places.data}nothing.csv", b"id,c\n1,NEW\n2,NEW\n"),

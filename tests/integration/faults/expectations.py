@@ -34,6 +34,7 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("PlanChunks", "GetObject", "report"): ("published", SURVIVED, SURVIVED),
     ("PlanChunks", "ListObjectsV2", "data"): ("grouped", NOT_FOUND, NOT_FOUND),
     ("PlanChunks", "ListObjectsV2", "chunks"): ("split", SURVIVED, SURVIVED),
+    ("PlanChunks", "GetObject", "columns"): ("split", NOT_FOUND, NOT_FOUND),
     ("PlanChunks", "PutObject", "decision"): ("split", INVALID, INVALID),
     ("PlanChunks", "PutObject", "plan"): ("split", INVALID, INVALID),
     ("PlanChunks", "PutObject", "pending plan"): ("resumed", NOT_FOUND, NOT_FOUND),
@@ -42,6 +43,7 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("PredictChunk", "GetObject", "data"): ("split", NOT_FOUND, NOT_FOUND, CHANGED),
     ("PredictChunk", "GetObject", "decision"): ("split", NOT_FOUND, NOT_FOUND),
     ("PredictChunk", "GetObject", "segments"): ("grouped", NOT_FOUND, NOT_FOUND),
+    ("PredictChunk", "PutObject", "columns"): ("split", INVALID, INVALID),
     ("PredictChunk", "PutObject", "part"): ("split", INVALID, INVALID),
     ("PredictChunk", "PutObject", "rejected rows of a part"): ("split", INVALID, INVALID),
     ("PredictChunk", "PutObject", "receipt"): ("split", INVALID, INVALID),
@@ -79,6 +81,7 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("MergeOutputs", "PutObject", "report"): ("split", NOT_FOUND, NOT_FOUND, SURVIVED),
     ("MergeOutputs", "ListMultipartUploads", "work"): ("split", SURVIVED, SURVIVED),
     ("MergeOutputs", "ListObjectsV2", "work"): ("split", SURVIVED, SURVIVED),
+    ("MergeOutputs", "ListObjectsV2", "columns"): ("split", SURVIVED, SURVIVED),
     ("MergeOutputs", "DeleteObjects", "work"): ("split", SURVIVED, SURVIVED),
     ("ExplainFailure", "GetObject", "report"): ("lost", SURVIVED, SURVIVED),
     ("ExplainFailure", "HeadObject", "output"): ("not completed", SURVIVED, SURVIVED),
@@ -110,7 +113,7 @@ MAY_ANSWER_200_WITH_AN_ERROR = {"CompleteMultipartUpload", "UploadPartCopy"}
 SENDS_A_BODY = {"PutObject", "UploadPart"}
 
 # Ranged reads carry no checksum: a flipped bit in them is TCP's and TLS's to notice. Objects that are not there have none either.
-READ_WHOLE = {"model", "manifest", "segments", "plan", "decision", "receipt", "error record", "rejected rows of a part"}
+READ_WHOLE = {"model", "manifest", "segments", "plan", "columns", "decision", "receipt", "error record", "rejected rows of a part"}
 
 REPRESENTATIVES: dict[Site, tuple[Fault, str]] = {
     Site("ValidateRequest", "HeadObject", "model"): ("throttle", TRANSIENT),

@@ -23,7 +23,15 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from batch_predict.execution import ChunksCounted, ExecutionEnded, Progress, StateExited, follow_execution, start_execution
+from batch_predict.execution import (
+    ChunksCounted,
+    ExecutionEnded,
+    Progress,
+    StateExited,
+    finished_by_plan,
+    follow_execution,
+    start_execution,
+)
 from batch_predict.local_aws import BUCKET
 from batch_predict.runs import message_of
 from batch_predict.stack import Stack
@@ -515,19 +523,18 @@ def conclude(
     probe: Mapping[str, Any] = {}
     resolved: str | None = None
     plan: Mapping[str, Any] = {}
-    there: dict[str, int] = {}
+    exited: list[StateExited] = []
     failed: int | None = None
     seconds = poll_seconds or (1.0 if local_run.keeps_uploads else POLL_SECONDS)
     with _troubles(aws):
         for progress in follow_execution(aws.client("stepfunctions"), execution_arn, poll_seconds=seconds):
             show(progress)
             if isinstance(progress, StateExited) and progress.kind in {"Task", "Map"}:
+                exited.append(progress)
                 resolved = resolved or progress.document.get("request", {}).get("output_s3_uri")
                 probe = progress.document.get("model", probe)
                 states[progress.name] = round(states.get(progress.name, 0.0) + progress.seconds, 3)
                 plan = progress.document.get("plan", plan)
-                if "pending_chunks" in plan:  # made again, the same plan finds what this very run has finished
-                    there.setdefault(plan["fingerprint"], plan["chunks"] - plan["pending_chunks"])
             elif isinstance(progress, ChunksCounted):
                 failed = progress.failed
         assert isinstance(progress, ExecutionEnded)
@@ -536,11 +543,11 @@ def conclude(
             probe_rows_per_second=probe.get("rows_per_second"),
             warnings=[*probe.get("warnings", ()), *probe.get("model", {}).get("warnings", ())],
         )
-        if "pending_chunks" not in plan:
+        there = finished_by_plan(exited)
+        if not there:
             return result
-        planned = plan["chunks"]
-        counts = {} if progress.status == "SUCCEEDED" else {"chunks": planned, "failed_chunks": failed}
-        return replace(result, reused_chunks=there[plan["fingerprint"]], **counts)
+        counts = {} if progress.status == "SUCCEEDED" else {"chunks": plan["chunks"], "failed_chunks": failed}
+        return replace(result, reused_chunks=there[0], **counts)
 
 
 @contextmanager

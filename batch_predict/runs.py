@@ -193,7 +193,9 @@ class Run:
         chunks = self.chunks()
         if not 1 <= number <= len(chunks):
             raise RunError(f"run {self.name} has chunks 1 to {len(chunks)}, not {number}")
-        return {**chunks[number - 1], **self.document()["prediction"], "raise_errors": False}
+        document = self.document()
+        # As in the state machine: what the document says wins over the plan's items, which somebody may have changed.
+        return {**chunks[number - 1], **document["prediction"], **document["plan"]["agreed"], "raise_errors": False}
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke the prediction function with an event, and return its answer: `statusCode` and `body`, decoded."""

@@ -55,9 +55,8 @@ def _at(path: Path, byte: int, column: str | None) -> str:
             stops = [0, *record_stops(before)]
             if stops[-1] != byte:
                 raise ValueError("no record begins there")
-            records = sum(
-                bool(before[start:stop].strip()) for start, stop in pairwise(stops)
-            )  # with the header, without blank lines
+            # The header counts as one, and blank lines are none: so the record at this byte is row number `records`.
+            records = sum(bool(before[start:stop].strip()) for start, stop in pairwise(stops))
             lines = before.count(b"\n")
             where = f"row {records:,} of the file (line {lines + 1:,}), "
         file.seek(byte)

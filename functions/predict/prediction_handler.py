@@ -1543,7 +1543,6 @@ class _Placeholder:
 
     named = ""
     arguments: tuple[Any, ...] = ()
-    state: Any = None
 
     def __new__(cls, *_arguments: Any, **_options: Any) -> Self:
         made = object.__new__(_Placeholder)

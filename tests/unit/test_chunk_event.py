@@ -16,7 +16,8 @@ class PlannedRun(runs.Run):
 
     def document(self):
         fields = {"model_s3_uri": "s3://b/models/m", "model_sha256": "a" * 64, "feature_columns": ["x"], "raise_errors": True}
-        return {"prediction": fields, "plan": {}}
+        agreed = {"decision_s3_uri": "s3://b/o.work/decision.json", "decision_sha256": "b" * 64, "work_s3_uri": "s3://b/o.work/"}
+        return {"prediction": fields, "plan": {"agreed": agreed}}
 
     def chunks(self):
         return [self.chunk]
@@ -27,4 +28,14 @@ def test_what_the_request_says_is_not_the_plans_to_change(field):
     event = PlannedRun({"chunk_index": 0, "output_s3_uri": "s3://b/o", field: None}).chunk_event(1)
     assert event[field] == PlannedRun({}).document()["prediction"][field]
     assert event["output_s3_uri"] == "s3://b/o"
+
+
+@pytest.mark.parametrize("field", ["decision_s3_uri", "decision_sha256", "work_s3_uri"])
+def test_what_all_chunks_agree_on_is_not_the_plans_to_change(field):
+    event = PlannedRun({"chunk_index": 0, field: None}).chunk_event(1)
+    assert event[field] == PlannedRun({}).document()["plan"]["agreed"][field]
+
+
+def test_errors_are_answered_and_not_raised():
+    event = PlannedRun({"chunk_index": 0}).chunk_event(1)
     assert json.loads(json.dumps(event))["raise_errors"] is False

@@ -236,12 +236,9 @@ def test_the_advice_goes_along_where_step_functions_takes_it(s3, put):
     )
 
 
-lightgbm = pytest.importorskip("lightgbm")
-
-
 def test_lightgbms_categories_are_its_own_limit(answer):
     columns = pd.DataFrame({"x1": pd.Categorical(list("abcd") * 25), "x2": np.arange(100.0)})
-    model = lightgbm.LGBMRegressor(n_estimators=2, verbose=-1).fit(columns, np.arange(100.0))
+    model = LGBMRegressor(n_estimators=2, verbose=-1).fit(columns, np.arange(100.0))
     for quarantine in ({}, {"on_bad_row": "quarantine"}):
         _, body = answer(model, "x1,x2\na,1\nb,2\n", **quarantine)
         assert body["error"] == "ModelError"

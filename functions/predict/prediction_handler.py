@@ -3296,9 +3296,9 @@ def _check_field_counts(block: _Block) -> None:
         record = block.record(row).decode()
         fields = next(csv.reader(io.StringIO(record, newline=""), strict=True), [""])
         if len(fields) != expected:
-            advice = "quote the values that hold commas, or correct that row" if len(fields) > expected else None
-            if len(fields) < expected and row == block.rows - 1:
-                advice = "correct that row or, if the file ends there, copy the file again: it may have been cut off"
+            advice = "correct that row or, if the file ends there, copy the file again: it may have been cut off"
+            if len(fields) > expected:
+                advice = "quote the values that hold commas, or correct that row"
             if len(fields) == expected + 1 and not fields[-1]:
                 advice = "take away the comma at the end of the lines, or end the header with one, too"
             raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}", advice)

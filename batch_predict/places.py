@@ -9,11 +9,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-from batch_predict.execution import Progress
-from batch_predict.local_run import LocalRun, RunResult, conclude, megabytes_of, prepare, prepare_for, start, upload
-from batch_predict.local_runs import LocalRuns
-from batch_predict.runs import Run, RunError, aws_troubles, find_run, list_runs
-from batch_predict.stack import DeployedStack, find_stack
+from batch_predict.local.kept_runs import KeptRuns
+from batch_predict.runs.execution import Progress
+from batch_predict.runs.history import Run, RunError, aws_troubles, find_run, list_runs
+from batch_predict.runs.prepared_request import (
+    PreparedRequest,
+    RunResult,
+    conclude,
+    megabytes_of,
+    prepare,
+    prepare_for,
+    start,
+    upload,
+)
+from batch_predict.runs.stack import DeployedStack, find_stack
 
 Show = Callable[[Progress], None]
 Step = Callable[[str, str], AbstractContextManager[Callable[[str], None]]]
@@ -32,13 +41,13 @@ def no_step(_name: str, _doing: str) -> AbstractContextManager[Callable[[str], N
 class Place(Protocol):
     """What can be done at either place. All raise RunError, LocalRunError or LocalAwsError with a sentence for people."""
 
-    def prepare(self, request: Mapping[str, Any]) -> LocalRun:
+    def prepare(self, request: Mapping[str, Any]) -> PreparedRequest:
         """Check a request and its local files."""
 
-    def run(self, local_run: LocalRun, name: str | None = None, show: Show = no_show, step: Step = no_step) -> RunResult:
+    def run(self, local_run: PreparedRequest, name: str | None = None, show: Show = no_show, step: Step = no_step) -> RunResult:
         """Run to the end, and bring the output here where it is wanted here."""
 
-    def submit(self, local_run: LocalRun, name: str | None = None) -> str:
+    def submit(self, local_run: PreparedRequest, name: str | None = None) -> str:
         """Start a run, leave it to itself, and return its name."""
 
     def opened(self, name: str | None) -> AbstractContextManager[tuple[Run, Mapping[Path, str]]]:
@@ -52,13 +61,13 @@ class ThisMachine:
     """Runs on this machine, kept in `.batch-predict/`."""
 
     def __init__(self, home: Path | None = None) -> None:
-        self.local_runs = LocalRuns(home)
+        self.local_runs = KeptRuns(home)
 
-    def prepare(self, request: Mapping[str, Any]) -> LocalRun:
+    def prepare(self, request: Mapping[str, Any]) -> PreparedRequest:
         """Check a request whose URIs are local paths."""
         return prepare(request)
 
-    def run(self, local_run: LocalRun, name: str | None = None, show: Show = no_show, step: Step = no_step) -> RunResult:
+    def run(self, local_run: PreparedRequest, name: str | None = None, show: Show = no_show, step: Step = no_step) -> RunResult:
         """Run on an embedded AWS that lives as long as the run; nothing is kept of a dry run, whose plan is its result."""
         directory = self.local_runs.create(local_run, name)
         try:
@@ -67,7 +76,7 @@ class ThisMachine:
             if local_run.request.get("dry_run"):
                 shutil.rmtree(directory.path, ignore_errors=True)
 
-    def submit(self, local_run: LocalRun, name: str | None = None) -> str:
+    def submit(self, local_run: PreparedRequest, name: str | None = None) -> str:
         """Run in a process of its own."""
         directory = self.local_runs.create(local_run, name)
         directory.detach()
@@ -95,13 +104,13 @@ class OnStack:
     def __init__(self, stack: DeployedStack) -> None:
         self.stack = stack
 
-    def prepare(self, request: Mapping[str, Any]) -> LocalRun:
+    def prepare(self, request: Mapping[str, Any]) -> PreparedRequest:
         """Check a request whose URIs may be local paths, too."""
         return prepare_for(self.stack, request)
 
     def run(
         self,
-        local_run: LocalRun,
+        local_run: PreparedRequest,
         name: str | None = None,
         show: Show = no_show,
         step: Step = no_step,
@@ -117,7 +126,7 @@ class OnStack:
             interrupted(Run(self.stack, execution_arn))
             raise
 
-    def submit(self, local_run: LocalRun, name: str | None = None) -> str:
+    def submit(self, local_run: PreparedRequest, name: str | None = None) -> str:
         """Upload and start: what goes on needs nobody here."""
         upload(self.stack, local_run)
         return start(self.stack, local_run, name).rpartition(":")[2]

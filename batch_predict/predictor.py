@@ -19,10 +19,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_predict.in_memory import PathLike, data_paths, index_of, model_path, require_data, require_model, require_names
-from batch_predict.local_run import LocalRun, RunResult, conclude, split_uri
 from batch_predict.places import OnStack, ThisMachine, place_of
-from batch_predict.runs import ENDED, RunError, RunStatus
+from batch_predict.runs.history import ENDED, RunError, RunStatus
+from batch_predict.runs.in_memory import PathLike, data_paths, index_of, model_path, require_data, require_model, require_names
+from batch_predict.runs.prepared_request import PreparedRequest, RunResult, conclude, split_uri
 from batch_predict.visible_text import visible
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class BatchPredictor:
             shutil.rmtree(folder, ignore_errors=True)
         return PredictionRun(self._place, started, local_run, index=index_of(data), read_by_run=folder)
 
-    def _prepared(self, folder: Path, data: "Data", output: PathLike, **fields: Any) -> LocalRun:
+    def _prepared(self, folder: Path, data: "Data", output: PathLike, **fields: Any) -> PreparedRequest:
         require_data(data)
         if not isinstance(output, str | os.PathLike):
             raise TypeError(f"output must be the path or S3 URI of a CSV file, not of type {type(output).__name__}")
@@ -143,7 +143,7 @@ class PredictionRun:
         self,
         place: ThisMachine | OnStack,
         name: str,
-        local_run: LocalRun,
+        local_run: PreparedRequest,
         result: RunResult | None = None,
         *,
         index: "pd.Index[Any] | None" = None,

@@ -7,5 +7,5 @@
 import sys
 from pathlib import Path
 
-# The workflow's modules are deployed flat, in no package: benchmarks take prices and limits from them.
-sys.path.append(str(Path(__file__).parents[1] / "functions" / "workflow"))
+# Benchmarks take prices and limits from the package `workflow`.
+sys.path.append(str(Path(__file__).parents[1] / "functions"))

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from batch_predict.local_aws import LocalAws, local_aws
+from batch_predict.local.local_aws import LocalAws, local_aws
 from benchmarks import machine
 from benchmarks.measure import ROOT
 from benchmarks.report import table
@@ -35,7 +35,7 @@ def main() -> int:
     with local_aws() as aws:
         # The planner's own client, as on AWS: the environment says where S3 is.
         os.environ.update(aws.environment())
-        import s3  # noqa: PLC0415  # the client is made from the environment
+        from workflow import s3  # noqa: PLC0415  # the client is made from the environment
 
         client = s3.s3_client()
         measured = [measure_large(client, aws, arguments.gigabytes), measure_small(client, aws, arguments.objects)]
@@ -87,7 +87,7 @@ def measure_small(client: S3Client, aws: LocalAws, objects: int) -> dict[str, An
 
 def measure_plan(client: S3Client, aws: LocalAws, key: str, input_bytes: int) -> dict[str, Any]:
     """Plan it as the function does, and count what was read of objects."""
-    import plan_chunks  # noqa: PLC0415  # after the path is set
+    from workflow import plan_chunks  # noqa: PLC0415  # after the path is set
 
     document: Any = document_of(parse_case("1KB"))
     document["request"] |= {"data_s3_uri": [f"s3://{aws.bucket}/{key}"], "output_s3_uri": f"s3://{aws.bucket}/output/plan.csv"}

@@ -12,13 +12,12 @@ import time
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-import merge_outputs
-import plan_chunks
 from benchmarks.formula_objects import RECORD_BYTES, Joined, Records
 from benchmarks.formula_s3 import FormulaS3
 from benchmarks.memory import forget_peak, peak_bytes
 from benchmarks.scale_input import BUCKET, CHUNK_SIZE_MB, INPUT_PREFIX, ScaleCase, add_input, parse_case
-from fingerprint import data_sha256_of
+from workflow import merge_outputs, plan_chunks
+from workflow.fingerprint import data_sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.formula_rules import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
-from prices import S3_GET_REQUEST, S3_PUT_REQUEST
+from workflow.prices import S3_GET_REQUEST, S3_PUT_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from batch_predict import cli
+from batch_predict.cli import app as cli
 from tools.request_reference import with_table
 
 ROOT = Path(__file__).parents[1]

@@ -165,7 +165,7 @@ def function_of(name: str, state: JsonObject, stack: Stack) -> JsonObject | None
 
 def handler_of(function: JsonObject, stack: Stack) -> Path:
     """Return the file of a function's handler."""
-    module, _, _ = str(function["Handler"]).partition(".")
+    module = str(function["Handler"]).removesuffix(".lambda_handler").replace(".", "/")
     return stack.directory / str(function["CodeUri"]) / f"{module}.py"
 
 

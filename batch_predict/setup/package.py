@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUILD, DIST = target.build_folder(), ROOT / "dist"
-PREDICT, WORKFLOW = ROOT / "functions/predict", ROOT / "functions/workflow"
+PREDICT = ROOT / "functions/predict"
 PREDICT_FUNCTION = "PredictChunkFunction"
 
 MAX_BYTES, MAX_SOURCE_BYTES = 258_000_000, 261_500_000
@@ -96,7 +96,7 @@ def build_predict(
         else:
             os.utime(folder)
             report = json.loads((folder / "report.json").read_text())
-    own = function_files(PREDICT)
+    own = function_files(PREDICT, "prediction_handler.lambda_handler")
     own["deployment.json"] = deployment(report["distributions"], built_for, own)
     own.update(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})
     print_report(report, say)
@@ -308,9 +308,13 @@ def _mb(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def function_files(directory: Path) -> dict[str, bytes]:
-    """Return a function's own files."""
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CODE}
+def function_files(code: Path, handler: str) -> dict[str, bytes]:
+    """Return a function's own files by their paths in its package: those beside the module of its ``handler``.
+
+    ``code`` and ``handler`` are the template's, such as `functions/` and `workflow.plan_chunks.lambda_handler`.
+    """
+    directory = code.joinpath(*handler.split(".")[:-2])
+    return {path.relative_to(code).as_posix(): path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CODE}
 
 
 def deployment(distributions: list[str], built_for: Target, own: dict[str, bytes]) -> bytes:
@@ -378,9 +382,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def workflow_files() -> dict[str, bytes]:
+    """Return the files of the package `workflow`, which all functions but the prediction function share."""
+    return function_files(ROOT / "functions", "workflow.plan_chunks.lambda_handler")
+
+
 def zip_workflow(dist: Path = DIST, say: Say = print) -> Path:
     """Return the zip of the workflow's functions; they need nothing beside the runtime's boto3."""
-    path, files = dist / "workflow.zip", function_files(WORKFLOW)
+    path, files = dist / "workflow.zip", workflow_files()
     write_zip(path, None, files)
     say(f"workflow functions: {len(files)} files, {sum(map(len, files.values())):,} bytes")
     say(f"{path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}: {_mb(path.stat().st_size)}; reaches Lambda directly")
@@ -396,7 +405,7 @@ def write_artifact(function: str, directory: Path, say: Say = print) -> None:
         libraries, files, _ = build_predict(target.template_target(), say=say)
         shutil.copytree(libraries, directory, dirs_exist_ok=True)
     else:
-        files = function_files(WORKFLOW)
+        files = workflow_files()
     for name, content in files.items():
         path = directory / name
         path.parent.mkdir(exist_ok=True)

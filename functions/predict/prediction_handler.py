@@ -1961,7 +1961,7 @@ def _python() -> str:
 
 
 def _deployed_package() -> dict[str, Any]:
-    """Return what the deployed package has, where this is not the package itself: batch_predict/deployed_package.py writes it."""
+    """Return what the deployed package has, where this is not the package itself: deployed_package.py writes it."""
     package: dict[str, Any] = json.loads(os.environ.get("DEPLOYED_PACKAGE", "{}"))
     return package
 

@@ -6,16 +6,16 @@ from itertools import pairwise
 from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from distributions import OTHER
-from errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, UnsafeSplitError
-from failures import CHUNKS_WITHOUT_OUTPUT
-from fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
-from inputs import InputObject
+from .distributions import OTHER
+from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, UnsafeSplitError
+from .failures import CHUNKS_WITHOUT_OUTPUT
+from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
+from .inputs import InputObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from contract import Chunk, Decision, Document, ErrorRecord, Model, Plan, Receipt, Segment
+    from .contract import Chunk, Decision, Document, ErrorRecord, Model, Plan, Receipt, Segment
 
 MAX_OBJECT_BYTES = 50 * 2**40
 """A little above the largest object that S3 holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""

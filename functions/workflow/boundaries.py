@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import chain, islice, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from csv_records import LINE_ENDS, QUOTE, is_blank, is_record, record_stops
+from .csv_records import LINE_ENDS, QUOTE, is_blank, is_record, record_stops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

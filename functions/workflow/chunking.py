@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from errors import InvalidRequestError
-from multipart import MAX_PARTS, MIN_PART_BYTES
+from .errors import InvalidRequestError
+from .multipart import MAX_PARTS, MIN_PART_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from inputs import InputObject
+    from .inputs import InputObject
 
 MAX_CHUNKS = MAX_PARTS
 """Every chunk may become one part of the output."""

@@ -12,13 +12,13 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from limits import MAX_KEY_BYTES, MAX_OUTPUT_KEY_BYTES
-from work import WORK_MARK, written_uris
+from .limits import MAX_KEY_BYTES, MAX_OUTPUT_KEY_BYTES
+from .work import WORK_MARK, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from contract import Request
+    from .contract import Request
 
 PREFIX_VARIABLES = {"model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_PREFIX", "output_s3_uri": "OUTPUT_S3_PREFIX"}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from estimate import Estimate  # noqa: TC001  # the contract test resolves the fields' types
+from .estimate import Estimate  # noqa: TC001  # the contract test resolves the fields' types
 
 
 class Request(TypedDict):

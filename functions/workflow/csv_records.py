@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from header_mistakes import MAX_DATA_COLUMNS, malformed_header, too_many_columns, undecodable_header
+from .header_mistakes import MAX_DATA_COLUMNS, malformed_header, too_many_columns, undecodable_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,17 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from column_types import KINDS
-from errors import IncompleteOutputError, InputChangedError, InputNotFoundError
-from s3 import CONCURRENT_REQUESTS, get_json, get_text, put_text
-from work import TYPES_SUFFIX
+from .column_types import KINDS
+from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError
+from .s3 import CONCURRENT_REQUESTS, get_json, get_text, put_text
+from .work import TYPES_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Columns, Decision, Model, Probe
+    from .contract import Columns, Decision, Model, Probe
 
 
 def read_columns(client: S3Client, probe: Probe) -> Columns:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
+    from .contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
 
 MAX_STATISTICS_COLUMNS = 200
 MAX_CLASSES, MAX_REASONS = 100, 50

@@ -6,8 +6,8 @@ import functools
 import traceback
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from errors import named
-from log import log
+from .errors import named
+from .log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

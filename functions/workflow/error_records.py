@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from errors import InputNotFoundError
-from s3 import get_json
+from .errors import InputNotFoundError
+from .s3 import get_json
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from contract import ErrorRecord
+    from .contract import ErrorRecord
 
 
 def read_error_record(client: S3Client, uri: str) -> ErrorRecord | None:

@@ -43,7 +43,7 @@ from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadF
 from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
 from urllib3.exceptions import HTTPError, LocationValueError
 
-from utf8 import encodable
+from .utf8 import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, TypedDict
 
-from multipart import GATHER_BYTES, MIN_PART_BYTES
-from prices import COLLECTED, LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, REGION, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
+from .multipart import GATHER_BYTES, MIN_PART_BYTES
+from .prices import COLLECTED, LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, REGION, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
 
 VALIDATE_MB, PLAN_MB, MERGE_MB = 512, 1769, 1769
 """Memory of the workflow's functions in template.yaml."""

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
-from accounting import located
-from column_types import widened
-from decision import read_decision, refutations
-from entry_point import entry_point
-from error_records import read_error_record
-from errors import (
+from .accounting import located
+from .column_types import widened
+from .decision import read_decision, refutations
+from .entry_point import entry_point
+from .error_records import read_error_record
+from .errors import (
     ADVICE,
     ColumnTypeError,
     IncompleteOutputError,
@@ -22,18 +22,18 @@ from errors import (
     split_advice,
     with_advice,
 )
-from failures import CHUNKS_WITHOUT_OUTPUT, message_of
-from fingerprint import is_incomplete
-from log import log
-from published import is_whole, published_output
-from s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
-from utf8 import encodable
-from work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
+from .failures import CHUNKS_WITHOUT_OUTPUT, message_of
+from .fingerprint import is_incomplete
+from .log import log
+from .published import is_whole, published_output
+from .s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
+from .utf8 import encodable
+from .work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from contract import Document, ErrorRecord, Explanation, Failure, Plan
+    from .contract import Document, ErrorRecord, Explanation, Failure, Plan
 
 RECORDS_READ = 1000
 """Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""

@@ -6,11 +6,11 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from errors import split_advice, with_advice
-from utf8 import encodable
+from .errors import split_advice, with_advice
+from .utf8 import encodable
 
 if TYPE_CHECKING:
-    from contract import Failure
+    from .contract import Failure
 
 MESSAGE_CHARACTERS = 2000
 

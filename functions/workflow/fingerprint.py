@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from contract import Columns, Document, Segment
-    from inputs import InputObject
+    from .contract import Columns, Document, Segment
+    from .inputs import InputObject
 
 
 def identity_of(document: Document, columns: Columns, objects: Iterable[InputObject]) -> str:

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from confinement import ambiguous, in_work, outside
-from csv_records import Header, HeaderError, is_blank, parse_header, record_stop
-from data_names import is_hidden, natural_order
-from errors import InvalidDataError, InvalidRequestError
-from header_mistakes import foreign_format
-from limits import MAX_MANIFEST_BYTES, ObjectCount
-from s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
+from .confinement import ambiguous, in_work, outside
+from .csv_records import Header, HeaderError, is_blank, parse_header, record_stop
+from .data_names import is_hidden, natural_order
+from .errors import InvalidDataError, InvalidRequestError
+from .header_mistakes import foreign_format
+from .limits import MAX_MANIFEST_BYTES, ObjectCount
+from .s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

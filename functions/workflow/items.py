@@ -5,10 +5,10 @@ from __future__ import annotations
 from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
-from work import decision_uri, part_uri, receipt_uri, segments_uri
+from .work import decision_uri, part_uri, receipt_uri, segments_uri
 
 if TYPE_CHECKING:
-    from contract import Chunk, Segment
+    from .contract import Chunk, Segment
 
 
 def require_chunks(items: Any, prefix: str) -> list[Chunk]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from errors import InvalidDataError
-from header_mistakes import mistaken_first_line
+from .errors import InvalidDataError
+from .header_mistakes import mistaken_first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from csv_records import Header
-    from inputs import InputObject
+    from .csv_records import Header
+    from .inputs import InputObject
 
 NAMED_COLUMNS = 10
 """Columns that a message names before it only counts."""

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from errors import InvalidRequestError
+from .errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from utf8 import json_text
+from .utf8 import json_text
 
 
 def log(message: str, *, level: str = "INFO", **facts: object) -> None:

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
-from deadline import NO_DEADLINE, deadline_of
-from decision import read_decision
-from distributions import StatisticsSum
-from entry_point import entry_point
-from error_records import read_error_record
-from errors import (
+from .accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
+from .deadline import NO_DEADLINE, deadline_of
+from .decision import read_decision
+from .distributions import StatisticsSum
+from .entry_point import entry_point
+from .error_records import read_error_record
+from .errors import (
     S3_EXCEPTIONS,
     BatchPredictionError,
     IncompleteOutputError,
@@ -24,15 +24,15 @@ from errors import (
     TransientS3Error,
     s3_failure,
 )
-from fingerprint import incomplete_identity
-from items import require_chunks, require_segments, segments_of
-from log import log
-from metrics import put_metrics
-from multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
-from published import Result, published_output, standing_while_publishing
-from rejected import write_rejected
-from report import report_of
-from s3 import (
+from .fingerprint import incomplete_identity
+from .items import require_chunks, require_segments, segments_of
+from .log import log
+from .metrics import put_metrics
+from .multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
+from .published import Result, published_output, standing_while_publishing
+from .rejected import write_rejected
+from .report import report_of
+from .s3 import (
     CONCURRENT_REQUESTS,
     batches,
     delete_objects,
@@ -45,9 +45,9 @@ from s3 import (
     put_json,
     s3_client,
 )
-from side_files import SideFiles, clear_side_files
-from upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
-from work import UPLOAD_RECORD, columns_prefix, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
+from .side_files import SideFiles, clear_side_files
+from .upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
+from .work import UPLOAD_RECORD, columns_prefix, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Continuation, Document, ErrorRecord, Output, Plan, Receipt, Segment, Unfinished
+    from .contract import Chunk, Continuation, Document, ErrorRecord, Output, Plan, Receipt, Segment, Unfinished
 
 HAND_OVER_SECONDS = 180
 """Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""

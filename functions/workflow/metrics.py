@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from utf8 import json_text
+from .utf8 import json_text
 
 NAMESPACE = "BatchPredict"
 DIMENSION = "StateMachine"

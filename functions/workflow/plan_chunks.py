@@ -8,35 +8,35 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from accounting import PlannedChunk
-from chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
-from column_types import widened
-from deadline import NO_DEADLINE, deadline_of
-from decision import decision_of, decision_sha256, read_columns, refutations, write_decision
-from entry_point import entry_point
-from errors import InputChangedError, InputNotFoundError, InvalidRequestError
-from estimate import Work, estimate
-from fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
-from inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, repeated_in, resolve
-from layout import require_same_layout
-from limits import ObjectCount, require_ephemeral_storage
-from log import log
-from published import found_while_planning
-from resume import earlier_work, finished_chunks, is_refuted
-from s3 import CONCURRENT_REQUESTS, parse_s3_uri, put_json, s3_client
-from sampling import mean_record_bytes, sampled_records, sampled_types
-from splitting import Cut, Notes, OutOfTimeError, split_objects
-from work import decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
+from .accounting import PlannedChunk
+from .chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
+from .column_types import widened
+from .deadline import NO_DEADLINE, deadline_of
+from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
+from .entry_point import entry_point
+from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
+from .estimate import Work, estimate
+from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
+from .inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, repeated_in, resolve
+from .layout import require_same_layout
+from .limits import ObjectCount, require_ephemeral_storage
+from .log import log
+from .published import found_while_planning
+from .resume import earlier_work, finished_chunks, is_refuted
+from .s3 import CONCURRENT_REQUESTS, parse_s3_uri, put_json, s3_client
+from .sampling import mean_record_bytes, sampled_records, sampled_types
+from .splitting import Cut, Notes, OutOfTimeError, split_objects
+from .work import decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
-    from csv_records import Header
-    from estimate import Estimate
-    from resume import EarlierWork
+    from .contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
+    from .csv_records import Header
+    from .estimate import Estimate
+    from .resume import EarlierWork
 
 HEADERS_COMPARED = 10_000
 """Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""

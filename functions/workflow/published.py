@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from contract import Output
-from errors import InputNotFoundError, OutputExistsError, TransientS3Error
-from fingerprint import is_incomplete
-from s3 import ObjectHead, get_json, head_object
-from work import IDENTITY_METADATA, PARTS_METADATA, SIZE_METADATA, rejected_uri, report_uri
+from .contract import Output
+from .errors import InputNotFoundError, OutputExistsError, TransientS3Error
+from .fingerprint import is_incomplete
+from .s3 import ObjectHead, get_json, head_object
+from .work import IDENTITY_METADATA, PARTS_METADATA, SIZE_METADATA, rejected_uri, report_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from contract import Document, OutputFound
+    from .contract import Document, OutputFound
 
 
 class Result(NamedTuple):

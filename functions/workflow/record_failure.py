@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entry_point import entry_point
-from failures import message_of
-from log import log
-from metrics import put_metrics
-from s3 import put_json, s3_client
-from work import error_record_uri
+from .entry_point import entry_point
+from .failures import message_of
+from .log import log
+from .metrics import put_metrics
+from .s3 import put_json, s3_client
+from .work import error_record_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from contract import ChildFailure, ErrorRecord
+    from .contract import ChildFailure, ErrorRecord
 
 
 @entry_point

@@ -7,16 +7,16 @@ import io
 import tempfile
 from typing import TYPE_CHECKING
 
-from errors import IncompleteOutputError, InputNotFoundError
-from s3 import get_text, only_in_place_of, parse_s3_uri, s3_calls
-from work import rejected_uri
+from .errors import IncompleteOutputError, InputNotFoundError
+from .s3 import get_text, only_in_place_of, parse_s3_uri, s3_calls
+from .work import rejected_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_s3 import S3Client
 
-    from accounting import Account
+    from .accounting import Account
 
 COLUMNS = ("data_s3_uri", "row", "byte", "reason")
 

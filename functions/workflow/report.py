@@ -6,13 +6,13 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from accounting import is_count
-from estimate import Work, estimate
+from .accounting import is_count
+from .estimate import Work, estimate
 
 if TYPE_CHECKING:
-    from accounting import Account
-    from contract import Decision, Document, ErrorRecord, Output, Receipt, ReportStatistics
-    from estimate import Dollars
+    from .accounting import Account
+    from .contract import Decision, Document, ErrorRecord, Output, Receipt, ReportStatistics
+    from .estimate import Dollars
 
 SCHEMA_VERSION = 2
 

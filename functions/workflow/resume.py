@@ -6,19 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from accounting import require_agreement
-from error_records import read_error_record
-from errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
-from s3 import CONCURRENT_REQUESTS, get_json, list_pages
-from work import ERROR_RECORD_SUFFIX, rejected_uri
+from .accounting import require_agreement
+from .error_records import read_error_record
+from .errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
+from .s3 import CONCURRENT_REQUESTS, get_json, list_pages
+from .work import ERROR_RECORD_SUFFIX, rejected_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from accounting import PlannedChunk
-    from contract import Model
+    from .accounting import PlannedChunk
+    from .contract import Model
 
 EarlierWork = dict[str, tuple[int, str]]
 """Size and ETag by URI."""

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError
 
-from errors import (
+from .errors import (
     S3_EXCEPTIONS,
     TRANSIENT_EXCEPTIONS,
     InputChangedError,
@@ -20,8 +20,8 @@ from errors import (
     TransientS3Error,
     s3_failure,
 )
-from utf8 import is_encodable, json_text
-from work import WORK_MARK, WORK_TAG
+from .utf8 import is_encodable, json_text
+from .work import WORK_MARK, WORK_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

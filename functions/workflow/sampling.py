@@ -8,16 +8,16 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from column_types import kind_of_texts
-from csv_records import record_stops
-from s3 import CONCURRENT_REQUESTS, read_range
+from .column_types import kind_of_texts
+from .csv_records import record_stops
+from .s3 import CONCURRENT_REQUESTS, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from chunking import Span
+    from .chunking import Span
 
 SAMPLES = 100
 """Windows at most, each at the start of a chunk or of a grouped object: record boundaries."""

@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from utf8 import is_encodable, json_text
+from .utf8 import is_encodable, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

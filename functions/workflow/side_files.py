@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from errors import InputChangedError, InputNotFoundError, OutputExistsError, TransientS3Error
-from s3 import delete_object, head_object
-from work import side_uris
+from .errors import InputChangedError, InputNotFoundError, OutputExistsError, TransientS3Error
+from .s3 import delete_object, head_object
+from .work import side_uris
 
 if TYPE_CHECKING:
     from collections.abc import Callable

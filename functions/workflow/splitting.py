@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from boundaries import (
+from .boundaries import (
     WINDOW_BYTES,
     ScannedRange,
     are_consistent,
@@ -19,17 +19,17 @@ from boundaries import (
     scan_range,
     scan_ranges,
 )
-from chunking import Span
-from errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
-from s3 import CONCURRENT_REQUESTS, get_json, put_json, read_range
+from .chunking import Span
+from .errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
+from .s3 import CONCURRENT_REQUESTS, get_json, put_json, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from csv_records import Header
-    from inputs import InputObject
+    from .csv_records import Header
+    from .inputs import InputObject
 
 SCAN_BLOCK_BYTES = 8 * 2**20
 SCANS_IN_FLIGHT = 8

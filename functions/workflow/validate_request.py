@@ -13,13 +13,13 @@ from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from confinement import problems_of
-from data_names import other_format
-from entry_point import entry_point
-from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
-from failures import bounded
-from header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
-from inputs import (
+from .confinement import problems_of
+from .data_names import other_format
+from .entry_point import entry_point
+from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError
+from .failures import bounded
+from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
+from .inputs import (
     InputObject,
     first_objects,
     folder_of,
@@ -31,20 +31,20 @@ from inputs import (
     read_header,
     repeated_in,
 )
-from limits import MAX_REQUEST_BYTES
-from log import log
-from s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
-from schema import full_match, problems, require_known_keywords, with_defaults
-from work import columns_uri, written_uris
+from .limits import MAX_REQUEST_BYTES
+from .log import log
+from .s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
+from .schema import full_match, problems, require_known_keywords, with_defaults
+from .work import columns_uri, written_uris
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
-    from contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
-    from csv_records import Header
-    from schema import Schema
+    from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
+    from .csv_records import Header
+    from .schema import Schema
 
 PROBE_ROWS = 1000
 """Rows that Probe Model predicts: enough to time the model, few enough to take a second."""

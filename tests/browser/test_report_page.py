@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from report_pages import HOSTILE, LACKING, SECTIONS, hostile_run, rendered
 
-from batch_predict.html_report import render
+from batch_predict.report.html_report import render
+from support.report_pages import HOSTILE, LACKING, SECTIONS, hostile_run, rendered
 
 PHONE, TABLET, DESKTOP = 390, 768, 1280
 DARK = "--blink-settings=preferredColorScheme=0"

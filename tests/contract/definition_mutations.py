@@ -295,7 +295,7 @@ MUTATIONS = [
     Mutation(
         "a function without its file",
         "Record Failure: its function has no file functions/workflow/record.py",
-        template=lambda r: r["RecordFailureFunction"]["Properties"].update(Handler="record.lambda_handler"),
+        template=lambda r: r["RecordFailureFunction"]["Properties"].update(Handler="workflow.record.lambda_handler"),
     ),
     # --- the Map
     Mutation("a Map without Label", "Predict Chunks: needs a Label", drop("Predict Chunks", "Label")),

@@ -4,7 +4,7 @@ import re
 
 import typer
 
-from batch_predict import cli
+from batch_predict.cli import app as cli
 from tools.command_reference import BEGIN, COLUMNS, command_reference
 from tools.request_reference import END, with_table
 

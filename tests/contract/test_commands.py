@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from batch_predict import cli
+from batch_predict.cli import app as cli
 
 # What the AWS CLI takes with every command, and what it adds to what the models say.
 EVERYWHERE = {"region", "profile", "output", "query", "endpoint-url", "no-cli-pager", "no-paginate", "max-items", "cli-input-json"}

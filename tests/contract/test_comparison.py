@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-import estimate
 import prediction_handler
-import prices
+from workflow import estimate, prices
 
 VCPU_MB = estimate.MB_PER_VCPU
 INSTANCE_VCPUS = 4  # of ml.m5.xlarge

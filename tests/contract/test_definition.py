@@ -2,8 +2,8 @@
 
 import typing
 
-import contract
 from tools.state_paths import Call, Literal, parse
+from workflow import contract
 
 
 def test_the_ends_are_these(states):

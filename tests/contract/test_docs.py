@@ -6,8 +6,8 @@ import re
 import jsonschema
 import pytest
 
-from batch_predict import cli
-from batch_predict.deploy import LOCAL_ADAPTATIONS
+from batch_predict.cli import app as cli
+from batch_predict.local.deploy import LOCAL_ADAPTATIONS
 from tools.request_reference import BEGIN, END, request_table, with_table
 
 

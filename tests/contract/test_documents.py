@@ -4,9 +4,8 @@ import json
 import re
 import typing
 
-import column_types
-import contract
 import prediction_handler
+from workflow import column_types, contract
 
 
 def fields(document):

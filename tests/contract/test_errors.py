@@ -3,13 +3,10 @@
 import importlib
 import inspect
 
-import entry_point
-import errors
-import header_mistakes
 import prediction_handler
-import s3
-from batch_predict.workflow_contract import split_advice
-from failures import message_of
+from batch_predict.deployed import split_advice
+from workflow import entry_point, errors, header_mistakes, s3
+from workflow.failures import message_of
 
 
 def names(base):
@@ -45,7 +42,7 @@ def test_every_function_of_the_workflow_is_an_entry_point(root):
     names = {path.stem for path in (root / "functions/workflow").glob("*.py") if "def lambda_handler(" in path.read_text()}
     assert names >= {"validate_request", "plan_chunks", "merge_outputs", "record_failure", "explain_failure"}
     for name in names:
-        module = importlib.import_module(name)
+        module = importlib.import_module(f"workflow.{name}")
         assert module.lambda_handler.__code__ is entry_point.entry_point(print).__code__, name
 
 

@@ -3,11 +3,8 @@
 import json
 import re
 
-import chunking
-import confinement
-import limits
 import prediction_handler
-import s3
+from workflow import chunking, confinement, limits, s3
 
 
 def test_both_confine_by_the_same_variables():

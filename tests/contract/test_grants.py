@@ -6,9 +6,8 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 from state_names import FILES, resource_of
 
-import metrics
 import prediction_handler
-import work
+from workflow import metrics, work
 
 FUNCTIONS = [resource_of(state) for state in FILES]
 PREFIXES = {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import column_types
 import prediction_handler as handler
+from workflow import column_types
 
 SPELLINGS = [
     *("7", "-007", "+5", " 1 ", "\t2", "1\n", "12\v", "\f3", "9223372036854775807", "-9223372036854775808"),

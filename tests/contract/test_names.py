@@ -5,8 +5,8 @@ import re
 import pytest
 from state_names import FILES, resource_of
 
-import inputs
-from batch_predict import local_run
+from batch_predict.runs import prepared_request as local_run
+from workflow import inputs
 
 
 def test_the_table_of_names_lists_every_task(states):
@@ -19,8 +19,8 @@ def test_a_state_has_its_file_test_resource_and_substitution(state, root, states
     assert file.is_file()
     assert list((root / "tests/unit").rglob(f"test_{file.stem}.py"))
     resource = template["Resources"][resource_of(state)]
-    assert resource["Properties"]["CodeUri"] == f"functions/{file.parent.name}/"
-    assert resource["Properties"]["Handler"] == f"{file.stem}.lambda_handler"
+    code, handler = resource["Properties"]["CodeUri"], resource["Properties"]["Handler"]
+    assert f"{code}{handler}" == f"{FILES[state].removesuffix('.py').replace('workflow/', 'workflow.')}.lambda_handler"
     substitution = f"{resource_of(state)}Arn"
     assert states[state]["Resource"] == f"${{{substitution}}}"
     substitutions = template["Resources"]["StateMachine"]["Properties"]["DefinitionSubstitutions"]

@@ -6,11 +6,8 @@ import re
 import pytest
 from state_names import FILES, resource_of
 
-import merge_outputs
-import metrics
-import plan_chunks
 import prediction_handler
-import prices
+from workflow import merge_outputs, metrics, plan_chunks, prices
 
 FUNCTIONS = sorted({resource_of(state) for state in FILES})
 PAUSES = {"PlanChunksFunction": plan_chunks.HAND_OVER_SECONDS, "MergeOutputsFunction": merge_outputs.HAND_OVER_SECONDS}

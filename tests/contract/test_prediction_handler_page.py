@@ -9,10 +9,9 @@ import string
 import pytest
 from test_grants import statements_of
 
-import contract
 import prediction_handler as handler
-import prices
-from estimate import MB_PER_GB, MB_PER_VCPU
+from workflow import contract, prices
+from workflow.estimate import MB_PER_GB, MB_PER_VCPU
 
 PUBLIC = (
     handler.lambda_handler,

@@ -4,11 +4,9 @@ import re
 
 from boto3.s3.transfer import TransferConfig
 
-import estimate
-import plan_chunks
 import prediction_handler
-import prices
 from tools.smoke import Figures, cold_start_seconds
+from workflow import estimate, plan_chunks, prices
 
 
 def executed(machine):

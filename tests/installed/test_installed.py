@@ -12,6 +12,7 @@ import pytest
 from batch_predict.setup import package, target
 
 ROOT = Path(__file__).parents[2]
+MERGE = "workflow/merge_outputs.py"
 pytestmark = [
     pytest.mark.emulator("the embedded AWS of an installed batch-predict"),
     pytest.mark.timeout(900),  # the first test waits for the installation
@@ -99,7 +100,7 @@ def test_no_module_imports_what_is_not_installed_but_to_draw(installed, project)
     assert (done.returncode, done.stderr) == (0, "")
     lacking = dict(line.split() for line in done.stdout.splitlines())
     assert set(lacking.values()) == {"matplotlib"}
-    assert "batch_predict.html_report" in lacking
+    assert "batch_predict.report.html_report" in lacking
     assert all(re.search("chart|graph|report|page", name) for name in lacking), lacking
 
 
@@ -123,10 +124,12 @@ def test_init_and_deploy_build_the_checkouts_package(installed, tmp_path, projec
     assert len(names) == 2
     for name in names:
         with zipfile.ZipFile(built / name) as archive:
-            folder = ROOT / "functions" / ("workflow" if name == "workflow.zip" else "predict")
-            for file, content in package.function_files(folder).items():
+            is_workflow = name == "workflow.zip"
+            handler = "prediction_handler.lambda_handler"
+            files = package.workflow_files() if is_workflow else package.function_files(ROOT / "functions/predict", handler)
+            for file, content in files.items():
                 assert archive.read(file) == content
-            assert ("carried/index.json" in archive.namelist()) == (folder.name == "predict")
+            assert ("carried/index.json" in archive.namelist()) != is_workflow
     assert sorted(path.name for path in package.BUILD.glob("package/*-*")) == kept
     assert {path.name for path in tmp_path.iterdir()} == {"cache", ".aws-sam", "samconfig.toml"}
 
@@ -141,4 +144,6 @@ def test_an_ejected_folder_is_built_by_a_plain_python(installed, tmp_path):
     done = installed.run(f"make -C there PYTHON={python} ARTIFACTS_DIR=made build-MergeOutputsFunction", tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "there/made/merge_outputs.py").read_bytes() == (ROOT / "functions/workflow/merge_outputs.py").read_bytes()
+    assert (tmp_path / "there/made/workflow/merge_outputs.py").read_bytes() == (
+        ROOT / "functions/workflow/merge_outputs.py"
+    ).read_bytes()

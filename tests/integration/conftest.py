@@ -15,17 +15,17 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from deployed_stack import DeployedStack, Places, delete_all, find_stack, split_uri
-from flights_data import FEATURES, NUMBERS, ROWS, TEXTS
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from batch_predict.flights import write_flights
-from batch_predict.local_aws import LocalAws, local_aws
-from s3_proxy import behind, s3_proxy
+from batch_predict.local.flights import write_flights
+from batch_predict.local.local_aws import LocalAws, local_aws
+from support.deployed_stack import DeployedStack, Places, delete_all, find_stack, split_uri
+from support.flights_data import FEATURES, NUMBERS, ROWS, TEXTS
+from support.s3_proxy import behind, s3_proxy
 
 EXECUTION_SECONDS = 120
 AWS_EXECUTION_SECONDS = 1800

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from scripted_s3 import ScriptedS3, cut, garble, refuse, reset, stall, whole
 
-import errors
-import merge_outputs
 import prediction_handler as handler
-import s3
-import upload
-from multipart import CopiedPart, Piece
-from published import Result
+from support.scripted_s3 import ScriptedS3, cut, garble, refuse, reset, stall, whole
+from workflow import errors, merge_outputs, s3, upload
+from workflow.multipart import CopiedPart, Piece
+from workflow.published import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

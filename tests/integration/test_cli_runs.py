@@ -19,8 +19,9 @@ import pytest
 from botocore.config import Config
 from sklearn.linear_model import LinearRegression
 
-from batch_predict import cli, flights
-from batch_predict.local_run import LocalRunError, prepare, run
+from batch_predict.cli import app as cli
+from batch_predict.local import flights
+from batch_predict.runs.prepared_request import LocalRunError, prepare, run
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from batch_predict import cli, flights
+from batch_predict.cli import app as cli
+from batch_predict.local import flights
 
 pytestmark = pytest.mark.emulator("the demo runs on the embedded AWS")
 

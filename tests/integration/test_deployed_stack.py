@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from deployed_stack import Places, split_uri
 
-from batch_predict.deploy import deploy, stack_directory
+from batch_predict.deployed import stack_directory
+from batch_predict.local.deploy import deploy
+from support.deployed_stack import Places, split_uri
 
 pytestmark = pytest.mark.emulator("it runs --aws itself")
 

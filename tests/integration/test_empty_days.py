@@ -5,10 +5,10 @@ import json
 import joblib
 import pandas as pd
 import pytest
-from histories import states_entered
 from sklearn.linear_model import LinearRegression
 
 from batch_predict.predictor import BatchPredictor
+from support.histories import states_entered
 
 HEADER = "id,x,y\n"
 

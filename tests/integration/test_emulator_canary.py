@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_predict import deploy
+from batch_predict.local import deploy
 
 pytestmark = pytest.mark.emulator("it is about the emulator")
 
@@ -120,7 +120,7 @@ class TestLambda:
     def test_a_handler_that_cannot_be_imported_is_reported(self, canary_aws, invoke):
         client = canary_aws.client("lambda")
         function = client.get_function_configuration(FunctionName=canary_aws.predict_function_name)
-        code = deploy.zip_function(Path(__file__).with_name("canary_stack") / "function")
+        code = deploy.zip_function(Path(__file__).with_name("canary_stack") / "function", "absent.lambda_handler")
         client.create_function(
             FunctionName="absent-handler",
             Handler="absent.lambda_handler",

@@ -23,8 +23,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from samtranslator.yaml_helper import yaml_parse
 
-from batch_predict import deploy, local_aws
-from batch_predict.deployed_package import deployed_package
+from batch_predict import deployed
+from batch_predict.errors import BatchPredictError
+from batch_predict.local import deploy, local_aws
+from batch_predict.local.deployed_package import deployed_package
 
 pytestmark = pytest.mark.emulator("it is about the embedded AWS")
 
@@ -35,7 +37,7 @@ GONE_SECONDS = 10  # for the guard to end the rest after its owner
 OWNER = """
 import json, signal, sys, time
 from pathlib import Path
-from batch_predict.local_aws import local_aws
+from batch_predict.local.local_aws import local_aws
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us to ignore it
 with local_aws(directory=Path(sys.argv[1])) as aws:
@@ -155,16 +157,16 @@ class TestStack:
             deploy.deploy(canary_aws.client, canary_stack, bucket=canary_aws.bucket, stack_name="refused", parameters={})
 
     def test_an_installed_package_brings_its_own_stack(self, monkeypatch, tmp_path):
-        assert deploy.stack_directory() == PROJECT
+        assert deployed.stack_directory() == PROJECT
         package = tmp_path / "batch_predict"
-        monkeypatch.setattr(deploy, "__file__", str(package / "deploy.py"))
-        with pytest.raises(deploy.LocalAwsError, match=r"no template\.yaml"):
-            deploy.stack_directory()
+        monkeypatch.setattr(deployed, "__file__", str(package / "deployed.py"))
+        with pytest.raises(BatchPredictError, match=r"no template\.yaml"):
+            deployed.stack_directory()
 
         (package / "stack").mkdir(parents=True)
         (package / "stack/template.yaml").touch()
 
-        assert deploy.stack_directory() == package / "stack"
+        assert deployed.stack_directory() == package / "stack"
 
 
 class TestAdaptations:
@@ -204,17 +206,17 @@ class TestAdaptations:
         for name in ("b.py", "a/c.json", "__pycache__/b.pyc", "Dockerfile", "requirements.txt"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(name)
-        package = deploy.zip_function(tmp_path)
+        package = deploy.zip_function(tmp_path, "function.lambda_handler")
         os.utime(tmp_path / "b.py", (0, 0))
 
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
             assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap()
-        assert deploy.zip_function(tmp_path) == package
+        assert deploy.zip_function(tmp_path, "function.lambda_handler") == package
 
     def test_the_prediction_functions_package_knows_what_is_deployed(self):
         package = deployed_package(PROJECT)
-        zipped = deploy.zip_function(PROJECT / "functions/predict", package)
+        zipped = deploy.zip_function(PROJECT / "functions/predict", "prediction_handler.lambda_handler", package)
 
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "prediction_handler.py"]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from batch_predict.deployed_package import deployed_package
+from batch_predict.local.deployed_package import deployed_package
 
 pytestmark = pytest.mark.emulator("it is about this environment's Python and libraries, which AWS does not have")
 

@@ -9,10 +9,11 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from histories import child_histories, states_entered
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+
+from support.histories import child_histories, states_entered
 
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
 

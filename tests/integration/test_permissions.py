@@ -18,8 +18,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from batch_predict import deploy
-from batch_predict.local_aws import BUCKET
+from batch_predict import deployed
+from batch_predict.local import deploy
+from batch_predict.local.local_aws import BUCKET
 
 pytestmark = pytest.mark.emulator("it makes buckets, stacks and functions, and is denied what it asks for")
 
@@ -312,7 +313,7 @@ def options(aws):
     key = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
     buckets = {"ModelBucket": BUCKET, "DataBucket": BUCKET, "OutputBucket": MADE}
     parameters = {**buckets, "OutputPrefix": "output/", "CreateOutputBucket": "true", "KmsKeyArn": key}
-    deploy.deploy(aws.client, deploy.stack_directory(), bucket=BUCKET, stack_name="permissions", parameters=parameters)
+    deploy.deploy(aws.client, deployed.stack_directory(), bucket=BUCKET, stack_name="permissions", parameters=parameters)
     cloudformation = aws.client("cloudformation")
     found = cloudformation.describe_stack_resources(StackName="permissions")["StackResources"]
     yield {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found}
@@ -377,4 +378,4 @@ def test_a_key_is_in_the_policies_of_the_roles_that_need_it(aws, options):
 def test_a_parameter_that_would_widen_the_permissions_is_refused(aws, parameter, value):
     parameters = {"ModelBucket": BUCKET, "DataBucket": BUCKET, "OutputBucket": BUCKET, parameter: value}
     with pytest.raises(deploy.LocalAwsError, match=parameter):
-        deploy.deploy(aws.client, deploy.stack_directory(), bucket=BUCKET, stack_name="refused", parameters=parameters)
+        deploy.deploy(aws.client, deployed.stack_directory(), bucket=BUCKET, stack_name="refused", parameters=parameters)

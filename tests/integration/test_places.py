@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from batch_predict.deploy import deploy, stack_directory
-from batch_predict.local_aws import STACK_PARAMETERS
+from batch_predict.deployed import stack_directory
+from batch_predict.local.deploy import deploy
+from batch_predict.local.local_aws import STACK_PARAMETERS
 
 pytestmark = pytest.mark.emulator("it deploys a stack of its own by the local steps")
 

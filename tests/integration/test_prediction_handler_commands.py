@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_predict.deploy import zip_function
+from batch_predict.local.deploy import zip_function
 
 ROOT = Path(__file__).parents[2]
+HANDLER_ZIP = zip_function(ROOT / "functions/predict", "prediction_handler.lambda_handler")
 PAGE = (ROOT / "docs/prediction_handler.md").read_text()
 BUCKETS = ("my-models", "my-data", "my-output", "my-deploy")
 WORK = "s3://my-output/output/flights.csv.work/flights.csv"
@@ -55,7 +56,9 @@ def run_block(aws, planned, tmp_path):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "dist").mkdir()
     # Its libraries are the environment's, as in every function on the embedded AWS.
-    (tmp_path / "dist/predict-arm64-py313.zip").write_bytes(zip_function(ROOT / "functions/predict"))
+    (tmp_path / "dist/predict-arm64-py313.zip").write_bytes(
+        zip_function(ROOT / "functions/predict", "prediction_handler.lambda_handler")
+    )
     real = os.environ.get("AWS_CLI")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/aws").write_text(
@@ -102,7 +105,7 @@ def test_the_page_can_be_followed(aws, buckets, run_block):
     s3, functions = aws.client("s3"), aws.client("lambda")
     printed = {}
     for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
-        if "create-function" in block:  # LOCAL_ADAPTATIONS in batch_predict/deploy.py says why
+        if "create-function" in block:  # LOCAL_ADAPTATIONS in batch_predict/local/deploy.py says why
             block = block.replace("--runtime python3.13", "--runtime provided.al2023")  # noqa: PLW2901
         if "--invocation-type Event" in block:
             s3.delete_object(**OUTPUT)

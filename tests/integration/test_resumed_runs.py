@@ -17,15 +17,15 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner
 
-from batch_predict import cli
-from batch_predict.local_runs import LocalRuns
+from batch_predict.cli import app as cli
+from batch_predict.local.kept_runs import KeptRuns
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
 ROWS = 6000
 BAD_ROW = 4500
 SECONDS = 90
-COMMAND = [sys.executable, "-c", "from batch_predict.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from batch_predict.cli.app import main; main()"]
 RUN = "run --model model.joblib --features a,b --prediction p --chunk-size-mb 0.002"
 CHUNKS = 27
 
@@ -161,10 +161,10 @@ def test_a_run_that_failed_in_the_middle_runs_only_what_is_missing():
 def test_a_detached_run_is_stopped_by_its_process_id():
     command(f"{RUN.replace('0.002', '0.00002')} --data data.csv --output out.csv --name far --detach")
     processes = subprocess.run(["ps", "-Aww", "-o", "pid=,args="], check=True, capture_output=True, text=True).stdout.splitlines()
-    folder = str(LocalRuns().get("far").path.absolute())
-    (pid,) = [int(line.split()[0]) for line in processes if "batch_predict.detached" in line and folder in line]
+    folder = str(KeptRuns().get("far").path.absolute())
+    (pid,) = [int(line.split()[0]) for line in processes if "batch_predict.local.detached" in line and folder in line]
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + SECONDS
-    while LocalRuns().get("far").status().status == "RUNNING" and time.monotonic() < deadline:
+    while KeptRuns().get("far").status().status == "RUNNING" and time.monotonic() < deadline:
         time.sleep(0.2)
     assert "Error    Interrupted: stopped by SIGTERM\n" in command("status far").stdout

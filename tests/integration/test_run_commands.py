@@ -16,9 +16,10 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner
 
-from batch_predict import BatchPredictor, RunFailedError, cli
-from batch_predict.local_runs import LocalRuns
-from batch_predict.runs import RunError, find_run
+from batch_predict import BatchPredictor, RunFailedError
+from batch_predict.cli import app as cli
+from batch_predict.local.kept_runs import KeptRuns
+from batch_predict.runs.history import RunError, find_run
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -149,7 +150,7 @@ class TestThisMachine:
             assert "It has no prediction" not in page
 
     def test_the_attempts_of_each_chunk_are_in_its_childs_history(self):
-        with LocalRuns().get("good").opened() as aws:
+        with KeptRuns().get("good").opened() as aws:
             run = find_run(aws, "good")
             assert run.attempts() == dict.fromkeys(range(run.status().chunks.total), 1)
 
@@ -157,7 +158,7 @@ class TestThisMachine:
         succeed(f"run {OPTIONS} --data data.csv --output later.csv --name later --detach")
         assert "Output   later.csv\n" in succeed("watch later --quiet")
         assert len(pd.read_csv("later.csv")) == ROWS
-        assert LocalRuns().get("later").status().status == "SUCCEEDED"
+        assert KeptRuns().get("later").status().status == "SUCCEEDED"
 
     def test_cancel_ends_a_run(self):
         # A chunk of every few rows: far from over when it is cancelled.
@@ -309,7 +310,7 @@ class TestCtrlC:
     def long_run(self, stack, name):
         """A run of thousands of chunks, in a terminal; and what Step Functions says of it."""
         arguments = f"{OPTIONS.replace('0.005', '0.00002')} --data data.csv --output {name}.csv --stack batch-predict --name {name}"
-        command = [sys.executable, "-c", "from batch_predict.cli import main; main()", "run", *arguments.split()]
+        command = [sys.executable, "-c", "from batch_predict.cli.app import main; main()", "run", *arguments.split()]
         arn = f"{stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
         stepfunctions = stack.client("stepfunctions")
         yield command, lambda: stepfunctions.describe_execution(executionArn=arn)["status"]

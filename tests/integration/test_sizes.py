@@ -10,10 +10,10 @@ import joblib
 import jsonschema
 import pandas as pd
 import pytest
-from histories import child_histories, failures, states_entered
 from sklearn.tree import DecisionTreeRegressor
 
-from s3_proxy import Rule
+from support.histories import child_histories, failures, states_entered
+from support.s3_proxy import Rule
 
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
 HEADER = b"id,note,x,y\n"

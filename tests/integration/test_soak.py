@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from s3_proxy import s3_proxy
 from soak.__main__ import main
 from soak.estimators import fitted_estimators
 from soak.leaks import Sample, functions_of, growth
@@ -13,6 +12,7 @@ from soak.oracle import expected_output, output_problems, rejected_problems
 from soak.scenarios import Run
 from soak.stack import Stack, retries_in
 from soak.workloads import random_workload
+from support.s3_proxy import s3_proxy
 
 pytestmark = pytest.mark.emulator("the soak puts a proxy before its S3")
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from batch_predict.deploy import zip_function
+from batch_predict.local.deploy import zip_function
 
 ROOT = Path(__file__).parents[2]
+HANDLER_ZIP = zip_function(ROOT / "functions/predict", "prediction_handler.lambda_handler")
 TERRAFORM = os.environ.get("TERRAFORM")
 BUCKETS = {"model_bucket": "tf-models", "data_bucket": "tf-data", "output_bucket": "tf-output", "package_bucket": "tf-packages"}
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
@@ -54,7 +55,9 @@ def terraform(aws, tmp_path):
     shutil.copytree(ROOT / "examples/prediction_function", module)
     (module / "embedded_override.tf").write_text(OVERRIDE)
     (module / "dist").mkdir()
-    (module / "dist/predict-arm64-py313.zip").write_bytes(zip_function(ROOT / "functions/predict"))
+    (module / "dist/predict-arm64-py313.zip").write_bytes(
+        zip_function(ROOT / "functions/predict", "prediction_handler.lambda_handler")
+    )
     prefixes = {"model_prefix": "models/", "data_prefix": "data/", "output_prefix": "output/"}
     variables = {**BUCKETS, **prefixes, "function_name": "tf-predict", "kms_key_arn": KEY}
     (module / "terraform.tfvars.json").write_text(json.dumps(variables))

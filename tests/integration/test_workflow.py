@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from flights_data import FEATURES, ROWS
-from histories import child_histories, failures
 
-from s3_proxy import Rule
+from support.flights_data import FEATURES, ROWS
+from support.histories import child_histories, failures
+from support.s3_proxy import Rule
 
 pytestmark = pytest.mark.aws
 

@@ -44,7 +44,7 @@ def test_nothing_differs_but_what_an_image_needs(template, image):
         ("Resources.PredictChunkFunction.Properties.PackageType", None, "Image"),
         *((f"Resources.{name}.Metadata.ContextPath", ".", "..") for name in others),
         *((f"Resources.{name}.Metadata.WorkingDirectory", ".", "..") for name in others),
-        *((f"Resources.{name}.Properties.CodeUri", "functions/workflow/", "../functions/workflow") for name in others),
+        *((f"Resources.{name}.Properties.CodeUri", "functions/", "../functions") for name in others),
         *((f"Resources.{name}.Properties.Runtime", None, "python3.13") for name in others),
         (
             "Resources.StateMachine.Properties.DefinitionUri",

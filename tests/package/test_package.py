@@ -13,7 +13,7 @@ import pytest
 import urllib3
 from samtranslator.yaml_helper import yaml_parse
 
-from batch_predict.deploy import zip_function
+from batch_predict.local.deploy import zip_function
 from batch_predict.setup import package, slimming, target, wheels
 from batch_predict.setup.package import PackageError
 from batch_predict.setup.target import Interpreter, Target
@@ -434,7 +434,7 @@ def functions(root):
     """The template's functions: their folders and handlers, by name."""
     text = (root / "template.yaml").read_text()
     found = re.findall(r"^  (\w+):\n    Type: AWS::Serverless::Function\n    Metadata: (.*) #.*\n    Properties:\n"
-                       r"      CodeUri: (\S+)/\n      Handler: (\w+)\.lambda_handler$", text, re.MULTILINE)  # fmt: skip
+                       r"      CodeUri: (\S+)/\n      Handler: ([\w.]+)\.lambda_handler$", text, re.MULTILINE)  # fmt: skip
     assert len(found) == text.count("Type: AWS::Serverless::Function") >= 6
     assert {metadata for _, metadata, _, _ in found} == {"{ BuildMethod: makefile, ContextPath: ., WorkingDirectory: . }"}
     return {name: (root / folder, module) for name, _, folder, module in found}
@@ -447,9 +447,12 @@ def test_make_builds_each_function_as_sam_calls_it(root, functions, tmp_path):
         environment = {**os.environ, "ARTIFACTS_DIR": str(directory), "PYTHON": sys.executable}
         command = ["make", "--makefile", str(root / "Makefile"), f"build-{name}"]
         subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
-        assert (directory / f"{module}.py").read_bytes() == (folder / f"{module}.py").read_bytes()
-        if folder.name == "workflow":
-            assert sorted(names(directory)) == sorted(path.name for path in folder.iterdir() if path.suffix in {".py", ".json"})
+        file = f"{module.replace('.', '/')}.py"
+        assert (directory / file).read_bytes() == (folder / file).read_bytes()
+        if module.startswith("workflow."):
+            assert {path.name for path in directory.iterdir()} == {"workflow"}
+            files = (folder / "workflow").iterdir()
+            assert sorted(names(directory / "workflow")) == sorted(path.name for path in files if path.suffix in {".py", ".json"})
         else:
             assert {"prediction_handler.py", "numpy", "sklearn", "pyarrow"} <= {path.name for path in directory.iterdir()}
             assert (directory / "carried/pandas.zip").is_file()
@@ -457,11 +460,11 @@ def test_make_builds_each_function_as_sam_calls_it(root, functions, tmp_path):
 
 
 def test_the_local_package_has_the_same_files_of_ours(root, tmp_path):
-    for folder in ("functions/predict", "functions/workflow"):
+    for folder, handler in (("predict", "prediction_handler.lambda_handler"), ("", "workflow.plan_chunks.lambda_handler")):
         path = tmp_path / "local.zip"
-        path.write_bytes(zip_function(root / folder))
+        path.write_bytes(zip_function(root / "functions" / folder, handler))
         with zipfile.ZipFile(path) as archive:
-            assert set(archive.namelist()) == {*package.function_files(root / folder), "bootstrap"}
+            assert set(archive.namelist()) == {*package.function_files(root / "functions" / folder, handler), "bootstrap"}
 
 
 def test_a_function_that_the_template_does_not_have_is_refused(root, tmp_path):
@@ -476,7 +479,7 @@ def test_a_function_that_the_template_does_not_have_is_refused(root, tmp_path):
 def test_the_workflows_zip_is_its_files(root, tmp_path):
     said = []
     with zipfile.ZipFile(package.zip_workflow(tmp_path, said.append)) as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == package.function_files(root / "functions/workflow")
+        assert {name: archive.read(name) for name in archive.namelist()} == package.workflow_files()
     assert "reaches Lambda directly" in said[-1]
 
 

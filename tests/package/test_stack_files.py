@@ -7,8 +7,7 @@ import zipfile
 
 from samtranslator.yaml_helper import yaml_parse
 
-from batch_predict import stack_files
-from batch_predict.setup import package, target
+from batch_predict.setup import package, stack_files, target
 
 
 def test_all_that_the_built_template_names_is_there(root, tmp_path):
@@ -22,7 +21,7 @@ def test_all_that_the_built_template_names_is_there(root, tmp_path):
             assert resource.pop("Metadata") == {"BuildMethod": "makefile", "ContextPath": ".", "WorkingDirectory": "."}
             path = template.parent / built["Resources"][name]["Properties"]["CodeUri"]
             with zipfile.ZipFile(path) as archive:
-                for file, content in package.function_files(root / properties["CodeUri"]).items():
+                for file, content in package.function_files(root / properties["CodeUri"], properties["Handler"]).items():
                     assert archive.read(file) == content
                 assert any(file.startswith("numpy/__init__.py") for file in archive.namelist()) == (
                     name == package.PREDICT_FUNCTION

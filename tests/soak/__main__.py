@@ -13,21 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batch_predict.deploy import usable_cores
-from batch_predict.local_aws import local_aws
+from batch_predict.local.deploy import usable_cores
+from batch_predict.local.local_aws import local_aws
 from benchmarks import machine
-from s3_proxy import behind, s3_proxy
 from soak.estimators import Estimator, fitted_estimators
 from soak.figures import Figures
 from soak.leaks import Watch
 from soak.scenarios import Run
 from soak.stack import Stack
 from soak.workloads import random_workload
+from support.s3_proxy import behind, s3_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3_proxy import S3Proxy
+    from support.s3_proxy import S3Proxy
 
 PROGRESS_SECONDS = 30
 MOST_TWINS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from random import Random
 
-from s3_proxy import Fault, Rule
+from support.s3_proxy import Fault, Rule
 
 KINDS: tuple[Fault, ...] = ("delay", "throttle", "500", "503", "409", "reset", "reset_after", "cut", "stall")
 """What passes: any of them may end a run as TransientS3Error, and as nothing else."""

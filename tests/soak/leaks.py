@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from batch_predict.deploy import START_FUNCTION
-from batch_predict.local_aws import EMULATOR_DOOR
+from batch_predict.local.deploy import START_FUNCTION
+from batch_predict.local.local_aws import EMULATOR_DOOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from batch_predict.local_aws import LocalAws
+    from batch_predict.local.local_aws import LocalAws
 
 SAMPLE_SECONDS = 1.0
 YOUNG_SECONDS = 20.0
@@ -109,7 +109,7 @@ class Watch:
                 if START_FUNCTION not in command:
                     continue
                 self.known[process.pid] = process
-                function = command[-1].removesuffix(".lambda_handler")
+                function = command[-1].removesuffix(".lambda_handler").removeprefix("workflow.")
                 age = time.time() - process.create_time()
                 memory = process.memory_info().rss / 1e6
                 self.samples.append(Sample(now, function, process.pid, memory, process.num_fds(), age))

@@ -18,9 +18,9 @@ from soak.oracle import expected_output, output_problems, rejected_problems, wit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s3_proxy import S3Proxy
     from soak.stack import Execution, Stack
     from soak.workloads import Workload
+    from support.s3_proxy import S3Proxy
 
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
 FEW_ROWS_BYTES = 10_000

@@ -10,9 +10,10 @@ import pytest
 import scored_rows
 from engines import REWRITTEN_FOR, ROLE, container, docker, stepfunctions_client, wait_until_ready, workflow_on
 
-from batch_predict.deploy import stack_directory, zip_function
-from batch_predict.local_aws import local_aws
-from s3_proxy import FUNCTIONS, behind, function_names, s3_proxy
+from batch_predict.deployed import stack_directory
+from batch_predict.local.deploy import zip_function
+from batch_predict.local.local_aws import local_aws
+from support.s3_proxy import FUNCTIONS, behind, function_names, s3_proxy
 
 ENDPOINT = os.environ.get("STEPFUNCTIONS_LOCAL_ENDPOINT")
 LAMBDA_ENDPOINT = os.environ.get("LAMBDA_ENDPOINT", "http://127.0.0.1:3001")
@@ -43,13 +44,13 @@ def arns(aws, tmp_path_factory):
         if logical_id in FUNCTIONS
     }
     planner = configured["PlanChunksFunction"]
-    directory = tmp_path_factory.mktemp("planner") / "workflow"
-    shutil.copytree(stack_directory() / "functions" / "workflow", directory)
-    shutil.copy(Path(__file__).with_name("plan_with_items.py"), directory)
+    directory = tmp_path_factory.mktemp("planner")
+    shutil.copytree(stack_directory() / "functions" / "workflow", directory / "workflow")
+    shutil.copy(Path(__file__).with_name("plan_with_items.py"), directory / "workflow")
     created = client.create_function(
         FunctionName="plan-with-items",
-        Handler="plan_with_items.lambda_handler",
-        Code={"ZipFile": zip_function(directory)},
+        Handler="workflow.plan_with_items.lambda_handler",
+        Code={"ZipFile": zip_function(directory, "workflow.plan_with_items.lambda_handler")},
         **{field: planner[field] for field in ("Runtime", "Role", "Timeout", "MemorySize")},
         Environment={"Variables": planner["Environment"]["Variables"]},
     )

@@ -1,7 +1,7 @@
 """Deployed beside plan_chunks.py: its plan, with the items that a Distributed Map would read from S3 by itself."""
 
-import plan_chunks
-from s3 import get_json, s3_client
+from workflow import plan_chunks
+from workflow.s3 import get_json, s3_client
 
 
 def lambda_handler(event, context):

@@ -3,7 +3,7 @@
 import pytest
 from scored_rows import ROWS, scored
 
-from s3_proxy import Rule
+from support.s3_proxy import Rule
 
 BODY_ATTEMPTS = 5  # of the prediction function, which does not wait between them
 

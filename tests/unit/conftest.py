@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import moto
 import moto.s3.models
 import pytest
-import strict_s3 as strict_s3_module
-from kills import Doomed
-from merging import Run
-from samples import BUCKET, EXECUTION, MODEL, found_columns, s3_error
-from strict_s3 import StrictS3
 
-import chunking
-import multipart
+from support import strict_s3 as strict_s3_module
+from support.kills import Doomed
+from support.merging import Run
+from support.samples import BUCKET, EXECUTION, MODEL, found_columns, s3_error
+from support.strict_s3 import StrictS3
+from workflow import chunking, multipart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,19 +13,14 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import pandas as pd
 import pytest
-from csv_samples import quoted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import BUCKET, COLUMNS, found_columns
 from sklearn.tree import DecisionTreeRegressor
 
-import boundaries
-import explain_failure
-import merge_outputs
-import plan_chunks
 import prediction_handler as handler
-import record_failure
-import splitting
+from support.csv_samples import quoted
+from support.samples import BUCKET, COLUMNS, found_columns
+from workflow import boundaries, explain_failure, merge_outputs, plan_chunks, record_failure, splitting
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

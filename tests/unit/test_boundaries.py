@@ -4,13 +4,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from csv_samples import csv_bytes, quoted, records
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import boundaries
-from boundaries import are_consistent, content_stop, exact_boundaries, guessed_boundary, scan_range, scan_ranges
-from csv_records import record_stop, record_stops
+from support.csv_samples import csv_bytes, quoted, records
+from workflow import boundaries
+from workflow.boundaries import are_consistent, content_stop, exact_boundaries, guessed_boundary, scan_range, scan_ranges
+from workflow.csv_records import record_stop, record_stops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

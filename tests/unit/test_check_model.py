@@ -18,10 +18,10 @@ import pytest
 import sklearn.base
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from batch_predict import check_model as module
-from batch_predict.check_model import check_model
-from batch_predict.deployed_package import deployed_package
-from batch_predict.local_run import InvalidRequestError
+from batch_predict.local import check_model as module
+from batch_predict.local.check_model import check_model
+from batch_predict.local.deployed_package import deployed_package
+from batch_predict.runs.prepared_request import InvalidRequestError
 
 ROOT = Path(__file__).parents[2]
 FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 1.0, 0.0, 1.0]})
@@ -142,7 +142,9 @@ def test_a_module_that_the_package_lacks_is_a_problem(dumped, tmp_path, monkeypa
 
 def test_what_this_programme_itself_is_made_of_is_no_part_of_the_package(dumped):
     (problem,) = check_model(dumped(module.Sample(1, 1.0, ["p"]))).problems
-    assert "needs the Python module 'batch_predict' (for its batch_predict.check_model.Sample), which the prediction" in problem
+    assert (
+        "needs the Python module 'batch_predict' (for its batch_predict.local.check_model.Sample), which the prediction" in problem
+    )
 
 
 def test_code_by_value_is_of_the_packages_python(tmp_path):

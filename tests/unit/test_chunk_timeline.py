@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from report_records import flights_run, report
 
-from batch_predict.chunk_timeline import place_of, timeline_of
+from batch_predict.report.chunk_timeline import place_of, timeline_of
+from support.report_records import flights_run, report
 
 
 @pytest.fixture(scope="module")

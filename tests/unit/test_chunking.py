@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import chunking
-from chunking import COPYABLE_CHUNK_BYTES, MAX_CHUNKS, MAX_SEGMENTS, Share, fitting_chunk_bytes, shares_of, targets_of
-from errors import InvalidRequestError
-from multipart import MIN_PART_BYTES
+from workflow import chunking
+from workflow.chunking import COPYABLE_CHUNK_BYTES, MAX_CHUNKS, MAX_SEGMENTS, Share, fitting_chunk_bytes, shares_of, targets_of
+from workflow.errors import InvalidRequestError
+from workflow.multipart import MIN_PART_BYTES
 
 SIZES = st.lists(st.one_of(st.integers(1, 100), st.integers(1, 10**14)), min_size=1, max_size=50)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from batch_predict import cli, local_runs
-from batch_predict.workflow_contract import request_schema
+from batch_predict.cli import app as cli
+from batch_predict.deployed import request_schema
+from batch_predict.local import kept_runs as local_runs
 
 COMMANDS = [
     *("run", "plan", "check-model", "serve", "demo", "init", "deploy", "eject"),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
-from column_types import (
+from workflow.column_types import (
     BOOLEAN,
     EMPTY,
     INTEGER,

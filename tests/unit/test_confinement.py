@@ -6,12 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import EXECUTION
 
-import plan_chunks
-import validate_request
-from confinement import ambiguous
-from errors import InvalidRequestError
+from support.samples import EXECUTION
+from workflow import plan_chunks, validate_request
+from workflow.confinement import ambiguous
+from workflow.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

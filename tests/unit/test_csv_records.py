@@ -4,10 +4,10 @@ import codecs
 from itertools import pairwise
 
 import pytest
-from csv_samples import csv_bytes, records
 from hypothesis import given
 
-from csv_records import is_blank, is_record, parse_header, record_stop, record_stops
+from support.csv_samples import csv_bytes, records
+from workflow.csv_records import is_blank, is_record, parse_header, record_stop, record_stops
 
 
 @given(csv_bytes())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import prediction_handler
-from data_names import OTHER_FORMATS, WORK_FOLDER_SUFFIX, is_hidden, natural_order, other_format
-from work import WORK_MARK
+from workflow.data_names import OTHER_FORMATS, WORK_FOLDER_SUFFIX, is_hidden, natural_order, other_format
+from workflow.work import WORK_MARK
 
 
 @pytest.mark.parametrize(

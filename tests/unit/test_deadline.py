@@ -1,6 +1,6 @@
 import time
 
-from deadline import NO_DEADLINE, deadline_of
+from workflow.deadline import NO_DEADLINE, deadline_of
 
 
 class Context:

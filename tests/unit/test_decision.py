@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from merging import OUTPUT, Run, key_of, predict
-from samples import BUCKET, MODEL, found_columns
 
-import explain_failure
-import merge_outputs
-import plan_chunks
-import record_failure
-import sampling
-import splitting
-from column_types import BOOLEAN, EMPTY, INTEGER, NUMBER, OPTIONAL_BOOLEAN, TEXT, join, kind_of_texts
-from errors import ColumnTypeError, IncompleteOutputError, InvalidDataError
-from work import TYPES_SUFFIX
+from support.merging import OUTPUT, Run, key_of, predict
+from support.samples import BUCKET, MODEL, found_columns
+from workflow import explain_failure, merge_outputs, plan_chunks, record_failure, sampling, splitting
+from workflow.column_types import BOOLEAN, EMPTY, INTEGER, NUMBER, OPTIONAL_BOOLEAN, TEXT, join, kind_of_texts
+from workflow.errors import ColumnTypeError, IncompleteOutputError, InvalidDataError
+from workflow.work import TYPES_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

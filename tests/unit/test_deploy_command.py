@@ -11,11 +11,11 @@ import typer
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
-from batch_predict import deploy_command, init_command, stack_files
-from batch_predict.deploy_command import aws_commands
-from batch_predict.init_stack import InitError
-from batch_predict.samconfig import configured, deploy_options, start_text
-from batch_predict.setup import package
+from batch_predict.cli import deploy_command, init_command
+from batch_predict.cli.deploy_command import aws_commands
+from batch_predict.setup import package, stack_files
+from batch_predict.setup.init_stack import InitError
+from batch_predict.setup.samconfig import configured, deploy_options, start_text
 
 ROOT = Path(__file__).parents[2]
 BUCKETS = {"ModelBucket": "our-models", "DataBucket": "our-data", "OutputBucket": "our-predictions"}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from batch_predict import as_packaged
-from batch_predict.deployed_package import MODULES, VARIABLE, deployed_package
+from batch_predict.local import as_packaged
+from batch_predict.local.deployed_package import MODULES, VARIABLE, deployed_package
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = deployed_package(ROOT)

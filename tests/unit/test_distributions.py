@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merging import OUTPUT
 from test_merge_outputs import REPORT_SCHEMA
 
-import accounting
-import distributions
 import prediction_handler as handler
-from distributions import StatisticsSum, checked, empty, merged
+from support.merging import OUTPUT
+from workflow import accounting, distributions
+from workflow.distributions import StatisticsSum, checked, empty, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-import distributions
 import prediction_handler as handler
-from batch_predict.drift import LARGE, MODERATE, drift_of, population_stability_index, reference_statistics
+from batch_predict.report.drift import LARGE, MODERATE, drift_of, population_stability_index, reference_statistics
+from workflow import distributions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from batch_predict.emulator_door import Door
+from batch_predict.local.emulator_door import Door
 
 SECRET = "the key of this start"
 HOST = "127.0.0.1:4566"

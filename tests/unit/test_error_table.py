@@ -20,11 +20,10 @@ import pytest
 import s3transfer.exceptions
 import urllib3.exceptions
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
-from samples import s3_error
 
-import errors
 import prediction_handler
-import s3
+from support.samples import s3_error
+from workflow import errors, s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimate import Work, estimate
-from prices import LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
+from workflow.estimate import Work, estimate
+from workflow.prices import LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
 
 MB = 10**6
 TWO_VCPUS = 3538

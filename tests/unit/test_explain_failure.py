@@ -4,13 +4,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET, COLUMNS, EXECUTION
 
-import explain_failure
-import fingerprint
-from contract import Output
-from decision import decision_sha256, write_decision
-from errors import ModelError, TransientS3Error
+from support.samples import BUCKET, COLUMNS, EXECUTION
+from workflow import explain_failure, fingerprint
+from workflow.contract import Output
+from workflow.decision import decision_sha256, write_decision
+from workflow.errors import ModelError, TransientS3Error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

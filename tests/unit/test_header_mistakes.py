@@ -2,7 +2,7 @@
 
 import pytest
 
-from header_mistakes import foreign_format, lacking_columns, malformed_header
+from workflow.header_mistakes import foreign_format, lacking_columns, malformed_header
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report_pages import LACKING, MONTH, RECORDS, SECTIONS, page_of, rendered, with_report, with_statistics
-from report_records import (
+
+from batch_predict.report.chart_svg import COLOURS
+from batch_predict.report.html_report import PAGE_DIRECTORY, render
+from support.report_pages import LACKING, MONTH, RECORDS, SECTIONS, page_of, rendered, with_report, with_statistics
+from support.report_records import (
     DEFINITION,
     MESSAGE,
     OUTPUT,
@@ -18,9 +21,6 @@ from report_records import (
     report,
     request,
 )
-
-from batch_predict.chart_svg import COLOURS
-from batch_predict.html_report import PAGE_DIRECTORY, render
 
 STYLE = (PAGE_DIRECTORY / "style.css").read_text()
 

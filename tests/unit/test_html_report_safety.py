@@ -4,11 +4,11 @@ import json
 from collections import Counter
 
 import pytest
-from report_pages import HOSTILE, Page, hostile_run, page_of
-from steering import STEERING, steers
 
-from batch_predict import charts
-from batch_predict.html_report import render
+from batch_predict.report import charts
+from batch_predict.report.html_report import render
+from support.report_pages import HOSTILE, Page, hostile_run, page_of
+from support.steering import STEERING, steers
 
 CUT = {"title", "textlength", "lengthadjust"}
 """Attributes of names that are long."""

@@ -12,8 +12,8 @@ import typer
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
-from batch_predict import init_command
-from batch_predict.init_stack import (
+from batch_predict.cli import init_command
+from batch_predict.setup.init_stack import (
     MAY_BE_EMPTY,
     PLACEHOLDERS,
     QUESTIONS,
@@ -25,8 +25,8 @@ from batch_predict.init_stack import (
     parameters,
     problem,
 )
-from batch_predict.samconfig import configured, current_settings
-from batch_predict.stack_files import FILES, FOLDERS
+from batch_predict.setup.samconfig import configured, current_settings
+from batch_predict.setup.stack_files import FILES, FOLDERS
 
 ROOT = Path(__file__).parents[2]
 START = (ROOT / "samconfig.toml").read_text()

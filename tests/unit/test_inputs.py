@@ -4,12 +4,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET
 
-import inputs
-from errors import InputNotFoundError, InvalidDataError, InvalidRequestError
-from inputs import InputObject, first_objects, glob_of, has_rows, read_header
-from limits import ObjectCount
+from support.samples import BUCKET
+from workflow import inputs
+from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError
+from workflow.inputs import InputObject, first_objects, glob_of, has_rows, read_header
+from workflow.limits import ObjectCount
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
-from kills import Doomed, Killed
-from merging import OUTPUT, Run, key_of
-from samples import BUCKET, EXECUTION
 
-from errors import IncompleteOutputError
-from merge_outputs import merge_outputs
+from support.kills import Doomed, Killed
+from support.merging import OUTPUT, Run, key_of
+from support.samples import BUCKET, EXECUTION
+from workflow.errors import IncompleteOutputError
+from workflow.merge_outputs import merge_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.response import StreamingBody
-from samples import EXECUTION
 
-import inputs
-import limits
-import plan_chunks
-import validate_request
-import work
-from errors import InvalidRequestError
-from failures import MESSAGE_CHARACTERS
+from support.samples import EXECUTION
+from workflow import inputs, limits, plan_chunks, validate_request, work
+from workflow.errors import InvalidRequestError
+from workflow.failures import MESSAGE_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,11 +8,13 @@ from typing import ClassVar
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from batch_predict.execution import ChunksCounted, ExecutionEnded, StateExited
-from batch_predict.local_run import (
+from batch_predict.deployed import natural_order
+from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, StateExited
+from batch_predict.runs.history import message_of
+from batch_predict.runs.prepared_request import (
     NAMED_FILES,
     InvalidRequestError,
-    LocalRun,
+    PreparedRequest,
     UnexpectedOutputError,
     _download,
     _require_own,
@@ -22,10 +24,8 @@ from batch_predict.local_run import (
     upload,
     with_local_paths,
 )
-from batch_predict.runs import message_of
-from batch_predict.workflow_contract import natural_order
-from confinement import ambiguous
-from inputs import is_object_uri
+from workflow.confinement import ambiguous
+from workflow.inputs import is_object_uri
 
 
 @pytest.fixture(autouse=True)
@@ -312,7 +312,7 @@ class TestDownload:
 
     def test_output_and_report_are_all_that_is_written(self, aws):
         Path("to").mkdir()
-        written = _download(aws, LocalRun({}, {}, Path("to")), self.PUBLISHED)
+        written = _download(aws, PreparedRequest({}, {}, Path("to")), self.PUBLISHED)
 
         assert written == {"output_s3_uri": Path("to/out.csv"), "report_s3_uri": Path("to/out.csv.report.json")}
         assert {path.name: path.read_text() for path in Path("to").iterdir()} == {
@@ -344,7 +344,7 @@ class TestDownload:
         for name in ("Makefile", "conftest.py", "out.csv"):
             Path(name).write_text("mine")
         before = {path: path.read_bytes() for path in directory.iterdir()}
-        local_run = LocalRun({"output_s3_uri": self.PUBLISHED["output_s3_uri"], "overwrite": True}, {}, Path())
+        local_run = PreparedRequest({"output_s3_uri": self.PUBLISHED["output_s3_uri"], "overwrite": True}, {}, Path())
 
         with pytest.raises(UnexpectedOutputError, match=r"which is not what follows from s3://batch-predict/output/out\.csv"):
             _download(aws, local_run, self.PUBLISHED | forged)
@@ -367,7 +367,7 @@ class TestDownload:
         published = {"output_s3_uri": output, "report_s3_uri": f"{output}.report.json", "rejected_s3_uri": None}
 
         with nullcontext() if is_own else pytest.raises(UnexpectedOutputError):
-            _require_own(LocalRun({"output_s3_uri": template}, {}, Path()), published, "nightly-1")
+            _require_own(PreparedRequest({"output_s3_uri": template}, {}, Path()), published, "nightly-1")
 
     def test_another_result_of_the_same_schedule_is_not_this_ones(self):
         """The request's output as the workflow has resolved it counts, not only its pattern."""
@@ -376,7 +376,7 @@ class TestDownload:
 
         with pytest.raises(UnexpectedOutputError):
             _require_own(
-                LocalRun({"output_s3_uri": "s3://b/{scheduled_time:%Y-%m-%d}.csv"}, {}, None),
+                PreparedRequest({"output_s3_uri": "s3://b/{scheduled_time:%Y-%m-%d}.csv"}, {}, None),
                 published,
                 "n",
                 "s3://b/2026-11-28.csv",
@@ -389,7 +389,7 @@ class TestDownload:
         before = set(directory.iterdir())
 
         with pytest.raises(EndpointConnectionError):
-            _download(aws, LocalRun({"overwrite": True}, {}, Path()), self.PUBLISHED)
+            _download(aws, PreparedRequest({"overwrite": True}, {}, Path()), self.PUBLISHED)
         assert set(directory.iterdir()) == before
         assert Path("out.csv").read_text() == "old"
 
@@ -479,7 +479,7 @@ def test_chunks_that_a_run_has_finished_itself_are_not_reused(monkeypatch, again
         ChunksCounted(1, 0, 1),
         ExecutionEnded("arn:run", "FAILED", 9.0, {}, "InvalidDataError", "x"),
     ]
-    monkeypatch.setattr("batch_predict.local_run.follow_execution", lambda *_, **__: iter(progress))
-    result = conclude(SimpleNamespace(client=lambda _: None, title="x"), LocalRun({}, {}, None), "arn:run")
+    monkeypatch.setattr("batch_predict.runs.prepared_request.follow_execution", lambda *_, **__: iter(progress))
+    result = conclude(SimpleNamespace(client=lambda _: None, title="x"), PreparedRequest({}, {}, None), "arn:run")
 
     assert (result.chunks, result.failed_chunks, result.reused_chunks) == (8, 1, reused)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from batch_predict import kept_work
-from batch_predict.cli import app
-from batch_predict.local_aws import LocalAws
-from batch_predict.local_run import RunInterrupted, prepare
-from batch_predict.local_runs import KEPT_RUNS, KEPT_WORK, LocalRuns
-from batch_predict.runs import RunError
+from batch_predict.cli.app import app
+from batch_predict.local import kept_work
+from batch_predict.local.kept_runs import KEPT_RUNS, KEPT_WORK, KeptRuns
+from batch_predict.local.local_aws import LocalAws
+from batch_predict.runs.history import RunError
+from batch_predict.runs.prepared_request import RunInterrupted, prepare
 
 BUCKET = "000000000000/batch-predict"
 WORK = f"{BUCKET}/output/out.csv.work/identity/fingerprint"
@@ -45,7 +45,7 @@ def prepared(tmp_path, monkeypatch):
 
 @pytest.fixture
 def runs(tmp_path):
-    return LocalRuns(tmp_path / "runs")
+    return KeptRuns(tmp_path / "runs")
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_a_run_that_is_stopped_before_it_begins_says_so(prepared, runs, monkeypa
     def stopped(*_, **__):
         raise KeyboardInterrupt("SIGINT")
 
-    monkeypatch.setattr("batch_predict.local_runs.local_aws", stopped)
+    monkeypatch.setattr("batch_predict.local.kept_runs.local_aws", stopped)
     with pytest.raises(RunInterrupted, match=r"^Run early is over: the same command starts again, as no chunk was"):
         run.execute()
     assert run.status().status == "ABORTED"
@@ -278,7 +278,7 @@ class TestForeignFolders:
     @pytest.mark.usefixtures("downloaded")
     def test_no_command_brings_it_up(self, runs, command, monkeypatch):
         monkeypatch.setenv("BATCH_PREDICT_HOME", str(runs.home))
-        monkeypatch.setattr("batch_predict.local_runs.local_aws", lambda **_: pytest.fail("its functions run"))
+        monkeypatch.setattr("batch_predict.local.kept_runs.local_aws", lambda **_: pytest.fail("its functions run"))
         done = CliRunner().invoke(app, command.split())
 
         assert done.exit_code == 1

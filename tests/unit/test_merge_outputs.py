@@ -10,16 +10,13 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from merging import MIB, OUTPUT, Run, key_of, predict
-from samples import BUCKET, EXECUTION, MODEL, s3_error
 
-import accounting
-import merge_outputs
-import splitting
-import upload
-from errors import IncompleteOutputError, InputNotFoundError, OutputExistsError, TransientS3Error, UnsafeSplitError
-from multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
-from work import columns_uri
+from support.merging import MIB, OUTPUT, Run, key_of, predict
+from support.samples import BUCKET, EXECUTION, MODEL, s3_error
+from workflow import accounting, merge_outputs, splitting, upload
+from workflow.errors import IncompleteOutputError, InputNotFoundError, OutputExistsError, TransientS3Error, UnsafeSplitError
+from workflow.multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
+from workflow.work import columns_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

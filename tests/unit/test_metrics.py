@@ -6,11 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from embedded_metrics import metrics_in
 
-import merge_outputs
-import metrics
-import record_failure
+from support.embedded_metrics import metrics_in
+from workflow import merge_outputs, metrics, record_failure
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

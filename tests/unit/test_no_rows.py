@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from merging import predict
-from samples import EXECUTION
 
-import merge_outputs
-import plan_chunks
-import validate_request
-from errors import InputChangedError, InputNotFoundError, InvalidDataError, InvalidRequestError
+from support.merging import predict
+from support.samples import EXECUTION
+from workflow import merge_outputs, plan_chunks, validate_request
+from workflow.errors import InputChangedError, InputNotFoundError, InvalidDataError, InvalidRequestError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

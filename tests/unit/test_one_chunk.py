@@ -5,8 +5,8 @@ import sys
 import pytest
 
 import prediction_handler
-from batch_predict.local_aws import LocalAws
-from batch_predict.one_chunk import invoke_here
+from batch_predict.local.local_aws import LocalAws
+from batch_predict.local.one_chunk import invoke_here
 
 OUTPUTS = {"ModelUri": "s3://b/models/", "DataUri": "s3://b/data/", "OutputUri": "s3://b/output/"}
 AWS = LocalAws("http://127.0.0.1:1", "key", "identity", "us-east-1", "b", "arn", "function", OUTPUTS)

@@ -9,11 +9,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from merging import OUTPUT, Run, key_of, predict
-from samples import BUCKET, EXECUTION
 
-import merge_outputs
-from errors import IncompleteOutputError, OutputExistsError, TransientS3Error
+from support.merging import OUTPUT, Run, key_of, predict
+from support.samples import BUCKET, EXECUTION
+from workflow import merge_outputs
+from workflow.errors import IncompleteOutputError, OutputExistsError, TransientS3Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from batch_predict.deploy import stack_directory
+from batch_predict.deployed import stack_directory
 
 CHUNKS, SECONDS = 200, 3
 """Of a run of 13 GB with a linear model."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-import header_mistakes
 import prediction_handler
-from backtracking import Counter, TooManyStepsError, hard_texts
+from support.backtracking import Counter, TooManyStepsError, hard_texts
+from workflow import header_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

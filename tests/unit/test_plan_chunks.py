@@ -5,11 +5,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET, found_columns
 
-import plan_chunks
-import splitting
-from errors import (
+from support.samples import BUCKET, found_columns
+from workflow import plan_chunks, splitting
+from workflow.errors import (
     InputChangedError,
     InputNotFoundError,
     InvalidDataError,

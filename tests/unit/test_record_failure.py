@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import record_failure
-from errors import TransientS3Error
+from workflow import record_failure
+from workflow.errors import TransientS3Error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

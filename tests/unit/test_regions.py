@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from samples import BUCKET, EXECUTION
 
-import s3 as s3_module
-import validate_request
-from errors import InputNotFoundError, InvalidRequestError, TransientS3Error
+from support.samples import BUCKET, EXECUTION
+from workflow import s3 as s3_module
+from workflow import validate_request
+from workflow.errors import InputNotFoundError, InvalidRequestError, TransientS3Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,10 +4,10 @@ import csv
 import io
 
 import pytest
-from samples import BUCKET
 
-from accounting import Account, Done
-from rejected import rejected_rows, write_rejected
+from support.samples import BUCKET
+from workflow.accounting import Account, Done
+from workflow.rejected import rejected_rows, write_rejected
 
 
 def chunk(index, uri, start, stop):

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from merging import Run, key_of, predict
-from samples import BUCKET
 
-import plan_chunks
-from errors import IncompleteOutputError, OutputExistsError
+from support.merging import Run, key_of, predict
+from support.samples import BUCKET
+from workflow import plan_chunks
+from workflow.errors import IncompleteOutputError, OutputExistsError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

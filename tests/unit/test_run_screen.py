@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from batch_predict.execution import ChunksCounted
-from batch_predict.run_screen import explanation_lines, print_lines, print_runs, status_lines
-from batch_predict.runs import ListedRun, RunStatus, _closed, states_of
+from batch_predict.cli.run_screen import explanation_lines, print_lines, print_runs, status_lines
+from batch_predict.runs.execution import ChunksCounted
+from batch_predict.runs.history import ListedRun, RunStatus, _closed, states_of
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 WRONG = "row 3 is wrong"

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 
-import s3 as s3_module
-from errors import InputChangedError, InputNotFoundError, InvalidRequestError, TransientS3Error
+from workflow import s3 as s3_module
+from workflow.errors import InputChangedError, InputNotFoundError, InvalidRequestError, TransientS3Error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET
 
-import sampling
-from chunking import Span
-from column_types import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT
-from inputs import InputObject
-from sampling import mean_record_bytes, sampled_records, sampled_types
+from support.samples import BUCKET
+from workflow import sampling
+from workflow.chunking import Span
+from workflow.column_types import BOOLEAN, EMPTY, INTEGER, NUMBER, TEXT
+from workflow.inputs import InputObject
+from workflow.sampling import mean_record_bytes, sampled_records, sampled_types
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

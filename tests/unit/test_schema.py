@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema import problems, require_known_keywords, with_defaults
-from validate_request import request_schema
+from workflow.schema import problems, require_known_keywords, with_defaults
+from workflow.validate_request import request_schema
 
 SCHEMA = request_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from merging import OUTPUT, key_of
-from samples import BUCKET, EXECUTION
 from test_distributions import sample
 
-from batch_predict.runs import Run
+from batch_predict.runs.history import Run
+from support.merging import OUTPUT, key_of
+from support.samples import BUCKET, EXECUTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,15 +7,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET
 
-import boundaries
-import splitting
-from chunking import Span, targets_of
-from csv_records import record_stops
-from errors import IncompleteOutputError, InputChangedError, InvalidDataError, TransientS3Error
-from inputs import InputObject, read_header
-from splitting import Cut, Notes, OutOfTimeError, split_objects
+from support.samples import BUCKET
+from workflow import boundaries, splitting
+from workflow.chunking import Span, targets_of
+from workflow.csv_records import record_stops
+from workflow.errors import IncompleteOutputError, InputChangedError, InvalidDataError, TransientS3Error
+from workflow.inputs import InputObject, read_header
+from workflow.splitting import Cut, Notes, OutOfTimeError, split_objects
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 
 import pytest
-from report_records import BEFORE_CHUNKS, DEFINITION, failed_run, flights_run, states
 
-from batch_predict.state_graph import BOX_HEIGHT, BOX_WIDTH, DRAWN_KINDS, state_graph
+from batch_predict.report.state_graph import BOX_HEIGHT, BOX_WIDTH, DRAWN_KINDS, state_graph
+from support.report_records import BEFORE_CHUNKS, DEFINITION, failed_run, flights_run, states
 
 
 def graph_of(*visits, is_over=True):

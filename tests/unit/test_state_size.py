@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 import pytest
-from samples import BUCKET, EXECUTION
 
-import limits
 import prediction_handler as handler
-from failures import MESSAGE_CHARACTERS
-from plan_chunks import plan_chunks
-from validate_request import validate_request
+from support.samples import BUCKET, EXECUTION
+from workflow import limits
+from workflow.failures import MESSAGE_CHARACTERS
+from workflow.plan_chunks import plan_chunks
+from workflow.validate_request import validate_request
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from samples import BUCKET
+
+from support.samples import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,12 +3,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from samples import BUCKET, EXECUTION
 
-import inputs
-import validate_request
-from errors import InputNotFoundError, InvalidDataError, InvalidRequestError, TransientS3Error
-from work import columns_uri
+from support.samples import BUCKET, EXECUTION
+from workflow import inputs, validate_request
+from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError, TransientS3Error
+from workflow.work import columns_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

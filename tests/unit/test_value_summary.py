@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_records import histogram, number_values, text_values
 
 import prediction_handler as handler
-from batch_predict.report_tables import rounded
-from batch_predict.value_summary import Values, commonest_hashes, shared_edges
+from batch_predict.report.report_tables import rounded
+from batch_predict.report.value_summary import Values, commonest_hashes, shared_edges
+from support.report_records import histogram, number_values, text_values
 
 OF_OLD_REPORTS = {"kind", "rows", "missing", "sum", "sum_of_squares"}
 finite = st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-9)

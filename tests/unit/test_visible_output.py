@@ -12,16 +12,16 @@ import pytest
 import typer
 from rich.table import Table
 from rich.text import Text
-from steering import STEERING, steers
 from typer.testing import CliRunner
 
-from batch_predict.cli import app
-from batch_predict.local_run import RunResult
-from batch_predict.run_screen import explanation_lines, print_lines, print_runs
-from batch_predict.runs import ListedRun, RunStatus
-from batch_predict.screen import Screen, TerminalScreen, print_failure, result_lines, text_console
-from batch_predict.visible_output import VisibleStream, visible_streams
+from batch_predict.cli.app import app
+from batch_predict.cli.run_screen import explanation_lines, print_lines, print_runs
+from batch_predict.cli.screen import Screen, TerminalScreen, print_failure, result_lines, text_console
+from batch_predict.cli.visible_output import VisibleStream, visible_streams
+from batch_predict.runs.history import ListedRun, RunStatus
+from batch_predict.runs.prepared_request import RunResult
 from batch_predict.visible_text import visible, visible_lines
+from support.steering import STEERING, steers
 
 each = pytest.mark.parametrize("text", STEERING.values(), ids=STEERING)
 
@@ -148,7 +148,7 @@ def test_streams_are_given_back_also_after_a_pipe_has_broken():
     sys.stdout = before
 
 
-COMMAND = "from batch_predict.cli import main; main()"
+COMMAND = "from batch_predict.cli.app import main; main()"
 
 
 def on_terminal(command, directory):

@@ -12,20 +12,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from samples import EXECUTION
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
-import csv_records
-import header_mistakes
 import prediction_handler
-import validate_request
-from csv_records import Header, HeaderError, parse_header
-from errors import InvalidRequestError
-from inputs import InputObject
-from layout import require_same_layout
-from sampling import sampled_types
+from support.samples import EXECUTION
+from workflow import csv_records, header_mistakes, validate_request
+from workflow.csv_records import Header, HeaderError, parse_header
+from workflow.errors import InvalidRequestError
+from workflow.inputs import InputObject
+from workflow.layout import require_same_layout
+from workflow.sampling import sampled_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

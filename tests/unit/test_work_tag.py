@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from merging import MIB, key_of
-from samples import BUCKET
 
-import s3 as workflow_s3
-from work import WORK_TAG, written_uris
+from support.merging import MIB, key_of
+from support.samples import BUCKET
+from workflow import s3 as workflow_s3
+from workflow.work import WORK_TAG, written_uris
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

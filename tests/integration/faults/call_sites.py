@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from s3_proxy import Request
+    from support.s3_proxy import Request
 
 # Regular expression of `bucket/key` -> kind; the first that fits.
 KINDS = (

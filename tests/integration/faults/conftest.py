@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from batch_predict.deploy import stack_directory
-from s3_proxy import behind, s3_proxy
+from batch_predict.deployed import stack_directory
+from support.s3_proxy import behind, s3_proxy
 
 
 @pytest.fixture(scope="module")

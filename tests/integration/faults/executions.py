@@ -11,8 +11,8 @@ from runs import Case, Run, prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from batch_predict.local_aws import LocalAws
-    from s3_proxy import Request, Rule, S3Proxy
+    from batch_predict.local.local_aws import LocalAws
+    from support.s3_proxy import Request, Rule, S3Proxy
 
     RunExecution = Callable[..., dict[str, Any]]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from call_sites import Site
 
 if TYPE_CHECKING:
-    from s3_proxy import Fault
+    from support.s3_proxy import Fault
 
 SURVIVED = "survived"
 NOT_FOUND, CHANGED, INVALID = "InputNotFoundError", "InputChangedError", "InvalidRequestError"

@@ -10,7 +10,7 @@ import re
 import signal
 import time
 
-MODULE = os.environ["_HANDLER"].partition(".")[0]
+PACKAGE, _, MODULE = os.environ["_HANDLER"].removesuffix(".lambda_handler").rpartition(".")
 STATES = {
     "validate_request": "Validate Request",
     "plan_chunks": "Plan Chunks",
@@ -31,7 +31,7 @@ def lambda_handler(event, context):
             fail(name)
         if state == "Predict Chunk" and failing in REACHED_BY_A_LOST_CHUNK:
             fail("InvalidDataError")
-    return importlib.import_module(f"real_{MODULE}").lambda_handler(event, context)
+    return importlib.import_module(f"{PACKAGE}.real_{MODULE}".lstrip(".")).lambda_handler(event, context)
 
 
 def fail(name):

@@ -10,7 +10,7 @@ from call_sites import Site, pattern_of, site_of
 from expectations import REFUSALS, SITES, SURVIVED, Cell
 from runs import RUNS, Case, Run
 
-from s3_proxy import Rule
+from support.s3_proxy import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,7 +15,7 @@ import joblib
 import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
-from s3_proxy import Rule
+from support.s3_proxy import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

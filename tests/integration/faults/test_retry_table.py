@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from histories import attempts, child_histories, parent_history, states_entered
 from runs import Case, grouped, tree_bytes
 
-import errors
-from batch_predict.deploy import deploy, stack_directory
-from batch_predict.local_aws import STACK_PARAMETERS
-from s3_proxy import FUNCTIONS, function_names
+from batch_predict.deployed import stack_directory
+from batch_predict.local.deploy import deploy
+from batch_predict.local.local_aws import STACK_PARAMETERS
+from support.histories import attempts, child_histories, parent_history, states_entered
+from support.s3_proxy import FUNCTIONS, function_names
+from workflow import errors
 
 pytestmark = [
     pytest.mark.emulator("it deploys a stack whose functions fail"),

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from executions import Executor
-from histories import child_histories, failures
 from processes import processes_of
 from runs import HEADER, RUNS, Case, prepare, rows, scored
 
-from batch_predict.local_aws import local_aws
-from s3_proxy import Rule, s3_proxy, set_s3_endpoints
+from batch_predict.local.local_aws import local_aws
+from support.histories import child_histories, failures
+from support.s3_proxy import Rule, s3_proxy, set_s3_endpoints
 
 pytestmark = pytest.mark.emulator("it kills the processes of functions")
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import moto
 import pytest
-from samples import BUCKET, EXECUTION
-from strict_s3 import StrictS3
 
-import errors
 import prediction_handler as handler
-import s3 as s3_module
+from support.samples import BUCKET, EXECUTION
+from support.strict_s3 import StrictS3
+from workflow import errors
+from workflow import s3 as s3_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

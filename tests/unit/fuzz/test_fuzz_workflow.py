@@ -9,15 +9,10 @@ import pytest
 from damage import damaged_json, fuzzed, fuzzed_runs, misshapen
 from hypothesis import example, given
 from hypothesis import strategies as st
-from merging import OUTPUT, Run
-from samples import BUCKET, EXECUTION, MODEL, found_columns
 
-import chunking
-import explain_failure
-import merge_outputs
-import plan_chunks
-import record_failure
-import validate_request
+from support.merging import OUTPUT, Run
+from support.samples import BUCKET, EXECUTION, MODEL, found_columns
+from workflow import chunking, explain_failure, merge_outputs, plan_chunks, record_failure, validate_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

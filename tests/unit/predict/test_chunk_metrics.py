@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from embedded_metrics import metrics_in
 from harness import DATA, MODEL, OUTPUT, invoke, linear
 
 import prediction_handler as handler
+from support.embedded_metrics import metrics_in
 
 ROWS = b"x1,x2\n1,2\n3,4\nnot a number,6\n"
 

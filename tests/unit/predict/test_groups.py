@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prediction_handler as handler
-from fingerprint import data_sha256_of
+from workflow.fingerprint import data_sha256_of
 
 LIST, RECEIPT = (f"s3://{BUCKET}/w/chunk-00000.{end}.json" for end in ("segments", "receipt"))
 

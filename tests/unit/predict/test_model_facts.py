@@ -16,8 +16,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-import accounting
 import prediction_handler as handler
+from workflow import accounting
 
 X = np.arange(80.0).reshape(40, 2)
 Y = np.arange(40) % 2

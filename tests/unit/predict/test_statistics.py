@@ -17,8 +17,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-import distributions
 import prediction_handler as handler
+from workflow import distributions
 
 RECEIPT = f"{OUTPUT}.json"
 

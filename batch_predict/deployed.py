@@ -1,0 +1,156 @@
+"""The one door to what is deployed: the stack's files, the workflow's modules and the prediction handler.
+
+What this package knows of requests, errors, prices and statistics is read from the very files that run on AWS.
+"""
+
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from batch_predict.errors import BatchPredictError
+
+HANDLER = "prediction_handler"
+_WORKFLOW = "batch_predict.deployed_workflow"
+"""The name under which the package `functions/workflow` is imported here: its own could be a user's."""
+
+
+def stack_directory() -> Path:
+    """Return where `template.yaml` and its files are: `stack/` in an installed package, or the checkout around it."""
+    package = Path(__file__).parent
+    for directory in (package / "stack", package.parent):
+        if (directory / "template.yaml").is_file():
+            return directory
+    raise BatchPredictError(
+        f"no template.yaml in {package / 'stack'} or {package.parent}; install batch-predict again, or run a checkout"
+    )
+
+
+def workflow_module(name: str) -> ModuleType:
+    """Import a module of the workflow's functions, such as ``errors``."""
+    if _WORKFLOW not in sys.modules:
+        _load(_WORKFLOW, stack_directory() / "functions" / "workflow" / "__init__.py")
+    return importlib.import_module(f"{_WORKFLOW}.{name}")
+
+
+def prediction_handler() -> ModuleType:
+    """Load the prediction handler anew, under its own name.
+
+    Anew, because its S3 client belongs to one stack; under its own name, because a model may have been pickled against it.
+    """
+    return _load(HANDLER, stack_directory() / "functions" / "predict" / f"{HANDLER}.py")
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    folders = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folders)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where its dataclasses and its submodules look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def request_schema() -> dict[str, Any]:
+    """Return the only description of the request."""
+    schema: dict[str, Any] = json.loads((stack_directory() / "functions/workflow/request.schema.json").read_text())
+    return schema
+
+
+def request_problems(request: object) -> list[str]:
+    """Return a sentence for each way in which a request breaks its schema, as Validate Request would say it."""
+    return list(workflow_module("schema").problems(request, request_schema()))
+
+
+def split_advice(error: str, cause: str) -> tuple[str, str | None]:
+    """Return what an execution's cause says of what happened, and what to do: about just that, or else about such an error."""
+    errors = workflow_module("errors")
+    what, own = errors.split_advice(cause)
+    return what, own or errors.ADVICE.get(error)
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a file, with its folders below what was named, is no data to the workflow, whatever is in it."""
+    return bool(workflow_module("data_names").is_hidden(path))
+
+
+def other_format(name: str) -> str | None:
+    """Return the end of a name that promises another format than the CSV that is written."""
+    ending: str | None = workflow_module("data_names").other_format(name)
+    return ending
+
+
+def record_stops(data: bytes) -> Iterator[int]:
+    """Yield where each record of a CSV file's bytes stops, its line end included."""
+    stops: Iterator[int] = workflow_module("csv_records").record_stops(data)
+    return stops
+
+
+def natural_order(path: str) -> str:
+    """Return a sort key that puts part-2 before part-10, as the workflow does with the objects under a prefix."""
+    return str(workflow_module("data_names").natural_order(path))
+
+
+def chunk_dollars(seconds: float, memory_mb: int) -> float:
+    """Return what one chunk of this duration costs on AWS: its invocation, its transitions, and writing its part and receipt."""
+    prices, estimate = workflow_module("prices"), workflow_module("estimate")
+    compute = seconds * memory_mb / estimate.MB_PER_GB * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
+    requests = 2 * prices.S3_PUT_REQUEST.dollars + 2 * prices.S3_GET_REQUEST.dollars
+    return float(compute + estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars + requests)
+
+
+def facts_so_far(document: Mapping[str, Any], chunks: Iterable[tuple[Mapping[str, Any], Any]]) -> dict[str, Any]:
+    """Return what the chunks that are done say of a run that has no output: fields of a report, of whose shape they are.
+
+    ``chunks`` are the plan's, each with what stands in the place of its receipt: what is no receipt of it is passed over, as a
+    merge would refuse it.
+    """
+    accounting, report, statistics = workflow_module("accounting"), workflow_module("report"), workflow_module("distributions")
+    counted, account = statistics.StatisticsSum(), accounting.Account([], [])
+    for chunk, receipt in chunks:
+        try:
+            start, stop = chunk.get("byte_range") or (0, receipt["input_bytes"])
+            expected = accounting.PlannedChunk(chunk, receipt["objects"], stop - start, receipt.get("data_sha256"))
+            accounting.require_agreement(expected, receipt, document["model"]["model"])
+        except (ValueError, TypeError, KeyError, accounting.IncompleteOutputError):
+            account.missing.append(chunk)
+            continue
+        counted.add(receipt.pop("statistics", None))
+        account.done.append(accounting.Done(chunk, receipt))
+    found: dict[str, Any] = report.facts_of_chunks(document, account, counted.result())
+    return found
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The same scoring on one instance of SageMaker Batch Transform, to compare with."""
+
+    name: str
+    hours: float
+    dollars: float
+    assumption: str
+
+
+SAGEMAKER_VCPUS = 4
+"""Of ml.m5.xlarge: https://aws.amazon.com/sagemaker/pricing/"""
+SAGEMAKER_START_SECONDS = 240
+"""From the start of a job to its first request, for which the instance is paid, too; assumed."""
+
+
+def sagemaker_instance(rows: int, rows_per_second: float) -> Instance:
+    """Return what one ml.m5.xlarge takes for so many rows; `rows_per_second` is one vCPU's, as the probe measured it."""
+    price = workflow_module("prices").SAGEMAKER_ML_M5_XLARGE_HOUR
+    seconds = SAGEMAKER_START_SECONDS + rows / max(rows_per_second * SAGEMAKER_VCPUS, 1e-9)
+    assumption = (
+        f"one instance at ${price.dollars} an hour, {SAGEMAKER_START_SECONDS} s to start, and all {SAGEMAKER_VCPUS} vCPUs scoring "
+        "at the probe's speed without a pause for HTTP or JSON"
+    )
+    return Instance("ml.m5.xlarge", seconds / 3600, seconds / 3600 * price.dollars, assumption)

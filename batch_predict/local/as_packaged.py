@@ -1,0 +1,38 @@
+"""Makes a Python process lack the modules that the deployed prediction function lacks.
+
+A local run scores with the user's own environment, which has more than the deployed package: without this, a model that needs more
+runs here and is refused there. Lies beside the handler in the package that `batch_predict.local.deploy` zips, for
+`start_function.py`, and uses the standard library alone.
+"""
+
+import sys
+from collections.abc import Collection, Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+
+
+class _Lacking(MetaPathFinder):
+    """Finds nothing, and says so for each top-level module that is not of the package."""
+
+    def __init__(self, has: Collection[str]) -> None:
+        self.has = has
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
+        if not _is_in(fullname, self.has):
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+def _is_in(module: str, has: Collection[str]) -> bool:
+    top = module.partition(".")[0]
+    # The names of sysconfig's own modules end in the platform's, so that Python's list of its modules leaves them out.
+    return top in has or top in sys.stdlib_module_names or top.startswith("_sysconfigdata") or top == "__main__"
+
+
+def lack_other_modules(has: Collection[str]) -> None:
+    """Let nothing be imported from now on but the standard library and the top-level modules that the package ``has``.
+
+    What is imported already stays with those who have it, and cannot be imported again.
+    """
+    sys.meta_path.insert(0, _Lacking(has))
+    for name in [name for name in sys.modules if not _is_in(name, has)]:
+        del sys.modules[name]

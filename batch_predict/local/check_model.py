@@ -1,0 +1,187 @@
+"""Will a model work in the prediction function? Asked before it is uploaded.
+
+check_model("model.joblib", data="sample.csv").problems
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from batch_predict.deployed import stack_directory
+from batch_predict.local.deployed_package import DeployedPackage, deployed_package
+from batch_predict.local.local_aws import LocalAws
+from batch_predict.runs.prepared_request import InvalidRequestError, told_here, unreadable
+
+PROBE_ROWS = 1000
+SCORING_MB = 410
+"""MB of memory that the function takes beside the model, at most: *b* forest in docs/performance.md."""
+PREDICTION = "prediction"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What came of scoring the first rows by the prediction function, on the embedded local AWS."""
+
+    rows: int
+    rows_per_second: float
+    """On this machine, one core."""
+    prediction_columns: list[str]
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What a model is, and what stands in its way."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    memory_mb: int
+    """Of the prediction function."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """As `model_inspection.inspect` finds them; empty where it cannot be loaded."""
+    sample: Sample | None = None
+    problems: tuple[str, ...] = ()
+    """Why it would not work."""
+    warnings: tuple[str, ...] = ()
+    """What may go wrong, or predict otherwise."""
+    request: Mapping[str, Any] | None = None
+    """A request to begin with; buckets and data are to be filled in."""
+
+
+def check_model(
+    path: Path,
+    *,
+    data: Path | None = None,
+    feature_columns: list[str] | None = None,
+    prediction_method: str = "predict",
+    memory_mb: int | None = None,
+    local_aws: Callable[[], AbstractContextManager[LocalAws]] | None = None,
+) -> ModelCheck:
+    """Load a model as the prediction function does, in a process of its own, and score the first rows of ``data`` if given.
+
+    The sample is scored by the function itself, on what ``local_aws`` starts. Unpickling runs code: check only models that you
+    trust. Raises InvalidRequestError where a file cannot be read, or columns are needed and nobody knows them.
+    """
+    for noun, file in (("model", path), ("data", data)):
+        if file is not None and (unread := unreadable(file)):
+            raise InvalidRequestError(f"{noun} file {file} {unread}")
+    try:
+        with path.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidRequestError(f"model file {path} cannot be read: {error.strerror}") from error
+    size, memory_mb = path.stat().st_size, memory_mb or deployed_memory_mb()
+    facts = _inspected(path)
+    if "error" in facts:
+        return ModelCheck(path, size, sha256, memory_mb, problems=(facts["error"],))
+    columns = feature_columns or facts["feature_columns"]
+    if data and not columns:
+        raise InvalidRequestError(f"{path} does not know the names of its columns: give them with --features")
+    problems, warnings = list(_problems(facts, size, columns, prediction_method, memory_mb)), list(_warnings(facts))
+    sample = None
+    if data and local_aws and not problems:
+        with local_aws() as aws:
+            sample, problem = _scored(aws, path, data, columns, prediction_method)
+        problems += problem
+    request = {
+        "model_s3_uri": f"s3://MODEL-BUCKET/models/{path.name}",
+        "data_s3_uri": "s3://DATA-BUCKET/data/",
+        "output_s3_uri": "s3://OUTPUT-BUCKET/output/predictions.csv",
+        "prediction_column_name": PREDICTION,
+        **({} if facts["feature_columns"] and not feature_columns else {"feature_columns": columns or ["FILL", "IN"]}),
+        "model_sha256": sha256,
+        **({"prediction_method": prediction_method} if prediction_method != "predict" else {}),
+    }
+    return ModelCheck(path, size, sha256, memory_mb, facts, sample, tuple(problems), tuple(warnings), None if problems else request)
+
+
+@cache
+def deployed_memory_mb() -> int:
+    """Return the prediction function's memory, unless the stack is deployed with another."""
+    return int(_template()["Parameters"]["PredictMemorySize"]["Default"])
+
+
+@cache
+def _package() -> DeployedPackage:
+    return deployed_package(stack_directory())
+
+
+def _template() -> dict[str, Any]:
+    template: dict[str, Any] = yaml_parse((stack_directory() / "template.yaml").read_text())
+    return template
+
+
+def _inspected(path: Path) -> dict[str, Any]:
+    done = subprocess.run(  # noqa: S603  # this Python, on a file that its owner named
+        [sys.executable, "-m", "batch_predict.local.model_inspection", str(path)],
+        env={**os.environ, **_package().environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:  # not the model's refusal, which is an answer, but the process's end
+        reason = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        return {"error": f"{path} ended the process that loaded it: {reason[0]}"}
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the model's own code may print
+    return facts
+
+
+def _problems(
+    facts: Mapping[str, Any], size: int, columns: list[str] | None, prediction_method: str, memory_mb: int
+) -> Iterator[str]:
+    if prediction_method not in facts["methods"]:
+        yield f"a {facts['estimator']} has no {prediction_method}: it has {', '.join(facts['methods'])}"
+    known = facts["feature_columns"]
+    if columns and known and columns != known:
+        order = "in another order" if sorted(columns) == sorted(known) else "other columns"
+        yield f"--features names {order} than it was fitted on: {', '.join(known)}"
+    if columns and facts["n_features"] not in (None, len(columns)):
+        yield f"it was fitted on {facts['n_features']} columns, --features names {len(columns)}"
+    needed = facts["memory_bytes"] / 2**20 + SCORING_MB
+    if max(needed, size / 2**20) > memory_mb:
+        yield f"it needs about {needed:,.0f} MB of memory, and the function has {memory_mb:,}: raise PredictMemorySize"
+
+
+def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
+    deployed = _package().versions["scikit-learn"]
+    if facts["sklearn_version"] != deployed:
+        yield (
+            f"it was fitted with scikit-learn {facts['sklearn_version']}, the function has {deployed}: "
+            "predictions may differ; fit it again with that version"
+        )
+    yield from facts["differences"]
+    if image_only := sorted(_package().image_modules.intersection(facts["modules"])):
+        yield f"it is made of {', '.join(image_only)}, which the container image has and the zip has not (docs/package.md)"
+
+
+def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], prediction_method: str) -> tuple[Sample | None, list[str]]:
+    s3 = aws.client("s3")
+    s3.upload_file(str(path), aws.bucket, "models/model.joblib")
+    s3.upload_file(str(data), aws.bucket, "data/sample.csv")
+    event = {
+        "model_s3_uri": f"s3://{aws.bucket}/models/model.joblib",
+        "data_s3_uri": f"s3://{aws.bucket}/data/sample.csv",
+        "prediction_column_name": PREDICTION,
+        "feature_columns": columns,
+        "prediction_method": prediction_method,
+        "probe_rows": PROBE_ROWS,
+    }
+    answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event).encode())
+    result = json.loads(answer["Payload"].read())
+    if "body" not in result:
+        return None, [f"the function ended: {result.get('errorMessage', result)}"]
+    body = json.loads(result["body"])
+    if result["statusCode"] != 200:
+        message = told_here(body["message"], {path: f"{event['model_s3_uri']}", data: f"{event['data_s3_uri']}"})
+        return None, [f"{body['error']}: {message}"]
+    return Sample(body["rows"], body["rows_per_second"], body["prediction_columns"]), []

@@ -1,0 +1,99 @@
+"""Loads a model as the prediction function does, with the modules that it has, and prints what it is, as one JSON object.
+
+    DEPLOYED_PACKAGE=... python -m batch_predict.local.model_inspection FILE
+
+A process of its own: unpickling runs the model's code, and what the model takes of memory can only be told from a clean start.
+"""
+
+import importlib.metadata
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from batch_predict.deployed import prediction_handler
+from batch_predict.local.as_packaged import lack_other_modules
+from batch_predict.local.deployed_package import VARIABLE
+
+METHODS = ("predict", "predict_proba", "decision_function")
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return the facts about a model, or `error` where the prediction function would refuse it."""
+    handler = prediction_handler()
+    import sklearn.base  # noqa: F401, PLC0415  # so that only the model's own memory is measured
+
+    named = _named_modules()
+    lack_other_modules(json.loads(os.environ[VARIABLE])["modules"])
+    before = _peak_bytes()
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator = handler.load_model(path)
+        except handler.ModelError as error:
+            return {"error": f"{path} {error}"}
+    seconds = time.perf_counter() - started
+    fitted_with = sorted({version for warning in caught if (version := _other_version(warning.message))})
+    classes = getattr(estimator, "classes_", None)
+    return {
+        "estimator": type(estimator).__name__,
+        "sklearn_version": ", ".join(fitted_with) or importlib.metadata.version("scikit-learn"),
+        "feature_columns": handler.fitted_columns(estimator),
+        "n_features": _count(getattr(estimator, "n_features_in_", None)),
+        "classes": None if classes is None or isinstance(classes, list) else [str(label) for label in classes],
+        "methods": [method for method in METHODS if callable(getattr(estimator, method, None))],
+        "libraries": _libraries(named),
+        "modules": sorted({name.partition(".")[0] for name in named}),
+        "differences": handler._package_differences(),  # noqa: SLF001  # what receipts of a local run hold as warnings
+        "load_seconds": round(seconds, 3),
+        "memory_bytes": _peak_bytes() - before,
+    }
+
+
+def _other_version(message: object) -> str | None:
+    """Return the scikit-learn that an estimator was fitted with, where the warning says that it was another than this."""
+    return getattr(message, "original_sklearn_version", None)
+
+
+def _count(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _named_modules() -> set[str]:
+    """Return a set that will hold the modules whose classes a pickle names; what these import by themselves says nothing."""
+    from joblib.numpy_pickle import NumpyUnpickler  # noqa: PLC0415  # what joblib.load() makes
+
+    named: set[str] = set()
+    find_class = NumpyUnpickler.find_class
+
+    def noting(self: Any, module: str, name: str) -> Any:
+        named.add(module)
+        return find_class(self, module, name)
+
+    NumpyUnpickler.find_class = noting  # nobody else lives in this process
+    return named
+
+
+def _libraries(modules: set[str]) -> list[str]:
+    """Return the distributions of modules, and the names of those that belong to none: files of one's own."""
+    of = importlib.metadata.packages_distributions()
+    names = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
+    return sorted({distribution for name in names for distribution in of.get(name, [name])})
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has held; Linux counts what its parent held into ru_maxrss."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+if __name__ == "__main__":
+    print(json.dumps(inspect(Path(sys.argv[1]))))

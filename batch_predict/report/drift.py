@@ -1,0 +1,178 @@
+"""Have features and predictions changed? A report's statistics against those of a sample, of an output or of another report.
+
+reference = reference_statistics(Path("fitted_on.csv"), report["statistics"])["features"]
+drift = drift_of(reference, report["statistics"]["features"])
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batch_predict.deployed import prediction_handler, workflow_module
+
+BINS = 10
+"""Of numbers, beside the missing and the infinite ones: so many are usual, and what the bands below were found with."""
+SMALLEST_SHARE = 1e-4
+"""In place of an empty bin's share, whose logarithm there is not."""
+MODERATE, LARGE = 0.1, 0.25
+"""The usual bands of the index: below the first a column has hardly changed, from the second on it is another one."""
+UNKNOWN_BEFORE = {"min": None, "max": None, "whole": False, "whole_numbers": None}
+"""What reports of earlier versions do not say of a column of numbers."""
+
+
+def reference_statistics(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the `features` and `predictions` of a reference, of the shape of a report's ``statistics``, which it is for.
+
+    It is the report of another run, or CSV: a sample, or the output of another run, which has predictions, too. CSV is counted as
+    the prediction function counts: by the same kinds, buckets and hashes. A column that it does not have is left out; so is a row
+    in which a number is none, or which has no prediction. Raises ValueError where the file is neither, or has no rows.
+    """
+    with path.open("rb") as file:
+        is_report = file.read(1) == b"{"
+    return _of_report(path) if is_report else _counted(path, statistics)
+
+
+def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Take the statistics out of a report, also of an earlier version; ValueError where there are none."""
+    checked = workflow_module("distributions").checked
+    try:
+        statistics = json.loads(path.read_bytes())["statistics"]
+        for column in (*statistics["features"].values(), *statistics["predictions"].values()):
+            if column["kind"] == "number":
+                for name, unknown in UNKNOWN_BEFORE.items():
+                    column.setdefault(name, unknown)
+        found = checked(statistics)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no report with statistics, and no CSV") from error
+    return {"features": found["features"], "predictions": found["predictions"]}
+
+
+def _counted(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    handler = prediction_handler()
+    header = handler._local_header(path, path.name)  # noqa: SLF001  # the very reader and counter of the prediction function
+    features, predictions = (
+        {name: values for name, values in statistics.get(group, {}).items() if name in header.names}
+        for group in ("features", "predictions")
+    )
+    numbers = [name for name, values in predictions.items() if values["kind"] == "number"]
+    labels = [name for name in predictions if name not in numbers]
+    kinds = {
+        name: handler.NUMBER if values["kind"] == "number" else handler.TEXT for name, values in (features | predictions).items()
+    }
+    known = {name: tuple(set(predictions[name]["classes"]) & set(handler.MISSING_VALUES) - {""}) for name in labels}
+    columns = handler._Columns([*kinds], kinds, known=known)  # noqa: SLF001
+    counted = handler._Columns([*features], {name: kinds[name] for name in features})  # noqa: SLF001
+    found = handler._Statistics(counted)  # noqa: SLF001
+    are_shares = all("percents" in predictions[name] for name in numbers)
+    with path.open("rb") as file:
+        file.seek(header.size)
+        source = handler._Source(path.name, 0)  # noqa: SLF001
+        for block in handler._read_blocks(file, header, source, header.size, handler.BLOCK_BYTES):  # noqa: SLF001
+            rejected: set[int] = set()
+            table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row))  # noqa: SLF001
+            for name, values in predictions.items():
+                if not values["missing"]:  # so this model gives no missing ones: the row was rejected when it was to be scored
+                    rejected.update(np.flatnonzero(table[name].is_null().to_numpy()).tolist())
+            table = table.take([row for row in range(block.rows) if row not in rejected]) if rejected else table
+            if table.num_rows:
+                of_block = handler._count_features(table, counted)._replace(  # noqa: SLF001
+                    prediction_numbers=(
+                        handler._measure_numbers([table[name] for name in numbers], are_shares=are_shares)  # noqa: SLF001
+                        if numbers
+                        else None
+                    ),
+                    prediction_classes={
+                        name: handler._count_labels(np.array(table[name].to_pylist(), object))  # noqa: SLF001
+                        for name in labels
+                    },
+                )
+                found.add(numbers, of_block)
+    result = found.result()
+    if kinds and not (result["features"] or result["predictions"]):
+        raise ValueError(f"{path.name} has no rows to compare with")
+    return {"features": result["features"], "predictions": result["predictions"]}
+
+
+def drift_of(reference: Mapping[str, Mapping[str, Any]], current: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the index of each column that both sides have, of one kind and with rows; the others cannot be compared."""
+    return {
+        name: population_stability_index(values, current[name])
+        for name, values in reference.items()
+        if name in current and values["kind"] == current[name]["kind"] and values["rows"] and current[name]["rows"]
+    }
+
+
+def population_stability_index(reference: Mapping[str, Any], current: Mapping[str, Any]) -> float:
+    """Return the PSI of one column: the sum over bins of (c - r) * ln(c / r), of the shares of rows in each.
+
+    Missing values have a bin, and so have infinite ones. Numbers have up to 10 more, cut at buckets of both histograms' common
+    scale, or for probabilities at percents where these are finer, so that each holds about a tenth of the reference; texts have
+    64 by their hash, labels one each. A share of less than 0.0001 counts as that. Usual bands: below 0.1 no change, from 0.25 on
+    a large one; of few rows also chance makes tenths.
+    Raises ValueError where the kinds differ, or a side has no rows.
+    """
+    if reference["kind"] != current["kind"]:
+        raise ValueError(f"a column of kind {current['kind']} cannot be compared with one of kind {reference['kind']}")
+    if not (reference["rows"] and current["rows"]):
+        raise ValueError("a column without rows cannot be compared")
+    before, after = _bins(reference, current)
+    index = 0.0
+    for name in before.keys() | after.keys():
+        was, is_now = (max(bins[name] / side["rows"], SMALLEST_SHARE) for bins, side in ((before, reference), (after, current)))
+        index += (is_now - was) * math.log(is_now / was)
+    return index
+
+
+def _bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Counter[Any], Counter[Any]]:
+    """Count both sides' rows by the same bins."""
+    if reference["kind"] == "number":
+        return _number_bins(reference, current)
+
+    def counted(values: Mapping[str, Any]) -> Counter[Any]:
+        bins: Counter[Any] = Counter({"missing": values["missing"]})
+        if values["kind"] == "text":
+            bins.update(dict(enumerate(values["hashed"])))
+        else:
+            bins.update({("label", label): count for label, count in values["classes"].items()})
+            bins["other"] = values["other_classes"]
+        return bins
+
+    return counted(reference), counted(current)
+
+
+def _number_bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Counter[Any], Counter[Any]]:
+    distributions = workflow_module("distributions")
+    scale = distributions.merged_histograms(reference["histogram"], current["histogram"])["scale"]
+    sides = (reference, current)
+    buckets: list[Counter[Any]] = [
+        Counter(dict(_ordered_buckets(values["histogram"], scale, distributions.coarser))) for values in sides
+    ]
+    if all("percents" in values for values in sides):
+        percents: list[Counter[Any]] = [Counter(dict(enumerate(values["percents"]))) for values in sides]
+        buckets = min(buckets, percents, key=lambda found: max(found[0].values(), default=0))
+    most = (reference["rows"] - reference["missing"] - reference["histogram"]["infinite"]) / BINS
+    bins: tuple[Counter[Any], Counter[Any]] = (Counter(), Counter())
+    number, filled = 0, 0
+    for place in sorted(buckets[0].keys() | buckets[1].keys()):
+        if filled >= most and number < BINS - 1:
+            number, filled = number + 1, 0
+        filled += buckets[0][place]
+        for side, own in zip(bins, buckets, strict=True):
+            side[number] += own[place]
+    for side, values in zip(bins, (reference, current), strict=True):
+        side |= {"missing": values["missing"], "infinite": values["histogram"]["infinite"]}
+    return bins
+
+
+def _ordered_buckets(histogram: Mapping[str, Any], scale: int, coarser: Any) -> Iterator[tuple[tuple[int, int], int]]:
+    """Yield counts by what orders them as the numbers are: sign, then the bucket, which falls with negative numbers."""
+    yield (0, 0), histogram["zero"]
+    for sign, name in ((-1, "negative"), (1, "positive")):
+        side = coarser(histogram[name], histogram["scale"] - scale)
+        for index, count in enumerate(side["counts"], side["offset"]):
+            yield (sign, sign * index), count

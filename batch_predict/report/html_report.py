@@ -1,0 +1,272 @@
+"""A run as one HTML page: no script, no network, the same bytes for the same record.
+
+Texts of others (names of columns, messages, requests) reach the page by jinja2's escaping or matplotlib's, and by nothing else.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from batch_predict.cli.screen import plural
+from batch_predict.report import charts, report_tables
+from batch_predict.report.chunk_timeline import ChunkTimeline, timeline_of
+from batch_predict.report.report_input import ReportInput
+from batch_predict.report.state_graph import BOX_HEIGHT, BOX_WIDTH, state_graph
+from batch_predict.report.value_summary import Bins, Values, commonest_hashes, shared_edges
+from batch_predict.visible_text import visible, visible_lines
+
+PAGE_DIRECTORY = Path(__file__).with_name("page")
+
+NAME_CHARACTERS = 120
+TITLE_CHARACTERS = 1000
+LONG_CHARACTERS = 4000
+SHOWN_PREDICTIONS = 6
+SHOWN_DRIFT = 12
+SHOWN_FEATURES = 24
+SLOWEST = 5
+BINS, SMALL_BINS = 40, 20
+LONGEST_CHARACTERS = 20_000
+"""Of any text: a request has as many at most, or is cut."""
+
+TONES = {"SUCCEEDED": "good", "FAILED": "bad", "TIMED_OUT": "bad", "ABORTED": "bad"}
+
+
+def render(record: ReportInput) -> str:
+    """Return the page of a run: of one without a report, what is known of it. What there is nothing of has no part of the page."""
+    known = record.known
+    statistics: Mapping[str, Any] = known.get("statistics") or {}
+    timeline = timeline_of(record)
+    ran = timeline if timeline is not None and len(timeline) else None
+    features: Mapping[str, Any] = statistics.get("features") or {}
+    predictions: Mapping[str, Any] = statistics.get("predictions") or {}
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            record=record,
+            report=record.report,
+            tone=TONES.get(record.status, "main"),
+            when=_when(record),
+            facts=list(report_tables.facts(record, timeline)),
+            graph=state_graph(
+                record.definition, record.states, is_over=record.stopped is not None, failed_chunks=len(record.failures)
+            ),
+            charts={**_time_charts(ran), **_drift_charts(record, features, predictions)},
+            timeline_sentence=report_tables.timeline_sentence(ran) if ran else "",
+            slowest=list(ran.slowest(SLOWEST)) if ran and len(ran) > 1 else [],
+            predictions=[
+                _prediction(record, place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
+            ],
+            predictions_left_out=max(0, len(predictions) - SHOWN_PREDICTIONS),
+            features=list(report_tables.features(features, record.drift)),
+            features_left_out=statistics.get("features_left_out", 0),
+            missing=report_tables.missing_bars(features),
+            drift_left_out=max(0, len(record.drift) - SHOWN_DRIFT),
+            pictures=list(_feature_pictures(record, features)),
+            pictures_left_out=max(0, len(features) - SHOWN_FEATURES),
+            rejected=report_tables.count_bars(statistics.get("rejected_reasons") or {}, tone="warm"),
+            failures=report_tables.failures(record.failures),
+            failures_counted=report_tables.errors_counted(record.failures),
+            request=report_tables.request_json(record.request),
+            absent=list(_absences(record, timeline)),
+            **_costs(known),
+            **_model(known),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(PAGE_DIRECTORY),
+        autoescape=True,
+        finalize=_finalized,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "name": _name,
+        "long": lambda text: visible_lines(str(text), LONG_CHARACTERS),
+        "duration": report_tables.duration,
+    }
+    environment.filters |= filters
+    # The style is the project's own file: the only text that is not escaped.
+    style = Markup((PAGE_DIRECTORY / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
+    environment.globals |= {"style": style, "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
+    return environment
+
+
+def _finalized(value: Any) -> Any:
+    """Take what hides other text out of everything that is written, before it is escaped."""
+    return visible_lines(value, LONGEST_CHARACTERS) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _name(text: object, limit: int = NAME_CHARACTERS) -> Markup:
+    """Return a name in a direction of its own; of a long one the beginning, the rest where a pointer rests."""
+    shown = visible(text, limit)
+    if len(str(text)) <= limit:
+        return Markup("<bdi>{}</bdi>").format(shown)
+    return Markup('<bdi title="{}">{}</bdi>').format(visible(text, TITLE_CHARACTERS), shown)
+
+
+def _when(record: ReportInput) -> str:
+    """Return the run's beginning and end: `24 November 2026, 02:00:00 to 02:00:19 UTC`."""
+    begin, end = record.started, record.stopped
+    last = "" if end is None else f" to {'' if end.date() == begin.date() else f'{end.day} {end:%B %Y}, '}{end:%H:%M:%S}"
+    return f"{begin.day} {begin:%B %Y, %H:%M:%S}{last} {begin.tzname() or ''}".strip()
+
+
+def _absences(record: ReportInput, timeline: ChunkTimeline | None) -> Iterator[str]:
+    """Yield why parts of the page are not there, where a reader would look for them."""
+    known = record.known
+    done = known.get("chunks", {}).get("predicted", 0)
+    if record.report is None:
+        if done:
+            yield "There is no report yet." if record.stopped is None else "The run has published nothing."
+            are = "is" if done == 1 else "are"
+            yield f"Times, rows and values on this page are of the {plural(done, 'chunk')} that {are} done."
+            if record.stopped is not None:
+                yield "The same request, started again, goes on from there."
+        elif record.stopped is None:
+            yield "No chunk is done yet: rows, times and values are known when one is."
+        elif record.status == "SUCCEEDED":
+            yield "Nothing was scored by a dry run; of any other run, the report could not be read."
+        else:
+            yield "No chunk was done, or its work is deleted: nothing is known of rows, times and values."
+        return
+    if timeline is None:
+        yield "There are no times of chunks: they were predicted by a function that kept none."
+    elif not len(timeline):
+        yield f"No chunk ran: all {timeline.reused:,} were there from an earlier execution."
+    if not (known.get("statistics") or {}).get("features"):
+        yield "There are no statistics of values: the chunks were predicted by a function that took none."
+    if known["rows"]["rejected"] and not (known.get("statistics") or {}).get("rejected_reasons"):
+        yield "Why rows were rejected is not counted: the list of rejected rows says it."
+
+
+def _time_charts(timeline: ChunkTimeline | None) -> dict[str, Markup]:
+    if timeline is None:
+        return {}
+    draw = charts.chunk_bars if len(timeline) <= charts.CHUNKS_APART else charts.chunks_at_work
+    pictures = {"timeline": draw(timeline)}
+    return pictures | {"throughput": charts.throughput(timeline)} if len(timeline) > 1 else pictures
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction column: a chart of numbers, bars of classes, or neither."""
+
+    name: str
+    sentence: str
+    chart: Markup | None = None
+    bars: list[report_tables.Bar] | None = None
+
+
+def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str, Any]) -> Prediction:
+    before = record.reference_predictions.get(name)
+    if before is not None and before["kind"] != values["kind"]:
+        before = None
+    missing = f" {values['missing']:,} are missing." if values["missing"] else ""
+    rows = f"{values['rows']:,} rows.{missing}"
+    if values["kind"] == "class":
+        return Prediction(name, rows, bars=report_tables.class_bars(values))
+    if values["kind"] != "number":
+        return Prediction(name, f"{rows} Text of no known classes is not shown.")
+    column = Values(values)
+    both = [column] if before is None else [column, Values(before)]
+    edges = shared_edges(both, BINS)
+    if edges is None:
+        return Prediction(name, f"{rows} None of the predictions is a finite number.")
+    lines = [quartile for share in report_tables.QUARTILES if (quartile := column.quantile(share)) is not None]
+    mean, deviation = (report_tables.number(figure) for figure in (column.mean, column.standard_deviation))
+    quartiles = " · ".join(report_tables.quartiles(column))
+    extremes = [report_tables.number(value) for value in (column.smallest, column.largest) if value is not None]
+    between = f" From {extremes[0]} to {extremes[1]}, mean" if extremes else " Mean"
+    infinite = f" {column.infinite:,} are infinite." if column.infinite else ""
+    line = "" if before is None else " The line is the reference."
+    sentence = f"{rows}{infinite}{between} {mean}, standard deviation {deviation}; quartiles (dashed) {quartiles}."
+    bins = [side.bins(edges) for side in both]
+    chart = charts.distribution(f"prediction{place}", name, lines, *bins)
+    return Prediction(name, f"{sentence} {_counted_by(column)}{line}", chart=chart)
+
+
+def _counted_by(column: Values) -> str:
+    """Say how exact the picture and its quartiles are."""
+    if column.is_exact:
+        return "Each whole number is counted by itself."
+    if column.is_probability:
+        return "Probabilities are counted by whole percents."
+    return f"The middle 99 % are shown, from buckets {column.bucket_percent:.0f} % wide."
+
+
+def _drift_charts(record: ReportInput, *groups: Mapping[str, Any]) -> dict[str, Markup]:
+    """Draw the drift of features and of predictions, as far as it is known."""
+    drifts = {"drift": record.drift, "prediction_drift": record.prediction_drift}
+    shown = {
+        chart: {name: drift[name] for name in _by_drift(drift) if name in columns}
+        for (chart, drift), columns in zip(drifts.items(), groups, strict=True)
+    }
+    return {chart: charts.drift_bars(chart, dict([*drift.items()][:SHOWN_DRIFT])) for chart, drift in shown.items() if drift}
+
+
+def _by_drift(drift: Mapping[str, float]) -> list[str]:
+    """Return the columns whose index is known, those that moved most first."""
+    known = [name for name, index in drift.items() if not math.isnan(index)]
+    return sorted(known, key=lambda name: -drift[name])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How a feature is distributed, beside the reference sample where there is one."""
+
+    name: str
+    note: str
+    chart: Markup
+
+
+def _feature_pictures(record: ReportInput, features: Mapping[str, Any]) -> Iterator[Picture]:
+    """Yield the pictures of features: those that moved most, then the others in their order."""
+    moved = [name for name in _by_drift(record.drift) if name in features]
+    for place, name in enumerate([*dict.fromkeys([*moved, *features])][:SHOWN_FEATURES]):
+        now, before = features[name], (record.reference or {}).get(name)
+        if before is not None and before["kind"] != now["kind"]:
+            before = None
+        sides = [values for values in (now, before) if values is not None]
+        notes = [f"drift {record.drift[name]:.2f}"] if before is not None and name in moved else []
+        if now["kind"] == "text":
+            notes.append("by hash")
+            shares: list[Bins] | None = commonest_hashes(sides, SMALL_BINS)
+        else:
+            columns = [Values(values) for values in sides]
+            edges = shared_edges(columns, SMALL_BINS)
+            shares = None if edges is None else [column.bins(edges) for column in columns]
+        if shares:
+            chart = charts.small_distribution(f"feature{place}", name, *shares, axis=now["kind"] == "number")
+            yield Picture(name, ", ".join(notes), chart)
+
+
+def _costs(known: Mapping[str, Any]) -> dict[str, Any]:
+    cost = known.get("estimated_cost")
+    milliseconds = known.get("milliseconds") or {}
+    return {
+        "cost": report_tables.cost_bars(cost) if cost else [],
+        "cost_total": report_tables.dollars(cost["dollars"]["total"]) if cost else "",
+        "stages": report_tables.stage_bars(milliseconds),
+        "stages_total": report_tables.duration(milliseconds.get("total", 0) / 1000),
+    }
+
+
+def _model(known: Mapping[str, Any]) -> dict[str, Any]:
+    model = known.get("model")
+    if not model:
+        return {"model": [], "steps": [], "warnings": []}
+    facts = [*report_tables.model_facts(model), *report_tables.decided_facts(known)]
+    steps = list(report_tables.model_steps(model))
+    return {"model": facts, "steps": steps, "warnings": [*model["warnings"], *known.get("warnings", ())]}

@@ -1,0 +1,75 @@
+"""What is known of one run: put together from Step Functions and S3 by the caller, and drawn by html_report.py."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StateRun:
+    """One visit of the execution to a state."""
+
+    name: str
+    kind: str
+    """The state's Type: Task, Map, Choice, Pass, Succeed or Fail."""
+    started: datetime
+    seconds: float | None
+    """None while the execution is in the state."""
+    error: str | None = None
+    """Of the last attempt, where it failed and was caught or ended the execution."""
+    attempts: int = 1
+    """More than one where it was retried."""
+    is_stopped: bool = False
+    """Whether the execution was ended from outside while it was in the state; ``error`` is then the name that was given."""
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """One run of the workflow, whether it goes on, has succeeded or has failed."""
+
+    name: str
+    """Of the execution."""
+    execution_arn: str
+    status: str
+    """As Step Functions says it: RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED or PENDING_REDRIVE."""
+    started: datetime
+    stopped: datetime | None
+    """None while it runs."""
+    request: Mapping[str, Any]
+    """As it was given, or with defaults and resolved placeholders where the report has it."""
+    states: Sequence[StateRun]
+    """In the order in which they were entered."""
+    definition: Mapping[str, Any]
+    """The state machine's definition, decoded; empty where it cannot be read."""
+    report: Mapping[str, Any] | None = None
+    """`<output>.report.json`, decoded; None where the run has written none."""
+    so_far: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of a run without a report, as the fields of one: `Run.so_far`."""
+    failures: Sequence[Mapping[str, Any]] = ()
+    """The error records of a failed run, or the report's `failed_chunks`: `chunk_index`, `data_s3_uri`, `byte_range` [start, stop),
+    `segments_s3_uri`, `error`, `message`."""
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    """Invocations by chunk index, where known."""
+    error: str | None = None
+    """Name of the error that the execution ended with."""
+    cause: str | None = None
+    advice: str | None = None
+    """What to do about the error."""
+    is_local: bool = False
+    """Whether it ran on the embedded AWS, where nothing is charged."""
+    reference: Mapping[str, Any] | None = None
+    """Statistics of the reference's features, of the shape of the report's `statistics.features`; None where nobody named one."""
+    reference_predictions: Mapping[str, Any] = field(default_factory=dict)
+    """Of its predictions, where it has some."""
+    reference_name: str | None = None
+    """What the reader knows the reference by: its path."""
+    drift: Mapping[str, float] = field(default_factory=dict)
+    """Population stability index by feature, of this run against the reference."""
+    prediction_drift: Mapping[str, float] = field(default_factory=dict)
+    """The same by prediction column."""
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """The report, or as much of one as is known without it."""
+        return self.so_far if self.report is None else self.report

@@ -1,0 +1,300 @@
+"""The tables and sentences of a report's page, as its template takes them."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batch_predict.cli.screen import COST_ITEMS, megabytes, plural
+from batch_predict.report.chunk_timeline import ChunkTimeline, place_of
+from batch_predict.report.report_input import ReportInput
+from batch_predict.report.value_summary import Values
+from batch_predict.visible_text import visible_lines
+
+SHOWN_FAILURES = 100
+SHOWN_TYPES = 12
+MESSAGE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A line of a table of bars."""
+
+    label: str
+    text: str
+    """The figure, with its unit."""
+    percent: float
+    """Length of the bar."""
+    tone: str = "main"
+    """Its colour: a CSS variable."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure of the headline."""
+
+    label: str
+    figure: str
+    note: str = ""
+    tone: str = ""
+
+
+def facts(record: ReportInput, timeline: ChunkTimeline | None) -> Iterator[Fact]:
+    """Yield the figures of the headline, as far as they are known."""
+    seconds = (record.stopped - record.started).total_seconds() if record.stopped else None
+    known = record.known
+    done = known.get("chunks", {}).get("predicted", 0)
+    if done:
+        yield from _row_facts(known, is_published=record.report is not None)
+    if seconds is not None:
+        scoring = sum(state.seconds or 0.0 for state in record.states if state.kind == "Map")
+        says_something = done and scoring > seconds - scoring  # a run shorter than its overhead has no speed of its own
+        speed = _rows_of_this_run(known, timeline) / seconds if says_something else None
+        yield Fact("Time", duration(seconds), f"{speed:,.0f} rows a second" if speed else "")
+    else:
+        yield Fact("Time", "still running", f"since {record.started:%H:%M:%S %Z}".strip())
+    if "chunks" in known and not done and record.status == "SUCCEEDED":  # a dry run
+        yield Fact("Chunks planned", f"{known['chunks']['planned']:,}")
+    elif "chunks" in known:
+        yield _chunk_fact(known["chunks"], is_over=record.stopped is not None)
+    elif record.failures:
+        yield Fact("Chunks failed", f"{len(record.failures):,}", tone="bad")
+    if done:
+        yield _cost_fact(record)
+
+
+def _row_facts(known: Mapping[str, Any], *, is_published: bool) -> Iterator[Fact]:
+    rows = known["rows"]
+    note = f"of {rows['read']:,} read"
+    yield Fact("Rows predicted", f"{rows['predicted']:,}", note if is_published else f"{note}, not published")
+    share = percent(rows["rejected"], rows["read"])
+    yield Fact("Rows rejected", f"{rows['rejected']:,}", share if rows["rejected"] else "", "warm" if rows["rejected"] else "")
+
+
+def _chunk_fact(chunks: Mapping[str, int], *, is_over: bool) -> Fact:
+    left = chunks["planned"] - chunks["predicted"] - chunks["failed"]
+    notes = [f"of {chunks['planned']:,}"] if left or chunks["failed"] else []
+    notes += [f"{chunks['failed']:,} failed"] if chunks["failed"] else []
+    notes += [f"{left:,} {'not done' if is_over else 'to go'}"] if left else []
+    notes += [f"{chunks['reused']:,} from an earlier run"] if chunks["reused"] else []
+    tone = "bad" if chunks["failed"] or (left and is_over) else ""
+    return Fact("Chunks predicted", f"{chunks['predicted']:,}", ", ".join(notes), tone)
+
+
+def _cost_fact(record: ReportInput) -> Fact:
+    label = "Cost on AWS" if record.is_local else "Cost"
+    cost = record.known.get("estimated_cost")
+    if not cost:
+        return Fact(label, "unknown", "a chunk does not say its time")
+    return Fact(label, dollars(cost["dollars"]["total"]), "estimated; nothing here" if record.is_local else "estimated")
+
+
+def _rows_of_this_run(known: Mapping[str, Any], timeline: ChunkTimeline | None) -> int:
+    return int(timeline.rows.sum()) if timeline is not None and timeline.reused else int(known["rows"]["read"])
+
+
+def timeline_sentence(timeline: ChunkTimeline) -> str:
+    """Say what the picture of chunks cannot: how long they took, how many began cold or again."""
+    seconds = sorted(timeline.seconds)
+    shortest, median, longest = (duration(seconds[place]) for place in (0, len(seconds) // 2, -1))
+    times = longest if len(timeline) == 1 else f"{shortest} to {longest}, median {median}"
+    parts = [f"{plural(len(timeline), 'chunk')} of {times}"]
+    parts.append(f"{int(timeline.cold.sum()):,} began cold")
+    retried = int((timeline.attempts > 1).sum())
+    parts.append(f"{retried:,} retried" if retried else "none known to be retried")
+    reused = f" {plural(timeline.reused, 'chunk')} more were there from an earlier execution." if timeline.reused else ""
+    return f"{'; '.join(parts)}.{reused}"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A line of the table of features."""
+
+    name: str
+    kind: str
+    missing: str
+    mean: str = ""
+    deviation: str = ""
+    marks: Sequence[str] = ("", "", "", "", "")
+    """Smallest value, quartiles, largest value."""
+    drift: str = ""
+    tone: str = ""
+
+
+def features(features: Mapping[str, Mapping[str, Any]], drift: Mapping[str, float]) -> Iterator[Feature]:
+    """Yield a line for each feature."""
+    for name, values in features.items():
+        missing = percent(values["missing"], values["rows"])
+        index = drift.get(name)
+        drifted = {"drift": "" if index is None else f"{index:.2f}", "tone": drift_tone(index)}
+        if values["kind"] != "number":
+            yield Feature(name, values["kind"], missing, **drifted)
+            continue
+        column = Values(values)
+        marks = (number(column.smallest), *quartiles(column), number(column.largest))
+        yield Feature(name, "number", missing, number(column.mean), number(column.standard_deviation), marks, **drifted)
+
+
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def quartiles(column: Values) -> Iterator[str]:
+    """Yield the quartiles, each with the digits that are known."""
+    for share in QUARTILES:
+        found = column.known_quantile(share)
+        yield number(None) if found is None else rounded(*found)
+
+
+def drift_tone(index: float | None) -> str:
+    """Return the colour of an index by its customary bands."""
+    return "" if index is None or index < 0.1 else "warm" if index < 0.25 else "bad"
+
+
+def missing_bars(features: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
+    """Return a bar for each feature with missing values, the worst first."""
+    shares = {name: values["missing"] / max(values["rows"], 1) for name, values in features.items() if values["missing"]}
+    worst = sorted(shares, key=lambda name: -shares[name])
+    texts = {
+        name: f"{percent(features[name]['missing'], features[name]['rows'])} · {features[name]['missing']:,}" for name in worst
+    }
+    return [Bar(name, texts[name], 100 * shares[name], "warm" if shares[name] >= 0.5 else "main") for name in worst]
+
+
+def count_bars(counts: Mapping[str, int], total: int | None = None, tone: str = "main") -> list[Bar]:
+    """Return a bar for each label, the longest first and a whole line."""
+    whole = sum(counts.values()) if total is None else total
+    longest = max(counts.values(), default=0)
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    return [Bar(label, f"{count:,} · {percent(count, whole)}", 100 * count / max(longest, 1), tone) for label, count in ordered]
+
+
+def class_bars(values: Mapping[str, Any]) -> list[Bar]:
+    """Return a bar for each class that was predicted."""
+    counts = {str(label): int(count) for label, count in values["classes"].items()}
+    others = {"other classes": int(values["other_classes"])} if values.get("other_classes") else {}
+    return count_bars(counts | others, values["rows"])
+
+
+def cost_bars(cost: Mapping[str, Any]) -> list[Bar]:
+    """Return a bar for each item of the cost."""
+    items = [(name, cost["dollars"][key]) for name, key in COST_ITEMS]
+    total = cost["dollars"]["total"]
+    return [Bar(name, dollars(amount), 100 * amount / total if total else 0.0) for name, amount in items]
+
+
+def stage_bars(milliseconds: Mapping[str, float]) -> list[Bar]:
+    """Return a bar for each stage of all chunks together; stages overlap, so they do not add up."""
+    total = milliseconds.get("total") or max(milliseconds.values(), default=1) or 1
+    stages = sorted(((name, spent) for name, spent in milliseconds.items() if name != "total"), key=lambda entry: -entry[1])
+    return [Bar(name.replace("_", " "), duration(spent / 1000), min(100 * spent / total, 100)) for name, spent in stages]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A line of the table of failures."""
+
+    chunk: str
+    place: str
+    error: str
+    message: str
+
+
+def failures(records: Sequence[Mapping[str, Any]]) -> list[Failure]:
+    """Return the first failures as lines."""
+    return [
+        Failure(
+            chunk=_chunk_number(record),
+            place=place_of(record),
+            error=record.get("error") or "unknown",
+            message=visible_lines(record.get("message") or "left no message", MESSAGE_CHARACTERS),
+        )
+        for record in records[:SHOWN_FAILURES]
+    ]
+
+
+def _chunk_number(record: Mapping[str, Any]) -> str:
+    """Return the chunk as messages and commands count, from 1."""
+    index = record.get("chunk_index")
+    return f"{index + 1:,}" if isinstance(index, int) else ""
+
+
+def errors_counted(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return how often each error is among failures: `3 ModelError, 1 TransientS3Error`."""
+    counts = Counter(record.get("error") or "unknown" for record in records)
+    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common(10))
+
+
+def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the model, as label and text."""
+    yield "Object", model["s3_uri"]
+    if model.get("version_id"):
+        yield "Version", model["version_id"]
+    yield "Size", megabytes(model["bytes"])
+    yield "SHA-256", model["sha256"]
+    yield "Estimator", model["estimator"]
+    yield "Fitted with", f"scikit-learn {model.get('sklearn_version') or 'of an unknown version'}"
+    yield "Scored with", ", ".join(f"{library} {version}" for library, version in model["versions"].items())
+    yield "Deployment", model.get("deployment", "not said")
+
+
+def model_steps(model: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Yield the steps of a pipeline, each with how deep it lies."""
+    for step in model.get("steps", ()):
+        *way, own = step.split(" > ")
+        yield len(way), own
+
+
+def decided_facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what was decided for all chunks, and what it cost in exactness, as label and text."""
+    if types := known.get("column_types"):
+        shown = [f"{column} {kind.replace('_', ' ')}" for column, kind in list(types.items())[:SHOWN_TYPES]]
+        more = [f"{len(types) - SHOWN_TYPES:,} more"] if len(types) > SHOWN_TYPES else []
+        yield "Types by the data", ", ".join([*shown, *more])
+    if rounded := known.get("rounded_integers"):
+        yield "Integers rounded", f"{rounded:,}, beyond 2^53"
+
+
+def request_json(request: Mapping[str, Any]) -> str:
+    """Return the request as JSON to read, which still reads back to the same."""
+    return json.dumps(request, indent=2, ensure_ascii=False, default=str)
+
+
+def duration(seconds: float) -> str:
+    """Return a time with as many digits as say something: `320 ms`, `4.2 s`, `12 min 5 s`, `3 h 12 min`."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def dollars(amount: float) -> str:
+    """Return an amount, exact enough for a small run and short for a large one."""
+    return f"${amount:,.2f}" if amount >= 10 else f"${amount:.4f}"
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share; what is not nothing never reads as nothing."""
+    share = 100 * part / whole if whole else 0.0
+    return "0 %" if not share else "< 0.1 %" if share < 0.1 else f"{share:.1f} %"
+
+
+def rounded(value: float, width: float) -> str:
+    """Return a value that is known up to `width`, in the digits that this leaves."""
+    if not width:
+        return number(value)
+    digits = -math.floor(math.log10(width) + 1e-9)
+    found = round(value, digits) + 0.0  # no negative zero
+    return f"{found:,.{max(digits, 0)}f}" if 1e-4 <= abs(found) < 1e9 or not found else number(found)
+
+
+def number(value: float | None) -> str:
+    """Return a value of a column with four digits."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"

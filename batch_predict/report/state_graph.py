@@ -1,0 +1,231 @@
+"""The state machine's graph with what an execution did in it: laid out here, drawn by page/state_graph.svg.j2.
+
+The way of a run that succeeds goes down on the left, everything else stands on the right. States that only lead to others (Choice,
+Pass) are not drawn, but their ways are.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from batch_predict.report.report_input import StateRun
+from batch_predict.visible_text import visible
+
+DRAWN_KINDS = {"Task", "Map", "Parallel", "Wait", "Succeed", "Fail"}
+
+BOX_WIDTH, BOX_HEIGHT = 156, 44
+STEP = 66
+"""From the top of a box to the top of the next."""
+MARGIN = 11
+"""For lines on the outer sides."""
+LANE = 12
+"""Between the lines that lead to the right."""
+NAME_CHARACTERS = 22
+SURE_CHARACTERS = 19
+"""So many fit in the usual fonts; longer names are set to the width of their box."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """One state as it is drawn."""
+
+    name: str
+    kind: str
+    x: int
+    y: int
+    mark: str
+    """`ran`, `running`, `failed` or `unvisited`."""
+    detail: str
+    """Time and visits; empty where the execution did not come here."""
+
+    @property
+    def short_name(self) -> str:
+        """The name as far as it fits."""
+        return visible(self.name, NAME_CHARACTERS)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the name may be wider than its box."""
+        return len(self.name) > SURE_CHARACTERS
+
+
+@dataclass(frozen=True)
+class Way:
+    """A line from one state to another."""
+
+    path: str
+    """As SVG has it."""
+    taken: bool
+
+
+@dataclass(frozen=True)
+class StateGraph:
+    """Boxes and lines, and the size that they take, in CSS pixels."""
+
+    width: int
+    height: int
+    boxes: Sequence[Box] = ()
+    ways: Sequence[Way] = ()
+
+
+@dataclass
+class _Visits:
+    """What an execution did in one state."""
+
+    seconds: float = 0.0
+    number: int = 0
+    attempts: int = 0
+    error: str | None = None
+    """Of the last visit."""
+    running: bool = False
+    stopped: bool = False
+    """Whether the execution was ended from outside in the last visit."""
+    ways: set[str] = field(default_factory=set)
+    """States that were entered from here."""
+
+
+def state_graph(
+    definition: Mapping[str, Any], runs: Sequence[StateRun], *, is_over: bool, failed_chunks: int = 0
+) -> StateGraph | None:
+    """Return the graph of a definition, whose Map has lost so many chunks in the end; None where there is none."""
+    states: Mapping[str, Mapping[str, Any]] = definition.get("States", {})
+    if definition.get("StartAt") not in states:
+        return None
+    drawn = {name: _drawn_targets(states, name) for name in states if states[name]["Type"] in DRAWN_KINDS}
+    main = [name for name in _main_way(states, definition["StartAt"]) if name in drawn]
+    aside = [name for name in drawn if name not in main]
+    visits = _visits(runs, drawn)
+
+    entered = [name for name in aside if any(name in drawn[start] for start in main)]
+    aside = list(_families(entered, drawn, aside))
+    lanes = {name: number for number, name in enumerate(entered)}
+    right = MARGIN + BOX_WIDTH + (len(lanes) + 2) * LANE
+    places = {name: (MARGIN, 1 + row * STEP) for row, name in enumerate(main)}
+    places |= {name: (right, 1 + row * STEP) for row, name in enumerate(aside)}
+    lost = {name: failed_chunks for name in drawn if states[name]["Type"] == "Map"}
+    boxes = [
+        _box(name, states[name], places[name], visits[name], is_over=is_over, failed_chunks=lost.get(name, 0))
+        for name in (*main, *aside)
+    ]
+    ways = [
+        Way(_path(start, end, places, main, lanes), taken=end in visits[start].ways)
+        for start, ends in drawn.items()
+        for end in ends
+        # What may go back is drawn where it did: that it can is no part of the story.
+        if end in visits[start].ways or not _goes_back(start, end, places)
+        if start != end
+    ]
+    height = max(y for _, y in places.values()) + BOX_HEIGHT + 1
+    width = (right if aside else MARGIN) + BOX_WIDTH + MARGIN
+    return StateGraph(width, height, boxes, sorted(ways, key=lambda way: way.taken))
+
+
+def _families(entered: Sequence[str], drawn: Mapping[str, Sequence[str]], aside: Sequence[str]) -> Iterator[str]:
+    """Yield the states of the right side, each followed by those that it leads to."""
+    seen: set[str] = set()
+    waiting = [*reversed([*entered, *aside])]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            yield name
+            waiting += [end for end in reversed(drawn[name]) if end in aside and end not in entered]
+
+
+def _goes_back(start: str, end: str, places: Mapping[str, tuple[int, int]]) -> bool:
+    (x, y), (end_x, end_y) = places[start], places[end]
+    return end_x < x or (end_x == x and end_y < y)
+
+
+def _targets(state: Mapping[str, Any]) -> Iterator[str]:
+    for leads in (state, *state.get("Choices", ()), *state.get("Catch", ())):
+        if "Next" in leads:
+            yield leads["Next"]
+    if "Default" in state:
+        yield state["Default"]
+
+
+def _drawn_targets(states: Mapping[str, Mapping[str, Any]], start: str) -> list[str]:
+    """Return the drawn states that a state leads to, through those that are not drawn."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [*_targets(states[start])]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in states:
+            continue
+        seen.add(name)
+        if states[name]["Type"] in DRAWN_KINDS:
+            found.add(name)
+        else:
+            waiting += _targets(states[name])
+    return [name for name in states if name in found]
+
+
+def _main_way(states: Mapping[str, Mapping[str, Any]], start: str) -> Iterator[str]:
+    """Yield the states from the first on, where nothing fails and every Choice takes its default."""
+    seen: set[str] = set()
+    name = start
+    while name in states and name not in seen:
+        seen.add(name)
+        yield name
+        name = states[name].get("Default", states[name].get("Next", ""))
+
+
+def _visits(runs: Sequence[StateRun], drawn: Mapping[str, Any]) -> dict[str, _Visits]:
+    visits = {name: _Visits() for name in drawn}
+    shown = [run for run in runs if run.name in drawn]
+    for run in shown:
+        visit = visits[run.name]
+        visit.seconds += run.seconds or 0.0
+        visit.number += 1
+        visit.attempts += run.attempts
+        visit.error = run.error
+        visit.running = run.seconds is None
+        visit.stopped = run.is_stopped
+    for start, end in pairwise(shown):
+        visits[start.name].ways.add(end.name)
+    return visits
+
+
+def _box(name: str, state: Mapping[str, Any], place: tuple[int, int], visit: _Visits, *, is_over: bool, failed_chunks: int) -> Box:
+    kind = state["Type"]
+    if not visit.number:
+        return Box(name, kind, *place, mark="unvisited", detail="")
+    if visit.error or failed_chunks or kind == "Fail":
+        mark = "failed"
+    else:
+        mark = "running" if visit.running and not is_over and kind not in {"Succeed", "Fail"} else "ran"
+    return Box(name, kind, *place, mark=mark, detail=_detail(kind, visit, mark, failed_chunks))
+
+
+def _detail(kind: str, visit: _Visits, mark: str, failed_chunks: int) -> str:
+    if kind in {"Succeed", "Fail"}:
+        return "ended here"
+    parts = ["running" if mark == "running" else f"{visit.seconds:,.1f} s"]
+    if visit.stopped:
+        parts.append("stopped")
+    elif failed_chunks:
+        parts.append(f"failed: {failed_chunks:,} chunk{'' if failed_chunks == 1 else 's'}")
+    elif mark == "failed":
+        parts.append("failed")
+    if visit.number > 1 and len(parts) == 1:  # a failure needs the room
+        parts.append(f"{visit.number} visits")
+    if visit.attempts > visit.number:
+        parts.append(f"{visit.attempts} attempts")
+    return ", ".join(parts)
+
+
+def _path(start: str, end: str, places: Mapping[str, tuple[int, int]], main: Sequence[str], lanes: Mapping[str, int]) -> str:
+    """Return the line between two boxes."""
+    (x, y), (end_x, end_y) = places[start], places[end]
+    middle, end_middle = y + BOX_HEIGHT // 2, end_y + BOX_HEIGHT // 2
+    if end_x == x and end_y - y == STEP:
+        return f"M{x + BOX_WIDTH // 2} {y + BOX_HEIGHT}V{end_y - 1}"
+    if end_x == x:  # past other states, or back up: on the outer side
+        return f"M{x} {middle}h-9V{end_middle}h8" if start in main else f"M{x + BOX_WIDTH} {middle}h9V{end_middle}h-8"
+    if start in main:
+        lane = x + BOX_WIDTH + (len(lanes) - lanes[end]) * LANE
+        return f"M{x + BOX_WIDTH} {middle}H{lane}V{end_middle}H{end_x - 1}"
+    return f"M{x} {middle + 9}H{x - LANE // 2}V{end_middle + 9}H{end_x + BOX_WIDTH + 1}"

@@ -1,0 +1,118 @@
+"""A model and data that are in memory, as the files that a run takes."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import joblib
+
+from batch_predict.runs.prepared_request import InvalidRequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PathLike = str | os.PathLike[str]
+
+
+def model_path(model: object, folder: Path) -> str:
+    """Return a path or S3 URI as it is, and write a fitted estimator into ``folder``, as `joblib.dump` does.
+
+    TypeError for anything else; InvalidRequestError where the estimator cannot be pickled.
+    """
+    if isinstance(model, str | os.PathLike) and isinstance(path := os.fspath(model), str):
+        return path
+    require_model(model)
+    name = type(model).__name__
+    file = folder / f"{name}.joblib"
+    try:
+        joblib.dump(model, file)
+    except Exception as error:  # pickling runs the estimator's own code
+        raise InvalidRequestError(
+            f"the model, a {name}, cannot be pickled ({type(error).__name__}: {error}): "
+            "define its functions and classes by a name of their own in a module"
+        ) from error
+    return str(file)
+
+
+def require_model(model: object) -> None:
+    """Raise TypeError where a model is neither a fitted estimator nor the path or S3 URI of one."""
+    if isinstance(model, type):
+        raise TypeError(f"model is the class {model.__name__}: give a fitted estimator of it")
+    if isinstance(model, str) or (isinstance(model, os.PathLike) and isinstance(os.fspath(model), str)):
+        return
+    if not callable(getattr(model, "predict", None)):
+        raise TypeError(
+            f"model must be a fitted estimator with predict, or the path or S3 URI of one that joblib.dump wrote, not {_a(model)}"
+        )
+
+
+def require_names(names: object) -> list[str] | None:
+    """Return names of columns as a list, None as it is; TypeError where they are no names."""
+    if names is None:
+        return None
+    if isinstance(names, str | bytes):
+        raise TypeError(f"feature_columns must be a list of names, not the text {names!r}")
+    try:
+        listed = list(names)  # type: ignore[call-overload]  # also an Index or an array of names
+    except TypeError as error:
+        raise TypeError(f"feature_columns must be a list of names, not {_a(names)}") from error
+    for name in listed:
+        if not isinstance(name, str):
+            raise TypeError(f"feature_columns must be a list of names, and {name!r} is {_a(name)}")
+    return [str(name) for name in listed]  # numpy's texts are no JSON
+
+
+def data_paths(data: object, folder: Path) -> list[str]:
+    """Return paths and S3 URIs as they are, and write DataFrames as CSV files into ``folder``; in the given order.
+
+    TypeError where ``data`` is neither one of these nor a list of them.
+    """
+    items = require_data(data)
+    paths = []
+    for number, item in enumerate(items, start=1):
+        if _is_frame(item):
+            # Messages name the file, and so say what it is.
+            file = folder / ("DataFrame.csv" if len(items) == 1 else f"DataFrame-{number}.csv")
+            write_csv(item, file)
+            paths.append(str(file))
+        else:
+            paths.append(os.fspath(item))
+    return paths
+
+
+def require_data(data: object) -> list[Any]:
+    """Return data as a list; TypeError where it is none, or a DataFrame's columns have no single names."""
+    items = list(data) if isinstance(data, list | tuple) else [data]
+    for item in items:
+        if _is_frame(item):
+            if item.columns.nlevels > 1:
+                raise TypeError(f"the columns of a DataFrame have {item.columns.nlevels} levels: give each column one name")
+        elif not (isinstance(item, str | os.PathLike) and isinstance(os.fspath(item), str)):
+            raise TypeError(f"data must be a DataFrame, a path, an S3 URI, or a list of these, not {_a(item)}")
+    return items
+
+
+def index_of(data: object) -> "pd.Index[Any] | None":
+    """Return the index of a DataFrame, or of several one after the other; None where files are among them."""
+    items = require_data(data)
+    if not items or not all(map(_is_frame, items)):
+        return None
+    index: pd.Index[Any] = items[0].index
+    return index.append([item.index for item in items[1:]])
+
+
+def write_csv(frame: "pd.DataFrame", file: Path) -> None:
+    """Write a DataFrame without its index: numbers in the shortest form that reads back, missing values as empty fields."""
+    frame.to_csv(file, index=False, lineterminator="\n")
+
+
+def _is_frame(item: object) -> "TypeGuard[pd.DataFrame]":
+    pandas = sys.modules.get("pandas")  # whoever has a DataFrame has imported it
+    return pandas is not None and isinstance(item, pandas.DataFrame)
+
+
+def _a(value: object) -> str:
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,83 @@
+"""What stands at the place that a message names, looked up in the user's own file.
+
+The functions say where a value is and never what it is: their messages, logs and records go to AWS. On this machine the reader owns
+the data, so the value is looked up here, afterwards, and the functions are the same in both places.
+"""
+
+import ast
+import csv
+import io
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from batch_predict.deployed import record_stops
+
+READ_BYTES = 2**28
+"""Of a file before the place, to count its rows; beyond, only the value is said."""
+RECORD_BYTES = 2**20
+SHOWN_CHARACTERS = 100
+
+# As prediction_handler.py's _Source.at writes a place, and its reasons write a column.
+_PLACE = r" (?:row \d+ \(byte (\d+)\)|byte (\d+) \(row \d+ of the chunk that starts at byte \d+\))(?! and the \d+ rows)"
+_COLUMN = r"""(?:, column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"):)?"""
+_FIRST_LINE = r" (?:seems to have no|is not separated|begins with|has (?:a stray|a bare|spaces|0, 1)|is (?:JSON|HTML|not UTF-8))"
+
+
+def with_value(text: str, uploads: Mapping[Path, str]) -> str:
+    """Add to a message what stands at the place that it names of a local file; where that cannot be told, return it as it is."""
+    for path, uri in uploads.items():
+        named = rf"(?:{re.escape(uri)}|{re.escape(str(path))})"
+        try:
+            if found := re.search(named + _PLACE + _COLUMN, text):
+                column = ast.literal_eval(found[3]) if found[3] else None
+                return _joined(text, _at(path, int(found[1] or found[2]), column))
+            if re.search(named + _FIRST_LINE, text):
+                return _joined(text, f"The file's first line is {_shown(_first_line(path))}")
+        except (OSError, ValueError, UnicodeDecodeError, csv.Error):  # it is gone, or no longer what it was
+            return text
+    return text
+
+
+def _joined(text: str, sentence: str) -> str:
+    return f"{text.removesuffix('.')}. {sentence}"
+
+
+def _at(path: Path, byte: int, column: str | None) -> str:
+    """Say what the record at a byte of a file holds, and which row and line of the file it is."""
+    with path.open("rb") as file:
+        beginning = file.read(RECORD_BYTES)
+        where = ""
+        if byte <= READ_BYTES:
+            file.seek(0)
+            before = file.read(byte)
+            stops = [0, *record_stops(before)]
+            if stops[-1] != byte:
+                raise ValueError("no record begins there")
+            # The header counts as one, and blank lines are none: so the record at this byte is row number `records`.
+            records = sum(bool(before[start:stop].strip()) for start, stop in pairwise(stops))
+            lines = before.count(b"\n")
+            where = f"row {records:,} of the file (line {lines + 1:,}), "
+        file.seek(byte)
+        record = file.read(RECORD_BYTES)
+    if column is not None:
+        return f"It is {where}column {column!r}: {_shown(_fields(record)[_fields(beginning).index(column)])}"
+    return f"It is {where}which reads {_shown(_first_record(record).decode(errors='backslashreplace').rstrip())}"
+
+
+def _fields(data: bytes) -> list[str]:
+    return next(csv.reader(io.StringIO(_first_record(data).decode("utf-8-sig"), newline="")))
+
+
+def _first_record(data: bytes) -> bytes:
+    return data[: next(record_stops(data), len(data))]
+
+
+def _first_line(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.readline(RECORD_BYTES).decode("utf-8-sig", "replace").rstrip()
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…")

@@ -1,0 +1,98 @@
+"""The files of a stack, which an installed batch-predict has inside: written into a folder, or built into what is deployed.
+
+`eject` gives a folder in which `sam build` and `sam deploy` work as in a checkout. `build` does what `sam build` does, without it.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+from batch_predict.deployed import stack_directory
+from batch_predict.setup import package, target
+from batch_predict.setup.package import Say
+from batch_predict.setup.slimming import SlimmingError
+from batch_predict.setup.target import PackageError
+
+FILES = ("template.yaml", "samconfig.toml", "requirements.lock")
+FOLDERS = ("functions", "statemachine", "events")
+DEFINITION = "statemachine/batch_prediction.asl.json"
+BUILDER = "builder"
+MAKEFILE = f"""\
+# `sam build` calls this for each function of template.yaml. Python 3.11 or newer with pip, and nothing else, builds the package.
+PYTHON ?= python3
+
+build-%Function:
+	$(PYTHON) -m {BUILDER}.package --artifact $*Function "$(ARTIFACTS_DIR)"
+"""
+BUILT = Path(".aws-sam/build")
+"""Where `sam deploy` looks for what `sam build` has made."""
+
+
+class StackFilesError(Exception):
+    """The files cannot be written, or the package cannot be built; the message says why, and what to do."""
+
+
+def stack_files() -> dict[str, bytes]:
+    """Return the files of a stack, by their paths in the folder that they are written into."""
+    source = stack_directory()
+    paths = [source / name for name in FILES]
+    paths += [path for folder in FOLDERS for path in sorted((source / folder).rglob("*")) if path.is_file()]
+    files = {path.relative_to(source).as_posix(): path.read_bytes() for path in paths if "__pycache__" not in path.parts}
+    builder = Path(package.__file__).parent
+    files |= {f"{BUILDER}/{name}": (builder / name).read_bytes() for name in ("__init__.py", *package.SOURCES)}
+    return {**files, "Makefile": MAKEFILE.encode()}
+
+
+def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write the files of a stack into a folder, and return their paths; a samconfig.toml that is there stays as it is.
+
+    Raises StackFilesError, before anything is written, where another file is there unless ``overwrite``.
+    """
+    files = {directory / name: content for name, content in stack_files().items()}
+    if (directory / "samconfig.toml").exists():
+        del files[directory / "samconfig.toml"]
+    others = [path for path, content in files.items() if path.exists() and not _holds(path, content)]
+    if others and not overwrite:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        named = f"{', '.join(map(str, others[:3]))}{more}"
+        raise StackFilesError(f"{named} would be replaced, and nothing was written: name another folder, or use --overwrite")
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError as error:
+        raise StackFilesError(f"{error.filename} cannot be written: {error.strerror}") from error
+    return list(files)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
+    """Build all functions into ``directory``'s `.aws-sam/build`, and return the template there, which names what was built.
+
+    The processor is that of ``settings``, by default ``directory``'s samconfig.toml.
+    Raises StackFilesError where something cannot be built or written.
+    """
+    source, built = stack_directory(), directory / BUILT
+    try:
+        built_for = target.template_target(settings=settings or directory / "samconfig.toml")
+        predict = package.zip_predict(built_for, dist=built, say=say)
+        workflow = package.zip_workflow(built, say=say)
+        (built / DEFINITION).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / DEFINITION, built / DEFINITION)
+        text = (source / "template.yaml").read_text(encoding="utf-8")
+        template = built / "template.yaml"
+        template.write_text(built_template(text, {"functions/predict/": predict.name, "functions/": workflow.name}))
+    except (PackageError, SlimmingError) as error:
+        raise StackFilesError(str(error)) from error
+    except OSError as error:
+        raise StackFilesError(f"{error.filename or built} cannot be written: {error.strerror or error}") from error
+    return template
+
+
+def built_template(text: str, zips: dict[str, str]) -> str:
+    """Return the template with each function's zip in place of its folder, and without what `sam build` is told to do."""
+    text = re.sub(r"^ +Metadata: \{ BuildMethod: .*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"(?<= CodeUri: )\S+", lambda found: zips[found[0]], text)

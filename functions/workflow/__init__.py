@@ -1,0 +1,1 @@
+"""The workflow's functions: a module for each state, and what they share."""

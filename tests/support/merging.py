@@ -1,0 +1,94 @@
+"""Executions that have come to Merge Outputs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from support.samples import BUCKET, EXECUTION, MODEL
+from workflow import accounting, fingerprint, merge_outputs, plan_chunks
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+OUTPUT = "out/result.csv"
+MIB = 2**20
+
+
+def predict(s3: S3Client, chunk: Any, pad: int = 0, **facts: Any) -> None:
+    """Do what the prediction function guarantees: a part with a header, then its receipt, with other facts by keyword."""
+
+    def read(uri: str) -> bytes:
+        return s3.get_object(Bucket=BUCKET, Key=key_of(uri))["Body"].read()
+
+    segments = json.loads(read(chunk["segments_s3_uri"])) if "segments_s3_uri" in chunk else [chunk]
+    header, rows = b"", []
+    for segment in segments:
+        data = read(segment["data_s3_uri"])
+        own_header, start, stop = data[: data.index(b"\n") + 1], *segment["byte_range"]
+        header = header or own_header
+        rows += data[max(start, len(own_header)) : stop].splitlines()
+    header = header.removesuffix(b"\n") + b",prediction\n"
+    part = header + b"".join(row + b"," + b"7" * (1 + pad) + b"\n" for row in rows)
+    etag = s3.put_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]), Body=part)["ETag"]
+    receipt = {
+        **{field: chunk[field] for field in accounting.IDENTIFYING_FIELDS if field in chunk},
+        "objects": len(segments),
+        "layout_sha256": "0" * 64,
+        "rows_read": len(rows),
+        "rows_written": len(rows),
+        "rejected_rows": 0,
+        "rounded_integers": 0,
+        "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
+        "data_sha256": fingerprint.data_sha256_of(segments),
+        "output_bytes": len(part),
+        "header_bytes": len(header),
+        "output_etag": etag,
+        "quote_parity": 0,
+        "milliseconds": {"read": 1.5, "predict": 2.0, "total": 4.0},
+        "memory_mb": 3538,
+        "model": MODEL,
+        **facts,
+    }
+    s3.put_object(Bucket=BUCKET, Key=key_of(chunk["receipt_s3_uri"]), Body=json.dumps(receipt))
+
+
+def key_of(uri: str) -> str:
+    return uri.removeprefix(f"s3://{BUCKET}/")
+
+
+class Run:
+    """An execution that has come to Merge Outputs."""
+
+    def __init__(self, s3: S3Client, document: Any, pads: dict[int, int] | None = None) -> None:
+        self.s3 = s3
+        self.document = document
+        document["plan"] = plan_chunks.plan_chunks(s3, document)
+        self.chunks = json.loads(s3.get_object(Bucket=BUCKET, Key=document["plan"]["plan_key"])["Body"].read())
+        for chunk in self.chunks:
+            predict(s3, chunk, (pads or {}).get(chunk["chunk_index"], 0))
+
+    def merge(self) -> Any:
+        return merge_outputs.merge_outputs(self.s3, self.document)
+
+    def expected(self) -> bytes:
+        parts = [self.s3.get_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]))["Body"].read() for chunk in self.chunks]
+        return parts[0] + b"".join(part[part.index(b"\n") + 1 :] for part in parts[1:])
+
+    def lose(self, index: int, execution: str = EXECUTION["arn"], error: str = "InvalidDataError") -> None:
+        chunk = self.chunks[index]
+        for field in ("output_s3_uri", "receipt_s3_uri"):
+            self.s3.delete_object(Bucket=BUCKET, Key=key_of(chunk[field]))
+        record = {
+            **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri") if field in chunk},
+            "error": error,
+            "message": "row 3 is ragged",
+            "execution_arn": execution,
+        }
+        key = key_of(chunk["receipt_s3_uri"]).removesuffix(".json") + ".error.json"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record))
+
+    def tamper(self, index: int, **changed: Any) -> None:
+        key = key_of(self.chunks[index]["receipt_s3_uri"])
+        receipt = json.loads(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(receipt | changed))

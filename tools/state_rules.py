@@ -83,7 +83,7 @@ MAP_FIELDS = {
 
 IMPLIES = {"$.explanation.published": "$.plan", "$.explanation.plan_exactly": "$.plan"}
 """What is true only where something else is there: `explain_failure()` says so of no execution without a plan, whose document
-may still be the raw request. tests/unit/test_explain_failure.py holds it to that."""
+may still be the raw request. tests/unit/workflow/test_explain_failure.py holds it to that."""
 
 SHARED_FUNCTIONS = {"Probe Model": "PredictChunkFunction"}
 """States that have no function of their own."""

@@ -5,12 +5,8 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # for the records
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 60  # for a start and a page; it takes one or two

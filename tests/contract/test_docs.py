@@ -100,7 +100,7 @@ def test_the_readmes_commands_are_those_that_tests_run(root):
         if command.startswith("make "):
             assert set(command.split()[1:]) <= targets, command
         if command.startswith(("batch-predict init", "batch-predict deploy")):
-            continue  # they ask, and so are tested by themselves: tests/unit/test_init.py, test_deploy_command.py
+            continue  # they ask, and so are tested by themselves: tests/unit/cli/test_init.py, test_deploy_command.py
         if command.startswith("batch-predict run --model model.joblib "):
             continue  # tests/installed runs it, in an environment of its own
         if "batch-predict " in command:

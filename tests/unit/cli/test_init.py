@@ -28,7 +28,7 @@ from batch_predict.setup.init_stack import (
 from batch_predict.setup.samconfig import configured, current_settings
 from batch_predict.setup.stack_files import FILES, FOLDERS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START = (ROOT / "samconfig.toml").read_text()
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
 YESTERDAY = json.loads((ROOT / "events/schedule_yesterday.json").read_text())

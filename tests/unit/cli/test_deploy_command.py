@@ -17,7 +17,7 @@ from batch_predict.setup import package, stack_files
 from batch_predict.setup.init_stack import InitError
 from batch_predict.setup.samconfig import configured, deploy_options, start_text
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BUCKETS = {"ModelBucket": "our-models", "DataBucket": "our-data", "OutputBucket": "our-predictions"}
 SET = configured(start_text(), BUCKETS)
 BUCKET = "--s3-bucket BUCKET --region eu-central-1"

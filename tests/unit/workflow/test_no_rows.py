@@ -177,6 +177,6 @@ def test_metrics_count_a_run_of_no_rows(
 
 def test_the_samples_of_a_schedule_succeed() -> None:
     """A day without data must not wake anybody at night."""
-    events = Path(__file__).parents[2] / "events"
+    events = Path(__file__).parents[3] / "events"
     for name in ("schedule_request.json", "schedule_yesterday.json"):
         assert json.loads((events / name).read_text())["on_no_rows"] == "succeed"

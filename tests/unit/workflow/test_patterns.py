@@ -21,7 +21,7 @@ from workflow import header_mistakes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FUNCTIONS = Path(__file__).parents[2] / "functions"
+FUNCTIONS = Path(__file__).parents[3] / "functions"
 CALLS = {"search", "match", "fullmatch", "split", "findall", "finditer", "sub"}
 LENGTHS = (24, 48)
 STEPS_OF_DOUBLE = 2.7

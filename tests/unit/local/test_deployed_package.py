@@ -14,7 +14,7 @@ import pytest
 from batch_predict.local import as_packaged
 from batch_predict.local.deployed_package import MODULES, VARIABLE, deployed_package
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = deployed_package(ROOT)
 
 

@@ -16,6 +16,26 @@ metric format. Where it is not set, there are none. What is written under a key 
 A fifth, `DEPLOYED_PACKAGE`, is never set on AWS. A local run, whose Python and libraries are the user's own, is told by it what the
 deployed package has, and refuses or says what would be otherwise there.
 
+Contents, each part before what it uses:
+
+errors        what is raised
+entry         `lambda_handler`: an event in, an answer or a raised error out
+chunk         `predict_chunk`: a chunk from S3 scored, its part and its receipt to S3
+probe         `probe_model`: the first rows scored, and what is found of the columns
+score loop    a local file scored into a local file, block by block
+event         `validate_event`, `parse_s3_uri`: what an event may say
+S3            `download_from_s3`, `upload_to_s3`: objects, their errors, and the local room for them
+model         `load_model`: the model from S3 to memory, with the libraries that it needs
+pickles       what a model's file says of itself before any of it runs
+expectations  `expected_columns`, `fitted_columns`: what a fitted model determines of its columns
+types         `kind_of`, `join_kinds`: the kinds of columns, and texts read as them
+CSV           bytes cut into blocks of whole records
+headers       what is wrong with a first line
+segments      a chunk's shares of its objects
+features      `load_data`: a block's feature columns as the model gets them
+predictions   `make_predictions`: the model called, its answers named and printed
+statistics    what is counted of features and predictions
+
 PredictionError
 ├── InvalidRequestError  the event must change (400)
 ├── InputNotFoundError   an object is absent or not readable (400)
@@ -107,96 +127,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from mypy_boto3_s3 import S3Client
 
-BLOCK_BYTES = 2_000_000
-"""Bytes of input read at once. Measured: 4 MB cost 50 MB more memory and save no time (docs/performance.md)."""
-FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES = 32_000, 8_000_000
-"""Rows that a forest wants at once, because each call costs it a little for every tree, and the most bytes that they may take."""
-MAX_RECORD_BYTES = 16_000_000
-"""A longer record is taken for an unbalanced quote."""
-HEADER_READ_BYTES = 65_536
-"""First ranged read for the header of a chunk that does not start at 0."""
-WHOLE_OBJECT_BYTES = 64_000_000
-"""Of an object that is read whole for a range of it, where its other values decide the type of a column and no run has done so."""
-MODEL_CACHE_SIZE = 4
-"""Models kept between warm invocations."""
-MODEL_CACHE_BYTES = 500_000_000
-"""Bytes of all kept models together, as pickled; the one in use is always kept."""
-SINGLE_PUT_BYTES = 2**24
-"""Up to this size a part is sent by one PUT: three more requests for a parallel upload would cost more than they save."""
-BODY_ATTEMPTS = 5
-"""Times that a body is asked for which breaks midway: botocore repeats requests, not bodies."""
-
-DOWNLOADS_AT_ONCE = 16
-"""Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
-DOWNLOAD_PIECE_BYTES = 1 << 20
-"""Bytes of a body that are in memory before they go to disk: of all downloads together, 16 MiB, whatever the objects' sizes."""
-
-MAX_KEY_BYTES = 1024
-"""Of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
-MAX_COLUMNS, MAX_COLUMN_NAME_CHARACTERS = 10_000, 1000
-"""Of an event's features, and of the prediction's name."""
-MAX_EVENT_SEGMENTS, MAX_SEGMENTS = 10_000, 20_000
-"""Of an event, and of a list in S3: the planner groups no more (functions/workflow/chunking.py)."""
-MAX_SEGMENTS_LIST_BYTES = 2**26
-"""Of a list in S3: 20,000 of the longest keys take less than half."""
-MAX_DECISION_BYTES = 2**24
-"""Of what a run has decided, in S3: 10,000 of the longest names of columns take some 10 MB."""
-MAX_COLUMNS_BYTES = MAX_DECISION_BYTES - 2**10
-"""Of what a probe finds of the columns, in S3: what a run decides repeats it, with two digests."""
-MAX_ANSWER_BYTES = 2**21
-"""Of the same in the probe's answer, as JSON: Lambda answers with 6 MB, in which that is escaped once more."""
-MAX_PROBE_ROWS = 1_000_000
-MAX_FURTHER_DATA = 100
-"""Of a probe: objects in which to look for a row that can be predicted."""
-MORE_PROBE_ROWS = 20_000
-"""How far the probe goes on where it could not predict a single row, within the first `BLOCK_BYTES`."""
-MAX_VERSION_ID_CHARACTERS = 1024
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
-WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
-"""In the keys of what the workflow deletes after publishing, and on those objects: a lifecycle rule knows tags, no endings."""
-MB_PER_VCPU = 1769
-"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
-METRICS_NAMESPACE, METRICS_DIMENSION, METRICS_NAME_VARIABLE = "BatchPredict", "StateMachine", "METRICS_STATE_MACHINE"
-"""https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
-METRIC_UNITS = {
-    "Rows": "Count",
-    "RejectedRows": "Count",
-    "InputBytes": "Bytes",
-    "ChunkDuration": "Milliseconds",
-    "ColdStarts": "Count",
-}
-MESSAGE_CHARACTERS = 8000
-"""Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
-
-OTHER_FORMATS = (
-    ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".gz", ".gzip", ".h5", ".hdf", ".hdf5",
-    ".htm", ".html", ".ipc", ".joblib", ".json", ".jsonl", ".lz4", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".parq",
-    ".parquet", ".pickle", ".pkl", ".pq", ".psv", ".rar", ".snappy", ".sqlite", ".tab", ".tar", ".tgz", ".tsv", ".xls",
-    ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip", ".zst", ".zstd",
-)  # fmt: skip
-"""Ends of names that promise something else than CSV; functions/workflow/data_names.py has the same."""
-
-PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
-
-TEXT, NUMBER = "text", "number"
-INTEGER, BOOLEAN, OPTIONAL_BOOLEAN, EMPTY = "integer", "boolean", "optional_boolean", "empty"
-STATED_KINDS = (BOOLEAN, INTEGER, NUMBER, TEXT)
-"""What a request may say of a column."""
-DECIDED_KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
-"""What a run may decide for a column that the model leaves open: as `pandas.read_csv` types a whole column."""
-
-# https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html, na_values
-MISSING_VALUES = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-                  "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
-
 INIT_MILLISECONDS = round(time.process_time() * 1000, 3)
 """Processor time that this process took until the imports above were done; on Lambda, about the init time."""
-
-csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))  # 131,072 characters otherwise
-
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
+# --- errors ---------------------------------------------------------------------------------------------------------------------
+# In: what went wrong, and what to do about just this, if that is known.
+# Out: an exception whose name decides whether Step Functions tries again.
+# Touches: nothing: no error holds a row's value, nor a path of this machine.
 
 ADVICE_MARK = " What to do: "
 """Stands before the advice in what Step Functions says of an error: it knows a name and a text, and nothing else."""
@@ -259,6 +198,12 @@ class InternalError(PredictionError):
     status_code = 500
 
 
+# --- entry ----------------------------------------------------------------------------------------------------------------------
+# In: the event as Lambda hands it over, unchecked.
+# Out: the answer of a direct invocation, or the result or a PredictionError for the state machine.
+# Touches: the log, and standard output for metrics.
+
+
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
     """Score the chunk that the event describes (see `validate_event`).
 
@@ -308,6 +253,17 @@ def _log_line(fields: dict[str, Any]) -> str:
     return json.dumps({"source": "prediction_handler", **fields}, default=str)
 
 
+METRICS_NAMESPACE, METRICS_DIMENSION, METRICS_NAME_VARIABLE = "BatchPredict", "StateMachine", "METRICS_STATE_MACHINE"
+"""https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
+METRIC_UNITS = {
+    "Rows": "Count",
+    "RejectedRows": "Count",
+    "InputBytes": "Bytes",
+    "ChunkDuration": "Milliseconds",
+    "ColdStarts": "Count",
+}
+
+
 def _put_metrics(receipt: dict[str, Any]) -> None:
     """Print what the chunk counts in CloudWatch; not by the logger, whose lines Lambda wraps so that they count nothing."""
     state_machine = os.environ.get(METRICS_NAME_VARIABLE)
@@ -327,11 +283,1189 @@ def _put_metrics(receipt: dict[str, Any]) -> None:
     print(json.dumps({"_aws": described, METRICS_DIMENSION: state_machine, **values, **facts}))
 
 
-def _get(event: object, name: str) -> Any:
-    return event.get(name) if isinstance(event, dict) else None
+# --- chunk ----------------------------------------------------------------------------------------------------------------------
+# In: a checked event that names a chunk.
+# Out: its part, its list of rejected rows and its receipt in S3; the receipt is returned, too.
+# Touches: S3, a temporary directory, and the models in memory.
 
 
-# --- the event ------------------------------------------------------------------------------------------------------------------
+def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
+    """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
+
+    Raises a PredictionError; nothing is written then, but, with a ColumnTypeError, beside the receipt what the columns hold.
+    Memory does not grow with the chunk, /tmp holds the chunk and its part. The stages overlap: `download` ends when the last byte
+    has come, `predict` waits for what it needs.
+    """
+    started = time.time_ns() // 1_000_000
+    watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
+    with _temporary_directory() as folder:
+        part = Path(folder, "part.csv")
+        storage = _Storage(folder)
+        with watch.stage("header"):
+            may_lack_rows = event.get("on_no_rows") == "succeed"
+            chunk = _Chunk(_plan_segments(client, event, Path(folder)), not event.get("data_s3_uri"), may_lack_rows)
+            storage.take_for_chunk(_planned_bytes(chunk.segments), chunk.s3_uri)
+            _fetch_headers(client, chunk.segments)
+        with _downloading(client, chunk.segments, storage):
+            with watch.stage("model"):
+                model = _cached_model(client, event, storage)
+                decision = _read_decision(client, event, model)
+            try:
+                with watch.stage("predict"):
+                    infer = functools.partial(_kinds_of_objects, client, storage, Path(folder))
+                    facts = _predict_file(chunk, part, model, event, decision, infer)
+            except (InvalidDataError, ColumnTypeError) as error:
+                if cut := chunk.cut_segment():
+                    message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
+                    raise UnsafeSplitError(message) from error
+                if isinstance(error, ColumnTypeError) and decision and event.get("receipt_s3_uri"):
+                    _put_json(client, _types_uri(event["receipt_s3_uri"]), _wider_kinds(chunk, model, event, decision))
+                raise
+        output_bytes = part.stat().st_size
+        with watch.stage("upload"):
+            upload_to_s3(client, part, event["output_s3_uri"])
+            if _rejected_path(part).exists():
+                upload_to_s3(client, _rejected_path(part), f"{event['output_s3_uri']}.rejected.csv")
+    named = (
+        {"segments_s3_uri": event.get("segments_s3_uri")}
+        if chunk.is_group
+        else {"data_s3_uri": chunk.s3_uri, "byte_range": chunk.segments[0].byte_range or [0, facts.read.bytes]}
+    )
+    receipt = {
+        "chunk_index": event.get("chunk_index"),
+        **named,
+        "objects": len(chunk.segments),
+        "rows_read": facts.read.rows,
+        "rows_written": facts.rows,
+        "rejected_rows": facts.rejected_rows,
+        "rounded_integers": facts.rounded_integers,
+        "input_bytes": facts.read.bytes,
+        "data_sha256": _data_sha256(chunk.segments),
+        "output_s3_uri": event["output_s3_uri"],
+        "output_bytes": output_bytes,
+        "header_bytes": facts.header_bytes,
+        "layout_sha256": _layout_sha256(chunk.header, facts.prediction_columns),
+        "decision_sha256": decision.sha256 if decision else None,
+        "quote_parity": facts.read.quotes % 2,
+        "started": started,
+        "milliseconds": watch.stop(),
+        "memory_mb": _memory_mb(),
+        "model": model.facts,
+    }
+    if event.get("receipt_s3_uri"):
+        receipt["output_etag"] = _etag(client, event["output_s3_uri"])
+        quarantined = event.get("on_bad_row") == "quarantine"
+        receipt["rejected_etag"] = _etag(client, f"{event['output_s3_uri']}.rejected.csv") if quarantined else None
+        # Not in what is returned: a state's result may have 256 KiB.
+        _put_json(client, event["receipt_s3_uri"], {**receipt, "statistics": facts.statistics})
+    # `rows` for those who invoke it directly.
+    return {"rows": facts.rows, **receipt}
+
+
+WHOLE_OBJECT_BYTES = 64_000_000
+"""Of an object that is read whole for a range of it, where its other values decide the type of a column and no run has done so."""
+
+
+def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: _Chunk, columns: _Columns) -> dict[str, str]:
+    """Decide the open columns by all values of the chunk's objects: of a range of one, the rest is read for that."""
+    kinds = _kinds_of_chunk(chunk, columns)
+    for segment in chunk.partial_segments():
+        undecided = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
+        if not undecided:  # text stays text, whatever the rest holds
+            break
+        if (segment.object_bytes or 0) > WHOLE_OBJECT_BYTES:
+            raise InvalidRequestError(
+                f"the model leaves the type of column {undecided[0]!r} open, and only bytes={segment.byte_range} of "
+                f"{segment.source.s3_uri} are scored, which has {segment.object_bytes} bytes: state the type in column_types"
+            )
+        whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
+        storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
+        _download(client, segment.source.s3_uri, folder / "whole.csv", etag=segment.etag)
+        for name, kind in _kinds_of_chunk(_Chunk([whole], is_group=True), columns).items():
+            kinds[name] = _join_for(columns, name, kinds.get(name, kind), kind)
+    return kinds
+
+
+def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: _Decision) -> dict[str, str]:
+    """Return what those columns hold, in all of the chunk, that do not fit what the run has decided."""
+    columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {})
+    found = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
+    return {
+        name: kind for name, kind in found.items() if _join_for(columns, name, columns.kinds[name], kind) != columns.kinds[name]
+    }
+
+
+def _types_uri(receipt_s3_uri: str) -> str:
+    """Return where a chunk says what its columns hold: functions/workflow/work.py looks there."""
+    return f"{receipt_s3_uri.removesuffix('.json')}.types.json"
+
+
+def _data_sha256(segments: list[_Segment]) -> str:
+    """Return the digest of what was read, by which the merge sees that it was what was planned: fingerprint.py has the same."""
+    named = [[segment.source.s3_uri, segment.source.start, segment.stop, segment.etag] for segment in segments]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _layout_sha256(header: Header, prediction_columns: list[str]) -> str:
+    """Equal for all parts that may be merged under one header: the columns of the data, those of the predictions, the line end."""
+    return hashlib.sha256(json.dumps([header.names, prediction_columns, header.line_end.decode()]).encode()).hexdigest()
+
+
+def _etag(client: S3Client, s3_uri: str) -> str:
+    bucket, key = parse_s3_uri(s3_uri)
+    with _s3_errors(s3_uri):
+        return client.head_object(Bucket=bucket, Key=key)["ETag"]
+
+
+def _memory_mb() -> int | None:
+    """Memory of the function, as Lambda says it; None elsewhere."""
+    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    return int(memory) if memory.isdecimal() else None
+
+
+@dataclass
+class _Stopwatch:
+    """Milliseconds by stage."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    _started: float = field(default_factory=time.perf_counter)
+
+    def stop(self) -> dict[str, float]:
+        """Return the stages and their `total`: all the time since the start, and the init before it."""
+        total = (time.perf_counter() - self._started) * 1000 + self.milliseconds.get("init", 0.0)
+        return {**self.milliseconds, "total": round(total, 3)}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = (time.perf_counter() - started) * 1000
+            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 3)
+
+
+# --- probe ----------------------------------------------------------------------------------------------------------------------
+# In: a checked event with `probe_rows`.
+# Out: how the model does with the first rows, and what it makes of the columns, in S3 or in the answer.
+# Touches: S3, and the models in memory; of the data, only the first megabytes of objects are read.
+
+MAX_DECISION_BYTES = 2**24
+"""Of what a run has decided, in S3: 10,000 of the longest names of columns take some 10 MB."""
+MAX_COLUMNS_BYTES = MAX_DECISION_BYTES - 2**10
+"""Of what a probe finds of the columns, in S3: what a run decides repeats it, with two digests."""
+MAX_ANSWER_BYTES = 2**21
+"""Of the same in the probe's answer, as JSON: Lambda answers with 6 MB, in which that is escaped once more."""
+MORE_PROBE_ROWS = 20_000
+"""How far the probe goes on where it could not predict a single row, within the first `BLOCK_BYTES`."""
+
+
+def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
+    """Score the first `probe_rows` rows; returns `contract.Probe`.
+
+    What it finds of the columns goes to `receipt_s3_uri`, because an execution's document has no room for thousands of names; an
+    event without one gets it in the answer, and nothing is written.
+    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. Where not one row can be
+    predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most, and to the objects of `further_data`.
+    """
+    model = _cached_model(client, event)
+    if event.get("data_s3_uri") is None:
+        return _probe_without_rows(client, model, event, None)
+    try:
+        scorer, probed, scored, seconds = _first_predicted(client, event, model)
+    except InvalidDataError:
+        header = _header_alone(client, event) if event.get("on_no_rows") == "succeed" else None
+        if header is None:
+            raise
+        return _probe_without_rows(client, model, event, header)
+    _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
+    dependence = scorer.depends_on_other_rows(probed)
+    if dependence and scorer.strict:
+        raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
+    measured = {
+        "rows": probed.rows,
+        "row_bytes": round(int(probed.offsets[-1] - probed.offsets[0]) / probed.rows, 1),
+        "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
+    }
+    return _probe_result(client, model, event, scorer, measured, scored.names, dependence)
+
+
+def _probe_result(
+    client: S3Client,
+    model: _Model,
+    event: dict[str, Any],
+    scorer: _Scorer,
+    measured: dict[str, Any],
+    names: list[str],
+    warning: str | None,
+) -> dict[str, Any]:
+    """Return `contract.Probe`, and write what was found of the columns where the event says."""
+    result = {
+        **measured,
+        "warnings": [warning] if warning else [],
+        "model": model.facts,
+    }
+    features = scorer.columns
+    columns = {
+        "feature_columns": features.names,
+        "prediction_columns": names,
+        "column_types": {name: features.kinds[name] for name in features.names if name in features.open},
+        "stated_types": _stated_types(event, None, features.names),
+        "numeric_columns": sorted(features.numeric),
+    }
+    s3_uri = event.get("receipt_s3_uri")
+    size, room = len(json.dumps(columns)), MAX_COLUMNS_BYTES if s3_uri else MAX_ANSWER_BYTES
+    if size > room:
+        raise InvalidRequestError(
+            f"{len(features.names)} feature columns and {len(names)} prediction columns have names of {size} bytes, more "
+            f"than {room}: {'shorten prediction_column_name' if s3_uri else 'give a receipt_s3_uri, where they go'}"
+        )
+    if not s3_uri:
+        return result | columns
+    sha256 = _put_json(client, s3_uri, columns, "output_s3_uri must change, nothing can be written there")
+    return result | {"columns_s3_uri": s3_uri, "columns_sha256": sha256}
+
+
+class _Probed(NamedTuple):
+    """The rows of a probe of which at least one could be predicted."""
+
+    scorer: _Scorer
+    block: _Block
+    scored: _Scored
+    seconds: float
+
+
+def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
+    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why."""
+    refusal: InvalidDataError | None = None
+    for item in [event, *(event.get("further_data") or ())]:
+        s3_uri = item["data_s3_uri"]
+        try:
+            return _probe_rows(model, event, s3_uri, _probe_block(client, s3_uri, item.get("data_etag")), event["probe_rows"])
+        except InvalidDataError as error:
+            if event.get("on_bad_row") != "quarantine":
+                raise
+            refusal = refusal or error
+    assert refusal
+    raise refusal
+
+
+def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
+    """Read the first rows of an object: 2 MB, or as much as the first record takes."""
+    size = BLOCK_BYTES
+    while size <= MAX_RECORD_BYTES * 4:
+        sink = io.BytesIO()
+        try:
+            found = _read_body(client, s3_uri, sink, (0, size), etag)
+        except InputChangedError as error:
+            if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
+                raise
+            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row") from error
+        beginning = sink.getvalue()
+        if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.object_bytes):
+            return block
+        size *= 4
+    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
+
+
+def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:
+    """Take the rows out of an object's first bytes; None where not one row ends there."""
+    header = _read_header(beginning, s3_uri)
+    if header is None and not is_whole:
+        return None
+    if header is None or (is_whole and header.size == len(beginning)):
+        _read_header(beginning + b"\n", s3_uri)
+        if not beginning:
+            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
+        raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
+    records = beginning[header.size :]
+    if not is_whole:  # leave the cut record out; with quotes, a line feed at the end of the last complete one
+        records = records[: _last_record_end(records)]
+    if not records:
+        return None
+    block = next(_read_blocks(io.BytesIO(records), header, _Source(s3_uri, 0), header.size, len(records) + 1), None)
+    if block is None and is_whole:
+        raise InvalidDataError(f"{s3_uri} has a header and no rows, only blank lines", _NAME_ROWS)
+    return block
+
+
+def _last_record_end(records: bytes) -> int:
+    octets = np.frombuffer(records, np.uint8)
+    feeds = np.flatnonzero(octets == ord("\n"))
+    quotes = np.flatnonzero(octets == ord('"'))
+    ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
+    return int(ends[-1]) + 1 if len(ends) else 0
+
+
+def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:
+    """Score rows of a block, so many at once, until one can be predicted."""
+    refused: Counter[str] = Counter()
+    for start in range(0, min(block.rows, max(MORE_PROBE_ROWS, wanted)), wanted):
+        stop = min(start + wanted, block.rows)
+        rows = block.part(start, stop)
+        scorer = _make_scorer(model, event, s3_uri, block.header, None, functools.partial(_infer_kinds, [block]))
+        started = time.perf_counter()
+        try:
+            scored = scorer.score(rows)
+        except (ModelError, InvalidDataError) as error:
+            raise _with_open_columns(error, scorer.columns) from error
+        if len(scored.rejected) < rows.rows:
+            return _Probed(scorer, rows, scored, time.perf_counter() - started)
+        refused += scored.statistics.reasons
+    refusal = scorer.nothing_predicted(refused)
+    raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
+
+
+def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
+    """Add what the first rows have made of open columns: if all rows would make something else of them, that is what is wrong."""
+    narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] != TEXT]
+    if not narrow or (isinstance(error, ModelError) and error.advice != _CALL_IT):
+        return error
+    seen = ", ".join(f"column {name!r} holds {_KIND_NAMES[columns.kinds[name]]}" for name in narrow[:3])
+    advice = f"{error.advice}; if a column is of another type in later rows, state it in column_types"
+    return type(error)(f"{error.what}. As far as the probe has read, {seen}", advice)
+
+
+def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], header: Header | None) -> dict[str, Any]:
+    """Return `contract.Probe` of data that has no rows, and perhaps no object: a row that the model knows names its predictions."""
+    names = _feature_columns(model.estimator, event, None)
+    s3_uri = event["data_s3_uri"] if header else "the data"
+    header = header or Header(b"", b"", names)
+    scorer = _make_scorer(model, event, s3_uri, header, None, lambda _: {})
+    _method_of(scorer.estimator, scorer.method)
+    warning = None
+    try:
+        columns = scorer.expected_names()
+    except (ModelError, InvalidDataError):
+        columns = [scorer.name]
+        warning = f"the model predicts no made-up row, so the only prediction column of this output without rows is {scorer.name}"
+    _check_new_names(columns, s3_uri, header)
+    return _probe_result(client, model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
+
+
+def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
+    """Return the header of an object that has no rows, as far as one read tells; None where it has any, or no header."""
+    s3_uri, sink = event["data_s3_uri"], io.BytesIO()
+    try:
+        found = _read_body(client, s3_uri, sink, (0, BLOCK_BYTES), event.get("data_etag"))
+    except InputChangedError:  # an empty object has no first byte
+        return None
+    beginning = sink.getvalue()
+    header = _read_header(beginning, s3_uri) or _read_header(beginning + b"\n", s3_uri)
+    if header is None or len(beginning) < found.object_bytes or beginning[header.size :].strip(b"\r\n \t"):
+        return None
+    return header
+
+
+# --- score loop -----------------------------------------------------------------------------------------------------------------
+# In: a chunk in local files, a model, the event, and what the run has decided.
+# Out: a local part, and beside it the rows that were rejected; what was counted on the way is returned.
+# Touches: these two files.
+
+BLOCK_BYTES = 2_000_000
+"""Bytes of input read at once. Measured: 4 MB cost 50 MB more memory and save no time (docs/performance.md)."""
+FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES = 32_000, 8_000_000
+"""Rows that a forest wants at once, because each call costs it a little for every tree, and the most bytes that they may take."""
+MB_PER_VCPU = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+
+
+class _PartFacts(NamedTuple):
+    """What a part holds, and what was read for it."""
+
+    read: _Tally
+    rows: int
+    """Written."""
+    header_bytes: int
+    rejected_rows: int
+    rounded_integers: int
+    prediction_columns: list[str]
+    statistics: dict[str, Any]
+    """As `contract.Statistics`."""
+
+
+def _kinds_of_chunk(chunk: _Chunk, columns: _Columns) -> dict[str, str]:
+    return _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
+
+
+def _predict_file(
+    chunk: _Chunk,
+    part: Path,
+    model: _Model,
+    event: dict[str, Any],
+    decision: _Decision | None = None,
+    infer: Callable[[_Chunk, _Columns], dict[str, str]] = _kinds_of_chunk,
+) -> _PartFacts:
+    """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
+    read, header = _Tally(), chunk.header
+    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, functools.partial(infer, chunk))
+    statistics = _Statistics(scorer.columns)
+    names = decision.prediction_columns if decision else []
+    rows = header_bytes = rejected_rows = rounded_integers = 0
+    with part.open("wb") as output, _RejectedFile(part, header, is_open=scorer.quarantine) as rejected:
+
+        def write_header() -> int:
+            _check_new_names(names, chunk.s3_uri, header)
+            return output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
+
+        workers = _workers(scorer.estimator)
+        for scored in _map_blocks(scorer.score, chunk.blocks(_block_bytes(scorer.estimator, chunk), read), workers):
+            names = names or scored.names
+            if scored.names != names:
+                raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
+            if not rows:
+                header_bytes = write_header()
+            output.write(scored.joined)
+            rejected.write(scored.rejected)
+            statistics.add(names, scored.statistics)
+            rows += scored.rows
+            rejected_rows += len(scored.rejected)
+            rounded_integers += scored.rounded_integers
+        if not rows:
+            if not (chunk.is_group or chunk.may_lack_rows or decision):
+                raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows", _NAME_ROWS)
+            names = scorer.expected_names()
+            header_bytes = write_header()
+        elif rejected_rows == rows and not decision and event.get("chunk_index") is None:  # all of an output, and not a share of it
+            raise scorer.nothing_predicted(statistics.reasons)
+        output.write(header.line_end + read.blank_lines)
+    facts = (rejected_rows, rounded_integers, names, statistics.result())
+    return _PartFacts(read, rows, header_bytes + len(header.line_end), *facts)
+
+
+def _workers(estimator: Any) -> int:
+    """Return how many blocks are scored at once: one a core, but on Lambda no more than the vCPUs that its memory buys.
+
+    It shows three cores from 3,009 MB on, where two vCPUs are paid for. Somebody's own code, or another library's, may not stand
+    two threads at once.
+    """
+    if _parts_of(estimator).strangers:
+        return 1
+    cores, memory_mb = os.cpu_count() or 1, _memory_mb()
+    if memory_mb is None or _deployed_package():  # the local AWS says the memory, too, and its cores are the machine's
+        return cores
+    return min(cores, max(1, round(memory_mb / MB_PER_VCPU)))
+
+
+def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
+    """Bytes of input to score at once: more where rows are long and the model pays for each call."""
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    if not hasattr(last, "estimators_"):  # forests and their like; histogram boosting is as fast with 8,000 rows as with 64,000
+        return BLOCK_BYTES
+    sample = b""
+    for segment in chunk.segments:
+        if len(sample) < HEADER_READ_BYTES:
+            with segment.data.open("rb") as file:
+                sample += file.read(HEADER_READ_BYTES - len(sample))
+    row_bytes = len(sample) // max(sample.count(b"\n"), 1)
+    return max(BLOCK_BYTES, min(row_bytes * FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES))
+
+
+def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:
+    """Apply a function to blocks, in order, `workers` at a time; at most workers + 1 are held in memory."""
+    with ThreadPoolExecutor(workers, initializer=_limit_threads) as pool:
+        pending: deque[Future[_Scored]] = deque()
+        try:
+            for block in blocks:
+                pending.append(pool.submit(function, block))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _limit_threads() -> None:
+    """One BLAS and OpenMP thread for each worker; OpenMP keeps its limit per thread, so each worker sets its own."""
+    import threadpoolctl  # noqa: PLC0415  # comes with scikit-learn; a model of another kind does without
+
+    threadpoolctl.threadpool_limits(1)
+
+
+class _RejectedFile:
+    """The list of rejected rows beside a part: `<part>.rejected.csv`, a header and a line for each."""
+
+    def __init__(self, part: Path, header: Header, *, is_open: bool) -> None:
+        self._file = _rejected_path(part).open("w", newline="", encoding="utf-8") if is_open else None
+        self._writer = csv.writer(self._file, lineterminator=header.line_end.decode()) if self._file else None
+
+    def __enter__(self) -> Self:
+        self.writerow("data_s3_uri", "row", "byte", "reason")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, rejected: list[_Rejected]) -> None:
+        for item in rejected:
+            self.writerow(item.place.source.s3_uri, item.place.row + 1, item.place.byte, item.reason)
+
+    def writerow(self, *fields: object) -> None:
+        if self._writer:
+            self._writer.writerow(fields)
+
+
+def _rejected_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.rejected.csv")
+
+
+def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
+    present = set(header.names)
+    if taken := [name for name in names if name in present]:
+        named = _named([*map(_shown, taken)])
+        raise InvalidRequestError(f"{s3_uri} has columns {named} already", "choose another prediction_column_name")
+
+
+class _Decision(NamedTuple):
+    """What a run has decided before its first chunk (`contract.Decision`)."""
+
+    column_types: dict[str, str]
+    """Of the columns that the model leaves open."""
+    prediction_columns: list[str]
+    feature_columns: list[str] | None
+    """None in a decision that leaves them to the event."""
+    stated_types: dict[str, str] | None
+    """Of the request; likewise."""
+    sha256: str
+    """Of the document in S3."""
+
+
+def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _Decision | None:
+    """Read what the run has decided, where the event names it; InputChangedError where it is for another model or deployment."""
+    s3_uri = event.get("decision_s3_uri")
+    if not s3_uri:
+        return None
+
+    def require_size(response: dict[str, Any]) -> None:
+        if response["ContentLength"] > MAX_DECISION_BYTES:
+            raise InvalidRequestError(
+                f"{s3_uri} has {response['ContentLength']} bytes, more than a decision's {MAX_DECISION_BYTES}"
+            )
+
+    sink = io.BytesIO()
+    _read_body(client, s3_uri, sink, answered=require_size)
+    found = hashlib.sha256(sink.getvalue()).hexdigest()
+    if event.get("decision_sha256") not in (None, found):
+        raise InputChangedError(f"{s3_uri} is not what the run has decided: its SHA-256 is {found}")
+    try:
+        document = json.loads(sink.getvalue())
+    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
+        raise InvalidRequestError(f"{s3_uri} is not JSON: it should be what the run has decided") from error
+    names = _get(document, "prediction_columns")
+    kinds = _get(document, "column_types")
+    if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_mapping(kinds, DECIDED_KINDS)):
+        raise InvalidRequestError(f"{s3_uri} is not what a run decides: it needs column_types and prediction_columns")
+    features, stated = _get(document, "feature_columns"), _get(document, "stated_types")
+    if not (features is None or _is_columns(features)) or not (stated is None or _is_mapping(stated, STATED_KINDS)):
+        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its feature_columns or stated_types are none")
+    for field_name, expected, what in (
+        ("deployment", model.facts.get("deployment"), "the prediction function was deployed anew"),
+        ("model_sha256", model.facts.get("sha256"), "the model was replaced"),
+    ):
+        is_by_hand = field_name == "deployment" and not event.get("raise_errors")  # to look into a chunk elsewhere, say
+        if document.get(field_name) not in (None, expected) and not is_by_hand:
+            raise InputChangedError(f"{what} after the run was planned: start the request again")
+    return _Decision(kinds, names, features, stated, found)
+
+
+def _make_scorer(
+    model: _Model,
+    event: dict[str, Any],
+    s3_uri: str,
+    header: Header,
+    decision: _Decision | None,
+    infer: Callable[[_Columns], dict[str, str]],
+) -> _Scorer:
+    """Check the request's columns against the data's, and decide how each is read."""
+    names, name = _feature_columns(model.estimator, event, decision), event["prediction_column_name"]
+    _require_columns(names, header, s3_uri, by_model=not event.get("feature_columns"))
+    if name in header.names:
+        raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
+    columns, examples = _decide_columns(model.estimator, event, decision, infer)
+    given = _input_of(model.estimator, _parts_of(model.estimator), columns)
+    fitted = fitted_columns(model.estimator) or []
+    if given != ARRAY and _module_of(model.estimator).startswith("lightgbm.") and sorted(fitted) == sorted(names):
+        _require_fitted_columns(model.estimator, names)  # it takes columns by their places, whatever their names
+    if given == ARRAY:
+        _require_fitted_columns(model.estimator, names)
+        warnings.filterwarnings("ignore", "X does not have valid feature names")  # just checked
+    return _Scorer(
+        model.estimator,
+        columns,
+        given,
+        examples,
+        name,
+        event.get("prediction_method") or "predict",
+        quarantine=event.get("on_bad_row") == "quarantine",
+        strict=bool(event.get("strict")),
+        decision=decision,
+        saved_with=_other_sklearn(model.facts),
+    )
+
+
+def _feature_columns(estimator: Any, event: dict[str, Any], decision: _Decision | None) -> list[str]:
+    """Return the columns that the model gets: as the run has decided, else as the event says, else as the model knows them."""
+    decided = decision.feature_columns if decision else None
+    named: list[str] | None = event.get("feature_columns")
+    if decided and named not in (None, decided):
+        raise InvalidRequestError("feature_columns names other columns than the run has decided", "leave it out")
+    names = decided or named or fitted_columns(estimator)
+    if not names:
+        if _is_unfitted(estimator):
+            raise ModelError(f"the model, a {type(estimator).__name__}, is not fitted", "fit it, and dump it then")
+        raise InvalidRequestError(
+            f"the model, a {type(estimator).__name__}, knows no names of its columns",
+            "list them in feature_columns, in the order in which it was fitted",
+        )
+    return names
+
+
+def _stated_types(event: dict[str, Any], decision: _Decision | None, features: list[str]) -> dict[str, str]:
+    """Return the types that the request states, of columns that the model gets."""
+    decided = decision.stated_types if decision else None
+    named: dict[str, str] | None = event.get("column_types")
+    if decided is not None and named not in (None, decided):
+        raise InvalidRequestError("column_types states other types than the run has decided", "leave it out")
+    stated = (decided if decided is not None else named) or {}
+    if unknown := sorted(stated.keys() - set(features)):
+        raise InvalidRequestError(f"column_types names columns that are not among the model's: {_named([*map(_shown, unknown)])}")
+    return stated
+
+
+def _named(names: Sequence[str], shown: int = 50) -> str:
+    """List names, the first of them if they are many."""
+    listed = [name if len(name) <= 64 else f"{name[:60]}…" for name in names[:shown]]
+    return ", ".join(listed) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def _decide_columns(
+    estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Callable[[_Columns], dict[str, str]]
+) -> tuple[_Columns, dict[str, Any]]:
+    """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
+    names = _feature_columns(estimator, event, decision)
+    expected = expected_columns(estimator, names)
+    if _is_fitted_on_array(estimator):
+        expected = _in_one_array(expected)
+    stated = _stated_types(event, decision, names)
+    fixed = {TEXT: TEXT, NUMBER: NUMBER, UNREAD: TEXT}  # what no step reads may be anything
+    kinds = {name: stated.get(name) or fixed.get(expected[name].kind, "") for name in names}
+    open_names = frozenset(name for name, kind in kinds.items() if not kind)
+    columns = _Columns(
+        names,
+        kinds,
+        open_names,
+        frozenset(name for name in open_names if expected[name].kind == INTEGERS_TOO),
+        {name: expected[name].known for name in names if expected[name].known},
+    )
+    if open_names:
+        decided = decision.column_types if decision else dict.fromkeys(open_names, EMPTY) | infer(columns)
+        if lacking := sorted(open_names - decided.keys()):
+            raise InvalidRequestError(f"the run has not decided the type of {', '.join(map(repr, lacking[:5]))}: plan it again")
+        columns = replace(columns, kinds=kinds | {name: decided[name] for name in open_names})
+    return columns, {name: opinion.example for name, opinion in expected.items()}
+
+
+def _require_columns(used: list[str], header: Header, s3_uri: str, *, by_model: bool = False) -> None:
+    """Raise where a column that is used is not there, or more than once; the others may be called anything, and nothing.
+
+    `by_model` tells whether nobody but the model has named them.
+    """
+    times = Counter(header.names)
+    if repeated := [name for name in used if times[name] > 1]:
+        raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
+    if any(name not in times for name in used):
+        mistake = lacking_columns(used, header.names)
+        advice = mistake.advice
+        if by_model and "feature_columns" in advice:
+            advice = (
+                "the model was fitted on columns of these names: correct the names in the header, which is the file's first line"
+            )
+        raise InvalidRequestError(f"{s3_uri} {mistake.what}", advice)
+
+
+class _Scored(NamedTuple):
+    """What becomes of a block."""
+
+    rows: int
+    names: list[str]
+    """Of the prediction columns."""
+    joined: memoryview
+    """The block's share of the output: line ends stand before the records."""
+    rejected: list[_Rejected]
+    rounded_integers: int
+    statistics: _BlockStatistics
+
+
+class _Rejected(NamedTuple):
+    """A row that keeps its place with an empty prediction."""
+
+    place: _Place
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Scores blocks with one model, for one request."""
+
+    estimator: Any
+    columns: _Columns
+    given: str
+    """What the model gets: ARRAY, VALUES, FRAME or TEXTS."""
+    examples: dict[str, Any]
+    """A value of each column that the model knows."""
+    name: str
+    method: str
+    quarantine: bool
+    strict: bool
+    decision: _Decision | None
+    """Where there is one, the model has predicted rows of this data before."""
+    saved_with: str | None = None
+    """The scikit-learn that saved the model, where that is another one than here."""
+
+    def score(self, block: _Block) -> _Scored:
+        """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
+        reasons: dict[int, _Reason] = {}
+
+        def reject(row: int, reason: _Reason) -> None:
+            if reason.is_models and self.saved_with:
+                raise self.unfit(reason)
+            if not self.quarantine:
+                raise (ModelError if reason.is_models else InvalidDataError)(f"{block.at(row)}, {reason.public}", reason.advice)
+            reasons.setdefault(row, reason)
+
+        table = _parse_features(block, self.columns, reject)
+        rounded = _rounded_integers(block, self.columns, table)
+        if self.strict:
+            for row, column, text in rounded:
+                shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
+                fault = "too large to be exact (2^53)"
+                reject(row, _Reason.of(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer")))
+        rows = np.delete(np.arange(block.rows), list(reasons))
+        rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
+        if predictions is None:
+            names = self.expected_names(reasons.values())
+            columns = [pa.array([b","] * block.rows, pa.binary())] * len(names)
+        else:
+            n_outputs = predictions.shape[1] if predictions.ndim == 2 else None
+            names = _output_columns(self.name, self.estimator, self.method, n_outputs)
+            columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
+            if len(rows) < block.rows:
+                columns = [_spread(column, rows, block.rows) for column in columns]
+        rejected = [_Rejected(block.at(row), reasons[row].private) for row in sorted(reasons)]
+        statistics = self._statistics(table if len(rows) == block.rows else table.take(rows), predictions, names, reasons.values())
+        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), statistics)
+
+    def _statistics(
+        self, table: pa.Table, predictions: np.ndarray[Any, Any] | None, names: list[str], reasons: Iterable[_Reason]
+    ) -> _BlockStatistics:
+        """Count the features and predictions of the rows that were scored, and the reasons of the others."""
+        rejected = Counter(reason.counted for reason in reasons)
+        if predictions is None:
+            return _BlockStatistics(None, {}, None, {}, rejected)
+        features = _count_features(table, self.columns)
+        predicted = list(predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS])
+        if not predicted:  # a model may give no outputs
+            return features._replace(reasons=rejected)
+        try:
+            if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
+                labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
+                return features._replace(prediction_classes=labels, reasons=rejected)
+            numbers = _measure_numbers(predicted, are_shares=self.method == "predict_proba")
+            return features._replace(prediction_numbers=numbers, reasons=rejected)
+        except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
+            logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
+            labels = {name: _uncounted(len(predictions)) for name, _ in zip(names, predicted, strict=False)}
+            return features._replace(prediction_classes=labels, reasons=rejected)
+
+    def _is_classifier(self) -> bool:
+        return getattr(self.estimator, "classes_", None) is not None
+
+    def _predict(
+        self, table: pa.Table, rows: np.ndarray[Any, Any], reject: Reject
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+        """Predict the rows (their numbers in the block) of a table; returns those that the model accepts, and the predictions."""
+        if not len(rows):
+            return rows, None
+        features = _to_model_input(table, self.given, self.columns.kinds)
+        try:
+            return rows, _call_model(self.estimator, self.method, features)
+        except ModelError:
+            raise
+        except Exception:  # noqa: BLE001  # models raise what they like
+            features = _to_model_input(table, self.given, self.columns.kinds)  # a step may have changed them where they are
+            missing = np.column_stack([_missing(column) for column in table.columns])
+
+        def refuse(row: int, reason: _Reason) -> None:
+            names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
+            where = f"no value in {', '.join(names)}: {{}}" if names else "{}"
+            reject(int(rows[row]), _refused(reason, where, bool(names)))
+
+        def unfit(reason: _Reason) -> ModelError | None:
+            return None if self.takes_rows() else self.unfit(reason)
+
+        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, unfit)
+        return rows[accepted], predictions
+
+    def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
+        """Name the prediction columns where no row says them: as the run has decided, or as the model does for what it knows."""
+        if self.decision:
+            return self.decision.prediction_columns
+        try:
+            predictions = _call_model(self.estimator, self.method, self._example_row())
+        except Exception as error:  # models raise what they like
+            raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
+        return _output_columns(self.name, self.estimator, self.method, predictions.shape[1] if predictions.ndim == 2 else None)
+
+    def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
+        """Return the error of rows of which not one could be predicted: the data's, if the model takes a row that it knows."""
+        most = next((reason or OTHER for reason, _ in reasons.most_common(1)), "")
+        shown = f": {most}" if most else ""
+        is_models = _FAILS in most
+        if self.takes_rows() and not is_models:
+            what = f"none of {reasons.total()} row(s) could be predicted, most often because of this{shown}"
+            return InvalidDataError(what, "give data that the model can predict, or the model's own kinds of values")
+        if self.saved_with:
+            return self.unfit(_Reason(most, most, most, is_models))
+        what = f"the model, a {type(self.estimator).__name__}, predicts none of {reasons.total()} row(s){shown}"
+        return ModelError(what, _CALL_IT)
+
+    def unfit(self, reason: _Reason) -> ModelError:
+        """Return the error of a model that refuses whatever it is given, for this reason among others."""
+        model = f"the model, a {type(self.estimator).__name__},"
+        if reason.counted == _UNFITTED:
+            return ModelError(f"{model} is not fitted", "fit it, and dump it then")
+        is_order_wrong = "feature names" in reason.public.lower().replace("_", " ")
+        if differ := _other_columns(self.estimator, self.columns.names, is_order_wrong=is_order_wrong):
+            return ModelError(f"{model} does not fit the feature columns: {differ.what}", differ.advice)
+        if self.saved_with:
+            said, advice = _saved_by_another(self.saved_with)
+            return ModelError(f"{model} fails in its {self.method} ({reason.public}): {said}", advice)
+        if _fitted_categories(self.estimator):
+            what = f"{model} was fitted on pandas' categories, which no CSV file has: {reason.public}"
+            return ModelError(what, "fit it with an encoder in its pipeline in their place")
+        words, advice = self._words_of_example(reason)
+        return ModelError(f"{model} fails in its {self.method}: {words}", advice)
+
+    def _words_of_example(self, reason: _Reason) -> tuple[str, str]:
+        """Return what a model says, and what to do: all of it where it says the same of an example, which holds no row's values."""
+        features = self._example_row()
+        try:
+            _call_model(self.estimator, self.method, features)
+        except ModuleNotFoundError as error:
+            lacks = _lacks(str(error.name))
+            return f"it {lacks.what}", lacks.advice or _CALL_IT
+        except Exception as error:  # noqa: BLE001  # models raise what they like
+            text = _brief(error)
+            given = {str(value) for value in np.asarray(features).ravel().tolist()} - {"", "0", "0.0", "False"}
+            if _reason_of(error).public != reason.public or any(value in text for value in given):  # the model knows it by a row
+                return reason.public, _CALL_IT
+            key = error.args[0] if isinstance(error, KeyError) and error.args else None
+            is_column = isinstance(key, str) and key not in self.columns.names
+            advice = f"add {key!r} to feature_columns, if that is a column that the model uses" if is_column else _CALL_IT
+            if isinstance(error, FileNotFoundError):
+                advice = "put that file into the function's container image (docs/package.md), or into the model itself"
+            return text if text == type(error).__name__ else f"{type(error).__name__}: {text}", advice
+        return reason.public, _CALL_IT
+
+    def takes_rows(self) -> bool:
+        """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""
+        return self.decision is not None or not _refuses(
+            lambda _: _call_model(self.estimator, self.method, self._example_row()), None
+        )
+
+    def _example_row(self) -> Any:
+        """Return one row of values that the model knows, or else of zeros and empty texts."""
+        plain = {TEXT: "", BOOLEAN: False, OPTIONAL_BOOLEAN: False, INTEGER: 0}
+        values = {
+            name: [plain.get(kind, 0.0) if self.examples.get(name) is None else self.examples[name]]
+            for name, kind in self.columns.kinds.items()
+        }
+        types = {TEXT: pa.string(), BOOLEAN: pa.bool_(), OPTIONAL_BOOLEAN: pa.bool_(), INTEGER: pa.int64()}
+
+        def column(name: str) -> pa.Array:
+            kind = self.columns.kinds[name]
+            try:
+                return pa.array(values[name]).cast(types.get(kind, pa.float64()))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the model knows another type than is decided
+                return pa.array([plain.get(kind, 0.0)]).cast(types.get(kind, pa.float64()))
+
+        arrays = [column(name) for name in self.columns.names]
+        return _to_model_input(pa.table(arrays, names=self.columns.names), self.given, self.columns.kinds)
+
+    def depends_on_other_rows(self, block: _Block) -> str | None:
+        """Say that predictions of a block's rows depend on what is predicted together with them, where they do."""
+        reasons: set[int] = set()
+        table = _parse_features(block, self.columns, lambda row, _: reasons.add(row))
+        rows, whole = self._predict(table, np.arange(block.rows), lambda row, _: reasons.add(row))
+        kept = np.delete(np.arange(block.rows), list(reasons))
+        if whole is None or len(kept) < 2 or len(rows) != len(kept):
+            return None
+        middle = len(kept) // 2
+        try:
+            halves = [_call_model(self.estimator, self.method, _to_model_input(table.take(part), self.given, self.columns.kinds))
+                      for part in (kept[:middle], kept[middle:])]  # fmt: skip
+            together = _call_model(self.estimator, self.method, _to_model_input(table.take(kept), self.given, self.columns.kinds))
+            differ = _differ(together, np.concatenate(halves))
+        except Exception:  # noqa: BLE001  # it takes all rows or one by one, but not these
+            return None
+        if not differ.any():
+            return None
+        return (
+            f"predictions depend on which rows are predicted together: {int(differ.sum())} of the first {len(kept)} rows "
+            "get another one in two halves than at once, and so the output depends on how the data is cut"
+        )
+
+
+def _differ(predictions: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Tell which rows have another label, or a number that differs by more than 1e-9 of the largest."""
+    if predictions.shape != others.shape:
+        return np.ones(len(predictions), bool)
+    if predictions.dtype.kind in "fiub" and others.dtype.kind in "fiub":
+        finite = np.abs(predictions[np.isfinite(predictions)])
+        close = np.isclose(others, predictions, rtol=1e-9, atol=1e-9 * finite.max(initial=0.0), equal_nan=True)
+    else:
+        close = np.array(_printed(predictions.ravel())) == np.array(_printed(others.ravel()))
+    return np.asarray(~close.reshape(len(predictions), -1).all(axis=1))
+
+
+class _Reason(NamedTuple):
+    """Why a row cannot be scored: for the list of rejected rows, which is as private as the data, and for errors and logs."""
+
+    private: str
+    """May hold the row's values."""
+    public: str
+    """Holds none."""
+    counted: str
+    """By what rows of the same fault are counted: the public reason without what differs from row to row."""
+    is_models: bool = False
+    """Whether the row is none that is wrong, but the model cannot do with it what it does with others."""
+    advice: str = "correct the value, or keep such rows aside (on_bad_row: quarantine)"
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Self:
+        """Take the three texts."""
+        private, public, counted = texts
+        return cls(private, public, counted)
+
+
+Reject = Callable[[int, _Reason], None]
+"""Takes a row (from 0, in its block) and why it cannot be scored; raises InvalidDataError unless bad rows are quarantined."""
+
+# --- event ----------------------------------------------------------------------------------------------------------------------
+# In: whatever somebody sent.
+# Out: the same, every field of it checked; or all problems at once.
+# Touches: nothing; the environment says which places in S3 an event may name.
+
+MAX_KEY_BYTES = 1024
+"""Of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+MAX_COLUMNS, MAX_COLUMN_NAME_CHARACTERS = 10_000, 1000
+"""Of an event's features, and of the prediction's name."""
+MAX_EVENT_SEGMENTS, MAX_SEGMENTS = 10_000, 20_000
+"""Of an event, and of a list in S3: the planner groups no more (functions/workflow/chunking.py)."""
+MAX_PROBE_ROWS = 1_000_000
+MAX_FURTHER_DATA = 100
+"""Of a probe: objects in which to look for a row that can be predicted."""
+MAX_VERSION_ID_CHARACTERS = 1024
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
+MESSAGE_CHARACTERS = 8000
+"""Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
+PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
+TEXT, NUMBER = "text", "number"
+INTEGER, BOOLEAN, OPTIONAL_BOOLEAN, EMPTY = "integer", "boolean", "optional_boolean", "empty"
+STATED_KINDS = (BOOLEAN, INTEGER, NUMBER, TEXT)
+"""What a request may say of a column."""
+DECIDED_KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
+"""What a run may decide for a column that the model leaves open: as `pandas.read_csv` types a whole column."""
+
+
+def validate_event(event: dict[str, Any]) -> None:
+    """Check an event's fields; null counts as absent.
+
+    The data are named in exactly one way: `data_s3_uri` with an optional `byte_range` and `data_etag`, `segments`, a list of these
+    three that are scored as one chunk, or `segments_s3_uri`, a JSON object in S3 that is such a list.
+    Raises InvalidRequestError (a ValueError) that names every missing, wrong or unknown field at once.
+    """
+    if not isinstance(event, dict):
+        raise InvalidRequestError("the event is not a JSON object")
+    problems = _field_problems(event, _EVENT_FIELDS)
+    if event.get("probe_rows") and "output_s3_uri is missing" in problems:
+        problems.remove("output_s3_uri is missing")
+    named = [name for name in _DATA_FIELDS if event.get(name) is not None]
+    if not named and not (event.get("probe_rows") and event.get("on_no_rows") == "succeed"):
+        problems.append("data_s3_uri is missing (or segments or segments_s3_uri in its place)")
+    if len(named) > 1:
+        problems.append(f"{' and '.join(named)} exclude each other: give one of them")
+    if named and "data_s3_uri" not in named:
+        lonely = [name for name in ("byte_range", "data_etag", "probe_rows") if event.get(name) is not None]
+        problems += [f"{name} goes only with data_s3_uri" for name in lonely]
+    if event.get("further_data") is not None and not event.get("probe_rows"):
+        problems.append("further_data goes only with probe_rows")
+    for name in ("segments", "further_data"):
+        if isinstance(event.get(name), list):
+            problems += _segment_problems(event[name], name)
+    problems += _place_problems(event, _read_by(event))
+    problems += _foreign_work(event)
+    if problems:
+        raise InvalidRequestError(f"the event has {_listed(problems)}")
+
+
+_DATA_FIELDS = ("data_s3_uri", "segments", "segments_s3_uri")
+
+
+def _read_by(event: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return what an event reads, as far as it says, each with the field that names it."""
+    inline = [(name, event[name]) for name in ("segments", "further_data") if isinstance(event.get(name), list)]
+    return [
+        *((name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")),
+        *(
+            (f"{name}[{index}].data_s3_uri", _get(item, "data_s3_uri"))
+            for name, items in inline
+            for index, item in enumerate(items)
+        ),
+    ]
+
+
+def _field_problems(document: dict[str, Any], fields: dict[str, _Field], prefix: str = "") -> list[str]:
+    problems = [f"unknown field {prefix}{name}" for name in document if name not in fields]
+    for name, rule in fields.items():
+        value = document.get(name)
+        if value is None:
+            if rule.required:
+                problems.append(f"{prefix}{name} is missing")
+        elif not rule.is_valid(value):
+            problems.append(f"{prefix}{name} must be {rule.expected}")
+    return problems
+
+
+def _segment_problems(segments: list[Any], name: str) -> list[str]:
+    problems = []
+    for index, segment in enumerate(segments):
+        if isinstance(segment, dict):
+            problems += _field_problems(segment, _SEGMENT_FIELDS, f"{name}[{index}].")
+        else:
+            problems.append(f"{name}[{index}] must be an object with data_s3_uri")
+    return problems
+
+
+_SHOWN_PROBLEMS = 50
+"""A list may have thousands of segments, and as many problems."""
+
+
+def _listed(problems: list[str]) -> str:
+    more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
+    text = f"{len(problems)} problem(s): {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}"
+    text = text if len(text) <= MESSAGE_CHARACTERS else f"{text[: MESSAGE_CHARACTERS - 1]}…"
+    return text.encode(errors="backslashreplace").decode()
+
+
+OTHER_FORMATS = (
+    ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".gz", ".gzip", ".h5", ".hdf", ".hdf5",
+    ".htm", ".html", ".ipc", ".joblib", ".json", ".jsonl", ".lz4", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".parq",
+    ".parquet", ".pickle", ".pkl", ".pq", ".psv", ".rar", ".snappy", ".sqlite", ".tab", ".tar", ".tgz", ".tsv", ".xls",
+    ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip", ".zst", ".zstd",
+)  # fmt: skip
+"""Ends of names that promise something else than CSV; functions/workflow/data_names.py has the same."""
+
+
+def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> list[str]:
+    """Say which URIs lie where they may not, mean another key to other tools, or would be written over."""
+    written = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri")]
+    problems = []
+    for name, uri in (*read, *written):
+        if isinstance(uri, str) and _is_uri(uri):
+            field_name = name.rpartition(".")[2]
+            problems += [f"{name} {problem}" for problem in (_outside(field_name, uri), _ambiguous(field_name, uri)) if problem]
+    if isinstance(output := event.get("output_s3_uri"), str) and output.lower().endswith(OTHER_FORMATS):
+        ending = next(ending for ending in OTHER_FORMATS if output.lower().endswith(ending))
+        problems.append(f"output_s3_uri {output} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
+    written.insert(1, ("the list of rejected rows", f"{event.get('output_s3_uri')}.rejected.csv"))
+    if isinstance(event.get("receipt_s3_uri"), str):
+        written.append(("what is found of the columns' types", _types_uri(event["receipt_s3_uri"])))
+    problems += _model_problems(event.get("model_s3_uri"), [uri for _, uri in written])
+    taken = {uri: name for name, uri in reversed(written) if isinstance(uri, str)}
+    for name, uri in (*read, *written[1:]):
+        if isinstance(uri, str) and taken.get(uri, name) != name:
+            problems.append(f"{taken[uri]} {uri} is also {name}, and would overwrite it: choose another")
+    return problems
+
+
+def _foreign_work(event: dict[str, Any]) -> list[str]:
+    """Say what an event of the workflow names outside of its run's own work: its item in S3 may have been changed."""
+    work = event.get("work_s3_uri")
+    named = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri", "segments_s3_uri", "decision_s3_uri")]
+    return [
+        f"{name} {uri} is not under work_s3_uri {work}"
+        for name, uri in named
+        if isinstance(work, str) and isinstance(uri, str) and not uri.startswith(work)
+    ]
+
+
+_PREFIX_VARIABLES = {
+    "model_s3_uri": "MODEL_S3_PREFIX",
+    "data_s3_uri": "DATA_S3_PREFIX",
+    "segments_s3_uri": "OUTPUT_S3_PREFIX",
+    "decision_s3_uri": "OUTPUT_S3_PREFIX",
+    "output_s3_uri": "OUTPUT_S3_PREFIX",
+    "receipt_s3_uri": "OUTPUT_S3_PREFIX",
+}
+
+
+def _outside(field_name: str, uri: str) -> str | None:
+    allowed = os.environ.get(_PREFIX_VARIABLES[field_name])
+    if not allowed or uri.startswith(allowed):
+        return None
+    return f"{uri} is not under {allowed}, the only place where this function allows it: choose a URI that starts so"
+
+
+_DECODINGS = 5
+"""Times that a key may be percent-encoded over: no tool decodes more often."""
+_AMBIGUOUS = re.compile(r"^/|//|(^|[/\\])\.\.?([/\\]|$)|[\x00-\x1f\x7f-\x9f]")
+
+
+def _ambiguous(field_name: str, uri: str) -> str | None:
+    """Say that a key means another one to tools that normalise paths; the data's may come from a listing, and is literal."""
+    if field_name == "data_s3_uri":
+        return None
+    key = parse_s3_uri(uri)[1]
+    for _ in range(_DECODINGS):
+        if _AMBIGUOUS.search(key):
+            return (
+                f"{uri!r} has an empty, `.` or `..` part or a control character in its key, perhaps percent-encoded: "
+                "S3 takes it literally, other tools do not; choose a plain key"
+            )
+        decoded = unquote(key)
+        if decoded == key:
+            return None
+        key = decoded
+    return f"{uri!r} is percent-encoded many times over: choose a plain key"
+
+
+def _model_problems(model: object, written: list[object]) -> list[str]:
+    """Say what is written where models are read, or the other way round.
+
+    An output begins with the input's own header, and a text can be a CSV and a pickle at once: who may write data could so make a
+    model, and a model is code.
+    """
+    models, outputs = os.environ.get("MODEL_S3_PREFIX"), os.environ.get("OUTPUT_S3_PREFIX")
+    data = os.environ.get("DATA_S3_PREFIX")
+    because = "a model runs code, and an output holds what its data hold"
+    problems = [
+        f"{uri} would be written where models are read ({models}): {because}; write it elsewhere"
+        for uri in written
+        if models and isinstance(uri, str) and uri.startswith(models)
+    ]
+    if _is_uri(model):
+        is_work = WORK_MARK in parse_s3_uri(str(model))[1]
+        if is_work or (outputs and not models and str(model).startswith(outputs)):
+            place = f"under {WORK_MARK}" if is_work else outputs
+            problems.append(f"model_s3_uri {model} lies where outputs are written ({place}): {because}; keep models elsewhere")
+        if models and data and str(model).startswith(models) and str(model).startswith(data):
+            place = "a model runs code; keep models where no data are written"
+            problems.append(f"model_s3_uri {model} lies where data are read ({data}): {place}")
+    return problems
 
 
 def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
@@ -402,6 +1536,10 @@ def _is_byte_range(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1]
 
 
+def _get(event: object, name: str) -> Any:
+    return event.get(name) if isinstance(event, dict) else None
+
+
 class _Field(NamedTuple):
     required: bool
     is_valid: Callable[[object], bool]
@@ -409,7 +1547,6 @@ class _Field(NamedTuple):
 
 
 _URI_EXPECTED = f"an S3 URI, s3://bucket/key, with a key of at most {MAX_KEY_BYTES} bytes"
-
 _EVENT_FIELDS = {
     "model_s3_uri": _Field(True, _is_uri, _URI_EXPECTED),
     "data_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
@@ -455,186 +1592,305 @@ _EVENT_FIELDS = {
     "strict": _Field(False, lambda value: isinstance(value, bool), "true or false"),
     "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
 }
-
 _SEGMENT_FIELDS = {
     "data_s3_uri": _Field(True, _is_uri, _URI_EXPECTED),
     "byte_range": _EVENT_FIELDS["byte_range"],
     "data_etag": _EVENT_FIELDS["data_etag"],
 }
-_DATA_FIELDS = ("data_s3_uri", "segments", "segments_s3_uri")
-_SHOWN_PROBLEMS = 50
-"""A list may have thousands of segments, and as many problems."""
-
-_PREFIX_VARIABLES = {
-    "model_s3_uri": "MODEL_S3_PREFIX",
-    "data_s3_uri": "DATA_S3_PREFIX",
-    "segments_s3_uri": "OUTPUT_S3_PREFIX",
-    "decision_s3_uri": "OUTPUT_S3_PREFIX",
-    "output_s3_uri": "OUTPUT_S3_PREFIX",
-    "receipt_s3_uri": "OUTPUT_S3_PREFIX",
-}
-_DECODINGS = 5
-"""Times that a key may be percent-encoded over: no tool decodes more often."""
-_AMBIGUOUS = re.compile(r"^/|//|(^|[/\\])\.\.?([/\\]|$)|[\x00-\x1f\x7f-\x9f]")
-
-
-def validate_event(event: dict[str, Any]) -> None:
-    """Check an event's fields; null counts as absent.
-
-    The data are named in exactly one way: `data_s3_uri` with an optional `byte_range` and `data_etag`, `segments`, a list of these
-    three that are scored as one chunk, or `segments_s3_uri`, a JSON object in S3 that is such a list.
-    Raises InvalidRequestError (a ValueError) that names every missing, wrong or unknown field at once.
-    """
-    if not isinstance(event, dict):
-        raise InvalidRequestError("the event is not a JSON object")
-    problems = _field_problems(event, _EVENT_FIELDS)
-    if event.get("probe_rows") and "output_s3_uri is missing" in problems:
-        problems.remove("output_s3_uri is missing")
-    named = [name for name in _DATA_FIELDS if event.get(name) is not None]
-    if not named and not (event.get("probe_rows") and event.get("on_no_rows") == "succeed"):
-        problems.append("data_s3_uri is missing (or segments or segments_s3_uri in its place)")
-    if len(named) > 1:
-        problems.append(f"{' and '.join(named)} exclude each other: give one of them")
-    if named and "data_s3_uri" not in named:
-        lonely = [name for name in ("byte_range", "data_etag", "probe_rows") if event.get(name) is not None]
-        problems += [f"{name} goes only with data_s3_uri" for name in lonely]
-    if event.get("further_data") is not None and not event.get("probe_rows"):
-        problems.append("further_data goes only with probe_rows")
-    for name in ("segments", "further_data"):
-        if isinstance(event.get(name), list):
-            problems += _segment_problems(event[name], name)
-    problems += _place_problems(event, _read_by(event))
-    problems += _foreign_work(event)
-    if problems:
-        raise InvalidRequestError(f"the event has {_listed(problems)}")
-
-
-def _read_by(event: dict[str, Any]) -> list[tuple[str, object]]:
-    """Return what an event reads, as far as it says, each with the field that names it."""
-    inline = [(name, event[name]) for name in ("segments", "further_data") if isinstance(event.get(name), list)]
-    return [
-        *((name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")),
-        *(
-            (f"{name}[{index}].data_s3_uri", _get(item, "data_s3_uri"))
-            for name, items in inline
-            for index, item in enumerate(items)
-        ),
-    ]
-
-
-def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> list[str]:
-    """Say which URIs lie where they may not, mean another key to other tools, or would be written over."""
-    written = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri")]
-    problems = []
-    for name, uri in (*read, *written):
-        if isinstance(uri, str) and _is_uri(uri):
-            field_name = name.rpartition(".")[2]
-            problems += [f"{name} {problem}" for problem in (_outside(field_name, uri), _ambiguous(field_name, uri)) if problem]
-    if isinstance(output := event.get("output_s3_uri"), str) and output.lower().endswith(OTHER_FORMATS):
-        ending = next(ending for ending in OTHER_FORMATS if output.lower().endswith(ending))
-        problems.append(f"output_s3_uri {output} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
-    written.insert(1, ("the list of rejected rows", f"{event.get('output_s3_uri')}.rejected.csv"))
-    if isinstance(event.get("receipt_s3_uri"), str):
-        written.append(("what is found of the columns' types", _types_uri(event["receipt_s3_uri"])))
-    problems += _model_problems(event.get("model_s3_uri"), [uri for _, uri in written])
-    taken = {uri: name for name, uri in reversed(written) if isinstance(uri, str)}
-    for name, uri in (*read, *written[1:]):
-        if isinstance(uri, str) and taken.get(uri, name) != name:
-            problems.append(f"{taken[uri]} {uri} is also {name}, and would overwrite it: choose another")
-    return problems
-
-
-def _foreign_work(event: dict[str, Any]) -> list[str]:
-    """Say what an event of the workflow names outside of its run's own work: its item in S3 may have been changed."""
-    work = event.get("work_s3_uri")
-    named = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri", "segments_s3_uri", "decision_s3_uri")]
-    return [
-        f"{name} {uri} is not under work_s3_uri {work}"
-        for name, uri in named
-        if isinstance(work, str) and isinstance(uri, str) and not uri.startswith(work)
-    ]
-
-
-def _model_problems(model: object, written: list[object]) -> list[str]:
-    """Say what is written where models are read, or the other way round.
-
-    An output begins with the input's own header, and a text can be a CSV and a pickle at once: who may write data could so make a
-    model, and a model is code.
-    """
-    models, outputs = os.environ.get("MODEL_S3_PREFIX"), os.environ.get("OUTPUT_S3_PREFIX")
-    data = os.environ.get("DATA_S3_PREFIX")
-    because = "a model runs code, and an output holds what its data hold"
-    problems = [
-        f"{uri} would be written where models are read ({models}): {because}; write it elsewhere"
-        for uri in written
-        if models and isinstance(uri, str) and uri.startswith(models)
-    ]
-    if _is_uri(model):
-        is_work = WORK_MARK in parse_s3_uri(str(model))[1]
-        if is_work or (outputs and not models and str(model).startswith(outputs)):
-            place = f"under {WORK_MARK}" if is_work else outputs
-            problems.append(f"model_s3_uri {model} lies where outputs are written ({place}): {because}; keep models elsewhere")
-        if models and data and str(model).startswith(models) and str(model).startswith(data):
-            place = "a model runs code; keep models where no data are written"
-            problems.append(f"model_s3_uri {model} lies where data are read ({data}): {place}")
-    return problems
-
-
-def _outside(field_name: str, uri: str) -> str | None:
-    allowed = os.environ.get(_PREFIX_VARIABLES[field_name])
-    if not allowed or uri.startswith(allowed):
-        return None
-    return f"{uri} is not under {allowed}, the only place where this function allows it: choose a URI that starts so"
-
-
-def _ambiguous(field_name: str, uri: str) -> str | None:
-    """Say that a key means another one to tools that normalise paths; the data's may come from a listing, and is literal."""
-    if field_name == "data_s3_uri":
-        return None
-    key = parse_s3_uri(uri)[1]
-    for _ in range(_DECODINGS):
-        if _AMBIGUOUS.search(key):
-            return (
-                f"{uri!r} has an empty, `.` or `..` part or a control character in its key, perhaps percent-encoded: "
-                "S3 takes it literally, other tools do not; choose a plain key"
-            )
-        decoded = unquote(key)
-        if decoded == key:
-            return None
-        key = decoded
-    return f"{uri!r} is percent-encoded many times over: choose a plain key"
-
-
-def _field_problems(document: dict[str, Any], fields: dict[str, _Field], prefix: str = "") -> list[str]:
-    problems = [f"unknown field {prefix}{name}" for name in document if name not in fields]
-    for name, rule in fields.items():
-        value = document.get(name)
-        if value is None:
-            if rule.required:
-                problems.append(f"{prefix}{name} is missing")
-        elif not rule.is_valid(value):
-            problems.append(f"{prefix}{name} must be {rule.expected}")
-    return problems
-
-
-def _segment_problems(segments: list[Any], name: str) -> list[str]:
-    problems = []
-    for index, segment in enumerate(segments):
-        if isinstance(segment, dict):
-            problems += _field_problems(segment, _SEGMENT_FIELDS, f"{name}[{index}].")
-        else:
-            problems.append(f"{name}[{index}] must be an object with data_s3_uri")
-    return problems
-
-
-def _listed(problems: list[str]) -> str:
-    more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
-    text = f"{len(problems)} problem(s): {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}"
-    text = text if len(text) <= MESSAGE_CHARACTERS else f"{text[: MESSAGE_CHARACTERS - 1]}…"
-    return text.encode(errors="backslashreplace").decode()
-
 
 # --- S3 -------------------------------------------------------------------------------------------------------------------------
+# In: URIs, and local files to write or to read.
+# Out: the objects' bytes in local files, and local files in S3; every failure is a PredictionError.
+# Touches: S3, and the temporary directory.
+
+BODY_ATTEMPTS = 5
+"""Times that a body is asked for which breaks midway: botocore repeats requests, not bodies."""
+DOWNLOADS_AT_ONCE = 16
+"""Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
+DOWNLOAD_PIECE_BYTES = 1 << 20
+"""Bytes of a body that are in memory before they go to disk: of all downloads together, 16 MiB, whatever the objects' sizes."""
+SINGLE_PUT_BYTES = 2**24
+"""Up to this size a part is sent by one PUT: three more requests for a parallel upload would cost more than they save."""
+WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
+"""In the keys of what the workflow deletes after publishing, and on those objects: a lifecycle rule knows tags, no endings."""
+
+
+@functools.cache
+def _s3_client() -> S3Client:
+    # Standard mode: 5 attempts with jitter; the state machine retries what is left as TransientS3Error.
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=DOWNLOADS_AT_ONCE + 2,  # botocore keeps 10; what is beyond is opened anew for every object
+    )
+    return boto3.client("s3", config=config)
+
+
+def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> None:
+    """Write the whole object to `local_path`.
+
+    Raises InputNotFoundError, or TransientS3Error after botocore's and its own retries.
+    """
+    _download(client, s3_uri, Path(local_path))
+
+
+def _download(
+    client: S3Client,
+    s3_uri: str,
+    path: Path,
+    byte_range: Sequence[int] | None = None,
+    etag: str | None = None,
+    arrival: _Arrival | None = None,
+    version_id: str | None = None,
+    answered: Callable[[Any], None] | None = None,
+) -> int:
+    """Write the object, or its bytes [start, stop), to `path`; returns the size of the whole object."""
+    with path.open("wb", buffering=0) as file:
+        found = _read_body(client, s3_uri, file, byte_range, etag, arrival, version_id, answered)
+        is_over = arrival is None or arrival.is_wanted
+        if byte_range and is_over and file.tell() != byte_range[1] - byte_range[0]:
+            raise InputChangedError(
+                f"{s3_uri} is shorter than it was when it was planned: bytes=[{byte_range[0]}, {byte_range[1]}) are not all there"
+            )
+    return found.object_bytes
+
+
+class _Arrived(NamedTuple):
+    """Which object a body was of."""
+
+    etag: str
+    object_bytes: int
+
+
+def _read_body(
+    client: S3Client,
+    s3_uri: str,
+    sink: IO[bytes],
+    byte_range: Sequence[int] | None = None,
+    etag: str | None = None,
+    arrival: _Arrival | None = None,
+    version_id: str | None = None,
+    answered: Callable[[Any], None] | None = None,
+) -> _Arrived:
+    """Write an object, or what there is of its bytes [start, stop), to an empty file.
+
+    A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match). `answered` sees S3's first
+    answer before any of its body is read, and may refuse it by an error.
+    """
+    bucket, key = parse_s3_uri(s3_uri)
+    start, stop = byte_range or (0, None)
+    size = 0
+    with _s3_errors(_with_version(s3_uri, version_id)):
+        for attempt in range(1, BODY_ATTEMPTS + 1):
+            arrived = sink.tell()
+            options: dict[str, Any] = {"IfMatch": etag} if etag else {}
+            if start + arrived or stop is not None:
+                options["Range"] = f"bytes={start + arrived}-{'' if stop is None else stop - 1}"
+            if version_id:
+                options["VersionId"] = version_id
+            response = client.get_object(Bucket=bucket, Key=key, **options)
+            if answered and attempt == 1:
+                with _closed_on_error(response["Body"]):
+                    answered(response)
+            etag = response["ETag"]
+            size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else response["ContentLength"]
+            try:
+                for piece in response["Body"].iter_chunks(DOWNLOAD_PIECE_BYTES):
+                    sink.write(piece)
+                    if arrival:
+                        arrival.advance(len(piece))
+                        if not arrival.is_wanted:
+                            break
+            except TRANSIENT_EXCEPTIONS as error:
+                is_wrong = isinstance(error, FlexibleChecksumError)  # all bytes have come, but not those that were sent
+                if attempt == BODY_ATTEMPTS or (is_wrong and arrival):  # they may have been scored
+                    raise
+                if is_wrong:
+                    sink.seek(arrived)
+                    sink.truncate()
+            else:
+                break
+    return _Arrived(etag or "", size)
+
+
+def _with_version(s3_uri: str, version_id: str | None) -> str:
+    return f"{s3_uri} version {version_id}" if version_id else s3_uri
+
+
+@contextmanager
+def _closed_on_error(body: Any) -> Iterator[None]:
+    """Close a body that nobody will read, and its connection with it: S3 would send it all."""
+    try:
+        yield
+    except BaseException:
+        body.close()
+        raise
+
+
+class _Arrival:
+    """How much of a download is there, for those who read its beginning meanwhile."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._is_over = False
+        self._error: BaseException | None = None
+        self.is_wanted = True
+        """Whether anybody still reads; the download ends early if not."""
+
+    def advance(self, count: int) -> None:
+        with self._changed:
+            self._bytes += count
+            self._changed.notify_all()
+
+    def end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._is_over, self._error = True, error
+            self._changed.notify_all()
+
+    def wait_for(self, position: int) -> None:
+        """Wait until the bytes up to `position` are there, or all are; raises what ended the download."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over or self._bytes >= position)
+            if self._error:
+                raise self._error
+
+
+class _ArrivingFile:
+    """A local file that a download is still filling: reading waits for the bytes. Opened like a Path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.arrival = _Arrival()
+
+    @contextmanager
+    def open(self, mode: str) -> Iterator[_Reader]:
+        self.arrival.wait_for(1)  # the file exists from its first byte on
+        with self.path.open(mode, buffering=0) as file:
+            yield _Reader(file, self.arrival)
+
+
+class _Reader:
+    """The two things that reading blocks takes."""
+
+    def __init__(self, file: IO[bytes], arrival: _Arrival) -> None:
+        self._file = file
+        self._arrival = arrival
+
+    def read(self, size: int) -> bytes:
+        self._arrival.wait_for(self._file.tell() + size)
+        return self._file.read(size)
+
+    def seek(self, position: int) -> None:
+        self._file.seek(position)
+
+
+def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
+    """Write the file to `s3_uri`: whole or not at all, in parallel parts when it is large.
+
+    Raises InvalidRequestError where S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
+    """
+    bucket, key = parse_s3_uri(s3_uri)
+    try:
+        with _s3_errors(s3_uri), Path(local_path).open("rb") as file:
+            client.upload_fileobj(
+                file,
+                bucket,
+                key,
+                ExtraArgs={"ContentType": "text/csv", **_work_tag(key)},
+                Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
+            )
+    except InputNotFoundError as error:
+        raise InvalidRequestError(f"cannot write the output: {error.what}", error.advice) from error
+
+
+def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
+    """Write a document; returns the SHA-256 of the object's bytes."""
+    bucket, key = parse_s3_uri(s3_uri)
+    body = json.dumps(document, separators=(",", ":")).encode()
+    try:
+        with _s3_errors(s3_uri):
+            client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
+    except InputNotFoundError as error:
+        raise InvalidRequestError(f"{refusal}: {error.what}", error.advice) from error
+    return hashlib.sha256(body).hexdigest()
+
+
+def _work_tag(key: str) -> dict[str, Any]:
+    return {"Tagging": WORK_TAG} if WORK_MARK in key else {}
+
+
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
+    """Make a directory that is deleted at the end of a `with`; its name says whose it is."""
+    _remove_leftovers()
+    return tempfile.TemporaryDirectory(prefix=f"predict-{os.getpid()}-")
+
+
+@functools.cache
+def _remove_leftovers() -> None:
+    """Delete what killed processes have left in the temporary directory, before this process has anything there.
+
+    Lambda keeps /tmp when it starts a function anew after a crash: a few chunks that ran out of memory would fill it.
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+    """
+    for left in Path(tempfile.gettempdir()).glob("predict-*-*"):
+        owner = left.name.split("-")[1]
+        if owner.isdecimal() and (int(owner) == os.getpid() or not _is_running(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+class _Storage:
+    """The function's ephemeral storage, given away in advance: what does not fit is refused before anything is downloaded."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._free = shutil.disk_usage(folder).free
+        self._chunk_bytes = 0
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    def take_for_chunk(self, n_bytes: int, s3_uri: str) -> None:
+        """Take room for bytes of the chunk and as many of its part; InvalidRequestError where it does not fit."""
+        with self._lock:
+            chunk_bytes = self._chunk_bytes + n_bytes
+            if self._taken + 2 * n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
+                raise InvalidRequestError(
+                    f"{s3_uri}: the chunk's {chunk_bytes} bytes and its part need {2 * chunk_bytes} bytes of the "
+                    f"function's ephemeral storage, where {self._free} are free",
+                    "raise PredictEphemeralStorageSize or lower chunk_size_mb",
+                )
+            self._chunk_bytes = chunk_bytes
+            self._taken += 2 * n_bytes
+
+    def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
+        """Take room for a model; ModelError where it does not fit."""
+        with self._lock:
+            if self._taken + n_bytes > self._free:
+                raise ModelError(
+                    f"{s3_uri} has {n_bytes} bytes, more than the {self._free - self._taken} that are free of the function's "
+                    "ephemeral storage",
+                    "raise PredictEphemeralStorageSize",
+                )
+            self._taken += n_bytes
+
+
+@contextmanager
+def _s3_errors(s3_uri: str) -> Iterator[None]:
+    """Translate what S3 calls raise into named errors about `s3_uri`."""
+    try:
+        yield
+    except _S3_EXCEPTIONS as error:
+        raise _s3_failure(error, s3_uri) from error
 
 
 class _S3Failure(NamedTuple):
@@ -713,7 +1969,6 @@ TRANSIENT_EXCEPTIONS = (
 
 # What botocore refuses to ask S3 for.
 REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
-
 TRANSFER_EXCEPTIONS = (
     Boto3Error,
     CancelledError,
@@ -722,17 +1977,7 @@ TRANSFER_EXCEPTIONS = (
     S3UploadFailedError,
     S3ValidationError,
 )
-
 _S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
-
-
-@contextmanager
-def _s3_errors(s3_uri: str) -> Iterator[None]:
-    """Translate what S3 calls raise into named errors about `s3_uri`."""
-    try:
-        yield
-    except _S3_EXCEPTIONS as error:
-        raise _s3_failure(error, s3_uri) from error
 
 
 def _failure_of(code: str, status: int) -> _S3Failure:
@@ -762,381 +2007,15 @@ def _s3_failure(error: Exception, uri: str) -> PredictionError:
     return InputNotFoundError(f"{uri} could not be accessed: {kind}", "check the function's role and its settings")
 
 
-@functools.cache
-def _s3_client() -> S3Client:
-    # Standard mode: 5 attempts with jitter; the state machine retries what is left as TransientS3Error.
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 5},
-        connect_timeout=5,
-        read_timeout=60,
-        max_pool_connections=DOWNLOADS_AT_ONCE + 2,  # botocore keeps 10; what is beyond is opened anew for every object
-    )
-    return boto3.client("s3", config=config)
-
-
-def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> None:
-    """Write the whole object to `local_path`.
-
-    Raises InputNotFoundError, or TransientS3Error after botocore's and its own retries.
-    """
-    _download(client, s3_uri, Path(local_path))
-
-
-class _Arrival:
-    """How much of a download is there, for those who read its beginning meanwhile."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._bytes = 0
-        self._is_over = False
-        self._error: BaseException | None = None
-        self.is_wanted = True
-        """Whether anybody still reads; the download ends early if not."""
-
-    def advance(self, count: int) -> None:
-        with self._changed:
-            self._bytes += count
-            self._changed.notify_all()
-
-    def end(self, error: BaseException | None) -> None:
-        with self._changed:
-            self._is_over, self._error = True, error
-            self._changed.notify_all()
-
-    def wait_for(self, position: int) -> None:
-        """Wait until the bytes up to `position` are there, or all are; raises what ended the download."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_over or self._bytes >= position)
-            if self._error:
-                raise self._error
-
-
-class _ArrivingFile:
-    """A local file that a download is still filling: reading waits for the bytes. Opened like a Path."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.arrival = _Arrival()
-
-    @contextmanager
-    def open(self, mode: str) -> Iterator[_Reader]:
-        self.arrival.wait_for(1)  # the file exists from its first byte on
-        with self.path.open(mode, buffering=0) as file:
-            yield _Reader(file, self.arrival)
-
-
-class _Reader:
-    """The two things that reading blocks takes."""
-
-    def __init__(self, file: IO[bytes], arrival: _Arrival) -> None:
-        self._file = file
-        self._arrival = arrival
-
-    def read(self, size: int) -> bytes:
-        self._arrival.wait_for(self._file.tell() + size)
-        return self._file.read(size)
-
-    def seek(self, position: int) -> None:
-        self._file.seek(position)
-
-
-class _Arrived(NamedTuple):
-    """Which object a body was of."""
-
-    etag: str
-    object_bytes: int
-
-
-def _read_body(
-    client: S3Client,
-    s3_uri: str,
-    sink: IO[bytes],
-    byte_range: Sequence[int] | None = None,
-    etag: str | None = None,
-    arrival: _Arrival | None = None,
-    version_id: str | None = None,
-    answered: Callable[[Any], None] | None = None,
-) -> _Arrived:
-    """Write an object, or what there is of its bytes [start, stop), to an empty file.
-
-    A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match). `answered` sees S3's first
-    answer before any of its body is read, and may refuse it by an error.
-    """
-    bucket, key = parse_s3_uri(s3_uri)
-    start, stop = byte_range or (0, None)
-    size = 0
-    with _s3_errors(_with_version(s3_uri, version_id)):
-        for attempt in range(1, BODY_ATTEMPTS + 1):
-            arrived = sink.tell()
-            options: dict[str, Any] = {"IfMatch": etag} if etag else {}
-            if start + arrived or stop is not None:
-                options["Range"] = f"bytes={start + arrived}-{'' if stop is None else stop - 1}"
-            if version_id:
-                options["VersionId"] = version_id
-            response = client.get_object(Bucket=bucket, Key=key, **options)
-            if answered and attempt == 1:
-                with _closed_on_error(response["Body"]):
-                    answered(response)
-            etag = response["ETag"]
-            size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else response["ContentLength"]
-            try:
-                for piece in response["Body"].iter_chunks(DOWNLOAD_PIECE_BYTES):
-                    sink.write(piece)
-                    if arrival:
-                        arrival.advance(len(piece))
-                        if not arrival.is_wanted:
-                            break
-            except TRANSIENT_EXCEPTIONS as error:
-                is_wrong = isinstance(error, FlexibleChecksumError)  # all bytes have come, but not those that were sent
-                if attempt == BODY_ATTEMPTS or (is_wrong and arrival):  # they may have been scored
-                    raise
-                if is_wrong:
-                    sink.seek(arrived)
-                    sink.truncate()
-            else:
-                break
-    return _Arrived(etag or "", size)
-
-
-def _download(
-    client: S3Client,
-    s3_uri: str,
-    path: Path,
-    byte_range: Sequence[int] | None = None,
-    etag: str | None = None,
-    arrival: _Arrival | None = None,
-    version_id: str | None = None,
-    answered: Callable[[Any], None] | None = None,
-) -> int:
-    """Write the object, or its bytes [start, stop), to `path`; returns the size of the whole object."""
-    with path.open("wb", buffering=0) as file:
-        found = _read_body(client, s3_uri, file, byte_range, etag, arrival, version_id, answered)
-        is_over = arrival is None or arrival.is_wanted
-        if byte_range and is_over and file.tell() != byte_range[1] - byte_range[0]:
-            raise InputChangedError(
-                f"{s3_uri} is shorter than it was when it was planned: bytes=[{byte_range[0]}, {byte_range[1]}) are not all there"
-            )
-    return found.object_bytes
-
-
-def _with_version(s3_uri: str, version_id: str | None) -> str:
-    return f"{s3_uri} version {version_id}" if version_id else s3_uri
-
-
-@contextmanager
-def _closed_on_error(body: Any) -> Iterator[None]:
-    """Close a body that nobody will read, and its connection with it: S3 would send it all."""
-    try:
-        yield
-    except BaseException:
-        body.close()
-        raise
-
-
-def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
-    """Make a directory that is deleted at the end of a `with`; its name says whose it is."""
-    _remove_leftovers()
-    return tempfile.TemporaryDirectory(prefix=f"predict-{os.getpid()}-")
-
-
-@functools.cache
-def _remove_leftovers() -> None:
-    """Delete what killed processes have left in the temporary directory, before this process has anything there.
-
-    Lambda keeps /tmp when it starts a function anew after a crash: a few chunks that ran out of memory would fill it.
-    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
-    """
-    for left in Path(tempfile.gettempdir()).glob("predict-*-*"):
-        owner = left.name.split("-")[1]
-        if owner.isdecimal() and (int(owner) == os.getpid() or not _is_running(int(owner))):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
-
-
-class _Storage:
-    """The function's ephemeral storage, given away in advance: what does not fit is refused before anything is downloaded."""
-
-    def __init__(self, folder: str | Path) -> None:
-        self._free = shutil.disk_usage(folder).free
-        self._chunk_bytes = 0
-        self._taken = 0
-        self._lock = threading.Lock()
-
-    def take_for_chunk(self, n_bytes: int, s3_uri: str) -> None:
-        """Take room for bytes of the chunk and as many of its part; InvalidRequestError where it does not fit."""
-        with self._lock:
-            chunk_bytes = self._chunk_bytes + n_bytes
-            if self._taken + 2 * n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
-                raise InvalidRequestError(
-                    f"{s3_uri}: the chunk's {chunk_bytes} bytes and its part need {2 * chunk_bytes} bytes of the "
-                    f"function's ephemeral storage, where {self._free} are free",
-                    "raise PredictEphemeralStorageSize or lower chunk_size_mb",
-                )
-            self._chunk_bytes = chunk_bytes
-            self._taken += 2 * n_bytes
-
-    def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
-        """Take room for a model; ModelError where it does not fit."""
-        with self._lock:
-            if self._taken + n_bytes > self._free:
-                raise ModelError(
-                    f"{s3_uri} has {n_bytes} bytes, more than the {self._free - self._taken} that are free of the function's "
-                    "ephemeral storage",
-                    "raise PredictEphemeralStorageSize",
-                )
-            self._taken += n_bytes
-
-
-def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
-    """Write the file to `s3_uri`: whole or not at all, in parallel parts when it is large.
-
-    Raises InvalidRequestError where S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
-    """
-    bucket, key = parse_s3_uri(s3_uri)
-    try:
-        with _s3_errors(s3_uri), Path(local_path).open("rb") as file:
-            client.upload_fileobj(
-                file,
-                bucket,
-                key,
-                ExtraArgs={"ContentType": "text/csv", **_work_tag(key)},
-                Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
-            )
-    except InputNotFoundError as error:
-        raise InvalidRequestError(f"cannot write the output: {error.what}", error.advice) from error
-
-
-def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
-    """Write a document; returns the SHA-256 of the object's bytes."""
-    bucket, key = parse_s3_uri(s3_uri)
-    body = json.dumps(document, separators=(",", ":")).encode()
-    try:
-        with _s3_errors(s3_uri):
-            client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
-    except InputNotFoundError as error:
-        raise InvalidRequestError(f"{refusal}: {error.what}", error.advice) from error
-    return hashlib.sha256(body).hexdigest()
-
-
-def _work_tag(key: str) -> dict[str, Any]:
-    return {"Tagging": WORK_TAG} if WORK_MARK in key else {}
-
-
-# --- carried libraries ----------------------------------------------------------------------------------------------------------
-
-CARRIED = Path(__file__).with_name("carried")
-"""Where the deployed package has the libraries that only some models need, compressed, and `index.json`, which describes them.
-
-No other place has such a folder. Unpacked, they would not fit; and scikit-learn imports pandas wherever it can, for every model."""
-
-_carrying = threading.RLock()
-_importable: set[str] = set()
-"""Carried libraries that can be imported by now."""
-
-
-def _make_importable(module: str) -> None:
-    """Unpack the library that a module belongs to, if the package carries it, so that it can be imported.
-
-    It must be called before the import; it does nothing for every other module, and where there is no such package. Raises
-    InvalidRequestError where ephemeral storage is full, and InternalError where the package is damaged.
-    """
-    name = module.partition(".")[0]
-    library = _carried_libraries().get(name)
-    if library is None or name in _importable:
-        return
-    with _carrying:
-        for needed in library["needs"]:
-            _make_importable(needed)
-        if name not in _importable:
-            sys.path.append(str(_unpacked(name, library)))  # behind everything: nothing that is there already changes
-            if name == "pandas":
-                pa.lib._pandas_api.pd  # noqa: B018, SLF001  # pyarrow looks once, and may have looked before
-            _importable.add(name)
-
-
-@functools.cache
-def _carried_libraries() -> dict[str, dict[str, Any]]:
-    """Return what the package says of the libraries that it carries, by the module that is imported."""
-    try:
-        libraries: dict[str, dict[str, Any]] = json.loads((CARRIED / "index.json").read_bytes())
-    except FileNotFoundError:
-        return {}
-    return libraries
-
-
-def _unpacked(name: str, library: dict[str, Any]) -> Path:
-    """Return the folder of a carried library, unpacked: by this process, by one beside it, or by one before it in this container.
-
-    It is unpacked beside, and renamed when it is whole. What a process that was killed meanwhile left is deleted: the system has
-    taken its lock away. The folder's name has the archive's digest, so it is never another deployment's.
-    """
-    import fcntl  # noqa: PLC0415  # Linux has it, as Lambda is; this module is imported elsewhere, too
-
-    folder = Path(tempfile.gettempdir(), f"carried-{name}-{library['sha256'][:16]}")
-    if folder.is_dir():
-        return folder
-    try:
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.is_dir():
-                _unpack(CARRIED / f"{name}.zip", library["sha256"], folder)
-    except OSError as error:
-        if error.errno in _FULL_DISK:
-            needed = f"{name} takes {library['bytes']} bytes"
-            raise InvalidRequestError(f"ephemeral storage is full ({needed})", "raise PredictEphemeralStorageSize") from error
-        raise
-    return folder
-
-
-def _unpack(archive: Path, sha256: str, folder: Path) -> None:
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    content = archive.read_bytes() if archive.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise InternalError(f"{archive.name} in the function's package is damaged", "deploy the function again")
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as opened:
-            opened.extractall(partial)  # noqa: S202  # of a zip, whose SHA-256 is checked
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # whatever ended it, the room is free again
-        raise
-
-
-@functools.cache
-def _deployment() -> str:
-    """Return one digest over all that decides what a model answers: distributions and their versions, Python, processor, own code.
-
-    The package has a list of its distributions (`deployment.json`, written when it is built). Elsewhere they are the names of the
-    *.dist-info folders that Python sees. The digest of the code is always that of the files as they are.
-    """
-    built, here = Path(__file__).with_name("deployment.json"), Path(__file__).parent
-    if built.is_file():
-        document = json.loads(built.read_bytes())
-        distributions, own = document["distributions"], list(document["own"])
-    else:
-        entries = {path for folder in map(Path, sys.path) if os.access(folder, os.R_OK) for path in folder.glob("*.*-info")}
-        distributions = sorted({path.stem for path in entries if path.suffix in {".dist-info", ".egg-info"}})
-        own = [path.name for path in here.glob("*.py")]
-    facts = {
-        "distributions": distributions,
-        "machine": platform.machine(),
-        "own": {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in own},
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-# --- the model ------------------------------------------------------------------------------------------------------------------
+# --- model ----------------------------------------------------------------------------------------------------------------------
+# In: the event's model, by URI, version, ETag and SHA-256.
+# Out: the fitted estimator in memory, ready to predict, with what a receipt says of it.
+# Touches: S3, /tmp, joblib's unpickler while a model is loaded; the pickle's own code runs here and nowhere before.
+
+MODEL_CACHE_SIZE = 4
+"""Models kept between warm invocations."""
+MODEL_CACHE_BYTES = 500_000_000
+"""Bytes of all kept models together, as pickled; the one in use is always kept."""
 
 
 class _Model(NamedTuple):
@@ -1259,6 +2138,415 @@ def load_model(model_path: str | Path) -> Any:
         raise ModelError(*no_model)
     _use_one_thread(estimator)
     return estimator
+
+
+_unpickling = threading.RLock()
+
+
+@contextmanager
+def _checked_unpickling(contents: _Contents) -> Iterator[None]:
+    """Have joblib resolve what a pickle names by `_resolve`, in the same pass; for one model at a time."""
+    from joblib import numpy_pickle  # noqa: PLC0415  # as above
+
+    original = getattr(numpy_pickle, "NumpyUnpickler", None)
+    if original is None:  # it is private to joblib; without it a model still loads, and errors say less
+        yield
+        return
+    with _unpickling:
+        numpy_pickle.NumpyUnpickler = _checked(original, contents)
+        try:
+            yield
+        finally:
+            numpy_pickle.NumpyUnpickler = original
+
+
+def _checked(base: Any, contents: _Contents) -> Any:
+    """Return a subclass of an unpickler that resolves names by `_resolve`, and says why it cannot go on."""
+
+    class CheckedUnpickler(base):  # type: ignore[misc]
+        named = ""
+        """The last class or function that the pickle named."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            self.named = f"{module}.{name}"
+            return _resolve(super().find_class, module, name, contents)
+
+        def load(self) -> Any:
+            try:
+                return super().load()
+            except (MemoryError, PredictionError, ModuleNotFoundError):
+                raise
+            except Exception as error:
+                if not self.named:  # no pickle, most likely
+                    raise
+                raise _stopped(error, self.named, self.file_handle, contents) from error
+
+    return CheckedUnpickler
+
+
+def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, contents: _Contents) -> Any:
+    """Return the class or function that a pickle names."""
+    top = module.partition(".")[0]
+    if top == "__main__":
+        raise _of_a_script([name])
+    _make_importable(module)
+    try:
+        found = find_class(module, name)
+    except ModuleNotFoundError as error:
+        lacking = str(error.name or module)
+        of_sklearn = any(named.startswith("sklearn.") for named in contents.names)
+        if lacking == top and top.startswith("_") and of_sklearn:  # its compiled modules may name themselves without it, as _loss
+            raise _gone(f"{module}.{name}", "sklearn", contents) from error
+        if lacking != top and lacking.partition(".")[0] == top:
+            raise _gone(f"{module}.{name}", top, contents) from error
+        raise _lacks(lacking, f"{module}.{name}") from error
+    except (MemoryError, PredictionError):
+        raise
+    except (Exception, SystemExit) as error:  # a module runs code of its own when it is imported
+        if isinstance(error, AttributeError) and module in sys.modules:
+            raise _gone(f"{module}.{name}", top, contents) from error
+        raise _not_imported(module, name, error) from error
+    if found is pickle.loads:  # a pickle in the pickle: joblib.wrap_non_picklable_objects
+        return lambda data, **options: _checked(_InnerUnpickler, contents)(io.BytesIO(data), **options).load()
+    return _checked_constructor(found, name)
+
+
+class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
+    """Reads a pickle that lies in another one."""
+
+    def __init__(self, file: IO[bytes], **options: Any) -> None:
+        super().__init__(file, **options)
+        self.file_handle = file
+
+
+def _use_one_thread(estimator: Any) -> None:
+    """Blocks are scored side by side, one a core: an estimator's own threads would fight with them."""
+    if not hasattr(estimator, "get_params"):
+        return
+    try:
+        parallel = {name: 1 for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
+        estimator.set_params(**parallel)
+    except Exception as error:  # noqa: BLE001  # an estimator of somebody's own, with its own idea of params
+        logger.info(_log_line({"message": f"n_jobs left as it is: {type(error).__name__}"}))
+
+
+def _is_sklearn(estimator: object) -> bool:
+    return type(estimator).__module__.partition(".")[0] == "sklearn"
+
+
+def _lacks(module: str, named: str | None = None) -> ModelError:
+    of = f" (for its {named})" if named else ""
+    if module.partition(".")[0] in _deployed_package().get("modules", ()):
+        return ModelError(
+            f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks", "install it here"
+        )
+    return ModelError(
+        f"needs the Python module {module!r}{of}, which the prediction function does not have",
+        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
+        "function has in its place",
+    )
+
+
+def _not_imported(module: str, name: str, error: BaseException) -> ModelError:
+    """Return the error of a module that is here and fails while it is imported; its words are of no row, for none is read yet."""
+    if isinstance(error, SystemExit):
+        return ModelError(
+            f"needs {module}.{name}, and its module ends the process when it is imported",
+            "put what it runs as a script below if __name__ == '__main__', or move what the model needs into a file of its own",
+        )
+    words = _brief(error).partition(" (/")[0]
+    return ModelError(
+        f"needs {module}.{name}, and its module fails when it is imported: {type(error).__name__}: {words}",
+        f"correct it so that import {module} works with the function's libraries (docs/package.md)",
+    )
+
+
+def _gone(named: str, library: str, contents: _Contents) -> ModelError:
+    """Return the error of what a library that is here does not have."""
+    library = "scikit-learn" if library == "sklearn" else library
+    here, saved = _installed(library) or getattr(sys.modules.get(library), "__version__", None), contents.other_version()
+    ours = f"{library} {here}" if here else library
+    if library == "scikit-learn" and saved:
+        said, advice = _saved_by_another(saved)
+        return ModelError(f"needs {named}, which {ours} does not have: {said}", advice)
+    return ModelError(
+        f"needs {named}, which {ours} does not have: it was probably saved with another version of {library}",
+        f"fit it again with {ours}",
+    )
+
+
+def _other_sklearn(facts: dict[str, Any]) -> str | None:
+    """Return the scikit-learn that saved a model, where that may be the reason that it does not work here."""
+    stated = facts.get("sklearn_version") or ""
+    return ", ".join(version for version in stated.split(", ") if version and not _is_version_here(version)) or None
+
+
+def _saved_by_another(saved: str) -> tuple[str, str]:
+    """Say that a model was saved by another scikit-learn than the one here, and what to do."""
+    here = importlib.metadata.version("scikit-learn")
+    return (
+        f"it was saved with scikit-learn {saved}, and here is {here}",
+        f"fit it again with scikit-learn {here}, or give the function scikit-learn {saved} in a container image (docs/package.md)",
+    )
+
+
+def _is_version_here(version: str) -> bool:
+    return version.split(".")[:2] == importlib.metadata.version("scikit-learn").split(".")[:2]
+
+
+def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents) -> ModelError:
+    """Return the error of a pickle that began well and could not be read to its end."""
+    if "out-of-band" in str(error):
+        return ModelError(
+            "was pickled with its arrays out of band (buffer_callback), and they are not in the file", "dump it with joblib.dump"
+        )
+    if damage := _copied_as_text(file):
+        return ModelError(*damage)
+    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
+        return ModelError(*_TOO_EARLY)
+    what = f"cannot be loaded ({type(error).__name__} at its {named})"
+    if saved := contents.other_version():
+        said, advice = _saved_by_another(saved)
+        return ModelError(f"{what}: {said}", advice)
+    library = named.partition(".")[0]
+    here = getattr(sys.modules.get(library), "__version__", None)
+    if here and library != "sklearn":  # which states its version
+        return ModelError(what, f"compare the {library} that wrote it with {here}, which is here; with another, fit it again")
+    return ModelError(what, "load it where it was written, and look for that class there")
+
+
+def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
+    """Say what was dumped in place of a fitted estimator, and what to dump; None where it may be one."""
+    kind = type(loaded).__name__
+    if kind == "Booster" and _module_of(loaded).startswith("xgboost."):
+        return "holds XGBoost's Booster, which predicts no table, but its own DMatrix", _DUMP_BOOSTER
+    if isinstance(loaded, type):
+        return (
+            f"holds the class {loaded.__name__} and no fitted estimator of it",
+            f"fit one, {loaded.__name__}().fit(X, y), and dump that",
+        )
+    if callable(getattr(loaded, "predict", None)):
+        return None
+    inside = loaded.items() if isinstance(loaded, dict) else enumerate(loaded) if isinstance(loaded, (list, tuple)) else ()
+    found = [place for place, item in islice(inside, MAX_REASONS) if callable(getattr(item, "predict", None))]
+    if found:
+        return (
+            f"holds a {kind}, which has no predict method, with an estimator in it, at [{found[0]!r}]",
+            f"dump that one: joblib.dump(model[{found[0]!r}], …)",
+        )
+    if kind in ("DataFrame", "Series", "ndarray", "csr_matrix", "Table"):
+        return f"holds a {kind}: data, and no model", _SWAPPED
+    if getattr(loaded, "refit", True) is False:
+        return (
+            f"holds a {kind} that has no predict method, because it was made with refit=False",
+            "fit it with refit=True, or dump its best estimator",
+        )
+    if getattr(loaded, "novelty", True) is False:
+        return f"holds a {kind} that has no predict method, because it was made with novelty=False", "fit it with novelty=True"
+    if callable(getattr(loaded, "fit_predict", None)) and not hasattr(loaded, "steps"):
+        return f"holds a {kind}, which predicts only the rows that it is fitted on", "dump an estimator that has a predict method"
+    if hasattr(loaded, "steps"):
+        last = type(loaded.steps[-1][1]).__name__
+        return (
+            f"holds a {kind} that has no predict method, because its last step is a {last}",
+            "dump a pipeline that ends in an estimator with predict",
+        )
+    if callable(getattr(loaded, "transform", None)):
+        return (
+            f"holds a {kind}, which has no predict method: it transforms data",
+            "dump the fitted estimator, best in one pipeline with it",
+        )
+    return f"holds a {kind}, which has no predict method", "dump the fitted estimator itself"
+
+
+# By how many figures of their versions libraries differ so that predictions may: NumPy's feature releases keep what models compute.
+_TELLING_FIGURES = {"scikit-learn": 2, "pandas": 2, "numpy": 1}
+
+
+def _package_differences() -> list[str]:
+    """Return in which libraries a local run differs from the deployed package so that predictions may; on AWS none."""
+    there = _deployed_package().get("versions", {})
+    pairs = [(name, _installed(name), there.get(name), figures) for name, figures in _TELLING_FIGURES.items()]
+    return [
+        f"it was scored here with {name} {here}, and the deployed package has {deployed}"
+        for name, here, deployed, figures in pairs
+        if here and deployed and here.split(".")[:figures] != deployed.split(".")[:figures]
+    ]
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _deployed_package() -> dict[str, Any]:
+    """Return what the deployed package has, where this is not the package itself: deployed_package.py writes it."""
+    package: dict[str, Any] = json.loads(os.environ.get("DEPLOYED_PACKAGE", "{}"))
+    return package
+
+
+def _python() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@functools.cache
+def _deployment() -> str:
+    """Return one digest over all that decides what a model answers: distributions and their versions, Python, processor, own code.
+
+    The package has a list of its distributions (`deployment.json`, written when it is built). Elsewhere they are the names of the
+    *.dist-info folders that Python sees. The digest of the code is always that of the files as they are.
+    """
+    built, here = Path(__file__).with_name("deployment.json"), Path(__file__).parent
+    if built.is_file():
+        document = json.loads(built.read_bytes())
+        distributions, own = document["distributions"], list(document["own"])
+    else:
+        entries = {path for folder in map(Path, sys.path) if os.access(folder, os.R_OK) for path in folder.glob("*.*-info")}
+        distributions = sorted({path.stem for path in entries if path.suffix in {".dist-info", ".egg-info"}})
+        own = [path.name for path in here.glob("*.py")]
+    facts = {
+        "distributions": distributions,
+        "machine": platform.machine(),
+        "own": {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in own},
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "joblib")
+"""That score with every model."""
+MAX_LIBRARIES, MAX_STEPS, STEP_CHARACTERS, STEP_DEPTH = 20, 40, 160, 6
+"""Of a model, that are told: enough to recognise it, and small in the execution's document and in each receipt."""
+
+
+def _versions(estimator: Any) -> dict[str, str]:
+    """Return the versions of Python and of the libraries that score: those of every model, and those that this one is made of."""
+    parts = _parts_of(estimator)
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    versions |= {name: version for name in LIBRARIES if (version := _installed(name))}
+    others = {module.partition(".")[0] for module in parts.strangers} | ({"pandas"} if parts.sees_frames else set())
+    for library in sorted(others)[:MAX_LIBRARIES]:
+        version = getattr(sys.modules.get(library), "__version__", None) or _installed(library)
+        if isinstance(version, str):  # a module of one's own has none
+            versions[library[:STEP_CHARACTERS]] = version[:STEP_CHARACTERS]
+    return versions
+
+
+def _steps(estimator: Any) -> list[str]:
+    """Return the steps of a pipeline and what they are made of, a line each: `scale > num: StandardScaler, 3 columns`."""
+    try:
+        return [line for line, _ in zip(_steps_within(estimator, ()), range(MAX_STEPS), strict=False)]
+    except Exception as error:  # noqa: BLE001  # what scores is not refused because nobody can describe it
+        logger.warning(_log_line({"message": f"steps not told: {type(error).__name__}"}))
+        return []
+
+
+def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
+    steps = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", None)
+    named: list[tuple[str, Any, int | None]]
+    if hasattr(estimator, "transformers_"):
+        named = [(name, step, len(chosen) if isinstance(chosen, (list, np.ndarray)) else None)
+                 for name, step, chosen in estimator.transformers_]  # fmt: skip
+    elif isinstance(steps, list):
+        named = [(name, step, None) for name, step, *_ in steps]
+    else:  # of many alike, one a class, say, the first
+        kinds = {_class_name(step): step for step, _ in reversed(_inner_estimators(estimator))}
+        named = [("inner", step, None) for step in reversed(kinds.values())]
+    for name, step, columns in named:
+        within = (*path, str(name)[:STEP_CHARACTERS])
+        what = step if isinstance(step, str) else _class_name(step)
+        function = getattr(getattr(step, "func", None), "__name__", None)
+        what += f" of {function}" if isinstance(function, str) else ""
+        count = "" if columns is None else f", {columns} column{'' if columns == 1 else 's'}"
+        yield f"{' > '.join(within)}: {what}{count}"[:STEP_CHARACTERS]
+        if len(within) < STEP_DEPTH and not isinstance(step, str):
+            yield from _steps_within(step, within)
+
+
+CARRIED = Path(__file__).with_name("carried")
+"""Where the deployed package has the libraries that only some models need, compressed, and `index.json`, which describes them.
+
+No other place has such a folder. Unpacked, they would not fit; and scikit-learn imports pandas wherever it can, for every model."""
+_carrying = threading.RLock()
+_importable: set[str] = set()
+"""Carried libraries that can be imported by now."""
+
+
+def _make_importable(module: str) -> None:
+    """Unpack the library that a module belongs to, if the package carries it, so that it can be imported.
+
+    It must be called before the import; it does nothing for every other module, and where there is no such package. Raises
+    InvalidRequestError where ephemeral storage is full, and InternalError where the package is damaged.
+    """
+    name = module.partition(".")[0]
+    library = _carried_libraries().get(name)
+    if library is None or name in _importable:
+        return
+    with _carrying:
+        for needed in library["needs"]:
+            _make_importable(needed)
+        if name not in _importable:
+            sys.path.append(str(_unpacked(name, library)))  # behind everything: nothing that is there already changes
+            if name == "pandas":
+                pa.lib._pandas_api.pd  # noqa: B018, SLF001  # pyarrow looks once, and may have looked before
+            _importable.add(name)
+
+
+@functools.cache
+def _carried_libraries() -> dict[str, dict[str, Any]]:
+    """Return what the package says of the libraries that it carries, by the module that is imported."""
+    try:
+        libraries: dict[str, dict[str, Any]] = json.loads((CARRIED / "index.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    return libraries
+
+
+def _unpacked(name: str, library: dict[str, Any]) -> Path:
+    """Return the folder of a carried library, unpacked: by this process, by one beside it, or by one before it in this container.
+
+    It is unpacked beside, and renamed when it is whole. What a process that was killed meanwhile left is deleted: the system has
+    taken its lock away. The folder's name has the archive's digest, so it is never another deployment's.
+    """
+    import fcntl  # noqa: PLC0415  # Linux has it, as Lambda is; this module is imported elsewhere, too
+
+    folder = Path(tempfile.gettempdir(), f"carried-{name}-{library['sha256'][:16]}")
+    if folder.is_dir():
+        return folder
+    try:
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                _unpack(CARRIED / f"{name}.zip", library["sha256"], folder)
+    except OSError as error:
+        if error.errno in _FULL_DISK:
+            needed = f"{name} takes {library['bytes']} bytes"
+            raise InvalidRequestError(f"ephemeral storage is full ({needed})", "raise PredictEphemeralStorageSize") from error
+        raise
+    return folder
+
+
+def _unpack(archive: Path, sha256: str, folder: Path) -> None:
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    content = archive.read_bytes() if archive.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InternalError(f"{archive.name} in the function's package is damaged", "deploy the function again")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as opened:
+            opened.extractall(partial)  # noqa: S202  # of a zip, whose SHA-256 is checked
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # whatever ended it, the room is free again
+        raise
+
+
+# --- pickles --------------------------------------------------------------------------------------------------------------------
+# In: a local file that should be a model.
+# Out: what it is, if it is none; what it names, and which Python and scikit-learn wrote it.
+# Touches: nothing: not a line of the pickle's code runs.
 
 
 # What a file is that is given as a model and is none, by its first bytes; a zip by the names in it, text by its first words.
@@ -1427,8 +2715,46 @@ def _text_of(path: Path) -> str:
     return text if all(letter.isprintable() or letter in "\t\r\n\f" for letter in text) else ""
 
 
-# --- what a pickle says of itself -------------------------------------------------------------------------------------------------
+def _copied_as_text(file: IO[bytes]) -> tuple[str, str] | None:
+    """Say that a pickle was copied as if it were text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
+    with suppress(OSError, ValueError, EOFError, zlib.error):
+        file.seek(0)
+        start = file.read(2**20)
+        feeds = start.count(b"\n")
+        if start.startswith(b"\xef\xbf\xbd") or (feeds >= 2 and feeds == start.count(b"\r\n")):
+            return "was copied as text, which destroys it", "copy it again as binary (in Git, *.joblib binary in .gitattributes)"
+    return None
 
+
+def _breaks_off(file: IO[bytes]) -> bool:
+    """Tell whether a pickle does not end as one does. Broken off amid an array, its bytes are read as if they were the pickle's."""
+    try:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != pickle.STOP
+    except (OSError, ValueError, EOFError, zlib.error):  # a compressed file, whose end nobody knows
+        return False
+
+
+@contextmanager
+def _decompressed(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file as joblib does, whichever of its compressions it has; OSError and the like where it is broken."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    opened: IO[bytes]
+    if start.startswith(b"\x78"):
+        from joblib.compressor import BinaryZlibFile  # noqa: PLC0415  # as above
+
+        opened = io.BufferedReader(BinaryZlibFile(str(path), "rb"))
+    else:
+        opener = next((opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)), Path.open)
+        opened = opener(path, "rb")
+    with opened:
+        yield opened
+
+
+_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\x00": lzma.open,
+}  # fmt: skip
 SCANNED_STEPS, SCANNED_BYTES, KEPT_BYTES = 100_000, 2**26, 2**16
 """Of a model that is read without running it: reads, bytes after decompression, and of one value. Arrays are passed over."""
 
@@ -1452,10 +2778,6 @@ class _Contents:
         return ", ".join(others) or None
 
 
-def _is_version_here(version: str) -> bool:
-    return version.split(".")[:2] == importlib.metadata.version("scikit-learn").split(".")[:2]
-
-
 def _contents_of(path: Path) -> _Contents:
     """Read what a pickle names and which versions it states. No code runs: all that it names are placeholders."""
     contents = _Contents()
@@ -1468,28 +2790,6 @@ def _contents_of(path: Path) -> _Contents:
     except Exception as error:  # noqa: BLE001  # whatever is no pickle, or a broken one, is said by whoever loads it
         logger.info(_log_line({"message": f"the model's pickle is not read to its end: {type(error).__name__}"}))
     return contents
-
-
-@contextmanager
-def _decompressed(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file as joblib does, whichever of its compressions it has; OSError and the like where it is broken."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    opened: IO[bytes]
-    if start.startswith(b"\x78"):
-        from joblib.compressor import BinaryZlibFile  # noqa: PLC0415  # as above
-
-        opened = io.BufferedReader(BinaryZlibFile(str(path), "rb"))
-    else:
-        opener = next((opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)), Path.open)
-        opened = opener(path, "rb")
-    with opened:
-        yield opened
-
-
-_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\x00": lzma.open,
-}  # fmt: skip
 
 
 class _ScannedEnough(Exception):  # noqa: N818  # it is no error
@@ -1661,233 +2961,6 @@ def _of_a_script(names: list[str]) -> ModelError:
     )
 
 
-_unpickling = threading.RLock()
-
-
-@contextmanager
-def _checked_unpickling(contents: _Contents) -> Iterator[None]:
-    """Have joblib resolve what a pickle names by `_resolve`, in the same pass; for one model at a time."""
-    from joblib import numpy_pickle  # noqa: PLC0415  # as above
-
-    original = getattr(numpy_pickle, "NumpyUnpickler", None)
-    if original is None:  # it is private to joblib; without it a model still loads, and errors say less
-        yield
-        return
-    with _unpickling:
-        numpy_pickle.NumpyUnpickler = _checked(original, contents)
-        try:
-            yield
-        finally:
-            numpy_pickle.NumpyUnpickler = original
-
-
-def _checked(base: Any, contents: _Contents) -> Any:
-    """Return a subclass of an unpickler that resolves names by `_resolve`, and says why it cannot go on."""
-
-    class CheckedUnpickler(base):  # type: ignore[misc]
-        named = ""
-        """The last class or function that the pickle named."""
-
-        def find_class(self, module: str, name: str) -> Any:
-            self.named = f"{module}.{name}"
-            return _resolve(super().find_class, module, name, contents)
-
-        def load(self) -> Any:
-            try:
-                return super().load()
-            except (MemoryError, PredictionError, ModuleNotFoundError):
-                raise
-            except Exception as error:
-                if not self.named:  # no pickle, most likely
-                    raise
-                raise _stopped(error, self.named, self.file_handle, contents) from error
-
-    return CheckedUnpickler
-
-
-def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, contents: _Contents) -> Any:
-    """Return the class or function that a pickle names."""
-    top = module.partition(".")[0]
-    if top == "__main__":
-        raise _of_a_script([name])
-    _make_importable(module)
-    try:
-        found = find_class(module, name)
-    except ModuleNotFoundError as error:
-        lacking = str(error.name or module)
-        of_sklearn = any(named.startswith("sklearn.") for named in contents.names)
-        if lacking == top and top.startswith("_") and of_sklearn:  # its compiled modules may name themselves without it, as _loss
-            raise _gone(f"{module}.{name}", "sklearn", contents) from error
-        if lacking != top and lacking.partition(".")[0] == top:
-            raise _gone(f"{module}.{name}", top, contents) from error
-        raise _lacks(lacking, f"{module}.{name}") from error
-    except (MemoryError, PredictionError):
-        raise
-    except (Exception, SystemExit) as error:  # a module runs code of its own when it is imported
-        if isinstance(error, AttributeError) and module in sys.modules:
-            raise _gone(f"{module}.{name}", top, contents) from error
-        raise _not_imported(module, name, error) from error
-    if found is pickle.loads:  # a pickle in the pickle: joblib.wrap_non_picklable_objects
-        return lambda data, **options: _checked(_InnerUnpickler, contents)(io.BytesIO(data), **options).load()
-    return _checked_constructor(found, name)
-
-
-class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
-    """Reads a pickle that lies in another one."""
-
-    def __init__(self, file: IO[bytes], **options: Any) -> None:
-        super().__init__(file, **options)
-        self.file_handle = file
-
-
-def _lacks(module: str, named: str | None = None) -> ModelError:
-    of = f" (for its {named})" if named else ""
-    if module.partition(".")[0] in _deployed_package().get("modules", ()):
-        return ModelError(
-            f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks", "install it here"
-        )
-    return ModelError(
-        f"needs the Python module {module!r}{of}, which the prediction function does not have",
-        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
-        "function has in its place",
-    )
-
-
-def _not_imported(module: str, name: str, error: BaseException) -> ModelError:
-    """Return the error of a module that is here and fails while it is imported; its words are of no row, for none is read yet."""
-    if isinstance(error, SystemExit):
-        return ModelError(
-            f"needs {module}.{name}, and its module ends the process when it is imported",
-            "put what it runs as a script below if __name__ == '__main__', or move what the model needs into a file of its own",
-        )
-    words = _brief(error).partition(" (/")[0]
-    return ModelError(
-        f"needs {module}.{name}, and its module fails when it is imported: {type(error).__name__}: {words}",
-        f"correct it so that import {module} works with the function's libraries (docs/package.md)",
-    )
-
-
-def _gone(named: str, library: str, contents: _Contents) -> ModelError:
-    """Return the error of what a library that is here does not have."""
-    library = "scikit-learn" if library == "sklearn" else library
-    here, saved = _installed(library) or getattr(sys.modules.get(library), "__version__", None), contents.other_version()
-    ours = f"{library} {here}" if here else library
-    if library == "scikit-learn" and saved:
-        said, advice = _saved_by_another(saved)
-        return ModelError(f"needs {named}, which {ours} does not have: {said}", advice)
-    return ModelError(
-        f"needs {named}, which {ours} does not have: it was probably saved with another version of {library}",
-        f"fit it again with {ours}",
-    )
-
-
-def _other_sklearn(facts: dict[str, Any]) -> str | None:
-    """Return the scikit-learn that saved a model, where that may be the reason that it does not work here."""
-    stated = facts.get("sklearn_version") or ""
-    return ", ".join(version for version in stated.split(", ") if version and not _is_version_here(version)) or None
-
-
-def _saved_by_another(saved: str) -> tuple[str, str]:
-    """Say that a model was saved by another scikit-learn than the one here, and what to do."""
-    here = importlib.metadata.version("scikit-learn")
-    return (
-        f"it was saved with scikit-learn {saved}, and here is {here}",
-        f"fit it again with scikit-learn {here}, or give the function scikit-learn {saved} in a container image (docs/package.md)",
-    )
-
-
-def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents) -> ModelError:
-    """Return the error of a pickle that began well and could not be read to its end."""
-    if "out-of-band" in str(error):
-        return ModelError(
-            "was pickled with its arrays out of band (buffer_callback), and they are not in the file", "dump it with joblib.dump"
-        )
-    if damage := _copied_as_text(file):
-        return ModelError(*damage)
-    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
-        return ModelError(*_TOO_EARLY)
-    what = f"cannot be loaded ({type(error).__name__} at its {named})"
-    if saved := contents.other_version():
-        said, advice = _saved_by_another(saved)
-        return ModelError(f"{what}: {said}", advice)
-    library = named.partition(".")[0]
-    here = getattr(sys.modules.get(library), "__version__", None)
-    if here and library != "sklearn":  # which states its version
-        return ModelError(what, f"compare the {library} that wrote it with {here}, which is here; with another, fit it again")
-    return ModelError(what, "load it where it was written, and look for that class there")
-
-
-def _copied_as_text(file: IO[bytes]) -> tuple[str, str] | None:
-    """Say that a pickle was copied as if it were text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
-    with suppress(OSError, ValueError, EOFError, zlib.error):
-        file.seek(0)
-        start = file.read(2**20)
-        feeds = start.count(b"\n")
-        if start.startswith(b"\xef\xbf\xbd") or (feeds >= 2 and feeds == start.count(b"\r\n")):
-            return "was copied as text, which destroys it", "copy it again as binary (in Git, *.joblib binary in .gitattributes)"
-    return None
-
-
-def _breaks_off(file: IO[bytes]) -> bool:
-    """Tell whether a pickle does not end as one does. Broken off amid an array, its bytes are read as if they were the pickle's."""
-    try:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != pickle.STOP
-    except (OSError, ValueError, EOFError, zlib.error):  # a compressed file, whose end nobody knows
-        return False
-
-
-def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
-    """Say what was dumped in place of a fitted estimator, and what to dump; None where it may be one."""
-    kind = type(loaded).__name__
-    if kind == "Booster" and _module_of(loaded).startswith("xgboost."):
-        return "holds XGBoost's Booster, which predicts no table, but its own DMatrix", _DUMP_BOOSTER
-    if isinstance(loaded, type):
-        return (
-            f"holds the class {loaded.__name__} and no fitted estimator of it",
-            f"fit one, {loaded.__name__}().fit(X, y), and dump that",
-        )
-    if callable(getattr(loaded, "predict", None)):
-        return None
-    inside = loaded.items() if isinstance(loaded, dict) else enumerate(loaded) if isinstance(loaded, (list, tuple)) else ()
-    found = [place for place, item in islice(inside, MAX_REASONS) if callable(getattr(item, "predict", None))]
-    if found:
-        return (
-            f"holds a {kind}, which has no predict method, with an estimator in it, at [{found[0]!r}]",
-            f"dump that one: joblib.dump(model[{found[0]!r}], …)",
-        )
-    if kind in ("DataFrame", "Series", "ndarray", "csr_matrix", "Table"):
-        return f"holds a {kind}: data, and no model", _SWAPPED
-    if getattr(loaded, "refit", True) is False:
-        return (
-            f"holds a {kind} that has no predict method, because it was made with refit=False",
-            "fit it with refit=True, or dump its best estimator",
-        )
-    if getattr(loaded, "novelty", True) is False:
-        return f"holds a {kind} that has no predict method, because it was made with novelty=False", "fit it with novelty=True"
-    if callable(getattr(loaded, "fit_predict", None)) and not hasattr(loaded, "steps"):
-        return f"holds a {kind}, which predicts only the rows that it is fitted on", "dump an estimator that has a predict method"
-    if hasattr(loaded, "steps"):
-        last = type(loaded.steps[-1][1]).__name__
-        return (
-            f"holds a {kind} that has no predict method, because its last step is a {last}",
-            "dump a pipeline that ends in an estimator with predict",
-        )
-    if callable(getattr(loaded, "transform", None)):
-        return (
-            f"holds a {kind}, which has no predict method: it transforms data",
-            "dump the fitted estimator, best in one pipeline with it",
-        )
-    return f"holds a {kind}, which has no predict method", "dump the fitted estimator itself"
-
-
-def _installed(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 # A pickle may carry code by value, as byte-code, and that of another Python ends the process. Which Python wrote it is told by the
 # number of RESUME, the first instruction whose argument can be 0. 3.11 and 3.12 share that number, and are told apart by the
 # instructions that only one of them has, and by the empty words that follow an instruction:
@@ -1956,65 +3029,10 @@ def _is_of(code: bytes, python: str) -> bool:
     return True
 
 
-def _python() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _deployed_package() -> dict[str, Any]:
-    """Return what the deployed package has, where this is not the package itself: deployed_package.py writes it."""
-    package: dict[str, Any] = json.loads(os.environ.get("DEPLOYED_PACKAGE", "{}"))
-    return package
-
-
-# By how many figures of their versions libraries differ so that predictions may: NumPy's feature releases keep what models compute.
-_TELLING_FIGURES = {"scikit-learn": 2, "pandas": 2, "numpy": 1}
-
-
-def _package_differences() -> list[str]:
-    """Return in which libraries a local run differs from the deployed package so that predictions may; on AWS none."""
-    there = _deployed_package().get("versions", {})
-    pairs = [(name, _installed(name), there.get(name), figures) for name, figures in _TELLING_FIGURES.items()]
-    return [
-        f"it was scored here with {name} {here}, and the deployed package has {deployed}"
-        for name, here, deployed, figures in pairs
-        if here and deployed and here.split(".")[:figures] != deployed.split(".")[:figures]
-    ]
-
-
-def _is_sklearn(estimator: object) -> bool:
-    return type(estimator).__module__.partition(".")[0] == "sklearn"
-
-
-def _use_one_thread(estimator: Any) -> None:
-    """Blocks are scored side by side, one a core: an estimator's own threads would fight with them."""
-    if not hasattr(estimator, "get_params"):
-        return
-    try:
-        parallel = {name: 1 for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
-        estimator.set_params(**parallel)
-    except Exception as error:  # noqa: BLE001  # an estimator of somebody's own, with its own idea of params
-        logger.info(_log_line({"message": f"n_jobs left as it is: {type(error).__name__}"}))
-
-
-# --- what the model expects of its columns ----------------------------------------------------------------------------------------
-
-_JOINED_KINDS = {
-    frozenset((EMPTY, BOOLEAN)): OPTIONAL_BOOLEAN,
-    frozenset((EMPTY, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
-    frozenset((BOOLEAN, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
-    frozenset((EMPTY, INTEGER)): NUMBER,
-    frozenset((EMPTY, NUMBER)): NUMBER,
-    frozenset((INTEGER, NUMBER)): NUMBER,
-}
-
-
-def join_kinds(kind: str, other: str) -> str:
-    """Return the kind of a column whose rows are partly of one kind and partly of another; all that do not mix are text.
-
-    functions/workflow/column_types.py has the same table; a contract test holds them equal.
-    """
-    return kind if kind == other else _JOINED_KINDS.get(frozenset((kind, other)), TEXT)
-
+# --- expectations ---------------------------------------------------------------------------------------------------------------
+# In: a fitted estimator, and the columns that it gets.
+# Out: for each column what the model determines: its kind, an example, texts that are no missing values.
+# Touches: nothing; the model is read and not called.
 
 ANY, INTEGERS_TOO, UNREAD = "any", "integers too", "unread"
 """Further kinds of an expectation: no opinion; numbers, but integers as integers, because a step can tell; no step reads it."""
@@ -2368,251 +3386,288 @@ def _parts_of(estimator: Any) -> _Parts:
     return _Parts(frozenset(strangers), sees_frames)
 
 
-LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "joblib")
-"""That score with every model."""
-MAX_LIBRARIES, MAX_STEPS, STEP_CHARACTERS, STEP_DEPTH = 20, 40, 160, 6
-"""Of a model, that are told: enough to recognise it, and small in the execution's document and in each receipt."""
+def fitted_columns(estimator: Any) -> list[str] | None:
+    """Return the names of the columns that a model was fitted on, in its order; None where it does not know them.
 
-
-def _versions(estimator: Any) -> dict[str, str]:
-    """Return the versions of Python and of the libraries that score: those of every model, and those that this one is made of."""
-    parts = _parts_of(estimator)
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    versions |= {name: version for name in LIBRARIES if (version := _installed(name))}
-    others = {module.partition(".")[0] for module in parts.strangers} | ({"pandas"} if parts.sees_frames else set())
-    for library in sorted(others)[:MAX_LIBRARIES]:
-        version = getattr(sys.modules.get(library), "__version__", None) or _installed(library)
-        if isinstance(version, str):  # a module of one's own has none
-            versions[library[:STEP_CHARACTERS]] = version[:STEP_CHARACTERS]
-    return versions
-
-
-def _steps(estimator: Any) -> list[str]:
-    """Return the steps of a pipeline and what they are made of, a line each: `scale > num: StandardScaler, 3 columns`."""
-    try:
-        return [line for line, _ in zip(_steps_within(estimator, ()), range(MAX_STEPS), strict=False)]
-    except Exception as error:  # noqa: BLE001  # what scores is not refused because nobody can describe it
-        logger.warning(_log_line({"message": f"steps not told: {type(error).__name__}"}))
-        return []
-
-
-def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
-    steps = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", None)
-    named: list[tuple[str, Any, int | None]]
-    if hasattr(estimator, "transformers_"):
-        named = [(name, step, len(chosen) if isinstance(chosen, (list, np.ndarray)) else None)
-                 for name, step, chosen in estimator.transformers_]  # fmt: skip
-    elif isinstance(steps, list):
-        named = [(name, step, None) for name, step, *_ in steps]
-    else:  # of many alike, one a class, say, the first
-        kinds = {_class_name(step): step for step, _ in reversed(_inner_estimators(estimator))}
-        named = [("inner", step, None) for step in reversed(kinds.values())]
-    for name, step, columns in named:
-        within = (*path, str(name)[:STEP_CHARACTERS])
-        what = step if isinstance(step, str) else _class_name(step)
-        function = getattr(getattr(step, "func", None), "__name__", None)
-        what += f" of {function}" if isinstance(function, str) else ""
-        count = "" if columns is None else f", {columns} column{'' if columns == 1 else 's'}"
-        yield f"{' > '.join(within)}: {what}{count}"[:STEP_CHARACTERS]
-        if len(within) < STEP_DEPTH and not isinstance(step, str):
-            yield from _steps_within(step, within)
-
-
-# --- CSV ------------------------------------------------------------------------------------------------------------------------
-
-
-SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
-MAX_DATA_COLUMNS = 100_000
-"""Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
-SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
-"""Columns of a header that a message names, missing ones that it names, and how many and how long ones it compares with these."""
-_VALUE = re.compile(
-    r"[+-]?(?:[0-9]{1,30}[.,]?[0-9]{0,30}|[.,][0-9]{1,30})(?:[eE][+-]?[0-9]{1,4})?|[0-9]{4}-[0-9]{2}-[0-9]{2}.{0,30}"
-)
-"""A number or a date, as no column is called."""
-
-
-class Mistake(NamedTuple):
-    """What is wrong with a header: completes a sentence that begins with the object's URI."""
-
-    what: str
-    advice: str
-
-
-_PICKLE = Mistake("a Python pickle, as models are", "give the table as CSV: perhaps model and data are swapped")
-_UTF_16 = Mistake("UTF-16", "convert it to UTF-8 first")
-# The mistakes that people make, by the first bytes of the file.
-FOREIGN_FORMATS = {
-    b"\x1f\x8b": Mistake("gzip", "decompress it first"),
-    b"BZh": Mistake("bzip2", "decompress it first"),
-    b"\xfd7zXZ": Mistake("xz", "decompress it first"),
-    b"\x28\xb5\x2f\xfd": Mistake("Zstandard", "decompress it first"),
-    b"\x04\x22\x4d\x18": Mistake("LZ4", "decompress it first"),
-    b"7z\xbc\xaf": Mistake("a 7z archive", "unpack it first"),
-    b"PK\x03\x04": Mistake("a zip archive (or an Excel workbook)", "convert it to CSV first"),
-    b"\xd0\xcf\x11\xe0": Mistake("an Excel workbook", "save it as CSV first"),
-    b"PAR1": Mistake("Parquet", "convert it to CSV first"),
-    b"ARROW1": Mistake("Arrow (Feather)", "convert it to CSV first"),
-    b"ORC": Mistake("ORC", "convert it to CSV first"),
-    b"Obj\x01": Mistake("Avro", "convert it to CSV first"),
-    b"SQLite format 3": Mistake("an SQLite database", "export the table as CSV first"),
-    b"\x89HDF": Mistake("HDF5", "convert it to CSV first"),
-    b"%PDF": Mistake("PDF", "give the table as CSV"),
-    b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE,
-    b"\xff\xfe": _UTF_16, b"\xfe\xff": _UTF_16,
-}  # fmt: skip
-
-
-def foreign_format(data: bytes) -> Mistake | None:
-    """Say what the first bytes of an object are if they are not text."""
-    binary = b"\0" in data
-    for magic, mistake in FOREIGN_FORMATS.items():
-        if data.startswith(magic) and (binary or not magic.isalnum()):  # a column may be called ORC
-            return mistake
-    if not binary:
-        return None
-    pairs = data[: len(data) // 2 * 2][:100]
-    if len(pairs) >= 6 and any(pairs) and not (any(pairs[::2]) and any(pairs[1::2])):
-        return _UTF_16
-    return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
-
-
-def malformed_header(text: str) -> Mistake:
-    """Say why a first line is no header of RFC 4180, without repeating it: it may hold values."""
-    if kind := _markup(text):
-        return kind
-    if separator := re.search(r'"([;\t|^])"', text):
-        return _separated_by(SEPARATORS[separator[1]])
-    if re.search(r'(?:^|,) +"[^",]*"|" +,', text):
-        return Mistake("has spaces between a comma and a quote in its header", "write commas and quotes side by side")
-    if re.search("\r(?!\n)", text):
-        return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
-    return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
-
-
-def too_many_columns(columns: int) -> Mistake:
-    """Say that a header has more columns than are read."""
-    return Mistake(
-        f"has {columns} columns, more than {MAX_DATA_COLUMNS}", "split the table, or leave out columns that nobody needs"
-    )
-
-
-def undecodable_header(byte: int) -> Mistake:
-    """Say that a first line is not UTF-8 at a byte, from 0."""
-    return Mistake(f"is not UTF-8 at byte {byte} of its header, but perhaps Latin-1 or Windows-1252", "save it as UTF-8")
-
-
-_MARKUP = {
-    "JSON": r"""\s{0,9}(?:\{|\[\s{0,9}(?:[{\["0-9-]|$))""",
-    "HTML or XML": r"\s{0,9}<[!?a-zA-Z]",
-    "a pointer of Git LFS": "version https://git-lfs",
-    "ORC": r"ORC\Z",  # a line feed follows
-}
-
-
-def _markup(text: str) -> Mistake | None:
-    kind = next((kind for kind, beginning in _MARKUP.items() if re.match(beginning, text)), None)
-    return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
-
-
-def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
-    """Say which columns a header lacks, and why, where that can be seen; it names columns, and no values in their place."""
-    if mistake := mistaken_first_line(wanted, names):
-        return mistake
-    known_names = set(names)
-    missing = [name for name in wanted if name not in known_names]
-    places: dict[str, str] = {}
-    for name in names:
-        places.setdefault(_plain_name(name), name)
-    shown = [f"{_quoted_name(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
-    more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
-    rest = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
-    known = ", ".join(map(_quoted_name, names[:SHOWN_COLUMNS]))
-    what = f"has no column {', '.join(shown)}{more}; it has {known}{rest}"
-    return Mistake(what, "correct feature_columns, or the names in the header")
-
-
-REPEATED_ADVICE = "rename one: a column that is used must be the only one of its name"
-
-
-def repeated_columns(names: list[str]) -> str:
-    """Say that columns which are used are there more than once."""
-    more = f" and {len(names) - SHOWN_MISSING} more" if len(names) > SHOWN_MISSING else ""
-    return f"more than one column named {', '.join(map(_quoted_name, names[:SHOWN_MISSING]))}{more}"
-
-
-def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
-    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
-
-    Where it has one of the wanted columns, it is the header, whatever else it holds.
+    scikit-learn's own attribute, which also XGBoost has; of a pipeline its first step's that changes anything; and LightGBM's.
+    What a library has made up for an array (`Column_0`, `f0`) are no names.
     """
-    if not set(wanted).isdisjoint(names):
-        return None
-    first = names[0].strip()
-    if first.lower().startswith("sep="):
-        return Mistake("begins with Excel's line 'sep=', which is not the header", "delete it, and write the file with commas")
-    if kind := _markup(first):
-        return kind
-    for separator, called in SEPARATORS.items():
-        parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
-        if separator in "~:" and (len(names) > 1 or parts.isdisjoint(wanted)):  # names hold these, too
-            continue
-        if parts and (len(names) == 1 or not parts.isdisjoint(wanted)):
-            return _separated_by(called)
-    if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
-        return _separated_by("spaces")
-    if first.startswith("#") and first.strip("# ") not in wanted:
-        return Mistake("begins with a comment ('#'), which is not the header", "delete the lines before the header")
-    if not any(name.strip() for name in names):
-        return Mistake("begins with a line that names nothing, and not with its header", "delete the lines before the header")
-    numbered = names if names[0] else names[1:]  # behind an index
-    if numbered == [str(number) for number in range(len(numbered))]:
-        what = "has 0, 1, … for its header, as pandas writes where the columns have no names"
-        return Mistake(what, "write it with the names of the columns")
-    values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
-    if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, wanted)):
-        return Mistake("seems to have no header: its first line holds values", "put the names of the columns above them")
+    while hasattr(estimator, "steps"):  # a pipeline asks only its very first step, which may be none
+        step = next((step for _, step in estimator.steps if step not in (None, "passthrough") and not _is_identity(step)), None)
+        first = estimator.steps[0][1] if estimator.steps else None
+        estimator = step if getattr(first, "feature_names_in_", None) is None else first
+    for attribute in ("feature_names_in_", "feature_name_", "feature_name"):
+        try:
+            found = getattr(estimator, attribute, None)
+            found = found() if callable(found) else found
+            names = None if found is None or isinstance(found, str) else list(found)
+        except Exception:  # noqa: BLE001  # somebody's own property, or a library's that is not fitted
+            names = None
+        if names and all(isinstance(name, str) for name in names) and names != _made_up_names(len(names), names[0]):
+            names = [str(name) for name in names]  # numpy's texts are no JSON
+            return names if _is_columns(names) and getattr(estimator, "n_features_in_", len(names)) == len(names) else None
     return None
 
 
-def _separated_by(separator: str) -> Mistake:
-    return Mistake(f"is not separated by commas: its fields are separated by {separator}", "write it with commas")
+def _made_up_names(count: int, first: str) -> list[str]:
+    """Return the names that a library which begins with this one gives to columns without any."""
+    return [f"{first.removesuffix('0')}{number}" for number in range(count)] if first in ("Column_0", "f0") else []
 
 
-def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
-    """Say in brackets what a header has in the place of a missing name; `places` are its names by `_plain_name`."""
-    found = places.get(_plain_name(name))
-    if found is not None:
-        if found.casefold() == name.casefold():
-            how = "with other capitals"
-        else:
-            how = "with spaces around it" if found.strip(" ") == name.strip(" ") else "with other or invisible characters in it"
-        return f" (it has {_quoted_name(found)}, {how})"
-    unnamed = re.fullmatch(r"Unnamed: ([0-9]{1,6})", name)
-    if unnamed and int(unnamed[1]) < len(names) and not names[int(unnamed[1])]:
-        return f" (as pandas calls column {int(unnamed[1]) + 1}, which has no name: '')"
-    base, _, number = name.rpartition(".")
-    if number.isdecimal() and names.count(base) > 1:
-        return f" (as pandas calls one of the columns named {_quoted_name(base)})"
-    close = close_name(name, names)
-    return f" (did you mean {_quoted_name(close)}?)" if close else ""
+def _has_feature_names(estimator: Any) -> bool:
+    return getattr(estimator, "feature_names_in_", None) is not None
 
 
-def close_name(name: str, names: list[str]) -> str | None:
-    """Return the name that is most like another; None where none is, or where there are too many, or too long ones, to compare."""
-    if len(names) > COMPARED_COLUMNS or len(name) > COMPARED_CHARACTERS:
-        return None
-    close = difflib.get_close_matches(name, [other for other in names if len(other) <= COMPARED_CHARACTERS], n=1)
-    return close[0] if close else None
+def _is_fitted_on_array(estimator: Any) -> bool:
+    return _is_sklearn(estimator) and not _has_feature_names(estimator) and getattr(estimator, "n_features_in_", None) is not None
 
 
-def _plain_name(name: str) -> str:
-    """Return a name without its case, its spaces and what nobody sees."""
-    return "".join(letter for letter in name if letter.isprintable() and not letter.isspace()).casefold()
+def _is_unfitted(estimator: Any) -> bool:
+    """Tell whether a model says itself that it is not fitted: one of scikit-learn's, or one that has its method for that."""
+    from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # brings scikit-learn's import time only where a model is loaded
+    from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
+
+    last = estimator
+    while hasattr(last, "steps") and last.steps:
+        last = last.steps[-1][1]
+    if not (_is_sklearn(last) or hasattr(last, "__sklearn_is_fitted__")):
+        return False
+    try:
+        check_is_fitted(last)
+    except NotFittedError:
+        return True
+    except Exception:  # noqa: BLE001  # somebody's own idea of it
+        return False
+    return False
 
 
-def _quoted_name(name: str) -> str:
-    return repr(name if len(name) <= 60 else f"{name[:60]}…")
+def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
+    """Raise where the columns differ from those that the model was fitted on, if it tells them: an array would hide that."""
+    if differ := _other_columns(estimator, columns, is_order_wrong=True):
+        what = f"the model, a {type(estimator).__name__}, does not fit the feature columns: {differ.what}"
+        raise ModelError(what, differ.advice)
+
+
+def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) -> Mistake | None:
+    """Say in which columns a request differs from what the model was fitted on; None where it does not, or nobody knows."""
+    names = getattr(estimator, "feature_names_in_", None)
+    fitted = [] if names is None else list(names)
+    if fitted and all(isinstance(name, str) for name in fitted):
+        fitted = [str(name) for name in fitted]  # numpy's texts are shown as such
+        shown = ", ".join(map(_quoted_name, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
+        if set(fitted) != set(columns):
+            what = f"it was fitted on {len(fitted)} columns, and {_difference(columns, fitted, 'feature_columns')}"
+            return Mistake(what, f"give {shown} as feature_columns")
+        if is_order_wrong and fitted != columns:
+            first = next(index for index, name in enumerate(fitted) if name != columns[index])
+            what = (
+                f"they are the same columns in another order: column {first + 1} was {_quoted_name(fitted[first])} in the fit, "
+                f"and is {_quoted_name(columns[first])} in feature_columns"
+            )
+            return Mistake(what, f"give them in the order of the fit: {shown}")
+    expected = getattr(estimator, "n_features_in_", None)
+    if expected not in (None, len(columns)):
+        what = f"it was fitted on {expected} features, feature_columns gives {len(columns)}"
+        return Mistake(what, "give as many, in the order of the fit")
+    return None
+
+
+# --- types ----------------------------------------------------------------------------------------------------------------------
+# In: a column's texts, and the kind that was decided for it.
+# Out: the column as that kind; or the kind that its texts have.
+# Touches: nothing; a value that does not fit goes to `reject`.
+
+_JOINED_KINDS = {
+    frozenset((EMPTY, BOOLEAN)): OPTIONAL_BOOLEAN,
+    frozenset((EMPTY, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
+    frozenset((BOOLEAN, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
+    frozenset((EMPTY, INTEGER)): NUMBER,
+    frozenset((EMPTY, NUMBER)): NUMBER,
+    frozenset((INTEGER, NUMBER)): NUMBER,
+}
+
+
+def join_kinds(kind: str, other: str) -> str:
+    """Return the kind of a column whose rows are partly of one kind and partly of another; all that do not mix are text.
+
+    functions/workflow/column_types.py has the same table; a contract test holds them equal.
+    """
+    return kind if kind == other else _JOINED_KINDS.get(frozenset((kind, other)), TEXT)
+
+
+# https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html, na_values
+MISSING_VALUES = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+                  "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+
+# As pandas' parser has them, in RE2's syntax: each is linear in the length of the text.
+_PADDING = " \t\n\v\f\r"
+_INTEGERS = r"\A[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*\z"
+_NUMBERS = (
+    r"\A([ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\n\v\f\r]*|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?)\z"
+)
+_BOOLEANS = r"\A([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])\z"  # in any case RE2 also takes the long s
+_NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+_NAN = re.compile(r"[+-]?nan(\([a-z0-9_]*+\))?")
+"""What pyarrow takes for a missing number; pandas takes `nan` alone."""
+_SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
+_INTEGER_DIGITS = 19
+"""Of the largest integers of 64 bits."""
+_KIND_NAMES = {
+    EMPTY: "nothing but missing values",
+    BOOLEAN: "booleans",
+    OPTIONAL_BOOLEAN: "booleans and missing values",
+    INTEGER: "integers",
+    NUMBER: "numbers",
+    TEXT: "text",
+}
+
+
+def kind_of(texts: pa.ChunkedArray | pa.Array) -> str:
+    """Return the kind that `pandas.read_csv` would make of a column of these texts; null is a missing value."""
+    if texts.null_count == len(texts):
+        return EMPTY
+    if _match(texts, _INTEGERS):
+        return NUMBER if texts.null_count else INTEGER
+    if _match(texts, _NUMBERS):
+        return NUMBER
+    if _match(texts, _BOOLEANS):
+        return OPTIONAL_BOOLEAN if texts.null_count else BOOLEAN
+    return TEXT
+
+
+def _match(texts: pa.ChunkedArray | pa.Array, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
+
+
+def _kind_for(columns: _Columns, name: str, texts: pa.ChunkedArray | pa.Array) -> str:
+    """Return the kind of an open column's texts."""
+    return _as_number(kind_of(texts)) if name in columns.numeric else kind_of(texts)
+
+
+def _join_for(columns: _Columns, name: str, kind: str, other: str) -> str:
+    """Return what two kinds of a column's parts are together."""
+    joined = join_kinds(kind, other)
+    return _as_number(joined) if name in columns.numeric else joined
+
+
+def _as_number(kind: str) -> str:
+    """Return the kind of a column that the model takes for numbers, where a text is a bad row, and True among numbers is 1."""
+    return NUMBER if kind == TEXT else kind
+
+
+def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray | pa.Array:
+    """Return a column as it was decided."""
+    decided = columns.kinds[name]
+    if pa.types.is_floating(values.type) or decided == TEXT:
+        return values
+    if name in columns.open:
+        found = _kind_for(columns, name, values)
+        if _join_for(columns, name, decided, found) != decided:
+            raise ColumnTypeError(
+                f"{block.at(0)} and the {block.rows - 1} rows after it: column {name!r} holds "
+                f"{_KIND_NAMES[found]}, where the run has seen {_KIND_NAMES[decided]} so far"
+            )
+    if decided in (BOOLEAN, OPTIONAL_BOOLEAN):
+        return _to_booleans(name, values, reject, is_sure=name in columns.open)
+    if decided == INTEGER:
+        return _to_integers(name, values, reject)
+    if name in columns.open:
+        _reject_beyond_64_bits(name, values, reject)
+        with suppress(pa.ArrowInvalid):
+            return pc.utf8_trim(values, characters=_PADDING).cast(pa.float64())
+    return _to_numbers(name, values, reject)
+
+
+def _to_booleans(name: str, texts: pa.ChunkedArray, reject: Reject, *, is_sure: bool) -> pa.ChunkedArray:
+    """Read texts as booleans, which all are unless somebody has only said so."""
+    if not is_sure:
+        fits = pc.fill_null(pc.match_substring_regex(texts, _BOOLEANS), False)
+        _reject_texts(name, texts, fits, "is not a boolean", reject)
+    return pc.equal(pc.utf8_lower(texts), "true")
+
+
+def _to_integers(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
+    """Read texts as int64, which all are that lie within it unless somebody has only said so."""
+    fits = pc.fill_null(pc.match_substring_regex(texts, _INTEGERS), False)
+    _reject_texts(name, texts, fits, "is not an integer", reject)
+    within = pc.and_(fits, _reject_beyond_64_bits(name, texts, reject))
+    return pc.if_else(within, _digits(texts), "0").cast(pa.int64())
+
+
+def _digits(integers: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_ltrim(pc.utf8_trim(integers, characters=_PADDING), characters="+")
+
+
+def _reject_beyond_64_bits(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
+    """Reject integers that are no int64, and return which values are none of these.
+
+    pandas makes text, Python's integers or floats of such a column, by what else is in it and in which order.
+    """
+    lengths = pc.binary_length(texts)
+    within = np.ones(len(texts), bool)
+    for row in np.flatnonzero(pc.fill_null(pc.greater_equal(lengths, _INTEGER_DIGITS), False).to_numpy()):
+        text = texts[int(row)].as_py().strip(_PADDING)
+        if re.fullmatch(r"[+-]?[0-9]+", text):
+            digits = text.lstrip("+-").lstrip("0")
+            within[row] = (
+                len(digits) <= _INTEGER_DIGITS and -(2**63) <= int(text[:1].strip("+0123456789") + (digits or "0")) < 2**63
+            )
+    _reject_texts(name, texts, pa.array(within), "is an integer beyond 64 bits: state the column's type in column_types", reject)
+    return pa.chunked_array([pa.array(within)])
+
+
+def _reject_texts(name: str, texts: pa.ChunkedArray, fits: pa.ChunkedArray, fault: str, reject: Reject) -> None:
+    for row in np.flatnonzero(~np.asarray(fits)):
+        text = texts[int(row)].as_py()
+        shown = ("a missing value",) * 3 if text is None else (_shown(text), _a_text_of(text), "a value")
+        reject(int(row), _Reason.of(f"column {name!r}: {which} {fault}" for which in shown))
+
+
+def _a_text_of(text: str) -> str:
+    return f"a text of {len(text)} character(s)"
+
+
+def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array:
+    """Read texts as pandas reads numbers: also infinities, booleans and padded ones; each spelling once."""
+    encoded = pc.dictionary_encode(texts.combine_chunks())
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    values = [_to_number(text) for text in encoded.dictionary.to_pylist()]
+    bad = [position for position, value in enumerate(values) if value is None]
+    if bad:
+        codes = pc.fill_null(encoded.indices, -1).to_numpy()
+        for row in np.flatnonzero(np.isin(codes, bad)):
+            text = encoded.dictionary[int(codes[row])].as_py()
+            shown, public = (f"{which} is not a number" for which in (_shown(text), _a_text_of(text)))
+            reject(int(row), _Reason.of(f"column {column!r}: {which}" for which in (shown, public, "not a number")))
+    return pc.take(pa.array(values, pa.float64()), encoded.indices)
+
+
+def _to_number(text: str) -> float | None:
+    stripped = text.strip(_PADDING)
+    if _NUMBER.fullmatch(stripped):
+        return float(stripped)
+    if _NAN.fullmatch(stripped.lower()):
+        return math.nan
+    sign = -1.0 if stripped.startswith("-") else 1.0
+    value = _SPELLED_NUMBERS.get(stripped.removeprefix("-").removeprefix("+").lower())
+    return None if value is None else sign * value
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------------------
+# In: an open file, or an object's first bytes.
+# Out: its header, and blocks of whole records, whose bytes are the input's own.
+# Touches: nothing; of a file one block is in memory at a time.
+
+MAX_RECORD_BYTES = 16_000_000
+"""A longer record is taken for an unbalanced quote."""
+csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))  # 131,072 characters otherwise
+HEADER_READ_BYTES = 65_536
+"""First ranged read for the header of a chunk that does not start at 0."""
 
 
 class Header(NamedTuple):
@@ -2716,8 +3771,6 @@ class _Block:
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
 _BLANK = re.compile(rb"[ \t]*")
 """What `pandas.read_csv` skips: a line without anything but spaces."""
-
-
 _NAME_ROWS, _IS_A_QUOTE_MISSING = "name data that has rows", "look for a quote that is missing"
 
 
@@ -2934,7 +3987,213 @@ def _utf8_problem(data: bytes, end: int) -> int | None:
     return None
 
 
-# --- a chunk's segments -----------------------------------------------------------------------------------------------------------
+# --- headers --------------------------------------------------------------------------------------------------------------------
+# In: a first line, and the columns that are wanted.
+# Out: what is wrong with it, and what to do; no value that may stand in it is repeated.
+# Touches: nothing.
+
+SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
+MAX_DATA_COLUMNS = 100_000
+"""Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
+SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
+"""Columns of a header that a message names, missing ones that it names, and how many and how long ones it compares with these."""
+_VALUE = re.compile(
+    r"[+-]?(?:[0-9]{1,30}[.,]?[0-9]{0,30}|[.,][0-9]{1,30})(?:[eE][+-]?[0-9]{1,4})?|[0-9]{4}-[0-9]{2}-[0-9]{2}.{0,30}"
+)
+"""A number or a date, as no column is called."""
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a header: completes a sentence that begins with the object's URI."""
+
+    what: str
+    advice: str
+
+
+_PICKLE = Mistake("a Python pickle, as models are", "give the table as CSV: perhaps model and data are swapped")
+_UTF_16 = Mistake("UTF-16", "convert it to UTF-8 first")
+
+# The mistakes that people make, by the first bytes of the file.
+FOREIGN_FORMATS = {
+    b"\x1f\x8b": Mistake("gzip", "decompress it first"),
+    b"BZh": Mistake("bzip2", "decompress it first"),
+    b"\xfd7zXZ": Mistake("xz", "decompress it first"),
+    b"\x28\xb5\x2f\xfd": Mistake("Zstandard", "decompress it first"),
+    b"\x04\x22\x4d\x18": Mistake("LZ4", "decompress it first"),
+    b"7z\xbc\xaf": Mistake("a 7z archive", "unpack it first"),
+    b"PK\x03\x04": Mistake("a zip archive (or an Excel workbook)", "convert it to CSV first"),
+    b"\xd0\xcf\x11\xe0": Mistake("an Excel workbook", "save it as CSV first"),
+    b"PAR1": Mistake("Parquet", "convert it to CSV first"),
+    b"ARROW1": Mistake("Arrow (Feather)", "convert it to CSV first"),
+    b"ORC": Mistake("ORC", "convert it to CSV first"),
+    b"Obj\x01": Mistake("Avro", "convert it to CSV first"),
+    b"SQLite format 3": Mistake("an SQLite database", "export the table as CSV first"),
+    b"\x89HDF": Mistake("HDF5", "convert it to CSV first"),
+    b"%PDF": Mistake("PDF", "give the table as CSV"),
+    b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE,
+    b"\xff\xfe": _UTF_16, b"\xfe\xff": _UTF_16,
+}  # fmt: skip
+
+
+def foreign_format(data: bytes) -> Mistake | None:
+    """Say what the first bytes of an object are if they are not text."""
+    binary = b"\0" in data
+    for magic, mistake in FOREIGN_FORMATS.items():
+        if data.startswith(magic) and (binary or not magic.isalnum()):  # a column may be called ORC
+            return mistake
+    if not binary:
+        return None
+    pairs = data[: len(data) // 2 * 2][:100]
+    if len(pairs) >= 6 and any(pairs) and not (any(pairs[::2]) and any(pairs[1::2])):
+        return _UTF_16
+    return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
+
+
+def malformed_header(text: str) -> Mistake:
+    """Say why a first line is no header of RFC 4180, without repeating it: it may hold values."""
+    if kind := _markup(text):
+        return kind
+    if separator := re.search(r'"([;\t|^])"', text):
+        return _separated_by(SEPARATORS[separator[1]])
+    if re.search(r'(?:^|,) +"[^",]*"|" +,', text):
+        return Mistake("has spaces between a comma and a quote in its header", "write commas and quotes side by side")
+    if re.search("\r(?!\n)", text):
+        return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
+    return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
+
+
+def too_many_columns(columns: int) -> Mistake:
+    """Say that a header has more columns than are read."""
+    return Mistake(
+        f"has {columns} columns, more than {MAX_DATA_COLUMNS}", "split the table, or leave out columns that nobody needs"
+    )
+
+
+def undecodable_header(byte: int) -> Mistake:
+    """Say that a first line is not UTF-8 at a byte, from 0."""
+    return Mistake(f"is not UTF-8 at byte {byte} of its header, but perhaps Latin-1 or Windows-1252", "save it as UTF-8")
+
+
+_MARKUP = {
+    "JSON": r"""\s{0,9}(?:\{|\[\s{0,9}(?:[{\["0-9-]|$))""",
+    "HTML or XML": r"\s{0,9}<[!?a-zA-Z]",
+    "a pointer of Git LFS": "version https://git-lfs",
+    "ORC": r"ORC\Z",  # a line feed follows
+}
+
+
+def _markup(text: str) -> Mistake | None:
+    kind = next((kind for kind, beginning in _MARKUP.items() if re.match(beginning, text)), None)
+    return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
+
+
+def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
+    """Say which columns a header lacks, and why, where that can be seen; it names columns, and no values in their place."""
+    if mistake := mistaken_first_line(wanted, names):
+        return mistake
+    known_names = set(names)
+    missing = [name for name in wanted if name not in known_names]
+    places: dict[str, str] = {}
+    for name in names:
+        places.setdefault(_plain_name(name), name)
+    shown = [f"{_quoted_name(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
+    more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
+    rest = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
+    known = ", ".join(map(_quoted_name, names[:SHOWN_COLUMNS]))
+    what = f"has no column {', '.join(shown)}{more}; it has {known}{rest}"
+    return Mistake(what, "correct feature_columns, or the names in the header")
+
+
+REPEATED_ADVICE = "rename one: a column that is used must be the only one of its name"
+
+
+def repeated_columns(names: list[str]) -> str:
+    """Say that columns which are used are there more than once."""
+    more = f" and {len(names) - SHOWN_MISSING} more" if len(names) > SHOWN_MISSING else ""
+    return f"more than one column named {', '.join(map(_quoted_name, names[:SHOWN_MISSING]))}{more}"
+
+
+def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
+
+    Where it has one of the wanted columns, it is the header, whatever else it holds.
+    """
+    if not set(wanted).isdisjoint(names):
+        return None
+    first = names[0].strip()
+    if first.lower().startswith("sep="):
+        return Mistake("begins with Excel's line 'sep=', which is not the header", "delete it, and write the file with commas")
+    if kind := _markup(first):
+        return kind
+    for separator, called in SEPARATORS.items():
+        parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
+        if separator in "~:" and (len(names) > 1 or parts.isdisjoint(wanted)):  # names hold these, too
+            continue
+        if parts and (len(names) == 1 or not parts.isdisjoint(wanted)):
+            return _separated_by(called)
+    if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
+        return _separated_by("spaces")
+    if first.startswith("#") and first.strip("# ") not in wanted:
+        return Mistake("begins with a comment ('#'), which is not the header", "delete the lines before the header")
+    if not any(name.strip() for name in names):
+        return Mistake("begins with a line that names nothing, and not with its header", "delete the lines before the header")
+    numbered = names if names[0] else names[1:]  # behind an index
+    if numbered == [str(number) for number in range(len(numbered))]:
+        what = "has 0, 1, … for its header, as pandas writes where the columns have no names"
+        return Mistake(what, "write it with the names of the columns")
+    values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
+    if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, wanted)):
+        return Mistake("seems to have no header: its first line holds values", "put the names of the columns above them")
+    return None
+
+
+def _separated_by(separator: str) -> Mistake:
+    return Mistake(f"is not separated by commas: its fields are separated by {separator}", "write it with commas")
+
+
+def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
+    """Say in brackets what a header has in the place of a missing name; `places` are its names by `_plain_name`."""
+    found = places.get(_plain_name(name))
+    if found is not None:
+        if found.casefold() == name.casefold():
+            how = "with other capitals"
+        else:
+            how = "with spaces around it" if found.strip(" ") == name.strip(" ") else "with other or invisible characters in it"
+        return f" (it has {_quoted_name(found)}, {how})"
+    unnamed = re.fullmatch(r"Unnamed: ([0-9]{1,6})", name)
+    if unnamed and int(unnamed[1]) < len(names) and not names[int(unnamed[1])]:
+        return f" (as pandas calls column {int(unnamed[1]) + 1}, which has no name: '')"
+    base, _, number = name.rpartition(".")
+    if number.isdecimal() and names.count(base) > 1:
+        return f" (as pandas calls one of the columns named {_quoted_name(base)})"
+    close = close_name(name, names)
+    return f" (did you mean {_quoted_name(close)}?)" if close else ""
+
+
+def close_name(name: str, names: list[str]) -> str | None:
+    """Return the name that is most like another; None where none is, or where there are too many, or too long ones, to compare."""
+    if len(names) > COMPARED_COLUMNS or len(name) > COMPARED_CHARACTERS:
+        return None
+    close = difflib.get_close_matches(name, [other for other in names if len(other) <= COMPARED_CHARACTERS], n=1)
+    return close[0] if close else None
+
+
+def _plain_name(name: str) -> str:
+    """Return a name without its case, its spaces and what nobody sees."""
+    return "".join(letter for letter in name if letter.isprintable() and not letter.isspace()).casefold()
+
+
+def _quoted_name(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:60]}…")
+
+
+# --- segments -------------------------------------------------------------------------------------------------------------------
+# In: what an event, or a list in S3, names as one chunk.
+# Out: the chunk's objects in local files that a download fills, and their records in order.
+# Touches: S3, and the chunk's directory.
+
+MAX_SEGMENTS_LIST_BYTES = 2**26
+"""Of a list in S3: 20,000 of the longest keys take less than half."""
 
 
 @dataclass
@@ -3204,6 +4463,40 @@ def _quote_parity(data: Path | _ArrivingFile) -> int:
 
 
 # --- features -------------------------------------------------------------------------------------------------------------------
+# In: a block, and how each column is read.
+# Out: an Arrow table of the feature columns, and of it an array, a DataFrame or texts for the model.
+# Touches: nothing; a row that does not fit goes to `reject`.
+
+
+def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
+    """Read the feature columns of a local CSV file, shape (n_rows, n_features), as the handler reads them.
+
+    For scoring a small file by hand with `make_predictions`; needs pandas. Columns have the types that `pandas.read_csv` gives
+    them by all of their values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a
+    missing column.
+    """
+    path = Path(data_path)
+    header = _local_header(path, path.name)
+    _require_columns(feature_columns, header, path.name)
+
+    def blocks() -> Iterator[_Block]:
+        with path.open("rb") as file:
+            file.seek(header.size)
+            yield from _read_blocks(file, header, _Source(path.name, 0), header.size, BLOCK_BYTES)
+
+    columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
+    columns = replace(columns, kinds=_infer_kinds(blocks(), columns))
+
+    def parse(block: _Block) -> pa.Table:
+        def reject(row: int, reason: _Reason) -> None:
+            raise InvalidDataError(f"{block.at(row)}, {reason.public}")
+
+        return _parse_features(block, columns, reject)
+
+    tables = [parse(block) for block in blocks()]
+    if not tables:
+        raise InvalidDataError(f"{path.name} has a header and no rows", _NAME_ROWS)
+    return _to_frame(pa.concat_tables(tables), columns.kinds)
 
 
 @dataclass(frozen=True)
@@ -3227,6 +4520,30 @@ class _Columns:
 
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> pa.Table:
+    """Parse the feature columns of a block, in order; `reject` gets the rows with what does not fit their columns' types.
+
+    Raises ColumnTypeError where a value refutes what was decided for an open column.
+    """
+    try:
+        table = _parse_plainly(block, columns)
+    except pa.ArrowInvalid:
+        table = _parse_text(block, columns.names)
+    if columns.known:
+        table = _with_known_texts(block, columns, table)
+    return pa.table([_as_kind(block, columns, name, table[name], reject) for name in columns.names], names=columns.names)
+
+
+def _parse_plainly(block: _Block, columns: _Columns) -> pa.Table:
+    """Parse all columns; where all are plain numbers, first as if only an empty field were missing, to save a sixth of the time."""
+    if len(columns.plain) == len(columns.names):
+        try:
+            return _parse_columns(block, columns.names, columns.plain, missing_values=("",))
+        except pa.ArrowInvalid:
+            pass
+    return _parse_columns(block, columns.names, columns.plain)
 
 
 def _parse_columns(
@@ -3254,30 +4571,6 @@ def _parse_columns(
     if table.num_rows != block.rows:
         raise pa.ArrowInvalid("row count")
     return table
-
-
-def _parse_plainly(block: _Block, columns: _Columns) -> pa.Table:
-    """Parse all columns; where all are plain numbers, first as if only an empty field were missing, to save a sixth of the time."""
-    if len(columns.plain) == len(columns.names):
-        try:
-            return _parse_columns(block, columns.names, columns.plain, missing_values=("",))
-        except pa.ArrowInvalid:
-            pass
-    return _parse_columns(block, columns.names, columns.plain)
-
-
-def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> pa.Table:
-    """Parse the feature columns of a block, in order; `reject` gets the rows with what does not fit their columns' types.
-
-    Raises ColumnTypeError where a value refutes what was decided for an open column.
-    """
-    try:
-        table = _parse_plainly(block, columns)
-    except pa.ArrowInvalid:
-        table = _parse_text(block, columns.names)
-    if columns.known:
-        table = _with_known_texts(block, columns, table)
-    return pa.table([_as_kind(block, columns, name, table[name], reject) for name in columns.names], names=columns.names)
 
 
 def _parse_text(block: _Block, columns: Sequence[str]) -> pa.Table:
@@ -3315,184 +4608,6 @@ def _with_known_texts(block: _Block, columns: _Columns, table: pa.Table) -> pa.T
     return pa.table(read)
 
 
-class _Reason(NamedTuple):
-    """Why a row cannot be scored: for the list of rejected rows, which is as private as the data, and for errors and logs."""
-
-    private: str
-    """May hold the row's values."""
-    public: str
-    """Holds none."""
-    counted: str
-    """By what rows of the same fault are counted: the public reason without what differs from row to row."""
-    is_models: bool = False
-    """Whether the row is none that is wrong, but the model cannot do with it what it does with others."""
-    advice: str = "correct the value, or keep such rows aside (on_bad_row: quarantine)"
-
-    @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
-        """Take the three texts."""
-        private, public, counted = texts
-        return cls(private, public, counted)
-
-
-Reject = Callable[[int, _Reason], None]
-"""Takes a row (from 0, in its block) and why it cannot be scored; raises InvalidDataError unless bad rows are quarantined."""
-
-# As pandas' parser has them, in RE2's syntax: each is linear in the length of the text.
-_PADDING = " \t\n\v\f\r"
-_INTEGERS = r"\A[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*\z"
-_NUMBERS = (
-    r"\A([ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\n\v\f\r]*|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?)\z"
-)
-_BOOLEANS = r"\A([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])\z"  # in any case RE2 also takes the long s
-_NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
-_NAN = re.compile(r"[+-]?nan(\([a-z0-9_]*+\))?")
-"""What pyarrow takes for a missing number; pandas takes `nan` alone."""
-_SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
-_INTEGER_DIGITS = 19
-"""Of the largest integers of 64 bits."""
-_KIND_NAMES = {
-    EMPTY: "nothing but missing values",
-    BOOLEAN: "booleans",
-    OPTIONAL_BOOLEAN: "booleans and missing values",
-    INTEGER: "integers",
-    NUMBER: "numbers",
-    TEXT: "text",
-}
-
-
-def kind_of(texts: pa.ChunkedArray | pa.Array) -> str:
-    """Return the kind that `pandas.read_csv` would make of a column of these texts; null is a missing value."""
-    if texts.null_count == len(texts):
-        return EMPTY
-    if _match(texts, _INTEGERS):
-        return NUMBER if texts.null_count else INTEGER
-    if _match(texts, _NUMBERS):
-        return NUMBER
-    if _match(texts, _BOOLEANS):
-        return OPTIONAL_BOOLEAN if texts.null_count else BOOLEAN
-    return TEXT
-
-
-def _match(texts: pa.ChunkedArray | pa.Array, pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
-
-
-def _kind_for(columns: _Columns, name: str, texts: pa.ChunkedArray | pa.Array) -> str:
-    """Return the kind of an open column's texts."""
-    return _as_number(kind_of(texts)) if name in columns.numeric else kind_of(texts)
-
-
-def _join_for(columns: _Columns, name: str, kind: str, other: str) -> str:
-    """Return what two kinds of a column's parts are together."""
-    joined = join_kinds(kind, other)
-    return _as_number(joined) if name in columns.numeric else joined
-
-
-def _as_number(kind: str) -> str:
-    """Return the kind of a column that the model takes for numbers, where a text is a bad row, and True among numbers is 1."""
-    return NUMBER if kind == TEXT else kind
-
-
-def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray | pa.Array:
-    """Return a column as it was decided."""
-    decided = columns.kinds[name]
-    if pa.types.is_floating(values.type) or decided == TEXT:
-        return values
-    if name in columns.open:
-        found = _kind_for(columns, name, values)
-        if _join_for(columns, name, decided, found) != decided:
-            raise ColumnTypeError(
-                f"{block.at(0)} and the {block.rows - 1} rows after it: column {name!r} holds "
-                f"{_KIND_NAMES[found]}, where the run has seen {_KIND_NAMES[decided]} so far"
-            )
-    if decided in (BOOLEAN, OPTIONAL_BOOLEAN):
-        return _to_booleans(name, values, reject, is_sure=name in columns.open)
-    if decided == INTEGER:
-        return _to_integers(name, values, reject)
-    if name in columns.open:
-        _reject_beyond_64_bits(name, values, reject)
-        with suppress(pa.ArrowInvalid):
-            return pc.utf8_trim(values, characters=_PADDING).cast(pa.float64())
-    return _to_numbers(name, values, reject)
-
-
-def _to_booleans(name: str, texts: pa.ChunkedArray, reject: Reject, *, is_sure: bool) -> pa.ChunkedArray:
-    """Read texts as booleans, which all are unless somebody has only said so."""
-    if not is_sure:
-        fits = pc.fill_null(pc.match_substring_regex(texts, _BOOLEANS), False)
-        _reject_texts(name, texts, fits, "is not a boolean", reject)
-    return pc.equal(pc.utf8_lower(texts), "true")
-
-
-def _to_integers(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
-    """Read texts as int64, which all are that lie within it unless somebody has only said so."""
-    fits = pc.fill_null(pc.match_substring_regex(texts, _INTEGERS), False)
-    _reject_texts(name, texts, fits, "is not an integer", reject)
-    within = pc.and_(fits, _reject_beyond_64_bits(name, texts, reject))
-    return pc.if_else(within, _digits(texts), "0").cast(pa.int64())
-
-
-def _digits(integers: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.utf8_ltrim(pc.utf8_trim(integers, characters=_PADDING), characters="+")
-
-
-def _reject_beyond_64_bits(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
-    """Reject integers that are no int64, and return which values are none of these.
-
-    pandas makes text, Python's integers or floats of such a column, by what else is in it and in which order.
-    """
-    lengths = pc.binary_length(texts)
-    within = np.ones(len(texts), bool)
-    for row in np.flatnonzero(pc.fill_null(pc.greater_equal(lengths, _INTEGER_DIGITS), False).to_numpy()):
-        text = texts[int(row)].as_py().strip(_PADDING)
-        if re.fullmatch(r"[+-]?[0-9]+", text):
-            digits = text.lstrip("+-").lstrip("0")
-            within[row] = (
-                len(digits) <= _INTEGER_DIGITS and -(2**63) <= int(text[:1].strip("+0123456789") + (digits or "0")) < 2**63
-            )
-    _reject_texts(name, texts, pa.array(within), "is an integer beyond 64 bits: state the column's type in column_types", reject)
-    return pa.chunked_array([pa.array(within)])
-
-
-def _reject_texts(name: str, texts: pa.ChunkedArray, fits: pa.ChunkedArray, fault: str, reject: Reject) -> None:
-    for row in np.flatnonzero(~np.asarray(fits)):
-        text = texts[int(row)].as_py()
-        shown = ("a missing value",) * 3 if text is None else (_shown(text), _a_text_of(text), "a value")
-        reject(int(row), _Reason.of(f"column {name!r}: {which} {fault}" for which in shown))
-
-
-def _a_text_of(text: str) -> str:
-    return f"a text of {len(text)} character(s)"
-
-
-def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array:
-    """Read texts as pandas reads numbers: also infinities, booleans and padded ones; each spelling once."""
-    encoded = pc.dictionary_encode(texts.combine_chunks())
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    values = [_to_number(text) for text in encoded.dictionary.to_pylist()]
-    bad = [position for position, value in enumerate(values) if value is None]
-    if bad:
-        codes = pc.fill_null(encoded.indices, -1).to_numpy()
-        for row in np.flatnonzero(np.isin(codes, bad)):
-            text = encoded.dictionary[int(codes[row])].as_py()
-            shown, public = (f"{which} is not a number" for which in (_shown(text), _a_text_of(text)))
-            reject(int(row), _Reason.of(f"column {column!r}: {which}" for which in (shown, public, "not a number")))
-    return pc.take(pa.array(values, pa.float64()), encoded.indices)
-
-
-def _to_number(text: str) -> float | None:
-    stripped = text.strip(_PADDING)
-    if _NUMBER.fullmatch(stripped):
-        return float(stripped)
-    if _NAN.fullmatch(stripped.lower()):
-        return math.nan
-    sign = -1.0 if stripped.startswith("-") else 1.0
-    value = _SPELLED_NUMBERS.get(stripped.removeprefix("-").removeprefix("+").lower())
-    return None if value is None else sign * value
-
-
 def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list[tuple[int, str, str]]:
     """Return (row, column, text) of each integer that its float64 rounds, as pandas and scikit-learn do beyond 2^53."""
     found: list[tuple[int, str, str]] = []
@@ -3519,10 +4634,6 @@ def _is_exact(text: str) -> bool:
     value = float(stripped)
     digits = stripped.lstrip("+-0") or "0"
     return math.isfinite(value) and len(digits) < sys.get_int_max_str_digits() and abs(int(value)) == int(digits)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
@@ -3555,10 +4666,6 @@ def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
     return VALUES if is_numeric and _is_fitted_on_array(estimator) else FRAME
 
 
-def _is_fitted_on_array(estimator: Any) -> bool:
-    return _is_sklearn(estimator) and not _has_feature_names(estimator) and getattr(estimator, "n_features_in_", None) is not None
-
-
 def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
     """Shape features, (n_rows, n_features), as the model gets them; missing values are NaN in each."""
     if given == ARRAY:
@@ -3589,19 +4696,28 @@ def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
     return frame
 
 
-def _has_feature_names(estimator: Any) -> bool:
-    return getattr(estimator, "feature_names_in_", None) is not None
-
-
 # --- predictions ----------------------------------------------------------------------------------------------------------------
+# In: features as the model gets them.
+# Out: predictions, the reasons of the rows that it refuses, and the block's records with predictions behind them.
+# Touches: nothing; the model is called, and called again with fewer rows where it refuses some.
 
 
-def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
-    """Return a method of the model; ModelError where it has none of that name."""
-    found: Callable[[Any], Any] | None = getattr(estimator, method, None)
-    if found is None:
-        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}", "choose another prediction_method")
-    return found
+def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:
+    """Predict a frame by hand: shape (n_rows,), with the frame's index.
+
+    Raises InvalidRequestError for a missing column and InvalidDataError for an empty frame.
+    """
+    import pandas  # noqa: ICN001, PLC0415  # not needed on the way of a chunk, and costly to import
+
+    missing = [column for column in feature_columns if column not in data.columns]
+    if missing:
+        raise InvalidRequestError(f"the data has no column {', '.join(map(repr, missing))}")
+    if data.empty:
+        raise InvalidDataError("the data has no rows")
+    features = data[feature_columns]
+    return pandas.Series(
+        _call_model(model, "predict", features if _has_feature_names(model) else features.to_numpy()), index=data.index
+    )
 
 
 def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, Any]:
@@ -3622,6 +4738,14 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
     if predictions.ndim == 2 and predictions.shape[1] == 0:
         raise ModelError(f"the model's {method} gives no outputs", "fit it with a target")
     return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
+
+
+def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
+    """Return a method of the model; ModelError where it has none of that name."""
+    found: Callable[[Any], Any] | None = getattr(estimator, method, None)
+    if found is None:
+        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}", "choose another prediction_method")
+    return found
 
 
 def _predict_rows(
@@ -3713,84 +4837,6 @@ def _filled(features: Any) -> Any:
     if features.dtype.kind in "fiub":
         return features.replace([np.inf, -np.inf], np.nan).fillna(0)
     return features.where(features.notna(), False if features.dtype == object else "")
-
-
-def fitted_columns(estimator: Any) -> list[str] | None:
-    """Return the names of the columns that a model was fitted on, in its order; None where it does not know them.
-
-    scikit-learn's own attribute, which also XGBoost has; of a pipeline its first step's that changes anything; and LightGBM's.
-    What a library has made up for an array (`Column_0`, `f0`) are no names.
-    """
-    while hasattr(estimator, "steps"):  # a pipeline asks only its very first step, which may be none
-        step = next((step for _, step in estimator.steps if step not in (None, "passthrough") and not _is_identity(step)), None)
-        first = estimator.steps[0][1] if estimator.steps else None
-        estimator = step if getattr(first, "feature_names_in_", None) is None else first
-    for attribute in ("feature_names_in_", "feature_name_", "feature_name"):
-        try:
-            found = getattr(estimator, attribute, None)
-            found = found() if callable(found) else found
-            names = None if found is None or isinstance(found, str) else list(found)
-        except Exception:  # noqa: BLE001  # somebody's own property, or a library's that is not fitted
-            names = None
-        if names and all(isinstance(name, str) for name in names) and names != _made_up_names(len(names), names[0]):
-            names = [str(name) for name in names]  # numpy's texts are no JSON
-            return names if _is_columns(names) and getattr(estimator, "n_features_in_", len(names)) == len(names) else None
-    return None
-
-
-def _is_unfitted(estimator: Any) -> bool:
-    """Tell whether a model says itself that it is not fitted: one of scikit-learn's, or one that has its method for that."""
-    from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # brings scikit-learn's import time only where a model is loaded
-    from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
-
-    last = estimator
-    while hasattr(last, "steps") and last.steps:
-        last = last.steps[-1][1]
-    if not (_is_sklearn(last) or hasattr(last, "__sklearn_is_fitted__")):
-        return False
-    try:
-        check_is_fitted(last)
-    except NotFittedError:
-        return True
-    except Exception:  # noqa: BLE001  # somebody's own idea of it
-        return False
-    return False
-
-
-def _made_up_names(count: int, first: str) -> list[str]:
-    """Return the names that a library which begins with this one gives to columns without any."""
-    return [f"{first.removesuffix('0')}{number}" for number in range(count)] if first in ("Column_0", "f0") else []
-
-
-def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
-    """Raise where the columns differ from those that the model was fitted on, if it tells them: an array would hide that."""
-    if differ := _other_columns(estimator, columns, is_order_wrong=True):
-        what = f"the model, a {type(estimator).__name__}, does not fit the feature columns: {differ.what}"
-        raise ModelError(what, differ.advice)
-
-
-def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) -> Mistake | None:
-    """Say in which columns a request differs from what the model was fitted on; None where it does not, or nobody knows."""
-    names = getattr(estimator, "feature_names_in_", None)
-    fitted = [] if names is None else list(names)
-    if fitted and all(isinstance(name, str) for name in fitted):
-        fitted = [str(name) for name in fitted]  # numpy's texts are shown as such
-        shown = ", ".join(map(_quoted_name, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
-        if set(fitted) != set(columns):
-            what = f"it was fitted on {len(fitted)} columns, and {_difference(columns, fitted, 'feature_columns')}"
-            return Mistake(what, f"give {shown} as feature_columns")
-        if is_order_wrong and fitted != columns:
-            first = next(index for index, name in enumerate(fitted) if name != columns[index])
-            what = (
-                f"they are the same columns in another order: column {first + 1} was {_quoted_name(fitted[first])} in the fit, "
-                f"and is {_quoted_name(columns[first])} in feature_columns"
-            )
-            return Mistake(what, f"give them in the order of the fit: {shown}")
-    expected = getattr(estimator, "n_features_in_", None)
-    if expected not in (None, len(columns)):
-        what = f"it was fitted on {expected} features, feature_columns gives {len(columns)}"
-        return Mistake(what, "give as many, in the order of the fit")
-    return None
 
 
 # What a model raises where it is its own limit that it meets, and no value of a row is wrong.
@@ -3965,6 +5011,9 @@ def _spread(column: pa.Array, rows: np.ndarray[Any, Any], n_rows: int) -> pa.Arr
 
 
 # --- statistics -----------------------------------------------------------------------------------------------------------------
+# In: the features and predictions of a block's scored rows.
+# Out: counts that add up over blocks and chunks, in any order.
+# Touches: nothing.
 
 MAX_STATISTICS_COLUMNS = 200
 """Features, and predictions, that have statistics: the first ones. With 200 features a receipt has some 100 kB."""
@@ -3973,7 +5022,6 @@ MAX_CLASSES, MAX_REASONS = 100, 50
 OTHER = "other"
 HASHES = 64
 """Numbers that texts are counted by: enough to see that a column has changed, too few to say what it holds."""
-
 HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 5, 80
 """The finest scale, at which a bucket is 2.2 % wide, and the most buckets between the smallest and the largest magnitude."""
 _MAX_SHIFT = 6
@@ -4355,965 +5403,3 @@ def _added(counts: Counter[Any], more: Counter[Any], most: int) -> Counter[Any]:
         known = name in added or len(added.keys() - {None}) < most
         added[name if known else None] += count
     return added
-
-
-# --- one chunk ------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Stopwatch:
-    """Milliseconds by stage."""
-
-    milliseconds: dict[str, float] = field(default_factory=dict)
-    _started: float = field(default_factory=time.perf_counter)
-
-    def stop(self) -> dict[str, float]:
-        """Return the stages and their `total`: all the time since the start, and the init before it."""
-        total = (time.perf_counter() - self._started) * 1000 + self.milliseconds.get("init", 0.0)
-        return {**self.milliseconds, "total": round(total, 3)}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = (time.perf_counter() - started) * 1000
-            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 3)
-
-
-class _Rejected(NamedTuple):
-    """A row that keeps its place with an empty prediction."""
-
-    place: _Place
-    reason: str
-
-
-class _Scored(NamedTuple):
-    """What becomes of a block."""
-
-    rows: int
-    names: list[str]
-    """Of the prediction columns."""
-    joined: memoryview
-    """The block's share of the output: line ends stand before the records."""
-    rejected: list[_Rejected]
-    rounded_integers: int
-    statistics: _BlockStatistics
-
-
-class _Decision(NamedTuple):
-    """What a run has decided before its first chunk (`contract.Decision`)."""
-
-    column_types: dict[str, str]
-    """Of the columns that the model leaves open."""
-    prediction_columns: list[str]
-    feature_columns: list[str] | None
-    """None in a decision that leaves them to the event."""
-    stated_types: dict[str, str] | None
-    """Of the request; likewise."""
-    sha256: str
-    """Of the document in S3."""
-
-
-@dataclass(frozen=True)
-class _Scorer:
-    """Scores blocks with one model, for one request."""
-
-    estimator: Any
-    columns: _Columns
-    given: str
-    """What the model gets: ARRAY, VALUES, FRAME or TEXTS."""
-    examples: dict[str, Any]
-    """A value of each column that the model knows."""
-    name: str
-    method: str
-    quarantine: bool
-    strict: bool
-    decision: _Decision | None
-    """Where there is one, the model has predicted rows of this data before."""
-    saved_with: str | None = None
-    """The scikit-learn that saved the model, where that is another one than here."""
-
-    def score(self, block: _Block) -> _Scored:
-        """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
-        reasons: dict[int, _Reason] = {}
-
-        def reject(row: int, reason: _Reason) -> None:
-            if reason.is_models and self.saved_with:
-                raise self.unfit(reason)
-            if not self.quarantine:
-                raise (ModelError if reason.is_models else InvalidDataError)(f"{block.at(row)}, {reason.public}", reason.advice)
-            reasons.setdefault(row, reason)
-
-        table = _parse_features(block, self.columns, reject)
-        rounded = _rounded_integers(block, self.columns, table)
-        if self.strict:
-            for row, column, text in rounded:
-                shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
-                fault = "too large to be exact (2^53)"
-                reject(row, _Reason.of(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer")))
-        rows = np.delete(np.arange(block.rows), list(reasons))
-        rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
-        if predictions is None:
-            names = self.expected_names(reasons.values())
-            columns = [pa.array([b","] * block.rows, pa.binary())] * len(names)
-        else:
-            n_outputs = predictions.shape[1] if predictions.ndim == 2 else None
-            names = _output_columns(self.name, self.estimator, self.method, n_outputs)
-            columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
-            if len(rows) < block.rows:
-                columns = [_spread(column, rows, block.rows) for column in columns]
-        rejected = [_Rejected(block.at(row), reasons[row].private) for row in sorted(reasons)]
-        statistics = self._statistics(table if len(rows) == block.rows else table.take(rows), predictions, names, reasons.values())
-        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), statistics)
-
-    def _statistics(
-        self, table: pa.Table, predictions: np.ndarray[Any, Any] | None, names: list[str], reasons: Iterable[_Reason]
-    ) -> _BlockStatistics:
-        """Count the features and predictions of the rows that were scored, and the reasons of the others."""
-        rejected = Counter(reason.counted for reason in reasons)
-        if predictions is None:
-            return _BlockStatistics(None, {}, None, {}, rejected)
-        features = _count_features(table, self.columns)
-        predicted = list(predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS])
-        if not predicted:  # a model may give no outputs
-            return features._replace(reasons=rejected)
-        try:
-            if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
-                labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
-                return features._replace(prediction_classes=labels, reasons=rejected)
-            numbers = _measure_numbers(predicted, are_shares=self.method == "predict_proba")
-            return features._replace(prediction_numbers=numbers, reasons=rejected)
-        except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
-            logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
-            labels = {name: _uncounted(len(predictions)) for name, _ in zip(names, predicted, strict=False)}
-            return features._replace(prediction_classes=labels, reasons=rejected)
-
-    def _is_classifier(self) -> bool:
-        return getattr(self.estimator, "classes_", None) is not None
-
-    def _predict(
-        self, table: pa.Table, rows: np.ndarray[Any, Any], reject: Reject
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-        """Predict the rows (their numbers in the block) of a table; returns those that the model accepts, and the predictions."""
-        if not len(rows):
-            return rows, None
-        features = _to_model_input(table, self.given, self.columns.kinds)
-        try:
-            return rows, _call_model(self.estimator, self.method, features)
-        except ModelError:
-            raise
-        except Exception:  # noqa: BLE001  # models raise what they like
-            features = _to_model_input(table, self.given, self.columns.kinds)  # a step may have changed them where they are
-            missing = np.column_stack([_missing(column) for column in table.columns])
-
-        def refuse(row: int, reason: _Reason) -> None:
-            names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
-            where = f"no value in {', '.join(names)}: {{}}" if names else "{}"
-            reject(int(rows[row]), _refused(reason, where, bool(names)))
-
-        def unfit(reason: _Reason) -> ModelError | None:
-            return None if self.takes_rows() else self.unfit(reason)
-
-        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, unfit)
-        return rows[accepted], predictions
-
-    def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
-        """Name the prediction columns where no row says them: as the run has decided, or as the model does for what it knows."""
-        if self.decision:
-            return self.decision.prediction_columns
-        try:
-            predictions = _call_model(self.estimator, self.method, self._example_row())
-        except Exception as error:  # models raise what they like
-            raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
-        return _output_columns(self.name, self.estimator, self.method, predictions.shape[1] if predictions.ndim == 2 else None)
-
-    def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
-        """Return the error of rows of which not one could be predicted: the data's, if the model takes a row that it knows."""
-        most = next((reason or OTHER for reason, _ in reasons.most_common(1)), "")
-        shown = f": {most}" if most else ""
-        is_models = _FAILS in most
-        if self.takes_rows() and not is_models:
-            what = f"none of {reasons.total()} row(s) could be predicted, most often because of this{shown}"
-            return InvalidDataError(what, "give data that the model can predict, or the model's own kinds of values")
-        if self.saved_with:
-            return self.unfit(_Reason(most, most, most, is_models))
-        what = f"the model, a {type(self.estimator).__name__}, predicts none of {reasons.total()} row(s){shown}"
-        return ModelError(what, _CALL_IT)
-
-    def unfit(self, reason: _Reason) -> ModelError:
-        """Return the error of a model that refuses whatever it is given, for this reason among others."""
-        model = f"the model, a {type(self.estimator).__name__},"
-        if reason.counted == _UNFITTED:
-            return ModelError(f"{model} is not fitted", "fit it, and dump it then")
-        is_order_wrong = "feature names" in reason.public.lower().replace("_", " ")
-        if differ := _other_columns(self.estimator, self.columns.names, is_order_wrong=is_order_wrong):
-            return ModelError(f"{model} does not fit the feature columns: {differ.what}", differ.advice)
-        if self.saved_with:
-            said, advice = _saved_by_another(self.saved_with)
-            return ModelError(f"{model} fails in its {self.method} ({reason.public}): {said}", advice)
-        if _fitted_categories(self.estimator):
-            what = f"{model} was fitted on pandas' categories, which no CSV file has: {reason.public}"
-            return ModelError(what, "fit it with an encoder in its pipeline in their place")
-        words, advice = self._words_of_example(reason)
-        return ModelError(f"{model} fails in its {self.method}: {words}", advice)
-
-    def _words_of_example(self, reason: _Reason) -> tuple[str, str]:
-        """Return what a model says, and what to do: all of it where it says the same of an example, which holds no row's values."""
-        features = self._example_row()
-        try:
-            _call_model(self.estimator, self.method, features)
-        except ModuleNotFoundError as error:
-            lacks = _lacks(str(error.name))
-            return f"it {lacks.what}", lacks.advice or _CALL_IT
-        except Exception as error:  # noqa: BLE001  # models raise what they like
-            text = _brief(error)
-            given = {str(value) for value in np.asarray(features).ravel().tolist()} - {"", "0", "0.0", "False"}
-            if _reason_of(error).public != reason.public or any(value in text for value in given):  # the model knows it by a row
-                return reason.public, _CALL_IT
-            key = error.args[0] if isinstance(error, KeyError) and error.args else None
-            is_column = isinstance(key, str) and key not in self.columns.names
-            advice = f"add {key!r} to feature_columns, if that is a column that the model uses" if is_column else _CALL_IT
-            if isinstance(error, FileNotFoundError):
-                advice = "put that file into the function's container image (docs/package.md), or into the model itself"
-            return text if text == type(error).__name__ else f"{type(error).__name__}: {text}", advice
-        return reason.public, _CALL_IT
-
-    def takes_rows(self) -> bool:
-        """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""
-        return self.decision is not None or not _refuses(
-            lambda _: _call_model(self.estimator, self.method, self._example_row()), None
-        )
-
-    def _example_row(self) -> Any:
-        """Return one row of values that the model knows, or else of zeros and empty texts."""
-        plain = {TEXT: "", BOOLEAN: False, OPTIONAL_BOOLEAN: False, INTEGER: 0}
-        values = {
-            name: [plain.get(kind, 0.0) if self.examples.get(name) is None else self.examples[name]]
-            for name, kind in self.columns.kinds.items()
-        }
-        types = {TEXT: pa.string(), BOOLEAN: pa.bool_(), OPTIONAL_BOOLEAN: pa.bool_(), INTEGER: pa.int64()}
-
-        def column(name: str) -> pa.Array:
-            kind = self.columns.kinds[name]
-            try:
-                return pa.array(values[name]).cast(types.get(kind, pa.float64()))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the model knows another type than is decided
-                return pa.array([plain.get(kind, 0.0)]).cast(types.get(kind, pa.float64()))
-
-        arrays = [column(name) for name in self.columns.names]
-        return _to_model_input(pa.table(arrays, names=self.columns.names), self.given, self.columns.kinds)
-
-    def depends_on_other_rows(self, block: _Block) -> str | None:
-        """Say that predictions of a block's rows depend on what is predicted together with them, where they do."""
-        reasons: set[int] = set()
-        table = _parse_features(block, self.columns, lambda row, _: reasons.add(row))
-        rows, whole = self._predict(table, np.arange(block.rows), lambda row, _: reasons.add(row))
-        kept = np.delete(np.arange(block.rows), list(reasons))
-        if whole is None or len(kept) < 2 or len(rows) != len(kept):
-            return None
-        middle = len(kept) // 2
-        try:
-            halves = [_call_model(self.estimator, self.method, _to_model_input(table.take(part), self.given, self.columns.kinds))
-                      for part in (kept[:middle], kept[middle:])]  # fmt: skip
-            together = _call_model(self.estimator, self.method, _to_model_input(table.take(kept), self.given, self.columns.kinds))
-            differ = _differ(together, np.concatenate(halves))
-        except Exception:  # noqa: BLE001  # it takes all rows or one by one, but not these
-            return None
-        if not differ.any():
-            return None
-        return (
-            f"predictions depend on which rows are predicted together: {int(differ.sum())} of the first {len(kept)} rows "
-            "get another one in two halves than at once, and so the output depends on how the data is cut"
-        )
-
-
-def _differ(predictions: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Tell which rows have another label, or a number that differs by more than 1e-9 of the largest."""
-    if predictions.shape != others.shape:
-        return np.ones(len(predictions), bool)
-    if predictions.dtype.kind in "fiub" and others.dtype.kind in "fiub":
-        finite = np.abs(predictions[np.isfinite(predictions)])
-        close = np.isclose(others, predictions, rtol=1e-9, atol=1e-9 * finite.max(initial=0.0), equal_nan=True)
-    else:
-        close = np.array(_printed(predictions.ravel())) == np.array(_printed(others.ravel()))
-    return np.asarray(~close.reshape(len(predictions), -1).all(axis=1))
-
-
-def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _Decision | None:
-    """Read what the run has decided, where the event names it; InputChangedError where it is for another model or deployment."""
-    s3_uri = event.get("decision_s3_uri")
-    if not s3_uri:
-        return None
-
-    def require_size(response: dict[str, Any]) -> None:
-        if response["ContentLength"] > MAX_DECISION_BYTES:
-            raise InvalidRequestError(
-                f"{s3_uri} has {response['ContentLength']} bytes, more than a decision's {MAX_DECISION_BYTES}"
-            )
-
-    sink = io.BytesIO()
-    _read_body(client, s3_uri, sink, answered=require_size)
-    found = hashlib.sha256(sink.getvalue()).hexdigest()
-    if event.get("decision_sha256") not in (None, found):
-        raise InputChangedError(f"{s3_uri} is not what the run has decided: its SHA-256 is {found}")
-    try:
-        document = json.loads(sink.getvalue())
-    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
-        raise InvalidRequestError(f"{s3_uri} is not JSON: it should be what the run has decided") from error
-    names = _get(document, "prediction_columns")
-    kinds = _get(document, "column_types")
-    if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_mapping(kinds, DECIDED_KINDS)):
-        raise InvalidRequestError(f"{s3_uri} is not what a run decides: it needs column_types and prediction_columns")
-    features, stated = _get(document, "feature_columns"), _get(document, "stated_types")
-    if not (features is None or _is_columns(features)) or not (stated is None or _is_mapping(stated, STATED_KINDS)):
-        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its feature_columns or stated_types are none")
-    for field_name, expected, what in (
-        ("deployment", model.facts.get("deployment"), "the prediction function was deployed anew"),
-        ("model_sha256", model.facts.get("sha256"), "the model was replaced"),
-    ):
-        is_by_hand = field_name == "deployment" and not event.get("raise_errors")  # to look into a chunk elsewhere, say
-        if document.get(field_name) not in (None, expected) and not is_by_hand:
-            raise InputChangedError(f"{what} after the run was planned: start the request again")
-    return _Decision(kinds, names, features, stated, found)
-
-
-def _feature_columns(estimator: Any, event: dict[str, Any], decision: _Decision | None) -> list[str]:
-    """Return the columns that the model gets: as the run has decided, else as the event says, else as the model knows them."""
-    decided = decision.feature_columns if decision else None
-    named: list[str] | None = event.get("feature_columns")
-    if decided and named not in (None, decided):
-        raise InvalidRequestError("feature_columns names other columns than the run has decided", "leave it out")
-    names = decided or named or fitted_columns(estimator)
-    if not names:
-        if _is_unfitted(estimator):
-            raise ModelError(f"the model, a {type(estimator).__name__}, is not fitted", "fit it, and dump it then")
-        raise InvalidRequestError(
-            f"the model, a {type(estimator).__name__}, knows no names of its columns",
-            "list them in feature_columns, in the order in which it was fitted",
-        )
-    return names
-
-
-def _stated_types(event: dict[str, Any], decision: _Decision | None, features: list[str]) -> dict[str, str]:
-    """Return the types that the request states, of columns that the model gets."""
-    decided = decision.stated_types if decision else None
-    named: dict[str, str] | None = event.get("column_types")
-    if decided is not None and named not in (None, decided):
-        raise InvalidRequestError("column_types states other types than the run has decided", "leave it out")
-    stated = (decided if decided is not None else named) or {}
-    if unknown := sorted(stated.keys() - set(features)):
-        raise InvalidRequestError(f"column_types names columns that are not among the model's: {_named([*map(_shown, unknown)])}")
-    return stated
-
-
-def _named(names: Sequence[str], shown: int = 50) -> str:
-    """List names, the first of them if they are many."""
-    listed = [name if len(name) <= 64 else f"{name[:60]}…" for name in names[:shown]]
-    return ", ".join(listed) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-
-
-def _decide_columns(
-    estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Callable[[_Columns], dict[str, str]]
-) -> tuple[_Columns, dict[str, Any]]:
-    """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
-    names = _feature_columns(estimator, event, decision)
-    expected = expected_columns(estimator, names)
-    if _is_fitted_on_array(estimator):
-        expected = _in_one_array(expected)
-    stated = _stated_types(event, decision, names)
-    fixed = {TEXT: TEXT, NUMBER: NUMBER, UNREAD: TEXT}  # what no step reads may be anything
-    kinds = {name: stated.get(name) or fixed.get(expected[name].kind, "") for name in names}
-    open_names = frozenset(name for name, kind in kinds.items() if not kind)
-    columns = _Columns(
-        names,
-        kinds,
-        open_names,
-        frozenset(name for name in open_names if expected[name].kind == INTEGERS_TOO),
-        {name: expected[name].known for name in names if expected[name].known},
-    )
-    if open_names:
-        decided = decision.column_types if decision else dict.fromkeys(open_names, EMPTY) | infer(columns)
-        if lacking := sorted(open_names - decided.keys()):
-            raise InvalidRequestError(f"the run has not decided the type of {', '.join(map(repr, lacking[:5]))}: plan it again")
-        columns = replace(columns, kinds=kinds | {name: decided[name] for name in open_names})
-    return columns, {name: opinion.example for name, opinion in expected.items()}
-
-
-def _require_columns(used: list[str], header: Header, s3_uri: str, *, by_model: bool = False) -> None:
-    """Raise where a column that is used is not there, or more than once; the others may be called anything, and nothing.
-
-    `by_model` tells whether nobody but the model has named them.
-    """
-    times = Counter(header.names)
-    if repeated := [name for name in used if times[name] > 1]:
-        raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
-    if any(name not in times for name in used):
-        mistake = lacking_columns(used, header.names)
-        advice = mistake.advice
-        if by_model and "feature_columns" in advice:
-            advice = (
-                "the model was fitted on columns of these names: correct the names in the header, which is the file's first line"
-            )
-        raise InvalidRequestError(f"{s3_uri} {mistake.what}", advice)
-
-
-def _make_scorer(
-    model: _Model,
-    event: dict[str, Any],
-    s3_uri: str,
-    header: Header,
-    decision: _Decision | None,
-    infer: Callable[[_Columns], dict[str, str]],
-) -> _Scorer:
-    """Check the request's columns against the data's, and decide how each is read."""
-    names, name = _feature_columns(model.estimator, event, decision), event["prediction_column_name"]
-    _require_columns(names, header, s3_uri, by_model=not event.get("feature_columns"))
-    if name in header.names:
-        raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
-    columns, examples = _decide_columns(model.estimator, event, decision, infer)
-    given = _input_of(model.estimator, _parts_of(model.estimator), columns)
-    fitted = fitted_columns(model.estimator) or []
-    if given != ARRAY and _module_of(model.estimator).startswith("lightgbm.") and sorted(fitted) == sorted(names):
-        _require_fitted_columns(model.estimator, names)  # it takes columns by their places, whatever their names
-    if given == ARRAY:
-        _require_fitted_columns(model.estimator, names)
-        warnings.filterwarnings("ignore", "X does not have valid feature names")  # just checked
-    return _Scorer(
-        model.estimator,
-        columns,
-        given,
-        examples,
-        name,
-        event.get("prediction_method") or "predict",
-        quarantine=event.get("on_bad_row") == "quarantine",
-        strict=bool(event.get("strict")),
-        decision=decision,
-        saved_with=_other_sklearn(model.facts),
-    )
-
-
-def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
-    """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
-
-    Raises a PredictionError; nothing is written then, but, with a ColumnTypeError, beside the receipt what the columns hold.
-    Memory does not grow with the chunk, /tmp holds the chunk and its part. The stages overlap: `download` ends when the last byte
-    has come, `predict` waits for what it needs.
-    """
-    started = time.time_ns() // 1_000_000
-    watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
-    with _temporary_directory() as folder:
-        part = Path(folder, "part.csv")
-        storage = _Storage(folder)
-        with watch.stage("header"):
-            may_lack_rows = event.get("on_no_rows") == "succeed"
-            chunk = _Chunk(_plan_segments(client, event, Path(folder)), not event.get("data_s3_uri"), may_lack_rows)
-            storage.take_for_chunk(_planned_bytes(chunk.segments), chunk.s3_uri)
-            _fetch_headers(client, chunk.segments)
-        with _downloading(client, chunk.segments, storage):
-            with watch.stage("model"):
-                model = _cached_model(client, event, storage)
-                decision = _read_decision(client, event, model)
-            try:
-                with watch.stage("predict"):
-                    infer = functools.partial(_kinds_of_objects, client, storage, Path(folder))
-                    facts = _predict_file(chunk, part, model, event, decision, infer)
-            except (InvalidDataError, ColumnTypeError) as error:
-                if cut := chunk.cut_segment():
-                    message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
-                    raise UnsafeSplitError(message) from error
-                if isinstance(error, ColumnTypeError) and decision and event.get("receipt_s3_uri"):
-                    _put_json(client, _types_uri(event["receipt_s3_uri"]), _wider_kinds(chunk, model, event, decision))
-                raise
-        output_bytes = part.stat().st_size
-        with watch.stage("upload"):
-            upload_to_s3(client, part, event["output_s3_uri"])
-            if _rejected_path(part).exists():
-                upload_to_s3(client, _rejected_path(part), f"{event['output_s3_uri']}.rejected.csv")
-    named = (
-        {"segments_s3_uri": event.get("segments_s3_uri")}
-        if chunk.is_group
-        else {"data_s3_uri": chunk.s3_uri, "byte_range": chunk.segments[0].byte_range or [0, facts.read.bytes]}
-    )
-    receipt = {
-        "chunk_index": event.get("chunk_index"),
-        **named,
-        "objects": len(chunk.segments),
-        "rows_read": facts.read.rows,
-        "rows_written": facts.rows,
-        "rejected_rows": facts.rejected_rows,
-        "rounded_integers": facts.rounded_integers,
-        "input_bytes": facts.read.bytes,
-        "data_sha256": _data_sha256(chunk.segments),
-        "output_s3_uri": event["output_s3_uri"],
-        "output_bytes": output_bytes,
-        "header_bytes": facts.header_bytes,
-        "layout_sha256": _layout_sha256(chunk.header, facts.prediction_columns),
-        "decision_sha256": decision.sha256 if decision else None,
-        "quote_parity": facts.read.quotes % 2,
-        "started": started,
-        "milliseconds": watch.stop(),
-        "memory_mb": _memory_mb(),
-        "model": model.facts,
-    }
-    if event.get("receipt_s3_uri"):
-        receipt["output_etag"] = _etag(client, event["output_s3_uri"])
-        quarantined = event.get("on_bad_row") == "quarantine"
-        receipt["rejected_etag"] = _etag(client, f"{event['output_s3_uri']}.rejected.csv") if quarantined else None
-        # Not in what is returned: a state's result may have 256 KiB.
-        _put_json(client, event["receipt_s3_uri"], {**receipt, "statistics": facts.statistics})
-    # `rows` for those who invoke it directly.
-    return {"rows": facts.rows, **receipt}
-
-
-def _data_sha256(segments: list[_Segment]) -> str:
-    """Return the digest of what was read, by which the merge sees that it was what was planned: fingerprint.py has the same."""
-    named = [[segment.source.s3_uri, segment.source.start, segment.stop, segment.etag] for segment in segments]
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
-
-
-def _types_uri(receipt_s3_uri: str) -> str:
-    """Return where a chunk says what its columns hold: functions/workflow/work.py looks there."""
-    return f"{receipt_s3_uri.removesuffix('.json')}.types.json"
-
-
-def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: _Decision) -> dict[str, str]:
-    """Return what those columns hold, in all of the chunk, that do not fit what the run has decided."""
-    columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {})
-    found = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
-    return {
-        name: kind for name, kind in found.items() if _join_for(columns, name, columns.kinds[name], kind) != columns.kinds[name]
-    }
-
-
-def _etag(client: S3Client, s3_uri: str) -> str:
-    bucket, key = parse_s3_uri(s3_uri)
-    with _s3_errors(s3_uri):
-        return client.head_object(Bucket=bucket, Key=key)["ETag"]
-
-
-def _memory_mb() -> int | None:
-    """Memory of the function, as Lambda says it; None elsewhere."""
-    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
-    return int(memory) if memory.isdecimal() else None
-
-
-def _kinds_of_chunk(chunk: _Chunk, columns: _Columns) -> dict[str, str]:
-    return _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
-
-
-def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: _Chunk, columns: _Columns) -> dict[str, str]:
-    """Decide the open columns by all values of the chunk's objects: of a range of one, the rest is read for that."""
-    kinds = _kinds_of_chunk(chunk, columns)
-    for segment in chunk.partial_segments():
-        undecided = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
-        if not undecided:  # text stays text, whatever the rest holds
-            break
-        if (segment.object_bytes or 0) > WHOLE_OBJECT_BYTES:
-            raise InvalidRequestError(
-                f"the model leaves the type of column {undecided[0]!r} open, and only bytes={segment.byte_range} of "
-                f"{segment.source.s3_uri} are scored, which has {segment.object_bytes} bytes: state the type in column_types"
-            )
-        whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
-        storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
-        _download(client, segment.source.s3_uri, folder / "whole.csv", etag=segment.etag)
-        for name, kind in _kinds_of_chunk(_Chunk([whole], is_group=True), columns).items():
-            kinds[name] = _join_for(columns, name, kinds.get(name, kind), kind)
-    return kinds
-
-
-class _PartFacts(NamedTuple):
-    """What a part holds, and what was read for it."""
-
-    read: _Tally
-    rows: int
-    """Written."""
-    header_bytes: int
-    rejected_rows: int
-    rounded_integers: int
-    prediction_columns: list[str]
-    statistics: dict[str, Any]
-    """As `contract.Statistics`."""
-
-
-def _predict_file(
-    chunk: _Chunk,
-    part: Path,
-    model: _Model,
-    event: dict[str, Any],
-    decision: _Decision | None = None,
-    infer: Callable[[_Chunk, _Columns], dict[str, str]] = _kinds_of_chunk,
-) -> _PartFacts:
-    """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
-    read, header = _Tally(), chunk.header
-    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, functools.partial(infer, chunk))
-    statistics = _Statistics(scorer.columns)
-    names = decision.prediction_columns if decision else []
-    rows = header_bytes = rejected_rows = rounded_integers = 0
-    with part.open("wb") as output, _RejectedFile(part, header, is_open=scorer.quarantine) as rejected:
-
-        def write_header() -> int:
-            _check_new_names(names, chunk.s3_uri, header)
-            return output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
-
-        workers = _workers(scorer.estimator)
-        for scored in _map_blocks(scorer.score, chunk.blocks(_block_bytes(scorer.estimator, chunk), read), workers):
-            names = names or scored.names
-            if scored.names != names:
-                raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
-            if not rows:
-                header_bytes = write_header()
-            output.write(scored.joined)
-            rejected.write(scored.rejected)
-            statistics.add(names, scored.statistics)
-            rows += scored.rows
-            rejected_rows += len(scored.rejected)
-            rounded_integers += scored.rounded_integers
-        if not rows:
-            if not (chunk.is_group or chunk.may_lack_rows or decision):
-                raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows", _NAME_ROWS)
-            names = scorer.expected_names()
-            header_bytes = write_header()
-        elif rejected_rows == rows and not decision and event.get("chunk_index") is None:  # all of an output, and not a share of it
-            raise scorer.nothing_predicted(statistics.reasons)
-        output.write(header.line_end + read.blank_lines)
-    facts = (rejected_rows, rounded_integers, names, statistics.result())
-    return _PartFacts(read, rows, header_bytes + len(header.line_end), *facts)
-
-
-def _workers(estimator: Any) -> int:
-    """Return how many blocks are scored at once: one a core, but on Lambda no more than the vCPUs that its memory buys.
-
-    It shows three cores from 3,009 MB on, where two vCPUs are paid for. Somebody's own code, or another library's, may not stand
-    two threads at once.
-    """
-    if _parts_of(estimator).strangers:
-        return 1
-    cores, memory_mb = os.cpu_count() or 1, _memory_mb()
-    if memory_mb is None or _deployed_package():  # the local AWS says the memory, too, and its cores are the machine's
-        return cores
-    return min(cores, max(1, round(memory_mb / MB_PER_VCPU)))
-
-
-def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
-    """Bytes of input to score at once: more where rows are long and the model pays for each call."""
-    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    if not hasattr(last, "estimators_"):  # forests and their like; histogram boosting is as fast with 8,000 rows as with 64,000
-        return BLOCK_BYTES
-    sample = b""
-    for segment in chunk.segments:
-        if len(sample) < HEADER_READ_BYTES:
-            with segment.data.open("rb") as file:
-                sample += file.read(HEADER_READ_BYTES - len(sample))
-    row_bytes = len(sample) // max(sample.count(b"\n"), 1)
-    return max(BLOCK_BYTES, min(row_bytes * FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES))
-
-
-class _RejectedFile:
-    """The list of rejected rows beside a part: `<part>.rejected.csv`, a header and a line for each."""
-
-    def __init__(self, part: Path, header: Header, *, is_open: bool) -> None:
-        self._file = _rejected_path(part).open("w", newline="", encoding="utf-8") if is_open else None
-        self._writer = csv.writer(self._file, lineterminator=header.line_end.decode()) if self._file else None
-
-    def __enter__(self) -> Self:
-        self.writerow("data_s3_uri", "row", "byte", "reason")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
-
-    def write(self, rejected: list[_Rejected]) -> None:
-        for item in rejected:
-            self.writerow(item.place.source.s3_uri, item.place.row + 1, item.place.byte, item.reason)
-
-    def writerow(self, *fields: object) -> None:
-        if self._writer:
-            self._writer.writerow(fields)
-
-
-def _layout_sha256(header: Header, prediction_columns: list[str]) -> str:
-    """Equal for all parts that may be merged under one header: the columns of the data, those of the predictions, the line end."""
-    return hashlib.sha256(json.dumps([header.names, prediction_columns, header.line_end.decode()]).encode()).hexdigest()
-
-
-def _rejected_path(part: Path) -> Path:
-    return part.with_name(f"{part.name}.rejected.csv")
-
-
-def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
-    present = set(header.names)
-    if taken := [name for name in names if name in present]:
-        named = _named([*map(_shown, taken)])
-        raise InvalidRequestError(f"{s3_uri} has columns {named} already", "choose another prediction_column_name")
-
-
-def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:
-    """Apply a function to blocks, in order, `workers` at a time; at most workers + 1 are held in memory."""
-    with ThreadPoolExecutor(workers, initializer=_limit_threads) as pool:
-        pending: deque[Future[_Scored]] = deque()
-        try:
-            for block in blocks:
-                pending.append(pool.submit(function, block))
-                if len(pending) > workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def _limit_threads() -> None:
-    """One BLAS and OpenMP thread for each worker; OpenMP keeps its limit per thread, so each worker sets its own."""
-    import threadpoolctl  # noqa: PLC0415  # comes with scikit-learn; a model of another kind does without
-
-    threadpoolctl.threadpool_limits(1)
-
-
-def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
-    """Score the first `probe_rows` rows; returns `contract.Probe`.
-
-    What it finds of the columns goes to `receipt_s3_uri`, because an execution's document has no room for thousands of names; an
-    event without one gets it in the answer, and nothing is written.
-    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. Where not one row can be
-    predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most, and to the objects of `further_data`.
-    """
-    model = _cached_model(client, event)
-    if event.get("data_s3_uri") is None:
-        return _probe_without_rows(client, model, event, None)
-    try:
-        scorer, probed, scored, seconds = _first_predicted(client, event, model)
-    except InvalidDataError:
-        header = _header_alone(client, event) if event.get("on_no_rows") == "succeed" else None
-        if header is None:
-            raise
-        return _probe_without_rows(client, model, event, header)
-    _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
-    dependence = scorer.depends_on_other_rows(probed)
-    if dependence and scorer.strict:
-        raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
-    measured = {
-        "rows": probed.rows,
-        "row_bytes": round(int(probed.offsets[-1] - probed.offsets[0]) / probed.rows, 1),
-        "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
-    }
-    return _probe_result(client, model, event, scorer, measured, scored.names, dependence)
-
-
-def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], header: Header | None) -> dict[str, Any]:
-    """Return `contract.Probe` of data that has no rows, and perhaps no object: a row that the model knows names its predictions."""
-    names = _feature_columns(model.estimator, event, None)
-    s3_uri = event["data_s3_uri"] if header else "the data"
-    header = header or Header(b"", b"", names)
-    scorer = _make_scorer(model, event, s3_uri, header, None, lambda _: {})
-    _method_of(scorer.estimator, scorer.method)
-    warning = None
-    try:
-        columns = scorer.expected_names()
-    except (ModelError, InvalidDataError):
-        columns = [scorer.name]
-        warning = f"the model predicts no made-up row, so the only prediction column of this output without rows is {scorer.name}"
-    _check_new_names(columns, s3_uri, header)
-    return _probe_result(client, model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
-
-
-def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
-    """Return the header of an object that has no rows, as far as one read tells; None where it has any, or no header."""
-    s3_uri, sink = event["data_s3_uri"], io.BytesIO()
-    try:
-        found = _read_body(client, s3_uri, sink, (0, BLOCK_BYTES), event.get("data_etag"))
-    except InputChangedError:  # an empty object has no first byte
-        return None
-    beginning = sink.getvalue()
-    header = _read_header(beginning, s3_uri) or _read_header(beginning + b"\n", s3_uri)
-    if header is None or len(beginning) < found.object_bytes or beginning[header.size :].strip(b"\r\n \t"):
-        return None
-    return header
-
-
-def _probe_result(
-    client: S3Client,
-    model: _Model,
-    event: dict[str, Any],
-    scorer: _Scorer,
-    measured: dict[str, Any],
-    names: list[str],
-    warning: str | None,
-) -> dict[str, Any]:
-    """Return `contract.Probe`, and write what was found of the columns where the event says."""
-    result = {
-        **measured,
-        "warnings": [warning] if warning else [],
-        "model": model.facts,
-    }
-    features = scorer.columns
-    columns = {
-        "feature_columns": features.names,
-        "prediction_columns": names,
-        "column_types": {name: features.kinds[name] for name in features.names if name in features.open},
-        "stated_types": _stated_types(event, None, features.names),
-        "numeric_columns": sorted(features.numeric),
-    }
-    s3_uri = event.get("receipt_s3_uri")
-    size, room = len(json.dumps(columns)), MAX_COLUMNS_BYTES if s3_uri else MAX_ANSWER_BYTES
-    if size > room:
-        raise InvalidRequestError(
-            f"{len(features.names)} feature columns and {len(names)} prediction columns have names of {size} bytes, more "
-            f"than {room}: {'shorten prediction_column_name' if s3_uri else 'give a receipt_s3_uri, where they go'}"
-        )
-    if not s3_uri:
-        return result | columns
-    sha256 = _put_json(client, s3_uri, columns, "output_s3_uri must change, nothing can be written there")
-    return result | {"columns_s3_uri": s3_uri, "columns_sha256": sha256}
-
-
-class _Probed(NamedTuple):
-    """The rows of a probe of which at least one could be predicted."""
-
-    scorer: _Scorer
-    block: _Block
-    scored: _Scored
-    seconds: float
-
-
-def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
-    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why."""
-    refusal: InvalidDataError | None = None
-    for item in [event, *(event.get("further_data") or ())]:
-        s3_uri = item["data_s3_uri"]
-        try:
-            return _probe_rows(model, event, s3_uri, _probe_block(client, s3_uri, item.get("data_etag")), event["probe_rows"])
-        except InvalidDataError as error:
-            if event.get("on_bad_row") != "quarantine":
-                raise
-            refusal = refusal or error
-    assert refusal
-    raise refusal
-
-
-def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
-    """Read the first rows of an object: 2 MB, or as much as the first record takes."""
-    size = BLOCK_BYTES
-    while size <= MAX_RECORD_BYTES * 4:
-        sink = io.BytesIO()
-        try:
-            found = _read_body(client, s3_uri, sink, (0, size), etag)
-        except InputChangedError as error:
-            if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
-                raise
-            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row") from error
-        beginning = sink.getvalue()
-        if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.object_bytes):
-            return block
-        size *= 4
-    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
-
-
-def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:
-    """Score rows of a block, so many at once, until one can be predicted."""
-    refused: Counter[str] = Counter()
-    for start in range(0, min(block.rows, max(MORE_PROBE_ROWS, wanted)), wanted):
-        stop = min(start + wanted, block.rows)
-        rows = block.part(start, stop)
-        scorer = _make_scorer(model, event, s3_uri, block.header, None, functools.partial(_infer_kinds, [block]))
-        started = time.perf_counter()
-        try:
-            scored = scorer.score(rows)
-        except (ModelError, InvalidDataError) as error:
-            raise _with_open_columns(error, scorer.columns) from error
-        if len(scored.rejected) < rows.rows:
-            return _Probed(scorer, rows, scored, time.perf_counter() - started)
-        refused += scored.statistics.reasons
-    refusal = scorer.nothing_predicted(refused)
-    raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
-
-
-def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
-    """Add what the first rows have made of open columns: if all rows would make something else of them, that is what is wrong."""
-    narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] != TEXT]
-    if not narrow or (isinstance(error, ModelError) and error.advice != _CALL_IT):
-        return error
-    seen = ", ".join(f"column {name!r} holds {_KIND_NAMES[columns.kinds[name]]}" for name in narrow[:3])
-    advice = f"{error.advice}; if a column is of another type in later rows, state it in column_types"
-    return type(error)(f"{error.what}. As far as the probe has read, {seen}", advice)
-
-
-def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:
-    """Take the rows out of an object's first bytes; None where not one row ends there."""
-    header = _read_header(beginning, s3_uri)
-    if header is None and not is_whole:
-        return None
-    if header is None or (is_whole and header.size == len(beginning)):
-        _read_header(beginning + b"\n", s3_uri)
-        if not beginning:
-            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
-        raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
-    records = beginning[header.size :]
-    if not is_whole:  # leave the cut record out; with quotes, a line feed at the end of the last complete one
-        records = records[: _last_record_end(records)]
-    if not records:
-        return None
-    block = next(_read_blocks(io.BytesIO(records), header, _Source(s3_uri, 0), header.size, len(records) + 1), None)
-    if block is None and is_whole:
-        raise InvalidDataError(f"{s3_uri} has a header and no rows, only blank lines", _NAME_ROWS)
-    return block
-
-
-def _last_record_end(records: bytes) -> int:
-    octets = np.frombuffer(records, np.uint8)
-    feeds = np.flatnonzero(octets == ord("\n"))
-    quotes = np.flatnonzero(octets == ord('"'))
-    ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
-    return int(ends[-1]) + 1 if len(ends) else 0
-
-
-def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
-    """Read the feature columns of a local CSV file, shape (n_rows, n_features), as the handler reads them.
-
-    For scoring a small file by hand with `make_predictions`; needs pandas. Columns have the types that `pandas.read_csv` gives
-    them by all of their values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a
-    missing column.
-    """
-    path = Path(data_path)
-    header = _local_header(path, path.name)
-    _require_columns(feature_columns, header, path.name)
-
-    def blocks() -> Iterator[_Block]:
-        with path.open("rb") as file:
-            file.seek(header.size)
-            yield from _read_blocks(file, header, _Source(path.name, 0), header.size, BLOCK_BYTES)
-
-    columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
-    columns = replace(columns, kinds=_infer_kinds(blocks(), columns))
-
-    def parse(block: _Block) -> pa.Table:
-        def reject(row: int, reason: _Reason) -> None:
-            raise InvalidDataError(f"{block.at(row)}, {reason.public}")
-
-        return _parse_features(block, columns, reject)
-
-    tables = [parse(block) for block in blocks()]
-    if not tables:
-        raise InvalidDataError(f"{path.name} has a header and no rows", _NAME_ROWS)
-    return _to_frame(pa.concat_tables(tables), columns.kinds)
-
-
-def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:
-    """Predict a frame by hand: shape (n_rows,), with the frame's index.
-
-    Raises InvalidRequestError for a missing column and InvalidDataError for an empty frame.
-    """
-    import pandas  # noqa: ICN001, PLC0415  # not needed on the way of a chunk, and costly to import
-
-    missing = [column for column in feature_columns if column not in data.columns]
-    if missing:
-        raise InvalidRequestError(f"the data has no column {', '.join(map(repr, missing))}")
-    if data.empty:
-        raise InvalidDataError("the data has no rows")
-    features = data[feature_columns]
-    return pandas.Series(
-        _call_model(model, "predict", features if _has_feature_names(model) else features.to_numpy()), index=data.index
-    )

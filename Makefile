@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durations 10
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-installed test-all test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
+.PHONY: help install demo test test-thorough test-installed test-all test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
   docs screenshots format bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
   audit-dependencies lock clean
 
@@ -32,22 +32,25 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: install ## Score the flights of New York 2013 on the embedded local AWS
 	@$(BIN)/batch-predict demo
 
-test: install ## Run all tests but those of the next line; WORKERS=2
-	$(PYTEST) $(PARALLEL) --ignore tests/installed tests
+test: install ## Cover every promise once; WORKERS=2
+	$(PYTEST) $(PARALLEL) -m "not thorough" --ignore tests/installed tests
+
+test-thorough: install ## Run what `make test` leaves out, and look for more examples of each property
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) $(PARALLEL) -m "thorough or hypothesis" --ignore tests/installed tests
 
 test-installed: install ## Install the wheel into an empty environment, and run and deploy with it; needs PyPI
 	$(PYTEST) tests/installed
 
-test-all: test test-installed ## Run both
+test-all: test test-thorough test-installed ## Run all three
 
-test-random: install ## Run all tests in random order
+test-random: install ## Run `make test` and `make test-thorough` in one random order
 	$(PYTEST) $(PARALLEL) -p randomly --ignore tests/installed tests
 
 test-aws: install ## Run the integration tests on a deployed stack, with your AWS credentials; STACK=name
 	$(PYTEST) --aws --stack $(or $(STACK),batch-predict) tests/integration
 
 test-nightly: install ## Run the property tests with 10,000 examples each, those of whole workflows with 1,000
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) tests/unit -k "every_field or damaged or boundar or any_chunks or fuzz" --timeout 3600
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis --timeout 3600 tests/unit
 
 faults: install ## Inject every fault at every call site of S3; FAULTS_TABLE=table.md writes what came of each
 	FAULTS_TABLE=$(FAULTS_TABLE) $(PYTEST) tests/integration/faults

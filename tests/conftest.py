@@ -10,8 +10,9 @@ import botocore.session
 import pytest
 from hypothesis import settings
 
-# A few hundred examples here; `make test-nightly` looks longer.
-settings.register_profile("default", max_examples=300, deadline=None)
+# A few dozen examples in `make test`; `make test-thorough` and `make test-nightly` look longer.
+settings.register_profile("default", max_examples=60, deadline=None)
+settings.register_profile("thorough", max_examples=300, deadline=None)
 settings.register_profile("nightly", max_examples=10_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -73,10 +73,10 @@ def test_what_is_kept_from_run_to_run_has_the_name_of_what_it_was_made_of(root, 
         assert "steps.python.outputs.python-version" in cache["key"]
 
 
-STEPS = ["install", "lint", "types", "test", "test-installed"]
+STEPS = ["install", "lint", "types", "test", "test-thorough", "test-installed"]
 MAKEFILE = """
-.PHONY: install lint types test test-installed
-install lint types test test-installed:
+.PHONY: install lint types test test-thorough test-installed
+install lint types test test-thorough test-installed:
 	@echo doing $@
 	@test $@ != "$(BROKEN)"
 """

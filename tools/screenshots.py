@@ -33,6 +33,7 @@ DARK = "--blink-settings=preferredColorScheme=0"
 TALLEST = 14_000  # pixels of a page on a phone; what is left is cut off
 BELOW = 24
 DESKTOP, PHONE = 1100, 390
+TOP = 1086  # pixels of the page for README: headline, states and the first charts
 COLOURS = 128  # enough for flat charts and text, a third of the bytes
 
 SAMPLE_ROWS = 20_000
@@ -70,6 +71,7 @@ def main() -> None:
         page = _page(terminal)
         for name, width, options in (("light", DESKTOP, []), ("dark", DESKTOP, [DARK]), ("phone", PHONE, [])):
             _photograph_page(browser, page, IMAGES / f"report-{name}.png", width, options)
+        _cut_top(IMAGES / "report-light.png", IMAGES / "report-top.png")
     for picture in sorted(IMAGES.iterdir()):
         size = picture.stat().st_size
         sys.stdout.write(f"{picture.relative_to(ROOT)}: {size / 1000:,.0f} kB\n")
@@ -228,6 +230,12 @@ def _photograph_page(browser: str, page: Path, picture: Path, width: int, option
     if box is None or box[3] == seen.height:
         raise SystemExit(f"{picture.name}: the page is empty, or taller than {TALLEST} pixels")
     seen.crop((0, 0, width, min(box[3] + BELOW, seen.height))).quantize(COLOURS).save(picture, optimize=True)
+
+
+def _cut_top(whole: Path, picture: Path) -> None:
+    """Write the top of a page's picture as a picture of its own."""
+    with Image.open(whole) as image:
+        image.crop((0, 0, image.width, TOP)).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

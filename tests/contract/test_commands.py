@@ -81,7 +81,7 @@ def kebab(name):
 
 
 def test_aws_commands_have_services_operations_and_options_that_are_there(root):
-    pages = {path.name: path.read_text() for path in [root / "README.md", *root.glob("docs/*.md")]}
+    pages = {path.relative_to(root).as_posix(): path.read_text() for path in [root / "README.md", *root.glob("docs/*.md")]}
     found = [(page, words) for page, text in pages.items() for words in commands(text)]
     assert ("README.md", "stepfunctions", "start-execution") in {(page, *words[:2]) for page, words in found}
     assert [(page, words, problem(words)) for page, words in found if problem(words)] == []

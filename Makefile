@@ -61,6 +61,7 @@ soak: install ## Run random requests under random faults against an oracle; MINU
 lint: install check-definition ## Check style, formatting, the templates, the definition and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tools.pages --check
 	$(BIN)/python -m tools.image_template
 	$(BIN)/cfn-lint template.yaml build/template.image.yaml
 	$(BIN)/hadolint functions/predict/Dockerfile
@@ -76,9 +77,8 @@ test-sfn-local: install ## Run the workflow on Step Functions Local: STEPFUNCTIO
 types: install ## Check types of what ships
 	$(BIN)/mypy
 
-docs: install ## Write docs/request.md's table out of the request's schema, and the commands' help into docs/commands.md
-	$(BIN)/python -m tools.request_reference
-	$(BIN)/python -m tools.command_reference
+docs: install ## Write into the documentation what the code knows: tables of fields, the commands' help
+	$(BIN)/python -m tools.pages
 
 screenshots: install ## Make the pictures of the documentation anew; needs tmux and chromium
 	$(BIN)/python -m tools.screenshots

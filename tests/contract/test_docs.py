@@ -5,55 +5,36 @@ import re
 
 import jsonschema
 import pytest
+import typer
 
 from batch_predict.cli import app as cli
-from batch_predict.local.deploy import LOCAL_ADAPTATIONS
-from tools.request_reference import BEGIN, END, request_table, with_table
+from tools import pages, reference
 
 
-def test_the_request_reference_is_the_schema(root, schema):
-    page = (root / "docs/request.md").read_text()
-    assert page == with_table(page, request_table(schema)), "docs/request.md is not what the schema says: run `make docs`"
+def test_what_is_generated_is_what_the_code_says(capfd):
+    assert pages.main("--check", "--diff") == 0, f"run `make docs`: {capfd.readouterr().out}"
 
 
-def test_a_reference_is_written_between_its_marks_and_nowhere_else():
-    page = f"before\n{BEGIN}an old table{END}\nafter\n"
-    written = with_table(page, "| a |")
-    assert written == f"before\n{BEGIN}\n| a |\n{END}\nafter\n"
-    assert with_table(written, "| a |") == written
-    for damaged in (page.replace(BEGIN, ""), page.replace(END, ""), page + BEGIN):
-        with pytest.raises(SystemExit, match="the page must hold"):
-            with_table(damaged, "| a |")
-
-
-def test_a_reference_shows_what_a_schema_says_of_a_field():
-    schema = {
-        "required": ["a"],
-        "properties": {
-            "a": {"type": ["string", "null"], "description": "The first."},
-            "b": {"type": "string", "enum": ["x", "y"], "default": "x", "description": "The second."},
-            "c": {"type": "string", "description": "The third."},
-        },
+def test_every_page_that_says_what_the_code_says_is_generated(root):
+    """A mark that is lost would leave its table to itself."""
+    marks = {page.name: re.findall(r"{{{cog cog.outl\((.*)\) }}}", page.read_text()) for page in root.glob("docs/*.md")}
+    assert {page: found for page, found in marks.items() if found} == {
+        "commands.md": ["reference.commands()"],
+        "local_aws.md": ["reference.local_adaptations()"],
+        "report.md": ["reference.report_fields()"],
+        "request.md": ["reference.request_fields()"],
     }
-    assert request_table(schema).splitlines()[2:] == [
-        "| `a` | string | required | The first. |",
-        '| `b` | `x`, `y` | `"x"` | The second. |',
-        "| `c` | string | see there | The third. |",
-    ]
 
 
-def test_the_report_reference_is_the_schema(root):
-    properties = json.loads((root / "functions/workflow/report.schema.json").read_text())["properties"]
-    table = "\n".join(
-        ["| field | meaning |", "|---|---|", *(f"| `{name}` | {rule['description']} |" for name, rule in properties.items())]
-    )
-    assert table in (root / "docs/report.md").read_text(), f"docs/report.md must hold:\n{table}"
+def test_every_command_has_a_section_with_its_usage_and_example():
+    text = reference.commands()
+    sections = dict(re.findall(r"^## batch-predict ?([\w-]*)\n```text\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE))
 
-
-def test_the_list_of_local_adaptations_is_the_codes(root):
-    text = (root / "docs/local_aws.md").read_text()
-    for adaptation in LOCAL_ADAPTATIONS:
-        assert f"| {adaptation.what} | {adaptation.local} | {adaptation.reason} |" in text
+    assert set(sections) == {"", *typer.main.get_command(cli.app).commands}
+    for command, text in sections.items():
+        assert text.startswith(f"Usage: {f'batch-predict {command}'.strip()} ")
+        assert "\n  Example" in text, command
+        assert max(map(len, text.splitlines())) <= reference.COLUMNS
 
 
 def test_the_readme_fits_and_links_to_files_that_are_there(root):

@@ -20,9 +20,7 @@ from typer.exceptions import TyperException
 
 from batch_predict.cli import deploy_command, init_command, run_commands
 from batch_predict.cli.endings import ending, stop_signals
-from batch_predict.cli.run_commands import ProfileOption, RegionOption, StackOption
-from batch_predict.cli.run_screen import print_lines
-from batch_predict.cli.screen import (
+from batch_predict.cli.progress import (
     Screen,
     first_rows_table,
     megabytes,
@@ -34,6 +32,8 @@ from batch_predict.cli.screen import (
     screen,
     text_console,
 )
+from batch_predict.cli.run_commands import ProfileOption, RegionOption, StackOption
+from batch_predict.cli.run_lines import print_lines
 from batch_predict.cli.visible_output import visible_streams
 from batch_predict.deployed import request_schema
 from batch_predict.local import flights

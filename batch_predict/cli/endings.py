@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from batch_predict.cli.screen import text_console
+from batch_predict.cli.progress import text_console
 from batch_predict.local.local_aws import LocalAwsError
 from batch_predict.runs.history import RunError
 from batch_predict.runs.prepared_request import INTERRUPTED, LocalRunError, RunInterrupted, RunResult

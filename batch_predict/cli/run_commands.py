@@ -14,13 +14,13 @@ import typer
 from botocore.exceptions import BotoCoreError
 
 from batch_predict.cli.endings import ending
-from batch_predict.cli.run_screen import explanation_lines, print_lines, print_runs, status_lines
-from batch_predict.cli.screen import screen, text_console
+from batch_predict.cli.progress import screen, text_console
+from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs, status_lines
 from batch_predict.local.kept_runs import KeptRuns
 from batch_predict.local.one_chunk import invoke_here
 from batch_predict.places import place_of
 from batch_predict.report.drift import drift_of, reference_statistics
-from batch_predict.report.report_input import ReportInput
+from batch_predict.report.input import ReportInput
 from batch_predict.runs.history import Run, RunError, RunStatus, aws_troubles
 from batch_predict.runs.prepared_request import told_here, with_local_paths
 
@@ -216,7 +216,7 @@ def report(
 def _page_renderer() -> Callable[[ReportInput], str]:
     """Import what makes the page only here: matplotlib takes long to import, and is an extra of the installation."""
     try:
-        from batch_predict.report.html_report import render  # noqa: PLC0415
+        from batch_predict.report.page import render  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise

@@ -11,9 +11,9 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from batch_predict.report.chart_svg import BAD, BAND_DRIFT, BAND_WATCH, INK, MAIN, MUTED, SOFT, STYLE, WARM, WIDTH, blank, svg_of
-from batch_predict.report.chunk_timeline import ChunkTimeline
-from batch_predict.report.value_summary import Bins
+from batch_predict.report.distribution import Bins
+from batch_predict.report.svg import BAD, BAND_DRIFT, BAND_WATCH, INK, MAIN, MUTED, SOFT, STYLE, WARM, WIDTH, blank, svg_of
+from batch_predict.report.timeline import ChunkTimeline
 from batch_predict.visible_text import visible
 
 CHUNKS_APART = 300

@@ -1,4 +1,4 @@
-"""The state machine's graph with what an execution did in it: laid out here, drawn by page/state_graph.svg.j2.
+"""The state machine's graph with what an execution did in it: laid out here, drawn by templates/state_graph.svg.j2.
 
 The way of a run that succeeds goes down on the left, everything else stands on the right. States that only lead to others (Choice,
 Pass) are not drawn, but their ways are.
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from batch_predict.report.report_input import StateRun
+from batch_predict.report.input import StateRun
 from batch_predict.visible_text import visible
 
 DRAWN_KINDS = {"Task", "Map", "Parallel", "Wait", "Succeed", "Fail"}

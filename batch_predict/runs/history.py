@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict.deployed import facts_so_far, split_advice
-from batch_predict.report.report_input import ReportInput, StateRun
+from batch_predict.report.input import ReportInput, StateRun
 from batch_predict.runs.execution import (
     ChunksCounted,
     Progress,

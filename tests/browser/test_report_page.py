@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from batch_predict.report.html_report import render
+from batch_predict.report.page import render
 from support.report_pages import HOSTILE, LACKING, SECTIONS, hostile_run, rendered
 
 PHONE, TABLET, DESKTOP = 390, 768, 1280

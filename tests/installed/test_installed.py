@@ -100,7 +100,7 @@ def test_no_module_imports_what_is_not_installed_but_to_draw(installed, project)
     assert (done.returncode, done.stderr) == (0, "")
     lacking = dict(line.split() for line in done.stdout.splitlines())
     assert set(lacking.values()) == {"matplotlib"}
-    assert "batch_predict.report.html_report" in lacking
+    assert "batch_predict.report.page" in lacking
     assert all(re.search("chart|graph|report|page", name) for name in lacking), lacking
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cache
 from html.parser import HTMLParser
 
-from batch_predict.report.html_report import render
+from batch_predict.report.page import render
 from support.report_records import (
     BEFORE_CHUNKS,
     STARTED,

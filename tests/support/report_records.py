@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from batch_predict.report.report_input import ReportInput, StateRun
+from batch_predict.report.input import ReportInput, StateRun
 
 STARTED = datetime(2026, 11, 24, 2, 0, 0, 123000, tzinfo=UTC)
 ARN = "arn:aws:states:eu-central-1:123456789012:execution:batch-predict:nightly-2026-11-24"

@@ -128,8 +128,8 @@ class TestEject:
         done = subprocess.run(command, check=False, cwd="there", env=environment, capture_output=True, text=True)
 
         assert done.returncode == 0, done.stderr
-        assert Path("there/made/errors.py").read_text().endswith("# of ours\n")
-        assert Path("there/made/plan_chunks.py").is_file()
+        assert Path("there/made/workflow/errors.py").read_text().endswith("# of ours\n")
+        assert Path("there/made/workflow/plan_chunks.py").is_file()
         assert not Path("cache").exists()
 
     def test_settings_that_are_there_stay_and_nothing_else_is_replaced_unless_told(self):

@@ -15,8 +15,8 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from batch_predict.cli.app import app
-from batch_predict.cli.run_screen import explanation_lines, print_lines, print_runs
-from batch_predict.cli.screen import Screen, TerminalScreen, print_failure, result_lines, text_console
+from batch_predict.cli.progress import Screen, TerminalScreen, print_failure, result_lines, text_console
+from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs
 from batch_predict.cli.visible_output import VisibleStream, visible_streams
 from batch_predict.runs.history import ListedRun, RunStatus
 from batch_predict.runs.prepared_request import RunResult
@@ -178,8 +178,8 @@ def test_a_terminal_gets_no_escape_sequence_of_a_downloaded_file(tmp_path):
 
 def test_an_error_of_our_own_is_readable_too(tmp_path):
     """Python prints it after the command has ended, with all that it quotes."""
-    crash = "from batch_predict import cli\ndef broken(*_, **__): raise KeyError(Said())\ncli.model_check = broken\ncli.main()"
-    said = "class Said:\n    def __repr__(self): return '\\x1b]0;pwned\\x07'\n"
+    crash = "def broken(*_, **__): raise KeyError(Said())\ncli.model_check = broken\ncli.main()"
+    said = "from batch_predict.cli import app as cli\nclass Said:\n    def __repr__(self): return '\\x1b]0;pwned\\x07'\n"
     (tmp_path / "model.joblib").write_bytes(b"no model")
     done = subprocess.run(
         [sys.executable, "-c", said + crash, "check-model", "model.joblib"],

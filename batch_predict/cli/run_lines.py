@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from batch_predict.cli.screen import counted, duration, megabytes, plural, tolerated
+from batch_predict.cli.progress import counted, duration, megabytes, plural, tolerated
 from batch_predict.deployed import split_advice
 from batch_predict.runs.history import CANCELLED, RunStatus
 from batch_predict.runs.prepared_request import INTERRUPTED

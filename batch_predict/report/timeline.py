@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch_predict.report.report_input import ReportInput
+from batch_predict.report.input import ReportInput
 
 CLOCKS_DIFFER = timedelta(seconds=5)
 """By which a chunk may seem to begin before its execution."""

@@ -13,15 +13,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from batch_predict.cli.screen import plural
-from batch_predict.report import charts, report_tables
-from batch_predict.report.chunk_timeline import ChunkTimeline, timeline_of
-from batch_predict.report.report_input import ReportInput
+from batch_predict.cli.progress import plural
+from batch_predict.report import charts, tables
+from batch_predict.report.distribution import Bins, Values, commonest_hashes, shared_edges
+from batch_predict.report.input import ReportInput
 from batch_predict.report.state_graph import BOX_HEIGHT, BOX_WIDTH, state_graph
-from batch_predict.report.value_summary import Bins, Values, commonest_hashes, shared_edges
+from batch_predict.report.timeline import ChunkTimeline, timeline_of
 from batch_predict.visible_text import visible, visible_lines
 
-PAGE_DIRECTORY = Path(__file__).with_name("page")
+TEMPLATES = Path(__file__).with_name("templates")
 
 NAME_CHARACTERS = 120
 TITLE_CHARACTERS = 1000
@@ -53,27 +53,27 @@ def render(record: ReportInput) -> str:
             report=record.report,
             tone=TONES.get(record.status, "main"),
             when=_when(record),
-            facts=list(report_tables.facts(record, timeline)),
+            facts=list(tables.facts(record, timeline)),
             graph=state_graph(
                 record.definition, record.states, is_over=record.stopped is not None, failed_chunks=len(record.failures)
             ),
             charts={**_time_charts(ran), **_drift_charts(record, features, predictions)},
-            timeline_sentence=report_tables.timeline_sentence(ran) if ran else "",
+            timeline_sentence=tables.timeline_sentence(ran) if ran else "",
             slowest=list(ran.slowest(SLOWEST)) if ran and len(ran) > 1 else [],
             predictions=[
                 _prediction(record, place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
             ],
             predictions_left_out=max(0, len(predictions) - SHOWN_PREDICTIONS),
-            features=list(report_tables.features(features, record.drift)),
+            features=list(tables.features(features, record.drift)),
             features_left_out=statistics.get("features_left_out", 0),
-            missing=report_tables.missing_bars(features),
+            missing=tables.missing_bars(features),
             drift_left_out=max(0, len(record.drift) - SHOWN_DRIFT),
             pictures=list(_feature_pictures(record, features)),
             pictures_left_out=max(0, len(features) - SHOWN_FEATURES),
-            rejected=report_tables.count_bars(statistics.get("rejected_reasons") or {}, tone="warm"),
-            failures=report_tables.failures(record.failures),
-            failures_counted=report_tables.errors_counted(record.failures),
-            request=report_tables.request_json(record.request),
+            rejected=tables.count_bars(statistics.get("rejected_reasons") or {}, tone="warm"),
+            failures=tables.failures(record.failures),
+            failures_counted=tables.errors_counted(record.failures),
+            request=tables.request_json(record.request),
             absent=list(_absences(record, timeline)),
             **_costs(known),
             **_model(known),
@@ -84,7 +84,7 @@ def render(record: ReportInput) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(PAGE_DIRECTORY),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         finalize=_finalized,
         undefined=StrictUndefined,
@@ -94,11 +94,11 @@ def _environment() -> Environment:
     filters: dict[str, Callable[..., str]] = {
         "name": _name,
         "long": lambda text: visible_lines(str(text), LONG_CHARACTERS),
-        "duration": report_tables.duration,
+        "duration": tables.duration,
     }
     environment.filters |= filters
     # The style is the project's own file: the only text that is not escaped.
-    style = Markup((PAGE_DIRECTORY / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
+    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
     environment.globals |= {"style": style, "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
     return environment
 
@@ -166,7 +166,7 @@ class Prediction:
     name: str
     sentence: str
     chart: Markup | None = None
-    bars: list[report_tables.Bar] | None = None
+    bars: list[tables.Bar] | None = None
 
 
 def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str, Any]) -> Prediction:
@@ -176,7 +176,7 @@ def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str,
     missing = f" {values['missing']:,} are missing." if values["missing"] else ""
     rows = f"{values['rows']:,} rows.{missing}"
     if values["kind"] == "class":
-        return Prediction(name, rows, bars=report_tables.class_bars(values))
+        return Prediction(name, rows, bars=tables.class_bars(values))
     if values["kind"] != "number":
         return Prediction(name, f"{rows} Text of no known classes is not shown.")
     column = Values(values)
@@ -184,10 +184,10 @@ def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str,
     edges = shared_edges(both, BINS)
     if edges is None:
         return Prediction(name, f"{rows} None of the predictions is a finite number.")
-    lines = [quartile for share in report_tables.QUARTILES if (quartile := column.quantile(share)) is not None]
-    mean, deviation = (report_tables.number(figure) for figure in (column.mean, column.standard_deviation))
-    quartiles = " · ".join(report_tables.quartiles(column))
-    extremes = [report_tables.number(value) for value in (column.smallest, column.largest) if value is not None]
+    lines = [quartile for share in tables.QUARTILES if (quartile := column.quantile(share)) is not None]
+    mean, deviation = (tables.number(figure) for figure in (column.mean, column.standard_deviation))
+    quartiles = " · ".join(tables.quartiles(column))
+    extremes = [tables.number(value) for value in (column.smallest, column.largest) if value is not None]
     between = f" From {extremes[0]} to {extremes[1]}, mean" if extremes else " Mean"
     infinite = f" {column.infinite:,} are infinite." if column.infinite else ""
     line = "" if before is None else " The line is the reference."
@@ -256,10 +256,10 @@ def _costs(known: Mapping[str, Any]) -> dict[str, Any]:
     cost = known.get("estimated_cost")
     milliseconds = known.get("milliseconds") or {}
     return {
-        "cost": report_tables.cost_bars(cost) if cost else [],
-        "cost_total": report_tables.dollars(cost["dollars"]["total"]) if cost else "",
-        "stages": report_tables.stage_bars(milliseconds),
-        "stages_total": report_tables.duration(milliseconds.get("total", 0) / 1000),
+        "cost": tables.cost_bars(cost) if cost else [],
+        "cost_total": tables.dollars(cost["dollars"]["total"]) if cost else "",
+        "stages": tables.stage_bars(milliseconds),
+        "stages_total": tables.duration(milliseconds.get("total", 0) / 1000),
     }
 
 
@@ -267,6 +267,6 @@ def _model(known: Mapping[str, Any]) -> dict[str, Any]:
     model = known.get("model")
     if not model:
         return {"model": [], "steps": [], "warnings": []}
-    facts = [*report_tables.model_facts(model), *report_tables.decided_facts(known)]
-    steps = list(report_tables.model_steps(model))
+    facts = [*tables.model_facts(model), *tables.decided_facts(known)]
+    steps = list(tables.model_steps(model))
     return {"model": facts, "steps": steps, "warnings": [*model["warnings"], *known.get("warnings", ())]}

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from batch_predict.report.chart_svg import COLOURS
-from batch_predict.report.html_report import PAGE_DIRECTORY, render
+from batch_predict.report.page import TEMPLATES, render
+from batch_predict.report.svg import COLOURS
 from support.report_pages import LACKING, MONTH, RECORDS, SECTIONS, page_of, rendered, with_report, with_statistics
 from support.report_records import (
     DEFINITION,
@@ -22,7 +22,7 @@ from support.report_records import (
     request,
 )
 
-STYLE = (PAGE_DIRECTORY / "style.css").read_text()
+STYLE = (TEMPLATES / "style.css").read_text()
 
 
 @pytest.fixture(params=RECORDS)

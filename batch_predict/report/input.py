@@ -1,4 +1,4 @@
-"""What is known of one run: put together from Step Functions and S3 by the caller, and drawn by html_report.py."""
+"""What is known of one run: put together from Step Functions and S3 by the caller, and drawn by page.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

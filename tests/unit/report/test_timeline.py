@@ -6,7 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from batch_predict.report.chunk_timeline import place_of, timeline_of
+from batch_predict.report.timeline import place_of, timeline_of
 from support.report_records import flights_run, report
 
 

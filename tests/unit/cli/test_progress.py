@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from batch_predict.cli.screen import (
+from batch_predict.cli.progress import (
     Row,
     Screen,
     TerminalScreen,
@@ -214,14 +214,14 @@ def test_a_long_detail_stands_below_its_name_where_it_does_not_fit_beside(drawn,
     ],
 )
 def test_how_a_map_goes_on_is_one_line(width, text, monkeypatch):
-    monkeypatch.setattr("batch_predict.cli.screen.time", SimpleNamespace(monotonic=lambda: 200.0))
+    monkeypatch.setattr("batch_predict.cli.progress.time", SimpleNamespace(monotonic=lambda: 200.0))
     row = Row("Predict Chunks", "Map", started=100.0, chunks=ChunksCounted(9, 5, 0, 3.0), rows=90_000.0, overhead=50.0)
     found = going(row, width)
     assert re.sub(r"\$[\d.]+", "$0.0015", found) == text
 
 
 def test_no_speed_is_said_before_scoring_has_taken_longer_than_what_is_about_it(monkeypatch):
-    monkeypatch.setattr("batch_predict.cli.screen.time", SimpleNamespace(monotonic=lambda: 104.0))
+    monkeypatch.setattr("batch_predict.cli.progress.time", SimpleNamespace(monotonic=lambda: 104.0))
     row = Row("Predict Chunks", "Map", started=100.0, chunks=ChunksCounted(9, 5, 0), rows=90_000.0, overhead=5.0)
     assert going(row) == "5 of 9 chunks, about 50,000 rows, 3 s left"
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from batch_predict.cli.run_screen import explanation_lines, print_lines, print_runs, status_lines
+from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs, status_lines
 from batch_predict.runs.execution import ChunksCounted
 from batch_predict.runs.history import ListedRun, RunStatus, _closed, states_of
 

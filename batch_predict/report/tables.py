@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batch_predict.cli.screen import COST_ITEMS, megabytes, plural
-from batch_predict.report.chunk_timeline import ChunkTimeline, place_of
-from batch_predict.report.report_input import ReportInput
-from batch_predict.report.value_summary import Values
+from batch_predict.cli.progress import COST_ITEMS, megabytes, plural
+from batch_predict.report.distribution import Values
+from batch_predict.report.input import ReportInput
+from batch_predict.report.timeline import ChunkTimeline, place_of
 from batch_predict.visible_text import visible_lines
 
 SHOWN_FAILURES = 100

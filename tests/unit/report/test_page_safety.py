@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from batch_predict.report import charts
-from batch_predict.report.html_report import render
+from batch_predict.report.page import render
 from support.report_pages import HOSTILE, Page, hostile_run, page_of
 from support.steering import STEERING, steers
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prediction_handler as handler
-from batch_predict.report.report_tables import rounded
-from batch_predict.report.value_summary import Values, commonest_hashes, shared_edges
+from batch_predict.report.distribution import Values, commonest_hashes, shared_edges
+from batch_predict.report.tables import rounded
 from support.report_records import histogram, number_values, text_values
 
 OF_OLD_REPORTS = {"kind", "rows", "missing", "sum", "sum_of_squares"}

@@ -1,6 +1,6 @@
 """docs/prediction_handler.md, followed from top to bottom on the embedded AWS, IAM enforced: each `bash` and `python` block.
 
-`aws` is tests/aws_cli.py; `AWS_CLI=aws` in the environment takes the real one.
+`aws` is tests/support/aws_cli.py; `AWS_CLI=aws` in the environment takes the real one.
 """
 
 import json
@@ -62,7 +62,7 @@ def run_block(aws, planned, tmp_path):
     real = os.environ.get("AWS_CLI")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/aws").write_text(
-        f'#!/bin/sh\nexec {real or shlex.join([sys.executable, str(ROOT / "tests/aws_cli.py")])} "$@"\n'
+        f'#!/bin/sh\nexec {real or shlex.join([sys.executable, str(ROOT / "tests/support/aws_cli.py")])} "$@"\n'
     )
     (tmp_path / "bin/aws").chmod(0o755)
     environment = {

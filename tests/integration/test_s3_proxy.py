@@ -155,7 +155,7 @@ def test_the_proxy_ends_with_an_owner_that_is_killed(aws, tmp_path):
     owner = tmp_path / "owner.py"
     owner.write_text(
         "import sys, time\n"
-        "from s3_proxy import s3_proxy\n"
+        "from support.s3_proxy import s3_proxy\n"
         "with s3_proxy(sys.argv[1], {}) as proxy:\n"
         "    print(proxy._process.pid, flush=True)\n"
         "    time.sleep(60)\n"

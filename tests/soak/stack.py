@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from integration.histories import failures
+
+from support.histories import failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

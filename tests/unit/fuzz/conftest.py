@@ -95,7 +95,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         for module in (s3_module, handler):
             patch.setattr(module, "_s3_client" if module is handler else "s3_client", lambda: client)
         for name in ("validate_request", "plan_chunks", "merge_outputs", "record_failure", "explain_failure"):
-            patch.setattr(f"{name}.s3_client", lambda: client)
+            patch.setattr(f"workflow.{name}.s3_client", lambda: client)
         handler._model_cache.clear()
         yield Scene(client, temporary)
         handler._model_cache.clear()

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_distributions import sample
 
 from batch_predict.runs.history import Run
+from support.chunk_statistics import sample
 from support.merging import OUTPUT, key_of
 from support.samples import BUCKET, EXECUTION
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from test_merge_outputs import REPORT_SCHEMA
 
 import prediction_handler as handler
+from support.chunk_statistics import sample, statistics
 from support.merging import OUTPUT
 from workflow import accounting, distributions
 from workflow.distributions import StatisticsSum, checked, empty, merged
@@ -28,20 +29,6 @@ numbers = st.one_of(
     st.lists(st.integers(-150, 150).map(float), min_size=1, max_size=90),
 )
 labels = st.lists(st.sampled_from(["a", "b", "other", "ü"]), min_size=1, max_size=5)
-
-
-def statistics(values: list[float], predicted: list[str], texts: list[str], reasons: list[str]) -> Any:
-    """Count some rows as the prediction function does; as many of each column as there are."""
-    block = handler._BlockStatistics(
-        handler._measure_numbers([np.array(values)]),
-        {"text": handler._count_texts(handler.pa.chunked_array([texts]))},
-        None,
-        {"p": handler._count_labels(np.array(predicted))},
-        handler.Counter(reasons),
-    )
-    counted = handler._Statistics(handler._Columns(["x", "text"], {"x": "number", "text": "text"}))
-    counted.add(["p"], block)
-    return json.loads(json.dumps(counted.result(), allow_nan=False))
 
 
 chunks = st.builds(statistics, numbers, labels, labels, labels)
@@ -108,10 +95,6 @@ def test_probabilities_add_up_and_no_others_with_them() -> None:
     assert "percents" not in distributions.merged_values(probabilities, numbers)
     assert distributions.merged_values(numbers, probabilities)["histogram"]["zero"] == 1
     assert distributions._checked_values(json.loads(json.dumps(twice))) == twice
-
-
-def sample() -> Any:
-    return statistics([1.0, -2.5, 0.0], ["a", "b", "a"], ["t", "u", "t"], ["column 'x': not a number"])
 
 
 def number(value: Any) -> Any:
@@ -240,7 +223,7 @@ def test_merging_keeps_no_statistics_but_their_sum(run: Any, monkeypatch: pytest
         execution.tamper(index, statistics=sample())
     settled = []
     settle = noting(settled)
-    monkeypatch.setattr("merge_outputs.settle", settle)
+    monkeypatch.setattr("workflow.merge_outputs.settle", settle)
     execution.merge()
     assert [("statistics" in receipt) for receipt in settled] == [False] * 3
 

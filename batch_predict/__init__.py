@@ -3,14 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from batch_predict.predictor import BatchPredictor, PredictionRun, RunFailedError
+from batch_predict.errors import BatchPredictError, RunFailedError
 
-__all__ = ["BatchPredictor", "PredictionRun", "RunFailedError"]
+if TYPE_CHECKING:
+    from batch_predict.predictor import BatchPredictor, PredictionRun
+
+__all__ = ["BatchPredictError", "BatchPredictor", "PredictionRun", "RunFailedError"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for only then: `setup/` runs under a Python that has no libraries."""
+    """Import the predictor only when it is asked for: `setup/` runs under a Python that has no libraries."""
     if name in __all__:
         return getattr(import_module("batch_predict.predictor"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

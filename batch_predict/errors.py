@@ -1,5 +1,22 @@
-"""What goes wrong for a caller of batch-predict."""
+"""What goes wrong for a caller of batch-predict.
+
+BatchPredictError          something that the caller can change; the message says what, where, and what to do
+├── InvalidRequestError    the request or its files must change; nothing has started
+└── RunFailedError         the run is over without an output
+"""
 
 
 class BatchPredictError(Exception):
     """Something that the caller can change did not work; the message says what, where, and what to do."""
+
+
+class InvalidRequestError(BatchPredictError):
+    """The request or its local files must change before the run can start; the message lists every problem."""
+
+
+class RunFailedError(BatchPredictError):
+    """The run is over without an output; `error`, `cause` and `advice` are the execution's."""
+
+    def __init__(self, message: str, error: str, cause: str | None, advice: str | None) -> None:
+        super().__init__(message)
+        self.error, self.cause, self.advice = error, cause, advice

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
+from batch_predict.errors import BatchPredictError
 from batch_predict.local.kept_runs import KeptRuns
 from batch_predict.runs.execution import Progress
-from batch_predict.runs.history import Run, RunError, aws_troubles, find_run, list_runs
 from batch_predict.runs.prepared_request import (
     PreparedRequest,
     RunResult,
@@ -22,6 +22,7 @@ from batch_predict.runs.prepared_request import (
     start,
     upload,
 )
+from batch_predict.runs.run import Run, aws_troubles, find_run, list_runs
 from batch_predict.runs.stack import DeployedStack, find_stack
 
 Show = Callable[[Progress], None]
@@ -39,7 +40,7 @@ def no_step(_name: str, _doing: str) -> AbstractContextManager[Callable[[str], N
 
 
 class Place(Protocol):
-    """What can be done at either place. All raise RunError, LocalRunError or LocalAwsError with a sentence for people."""
+    """What can be done at either place. All raise BatchPredictError with a sentence for people."""
 
     def prepare(self, request: Mapping[str, Any]) -> PreparedRequest:
         """Check a request and its local files."""
@@ -86,7 +87,7 @@ class ThisMachine:
     def opened(self, name: str | None) -> Iterator[tuple[Run, Mapping[Path, str]]]:
         """Find a run, by default the newest, and reach its embedded AWS."""
         if name is None and not self.local_runs.all():
-            raise RunError(
+            raise BatchPredictError(
                 f"there are no runs in {self.local_runs.home}/: name the stack with --stack, or begin with `batch-predict run`"
             )
         directory = self.local_runs.get(name) if name is not None else self.local_runs.all()[0]
@@ -138,7 +139,7 @@ class OnStack:
             if name is None:
                 newest = list_runs(self.stack, 1)
                 if not newest:
-                    raise RunError(f"{self.stack.title} has no runs yet")
+                    raise BatchPredictError(f"{self.stack.title} has no runs yet")
                 name = newest[0].name
             yield find_run(self.stack, name), {}
 
@@ -149,9 +150,9 @@ class OnStack:
 
 
 def place_of(stack: str | None, profile: str | None = None, region: str | None = None) -> ThisMachine | OnStack:
-    """Return the deployed stack of this name, or this machine; StackError where there is no such stack."""
+    """Return the deployed stack of this name, or this machine; BatchPredictError where there is no such stack."""
     if stack is None:
         if profile or region:
-            raise RunError("--profile and --region go with --stack")
+            raise BatchPredictError("--profile and --region go with --stack")
         return ThisMachine()
     return OnStack(find_stack(stack, profile=profile, region=region))

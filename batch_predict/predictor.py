@@ -19,10 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batch_predict.errors import RunFailedError
 from batch_predict.places import OnStack, ThisMachine, place_of
-from batch_predict.runs.history import ENDED, RunError, RunStatus
 from batch_predict.runs.in_memory import PathLike, data_paths, index_of, model_path, require_data, require_model, require_names
 from batch_predict.runs.prepared_request import PreparedRequest, RunResult, conclude, split_uri
+from batch_predict.runs.run import ENDED, RunStatus
 from batch_predict.visible_text import visible
 
 if TYPE_CHECKING:
@@ -34,14 +35,6 @@ if TYPE_CHECKING:
 
 TEMPORARY = "batch-predict-"
 """Begins the names of folders for what a run reads of memory."""
-
-
-class RunFailedError(RunError):
-    """The run is over without an output and its report; `error`, `cause` and `advice` are the execution's."""
-
-    def __init__(self, name: str, result: RunResult) -> None:
-        super().__init__(visible(f"run {name} ended as {result.status}: {result.error}: {result.cause}"))
-        self.error, self.cause, self.advice = result.error, result.cause, result.advice
 
 
 class BatchPredictor:
@@ -89,7 +82,7 @@ class BatchPredictor:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             result = self._place.run(self._prepared(Path(folder), data, output, dry_run=True))
         if result.status != "SUCCEEDED":
-            raise RunFailedError(result.name or "", result)
+            raise _failed(result.name or "", result)
         return result
 
     def run(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
@@ -103,7 +96,7 @@ class BatchPredictor:
             local_run = self._prepared(Path(folder), data, output)
             result = self._place.run(local_run, name)
         if result.status != "SUCCEEDED":
-            raise RunFailedError(result.name or "", result)
+            raise _failed(result.name or "", result)
         return PredictionRun(self._place, result.name or "", local_run, result, index=index_of(data))
 
     def submit(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
@@ -189,11 +182,11 @@ class PredictionRun:
         if self._read_by_run:
             shutil.rmtree(self._read_by_run, ignore_errors=True)
         if self._result.status != "SUCCEEDED":
-            raise RunFailedError(self.name, self._result)
+            raise _failed(self.name, self._result)
         return self
 
     def cancel(self) -> None:
-        """End it; RunError where it is over."""
+        """End it; BatchPredictError where it is over."""
         with self._place.opened(self.name) as (run, _):
             run.cancel()
 
@@ -242,3 +235,8 @@ class PredictionRun:
             return RunResult(**found)
         with self._place.opened(self.name) as (run, _):
             return conclude(self._place.stack, self._local_run, run.execution_arn)
+
+
+def _failed(name: str, result: RunResult) -> RunFailedError:
+    message = visible(f"run {name} ended as {result.status}: {result.error}: {result.cause}")
+    return RunFailedError(message, result.error or result.status, result.cause, result.advice)

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from batch_predict.local.local_aws import LocalAws, local_aws
+from batch_predict.local.aws import LocalAws, local_aws
 from benchmarks import machine
 from benchmarks.measure import ROOT
 from benchmarks.report import table

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from batch_predict.local.local_aws import local_aws
+from batch_predict.local.aws import local_aws
 from batch_predict.runs.prepared_request import execute, prepare, upload
 from benchmarks import machine
 from benchmarks.cases import DATASETS, PREDICTION_COLUMN, Case
@@ -20,7 +20,7 @@ from benchmarks.measure import ROOT, Files, check, measure, warm
 from benchmarks.report import table
 
 if TYPE_CHECKING:
-    from batch_predict.local.local_aws import LocalAws
+    from batch_predict.local.aws import LocalAws
 
 CASE = Case("a", "ridge")
 CHUNKS = 16

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from batch_predict.local.local_aws import LocalAws, local_aws
+from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.setup import package, target, wheels
 from batch_predict.setup.target import Interpreter, PackageError, Target
 from tools.runtime_api import FunctionError, RuntimeApi

@@ -36,19 +36,13 @@ from batch_predict.cli.run_commands import ProfileOption, RegionOption, StackOpt
 from batch_predict.cli.run_lines import print_lines
 from batch_predict.cli.visible_output import visible_streams
 from batch_predict.deployed import request_schema
+from batch_predict.errors import BatchPredictError, InvalidRequestError
 from batch_predict.local import flights
+from batch_predict.local.aws import ACCESS_KEY_ID, LocalAws, local_aws
 from batch_predict.local.check_model import check_model as model_check
-from batch_predict.local.local_aws import ACCESS_KEY_ID, LocalAws, LocalAwsError, local_aws
 from batch_predict.places import OnStack, ThisMachine, place_of
-from batch_predict.runs.history import Run, aws_troubles
-from batch_predict.runs.prepared_request import (
-    InvalidRequestError,
-    LocalRunError,
-    PreparedRequest,
-    RunResult,
-    prepare,
-    skipped_files,
-)
+from batch_predict.runs.prepared_request import PreparedRequest, RunResult, prepare, skipped_files
+from batch_predict.runs.run import Run, aws_troubles
 
 DEMO_CHUNKS = 9  # enough to see them run side by side, each large enough to be worth its start
 DEMO_ROWS_SHOWN = 5
@@ -563,7 +557,7 @@ def serve(
                 sys.stdout.flush()
                 while True:
                     signal.pause()
-        except LocalAwsError as error:
+        except BatchPredictError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
@@ -642,7 +636,7 @@ def _demo_files(directory: Path, rows: int | None, shown: Screen) -> tuple[Path,
             model = flights.fit_model(directory)
             conclude(f"{model}, {megabytes(model.stat().st_size)}")
     except OSError as error:
-        raise LocalRunError(f"{error.filename or directory} cannot be written: {error.strerror or error}") from error
+        raise BatchPredictError(f"{error.filename or directory} cannot be written: {error.strerror or error}") from error
     return data, model
 
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from batch_predict.local.deploy import LocalAwsError
+from batch_predict.errors import BatchPredictError
 from batch_predict.setup import target
-from batch_predict.setup.init_stack import InitError, problems, without_asking
+from batch_predict.setup.init_stack import problems, without_asking
 from batch_predict.setup.samconfig import DeployOptions, current_settings, deploy_options, read_config
-from batch_predict.setup.stack_files import BUILT, StackFilesError, build
+from batch_predict.setup.stack_files import BUILT, build
 from batch_predict.setup.stack_files import eject as write_stack_files
 
 DEPLOY_EXAMPLE = """\
@@ -55,7 +55,7 @@ def eject(
     """
     try:
         written = write_stack_files(directory, overwrite=overwrite)
-    except (StackFilesError, LocalAwsError) as error:
+    except BatchPredictError as error:
         raise _ended(error) from error
     typer.echo(f"{len(written)} files are in {directory}: template.yaml, functions/, statemachine/, events/ and what builds them.")
     there = "" if directory == Path() else f"  cd {shlex.quote(str(directory))}\n"
@@ -85,7 +85,7 @@ def deploy(
         options = _options(config)
         typer.echo("Building the functions …", err=True)
         build(config.parent, lambda line: typer.echo(line, err=True), config)
-    except (InitError, StackFilesError, LocalAwsError) as error:
+    except BatchPredictError as error:
         raise _ended(error) from error
     by_sam, by_aws = sam_commands(config, profile), aws_commands(options, code_bucket, profile)
     typer.echo(_how(config.parent, by_sam, by_aws))
@@ -117,17 +117,17 @@ def _ended(error: object) -> typer.Exit:
 
 
 def _options(config: Path) -> DeployOptions:
-    """Return what to deploy by. Raises InitError where it is not there, or wrong."""
+    """Return what to deploy by. Raises BatchPredictError where it is not there, or wrong."""
     text = read_config(config)
     if text is None:
-        raise InitError(f"there is no {config}: write it with `batch-predict init`")
+        raise BatchPredictError(f"there is no {config}: write it with `batch-predict init`")
     if (config.parent / "template.yaml").exists():
-        raise InitError(
+        raise BatchPredictError(
             f"{config.parent / 'template.yaml'} would not be used, since this deploys the template of the installed batch-predict: "
             "deploy your own with `sam build` and `sam deploy`, or keep samconfig.toml in another folder"
         )
     if found := problems(without_asking({}, current_settings(text))):
-        raise InitError(f"{config}: {'; '.join(found)}; correct it with `batch-predict init`")
+        raise BatchPredictError(f"{config}: {'; '.join(found)}; correct it with `batch-predict init`")
     return deploy_options(text)
 
 

@@ -11,10 +11,8 @@ from types import FrameType
 import typer
 
 from batch_predict.cli.progress import text_console
-from batch_predict.local.local_aws import LocalAwsError
-from batch_predict.runs.history import RunError
-from batch_predict.runs.prepared_request import INTERRUPTED, LocalRunError, RunInterrupted, RunResult
-from batch_predict.runs.stack import StackError
+from batch_predict.errors import BatchPredictError
+from batch_predict.runs.prepared_request import INTERRUPTED, RunInterrupted, RunResult
 
 
 @contextmanager
@@ -29,7 +27,7 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
     with stop_signals() as received:
         try:
             yield
-        except (LocalRunError, LocalAwsError, RunError, StackError) as error:
+        except BatchPredictError as error:
             end(RunResult("FAILED", error=type(error).__name__, cause=str(error)), error)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from batch_predict.local.deploy import LocalAwsError
-from batch_predict.setup.init_stack import InitError, ask_settings, default_of, parameters, problems, revise, without_asking
+from batch_predict.errors import BatchPredictError
+from batch_predict.setup.init_stack import ask_settings, default_of, parameters, problems, revise, without_asking
 from batch_predict.setup.samconfig import configured, current_settings, difference, read_config, start_text
 
 INIT_EXAMPLE = """\
@@ -95,7 +95,7 @@ def init(
     given = {name: value for name, value in options.items() if value is not None}
     try:
         _init(given, config, yes=yes, overwrite=overwrite)
-    except (InitError, LocalAwsError) as error:
+    except BatchPredictError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
 
@@ -106,7 +106,7 @@ def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) ->
     current = current_settings(text)
     settings = without_asking(given, current) if yes else _asked(given, current)
     if found := problems(settings):
-        raise InitError("; ".join(found))
+        raise BatchPredictError("; ".join(found))
     after = configured(text, settings)
     if before == after:
         typer.echo(f"{config} holds these settings already.")
@@ -114,9 +114,9 @@ def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) ->
         typer.echo(difference(before or "", after, config))
         is_set = before is not None and "ModelBucket" in current
         if is_set and yes and not overwrite:
-            raise InitError(f"{config} has settings already, and was left as it is: --overwrite changes it")
+            raise BatchPredictError(f"{config} has settings already, and was left as it is: --overwrite changes it")
         if not yes and not overwrite and not typer.confirm(f"Write this to {config}?", default=not is_set):
-            raise InitError(f"{config} was left as it is")
+            raise BatchPredictError(f"{config} was left as it is")
         _write(config, after)
     typer.echo(_how_to_deploy(config))
 
@@ -140,7 +140,7 @@ def _write(config: Path, text: str) -> None:
     try:
         config.write_bytes(text.encode())
     except OSError as error:
-        raise InitError(f"{config} cannot be written: {error.strerror}") from error
+        raise BatchPredictError(f"{config} cannot be written: {error.strerror}") from error
 
 
 def _how_to_deploy(config: Path) -> str:

@@ -16,13 +16,14 @@ from botocore.exceptions import BotoCoreError
 from batch_predict.cli.endings import ending
 from batch_predict.cli.progress import screen, text_console
 from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs, status_lines
+from batch_predict.errors import BatchPredictError
 from batch_predict.local.kept_runs import KeptRuns
 from batch_predict.local.one_chunk import invoke_here
 from batch_predict.places import place_of
 from batch_predict.report.drift import drift_of, reference_statistics
 from batch_predict.report.input import ReportInput
-from batch_predict.runs.history import Run, RunError, RunStatus, aws_troubles
 from batch_predict.runs.prepared_request import told_here, with_local_paths
+from batch_predict.runs.run import Run, RunStatus, aws_troubles
 
 LISTED = 20
 
@@ -115,7 +116,7 @@ def _watched(
                     raise
             if stack:
                 return found.status(), {}
-    except (BotoCoreError, RunError):
+    except (BotoCoreError, BatchPredictError):
         # The local AWS ends with its run.
         if stack or name is None:
             raise
@@ -200,14 +201,14 @@ def report(
     with ending(), place_of(stack, profile, region).opened(run) as (found, uploads):
         page = output or Path(re.sub(r"[^A-Za-z0-9._-]", "_", f"{found.name}.html"))
         if reference is not None and not reference.is_file():
-            raise RunError(f"reference {reference} is not a file")
+            raise BatchPredictError(f"reference {reference} is not a file")
         record = replace(with_local_places(found.record(), uploads), is_local=stack is None)
         if reference is not None:
             record = compared(record, reference)
         try:
             page.write_text(render(record), encoding="utf-8")
         except OSError as error:
-            raise RunError(f"{page} cannot be written: {error.strerror}") from error
+            raise BatchPredictError(f"{page} cannot be written: {error.strerror}") from error
         typer.echo(f"{page}")
     if opens and not webbrowser.open(page.absolute().as_uri()):
         typer.echo("No browser could be opened: open the file yourself.", err=True)
@@ -220,7 +221,7 @@ def _page_renderer() -> Callable[[ReportInput], str]:
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-        raise RunError(
+        raise BatchPredictError(
             "the page's charts are drawn by matplotlib, which is not installed here: pip install matplotlib, "
             "or install batch-predict with its extra, batch-predict[report]"
         ) from error
@@ -246,14 +247,14 @@ def _print_json(value: Mapping[str, Any], uploads: Mapping[Path, str]) -> None:
 
 
 def compared(record: ReportInput, reference: Path) -> ReportInput:
-    """Return the record with its drift against a reference; RunError where they cannot be compared."""
+    """Return the record with its drift against a reference; BatchPredictError where they cannot be compared."""
     statistics = record.known.get("statistics") or {}
     if not statistics.get("features"):
-        raise RunError(f"run {record.name} has no statistics of its features to compare {reference} with")
+        raise BatchPredictError(f"run {record.name} has no statistics of its features to compare {reference} with")
     try:
         found = reference_statistics(reference, statistics)
     except ValueError as error:
-        raise RunError(f"reference {reference} cannot be compared: {error}") from error
+        raise BatchPredictError(f"reference {reference} cannot be compared: {error}") from error
     return replace(
         record,
         reference=found["features"],

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from batch_predict.cli.progress import counted, duration, megabytes, plural, tolerated
 from batch_predict.deployed import split_advice
-from batch_predict.runs.history import CANCELLED, RunStatus
 from batch_predict.runs.prepared_request import INTERRUPTED
+from batch_predict.runs.run import CANCELLED, RunStatus
 
 LABEL_WIDTH = 9
 BESIDE_LINES = 3

@@ -18,9 +18,10 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from batch_predict.deployed import stack_directory
+from batch_predict.errors import InvalidRequestError
+from batch_predict.local.aws import LocalAws
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
-from batch_predict.local.local_aws import LocalAws
-from batch_predict.runs.prepared_request import InvalidRequestError, told_here, unreadable
+from batch_predict.runs.prepared_request import told_here, unreadable
 
 PROBE_ROWS = 1000
 SCORING_MB = 410

@@ -35,10 +35,6 @@ ClientFactory = Callable[[str], Any]
 JsonObject = dict[str, Any]
 
 
-class LocalAwsError(BatchPredictError):
-    """The embedded local AWS could not be started, or the stack could not be deployed to it."""
-
-
 @dataclass(frozen=True)
 class Adaptation:
     """One way in which the stack on the embedded local AWS differs from the stack on AWS."""
@@ -131,7 +127,7 @@ def deploy(
 
     ``client`` makes a boto3 client for a service name. Packages go to ``bucket``, under `.deploy/`. Of
     ``parameters``, those that the template declares are used. ``tolerates``: see `LOCAL_ADAPTATIONS`.
-    Raises LocalAwsError with the reasons of the resources that failed.
+    Raises BatchPredictError with the reasons of the resources that failed.
     """
     template = yaml_parse((directory / "template.yaml").read_text())
     packaged = _package(adapt_template(template), directory, client("s3"), bucket, tolerates=tolerates)
@@ -145,11 +141,11 @@ def deploy(
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
     except ClientError as error:
-        raise LocalAwsError(f"{directory / 'template.yaml'} was refused: {error.response['Error']['Message']}") from error
+        raise BatchPredictError(f"{directory / 'template.yaml'} was refused: {error.response['Error']['Message']}") from error
     stack = _settled_stack(cloudformation, stack_name)
     if stack["StackStatus"] != "CREATE_COMPLETE":
         reasons = "; ".join(_failure_reasons(cloudformation, stack_name)) or stack.get("StackStatusReason", "no reason given")
-        raise LocalAwsError(
+        raise BatchPredictError(
             f"the stack {stack_name} ended as {stack['StackStatus']}: {reasons}; "
             f"correct {directory / 'template.yaml'} and start again"
         )
@@ -220,7 +216,7 @@ def _settled_stack(cloudformation: Any, stack_name: str) -> JsonObject:
         if not stack["StackStatus"].endswith("IN_PROGRESS"):
             return stack
         if time.monotonic() > deadline:
-            raise LocalAwsError(
+            raise BatchPredictError(
                 f"the stack {stack_name} is still {stack['StackStatus']} after {STACK_SECONDS} s; "
                 "start again with a log file to see why"
             )

@@ -25,14 +25,13 @@ from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from batch_predict.errors import BatchPredictError
 from batch_predict.local import kept_work
-from batch_predict.local.local_aws import LocalAws, LocalAwsError, local_aws
+from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.local.own_folders import FOLDER_MODE, mark_of, why_foreign, why_not_ours, write_private
 from batch_predict.runs.execution import Progress, count_chunks
-from batch_predict.runs.history import Run, RunError, find_run
 from batch_predict.runs.prepared_request import (
     INTERRUPTED,
-    LocalRunError,
     PreparedRequest,
     RunInterrupted,
     RunResult,
@@ -43,6 +42,7 @@ from batch_predict.runs.prepared_request import (
     stopped_by,
     upload,
 )
+from batch_predict.runs.run import Run, find_run
 
 HOME_VARIABLE = "BATCH_PREDICT_HOME"
 HOME = Path(".batch-predict")
@@ -211,13 +211,13 @@ class KeptRun:
                 try:
                     result = conclude(aws, local_run, execution_arn, show)
                 except KeyboardInterrupt as error:
-                    with suppress(RunError, BotoCoreError, ClientError):  # over already, or the local AWS with it
+                    with suppress(BatchPredictError, BotoCoreError, ClientError):  # over already, or the local AWS with it
                         Run(aws, execution_arn).cancel(stopped_by(error), INTERRUPTED)
                         if counts := count_chunks(aws.client("stepfunctions"), execution_arn):
                             show(counts)
                     result = replace(result, seconds=_seconds_since(began))
                     raise
-        except (LocalRunError, LocalAwsError) as error:
+        except BatchPredictError as error:
             result = RunResult("FAILED", error=type(error).__name__, cause=str(error), name=self.name)
             raise
         except KeyboardInterrupt as error:
@@ -254,7 +254,7 @@ class KeptRun:
         return self.about["output_directory"], self.about["request"]["output_s3_uri"]
 
     def detach(self) -> None:
-        """Do the whole run in a process of its own, and return when its execution has started; RunError where it does not."""
+        """Do the whole run in a process of its own, and return when its execution has started."""
         with (self.path / "process.log").open("wb") as log:
             command = [sys.executable, "-m", "batch_predict.local.detached", str(self.path.absolute())]
             process = subprocess.Popen(  # noqa: S603  # this Python, on our own folder
@@ -265,20 +265,20 @@ class KeptRun:
             if process.poll() is not None:
                 if (self.path / "ended.json").exists():
                     return  # already
-                raise RunError(f"run {self.name} did not begin: {(self.path / 'process.log').read_text()[-2000:].strip()}")
+                raise BatchPredictError(f"run {self.name} did not begin: {(self.path / 'process.log').read_text()[-2000:].strip()}")
             if live := self._live():
-                with suppress(RunError):
+                with suppress(BatchPredictError):
                     find_run(live, self.name)
                     return
             time.sleep(0.1)
-        raise RunError(f"run {self.name} has not begun within {BEGIN_SECONDS} s: see {self.path / 'process.log'}")
+        raise BatchPredictError(f"run {self.name} has not begun within {BEGIN_SECONDS} s: see {self.path / 'process.log'}")
 
     def restore_inputs(self, aws: LocalAws) -> None:
-        """Have model and data there again, for one chunk by hand; RunError where a file is gone."""
+        """Have model and data there again, for one chunk by hand; BatchPredictError where a file is gone."""
         try:
             upload(aws, self.local_run)
-        except LocalRunError as error:
-            raise RunError(str(error)) from error
+        except BatchPredictError as error:
+            raise BatchPredictError(str(error)) from error
 
     def _live(self) -> LocalAws | None:
         """Return the run's embedded AWS where it is up: on this machine, and the one that the folder was written by."""
@@ -337,7 +337,7 @@ class KeptRuns:
         """Make the folder of a new run, with the finished chunks of the request's newest run, if that is over without an output.
 
         Deletes the oldest runs beyond `KEPT_RUNS`, and the finished chunks of unfinished ones beyond `KEPT_WORK` requests.
-        RunError where the name is taken, unless by a run that this one goes on with.
+        BatchPredictError where the name is taken, unless by a run that this one goes on with.
         """
         self._require_ours()
         digest = _digest(local_run)
@@ -401,23 +401,25 @@ class KeptRuns:
         return sorted(run.name for run in self._folders() if run.why_foreign())
 
     def get(self, name: str) -> KeptRun:
-        """Return the run of this name; RunError where there is none, or this user has not made it."""
+        """Return the run of this name; BatchPredictError where there is none, or this user has not made it."""
         self._require_ours()
         run = KeptRun(self.home / name)
         if "/" in name or not (run.path / "run.json").is_file():
-            raise RunError(f"there is no run {name} in {self.home}/: see `batch-predict list`, or name the stack with --stack")
+            raise BatchPredictError(
+                f"there is no run {name} in {self.home}/: see `batch-predict list`, or name the stack with --stack"
+            )
         if reason := run.why_foreign():
-            raise RunError(f"{run.path} is left alone: {reason}")
+            raise BatchPredictError(f"{run.path} is left alone: {reason}")
         return run
 
     def _folders(self) -> list[KeptRun]:
         return [KeptRun(file.parent) for file in self.home.glob("*/run.json")]
 
     def _require_ours(self) -> None:
-        """Raise RunError where another user could put runs here."""
+        """Raise BatchPredictError where another user could put runs here."""
         with suppress(OSError):  # what is to be done there says why it cannot be
             if reason := why_not_ours(self.home.resolve(strict=True)):
-                raise RunError(f"{self.home} is left alone: {reason}; set {HOME_VARIABLE} to a folder of your own")
+                raise BatchPredictError(f"{self.home} is left alone: {reason}; set {HOME_VARIABLE} to a folder of your own")
 
     def _new_name(self, local_run: PreparedRequest) -> str:
         """Return a name that says what and when: an execution may have 80 of these characters."""
@@ -450,7 +452,7 @@ class _RunHere(Run):
             return super().describe()
         try:
             known = super().describe()
-        except RunError:  # ended before its execution began, or killed with its embedded AWS
+        except BatchPredictError:  # ended before its execution began, or killed with its embedded AWS
             request = self._directory.about["request"]
             known = {"name": self.name, "startDate": status.started, "input": json.dumps(request)}
         said = (known.get("status"), known.get("error") or known.get("status"))
@@ -477,7 +479,7 @@ def _digest(local_run: PreparedRequest) -> str:
     try:
         files = [(uri, sha256_of(path)) for path, uri in local_run.uploads.items()]
     except OSError as error:
-        raise LocalRunError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise BatchPredictError(f"{error.filename} cannot be read: {error.strerror}") from error
     request = {field: value for field, value in local_run.request.items() if field not in NOT_DECIDING}
     place = str((local_run.output_directory or Path()).absolute())
     return hashlib.sha256(json.dumps([request, place, files], sort_keys=True).encode()).hexdigest()
@@ -486,12 +488,14 @@ def _digest(local_run: PreparedRequest) -> str:
 def _make_folder(path: Path) -> None:
     """Make a run's folder, and the one around it where it is not there: they are this user's alone."""
     if path.exists():
-        raise RunError(f"there is a run {path.name} already: choose another name")
+        raise BatchPredictError(f"there is a run {path.name} already: choose another name")
     try:
         path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         path.mkdir(mode=FOLDER_MODE)
     except OSError as error:
-        raise RunError(f"{path} cannot be made: {error.strerror}; set {HOME_VARIABLE} to a folder that may be written") from error
+        raise BatchPredictError(
+            f"{path} cannot be made: {error.strerror}; set {HOME_VARIABLE} to a folder that may be written"
+        ) from error
 
 
 def _begin_again(run: KeptRun) -> None:

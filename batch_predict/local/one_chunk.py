@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 
 from batch_predict.deployed import prediction_handler, stack_directory
+from batch_predict.local.aws import LocalAws
 from batch_predict.local.deployed_package import deployed_package
-from batch_predict.local.local_aws import LocalAws
 from batch_predict.runs.stack import DeployedStack, Stack
 
 PREFIXES = {"MODEL_S3_PREFIX": "ModelUri", "DATA_S3_PREFIX": "DataUri", "OUTPUT_S3_PREFIX": "OutputUri"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import joblib
 
-from batch_predict.runs.prepared_request import InvalidRequestError
+from batch_predict.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,7 +24,8 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict.deployed import is_hidden, natural_order, other_format, request_problems, split_advice
-from batch_predict.local.local_aws import BUCKET
+from batch_predict.errors import BatchPredictError, InvalidRequestError
+from batch_predict.local.aws import BUCKET
 from batch_predict.runs.execution import (
     ChunksCounted,
     ExecutionEnded,
@@ -34,7 +35,7 @@ from batch_predict.runs.execution import (
     follow_execution,
     start_execution,
 )
-from batch_predict.runs.history import message_of
+from batch_predict.runs.run import message_of
 from batch_predict.runs.stack import Stack
 from batch_predict.runs.value_here import with_value
 from batch_predict.visible_text import visible
@@ -62,18 +63,6 @@ SHOWN_PLACE = 200
 """Characters of a place that is refused."""
 INTERRUPTED = "Interrupted"
 """Error name of a run whose process was stopped or killed."""
-
-
-class LocalRunError(Exception):
-    """The run cannot go on: AWS fails, or its output cannot be brought here."""
-
-
-class InvalidRequestError(LocalRunError):
-    """The request or its local files must change before it can run; the message lists every problem."""
-
-
-class UnexpectedOutputError(LocalRunError):
-    """The execution names places for what it has published that are not those of the request: nothing is brought here."""
 
 
 Skipped = Mapping[str, Sequence[Path]]
@@ -460,7 +449,7 @@ def run(aws: Stack, local_run: PreparedRequest, show: Callable[[Progress], None]
 
 
 def upload(aws: Stack, local_run: PreparedRequest) -> None:
-    """Put the run's local files into S3; LocalRunError where that fails."""
+    """Put the run's local files into S3; BatchPredictError where that fails."""
     s3 = aws.client("s3")
     with _troubles(aws):
         for path, uri in local_run.uploads.items():
@@ -516,7 +505,7 @@ def conclude(
 ) -> RunResult:
     """Follow the execution to its end, and download what it published: output and report appear whole, or not at all.
 
-    ``show`` is called with each step of the execution. A failed execution is a result; raises LocalRunError where AWS stops
+    ``show`` is called with each step of the execution. A failed execution is a result; raises BatchPredictError where AWS stops
     answering, or the output cannot be written here.
     """
     states: dict[str, float] = {}
@@ -555,9 +544,9 @@ def _troubles(aws: Stack) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError, Boto3Error) as error:
-        raise LocalRunError(f"{aws.title} failed: {error}") from error
+        raise BatchPredictError(f"{aws.title} failed: {error}") from error
     except OSError as error:
-        raise LocalRunError(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}") from error
+        raise BatchPredictError(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}") from error
 
 
 def _result(
@@ -620,7 +609,7 @@ def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:
 def _require_own(
     local_run: PreparedRequest, published: Mapping[str, Any], name: str | None = None, resolved: str | None = None
 ) -> None:
-    """Raise UnexpectedOutputError unless the execution names the places that follow from the request's output.
+    """Raise BatchPredictError unless the execution names the places that follow from the request's output.
 
     What it names it may have read from a report in S3, which others may be able to write; files here are named after it.
     ``resolved`` is the request's output as Validate Request has returned it, with its placeholders resolved.
@@ -635,7 +624,7 @@ def _require_own(
         and rejected in (None, f"{asked}.rejected.csv")
     ):
         named = ", ".join(visible(place, SHOWN_PLACE) for place in (output, report, rejected) if place is not None)
-        raise UnexpectedOutputError(
+        raise BatchPredictError(
             f"the execution says that it has published {named}, which is not what follows from {visible(template, SHOWN_PLACE)}: "
             "somebody else may have written the report beside the output; nothing was brought here; look at who may write there, "
             "and choose another output"
@@ -663,7 +652,7 @@ def _download(aws: Stack, local_run: PreparedRequest, published: Mapping[str, An
     output = directory / _name(published["output_s3_uri"])
     # Looked at again: placeholders are resolved now, and a run takes time.
     if problems := list(_in_the_way(output, overwrite=local_run.request.get("overwrite") is True)):
-        raise LocalRunError("; ".join(problems))
+        raise BatchPredictError("; ".join(problems))
     fields = [field for field in ("output_s3_uri", "rejected_s3_uri", "report_s3_uri") if published.get(field)]
     files = {field: directory / _name(published[field]) for field in fields}
     with ExitStack() as stack:

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, read_timeout=910)
 
 
-class StackError(Exception):
+class BatchPredictError(Exception):
     """There is no such stack, or it is not one of this project, or AWS does not answer."""
 
 
@@ -65,22 +65,24 @@ class DeployedStack:
 def find_stack(name: str, *, profile: str | None = None, region: str | None = None) -> DeployedStack:
     """Find a deployed stack by its name, and what it holds by its outputs.
 
-    Raises StackError where AWS cannot be asked, knows no such stack, or it was not deployed from this project's template.
+    Raises BatchPredictError where AWS cannot be asked, knows no such stack, or it was not deployed from this project's template.
     """
     try:
         session: Any = boto3.Session(profile_name=profile, region_name=region)
         found = session.client("cloudformation", config=CLIENT_CONFIG).describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ValidationError":  # CloudFormation's word for: does not exist
-            raise StackError(f"there is no stack {name} in this account and region: name it as `sam deploy` did") from error
-        raise StackError(f"the stack {name} cannot be looked up: {error}") from error
+            raise BatchPredictError(f"there is no stack {name} in this account and region: name it as `sam deploy` did") from error
+        raise BatchPredictError(f"the stack {name} cannot be looked up: {error}") from error
     except BotoCoreError as error:
-        raise StackError(
+        raise BatchPredictError(
             f"the stack {name} cannot be looked up: {error}; set credentials and region as for the AWS CLI, "
             "or with --profile and --region"
         ) from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", ())}
     missing = [key for key in ("StateMachineArn", "PredictFunctionName", "ModelUri", "DataUri", "OutputUri") if key not in outputs]
     if missing:
-        raise StackError(f"the stack {name} has no output {', '.join(missing)}: it was not deployed from this project's template")
+        raise BatchPredictError(
+            f"the stack {name} has no output {', '.join(missing)}: it was not deployed from this project's template"
+        )
     return DeployedStack(name, outputs["StateMachineArn"], outputs["PredictFunctionName"], outputs, session)

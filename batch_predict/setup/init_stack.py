@@ -12,6 +12,7 @@ from dateutil.zoneinfo import get_zonefile_instance  # type: ignore[import-untyp
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from batch_predict.deployed import request_problems, stack_directory
+from batch_predict.errors import BatchPredictError
 from batch_predict.setup.schedule_expression import schedule_problem
 
 STACK_NAME, REGION = "stack_name", "region"
@@ -30,10 +31,6 @@ Ask = Callable[..., Any]
 """`typer.prompt`, or what takes its arguments `text` and `default`."""
 Say = Callable[[str], Any]
 """`typer.echo`, or what takes one text."""
-
-
-class InitError(Exception):
-    """The settings cannot be written; the message says why, and what to do."""
 
 
 class Question(NamedTuple):
@@ -181,7 +178,7 @@ def _answer_to(question: Question, now: str, ask: Ask, say: Say) -> str | None:
         answer = now
     try:
         answer = read_answer(name, answer)
-    except InitError as error:
+    except BatchPredictError as error:
         say(f"  {error}")
         return None
     if said := problem(name, answer):
@@ -212,9 +209,9 @@ def read_answer(name: str, answer: str) -> str:
     try:
         return json.dumps(json.loads(Path(value).read_bytes()), separators=(",", ":"))
     except OSError as error:
-        raise InitError(f"request {value} cannot be read: {error.strerror}") from error
+        raise BatchPredictError(f"request {value} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InitError(f"request {value} is not JSON: {error}") from error
+        raise BatchPredictError(f"request {value} is not JSON: {error}") from error
 
 
 def _is_switch(name: str) -> bool:

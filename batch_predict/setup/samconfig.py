@@ -15,7 +15,8 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array, String
 
 from batch_predict.deployed import stack_directory
-from batch_predict.setup.init_stack import PLACEHOLDERS, QUESTIONS, REGION, STACK_NAME, InitError, default_of
+from batch_predict.errors import BatchPredictError
+from batch_predict.setup.init_stack import PLACEHOLDERS, QUESTIONS, REGION, STACK_NAME, default_of
 
 
 def start_text() -> str:
@@ -23,19 +24,19 @@ def start_text() -> str:
     try:
         return (stack_directory() / "samconfig.toml").read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InitError("there is no samconfig.toml to begin with: install batch-predict again") from error
+        raise BatchPredictError("there is no samconfig.toml to begin with: install batch-predict again") from error
 
 
 def read_config(path: Path) -> str | None:
-    """Return the text of a samconfig.toml; None where there is none. Raises InitError where it cannot be read."""
+    """Return the text of a samconfig.toml; None where there is none. Raises BatchPredictError where it cannot be read."""
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InitError(f"{path} cannot be read: {error.strerror}") from error
+        raise BatchPredictError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InitError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise BatchPredictError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
 
 
 class DeployOptions(NamedTuple):
@@ -51,7 +52,7 @@ class DeployOptions(NamedTuple):
 
 
 def deploy_options(text: str) -> DeployOptions:
-    """Return what a samconfig.toml says of a deployment. Raises InitError where a word of it would be an option of the AWS CLI."""
+    """Return what a samconfig.toml says of a deployment. Raises BatchPredictError for what the AWS CLI would take for an option."""
     deploy = _deploy_table(_parsed(text))
     tags = deploy.get("tags", [])
     words = shlex.split(tags) if isinstance(tags, str) else [str(tag) for tag in tags]
@@ -59,7 +60,7 @@ def deploy_options(text: str) -> DeployOptions:
     parameters = _overrides(deploy)
     for word in [*words, *(f"{name}=" for name in parameters)]:
         if not re.match("[^-=][^=]*=", word):
-            raise InitError(f"samconfig.toml: {word!r} is no tag and no parameter: write each as Name=value")
+            raise BatchPredictError(f"samconfig.toml: {word!r} is no tag and no parameter: write each as Name=value")
     return DeployOptions(name, region, words, parameters)
 
 
@@ -114,7 +115,7 @@ def _parsed(text: str) -> tomlkit.TOMLDocument:
     try:
         return tomlkit.parse(text)
     except TOMLKitError as error:
-        raise InitError(f"samconfig.toml cannot be read as TOML: {error}") from error
+        raise BatchPredictError(f"samconfig.toml cannot be read as TOML: {error}") from error
 
 
 def _deploy_table(document: tomlkit.TOMLDocument) -> Any:
@@ -123,7 +124,7 @@ def _deploy_table(document: tomlkit.TOMLDocument) -> Any:
     for name in ("default", "deploy", "parameters"):
         table = table.setdefault(name, tomlkit.table())
         if not isinstance(table, Mapping):
-            raise InitError(f"samconfig.toml: {name} of [default.deploy.parameters] is no table: correct it first")
+            raise BatchPredictError(f"samconfig.toml: {name} of [default.deploy.parameters] is no table: correct it first")
     return table
 
 
@@ -132,11 +133,11 @@ def _overrides(deploy: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(entries, str):
         return _split(entries)
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-        raise InitError('samconfig.toml: parameter_overrides must be a list of "Name=value": write it so, and start again')
+        raise BatchPredictError('samconfig.toml: parameter_overrides must be a list of "Name=value": write it so, and start again')
     found: dict[str, str] = {}
     for entry in entries:
         if len(parts := _split(entry)) > 1:
-            raise InitError(f"samconfig.toml: parameter_overrides has {', '.join(parts)} in one entry: give each its own")
+            raise BatchPredictError(f"samconfig.toml: parameter_overrides has {', '.join(parts)} in one entry: give each its own")
         found |= parts
     return found
 
@@ -146,7 +147,7 @@ def _split(entry: str) -> dict[str, str]:
     try:
         words = shlex.split(entry)
     except ValueError as error:
-        raise InitError(f"samconfig.toml: parameter_overrides has {entry!r}: {error}") from error
+        raise BatchPredictError(f"samconfig.toml: parameter_overrides has {entry!r}: {error}") from error
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from batch_predict.deployed import stack_directory
+from batch_predict.errors import BatchPredictError
 from batch_predict.setup import package, target
 from batch_predict.setup.package import Say
 from batch_predict.setup.slimming import SlimmingError
@@ -28,10 +29,6 @@ BUILT = Path(".aws-sam/build")
 """Where `sam deploy` looks for what `sam build` has made."""
 
 
-class StackFilesError(Exception):
-    """The files cannot be written, or the package cannot be built; the message says why, and what to do."""
-
-
 def stack_files() -> dict[str, bytes]:
     """Return the files of a stack, by their paths in the folder that they are written into."""
     source = stack_directory()
@@ -46,7 +43,7 @@ def stack_files() -> dict[str, bytes]:
 def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
     """Write the files of a stack into a folder, and return their paths; a samconfig.toml that is there stays as it is.
 
-    Raises StackFilesError, before anything is written, where another file is there unless ``overwrite``.
+    Raises BatchPredictError, before anything is written, where another file is there unless ``overwrite``.
     """
     files = {directory / name: content for name, content in stack_files().items()}
     if (directory / "samconfig.toml").exists():
@@ -55,13 +52,13 @@ def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
     if others and not overwrite:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         named = f"{', '.join(map(str, others[:3]))}{more}"
-        raise StackFilesError(f"{named} would be replaced, and nothing was written: name another folder, or use --overwrite")
+        raise BatchPredictError(f"{named} would be replaced, and nothing was written: name another folder, or use --overwrite")
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     except OSError as error:
-        raise StackFilesError(f"{error.filename} cannot be written: {error.strerror}") from error
+        raise BatchPredictError(f"{error.filename} cannot be written: {error.strerror}") from error
     return list(files)
 
 
@@ -73,7 +70,7 @@ def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
     """Build all functions into ``directory``'s `.aws-sam/build`, and return the template there, which names what was built.
 
     The processor is that of ``settings``, by default ``directory``'s samconfig.toml.
-    Raises StackFilesError where something cannot be built or written.
+    Raises BatchPredictError where something cannot be built or written.
     """
     source, built = stack_directory(), directory / BUILT
     try:
@@ -86,9 +83,9 @@ def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
         template = built / "template.yaml"
         template.write_text(built_template(text, {"functions/predict/": predict.name, "functions/": workflow.name}))
     except (PackageError, SlimmingError) as error:
-        raise StackFilesError(str(error)) from error
+        raise BatchPredictError(str(error)) from error
     except OSError as error:
-        raise StackFilesError(f"{error.filename or built} cannot be written: {error.strerror or error}") from error
+        raise BatchPredictError(f"{error.filename or built} cannot be written: {error.strerror or error}") from error
     return template
 
 

@@ -21,8 +21,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.local.flights import write_flights
-from batch_predict.local.local_aws import LocalAws, local_aws
 from support.deployed_stack import DeployedStack, Places, delete_all, find_stack, split_uri
 from support.flights_data import FEATURES, NUMBERS, ROWS, TEXTS
 from support.s3_proxy import behind, s3_proxy

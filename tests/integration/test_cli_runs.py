@@ -20,8 +20,9 @@ from botocore.config import Config
 from sklearn.linear_model import LinearRegression
 
 from batch_predict.cli import app as cli
+from batch_predict.errors import BatchPredictError
 from batch_predict.local import flights
-from batch_predict.runs.prepared_request import LocalRunError, prepare, run
+from batch_predict.runs.prepared_request import prepare, run
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -293,7 +294,7 @@ class TestLocalRun:
         local_run = prepare(request)
         Path(request["output_s3_uri"]).write_text("somebody else's")
 
-        with pytest.raises(LocalRunError, match="exists already"):
+        with pytest.raises(BatchPredictError, match="exists already"):
             run(aws, local_run)
         assert Path(request["output_s3_uri"]).read_text() == "somebody else's"
 

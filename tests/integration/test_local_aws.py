@@ -25,7 +25,8 @@ from samtranslator.yaml_helper import yaml_parse
 
 from batch_predict import deployed
 from batch_predict.errors import BatchPredictError
-from batch_predict.local import deploy, local_aws
+from batch_predict.local import aws as embedded
+from batch_predict.local import deploy
 from batch_predict.local.deployed_package import deployed_package
 
 pytestmark = pytest.mark.emulator("it is about the embedded AWS")
@@ -37,7 +38,7 @@ GONE_SECONDS = 10  # for the guard to end the rest after its owner
 OWNER = """
 import json, signal, sys, time
 from pathlib import Path
-from batch_predict.local.local_aws import local_aws
+from batch_predict.local.aws import local_aws
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us to ignore it
 with local_aws(directory=Path(sys.argv[1])) as aws:
@@ -145,15 +146,15 @@ class TestStack:
         (stack / "template.yaml").write_text(json.dumps(template, default=str))
 
         with (
-            pytest.raises(deploy.LocalAwsError, match=r"Broken \(AWS::StepFunctions::StateMachine\): .*absent\.asl\.json"),
-            local_aws.local_aws(directory=stack),
+            pytest.raises(BatchPredictError, match=r"Broken \(AWS::StepFunctions::StateMachine\): .*absent\.asl\.json"),
+            embedded.local_aws(directory=stack),
         ):
             pytest.fail("deployed a broken stack")
 
         assert not list(temporary.iterdir())
 
     def test_a_template_that_is_refused_says_why(self, canary_aws, canary_stack):
-        with pytest.raises(deploy.LocalAwsError, match=r"template\.yaml was refused: .*DataBucket"):
+        with pytest.raises(BatchPredictError, match=r"template\.yaml was refused: .*DataBucket"):
             deploy.deploy(canary_aws.client, canary_stack, bucket=canary_aws.bucket, stack_name="refused", parameters={})
 
     def test_an_installed_package_brings_its_own_stack(self, monkeypatch, tmp_path):
@@ -273,7 +274,7 @@ class TestIsolation:
         for name, value in secrets.items():
             monkeypatch.setenv(name, value)
 
-        with local_aws.local_aws(directory=canary_stack) as aws:
+        with embedded.local_aws(directory=canary_stack) as aws:
             aws.client("s3").put_object(Bucket=aws.bucket, Key="data/k", Body=b"read")
             assert invoke(aws, {"read": {"Bucket": aws.bucket, "Key": "data/k"}}) == "read"
             environment = invoke(aws)["environment"]
@@ -290,7 +291,7 @@ class TestIsolation:
 
     def test_several_at_once_share_nothing(self, canary_aws, canary_stack):
         with ExitStack() as stack:
-            all_aws = [canary_aws] + [stack.enter_context(local_aws.local_aws(directory=canary_stack)) for _ in range(2)]
+            all_aws = [canary_aws] + [stack.enter_context(embedded.local_aws(directory=canary_stack)) for _ in range(2)]
             for number, aws in enumerate(all_aws):
                 aws.client("s3").put_object(Bucket=aws.bucket, Key="data/number", Body=str(number).encode())
 
@@ -405,18 +406,18 @@ class TestStart:
         port = int(canary_aws.endpoint_url.rpartition(":")[2])
 
         with (
-            pytest.raises(deploy.LocalAwsError, match=rf"(?s)did not start on 127.0.0.1:{port};.*already in use"),
-            local_aws.local_aws(port, directory=canary_stack),
+            pytest.raises(BatchPredictError, match=rf"(?s)did not start on 127.0.0.1:{port};.*already in use"),
+            embedded.local_aws(port, directory=canary_stack),
         ):
             pytest.fail("took over another emulator")
 
     def test_a_free_port_lost_to_another_process_is_replaced(self, canary_aws, canary_stack, monkeypatch):
         """Also when it is an emulator that took it and answers there."""
-        free_port = local_aws._free_port
+        free_port = embedded._free_port
         ports = iter([int(canary_aws.endpoint_url.rpartition(":")[2]), free_port()])
-        monkeypatch.setattr(local_aws, "_free_port", lambda: next(ports))
+        monkeypatch.setattr(embedded, "_free_port", lambda: next(ports))
 
-        with local_aws.local_aws(directory=canary_stack) as aws:
+        with embedded.local_aws(directory=canary_stack) as aws:
             assert aws.endpoint_url != canary_aws.endpoint_url
             assert invoke(aws)["emulator"] != invoke(canary_aws)["emulator"]
 
@@ -425,7 +426,7 @@ class TestStart:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
 
-        with local_aws.local_aws(port, directory=canary_stack, log_file=tmp_path / "aws.log") as aws:
+        with embedded.local_aws(port, directory=canary_stack, log_file=tmp_path / "aws.log") as aws:
             assert aws.endpoint_url == f"http://127.0.0.1:{port}"
 
         assert f"http://127.0.0.1:{port}" in (tmp_path / "aws.log").read_text()
@@ -463,7 +464,7 @@ class TestStop:
         assert owner.returncode == return_code
 
     def test_nothing_runs_after_the_guard_was_killed(self, canary_stack):
-        with local_aws.local_aws(directory=canary_stack) as aws:
+        with embedded.local_aws(directory=canary_stack) as aws:
             report = invoke(aws, {"ignore_sigterm": True})
             os.kill(report["guard"], signal.SIGKILL)
 
@@ -471,7 +472,7 @@ class TestStop:
         assert_nothing_is_left(report)
 
     def test_nothing_is_left_when_the_emulator_crashes(self, canary_stack):
-        with local_aws.local_aws(directory=canary_stack) as aws:
+        with embedded.local_aws(directory=canary_stack) as aws:
             report = invoke(aws, {"ignore_sigterm": True})
             aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=b'{"sleep": 60}', InvocationType="Event")
             time.sleep(0.5)  # now the function runs

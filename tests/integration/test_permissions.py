@@ -19,8 +19,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from batch_predict import deployed
+from batch_predict.errors import BatchPredictError
 from batch_predict.local import deploy
-from batch_predict.local.local_aws import BUCKET
+from batch_predict.local.aws import BUCKET
 
 pytestmark = pytest.mark.emulator("it makes buckets, stacks and functions, and is denied what it asks for")
 
@@ -377,5 +378,5 @@ def test_a_key_is_in_the_policies_of_the_roles_that_need_it(aws, options):
 )
 def test_a_parameter_that_would_widen_the_permissions_is_refused(aws, parameter, value):
     parameters = {"ModelBucket": BUCKET, "DataBucket": BUCKET, "OutputBucket": BUCKET, parameter: value}
-    with pytest.raises(deploy.LocalAwsError, match=parameter):
+    with pytest.raises(BatchPredictError, match=parameter):
         deploy.deploy(aws.client, deployed.stack_directory(), bucket=BUCKET, stack_name="refused", parameters=parameters)

@@ -9,8 +9,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from batch_predict.deployed import stack_directory
+from batch_predict.local.aws import STACK_PARAMETERS
 from batch_predict.local.deploy import deploy
-from batch_predict.local.local_aws import STACK_PARAMETERS
 
 pytestmark = pytest.mark.emulator("it deploys a stack of its own by the local steps")
 

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 from batch_predict import BatchPredictor, RunFailedError
 from batch_predict.cli import app as cli
+from batch_predict.errors import BatchPredictError
 from batch_predict.local.kept_runs import KeptRuns
-from batch_predict.runs.history import RunError, find_run
+from batch_predict.runs.run import find_run
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -362,7 +363,7 @@ class TestBatchPredictor:
         scored = submitted.wait(60, poll_seconds=0.1).to_pandas()
         pd.testing.assert_frame_equal(scored[data.columns], data)
         assert abs(scored["prediction"] - joblib.load("model.joblib").predict(data[["a", "b"]])).max() < 1e-9
-        with pytest.raises(RunError, match="is over"):
+        with pytest.raises(BatchPredictError, match="is over"):
             submitted.cancel()
 
     @pytest.mark.usefixtures("stack")

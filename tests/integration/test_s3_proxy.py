@@ -18,7 +18,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
-from batch_predict.local.local_aws import ACCESS_KEY_ID
+from batch_predict.local.aws import ACCESS_KEY_ID
 from support.s3_proxy import FAULTS, Rule, s3_proxy
 
 pytestmark = pytest.mark.emulator("it is about the proxy before its S3")

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from batch_predict.deployed import stack_directory
+from batch_predict.local.aws import STACK_PARAMETERS
 from batch_predict.local.deploy import deploy
-from batch_predict.local.local_aws import STACK_PARAMETERS
 
 pytestmark = pytest.mark.emulator("it deploys a stack of its own by the local steps")
 

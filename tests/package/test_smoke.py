@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from batch_predict.local.local_aws import local_aws
+from batch_predict.local.aws import local_aws
 from batch_predict.setup import package
 from tools import smoke
 from tools.runtime_api import FunctionError

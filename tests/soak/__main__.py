@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batch_predict.local.aws import local_aws
 from batch_predict.local.deploy import usable_cores
-from batch_predict.local.local_aws import local_aws
 from benchmarks import machine
 from soak.estimators import Estimator, fitted_estimators
 from soak.figures import Figures

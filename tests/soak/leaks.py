@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from batch_predict.local.aws import EMULATOR_DOOR
 from batch_predict.local.deploy import START_FUNCTION
-from batch_predict.local.local_aws import EMULATOR_DOOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from batch_predict.local.local_aws import LocalAws
+    from batch_predict.local.aws import LocalAws
 
 SAMPLE_SECONDS = 1.0
 YOUNG_SECONDS = 20.0

@@ -15,7 +15,7 @@ from support.histories import failures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batch_predict.local.local_aws import LocalAws
+    from batch_predict.local.aws import LocalAws
 
 EXECUTION_SECONDS = 300  # a storm of faults, with botocore's own waits between attempts
 POLL_SECONDS = 0.05

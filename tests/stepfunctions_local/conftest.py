@@ -11,8 +11,8 @@ import scored_rows
 from engines import REWRITTEN_FOR, ROLE, container, docker, stepfunctions_client, wait_until_ready, workflow_on
 
 from batch_predict.deployed import stack_directory
+from batch_predict.local.aws import local_aws
 from batch_predict.local.deploy import zip_function
-from batch_predict.local.local_aws import local_aws
 from support.s3_proxy import FUNCTIONS, behind, function_names, s3_proxy
 
 ENDPOINT = os.environ.get("STEPFUNCTIONS_LOCAL_ENDPOINT")

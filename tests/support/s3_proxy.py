@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from batch_predict.local.local_aws import LocalAws
+    from batch_predict.local.aws import LocalAws
 
 Fault = Literal[
     "delay",  # the request is passed on after `seconds`

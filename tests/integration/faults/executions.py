@@ -11,7 +11,7 @@ from runs import Case, Run, prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from batch_predict.local.local_aws import LocalAws
+    from batch_predict.local.aws import LocalAws
     from support.s3_proxy import Request, Rule, S3Proxy
 
     RunExecution = Callable[..., dict[str, Any]]

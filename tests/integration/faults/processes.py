@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batch_predict.local.local_aws import LocalAws
+    from batch_predict.local.aws import LocalAws
 
 
 class Process(NamedTuple):

@@ -11,8 +11,8 @@ import pytest
 from runs import Case, grouped, tree_bytes
 
 from batch_predict.deployed import stack_directory
+from batch_predict.local.aws import STACK_PARAMETERS
 from batch_predict.local.deploy import deploy
-from batch_predict.local.local_aws import STACK_PARAMETERS
 from support.histories import attempts, child_histories, parent_history, states_entered
 from support.s3_proxy import FUNCTIONS, function_names
 from workflow import errors

@@ -13,7 +13,7 @@ from executions import Executor
 from processes import processes_of
 from runs import HEADER, RUNS, Case, prepare, rows, scored
 
-from batch_predict.local.local_aws import local_aws
+from batch_predict.local.aws import local_aws
 from support.histories import child_histories, failures
 from support.s3_proxy import Rule, s3_proxy, set_s3_endpoints
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from batch_predict.cli import deploy_command, init_command
 from batch_predict.cli.deploy_command import aws_commands
+from batch_predict.errors import BatchPredictError
 from batch_predict.setup import package, stack_files
-from batch_predict.setup.init_stack import InitError
 from batch_predict.setup.samconfig import configured, deploy_options, start_text
 
 ROOT = Path(__file__).parents[3]
@@ -312,5 +312,5 @@ def test_tags_are_read_in_each_way_that_sam_knows(tags, words):
     "line", ["tags = ['--endpoint-url=https://there.example']", "tags = 'Owner'", "parameter_overrides = ['--profile=b']"]
 )
 def test_no_word_of_a_folder_of_others_is_an_option_of_the_aws_cli(line):
-    with pytest.raises(InitError, match="is no tag and no parameter"):
+    with pytest.raises(BatchPredictError, match="is no tag and no parameter"):
         deploy_options(f"[default.deploy.parameters]\n{line}\n")

@@ -20,8 +20,9 @@ from batch_predict.cli.progress import (
     result_lines,
     rows_table,
 )
+from batch_predict.errors import BatchPredictError
 from batch_predict.runs.execution import AttemptFailed, ChunksCounted, ExecutionEnded, StateEntered, StateExited
-from batch_predict.runs.prepared_request import LocalRunError, RunResult
+from batch_predict.runs.prepared_request import RunResult
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 PLAN = {"plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 31_053_850}}
@@ -135,7 +136,7 @@ def drawn(monkeypatch):
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", str(width))
         file = type("Terminal", (io.StringIO,), {"isatty": lambda _: True})()
-        with suppress(KeyboardInterrupt, LocalRunError), TerminalScreen(file) as screen:
+        with suppress(KeyboardInterrupt, BatchPredictError), TerminalScreen(file) as screen:
             for step in progress:
                 screen.show(step)
             if error:
@@ -158,7 +159,7 @@ def test_a_terminal_has_a_bar_and_what_it_showed_stays(drawn):
     assert any("━" in line and "1 of 9 chunks" in line for line in drawn(RUN[:7], 80))
 
 
-@pytest.mark.parametrize(("error", "how"), [(KeyboardInterrupt("SIGINT"), "stopped"), (LocalRunError("disk full"), "failed")])
+@pytest.mark.parametrize(("error", "how"), [(KeyboardInterrupt("SIGINT"), "stopped"), (BatchPredictError("disk full"), "failed")])
 def test_what_was_under_way_is_said_to_have_ended(drawn, error, how):
     lines = drawn(RUN[:7], 80, error)
     assert "✓ Plan Chunks      0.3 s 9 chunks, 31.1 MB" in lines

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs, status_lines
 from batch_predict.runs.execution import ChunksCounted
-from batch_predict.runs.history import ListedRun, RunStatus, _closed, states_of
+from batch_predict.runs.run import ListedRun, RunStatus, _closed, states_of
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 WRONG = "row 3 is wrong"

@@ -18,8 +18,8 @@ from batch_predict.cli.app import app
 from batch_predict.cli.progress import Screen, TerminalScreen, print_failure, result_lines, text_console
 from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs
 from batch_predict.cli.visible_output import VisibleStream, visible_streams
-from batch_predict.runs.history import ListedRun, RunStatus
 from batch_predict.runs.prepared_request import RunResult
+from batch_predict.runs.run import ListedRun, RunStatus
 from batch_predict.visible_text import visible, visible_lines
 from support.steering import STEERING, steers
 

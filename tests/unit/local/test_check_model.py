@@ -18,10 +18,10 @@ import pytest
 import sklearn.base
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from batch_predict.errors import InvalidRequestError
 from batch_predict.local import check_model as module
 from batch_predict.local.check_model import check_model
 from batch_predict.local.deployed_package import deployed_package
-from batch_predict.runs.prepared_request import InvalidRequestError
 
 ROOT = Path(__file__).parents[3]
 FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 1.0, 0.0, 1.0]})

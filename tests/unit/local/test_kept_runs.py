@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from batch_predict.cli.app import app
+from batch_predict.errors import BatchPredictError
 from batch_predict.local import kept_work
+from batch_predict.local.aws import LocalAws
 from batch_predict.local.kept_runs import KEPT_RUNS, KEPT_WORK, KeptRuns
-from batch_predict.local.local_aws import LocalAws
-from batch_predict.runs.history import RunError
 from batch_predict.runs.prepared_request import RunInterrupted, prepare
 
 BUCKET = "000000000000/batch-predict"
@@ -157,10 +157,10 @@ def test_a_name_is_taken_but_by_the_run_that_goes_on(prepared, ended, runs):
     # Its own error records are still to be written: those that are there bear the same execution's name.
     assert left(run) == set(CHUNK) - {f"{WORK}/chunk-00001.error.json"}
     assert not run.status().result
-    with pytest.raises(RunError, match="there is a run nightly already: choose another name"):
+    with pytest.raises(BatchPredictError, match="there is a run nightly already: choose another name"):
         runs.create(prepared(prediction_column_name="q"), "nightly")
     (run.path / "ended.json").write_text(json.dumps({"status": "SUCCEEDED"}))
-    with pytest.raises(RunError, match="there is a run nightly already"):
+    with pytest.raises(BatchPredictError, match="there is a run nightly already"):
         runs.create(prepared(), "nightly")
 
 
@@ -254,7 +254,9 @@ class TestForeignFolders:
     def test_it_is_not_opened_and_says_why(self, runs):
         assert runs.all() == []
         assert runs.foreign() == ["theirs"]
-        with pytest.raises(RunError, match=r"theirs is left alone: you have not made it on this machine, and to open it would run"):
+        with pytest.raises(
+            BatchPredictError, match=r"theirs is left alone: you have not made it on this machine, and to open it would run"
+        ):
             runs.get("theirs")
 
     def test_its_chunks_are_nobodys_and_nothing_in_it_is_deleted(self, downloaded, runs, prepared, tmp_path):
@@ -302,7 +304,7 @@ class TestForeignFolders:
         (runs.home / "odd/run.json").write_text(json.dumps(about))
 
         assert runs.all() == []
-        with pytest.raises(RunError, match="odd is left alone"):
+        with pytest.raises(BatchPredictError, match="odd is left alone"):
             runs.get("odd")
 
     def test_the_mark_of_another_run_is_none(self, runs, prepared, ended):
@@ -320,7 +322,7 @@ class TestForeignFolders:
         run = ended(prepared(), name="mine")
         run.path.chmod(0o770)
 
-        with pytest.raises(RunError, match="mine is left alone: other users may write into it: chmod 700"):
+        with pytest.raises(BatchPredictError, match="mine is left alone: other users may write into it: chmod 700"):
             runs.get("mine")
 
     def test_the_folder_of_another_user_is_left_alone(self, runs, prepared, monkeypatch):
@@ -328,14 +330,14 @@ class TestForeignFolders:
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
 
         for use in (runs.all, lambda: runs.get("mine"), lambda: runs.create(prepared())):
-            with pytest.raises(RunError, match="runs is left alone: it belongs to another user; set BATCH_PREDICT_HOME"):
+            with pytest.raises(BatchPredictError, match="runs is left alone: it belongs to another user; set BATCH_PREDICT_HOME"):
                 use()
 
     def test_a_home_that_others_write_into_is_left_alone(self, runs, prepared):
         runs.home.mkdir()
         runs.home.chmod(0o777)
 
-        with pytest.raises(RunError, match="runs is left alone: other users may write into it"):
+        with pytest.raises(BatchPredictError, match="runs is left alone: other users may write into it"):
             runs.create(prepared())
 
     def test_folders_and_what_holds_the_key_are_the_users_alone(self, runs, prepared, tmp_path, monkeypatch):
@@ -358,7 +360,7 @@ class TestForeignFolders:
         runs.create(prepared(), "mine")
 
         with pytest.raises(
-            RunError, match=r"mine is left alone: the key by which you know your own is not there: .*set XDG_STATE_HOME"
+            BatchPredictError, match=r"mine is left alone: the key by which you know your own is not there: .*set XDG_STATE_HOME"
         ):
             runs.get("mine")
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import prediction_handler
-from batch_predict.local.local_aws import LocalAws
+from batch_predict.local.aws import LocalAws
 from batch_predict.local.one_chunk import invoke_here
 
 OUTPUTS = {"ModelUri": "s3://b/models/", "DataUri": "s3://b/data/", "OutputUri": "s3://b/output/"}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from batch_predict.runs import history as runs
+from batch_predict.runs import run as runs
 
 
 class PlannedRun(runs.Run):

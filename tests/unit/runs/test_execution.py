@@ -17,7 +17,7 @@ from batch_predict.runs.execution import (
     follow_execution,
     start_execution,
 )
-from batch_predict.runs.history import list_runs, states_of
+from batch_predict.runs.run import list_runs, states_of
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 ARN = "arn:aws:states:us-east-1:123456789012:execution:machine:run-1"

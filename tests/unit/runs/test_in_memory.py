@@ -10,8 +10,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from batch_predict import BatchPredictor
+from batch_predict.errors import InvalidRequestError
 from batch_predict.runs.in_memory import data_paths, index_of, model_path
-from batch_predict.runs.prepared_request import InvalidRequestError
 
 FRAME = pd.DataFrame(
     {

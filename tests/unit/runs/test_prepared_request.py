@@ -9,13 +9,11 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from batch_predict.deployed import natural_order
+from batch_predict.errors import BatchPredictError, InvalidRequestError
 from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, StateExited
-from batch_predict.runs.history import message_of
 from batch_predict.runs.prepared_request import (
     NAMED_FILES,
-    InvalidRequestError,
     PreparedRequest,
-    UnexpectedOutputError,
     _download,
     _require_own,
     conclude,
@@ -24,6 +22,7 @@ from batch_predict.runs.prepared_request import (
     upload,
     with_local_paths,
 )
+from batch_predict.runs.run import message_of
 from workflow.confinement import ambiguous
 from workflow.inputs import is_object_uri
 
@@ -346,7 +345,7 @@ class TestDownload:
         before = {path: path.read_bytes() for path in directory.iterdir()}
         local_run = PreparedRequest({"output_s3_uri": self.PUBLISHED["output_s3_uri"], "overwrite": True}, {}, Path())
 
-        with pytest.raises(UnexpectedOutputError, match=r"which is not what follows from s3://batch-predict/output/out\.csv"):
+        with pytest.raises(BatchPredictError, match=r"which is not what follows from s3://batch-predict/output/out\.csv"):
             _download(aws, local_run, self.PUBLISHED | forged)
 
         assert {path: path.read_bytes() for path in directory.iterdir()} == before
@@ -366,7 +365,7 @@ class TestDownload:
     def test_placeholders_may_stand_for_what_they_resolve_to(self, template, output, is_own):
         published = {"output_s3_uri": output, "report_s3_uri": f"{output}.report.json", "rejected_s3_uri": None}
 
-        with nullcontext() if is_own else pytest.raises(UnexpectedOutputError):
+        with nullcontext() if is_own else pytest.raises(BatchPredictError):
             _require_own(PreparedRequest({"output_s3_uri": template}, {}, Path()), published, "nightly-1")
 
     def test_another_result_of_the_same_schedule_is_not_this_ones(self):
@@ -374,7 +373,7 @@ class TestDownload:
         yesterday = "s3://b/2026-11-27.csv"
         published = {"output_s3_uri": yesterday, "report_s3_uri": f"{yesterday}.report.json"}
 
-        with pytest.raises(UnexpectedOutputError):
+        with pytest.raises(BatchPredictError):
             _require_own(
                 PreparedRequest({"output_s3_uri": "s3://b/{scheduled_time:%Y-%m-%d}.csv"}, {}, None),
                 published,

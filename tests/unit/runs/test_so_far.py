@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batch_predict.runs.history import Run
+from batch_predict.runs.run import Run
 from support.chunk_statistics import sample
 from support.merging import OUTPUT, key_of
 from support.samples import BUCKET, EXECUTION

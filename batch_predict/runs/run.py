@@ -16,6 +16,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict.deployed import facts_so_far, split_advice
+from batch_predict.errors import BatchPredictError
 from batch_predict.report.input import ReportInput, StateRun
 from batch_predict.runs.execution import (
     ChunksCounted,
@@ -44,10 +45,6 @@ ENDED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
 NOT_THERE = ("NoSuchKey", "404", "NoSuchBucket")
 CANCELLED = "Cancelled"
 """Error name of an execution that `cancel` ended."""
-
-
-class RunError(Exception):
-    """There is no such run, or it has not what was asked for; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +99,12 @@ class Run:
         self.name = execution_arn.rpartition(":")[2]
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what Step Functions says of the execution; RunError where it knows none."""
+        """Return what Step Functions says of the execution; BatchPredictError where it knows none."""
         try:
             found: Mapping[str, Any] = once_known(lambda: self._stepfunctions.describe_execution(executionArn=self.execution_arn))
         except ClientError as error:
             if error.response["Error"]["Code"] in {"ExecutionDoesNotExist", "InvalidArn"}:
-                raise RunError(
+                raise BatchPredictError(
                     f"{self.stack.title} has no run {self.name}: `batch-predict list` shows those that it has"
                 ) from error
             raise
@@ -142,10 +139,10 @@ class Run:
         return follow_execution(self._stepfunctions, self.execution_arn, poll_seconds=poll_seconds)
 
     def cancel(self, reason: str = "ended by batch-predict cancel", error: str = CANCELLED) -> None:
-        """End it; what its chunks have written stays for the next run of the same request. RunError where it is over."""
+        """End it; what its chunks have written stays for the next run of the same request. BatchPredictError where it is over."""
         status = self.describe()["status"]
         if status in ENDED:
-            raise RunError(f"run {self.name} is over: it ended as {status}")
+            raise BatchPredictError(f"run {self.name} is over: it ended as {status}")
         self._stepfunctions.stop_execution(executionArn=self.execution_arn, error=error, cause=reason)
 
     @property
@@ -162,24 +159,24 @@ class Run:
         return _document_of(self._history())
 
     def report(self) -> Mapping[str, Any]:
-        """Return `<output>.report.json`; RunError where this run did not come so far."""
+        """Return `<output>.report.json`; BatchPredictError where this run did not come so far."""
         if "report_s3_uri" not in decoded(self.describe().get("output")):
-            raise RunError(f"run {self.name} has no report: `batch-predict explain {self.name}` says why")
+            raise BatchPredictError(f"run {self.name} has no report: `batch-predict explain {self.name}` says why")
         # Where it is follows from the request: what the execution says of it may come from a report that somebody else has written.
         place = f"{self.document().get('request', {}).get('output_s3_uri')}.report.json"
         found = self._json(place)
         if not isinstance(found, dict):
-            raise RunError(f"{place} is gone")
+            raise BatchPredictError(f"{place} is gone")
         return found
 
     def chunks(self) -> list[Mapping[str, Any]]:
-        """Return the chunks of the plan; RunError where there is none, or no longer."""
+        """Return the chunks of the plan; BatchPredictError where there is none, or no longer."""
         plan = self.document().get("plan", {})
         if "plan_key" not in plan:
-            raise RunError(f"run {self.name} has no plan: it ended before, or is not that far")
+            raise BatchPredictError(f"run {self.name} has no plan: it ended before, or is not that far")
         found = self._json(f"s3://{plan['bucket']}/{plan['plan_key']}")
         if not isinstance(found, list):
-            raise RunError(
+            raise BatchPredictError(
                 f"the plan of run {self.name} has been deleted with its other work, as it is after publishing: start the "
                 "request again with keep_work"
             )
@@ -192,7 +189,7 @@ class Run:
         """
         chunks = self.chunks()
         if not 1 <= number <= len(chunks):
-            raise RunError(f"run {self.name} has chunks 1 to {len(chunks)}, not {number}")
+            raise BatchPredictError(f"run {self.name} has chunks 1 to {len(chunks)}, not {number}")
         document = self.document()
         # As in the state machine: what the document says wins over the plan's items, which somebody may have changed.
         return {**chunks[number - 1], **document["prediction"], **document["plan"]["agreed"], "raise_errors": False}
@@ -231,7 +228,13 @@ class Run:
         try:
             chunks = self.chunks()
             facts = facts_so_far(document, self._with_receipts(document["plan"], chunks))
-        except (RunError, AttributeError, KeyError, TypeError, ValueError):  # no plan, or no longer, or what is there is none
+        except (
+            BatchPredictError,
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # no plan, or no longer, or what is there is none
             return known
         decision = self._json(f"s3://{document['plan']['bucket']}/{document['plan']['work_prefix']}decision.json")
         decided = decision.get("column_types") if isinstance(decision, dict) else None
@@ -284,7 +287,7 @@ class Run:
         described = self.describe()
         try:
             report = self.report()
-        except RunError:
+        except BatchPredictError:
             report = None
         status = self.status()
         return ReportInput(
@@ -361,7 +364,7 @@ class Run:
 
 
 def find_run(stack: Stack, run: str) -> Run:
-    """Return the run of this name, or of this execution's ARN; RunError where the stack has none."""
+    """Return the run of this name, or of this execution's ARN; BatchPredictError where the stack has none."""
     arn = run if run.startswith("arn:") else f"{stack.state_machine_arn.replace(':stateMachine:', ':execution:')}:{run}"
     found = Run(stack, arn)
     found.describe()
@@ -442,7 +445,7 @@ def aws_troubles(stack: Stack) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise RunError(f"{stack.title} failed: {error}") from error
+        raise BatchPredictError(f"{stack.title} failed: {error}") from error
 
 
 def _is_about(line: str, marks: Sequence[str], chunk: int | None) -> bool:

@@ -36,10 +36,11 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from batch_predict.deployed import stack_directory
+from batch_predict.errors import BatchPredictError
 from batch_predict.local import emulator_guard
-from batch_predict.local.deploy import LocalAwsError, deploy, deployed
+from batch_predict.local.deploy import deploy, deployed
 
-__all__ = ["LocalAws", "LocalAwsError", "local_aws"]
+__all__ = ["BatchPredictError", "LocalAws", "local_aws"]
 
 HOST = "127.0.0.1"
 ENDPOINT_URL = re.compile(rf"http://{re.escape(HOST)}:([0-9]{{1,5}})")
@@ -155,7 +156,7 @@ def local_aws(
         lock: A file that stays open until the emulator has ended, also where this process is killed before.
 
     Raises:
-        LocalAwsError: The emulator did not start, or the stack could not be deployed.
+        BatchPredictError: The emulator did not start, or the stack could not be deployed.
 
     """
     settings = {
@@ -210,7 +211,7 @@ def _emulator(port: int | None, settings: Mapping[str, str], log: IO[bytes], loc
         if port or attempt == START_ATTEMPTS:
             log.seek(0)
             last_lines = b"".join(deque(log, LOG_LINES)).decode(errors="replace").strip()
-            raise LocalAwsError(
+            raise BatchPredictError(
                 f"the embedded AWS did not start on {HOST}:{chosen_port}; if that port is in use, choose another; "
                 f"its log ends with:\n{last_lines}"
             )

@@ -380,7 +380,7 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
             )
         whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
         storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
-        _download(client, segment.source.s3_uri, folder / "whole.csv", etag=segment.etag)
+        _download(client, _Object(segment.source.s3_uri, etag=segment.etag), folder / "whole.csv")
         for name, kind in _kinds_of_chunk(_Chunk([whole], is_group=True), columns).items():
             kinds[name] = _join_for(columns, name, kinds.get(name, kind), kind)
     return kinds
@@ -554,15 +554,13 @@ def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
     """Read the first rows of an object: 2 MB, or as much as the first record takes."""
     size = BLOCK_BYTES
     while size <= MAX_RECORD_BYTES * 4:
-        sink = io.BytesIO()
         try:
-            found = _read_body(client, s3_uri, sink, (0, size), etag)
+            beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
         except InputChangedError as error:
             if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
                 raise
             raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row") from error
-        beginning = sink.getvalue()
-        if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.object_bytes):
+        if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.size):
             return block
         size *= 4
     raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
@@ -645,14 +643,13 @@ def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], 
 
 def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
     """Return the header of an object that has no rows, as far as one read tells; None where it has any, or no header."""
-    s3_uri, sink = event["data_s3_uri"], io.BytesIO()
+    s3_uri = event["data_s3_uri"]
     try:
-        found = _read_body(client, s3_uri, sink, (0, BLOCK_BYTES), event.get("data_etag"))
+        beginning, found = _read(client, _Object(s3_uri, (0, BLOCK_BYTES), event.get("data_etag")))
     except InputChangedError:  # an empty object has no first byte
         return None
-    beginning = sink.getvalue()
     header = _read_header(beginning, s3_uri) or _read_header(beginning + b"\n", s3_uri)
-    if header is None or len(beginning) < found.object_bytes or beginning[header.size :].strip(b"\r\n \t"):
+    if header is None or len(beginning) < found.size or beginning[header.size :].strip(b"\r\n \t"):
         return None
     return header
 
@@ -838,22 +835,7 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
     s3_uri = event.get("decision_s3_uri")
     if not s3_uri:
         return None
-
-    def require_size(response: dict[str, Any]) -> None:
-        if response["ContentLength"] > MAX_DECISION_BYTES:
-            raise InvalidRequestError(
-                f"{s3_uri} has {response['ContentLength']} bytes, more than a decision's {MAX_DECISION_BYTES}"
-            )
-
-    sink = io.BytesIO()
-    _read_body(client, s3_uri, sink, answered=require_size)
-    found = hashlib.sha256(sink.getvalue()).hexdigest()
-    if event.get("decision_sha256") not in (None, found):
-        raise InputChangedError(f"{s3_uri} is not what the run has decided: its SHA-256 is {found}")
-    try:
-        document = json.loads(sink.getvalue())
-    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
-        raise InvalidRequestError(f"{s3_uri} is not JSON: it should be what the run has decided") from error
+    document, found = _read_json(client, s3_uri, MAX_DECISION_BYTES, "what the run has decided", event.get("decision_sha256"))
     names = _get(document, "prediction_columns")
     kinds = _get(document, "column_types")
     if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_mapping(kinds, DECIDED_KINDS)):
@@ -1627,159 +1609,172 @@ def _s3_client() -> S3Client:
     return boto3.client("s3", config=config)
 
 
+class _Object(NamedTuple):
+    """An object, or some of its bytes: what a caller asks S3 for, and then what S3 has answered."""
+
+    s3_uri: str
+    byte_range: Sequence[int] | None = None
+    """[start, stop); None for all."""
+    etag: str | None = None
+    """Known to the caller, who accepts no other; or as S3 has said."""
+    version_id: str | None = None
+    size: int = 0
+    """Bytes of the whole object, as S3 has said."""
+
+    def __str__(self) -> str:
+        return f"{self.s3_uri} version {self.version_id}" if self.version_id else self.s3_uri
+
+
 def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> None:
     """Write the whole object to `local_path`.
 
-    Raises InputNotFoundError, or TransientS3Error after botocore's and its own retries.
+    Raises InputNotFoundError, or TransientS3Error after botocore's retries and this function's own.
     """
-    _download(client, s3_uri, Path(local_path))
+    _download(client, _Object(s3_uri), Path(local_path))
 
 
 def _download(
-    client: S3Client,
-    s3_uri: str,
-    path: Path,
-    byte_range: Sequence[int] | None = None,
-    etag: str | None = None,
-    arrival: _Arrival | None = None,
-    version_id: str | None = None,
-    answered: Callable[[Any], None] | None = None,
-) -> int:
-    """Write the object, or its bytes [start, stop), to `path`; returns the size of the whole object."""
+    client: S3Client, wanted: _Object, target: Path | _GrowingFile, check: Callable[[Any], None] | None = None
+) -> _Object:
+    """Write an object, or all bytes of its range, to a local file; for `check` see `_fetch`."""
+    growing, path = (target, target.path) if isinstance(target, _GrowingFile) else (None, target)
     with path.open("wb", buffering=0) as file:
-        found = _read_body(client, s3_uri, file, byte_range, etag, arrival, version_id, answered)
-        is_over = arrival is None or arrival.is_wanted
-        if byte_range and is_over and file.tell() != byte_range[1] - byte_range[0]:
+        found = _fetch(client, wanted, file, check, growing)
+        is_over = growing is None or growing.is_wanted
+        if wanted.byte_range and is_over and file.tell() != wanted.byte_range[1] - wanted.byte_range[0]:
+            start, stop = wanted.byte_range
             raise InputChangedError(
-                f"{s3_uri} is shorter than it was when it was planned: bytes=[{byte_range[0]}, {byte_range[1]}) are not all there"
+                f"{wanted.s3_uri} is shorter than when it was planned: bytes=[{start}, {stop}) are not all there"
             )
-    return found.object_bytes
+    return found
 
 
-class _Arrived(NamedTuple):
-    """Which object a body was of."""
+def _read(client: S3Client, wanted: _Object, check: Callable[[Any], None] | None = None) -> tuple[bytes, _Object]:
+    """Return an object's bytes, or those of its range that exist; for `check` see `_fetch`."""
+    sink = io.BytesIO()
+    found = _fetch(client, wanted, sink, check)
+    return sink.getvalue(), found
 
-    etag: str
-    object_bytes: int
+
+def _read_json(client: S3Client, s3_uri: str, most_bytes: int, what: str, sha256: str | None = None) -> tuple[Any, str]:
+    """Return a JSON document and the SHA-256 of its bytes, which may be given; `what` says in errors what it should be."""
+
+    def require_size(response: dict[str, Any]) -> None:
+        if response["ContentLength"] > most_bytes:
+            size = response["ContentLength"]
+            raise InvalidRequestError(f"{s3_uri} has {size} bytes, more than the {most_bytes} of {what}")
+
+    body, _ = _read(client, _Object(s3_uri), require_size)
+    found = hashlib.sha256(body).hexdigest()
+    if sha256 not in (None, found):
+        raise InputChangedError(f"{s3_uri} is not {what}: its SHA-256 is {found}")
+    try:
+        return json.loads(body), found
+    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
+        raise InvalidRequestError(f"{s3_uri} is not JSON: it should be {what}") from error
 
 
-def _read_body(
+def _fetch(
     client: S3Client,
-    s3_uri: str,
+    wanted: _Object,
     sink: IO[bytes],
-    byte_range: Sequence[int] | None = None,
-    etag: str | None = None,
-    arrival: _Arrival | None = None,
-    version_id: str | None = None,
-    answered: Callable[[Any], None] | None = None,
-) -> _Arrived:
-    """Write an object, or what there is of its bytes [start, stop), to an empty file.
+    check: Callable[[Any], None] | None = None,
+    growing: _GrowingFile | None = None,
+) -> _Object:
+    """Write what is wanted, as far as it exists, to an empty file, and return the object as S3 has it.
 
-    A body that breaks midway is taken up at the byte where it broke, of the same object (If-Match). `answered` sees S3's first
-    answer before any of its body is read, and may refuse it by an error.
+    A body that breaks midway is continued at the byte where it broke, of the same object (If-Match). `check` sees S3's first
+    answer before any of its body is read, and may refuse it by raising an error. `growing` is told what has arrived.
     """
-    bucket, key = parse_s3_uri(s3_uri)
-    start, stop = byte_range or (0, None)
-    size = 0
-    with _s3_errors(_with_version(s3_uri, version_id)):
+    bucket, key = parse_s3_uri(wanted.s3_uri)
+    start, stop = wanted.byte_range or (0, None)
+    found = wanted
+    with _s3_errors(str(wanted)):
         for attempt in range(1, BODY_ATTEMPTS + 1):
             arrived = sink.tell()
-            options: dict[str, Any] = {"IfMatch": etag} if etag else {}
-            if start + arrived or stop is not None:
-                options["Range"] = f"bytes={start + arrived}-{'' if stop is None else stop - 1}"
-            if version_id:
-                options["VersionId"] = version_id
-            response = client.get_object(Bucket=bucket, Key=key, **options)
-            if answered and attempt == 1:
-                with _closed_on_error(response["Body"]):
-                    answered(response)
-            etag = response["ETag"]
+            is_part = start + arrived > 0 or stop is not None
+            options: dict[str, Any] = {
+                "IfMatch": found.etag,
+                "Range": f"bytes={start + arrived}-{'' if stop is None else stop - 1}" if is_part else None,
+                "VersionId": wanted.version_id,
+            }
+            given = {name: value for name, value in options.items() if value}
+            response = client.get_object(Bucket=bucket, Key=key, **given)
+            body = response["Body"]
+            if check and attempt == 1:
+                try:
+                    check(response)
+                except BaseException:
+                    body.close()  # nobody will read it, and S3 would send it all
+                    raise
             size = int(response["ContentRange"].rpartition("/")[2]) if "ContentRange" in response else response["ContentLength"]
+            found = wanted._replace(etag=response["ETag"], version_id=response.get("VersionId"), size=size)
             try:
-                for piece in response["Body"].iter_chunks(DOWNLOAD_PIECE_BYTES):
+                for piece in body.iter_chunks(DOWNLOAD_PIECE_BYTES):
                     sink.write(piece)
-                    if arrival:
-                        arrival.advance(len(piece))
-                        if not arrival.is_wanted:
+                    if growing:
+                        growing.advance(len(piece))
+                        if not growing.is_wanted:
                             break
             except TRANSIENT_EXCEPTIONS as error:
                 is_wrong = isinstance(error, FlexibleChecksumError)  # all bytes have come, but not those that were sent
-                if attempt == BODY_ATTEMPTS or (is_wrong and arrival):  # they may have been scored
+                if attempt == BODY_ATTEMPTS or (is_wrong and growing):  # they may have been scored
                     raise
                 if is_wrong:
                     sink.seek(arrived)
                     sink.truncate()
             else:
                 break
-    return _Arrived(etag or "", size)
+    return found
 
 
-def _with_version(s3_uri: str, version_id: str | None) -> str:
-    return f"{s3_uri} version {version_id}" if version_id else s3_uri
+class _GrowingFile:
+    """A local file that a download fills while others read it: reading waits for the bytes. It is opened as a Path is."""
 
-
-@contextmanager
-def _closed_on_error(body: Any) -> Iterator[None]:
-    """Close a body that nobody will read, and its connection with it: S3 would send it all."""
-    try:
-        yield
-    except BaseException:
-        body.close()
-        raise
-
-
-class _Arrival:
-    """How much of a download is there, for those who read its beginning meanwhile."""
-
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_wanted = True
+        """Whether anybody still reads; if not, the download ends early."""
+        self.object_bytes: int | None = None
+        """Size of the whole object, known after the download."""
         self._changed = threading.Condition()
         self._bytes = 0
         self._is_over = False
         self._error: BaseException | None = None
-        self.is_wanted = True
-        """Whether anybody still reads; the download ends early if not."""
+
+    def fill(self, client: S3Client, wanted: _Object, check: Callable[[Any], None]) -> None:
+        """Download into the file; an error is raised where its bytes are waited for."""
+        error = None
+        try:
+            self.object_bytes = _download(client, wanted, self, check).size
+        except BaseException as caught:  # noqa: BLE001  # raised by `wait_for`
+            error = caught
+        with self._changed:
+            self._is_over, self._error = True, error
+            self._changed.notify_all()
 
     def advance(self, count: int) -> None:
         with self._changed:
             self._bytes += count
             self._changed.notify_all()
 
-    def end(self, error: BaseException | None) -> None:
-        with self._changed:
-            self._is_over, self._error = True, error
-            self._changed.notify_all()
-
     def wait_for(self, position: int) -> None:
-        """Wait until the bytes up to `position` are there, or all are; raises what ended the download."""
+        """Wait until the bytes up to `position` have come, or all have; raises what ended the download."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_over or self._bytes >= position)
             if self._error:
                 raise self._error
 
-
-class _ArrivingFile:
-    """A local file that a download is still filling: reading waits for the bytes. Opened like a Path."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.arrival = _Arrival()
-
     @contextmanager
-    def open(self, mode: str) -> Iterator[_Reader]:
-        self.arrival.wait_for(1)  # the file exists from its first byte on
+    def open(self, mode: str) -> Iterator[Self]:
+        """Read from the beginning; one reader at a time."""
+        self.wait_for(1)  # the file exists from its first byte on
         with self.path.open(mode, buffering=0) as file:
-            yield _Reader(file, self.arrival)
-
-
-class _Reader:
-    """The two things that reading blocks takes."""
-
-    def __init__(self, file: IO[bytes], arrival: _Arrival) -> None:
-        self._file = file
-        self._arrival = arrival
+            self._file: IO[bytes] = file
+            yield self
 
     def read(self, size: int) -> bytes:
-        self._arrival.wait_for(self._file.tell() + size)
+        self.wait_for(self._file.tell() + size)
         return self._file.read(size)
 
     def seek(self, position: int) -> None:
@@ -2035,7 +2030,7 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
     etag, known_version_id = event.get("model_etag"), version_id
     if not etag:
         options: dict[str, Any] = {"VersionId": version_id} if version_id else {}
-        with _s3_errors(_with_version(s3_uri, version_id)):
+        with _s3_errors(str(_Object(s3_uri, version_id=version_id))):
             head = client.head_object(Bucket=bucket, Key=key, **options)
         etag, known_version_id = head["ETag"], head.get("VersionId")
     place = (s3_uri, known_version_id, etag)
@@ -2059,7 +2054,6 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
 
 def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _Storage | None) -> _Model:
     s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
-    answer: dict[str, Any] = {}
     with _temporary_directory() as folder:
         path = Path(folder, "model.joblib")
         room = storage or _Storage(folder)
@@ -2069,14 +2063,13 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
             if memory_mb and size > memory_mb * 2**20:
                 raise ModelError(f"{s3_uri} has {size} bytes, more than the function's {memory_mb} MB", "raise PredictMemorySize")
             room.take_for_model(size, s3_uri)
-            answer.update(response)
 
-        _download(client, s3_uri, path, etag=etag, version_id=event.get("model_version_id"), answered=require_room)
+        wanted = _Object(s3_uri, etag=etag, version_id=event.get("model_version_id"))
+        found = _download(client, wanted, path, require_room)
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha256 and found != sha256:  # before anything is unpickled: unpickling runs code
-            raise ModelError(f"{s3_uri} is not the pinned model: its SHA-256 is {found}, the request allows only {sha256}")
-        size = path.stat().st_size
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 and digest != sha256:  # before anything is unpickled: unpickling runs code
+            raise ModelError(f"{s3_uri} is not the pinned model: its SHA-256 is {digest}, the request allows only {sha256}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -2091,9 +2084,9 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
         {
             "s3_uri": s3_uri,
             "etag": etag,
-            "version_id": answer.get("VersionId"),
-            "sha256": found,
-            "bytes": size,
+            "version_id": found.version_id,
+            "sha256": digest,
+            "bytes": found.size,
             "estimator": type(estimator).__name__,
             "sklearn_version": fitted if _is_sklearn(estimator) else None,
             "versions": _versions(estimator),
@@ -3856,7 +3849,7 @@ class _Tally:
 
 
 def _read_blocks(
-    file: IO[bytes] | _Reader, header: Header, source: _Source, first_byte: int, block_bytes: int, tally: _Tally | None = None
+    file: IO[bytes] | _GrowingFile, header: Header, source: _Source, first_byte: int, block_bytes: int, tally: _Tally | None = None
 ) -> Iterator[_Block]:
     """Cut the rest of an open file into blocks of whole records. Blank lines behind the last one are left in the tally."""
     line_end = header.line_end
@@ -4204,17 +4197,20 @@ class _Segment:
     stop: int | None
     """Byte of the object at which it stops; None at the object's end."""
     etag: str | None
-    data: Path | _ArrivingFile
+    data: Path | _GrowingFile
     header: Header | None = None
     """Of the object; read when it is needed."""
-    object_bytes: int | None = None
-    """Size of the whole object, known after the download."""
     is_begun: bool = False
     """Whether reading it has begun."""
 
     @property
     def byte_range(self) -> list[int] | None:
         return None if self.stop is None else [self.source.start, self.stop]
+
+    @property
+    def object_bytes(self) -> int | None:
+        """Size of the whole object, known after the download."""
+        return self.data.object_bytes if isinstance(self.data, _GrowingFile) else None
 
 
 @dataclass
@@ -4299,8 +4295,8 @@ class _Chunk:
     def partial_segments(self) -> list[_Segment]:
         """Return the segments that are not their whole objects; waits for the download, which tells the objects' sizes."""
         for segment in self.segments:
-            if isinstance(segment.data, _ArrivingFile):
-                segment.data.arrival.wait_for(2**63)
+            if isinstance(segment.data, _GrowingFile):
+                segment.data.wait_for(2**63)
         return [segment for segment in self.segments if segment.byte_range not in (None, [0, segment.object_bytes])]
 
     def _is_whole(self, segment: _Segment) -> bool:
@@ -4330,30 +4326,19 @@ def _difference(names: list[str], expected: list[str], subject: str = "it") -> s
 def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:
     """Take the event's segments, each with the local file that it will have."""
     uri = event.get("segments_s3_uri")
-    listed = _read_segments(client, event, folder / "segments.json") if uri else event.get("segments") or [event]
+    listed = _read_segments(client, event) if uri else event.get("segments") or [event]
     segments = []
     for index, item in enumerate(listed):
         start, stop = item.get("byte_range") or (0, None)
-        data = _ArrivingFile(folder / f"data-{index}.csv")
+        data = _GrowingFile(folder / f"data-{index}.csv")
         segments.append(_Segment(_Source(item["data_s3_uri"], start), stop, item.get("data_etag"), data))
     return segments
 
 
-def _read_segments(client: S3Client, event: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Read the list that `segments_s3_uri` names; InvalidRequestError if it is none."""
+def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the list that `segments_s3_uri` names; InvalidRequestError if it is not one."""
     s3_uri = event["segments_s3_uri"]
-
-    def require_size(response: dict[str, Any]) -> None:
-        if response["ContentLength"] > MAX_SEGMENTS_LIST_BYTES:
-            raise InvalidRequestError(
-                f"{s3_uri} has {response['ContentLength']} bytes, more than the {MAX_SEGMENTS_LIST_BYTES} of a list of segments"
-            )
-
-    _download(client, s3_uri, path, answered=require_size)
-    try:
-        segments = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python's stack
-        raise InvalidRequestError(f"{s3_uri} is not JSON: it should be a list of segments") from error
+    segments, _ = _read_json(client, s3_uri, MAX_SEGMENTS_LIST_BYTES, "a list of segments")
     if not isinstance(segments, list) or not segments:
         raise InvalidRequestError(f"{s3_uri} is not a list of segments, or an empty one")
     if len(segments) > MAX_SEGMENTS:
@@ -4364,7 +4349,7 @@ def _read_segments(client: S3Client, event: dict[str, Any], path: Path) -> list[
     )
     if problems:
         raise InvalidRequestError(f"{s3_uri} is not a list of segments: it has {_listed(problems)}")
-    return segments
+    return list(segments)
 
 
 def _fetch_headers(client: S3Client, segments: list[_Segment]) -> None:
@@ -4387,27 +4372,14 @@ def _planned_bytes(segments: list[_Segment]) -> int:
 def _downloading(client: S3Client, segments: list[_Segment], storage: _Storage) -> Iterator[None]:
     """Download in the background, the first segments first; all can be read at once."""
 
-    def download(segment: _Segment, file: _ArrivingFile) -> None:
+    def download(segment: _Segment, file: _GrowingFile) -> None:
         def require_room(response: dict[str, Any]) -> None:
             if segment.stop is None:
                 storage.take_for_chunk(response["ContentLength"], segment.source.s3_uri)
 
-        error = None
-        try:
-            segment.object_bytes = _download(
-                client,
-                segment.source.s3_uri,
-                file.path,
-                segment.byte_range,
-                segment.etag,
-                file.arrival,
-                answered=require_room,
-            )
-        except BaseException as caught:  # noqa: BLE001  # raised where it is waited for
-            error = caught
-        file.arrival.end(error)
+        file.fill(client, _Object(segment.source.s3_uri, segment.byte_range, segment.etag), require_room)
 
-    files = [segment.data for segment in segments if isinstance(segment.data, _ArrivingFile)]
+    files = [segment.data for segment in segments if isinstance(segment.data, _GrowingFile)]
     pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "download")
     try:
         for segment, file in zip(segments, files, strict=True):
@@ -4415,11 +4387,11 @@ def _downloading(client: S3Client, segments: list[_Segment], storage: _Storage) 
         yield
     finally:
         for file in files:
-            file.arrival.is_wanted = False
+            file.is_wanted = False
         pool.shutdown(cancel_futures=True)
 
 
-def _local_header(data: Path | _ArrivingFile, s3_uri: str, *, may_be_all: bool = False) -> Header:
+def _local_header(data: Path | _GrowingFile, s3_uri: str, *, may_be_all: bool = False) -> Header:
     """Read an object's header; `may_be_all` accepts one without a line end, and so without rows."""
     with data.open("rb") as file:
         beginning = b""
@@ -4445,16 +4417,15 @@ def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Hea
     """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
     size = HEADER_READ_BYTES
     while size <= MAX_RECORD_BYTES * 2:
-        beginning = io.BytesIO()
-        found = _read_body(client, s3_uri, beginning, (0, size), etag)
-        header = _read_header(beginning.getvalue(), s3_uri)
+        beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
+        header = _read_header(beginning, s3_uri)
         if header:
-            return header, found.etag
+            return header, str(found.etag)
         size, etag = size * 4, found.etag
     raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
 
 
-def _quote_parity(data: Path | _ArrivingFile) -> int:
+def _quote_parity(data: Path | _GrowingFile) -> int:
     quotes = 0
     with data.open("rb") as file:
         while piece := file.read(1 << 20):

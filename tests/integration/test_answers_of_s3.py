@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 from typing import TYPE_CHECKING, Any
@@ -49,14 +48,12 @@ def download(client: S3Client, folder: Path) -> bytes:
 
 
 def download_range(client: S3Client, folder: Path) -> bytes:
-    handler._download(client, URI, folder / "k", (0, len(BODY)), '"v1"')
+    handler._download(client, handler._Object(URI, (0, len(BODY)), '"v1"'), folder / "k")
     return (folder / "k").read_bytes()
 
 
 def read_beginning(client: S3Client, _: Path) -> bytes:
-    sink = io.BytesIO()
-    handler._read_body(client, URI, sink, (0, 10 * len(BODY)))
-    return sink.getvalue()
+    return handler._read(client, handler._Object(URI, (0, 10 * len(BODY))))[0]
 
 
 READERS: dict[str, Callable[[Any, Any], bytes]] = {
@@ -109,8 +106,10 @@ def test_two_versions_are_never_mixed(server: ScriptedS3, tmp_path: Path, reader
 def test_wrong_bytes_that_may_have_been_scored_are_not_repaired(server: ScriptedS3, tmp_path: Path) -> None:
     """The whole chunk is: the scorer reads while the download runs."""
     server.script = [garble(0)]
+    growing = handler._GrowingFile(tmp_path / "k")
+    growing.fill(server.client(), handler._Object(URI), lambda _: None)
     with pytest.raises(handler.TransientS3Error, match="FlexibleChecksumError"):
-        handler._download(server.client(), URI, tmp_path / "k", arrival=handler._Arrival())
+        growing.wait_for(1)
     assert len(server.asked) == 1
 
 
@@ -206,7 +205,7 @@ def test_an_error_whose_body_breaks_is_transient(server: ScriptedS3) -> None:
     with pytest.raises(errors.TransientS3Error):
         s3.get_text(server.client(), URI)
     with pytest.raises(handler.TransientS3Error):
-        handler._read_body(server.client(), URI, io.BytesIO())
+        handler._read(server.client(), handler._Object(URI))
 
 
 def test_nobody_at_the_other_end_is_transient(server: ScriptedS3) -> None:

@@ -208,14 +208,15 @@ def test_downloads_run_side_by_side_and_not_all_at_once(put_all, monkeypatch):
     running, most = [], []
     download = handler._download
 
-    def waiting(client, s3_uri, path, *arguments, **options):
-        if path.name.startswith("data-"):
+    def waiting(client, wanted, target, *arguments):
+        s3_uri = wanted.s3_uri
+        if isinstance(target, handler._GrowingFile):
             running.append(s3_uri)
             most.append(len(running))
             if s3_uri < uri_of(handler.DOWNLOADS_AT_ONCE):
                 together.wait(timeout=20)
         try:
-            return download(client, s3_uri, path, *arguments, **options)
+            return download(client, wanted, target, *arguments)
         finally:
             if s3_uri in running:
                 running.remove(s3_uri)
@@ -233,8 +234,8 @@ def test_a_large_object_between_small_ones_is_streamed(put_all, get, monkeypatch
     large = [f"{index},{index % 7}" for index in range(20_000)]
     objects = [b"x1,x2\n-1,0\n", ("x1,x2\n" + "\n".join(large)).encode(), b"x1,x2\n-2,0\n", b"x1,x2\n-3,0\n"]
     pieces = []
-    advance = handler._Arrival.advance
-    monkeypatch.setattr(handler._Arrival, "advance", lambda self, count: pieces.append(count) or advance(self, count))
+    advance = handler._GrowingFile.advance
+    monkeypatch.setattr(handler._GrowingFile, "advance", lambda self, count: pieces.append(count) or advance(self, count))
     status, body = score(put_all(*objects))
     assert (status, body["rows"]) == (200, 20_003)
     assert max(pieces) == 1000
@@ -415,9 +416,9 @@ def test_nothing_is_left_after_an_error(put_all, monkeypatch, tmp_path):
     asked = []
     download = handler._download
 
-    def counting(client, s3_uri, path, *arguments, **options):
-        asked.append(s3_uri)
-        return download(client, s3_uri, path, *arguments, **options)
+    def counting(*arguments):
+        asked.append(arguments)
+        return download(*arguments)
 
     segments = put_all(b"x1,x2,x1\n", *[b"x1,x2\n1,2\n"] * 300)
     assert score(segments[1:2])[0] == 200  # the model is in memory

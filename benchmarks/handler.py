@@ -1,4 +1,4 @@
-"""All that the benchmark knows of the prediction handler's inside: one function, which follows the handler when that changes."""
+"""The prediction handler as a contestant: its own `score_file`, from a local file to a local file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ if TYPE_CHECKING:
 
 def score_file(run: Run) -> Work:
     """Load the model, and return the work between download and upload: from a local file to a local file."""
-    uri = "s3://benchmark/data.csv"
-    event = {"data_s3_uri": uri, "feature_columns": run.features, "prediction_column_name": PREDICTION_COLUMN}
-    model = prediction_handler._Model(prediction_handler.load_model(run.model), {})  # noqa: SLF001
+    model = prediction_handler.load_model(run.model)
 
     def work() -> None:
-        segment = prediction_handler._Segment(prediction_handler._Source(uri, 0), None, None, run.data)  # noqa: SLF001
-        prediction_handler._predict_file(prediction_handler._Chunk([segment]), run.output, model, event)  # noqa: SLF001
+        names = {"feature_columns": run.features, "prediction_column_name": PREDICTION_COLUMN}
+        prediction_handler.score_file(run.data, run.output, model, **names)
 
     return work

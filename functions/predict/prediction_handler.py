@@ -292,12 +292,14 @@ def _put_metrics(receipt: dict[str, Any]) -> None:
 def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
 
-    Raises a PredictionError; nothing is written then, but, with a ColumnTypeError, beside the receipt what the columns hold.
-    Memory does not grow with the chunk, /tmp holds the chunk and its part. The stages overlap: `download` ends when the last byte
-    has come, `predict` waits for what it needs.
+    Raises a PredictionError. Nothing has been written then, except that a ColumnTypeError leaves beside the receipt what the
+    columns hold. Memory does not grow with the chunk; /tmp holds the chunk and its part. The stages overlap: `download` ends when
+    the last byte has come, and `predict` waits for the bytes that it needs.
     """
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
+    output_s3_uri, receipt_s3_uri = event["output_s3_uri"], event.get("receipt_s3_uri")
+    rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
     with _temporary_directory() as folder:
         part = Path(folder, "part.csv")
         storage = _Storage(folder)
@@ -312,54 +314,54 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
                 decision = _read_decision(client, event, model)
             try:
                 with watch.stage("predict"):
-                    infer = functools.partial(_kinds_of_objects, client, storage, Path(folder))
-                    facts = _predict_file(chunk, part, model, event, decision, infer)
+                    infer = functools.partial(_kinds_of_objects, client, storage, Path(folder), chunk)
+                    scored = _score_chunk(chunk, part, model, event, decision, infer)
             except (InvalidDataError, ColumnTypeError) as error:
                 if cut := chunk.cut_segment():
                     message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
                     raise UnsafeSplitError(message) from error
-                if isinstance(error, ColumnTypeError) and decision and event.get("receipt_s3_uri"):
-                    _put_json(client, _types_uri(event["receipt_s3_uri"]), _wider_kinds(chunk, model, event, decision))
+                if isinstance(error, ColumnTypeError) and decision and receipt_s3_uri:
+                    _put_json(client, _types_uri(receipt_s3_uri), _wider_kinds(chunk, model, event, decision))
                 raise
-        output_bytes = part.stat().st_size
         with watch.stage("upload"):
-            upload_to_s3(client, part, event["output_s3_uri"])
-            if _rejected_path(part).exists():
-                upload_to_s3(client, _rejected_path(part), f"{event['output_s3_uri']}.rejected.csv")
-    named = (
+            upload_to_s3(client, part, output_s3_uri)
+            if rejected_s3_uri:
+                upload_to_s3(client, _rejected_path(part), rejected_s3_uri)
+    times = {"started": started, "milliseconds": watch.stop(), "memory_mb": _memory_mb()}
+    receipt = _receipt(event, chunk, scored, decision) | times | {"model": model.facts}
+    if receipt_s3_uri:
+        receipt["output_etag"] = _etag(client, output_s3_uri)
+        receipt["rejected_etag"] = _etag(client, rejected_s3_uri) if rejected_s3_uri else None
+        # The statistics are not in what is returned: a state's result may have 256 KiB.
+        _put_json(client, receipt_s3_uri, {**receipt, "statistics": scored.statistics})
+    # `rows` is for those who invoke the function directly.
+    return {"rows": scored.rows, **receipt}
+
+
+def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision: _Decision | None) -> dict[str, Any]:
+    """Return what `contract.Receipt` says of a chunk and of its part."""
+    data = (
         {"segments_s3_uri": event.get("segments_s3_uri")}
         if chunk.is_group
-        else {"data_s3_uri": chunk.s3_uri, "byte_range": chunk.segments[0].byte_range or [0, facts.read.bytes]}
+        else {"data_s3_uri": chunk.s3_uri, "byte_range": chunk.segments[0].byte_range or [0, scored.read.bytes]}
     )
-    receipt = {
+    return {
         "chunk_index": event.get("chunk_index"),
-        **named,
+        **data,
         "objects": len(chunk.segments),
-        "rows_read": facts.read.rows,
-        "rows_written": facts.rows,
-        "rejected_rows": facts.rejected_rows,
-        "rounded_integers": facts.rounded_integers,
-        "input_bytes": facts.read.bytes,
+        "rows_read": scored.read.rows,
+        "rows_written": scored.rows,
+        "rejected_rows": scored.rejected_rows,
+        "rounded_integers": scored.rounded_integers,
+        "input_bytes": scored.read.bytes,
         "data_sha256": _data_sha256(chunk.segments),
         "output_s3_uri": event["output_s3_uri"],
-        "output_bytes": output_bytes,
-        "header_bytes": facts.header_bytes,
-        "layout_sha256": _layout_sha256(chunk.header, facts.prediction_columns),
+        "output_bytes": scored.bytes,
+        "header_bytes": scored.header_bytes,
+        "layout_sha256": _layout_sha256(chunk.header, scored.prediction_columns),
         "decision_sha256": decision.sha256 if decision else None,
-        "quote_parity": facts.read.quotes % 2,
-        "started": started,
-        "milliseconds": watch.stop(),
-        "memory_mb": _memory_mb(),
-        "model": model.facts,
+        "quote_parity": scored.read.quotes % 2,
     }
-    if event.get("receipt_s3_uri"):
-        receipt["output_etag"] = _etag(client, event["output_s3_uri"])
-        quarantined = event.get("on_bad_row") == "quarantine"
-        receipt["rejected_etag"] = _etag(client, f"{event['output_s3_uri']}.rejected.csv") if quarantined else None
-        # Not in what is returned: a state's result may have 256 KiB.
-        _put_json(client, event["receipt_s3_uri"], {**receipt, "statistics": facts.statistics})
-    # `rows` for those who invoke it directly.
-    return {"rows": facts.rows, **receipt}
 
 
 WHOLE_OBJECT_BYTES = 64_000_000
@@ -368,7 +370,7 @@ WHOLE_OBJECT_BYTES = 64_000_000
 
 def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: _Chunk, columns: _Columns) -> dict[str, str]:
     """Decide the open columns by all values of the chunk's objects: of a range of one, the rest is read for that."""
-    kinds = _kinds_of_chunk(chunk, columns)
+    kinds = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
     for segment in chunk.partial_segments():
         undecided = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
         if not undecided:  # text stays text, whatever the rest holds
@@ -381,7 +383,7 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
         whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
         storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
         _download(client, _Object(segment.source.s3_uri, etag=segment.etag), folder / "whole.csv")
-        for name, kind in _kinds_of_chunk(_Chunk([whole], is_group=True), columns).items():
+        for name, kind in _infer_kinds(_Chunk([whole], is_group=True).blocks(BLOCK_BYTES), columns).items():
             kinds[name] = _join_for(columns, name, kinds.get(name, kind), kind)
     return kinds
 
@@ -667,12 +669,13 @@ MB_PER_VCPU = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 
-class _PartFacts(NamedTuple):
-    """What a part holds, and what was read for it."""
+class ScoredFile(NamedTuple):
+    """What an output holds, and what was read for it."""
 
     read: _Tally
     rows: int
-    """Written."""
+    """Written, as `bytes` and `header_bytes` are."""
+    bytes: int
     header_bytes: int
     rejected_rows: int
     rounded_integers: int
@@ -681,25 +684,67 @@ class _PartFacts(NamedTuple):
     """As `contract.Statistics`."""
 
 
-def _kinds_of_chunk(chunk: _Chunk, columns: _Columns) -> dict[str, str]:
-    return _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
+def score_file(
+    data: str | Path | Sequence[str | Path],
+    output: str | Path,
+    model: Any,
+    *,
+    prediction_column_name: str = "prediction",
+    feature_columns: list[str] | None = None,
+    column_types: dict[str, str] | None = None,
+    prediction_method: str = "predict",
+    on_bad_row: str = "fail",
+    on_no_rows: str = "fail",
+    strict: bool = False,
+) -> ScoredFile:
+    """Score local CSV into a local file: what `predict_chunk` does between download and upload.
+
+    `data` is a file, or several files of the same columns that become one output. `model` is a fitted estimator, as `load_model`
+    returns it. The other arguments mean what the event's fields of the same names mean (docs/prediction_handler.md): without
+    `feature_columns` the model itself must know its columns; with `on_bad_row="quarantine"` a row that cannot be scored keeps its
+    place, has no prediction, and is listed in `<output>.rejected.csv`.
+    Raises a PredictionError; the output is not complete then.
+    """
+    options = {
+        "prediction_column_name": prediction_column_name,
+        "feature_columns": feature_columns,
+        "column_types": column_types,
+        "prediction_method": prediction_method,
+        "on_bad_row": on_bad_row,
+        "on_no_rows": on_no_rows,
+        "strict": strict,
+    }
+    if problems := _field_problems(options, {name: _EVENT_FIELDS[name] for name in options}):
+        raise InvalidRequestError(f"score_file has {_listed(problems)}")
+    is_group = not isinstance(data, (str, Path))
+    paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
+    segments = [_Segment(_Source(path.name, 0), None, None, path) for path in paths]
+    chunk = _Chunk(segments, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
+    return _score_chunk(chunk, Path(output), _Model(model, {}), options)
 
 
-def _predict_file(
+def _score_chunk(
     chunk: _Chunk,
     part: Path,
     model: _Model,
     event: dict[str, Any],
     decision: _Decision | None = None,
-    infer: Callable[[_Chunk, _Columns], dict[str, str]] = _kinds_of_chunk,
-) -> _PartFacts:
-    """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined."""
+    infer: Callable[[_Columns], dict[str, str]] | None = None,
+) -> ScoredFile:
+    """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined.
+
+    Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
+    """
     read, header = _Tally(), chunk.header
-    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, functools.partial(infer, chunk))
+    infer = infer or functools.partial(_infer_kinds, chunk.blocks(BLOCK_BYTES))
+    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer)
     statistics = _Statistics(scorer.columns)
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
-    with part.open("wb") as output, _RejectedFile(part, header, is_open=scorer.quarantine) as rejected:
+    rejected_path = _rejected_path(part) if scorer.quarantine else Path(os.devnull)
+    with part.open("wb") as output, rejected_path.open("w", newline="", encoding="utf-8") as rejected_file:
+        rejected = csv.writer(rejected_file, lineterminator=header.line_end.decode())
+        rejected.writerow(("data_s3_uri", "row", "byte", "reason"))
 
         def write_header() -> int:
             _check_new_names(names, chunk.s3_uri, header)
@@ -713,7 +758,7 @@ def _predict_file(
             if not rows:
                 header_bytes = write_header()
             output.write(scored.joined)
-            rejected.write(scored.rejected)
+            rejected.writerows((place.source.s3_uri, place.row + 1, place.byte, reason) for place, reason in scored.rejected)
             statistics.add(names, scored.statistics)
             rows += scored.rows
             rejected_rows += len(scored.rejected)
@@ -723,11 +768,12 @@ def _predict_file(
                 raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows", _NAME_ROWS)
             names = scorer.expected_names()
             header_bytes = write_header()
-        elif rejected_rows == rows and not decision and event.get("chunk_index") is None:  # all of an output, and not a share of it
+        elif rejected_rows == rows and not decision and event.get("chunk_index") is None:  # the whole output, not a share of it
             raise scorer.nothing_predicted(statistics.reasons)
         output.write(header.line_end + read.blank_lines)
-    facts = (rejected_rows, rounded_integers, names, statistics.result())
-    return _PartFacts(read, rows, header_bytes + len(header.line_end), *facts)
+        size = output.tell()
+    header_bytes += len(header.line_end)
+    return ScoredFile(read, rows, size, header_bytes, rejected_rows, rounded_integers, names, statistics.result())
 
 
 def _workers(estimator: Any) -> int:
@@ -779,30 +825,6 @@ def _limit_threads() -> None:
     import threadpoolctl  # noqa: PLC0415  # comes with scikit-learn; a model of another kind does without
 
     threadpoolctl.threadpool_limits(1)
-
-
-class _RejectedFile:
-    """The list of rejected rows beside a part: `<part>.rejected.csv`, a header and a line for each."""
-
-    def __init__(self, part: Path, header: Header, *, is_open: bool) -> None:
-        self._file = _rejected_path(part).open("w", newline="", encoding="utf-8") if is_open else None
-        self._writer = csv.writer(self._file, lineterminator=header.line_end.decode()) if self._file else None
-
-    def __enter__(self) -> Self:
-        self.writerow("data_s3_uri", "row", "byte", "reason")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
-
-    def write(self, rejected: list[_Rejected]) -> None:
-        for item in rejected:
-            self.writerow(item.place.source.s3_uri, item.place.row + 1, item.place.byte, item.reason)
-
-    def writerow(self, *fields: object) -> None:
-        if self._writer:
-            self._writer.writerow(fields)
 
 
 def _rejected_path(part: Path) -> Path:
@@ -1080,15 +1102,13 @@ class _Scorer:
             features = _to_model_input(table, self.given, self.columns.kinds)  # a step may have changed them where they are
             missing = np.column_stack([_missing(column) for column in table.columns])
 
-        def refuse(row: int, reason: _Reason) -> None:
+        accepted, predictions, reasons = bisect_refused(self.estimator, self.method, features, missing)
+        if predictions is None and not self.takes_rows():
+            raise self.unfit(next(iter(reasons.values())))
+        for row in sorted(reasons):
             names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
             where = f"no value in {', '.join(names)}: {{}}" if names else "{}"
-            reject(int(rows[row]), _refused(reason, where, bool(names)))
-
-        def unfit(reason: _Reason) -> ModelError | None:
-            return None if self.takes_rows() else self.unfit(reason)
-
-        accepted, predictions = _predict_rows(self.estimator, self.method, features, missing, refuse, unfit)
+            reject(int(rows[row]), _refused(reasons[row], where, bool(names)))
         return rows[accepted], predictions
 
     def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
@@ -4719,20 +4739,15 @@ def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
     return found
 
 
-def _predict_rows(
-    estimator: Any,
-    method: str,
-    features: Any,
-    missing: np.ndarray[Any, Any],
-    reject: Reject,
-    unfit: Callable[[_Reason], ModelError | None],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+def bisect_refused(
+    estimator: Any, method: str, features: Any, missing: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, dict[int, _Reason]]:
     """Call the model, and find by bisection the rows that it refuses.
 
     `missing`, of shape (n_rows, n_features) as `_missing` has it, tells which rows lack the same values: they are refused for the
     same reason.
-    Where all are refused, `unfit` returns the error if a model that does not fit is the reason, and not their values.
-    Returns the predictions of the accepted rows and their positions, in order; None instead of a prediction if none is.
+    Returns the positions of the accepted rows, in order, with their predictions, and the reason of each refused row; None takes
+    the place of the predictions if no row is accepted.
     """
     reasons: dict[int, _Reason] = {}
     accepted: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
@@ -4746,25 +4761,20 @@ def _predict_rows(
             if isinstance(error, MemoryError) and len(rows) == 1:
                 raise
             if len(rows) == 1 or _lack_the_same(functools.partial(_call_model, estimator, method), features, missing, rows):
-                for row in rows.tolist():
-                    reasons[row] = _reason_of(error)
+                reasons.update(dict.fromkeys(rows.tolist(), _reason_of(error)))
             else:
                 middle = len(rows) // 2
                 solve(rows[:middle])
                 solve(rows[middle:])
 
     solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
-    if not accepted and (error := unfit(next(iter(reasons.values())))):
-        raise error
-    for row in sorted(reasons):
-        reject(row, reasons[row])
     if not accepted:
-        return np.empty(0, np.intp), None
-    if len(shapes := {predictions.shape[1:] for _, predictions in accepted}) > 1:
-        raise ModelError(f"the model's {method} gave arrays of different shapes for different rows: {sorted(shapes)} for each")
+        return np.empty(0, np.intp), None, reasons
     rows = np.concatenate([piece for piece, _ in accepted])
     order = np.argsort(rows)
-    return rows[order], np.concatenate([predictions for _, predictions in accepted])[order]
+    if len(shapes := {predictions.shape[1:] for _, predictions in accepted}) > 1:
+        raise ModelError(f"the model's {method} gave arrays of different shapes for different rows: {sorted(shapes)} for each")
+    return rows[order], np.concatenate([predictions for _, predictions in accepted])[order], reasons
 
 
 NO_VALUE, POSITIVE_INFINITY, NEGATIVE_INFINITY = 1, 2, 3

@@ -49,12 +49,10 @@ def linear(columns=("x1", "x2"), weights=(2.0, -1.0)):
 def score_locally(data, folder, block_bytes=4_000_000, model=None, **fields):
     """Score bytes as a file of one feature `x1`; returns the part's facts and bytes."""
     (folder / "in.csv").write_bytes(data)
-    chunk = handler._Chunk([handler._Segment(handler._Source(DATA, 0), None, None, folder / "in.csv")])
-    event = {"feature_columns": ["x1"], "prediction_column_name": "p", "data_s3_uri": DATA, **fields}
+    options = {"feature_columns": ["x1"], "prediction_column_name": "p", **fields}
     original, handler.BLOCK_BYTES = handler.BLOCK_BYTES, block_bytes
     try:
-        loaded = handler._Model(model or FirstColumn(), {})
-        facts = handler._predict_file(chunk, folder / "part.csv", loaded, event)
+        facts = handler.score_file(folder / "in.csv", folder / "part.csv", model or FirstColumn(), **options)
     finally:
         handler.BLOCK_BYTES = original
     return facts, (folder / "part.csv").read_bytes()

@@ -178,11 +178,9 @@ from pathlib import Path
 import prediction_handler as handler
 folder = Path({str(tmp_path)!r})
 for name, columns in {columns_by_name!r}.items():
-    model = handler._Model(handler.load_model(folder / f"{{name}}.joblib"), {{}})
-    event = {{"feature_columns": columns, "prediction_column_name": "p", "data_s3_uri": "s3://b/k"}}
-    chunk = handler._Chunk([handler._Segment(handler._Source("s3://b/k", 0), None, None, folder / "in.csv")])
+    model = handler.load_model(folder / f"{{name}}.joblib")
     try:
-        handler._predict_file(chunk, folder / f"{{name}}.csv", model, event)
+        handler.score_file(folder / "in.csv", folder / f"{{name}}.csv", model, feature_columns=columns, prediction_column_name="p")
     except handler.ModelError as error:
         print(name, error)
 assert "pandas" not in sys.modules

@@ -164,6 +164,6 @@ def test_a_part_that_fills_the_storage_is_named(s3, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/secret/part.csv")
 
-    monkeypatch.setattr(handler, "_predict_file", full)
+    monkeypatch.setattr(handler, "_score_chunk", full)
     assert "raise PredictEphemeralStorageSize" in refusal("InvalidRequestError")
     assert s3.list_objects_v2(Bucket=BUCKET, Prefix=handler.parse_s3_uri(OUTPUT)[1])["KeyCount"] == 0

@@ -311,7 +311,7 @@ def test_a_changed_object_is_named(s3, put):
 def test_a_bug_is_500_and_shows_nothing(s3, put, monkeypatch):
     put(MODEL, linear())
     put(DATA, "x1,x2\n1,2\n")
-    monkeypatch.setattr(handler, "_predict_file", lambda *_: 1 / 0)
+    monkeypatch.setattr(handler, "_score_chunk", lambda *_: 1 / 0)
     status, body = invoke()
     assert (status, body["error"]) == (500, "InternalError")
     assert "division" not in body["message"]

@@ -121,15 +121,17 @@ def test_one_infinite_row_is_a_bad_row_whatever_is_scored_with_it(tmp_path, bloc
     assert (facts.rows, facts.rejected_rows) == (4, 2)
 
 
-def test_a_planned_chunk_of_categories_that_the_model_refuses_is_bad_rows(tmp_path):
+def test_categories_that_the_model_refuses_are_bad_rows(tmp_path):
     """The model takes a row of categories that it knows, so it is not the model that does not fit."""
     steps = ColumnTransformer([("city", OneHotEncoder(handle_unknown="error"), ["x1"])])
     model = make_pipeline(steps, LinearRegression()).fit(pd.DataFrame({"x1": ["Bern", "Oslo"]}), [1.0, 2.0])
     data = b"x1\nLima\n"
     with pytest.raises(handler.InvalidDataError, match=r"row 1.*unknown categories"):
         score_locally(data, tmp_path, model=model)
-    facts, _ = score_locally(data, tmp_path, model=model, chunk_index=3, on_bad_row="quarantine")
-    assert (facts.rows, facts.rejected_rows) == (1, 1)
+    with pytest.raises(handler.InvalidDataError, match=r"none of 1 row\(s\) could be predicted"):
+        score_locally(data, tmp_path, model=model, on_bad_row="quarantine")
+    facts, _ = score_locally(b"x1\nLima\nOslo\n", tmp_path, model=model, on_bad_row="quarantine")
+    assert (facts.rows, facts.rejected_rows) == (2, 1)
 
 
 def test_a_model_that_refuses_everything_is_a_model_error_in_quarantine_too(tmp_path):

@@ -1,4 +1,4 @@
-"""Tables and pages of the documentation that repeat what the program's files say: `tools/pages.py` writes them."""
+"""What the documentation and the prediction handler repeat of the program's files: `tools/pages.py` writes it."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -41,6 +41,17 @@ def local_adaptations() -> str:
 def commands() -> str:
     """Return a section for the program and for each of its commands, in the order of its help."""
     return "\n\n".join(_sections())
+
+
+def copied(module: str, start: str, stop: str | None = None) -> str:
+    """Return the lines of a module of the workflow from one that begins with `start`, up to one that begins with `stop`.
+
+    The prediction handler is one file that must stand alone, so it has copies.
+    """
+    lines = (ROOT / "functions" / "workflow" / f"{module}.py").read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(start))
+    last = next((number for number in range(first + 1, len(lines)) if stop and lines[number].startswith(stop)), len(lines))
+    return "\n".join(lines[first:last]).rstrip("\n") + "\n\n"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -1363,13 +1363,23 @@ def _listed(problems: list[str]) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+# {{{cog cog.outl(reference.copied("data_names", "OTHER_FORMATS", "def is_hidden")) }}}
 OTHER_FORMATS = (
     ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".gz", ".gzip", ".h5", ".hdf", ".hdf5",
     ".htm", ".html", ".ipc", ".joblib", ".json", ".jsonl", ".lz4", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".parq",
     ".parquet", ".pickle", ".pkl", ".pq", ".psv", ".rar", ".snappy", ".sqlite", ".tab", ".tar", ".tgz", ".tsv", ".xls",
     ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip", ".zst", ".zstd",
 )  # fmt: skip
-"""Ends of names that promise something else than CSV; functions/workflow/data_names.py has the same."""
+"""Ends of names that promise something else than CSV with commas: whoever reads an output of that name would take it for that."""
+
+
+def other_format(name: str) -> str | None:
+    """Return the end of a name that promises another format than CSV, in lower case; None where it promises none."""
+    lower = name.lower()
+    return next((ending for ending in OTHER_FORMATS if lower.endswith(ending)), None)
+
+
+# {{{end}}} of the copy
 
 
 def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> list[str]:
@@ -1380,8 +1390,7 @@ def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> li
         if isinstance(uri, str) and _is_uri(uri):
             field_name = name.rpartition(".")[2]
             problems += [f"{name} {problem}" for problem in (_outside(field_name, uri), _ambiguous(field_name, uri)) if problem]
-    if isinstance(output := event.get("output_s3_uri"), str) and output.lower().endswith(OTHER_FORMATS):
-        ending = next(ending for ending in OTHER_FORMATS if output.lower().endswith(ending))
+    if isinstance(output := event.get("output_s3_uri"), str) and (ending := other_format(output)):
         problems.append(f"output_s3_uri {output} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
     written.insert(1, ("the list of rejected rows", f"{event.get('output_s3_uri')}.rejected.csv"))
     if isinstance(event.get("receipt_s3_uri"), str):
@@ -4005,6 +4014,7 @@ def _utf8_problem(data: bytes, end: int) -> int | None:
 # Out: what is wrong with it, and what to do; no value that may stand in it is repeated.
 # Touches: nothing.
 
+# {{{cog cog.outl(reference.copied("header_mistakes", "SEPARATORS")) }}}
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
 MAX_DATA_COLUMNS = 100_000
 """Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
@@ -4025,7 +4035,6 @@ class Mistake(NamedTuple):
 
 _PICKLE = Mistake("a Python pickle, as models are", "give the table as CSV: perhaps model and data are swapped")
 _UTF_16 = Mistake("UTF-16", "convert it to UTF-8 first")
-
 # The mistakes that people make, by the first bytes of the file.
 FOREIGN_FORMATS = {
     b"\x1f\x8b": Mistake("gzip", "decompress it first"),
@@ -4199,6 +4208,8 @@ def _plain_name(name: str) -> str:
 def _quoted_name(name: str) -> str:
     return repr(name if len(name) <= 60 else f"{name[:60]}…")
 
+
+# {{{end}}} of the copy
 
 # --- segments -------------------------------------------------------------------------------------------------------------------
 # In: what an event, or a list in S3, names as one chunk.

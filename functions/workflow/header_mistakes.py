@@ -1,6 +1,6 @@
 """What a file that should be CSV is instead, and what is wrong with its header.
 
-`functions/predict/prediction_handler.py` has the same functions, because it must stand alone; a contract test holds them equal.
+`functions/predict/prediction_handler.py` must stand alone, so it has a copy of all below the imports: `make docs` writes it.
 """
 
 from __future__ import annotations

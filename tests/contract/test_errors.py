@@ -1,11 +1,10 @@
 """The two deployables, the state machine and the documentation know the same errors."""
 
 import importlib
-import inspect
 
 import prediction_handler
 from batch_predict.deployed import split_advice
-from workflow import entry_point, errors, header_mistakes, s3
+from workflow import entry_point, errors, s3
 from workflow.failures import message_of
 
 
@@ -78,18 +77,6 @@ def test_advice_belongs_to_the_reason_and_else_to_the_name():
         assert split_advice("ModelError", advised.told()) == ("s3://b/k is empty.", "write it again")
         assert split_advice("ModelError", error("s3://b/k is empty").told()) == ("s3://b/k is empty", usual)
     assert split_advice("Cancelled", "") == ("", None)
-
-
-def test_both_functions_say_the_same_of_a_header():
-    """The first lines of a file are looked at by Validate Request, and by the prediction function, which must stand alone."""
-    functions = [name for name, found in vars(header_mistakes).items() if inspect.isfunction(found)]
-    assert len(functions) >= 9
-    for name in functions:
-        assert inspect.getsource(getattr(header_mistakes, name)) == inspect.getsource(getattr(prediction_handler, name)), name
-    constants = [name for name in vars(header_mistakes) if name.strip("_").isupper()]
-    assert len(constants) >= 9
-    for name in constants:
-        assert getattr(header_mistakes, name) == getattr(prediction_handler, name), name
 
 
 def test_every_error_has_advice_and_a_place_in_the_documentation(root):

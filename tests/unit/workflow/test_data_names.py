@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import prediction_handler
-from workflow.data_names import OTHER_FORMATS, WORK_FOLDER_SUFFIX, is_hidden, natural_order, other_format
+from workflow.data_names import WORK_FOLDER_SUFFIX, is_hidden, natural_order, other_format
 from workflow.work import WORK_MARK
 
 
@@ -97,7 +96,3 @@ def test_numbers_are_ordered_as_numbers() -> None:
 )
 def test_a_name_may_promise_another_format_than_csv(name: str, ending: str | None) -> None:
     assert other_format(name) == ending
-
-
-def test_the_prediction_function_knows_the_same_formats() -> None:
-    assert prediction_handler.OTHER_FORMATS == OTHER_FORMATS

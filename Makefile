@@ -94,7 +94,7 @@ bench-planning: install ## Plan 1 GB in one object and 50,000 small objects on t
 	$(BIN)/python -m benchmarks.planning $(BENCH)
 
 bench-scale: install ## Plan and merge 1 KB to 10 TB on an S3 of formulas; BENCH="--cases 1KB 100MB" for a quick look
-	$(BIN)/python -m benchmarks.scale $(BENCH)
+	PYTHONPATH=.:tests $(BIN)/python -m benchmarks.scale $(BENCH)
 
 bench-workflow: install ## Compare the whole local workflow with the usual pandas handler; BENCH="--scale 0.1 --rounds 1"
 	$(BIN)/python -m benchmarks.workflow $(BENCH)

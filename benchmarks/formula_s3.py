@@ -16,25 +16,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
 from itertools import count, islice
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from botocore.exceptions import ClientError, ParamValidationError
 
 from benchmarks.formula_objects import Content, Joined, Reference, SmallObjects, Stored
-from benchmarks.formula_rules import (
-    MAX_OBJECT_BYTES,
-    MAX_PART_BYTES,
-    PAGE,
-    Entry,
-    Part,
-    RefusedError,
-    Upload,
-    chosen_parts,
-    copy_range,
-    get_range,
-    require_match,
-    require_part_number,
-)
+from support import s3_rules
+from support.s3_rules import PAGE, RefusedError, Uploaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +33,30 @@ TRANSFER_BYTES = 8 * 2**20
 """boto3's `upload_fileobj` sends larger files in parts of this size."""
 
 MODIFIED = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+class Entry(NamedTuple):
+    """An object of the bucket."""
+
+    content: Content
+    etag: str
+    metadata: dict[str, str]
+
+
+class Part(NamedTuple):
+    """An uploaded part."""
+
+    reference: Reference
+    etag: str
+
+
+@dataclass
+class Upload:
+    """A multipart upload that has not ended."""
+
+    key: str
+    metadata: dict[str, str]
+    parts: dict[int, Part] = field(default_factory=dict)
 
 
 @dataclass
@@ -147,38 +159,39 @@ class FormulaS3:
     @_operation("Bucket Key", "IfMatch")
     def head_object(self, request: Request) -> Request:
         entry = self._existing(request["Key"])
-        require_match(request.get("IfMatch"), entry)
+        s3_rules.require_match(request.get("IfMatch"), entry.etag)
         return {"ContentLength": entry.content.size, **_described(entry)}
 
     @_operation("Bucket Key", "IfMatch Range")
     def get_object(self, request: Request) -> Request:
         entry = self._existing(request["Key"])
-        require_match(request.get("IfMatch"), entry)
+        s3_rules.require_match(request.get("IfMatch"), entry.etag)
         size = entry.content.size
-        start, stop = get_range(request["Range"], size) if "Range" in request else (0, size)
+        start, stop = s3_rules.read_range(request["Range"], size) if "Range" in request else (0, size)
         answer = {"Body": Body(entry.content, start, stop, self._served), "ContentLength": stop - start, **_described(entry)}
         return {**answer, "ContentRange": f"bytes {start}-{stop - 1}/{size}"} if "Range" in request else answer
 
     @_operation("Bucket Key Body", "IfMatch IfNoneMatch Metadata ContentType Tagging")
     def put_object(self, request: Request) -> Request:
         body = self._received(request["Body"])
-        if len(body) > MAX_PART_BYTES:
-            raise RefusedError("EntityTooLarge", 400)
+        if len(body) > s3_rules.MAX_PART_BYTES:
+            raise RefusedError("EntityTooLarge")
         self._require_writable(request)
         return {"ETag": self._store(request["Key"], body, request.get("Metadata", {})).etag}
 
-    @_operation("Bucket Key")
+    @_operation("Bucket Key", "IfMatch")
     def delete_object(self, request: Request) -> Request:
+        entry = self._find(request["Key"])
+        s3_rules.require_writable(request, entry and entry.etag)
         if self._is_formula(request["Key"]):
-            raise RefusedError("AccessDenied", 403)
+            raise RefusedError("AccessDenied")
         self._entries.pop(request["Key"], None)
         return {}
 
     @_operation("Bucket Delete")
     def delete_objects(self, request: Request) -> Request:
         keys = [item["Key"] for item in request["Delete"]["Objects"]]
-        if not 0 < len(keys) <= PAGE:
-            raise RefusedError("MalformedXML", 400)
+        s3_rules.require_few(keys)
         refused = {key for key in keys if self._is_formula(key)}
         for key in keys:
             if key not in refused:
@@ -214,9 +227,9 @@ class FormulaS3:
     def upload_part(self, request: Request) -> Request:
         parts = self._upload(request).parts
         body = self._received(request["Body"])
-        require_part_number(request["PartNumber"])
-        if len(body) > MAX_PART_BYTES:
-            raise RefusedError("EntityTooLarge", 400)
+        s3_rules.require_part_number(request["PartNumber"])
+        if len(body) > s3_rules.MAX_PART_BYTES:
+            raise RefusedError("EntityTooLarge")
         part = Part(Reference(self._stored(body), 0, len(body)), _md5(body))
         parts[request["PartNumber"]] = part
         return {"ETag": part.etag}
@@ -224,31 +237,25 @@ class FormulaS3:
     @_operation("Bucket Key UploadId PartNumber CopySource", "CopySourceRange CopySourceIfMatch")
     def upload_part_copy(self, request: Request) -> Request:
         parts = self._upload(request).parts
-        require_part_number(request["PartNumber"])
+        s3_rules.require_part_number(request["PartNumber"])
         source = request["CopySource"]
         bucket, key = (source["Bucket"], source["Key"]) if isinstance(source, dict) else source.lstrip("/").split("/", 1)
         self._require_bucket(bucket)
         entry = self._existing(key)
-        require_match(request.get("CopySourceIfMatch"), entry)
-        start, stop = 0, entry.content.size
-        if "CopySourceRange" in request:
-            start, stop = copy_range(request["CopySourceRange"], entry.content.size)
-        if stop - start > MAX_PART_BYTES:
-            raise RefusedError("InvalidRequest", 400, f"The specified copy source is larger than {MAX_PART_BYTES}")
+        s3_rules.require_match(request.get("CopySourceIfMatch"), entry.etag)
+        start, stop = s3_rules.copied_range(request.get("CopySourceRange"), entry.content.size)
         part = Part(Reference(entry.content, start, stop), _md5(f"{entry.etag} {start} {stop}".encode()))
         parts[request["PartNumber"]] = part
         return {"CopyPartResult": {"ETag": part.etag, "LastModified": MODIFIED}}
 
-    @_operation("Bucket Key UploadId MultipartUpload", "IfMatch IfNoneMatch MpuObjectSize")
+    @_operation("Bucket Key UploadId", "MultipartUpload IfMatch IfNoneMatch MpuObjectSize")
     def complete_multipart_upload(self, request: Request) -> Request:
         upload = self._upload(request)
-        parts = chosen_parts(upload, request["MultipartUpload"]["Parts"])
-        size = sum(part.reference.size for part in parts)
-        if request.get("MpuObjectSize", size) != size:
-            raise RefusedError("InvalidRequest", 400, f"MpuObjectSize does not match the object's size of {size}")
-        if size > MAX_OBJECT_BYTES:
-            raise RefusedError("EntityTooLarge", 400)
+        s3_rules.require_complete(
+            request, {number: Uploaded(part.etag, part.reference.size) for number, part in upload.parts.items()}
+        )
         self._require_writable(request)
+        parts = [upload.parts[part["PartNumber"]] for part in request["MultipartUpload"]["Parts"]]
         etags = bytes.fromhex("".join(part.etag.strip('"') for part in parts))
         etag = f'"{hashlib.md5(etags).hexdigest()}-{len(parts)}"'
         self._entries[upload.key] = Entry(Joined([part.reference for part in parts]), etag, upload.metadata)
@@ -303,7 +310,7 @@ class FormulaS3:
 
     def _require_bucket(self, bucket: str) -> None:
         if bucket != self.bucket:
-            raise RefusedError("NoSuchBucket", 404)
+            raise RefusedError("NoSuchBucket")
 
     def _find(self, key: str) -> Entry | None:
         if key in self._entries:
@@ -316,7 +323,7 @@ class FormulaS3:
     def _existing(self, key: str) -> Entry:
         entry = self._find(key)
         if entry is None:
-            raise RefusedError("NoSuchKey", 404, "The specified key does not exist.")
+            raise RefusedError("NoSuchKey", "The specified key does not exist.")
         return entry
 
     def _is_formula(self, key: str) -> bool:
@@ -325,19 +332,14 @@ class FormulaS3:
     def _upload(self, request: Request) -> Upload:
         upload = self._uploads.get(request["UploadId"])
         if upload is None or upload.key != request["Key"]:
-            raise RefusedError("NoSuchUpload", 404)
+            raise RefusedError("NoSuchUpload")
         return upload
 
     def _require_writable(self, request: Request) -> None:
         entry = self._find(request["Key"])
-        if request.get("IfNoneMatch", "*") != "*":
-            raise RefusedError("NotImplemented", 501)
-        if "IfNoneMatch" in request and entry:
-            raise RefusedError("PreconditionFailed", 412)
-        if "IfMatch" in request:
-            require_match(request["IfMatch"], self._existing(request["Key"]))
+        s3_rules.require_writable(request, entry and entry.etag)
         if self._is_formula(request["Key"]):
-            raise RefusedError("AccessDenied", 403)
+            raise RefusedError("AccessDenied")
 
     def _received(self, body: Any) -> bytes:
         received: bytes = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else bytes(_read(body))

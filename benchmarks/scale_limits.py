@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.formula_rules import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
+from support.s3_rules import MAX_PART_BYTES, MAX_PARTS, MIN_PART_BYTES
 from workflow.prices import S3_GET_REQUEST, S3_PUT_REQUEST
 
 if TYPE_CHECKING:

@@ -16,10 +16,8 @@ from workflow.multipart import CopiedPart, Piece
 from workflow.published import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from mypy_boto3_s3 import S3Client
 
 pytestmark = pytest.mark.emulator("it scripts the answers of an S3 of its own")
 
@@ -29,7 +27,7 @@ BROKEN_AT = 300
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedS3]:
+def server(monkeypatch):
     # A piece is kept when it is whole; these are small, so that some come before the body breaks.
     monkeypatch.setattr(s3, "PIECE_BYTES", 100)
     monkeypatch.setattr(handler, "DOWNLOAD_PIECE_BYTES", 100)
@@ -42,17 +40,17 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedS3]:
         thread.join()
 
 
-def download(client: S3Client, folder: Path) -> bytes:
+def download(client, folder):
     handler.download_from_s3(client, URI, folder / "k")
     return (folder / "k").read_bytes()
 
 
-def download_range(client: S3Client, folder: Path) -> bytes:
+def download_range(client, folder):
     handler._download(client, handler._Object(URI, (0, len(BODY)), '"v1"'), folder / "k")
     return (folder / "k").read_bytes()
 
 
-def read_beginning(client: S3Client, _: Path) -> bytes:
+def read_beginning(client, _):
     return handler._read(client, handler._Object(URI, (0, 10 * len(BODY))))[0]
 
 
@@ -68,7 +66,7 @@ FAULTS = [cut, reset, stall, garble]
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("reader", READERS)
-def test_a_body_that_breaks_twice_is_read_whole(server: ScriptedS3, tmp_path: Path, reader: str, fault: Any) -> None:
+def test_a_body_that_breaks_twice_is_read_whole(server, tmp_path, reader, fault):
     server.script = [fault(BROKEN_AT), fault(BROKEN_AT)]
     assert READERS[reader](server.client(), tmp_path) == BODY
     first, *later = server.asked
@@ -84,7 +82,7 @@ def test_a_body_that_breaks_twice_is_read_whole(server: ScriptedS3, tmp_path: Pa
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("reader", READERS)
-def test_a_body_that_keeps_breaking_is_transient(server: ScriptedS3, tmp_path: Path, reader: str, fault: Any) -> None:
+def test_a_body_that_keeps_breaking_is_transient(server, tmp_path, reader, fault):
     server.script = [fault(10)] * 99
     with pytest.raises((errors.TransientS3Error, handler.TransientS3Error)):
         READERS[reader](server.client(), tmp_path)
@@ -92,8 +90,8 @@ def test_a_body_that_keeps_breaking_is_transient(server: ScriptedS3, tmp_path: P
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_two_versions_are_never_mixed(server: ScriptedS3, tmp_path: Path, reader: str) -> None:
-    def cut_and_replace(connection: Any) -> None:
+def test_two_versions_are_never_mixed(server, tmp_path, reader):
+    def cut_and_replace(connection):
         cut(BROKEN_AT)(connection)
         server.body, server.etag = BODY.replace(b"number", b"letter"), '"v2"'
 
@@ -103,7 +101,7 @@ def test_two_versions_are_never_mixed(server: ScriptedS3, tmp_path: Path, reader
         READERS[reader](server.client(), tmp_path)
 
 
-def test_wrong_bytes_that_may_have_been_scored_are_not_repaired(server: ScriptedS3, tmp_path: Path) -> None:
+def test_wrong_bytes_that_may_have_been_scored_are_not_repaired(server, tmp_path):
     """The whole chunk is: the scorer reads while the download runs."""
     server.script = [garble(0)]
     growing = handler._GrowingFile(tmp_path / "k")
@@ -113,8 +111,8 @@ def test_wrong_bytes_that_may_have_been_scored_are_not_repaired(server: Scripted
     assert len(server.asked) == 1
 
 
-def test_a_completion_that_answers_200_with_an_error_arrives_as_500(server: ScriptedS3) -> None:
-    server.script = [refuse(200, "InternalError")] * 2
+def test_a_completion_that_answers_200_with_an_error_arrives_as_500(server):
+    server.script = [refuse("InternalError", 200)] * 2
     with pytest.raises(ClientError) as caught:
         server.client(attempts=2).complete_multipart_upload(Bucket="bucket", Key="k", UploadId="u", MultipartUpload={"Parts": []})
     assert (caught.value.response["Error"]["Code"], len(server.asked)) == ("InternalError", 2)  # botocore repeats it
@@ -126,8 +124,8 @@ def test_a_completion_that_answers_200_with_an_error_arrives_as_500(server: Scri
     ("code", "error"),
     [("InternalError", errors.TransientS3Error), ("SlowDown", errors.TransientS3Error), ("NeverHeardOf", errors.TransientS3Error)],
 )
-def test_a_copy_that_answers_200_with_an_error_is_a_failure(server: ScriptedS3, code: str, error: type[Exception]) -> None:
-    server.script = [refuse(200, code)]
+def test_a_copy_that_answers_200_with_an_error_is_a_failure(server, code, error):
+    server.script = [refuse(code, 200)]
     part = CopiedPart(Piece(URI, '"v1"', 0, 6_000_000))
     with pytest.raises(error):
         upload.copy_part(server.client(), upload.Upload("s3://bucket/out", "u", {}), 1, part)
@@ -136,20 +134,18 @@ def test_a_copy_that_answers_200_with_an_error_is_a_failure(server: ScriptedS3, 
 @pytest.mark.parametrize(
     ("answer", "then", "error"),
     [
-        (refuse(412, "PreconditionFailed"), whole(), errors.OutputExistsError),
-        (refuse(412, "PreconditionFailed"), refuse(404, "NoSuchKey"), errors.TransientS3Error),
-        (refuse(409, "ConditionalRequestConflict"), refuse(404, "NoSuchKey"), errors.TransientS3Error),
-        (refuse(409, "ConditionalRequestConflict"), whole(), errors.OutputExistsError),
-        (refuse(403, "AccessDenied"), None, errors.InputNotFoundError),
+        (refuse("PreconditionFailed"), whole(), errors.OutputExistsError),
+        (refuse("PreconditionFailed"), refuse("NoSuchKey"), errors.TransientS3Error),
+        (refuse("ConditionalRequestConflict"), refuse("NoSuchKey"), errors.TransientS3Error),
+        (refuse("ConditionalRequestConflict"), whole(), errors.OutputExistsError),
+        (refuse("AccessDenied"), None, errors.InputNotFoundError),
     ],
 )
-def test_a_conditional_write_that_is_refused_is_looked_at_once_more(
-    server: ScriptedS3, answer: Any, then: Any, error: type[Exception]
-) -> None:
+def test_a_conditional_write_that_is_refused_is_looked_at_once_more(server, answer, then, error):
     """An output of somebody else's is lost to; where there is none, the write is tried again."""
-    absent = refuse(404, "NoSuchKey")
+    absent = refuse("NoSuchKey")
     server.script = [absent, whole(), absent, absent, answer, *([then] if then else [])]  # HEAD, part, two HEADs, PUT, HEAD
-    document: Any = {
+    document = {
         "request": {"output_s3_uri": "s3://bucket/out", "overwrite": False},
         "plan": {"identity": "i", "output_found": None, "bucket": "bucket", "work_prefix": "out.work/"},
     }
@@ -171,8 +167,8 @@ def test_a_conditional_write_that_is_refused_is_looked_at_once_more(
         (501, errors.InvalidRequestError),
     ],
 )
-def test_a_head_is_answered_by_its_status_alone(server: ScriptedS3, status: int, error: type[Exception]) -> None:
-    server.script = [refuse(status)] * 9  # to a 400 botocore asks for the bucket's region, too
+def test_a_head_is_answered_by_its_status_alone(server, status, error):
+    server.script = [refuse(status=status)] * 9  # to a 400 botocore asks for the bucket's region, too
     with pytest.raises(error):
         s3.head_object(server.client(), URI)
     with pytest.raises(getattr(handler, error.__name__)):
@@ -182,22 +178,22 @@ def test_a_head_is_answered_by_its_status_alone(server: ScriptedS3, status: int,
 @pytest.mark.parametrize(
     "answer",
     [
-        refuse(200, body=b"<ListBucketResult><Contents><Key>a"),
-        refuse(503, body=b"<html>busy</html>"),
-        refuse(500, body=b"\xff\x00"),
+        refuse(status=200, body=b"<ListBucketResult><Contents><Key>a"),
+        refuse(status=503, body=b"<html>busy</html>"),
+        refuse(status=500, body=b"\xff\x00"),
         cut(5),
         reset(5),
         stall(5),
     ],
 )
-def test_a_listing_that_cannot_be_read_is_transient(server: ScriptedS3, answer: Any) -> None:
+def test_a_listing_that_cannot_be_read_is_transient(server, answer):
     server.script = [answer]
     with pytest.raises(errors.TransientS3Error):
         list(s3.list_pages(server.client(), "s3://bucket/in/"))
 
 
-def test_an_error_whose_body_breaks_is_transient(server: ScriptedS3) -> None:
-    def answer(connection: Any) -> None:
+def test_an_error_whose_body_breaks_is_transient(server):
+    def answer(connection):
         connection.send(503, b"<Error><Co", 999)
         connection.close_connection = True
 
@@ -208,7 +204,7 @@ def test_an_error_whose_body_breaks_is_transient(server: ScriptedS3) -> None:
         handler._read(server.client(), handler._Object(URI))
 
 
-def test_nobody_at_the_other_end_is_transient(server: ScriptedS3) -> None:
+def test_nobody_at_the_other_end_is_transient(server):
     client = server.client()
     server.shutdown()
     server.server_close()

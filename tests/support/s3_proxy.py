@@ -172,7 +172,7 @@ def s3_proxy(endpoint_url: str, environment: Mapping[str, str], *, journal: bool
     `environment` has the credentials by which it changes objects itself; those of the requests that pass are the callers' own.
     """
     server = Path(__file__).with_name("s3_proxy_server.py")
-    command = [sys.executable, "-I", str(server), endpoint_url, *(["--journal"] if journal else [])]
+    command = [sys.executable, str(server), endpoint_url, *(["--journal"] if journal else [])]
     # A session of its own: Ctrl-C is for the owner, whose end ends the proxy.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True

@@ -22,21 +22,22 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import unescape
 
+from s3_rules import STATUS  # beside this file, which runs as a script
+
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
 ANSWERED_HERE = {"content-length", "date", "server"}
 UPSTREAM_SECONDS = 120
 PIECE_BYTES = 2**16
 
 REFUSALS = {
-    "throttle": (503, "SlowDown"),
-    "500": (500, "InternalError"),
-    "503": (503, "ServiceUnavailable"),
-    "403": (403, "AccessDenied"),
-    "412": (412, "PreconditionFailed"),
-    "409": (409, "ConditionalRequestConflict"),
-    "error_in_200": (200, "InternalError"),
+    "throttle": "SlowDown",
+    "500": "InternalError",
+    "503": "ServiceUnavailable",
+    "403": "AccessDenied",
+    "412": "PreconditionFailed",
+    "409": "ConditionalRequestConflict",
 }
-OTHER_FAULTS = {"delay", "404", "reset", "reset_after", "cut", "stall", "corrupt", "corrupt_sent", "change_object"}
+OTHER_FAULTS = {"delay", "404", "error_in_200", "reset", "reset_after", "cut", "stall", "corrupt", "corrupt_sent", "change_object"}
 MISSING = {"GetObject": "NoSuchKey", "HeadObject": "NoSuchKey", "UploadPartCopy": "NoSuchKey"}
 NEEDS_AN_UPLOAD = {"UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "ListParts"}
 
@@ -175,9 +176,11 @@ def operation_of(method: str, names: set[str]) -> str:
 
 def refusal_of(fault: str, operation: str) -> tuple[int, str] | None:
     """Return status and code where the fault is an answer of S3's."""
-    if fault == "404":
-        return 404, "NoSuchUpload" if operation in NEEDS_AN_UPLOAD else MISSING.get(operation, "NoSuchBucket")
-    return REFUSALS.get(fault)
+    if fault == "error_in_200":
+        return 200, "InternalError"
+    missing = "NoSuchUpload" if operation in NEEDS_AN_UPLOAD else MISSING.get(operation, "NoSuchBucket")
+    code = missing if fault == "404" else REFUSALS.get(fault)
+    return (STATUS[code], code) if code else None
 
 
 def flipped(content: bytes) -> bytes:

@@ -1,21 +1,15 @@
 """An S3 on 127.0.0.1 that holds one object and answers as it is told: what arrives is what a real client makes of it."""
 
-from __future__ import annotations
-
-import re
 import socket
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import boto3
 from botocore.config import Config
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_s3 import S3Client
+from support.s3_rules import STATUS, RefusedError, read_range
 
 READ_TIMEOUT_SECONDS = 0.5
 
@@ -33,9 +27,8 @@ class Answering(BaseHTTPRequestHandler):
     """One connection; `script` holds the answers to come, then the object is answered."""
 
     protocol_version = "HTTP/1.1"
-    server: ScriptedS3
 
-    def answer(self) -> None:
+    def answer(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         script, asked = self.server.script, self.server.asked
         asked.append(Asked(self.command, self.path, self.headers.get("Range"), self.headers.get("If-Match")))
@@ -43,10 +36,10 @@ class Answering(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer  # noqa: N815 - http.server's names
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_):
         pass
 
-    def send(self, status: int, body: bytes = b"", said_bytes: int | None = None, **headers: str) -> None:
+    def send(self, status, body=b"", said_bytes=None, **headers):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -56,42 +49,43 @@ class Answering(BaseHTTPRequestHandler):
             self.wfile.write(body)
         self.wfile.flush()
 
-    def send_object(self, sent: int | None = None, **headers: str) -> None:
+    def send_object(self, sent=None, **headers):
         """Answer the object, or the range of it that is asked for; only the first `sent` bytes, if that is said."""
         body, etag = self.server.body, self.server.etag
         if self.headers.get("If-Match", etag) != etag:
-            self.send(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            refuse("PreconditionFailed")(self)
             return
         headers["ETag"] = etag
         status, size = 200, len(body)
-        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-            start, stop = int(asked[1]), min(int(asked[2] or size) + 1, size)
-            if start >= size:
-                self.send(416, b"<Error><Code>InvalidRange</Code></Error>")
+        if ranged := self.headers.get("Range"):
+            try:
+                start, stop = read_range(ranged, size)
+            except RefusedError as refused:
+                refuse(refused.code)(self)
                 return
             status, body = 206, body[start:stop]
             headers["Content_Range"] = f"bytes {start}-{stop - 1}/{size}"
         self.send(status, body[:sent], len(body), **headers)
 
 
-def whole(**headers: str) -> Callable[[Answering], None]:
+def whole(**headers):
     return lambda connection: connection.send_object(**headers)
 
 
-def cut(sent: int) -> Callable[[Answering], None]:
+def cut(sent):
     """End the connection in good order in mid-body."""
 
-    def answer(connection: Answering) -> None:
+    def answer(connection):
         connection.send_object(sent)
         connection.close_connection = True
 
     return answer
 
 
-def reset(sent: int) -> Callable[[Answering], None]:
+def reset(sent):
     """Reset the connection in mid-body."""
 
-    def answer(connection: Answering) -> None:
+    def answer(connection):
         connection.send_object(sent)
         connection.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.connection.close()
@@ -100,10 +94,10 @@ def reset(sent: int) -> Callable[[Answering], None]:
     return answer
 
 
-def stall(sent: int) -> Callable[[Answering], None]:
+def stall(sent):
     """Say nothing more in mid-body, until the client has gone or the test is over."""
 
-    def answer(connection: Answering) -> None:
+    def answer(connection):
         connection.send_object(sent)
         connection.server.is_over.wait(20 * READ_TIMEOUT_SECONDS)
         connection.close_connection = True
@@ -111,14 +105,16 @@ def stall(sent: int) -> Callable[[Answering], None]:
     return answer
 
 
-def garble(_: int) -> Callable[[Answering], None]:
+def garble(_):
     """Send all bytes with the checksum of others."""
     return whole(x_amz_checksum_crc32="AAAAAA==")
 
 
-def refuse(status: int, code: str = "", body: bytes | None = None) -> Callable[[Answering], None]:
+def refuse(code="", status=None, body=None):
+    """Answer with S3's code and its status, or with another status; `body` stands for the error's document."""
     if body is None:
         body = f"<Error><Code>{code}</Code><Message>as told</Message></Error>".encode() if code else b""
+    status = status or STATUS[code]
     return lambda connection: connection.send(status, body, Content_Type="application/xml")
 
 
@@ -127,17 +123,17 @@ class ScriptedS3(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body):
         super().__init__(("127.0.0.1", 0), Answering)
         self.body, self.etag = body, '"v1"'
-        self.script: list[Callable[[Answering], None]] = []
-        self.asked: list[Asked] = []
+        self.script = []
+        self.asked = []
         self.is_over = threading.Event()
 
-    def handle_error(self, *_: Any) -> None:
+    def handle_error(self, *_):
         """A client that goes is what is tested."""
 
-    def client(self, attempts: int = 1) -> S3Client:
+    def client(self, attempts=1):
         return boto3.client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{self.server_address[1]}",

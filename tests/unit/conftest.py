@@ -9,7 +9,7 @@ import moto
 import moto.s3.models
 import pytest
 
-from support import strict_s3 as strict_s3_module
+from support import s3_rules
 from support.kills import Doomed
 from support.merging import Run
 from support.samples import BUCKET, EXECUTION, MODEL, found_columns, s3_error
@@ -109,7 +109,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 with its limits divided by 1,024, so that thousands of merges take minutes: KiB stand for MiB."""
     monkeypatch.setattr(multipart, "MIN_PART_BYTES", multipart.MIN_PART_BYTES // 1024)
     monkeypatch.setattr(multipart, "GATHER_BYTES", multipart.GATHER_BYTES // 1024)
-    monkeypatch.setattr(strict_s3_module, "RANGED_COPY_BYTES", strict_s3_module.RANGED_COPY_BYTES // 1024)
+    monkeypatch.setattr(s3_rules, "MIN_PART_BYTES", s3_rules.MIN_PART_BYTES // 1024)
+    monkeypatch.setattr(s3_rules, "RANGED_COPY_BYTES", s3_rules.RANGED_COPY_BYTES // 1024)
     monkeypatch.setattr(moto.s3.models, "S3_UPLOAD_PART_MIN_SIZE", 5 * 1024)
 
 

@@ -1,4 +1,7 @@
-"""Every fault at every call site of S3: the output is whole and exact or absent, and a repeat finishes the work."""
+"""Every fault at every call site of S3: the output is whole and exact or absent, and a repeat finishes the work.
+
+`make test` tries throttling at each call of one ordinary run, and one refusal.
+"""
 
 import os
 from pathlib import Path
@@ -13,6 +16,12 @@ pytestmark = [
     pytest.mark.emulator("its S3 gets a proxy that injects faults"),
     pytest.mark.timeout(1200),  # the first test waits for all executions
 ]
+
+
+ONE_REFUSAL = "PredictChunk GetObject model: 403"
+IN_MAKE_TEST = {
+    cell for cell in CELLS if (SITES[cell.site], cell.fault, cell.persistent) == ("split", "throttle", False) or str(cell) == ONE_REFUSAL
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +47,13 @@ def verdicts(request, executor, say):
     return verdicts
 
 
+@pytest.mark.thorough
 def test_no_call_site_is_missing_from_the_table(seen):
     """A new request to S3 needs a line in TABLE: what each fault at it leads to."""
     assert set().union(*seen.values()) == set(SITES)
 
 
+@pytest.mark.thorough
 def test_every_call_site_is_looked_at_in_a_run_that_has_it(seen):
     assert {site: run for site, run in SITES.items() if site not in seen[run]} == {}
 
@@ -60,7 +71,9 @@ def test_the_documentation_has_every_call_site():
     assert [str(site) for site in SITES if f"| {site} |" not in documented] == []
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize(
+    "cell", [cell if cell in IN_MAKE_TEST else pytest.param(cell, marks=pytest.mark.thorough) for cell in CELLS], ids=str
+)
 def test_a_fault_is_survived_or_fails_as_documented_and_a_repeat_succeeds(cell, verdicts):
     assert verdicts[cell].as_expected, verdicts[cell].why
 

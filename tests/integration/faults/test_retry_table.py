@@ -184,6 +184,7 @@ def test_the_table_has_every_error_and_every_task(definition_tasks):
     assert definition_tasks == set(ENDS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_attempts_and_end(order, told):
     history = told[order]

@@ -1,7 +1,5 @@
 """The scale benchmark sees what it is there for: wrong bytes, and every limit that is passed."""
 
-from __future__ import annotations
-
 import copy
 import json
 

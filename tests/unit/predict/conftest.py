@@ -1,10 +1,8 @@
-"""moto's S3 as the handler sees it."""
+"""S3 as the handler sees it: moto, held to S3's rules."""
 
 import io
 
-import boto3
 import joblib
-import moto
 import pytest
 from botocore.awsrequest import AWSResponse
 from harness import BUCKET
@@ -13,17 +11,12 @@ import prediction_handler as handler
 
 
 @pytest.fixture
-def s3(monkeypatch):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with moto.mock_aws():
-        handler._s3_client.cache_clear()
-        handler._model_cache.clear()
-        client = boto3.client("s3")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
+def s3(strict_s3):
+    handler._s3_client.cache_clear()
+    handler._model_cache.clear()
+    client = strict_s3.hold(handler._s3_client())
+    client.create_bucket(Bucket=BUCKET)
+    yield client
     handler._s3_client.cache_clear()
 
 

@@ -1,10 +1,7 @@
 """What botocore makes of S3's answers, and what we make of that: over a real connection, by a real client."""
 
-from __future__ import annotations
-
 import json
 import threading
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,10 +11,6 @@ from support.scripted_s3 import ScriptedS3, cut, garble, refuse, reset, stall, w
 from workflow import errors, merge_outputs, s3, upload
 from workflow.multipart import CopiedPart, Piece
 from workflow.published import Result
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 pytestmark = pytest.mark.emulator("it scripts the answers of an S3 of its own")
 
@@ -54,7 +47,7 @@ def read_beginning(client, _):
     return handler._read(client, handler._Object(URI, (0, 10 * len(BODY))))[0]
 
 
-READERS: dict[str, Callable[[Any, Any], bytes]] = {
+READERS = {
     "read_range": lambda client, _: s3.read_range(client, URI, 0, len(BODY), '"v1"'),
     "get_text": lambda client, _: s3.get_text(client, URI).encode(),
     "download_from_s3": download,

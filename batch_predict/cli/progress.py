@@ -47,7 +47,7 @@ FUNCTION_SECONDS = 900
 """Of an invocation: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 NEAR = 0.8
 
-NOT_MERGED = {"ColumnTypeError", "IncompleteOutputError", "UnsafeSplitError"}
+NOT_MERGED = {"ColumnTypeError", "IncompleteOutputError", "MissingChunksError", "UnsafeSplitError"}
 """Errors of a merge that has only counted: the chunks go on to be planned again, or the run to its end."""
 
 COST_ITEMS = (("Lambda", "lambda"), ("Step Functions", "step_functions"), ("S3", "s3"))

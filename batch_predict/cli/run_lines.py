@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from batch_predict.cli.progress import counted, duration, megabytes, plural, tolerated
-from batch_predict.deployed import split_advice
 from batch_predict.runs.prepared_request import INTERRUPTED
 from batch_predict.runs.run import CANCELLED, RunStatus
 
@@ -113,7 +112,7 @@ def explanation_lines(
         yield "Why", readable(status.cause)
     yield from _chunk_lines(status)
     for number, record in enumerate(lost[:SHOWN_CHUNKS]):
-        what, advice = split_advice(record["error"], record["message"])
+        what, advice = record["message"], record.get("advice") or status.advice
         known = what in (status.cause or "")  # Explain Failure speaks of the first
         reason = "" if known else f": {record['error']}: {what}{f' ({advice})' if advice != status.advice else ''}"
         yield "" if number else "Where", readable(f"chunk {record['chunk_index'] + 1}, {_where(record)}{reason}")

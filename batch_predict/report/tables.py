@@ -208,10 +208,16 @@ def failures(records: Sequence[Mapping[str, Any]]) -> list[Failure]:
             chunk=_chunk_number(record),
             place=place_of(record),
             error=record.get("error") or "unknown",
-            message=visible_lines(record.get("message") or "left no message", MESSAGE_CHARACTERS),
+            message=visible_lines(_told(record), MESSAGE_CHARACTERS),
         )
         for record in records[:SHOWN_FAILURES]
     ]
+
+
+def _told(record: Mapping[str, Any]) -> str:
+    """Return what happened to a chunk, and what to do about it."""
+    message = record.get("message") or "left no message"
+    return f"{message}. What to do: {record['advice']}" if record.get("advice") else message
 
 
 def _chunk_number(record: Mapping[str, Any]) -> str:

@@ -216,7 +216,8 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
         body = json.dumps(result)
     except Exception as error:
         known = _named_error(error)
-        facts = {"error": type(known).__name__, "message": str(known), "chunk_index": _get(event, "chunk_index")}
+        facts = {name: _get(event, name) for name in ("execution_name", "chunk_index")}
+        facts |= {"error": type(known).__name__, "message": str(known)}
         if known is not error:  # its own words may hold a row's values
             facts["stack_trace"] = "".join(traceback.format_tb(error.__traceback__))
         logger.warning(_log_line(facts))
@@ -225,9 +226,9 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
                 raise
             raise type(known)(known.told()) from error
         return _error_response(known)
-    logger.info(_log_line(result))
+    logger.info(_log_line({"execution_name": event.get("execution_name"), **result}))
     if not event.get("probe_rows"):
-        _put_metrics(result)
+        _put_metrics(result, event.get("execution_name"))
     return result if event.get("raise_errors") else {"statusCode": 200, "body": body}
 
 
@@ -264,7 +265,7 @@ METRIC_UNITS = {
 }
 
 
-def _put_metrics(receipt: dict[str, Any]) -> None:
+def _put_metrics(receipt: dict[str, Any], execution_name: str | None) -> None:
     """Print what the chunk counts in CloudWatch; not by the logger, whose lines Lambda wraps so that they count nothing."""
     state_machine = os.environ.get(METRICS_NAME_VARIABLE)
     if not state_machine:
@@ -279,7 +280,7 @@ def _put_metrics(receipt: dict[str, Any]) -> None:
     metrics = [{"Name": name, "Unit": METRIC_UNITS[name]} for name in values]
     directive = {"Namespace": METRICS_NAMESPACE, "Dimensions": [[METRICS_DIMENSION]], "Metrics": metrics}
     described = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-    facts = {"chunk_index": receipt["chunk_index"], "output_s3_uri": receipt["output_s3_uri"]}
+    facts = {"execution_name": execution_name, "chunk_index": receipt["chunk_index"], "output_s3_uri": receipt["output_s3_uri"]}
     print(json.dumps({"_aws": described, METRICS_DIMENSION: state_machine, **values, **facts}))
 
 
@@ -1270,6 +1271,8 @@ MAX_EVENT_SEGMENTS, MAX_SEGMENTS = 10_000, 20_000
 MAX_PROBE_ROWS = 1_000_000
 MAX_FURTHER_DATA = 100
 """Of a probe: objects in which to look for a row that can be predicted."""
+MAX_EXECUTION_NAME_CHARACTERS = 80
+"""https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html"""
 MAX_VERSION_ID_CHARACTERS = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
 MESSAGE_CHARACTERS = 8000
@@ -1602,6 +1605,11 @@ _EVENT_FIELDS = {
     ),
     "strict": _Field(False, lambda value: isinstance(value, bool), "true or false"),
     "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
+    "execution_name": _Field(
+        False,
+        lambda value: isinstance(value, str) and 0 < len(value) <= MAX_EXECUTION_NAME_CHARACTERS,
+        f"a text of at most {MAX_EXECUTION_NAME_CHARACTERS} characters",
+    ),
 }
 _SEGMENT_FIELDS = {
     "data_s3_uri": _Field(True, _is_uri, _URI_EXPECTED),
@@ -2025,7 +2033,7 @@ def _s3_failure(error: Exception, uri: str) -> PredictionError:
         return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})", failure.advice)
     kind = type(error).__name__
     if isinstance(error, REFUSED_EXCEPTIONS):
-        return InvalidRequestError(f"{uri} is nothing that S3 can be asked for ({kind})", "check the URI")
+        return InvalidRequestError(f"{uri} is not a valid S3 location ({kind})", "check the URI")
     if isinstance(error, TRANSIENT_EXCEPTIONS):
         return TransientS3Error(f"{uri} could not be reached: {kind}, after botocore's own retries")
     return InputNotFoundError(f"{uri} could not be accessed: {kind}", "check the function's role and its settings")

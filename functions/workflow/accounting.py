@@ -7,8 +7,7 @@ from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .distributions import OTHER
-from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, UnsafeSplitError
-from .failures import CHUNKS_WITHOUT_OUTPUT
+from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, MissingChunksError, UnsafeSplitError
 from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from .inputs import InputObject
 
@@ -49,9 +48,10 @@ class Account(NamedTuple):
 
 
 def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequence[Receipt | None]) -> Account:
-    """Return what may be published; IncompleteOutputError where too many chunks are missing or anything does not add up.
+    """Return what may be published.
 
-    UnsafeSplitError where the chunks that are there do not prove where they were cut.
+    Raises MissingChunksError if too many chunks are missing, IncompleteOutputError if anything does not add up, and
+    UnsafeSplitError if the chunks that are there do not prove where they were cut.
     """
     pairs = list(zip(planned, receipts, strict=True))
     account = Account(
@@ -71,8 +71,8 @@ def require_enough(account: Account, tolerated_failure_percentage: float) -> Non
     """Check the tolerance here, too, so that the outcome does not depend on what the engine's Map counts."""
     total = len(account.done) + len(account.missing)
     if account.missing and (not account.done or len(account.missing) * 100 > tolerated_failure_percentage * total):
-        raise IncompleteOutputError(
-            f"{len(account.missing)} of {total} {CHUNKS_WITHOUT_OUTPUT}, more than tolerated_failure_percentage "
+        raise MissingChunksError(
+            f"{len(account.missing)} of {total} chunks have no output, more than tolerated_failure_percentage "
             f"{tolerated_failure_percentage:g} allows; the first is {located(account.missing[0])}"
         )
 
@@ -249,7 +249,7 @@ def require_unrefuted_plan(errors: Iterable[ErrorRecord | None]) -> None:
     for error in errors:
         for refutation in (UnsafeSplitError, ColumnTypeError):
             if error and error["error"] == refutation.__name__:
-                raise refutation(error["message"])
+                raise refutation(error["message"], error["advice"])
 
 
 def require_predictions(account: Account, rejected_reasons: Mapping[str, int]) -> None:

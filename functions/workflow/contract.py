@@ -80,6 +80,8 @@ class PredictionFields(TypedDict):
     on_no_rows: str
     strict: bool
     raise_errors: bool
+    execution_name: str
+    """For the function's log lines."""
 
 
 class Segment(TypedDict):
@@ -450,6 +452,9 @@ class ErrorRecord(TypedDict):
     """As in the chunk: either this, or the two above."""
     error: str
     message: str
+    """What happened, and where."""
+    advice: str | None
+    """What to do about it."""
     execution_arn: str
     """Records of earlier executions of the same request stay: only this execution's count."""
 
@@ -458,7 +463,12 @@ class Explanation(TypedDict):
     """What Explain Failure returns; the Fail state ends the execution with it, unless the plan is the reason."""
 
     error: str
+    message: str
+    """What happened, and where."""
+    advice: str | None
+    """What to do about it; None if nobody knows."""
     cause: str
+    """Both as one text for people: the cause of the Fail state, which has room for nothing else."""
     plan_exactly: bool
     """Whether the plan is the reason, by a guessed boundary or a column's type: the execution goes back to Plan Chunks, which then
     counts every quote. For a type, too: values between two wrong boundaries say nothing about it."""

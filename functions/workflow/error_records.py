@@ -26,7 +26,8 @@ def _is_error_record(record: Any) -> TypeGuard[ErrorRecord]:
     if not isinstance(record, dict):
         return False
     texts = all(isinstance(record.get(field), str) for field in ("error", "message", "execution_arn"))
-    return texts and type(record.get("chunk_index")) is int and (_is_group(record) or _is_range(record))
+    advises = "advice" in record and isinstance(record["advice"], str | None)
+    return texts and advises and type(record.get("chunk_index")) is int and (_is_group(record) or _is_range(record))
 
 
 def _is_group(record: dict[str, Any]) -> bool:

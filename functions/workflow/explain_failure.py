@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from .accounting import located
 from .column_types import widened
 from .decision import read_decision, refutations
-from .entry_point import entry_point
 from .error_records import read_error_record
 from .errors import (
-    ADVICE,
     ColumnTypeError,
     IncompleteOutputError,
     InputChangedError,
     InputNotFoundError,
+    MissingChunksError,
     TransientS3Error,
     UnsafeSplitError,
-    split_advice,
+    told_by,
     with_advice,
 )
-from .failures import CHUNKS_WITHOUT_OUTPUT, message_of
 from .fingerprint import is_incomplete
-from .log import log
+from .invocation import entry_point, log
 from .published import is_whole, published_output
 from .s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
 from .utf8 import encodable
@@ -33,7 +31,7 @@ from .work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from .contract import Document, ErrorRecord, Explanation, Failure, Plan
+    from .contract import Document, ErrorRecord, Explanation, Plan
 
 RECORDS_READ = 1000
 """Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""
@@ -48,18 +46,11 @@ NEVER_OF_A_WRONG_CUT = {error.__name__ for error in (InputChangedError, InputNot
 TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
 
 
-class _Sentence(TypedDict):
-    error: str
-    cause: str
-
-
 @entry_point
 def lambda_handler(event: Document, context: object) -> Explanation:  # noqa: ARG001 - Lambda passes it
     """Add what the execution ends with to its document."""
     explanation = explain_failure(s3_client(), event)
-    # Before Validate Request has answered, the document is still the raw request.
-    started = "prediction" in event
-    log("failure explained", execution=event["execution"]["name"] if started else None, **explanation)
+    log("failure explained", **{field: found for field, found in explanation.items() if field != "message"})  # type: ignore[arg-type]
     return explanation
 
 
@@ -67,29 +58,46 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     """Explain by the chunks that were lost in this execution, else by the failure itself, and say whether it can go on."""
     failure = document["failure"]
     plan = document.get("plan")
-    itself: _Sentence = {"error": failure["Error"], "cause": _advised(failure["Error"], message_of(failure))}
+    error = failure["Error"]
+    message, advice = told_by(failure)
     if not plan or "continuation" in plan:
-        return {**itself, "plan_exactly": False, "published": False}
-    if not is_about_chunks(failure):
+        return explanation_of(error, message, advice)
+    if not is_about_chunks(error):
         if published_so_far := what_is_published(client, document):
             fact, advice = published_so_far
-            itself["cause"] = with_advice(f"{split_advice(message_of(failure))[0]}. {fact}", advice)
-        doubtful = plan["boundaries"] == "guessed" and failure["Error"] == UnsafeSplitError.__name__
-        refuted = failure["Error"] == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
-        return {**itself, "plan_exactly": doubtful or refuted, "published": False}
+            message = f"{message}. {fact}"
+        doubtful = plan["boundaries"] == "guessed" and error == UnsafeSplitError.__name__
+        refuted = error == ColumnTypeError.__name__ and is_decision_refuted(client, plan)
+        return explanation_of(error, message, advice, plan_exactly=doubtful or refuted)
     # Only lost chunks lead on to the merge: a merge that fails by itself has looked for a published output, and must not go round.
     arn = document["execution"]["arn"]
     published = published_output(client, document["request"]["output_s3_uri"], plan["identity"], arn) is not None
     try:
         lost = lost_chunks(client, plan, arn)
-    except InputNotFoundError as error:  # the failure itself says enough
-        log("error records not read", execution=document["execution"]["name"], error=str(error))
+    except InputNotFoundError as unread:  # the failure itself says enough
+        log("error records not read", error=str(unread))
         lost = []
     if not lost:
-        return {**itself, "plan_exactly": False, "published": published}
+        return explanation_of(error, message, advice, published=published)
     refuted = any(record["error"] == ColumnTypeError.__name__ for record in lost) and is_decision_refuted(client, plan)
     plan_exactly = refuted or is_plan_doubtful(plan, lost)
-    return {**explain_chunks(lost, plan["chunks"]), "plan_exactly": plan_exactly, "published": published}
+    first = lost[0]
+    message = told_of_chunks(lost, plan["chunks"])
+    return explanation_of(first["error"], message, first["advice"], plan_exactly=plan_exactly, published=published)
+
+
+def explanation_of(
+    error: str, message: str, advice: str | None, *, plan_exactly: bool = False, published: bool = False
+) -> Explanation:
+    """Return the explanation; only its cause has message and advice in one text."""
+    return {
+        "error": error,
+        "message": message,
+        "advice": advice,
+        "cause": with_advice(message, advice),
+        "plan_exactly": plan_exactly,
+        "published": published,
+    }
 
 
 def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
@@ -144,11 +152,9 @@ def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
     return looks_wrong and plan["input_bytes"] <= RESCANNED_BYTES
 
 
-def is_about_chunks(failure: Failure) -> bool:
+def is_about_chunks(error: str) -> bool:
     """Whether the Map failed, or the merge missed chunks; tolerated chunks do not explain any other failure."""
-    name = failure["Error"]
-    missing = name == "IncompleteOutputError" and CHUNKS_WITHOUT_OUTPUT in failure["Cause"]
-    return missing or (name.startswith("States.") and name not in TASK_ERRORS)
+    return error == MissingChunksError.__name__ or (error.startswith("States.") and error not in TASK_ERRORS)
 
 
 def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorRecord]:
@@ -165,21 +171,9 @@ def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorR
     return sorted(mine, key=lambda record: record["chunk_index"])
 
 
-def explain_chunks(lost: list[ErrorRecord], chunks: int) -> _Sentence:
-    """Speak of the first chunk, and count the others."""
-    first = lost[0]
-    where = located(first, chunks)
+def told_of_chunks(lost: list[ErrorRecord], chunks: int) -> str:
+    """Return what happened to the first chunk, and how many others were lost."""
     more = len(lost) - 1
     at_least = "at least " if len(lost) == RECORDS_READ else ""
     others = f" ({at_least}{more} more {'chunk' if more == 1 else 'chunks'} failed)" if more else ""
-    what, advice = split_advice(first["message"])
-    return {
-        "error": first["error"],
-        "cause": with_advice(encodable(f"{where}: {what}{others}"), advice or ADVICE.get(first["error"])),
-    }
-
-
-def _advised(error: str, text: str) -> str:
-    """Return a text with its own advice, or else with that for the error's name."""
-    what, advice = split_advice(text)
-    return with_advice(what, advice or ADVICE.get(error))
+    return encodable(f"{located(lost[0], chunks)}: {lost[0]['message']}{others}")

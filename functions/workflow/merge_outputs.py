@@ -10,24 +10,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
-from .deadline import NO_DEADLINE, deadline_of
 from .decision import read_decision
 from .distributions import StatisticsSum
-from .entry_point import entry_point
 from .error_records import read_error_record
 from .errors import (
-    S3_EXCEPTIONS,
     BatchPredictionError,
     IncompleteOutputError,
     InputNotFoundError,
+    MissingChunksError,
     OutputExistsError,
     TransientS3Error,
-    s3_failure,
 )
 from .fingerprint import incomplete_identity
+from .invocation import NO_DEADLINE, deadline_of, entry_point, log, put_metrics
 from .items import require_chunks, require_segments, segments_of
-from .log import log
-from .metrics import put_metrics
 from .multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
 from .published import Result, published_output, standing_while_publishing
 from .rejected import write_rejected
@@ -44,7 +40,9 @@ from .s3 import (
     parse_s3_uri,
     put_json,
     s3_client,
+    s3_failure,
 )
+from .s3_errors import S3_EXCEPTIONS
 from .side_files import SideFiles, clear_side_files
 from .upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
 from .work import UPLOAD_RECORD, columns_prefix, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
@@ -74,7 +72,7 @@ def lambda_handler(event: Document, context: Any) -> Output | Unfinished:
     output = merge_outputs(s3_client(), event, deadline_of(context, HAND_OVER_SECONDS))
     milliseconds = round(1000 * (time.monotonic() - started))
     message = "output not whole yet" if "continuation" in output else "output published"
-    log(message, execution=event["execution"]["name"], milliseconds=milliseconds, **output)
+    log(message, milliseconds=milliseconds, **output)
     return output
 
 
@@ -86,7 +84,7 @@ def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEA
     if output is None:
         try:
             output = publish_output(client, document, deadline)
-        except (IncompleteOutputError, InputNotFoundError, OutputExistsError, TransientS3Error):
+        except (IncompleteOutputError, MissingChunksError, InputNotFoundError, OutputExistsError, TransientS3Error):
             # Another execution of the same request may have published, and deleted the work under this one.
             output = published_output(*published)
             if output is None:
@@ -138,7 +136,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     cost = report["estimated_cost"]
     dollars = {"EstimatedDollars": cost["dollars"]["total"]} if cost else {}
     published = {"PublishedRuns": 1, "PublishedRows": output["rows"]}
-    put_metrics(published | dollars, execution=document["execution"]["name"], output_s3_uri=output["output_s3_uri"])
+    put_metrics(published | dollars, output_s3_uri=output["output_s3_uri"])
     return output
 
 

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .accounting import PlannedChunk
 from .chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
 from .column_types import widened
-from .deadline import NO_DEADLINE, deadline_of
 from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
-from .entry_point import entry_point
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from .estimate import Work, estimate
 from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from .inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, repeated_in, resolve
+from .invocation import NO_DEADLINE, deadline_of, entry_point, log
 from .layout import require_same_layout
 from .limits import ObjectCount, require_ephemeral_storage
-from .log import log
 from .published import found_while_planning
 from .resume import earlier_work, finished_chunks, is_refuted
 from .s3 import CONCURRENT_REQUESTS, parse_s3_uri, put_json, s3_client
@@ -91,7 +89,7 @@ def lambda_handler(event: Document, context: Any) -> Plan | Unfinished:
         plan = {"continuation": {"done": late.done, "total": late.total}}
     milliseconds = round(1000 * (time.monotonic() - started))
     message = "scan not over yet" if "continuation" in plan else "chunks planned"
-    log(message, execution=event["execution"]["name"], milliseconds=milliseconds, **plan)
+    log(message, milliseconds=milliseconds, **plan)
     return plan
 
 

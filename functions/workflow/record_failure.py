@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .entry_point import entry_point
-from .failures import message_of
-from .log import log
-from .metrics import put_metrics
+from .errors import told_by
+from .invocation import entry_point, log, put_metrics
 from .s3 import put_json, s3_client
 from .work import error_record_uri
 
@@ -29,11 +27,13 @@ def lambda_handler(event: ChildFailure, context: object) -> ErrorRecord:  # noqa
 def record_failure(client: S3Client, child: ChildFailure) -> ErrorRecord:
     """Write the record, also of an error that the chunk's function could not report: out of memory, out of time."""
     chunk = child["event"]
+    message, advice = told_by(child["failure"])
     record: ErrorRecord = {
         "chunk_index": chunk["chunk_index"],
         **{field: chunk[field] for field in ("data_s3_uri", "byte_range", "segments_s3_uri") if field in chunk},  # type: ignore[typeddict-item]
         "error": child["failure"]["Error"],
-        "message": message_of(child["failure"]),
+        "message": message,
+        "advice": advice,
         "execution_arn": child["execution_arn"],
     }
     put_json(client, error_record_uri(chunk["receipt_s3_uri"]), record)

@@ -52,6 +52,7 @@ def report_of(
                 "segments_s3_uri": chunk.get("segments_s3_uri"),
                 "error": error["error"] if error else None,
                 "message": error["message"] if error else "left no error record",
+                "advice": error["advice"] if error else None,
             }
             for chunk, error in zip(account.missing, errors, strict=True)
         ],

@@ -12,14 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError
 
-from .errors import (
-    S3_EXCEPTIONS,
-    TRANSIENT_EXCEPTIONS,
-    InputChangedError,
-    InvalidRequestError,
-    TransientS3Error,
-    s3_failure,
-)
+from .errors import ERRORS, BatchPredictionError, InputChangedError, InvalidRequestError, TransientS3Error
+from .s3_errors import S3_EXCEPTIONS, TRANSIENT_EXCEPTIONS, failure_of_call
 from .utf8 import is_encodable, json_text
 from .work import WORK_MARK, WORK_TAG
 
@@ -86,6 +80,12 @@ def s3_calls(uri: str) -> Iterator[None]:
         yield
     except S3_EXCEPTIONS as error:
         raise s3_failure(error, uri) from error
+
+
+def s3_failure(error: Exception, uri: str) -> BatchPredictionError:
+    """Return the named error for what an S3 call on `uri` raised; raise it `from error`."""
+    failure = failure_of_call(error)
+    return ERRORS[failure.error](f"{uri} {failure.reason}", failure.advice)
 
 
 def error_code(error: Exception) -> str:

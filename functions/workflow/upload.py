@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from .errors import S3_EXCEPTIONS, IncompleteOutputError, InputChangedError, InputNotFoundError
-from .log import log
+from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError
+from .invocation import log
 from .multipart import CopiedPart, GatheredPart, Part, Piece
 from .s3 import CONCURRENT_REQUESTS, error_code, get_json, parse_s3_uri, put_json, read_range, s3_calls
+from .s3_errors import S3_EXCEPTIONS
 from .work import upload_record_uri
 
 if TYPE_CHECKING:

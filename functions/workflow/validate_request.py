@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .confinement import problems_of
 from .data_names import other_format
-from .entry_point import entry_point
-from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError
-from .failures import bounded
+from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
 from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
 from .inputs import (
     InputObject,
@@ -31,8 +29,8 @@ from .inputs import (
     read_header,
     repeated_in,
 )
+from .invocation import entry_point, log
 from .limits import MAX_REQUEST_BYTES
-from .log import log
 from .s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
 from .schema import full_match, problems, require_known_keywords, with_defaults
 from .work import columns_uri, written_uris
@@ -66,7 +64,6 @@ def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa
     validated = validate_request(s3_client(), event["request"], event["execution"])
     log(
         "request validated",
-        execution=validated["execution"]["name"],
         model_s3_uri=validated["request"]["model_s3_uri"],
         output_s3_uri=validated["request"]["output_s3_uri"],
         probe_s3_uri=validated["probe"]["data_s3_uri"],
@@ -97,6 +94,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "on_no_rows": request["on_no_rows"],
         "strict": request["strict"],
         "raise_errors": True,
+        "execution_name": execution["name"],
     }
     return {
         "request": request,

@@ -4,8 +4,8 @@ import importlib
 
 import prediction_handler
 from batch_predict.deployed import split_advice
-from workflow import entry_point, errors, s3
-from workflow.failures import message_of
+from workflow import errors, invocation, s3, s3_errors
+from workflow.errors import told_by
 
 
 def names(base):
@@ -19,7 +19,7 @@ def test_the_handlers_errors_are_the_workflows():
 def test_both_tables_of_s3_codes_are_equal():
     """Except for what only a merge has a name for: the handler's own uploads are boto3's, which makes no such parts."""
     handler = {code: (failure.error.__name__, failure[1:]) for code, failure in prediction_handler.S3_FAILURES.items()}
-    workflow = {code: (failure.error.__name__, failure[1:]) for code, failure in errors.S3_FAILURES.items()}
+    workflow = {code: (failure.error, failure[1:]) for code, failure in s3_errors.S3_FAILURES.items()}
     merge_only = {"EntityTooSmall", "InvalidPart", "InvalidPartOrder"}
     assert {code for code, failure in workflow.items() if failure[0] == "IncompleteOutputError"} == merge_only
     expected = {code: ("InternalError" if code in merge_only else error, reason) for code, (error, reason) in workflow.items()}
@@ -27,9 +27,9 @@ def test_both_tables_of_s3_codes_are_equal():
 
 
 def test_both_know_the_same_exceptions_as_transient():
-    assert prediction_handler.TRANSIENT_EXCEPTIONS == errors.TRANSIENT_EXCEPTIONS
-    assert prediction_handler.REFUSED_EXCEPTIONS == errors.REFUSED_EXCEPTIONS
-    assert prediction_handler._S3_EXCEPTIONS == errors.S3_EXCEPTIONS
+    assert prediction_handler.TRANSIENT_EXCEPTIONS == s3_errors.TRANSIENT_EXCEPTIONS
+    assert prediction_handler.REFUSED_EXCEPTIONS == s3_errors.REFUSED_EXCEPTIONS
+    assert prediction_handler._S3_EXCEPTIONS == s3_errors.S3_EXCEPTIONS
 
 
 def test_both_repeat_a_broken_body_as_often():
@@ -42,7 +42,7 @@ def test_every_function_of_the_workflow_is_an_entry_point(root):
     assert names >= {"validate_request", "plan_chunks", "merge_outputs", "record_failure", "explain_failure"}
     for name in names:
         module = importlib.import_module(f"workflow.{name}")
-        assert module.lambda_handler.__code__ is entry_point.entry_point(print).__code__, name
+        assert module.lambda_handler.__code__ is invocation.entry_point(print).__code__, name
 
 
 def test_every_error_that_the_state_machine_names_exists(states):
@@ -53,7 +53,7 @@ def test_every_error_that_the_state_machine_names_exists(states):
         for error in rule["ErrorEquals"]
         if "." not in error  # the engine's own have one
     }
-    assert named <= set(errors.error_names())
+    assert named <= errors.ERRORS.keys()
 
 
 def test_every_error_that_is_retried_has_advice(states):
@@ -64,7 +64,7 @@ def test_every_error_that_is_retried_has_advice(states):
     assert died >= {"Runtime.OutOfMemory", "Runtime.ExitError"}
     for error in died:
         assert "chunk_size_mb" in errors.ADVICE[error], error
-        assert message_of({"Error": error, "Cause": "killed"}).startswith("the function "), error
+        assert told_by({"Error": error, "Cause": "killed"})[0].startswith("the function "), error
     assert "max_concurrency" in errors.ADVICE["Lambda.TooManyRequestsException"]
 
 
@@ -81,11 +81,11 @@ def test_advice_belongs_to_the_reason_and_else_to_the_name():
 
 def test_every_error_has_advice_and_a_place_in_the_documentation(root):
     documented = (root / "docs/failures.md").read_text()
-    for name in errors.error_names():
+    for name in errors.ERRORS:
         assert name in errors.ADVICE
         assert f"`{name}`" in documented
 
 
 def test_the_tree_in_the_docstring_is_the_tree():
     tree = [line.split()[1] for line in (errors.__doc__ or "").splitlines() if line.startswith(("├", "└"))]
-    assert tree == list(errors.error_names())
+    assert tree == list(errors.ERRORS)

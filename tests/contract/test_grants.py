@@ -7,7 +7,7 @@ from samtranslator.yaml_helper import yaml_parse
 from state_names import FILES, resource_of
 
 import prediction_handler
-from workflow import metrics, work
+from workflow import invocation, work
 
 FUNCTIONS = [resource_of(state) for state in FILES]
 PREFIXES = {
@@ -156,8 +156,8 @@ def test_the_handler_tags_and_counts_as_the_workflow_does():
         prediction_handler.METRICS_NAMESPACE,
         prediction_handler.METRICS_DIMENSION,
         prediction_handler.METRICS_NAME_VARIABLE,
-    ) == (metrics.NAMESPACE, metrics.DIMENSION, metrics.NAME_VARIABLE)
-    assert not prediction_handler.METRIC_UNITS.keys() & metrics.UNITS.keys()
+    ) == (invocation.NAMESPACE, invocation.DIMENSION, invocation.NAME_VARIABLE)
+    assert not prediction_handler.METRIC_UNITS.keys() & invocation.UNITS.keys()
 
 
 def test_starts_and_their_dead_letters_are_allowed_and_nothing_else(template, statements):

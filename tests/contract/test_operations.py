@@ -7,11 +7,11 @@ import pytest
 from state_names import FILES, resource_of
 
 import prediction_handler
-from workflow import merge_outputs, metrics, plan_chunks, prices
+from workflow import invocation, merge_outputs, plan_chunks, prices
 
 FUNCTIONS = sorted({resource_of(state) for state in FILES})
 PAUSES = {"PlanChunksFunction": plan_chunks.HAND_OVER_SECONDS, "MergeOutputsFunction": merge_outputs.HAND_OVER_SECONDS}
-OUR_METRICS = prediction_handler.METRIC_UNITS | metrics.UNITS
+OUR_METRICS = prediction_handler.METRIC_UNITS | invocation.UNITS
 
 
 def resources_of(template, kind):
@@ -116,7 +116,7 @@ def test_the_dashboard_is_json_and_names_what_is_there(dashboard, template):
 
 
 def test_the_dashboard_shows_every_metric_of_ours_and_no_other(dashboard):
-    assert {metric for namespace, metric in graphed(dashboard) if namespace == metrics.NAMESPACE} == set(OUR_METRICS)
+    assert {metric for namespace, metric in graphed(dashboard) if namespace == invocation.NAMESPACE} == set(OUR_METRICS)
 
 
 def test_the_dashboard_weighs_each_functions_time_with_its_memory(dashboard, template):

@@ -103,7 +103,7 @@ def test_the_answer_has_the_fields_of_a_receipt(page):
 
 def test_the_requests_share_of_a_chunks_event_is_the_workflows(page):
     (share,) = [eval(block.split("SHARE = ")[1].split("\n\n")[0]) for block in blocks(page, "python") if "SHARE = " in block]
-    assert set(share) == set(contract.PredictionFields.__annotations__) - {"model_etag", "raise_errors"}
+    assert set(share) == set(contract.PredictionFields.__annotations__) - {"model_etag", "raise_errors", "execution_name"}
 
 
 def test_the_retriers_are_the_workflows(page, states):

@@ -83,6 +83,7 @@ class Run:
             **{field: chunk[field] for field in ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri") if field in chunk},
             "error": error,
             "message": "row 3 is ragged",
+            "advice": None,
             "execution_arn": execution,
         }
         key = key_of(chunk["receipt_s3_uri"]).removesuffix(".json") + ".error.json"

@@ -151,6 +151,7 @@ def document(s3: S3Client) -> Any:
             "on_no_rows": request["on_no_rows"],
             "strict": request["strict"],
             "raise_errors": True,
+            "execution_name": EXECUTION["name"],
         }
         made = json.loads(
             json.dumps(

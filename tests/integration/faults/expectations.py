@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SURVIVED = "survived"
 NOT_FOUND, CHANGED, INVALID = "InputNotFoundError", "InputChangedError", "InvalidRequestError"
-INCOMPLETE, TRANSIENT = "IncompleteOutputError", "TransientS3Error"
+INCOMPLETE, MISSING, TRANSIENT = "IncompleteOutputError", "MissingChunksError", "TransientS3Error"
 
 # (function, operation, kind): the run in which it is looked at, and what 403, 404 and, of conditional requests, 412 lead to.
 # In a run that is lost in any case "survived" means that it ends as it would have without the fault.
@@ -53,12 +53,12 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("PredictChunk", "UploadPart", "part"): ("large", INVALID, SURVIVED),
     ("PredictChunk", "CompleteMultipartUpload", "part"): ("large", INVALID, SURVIVED),
     ("PredictChunk", "AbortMultipartUpload", "part"): ("not sent", SURVIVED, SURVIVED),
-    ("RecordFailure", "PutObject", "error record"): ("lost", INCOMPLETE, INCOMPLETE),
+    ("RecordFailure", "PutObject", "error record"): ("lost", MISSING, MISSING),
     ("MergeOutputs", "GetObject", "report"): ("split", SURVIVED, SURVIVED),
     ("MergeOutputs", "GetObject", "plan"): ("split", NOT_FOUND, NOT_FOUND),
     ("MergeOutputs", "GetObject", "decision"): ("split", NOT_FOUND, NOT_FOUND),
     ("MergeOutputs", "GetObject", "segments"): ("grouped", NOT_FOUND, NOT_FOUND),
-    ("MergeOutputs", "GetObject", "receipt"): ("split", INCOMPLETE, INCOMPLETE),
+    ("MergeOutputs", "GetObject", "receipt"): ("split", MISSING, MISSING),
     ("MergeOutputs", "GetObject", "error record"): ("tolerated", SURVIVED, SURVIVED),
     ("MergeOutputs", "HeadObject", "output"): ("split", SURVIVED, SURVIVED),
     ("MergeOutputs", "GetObject", "part"): ("split", INCOMPLETE, INCOMPLETE, INCOMPLETE),
@@ -85,8 +85,8 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("MergeOutputs", "DeleteObjects", "work"): ("split", SURVIVED, SURVIVED),
     ("ExplainFailure", "GetObject", "report"): ("lost", SURVIVED, SURVIVED),
     ("ExplainFailure", "HeadObject", "output"): ("not completed", SURVIVED, SURVIVED),
-    ("ExplainFailure", "ListObjectsV2", "chunks"): ("lost", INCOMPLETE, INCOMPLETE),
-    ("ExplainFailure", "GetObject", "error record"): ("lost", INCOMPLETE, INCOMPLETE),
+    ("ExplainFailure", "ListObjectsV2", "chunks"): ("lost", MISSING, MISSING),
+    ("ExplainFailure", "GetObject", "error record"): ("lost", MISSING, MISSING),
 }
 
 SITES = {Site(*names): row[0] for names, row in TABLE.items()}
@@ -119,9 +119,9 @@ REPRESENTATIVES: dict[Site, tuple[Fault, str]] = {
     Site("ValidateRequest", "HeadObject", "model"): ("throttle", TRANSIENT),
     Site("PlanChunks", "PutObject", "plan"): ("reset", TRANSIENT),
     Site("PredictChunk", "PutObject", "part"): ("503", TRANSIENT),
-    Site("RecordFailure", "PutObject", "error record"): ("500", INCOMPLETE),
+    Site("RecordFailure", "PutObject", "error record"): ("500", MISSING),
     Site("MergeOutputs", "PutObject", "output"): ("throttle", TRANSIENT),
-    Site("ExplainFailure", "ListObjectsV2", "chunks"): ("reset", INCOMPLETE),
+    Site("ExplainFailure", "ListObjectsV2", "chunks"): ("reset", MISSING),
 }
 """One call site of each function at which trouble does not pass."""
 

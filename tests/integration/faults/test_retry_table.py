@@ -52,6 +52,7 @@ ATTEMPTS = {
     "ColumnTypeError": 1,
     "InternalError": 1,
     "IncompleteOutputError": 1,
+    "MissingChunksError": 1,
     "OutputExistsError": 1,
 }
 
@@ -63,9 +64,9 @@ ENDS = {
     "Probe Model": lambda error: ("Request Rejected" if error in REJECTED else "Prediction Failed", error),
     "Plan Chunks": lambda error: ("Request Rejected" if error in REJECTED else "Prediction Failed", error),
     "Predict Chunk": lambda error: ("Prediction Failed", error),
-    "Record Failure": lambda _: ("Prediction Failed", "IncompleteOutputError"),  # no record says why the chunk is missing
+    "Record Failure": lambda _: ("Prediction Failed", "MissingChunksError"),  # no record says why the chunk is missing
     "Merge Outputs": lambda error: ("Prediction Failed", error),
-    "Explain Failure": lambda _: ("Failure Unexplained", "IncompleteOutputError"),  # as the merge has said it
+    "Explain Failure": lambda _: ("Failure Unexplained", "MissingChunksError"),  # as the merge has said it
 }
 """Every Task, and where the execution ends when it fails with an error."""
 
@@ -180,7 +181,7 @@ def by_state(attempts_by_resource, state_of_the_prediction_function):
 
 
 def test_the_table_has_every_error_and_every_task(definition_tasks):
-    assert set(errors.error_names()) <= set(ATTEMPTS)
+    assert errors.ERRORS.keys() <= ATTEMPTS.keys()
     assert definition_tasks == set(ENDS)
 
 
@@ -192,7 +193,7 @@ def test_attempts_and_end(order, told):
     assert history.attempts == [order.reported] * ATTEMPTS[order.reported]
     assert (history.end, history.error) == ENDS[order.state](order.reported)
     # Whatever else failed on the way was tried once: a chunk that was lost on purpose, and the merge that misses it.
-    assert set(map(tuple, history.other_failures.values())) <= {("InvalidDataError",), ("IncompleteOutputError",)}
+    assert set(map(tuple, history.other_failures.values())) <= {("InvalidDataError",), ("MissingChunksError",)}
     if order.reported in ADVICE and history.error == order.reported:
         assert ADVICE[order.reported] in history.cause
     assert not re.search("Traceback|stackTrace", history.cause) or history.end == "Failure Unexplained"

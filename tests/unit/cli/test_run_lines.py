@@ -20,7 +20,7 @@ LOST = [
         "error": "InvalidDataError",
         "message": "row 3 is wrong",
     },
-    {"chunk_index": 6, "segments_s3_uri": "s3://b/x.segments.json", "error": "ModelError", "message": "no. What to do: fit it."},
+    {"chunk_index": 6, "segments_s3_uri": "s3://b/x.segments.json", "error": "ModelError", "message": "no.", "advice": "fit it"},
 ]
 
 
@@ -35,7 +35,7 @@ def test_a_failure_is_explained_once_with_places_and_commands():
         ("Error", "InvalidDataError"),
         ("Why", CAUSE.replace("s3://b/", "")),
         ("Where", "chunk 5, in.csv bytes=[10, 20)"),
-        ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no. (fit it.)"),
+        ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no. (fit it)"),
         ("Do", "Correct it (on_bad_row)."),
         ("Command", "batch-predict chunk r 5 --here --stack prod"),
         ("", "batch-predict run --stack prod … --on-bad-row quarantine"),

@@ -10,8 +10,7 @@ from botocore.response import StreamingBody
 
 from support.samples import EXECUTION
 from workflow import inputs, limits, plan_chunks, validate_request, work
-from workflow.errors import InvalidRequestError
-from workflow.failures import MESSAGE_CHARACTERS
+from workflow.errors import MESSAGE_CHARACTERS, InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from support.merging import MIB, OUTPUT, Run, key_of, predict
 from support.samples import BUCKET, EXECUTION, MODEL, s3_error
 from workflow import accounting, merge_outputs, splitting, upload
-from workflow.errors import IncompleteOutputError, InputNotFoundError, OutputExistsError, TransientS3Error, UnsafeSplitError
+from workflow.errors import (
+    IncompleteOutputError,
+    InputNotFoundError,
+    MissingChunksError,
+    OutputExistsError,
+    TransientS3Error,
+    UnsafeSplitError,
+)
 from workflow.multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
 from workflow.work import columns_uri
 
@@ -297,7 +304,7 @@ def test_too_many_missing_chunks_publish_nothing(run: Any, keys: Any, tolerated:
     execution = run(tolerated_failure_percentage=tolerated)
     for index in lost:
         execution.lose(index)
-    with pytest.raises(IncompleteOutputError, match=rf"{len(lost)} of 3 chunks have no output.*chunk {lost[0] + 1}, s3://"):
+    with pytest.raises(MissingChunksError, match=rf"{len(lost)} of 3 chunks have no output.*chunk {lost[0] + 1}, s3://"):
         execution.merge()
     assert OUTPUT not in keys()
 

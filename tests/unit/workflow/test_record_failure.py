@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from workflow import record_failure
-from workflow.errors import TransientS3Error
+from workflow.errors import ModelError, TransientS3Error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,33 +21,50 @@ EVENT = {
 
 
 def child(error: str, cause: str) -> Any:
-    return {"event": EVENT, "execution_arn": "arn:parent", "failure": {"Error": error, "Cause": cause}}
+    return {"event": EVENT, "execution_arn": "arn:nightly", "failure": {"Error": error, "Cause": cause}}
 
 
 @pytest.mark.parametrize(
-    ("error", "cause", "message"),
+    ("error", "cause", "message", "advice"),
     [
         (
             "InvalidDataError",
             json.dumps({"errorMessage": "row 3 is ragged", "errorType": "InvalidDataError", "stackTrace": ["x"]}),
             "row 3 is ragged",
+            "Correct the data at that place and start the request again.",
+        ),
+        # An error's own advice wins: that for its name is wrong for many a reason.
+        (
+            "ModelError",
+            json.dumps({"errorMessage": ModelError("s3://b/m is empty", "write it again").told()}),
+            "s3://b/m is empty.",
+            "write it again",
         ),
         (
             "Sandbox.Timedout",
             json.dumps({"errorMessage": "RequestId: 1-2 Error: Task timed out after 900.00 seconds"}),
             "the function did not finish in time (Task timed out after 900.00 seconds)",
+            "The function ran out of time: lower chunk_size_mb.",
         ),
-        ("States.Timeout", "", "the function did not answer in time"),
+        ("States.Timeout", "", "the function did not answer in time", "The function ran out of time: lower chunk_size_mb."),
         (
             "Runtime.ExitError",
             json.dumps({"errorMessage": "RequestId: 1-2 Error: Runtime exited with error: signal: killed"}),
             "the function was ended before it could answer (Runtime exited with error: signal: killed)",
+            "The function probably ran out of memory: raise PredictMemorySize or lower chunk_size_mb.",
         ),
-        ("KeyError", json.dumps({"errorMessage": "", "errorType": "KeyError"}), "KeyError"),
-        ("Lambda.Unknown", "[1]", "the function ended without an answer ([1])"),
+        ("KeyError", json.dumps({"errorMessage": "", "errorType": "KeyError"}), "KeyError", None),
+        (
+            "Lambda.Unknown",
+            "[1]",
+            "the function ended without an answer ([1])",
+            "The function ran out of memory or time: raise PredictMemorySize or lower chunk_size_mb.",
+        ),
     ],
 )
-def test_the_record_says_what_step_functions_saw(s3: S3Client, get: Any, error: str, cause: str, message: str) -> None:
+def test_the_record_says_what_step_functions_saw(
+    s3: S3Client, get: Any, error: str, cause: str, message: str, advice: str | None
+) -> None:
     record_failure.record_failure(s3, child(error, cause))
     assert json.loads(get("out.csv.work/f/chunk-00042.error.json")) == {
         "chunk_index": 42,
@@ -55,7 +72,8 @@ def test_the_record_says_what_step_functions_saw(s3: S3Client, get: Any, error: 
         "byte_range": [10, 20],
         "error": error,
         "message": message,
-        "execution_arn": "arn:parent",
+        "advice": advice,
+        "execution_arn": "arn:nightly",
     }
 
 
@@ -72,4 +90,5 @@ def test_a_busy_s3_is_transient(s3: S3Client, fail_calls: Any) -> None:
 def test_the_handler_adapts(s3: S3Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(record_failure, "s3_client", lambda: s3)
     assert record_failure.lambda_handler(child("E", "x"), None)["error"] == "E"
-    assert json.loads(capsys.readouterr().out)["record"]["chunk_index"] == 42
+    line = json.loads(capsys.readouterr().out)
+    assert (line["execution_name"], line["record"]["chunk_index"]) == ("nightly", 42)

@@ -13,7 +13,7 @@ import pytest
 import prediction_handler as handler
 from support.samples import BUCKET, EXECUTION
 from workflow import limits
-from workflow.failures import MESSAGE_CHARACTERS
+from workflow.errors import MESSAGE_CHARACTERS
 from workflow.plan_chunks import plan_chunks
 from workflow.validate_request import validate_request
 

@@ -1,14 +1,17 @@
-"""What the workflow's functions count in CloudWatch."""
+"""What the workflow's functions log and count, and when they stop."""
 
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.embedded_metrics import metrics_in
-from workflow import merge_outputs, metrics, record_failure
+from workflow import invocation, merge_outputs, record_failure
+from workflow.errors import InternalError
+from workflow.invocation import NO_DEADLINE, deadline_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -16,19 +19,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(metrics.NAME_VARIABLE, "nightly")
+    monkeypatch.setenv(invocation.NAME_VARIABLE, "nightly")
 
 
 LOST: Any = {
     "event": {"chunk_index": 42, "receipt_s3_uri": "s3://bucket/out.csv.work/i/f/chunk-00042.json"},
-    "execution_arn": "arn",
+    "execution_arn": "arn:aws:states:eu-central-1:1:execution:s:nightly",
     "failure": {"Error": "InvalidDataError", "Cause": "é"},
 }
 
 
 @pytest.mark.usefixtures("stack")
 def test_a_line_keeps_the_formats_rules(capsys: pytest.CaptureFixture[str]) -> None:
-    metrics.put_metrics({"PublishedRuns": 1, "EstimatedDollars": 0.00012}, output_s3_uri="s3://b/\ud800é.csv")
+    invocation.put_metrics({"PublishedRuns": 1, "EstimatedDollars": 0.00012}, output_s3_uri="s3://b/\ud800é.csv")
     line = capsys.readouterr().out
     assert metrics_in(line) == [
         {
@@ -43,7 +46,7 @@ def test_a_line_keeps_the_formats_rules(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.usefixtures("stack")
 def test_a_metric_without_a_unit_is_a_mistake() -> None:
     with pytest.raises(KeyError):
-        metrics.put_metrics({"Typo": 1})
+        invocation.put_metrics({"Typo": 1})
 
 
 @pytest.mark.usefixtures("stack")
@@ -77,3 +80,34 @@ def test_dollars_count_where_they_are_known(run: Any, capsys: pytest.CaptureFixt
 def test_nothing_is_counted_outside_of_a_stack(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     run().merge()
     assert not metrics_in(capsys.readouterr().out)
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+def test_a_function_stops_before_lambda_does() -> None:
+    assert abs(deadline_of(Context(), 180) - (time.monotonic() + 720)) < 10
+    assert deadline_of(None, 180) == NO_DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("event", "execution"),
+    [({"execution": {"name": "nightly"}}, "nightly"), (LOST, "nightly"), ({"execution": None}, None), ("a text", None)],
+)
+def test_an_unexpected_error_is_logged_with_its_execution_and_without_its_words(
+    capsys: pytest.CaptureFixture[str], event: Any, execution: str | None
+) -> None:
+    value = "secret"
+
+    @invocation.entry_point
+    def handler(event: Any, context: Any) -> None:
+        raise KeyError(value)
+
+    with pytest.raises(InternalError, match="unexpected KeyError"):
+        handler(event, None)
+    text = capsys.readouterr().out
+    line = json.loads(text)
+    assert (line["message"], line["error"], line.get("execution_name")) == ("unexpected error", "KeyError", execution)
+    assert "secret" not in text

@@ -14,7 +14,7 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  # As template.yaml calls them; the policies beside this file are templates of these.
+  # Named as in template.yaml; the policies beside this file are templates that use these names.
   policy_values = {
     Partition    = data.aws_partition.current.partition
     Region       = data.aws_region.current.name
@@ -28,7 +28,8 @@ locals {
   }
 }
 
-# The package is above the 50 MB that Lambda takes directly. A key of its bytes: a new package is a new object, and so a new deployment.
+# The package is larger than the 50 MB that Lambda takes directly. Its key is a digest of its bytes, so a new package is a new object, and a new
+# deployment.
 resource "aws_s3_object" "package" {
   bucket = var.package_bucket
   key    = "${var.package_prefix}${filesha256(var.package)}.zip"
@@ -53,14 +54,14 @@ resource "aws_iam_role_policy" "key" {
   policy = templatefile("${path.module}/role-policy-kms.json", local.policy_values)
 }
 
-# What SAM gives every function, too: to write logs and traces.
+# SAM gives every function these, too: to write logs and traces.
 resource "aws_iam_role_policy_attachment" "logs_and_traces" {
   for_each   = toset(["service-role/AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"])
   role       = aws_iam_role.predict.name
   policy_arn = "arn:${data.aws_partition.current.partition}:iam::aws:policy/${each.value}"
 }
 
-# Lambda would make it by itself, and keep it for ever.
+# Otherwise Lambda would make the group by itself, and keep it for ever.
 resource "aws_cloudwatch_log_group" "predict" {
   name              = "/aws/lambda/${var.function_name}"
   retention_in_days = var.log_retention_days

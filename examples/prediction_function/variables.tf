@@ -1,18 +1,18 @@
 variable "function_name" {
   type        = string
-  description = "Of the function, its role and its log."
+  description = "Name of the function, its role and its log."
   default     = "predict"
 }
 
 variable "package" {
   type        = string
-  description = "Path of the zip that `make package` writes, of this architecture."
+  description = "Path of the zip that `make package` writes for this architecture."
   default     = "dist/predict-arm64-py313.zip"
 }
 
 variable "architecture" {
   type        = string
-  description = "Of the package: arm64 or x86_64."
+  description = "Architecture of the package: arm64 or x86_64."
   default     = "arm64"
   validation {
     condition     = contains(["arm64", "x86_64"], var.architecture)
@@ -27,7 +27,7 @@ variable "package_bucket" {
 
 variable "package_prefix" {
   type        = string
-  description = "Start of its key."
+  description = "Start of the package's key."
   default     = "packages/"
 }
 
@@ -87,7 +87,7 @@ variable "memory_size" {
 
 variable "ephemeral_storage_size" {
   type        = number
-  description = "MB of /tmp. Holds the model, the chunk and its part."
+  description = "MB of /tmp, which holds the model, the chunk and its part."
   default     = 2048
 }
 

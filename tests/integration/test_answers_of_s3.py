@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import prediction_handler as handler
-from support.scripted_s3 import ScriptedS3, cut, garble, refuse, reset, stall, whole
+from support.scripted_s3 import SHORT_PATIENCE_SECONDS, ScriptedS3, cut, garble, refuse, reset, stall, whole
 from workflow import errors, merge_outputs, s3, upload
 from workflow.multipart import CopiedPart, Piece
 from workflow.published import Result
@@ -54,10 +54,22 @@ READERS = {
     "download a range": download_range,
     "header and probe": read_beginning,
 }
-FAULTS = [cut, reset, stall, garble]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.fixture
+def impatient(server):
+    """A server whose clients are tired of it soon, because it stalls."""
+    server.patience_seconds = SHORT_PATIENCE_SECONDS
+    return server
+
+
+@pytest.fixture(params=[cut, reset, garble, pytest.param(stall, marks=pytest.mark.thorough)], ids=lambda fault: fault.__name__)
+def fault(request):
+    if request.param is stall:
+        request.getfixturevalue("impatient")
+    return request.param
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_a_body_that_breaks_twice_is_read_whole(server, tmp_path, reader, fault):
     server.script = [fault(BROKEN_AT), fault(BROKEN_AT)]
@@ -73,7 +85,6 @@ def test_a_body_that_breaks_twice_is_read_whole(server, tmp_path, reader, fault)
         assert {asked.range for asked in later} == {first.range}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_body_that_keeps_breaking_is_transient(server, tmp_path, reader, fault):
     server.script = [fault(10)] * 99
@@ -179,10 +190,10 @@ def test_a_head_is_answered_by_its_status_alone(server, status, error):
         stall(5),
     ],
 )
-def test_a_listing_that_cannot_be_read_is_transient(server, answer):
-    server.script = [answer]
+def test_a_listing_that_cannot_be_read_is_transient(impatient, answer):
+    impatient.script = [answer]
     with pytest.raises(errors.TransientS3Error):
-        list(s3.list_pages(server.client(), "s3://bucket/in/"))
+        list(s3.list_pages(impatient.client(), "s3://bucket/in/"))
 
 
 def test_an_error_whose_body_breaks_is_transient(server):

@@ -113,6 +113,7 @@ class TestRun:
         assert counted["rows"] == pytest.approx(ROWS, rel=0.05)
         assert counted["dollars"] > 0
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_a_signal_in_the_middle_leaves_nothing(self, start, demo_directory, tmp_path, number, exit_code):
         command = example(cli.RUN_EXAMPLE).replace("--output ", f"--output {shlex.quote(str(tmp_path))}/")
@@ -179,6 +180,7 @@ class TestServe:
         assert process.returncode == 0
         assert not [pid for pid in children if is_alive(pid)]
 
+    @pytest.mark.thorough
     def test_what_it_says_for_people_can_be_pasted(self, start, demo_directory):
         """boto3, told by nothing but the exports, does the steps that are printed for the AWS CLI."""
         process = start("batch-predict serve", demo_directory)
@@ -213,6 +215,7 @@ print(status)
         process.communicate(timeout=SECONDS)
         assert process.returncode == 0
 
+    @pytest.mark.thorough
     def test_a_port_in_use_is_one_sentence(self, start, aws):
         process = start(f"batch-predict serve --json --port {aws.endpoint_url.rpartition(':')[2]}")
         stdout, stderr = process.communicate(timeout=SECONDS)

@@ -11,7 +11,7 @@ from batch_predict.deployed import stack_directory
 from batch_predict.local.deploy import deploy
 from support.deployed_stack import Places, split_uri
 
-pytestmark = pytest.mark.emulator("it runs --aws itself")
+pytestmark = [pytest.mark.emulator("it runs --aws itself"), pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[2]
 STACK = "in-three-buckets"

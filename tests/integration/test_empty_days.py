@@ -65,6 +65,7 @@ def test_a_prefix_without_objects_is_an_empty_output(aws, run_day, places, read)
     assert run_day(data, "nothing.csv")["output"] == execution["output"]
 
 
+@pytest.mark.thorough
 def test_data_that_come_later_are_another_result(run_day, put, places, read):
     data = f"{places.data}late/"
     assert run_day(data, "late.csv")["status"] == "SUCCEEDED"
@@ -83,6 +84,7 @@ def test_by_default_an_empty_day_fails_and_says_what_to_set(run_day, put, places
         assert 'set on_no_rows to "succeed"' in execution["cause"]
 
 
+@pytest.mark.thorough
 @pytest.mark.emulator("it runs on the embedded AWS")
 def test_from_python_a_frame_without_rows(tmp_path, monkeypatch, fields, read):
     monkeypatch.chdir(tmp_path)

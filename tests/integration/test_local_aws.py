@@ -32,7 +32,7 @@ from batch_predict.local.deployed_package import deployed_package
 pytestmark = pytest.mark.emulator("it is about the embedded AWS")
 
 PROJECT = Path(__file__).parents[2]
-GONE_SECONDS = 10  # for the guard to end the rest after its owner
+GONE_SECONDS = 30  # for the guard to end the rest after its owner
 
 # Starts an embedded AWS, reports its processes, and then ends as told.
 OWNER = """
@@ -130,6 +130,7 @@ class TestStack:
             "predict_function_name": aws.predict_function_name,
         }
 
+    @pytest.mark.thorough
     def test_a_stack_that_fails_says_what_failed_and_why_and_stops(self, canary_stack, monkeypatch, tmp_path):
         stack, temporary = tmp_path / "stack", tmp_path / "temporary"
         temporary.mkdir()
@@ -250,6 +251,7 @@ class TestIsolation:
         assert f"0100007F:{port:04X}" in listening
         assert {address.partition(":")[0] for address in listening} == {"0100007F"}
 
+    @pytest.mark.thorough
     def test_the_users_configuration_reaches_neither_functions_nor_clients(self, canary_stack, monkeypatch, tmp_path):
         configuration = tmp_path / "config"
         configuration.write_text("this is [not a configuration file")
@@ -289,6 +291,7 @@ class TestIsolation:
             path.name for path in directory.iterdir()
         }
 
+    @pytest.mark.thorough
     def test_several_at_once_share_nothing(self, canary_aws, canary_stack):
         with ExitStack() as stack:
             all_aws = [canary_aws] + [stack.enter_context(embedded.local_aws(directory=canary_stack)) for _ in range(2)]
@@ -411,6 +414,7 @@ class TestStart:
         ):
             pytest.fail("took over another emulator")
 
+    @pytest.mark.thorough
     def test_a_free_port_lost_to_another_process_is_replaced(self, canary_aws, canary_stack, monkeypatch):
         """Also when it is an emulator that took it and answers there."""
         free_port = embedded._free_port
@@ -421,6 +425,7 @@ class TestStart:
             assert aws.endpoint_url != canary_aws.endpoint_url
             assert invoke(aws)["emulator"] != invoke(canary_aws)["emulator"]
 
+    @pytest.mark.thorough
     def test_the_asked_port_and_log_file_are_used(self, canary_stack, tmp_path):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -436,10 +441,11 @@ class TestStop:
     @pytest.mark.parametrize(
         ("how", "signal_number", "send", "return_code"),
         [
-            pytest.param("return", None, None, 0, id="return"),
-            pytest.param("raise", None, None, 1, id="exception"),
-            pytest.param("wait", signal.SIGINT, os.killpg, -signal.SIGINT, id="ctrl-c"),  # a terminal sends it to the group
-            pytest.param("wait", signal.SIGTERM, os.kill, -signal.SIGTERM, id="kill"),
+            pytest.param("return", None, None, 0, id="return", marks=pytest.mark.thorough),
+            pytest.param("raise", None, None, 1, id="exception", marks=pytest.mark.thorough),
+            # A terminal sends it to the group.
+            pytest.param("wait", signal.SIGINT, os.killpg, -signal.SIGINT, id="ctrl-c", marks=pytest.mark.thorough),
+            pytest.param("wait", signal.SIGTERM, os.kill, -signal.SIGTERM, id="kill", marks=pytest.mark.thorough),
             pytest.param("wait", signal.SIGKILL, os.kill, -signal.SIGKILL, id="kill-9"),
         ],
     )
@@ -463,6 +469,7 @@ class TestStop:
         assert_nothing_is_left(report)
         assert owner.returncode == return_code
 
+    @pytest.mark.thorough
     def test_nothing_runs_after_the_guard_was_killed(self, canary_stack):
         with embedded.local_aws(directory=canary_stack) as aws:
             report = invoke(aws, {"ignore_sigterm": True})
@@ -471,6 +478,7 @@ class TestStop:
         shutil.rmtree(report["environment"]["TMPDIR"])  # the guard's own to remove
         assert_nothing_is_left(report)
 
+    @pytest.mark.thorough
     def test_nothing_is_left_when_the_emulator_crashes(self, canary_stack):
         with embedded.local_aws(directory=canary_stack) as aws:
             report = invoke(aws, {"ignore_sigterm": True})

@@ -62,12 +62,14 @@ def printed(tmp_path_factory):
     return shown
 
 
+@pytest.mark.thorough
 def test_the_notebook_shows_what_its_text_says(printed):
     assert printed["Data and model"] == ""
     assert re.fullmatch(r"[\d,]+ bytes, 1 chunk, about \$0\.00\d+ on AWS\n", printed["Plan"])
     assert "predicted_arr_delay" in printed["Run"].splitlines()[0]
 
 
+@pytest.mark.thorough
 def test_the_report_and_the_list_count_the_rejected_rows(printed):
     text = printed["Report and rejected rows"]
 
@@ -76,6 +78,7 @@ def test_the_report_and_the_list_count_the_rejected_rows(printed):
     assert "dep_delay" in text.partition(" minutes\n")[2]
 
 
+@pytest.mark.thorough
 def test_the_submitted_run_fails_and_names_the_row(printed):
     status, error, cause = printed["Submit and wait; a run that fails"].splitlines()
 
@@ -102,6 +105,7 @@ def python_blocks(text):
     return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.thorough
 def test_the_block_of_the_python_page_runs(tmp_path):
     (block,) = python_blocks(PAGE.read_text())
     environment = {**os.environ, "PYTHONPATH": str(DOCS.parent), "BATCH_PREDICT_HOME": ""}

@@ -107,6 +107,9 @@ ALLOWED = {
     },
 }
 
+OTHERS = [name for name in ALLOWED if name != "PredictChunkFunction"]
+"""Roles that `make test-all` tries."""
+
 counted = Counter()
 
 
@@ -266,7 +269,7 @@ def is_denied(call, *arguments, **fields):
     return False
 
 
-@pytest.mark.parametrize("function", ALLOWED)
+@pytest.mark.parametrize("function", ["PredictChunkFunction", *(pytest.param(name, marks=pytest.mark.thorough) for name in OTHERS)])
 def test_a_role_may_do_what_its_function_does_and_nothing_else(aws, client_of, function):
     s3, root = client_of(function), aws.client("s3")
     allowed = {
@@ -278,6 +281,7 @@ def test_a_role_may_do_what_its_function_does_and_nothing_else(aws, client_of, f
     assert allowed == {(name, place) for name, places in ALLOWED[function].items() for place in places}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("function", ALLOWED)
 def test_the_merge_deletes_what_speaks_of_an_output_and_no_output(aws, client_of, function):
     names = ("run.csv.report.json", "run.csv.rejected.csv", "run.csv", "report.json.csv")
@@ -290,7 +294,7 @@ def test_the_merge_deletes_what_speaks_of_an_output_and_no_output(aws, client_of
     assert deleted == (set(names[:2]) if function == "MergeOutputsFunction" else set())
 
 
-@pytest.mark.parametrize("function", ALLOWED)
+@pytest.mark.parametrize("function", ["PredictChunkFunction", *(pytest.param(name, marks=pytest.mark.thorough) for name in OTHERS)])
 def test_no_role_touches_a_whole_bucket_or_another_service(aws, client_of, function):
     allowed = {
         (function, name)
@@ -300,6 +304,7 @@ def test_no_role_touches_a_whole_bucket_or_another_service(aws, client_of, funct
     assert allowed == {pair for pair in OTHERS_ALLOWED if pair[0] == function}
 
 
+@pytest.mark.thorough
 def test_root_may_do_all_of_it(aws):
     """What is denied to a role is denied because of the role."""
     root = aws.client("s3")
@@ -361,6 +366,7 @@ def test_a_key_is_in_the_policies_of_the_roles_that_need_it(aws, options):
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [

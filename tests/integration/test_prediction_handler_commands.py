@@ -101,6 +101,7 @@ def wait_for_output(s3):
     raise AssertionError(OUTPUT)
 
 
+@pytest.mark.thorough
 def test_the_page_can_be_followed(aws, buckets, run_block):
     s3, functions = aws.client("s3"), aws.client("lambda")
     printed = {}

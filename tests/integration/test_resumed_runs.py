@@ -83,6 +83,7 @@ def is_scored():
     return len(frame) == ROWS and abs(frame["p"] - expected).max() < 1e-9
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_killed_goes_on_by_the_same_command():
     run = f"{RUN} --data data.csv --output out.csv --name night"
     process = start_until(run, 4)
@@ -106,6 +107,7 @@ def test_a_run_that_was_killed_goes_on_by_the_same_command():
     assert (status["chunks"]["total"], status["reused_chunks"]) == (CHUNKS - finished, finished)
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_stopped_keeps_the_screen_and_goes_on_unless_the_model_changed():
     arguments = f"{RUN} --data data.csv --output out.csv --name first"
     process = pexpect.spawn(COMMAND[0], [*COMMAND[1:], *arguments.split()], timeout=SECONDS, encoding="utf-8", dimensions=(30, 110))
@@ -158,6 +160,7 @@ def test_a_run_that_failed_in_the_middle_runs_only_what_is_missing():
     assert f"chunk {number}, data.csv" in command("explain first").stdout
 
 
+@pytest.mark.thorough
 def test_a_detached_run_is_stopped_by_its_process_id():
     command(f"{RUN.replace('0.002', '0.00002')} --data data.csv --output out.csv --name far --detach")
     processes = subprocess.run(["ps", "-Aww", "-o", "pid=,args="], check=True, capture_output=True, text=True).stdout.splitlines()

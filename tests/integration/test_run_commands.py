@@ -143,6 +143,7 @@ class TestThisMachine:
             r"<dt>Output</dt><dd><code>(<[^>]*>)?bad-out\.csv", failed
         )  # where it would be here, and not in the embedded S3
 
+    @pytest.mark.thorough
     def test_a_report_compares_features_and_predictions_with_another_runs_output_or_report(self):
         for reference in ("good.csv", "good.csv.report.json"):
             page = Path(succeed(f"report good --reference {reference} --output compared.html").strip()).read_text()
@@ -161,6 +162,7 @@ class TestThisMachine:
         assert len(pd.read_csv("later.csv")) == ROWS
         assert KeptRuns().get("later").status().status == "SUCCEEDED"
 
+    @pytest.mark.thorough
     def test_cancel_ends_a_run(self):
         # A chunk of every few rows: far from over when it is cancelled.
         succeed(f"run {OPTIONS.replace('0.005', '0.00002')} --data data.csv --output never.csv --name never --detach")
@@ -258,6 +260,7 @@ class TestStack:
         assert stack.client("s3").head_object(Bucket=bucket, Key=key)["LastModified"] == before
         assert not Path(".batch-predict").exists()
 
+    @pytest.mark.thorough
     def test_uris_stay_and_so_does_the_output(self, stack, name):
         s3 = stack.client("s3")
         s3.upload_file("model.joblib", stack.bucket, f"models/{name}/model.joblib")
@@ -304,6 +307,7 @@ class TestStack:
         assert f"Error: {sentence}" in result.stderr
 
 
+@pytest.mark.thorough
 class TestCtrlC:
     """In `run --stack`: the execution needs nobody here."""
 

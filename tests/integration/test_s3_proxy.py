@@ -21,7 +21,7 @@ from botocore.exceptions import (
 from batch_predict.local.aws import ACCESS_KEY_ID
 from support.s3_proxy import FAULTS, Rule, s3_proxy
 
-pytestmark = pytest.mark.emulator("it is about the proxy before its S3")
+pytestmark = [pytest.mark.emulator("it is about the proxy before its S3"), pytest.mark.thorough]
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ def functions_proxy(aws):
         yield proxy
 
 
+@pytest.mark.thorough
 def test_a_short_soak_finds_nothing(tmp_path, capsys):
     figures_file = tmp_path / "soak.json"
     assert main(["--runs", "4", "--seed", str(SEED), "--json", str(figures_file)]) == 0, capsys.readouterr().out
@@ -89,6 +90,7 @@ def plain_workload(aws, estimators):
     return workload
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("stack_class", "says"), [(Stack, None), (OneByteAltered, "row|header|predict"), (OneRowMoreReported, "rows are")]
 )
@@ -99,6 +101,7 @@ def test_one_altered_byte_or_count_is_a_mismatch(aws, functions_proxy, plain_wor
         assert any(word in " ".join(outcome.problems) for word in says.split("|")), outcome.problems
 
 
+@pytest.mark.thorough
 def test_an_open_upload_and_left_work_are_counted(aws, functions_proxy, plain_workload):
     class LeavingStack(Stack):
         """Leaves an upload and a part behind each execution."""

@@ -12,7 +12,7 @@ import jsonschema
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
+pytestmark = [pytest.mark.emulator("the command line runs on the embedded AWS"), pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/tutorial.md").read_text()

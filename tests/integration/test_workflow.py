@@ -80,15 +80,6 @@ def test_a_prefix_is_scored_in_natural_order(aws, run_execution, stored, model, 
     np.testing.assert_array_equal(scored["predicted_arr_delay"], model.predict(expected[FEATURES]))
 
 
-def test_a_dry_run_plans_and_scores_nothing(aws, run_execution, stored, uris, places):
-    output_uri = f"{places.output}dry.csv"
-    execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1, "dry_run": True})
-    assert execution["status"] == "SUCCEEDED", execution.get("cause")
-    assert execution["output"]["chunks"] >= 4
-    columns, *planned = sorted(uri.rpartition("/")[2] for uri in uris(output_uri))  # the folder's name may come before and after
-    assert (columns.startswith("columns-"), planned) == (True, ["decision.json", "plan.json"])
-
-
 # --- the ways of starting: StartExecution is above -----------------------------------------------------------------------------
 
 

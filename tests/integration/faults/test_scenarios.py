@@ -40,7 +40,7 @@ def succeeded(ending, output):
     assert ending.work == ending.uploads == []
 
 
-@pytest.mark.parametrize("run", ["grouped", "large"])
+@pytest.mark.parametrize("run", ["grouped", pytest.param("large", marks=pytest.mark.thorough)])
 def test_a_prediction_function_killed_in_the_middle_of_a_chunk(aws, faulty, executor, run):
     """While it sends its part: the state machine repeats the chunk, and nothing of the killed one stays in S3."""
     case = Case(f"killed-{run}", aws.bucket)
@@ -71,6 +71,7 @@ def temporary_directories(aws):
     return [path for directory in temporary for path in Path(directory).glob("predict-*")]
 
 
+@pytest.mark.thorough
 def test_one_chunk_twice_at_once_has_one_part_and_a_valid_receipt(aws, executor, run_execution):
     case = Case("twice", aws.bucket)
     request = prepare(executor.s3, case, RUNS["split"])
@@ -105,7 +106,7 @@ def report(executor, case):
     return json.loads(body.read())
 
 
-@pytest.mark.parametrize("run", ["grouped", "copied"])
+@pytest.mark.parametrize("run", ["grouped", pytest.param("copied", marks=pytest.mark.thorough)])
 def test_two_executions_of_one_request_at_once_both_succeed(executor, aws, run):
     """And of the multipart uploads of the copied one, none stays."""
     case = Case(f"twins-{run}", aws.bucket)
@@ -116,6 +117,7 @@ def test_two_executions_of_one_request_at_once_both_succeed(executor, aws, run):
     succeeded(executor.ending(case, request), RUNS[run].input().output)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("run", ["grouped", "copied"])
 def test_of_two_requests_to_one_output_at_once_exactly_one_wins(aws, faulty, executor, run):
     """Both are held just before they publish."""
@@ -138,6 +140,7 @@ def test_of_two_requests_to_one_output_at_once_exactly_one_wins(aws, faulty, exe
     assert (repeated.status, repeated.output, repeated.uploads) == ("SUCCEEDED", expected, [])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("run", ["grouped", "copied"])
 def test_of_two_requests_that_overwrite_one_output_at_once_exactly_one_wins(aws, faulty, executor, run):
     """Both have seen the old output, and are held just before they replace it: no report is another's."""
@@ -167,6 +170,7 @@ def test_of_two_requests_that_overwrite_one_output_at_once_exactly_one_wins(aws,
     assert case.key("output", "out.csv.rejected.csv") not in executor.keys(case, case.key("output", ""))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("run", ["split", "copied"])
 def test_an_output_that_was_rewritten_in_place_is_found_out(aws, executor, run):
     """By a tool that keeps the metadata: it is left as it is, and computed again where the request says so."""
@@ -184,6 +188,7 @@ def test_an_output_that_was_rewritten_in_place_is_found_out(aws, executor, run):
         succeeded(executor.ending(case, {**request, "overwrite": True}), whole)
 
 
+@pytest.mark.thorough
 def test_an_execution_that_fails_after_publishing_says_so_and_the_same_request_completes_the_rest(aws, faulty, executor):
     case = Case("published-by-failure", aws.bucket)
     request = prepare(executor.s3, case, RUNS["split"])
@@ -198,6 +203,7 @@ def test_an_execution_that_fails_after_publishing_says_so_and_the_same_request_c
     assert report(executor, case)["chunks"] == {"planned": 3, "predicted": 3, "reused": 3, "failed": 0}
 
 
+@pytest.mark.thorough
 def test_a_merge_that_met_passing_trouble_sends_only_what_is_missing(aws, faulty, executor):
     """Each copy fails as often as a function tries it: the next attempt, in another invocation, takes up the upload."""
     case = Case("taken-up", aws.bucket)
@@ -213,6 +219,7 @@ def test_a_merge_that_met_passing_trouble_sends_only_what_is_missing(aws, faulty
     assert asked.count("AbortMultipartUpload") == 1  # of what is complete, by the note
 
 
+@pytest.mark.thorough
 def test_an_object_that_changes_between_plan_and_predict(aws, faulty, executor):
     case = Case("changed", aws.bucket)
     request = prepare(executor.s3, case, RUNS["split"])
@@ -230,6 +237,7 @@ def test_an_object_that_changes_between_plan_and_predict(aws, faulty, executor):
     assert (repeated.status, repeated.output, repeated.uploads) == ("SUCCEEDED", scored(records), [])
 
 
+@pytest.mark.thorough
 def test_a_restart_in_the_middle_of_a_run(tmp_path, run_execution):
     """The emulator ends while a chunk is held, and comes back with its objects: the same request uses what is there."""
     case = Case("restarted", "batch-predict")

@@ -5,56 +5,278 @@
 Prints each problem as `state: problem` and exits 1; docs/definition.md says what is checked.
 """
 
-from __future__ import annotations
-
 import argparse
+import json
+import re
 import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import cfnlint.data.schemas.other.step_functions as cfnlint_schemas  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from tools.state_rules import Stack, own_problems
-from tools.state_schema import parsed, schema_problems
-from tools.states import DEFINITION, Problem, all_states
+JsonObject = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
+DEFINITION = "definition"
+"""Where a problem is that belongs to no state."""
 
 
-def stack_of(directory: Path) -> Stack:
-    """Return the stack whose template is in a directory."""
-    return Stack(yaml_parse((directory / "template.yaml").read_text()), directory)
+class Problem(NamedTuple):
+    """What is wrong, and in which state."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        """Return it as the command prints it."""
+        return f"{self.where}: {self.what}"
 
 
-def definition_file(stack: Stack) -> Path:
-    """Return the file that the template names."""
-    return stack.directory / str(stack.template["Resources"]["StateMachine"]["Properties"]["DefinitionUri"])
+class Machine(NamedTuple):
+    """States that lead to each other alone: those of the definition, or those of a Map's children."""
 
-
-def problems_of(text: str, stack: Stack) -> list[Problem]:
-    """Return what is wrong with a definition, as it is written in its file; the rules look only at what fits the schema."""
-    try:
-        definition = parsed(text)
-    except ValueError as error:
-        return [Problem(DEFINITION, str(error))]
-    return schema_problems(definition) or own_problems(text, definition, stack)
+    where: str
+    start_at: str
+    states: dict[str, JsonObject]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check one file, the template's own unless another is named."""
     parser = argparse.ArgumentParser(prog="python -m tools.check_definition", description="Check the state machine's definition.")
     parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the one that template.yaml names unless given")
-    stack = stack_of(ROOT)
-    file = parser.parse_args(arguments).file or definition_file(stack)
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    own = ROOT / str(template["Resources"]["StateMachine"]["Properties"]["DefinitionUri"])
+    file = parser.parse_args(arguments).file or own
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         parser.error(f"cannot read {file}: {error}")
-    problems = problems_of(text, stack)
+    problems = problems_of(text, template)
     for problem in problems:
         print(problem)
     if not problems:
-        print(f"{file.name}: {len(all_states(parsed(text)))} states, no problem")
+        print(f"{file.name}: {len(all_states(json.loads(text)))} states, no problem")
     return 1 if problems else 0
+
+
+def problems_of(text: str, template: JsonObject) -> list[Problem]:
+    """Return what is wrong with a definition, as it is written in its file; the rules look only at what fits the schema."""
+    try:
+        definition = parsed(text)
+    except ValueError as error:
+        return [Problem(DEFINITION, str(error))]
+    return schema_problems(definition) or sorted({*graph_problems(definition), *state_problems(definition, template)})
+
+
+def parsed(text: str) -> JsonObject:
+    """Return the definition; ValueError if it is no JSON object, or if an object has a key twice: the last one would win."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+        names = [key for key, _ in pairs]
+        if twice := [key for key in names if names.count(key) > 1]:
+            raise ValueError(f"the key {twice[0]!r} stands twice in the object of {', '.join(names)}")
+        return dict(pairs)
+
+    definition = json.loads(text, object_pairs_hook=unique)
+    if not isinstance(definition, dict):
+        raise ValueError("is no JSON object")  # noqa: TRY004 - as json.loads says what is no JSON
+    return definition
+
+
+# --- the schema -------------------------------------------------------------------------------------------------------------------
+
+
+def schema_problems(definition: JsonObject) -> list[Problem]:
+    """Return where the definition, with an ARN for each substitution, does not fit cfn-lint's schema of the language."""
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:any"
+    substituted = json.loads(re.sub(r"\$\{\w+\}", arn, json.dumps(definition)))
+    return sorted({_problem(error) for error in _validator().iter_errors(substituted)})
+
+
+def _problem(error: ValidationError) -> Problem:
+    """Return a problem of the innermost state, with the place within that state."""
+    path = [str(step) for step in error.absolute_path]
+    last = max((index for index, (step, _) in enumerate(pairwise(path)) if step == "States"), default=None)
+    where, within = (DEFINITION, path) if last is None else (path[last + 1], path[last + 2 :])
+    return Problem(where, f"{'.'.join(within)}: {error.message}" if within else error.message)
+
+
+@cache
+def _validator() -> Any:
+    """Return cfn-lint's schema, closed where it is open (retriers, catchers, rules of a Choice), and open where it is mistaken."""
+    schema = json.loads((files(cfnlint_schemas) / "statemachine.json").read_text())
+    definitions = schema["definitions"]
+    # https://states-language.net/#succeed-state
+    definitions["succeed"]["properties"] |= {"InputPath": {"type": ["string", "null"]}, "OutputPath": {"type": ["string", "null"]}}
+    for kind in ("task", "map"):
+        retrier, catcher = (definitions[kind]["properties"][field]["items"] for field in ("Retry", "Catch"))
+        newer = {"MaxDelaySeconds": {"type": "integer"}, "JitterStrategy": {"enum": ["FULL", "NONE"]}}
+        retrier["properties"] |= newer | {"Comment": {}}
+        catcher["properties"] |= {"Comment": {}, "ResultPath": {"type": ["string", "null"]}}
+        retrier["additionalProperties"] = catcher["additionalProperties"] = False
+    operator = definitions["choice"]["definitions"]["Operator"]
+    operator["properties"] |= {"Comment": {}}
+    operator["additionalProperties"] = False
+    definitions["choice"]["properties"]["Choices"]["minItems"] = 1
+    with_xor: Any = extend(Draft202012Validator, {"requiredXor": _required_xor})  # type: ignore[no-untyped-call]
+    return with_xor(schema)
+
+
+def _required_xor(_: Any, names: list[str], instance: Any, schema: JsonObject) -> Iterator[ValidationError]:  # noqa: ARG001
+    """Apply cfn-lint's own keyword: exactly one of the fields must be there."""
+    there = [name for name in names if isinstance(instance, dict) and name in instance]
+    if isinstance(instance, dict) and len(there) != 1:
+        yield ValidationError(f"needs one of {', '.join(names)}, but has {' and '.join(there) or 'none'}")
+
+
+# --- the graph of states ----------------------------------------------------------------------------------------------------------
+
+
+def machines(definition: JsonObject, where: str = DEFINITION) -> Iterator[Machine]:
+    """Yield the definition itself, then the children of its Maps."""
+    yield Machine(where, definition["StartAt"], definition["States"])
+    for name, state in definition["States"].items():
+        if state["Type"] == "Map":
+            yield from machines(state["ItemProcessor"], name)
+
+
+def all_states(definition: JsonObject) -> list[tuple[str, JsonObject]]:
+    """Return every state with its name, those of a Map's children too."""
+    return [found for machine in machines(definition) for found in machine.states.items()]
+
+
+def graph_problems(definition: JsonObject) -> Iterator[Problem]:
+    """Find ways that lead nowhere, states that no way leads to, and results that are written over."""
+    for machine in machines(definition):
+        edges = {name: set(targets(state)) for name, state in machine.states.items()}
+        if missing := {machine.start_at}.union(*edges.values()) - edges.keys():
+            yield Problem(machine.where, f"leads to {', '.join(sorted(missing))}, which is no state here")
+        for name in edges.keys() - reached({machine.start_at}, edges):
+            yield Problem(name, "is never reached")
+        back = {name: {source for source, found in edges.items() if name in found} for name in edges}
+        for name in edges.keys() - reached({name for name, found in edges.items() if not found}, back):
+            yield Problem(name, "never reaches an end")
+        yield from overwritten(machine)
+
+
+def targets(state: JsonObject) -> Iterator[str]:
+    """Yield the names of all states that a state leads to."""
+    yield from (state[field] for field in ("Next", "Default") if field in state)
+    yield from (item["Next"] for field in ("Catch", "Choices") for item in state.get(field, []))
+
+
+def reached(start: Iterable[str], edges: dict[str, set[str]]) -> set[str]:
+    """Return what the edges lead to, the start included."""
+    found, waiting = set(), list(start)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += edges.get(name, ())
+    return found
+
+
+def overwritten(machine: Machine) -> Iterator[Problem]:
+    """Find results that another state's result replaces: the document grows by name, and a Catch has a place of its own."""
+    results = [(name, state["ResultPath"]) for name, state in machine.states.items() if state.get("ResultPath")]
+    caught = [(name, catcher.get("ResultPath")) for name, state in machine.states.items() for catcher in state.get("Catch", [])]
+    for number, (name, path) in enumerate([*results, *caught]):
+        for earlier, taken in results[:number]:
+            if path == taken and path != "$":
+                yield Problem(name, f"overwrites {path} of {earlier}")
+
+
+# --- each state -------------------------------------------------------------------------------------------------------------------
+
+
+def state_problems(definition: JsonObject, template: JsonObject) -> Iterator[Problem]:
+    """Find what breaks the rules that a state must keep by itself, or together with its function in the template."""
+    states = all_states(definition)
+    retriers = [state.get("Retry", []) for _, state in states if state["Type"] == "Task"]
+    for name, state in states:
+        kind = state["Type"]
+        items = [item for field in ("Retry", "Catch") for item in state.get(field, [])]
+        if not all(item.get("Comment") for item in [state, *items]):
+            yield Problem(name, "has no Comment that says what it guarantees, or why it is retried or caught")
+        yield from (Problem(name, f"{text} is taken as it is written: its field must end in .$") for text in unread_paths(state))
+        if kind == "Task":
+            yield from task_problems(name, state, template)
+            if state.get("Retry") != max(retriers, key=retriers.count):
+                yield Problem(name, "has other retriers than most Tasks: all have the same")
+        if kind in {"Task", "Map"}:
+            yield from catch_problems(name, state)
+        if kind == "Map":
+            yield from (Problem(name, what) for rule, what in MAP_RULES.items() if not holds(state, rule))
+        if kind == "Choice" and "Default" not in state:
+            yield Problem(name, "has no Default: what no rule matches would end the execution")
+        if kind == "Fail" and not all((field in state) != (f"{field}Path" in state) for field in ("Error", "Cause")):
+            yield Problem(name, "needs Error or ErrorPath, and Cause or CausePath")
+
+
+def unread_paths(value: Any, field: str = "") -> Iterator[str]:
+    """Yield every path or call in a field whose name does not make it one."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from unread_paths(inner, name) if name not in {"States", "Comment"} else ()
+    elif (
+        isinstance(value, str) and re.match(r"\$\.|\$\$\.|States\.\w+\(", value) and not re.search(r"\.\$$|Path$|^Variable$", field)
+    ):
+        yield value
+
+
+def task_problems(name: str, state: JsonObject, template: JsonObject) -> Iterator[Problem]:
+    """Find a Task that ends before its function does, or that retries everything."""
+    function = template["Resources"].get(re.sub(r"^\$\{|Arn\}$", "", state["Resource"]), {}).get("Properties", {})
+    seconds = function.get("Timeout", template["Globals"]["Function"]["Timeout"])
+    if not state.get("TimeoutSeconds", 0) > seconds:
+        yield Problem(name, f"TimeoutSeconds must be above the {seconds} s that its function has")
+    retried = {error for retrier in state.get("Retry", []) for error in retrier["ErrorEquals"]}
+    if everything := retried & {"States.ALL", "States.TaskFailed"}:
+        yield Problem(name, f"Retry of {', '.join(sorted(everything))} repeats bugs and bad input")
+
+
+def catch_problems(name: str, state: JsonObject) -> Iterator[Problem]:
+    """Find a Task or a Map that does not catch everything in the end, or loses the document."""
+    catchers = state.get("Catch", [])
+    everything = [number for number, catcher in enumerate(catchers) if "States.ALL" in catcher["ErrorEquals"]]
+    if everything != [len(catchers) - 1] or catchers[-1]["ErrorEquals"] != ["States.ALL"]:
+        yield Problem(name, "must catch States.ALL, alone and last")
+    for catcher in catchers:
+        if not str(catcher.get("ResultPath", "")).startswith("$."):
+            yield Problem(name, "a Catch loses the document: it needs a ResultPath")
+
+
+MAP_RULES = {
+    "Label": "needs a Label of 40 letters and digits at most: its Map Runs' ARNs have it",
+    "ItemReader": "must read its items from S3, by a path: the state does not grow with the number of chunks",
+    "ResultWriter": "must write its results to S3, by a path",
+    "ResultPath": "its results would pass 256 KiB of state: ResultPath must be null",
+    "ItemProcessor": "must run its children as DISTRIBUTED and STANDARD: they take longer than five minutes",
+    "MaxConcurrencyPath": "must take MaxConcurrencyPath from the document",
+    "ToleratedFailurePercentagePath": "must take ToleratedFailurePercentagePath from the document",
+}
+"""What a Map must have, and why. https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html"""
+
+
+def holds(state: JsonObject, rule: str) -> bool:
+    """Return whether a Map keeps one of `MAP_RULES`."""
+    value = state.get(rule, "")
+    if rule == "Label":
+        return re.fullmatch(r"[A-Za-z0-9_-]{1,40}", value) is not None
+    if rule == "ResultPath":
+        return value is None
+    if rule == "ItemProcessor":
+        return bool(value["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"})
+    if rule in {"ItemReader", "ResultWriter"}:
+        return bool(value) and all(name.endswith(".$") for name in value["Parameters"])
+    return bool(value)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ class Ended(NamedTuple):
     error: str | None  # None if it succeeded
     output: dict[str, Any]
     last_state: str
-    document: dict[str, Any]
-    """What its last state was given."""
+    document: dict[str, Any]  # what its last state was given
     failures: list[str]  # errors of failed attempts, in order
 
 

@@ -7,8 +7,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -97,60 +96,3 @@ def record_stops(data: bytes) -> Iterator[int]:
 def natural_order(path: str) -> str:
     """Return a sort key that puts part-2 before part-10, as the workflow does with the objects under a prefix."""
     return str(workflow_module("data_names").natural_order(path))
-
-
-def chunk_dollars(seconds: float, memory_mb: int) -> float:
-    """Return what one chunk of this duration costs on AWS: its invocation, its transitions, and writing its part and receipt."""
-    prices, estimate = workflow_module("prices"), workflow_module("estimate")
-    compute = seconds * memory_mb / estimate.MB_PER_GB * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
-    requests = 2 * prices.S3_PUT_REQUEST.dollars + 2 * prices.S3_GET_REQUEST.dollars
-    return float(compute + estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars + requests)
-
-
-def facts_so_far(document: Mapping[str, Any], chunks: Iterable[tuple[Mapping[str, Any], Any]]) -> dict[str, Any]:
-    """Return what the chunks that are done say of a run that has no output: fields of a report, of whose shape they are.
-
-    ``chunks`` are the plan's, each with what stands in the place of its receipt: what is no receipt of it is passed over, as a
-    merge would refuse it.
-    """
-    accounting, report, statistics = workflow_module("accounting"), workflow_module("report"), workflow_module("distributions")
-    counted, account = statistics.StatisticsSum(), accounting.Account([], [])
-    for chunk, receipt in chunks:
-        try:
-            start, stop = chunk.get("byte_range") or (0, receipt["input_bytes"])
-            expected = accounting.PlannedChunk(chunk, receipt["objects"], stop - start, receipt.get("data_sha256"))
-            accounting.require_agreement(expected, receipt, document["model"]["model"])
-        except (ValueError, TypeError, KeyError, accounting.IncompleteOutputError):
-            account.missing.append(chunk)
-            continue
-        counted.add(receipt.pop("statistics", None))
-        account.done.append(accounting.Done(chunk, receipt))
-    found: dict[str, Any] = report.facts_of_chunks(document, account, counted.result())
-    return found
-
-
-@dataclass(frozen=True)
-class Instance:
-    """The same scoring on one instance of SageMaker Batch Transform, to compare with."""
-
-    name: str
-    hours: float
-    dollars: float
-    assumption: str
-
-
-SAGEMAKER_VCPUS = 4
-"""Of ml.m5.xlarge: https://aws.amazon.com/sagemaker/pricing/"""
-SAGEMAKER_START_SECONDS = 240
-"""From the start of a job to its first request, for which the instance is paid, too; assumed."""
-
-
-def sagemaker_instance(rows: int, rows_per_second: float) -> Instance:
-    """Return what one ml.m5.xlarge takes for so many rows; `rows_per_second` is one vCPU's, as the probe measured it."""
-    price = workflow_module("prices").SAGEMAKER_ML_M5_XLARGE_HOUR
-    seconds = SAGEMAKER_START_SECONDS + rows / max(rows_per_second * SAGEMAKER_VCPUS, 1e-9)
-    assumption = (
-        f"one instance at ${price.dollars} an hour, {SAGEMAKER_START_SECONDS} s to start, and all {SAGEMAKER_VCPUS} vCPUs scoring "
-        "at the probe's speed without a pause for HTTP or JSON"
-    )
-    return Instance("ml.m5.xlarge", seconds / 3600, seconds / 3600 * price.dollars, assumption)

@@ -19,11 +19,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batch_predict.errors import RunFailedError
+from batch_predict.errors import BatchPredictError, RunFailedError
 from batch_predict.places import OnStack, ThisMachine, place_of
 from batch_predict.runs.in_memory import PathLike, data_paths, index_of, model_path, require_data, require_model, require_names
-from batch_predict.runs.prepared_request import PreparedRequest, RunResult, conclude, split_uri
+from batch_predict.runs.outcome import Failed, Outcome, Planned, Published, conclude
+from batch_predict.runs.prepared_request import PreparedRequest
 from batch_predict.runs.run import ENDED, RunStatus
+from batch_predict.runs.transfer import split_uri
 from batch_predict.visible_text import visible
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class BatchPredictor:
         region: Of the stack; with ``stack`` only.
         options: Further fields of the request: `chunk_size_mb`, `on_bad_row`, `overwrite` … (docs/request.md).
 
-    TypeError where the model or the columns are none of these.
+    Raises TypeError if the model or the columns are none of these.
 
     """
 
@@ -74,30 +76,27 @@ class BatchPredictor:
             **options,
         }
 
-    def plan(self, data: "Data", output: PathLike) -> RunResult:
+    def plan(self, data: "Data", output: PathLike) -> Planned:
         """Check everything, and return what a run would take: `chunks`, `objects`, `input_bytes`, `estimate`. Nothing is scored.
 
-        Raises InvalidRequestError where the request must change, and RunFailedError where the workflow refuses it.
+        Raises InvalidRequestError if the request must change, and RunFailedError if the workflow refuses it.
         """
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-            result = self._place.run(self._prepared(Path(folder), data, output, dry_run=True))
-        if result.status != "SUCCEEDED":
-            raise _failed(result.name or "", result)
-        return result
+            planned = _succeeded(self._place.run(self._prepared(Path(folder), data, output, dry_run=True)))
+        assert isinstance(planned, Planned)
+        return planned
 
     def run(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
         """Score ``data`` into ``output``, and return when it is there.
 
         ``data`` is a DataFrame, a file, a folder (all *.csv below it in natural order), a glob, or a list of these; ``output`` is a
         local path, or with a stack an S3 URI. Raises TypeError for other data, InvalidRequestError before anything has started, and
-        RunFailedError where the run fails.
+        RunFailedError if the run fails.
         """
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-            local_run = self._prepared(Path(folder), data, output)
-            result = self._place.run(local_run, name)
-        if result.status != "SUCCEEDED":
-            raise _failed(result.name or "", result)
-        return PredictionRun(self._place, result.name or "", local_run, result, index=index_of(data))
+            prepared = self._prepared(Path(folder), data, output)
+            result = _succeeded(self._place.run(prepared, name))
+        return PredictionRun(self._place, result.name or "", prepared, result, index=index_of(data))
 
     def submit(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
         """Start scoring, and return at once; the run needs this process no longer, except to bring a stack's output here.
@@ -106,14 +105,14 @@ class BatchPredictor:
         """
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
         try:
-            local_run = self._prepared(folder, data, output)
-            started = self._place.submit(local_run, name)
+            prepared = self._prepared(folder, data, output)
+            started = self._place.submit(prepared, name)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         if isinstance(self._place, OnStack) or not any(folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
-        return PredictionRun(self._place, started, local_run, index=index_of(data), read_by_run=folder)
+        return PredictionRun(self._place, started, prepared, index=index_of(data), read_by_run=folder)
 
     def _prepared(self, folder: Path, data: "Data", output: PathLike, **fields: Any) -> PreparedRequest:
         require_data(data)
@@ -136,8 +135,8 @@ class PredictionRun:
         self,
         place: ThisMachine | OnStack,
         name: str,
-        local_run: PreparedRequest,
-        result: RunResult | None = None,
+        prepared: PreparedRequest,
+        result: Outcome | None = None,
         *,
         index: "pd.Index[Any] | None" = None,
         read_by_run: Path | None = None,
@@ -146,7 +145,7 @@ class PredictionRun:
         self._index = index
         self._read_by_run = read_by_run
         self._place = place
-        self._local_run = local_run
+        self._prepared = prepared
         self._result = result
 
     def __repr__(self) -> str:
@@ -159,7 +158,7 @@ class PredictionRun:
         if self._result:
             return self._result.status
         if isinstance(self._place, ThisMachine):
-            return self._place.local_runs.get(self.name).status().status
+            return self._place.kept_runs.get(self.name).status()
         return self.describe().status
 
     def describe(self) -> RunStatus:
@@ -170,7 +169,7 @@ class PredictionRun:
     def wait(self, timeout: float | None = None, poll_seconds: float = 1.0) -> "PredictionRun":
         """Return when the output is there.
 
-        Raises RunFailedError where the run fails, and TimeoutError after ``timeout`` seconds; the run goes on then.
+        Raises RunFailedError if the run fails, and TimeoutError after ``timeout`` seconds; the run goes on then.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.status not in ENDED:
@@ -181,21 +180,20 @@ class PredictionRun:
             self._result = self._concluded()
         if self._read_by_run:
             shutil.rmtree(self._read_by_run, ignore_errors=True)
-        if self._result.status != "SUCCEEDED":
-            raise _failed(self.name, self._result)
+        _succeeded(self._result)
         return self
 
     def cancel(self) -> None:
-        """End it; BatchPredictError where it is over."""
+        """End it; BatchPredictError if it is over."""
         with self._place.opened(self.name) as (run, _):
             run.cancel()
 
     @property
-    def result(self) -> RunResult:
+    def result(self) -> Published | Planned:
         """How it ended: `rows`, `rejected_rows`, `chunks`, `seconds`, `output` …; waits for it."""
         self.wait()
         assert self._result
-        return self._result
+        return _succeeded(self._result)
 
     @cached_property
     def report(self) -> Mapping[str, Any]:
@@ -208,35 +206,39 @@ class PredictionRun:
         """Return the output as a table with the types that pyarrow infers; waits for it. The file itself keeps every byte."""
         import pyarrow.csv  # noqa: PLC0415  # not for those who only start runs: it takes long to import
 
-        output = self.result.output
-        if self.result.output_bytes == 0:  # of data without any object, with `on_no_rows`
+        if not isinstance(published := self.result, Published):
+            raise BatchPredictError(f"run {self.name} has no output: it was a dry run")
+        if published.output_bytes == 0:  # data without any object, with `on_no_rows`
             return pyarrow.table({})
-        if isinstance(output, Path):
-            return pyarrow.csv.read_csv(output)
+        if isinstance(published.output, Path):
+            return pyarrow.csv.read_csv(published.output)
         assert isinstance(self._place, OnStack)
-        bucket, key = split_uri(str(output))
+        bucket, key = split_uri(published.output)
         with tempfile.NamedTemporaryFile(suffix=".csv") as file:
             self._place.stack.client("s3").download_fileobj(bucket, key, file)
             file.flush()
             return pyarrow.csv.read_csv(file.name)
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return the output as a frame; waits for it. Of a DataFrame that was scored, it has the index, unless rows are missing."""
+        """Return the output as a frame; waits for it. If a DataFrame was scored, it has its index, unless rows are missing."""
         frame: pd.DataFrame = self.to_arrow().to_pandas()
         if self._index is not None and len(self._index) == len(frame):
             frame.index = self._index
         return frame
 
-    def _concluded(self) -> RunResult:
+    def _concluded(self) -> Outcome:
         if isinstance(self._place, ThisMachine):
-            found = dict(self._place.local_runs.get(self.name).status().result)
-            for field in ("output", "report", "rejected"):
-                found[field] = Path(found[field]) if found.get(field) else None
-            return RunResult(**found)
+            kept = self._place.kept_runs.get(self.name)
+            kept.settle()
+            outcome = kept.outcome()
+            assert outcome, "it is over"
+            return outcome
         with self._place.opened(self.name) as (run, _):
-            return conclude(self._place.stack, self._local_run, run.execution_arn)
+            return conclude(self._place.stack, self._prepared, run.execution_arn)
 
 
-def _failed(name: str, result: RunResult) -> RunFailedError:
-    message = visible(f"run {name} ended as {result.status}: {result.error}: {result.cause}")
-    return RunFailedError(message, result.error or result.status, result.cause, result.advice)
+def _succeeded(outcome: Outcome) -> Published | Planned:
+    if isinstance(outcome, Failed):
+        message = visible(f"run {outcome.name} ended as {outcome.status}: {outcome.error}: {outcome.cause}")
+        raise RunFailedError(message, outcome.error, outcome.cause, outcome.advice)
+    return outcome

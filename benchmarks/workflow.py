@@ -13,7 +13,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from batch_predict.local.aws import local_aws
-from batch_predict.runs.prepared_request import execute, prepare, upload
+from batch_predict.runs.outcome import Failed, Published, conclude, start
+from batch_predict.runs.prepared_request import prepare
+from batch_predict.runs.transfer import upload
 from benchmarks import machine
 from benchmarks.cases import DATASETS, PREDICTION_COLUMN, Case
 from benchmarks.measure import ROOT, Files, check, measure, warm
@@ -106,7 +108,7 @@ def measure_executions(data: Path, model: Path, folder: Path) -> dict[str, dict[
 
 
 def measure_execution(aws: LocalAws, data: Path, model: Path, output: Path) -> dict[str, Any]:
-    local_run = prepare(
+    prepared = prepare(
         {
             "model_s3_uri": str(model),
             "data_s3_uri": str(data),
@@ -116,11 +118,12 @@ def measure_execution(aws: LocalAws, data: Path, model: Path, output: Path) -> d
             "chunk_size_mb": math.ceil(data.stat().st_size / CHUNKS) / 1e6,
         }
     )
-    upload(aws, local_run)
-    result = execute(aws, local_run)
-    if result.status != "SUCCEEDED" or result.report is None:
+    upload(aws, prepared)
+    result = conclude(aws, prepared, start(aws, prepared))
+    if isinstance(result, Failed):
         raise WorkflowError(f"the execution ended as {result.status}: {result.error}: {result.cause}")
-    report = json.loads(result.report.read_text())
+    assert isinstance(result, Published)
+    report = json.loads(Path(result.report).read_text())
     return {
         "seconds": result.seconds,
         "chunks": result.chunks,

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from batch_predict.cli import deploy_command, init_command, run_commands
-from batch_predict.cli.endings import ending, stop_signals
+from batch_predict.cli.endings import ending
 from batch_predict.cli.progress import (
     Screen,
     first_rows_table,
@@ -40,9 +40,14 @@ from batch_predict.errors import BatchPredictError, InvalidRequestError
 from batch_predict.local import flights
 from batch_predict.local.aws import ACCESS_KEY_ID, LocalAws, local_aws
 from batch_predict.local.check_model import check_model as model_check
+from batch_predict.local.interruption import stop_signals
 from batch_predict.places import OnStack, ThisMachine, place_of
-from batch_predict.runs.prepared_request import PreparedRequest, RunResult, prepare, skipped_files
-from batch_predict.runs.run import Run, aws_troubles
+from batch_predict.runs import outcome
+from batch_predict.runs.local_files import skipped_files
+from batch_predict.runs.outcome import Failed, Outcome, Planned, Published
+from batch_predict.runs.prepared_request import PreparedRequest, prepare
+from batch_predict.runs.run import Run
+from batch_predict.runs.stack import aws_troubles
 
 DEMO_CHUNKS = 9  # enough to see them run side by side, each large enough to be worth its start
 DEMO_ROWS_SHOWN = 5
@@ -318,7 +323,7 @@ def run(
             return
         with screen(quiet=quiet, as_json=as_json) as shown:
             result = _run_at(place, local_run, name, shown)
-        more = _explain_command(result, stack, is_kept=local_run.request.get("dry_run") is not True)
+        more = _explain_command(result, stack, is_kept=not local_run.is_dry_run)
         _conclude(shown, result, more, as_json=as_json, quiet=quiet)
 
 
@@ -374,7 +379,7 @@ def plan(
         local_run = place.prepare(wanted)
         with screen(quiet=quiet, as_json=as_json) as shown:
             result = _run_at(place, local_run, None, shown)
-        if as_json or result.status != "SUCCEEDED":
+        if as_json or not isinstance(result, Planned):
             _conclude(shown, result, _explain_command(result, stack, is_kept=False), as_json=as_json)
             return
         print_lines(text_console(sys.stdout), plan_lines(result, compare=compare, skipped=skipped_files(local_run.skipped)))
@@ -435,7 +440,7 @@ def _split_types(texts: list[str]) -> dict[str, str]:
     return types
 
 
-def _run_at(place: ThisMachine | OnStack, local_run: PreparedRequest, name: str | None, shown: Screen) -> RunResult:
+def _run_at(place: ThisMachine | OnStack, local_run: PreparedRequest, name: str | None, shown: Screen) -> Outcome:
     """Run to the end. Ctrl-C asks whether an execution on AWS, which needs nobody here, shall go on."""
     if isinstance(place, ThisMachine):
         return place.run(local_run, name, shown.show, shown.step)
@@ -469,18 +474,18 @@ def _print_detached(name: str, stack: str | None, *, as_json: bool) -> None:
     typer.echo(f"Run {name} has started.\nFollow it: batch-predict watch {name}{place}")
 
 
-def _explain_command(result: RunResult, stack: str | None, *, is_kept: bool) -> str | None:
+def _explain_command(result: Outcome, stack: str | None, *, is_kept: bool) -> str | None:
     """Return the command that explains a failure; None where it finds nothing: dry runs are not kept on this machine."""
     if stack:
         return f"batch-predict explain {result.name} --stack {stack}"
     return f"batch-predict explain {result.name}" if is_kept else None
 
 
-def _conclude(shown: Screen, result: RunResult, more: str | None, *, as_json: bool = False, quiet: bool = False) -> None:
+def _conclude(shown: Screen, result: Outcome, more: str | None, *, as_json: bool = False, quiet: bool = False) -> None:
     """Print the result where it belongs, and exit by its status; a failure is said in any case."""
     if as_json:
-        typer.echo(json.dumps(asdict(result), default=str))
-    if result.status != "SUCCEEDED":
+        typer.echo(json.dumps(outcome.as_json(result), default=str))
+    if isinstance(result, Failed):
         print_failure(shown, result, more)
         raise typer.Exit(1)
     if not as_json and not quiet:
@@ -620,6 +625,7 @@ def demo(
             )
             result = ThisMachine().run(local_run, None, shown.show, shown.step)
         _conclude(shown, result, _explain_command(result, None, is_kept=True))
+        assert isinstance(result, Published)
         assert isinstance(result.output, Path)
         console = text_console(sys.stdout)
         console.print(f"Data    {data}\nModel   {model}\n\nThe first rows, some of their columns:\n", soft_wrap=True)

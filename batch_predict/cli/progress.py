@@ -22,10 +22,11 @@ from rich.table import Table
 from rich.text import Text
 
 from batch_predict.cli.visible_output import VisibleConsole
-from batch_predict.deployed import chunk_dollars, sagemaker_instance
 from batch_predict.local.check_model import SCORING_MB, ModelCheck, deployed_memory_mb
-from batch_predict.runs.execution import AttemptFailed, ChunksCounted, ExecutionEnded, Progress, StateEntered, StateExited
-from batch_predict.runs.prepared_request import RunResult
+from batch_predict.runs.costs import chunk_dollars, sagemaker_instance
+from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Progress
+from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
+from batch_predict.runs.outcome import Failed, Planned, Published
 
 SHOWN_KINDS = {"Task", "Map", "Succeed", "Fail"}
 """States that do something or end; a Choice or a Pass only leads to the next."""
@@ -406,17 +407,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-def result_lines(result: RunResult) -> Iterator[tuple[str, str]]:
+def result_lines(result: Published | Planned) -> Iterator[tuple[str, str]]:
     """Yield what came of a run that succeeded, as label and text."""
     for warning in result.warnings:
         yield "Warning", f"{warning}"
-    if result.rows is None:  # a dry run
-        yield "Plan", f"{plural(result.chunks or 0, 'chunk')}, {megabytes(result.input_bytes or 0)}; nothing was scored"
+    if isinstance(result, Planned):
+        yield "Plan", f"{plural(result.chunks, 'chunk')}, {megabytes(result.input_bytes)}; nothing was scored"
         if result.estimate:
             yield from estimate_lines(result.estimate)
         return
-    predicted = f"{(result.chunks or 0) - result.failed_chunks:,} of " if result.failed_chunks else ""
-    chunks = f"{predicted}{plural(result.chunks or 0, 'chunk')}"
+    predicted = f"{result.chunks - result.failed_chunks:,} of " if result.failed_chunks else ""
+    chunks = f"{predicted}{plural(result.chunks, 'chunk')}"
     reused = f" ({result.reused_chunks:,} of them from an earlier run)" if result.reused_chunks else ""
     yield "Rows", f"{result.rows:,} in {chunks}{reused} and {result.seconds:.1f} s{_speed(result)}"
     if result.failed_chunks:
@@ -434,10 +435,10 @@ def tolerated(chunks: int) -> str:
     return f"{plural(chunks, 'chunk')} failed and {'was' if chunks == 1 else 'were'} tolerated"
 
 
-def _speed(result: RunResult) -> str:
+def _speed(result: Published) -> str:
     """Return the rows a second, where scoring took longer than all that is about it, and these rows alone were scored."""
     scoring = result.states.get("Predict Chunks", 0.0)
-    if result.rows is None or result.reused_chunks or scoring <= result.seconds - scoring:
+    if result.reused_chunks or scoring <= result.seconds - scoring:
         return ""
     return f", {result.rows / result.seconds:,.0f} rows/s"
 
@@ -453,16 +454,16 @@ def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "" if number else "Assumes", assumption
 
 
-def plan_lines(result: RunResult, *, compare: bool, skipped: str = "") -> Iterator[tuple[str, str]]:
+def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator[tuple[str, str]]:
     """Yield what a run would take, item by item, and the limits that it comes near.
 
     `skipped` says which local files are no data.
     """
     estimate = result.estimate or {}
-    yield "Objects", f"{result.objects or 0:,}, {megabytes(result.input_bytes or 0)}{skipped_objects(result.skipped_objects)}"
+    yield "Objects", f"{result.objects:,}, {megabytes(result.input_bytes)}{skipped_objects(result.skipped_objects)}"
     if skipped:
         yield "", skipped
-    yield "Chunks", f"{result.chunks or 0:,} of {MAX_CHUNKS:,} at most"
+    yield "Chunks", f"{result.chunks:,} of {MAX_CHUNKS:,} at most"
     if not estimate:
         return
     yield "Rows", f"about {estimate['rows']:,}"
@@ -488,13 +489,13 @@ def plan_lines(result: RunResult, *, compare: bool, skipped: str = "") -> Iterat
         yield "", f"with {instance.assumption}"
     if estimate["chunk_seconds"] > FUNCTION_SECONDS * NEAR:
         yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb"
-    if (result.chunks or 0) > MAX_CHUNKS * NEAR:
+    if result.chunks > MAX_CHUNKS * NEAR:
         yield "Limit", f"nearly {MAX_CHUNKS:,} chunks: beyond them, chunks grow"
     for number, assumption in enumerate(estimate["assumptions"]):
         yield "" if number else "Assumes", assumption
 
 
-def print_failure(shown: Screen, result: RunResult, command: str | None = None) -> None:
+def print_failure(shown: Screen, result: Failed, command: str | None = None) -> None:
     """Say on standard error why a run failed, what to do, and the ``command`` that says more."""
     one_line = not shown.console.is_terminal  # whatever reads it there may look for a sentence
     shown.console.print(Text(f"{result.error}: {result.cause}", style="red"), soft_wrap=one_line)

@@ -21,9 +21,12 @@ from batch_predict.local.kept_runs import KeptRuns
 from batch_predict.local.one_chunk import invoke_here
 from batch_predict.places import place_of
 from batch_predict.report.drift import drift_of, reference_statistics
-from batch_predict.report.input import ReportInput
-from batch_predict.runs.prepared_request import told_here, with_local_paths
-from batch_predict.runs.run import Run, RunStatus, aws_troubles
+from batch_predict.report.input import ReportInput, report_input
+from batch_predict.runs.logs import log_lines
+from batch_predict.runs.run import Run, RunStatus
+from batch_predict.runs.stack import aws_troubles
+from batch_predict.runs.transfer import upload
+from batch_predict.runs.value_here import told_here, with_local_paths
 
 LISTED = 20
 
@@ -127,7 +130,7 @@ def _watched(
 
 def _wait_for_process(name: str) -> None:
     directory = KeptRuns().get(name)
-    while directory.status().status == "RUNNING":
+    while directory.status() == "RUNNING":
         time.sleep(0.1)
 
 
@@ -173,7 +176,7 @@ def logs(
     """Print the log lines of a run's functions, oldest first."""
     with ending(), place_of(stack, profile, region).opened(run) as (found, _):
         lines = 0
-        for moment, line in found.logs(chunk_number):
+        for moment, line in log_lines(found, chunk_number):
             lines += 1
             typer.echo(f"{moment.isoformat(timespec='milliseconds')} {line}")
         if not lines:
@@ -202,7 +205,7 @@ def report(
         page = output or Path(re.sub(r"[^A-Za-z0-9._-]", "_", f"{found.name}.html"))
         if reference is not None and not reference.is_file():
             raise BatchPredictError(f"reference {reference} is not a file")
-        record = replace(with_local_places(found.record(), uploads), is_local=stack is None)
+        record = replace(with_local_places(report_input(found), uploads), is_local=stack is None)
         if reference is not None:
             record = compared(record, reference)
         try:
@@ -282,7 +285,7 @@ def chunk(
             directory = KeptRuns().get(run)
             with directory.opened() as aws, aws_troubles(aws):
                 event = directory.run(aws).chunk_event(number)
-                directory.restore_inputs(aws)
+                upload(aws, directory.prepared)
                 answer = _scored(directory.run(aws), event, here=here)
                 if answer["statusCode"] != 200:
                     typer.echo(f"Here: {told_here(str(answer['body'].get('message')), directory.local_paths())}", err=True)

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from batch_predict.cli.progress import counted, duration, megabytes, plural, tolerated
-from batch_predict.runs.prepared_request import INTERRUPTED
-from batch_predict.runs.run import CANCELLED, RunStatus
+from batch_predict.runs.outcome import INTERRUPTED
+from batch_predict.runs.run import CANCELLED, ENDED, ListedRun, RunStatus
 
 LABEL_WIDTH = 9
 BESIDE_LINES = 3
@@ -76,7 +76,7 @@ def _place(stack: str | None) -> str:
     return f" --stack {stack}" if stack else ""
 
 
-def print_runs(console: Console, runs: Sequence[Any]) -> None:
+def print_runs(console: Console, runs: Sequence[ListedRun]) -> None:
     """Print a table of runs, newest first."""
     if not runs:
         console.print("No runs yet.")
@@ -157,7 +157,7 @@ def _moment(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _took(run: Any) -> str:
-    if hasattr(run, "result"):
-        return duration(run.result["seconds"]) if run.result.get("seconds") else ""
+def _took(run: ListedRun) -> str:
+    if run.stopped is None and run.status in ENDED:
+        return ""
     return duration(((run.stopped or datetime.now(UTC)) - run.started).total_seconds())

@@ -21,7 +21,8 @@ from batch_predict.deployed import stack_directory
 from batch_predict.errors import InvalidRequestError
 from batch_predict.local.aws import LocalAws
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
-from batch_predict.runs.prepared_request import told_here, unreadable
+from batch_predict.runs.local_files import unreadable
+from batch_predict.runs.value_here import told_here
 
 PROBE_ROWS = 1000
 SCORING_MB = 410

@@ -3,18 +3,19 @@
 import sys
 from pathlib import Path
 
-from batch_predict.cli.endings import stop_signals
-from batch_predict.local.kept_runs import KeptRun
+from batch_predict.local.interruption import stop_signals
+from batch_predict.local.kept_run import KeptRun
+from batch_predict.local.kept_runs import KeptRuns
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Do the run of the folder; SIGTERM ends it in good order."""
     with stop_signals() as received:
         try:
-            KeptRun(Path(sys.argv[1])).execute()
+            KeptRuns(folder.parent).execute(KeptRun(folder))
         except KeyboardInterrupt:
             sys.exit(128 + received[0])
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -5,23 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-
-@dataclass(frozen=True)
-class StateRun:
-    """One visit of the execution to a state."""
-
-    name: str
-    kind: str
-    """The state's Type: Task, Map, Choice, Pass, Succeed or Fail."""
-    started: datetime
-    seconds: float | None
-    """None while the execution is in the state."""
-    error: str | None = None
-    """Of the last attempt, where it failed and was caught or ended the execution."""
-    attempts: int = 1
-    """More than one where it was retried."""
-    is_stopped: bool = False
-    """Whether the execution was ended from outside while it was in the state; ``error`` is then the name that was given."""
+from batch_predict.errors import BatchPredictError
+from batch_predict.runs.history import StateVisit
+from batch_predict.runs.run import Run
+from batch_predict.runs.so_far import so_far
 
 
 @dataclass(frozen=True)
@@ -38,14 +25,14 @@ class ReportInput:
     """None while it runs."""
     request: Mapping[str, Any]
     """As it was given, or with defaults and resolved placeholders where the report has it."""
-    states: Sequence[StateRun]
+    states: Sequence[StateVisit]
     """In the order in which they were entered."""
     definition: Mapping[str, Any]
     """The state machine's definition, decoded; empty where it cannot be read."""
     report: Mapping[str, Any] | None = None
     """`<output>.report.json`, decoded; None where the run has written none."""
     so_far: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of a run without a report, as the fields of one: `Run.so_far`."""
+    """What is known of a run without a report, as the fields of one: `so_far.py`."""
     failures: Sequence[Mapping[str, Any]] = ()
     """The error records of a failed run, or the report's `failed_chunks`: `chunk_index`, `data_s3_uri`, `byte_range` [start, stop),
     `segments_s3_uri`, `error`, `message`."""
@@ -73,3 +60,29 @@ class ReportInput:
     def known(self) -> Mapping[str, Any]:
         """The report, or as much of one as is known without it."""
         return self.so_far if self.report is None else self.report
+
+
+def report_input(run: Run) -> ReportInput:
+    """Put together all that is known of a run."""
+    described, status, history = run.describe(), run.status(), run.history()
+    try:
+        report = run.report()
+    except BatchPredictError:
+        report = None
+    return ReportInput(
+        name=run.name,
+        execution_arn=run.execution_arn,
+        status=status.status,
+        started=status.started,
+        stopped=status.stopped,
+        request=report["request"] if report else history.document.get("request") or run.request,
+        states=history.visits_of(described),
+        definition=run.definition(),
+        report=report,
+        so_far={} if report else so_far(run),
+        failures=report["failed_chunks"] if report else run.lost_chunks(),
+        attempts=run.attempts(),
+        error=status.error,
+        cause=status.cause,
+        advice=status.advice,
+    )

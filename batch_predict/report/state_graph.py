@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from batch_predict.report.input import StateRun
+from batch_predict.runs.history import StateVisit
 from batch_predict.visible_text import visible
 
 DRAWN_KINDS = {"Task", "Map", "Parallel", "Wait", "Succeed", "Fail"}
@@ -86,7 +86,7 @@ class _Visits:
 
 
 def state_graph(
-    definition: Mapping[str, Any], runs: Sequence[StateRun], *, is_over: bool, failed_chunks: int = 0
+    definition: Mapping[str, Any], runs: Sequence[StateVisit], *, is_over: bool, failed_chunks: int = 0
 ) -> StateGraph | None:
     """Return the graph of a definition, whose Map has lost so many chunks in the end; None where there is none."""
     states: Mapping[str, Mapping[str, Any]] = definition.get("States", {})
@@ -173,7 +173,7 @@ def _main_way(states: Mapping[str, Mapping[str, Any]], start: str) -> Iterator[s
         name = states[name].get("Default", states[name].get("Next", ""))
 
 
-def _visits(runs: Sequence[StateRun], drawn: Mapping[str, Any]) -> dict[str, _Visits]:
+def _visits(runs: Sequence[StateVisit], drawn: Mapping[str, Any]) -> dict[str, _Visits]:
     visits = {name: _Visits() for name in drawn}
     shown = [run for run in runs if run.name in drawn]
     for run in shown:

@@ -3,20 +3,20 @@
 Both answer the same calls, so nothing that follows a run, explains it or fetches its output asks which one it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from batch_predict.errors import BatchPredictError
+
 # The prediction function may run as long: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, read_timeout=910)
-
-
-class BatchPredictError(Exception):
-    """There is no such stack, or it is not one of this project, or AWS does not answer."""
 
 
 class Stack(Protocol):
@@ -63,10 +63,7 @@ class DeployedStack:
 
 
 def find_stack(name: str, *, profile: str | None = None, region: str | None = None) -> DeployedStack:
-    """Find a deployed stack by its name, and what it holds by its outputs.
-
-    Raises BatchPredictError where AWS cannot be asked, knows no such stack, or it was not deployed from this project's template.
-    """
+    """Find a deployed stack by its name, and what it holds by its outputs."""
     try:
         session: Any = boto3.Session(profile_name=profile, region_name=region)
         found = session.client("cloudformation", config=CLIENT_CONFIG).describe_stacks(StackName=name)["Stacks"][0]
@@ -86,3 +83,12 @@ def find_stack(name: str, *, profile: str | None = None, region: str | None = No
             f"the stack {name} has no output {', '.join(missing)}: it was not deployed from this project's template"
         )
     return DeployedStack(name, outputs["StateMachineArn"], outputs["PredictFunctionName"], outputs, session)
+
+
+@contextmanager
+def aws_troubles(stack: Stack) -> Iterator[None]:
+    """Say in one sentence what AWS does not do."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, Boto3Error) as error:
+        raise BatchPredictError(f"{stack.title} failed: {error}") from error

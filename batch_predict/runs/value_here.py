@@ -25,8 +25,22 @@ _COLUMN = r"""(?:, column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"):)?"""
 _FIRST_LINE = r" (?:seems to have no|is not separated|begins with|has (?:a stray|a bare|spaces|0, 1)|is (?:JSON|HTML|not UTF-8))"
 
 
+def told_here(text: str, uploads: Mapping[Path, str]) -> str:
+    """Return a message as whoever owns the data may read it: with the value at the place that it names, and with local paths."""
+    return with_local_paths(with_value(text, uploads), uploads)
+
+
+def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:
+    """Put the user's own paths in place of the URIs in a message: nobody sees where a file was uploaded to."""
+    paths = {uri: str(path) for path, uri in uploads.items()}
+    # The longest first: s3://b/data/a.csv is also the beginning of s3://b/data/a.csv.old
+    for uri in sorted(paths, key=len, reverse=True):
+        text = text.replace(uri, paths[uri])
+    return text
+
+
 def with_value(text: str, uploads: Mapping[Path, str]) -> str:
-    """Add to a message what stands at the place that it names of a local file; where that cannot be told, return it as it is."""
+    """Add to a message what stands at the place that it names of a local file; if that cannot be told, return it as it is."""
     for path, uri in uploads.items():
         named = rf"(?:{re.escape(uri)}|{re.escape(str(path))})"
         try:

@@ -5,9 +5,6 @@ import re
 import pytest
 from state_names import FILES, resource_of
 
-from batch_predict.runs import prepared_request as local_run
-from workflow import inputs
-
 
 def test_the_table_of_names_lists_every_task(states):
     assert {name for name, state in states.items() if state["Type"] == "Task"} == set(FILES)
@@ -48,7 +45,3 @@ def test_every_permission_says_why(root):
     for line in (root / "template.yaml").read_text().splitlines():
         if "- Sid:" in line:
             assert " # " in line, line
-
-
-def test_the_command_line_knows_manifests_and_markers_by_the_planners_names():
-    assert (local_run.MANIFEST_SUFFIX, local_run.MARKER) == (inputs.MANIFEST_SUFFIX, inputs.MARKER)

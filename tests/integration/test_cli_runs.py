@@ -22,7 +22,9 @@ from sklearn.linear_model import LinearRegression
 from batch_predict.cli import app as cli
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import flights
-from batch_predict.runs.prepared_request import prepare, run
+from batch_predict.runs import outcome
+from batch_predict.runs.prepared_request import prepare
+from batch_predict.runs.transfer import upload
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -263,6 +265,11 @@ def request_of(local_files):
     return request_of
 
 
+def run(aws, prepared):
+    upload(aws, prepared)
+    return outcome.conclude(aws, prepared, outcome.start(aws, prepared))
+
+
 class TestLocalRun:
     def test_files_keep_the_order_given(self, aws, request_of):
         result = run(aws, prepare(request_of(data_s3_uri=["other.csv", "data.csv"])))
@@ -305,7 +312,7 @@ class TestLocalRun:
         before = set(local_files.iterdir())
         result = run(aws, prepare(request_of(dry_run=True)))
 
-        assert (result.status, result.chunks, result.output) == ("SUCCEEDED", 1, None)
+        assert (result.status, result.chunks) == ("SUCCEEDED", 1)
         assert result.estimate["dollars"]["total"] > 0
         assert set(local_files.iterdir()) == before
 

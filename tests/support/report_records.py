@@ -8,7 +8,8 @@ from zlib import crc32
 
 import numpy as np
 
-from batch_predict.report.input import ReportInput, StateRun
+from batch_predict.report.input import ReportInput
+from batch_predict.runs.history import StateVisit
 
 STARTED = datetime(2026, 11, 24, 2, 0, 0, 123000, tzinfo=UTC)
 ARN = "arn:aws:states:eu-central-1:123456789012:execution:batch-predict:nightly-2026-11-24"
@@ -185,7 +186,7 @@ def states(*visits):
     """Return visits to states one after the other: (name, kind, seconds) with error and attempts where they matter."""
     runs, now = [], STARTED
     for name, kind, seconds, *rest in visits:
-        runs.append(StateRun(name, kind, now, seconds, *rest))
+        runs.append(StateVisit(name, kind, now, seconds, *rest))
         now += timedelta(seconds=seconds or 0)
     return runs
 

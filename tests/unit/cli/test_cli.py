@@ -7,8 +7,10 @@ from typer.testing import CliRunner
 
 from batch_predict.cli import app as cli
 from batch_predict.deployed import request_schema
-from batch_predict.local import kept_runs as local_runs
+from batch_predict.local import kept_run
+from batch_predict.runs.outcome import Published
 
+PUBLISHED = Published(output="out.csv", report="out.csv.report.json", rows=1, chunks=1, output_bytes=1)
 COMMANDS = [
     *("run", "plan", "check-model", "serve", "demo", "init", "deploy", "eject"),
     *("status", "watch", "list", "cancel", "logs", "report", "chunk", "explain"),
@@ -21,7 +23,7 @@ RUN = "run --model model.joblib --data data.csv --features a,b --prediction p --
 @pytest.fixture(autouse=True)
 def no_local_aws(monkeypatch):
     """What is wrong with the arguments or the local files must be said before the local AWS is started."""
-    for module in (cli, local_runs):
+    for module in (cli, kept_run):
         monkeypatch.setattr(module, "local_aws", lambda *_, **__: pytest.fail("the local AWS was started"))
 
 
@@ -50,9 +52,7 @@ def invoke():
 def prepared(monkeypatch):
     """The requests that would have run, as they were prepared."""
     seen = []
-    monkeypatch.setattr(
-        cli, "_run_at", lambda _place, local_run, _name, _shown: seen.append(local_run) or cli.RunResult("SUCCEEDED", rows=1)
-    )
+    monkeypatch.setattr(cli, "_run_at", lambda _place, local_run, _name, _shown: seen.append(local_run) or PUBLISHED)
     return seen
 
 

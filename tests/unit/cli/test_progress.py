@@ -21,34 +21,35 @@ from batch_predict.cli.progress import (
     rows_table,
 )
 from batch_predict.errors import BatchPredictError
-from batch_predict.runs.execution import AttemptFailed, ChunksCounted, ExecutionEnded, StateEntered, StateExited
-from batch_predict.runs.prepared_request import RunResult
+from batch_predict.runs.execution import ChunksCounted, ExecutionEnded
+from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
+from batch_predict.runs.outcome import Failed, Planned, Published
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 PLAN = {"plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 31_053_850}}
 OUTPUT = {"output": {"rows": 336_776, "bytes": 37_500_000}}
 RUN = [
-    StateEntered("Plan Chunks", "Task", NOW),
+    StateEntered("Plan Chunks", "Task"),
     StateExited("Plan Chunks", "Task", 0.31, None, PLAN),
-    StateEntered("Decide What To Run", "Choice", NOW),
+    StateEntered("Decide What To Run", "Choice"),
     StateExited("Decide What To Run", "Choice", 0, None, PLAN),
-    StateEntered("Predict Chunks", "Map", NOW),
+    StateEntered("Predict Chunks", "Map"),
     ChunksCounted(9, 0, 0),
     ChunksCounted(9, 1, 0),
     ChunksCounted(9, 9, 0),
     StateExited("Predict Chunks", "Map", 4.04, None, PLAN),
-    StateEntered("Merge Outputs", "Task", NOW),
+    StateEntered("Merge Outputs", "Task"),
     StateExited("Merge Outputs", "Task", 0.7, None, OUTPUT),
-    StateEntered("Published", "Succeed", NOW),
+    StateEntered("Published", "Succeed"),
     ExecutionEnded("arn", "SUCCEEDED", 6.0),
 ]
 REJECTED = [
-    StateEntered("Validate Request", "Task", NOW),
+    StateEntered("Validate Request", "Task"),
     AttemptFailed("Validate Request", "InvalidRequestError"),
     StateExited("Validate Request", "Task", 0.3, "InvalidRequestError", {}),
-    StateEntered("Explain Rejection", "Pass", NOW),
+    StateEntered("Explain Rejection", "Pass"),
     StateExited("Explain Rejection", "Pass", 0, None, {}),
-    StateEntered("Request Rejected", "Fail", NOW),
+    StateEntered("Request Rejected", "Fail"),
     ExecutionEnded("arn", "FAILED", 0.4, {}, "InvalidRequestError", "x"),
 ]
 
@@ -113,10 +114,10 @@ def test_a_plan_that_is_made_again_is_no_second_merge(plain_lines):
         *RUN[4:6],
         ChunksCounted(9, 8, 1),
         StateExited("Predict Chunks", "Map", 4.04, None, PLAN),
-        StateEntered("Merge Outputs", "Task", NOW),
+        StateEntered("Merge Outputs", "Task"),
         AttemptFailed("Merge Outputs", error),
         StateExited("Merge Outputs", "Task", 0.1, error, PLAN),
-        StateEntered("Explain Failure", "Task", NOW),
+        StateEntered("Explain Failure", "Task"),
         StateExited("Explain Failure", "Task", 0.2, None, PLAN),
         *RUN[:2],
     ]
@@ -239,7 +240,7 @@ def test_the_rows_of_a_chunk_that_failed_are_not_counted(plain_lines):
     assert plain_lines(steps)[-1] == "Predict Chunks … 8 of 9 chunks, 1 failed, about 8,000 rows"
 
 
-RESULT = RunResult("SUCCEEDED", Path("out.csv"), Path("out.csv.report.json"), rows=336_776, chunks=9, seconds=6.0)
+RESULT = Published(output=Path("out.csv"), report=Path("out.csv.report.json"), rows=336_776, chunks=9, seconds=6.0, output_bytes=1)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_what_is_resumed_and_what_goes_on_is_said(state, document, detail):
 
 
 def test_a_plan_says_what_is_skipped():
-    result = RunResult("SUCCEEDED", chunks=1, objects=2, input_bytes=10**6, skipped_objects=1)
+    result = Planned(chunks=1, objects=2, input_bytes=10**6, skipped_objects=1, estimate=None)
 
     assert list(plan_lines(result, compare=False, skipped="3 files skipped: 3 hidden (…)"))[:2] == [
         ("Objects", "2, 1.0 MB; 1 object skipped: hidden, empty or only a header"),
@@ -304,7 +305,7 @@ def test_a_plan_says_what_is_skipped():
 def test_a_dry_run_says_what_the_run_would_take_and_what_that_assumes():
     dollars = {"lambda": 0.012, "step_functions": 0.003, "s3": 0.0051, "total": 0.0201}
     estimate = {"rows": 336_000, "seconds": 12.3, "chunk_seconds": 1.26, "dollars": dollars, "assumptions": ["One.", "Two."]}
-    result = RunResult("SUCCEEDED", chunks=9, input_bytes=31_053_850, estimate=estimate)
+    result = Planned(chunks=9, objects=1, input_bytes=31_053_850, skipped_objects=0, estimate=estimate)
     assert list(result_lines(result)) == [
         ("Plan", "9 chunks, 31.1 MB; nothing was scored"),
         ("Rows", "about 336,000"),
@@ -319,9 +320,7 @@ def test_a_failure_is_one_line_where_no_one_wraps_it():
     file = io.StringIO()
     screen = Screen(file)
     cause = "s3://b/k [bold]row[/bold] 7 " * 20
-    print_failure(
-        screen, RunResult("FAILED", error="InvalidDataError", cause=cause, advice="Correct it."), "batch-predict explain r"
-    )
+    print_failure(screen, Failed(error="InvalidDataError", cause=cause, advice="Correct it."), "batch-predict explain r")
 
     assert file.getvalue() == f"InvalidDataError: {cause}\nWhat to do: Correct it.\nMore: batch-predict explain r\n"
 

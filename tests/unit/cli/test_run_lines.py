@@ -6,7 +6,7 @@ from rich.console import Console
 
 from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs, status_lines
 from batch_predict.runs.execution import ChunksCounted
-from batch_predict.runs.run import ListedRun, RunStatus, _closed, states_of
+from batch_predict.runs.run import ListedRun, RunStatus
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 WRONG = "row 3 is wrong"
@@ -67,57 +67,6 @@ def test_what_was_tolerated_and_rejected_is_explained():
     labels = [label for label, _ in lines(RunStatus("r", "SUCCEEDED", START, START, 1, output=output))]
 
     assert labels == ["Run", "Missing", "Bad", "Command"]
-
-
-def event(kind, second, name=None, **details):
-    found = {"type": kind, "timestamp": START.replace(second=second), **details}
-    return {**found, "stateEnteredEventDetails": {"name": name}} if name else found
-
-
-def test_states_have_attempts_errors_and_seconds():
-    states = states_of(
-        iter(
-            [
-                event("ExecutionStarted", 0),
-                event("TaskStateEntered", 0, "Probe Model"),
-                event("LambdaFunctionScheduled", 0),
-                event("LambdaFunctionFailed", 1, lambdaFunctionFailedEventDetails={"error": "TransientS3Error"}),
-                event("LambdaFunctionScheduled", 3),
-                event("TaskStateExited", 5),
-                event("TaskStateEntered", 5, "Plan Chunks"),
-                event("LambdaFunctionScheduled", 5),
-                event("LambdaFunctionFailed", 6, lambdaFunctionFailedEventDetails={"error": "ModelError"}),
-                event("TaskStateExited", 6),
-                event("FailStateEntered", 6, "Prediction Failed"),
-                event("ExecutionFailed", 7),
-            ]
-        )
-    )
-
-    assert [(state.name, state.kind, state.seconds, state.error, state.attempts) for state in states] == [
-        ("Probe Model", "Task", 5.0, None, 2),
-        ("Plan Chunks", "Task", 1.0, "ModelError", 1),
-        ("Prediction Failed", "Fail", 1.0, None, 1),
-    ]
-
-
-ABORTED = [
-    event("TaskStateEntered", 0, "Validate Request"),
-    event("TaskStateExited", 1),
-    event("MapStateEntered", 2, "Predict Chunks"),
-]
-
-
-@pytest.mark.parametrize("last", [[event("ExecutionAborted", 7)], []], ids=["cancelled", "killed with its engine"])
-def test_the_state_that_an_execution_was_ended_in_is_no_success(last):
-    described = {"status": "ABORTED", "stopDate": START.replace(second=7), "error": "Cancelled"}
-    states = _closed(states_of(iter([*ABORTED, *last])), described)
-
-    assert [(state.name, state.seconds, state.error, state.is_stopped) for state in states] == [
-        ("Validate Request", 1.0, None, False),
-        ("Predict Chunks", 5.0, "Cancelled", True),
-    ]
-    assert _closed(states_of(iter(ABORTED)), {"status": "RUNNING"})[-1].seconds is None
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from batch_predict.cli.app import app
 from batch_predict.cli.progress import Screen, TerminalScreen, print_failure, result_lines, text_console
 from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs
 from batch_predict.cli.visible_output import VisibleStream, visible_streams
-from batch_predict.runs.prepared_request import RunResult
+from batch_predict.runs.outcome import Failed, Published
 from batch_predict.runs.run import ListedRun, RunStatus
 from batch_predict.visible_text import visible, visible_lines
 from support.steering import STEERING, steers
@@ -86,14 +86,16 @@ def test_what_commands_print_is_readable(text, monkeypatch):
         advice=text,
     )
     lost = [{"error": text, "message": text, "chunk_index": 0, "data_s3_uri": text, "byte_range": [0, 1]}]
-    result = RunResult("FAILED", text, error=text, cause=text, advice=text, name=text)
+    result = Failed(error=text, cause=text, advice=text, name=text)
     file = io.StringIO()
     console = console_on(file)
     print_lines(console, explanation_lines(status, {"model_s3_uri": text}, lost, text))
     print_runs(console, [ListedRun(text, text, now, now)])
     print_lines(
         console,
-        result_lines(RunResult("SUCCEEDED", text, text, text, rows=1, rejected_rows=1, chunks=1, output_bytes=1, name=text)),
+        result_lines(
+            Published(output=text, report=text, rejected=text, rows=1, rejected_rows=1, chunks=1, output_bytes=1, name=text)
+        ),
     )
     print_failure(Screen(file), result)
     with Screen(file).step(text, text) as concluded:

@@ -15,9 +15,12 @@ from batch_predict.cli.app import app
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import kept_work
 from batch_predict.local.aws import LocalAws
+from batch_predict.local.interruption import RunInterrupted
 from batch_predict.local.kept_runs import KEPT_RUNS, KEPT_WORK, KeptRuns
-from batch_predict.runs.prepared_request import RunInterrupted, prepare
+from batch_predict.runs.outcome import Failed, Published, as_json
+from batch_predict.runs.prepared_request import prepare
 
+PUBLISHED = Published(output="out.csv", report="out.csv.report.json", rows=1, chunks=1, output_bytes=1)
 BUCKET = "000000000000/batch-predict"
 WORK = f"{BUCKET}/output/out.csv.work/identity/fingerprint"
 CHUNK = {
@@ -52,11 +55,12 @@ def runs(tmp_path):
 def ended(runs):
     """Make a run that has ended so, and has left these objects; of one that was killed, nobody has written the end down."""
 
-    def ended(local_run, status="FAILED", name=None, objects=CHUNK):
-        run = runs.create(local_run, name)
+    def ended(prepared_request, status="FAILED", name=None, objects=CHUNK):
+        run = runs.create(prepared_request, name)
         write(run, objects)
         if status:
-            (run.path / "ended.json").write_text(json.dumps({"status": status, "error": "X", "cause": "x", "seconds": 1.0}))
+            outcome = PUBLISHED if status == "SUCCEEDED" else Failed(status=status, error="X", cause="x", seconds=1.0)
+            (run.path / "ended.json").write_text(json.dumps(as_json(outcome)))
         return run
 
     return ended
@@ -115,7 +119,7 @@ def test_after_a_success_the_request_starts_anew(prepared, ended, runs):
 
 
 def test_a_run_that_goes_on_shares_nothing(prepared, ended, runs):
-    with ended(prepared(), None)._locked():
+    with ended(prepared(), None).lock.held():
         assert not left(runs.create(prepared()))
 
 
@@ -123,13 +127,13 @@ def test_what_a_killed_process_has_left_is_waited_for(prepared, ended, runs):
     """Its embedded AWS, say, which writes down what it knows, and holds the folder until then."""
     killed = ended(prepared(), None)
     process = subprocess.Popen(["sleep", "60"])
-    with killed._locked() as lock:
+    with killed.lock.held() as lock:
         # Another process has the same open file, and lives on.
         holder = subprocess.Popen(["sleep", "1"], pass_fds=(lock.fileno(),))
         lock.truncate(0)
         lock.write(str(process.pid))
         lock.flush()
-    assert killed.status().status == "RUNNING"
+    assert killed.status() == "RUNNING"
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # a zombie, as its parent has not looked yet, is none that lives
     assert left(runs.create(prepared()))
@@ -156,10 +160,10 @@ def test_a_name_is_taken_but_by_the_run_that_goes_on(prepared, ended, runs):
 
     # Its own error records are still to be written: those that are there bear the same execution's name.
     assert left(run) == set(CHUNK) - {f"{WORK}/chunk-00001.error.json"}
-    assert not run.status().result
+    assert run.outcome() is None
     with pytest.raises(BatchPredictError, match="there is a run nightly already: choose another name"):
         runs.create(prepared(prediction_column_name="q"), "nightly")
-    (run.path / "ended.json").write_text(json.dumps({"status": "SUCCEEDED"}))
+    (run.path / "ended.json").write_text(json.dumps(as_json(PUBLISHED)))
     with pytest.raises(BatchPredictError, match="there is a run nightly already"):
         runs.create(prepared(), "nightly")
 
@@ -168,8 +172,8 @@ def test_a_run_that_was_killed_is_written_down_and_its_copies_go(prepared, ended
     killed = ended(prepared(), None, objects={**CHUNK, **COPIES})
     runs.create(prepared(output_s3_uri="other.csv"))
 
-    assert killed.status().status == "ABORTED"
-    assert killed.status().result["cause"] == "its process was killed"
+    assert killed.status() == "ABORTED"
+    assert killed.outcome().cause == "its process was killed"
     assert left(killed) == set(CHUNK)
 
 
@@ -191,16 +195,16 @@ def test_old_runs_go(prepared, ended, runs):
 def test_publishing_deletes_the_parts_of_all_runs_for_that_output(prepared, ended, runs):
     fixed, other = ended(prepared(prediction_column_name="q")), ended(prepared(output_s3_uri="other.csv"))
     run = ended(prepared(), "SUCCEEDED", objects={**CHUNK, f"{BUCKET}/output/out.csv": "rows"})
-    run._forget_work(type("Result", (), {"output": "out.csv"}))
+    runs._forget_work(run, PUBLISHED)
 
     assert [f"{WORK}/chunk-00000.csv" in left(one) for one in (fixed, run, other)] == [False, False, True]
     assert f"{BUCKET}/output/out.csv" not in left(run)
     assert f"{WORK}/plan.json" in left(fixed)
 
 
-def test_kept_work_is_kept_where_it_was_asked_for(prepared, ended):
+def test_kept_work_is_kept_if_it_was_asked_for(prepared, ended, runs):
     run = ended(prepared(keep_work=True), "SUCCEEDED")
-    run._forget_work(type("Result", (), {"output": "out.csv"}))
+    runs._forget_work(run, PUBLISHED)
     assert left(run) == set(CHUNK)
 
 
@@ -231,11 +235,11 @@ def test_a_run_that_is_stopped_before_it_begins_says_so(prepared, runs, monkeypa
     def stopped(*_, **__):
         raise KeyboardInterrupt("SIGINT")
 
-    monkeypatch.setattr("batch_predict.local.kept_runs.local_aws", stopped)
+    monkeypatch.setattr("batch_predict.local.kept_run.local_aws", stopped)
     with pytest.raises(RunInterrupted, match=r"^Run early is over: the same command starts again, as no chunk was"):
         run.execute()
-    assert run.status().status == "ABORTED"
-    assert run.status().result["cause"] == "stopped by SIGINT"
+    assert run.status() == "ABORTED"
+    assert run.outcome().cause == "stopped by SIGINT"
 
 
 class TestForeignFolders:
@@ -280,7 +284,7 @@ class TestForeignFolders:
     @pytest.mark.usefixtures("downloaded")
     def test_no_command_brings_it_up(self, runs, command, monkeypatch):
         monkeypatch.setenv("BATCH_PREDICT_HOME", str(runs.home))
-        monkeypatch.setattr("batch_predict.local.kept_runs.local_aws", lambda **_: pytest.fail("its functions run"))
+        monkeypatch.setattr("batch_predict.local.kept_run.local_aws", lambda **_: pytest.fail("its functions run"))
         done = CliRunner().invoke(app, command.split())
 
         assert done.exit_code == 1
@@ -385,7 +389,7 @@ def test_no_other_machine_is_asked(prepared, runs, monkeypatch, said):
     run = runs.create(prepared())
     (run.path / "live.json").write_text(json.dumps(asdict(AWS) | said))
 
-    assert run.status().status == "ABORTED"
+    assert run.status() == "ABORTED"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "{", '{"endpoint_url": "http://127.0.0.1:1"}', "null"])
@@ -393,4 +397,4 @@ def test_a_live_json_that_is_none_says_nothing(prepared, runs, text):
     run = runs.create(prepared())
     (run.path / "live.json").write_text(text)
 
-    assert run.status().status == "ABORTED"
+    assert run.status() == "ABORTED"

@@ -6,18 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
-from batch_predict.runs import execution
-from batch_predict.runs.execution import (
-    AttemptFailed,
-    ChunksCounted,
-    ExecutionEnded,
-    StateEntered,
-    StateExited,
-    finished_by_plan,
-    follow_execution,
-    start_execution,
-)
-from batch_predict.runs.run import list_runs, states_of
+from batch_predict.runs import history
+from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, follow_execution, start_execution
+from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
+from batch_predict.runs.run import list_runs
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 ARN = "arn:aws:states:us-east-1:123456789012:execution:machine:run-1"
@@ -100,7 +92,7 @@ def test_each_event_is_told_once_however_often_the_history_is_read():
     progress = follow([entered("Plan Chunks")], [], [exited("Plan Chunks", plan={"chunks": 3})], [])
 
     assert progress[:2] == [
-        StateEntered("Plan Chunks", "Task", START + timedelta(seconds=1)),
+        StateEntered("Plan Chunks", "Task"),
         StateExited("Plan Chunks", "Task", 1.0, None, {"plan": {"chunks": 3}}),
     ]
     assert progress[2:] == [ExecutionEnded(ARN, "SUCCEEDED", 9.0)]
@@ -137,19 +129,14 @@ def test_a_failed_map_has_the_error_of_its_map_run():
         {"type": "MapRunFailed", "mapRunFailedEventDetails": {"error": "States.ExceedToleratedFailureThreshold"}},
         {"type": "MapStateFailed"},
     ]
-    history = [entered("Predict Chunks", "Map"), {"type": "MapStateStarted"}, *failed, exited("Predict Chunks", "Map")]
-    progress = follow(history)
+    progress = follow([entered("Predict Chunks", "Map"), {"type": "MapStateStarted"}, *failed, exited("Predict Chunks", "Map")])
 
     assert [step.error for step in progress if isinstance(step, AttemptFailed)] == ["States.ExceedToleratedFailureThreshold"]
     assert progress[2].error == "States.ExceedToleratedFailureThreshold"
-    times = ({"id": number, "timestamp": START + timedelta(seconds=number), **event} for number, event in enumerate(history, 1))
-    assert [(state.name, state.error) for state in states_of(times)] == [
-        ("Predict Chunks", "States.ExceedToleratedFailureThreshold")
-    ]
 
 
 def test_an_execution_that_was_just_started_may_not_be_known_yet(monkeypatch):
-    monkeypatch.setattr(execution, "UNKNOWN_SECONDS", (0, 0, 0))
+    monkeypatch.setattr(history, "UNKNOWN_SECONDS", (0, 0, 0))
     client = StepFunctions([[entered("Plan Chunks")], [exited("Plan Chunks")]])
     refused = []
 
@@ -171,7 +158,7 @@ def test_an_execution_that_was_just_started_may_not_be_known_yet(monkeypatch):
 
 
 def test_an_execution_that_stays_unknown_is_an_error(monkeypatch):
-    monkeypatch.setattr(execution, "UNKNOWN_SECONDS", (0, 0, 0))
+    monkeypatch.setattr(history, "UNKNOWN_SECONDS", (0, 0, 0))
     client = StepFunctions([])
 
     def refuse(**_):
@@ -234,18 +221,3 @@ def test_a_failed_execution_ends_with_error_and_cause():
 
 def test_an_aborted_execution_may_have_neither():
     assert follow([], status="ABORTED")[0] == ExecutionEnded(ARN, "ABORTED", 9.0)
-
-
-@pytest.mark.parametrize(
-    ("plans", "done"),
-    [
-        ([], []),
-        ([("f", 6)], [2, 2]),
-        ([("f", 6), ("f", 1)], [2, 7]),
-        ([("f", 6), ("g", 5)], [3, 3]),
-    ],
-    ids=["no plan", "one", "the same again", "another"],
-)
-def test_what_an_execution_has_finished_itself_is_told_from_what_was_there(plans, done):
-    documents = [{"plan": {"fingerprint": name, "chunks": 8, "pending_chunks": pending}} for name, pending in plans]
-    assert finished_by_plan(StateExited("Plan Chunks", "Task", 1.0, None, document) for document in documents) == done

@@ -1,28 +1,14 @@
 import json
 import os
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from batch_predict.deployed import natural_order
-from batch_predict.errors import BatchPredictError, InvalidRequestError
-from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, StateExited
-from batch_predict.runs.prepared_request import (
-    NAMED_FILES,
-    PreparedRequest,
-    _download,
-    _require_own,
-    conclude,
-    megabytes_of,
-    prepare,
-    upload,
-    with_local_paths,
-)
-from batch_predict.runs.run import message_of
+from batch_predict.errors import InvalidRequestError
+from batch_predict.runs.prepared_request import NAMED_FILES, prepare
+from batch_predict.runs.transfer import upload
+from batch_predict.runs.value_here import with_local_paths
 from workflow.confinement import ambiguous
 from workflow.inputs import is_object_uri
 
@@ -49,8 +35,8 @@ def write(*paths, text="a\n1\n"):
         path.write_text(text)
 
 
-def keys(local_run):
-    return [uri.removeprefix("s3://batch-predict/") for uri in local_run.request["data_s3_uri"]]
+def keys(prepared):
+    return [uri.removeprefix("s3://batch-predict/") for uri in prepared.request["data_s3_uri"]]
 
 
 def test_a_directory_is_its_csv_files_in_natural_order(prepare_data):
@@ -69,16 +55,16 @@ def test_a_directory_is_its_csv_files_in_any_case(prepare_data, names):
 def test_a_directory_is_what_lies_below_it_as_under_a_prefix(prepare_data):
     write("in/_dt=2024-01-02/part-10.csv", "in/_dt=2024-01-02/part-9.csv", "in/_dt=2024-01-01/part-0.csv", "in/b.csv/part-0.csv")
     write("in/a/b/c.csv")
-    local_run = prepare_data("in")
+    prepared = prepare_data("in")
 
-    assert [str(path) for path in local_run.uploads][1:] == [
+    assert [str(path) for path in prepared.uploads][1:] == [
         "in/_dt=2024-01-01/part-0.csv",
         "in/_dt=2024-01-02/part-9.csv",
         "in/_dt=2024-01-02/part-10.csv",
         "in/a/b/c.csv",
         "in/b.csv/part-0.csv",
     ]
-    assert not local_run.skipped
+    assert not prepared.skipped
 
 
 HIDDEN = [
@@ -98,22 +84,22 @@ HIDDEN = [
 @pytest.mark.parametrize("name", HIDDEN)
 def test_what_is_hidden_below_a_directory_is_skipped(prepare_data, name):
     write("in/orders.csv", name)
-    local_run = prepare_data("in")
+    prepared = prepare_data("in")
 
-    assert keys(local_run) == ["data/orders.csv"]
-    assert local_run.skipped == {"hidden": [Path(name)]}
+    assert keys(prepared) == ["data/orders.csv"]
+    assert prepared.skipped == {"hidden": [Path(name)]}
 
 
 def test_what_was_skipped_is_counted_and_said(prepare_data):
     write("in/orders.csv", "in/_SUCCESS", "in/notes.txt", "in/b.xlsx", *(f"in/.x{number}.csv" for number in range(4)))
     write("in/part-1.csv", text="")
-    local_run = prepare_data("in", "in/orders.csv")
+    prepared = prepare_data("in", "in/orders.csv")
 
-    assert megabytes_of(local_run) == (
+    assert prepared.upload_summary() == (
         "2 files, 0.0 MB; 8 files skipped: 5 hidden (in/.x0.csv, in/.x1.csv, in/.x2.csv, …), "
         "2 not CSV (in/b.xlsx, in/notes.txt), 1 empty (in/part-1.csv)"
     )
-    assert megabytes_of(prepare_data("in/orders.csv")) == "2 files, 0.0 MB"
+    assert prepare_data("in/orders.csv").upload_summary() == "2 files, 0.0 MB"
 
 
 def test_a_folder_that_is_a_model_of_another_tool_is_said():
@@ -137,10 +123,10 @@ def test_a_directory_without_data_says_what_it_holds(prepare_data):
 
 def test_who_names_a_hidden_directory_or_file_means_it(prepare_data):
     write("_staging/.tmp/1.csv", "_staging/.tmp/_2.csv", "_3.csv")
-    local_run = prepare_data("_staging/.tmp", "_3.csv")
+    prepared = prepare_data("_staging/.tmp", "_3.csv")
 
-    assert keys(local_run) == ["data/1.csv", "data/_3.csv"]
-    assert local_run.skipped == {"hidden": [Path(".tmp/_2.csv")]}
+    assert keys(prepared) == ["data/1.csv", "data/_3.csv"]
+    assert prepared.skipped == {"hidden": [Path(".tmp/_2.csv")]}
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -160,10 +146,10 @@ def test_linked_files_are_data_and_linked_directories_are_not_followed(prepare_d
     write("in/a.csv", "elsewhere/b.csv")
     Path("in/b.csv").symlink_to("../elsewhere/b.csv")
     Path("in/round").symlink_to("..", target_is_directory=True)
-    local_run = prepare_data("in")
+    prepared = prepare_data("in")
 
-    assert keys(local_run) == ["data/a.csv", "data/b.csv"]
-    assert local_run.skipped == {"linked folder": [Path("in/round")]}
+    assert keys(prepared) == ["data/a.csv", "data/b.csv"]
+    assert prepared.skipped == {"linked folder": [Path("in/round")]}
 
 
 def test_what_cannot_be_read_below_a_directory_is_a_problem(prepare_data):
@@ -192,13 +178,13 @@ SPECIAL_NAMES = [
 def test_a_local_name_is_never_a_pattern(prepare_data, name):
     """The workflow takes its key for one object, named directly or in a folder, and messages name the file."""
     write(f"in/{name}")
-    for local_run in (prepare_data(f"in/{name}"), prepare_data("in")):
-        (uri,) = local_run.request["data_s3_uri"]
-        assert local_run.uploads[Path(f"in/{name}")] == uri
+    for prepared in (prepare_data(f"in/{name}"), prepare_data("in")):
+        (uri,) = prepared.request["data_s3_uri"]
+        assert prepared.uploads[Path(f"in/{name}")] == uri
         assert is_object_uri(uri)
         assert ambiguous(uri) is None
         assert not set("{}").intersection(uri)
-        assert with_local_paths(f"{uri} row 2", local_run.uploads) == f"in/{name} row 2"
+        assert with_local_paths(f"{uri} row 2", prepared.uploads) == f"in/{name} row 2"
 
 
 def test_names_that_become_alike_stay_apart(prepare_data):
@@ -218,8 +204,8 @@ def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_
     write(*(f"in/part-{number}.csv" for number in range(NAMED_FILES)))
     assert len(keys(prepare_data("in"))) == NAMED_FILES
     write(f"in/part-{NAMED_FILES}.csv")
-    local_run = prepare_data("in")
-    assert keys(local_run) == ["data/files.manifest.json"]
+    prepared = prepare_data("in")
+    assert keys(prepared) == ["data/files.manifest.json"]
 
     stored = {}
 
@@ -235,26 +221,26 @@ def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_
         def put_object(self, Bucket, Key, Body):  # noqa: N803  # boto3's names
             stored[f"s3://{Bucket}/{Key}"] = Body
 
-    upload(Aws(), local_run)
-    listed = json.loads(stored[local_run.request["data_s3_uri"][0]])
+    upload(Aws(), prepared)
+    listed = json.loads(stored[prepared.request["data_s3_uri"][0]])
     assert [uri.rpartition("/")[2] for uri in listed] == [f"part-{number}.csv" for number in range(NAMED_FILES + 1)]
     assert set(listed) < set(stored)
 
 
 def test_files_of_one_name_have_keys_of_their_own(prepare_data):
     write("x/a.csv", "y/a.csv", "b.csv")
-    local_run = prepare_data("y/a.csv", "b.csv", "x/a.csv")
+    prepared = prepare_data("y/a.csv", "b.csv", "x/a.csv")
 
-    assert keys(local_run) == ["data/1/a.csv", "data/b.csv", "data/3/a.csv"]
-    assert len(set(local_run.uploads.values())) == 4
+    assert keys(prepared) == ["data/1/a.csv", "data/b.csv", "data/3/a.csv"]
+    assert len(set(prepared.uploads.values())) == 4
 
 
 def test_a_file_that_is_named_twice_is_data_twice_and_uploaded_once(prepare_data):
     write("a.csv")
-    local_run = prepare_data("a.csv", "a.csv")
+    prepared = prepare_data("a.csv", "a.csv")
 
-    assert keys(local_run) == ["data/a.csv", "data/a.csv"]
-    assert len(local_run.uploads) == 2
+    assert keys(prepared) == ["data/a.csv", "data/a.csv"]
+    assert len(prepared.uploads) == 2
 
 
 def test_what_means_something_to_the_workflow_is_not_in_a_key(prepare_data):
@@ -283,124 +269,6 @@ def test_messages_name_the_local_paths():
     text = with_local_paths("s3://b/data/a.csv.old and s3://b/data/a.csv row 2", uploads)
 
     assert text == "old/a.csv.old and in/a.csv row 2"
-
-
-class TestDownload:
-    PUBLISHED: ClassVar = {
-        "output_s3_uri": "s3://batch-predict/output/out.csv",
-        "report_s3_uri": "s3://batch-predict/output/out.csv.report.json",
-    }
-
-    @pytest.fixture
-    def aws(self):
-        """A local AWS that serves each object until its connection breaks midway through `broken`."""
-
-        class Aws:
-            broken = None
-
-            def client(self, service):
-                assert service == "s3"
-                return self
-
-            def download_fileobj(self, bucket, key, file):
-                file.write(f"{bucket}/{key}".encode())
-                if key == self.broken:
-                    raise EndpointConnectionError(endpoint_url="http://127.0.0.1")
-
-        return Aws()
-
-    def test_output_and_report_are_all_that_is_written(self, aws):
-        Path("to").mkdir()
-        written = _download(aws, PreparedRequest({}, {}, Path("to")), self.PUBLISHED)
-
-        assert written == {"output_s3_uri": Path("to/out.csv"), "report_s3_uri": Path("to/out.csv.report.json")}
-        assert {path.name: path.read_text() for path in Path("to").iterdir()} == {
-            "out.csv": "batch-predict/output/out.csv",
-            "out.csv.report.json": "batch-predict/output/out.csv.report.json",
-        }
-
-    @pytest.mark.parametrize(
-        "forged",
-        [
-            {"rejected_s3_uri": "s3://batch-predict/output/Makefile"},
-            {"rejected_s3_uri": "s3://batch-predict/output/.bashrc"},
-            {"rejected_s3_uri": "s3://other/output/out.csv.rejected.csv"},
-            {"rejected_s3_uri": ["s3://batch-predict/output/out.csv.rejected.csv"]},
-            {"report_s3_uri": "s3://batch-predict/output/conftest.py"},
-            {"report_s3_uri": "s3://batch-predict/data/out.csv.report.json"},
-            {"report_s3_uri": None},
-            {"output_s3_uri": "s3://batch-predict/output/sitecustomize.py"},
-            {"output_s3_uri": "s3://batch-predict/output/x/out.csv"},
-            {
-                "output_s3_uri": "s3://batch-predict/output/other.csv",
-                "report_s3_uri": "s3://batch-predict/output/other.csv.report.json",
-            },
-            {"output_s3_uri": "s3://batch-predict/output/out.csv/.."},
-            {"output_s3_uri": 7},
-        ],
-    )
-    def test_names_that_are_not_the_requests_are_refused(self, aws, directory, forged):
-        for name in ("Makefile", "conftest.py", "out.csv"):
-            Path(name).write_text("mine")
-        before = {path: path.read_bytes() for path in directory.iterdir()}
-        local_run = PreparedRequest({"output_s3_uri": self.PUBLISHED["output_s3_uri"], "overwrite": True}, {}, Path())
-
-        with pytest.raises(BatchPredictError, match=r"which is not what follows from s3://batch-predict/output/out\.csv"):
-            _download(aws, local_run, self.PUBLISHED | forged)
-
-        assert {path: path.read_bytes() for path in directory.iterdir()} == before
-
-    @pytest.mark.parametrize(
-        ("template", "output", "is_own"),
-        [
-            ("s3://b/{execution_name}.csv", "s3://b/nightly-1.csv", True),
-            ("s3://b/{execution_name}.csv", "s3://b/nightly-2.csv", False),
-            ("s3://b/{scheduled_time:%Y-%m-%d}.csv", "s3://b/2026-11-28.csv", True),
-            ("s3://b/{scheduled_time:%Y-%m-%d}.csv", "s3://b/2026-11-28/Makefile.csv", False),
-            ("s3://b/{scheduled_time-1d:%Y/%m}/out.csv", "s3://b/2026/11/out.csv", True),
-            ("s3://b/{scheduled_time-1d:%Y/%m}/out.csv", "s3://b/2026/11/out2.csv", False),
-            ("s3://b/a.csv", "s3://b/a_csv", False),
-        ],
-    )
-    def test_placeholders_may_stand_for_what_they_resolve_to(self, template, output, is_own):
-        published = {"output_s3_uri": output, "report_s3_uri": f"{output}.report.json", "rejected_s3_uri": None}
-
-        with nullcontext() if is_own else pytest.raises(BatchPredictError):
-            _require_own(PreparedRequest({"output_s3_uri": template}, {}, Path()), published, "nightly-1")
-
-    def test_another_result_of_the_same_schedule_is_not_this_ones(self):
-        """The request's output as the workflow has resolved it counts, not only its pattern."""
-        yesterday = "s3://b/2026-11-27.csv"
-        published = {"output_s3_uri": yesterday, "report_s3_uri": f"{yesterday}.report.json"}
-
-        with pytest.raises(BatchPredictError):
-            _require_own(
-                PreparedRequest({"output_s3_uri": "s3://b/{scheduled_time:%Y-%m-%d}.csv"}, {}, None),
-                published,
-                "n",
-                "s3://b/2026-11-28.csv",
-            )
-
-    @pytest.mark.parametrize("broken", ["output/out.csv", "output/out.csv.report.json"])
-    def test_nothing_half_is_written(self, aws, directory, broken):
-        aws.broken = broken
-        Path("out.csv").write_text("old")
-        before = set(directory.iterdir())
-
-        with pytest.raises(EndpointConnectionError):
-            _download(aws, PreparedRequest({"overwrite": True}, {}, Path()), self.PUBLISHED)
-        assert set(directory.iterdir()) == before
-        assert Path("out.csv").read_text() == "old"
-
-
-@pytest.mark.parametrize("cause", ['{"errorMessage": "row 2", "errorType": "E", "stackTrace": ["f.py"]}', "row 2"])
-def test_a_cause_that_nobody_explained_is_itsmessage_of(cause):
-    assert message_of(cause) == "row 2"
-
-
-@pytest.mark.parametrize("cause", ["", "[1]", "{}", "7", '"text"', "null"])
-def test_a_cause_that_only_looks_like_json_is_itself(cause):
-    assert message_of(cause) == cause
 
 
 def test_an_output_that_is_called_as_another_format_is_refused():
@@ -457,28 +325,3 @@ def test_a_glob_that_matches_nothing_says_so_and_what_it_has_skipped(prepare_dat
 def test_a_glob_below_a_folder_that_is_not_there_says_so(prepare_data):
     with pytest.raises(InvalidRequestError, match="data directory data/day=9 does not exist"):
         prepare_data("data/day=9/*.csv")
-
-
-PLANNED = {"fingerprint": "f", "chunks": 8, "pending_chunks": 6}
-
-
-@pytest.mark.parametrize(
-    ("again", "reused"),
-    [({"pending_chunks": 1}, 2), ({"fingerprint": "g", "pending_chunks": 5}, 3)],
-    ids=["the same plan", "another plan"],
-)
-def test_chunks_that_a_run_has_finished_itself_are_not_reused(monkeypatch, again, reused):
-    """Where it planned again, which finds them there."""
-    progress = [
-        StateExited("Plan Chunks", "Task", 1.0, None, {"plan": PLANNED}),
-        ChunksCounted(6, 5, 1),
-        StateExited("Explain Failure", "Task", 1.0, None, {"plan": PLANNED}),
-        StateExited("Plan Chunks", "Task", 1.0, None, {"plan": {"continuation": {"done": 1, "total": 2}}}),
-        StateExited("Plan Chunks", "Task", 1.0, None, {"plan": PLANNED | again}),
-        ChunksCounted(1, 0, 1),
-        ExecutionEnded("arn:run", "FAILED", 9.0, {}, "InvalidDataError", "x"),
-    ]
-    monkeypatch.setattr("batch_predict.runs.prepared_request.follow_execution", lambda *_, **__: iter(progress))
-    result = conclude(SimpleNamespace(client=lambda _: None, title="x"), PreparedRequest({}, {}, None), "arn:run")
-
-    assert (result.chunks, result.failed_chunks, result.reused_chunks) == (8, 1, reused)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from batch_predict.runs import so_far as module
 from batch_predict.runs.run import Run
 from support.chunk_statistics import sample
 from support.merging import OUTPUT, key_of
@@ -25,8 +26,8 @@ def so_far(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any
 
     def ask(document: Any) -> Any:
         monkeypatch.setattr(Run, "document", lambda _: document)
-        monkeypatch.setattr(Run, "_s3", s3)
-        return Run(None, EXECUTION["arn"]).so_far()  # type: ignore[arg-type]  # asks S3 alone
+        monkeypatch.setattr(Run, "s3", s3)
+        return module.so_far(Run(None, EXECUTION["arn"]))  # type: ignore[arg-type]  # asks S3 alone
 
     return ask
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from batch_predict.runs.prepared_request import told_here
-from batch_predict.runs.value_here import with_value
+from batch_predict.runs.value_here import told_here, with_value
 
 URI = "s3://batch-predict/data/in.csv"
 

@@ -1,0 +1,39 @@
+"""What runs cost on AWS: a chunk of one that goes on, and the same scoring on SageMaker Batch Transform."""
+
+from dataclasses import dataclass
+
+from batch_predict.deployed import workflow_module
+
+SAGEMAKER_VCPUS = 4
+"""vCPUs of ml.m5.xlarge: https://aws.amazon.com/sagemaker/pricing/"""
+SAGEMAKER_START_SECONDS = 240
+"""Time from the start of a job to its first request, which is paid, too; assumed."""
+
+
+def chunk_dollars(seconds: float, memory_mb: int) -> float:
+    """Return what one chunk of this duration costs on AWS: its invocation, its transitions, and writing its part and receipt."""
+    prices, estimate = workflow_module("prices"), workflow_module("estimate")
+    compute = seconds * memory_mb / estimate.MB_PER_GB * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
+    requests = 2 * prices.S3_PUT_REQUEST.dollars + 2 * prices.S3_GET_REQUEST.dollars
+    return float(compute + estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars + requests)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The same scoring on one instance of SageMaker Batch Transform, to compare with."""
+
+    name: str
+    hours: float
+    dollars: float
+    assumption: str
+
+
+def sagemaker_instance(rows: int, rows_per_second: float) -> Instance:
+    """Return what one ml.m5.xlarge takes for so many rows; `rows_per_second` is one vCPU's, as the probe measured it."""
+    price = workflow_module("prices").SAGEMAKER_ML_M5_XLARGE_HOUR
+    seconds = SAGEMAKER_START_SECONDS + rows / max(rows_per_second * SAGEMAKER_VCPUS, 1e-9)
+    assumption = (
+        f"one instance at ${price.dollars} an hour, {SAGEMAKER_START_SECONDS} s to start, and all {SAGEMAKER_VCPUS} vCPUs scoring "
+        "at the probe's speed without a pause for HTTP or JSON"
+    )
+    return Instance("ml.m5.xlarge", seconds / 3600, seconds / 3600 * price.dollars, assumption)

@@ -1,0 +1,185 @@
+"""The local files that a request names: files, folders, globs, and which of the files in a folder are data."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from batch_predict.deployed import is_hidden, natural_order, workflow_module
+from batch_predict.visible_text import visible
+
+S3_SCHEME = "s3://"
+WILDCARDS = r"[*?\[]"
+"""What makes a path that does not exist a glob: as in data_s3_uri, but in any part."""
+CSV_SUFFIX = ".csv"
+"""End of the names of a folder's files that are data, in any case: a folder on this machine holds other files, too."""
+NAMED_SKIPPED = 3
+"""How many skipped files of each kind are named."""
+
+MANIFEST_SUFFIX: str = workflow_module("inputs").MANIFEST_SUFFIX
+MARKER: str = workflow_module("inputs").MARKER
+
+Skipped = Mapping[str, Sequence[Path]]
+"""Files of folders that are no data, by what they are: `hidden`, `not CSV`, `empty`, `linked folder`.
+
+Their paths begin with the folder's name."""
+
+
+@dataclass
+class Found:
+    """What a field of the request names."""
+
+    files: list[Path | str] = field(default_factory=list)
+    """Local files, and S3 URIs as they are."""
+    problems: list[str] = field(default_factory=list)
+    skipped: dict[str, list[Path]] = field(default_factory=dict)
+
+
+def find_files(noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_rows: bool = False) -> Found:
+    """Return what the ``values`` of a field name; ``noun`` is what messages call it, `model` or `data`.
+
+    What is no name at all is left to the schema. With ``may_lack_rows`` a folder may hold no data.
+    """
+    found = Found()
+    if not are_names(values):
+        return found
+    for value in map(str, values):
+        path = Path(value)
+        if value.startswith(S3_SCHEME):
+            if takes_s3:
+                found.files.append(value)
+            else:
+                found.problems.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
+        elif noun == "data" and (below := _files_below(path)):
+            _add(found, below, may_lack_rows=may_lack_rows)
+        elif noun == "data" and value.endswith(MANIFEST_SUFFIX):
+            found.problems.append(f"data file {value} is a manifest of objects in S3: name the files or their directory")
+        elif problem := unreadable(path):
+            found.problems.append(f"{noun} file {value} {problem}")
+        else:
+            found.files.append(path)
+    return found
+
+
+def are_names(values: Sequence[object]) -> bool:
+    """Whether the values are texts that name something."""
+    return bool(values) and all(isinstance(value, str) and value for value in values)
+
+
+def _add(found: Found, below: "_FolderFiles", *, may_lack_rows: bool) -> None:
+    found.files += below.data
+    found.problems += below.problems
+    for kind, paths in below.skipped.items():
+        found.skipped.setdefault(kind, []).extend(paths)
+    if not (below.data or below.problems or may_lack_rows):
+        sentence = skipped_files(below.skipped)
+        found.problems.append(f"data {below.named}{f' ({sentence})' if sentence else ''}")
+
+
+def unreadable(path: Path) -> str | None:
+    """Say why a path is no file that can be read; None if it is one."""
+    if not path.exists():
+        return "does not exist"
+    if not path.is_file():
+        return _folder_kind(path) if path.is_dir() else "is not a regular file"
+    return None if os.access(path, os.R_OK) else "may not be read: check its permissions"
+
+
+def _folder_kind(path: Path) -> str:
+    """Say that a path is a folder, and which kind if it is one that other tools save a model as."""
+    if (path / "MLmodel").is_file():
+        return "is a directory, the folder of an MLflow model: give the model.pkl that is in it"
+    if (path / "saved_model.pb").is_file():
+        return "is a directory, a SavedModel of TensorFlow: dump a fitted scikit-learn estimator with joblib.dump"
+    return "is a directory"
+
+
+def _files_below(path: Path) -> "_FolderFiles | None":
+    """Return the files that a folder or a glob names; None if a path is neither."""
+    if folder := _folder_of(path):
+        return _FolderFiles(folder)
+    wild = next((index for index, part in enumerate(path.parts) if re.search(WILDCARDS, part)), None)
+    return None if wild is None or path.exists() else _FolderFiles(Path(*path.parts[:wild]), path.parts[wild:])
+
+
+def _folder_of(path: Path) -> Path | None:
+    """Return the folder that a path names; the marker of a whole folder names it, too, as it does in S3."""
+    if path.is_dir():
+        return path
+    return path.parent if path.name == MARKER and path.parent.is_dir() else None
+
+
+class _FolderFiles:
+    """The files below a folder, as the workflow takes the objects under a prefix; but only those called *.csv, in any case.
+
+    With a glob, those that match it, whatever they are called; or, if it matches folders alone, the files of these.
+    """
+
+    def __init__(self, folder: Path, glob: Sequence[str] = ()) -> None:
+        self.problems: list[str] = []
+        self.skipped: dict[str, list[Path]] = {}
+        self._folder = folder
+        found = sorted(self._walk(), key=lambda path: (natural_order(self._below(path)), self._below(path)))
+        self._names_files = False
+        if glob:
+            matching = [path for path in found if _matches(path.relative_to(folder).parts, glob)]
+            self._names_files = bool(matching)
+            found = matching or [path for path in found if _is_below_match(path.relative_to(folder).parts, glob)]
+        self._names_hidden_ones = bool(glob) and glob[-1][0] in "_."
+        self.named = f"glob {folder.joinpath(*glob)} matches no files" if glob else f"directory {folder} holds no *.csv files"
+        self.data: list[Path] = [path for path in found if self._is_data(path)]
+
+    def _walk(self) -> Iterator[Path]:
+        def refused(error: OSError) -> None:
+            why = "does not exist" if isinstance(error, FileNotFoundError) else "may not be read: check its permissions"
+            self.problems.append(f"data directory {error.filename} {why}")
+
+        # Links to folders are not followed: they may lead round, or to what is there already.
+        for root, folders, names in os.walk(self._folder, onerror=refused):
+            self._skip("linked folder", [path for path in (Path(root, name) for name in sorted(folders)) if path.is_symlink()])
+            yield from (Path(root, name) for name in names)
+
+    def _below(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
+
+    def _is_data(self, path: Path) -> bool:
+        if is_hidden(self._below(path)) and not (self._names_files and self._names_hidden_ones):
+            self._skip("hidden", [path])
+        elif not self._names_files and not path.name.lower().endswith(CSV_SUFFIX):
+            self._skip("not CSV", [path])
+        elif problem := unreadable(path):
+            self.problems.append(f"data file {path} {problem}")
+        elif path.stat().st_size == 0:
+            self._skip("empty", [path])
+        else:
+            return True
+        return False
+
+    def _skip(self, kind: str, paths: Sequence[Path]) -> None:
+        if paths:
+            self.skipped.setdefault(kind, []).extend(path.relative_to(self._folder.parent) for path in paths)
+
+
+def _matches(parts: Sequence[str], glob: Sequence[str]) -> bool:
+    """Whether a path matches a glob, each part as in a shell; `**` stands for any number of folders, also none."""
+    if not glob:
+        return not parts
+    if glob[0] == "**":
+        return any(_matches(parts[skipped:], glob[1:] or ("*",)) for skipped in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], glob[0]) and _matches(parts[1:], glob[1:])
+
+
+def _is_below_match(parts: Sequence[str], glob: Sequence[str]) -> bool:
+    return any(_matches(parts[:depth], glob) for depth in range(1, len(parts)))
+
+
+def skipped_files(skipped: Skipped) -> str:
+    """Say how many files of folders are no data, and which; nothing if there are none."""
+    number = sum(map(len, skipped.values()))
+    kinds = []
+    for kind, paths in skipped.items():
+        more = ", …" if len(paths) > NAMED_SKIPPED else ""
+        kinds.append(f"{len(paths):,} {kind} ({', '.join(map(visible, paths[:NAMED_SKIPPED]))}{more})")
+    return f"{number:,} file{'' if number == 1 else 's'} skipped: {', '.join(kinds)}" if number else ""

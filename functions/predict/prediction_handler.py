@@ -861,10 +861,10 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
     document, found = _read_json(client, s3_uri, MAX_DECISION_BYTES, "what the run has decided", event.get("decision_sha256"))
     names = _get(document, "prediction_columns")
     kinds = _get(document, "column_types")
-    if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_mapping(kinds, DECIDED_KINDS)):
+    if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_kinds(kinds, DECIDED_KINDS)):
         raise InvalidRequestError(f"{s3_uri} is not what a run decides: it needs column_types and prediction_columns")
     features, stated = _get(document, "feature_columns"), _get(document, "stated_types")
-    if not (features is None or _is_columns(features)) or not (stated is None or _is_mapping(stated, STATED_KINDS)):
+    if not (features is None or _is_columns(features)) or not (stated is None or _is_kinds(stated, STATED_KINDS)):
         raise InvalidRequestError(f"{s3_uri} is not what a run decides: its feature_columns or stated_types are none")
     for field_name, expected, what in (
         ("deployment", model.facts.get("deployment"), "the prediction function was deployed anew"),
@@ -1289,56 +1289,47 @@ DECIDED_KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
 def validate_event(event: dict[str, Any]) -> None:
     """Check an event's fields; null counts as absent.
 
-    The data are named in exactly one way: `data_s3_uri` with an optional `byte_range` and `data_etag`, `segments`, a list of these
-    three that are scored as one chunk, or `segments_s3_uri`, a JSON object in S3 that is such a list.
+    The data are named in exactly one way: `data_s3_uri` with an optional `byte_range` and `data_etag`; `segments`, a list of these
+    three that are scored as one chunk; or `segments_s3_uri`, a JSON object in S3 that is such a list.
     Raises InvalidRequestError (a ValueError) that names every missing, wrong or unknown field at once.
     """
     if not isinstance(event, dict):
         raise InvalidRequestError("the event is not a JSON object")
-    problems = _field_problems(event, _EVENT_FIELDS)
-    if event.get("probe_rows") and "output_s3_uri is missing" in problems:
-        problems.remove("output_s3_uri is missing")
-    named = [name for name in _DATA_FIELDS if event.get(name) is not None]
-    if not named and not (event.get("probe_rows") and event.get("on_no_rows") == "succeed"):
-        problems.append("data_s3_uri is missing (or segments or segments_s3_uri in its place)")
+    is_probe = bool(event.get("probe_rows"))
+    problems = _field_problems(event, _EVENT_FIELDS, optional=("output_s3_uri",) if is_probe else ())
+    named = [name for name in ("data_s3_uri", "segments", "segments_s3_uri") if event.get(name) is not None]
+    if not named and not (is_probe and event.get("on_no_rows") == "succeed"):
+        problems.append("data_s3_uri is missing (give it, segments or segments_s3_uri)")
     if len(named) > 1:
         problems.append(f"{' and '.join(named)} exclude each other: give one of them")
     if named and "data_s3_uri" not in named:
         lonely = [name for name in ("byte_range", "data_etag", "probe_rows") if event.get(name) is not None]
-        problems += [f"{name} goes only with data_s3_uri" for name in lonely]
-    if event.get("further_data") is not None and not event.get("probe_rows"):
-        problems.append("further_data goes only with probe_rows")
+        problems += [f"{name} is allowed only with data_s3_uri" for name in lonely]
+    if event.get("further_data") is not None and not is_probe:
+        problems.append("further_data is allowed only with probe_rows")
     for name in ("segments", "further_data"):
         if isinstance(event.get(name), list):
             problems += _segment_problems(event[name], name)
-    problems += _place_problems(event, _read_by(event))
+    read, written = _read_by(event), _written_by(event)
+    problems += _confinement_problems([*read, *written])
+    if ending := other_format(str(event.get("output_s3_uri"))):
+        what = f"output_s3_uri {event['output_s3_uri']} ends in {ending}, and what is written is CSV"
+        problems.append(f"{what}: choose a name that ends in .csv")
+    problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written)
     problems += _foreign_work(event)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
 
 
-_DATA_FIELDS = ("data_s3_uri", "segments", "segments_s3_uri")
-
-
-def _read_by(event: dict[str, Any]) -> list[tuple[str, object]]:
-    """Return what an event reads, as far as it says, each with the field that names it."""
-    inline = [(name, event[name]) for name in ("segments", "further_data") if isinstance(event.get(name), list)]
-    return [
-        *((name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")),
-        *(
-            (f"{name}[{index}].data_s3_uri", _get(item, "data_s3_uri"))
-            for name, items in inline
-            for index, item in enumerate(items)
-        ),
-    ]
-
-
-def _field_problems(document: dict[str, Any], fields: dict[str, _Field], prefix: str = "") -> list[str]:
+def _field_problems(
+    document: dict[str, Any], fields: dict[str, _Field], prefix: str = "", optional: Collection[str] = ()
+) -> list[str]:
+    """Say which fields are unknown, missing or wrong; `optional` ones may be missing although they are required elsewhere."""
     problems = [f"unknown field {prefix}{name}" for name in document if name not in fields]
     for name, rule in fields.items():
         value = document.get(name)
         if value is None:
-            if rule.required:
+            if rule.required and name not in optional:
                 problems.append(f"{prefix}{name} is missing")
         elif not rule.is_valid(value):
             problems.append(f"{prefix}{name} must be {rule.expected}")
@@ -1355,8 +1346,32 @@ def _segment_problems(segments: list[Any], name: str) -> list[str]:
     return problems
 
 
-_SHOWN_PROBLEMS = 50
-"""A list may have thousands of segments, and as many problems."""
+_Named = list[tuple[str, str]]
+"""URIs, each with what an event calls it."""
+
+
+def _read_by(event: dict[str, Any]) -> _Named:
+    """Return what an event reads, as far as it says so itself."""
+    single = [(name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")]
+    listed = [named for name in ("segments", "further_data") for named in _data_in(event.get(name), name)]
+    return [(name, uri) for name, uri in single if isinstance(uri, str)] + listed
+
+
+def _data_in(segments: object, name: str = "") -> _Named:
+    items = enumerate(segments) if isinstance(segments, list) else ()
+    named = [(f"{name}[{index}].data_s3_uri", _get(item, "data_s3_uri")) for index, item in items]
+    return [(name, uri) for name, uri in named if isinstance(uri, str)]
+
+
+def _written_by(event: dict[str, Any]) -> _Named:
+    """Return what an event writes, also what it does not name."""
+    output, receipt = event.get("output_s3_uri"), event.get("receipt_s3_uri")
+    written = []
+    if isinstance(output, str):
+        written += [("output_s3_uri", output), ("the list of rejected rows", f"{output}.rejected.csv")]
+    if isinstance(receipt, str):
+        written += [("receipt_s3_uri", receipt), ("what is found of the columns' types", _types_uri(receipt))]
+    return written
 
 
 def _listed(problems: list[str]) -> str:
@@ -1364,6 +1379,57 @@ def _listed(problems: list[str]) -> str:
     text = f"{len(problems)} problem(s): {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}"
     text = text if len(text) <= MESSAGE_CHARACTERS else f"{text[: MESSAGE_CHARACTERS - 1]}…"
     return text.encode(errors="backslashreplace").decode()
+
+
+_SHOWN_PROBLEMS = 50
+"""A list may have thousands of segments, and as many problems."""
+
+
+_PREFIX_VARIABLES = {
+    "model_s3_uri": "MODEL_S3_PREFIX",
+    "data_s3_uri": "DATA_S3_PREFIX",
+    "segments_s3_uri": "OUTPUT_S3_PREFIX",
+    "decision_s3_uri": "OUTPUT_S3_PREFIX",
+    "output_s3_uri": "OUTPUT_S3_PREFIX",
+    "receipt_s3_uri": "OUTPUT_S3_PREFIX",
+}
+
+
+def _confinement_problems(named: _Named) -> list[str]:
+    """Say which URIs are outside of the prefix for their field, or mean another key to other tools."""
+    problems = []
+    for name, uri in named:
+        field_name = name.rpartition(".")[2]
+        if field_name not in _PREFIX_VARIABLES or not _is_uri(uri):
+            continue
+        allowed = os.environ.get(_PREFIX_VARIABLES[field_name])
+        if allowed and not uri.startswith(allowed):
+            only = f"the only place that this function may use for it: choose a URI that begins with {allowed}"
+            problems.append(f"{name} {uri} is not under {allowed}, {only}")
+        if field_name != "data_s3_uri" and (problem := _ambiguous(uri)):  # the data's key may come from a listing, and is literal
+            problems.append(f"{name} {problem}")
+    return problems
+
+
+_DECODINGS = 5
+"""Times that a key may be percent-encoded over: no tool decodes more often."""
+_AMBIGUOUS = re.compile(r"^/|//|(^|[/\\])\.\.?([/\\]|$)|[\x00-\x1f\x7f-\x9f]")
+
+
+def _ambiguous(uri: str) -> str | None:
+    """Say that a key means another one to tools that normalise paths."""
+    key = parse_s3_uri(uri)[1]
+    for _ in range(_DECODINGS):
+        if _AMBIGUOUS.search(key):
+            return (
+                f"{uri!r} has an empty, `.` or `..` part or a control character in its key, perhaps percent-encoded: "
+                "S3 takes it literally, other tools do not; choose a plain key"
+            )
+        decoded = unquote(key)
+        if decoded == key:
+            return None
+        key = decoded
+    return f"{uri!r} is percent-encoded many times over: choose a plain key"
 
 
 # {{{cog cog.outl(reference.copied("data_names", "OTHER_FORMATS", "def is_hidden")) }}}
@@ -1385,25 +1451,39 @@ def other_format(name: str) -> str | None:
 # {{{end}}} of the copy
 
 
-def _place_problems(event: dict[str, Any], read: list[tuple[str, object]]) -> list[str]:
-    """Say which URIs lie where they may not, mean another key to other tools, or would be written over."""
-    written = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri")]
-    problems = []
-    for name, uri in (*read, *written):
-        if isinstance(uri, str) and _is_uri(uri):
-            field_name = name.rpartition(".")[2]
-            problems += [f"{name} {problem}" for problem in (_outside(field_name, uri), _ambiguous(field_name, uri)) if problem]
-    if isinstance(output := event.get("output_s3_uri"), str) and (ending := other_format(output)):
-        problems.append(f"output_s3_uri {output} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
-    written.insert(1, ("the list of rejected rows", f"{event.get('output_s3_uri')}.rejected.csv"))
-    if isinstance(event.get("receipt_s3_uri"), str):
-        written.append(("what is found of the columns' types", _types_uri(event["receipt_s3_uri"])))
-    problems += _model_problems(event.get("model_s3_uri"), [uri for _, uri in written])
-    taken = {uri: name for name, uri in reversed(written) if isinstance(uri, str)}
-    for name, uri in (*read, *written[1:]):
-        if isinstance(uri, str) and taken.get(uri, name) != name:
-            problems.append(f"{taken[uri]} {uri} is also {name}, and would overwrite it: choose another")
+def _model_problems(model: object, written: _Named) -> list[str]:
+    """Say what would be written where models are read, or the other way round.
+
+    An output begins with the input's own header, and a text can be a CSV and a pickle at once. So whoever may write data could make
+    a model, and a model is code.
+    """
+    models, outputs = os.environ.get("MODEL_S3_PREFIX"), os.environ.get("OUTPUT_S3_PREFIX")
+    data = os.environ.get("DATA_S3_PREFIX")
+    because = "a model runs code, and an output holds what its data hold"
+    problems = [
+        f"{uri} would be written where models are read ({models}): {because}; write it elsewhere"
+        for _, uri in written
+        if models and uri.startswith(models)
+    ]
+    if isinstance(model, str) and _is_uri(model):
+        is_work = WORK_MARK in parse_s3_uri(model)[1]
+        if is_work or (outputs and not models and model.startswith(outputs)):
+            place = f"under {WORK_MARK}" if is_work else outputs
+            problems.append(f"model_s3_uri {model} lies where outputs are written ({place}): {because}; keep models elsewhere")
+        if models and data and model.startswith(models) and model.startswith(data):
+            place = "a model runs code; keep models where no data are written"
+            problems.append(f"model_s3_uri {model} lies where data are read ({data}): {place}")
     return problems
+
+
+def _overwrite_problems(read: _Named, written: _Named) -> list[str]:
+    """Say which objects would be written over something else that the event reads or writes."""
+    taken = {uri: name for name, uri in reversed(written)}
+    return [
+        f"{taken[uri]} {uri} is also {name}, and would overwrite it: choose another"
+        for name, uri in (*read, *written)
+        if taken.get(uri, name) != name
+    ]
 
 
 def _foreign_work(event: dict[str, Any]) -> list[str]:
@@ -1417,75 +1497,10 @@ def _foreign_work(event: dict[str, Any]) -> list[str]:
     ]
 
 
-_PREFIX_VARIABLES = {
-    "model_s3_uri": "MODEL_S3_PREFIX",
-    "data_s3_uri": "DATA_S3_PREFIX",
-    "segments_s3_uri": "OUTPUT_S3_PREFIX",
-    "decision_s3_uri": "OUTPUT_S3_PREFIX",
-    "output_s3_uri": "OUTPUT_S3_PREFIX",
-    "receipt_s3_uri": "OUTPUT_S3_PREFIX",
-}
-
-
-def _outside(field_name: str, uri: str) -> str | None:
-    allowed = os.environ.get(_PREFIX_VARIABLES[field_name])
-    if not allowed or uri.startswith(allowed):
-        return None
-    return f"{uri} is not under {allowed}, the only place where this function allows it: choose a URI that starts so"
-
-
-_DECODINGS = 5
-"""Times that a key may be percent-encoded over: no tool decodes more often."""
-_AMBIGUOUS = re.compile(r"^/|//|(^|[/\\])\.\.?([/\\]|$)|[\x00-\x1f\x7f-\x9f]")
-
-
-def _ambiguous(field_name: str, uri: str) -> str | None:
-    """Say that a key means another one to tools that normalise paths; the data's may come from a listing, and is literal."""
-    if field_name == "data_s3_uri":
-        return None
-    key = parse_s3_uri(uri)[1]
-    for _ in range(_DECODINGS):
-        if _AMBIGUOUS.search(key):
-            return (
-                f"{uri!r} has an empty, `.` or `..` part or a control character in its key, perhaps percent-encoded: "
-                "S3 takes it literally, other tools do not; choose a plain key"
-            )
-        decoded = unquote(key)
-        if decoded == key:
-            return None
-        key = decoded
-    return f"{uri!r} is percent-encoded many times over: choose a plain key"
-
-
-def _model_problems(model: object, written: list[object]) -> list[str]:
-    """Say what is written where models are read, or the other way round.
-
-    An output begins with the input's own header, and a text can be a CSV and a pickle at once: who may write data could so make a
-    model, and a model is code.
-    """
-    models, outputs = os.environ.get("MODEL_S3_PREFIX"), os.environ.get("OUTPUT_S3_PREFIX")
-    data = os.environ.get("DATA_S3_PREFIX")
-    because = "a model runs code, and an output holds what its data hold"
-    problems = [
-        f"{uri} would be written where models are read ({models}): {because}; write it elsewhere"
-        for uri in written
-        if models and isinstance(uri, str) and uri.startswith(models)
-    ]
-    if _is_uri(model):
-        is_work = WORK_MARK in parse_s3_uri(str(model))[1]
-        if is_work or (outputs and not models and str(model).startswith(outputs)):
-            place = f"under {WORK_MARK}" if is_work else outputs
-            problems.append(f"model_s3_uri {model} lies where outputs are written ({place}): {because}; keep models elsewhere")
-        if models and data and str(model).startswith(models) and str(model).startswith(data):
-            place = "a model runs code; keep models where no data are written"
-            problems.append(f"model_s3_uri {model} lies where data are read ({data}): {place}")
-    return problems
-
-
 def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
     """Split `s3://bucket/key` into bucket and key.
 
-    Raises InvalidRequestError (a ValueError) on anything else.
+    Raises InvalidRequestError (a ValueError) for anything else.
     """
     match = _S3_URI.fullmatch(s3_uri) if _is_text(s3_uri) else None
     if not match:
@@ -1507,8 +1522,9 @@ def _is_uri(value: object) -> bool:
         return False
 
 
-def _is_output_uri(value: object) -> bool:
-    return _is_uri(value) and not str(value).endswith("/")
+def _is_text(value: object, characters: int | None = None) -> bool:
+    """Tell whether a value is a text that UTF-8 can hold: JSON's escapes can spell half a surrogate pair, which it cannot."""
+    return isinstance(value, str) and 1 <= len(value) <= (characters or len(value)) and not re.search("[\ud800-\udfff]", value)
 
 
 def _is_columns(value: object) -> bool:
@@ -1517,33 +1533,15 @@ def _is_columns(value: object) -> bool:
     return all(_is_text(name) for name in value) and len(set(value)) == len(value)
 
 
-def _is_text(value: object, characters: int | None = None) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= (characters or len(value)) and _is_encodable(value)
-
-
-def _is_encodable(text: str) -> bool:
-    """Tell whether UTF-8 can hold a text: half a surrogate pair, which JSON's escapes can spell, it cannot."""
-    return not re.search("[\ud800-\udfff]", text)
-
-
-def _is_etag(value: object) -> bool:
-    """Tell what may stand in a request's header."""
-    return _is_text(value) and str(value).isascii() and str(value).isprintable()
-
-
 def _is_count(value: object, largest: int = 2**63 - 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest
 
 
-def _is_sha256(value: object) -> bool:
-    return bool(re.fullmatch("[0-9a-f]{64}", str(value)))
-
-
-def _is_mapping(value: object, kinds: Sequence[str]) -> bool:
-    """Tell whether a value says of some columns of which kind they are."""
-    return isinstance(value, dict) and len(value) <= MAX_COLUMNS and all(_is_text(name) for name in value) and all(
-        isinstance(kind, str) and kind in kinds for kind in value.values()
-    )  # fmt: skip
+def _is_kinds(value: object, kinds: Sequence[str]) -> bool:
+    """Tell whether a value gives each of some columns one of these kinds."""
+    if not isinstance(value, dict) or len(value) > MAX_COLUMNS:
+        return False
+    return all(_is_text(name) and isinstance(kind, str) and kind in kinds for name, kind in value.items())
 
 
 def _is_byte_range(value: object) -> bool:
@@ -1555,66 +1553,67 @@ def _get(event: object, name: str) -> Any:
 
 
 class _Field(NamedTuple):
-    required: bool
+    """What a field of an event may be."""
+
     is_valid: Callable[[object], bool]
     expected: str
+    required: bool = False
 
 
-_URI_EXPECTED = f"an S3 URI, s3://bucket/key, with a key of at most {MAX_KEY_BYTES} bytes"
+_URI = _Field(_is_uri, f"an S3 URI, s3://bucket/key, with a key of at most {MAX_KEY_BYTES} bytes")
+_FILE_URI = _Field(lambda value: _is_uri(value) and not str(value).endswith("/"), f"{_URI.expected} that does not end in /")
+_FOLDER_URI = _Field(lambda value: _is_uri(value) and str(value).endswith("/"), f"{_URI.expected} that ends in /")
+_ETAG = _Field(lambda value: _is_text(value) and str(value).isascii() and str(value).isprintable(), "an ETag")
+_SHA256 = _Field(lambda value: bool(re.fullmatch("[0-9a-f]{64}", str(value))), "64 hexadecimal digits")
+_FLAG = _Field(lambda value: isinstance(value, bool), "true or false")
+
+
+def _text_up_to(most: int) -> _Field:
+    return _Field(lambda value: _is_text(value, most), f"a text of 1 to {most} characters")
+
+
 _EVENT_FIELDS = {
-    "model_s3_uri": _Field(True, _is_uri, _URI_EXPECTED),
-    "data_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
+    "model_s3_uri": _URI._replace(required=True),
+    "data_s3_uri": _URI,
     "segments": _Field(
-        False,
         lambda value: isinstance(value, list) and 1 <= len(value) <= MAX_EVENT_SEGMENTS,
         f"a list of 1 to {MAX_EVENT_SEGMENTS} segments (segments_s3_uri takes more)",
     ),
-    "segments_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
-    "output_s3_uri": _Field(True, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
-    "prediction_column_name": _Field(
-        True,
-        lambda value: _is_text(value, MAX_COLUMN_NAME_CHARACTERS),
-        f"a text of 1 to {MAX_COLUMN_NAME_CHARACTERS} characters",
-    ),
-    "feature_columns": _Field(False, _is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
-    "prediction_method": _Field(False, PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
-    "on_bad_row": _Field(False, ("fail", "quarantine").__contains__, "fail or quarantine"),
-    "on_no_rows": _Field(False, ("fail", "succeed").__contains__, "fail or succeed"),
-    "model_sha256": _Field(False, _is_sha256, "64 hexadecimal digits"),
-    "model_version_id": _Field(
-        False,
-        lambda value: _is_text(value, MAX_VERSION_ID_CHARACTERS),
-        f"a text of 1 to {MAX_VERSION_ID_CHARACTERS} characters",
-    ),
-    "model_etag": _Field(False, _is_etag, "an ETag"),
-    "data_etag": _Field(False, _is_etag, "an ETag"),
-    "byte_range": _Field(False, _is_byte_range, "[start, stop) in bytes, 0 <= start < stop"),
+    "segments_s3_uri": _URI,
+    "output_s3_uri": _FILE_URI._replace(required=True),
+    "prediction_column_name": _text_up_to(MAX_COLUMN_NAME_CHARACTERS)._replace(required=True),
+    "feature_columns": _Field(_is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
+    "prediction_method": _Field(PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
+    "on_bad_row": _Field(("fail", "quarantine").__contains__, "fail or quarantine"),
+    "on_no_rows": _Field(("fail", "succeed").__contains__, "fail or succeed"),
+    "model_sha256": _SHA256,
+    "model_version_id": _text_up_to(MAX_VERSION_ID_CHARACTERS),
+    "model_etag": _ETAG,
+    "data_etag": _ETAG,
+    "byte_range": _Field(_is_byte_range, "[start, stop) in bytes, 0 <= start < stop"),
     "column_types": _Field(
-        False, lambda value: _is_mapping(value, STATED_KINDS), f"an object of columns, each one of {', '.join(STATED_KINDS)}"
+        lambda value: _is_kinds(value, STATED_KINDS), f"an object of columns, each one of {', '.join(STATED_KINDS)}"
     ),
-    "decision_s3_uri": _Field(False, _is_uri, _URI_EXPECTED),
-    "decision_sha256": _Field(False, _is_sha256, "64 hexadecimal digits"),
-    "work_s3_uri": _Field(False, lambda value: _is_uri(value) and str(value).endswith("/"), f"{_URI_EXPECTED} that ends in /"),
-    "chunk_index": _Field(False, _is_count, "an integer from 0"),
-    "receipt_s3_uri": _Field(False, _is_output_uri, f"{_URI_EXPECTED} that does not end in /"),
-    "probe_rows": _Field(False, lambda value: _is_count(value, MAX_PROBE_ROWS), f"an integer from 0 to {MAX_PROBE_ROWS}"),
+    "decision_s3_uri": _URI,
+    "decision_sha256": _SHA256,
+    "work_s3_uri": _FOLDER_URI,
+    "chunk_index": _Field(_is_count, "an integer from 0"),
+    "receipt_s3_uri": _FILE_URI,
+    "probe_rows": _Field(lambda value: _is_count(value, MAX_PROBE_ROWS), f"an integer from 0 to {MAX_PROBE_ROWS}"),
     "further_data": _Field(
-        False,
         lambda value: isinstance(value, list) and len(value) <= MAX_FURTHER_DATA,
         f"a list of at most {MAX_FURTHER_DATA} objects with data_s3_uri",
     ),
-    "strict": _Field(False, lambda value: isinstance(value, bool), "true or false"),
-    "raise_errors": _Field(False, lambda value: isinstance(value, bool), "true or false"),
+    "strict": _FLAG,
+    "raise_errors": _FLAG,
     "execution_name": _Field(
-        False,
-        lambda value: isinstance(value, str) and 0 < len(value) <= MAX_EXECUTION_NAME_CHARACTERS,
-        f"a text of at most {MAX_EXECUTION_NAME_CHARACTERS} characters",
+        lambda value: _is_text(value, MAX_EXECUTION_NAME_CHARACTERS), f"a text of at most {MAX_EXECUTION_NAME_CHARACTERS} characters"
     ),
 }
 _SEGMENT_FIELDS = {
-    "data_s3_uri": _Field(True, _is_uri, _URI_EXPECTED),
+    "data_s3_uri": _URI._replace(required=True),
     "byte_range": _EVENT_FIELDS["byte_range"],
-    "data_etag": _EVENT_FIELDS["data_etag"],
+    "data_etag": _ETAG,
 }
 
 # --- S3 -------------------------------------------------------------------------------------------------------------------------
@@ -4383,9 +4382,8 @@ def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, An
     if len(segments) > MAX_SEGMENTS:
         raise InvalidRequestError(f"{s3_uri} lists {len(segments)} segments, more than {MAX_SEGMENTS}: split the chunk")
     problems = _segment_problems(segments, "")
-    problems += _place_problems(
-        event, [(f"[{index}].data_s3_uri", _get(item, "data_s3_uri")) for index, item in enumerate(segments)]
-    )
+    read = _data_in(segments)
+    problems += _confinement_problems(read) + _overwrite_problems(read, _written_by(event))
     if problems:
         raise InvalidRequestError(f"{s3_uri} is not a list of segments: it has {_listed(problems)}")
     return list(segments)
@@ -4989,7 +4987,7 @@ def _printed(values: np.ndarray[Any, Any]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    if not text.isascii() and not _is_encodable(text):
+    if not text.isascii() and not _is_text(text):
         raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold", "change its classes")
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
 

@@ -88,7 +88,9 @@ def test_the_errors_are_the_handlers(page):
 def test_the_variables_are_those_that_the_handler_reads(page, root):
     source = (root / "functions/predict/prediction_handler.py").read_text()
     direct = re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', source)
-    assert source.count("os.environ") == len(direct) + 2  # _outside() looks up _PREFIX_VARIABLES, _put_metrics() its own
+    assert (
+        source.count("os.environ") == len(direct) + 2
+    )  # _confinement_problems() looks up _PREFIX_VARIABLES, _put_metrics() its own
     assert {row[0] for row in rows(page, "Environment variables")} == {
         f"`{name}`" for name in (*direct, *handler._PREFIX_VARIABLES.values(), handler.METRICS_NAME_VARIABLE)
     }

@@ -207,7 +207,7 @@ def test_the_probe_goes_on_to_further_objects(put):
     assert f"{uris[0]} row 1" in body["message"]
     put(uris[3], "x1,x2\nbad,1\n")
     assert invoke(**fields, on_bad_row="quarantine")[1]["message"].startswith(f"{uris[0]}: none of 1 row(s)")
-    assert "goes only with probe_rows" in invoke(further_data=[])[1]["message"]
+    assert "is allowed only with probe_rows" in invoke(further_data=[])[1]["message"]
 
 
 def test_the_probe_goes_on_only_so_far(put, monkeypatch):

@@ -454,7 +454,7 @@ def test_a_download_ends_when_nobody_wants_it(put_all, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "problems"),
     [
-        ({"data_s3_uri": None}, ["data_s3_uri is missing (or segments or segments_s3_uri in its place)"]),
+        ({"data_s3_uri": None}, ["data_s3_uri is missing (give it, segments or segments_s3_uri)"]),
         ({"segments_s3_uri": LIST}, ["data_s3_uri and segments_s3_uri exclude each other"]),
         ({"segments": [{"data_s3_uri": DATA}], "segments_s3_uri": LIST}, ["data_s3_uri and segments and segments_s3_uri exclude"]),
         ({"data_s3_uri": None, "segments": []}, ["segments must be a list of 1 to 10000 segments"]),
@@ -462,7 +462,7 @@ def test_a_download_ends_when_nobody_wants_it(put_all, monkeypatch):
         ({"data_s3_uri": None, "segments_s3_uri": "here"}, ["segments_s3_uri must be an S3 URI"]),
         (
             {"data_s3_uri": None, "segments_s3_uri": LIST, "byte_range": [0, 1], "data_etag": "e", "probe_rows": 5},
-            [f"{name} goes only with data_s3_uri" for name in ("byte_range", "data_etag", "probe_rows")],
+            [f"{name} is allowed only with data_s3_uri" for name in ("byte_range", "data_etag", "probe_rows")],
         ),
         (
             {"data_s3_uri": None, "segments": [{"data_s3_uri": DATA}, 7, {"byte_range": [3, 2], "tag": "e"}, {"data_s3_uri": "x"}]},

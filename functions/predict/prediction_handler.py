@@ -907,7 +907,7 @@ def _make_scorer(
         quarantine=event.get("on_bad_row") == "quarantine",
         strict=bool(event.get("strict")),
         decision=decision,
-        saved_with=_other_sklearn(model.facts),
+        saved_with=_other_sklearn((model.facts.get("sklearn_version") or "").split(", ")),
     )
 
 
@@ -1607,7 +1607,8 @@ _EVENT_FIELDS = {
     "strict": _FLAG,
     "raise_errors": _FLAG,
     "execution_name": _Field(
-        lambda value: _is_text(value, MAX_EXECUTION_NAME_CHARACTERS), f"a text of at most {MAX_EXECUTION_NAME_CHARACTERS} characters"
+        lambda value: _is_text(value, MAX_EXECUTION_NAME_CHARACTERS),
+        f"a text of at most {MAX_EXECUTION_NAME_CHARACTERS} characters",
     ),
 }
 _SEGMENT_FIELDS = {
@@ -1920,54 +1921,65 @@ def _s3_errors(s3_uri: str) -> Iterator[None]:
     """Translate what S3 calls raise into named errors about `s3_uri`."""
     try:
         yield
-    except _S3_EXCEPTIONS as error:
-        raise _s3_failure(error, s3_uri) from error
+    except S3_EXCEPTIONS as error:
+        failure = failure_of_call(error)
+        kinds = {kind.__name__: kind for kind in PredictionError.__subclasses__()}
+        kind = kinds.get(failure.error, InternalError)  # a merge's own error would be of an upload that boto3 has made wrongly
+        raise kind(f"{s3_uri} {failure.reason}", failure.advice) from error
 
 
-class _S3Failure(NamedTuple):
-    error: type[PredictionError]
+# {{{cog cog.outl(reference.copied("s3_errors", "class S3Failure")) }}}
+class S3Failure(NamedTuple):
+    """What went wrong with an object."""
+
+    error: str
+    """Name of the error."""
     reason: str
+    """Completes a sentence that starts with the object's URI."""
     advice: str | None = None
+    """What to do, if this is not what one always does about such an error."""
 
 
-# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-# functions/workflow/errors.py has the same table, and says more of it; a contract test holds them equal.
-S3_FAILURES = {
-    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), _S3Failure(InputNotFoundError, "does not exist")),
-    "NoSuchVersion": _S3Failure(InputNotFoundError, "does not exist in that version"),
-    "NoSuchBucket": _S3Failure(InputNotFoundError, "is in a bucket that does not exist"),
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD requests have no body and answer bare status codes,
+# which also decide codes that are not here. A missing key is 403 if the caller may not list the bucket: the reason names both.
+S3_FAILURES: dict[str, S3Failure] = {
+    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), S3Failure("InputNotFoundError", "does not exist")),
+    "NoSuchVersion": S3Failure("InputNotFoundError", "does not exist in that version"),
+    "NoSuchBucket": S3Failure("InputNotFoundError", "is in a bucket that does not exist"),
     **dict.fromkeys(
         ("AccessDenied", "403"),
-        _S3Failure(InputNotFoundError, "may not be accessed or does not exist", "check the key and the role"),
+        S3Failure("InputNotFoundError", "may not be accessed or does not exist", "check the key and the role"),
     ),
-    "InvalidObjectState": _S3Failure(InputNotFoundError, "is archived", "restore it first"),
+    "InvalidObjectState": S3Failure("InputNotFoundError", "is archived", "restore it first"),
     **dict.fromkeys(
         ("MethodNotAllowed", "405"),
-        _S3Failure(InputNotFoundError, "is deleted: its version is a delete marker", "name a version that is there"),
+        S3Failure("InputNotFoundError", "is deleted: its version is a delete marker", "name a version that is there"),
     ),
     **dict.fromkeys(
         ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired",
          "RequestTimeTooSkewed"),
-        _S3Failure(InputNotFoundError, "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
+        S3Failure("InputNotFoundError", "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
     ),
-    "KMS": _S3Failure(InputNotFoundError, "may not be accessed with its encryption key", "check that it is enabled, and the role"),
-    "400": _S3Failure(
-        InputNotFoundError, "may not be accessed: the credentials or the encryption key are refused", "check the role and the key",
+    "KMS": S3Failure("InputNotFoundError", "may not be accessed with its encryption key", "check that it is enabled, and the role"),
+    "400": S3Failure(
+        "InputNotFoundError",
+        "may not be accessed: the credentials or the encryption key are refused",
+        "check the role and the key",
     ),
     **dict.fromkeys(
         ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
-        _S3Failure(InvalidRequestError, "is in another region than the function", "use a bucket of its region"),
+        S3Failure("InvalidRequestError", "is in another region than the function", "use a bucket of its region"),
     ),
-    "InvalidBucketName": _S3Failure(InvalidRequestError, "is not a valid bucket name"),
-    "KeyTooLongError": _S3Failure(InvalidRequestError, "has a key of more than 1024 bytes", "choose a shorter one"),
-    "EntityTooLarge": _S3Failure(InvalidRequestError, "would be larger than S3 accepts", "lower chunk_size_mb"),
-    **dict.fromkeys(("NotImplemented", "501"), _S3Failure(InvalidRequestError, "is in an S3 that does not offer what is needed")),
-    **dict.fromkeys(("PreconditionFailed", "412"), _S3Failure(InputChangedError, "changed after it was planned")),
-    **dict.fromkeys(("InvalidRange", "416"), _S3Failure(InputChangedError, "is shorter than it was when it was planned")),
-    "EntityTooSmall": _S3Failure(InternalError, "was given a part below S3's 5 MiB"),
-    "InvalidPart": _S3Failure(InternalError, "lost an uploaded part"),
-    "InvalidPartOrder": _S3Failure(InternalError, "was given its parts out of order"),
-    "NoSuchUpload": _S3Failure(TransientS3Error, "lost its upload: another execution ended it"),
+    "InvalidBucketName": S3Failure("InvalidRequestError", "is not a valid bucket name"),
+    "KeyTooLongError": S3Failure("InvalidRequestError", "has a key of more than 1024 bytes", "choose a shorter one"),
+    "EntityTooLarge": S3Failure("InvalidRequestError", "would be larger than S3 accepts", "lower chunk_size_mb"),
+    **dict.fromkeys(("NotImplemented", "501"), S3Failure("InvalidRequestError", "is in an S3 that does not offer what is needed")),
+    **dict.fromkeys(("PreconditionFailed", "412"), S3Failure("InputChangedError", "changed after it was planned")),
+    **dict.fromkeys(("InvalidRange", "416"), S3Failure("InputChangedError", "is shorter than it was when it was planned")),
+    "EntityTooSmall": S3Failure("IncompleteOutputError", "was given a part below S3's 5 MiB"),
+    "InvalidPart": S3Failure("IncompleteOutputError", "lost an uploaded part"),
+    "InvalidPartOrder": S3Failure("IncompleteOutputError", "was given its parts out of order"),
+    "NoSuchUpload": S3Failure("TransientS3Error", "lost its upload: another execution ended it"),
     **dict.fromkeys(
         ("InternalError", "500", "502", "503", "504", "SlowDown", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
          "408", "429", "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
@@ -1976,11 +1988,11 @@ S3_FAILURES = {
          "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "OperationAborted", "ConditionalRequestConflict", "409",
          "TemporaryRedirect", "307", "KMS.ThrottlingException", "KMS.DependencyTimeoutException", "KMS.KMSInternalException",
          "KMS.KeyUnavailableException"),
-        _S3Failure(TransientS3Error, "could not be reached: S3 was busy or broke off, and retrying did not help"),
+        S3Failure("TransientS3Error", "could not be reached: S3 was busy or broke off, and retrying did not help"),
     ),
 }  # fmt: skip
 
-# What there is when there is no answer, or its body breaks midway, or is not what was sent. botocore repeats the first only.
+# No answer, a body that breaks midway, or one that is not what was sent. botocore repeats the request only if there is no answer.
 TRANSIENT_EXCEPTIONS = (
     HTTPClientError,
     BotocoreConnectionError,
@@ -1998,8 +2010,9 @@ TRANSIENT_EXCEPTIONS = (
     ssl.SSLError,
 )
 
-# What botocore refuses to ask S3 for.
+# botocore does not send such a request.
 REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
+
 TRANSFER_EXCEPTIONS = (
     Boto3Error,
     CancelledError,
@@ -2008,35 +2021,39 @@ TRANSFER_EXCEPTIONS = (
     S3UploadFailedError,
     S3ValidationError,
 )
-_S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
+
+S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
+"""Everything that an S3 call, or reading its body, may raise."""
 
 
-def _failure_of(code: str, status: int) -> _S3Failure:
+def failure_of_answer(code: str, status: int) -> S3Failure:
     """Return what S3's answer means, whatever it is: by its code, by the service that the code names, or by the HTTP status."""
     for name in (code, code.partition(".")[0], str(status) if status != 400 else ""):
         if name in S3_FAILURES:
             return S3_FAILURES[name]
-    return S3_FAILURES["503"] if status >= 500 else _S3Failure(InputNotFoundError, "could not be accessed")
+    return S3_FAILURES["503"] if status >= 500 else S3Failure("InputNotFoundError", "could not be accessed")
 
 
-def _s3_failure(error: Exception, uri: str) -> PredictionError:
-    """Translate what an S3 call on `uri` raised into a named error; raise it `from error`.
+def failure_of_call(error: Exception) -> S3Failure:
+    """Return what an exception of an S3 call means.
 
-    Only S3's own words go into the message: those of the libraries may hold paths of the machine.
+    Only S3's own words are repeated: those of the libraries may hold paths of the machine.
     """
     if isinstance(error, ClientError):
         answer = error.response.get("Error", {})
         code = str(answer.get("Code", ""))
-        failure = _failure_of(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        failure = failure_of_answer(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         words = "" if code in S3_FAILURES else f" {answer.get('Message', '')}"
-        return failure.error(f"{uri} {failure.reason} (S3: {code}{words.rstrip()})", failure.advice)
+        return failure._replace(reason=f"{failure.reason} (S3: {code}{words.rstrip()})")
     kind = type(error).__name__
     if isinstance(error, REFUSED_EXCEPTIONS):
-        return InvalidRequestError(f"{uri} is not a valid S3 location ({kind})", "check the URI")
+        return S3Failure("InvalidRequestError", f"is not a valid S3 location ({kind})", "check the URI")
     if isinstance(error, TRANSIENT_EXCEPTIONS):
-        return TransientS3Error(f"{uri} could not be reached: {kind}, after botocore's own retries")
-    return InputNotFoundError(f"{uri} could not be accessed: {kind}", "check the function's role and its settings")
+        return S3Failure("TransientS3Error", f"could not be reached: {kind}, after botocore's own retries")
+    return S3Failure("InputNotFoundError", f"could not be accessed: {kind}", "check the function's role and its settings")
 
+
+# {{{end}}} of the copy
 
 # --- model ----------------------------------------------------------------------------------------------------------------------
 # In: the event's model, by URI, version, ETag and SHA-256.
@@ -2293,7 +2310,10 @@ def _not_imported(module: str, name: str, error: BaseException) -> ModelError:
 def _gone(named: str, library: str, contents: _Contents) -> ModelError:
     """Return the error of what a library that is here does not have."""
     library = "scikit-learn" if library == "sklearn" else library
-    here, saved = _installed(library) or getattr(sys.modules.get(library), "__version__", None), contents.other_version()
+    here, saved = (
+        _installed(library) or getattr(sys.modules.get(library), "__version__", None),
+        _other_sklearn(contents.sklearn_versions),
+    )
     ours = f"{library} {here}" if here else library
     if library == "scikit-learn" and saved:
         said, advice = _saved_by_another(saved)
@@ -2304,10 +2324,10 @@ def _gone(named: str, library: str, contents: _Contents) -> ModelError:
     )
 
 
-def _other_sklearn(facts: dict[str, Any]) -> str | None:
-    """Return the scikit-learn that saved a model, where that may be the reason that it does not work here."""
-    stated = facts.get("sklearn_version") or ""
-    return ", ".join(version for version in stated.split(", ") if version and not _is_version_here(version)) or None
+def _other_sklearn(versions: Iterable[str]) -> str | None:
+    """Return the versions of scikit-learn that saved a model, if they are not the one here."""
+    here = importlib.metadata.version("scikit-learn").split(".")[:2]
+    return ", ".join(version for version in versions if version and version.split(".")[:2] != here) or None
 
 
 def _saved_by_another(saved: str) -> tuple[str, str]:
@@ -2317,10 +2337,6 @@ def _saved_by_another(saved: str) -> tuple[str, str]:
         f"it was saved with scikit-learn {saved}, and here is {here}",
         f"fit it again with scikit-learn {here}, or give the function scikit-learn {saved} in a container image (docs/package.md)",
     )
-
-
-def _is_version_here(version: str) -> bool:
-    return version.split(".")[:2] == importlib.metadata.version("scikit-learn").split(".")[:2]
 
 
 def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents) -> ModelError:
@@ -2334,7 +2350,7 @@ def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents)
     if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
         return ModelError(*_TOO_EARLY)
     what = f"cannot be loaded ({type(error).__name__} at its {named})"
-    if saved := contents.other_version():
+    if saved := _other_sklearn(contents.sklearn_versions):
         said, advice = _saved_by_another(saved)
         return ModelError(f"{what}: {said}", advice)
     library = named.partition(".")[0]
@@ -2801,11 +2817,6 @@ class _Contents:
     is_whole: bool | None = False
     """Whether it ends as a pickle does; None where it is too long to say."""
 
-    def other_version(self) -> str | None:
-        """Return the scikit-learn that saved it, if that is another than the one here."""
-        others = [version for version in self.sklearn_versions if not _is_version_here(version)]
-        return ", ".join(others) or None
-
 
 def _contents_of(path: Path) -> _Contents:
     """Read what a pickle names and which versions it states. No code runs: all that it names are placeholders."""
@@ -3167,7 +3178,7 @@ def _expected_in_turn(steps: list[Any], columns: list[str], then: _NextStep) -> 
 
 def _expected_of_transformers(transformer: Any, columns: list[str], then: _NextStep) -> list[_Expectations]:
     """Return what each part of a ColumnTransformer expects; its columns stand elsewhere in what the whole puts out."""
-    fitted = [str(name) for name in getattr(transformer, "feature_names_in_", ())]
+    fitted = _feature_names_in(transformer)
     known = fitted if fitted and set(fitted) <= set(columns) else columns  # positions are the fit's
     places = getattr(transformer, "output_indices_", {})
 
@@ -3424,7 +3435,7 @@ def fitted_columns(estimator: Any) -> list[str] | None:
     while hasattr(estimator, "steps"):  # a pipeline asks only its very first step, which may be none
         step = next((step for _, step in estimator.steps if step not in (None, "passthrough") and not _is_identity(step)), None)
         first = estimator.steps[0][1] if estimator.steps else None
-        estimator = step if getattr(first, "feature_names_in_", None) is None else first
+        estimator = first if _has_feature_names(first) else step
     for attribute in ("feature_names_in_", "feature_name_", "feature_name"):
         try:
             found = getattr(estimator, attribute, None)
@@ -3441,6 +3452,13 @@ def fitted_columns(estimator: Any) -> list[str] | None:
 def _made_up_names(count: int, first: str) -> list[str]:
     """Return the names that a library which begins with this one gives to columns without any."""
     return [f"{first.removesuffix('0')}{number}" for number in range(count)] if first in ("Column_0", "f0") else []
+
+
+def _feature_names_in(estimator: Any) -> list[str]:
+    """Return the names that scikit-learn has kept of a fit; none if it kept none, or if they are not all texts."""
+    names = getattr(estimator, "feature_names_in_", None)
+    found = list(names) if isinstance(names, (list, tuple, np.ndarray)) else []
+    return [str(name) for name in found] if all(isinstance(name, str) for name in found) else []
 
 
 def _has_feature_names(estimator: Any) -> bool:
@@ -3479,10 +3497,7 @@ def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
 
 def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) -> Mistake | None:
     """Say in which columns a request differs from what the model was fitted on; None where it does not, or nobody knows."""
-    names = getattr(estimator, "feature_names_in_", None)
-    fitted = [] if names is None else list(names)
-    if fitted and all(isinstance(name, str) for name in fitted):
-        fitted = [str(name) for name in fitted]  # numpy's texts are shown as such
+    if fitted := _feature_names_in(estimator):
         shown = ", ".join(map(_quoted_name, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
         if set(fitted) != set(columns):
             what = f"it was fitted on {len(fitted)} columns, and {_difference(columns, fitted, 'feature_columns')}"

@@ -2,6 +2,9 @@
 
 import importlib
 
+import pytest
+from botocore.exceptions import ClientError
+
 import prediction_handler
 from batch_predict.deployed import split_advice
 from workflow import errors, invocation, s3, s3_errors
@@ -16,20 +19,15 @@ def test_the_handlers_errors_are_the_workflows():
     assert names(prediction_handler.PredictionError) < names(errors.BatchPredictionError)
 
 
-def test_both_tables_of_s3_codes_are_equal():
-    """Except for what only a merge has a name for: the handler's own uploads are boto3's, which makes no such parts."""
-    handler = {code: (failure.error.__name__, failure[1:]) for code, failure in prediction_handler.S3_FAILURES.items()}
-    workflow = {code: (failure.error, failure[1:]) for code, failure in s3_errors.S3_FAILURES.items()}
-    merge_only = {"EntityTooSmall", "InvalidPart", "InvalidPartOrder"}
-    assert {code for code, failure in workflow.items() if failure[0] == "IncompleteOutputError"} == merge_only
-    expected = {code: ("InternalError" if code in merge_only else error, reason) for code, (error, reason) in workflow.items()}
-    assert handler == expected
-
-
-def test_both_know_the_same_exceptions_as_transient():
-    assert prediction_handler.TRANSIENT_EXCEPTIONS == s3_errors.TRANSIENT_EXCEPTIONS
-    assert prediction_handler.REFUSED_EXCEPTIONS == s3_errors.REFUSED_EXCEPTIONS
-    assert prediction_handler._S3_EXCEPTIONS == s3_errors.S3_EXCEPTIONS
+def test_a_merges_own_errors_are_the_handlers_internal_ones():
+    """The handler's uploads are boto3's, which makes no such parts."""
+    merge_only = {code for code, failure in s3_errors.S3_FAILURES.items() if failure.error == "IncompleteOutputError"}
+    assert merge_only == {"EntityTooSmall", "InvalidPart", "InvalidPartOrder"}
+    with (
+        pytest.raises(prediction_handler.InternalError, match="s3://b/k lost an uploaded part"),
+        prediction_handler._s3_errors("s3://b/k"),
+    ):
+        raise ClientError({"Error": {"Code": "InvalidPart"}}, "CompleteMultipartUpload")
 
 
 def test_both_repeat_a_broken_body_as_often():

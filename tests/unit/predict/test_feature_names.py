@@ -78,6 +78,23 @@ def test_a_model_knows_the_columns_that_it_was_fitted_on(estimator, names):
     assert json.loads(json.dumps(found)) == names
 
 
+def test_a_model_that_kept_no_names_is_scored_and_explained_as_one_without_them(tmp_path):
+    """Its `feature_names_in_` is there, and None: some libraries write that after a fit on an array."""
+    encoded = make_pipeline(ENCODER, LogisticRegression()).fit(FRAME, TARGET)
+    encoded[0].feature_names_in_ = None
+    expected = {name: found.kind for name, found in handler.expected_columns(encoded, ["b", "a", "c"]).items()}
+    assert (expected["c"], handler.fitted_columns(encoded)) == (handler.TEXT, None)
+
+    scaled = LinearRegression().fit(NUMBERS.to_numpy(), TARGET)
+    refusing = Names(feature_names_in_=None, n_features_in_=3, predict=lambda _: 1 / 0)
+    scaled.feature_names_in_ = None
+    FRAME.to_csv(tmp_path / "in.csv", index=False)
+    assert handler.score_file(tmp_path / "in.csv", tmp_path / "out.csv", scaled, feature_columns=["b", "a"]).rows == 40
+    assert len(handler.make_predictions(scaled, FRAME, ["b", "a"])) == 40
+    with pytest.raises(handler.ModelError, match="it was fitted on 3 features, feature_columns gives 2"):
+        handler.score_file(tmp_path / "in.csv", tmp_path / "out.csv", refusing, feature_columns=["b", "a"])
+
+
 def test_columns_that_the_event_does_not_list_are_the_models(put, get):
     put(MODEL, Names(feature_names_in_=["x2", "x1"]))
     put(DATA, "id,x1,x2\n007,1,2\n")

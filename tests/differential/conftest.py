@@ -1,5 +1,7 @@
 """The places where the handler runs, and how much of the table is held against it in each."""
 
+import functools
+
 import pytest
 
 from batch_predict.setup import package, target
@@ -10,6 +12,7 @@ SMALL_VARIANTS = (
     *("plain", "missing", "missing_first", "one_row_missing", "digits_then_text", "booleans_and_missing", "unusual_texts"),
     "large_integers",
 )
+FEW_VARIANTS = ("plain", "missing", "digits_then_text", "booleans_and_missing", "large_integers")
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +20,7 @@ def is_whole(pytestconfig):
     return pytestconfig.getoption("whole_table", default=False)
 
 
-@pytest.fixture(scope="session", params=["environment", "package"])
+@pytest.fixture(scope="session", params=["environment", pytest.param("package", marks=pytest.mark.thorough)])
 def place(request, tmp_path_factory):
     """The project's environment, and the package unpacked, in an interpreter without site-packages."""
     if request.param == "environment":
@@ -31,12 +34,27 @@ def place(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def whole_or_small_table(is_whole, tmp_path_factory):
-    chosen = [model for model in models.MODELS.values() if is_whole or model.name in models.IN_SMALL_TABLE]
-    variants = list(files.VARIANTS) if is_whole else SMALL_VARIANTS
-    return table.Table(tmp_path_factory.mktemp("models"), chosen, variants, is_whole=is_whole)
+def table_of(tmp_path_factory):
+    """Return a table of some models and variants; the models are fitted once."""
+
+    @functools.cache
+    def table_of(names, variants, is_whole):
+        chosen = [models.MODELS[name] for name in names]
+        return table.Table(tmp_path_factory.mktemp("models"), chosen, variants, is_whole=is_whole)
+
+    return table_of
 
 
 @pytest.fixture(scope="session")
-def verdicts(whole_or_small_table, place):
-    return whole_or_small_table.run(place)
+def held_table(is_whole, place, table_of):
+    """All models with `--whole-table`; else a few in the environment, and more of them in the package."""
+    if is_whole:
+        return table_of(tuple(models.MODELS), tuple(files.VARIANTS), is_whole=True)
+    if place.name == "package":
+        return table_of(tuple(models.IN_SMALL_TABLE), SMALL_VARIANTS, is_whole=False)
+    return table_of(tuple(models.FEW), FEW_VARIANTS, is_whole=False)
+
+
+@pytest.fixture(scope="session")
+def verdicts(held_table, place):
+    return held_table.run(place)

@@ -962,7 +962,7 @@ add(
     ["rank", "code"],
 )
 
-IN_SMALL_TABLE = {
+IN_SMALL_TABLE = (
     *("Ridge", "Ridge, fitted on an array", "LinearRegression of large integers", "LogisticRegression", "HistGB", "RandomForest"),
     *("DecisionTreeClassifier of two words", "SVC one against one", "KMeans", "IsolationForest", "DummyClassifier"),
     *("HistGB of booleans with missing values", "HistGB with categories by names", "SimpleImputer with indicator"),
@@ -981,5 +981,16 @@ IN_SMALL_TABLE = {
     *("MultiOutputClassifier over texts", "VotingRegressor over texts", "StackingRegressor with passthrough over numbers"),
     *("CalibratedClassifierCV of a frozen one over texts", "LGBMRegressor", "XGBRegressor", "astype(str) of all kinds of columns"),
     *("lower case and OneHotEncoder", "an estimator that tells types", "FunctionTransformer before an encoder of codes"),
-}
-"""Those of `make test`; `make smoke` has them all."""
+)
+"""Those that `make test-thorough` scores in the package; `make smoke` has them all."""
+
+FEW = (
+    *("Ridge", "Ridge, fitted on an array", "LinearRegression of large integers", "LogisticRegression", "HistGB"),
+    *("DecisionTreeClassifier of two words", "HistGB of booleans with missing values", "RandomForestRegressor of two numbers"),
+    *("SimpleImputer(mean) of numbers", "OneHotEncoder of booleans with missing values", "TargetEncoder of codes"),
+    *("OneHotEncoder of integers with missing values", "OneHotEncoder of NA and None", "ColumnTransformer, the usual"),
+    *("ColumnTransformer passes codes to an encoder", "FeatureUnion of encoders", "texts to a classifier"),
+    *("CalibratedClassifierCV over texts", "LGBMRegressor", "XGBRegressor", "an estimator that tells types"),
+    "FunctionTransformer before an encoder of codes",
+)
+"""Those of `make test`: one for each way in which the handler decides what a model is given."""

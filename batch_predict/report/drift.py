@@ -59,43 +59,36 @@ def _counted(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, d
         {name: values for name, values in statistics.get(group, {}).items() if name in header.names}
         for group in ("features", "predictions")
     )
-    numbers = [name for name, values in predictions.items() if values["kind"] == "number"]
-    labels = [name for name in predictions if name not in numbers]
-    kinds = {
-        name: handler.NUMBER if values["kind"] == "number" else handler.TEXT for name, values in (features | predictions).items()
-    }
+    kinds = {name: values["kind"] for name, values in (features | predictions).items()}
+    read_as = {name: handler.NUMBER if kind == "number" else handler.TEXT for name, kind in kinds.items()}
+    labels = [name for name in predictions if kinds[name] == handler.CLASS]
+    numbers = [name for name in predictions if name not in labels]
+    if all("percents" in predictions[name] for name in numbers):
+        kinds |= dict.fromkeys(numbers, handler.SHARE)
     known = {name: tuple(set(predictions[name]["classes"]) & set(handler.MISSING_VALUES) - {""}) for name in labels}
-    columns = handler._Columns([*kinds], kinds, known=known)  # noqa: SLF001
-    counted = handler._Columns([*features], {name: kinds[name] for name in features})  # noqa: SLF001
-    found = handler._Statistics(counted)  # noqa: SLF001
-    are_shares = all("percents" in predictions[name] for name in numbers)
-    with path.open("rb") as file:
-        file.seek(header.size)
+    columns = handler._Columns([*kinds], read_as, known=known)  # noqa: SLF001
+
+    def tables() -> Iterator[Any]:
         source = handler._Source(path.name, 0)  # noqa: SLF001
-        for block in handler._read_blocks(file, header, source, header.size, handler.BLOCK_BYTES):  # noqa: SLF001
-            rejected: set[int] = set()
-            table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row))  # noqa: SLF001
-            for name, values in predictions.items():
-                if not values["missing"]:  # so this model gives no missing ones: the row was rejected when it was to be scored
-                    rejected.update(np.flatnonzero(table[name].is_null().to_numpy()).tolist())
-            table = table.take([row for row in range(block.rows) if row not in rejected]) if rejected else table
-            if table.num_rows:
-                of_block = handler._count_features(table, counted)._replace(  # noqa: SLF001
-                    prediction_numbers=(
-                        handler._measure_numbers([table[name] for name in numbers], are_shares=are_shares)  # noqa: SLF001
-                        if numbers
-                        else None
-                    ),
-                    prediction_classes={
-                        name: handler._count_labels(np.array(table[name].to_pylist(), object))  # noqa: SLF001
-                        for name in labels
-                    },
-                )
-                found.add(numbers, of_block)
-    result = found.result()
-    if kinds and not (result["features"] or result["predictions"]):
+        with path.open("rb") as file:
+            file.seek(header.size)
+            for block in handler._read_blocks(file, header, source, header.size, handler.BLOCK_BYTES):  # noqa: SLF001
+                rejected: set[int] = set()
+                table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row))  # noqa: SLF001
+                for name, values in predictions.items():
+                    if not values["missing"]:  # so this model gives no missing ones: the row was rejected when it was scored
+                        rejected.update(np.flatnonzero(table[name].is_null().to_numpy()).tolist())
+                table = table.take([row for row in range(block.rows) if row not in rejected]) if rejected else table
+                if table.num_rows:
+                    yield table
+
+    found = handler.column_statistics(tables(), kinds)
+    if kinds and not found:
         raise ValueError(f"{path.name} has no rows to compare with")
-    return {"features": result["features"], "predictions": result["predictions"]}
+    return {
+        "features": {name: found[name] for name in features if name in found},
+        "predictions": {name: found[name] for name in predictions if name in found},
+    }
 
 
 def drift_of(reference: Mapping[str, Mapping[str, Any]], current: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

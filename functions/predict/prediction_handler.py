@@ -1069,24 +1069,11 @@ class _Scorer:
         """Count the features and predictions of the rows that were scored, and the reasons of the others."""
         rejected = Counter(reason.counted for reason in reasons)
         if predictions is None:
-            return _BlockStatistics(None, {}, None, {}, rejected)
-        features = _count_features(table, self.columns)
-        predicted = list(predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS])
-        if not predicted:  # a model may give no outputs
-            return features._replace(reasons=rejected)
-        try:
-            if not _are_numbers(predictions) or (self.method == "predict" and self._is_classifier()):
-                labels = {name: _count_labels(values) for name, values in zip(names, predicted, strict=False)}
-                return features._replace(prediction_classes=labels, reasons=rejected)
-            numbers = _measure_numbers(predicted, are_shares=self.method == "predict_proba")
-            return features._replace(prediction_numbers=numbers, reasons=rejected)
-        except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
-            logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
-            labels = {name: _uncounted(len(predictions)) for name, _ in zip(names, predicted, strict=False)}
-            return features._replace(prediction_classes=labels, reasons=rejected)
-
-    def _is_classifier(self) -> bool:
-        return getattr(self.estimator, "classes_", None) is not None
+            return _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, rejected)
+        kinds = {name: self.columns.kinds[name] for name in self.columns.names[:MAX_STATISTICS_COLUMNS]}
+        is_classifier = getattr(self.estimator, "classes_", None) is not None
+        counted = _count_predictions(names, predictions, self.method, is_classifier=is_classifier)
+        return _BlockStatistics(_count_columns(table, kinds), counted, rejected)
 
     def _predict(
         self, table: pa.Table, rows: np.ndarray[Any, Any], reject: Reject
@@ -5049,11 +5036,214 @@ LARGEST_COUNTED, MAX_COUNTED = 128, 64
 """Whole numbers of up to this magnitude have a cell each, and are counted each by itself where they are at most so many."""
 _KEPT_BLOCKS = 16
 """Blocks that are counted at once, of which 2 bytes a number are kept: there are more cells than a block has rows."""
+CLASS, SHARE = "class", "share"
+"""How a column may be counted besides as TEXT and, if it is of any other kind, as numbers: as labels, or as probabilities."""
+
+
+def column_statistics(blocks: Iterable[Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the statistics of columns by name, over all blocks, as a receipt has them.
+
+    A block gives each column by its name, as a pyarrow.Table does, and has at least one row. `kinds` says of each column how it is
+    counted: TEXT, CLASS (labels), SHARE (probabilities); any other kind is numbers.
+    """
+    sums = _ColumnSums()
+    for block in blocks:
+        sums.add(_count_columns(block, kinds))
+    found = sums.result()
+    return {name: found[name] for name in kinds if name in found}
+
+
+class _ColumnCounts(NamedTuple):
+    """What a block adds to the statistics of some columns."""
+
+    numbers: _Numbers | None
+    texts: dict[str, _Counted]
+    labels: dict[str, _Counted]
+
+
+_NOTHING_COUNTED = _ColumnCounts(None, {}, {})
+
+
+def _count_columns(block: Any, kinds: dict[str, str]) -> _ColumnCounts:
+    numbers = {name: block[name] for name, kind in kinds.items() if kind not in (TEXT, CLASS)}
+    return _ColumnCounts(
+        _measure_numbers(numbers, {name for name in numbers if kinds[name] == SHARE}) if numbers else None,
+        {name: _count_texts(block[name]) for name, kind in kinds.items() if kind == TEXT},
+        {name: _count_labels(block[name]) for name, kind in kinds.items() if kind == CLASS},
+    )
+
+
+def _count_predictions(names: list[str], predictions: np.ndarray[Any, Any], method: str, *, is_classifier: bool) -> _ColumnCounts:
+    """Count a block's predictions, at least one row, by what they are: labels, probabilities or other numbers."""
+    columns = dict(zip(names, predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS], strict=False))
+    try:
+        are_labels = not _are_numbers(predictions) or (method == "predict" and is_classifier)
+        kind = CLASS if are_labels else SHARE if method == "predict_proba" else NUMBER
+        return _count_columns(columns, dict.fromkeys(columns, kind))
+    except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
+        logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
+        uncounted = _Counted(len(predictions), 0, Counter({None: len(predictions)}))  # as labels beyond those that have a name
+        return _ColumnCounts(None, {}, dict.fromkeys(columns, uncounted))
+
+
+class _BlockStatistics(NamedTuple):
+    """What a block adds to a chunk's statistics."""
+
+    features: _ColumnCounts
+    predictions: _ColumnCounts
+    reasons: Counter[str]
+    """How many rows were not scored for each reason."""
+
+
+class _Statistics:
+    """The statistics of a chunk, added up block by block; thousands of blocks take as much memory as one."""
+
+    def __init__(self, columns: _Columns) -> None:
+        self._feature_names, self._prediction_names = columns.names, list[str]()
+        self._features, self._predictions = _ColumnSums(), _ColumnSums()
+        self.reasons: Counter[str] = Counter()
+        """How many rows were not scored for each reason."""
+
+    def add(self, predictions: list[str], block: _BlockStatistics) -> None:
+        """Add a block, whose predictions have these names."""
+        self._prediction_names = predictions
+        self._features.add(block.features)
+        self._predictions.add(block.predictions)
+        self.reasons = _added(self.reasons, block.reasons, MAX_REASONS)
+
+    def result(self) -> dict[str, Any]:
+        """Return the statistics as `contract.Statistics` describes them."""
+        features = self._features.result()
+        return {
+            "predictions": self._predictions.result(),
+            "predictions_left_out": max(len(self._prediction_names) - MAX_STATISTICS_COLUMNS, 0),
+            "features": {name: features[name] for name in self._feature_names if name in features},
+            "features_left_out": max(len(self._feature_names) - MAX_STATISTICS_COLUMNS, 0),
+            "rejected_reasons": {reason or OTHER: count for reason, count in self.reasons.items()},
+        }
+
+
+class _ColumnSums:
+    """The statistics of some columns, added up block by block, with an adder for each sort of values."""
+
+    def __init__(self) -> None:
+        self._numbers, self._texts, self._labels = _NumberSums(), _TextSums(), _LabelSums()
+
+    def add(self, block: _ColumnCounts) -> None:
+        if block.numbers:
+            self._numbers.add(block.numbers)
+        self._texts.add(block.texts)
+        self._labels.add(block.labels)
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        return self._numbers.result() | self._texts.result() | self._labels.result()
+
+
+class _TextSums:
+    """Columns of texts, counted by their hash."""
+
+    most_counted = HASHES
+
+    def __init__(self) -> None:
+        self._sums: dict[str, _Counted] = {}
+
+    def add(self, block: dict[str, _Counted]) -> None:
+        for name, counted in block.items():
+            before = self._sums.get(name, _Counted(0, 0, Counter()))
+            counts = _added(before.counts, counted.counts, self.most_counted)
+            self._sums[name] = _Counted(before.rows + counted.rows, before.missing + counted.missing, counts)
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        return {name: self._written(*counted) for name, counted in self._sums.items()}
+
+    def _written(self, rows: int, missing: int, counts: Counter[Any]) -> dict[str, Any]:
+        return {"kind": TEXT, "rows": rows, "missing": missing, "hashed": [counts[index] for index in range(HASHES)]}
+
+
+class _LabelSums(_TextSums):
+    """Columns of labels, of which the first ones are counted by name."""
+
+    most_counted = MAX_CLASSES
+
+    def _written(self, rows: int, missing: int, counts: Counter[Any]) -> dict[str, Any]:
+        classes = {label: count for label, count in sorted(counts.items(), key=str) if label is not None}
+        return {"kind": CLASS, "rows": rows, "missing": missing, "classes": classes, "other_classes": counts[None]}
+
+
+class _NumberSums:
+    """Columns of numbers."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._waiting: list[_Numbers] = []
+        self._rows = 0
+        self._sums: dict[str, np.ndarray[Any, Any]] = {}
+        self._counts: list[_Cells] = []
+
+    def add(self, numbers: _Numbers) -> None:
+        self._names = numbers.names
+        self._waiting.append(numbers)
+        if len(self._waiting) == _KEPT_BLOCKS:
+            self._count()
+
+    def _count(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, joined in _JOINED_MEASURES.items():
+                found = joined([getattr(numbers, name) for numbers in waiting], axis=0)
+                self._sums[name] = joined([found, self._sums[name]], axis=0) if name in self._sums else found
+        rows = sum(numbers.rows for numbers in waiting)
+        self._rows += rows
+        wide = np.empty(rows, np.int64)  # as bincount wants them: fresh memory for every column would cost as much as counting
+        for index in range(len(waiting[0].cells)):
+            before = self._counts[index] if index < len(self._counts) else None
+            is_share = bool(self._sums["is_share"][index])
+            np.concatenate([numbers.cells[index] if numbers.is_share[index] == is_share
+                            else _cells_of_shares()[numbers.cells[index]] for numbers in waiting], out=wide)  # fmt: skip
+            counts = np.bincount(wide, minlength=_CELLS)
+            if before:
+                cells = before.cells if before.is_share == is_share else _cells_of_shares()[before.cells]
+                np.add.at(counts, cells, before.counts)
+            filled = np.flatnonzero(counts != 0)
+            self._counts[index : index + 1] = [_Cells(is_share, filled, counts[filled])]
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        """Return each column's statistics as `contract.NumberValues` describes them."""
+        if self._waiting:
+            self._count()
+        return {
+            name: self._of(index, *counted) for index, (name, counted) in enumerate(zip(self._names, self._counts, strict=True))
+        }
+
+    def _of(self, index: int, is_share: bool, cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
+        missing, infinite = (int(self._sums[name][index]) for name in ("missing", "infinite"))
+        low, high = (float(self._sums[name][index]) + 0.0 for name in ("low", "high"))  # no negative zero
+        is_whole = bool(self._sums["is_whole"][index])
+        magnitudes = _cells_of_shares()[cells] if is_share else cells
+        counted = {
+            "kind": NUMBER,
+            "rows": self._rows,
+            "missing": missing,
+            "sum": _finite_or_none(self._sums["total"][index]),
+            "sum_of_squares": _finite_or_none(self._sums["squares"][index]),
+            "min": _finite_or_none(low),
+            "max": _finite_or_none(high),
+            "whole": is_whole,
+            "whole_numbers": None,
+            "histogram": _histogram(magnitudes, counts, missing, infinite),
+        }
+        if is_share:
+            percents = np.bincount(np.rint(cells / (_SHARE_CELLS / 100)).astype(np.int64), counts, minlength=101)
+            counted["percents"] = percents.astype(np.int64).tolist()
+        if is_whole and not infinite and (low > high or max(-low, high) <= LARGEST_COUNTED):
+            counted["whole_numbers"] = _whole_numbers(magnitudes, counts, missing)
+        return counted
 
 
 class _Numbers(NamedTuple):
-    """Some columns of numbers of one block, an element or a row each."""
+    """The columns of numbers of one block: arrays with an element, or a row, for each column."""
 
+    names: list[str]
     rows: int
     missing: np.ndarray[Any, np.dtype[np.int64]]
     infinite: np.ndarray[Any, np.dtype[np.int64]]
@@ -5070,16 +5260,16 @@ class _Numbers(NamedTuple):
     """Shape (n_columns, rows); zero where there is no number, or an infinite one."""
 
 
-def _measure_numbers(columns: Sequence[pa.ChunkedArray | np.ndarray[Any, Any]], *, are_shares: bool = False) -> _Numbers:
-    """Measure columns of one block, of equal length and not empty; as probabilities, where they are between 0 and 1."""
-    rows, number = len(columns[0]), len(columns)
+def _measure_numbers(columns: dict[str, Any], shares: Collection[str]) -> _Numbers:
+    """Measure columns of one block, at least one row; `shares` are probabilities, unless one is not between 0 and 1."""
+    rows, number = len(next(iter(columns.values()))), len(columns)
     missing, infinite = np.zeros((2, number), np.int64)
     total, squares, low, high = np.zeros((4, number))
     is_whole, is_share = np.zeros((2, number), np.bool_)
     cells = np.empty((number, rows), np.uint16)
     single = np.empty(rows, np.float32)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for index, column in enumerate(columns):
+        for index, (name, column) in enumerate(columns.items()):
             values, missing[index] = _plain_numbers(column)
             unknown = missing[index]
             total[index], squares[index] = values.sum(), np.dot(values, values)
@@ -5094,9 +5284,9 @@ def _measure_numbers(columns: Sequence[pa.ChunkedArray | np.ndarray[Any, Any]], 
                 total[index], squares[index] = values.sum(), np.dot(values, values)
             low[index], high[index] = _extremes(values, unknown)
             is_whole[index] = _are_whole(values)
-            is_share[index] = are_shares and not unknown and low[index] >= 0 and high[index] <= 1
+            is_share[index] = name in shares and not unknown and low[index] >= 0 and high[index] <= 1
             cells[index] = np.rint(values * _SHARE_CELLS) if is_share[index] else _cells_of(single)
-    return _Numbers(rows, missing, infinite, total, squares, low, high, is_whole, is_share, cells)
+    return _Numbers([*columns], rows, missing, infinite, total, squares, low, high, is_whole, is_share, cells)
 
 
 def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -5141,72 +5331,6 @@ def _plain_numbers(column: pa.ChunkedArray | np.ndarray[Any, Any]) -> tuple[np.n
         column = column.cast(pa.int8())
     missing = column.null_count
     return (pc.fill_null(column, 0) if missing else column).to_numpy().astype(np.float64, copy=False), missing
-
-
-class _NumberSums:
-    """Statistics of columns of numbers, added up block by block."""
-
-    def __init__(self) -> None:
-        self._waiting: list[_Numbers] = []
-        self._rows = 0
-        self._sums: dict[str, np.ndarray[Any, Any]] = {}
-        self._counts: list[_Cells] = []
-
-    def add(self, numbers: _Numbers) -> None:
-        self._waiting.append(numbers)
-        if len(self._waiting) == _KEPT_BLOCKS:
-            self._count()
-
-    def _count(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        with np.errstate(over="ignore", invalid="ignore"):
-            for name, joined in _JOINED_MEASURES.items():
-                found = joined([getattr(numbers, name) for numbers in waiting], axis=0)
-                self._sums[name] = joined([found, self._sums[name]], axis=0) if name in self._sums else found
-        rows = sum(numbers.rows for numbers in waiting)
-        self._rows += rows
-        wide = np.empty(rows, np.int64)  # as bincount wants them: fresh memory for every column would cost as much as counting
-        for index in range(len(waiting[0].cells)):
-            before = self._counts[index] if index < len(self._counts) else None
-            is_share = bool(self._sums["is_share"][index])
-            np.concatenate([numbers.cells[index] if numbers.is_share[index] == is_share
-                            else _cells_of_shares()[numbers.cells[index]] for numbers in waiting], out=wide)  # fmt: skip
-            counts = np.bincount(wide, minlength=_CELLS)
-            if before:
-                cells = before.cells if before.is_share == is_share else _cells_of_shares()[before.cells]
-                np.add.at(counts, cells, before.counts)
-            filled = np.flatnonzero(counts != 0)
-            self._counts[index : index + 1] = [_Cells(is_share, filled, counts[filled])]
-
-    def result(self) -> list[dict[str, Any]]:
-        """Write each column's statistics as `contract.NumberValues`."""
-        if self._waiting:
-            self._count()
-        return [self._of(index, *counted) for index, counted in enumerate(self._counts)]
-
-    def _of(self, index: int, is_share: bool, cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
-        missing, infinite = (int(self._sums[name][index]) for name in ("missing", "infinite"))
-        low, high = (float(self._sums[name][index]) + 0.0 for name in ("low", "high"))  # no negative zero
-        is_whole = bool(self._sums["is_whole"][index])
-        magnitudes = _cells_of_shares()[cells] if is_share else cells
-        counted = {
-            "kind": NUMBER,
-            "rows": self._rows,
-            "missing": missing,
-            "sum": _finite_or_none(self._sums["total"][index]),
-            "sum_of_squares": _finite_or_none(self._sums["squares"][index]),
-            "min": _finite_or_none(low),
-            "max": _finite_or_none(high),
-            "whole": is_whole,
-            "whole_numbers": None,
-            "histogram": _histogram(magnitudes, counts, missing, infinite),
-        }
-        if is_share:
-            percents = np.bincount(np.rint(cells / (_SHARE_CELLS / 100)).astype(np.int64), counts, minlength=101)
-            counted["percents"] = percents.astype(np.int64).tolist()
-        if is_whole and not infinite and (low > high or max(-low, high) <= LARGEST_COUNTED):
-            counted["whole_numbers"] = _whole_numbers(magnitudes, counts, missing)
-        return counted
 
 
 class _Cells(NamedTuple):
@@ -5297,8 +5421,10 @@ def _distinct(column: pa.Array | pa.ChunkedArray) -> Iterator[tuple[Any, int]]:
     return zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
 
 
-def _count_labels(values: np.ndarray[Any, Any]) -> _Counted:
-    """Count predictions by their label, as it is printed."""
+def _count_labels(values: pa.ChunkedArray | np.ndarray[Any, Any]) -> _Counted:
+    """Count labels as they are printed."""
+    if not isinstance(values, np.ndarray):
+        values = np.array(values.to_pylist(), object)
     if values.dtype.kind in "biu" and values.dtype.isnative:
         return _Counted(len(values), 0, Counter({str(label): count for label, count in _distinct(pa.array(values))}))
     is_missing = [_is_missing(value) for value in values.tolist()]
@@ -5330,83 +5456,6 @@ def _fits_a_float(value: Any) -> bool:
     except (OverflowError, TypeError, ValueError):
         return False
     return True
-
-
-def _uncounted(rows: int) -> _Counted:
-    """Return the statistics of predictions that nobody knows how to count: all of them are beyond the labels that are."""
-    return _Counted(rows, 0, Counter({None: rows}))
-
-
-class _BlockStatistics(NamedTuple):
-    """Of the rows of a block that were scored; by column, and of all numbers together."""
-
-    feature_numbers: _Numbers | None
-    feature_texts: dict[str, _Counted]
-    prediction_numbers: _Numbers | None
-    prediction_classes: dict[str, _Counted]
-    reasons: Counter[str]
-    """Of the rows that were not scored."""
-
-
-def _count_features(table: pa.Table, columns: _Columns) -> _BlockStatistics:
-    """Count the features of some rows, of which there is at least one; the rest of the statistics is empty."""
-    names = columns.names[:MAX_STATISTICS_COLUMNS]
-    numbers = [table[name] for name in names if columns.kinds[name] != TEXT]
-    texts = {name: _count_texts(table[name]) for name in names if columns.kinds[name] == TEXT}
-    return _BlockStatistics(_measure_numbers(numbers) if numbers else None, texts, None, {}, Counter())
-
-
-class _Statistics:
-    """Of a chunk, added up block by block; takes as much memory for one block as for thousands."""
-
-    def __init__(self, columns: _Columns) -> None:
-        self._columns = columns.names
-        self._kinds = columns.kinds
-        self._predictions: list[str] = []
-        self._numbers = {"features": _NumberSums(), "predictions": _NumberSums()}
-        self._counted: dict[str, dict[str, _Counted]] = {"features": {}, "predictions": {}}
-        self.reasons: Counter[str] = Counter()
-        """Of the rows that were not scored, by reason."""
-
-    def add(self, predictions: list[str], block: _BlockStatistics) -> None:
-        """Add a block, whose predictions have these names."""
-        self._predictions = predictions
-        for group, numbers, counted in (
-            ("features", block.feature_numbers, block.feature_texts),
-            ("predictions", block.prediction_numbers, block.prediction_classes),
-        ):
-            if numbers:
-                self._numbers[group].add(numbers)
-            for name, found in counted.items():
-                before = self._counted[group].get(name, _Counted(0, 0, Counter()))
-                counts = before.counts + found.counts if group == "features" else _added(before.counts, found.counts, MAX_CLASSES)
-                self._counted[group][name] = _Counted(before.rows + found.rows, before.missing + found.missing, counts)
-        self.reasons = _added(self.reasons, block.reasons, MAX_REASONS)
-
-    def result(self) -> dict[str, Any]:
-        """Return the statistics as `contract.Statistics` describes them."""
-        columns = self._columns[:MAX_STATISTICS_COLUMNS]
-        numbers = [column for column in columns if self._kinds[column] != TEXT]
-        features = self._of("features", numbers)
-        return {
-            "predictions": self._of("predictions", self._predictions[:MAX_STATISTICS_COLUMNS]),
-            "predictions_left_out": max(len(self._predictions) - MAX_STATISTICS_COLUMNS, 0),
-            "features": {column: features[column] for column in columns if column in features},
-            "features_left_out": len(self._columns) - len(columns),
-            "rejected_reasons": {reason or OTHER: count for reason, count in self.reasons.items()},
-        }
-
-    def _of(self, group: str, numbers: list[str]) -> dict[str, Any]:
-        values = dict(zip(numbers, self._numbers[group].result(), strict=False))
-        for name, (rows, missing, counts) in self._counted[group].items():
-            known = {"rows": rows, "missing": missing}
-            if group == "features":
-                values[name] = {"kind": TEXT, **known, "hashed": [counts[index] for index in range(HASHES)]}
-            else:
-                other = counts[None]
-                labels = {label: count for label, count in sorted(counts.items(), key=str) if label is not None}
-                values[name] = {"kind": "class", **known, "classes": labels, "other_classes": other}
-        return values
 
 
 def _added(counts: Counter[Any], more: Counter[Any], most: int) -> Counter[Any]:

@@ -1,9 +1,11 @@
 """The statistics of a chunk, counted as the prediction function counts them."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 import prediction_handler as handler
 
@@ -11,15 +13,19 @@ import prediction_handler as handler
 def statistics(values: list[float], predicted: list[str], texts: list[str], reasons: list[str]) -> Any:
     """Count some rows as the prediction function does; as many of each column as there are."""
     block = handler._BlockStatistics(
-        handler._measure_numbers([np.array(values)]),
-        {"text": handler._count_texts(handler.pa.chunked_array([texts]))},
-        None,
-        {"p": handler._count_labels(np.array(predicted))},
-        handler.Counter(reasons),
+        handler._count_columns({"x": np.array(values), "text": pa.chunked_array([texts])}, {"x": "number", "text": "text"}),
+        handler._count_columns({"p": np.array(predicted)}, {"p": "class"}),
+        Counter(reasons),
     )
     counted = handler._Statistics(handler._Columns(["x", "text"], {"x": "number", "text": "text"}))
     counted.add(["p"], block)
     return json.loads(json.dumps(counted.result(), allow_nan=False))
+
+
+def number_statistics(values: Any, *, are_shares: bool = False) -> Any:
+    """Return the statistics of one column of numbers."""
+    kinds = {"x": handler.SHARE if are_shares else handler.NUMBER}
+    return handler.column_statistics([{"x": np.asarray(values, float)}], kinds)["x"]
 
 
 def sample() -> Any:

@@ -338,7 +338,6 @@ def test_what_nobody_can_count_is_counted_as_such(tmp_path, monkeypatch):
     def fail(_):
         raise TypeError
 
-    monkeypatch.setattr(handler, "_measure_numbers", fail)
-    monkeypatch.setattr(handler, "_count_features", lambda *_: handler._BlockStatistics(None, {}, None, {}, handler.Counter()))
+    monkeypatch.setattr(handler, "_are_numbers", fail)
     facts, _ = score_locally(b"x1\n1\n2\n", tmp_path, model=Answers(np.array([1.0, 2.0])))
     assert facts.statistics["predictions"]["p"] == {"kind": "class", "rows": 2, "missing": 0, "classes": {}, "other_classes": 2}

@@ -45,10 +45,15 @@ def squared(values):
     return squares[(np.abs(squares) > 2.0**-120) & np.isfinite(squares)].astype(float)
 
 
+def counted(*columns, kind="number"):
+    """Return the statistics of columns that come in blocks."""
+    kinds = {f"x{index}": kind for index in range(len(columns[0]))}
+    found = handler.column_statistics((dict(zip(kinds, block, strict=True)) for block in columns), kinds)
+    return [*found.values()]
+
+
 def count(values):
-    sums = handler._NumberSums()
-    sums.add(handler._measure_numbers([np.array(values, float)]))
-    return sums.result()[0]
+    return counted([np.array(values, float)])[0]
 
 
 def statistics_of(get):
@@ -99,10 +104,7 @@ def test_the_scale_is_the_finest_that_fits(values):
 
 @given(st.lists(columns, min_size=1, max_size=40))
 def test_blocks_add_up_to_the_whole(blocks):
-    sums = handler._NumberSums()
-    for block in blocks:
-        sums.add(handler._measure_numbers([np.array(block), -np.array(block)]))
-    merged = sums.result()
+    merged = counted(*([np.array(block), -np.array(block)] for block in blocks))
     whole = np.concatenate([np.array(block) for block in blocks])
     for found, expected in zip(merged, (count(whole), count(-whole)), strict=True):
         with np.errstate(over="ignore"):
@@ -119,25 +121,22 @@ whole_with_missing = st.lists(st.one_of(st.none(), st.integers(-140, 140).map(fl
 
 @given(st.one_of(with_missing, whole_with_missing))
 def test_extremes_and_whole_numbers_are_pythons_of_what_is_there(values):
-    sums = handler._NumberSums()
-    sums.add(handler._measure_numbers([pa.chunked_array([pa.array(values, pa.float64())])]))
-    counted = json.loads(json.dumps(sums.result()[0], allow_nan=False))
+    (found,) = counted([pa.chunked_array([pa.array(values, pa.float64())])])
+    found = json.loads(json.dumps(found, allow_nan=False))
     there = [value for value in values if value is not None and math.isfinite(value)]
-    assert counted["min"] == min(there, default=None)
-    assert counted["max"] == max(there, default=None)
-    assert counted["whole"] == all(value.is_integer() for value in there)
+    assert found["min"] == min(there, default=None)
+    assert found["max"] == max(there, default=None)
+    assert found["whole"] == all(value.is_integer() for value in there)
     expected = Counter(f"{value:.0f}" for value in there if value) + Counter({"0": there.count(0.0)})
     is_counted = (
-        counted["whole"] and counted["histogram"]["infinite"] == 0 and len(expected) <= 64 and all(abs(x) <= 128 for x in there)
+        found["whole"] and found["histogram"]["infinite"] == 0 and len(expected) <= 64 and all(abs(x) <= 128 for x in there)
     )
-    assert counted["whole_numbers"] == (expected if is_counted else None)
+    assert found["whole_numbers"] == (expected if is_counted else None)
 
 
 def test_booleans_and_integers_are_whole_numbers():
     for column in (pa.array([True, None, False, True]), pa.array([1, None, 0, 1], pa.int64())):
-        sums = handler._NumberSums()
-        sums.add(handler._measure_numbers([pa.chunked_array([column])]))
-        assert sums.result()[0]["whole_numbers"] == {"0": 1, "1": 2}
+        assert counted([pa.chunked_array([column])])[0]["whole_numbers"] == {"0": 1, "1": 2}
 
 
 shares = st.one_of(
@@ -146,10 +145,7 @@ shares = st.one_of(
 
 
 def counted_shares(*blocks):
-    sums = handler._NumberSums()
-    for block in blocks:
-        sums.add(handler._measure_numbers([np.array(block), 1 - np.array(block)], are_shares=True))
-    return sums.result()
+    return counted(*([np.array(block), 1 - np.array(block)] for block in blocks), kind="share")
 
 
 @given(st.lists(shares, min_size=1, max_size=60))
@@ -334,8 +330,7 @@ def test_a_probe_tells_the_mean_length_of_its_rows(put):
 
 def test_texts_of_one_hash_add_up():
     texts = [f"text {index}" for index in range(200)]
-    counted = handler._count_texts(handler.pa.chunked_array([texts]))
-    assert sum(counted.counts.values()) == 200
+    assert sum(counted([pa.chunked_array([texts])], kind="text")[0]["hashed"]) == 200
 
 
 def test_integers_that_no_float_holds_are_labels():
@@ -343,5 +338,5 @@ def test_integers_that_no_float_holds_are_labels():
     predictions = np.array([10**400, 1], object)
 
     assert not handler._are_numbers(predictions)
-    assert handler._count_labels(predictions).rows == 2
+    assert counted([predictions], kind="class")[0]["rows"] == 2
     assert handler._are_numbers(np.array([10**20, 1.5], object))

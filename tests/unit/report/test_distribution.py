@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import prediction_handler as handler
 from batch_predict.report.distribution import Values, commonest_hashes, shared_edges
 from batch_predict.report.tables import rounded
+from support.chunk_statistics import number_statistics
 from support.report_records import histogram, number_values, text_values
 
 OF_OLD_REPORTS = {"kind", "rows", "missing", "sum", "sum_of_squares"}
@@ -204,9 +204,7 @@ def test_a_quartile_has_the_digits_that_are_known(value, width, text):
 
 def counted(values, *, are_shares=False):
     """Return the statistics of values as the prediction function counts them."""
-    sums = handler._NumberSums()
-    sums.add(handler._measure_numbers([np.asarray(values, dtype=float)], are_shares=are_shares))
-    return Values(sums.result()[0])
+    return Values(number_statistics(values, are_shares=are_shares))
 
 
 def summary(values, scale=2):

@@ -10,20 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-import prediction_handler as handler
 from batch_predict.report.drift import LARGE, MODERATE, drift_of, population_stability_index, reference_statistics
+from support.chunk_statistics import number_statistics as number
 from workflow import distributions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS = 20_000
-
-
-def number(values: Any) -> Any:
-    sums = handler._NumberSums()
-    sums.add(handler._measure_numbers([np.asarray(values, float)]))
-    return sums.result()[0]
 
 
 @pytest.fixture
@@ -123,9 +117,7 @@ def test_a_row_of_the_reference_whose_number_is_none_is_left_out(tmp_path: Path)
 
 
 def probabilities(values: Any) -> Any:
-    sums = handler._NumberSums()
-    sums.add(handler._measure_numbers([np.asarray(values, float)], are_shares=True))
-    return sums.result()[0]
+    return number(values, are_shares=True)
 
 
 def test_probabilities_are_cut_at_percents_or_finer_where_they_are_small() -> None:

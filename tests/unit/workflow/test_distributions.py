@@ -9,14 +9,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_merge_outputs import REPORT_SCHEMA
 
 import prediction_handler as handler
-from support.chunk_statistics import sample, statistics
+from support.chunk_statistics import number_statistics, sample, statistics
 from support.merging import OUTPUT
 from workflow import accounting, distributions
 from workflow.distributions import StatisticsSum, checked, empty, merged
@@ -83,13 +82,7 @@ def test_whole_numbers_are_counted_while_they_are_few() -> None:
 
 
 def test_probabilities_add_up_and_no_others_with_them() -> None:
-    shares, others = (
-        handler._measure_numbers([np.array(values)], are_shares=True) for values in ([0.0, 0.004, 0.29, 1.0], [0.5, 1.5])
-    )
-    one, other = (handler._NumberSums(), handler._NumberSums())
-    one.add(shares)
-    other.add(others)
-    probabilities, numbers = one.result()[0], other.result()[0]
+    probabilities, numbers = (number_statistics(values, are_shares=True) for values in ([0.0, 0.004, 0.29, 1.0], [0.5, 1.5]))
     twice = distributions.merged_values(probabilities, probabilities)
     assert {percent: count for percent, count in enumerate(twice["percents"]) if count} == {0: 4, 29: 2, 100: 2}
     assert "percents" not in distributions.merged_values(probabilities, numbers)

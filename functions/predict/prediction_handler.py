@@ -7,14 +7,16 @@ and never looks inside an answer.
 
 Three environment variables confine what an event may name, each `s3://bucket/prefix` with a prefix that may be empty:
 `MODEL_S3_PREFIX` the model, `DATA_S3_PREFIX` the data, `OUTPUT_S3_PREFIX` everything that is written, and the list of segments.
-A URI is inside if it starts so, literally. A variable that is not set restricts nothing: then the function's role alone decides.
+A URI is allowed if it begins with the prefix, literally. A variable that is not set restricts nothing: then only the function's
+role decides.
 
-A fourth, `METRICS_STATE_MACHINE`, names whose metrics each scored chunk counts in: one line of its log in CloudWatch's embedded
-metric format. Where it is not set, there are none. What is written under a key with `.work/` in it carries the tag
-`batch-predict=work`, by which a lifecycle rule can expire it; the function's role needs s3:PutObjectTagging there.
+A fourth, `METRICS_STATE_MACHINE`, is the state machine in whose metrics each scored chunk counts: the chunk prints one line in
+CloudWatch's embedded metric format. If the variable is not set, there are no metrics. Objects that are written under a key with
+`.work/` in it carry the tag `batch-predict=work`, by which a lifecycle rule can expire them; the function's role needs
+s3:PutObjectTagging there.
 
-A fifth, `DEPLOYED_PACKAGE`, is never set on AWS. A local run, whose Python and libraries are the user's own, is told by it what the
-deployed package has, and refuses or says what would be otherwise there.
+A fifth, `DEPLOYED_PACKAGE`, is never set on AWS. It tells a local run, whose Python and libraries are the user's own, what the
+deployed package has, so that the run can refuse or report what would be different there.
 
 Contents, each part before what it uses:
 
@@ -138,7 +140,7 @@ logger.setLevel(logging.INFO)
 # Touches: nothing: no error holds a row's value, nor a path of this machine.
 
 ADVICE_MARK = " What to do: "
-"""Stands before the advice in what Step Functions says of an error: it knows a name and a text, and nothing else."""
+"""Stands before the advice in an error's text: Step Functions passes on a name and one text, and nothing else."""
 
 
 class PredictionError(Exception):
@@ -149,11 +151,11 @@ class PredictionError(Exception):
     def __init__(self, what: str, advice: str | None = None) -> None:
         self.what = what.encode("utf-8", "backslashreplace").decode()  # Lambda's runtime writes it in UTF-8
         self.advice = advice
-        """What to do about just this; None where the advice for the error's name is good (functions/workflow/errors.py)."""
+        """What to do about just this; None if the advice for the error's name fits (functions/workflow/errors.py)."""
         super().__init__(f"{self.what.removesuffix('.')}: {advice}" if advice else self.what)
 
     def told(self) -> str:
-        """Return the text as Step Functions passes it on, and functions/workflow/errors.py takes it apart again."""
+        """Return the text that Step Functions passes on, and that functions/workflow/errors.py takes apart again."""
         stop = "" if self.what.endswith((".", "!", "?", "…")) else "."
         return f"{self.what}{stop}{ADVICE_MARK}{self.advice}" if self.advice else self.what
 
@@ -236,7 +238,7 @@ _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _named_error(error: Exception) -> PredictionError:
-    """Return the named error that stands for any exception; what is no shortage is a bug, whose text stays in the log."""
+    """Return the named error for any exception; what is not a shortage is a bug, and its text stays in the log."""
     if isinstance(error, PredictionError):
         return error
     if isinstance(error, MemoryError):
@@ -266,7 +268,7 @@ METRIC_UNITS = {
 
 
 def _put_metrics(receipt: dict[str, Any], execution_name: str | None) -> None:
-    """Print what the chunk counts in CloudWatch; not by the logger, whose lines Lambda wraps so that they count nothing."""
+    """Print the chunk's metrics for CloudWatch, which does not find them in the logger's lines, because Lambda wraps those."""
     state_machine = os.environ.get(METRICS_NAME_VARIABLE)
     if not state_machine:
         return
@@ -366,11 +368,11 @@ def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision:
 
 
 WHOLE_OBJECT_BYTES = 64_000_000
-"""Of an object that is read whole for a range of it, where its other values decide the type of a column and no run has done so."""
+"""The largest object that is read whole although only a range of it is scored: its other values may decide a column's type."""
 
 
 def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: _Chunk, columns: _Columns) -> dict[str, str]:
-    """Decide the open columns by all values of the chunk's objects: of a range of one, the rest is read for that."""
+    """Decide the open columns by all values of the chunk's objects; if it has only a range of one, the rest is read as well."""
     kinds = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
     for segment in chunk.partial_segments():
         undecided = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
@@ -390,7 +392,7 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
 
 
 def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: _Decision) -> dict[str, str]:
-    """Return what those columns hold, in all of the chunk, that do not fit what the run has decided."""
+    """Return the kinds, by all values of the chunk, of those columns that do not fit what the run has decided."""
     columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {})
     found = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
     return {
@@ -399,18 +401,18 @@ def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: 
 
 
 def _types_uri(receipt_s3_uri: str) -> str:
-    """Return where a chunk says what its columns hold: functions/workflow/work.py looks there."""
+    """Return where a chunk writes what its columns hold; functions/workflow/work.py reads it there."""
     return f"{receipt_s3_uri.removesuffix('.json')}.types.json"
 
 
 def _data_sha256(segments: list[_Segment]) -> str:
-    """Return the digest of what was read, by which the merge sees that it was what was planned: fingerprint.py has the same."""
+    """Return a digest of what was read, which the merge compares with the plan: functions/workflow/fingerprint.py has the same."""
     named = [[segment.source.s3_uri, segment.source.start, segment.stop, segment.etag] for segment in segments]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 def _layout_sha256(header: Header, prediction_columns: list[str]) -> str:
-    """Equal for all parts that may be merged under one header: the columns of the data, those of the predictions, the line end."""
+    """Return a digest that parts which may be merged under one header share: of all columns' names and the line end."""
     return hashlib.sha256(json.dumps([header.names, prediction_columns, header.line_end.decode()]).encode()).hexdigest()
 
 
@@ -421,7 +423,7 @@ def _etag(client: S3Client, s3_uri: str) -> str:
 
 
 def _memory_mb() -> int | None:
-    """Memory of the function, as Lambda says it; None elsewhere."""
+    """Return the function's memory as Lambda states it; None elsewhere."""
     memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     return int(memory) if memory.isdecimal() else None
 
@@ -454,22 +456,22 @@ class _Stopwatch:
 # Touches: S3, and the models in memory; of the data, only the first megabytes of objects are read.
 
 MAX_DECISION_BYTES = 2**24
-"""Of what a run has decided, in S3: 10,000 of the longest names of columns take some 10 MB."""
+"""The largest decision that is read from S3: 10,000 of the longest names of columns take some 10 MB."""
 MAX_COLUMNS_BYTES = MAX_DECISION_BYTES - 2**10
-"""Of what a probe finds of the columns, in S3: what a run decides repeats it, with two digests."""
+"""The most that a probe writes to S3 about columns: a decision repeats it and adds two digests."""
 MAX_ANSWER_BYTES = 2**21
-"""Of the same in the probe's answer, as JSON: Lambda answers with 6 MB, in which that is escaped once more."""
+"""The most that a probe answers about columns, as JSON: Lambda answers with 6 MB, in which this JSON is escaped once more."""
 MORE_PROBE_ROWS = 20_000
-"""How far the probe goes on where it could not predict a single row, within the first `BLOCK_BYTES`."""
+"""Rows within the first `BLOCK_BYTES` that the probe tries before it gives up, if it cannot predict a single one."""
 
 
 def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score the first `probe_rows` rows; returns `contract.Probe`.
 
-    What it finds of the columns goes to `receipt_s3_uri`, because an execution's document has no room for thousands of names; an
-    event without one gets it in the answer, and nothing is written.
-    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. Where not one row can be
-    predicted, it goes on to further rows, `MORE_PROBE_ROWS` at most, and to the objects of `further_data`.
+    What it finds out about the columns goes to `receipt_s3_uri`, because an execution's document has no room for thousands of
+    names. An event without one gets it in the answer, and nothing is written.
+    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. If not one row can be
+    predicted, the probe tries further rows, `MORE_PROBE_ROWS` at most, and then the objects of `further_data`.
     """
     model = _cached_model(client, event)
     if event.get("data_s3_uri") is None:
@@ -502,7 +504,7 @@ def _probe_result(
     names: list[str],
     warning: str | None,
 ) -> dict[str, Any]:
-    """Return `contract.Probe`, and write what was found of the columns where the event says."""
+    """Return `contract.Probe`, and write what was found out about the columns to the event's `receipt_s3_uri`."""
     result = {
         **measured,
         "warnings": [warning] if warning else [],
@@ -530,7 +532,7 @@ def _probe_result(
 
 
 class _Probed(NamedTuple):
-    """The rows of a probe of which at least one could be predicted."""
+    """The rows of a probe, at least one of which could be predicted."""
 
     scorer: _Scorer
     block: _Block
@@ -570,7 +572,7 @@ def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
 
 
 def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:
-    """Take the rows out of an object's first bytes; None where not one row ends there."""
+    """Return the rows in an object's first bytes; None if not one row ends there."""
     header = _read_header(beginning, s3_uri)
     if header is None and not is_whole:
         return None
@@ -618,7 +620,7 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
-    """Add what the first rows have made of open columns: if all rows would make something else of them, that is what is wrong."""
+    """Add to an error which kinds the first rows give the open columns: later rows may give them others, and be the cause."""
     narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] != TEXT]
     if not narrow or (isinstance(error, ModelError) and error.advice != _CALL_IT):
         return error
@@ -628,7 +630,7 @@ def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionE
 
 
 def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], header: Header | None) -> dict[str, Any]:
-    """Return `contract.Probe` of data that has no rows, and perhaps no object: a row that the model knows names its predictions."""
+    """Return `contract.Probe` for data without rows, perhaps without any object: an example row names the prediction columns."""
     names = _feature_columns(model.estimator, event, None)
     s3_uri = event["data_s3_uri"] if header else "the data"
     header = header or Header(b"", b"", names)
@@ -639,13 +641,13 @@ def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], 
         columns = scorer.expected_names()
     except (ModelError, InvalidDataError):
         columns = [scorer.name]
-        warning = f"the model predicts no made-up row, so the only prediction column of this output without rows is {scorer.name}"
+        warning = f"the model cannot predict a made-up row, so this output without rows has one prediction column, {scorer.name}"
     _check_new_names(columns, s3_uri, header)
     return _probe_result(client, model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
 
 
 def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
-    """Return the header of an object that has no rows, as far as one read tells; None where it has any, or no header."""
+    """Return the header of an object without rows, as far as one read tells; None if it has rows, or no header."""
     s3_uri = event["data_s3_uri"]
     try:
         beginning, found = _read(client, _Object(s3_uri, (0, BLOCK_BYTES), event.get("data_etag")))
@@ -665,7 +667,7 @@ def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
 BLOCK_BYTES = 2_000_000
 """Bytes of input read at once. Measured: 4 MB cost 50 MB more memory and save no time (docs/performance.md)."""
 FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES = 32_000, 8_000_000
-"""Rows that a forest wants at once, because each call costs it a little for every tree, and the most bytes that they may take."""
+"""Rows to give to a forest at once, because each call has a cost for every tree, and the most bytes that they may take."""
 MB_PER_VCPU = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
@@ -778,10 +780,10 @@ def _score_chunk(
 
 
 def _workers(estimator: Any) -> int:
-    """Return how many blocks are scored at once: one a core, but on Lambda no more than the vCPUs that its memory buys.
+    """Return how many blocks are scored at once: one a core, but on Lambda no more than the vCPUs that the memory buys.
 
-    It shows three cores from 3,009 MB on, where two vCPUs are paid for. Somebody's own code, or another library's, may not stand
-    two threads at once.
+    Lambda shows three cores from 3,009 MB on, although two vCPUs are paid for. Custom models, and those of other libraries, may not
+    be thread-safe.
     """
     if _parts_of(estimator).strangers:
         return 1
@@ -792,7 +794,7 @@ def _workers(estimator: Any) -> int:
 
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
-    """Bytes of input to score at once: more where rows are long and the model pays for each call."""
+    """Return how many bytes of input to score at once: more if rows are long and each call of the model is costly."""
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     if not hasattr(last, "estimators_"):  # forests and their like; histogram boosting is as fast with 8,000 rows as with 64,000
         return BLOCK_BYTES
@@ -822,7 +824,7 @@ def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block],
 
 
 def _limit_threads() -> None:
-    """One BLAS and OpenMP thread for each worker; OpenMP keeps its limit per thread, so each worker sets its own."""
+    """Give each worker one BLAS and OpenMP thread; OpenMP keeps its limit per thread, so each worker sets its own."""
     import threadpoolctl  # noqa: PLC0415  # comes with scikit-learn; a model of another kind does without
 
     threadpoolctl.threadpool_limits(1)
@@ -843,18 +845,18 @@ class _Decision(NamedTuple):
     """What a run has decided before its first chunk (`contract.Decision`)."""
 
     column_types: dict[str, str]
-    """Of the columns that the model leaves open."""
+    """The kinds of the columns that the model leaves open."""
     prediction_columns: list[str]
     feature_columns: list[str] | None
     """None in a decision that leaves them to the event."""
     stated_types: dict[str, str] | None
-    """Of the request; likewise."""
+    """What the request states; None likewise."""
     sha256: str
-    """Of the document in S3."""
+    """The digest of the document in S3."""
 
 
 def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _Decision | None:
-    """Read what the run has decided, where the event names it; InputChangedError where it is for another model or deployment."""
+    """Read what the run has decided, if the event names it; InputChangedError if that is for another model or deployment."""
     s3_uri = event.get("decision_s3_uri")
     if not s3_uri:
         return None
@@ -865,12 +867,12 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
         raise InvalidRequestError(f"{s3_uri} is not what a run decides: it needs column_types and prediction_columns")
     features, stated = _get(document, "feature_columns"), _get(document, "stated_types")
     if not (features is None or _is_columns(features)) or not (stated is None or _is_kinds(stated, STATED_KINDS)):
-        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its feature_columns or stated_types are none")
+        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its feature_columns or stated_types are invalid")
     for field_name, expected, what in (
         ("deployment", model.facts.get("deployment"), "the prediction function was deployed anew"),
         ("model_sha256", model.facts.get("sha256"), "the model was replaced"),
     ):
-        is_by_hand = field_name == "deployment" and not event.get("raise_errors")  # to look into a chunk elsewhere, say
+        is_by_hand = field_name == "deployment" and not event.get("raise_errors")  # somebody may look into a chunk elsewhere
         if document.get(field_name) not in (None, expected) and not is_by_hand:
             raise InputChangedError(f"{what} after the run was planned: start the request again")
     return _Decision(kinds, names, features, stated, found)
@@ -974,9 +976,9 @@ def _decide_columns(
 
 
 def _require_columns(used: list[str], header: Header, s3_uri: str, *, by_model: bool = False) -> None:
-    """Raise where a column that is used is not there, or more than once; the others may be called anything, and nothing.
+    """Raise if a column that is used is missing or repeated; the other columns may have any name, or none.
 
-    `by_model` tells whether nobody but the model has named them.
+    `by_model` tells whether only the model has named the used columns.
     """
     times = Counter(header.names)
     if repeated := [name for name in used if times[name] > 1]:
@@ -996,7 +998,7 @@ class _Scored(NamedTuple):
 
     rows: int
     names: list[str]
-    """Of the prediction columns."""
+    """The names of the prediction columns."""
     joined: memoryview
     """The block's share of the output: line ends stand before the records."""
     rejected: list[_Rejected]
@@ -1026,9 +1028,9 @@ class _Scorer:
     quarantine: bool
     strict: bool
     decision: _Decision | None
-    """Where there is one, the model has predicted rows of this data before."""
+    """If there is one, the model has predicted rows of this data before."""
     saved_with: str | None = None
-    """The scikit-learn that saved the model, where that is another one than here."""
+    """The version of scikit-learn that saved the model, if it is not the one here."""
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
@@ -1100,7 +1102,7 @@ class _Scorer:
         return rows[accepted], predictions
 
     def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
-        """Name the prediction columns where no row says them: as the run has decided, or as the model does for what it knows."""
+        """Name the prediction columns although no row shows them: as the run has decided, or as an example row shows."""
         if self.decision:
             return self.decision.prediction_columns
         try:
@@ -1110,7 +1112,7 @@ class _Scorer:
         return _output_columns(self.name, self.estimator, self.method, predictions.shape[1] if predictions.ndim == 2 else None)
 
     def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
-        """Return the error of rows of which not one could be predicted: the data's, if the model takes a row that it knows."""
+        """Return the error for rows of which none could be predicted: the data are to blame if the model takes an example row."""
         most = next((reason or OTHER for reason, _ in reasons.most_common(1)), "")
         shown = f": {most}" if most else ""
         is_models = _FAILS in most
@@ -1123,7 +1125,7 @@ class _Scorer:
         return ModelError(what, _CALL_IT)
 
     def unfit(self, reason: _Reason) -> ModelError:
-        """Return the error of a model that refuses whatever it is given, for this reason among others."""
+        """Return the error for a model that refuses every row, for this reason among others."""
         model = f"the model, a {type(self.estimator).__name__},"
         if reason.counted == _UNFITTED:
             return ModelError(f"{model} is not fitted", "fit it, and dump it then")
@@ -1140,7 +1142,7 @@ class _Scorer:
         return ModelError(f"{model} fails in its {self.method}: {words}", advice)
 
     def _words_of_example(self, reason: _Reason) -> tuple[str, str]:
-        """Return what a model says, and what to do: all of it where it says the same of an example, which holds no row's values."""
+        """Return what the model says, and what to do: all of it if it says the same of an example row, which holds no values."""
         features = self._example_row()
         try:
             _call_model(self.estimator, self.method, features)
@@ -1161,7 +1163,7 @@ class _Scorer:
         return reason.public, _CALL_IT
 
     def takes_rows(self) -> bool:
-        """Tell whether the model takes rows of these columns: one bad row alone must not look like a model that does not fit."""
+        """Tell whether the model takes rows of these columns: a bad row alone must not look like a model that does not fit."""
         return self.decision is not None or not _refuses(
             lambda _: _call_model(self.estimator, self.method, self._example_row()), None
         )
@@ -1186,7 +1188,7 @@ class _Scorer:
         return _to_model_input(pa.table(arrays, names=self.columns.names), self.given, self.columns.kinds)
 
     def depends_on_other_rows(self, block: _Block) -> str | None:
-        """Say that predictions of a block's rows depend on what is predicted together with them, where they do."""
+        """Return a warning if predictions of a block's rows depend on which rows are predicted together with them."""
         reasons: set[int] = set()
         table = _parse_features(block, self.columns, lambda row, _: reasons.add(row))
         rows, whole = self._predict(table, np.arange(block.rows), lambda row, _: reasons.add(row))
@@ -1205,7 +1207,7 @@ class _Scorer:
             return None
         return (
             f"predictions depend on which rows are predicted together: {int(differ.sum())} of the first {len(kept)} rows "
-            "get another one in two halves than at once, and so the output depends on how the data is cut"
+            "get another one in two halves than at once, so the output depends on how the data is cut"
         )
 
 
@@ -1227,16 +1229,16 @@ class _Reason(NamedTuple):
     private: str
     """May hold the row's values."""
     public: str
-    """Holds none."""
+    """Holds no values."""
     counted: str
-    """By what rows of the same fault are counted: the public reason without what differs from row to row."""
+    """The public reason without what differs from row to row: rows with the same fault are counted by it."""
     is_models: bool = False
-    """Whether the row is none that is wrong, but the model cannot do with it what it does with others."""
+    """Whether the model is to blame, and not the row."""
     advice: str = "correct the value, or keep such rows aside (on_bad_row: quarantine)"
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:
-        """Take the three texts."""
+        """Return a reason of the three texts."""
         private, public, counted = texts
         return cls(private, public, counted)
 
@@ -1250,14 +1252,14 @@ Reject = Callable[[int, _Reason], None]
 # Touches: nothing; the environment says which places in S3 an event may name.
 
 MAX_KEY_BYTES = 1024
-"""Of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+"""In UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 MAX_COLUMNS, MAX_COLUMN_NAME_CHARACTERS = 10_000, 1000
-"""Of an event's features, and of the prediction's name."""
+"""The most features of an event, and the longest name of a prediction."""
 MAX_EVENT_SEGMENTS, MAX_SEGMENTS = 10_000, 20_000
-"""Of an event, and of a list in S3: the planner groups no more (functions/workflow/chunking.py)."""
+"""The most segments of an event, and of a list in S3: the planner groups no more (functions/workflow/chunking.py)."""
 MAX_PROBE_ROWS = 1_000_000
 MAX_FURTHER_DATA = 100
-"""Of a probe: objects in which to look for a row that can be predicted."""
+"""The most objects in which a probe looks for a row that can be predicted."""
 MAX_EXECUTION_NAME_CHARACTERS = 80
 """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html"""
 MAX_VERSION_ID_CHARACTERS = 1024
@@ -1610,15 +1612,15 @@ _SEGMENT_FIELDS = {
 # Touches: S3, and the temporary directory.
 
 BODY_ATTEMPTS = 5
-"""Times that a body is asked for which breaks midway: botocore repeats requests, not bodies."""
+"""How often a body that breaks midway is asked for: botocore repeats requests, not bodies."""
 DOWNLOADS_AT_ONCE = 16
 """Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
 DOWNLOAD_PIECE_BYTES = 1 << 20
-"""Bytes of a body that are in memory before they go to disk: of all downloads together, 16 MiB, whatever the objects' sizes."""
+"""Bytes of a body that are in memory before they go to disk: 16 MiB for all downloads together, whatever the objects' sizes."""
 SINGLE_PUT_BYTES = 2**24
 """Up to this size a part is sent by one PUT: three more requests for a parallel upload would cost more than they save."""
 WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
-"""In the keys of what the workflow deletes after publishing, and on those objects: a lifecycle rule knows tags, no endings."""
+"""In the keys of objects that the workflow deletes after publishing, and on them: a rule can match tags, not key suffixes."""
 
 
 @functools.cache
@@ -1808,7 +1810,7 @@ class _GrowingFile:
 def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
     """Write the file to `s3_uri`: whole or not at all, in parallel parts when it is large.
 
-    Raises InvalidRequestError where S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
+    Raises InvalidRequestError if S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
     """
     bucket, key = parse_s3_uri(s3_uri)
     try:
@@ -1841,14 +1843,14 @@ def _work_tag(key: str) -> dict[str, Any]:
 
 
 def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
-    """Make a directory that is deleted at the end of a `with`; its name says whose it is."""
+    """Make a directory that is deleted at the end of a `with`; its name says which process it belongs to."""
     _remove_leftovers()
     return tempfile.TemporaryDirectory(prefix=f"predict-{os.getpid()}-")
 
 
 @functools.cache
 def _remove_leftovers() -> None:
-    """Delete what killed processes have left in the temporary directory, before this process has anything there.
+    """Delete what killed processes have left in the temporary directory, before this process puts anything there.
 
     Lambda keeps /tmp when it starts a function anew after a crash: a few chunks that ran out of memory would fill it.
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
@@ -1870,7 +1872,7 @@ def _is_running(pid: int) -> bool:
 
 
 class _Storage:
-    """The function's ephemeral storage, given away in advance: what does not fit is refused before anything is downloaded."""
+    """The function's ephemeral storage, reserved in advance: what does not fit is refused before it is downloaded."""
 
     def __init__(self, folder: str | Path) -> None:
         self._free = shutil.disk_usage(folder).free
@@ -1879,7 +1881,7 @@ class _Storage:
         self._lock = threading.Lock()
 
     def take_for_chunk(self, n_bytes: int, s3_uri: str) -> None:
-        """Take room for bytes of the chunk and as many of its part; InvalidRequestError where it does not fit."""
+        """Reserve room for bytes of the chunk and as many of its part; InvalidRequestError if they do not fit."""
         with self._lock:
             chunk_bytes = self._chunk_bytes + n_bytes
             if self._taken + 2 * n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
@@ -1892,7 +1894,7 @@ class _Storage:
             self._taken += 2 * n_bytes
 
     def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
-        """Take room for a model; ModelError where it does not fit."""
+        """Reserve room for a model; ModelError if it does not fit."""
         with self._lock:
             if self._taken + n_bytes > self._free:
                 raise ModelError(
@@ -2143,8 +2145,8 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
 def load_model(model_path: str | Path) -> Any:
     """Unpickle a model written by `joblib.dump`. Unpickling runs code: load only models that you trust.
 
-    Raises ModelError when the file is not one, needs a module that is not installed, or has no `predict`; what can be told without
-    running any code is told before.
+    Raises ModelError if the file is not a model, needs a module that is not installed, or has no `predict`. Whatever can be found
+    out without running code is found out first.
     """
     import joblib  # noqa: PLC0415  # brings scikit-learn's import time with the unpickling, not before
 
@@ -2157,7 +2159,7 @@ def load_model(model_path: str | Path) -> Any:
     if contents.is_whole is False and _text_of(path):  # its letters may be taken for a pickle's opcodes, and name something
         raise ModelError(*_no_pickle(path))
     try:
-        for find in contents.find:  # all before anything of the pickle is done
+        for find in contents.find:  # all of them before the pickle runs anything
             find()
         with _checked_unpickling(contents):
             estimator = joblib.load(path)
@@ -2178,7 +2180,7 @@ _unpickling = threading.RLock()
 
 @contextmanager
 def _checked_unpickling(contents: _Contents) -> Iterator[None]:
-    """Have joblib resolve what a pickle names by `_resolve`, in the same pass; for one model at a time."""
+    """Let joblib resolve the names in a pickle by `_resolve`, in the same pass; for one model at a time."""
     from joblib import numpy_pickle  # noqa: PLC0415  # as above
 
     original = getattr(numpy_pickle, "NumpyUnpickler", None)
@@ -2253,13 +2255,13 @@ class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, 
 
 
 def _use_one_thread(estimator: Any) -> None:
-    """Blocks are scored side by side, one a core: an estimator's own threads would fight with them."""
+    """Set `n_jobs` to 1: blocks are scored side by side, one a core, and the estimator's own threads would compete with them."""
     if not hasattr(estimator, "get_params"):
         return
     try:
         parallel = {name: 1 for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
         estimator.set_params(**parallel)
-    except Exception as error:  # noqa: BLE001  # an estimator of somebody's own, with its own idea of params
+    except Exception as error:  # noqa: BLE001  # a custom estimator, with its own idea of params
         logger.info(_log_line({"message": f"n_jobs left as it is: {type(error).__name__}"}))
 
 
@@ -2281,7 +2283,7 @@ def _lacks(module: str, named: str | None = None) -> ModelError:
 
 
 def _not_imported(module: str, name: str, error: BaseException) -> ModelError:
-    """Return the error of a module that is here and fails while it is imported; its words are of no row, for none is read yet."""
+    """Return the error for a module that fails while it is imported; its words hold no values, because no row has been read."""
     if isinstance(error, SystemExit):
         return ModelError(
             f"needs {module}.{name}, and its module ends the process when it is imported",
@@ -2295,12 +2297,10 @@ def _not_imported(module: str, name: str, error: BaseException) -> ModelError:
 
 
 def _gone(named: str, library: str, contents: _Contents) -> ModelError:
-    """Return the error of what a library that is here does not have."""
+    """Return the error for a name that a library has in another version, but not here."""
     library = "scikit-learn" if library == "sklearn" else library
-    here, saved = (
-        _installed(library) or getattr(sys.modules.get(library), "__version__", None),
-        _other_sklearn(contents.sklearn_versions),
-    )
+    here = _installed(library) or getattr(sys.modules.get(library), "__version__", None)
+    saved = _other_sklearn(contents.sklearn_versions)
     ours = f"{library} {here}" if here else library
     if library == "scikit-learn" and saved:
         said, advice = _saved_by_another(saved)
@@ -2318,7 +2318,7 @@ def _other_sklearn(versions: Iterable[str]) -> str | None:
 
 
 def _saved_by_another(saved: str) -> tuple[str, str]:
-    """Say that a model was saved by another scikit-learn than the one here, and what to do."""
+    """Say that another version of scikit-learn saved a model, and what to do."""
     here = importlib.metadata.version("scikit-learn")
     return (
         f"it was saved with scikit-learn {saved}, and here is {here}",
@@ -2327,7 +2327,7 @@ def _saved_by_another(saved: str) -> tuple[str, str]:
 
 
 def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents) -> ModelError:
-    """Return the error of a pickle that began well and could not be read to its end."""
+    """Return the error for a pickle that began well and could not be read to its end."""
     if "out-of-band" in str(error):
         return ModelError(
             "was pickled with its arrays out of band (buffer_callback), and they are not in the file", "dump it with joblib.dump"
@@ -2348,7 +2348,7 @@ def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents)
 
 
 def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
-    """Say what was dumped in place of a fitted estimator, and what to dump; None where it may be one."""
+    """Say what was dumped in place of a fitted estimator, and what to dump; None if it may be one."""
     kind = type(loaded).__name__
     if kind == "Booster" and _module_of(loaded).startswith("xgboost."):
         return "holds XGBoost's Booster, which predicts no table, but its own DMatrix", _DUMP_BOOSTER
@@ -2391,12 +2391,12 @@ def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # on
     return f"holds a {kind}, which has no predict method", "dump the fitted estimator itself"
 
 
-# By how many figures of their versions libraries differ so that predictions may: NumPy's feature releases keep what models compute.
+# How many figures of a library's version count when predictions are compared: NumPy's feature releases keep what models compute.
 _TELLING_FIGURES = {"scikit-learn": 2, "pandas": 2, "numpy": 1}
 
 
 def _package_differences() -> list[str]:
-    """Return in which libraries a local run differs from the deployed package so that predictions may; on AWS none."""
+    """Return the libraries whose versions differ from the deployed package's so that predictions may differ; none on AWS."""
     there = _deployed_package().get("versions", {})
     pairs = [(name, _installed(name), there.get(name), figures) for name, figures in _TELLING_FIGURES.items()]
     return [
@@ -2414,7 +2414,7 @@ def _installed(distribution: str) -> str | None:
 
 
 def _deployed_package() -> dict[str, Any]:
-    """Return what the deployed package has, where this is not the package itself: deployed_package.py writes it."""
+    """Return what the deployed package has, if this is not the package itself: a local run says so (`deployed_package.py`)."""
     package: dict[str, Any] = json.loads(os.environ.get("DEPLOYED_PACKAGE", "{}"))
     return package
 
@@ -2425,7 +2425,7 @@ def _python() -> str:
 
 @functools.cache
 def _deployment() -> str:
-    """Return one digest over all that decides what a model answers: distributions and their versions, Python, processor, own code.
+    """Return a digest of all that decides what a model answers: distributions and their versions, Python, processor, own code.
 
     The package has a list of its distributions (`deployment.json`, written when it is built). Elsewhere they are the names of the
     *.dist-info folders that Python sees. The digest of the code is always that of the files as they are.
@@ -2448,9 +2448,9 @@ def _deployment() -> str:
 
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "joblib")
-"""That score with every model."""
+"""The libraries that score with every model."""
 MAX_LIBRARIES, MAX_STEPS, STEP_CHARACTERS, STEP_DEPTH = 20, 40, 160, 6
-"""Of a model, that are told: enough to recognise it, and small in the execution's document and in each receipt."""
+"""How much of a model is told: enough to recognise it, and little in the execution's document and in each receipt."""
 
 
 def _versions(estimator: Any) -> dict[str, str]:
@@ -2461,7 +2461,7 @@ def _versions(estimator: Any) -> dict[str, str]:
     others = {module.partition(".")[0] for module in parts.strangers} | ({"pandas"} if parts.sees_frames else set())
     for library in sorted(others)[:MAX_LIBRARIES]:
         version = getattr(sys.modules.get(library), "__version__", None) or _installed(library)
-        if isinstance(version, str):  # a module of one's own has none
+        if isinstance(version, str):  # a user's own module has none
             versions[library[:STEP_CHARACTERS]] = version[:STEP_CHARACTERS]
     return versions
 
@@ -2470,7 +2470,7 @@ def _steps(estimator: Any) -> list[str]:
     """Return the steps of a pipeline and what they are made of, a line each: `scale > num: StandardScaler, 3 columns`."""
     try:
         return [line for line, _ in zip(_steps_within(estimator, ()), range(MAX_STEPS), strict=False)]
-    except Exception as error:  # noqa: BLE001  # what scores is not refused because nobody can describe it
+    except Exception as error:  # noqa: BLE001  # a model that scores is not refused because it cannot be described
         logger.warning(_log_line({"message": f"steps not told: {type(error).__name__}"}))
         return []
 
@@ -2483,7 +2483,7 @@ def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
                  for name, step, chosen in estimator.transformers_]  # fmt: skip
     elif isinstance(steps, list):
         named = [(name, step, None) for name, step, *_ in steps]
-    else:  # of many alike, one a class, say, the first
+    else:  # the first of many alike, such as one a class
         kinds = {_class_name(step): step for step, _ in reversed(_inner_estimators(estimator))}
         named = [("inner", step, None) for step in reversed(kinds.values())]
     for name, step, columns in named:
@@ -2509,8 +2509,8 @@ _importable: set[str] = set()
 def _make_importable(module: str) -> None:
     """Unpack the library that a module belongs to, if the package carries it, so that it can be imported.
 
-    It must be called before the import; it does nothing for every other module, and where there is no such package. Raises
-    InvalidRequestError where ephemeral storage is full, and InternalError where the package is damaged.
+    Call it before the import; it does nothing for any other module, or outside of the package. Raises InvalidRequestError if
+    ephemeral storage is full, and InternalError if the package is damaged.
     """
     name = module.partition(".")[0]
     library = _carried_libraries().get(name)
@@ -2520,7 +2520,7 @@ def _make_importable(module: str) -> None:
         for needed in library["needs"]:
             _make_importable(needed)
         if name not in _importable:
-            sys.path.append(str(_unpacked(name, library)))  # behind everything: nothing that is there already changes
+            sys.path.append(str(_unpacked(name, library)))  # at the end: what can be imported already stays the same
             if name == "pandas":
                 pa.lib._pandas_api.pd  # noqa: B018, SLF001  # pyarrow looks once, and may have looked before
             _importable.add(name)
@@ -2528,7 +2528,7 @@ def _make_importable(module: str) -> None:
 
 @functools.cache
 def _carried_libraries() -> dict[str, dict[str, Any]]:
-    """Return what the package says of the libraries that it carries, by the module that is imported."""
+    """Return what the package says about the libraries that it carries, by the module that is imported."""
     try:
         libraries: dict[str, dict[str, Any]] = json.loads((CARRIED / "index.json").read_bytes())
     except FileNotFoundError:
@@ -2537,12 +2537,12 @@ def _carried_libraries() -> dict[str, dict[str, Any]]:
 
 
 def _unpacked(name: str, library: dict[str, Any]) -> Path:
-    """Return the folder of a carried library, unpacked: by this process, by one beside it, or by one before it in this container.
+    """Return the folder of an unpacked library, which this process, one beside it, or an earlier one in this container unpacks.
 
-    It is unpacked beside, and renamed when it is whole. What a process that was killed meanwhile left is deleted: the system has
-    taken its lock away. The folder's name has the archive's digest, so it is never another deployment's.
+    The library is unpacked into another folder, which is renamed when it is whole. If a process was killed meanwhile, the system
+    has released its lock, and what it left is deleted. The folder's name has the archive's digest, so it is of this deployment.
     """
-    import fcntl  # noqa: PLC0415  # Linux has it, as Lambda is; this module is imported elsewhere, too
+    import fcntl  # noqa: PLC0415  # Lambda's Linux has it; this module is imported on other systems, too
 
     folder = Path(tempfile.gettempdir(), f"carried-{name}-{library['sha256'][:16]}")
     if folder.is_dir():
@@ -2571,7 +2571,7 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
             opened.extractall(partial)  # noqa: S202  # of a zip, whose SHA-256 is checked
         partial.rename(folder)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # whatever ended it, the room is free again
+        shutil.rmtree(partial, ignore_errors=True)  # the room is free again, whatever the reason
         raise
 
 
@@ -2581,7 +2581,7 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
 # Touches: nothing: not a line of the pickle's code runs.
 
 
-# What a file is that is given as a model and is none, by its first bytes; a zip by the names in it, text by its first words.
+# What a file is that is not a model, by its first bytes; a zip archive by the names in it, and text by its first words.
 _DUMP_IT = "write the fitted estimator with joblib.dump"
 _DUMP_ANOTHER = "this function scores scikit-learn's estimators: dump one with joblib.dump"
 _DUMP_BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
@@ -2667,11 +2667,11 @@ _TEXTS = (
     (r"", "is text, and no model", "give the file that joblib.dump has written"),
 )
 _LOOKED_AT_BYTES = 4096
-"""Of a file's beginning, and of a zip's end."""
+"""Bytes of a file's beginning that are looked at."""
 
 
 def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
-    """Say what a file is, where it is one of those that are often taken for a model, and what to do; nothing of it is run."""
+    """Say what a file is, if it is one of those that are often taken for a model, and what to do; nothing of it is run."""
     try:
         with path.open("rb") as file:
             start = file.read(_LOOKED_AT_BYTES)
@@ -2681,7 +2681,7 @@ def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a
         return None
     if not start:
         return "is empty", "write the model again with joblib.dump"
-    with suppress(Exception), _decompressed(path) as opened:  # whatever is broken is said by whoever reads it
+    with suppress(Exception), _decompressed(path) as opened:  # whoever reads the file later says what is broken
         start = opened.read(_LOOKED_AT_BYTES) or start
     if start[257:262] == b"ustar":
         first = _first_in_tar(path)
@@ -2702,14 +2702,14 @@ def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a
 
 
 def _first_in_tar(path: Path) -> str | None:
-    """Return the name of the first file in a tar archive; None where it is broken, or only folders are at its beginning."""
+    """Return the name of the first file in a tar archive; None if it is broken, or begins with many folders."""
     with suppress(Exception), _decompressed(path) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
         return next((member.name[:100] for member in islice(archive, 20) if member.isfile()), None)
     return None
 
 
 def _names_in_zip(end: bytes) -> list[bytes]:
-    """Return the names in the part of a zip's directory that its last bytes hold.
+    """Return the names in that part of a zip's directory which its last bytes hold.
 
     https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
     """
@@ -2721,7 +2721,7 @@ _TOO_EARLY = "ends too early: it was not written or copied to its end", "copy it
 
 
 def _no_pickle(path: Path) -> tuple[str, str]:
-    """Say what a file is that is no pickle: some text, or bytes that nobody knows."""
+    """Say what a file is that is not a pickle: text, or bytes of no known format."""
     if text := _text_of(path):
         return next((what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
     with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), _decompressed(path) as file:
@@ -2748,7 +2748,7 @@ def _text_of(path: Path) -> str:
 
 
 def _copied_as_text(file: IO[bytes]) -> tuple[str, str] | None:
-    """Say that a pickle was copied as if it were text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
+    """Say that a pickle was copied as text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
     with suppress(OSError, ValueError, EOFError, zlib.error):
         file.seek(0)
         start = file.read(2**20)
@@ -2759,7 +2759,7 @@ def _copied_as_text(file: IO[bytes]) -> tuple[str, str] | None:
 
 
 def _breaks_off(file: IO[bytes]) -> bool:
-    """Tell whether a pickle does not end as one does. Broken off amid an array, its bytes are read as if they were the pickle's."""
+    """Tell whether a pickle does not end as one does: if it breaks off within an array, other bytes are read as its own."""
     try:
         file.seek(-1, os.SEEK_END)
         return file.read(1) != pickle.STOP
@@ -2769,7 +2769,7 @@ def _breaks_off(file: IO[bytes]) -> bool:
 
 @contextmanager
 def _decompressed(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file as joblib does, whichever of its compressions it has; OSError and the like where it is broken."""
+    """Open a file as joblib does, whichever of joblib's compressions it has; OSError or the like if it is broken."""
     with path.open("rb") as file:
         start = file.read(6)
     opened: IO[bytes]
@@ -2788,25 +2788,25 @@ _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\x00": lzma.open,
 }  # fmt: skip
 SCANNED_STEPS, SCANNED_BYTES, KEPT_BYTES = 100_000, 2**26, 2**16
-"""Of a model that is read without running it: reads, bytes after decompression, and of one value. Arrays are passed over."""
+"""How much of a model is read without running it: reads, bytes after decompression, and bytes of a value. Arrays are skipped."""
 
 
 @dataclass
 class _Contents:
-    """What a pickle names, as far as it was read."""
+    """What a pickle names and states, as far as it was read."""
 
     names: dict[str, None] = field(default_factory=dict)
     """Classes and functions, `module.name`, in order."""
     find: list[Callable[[], Any]] = field(default_factory=list)
-    """Each finds one of them, as unpickling would, and calls nothing."""
+    """Each finds one of these, as unpickling would, and calls nothing."""
     sklearn_versions: dict[str, None] = field(default_factory=dict)
-    """Those that estimators say to have been saved with."""
+    """The versions that estimators say they were saved with."""
     is_whole: bool | None = False
-    """Whether it ends as a pickle does; None where it is too long to say."""
+    """Whether it ends as a pickle does; None if it is too long to say."""
 
 
 def _contents_of(path: Path) -> _Contents:
-    """Read what a pickle names and which versions it states. No code runs: all that it names are placeholders."""
+    """Read what a pickle names and which versions it states. No code runs: placeholders stand for all that it names."""
     contents = _Contents()
     try:
         with _decompressed(path) as file:
@@ -2814,17 +2814,17 @@ def _contents_of(path: Path) -> _Contents:
         contents.is_whole = True
     except _ScannedEnough:
         contents.is_whole = None
-    except Exception as error:  # noqa: BLE001  # whatever is no pickle, or a broken one, is said by whoever loads it
+    except Exception as error:  # noqa: BLE001  # whoever loads the file says what is wrong with it
         logger.info(_log_line({"message": f"the model's pickle is not read to its end: {type(error).__name__}"}))
     return contents
 
 
-class _ScannedEnough(Exception):  # noqa: N818  # it is no error
-    """A pickle is longer than what is read of it."""
+class _ScannedEnough(Exception):  # noqa: N818  # it is not an error
+    """The pickle is longer than what is read of it."""
 
 
 class _Scanned:
-    """A file of which only so much is read, and so many times."""
+    """A file that is read only so far, and so many times."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -2846,7 +2846,7 @@ class _Scanned:
         return line
 
     def skip(self, size: int) -> None:
-        """Pass over bytes: at once in a plain file, in pieces in a compressed one."""
+        """Skip bytes: at once in a plain file, in pieces in a compressed one."""
         if isinstance(self._file, io.BufferedReader) and isinstance(self._file.raw, io.FileIO):
             self._count(0)
             self._file.seek(size, os.SEEK_CUR)
@@ -2866,7 +2866,7 @@ class _Scanned:
 
 
 class _Placeholder:
-    """Stands for whatever a pickle names or makes; does nothing."""
+    """Stands for whatever a pickle names or makes, and does nothing."""
 
     named = ""
     arguments: tuple[Any, ...] = ()
@@ -2886,13 +2886,13 @@ class _Placeholder:
         return made
 
     def ignore(self, *_: Any) -> None:
-        """Take what a container would take."""
+        """Take what a container would take, and forget it."""
 
     append = extend = add = update = __setitem__ = ignore
 
 
 class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
-    """Follows a pickle, and joblib's arrays in it, and makes placeholders of all that it names."""
+    """Follows a pickle and joblib's arrays in it, and puts placeholders in the place of all that it names."""
 
     dispatch: ClassVar[dict[int, Callable[..., Any]]] = dict(pickle._Unpickler.dispatch)  # noqa: SLF001
     stack: list[Any]
@@ -2929,7 +2929,7 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
 
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if isinstance(target, dict):  # no key but a text is hashed: others can be made that take for ever
+        if isinstance(target, dict):  # only texts are hashed as keys: hashing others could be made to take forever
             target.update((key, value) for key, value in zip(items[::2], items[1::2], strict=False) if type(key) is str)
 
     def load_dict(self) -> None:
@@ -2955,7 +2955,7 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
             self._pass_over_array(stated)
 
     def _pass_over_array(self, wrapper: dict[Any, Any]) -> None:
-        """Pass over the array that follows its wrapper's state in joblib's files: joblib/numpy_pickle.py, read_array."""
+        """Skip the array that follows its wrapper's state in joblib's files (joblib/numpy_pickle.py, read_array)."""
         arguments: Sequence[Any] = wrapper["dtype"].arguments
         kind = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d{0,9})", str(arguments[0]))
         if not kind:
@@ -2999,11 +2999,11 @@ _CACHE_WORDS = {
     "3.12": {25: 1, 60: 1, 92: 1, 93: 1, 95: 4, 106: 9, 107: 1, 116: 4, 122: 1, 123: 1, 141: 1, 171: 3},
 }
 _CODE_ARGUMENTS = 18
-"""Of `types.CodeType` since Python 3.11; earlier it took fewer."""
+"""Arguments of `types.CodeType` since Python 3.11; earlier it took fewer."""
 
 
 def _checked_constructor(found: Any, name: str) -> Any:
-    """Return what a pickle's name stands for; where it makes code objects, what checks their Python first."""
+    """Return what a pickle's name stands for; if that makes code objects, return what checks their Python first."""
     if found is CodeType:
         return functools.partial(_make_code, found, "cloudpickle")
     if name in ("_builtin_type", "_load_type"):  # cloudpickle's and dill's way to a type by its name
@@ -3032,7 +3032,7 @@ def _make_code(make: Callable[..., Any], library: str, *arguments: Any) -> Any:
 
 
 def _pythons_of(arguments: tuple[Any, ...]) -> tuple[str, ...]:
-    """Return the Pythons whose byte-code the arguments of `types.CodeType` are; nothing where it is none that is known here."""
+    """Return the Pythons whose byte-code the arguments of `types.CodeType` may be; none if the byte-code is unknown."""
     if len(arguments) < _CODE_ARGUMENTS:
         return ("3.10 or older",)
     code = next((after for before, after in pairwise(arguments) if isinstance(before, int) and isinstance(after, bytes)), b"")
@@ -3045,7 +3045,7 @@ def _pythons_of(arguments: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 def _is_of(code: bytes, python: str) -> bool:
-    """Whether each instruction is one of this Python's, with as many empty words behind it."""
+    """Tell whether each instruction is one of this Python's, with the right number of empty words behind it."""
     words, absent = _CACHE_WORDS[python], _ABSENT[python]
     at = 0
     while at < len(code):
@@ -3062,7 +3062,7 @@ def _is_of(code: bytes, python: str) -> bool:
 # Touches: nothing; the model is read and not called.
 
 ANY, INTEGERS_TOO, UNREAD = "any", "integers too", "unread"
-"""Further kinds of an expectation: no opinion; numbers, but integers as integers, because a step can tell; no step reads it."""
+"""Further kinds of an expectation: no opinion; numbers, of which integers stay integers, because a step can tell; never read."""
 
 
 class _Expected(NamedTuple):
@@ -3071,16 +3071,16 @@ class _Expected(NamedTuple):
     kind: str
     """TEXT, NUMBER (as float64, because no step can tell it from an integer), INTEGERS_TOO, ANY or UNREAD."""
     example: Any = None
-    """A value that it takes; None where it does not say."""
+    """A value that the column may have; None if the model does not say."""
     known: tuple[str, ...] = ()
-    """Categories that are spelled like missing values, and so are values."""
+    """Categories that are spelled like missing values, and are values."""
 
 
 _Expectations = dict[str, _Expected]
 _NextStep = Callable[[list[str]], _Expectations]
-"""Says what the steps behind a step expect of the columns that it puts out."""
+"""Says what the steps behind a step expect of its output columns."""
 
-# Estimators that turn whatever they get into floats, by the modules that define them: a subclass lives elsewhere, and is not meant.
+# Modules whose estimators turn whatever they get into floats. A subclass is defined elsewhere, and does not count.
 _NUMERIC_MODULES = (
     "cluster", "covariance", "cross_decomposition", "decomposition", "discriminant_analysis", "ensemble._forest", "ensemble._gb",
     "ensemble._hist_gradient_boosting", "ensemble._iforest", "gaussian_process", "isotonic",
@@ -3090,16 +3090,16 @@ _NUMERIC_MODULES = (
 )  # fmt: skip
 _NUMERIC_IMPUTERS = ("KNNImputer", "IterativeImputer")
 _NOT_NUMERIC = ("Binarizer", "SelfTrainingClassifier", "RANSACRegressor")
-"""Of these modules, but the first keeps integers, and the others hand them on."""
+"""Exceptions in these modules: the first keeps integers, and the others pass them on."""
 _BOOSTERS = ("lightgbm", "xgboost")
-"""Libraries whose scikit-learn interface takes numbers, and makes float32 or float64 of them."""
+"""Libraries whose scikit-learn interface takes numbers, and turns them into float32 or float64."""
 
 
 def expected_columns(estimator: Any, columns: Sequence[str]) -> _Expectations:
-    """Return what the fitted model determines about each column, given in the order in which it gets them.
+    """Return what the fitted model determines about each column; `columns` are in the order in which the model gets them.
 
-    `pandas.read_csv` would decide by the values of the whole file; a chunk sees only its own, so what the model itself knows comes
-    first. A model of a form that nobody has foreseen has no opinion.
+    `pandas.read_csv` would decide by the values of the whole file. A chunk sees only its own, so what the model itself knows comes
+    first. A model of an unforeseen form has no opinion.
     """
     try:
         found = _expected(estimator, list(columns), _no_opinion)
@@ -3116,12 +3116,12 @@ def _no_opinion(columns: list[str]) -> _Expectations:
 
 
 def _expected(step: Any, columns: list[str], then: _NextStep) -> _Expectations:  # noqa: C901, PLR0911, PLR0912  # a branch a family
-    """Return what one step expects of columns; where it passes them on as they are, `then` says what comes of them."""
+    """Return what one step expects of columns; if it passes them on unchanged, `then` says what the next steps expect."""
     if step is None or (isinstance(step, str) and step == "passthrough") or _is_identity(step):
         return then(columns)
     if isinstance(step, str) and step == "drop":
         return dict.fromkeys(columns, _Expected(UNREAD))
-    if not _is_sklearn(step):  # whatever its attributes are called
+    if not _is_sklearn(step):  # its attributes may have scikit-learn's names, and another meaning
         return dict.fromkeys(columns, _Expected(NUMBER, 0.0) if _is_numeric(step) else _Expected(ANY))
     if hasattr(step, "transformers_"):  # ColumnTransformer
         return _combine(_expected_of_transformers(step, columns, then))
@@ -3164,7 +3164,7 @@ def _expected_in_turn(steps: list[Any], columns: list[str], then: _NextStep) -> 
 
 
 def _expected_of_transformers(transformer: Any, columns: list[str], then: _NextStep) -> list[_Expectations]:
-    """Return what each part of a ColumnTransformer expects; its columns stand elsewhere in what the whole puts out."""
+    """Return what each part of a ColumnTransformer expects; the transformer's output has the columns in another order."""
     fitted = _feature_names_in(transformer)
     known = fitted if fitted and set(fitted) <= set(columns) else columns  # positions are the fit's
     places = getattr(transformer, "output_indices_", {})
@@ -3189,7 +3189,7 @@ def _expected_of_transformers(transformer: Any, columns: list[str], then: _NextS
 
 
 def _names_put_out(transformer: Any, outputs: int) -> list[str]:
-    """Name the columns that a ColumnTransformer puts out, as a step behind it may choose them, or else as no column is named."""
+    """Name a ColumnTransformer's output columns as a later step may choose them, or else by names that no column has."""
     try:
         names = [str(name) for name in transformer.get_feature_names_out()]
     except Exception:  # noqa: BLE001  # not every transformer names its outputs
@@ -3198,7 +3198,7 @@ def _names_put_out(transformer: Any, outputs: int) -> list[str]:
 
 
 def _expected_of_selected(selector: Any, columns: list[str], then: _NextStep) -> _Expectations:
-    """Return what a feature selection expects: numbers, and integers as such if a step behind it can tell."""
+    """Return what a feature selection expects: numbers, which stay integers if a later step can tell."""
     chosen = [columns[i] for i in selector.get_support(indices=True)]
     behind = then(chosen)
     numbers = {NUMBER: NUMBER, UNREAD: NUMBER}
@@ -3207,7 +3207,7 @@ def _expected_of_selected(selector: Any, columns: list[str], then: _NextStep) ->
 
 
 def _in_one_array(found: _Expectations) -> _Expectations:
-    """Have integers come as such in all columns if they must in one: a step that makes one array of them makes one type of them."""
+    """Keep integers in all columns if one column must have them: a step that makes one array of them gives it one type."""
     if all(expected.kind in (NUMBER, TEXT, UNREAD) for expected in found.values()):
         return found
     return {
@@ -3216,7 +3216,7 @@ def _in_one_array(found: _Expectations) -> _Expectations:
 
 
 def _expected_of_imputer(imputer: Any, columns: list[str], then: _NextStep) -> _Expectations:
-    """Return what a SimpleImputer expects: its statistics are of its columns' type, and what follows may know more of them."""
+    """Return what a SimpleImputer expects: its statistics have its columns' types, and later steps may know more."""
     statistics = list(imputer.statistics_)
     keeps_columns = len(statistics) == len(columns) and not any(value != value for value in statistics if isinstance(value, float))  # noqa: PLR0124
     indicators = getattr(getattr(imputer, "indicator_", None), "features_", ())
@@ -3236,7 +3236,7 @@ def _expected_of_imputer(imputer: Any, columns: list[str], then: _NextStep) -> _
 
 
 def _expected_of_values(values: Iterable[Any]) -> _Expected:
-    """Return what a column's fitted values say about it. Booleans say nothing: pandas may have read them as objects."""
+    """Return what a column's fitted values tell. Booleans tell nothing: pandas may have read them as objects."""
     known = [value for value in values if value is not None and value == value]  # noqa: PLR0124  # NaN is not itself
     if known and all(isinstance(value, str) for value in known):
         return _Expected(TEXT, known[0], tuple(value for value in known if value in MISSING_VALUES))
@@ -3289,7 +3289,7 @@ def _module_of(item: Any) -> str:
 
 
 def _is_numeric(estimator: object) -> bool:
-    """Tell whether an estimator makes floats of whatever it gets."""
+    """Tell whether an estimator turns whatever it gets into floats."""
     if _class_name(estimator) in _NOT_NUMERIC:
         return False
     library, _, rest = type(estimator).__module__.partition(".")
@@ -3309,7 +3309,7 @@ def _fitted_categories(booster: Any) -> bool:
 
 
 def _is_identity(step: Any) -> bool:
-    """Tell a FunctionTransformer without a function: scikit-learn puts one in the place of "passthrough"."""
+    """Tell whether a step is a FunctionTransformer without a function, which scikit-learn puts in the place of "passthrough"."""
     return _class_name(step) == "FunctionTransformer" and _is_sklearn(step) and step.func is None
 
 
@@ -3318,11 +3318,11 @@ def _is_vectorizer(step: Any) -> bool:
 
 
 _Inner = tuple[Any, "list[int] | None"]
-"""An estimator, and the positions of the columns that it gets; None for all."""
+"""An estimator, and the positions of its columns; None for all."""
 
 
 def _inner_estimators(estimator: Any) -> list[_Inner]:
-    """Return the fitted estimators to which another hands its rows on: a search, a calibration, one a class, a vote, a bag."""
+    """Return the fitted estimators to which another passes its rows: those of a search, a calibration, a vote or a bag."""
     if _is_numeric(estimator):  # forests and boosting have estimators, too
         return []
     if _class_name(estimator) in ("FrozenEstimator", "_CalibratedClassifier"):
@@ -3346,16 +3346,16 @@ def _inner_estimators(estimator: Any) -> list[_Inner]:
 
 
 def _flat(parts: Any) -> list[Any]:
-    """Return what is in lists of lists, or in an array; a pipeline looks like a sequence, too, and is one part."""
+    """Return the items of nested lists, or of an array; a pipeline looks like a sequence, too, but is one item."""
     if isinstance(parts, np.ndarray):
         return list(parts.ravel())
     return [item for part in parts for item in _flat(part)] if isinstance(parts, list) else [parts]
 
 
 def _takes_texts(estimator: Any) -> bool:
-    """Tell whether a model was fitted on a sequence of texts: a vectorizer comes first, and of a frame it would read the names."""
+    """Tell whether a model was fitted on a sequence of texts: a vectorizer comes first, and would read the names of a frame."""
     if hasattr(estimator, "transformers_") or not _is_sklearn(estimator):
-        return False  # it hands each part what that part was fitted on; nobody knows what somebody's own class does
+        return False  # it gives each part what that part was fitted on; what a custom class does is unknown
     if hasattr(estimator, "steps"):
         first = next((step for _, step in estimator.steps if step not in (None, "passthrough")), None)
         return first is not None and _takes_texts(first)
@@ -3376,7 +3376,7 @@ class _Parts(NamedTuple):
     """What an estimator is made of, all that it holds included."""
 
     strangers: frozenset[str]
-    """Modules of classes and functions that are not scikit-learn's, numpy's or scipy's."""
+    """Modules of classes and functions that are not of scikit-learn or the libraries below it."""
     sees_frames: bool
     """Whether a step can tell a DataFrame from an array: it chooses columns by name, or puts out frames."""
 
@@ -3414,10 +3414,10 @@ def _parts_of(estimator: Any) -> _Parts:
 
 
 def fitted_columns(estimator: Any) -> list[str] | None:
-    """Return the names of the columns that a model was fitted on, in its order; None where it does not know them.
+    """Return the names of the columns that a model was fitted on, in its order; None if it does not know them.
 
-    scikit-learn's own attribute, which also XGBoost has; of a pipeline its first step's that changes anything; and LightGBM's.
-    What a library has made up for an array (`Column_0`, `f0`) are no names.
+    They are in scikit-learn's own attribute, which XGBoost has, too, or in LightGBM's; a pipeline has those of its first step that
+    changes anything. Names that a library has made up for an array (`Column_0`, `f0`) do not count.
     """
     while hasattr(estimator, "steps"):  # a pipeline asks only its very first step, which may be none
         step = next((step for _, step in estimator.steps if step not in (None, "passthrough") and not _is_identity(step)), None)
@@ -3428,7 +3428,7 @@ def fitted_columns(estimator: Any) -> list[str] | None:
             found = getattr(estimator, attribute, None)
             found = found() if callable(found) else found
             names = None if found is None or isinstance(found, str) else list(found)
-        except Exception:  # noqa: BLE001  # somebody's own property, or a library's that is not fitted
+        except Exception:  # noqa: BLE001  # a custom property, or one of a library's unfitted model
             names = None
         if names and all(isinstance(name, str) for name in names) and names != _made_up_names(len(names), names[0]):
             names = [str(name) for name in names]  # numpy's texts are no JSON
@@ -3437,7 +3437,7 @@ def fitted_columns(estimator: Any) -> list[str] | None:
 
 
 def _made_up_names(count: int, first: str) -> list[str]:
-    """Return the names that a library which begins with this one gives to columns without any."""
+    """Return the names that a library makes up for columns without names, if this is the first of them."""
     return [f"{first.removesuffix('0')}{number}" for number in range(count)] if first in ("Column_0", "f0") else []
 
 
@@ -3470,20 +3470,20 @@ def _is_unfitted(estimator: Any) -> bool:
         check_is_fitted(last)
     except NotFittedError:
         return True
-    except Exception:  # noqa: BLE001  # somebody's own idea of it
+    except Exception:  # noqa: BLE001  # a custom idea of it
         return False
     return False
 
 
 def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
-    """Raise where the columns differ from those that the model was fitted on, if it tells them: an array would hide that."""
+    """Raise if the columns are not those that the model was fitted on, as far as it knows them: an array would hide that."""
     if differ := _other_columns(estimator, columns, is_order_wrong=True):
         what = f"the model, a {type(estimator).__name__}, does not fit the feature columns: {differ.what}"
         raise ModelError(what, differ.advice)
 
 
 def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) -> Mistake | None:
-    """Say in which columns a request differs from what the model was fitted on; None where it does not, or nobody knows."""
+    """Say how a request's columns differ from those that the model was fitted on; None if they do not, or if it does not know."""
     if fitted := _feature_names_in(estimator):
         shown = ", ".join(map(_quoted_name, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
         if set(fitted) != set(columns):

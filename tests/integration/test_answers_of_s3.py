@@ -121,7 +121,7 @@ def test_a_completion_that_answers_200_with_an_error_arrives_as_500(server):
         server.client(attempts=2).complete_multipart_upload(Bucket="bucket", Key="k", UploadId="u", MultipartUpload={"Parts": []})
     assert (caught.value.response["Error"]["Code"], len(server.asked)) == ("InternalError", 2)  # botocore repeats it
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
-    assert type(errors.s3_failure(caught.value, URI)) is errors.TransientS3Error
+    assert type(s3.s3_failure(caught.value, URI)) is errors.TransientS3Error
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ What this package knows of requests, errors, prices and statistics is read from 
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import yaml
 
 from batch_predict.errors import BatchPredictError
 
@@ -62,6 +65,21 @@ def request_schema() -> dict[str, Any]:
     """Return the only description of the request."""
     schema: dict[str, Any] = json.loads((stack_directory() / "functions/workflow/request.schema.json").read_text())
     return schema
+
+
+@cache
+def template_parameters() -> dict[str, dict[str, Any]]:
+    """Return the template's parameters: their descriptions, patterns, bounds and defaults."""
+    text = (stack_directory() / "template.yaml").read_text(encoding="utf-8")
+    section = re.search(r"^Parameters:\n(?: .*\n|\n)+", text, re.MULTILINE)  # reading all of it takes every command 0.1 s
+    assert section
+    found: dict[str, dict[str, Any]] = yaml.safe_load(section[0])["Parameters"]
+    return found
+
+
+def deployed_memory_mb() -> int:
+    """Return the prediction function's memory, unless the stack is deployed with another."""
+    return int(template_parameters()["PredictMemorySize"]["Default"])
 
 
 def request_problems(request: object) -> list[str]:

@@ -9,28 +9,22 @@ from typing import Annotated
 
 import typer
 
+from batch_predict.cli.commands import command, example
 from batch_predict.errors import BatchPredictError
 from batch_predict.setup import target
-from batch_predict.setup.init_stack import problems, without_asking
 from batch_predict.setup.samconfig import DeployOptions, current_settings, deploy_options, read_config
 from batch_predict.setup.stack_files import BUILT, build
 from batch_predict.setup.stack_files import eject as write_stack_files
+from batch_predict.setup.stack_settings import problems, without_asking
 
-DEPLOY_EXAMPLE = """\
-Example, after `batch-predict init`, with the AWS CLI:
-
-\b
-  batch-predict deploy --code-bucket our-deployments
-"""
-EJECT_EXAMPLE = """\
-Example:
-
-\b
-  batch-predict eject our-predictions
-  cd our-predictions
-  batch-predict init
-  sam build && sam deploy
-"""
+DEPLOY_EXAMPLE = example("batch-predict deploy --code-bucket our-deployments", "after `batch-predict init`, with the AWS CLI")
+EJECT_EXAMPLE = example(
+    """\
+batch-predict eject our-predictions
+cd our-predictions
+batch-predict init
+sam build && sam deploy"""
+)
 CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND")
 """Roles for the functions, and AWS's own transform of SAM templates."""
 PACKAGED = BUILT / "packaged.yaml"
@@ -38,30 +32,10 @@ PACKAGED = BUILT / "packaged.yaml"
 Command = list[str]
 
 
-def register(app: typer.Typer) -> None:
-    """Add both commands."""
-    app.command(epilog=DEPLOY_EXAMPLE)(deploy)
-    app.command(epilog=EJECT_EXAMPLE)(eject)
+app = typer.Typer(rich_markup_mode=None)
 
 
-def eject(
-    directory: Annotated[Path, typer.Argument(help="Where to write the files; made if it is not there.", metavar="DIR")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there; never samconfig.toml.")] = False,
-) -> None:
-    """Write a stack's template, state machine, functions and builder into a folder of yours.
-
-    For who wants to change them, or keep them in a repository: `sam build` and `sam deploy` work there, without batch-predict.
-    Exits 0 when the files are there, and 1 when they are not.
-    """
-    try:
-        written = write_stack_files(directory, overwrite=overwrite)
-    except BatchPredictError as error:
-        raise _ended(error) from error
-    typer.echo(f"{len(written)} files are in {directory}: template.yaml, functions/, statemachine/, events/ and what builds them.")
-    there = "" if directory == Path() else f"  cd {shlex.quote(str(directory))}\n"
-    typer.echo(f"\nSet its buckets, and deploy it:\n{there}  batch-predict init\n  sam build\n  sam deploy")
-
-
+@command(app, DEPLOY_EXAMPLE)
 def deploy(
     config: Annotated[
         Path, typer.Option(help="Settings of the stack, as `batch-predict init` writes them.", metavar="FILE")
@@ -81,12 +55,9 @@ def deploy(
     you say yes. Until then nothing is sent to AWS.
     Exits 0 when all is built and what was run has succeeded, and 1 otherwise.
     """
-    try:
-        options = _options(config)
-        typer.echo("Building the functions …", err=True)
-        build(config.parent, lambda line: typer.echo(line, err=True), config)
-    except BatchPredictError as error:
-        raise _ended(error) from error
+    options = _options(config)
+    typer.echo("Building the functions …", err=True)
+    build(config.parent, lambda line: typer.echo(line, err=True), config)
     by_sam, by_aws = sam_commands(config, profile), aws_commands(options, code_bucket, profile)
     typer.echo(_how(config.parent, by_sam, by_aws))
     built_for = target.template_target()
@@ -99,7 +70,9 @@ def deploy(
         )
     commands = by_sam if shutil.which("sam") else by_aws if shutil.which("aws") and code_bucket else []
     if yes and not commands:
-        raise _ended("nothing was deployed: --yes needs the SAM CLI (pip install aws-sam-cli), or the AWS CLI and --code-bucket")
+        raise BatchPredictError(
+            "nothing was deployed: --yes needs the SAM CLI (pip install aws-sam-cli), or the AWS CLI and --code-bucket"
+        )
     if commands and (yes or (is_terminal() and typer.confirm(f"\nRun {_named(commands)} now?", default=False))):
         _run([*commands[0], "--no-confirm-changeset"] if yes and commands is by_sam else commands[0], config.parent)
         for command in commands[1:]:
@@ -109,11 +82,6 @@ def deploy(
 def is_terminal() -> bool:
     """Tell whether somebody can be asked."""
     return sys.stdin.isatty()
-
-
-def _ended(error: object) -> typer.Exit:
-    typer.echo(f"Error: {error}", err=True)
-    return typer.Exit(1)
 
 
 def _options(config: Path) -> DeployOptions:
@@ -169,4 +137,20 @@ def _how(directory: Path, by_sam: list[Command], by_aws: list[Command]) -> str:
 def _run(command: Command, directory: Path) -> None:
     done = subprocess.run(command, cwd=directory, check=False)  # noqa: S603 - what was shown, and agreed to
     if done.returncode:
-        raise _ended(f"`{_named([command]).strip('`')}` ended with {done.returncode}, and said why above")
+        raise BatchPredictError(f"`{_named([command]).strip('`')}` ended with {done.returncode}, and said why above")
+
+
+@command(app, EJECT_EXAMPLE)
+def eject(
+    directory: Annotated[Path, typer.Argument(help="Where to write the files; made if it is not there.", metavar="DIR")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there; never samconfig.toml.")] = False,
+) -> None:
+    """Write a stack's template, state machine, functions and builder into a folder of yours.
+
+    For who wants to change them, or keep them in a repository: `sam build` and `sam deploy` work there, without batch-predict.
+    Exits 0 when the files are there, and 1 when they are not.
+    """
+    written = write_stack_files(directory, overwrite=overwrite)
+    typer.echo(f"{len(written)} files are in {directory}: template.yaml, functions/, statemachine/, events/ and what builds them.")
+    there = "" if directory == Path() else f"  cd {shlex.quote(str(directory))}\n"
+    typer.echo(f"\nSet its buckets, and deploy it:\n{there}  batch-predict init\n  sam build\n  sam deploy")

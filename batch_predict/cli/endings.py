@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from batch_predict.cli.progress import text_console
+from batch_predict.cli.visible_output import VisibleConsole
 from batch_predict.errors import BatchPredictError
 from batch_predict.local.interruption import RunInterrupted, stop_signals
 from batch_predict.runs import outcome
@@ -34,7 +34,7 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
             number = received[0] if received else signal.SIGINT
             result = Failed(status="ABORTED", error=INTERRUPTED, cause=f"stopped by {number.name}")
             if isinstance(error, RunInterrupted):
-                console = text_console(sys.stderr)
+                console = VisibleConsole(sys.stderr)
                 console.print(str(error), soft_wrap=not console.is_terminal)
                 result = error.result
             end(result, result.cause)

@@ -1,65 +1,73 @@
-"""The command `batch-predict init`: settings of a stack into samconfig.toml."""
+"""The command `batch-predict init`: it asks for the settings of a stack, and writes them into samconfig.toml."""
 
 import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from batch_predict.cli.commands import OptionGroup, command, example, option
+from batch_predict.deployed import template_parameters
 from batch_predict.errors import BatchPredictError
-from batch_predict.setup.init_stack import ask_settings, default_of, parameters, problems, revise, without_asking
 from batch_predict.setup.samconfig import configured, current_settings, difference, read_config, start_text
+from batch_predict.setup.stack_settings import (
+    MAY_BE_EMPTY,
+    NONE,
+    SETTINGS,
+    Setting,
+    default_of,
+    is_switch,
+    problem,
+    problems,
+    read_answer,
+    without_asking,
+)
 
-INIT_EXAMPLE = """\
-Example, without questions:
+INIT_EXAMPLE = example(
+    """\
+batch-predict init --yes --model-bucket our-models \\
+  --data-bucket our-data --output-bucket our-predictions \\
+  --create-output-bucket true --region eu-central-1""",
+    "without questions",
+)
+AS_NOW = "as now"
+"""The answer that keeps the request that is there already."""
+SHOWN_CHARACTERS = 34
+"""How much of an answer is shown in the list of all answers."""
 
-\b
-  batch-predict init --yes --model-bucket our-models \\
-    --data-bucket our-data --output-bucket our-predictions \\
-    --create-output-bucket true --region eu-central-1
-"""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command `init`."""
-    app.command(epilog=INIT_EXAMPLE)(init)
-
-
-def _parameter(name: str, option: str, metavar: str) -> Any:
-    """Return an option for a parameter of the template: its help and its default are the template's."""
-    default = default_of(name)
-    shown = f" [default: {default}]" if default else ""
-    return typer.Option(option, help=f"{parameters()[name]['Description']}{shown}", metavar=metavar, show_default=False)
+app = typer.Typer(rich_markup_mode=None)
 
 
+def _option_help(setting: Setting) -> str:
+    if setting.help:
+        return setting.help
+    default = default_of(setting.name)
+    return f"{template_parameters()[setting.name]['Description']}{f' [default: {default}]' if default else ''}"
+
+
+_GIVEN_SETTINGS = OptionGroup(
+    [
+        option(
+            setting.name,
+            Annotated[
+                str | None,
+                typer.Option(setting.option, help=_option_help(setting), metavar=setting.metavar, show_default=False),
+            ],
+        )
+        for setting in SETTINGS
+    ],
+    lambda **given: {name: value for name, value in given.items() if value is not None},
+)
+
+
+@command(app, INIT_EXAMPLE)
 def init(
-    stack_name: Annotated[
-        str | None, typer.Option(help="Name of the stack, and of its state machine. [default: batch-predict]", metavar="NAME")
-    ] = None,
-    region: Annotated[str | None, typer.Option(help="Region; by default that of the AWS profile.", metavar="REGION")] = None,
-    model_bucket: Annotated[str | None, _parameter("ModelBucket", "--model-bucket", "BUCKET")] = None,
-    model_prefix: Annotated[str | None, _parameter("ModelPrefix", "--model-prefix", "PREFIX")] = None,
-    data_bucket: Annotated[str | None, _parameter("DataBucket", "--data-bucket", "BUCKET")] = None,
-    data_prefix: Annotated[str | None, _parameter("DataPrefix", "--data-prefix", "PREFIX")] = None,
-    output_bucket: Annotated[str | None, _parameter("OutputBucket", "--output-bucket", "BUCKET")] = None,
-    output_prefix: Annotated[str | None, _parameter("OutputPrefix", "--output-prefix", "PREFIX")] = None,
-    create_output_bucket: Annotated[str | None, _parameter("CreateOutputBucket", "--create-output-bucket", "yes|no")] = None,
-    memory: Annotated[str | None, _parameter("PredictMemorySize", "--memory", "MB")] = None,
-    schedule: Annotated[str | None, _parameter("ScheduleExpression", "--schedule", "EXPRESSION")] = None,
-    time_zone: Annotated[str | None, _parameter("ScheduleTimezone", "--time-zone", "ZONE")] = None,
-    schedule_request: Annotated[
-        str | None, typer.Option(help="The request (JSON) that the schedule starts with.", metavar="FILE")
-    ] = None,
-    notification_email: Annotated[str | None, _parameter("NotificationEmail", "--notification-email", "MAIL")] = None,
-    notify_of_success: Annotated[str | None, _parameter("NotifyOfSuccess", "--notify-of-success", "yes|no")] = None,
-    reserved_concurrency: Annotated[str | None, _parameter("PredictReservedConcurrency", "--reserved-concurrency", "N")] = None,
-    architecture: Annotated[str | None, _parameter("Architecture", "--architecture", "arm64|x86_64")] = None,
-    permissions_boundary: Annotated[str | None, _parameter("PermissionsBoundary", "--permissions-boundary", "ARN")] = None,
-    subnets: Annotated[str | None, _parameter("VpcSubnetIds", "--subnets", "ID,ID")] = None,
-    security_groups: Annotated[str | None, _parameter("VpcSecurityGroupIds", "--security-groups", "ID,ID")] = None,
+    *,
+    given: Annotated[dict[str, str], _GIVEN_SETTINGS],
     config: Annotated[Path, typer.Option(help="The file to write.", metavar="FILE")] = Path("samconfig.toml"),
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: what is not given stays, or is the default.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Change also what somebody has set before.")] = False,
@@ -70,41 +78,10 @@ def init(
     to AWS.
     Exits 0 when the file holds the settings, and 1 when it does not.
     """
-    options = {
-        "stack_name": stack_name,
-        "region": region,
-        "ModelBucket": model_bucket,
-        "ModelPrefix": model_prefix,
-        "DataBucket": data_bucket,
-        "DataPrefix": data_prefix,
-        "OutputBucket": output_bucket,
-        "OutputPrefix": output_prefix,
-        "CreateOutputBucket": create_output_bucket,
-        "PredictMemorySize": memory,
-        "ScheduleExpression": schedule,
-        "ScheduleTimezone": time_zone,
-        "ScheduleRequest": schedule_request,
-        "NotificationEmail": notification_email,
-        "NotifyOfSuccess": notify_of_success,
-        "PredictReservedConcurrency": reserved_concurrency,
-        "Architecture": architecture,
-        "PermissionsBoundary": permissions_boundary,
-        "VpcSubnetIds": subnets,
-        "VpcSecurityGroupIds": security_groups,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    try:
-        _init(given, config, yes=yes, overwrite=overwrite)
-    except BatchPredictError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) -> None:
     before = read_config(config)
     text = start_text() if before is None else before
     current = current_settings(text)
-    settings = without_asking(given, current) if yes else _asked(given, current)
+    settings = without_asking(given, current) if yes else _revised(_asked(given, current))
     if found := problems(settings):
         raise BatchPredictError("; ".join(found))
     after = configured(text, settings)
@@ -117,16 +94,96 @@ def _init(given: dict[str, str], config: Path, *, yes: bool, overwrite: bool) ->
             raise BatchPredictError(f"{config} has settings already, and was left as it is: --overwrite changes it")
         if not yes and not overwrite and not typer.confirm(f"Write this to {config}?", default=not is_set):
             raise BatchPredictError(f"{config} was left as it is")
-        _write(config, after)
+        try:
+            config.write_bytes(after.encode())
+        except OSError as error:
+            raise BatchPredictError(f"{config} cannot be written: {error.strerror}") from error
     typer.echo(_how_to_deploy(config))
 
 
+# --- asking -----------------------------------------------------------------------------------------------------------------------
+
+
 def _asked(given: dict[str, str], current: dict[str, str]) -> dict[str, str]:
-    return revise(ask_settings(given, current, typer.prompt, _say), typer.prompt, _say)
+    """Ask for every setting that is not given, or given wrongly; what is there now is the default."""
+    settings = {}
+    for name, value in given.items():
+        answer = read_answer(name, value)
+        if said := problem(name, answer):
+            _say(f"  {said}")
+        else:
+            settings[name] = answer
+    return _completed(settings, current)
+
+
+def _completed(settings: dict[str, str], current: dict[str, str]) -> dict[str, str]:
+    """Return the settings with answers to all that are missing, asked in their order."""
+    for setting in SETTINGS:
+        if setting.name not in settings and not (setting.needs and not settings[setting.needs]):
+            now = current.get(setting.name, default_of(setting.name))
+            settings[setting.name] = _answer(setting, now) if setting.is_asked else now
+    return settings
+
+
+def _answer(setting: Setting, now: str) -> str:
+    """Ask until the answer is a right one."""
+    default: str | None = now or (NONE if setting.name in MAY_BE_EMPTY else None)  # without one, an empty answer is asked again
+    if setting.name == "ScheduleRequest" and now:
+        default = AS_NOW
+    if is_switch(setting.name):
+        default = "y" if now == "true" else "n"
+    while True:
+        answer = str(typer.prompt(setting.question, default=default)).strip()
+        try:
+            answer = read_answer(setting.name, now if answer == default else answer)
+            said = problem(setting.name, answer)
+        except BatchPredictError as error:
+            said = str(error)
+        if not said:
+            return answer
+        _say(f"  {said}")
+
+
+def _revised(settings: dict[str, str]) -> dict[str, str]:
+    """Show all answers, and ask again for those that somebody wants to change, until they are right together."""
+    while True:
+        listed = [
+            setting
+            for setting in SETTINGS
+            if setting.name in settings and (setting.is_asked or settings[setting.name] != default_of(setting.name))
+        ]
+        width = max(len(setting.name) for setting in listed)
+        _say("\nThe answers:")
+        for number, each in enumerate(listed, 1):
+            _say(f"  {number:>2}  {each.name:<{width}}  {_shown(each.name, settings[each.name])}")
+        answer = str(typer.prompt("Number of an answer to change (none: go on)", default=NONE)).strip()
+        if answer.lower() in (NONE, ""):
+            if not (found := problems(settings)):
+                return settings
+            _say("\n".join(f"  {said}" for said in found))
+        elif setting := _chosen(listed, answer.lower()):
+            settings[setting.name] = _answer(setting, settings[setting.name])
+            for other in SETTINGS:
+                if other.needs and not settings[other.needs]:
+                    settings.pop(other.name, None)
+            _completed(settings, {})
+        else:
+            _say(f"  {answer[:SHOWN_CHARACTERS]!r} is none of the numbers 1 to {len(listed)}")
+
+
+def _chosen(listed: Sequence[Setting], answer: str) -> Setting | None:
+    """Return the setting that an answer means by its number or its name."""
+    return next((each for number, each in enumerate(listed, 1) if answer in (str(number), each.name.lower())), None)
+
+
+def _shown(name: str, value: str) -> str:
+    if is_switch(name):
+        return "yes" if value == "true" else "no"
+    return f"{value[: SHOWN_CHARACTERS - 1]}…" if len(value) > SHOWN_CHARACTERS else value or NONE
 
 
 def _say(text: str) -> None:
-    """Print lines, those of a terminal broken between words."""
+    """Print lines; on a terminal, long ones are broken between words."""
     lines = text.splitlines()
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
@@ -134,13 +191,6 @@ def _say(text: str) -> None:
             textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False) for line in lines
         ]
     typer.echo("\n".join(lines))
-
-
-def _write(config: Path, text: str) -> None:
-    try:
-        config.write_bytes(text.encode())
-    except OSError as error:
-        raise BatchPredictError(f"{config} cannot be written: {error.strerror}") from error
 
 
 def _how_to_deploy(config: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a run looks like: the states with a bar on a terminal, plain lines anywhere else; what came of it stands below them.
+"""How a run looks while it goes on: a table of its states that moves on a terminal, plain lines anywhere else.
 
 All progress goes to standard error, and stays there; standard output has the result alone.
 """
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -22,15 +22,14 @@ from rich.table import Table
 from rich.text import Text
 
 from batch_predict.cli.visible_output import VisibleConsole
-from batch_predict.local.check_model import SCORING_MB, ModelCheck, deployed_memory_mb
-from batch_predict.runs.costs import chunk_dollars, sagemaker_instance
+from batch_predict.figures import duration, megabytes, plural
+from batch_predict.runs.costs import chunk_dollars
 from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Progress
 from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
-from batch_predict.runs.outcome import Failed, Planned, Published
 
-SHOWN_KINDS = {"Task", "Map", "Succeed", "Fail"}
-"""States that do something or end; a Choice or a Pass only leads to the next."""
 ENDS = {"Succeed", "Fail"}
+SHOWN_KINDS = {"Task", "Map", *ENDS}
+"""States that do something or end; a Choice or a Pass only leads to the next."""
 
 PLAIN_SECONDS = 1.0  # between two lines of chunk counts
 FRAMES_PER_SECOND = 8
@@ -38,21 +37,9 @@ BAR_WIDTH = 16
 SECONDS_WIDTH = 7
 LEFT_WIDTH = len(", 12 min 30 s left")
 INDENT = 2
-SHOWN_NAMES = 50
-"""Of the columns that a model was fitted on, which may be thousands."""
-SHOWN_LABELS = 20
-
-MAX_CHUNKS = 10_000
-"""Of a plan, as S3 has as many parts in an upload: functions/workflow/chunking.py."""
-FUNCTION_SECONDS = 900
-"""Of an invocation: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-NEAR = 0.8
 
 NOT_MERGED = {"ColumnTypeError", "IncompleteOutputError", "MissingChunksError", "UnsafeSplitError"}
 """Errors of a merge that has only counted: the chunks go on to be planned again, or the run to its end."""
-
-COST_ITEMS = (("Lambda", "lambda"), ("Step Functions", "step_functions"), ("S3", "s3"))
-"""Of an estimate's dollars, with the names that people know."""
 
 
 @dataclass
@@ -68,13 +55,13 @@ class Row:
     failed: bool = False
     chunks: ChunksCounted | None = None
     rows: float | None = None
-    """Rows of all chunks of a Map, about; None where nobody knows."""
+    """About how many rows all chunks of a Map have, if that is known."""
     note: str = ""
-    """Before its detail."""
+    """What is said before its detail."""
     there: int = 0
     """Chunks of the plan that the Map need not run: they were there already."""
     overhead: float = 0.0
-    """Seconds of the rows before it: a speed that is taken over less says nothing."""
+    """Seconds that the rows before it took: a speed over less time than that says nothing."""
 
     @property
     def is_end(self) -> bool:
@@ -87,7 +74,7 @@ class Screen:
 
     def __init__(self, file: TextIO | None = None) -> None:
         self.rows: list[Row] = []
-        self.console = text_console(file or sys.stderr)
+        self.console = VisibleConsole(file or sys.stderr)
         self._chunks_printed = 0.0
         self._row_bytes: float | None = None
         self._input_bytes = 0.0
@@ -99,18 +86,18 @@ class Screen:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop showing; what was under way is said to have failed, or to have been stopped."""
+        """Stop showing, and say of what was under way that it has failed, or was stopped."""
         if error is not None and not self._goes_on:
             self._end_rows("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
         self.stop()
 
     def leave(self) -> None:
-        """Stop showing what goes on without this process, and so has not ended."""
+        """Stop showing a run that goes on without this process."""
         self._goes_on = True
         self.stop()
 
     def stop(self) -> None:
-        """Stop drawing, perhaps before the end, to ask something: what was drawn stays."""
+        """Stop drawing, also to ask something before the end: what was drawn stays."""
 
     def _end_rows(self, how: str) -> None:
         for row in self.rows:
@@ -121,7 +108,7 @@ class Screen:
 
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[Callable[[str], None]]:
-        """Show what happens outside the execution; the function that it yields takes what came of it."""
+        """Show a step outside the execution; the function that it yields takes the step's result as text."""
         row = self._begin(Row(name, detail=doing))
         self._print(name, doing)
 
@@ -131,7 +118,7 @@ class Screen:
         try:
             yield conclude
         except KeyboardInterrupt:
-            raise  # it was stopped, and has not failed: `__exit__` says it
+            raise  # it was stopped and has not failed: `__exit__` says so
         except BaseException:
             row.failed = True
             row.seconds = time.monotonic() - row.started
@@ -163,7 +150,7 @@ class Screen:
                 self.rows[-1].chunks, self.rows[-1].there = progress, self._there
                 self.rows[-1].rows = self._input_bytes / self._row_bytes if self._row_bytes else None
                 self._show_chunks(progress)
-            case ExecutionEnded() if self.rows:  # one that was cancelled at once has entered no state
+            case ExecutionEnded():
                 self._end_rows("stopped" if progress.status == "ABORTED" else "failed")
             case _:
                 pass
@@ -175,7 +162,7 @@ class Screen:
             self._print(self.rows[-1].name, going(self.rows[-1]))
 
     def _note(self, document: Mapping[str, Any]) -> None:
-        """Keep what the counts of chunks are made into rows by: the probe's record length, and the plan's bytes."""
+        """Keep what turns counts of chunks into rows: the probe's record length, and the plan's bytes."""
         self._row_bytes = document.get("model", {}).get("row_bytes") or self._row_bytes
         plan = document.get("plan", {})
         if plan.get("chunks"):
@@ -193,7 +180,7 @@ class Screen:
 
 
 class TerminalScreen(Screen):
-    """Shows the same as a table that moves, and stays as it was when the run ended."""
+    """Shows the same as a table that moves, and that stays as it was when the run ended."""
 
     def __init__(self, file: TextIO | None = None) -> None:
         super().__init__(file)
@@ -211,13 +198,13 @@ class TerminalScreen(Screen):
         return self
 
     def stop(self) -> None:
-        """Stop drawing, and give the cursor back."""
+        """Stop drawing, and show the cursor again."""
         if self._live.is_started:
             self._live.stop()
             self.console.print()
 
     def _print(self, name: str, text: str = "") -> None:
-        """Leave it to the next frame."""
+        """Print nothing: the next frame shows it."""
 
     def _frame(self) -> RenderableType:
         return rows_table(self.rows, self._spinner, self.console.width)
@@ -245,23 +232,18 @@ class JsonScreen(Screen):
 
 
 def screen(*, quiet: bool = False, as_json: bool = False) -> Screen:
-    """Return the screen that fits standard error, or what was asked for."""
+    """Return the screen that was asked for, by default the one that fits standard error."""
     if quiet:
         return QuietScreen()
     if as_json:
         return JsonScreen()
-    return TerminalScreen() if text_console(sys.stderr).is_terminal else Screen()
-
-
-def text_console(file: TextIO) -> Console:
-    """Return a console that prints texts as they are: no markup in a column's name, no colours in numbers."""
-    return VisibleConsole(file)
+    return TerminalScreen() if VisibleConsole(sys.stderr).is_terminal else Screen()
 
 
 def rows_table(rows: Sequence[Row], spinner: RenderableType = "", width: int = 80) -> RenderableType:
-    """Return the steps and states one below the other, as the execution went through them, in so many columns.
+    """Return the steps and states in the order in which they began, for a screen of so many columns.
 
-    What does not fit beside a name stands below it, as wide as the screen.
+    A detail that does not fit beside its name stands below it, as wide as the screen.
     """
     names = max((len(row.name) for row in rows), default=0)
     beside = width - (1 + 1 + names + 1 + SECONDS_WIDTH + 1)
@@ -310,7 +292,7 @@ def _running_chunks(row: Row, width: int) -> RenderableType:
 
 
 def detail_of(exited: StateExited) -> str:
-    """Return what a state did, from the document as it left it."""
+    """Return what a state did, as the document that it left says."""
     if exited.error:
         return failed_with(exited.name, exited.error)
     document = exited.document
@@ -330,12 +312,12 @@ def detail_of(exited: StateExited) -> str:
 
 
 def failed_with(state: str, error: str) -> str:
-    """Say what came of a state that failed. A merge that finds chunks missing, or a plan to be void, has merged nothing."""
+    """Say how a state failed. A merge that finds chunks missing, or the plan wrong, has merged nothing."""
     return f"nothing merged: {error}" if state == "Merge Outputs" and error in NOT_MERGED else f"failed with {error}"
 
 
 def unfinished(result: Mapping[str, Any]) -> str | None:
-    """Say how far a state is that goes on in its next invocation; None where it is done."""
+    """Say how far a state has got that goes on in its next invocation; None if it is done."""
     if "continuation" not in result:
         return None
     return f"{result['continuation']['done']:,} of {result['continuation']['total']:,}, goes on"
@@ -349,12 +331,12 @@ def _planned(plan: Mapping[str, Any]) -> str:
 
 
 def skipped_objects(number: int | None) -> str:
-    """Return how many objects are no data, to stand behind what else is said; nothing where there are none."""
+    """Return how many objects are skipped as no data, to be appended to a sentence; an empty text if there are none."""
     return f"; {plural(number, 'object')} skipped: hidden, empty or only a header" if number else ""
 
 
 def counted(chunks: ChunksCounted, there: int = 0) -> str:
-    """Return the counts of a plan as text: of a Map Run, and of the chunks that were ``there`` before it."""
+    """Return the counts of a plan's chunks as text: those of a Map Run, and those that were ``there`` before it."""
     failed = f", {chunks.failed:,} failed" if chunks.failed else ""
     return f"{chunks.succeeded + there:,} of {plural(chunks.total + there, 'chunk')}{failed}"
 
@@ -364,7 +346,7 @@ def _share(chunks: ChunksCounted) -> float:
 
 
 def _pace(row: Row) -> dict[str, float]:
-    """Return rows a second, seconds left, and dollars so far on AWS, as far as they can be said."""
+    """Return rows a second, seconds left, and dollars so far on AWS, as far as they are known."""
     chunks, found = row.chunks, {}
     elapsed = time.monotonic() - row.started
     assert chunks
@@ -374,12 +356,12 @@ def _pace(row: Row) -> dict[str, float]:
         if share < 1:
             found["seconds_left"] = round(elapsed / share * (1 - share), 1)
     if chunks.chunk_seconds:
-        found["dollars"] = round((chunks.succeeded + chunks.failed) * chunk_dollars(chunks.chunk_seconds, deployed_memory_mb()), 6)
+        found["dollars"] = round((chunks.succeeded + chunks.failed) * chunk_dollars(chunks.chunk_seconds), 6)
     return found
 
 
 def going(row: Row, width: int | None = None) -> str:
-    """Return how a Map goes on: chunks, rows, speed, time left, cost so far; of these, what fits into so many columns."""
+    """Return a running Map's chunks, rows, speed, time left and cost so far; of these, what fits into so many columns."""
     assert row.chunks
     pace = _pace(row)
     texts = {"chunks": counted(row.chunks, row.there)}
@@ -397,168 +379,5 @@ def going(row: Row, width: int | None = None) -> str:
     return ", ".join(texts.values())
 
 
-def duration(seconds: float) -> str:
-    """Return `12 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def result_lines(result: Published | Planned) -> Iterator[tuple[str, str]]:
-    """Yield what came of a run that succeeded, as label and text."""
-    for warning in result.warnings:
-        yield "Warning", f"{warning}"
-    if isinstance(result, Planned):
-        yield "Plan", f"{plural(result.chunks, 'chunk')}, {megabytes(result.input_bytes)}; nothing was scored"
-        if result.estimate:
-            yield from estimate_lines(result.estimate)
-        return
-    predicted = f"{result.chunks - result.failed_chunks:,} of " if result.failed_chunks else ""
-    chunks = f"{predicted}{plural(result.chunks, 'chunk')}"
-    reused = f" ({result.reused_chunks:,} of them from an earlier run)" if result.reused_chunks else ""
-    yield "Rows", f"{result.rows:,} in {chunks}{reused} and {result.seconds:.1f} s{_speed(result)}"
-    if result.failed_chunks:
-        yield "Missing", f"{tolerated(result.failed_chunks)}: see the report"
-    if result.rejected_rows:
-        yield "Bad", f"{plural(result.rejected_rows, 'row')} without a prediction: see {result.rejected}"
-    yield "Output", f"{result.output}"
-    yield "Report", f"{result.report}"
-    if result.name:
-        yield "Run", f"{result.name}: `batch-predict report` makes a page of it"
-
-
-def tolerated(chunks: int) -> str:
-    """Say that chunks are missing from an output."""
-    return f"{plural(chunks, 'chunk')} failed and {'was' if chunks == 1 else 'were'} tolerated"
-
-
-def _speed(result: Published) -> str:
-    """Return the rows a second, where scoring took longer than all that is about it, and these rows alone were scored."""
-    scoring = result.states.get("Predict Chunks", 0.0)
-    if result.reused_chunks or scoring <= result.seconds - scoring:
-        return ""
-    return f", {result.rows / result.seconds:,.0f} rows/s"
-
-
-def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what the rest of the run would take on AWS, and what that assumes."""
-    dollars = estimate["dollars"]
-    parts = ", ".join(f"{name} {dollars[key]:.4f}" for name, key in COST_ITEMS)
-    yield "Rows", f"about {estimate['rows']:,}"
-    yield "On AWS", f"about {estimate['seconds']:,.0f} s; a chunk takes {estimate['chunk_seconds']:,.1f} s"
-    yield "Cost", f"about ${dollars['total']:.4f} ({parts})"
-    for number, assumption in enumerate(estimate["assumptions"]):
-        yield "" if number else "Assumes", assumption
-
-
-def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator[tuple[str, str]]:
-    """Yield what a run would take, item by item, and the limits that it comes near.
-
-    `skipped` says which local files are no data.
-    """
-    estimate = result.estimate or {}
-    yield "Objects", f"{result.objects:,}, {megabytes(result.input_bytes)}{skipped_objects(result.skipped_objects)}"
-    if skipped:
-        yield "", skipped
-    yield "Chunks", f"{result.chunks:,} of {MAX_CHUNKS:,} at most"
-    if not estimate:
-        return
-    yield "Rows", f"about {estimate['rows']:,}"
-    yield "Time", f"about {duration(estimate['seconds'])}; a chunk takes {estimate['chunk_seconds']:,.1f} s of {FUNCTION_SECONDS}"
-    dollars = estimate["dollars"]
-    yield "Cost", f"about ${dollars['total']:.4f} on AWS"
-    for (label, key), amount in zip(
-        COST_ITEMS,
-        (
-            f"{estimate['lambda_requests']:,} invocations, {estimate['lambda_gb_seconds']:,.1f} GB-seconds",
-            f"{estimate['state_transitions']:,} state transitions",
-            f"{estimate['s3_put_requests']:,} PUT and {estimate['s3_get_requests']:,} GET requests",
-        ),
-        strict=True,
-    ):
-        yield "", f"{label:15}${dollars[key]:.4f}  {amount}"
-    if compare:
-        instance = sagemaker_instance(estimate["rows"], result.probe_rows_per_second or 0.0)
-        yield (
-            "Compare",
-            f"SageMaker Batch Transform, one {instance.name}: about {instance.hours * 60:,.1f} min, ${instance.dollars:.4f}",
-        )
-        yield "", f"with {instance.assumption}"
-    if estimate["chunk_seconds"] > FUNCTION_SECONDS * NEAR:
-        yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb"
-    if result.chunks > MAX_CHUNKS * NEAR:
-        yield "Limit", f"nearly {MAX_CHUNKS:,} chunks: beyond them, chunks grow"
-    for number, assumption in enumerate(estimate["assumptions"]):
-        yield "" if number else "Assumes", assumption
-
-
-def print_failure(shown: Screen, result: Failed, command: str | None = None) -> None:
-    """Say on standard error why a run failed, what to do, and the ``command`` that says more."""
-    one_line = not shown.console.is_terminal  # whatever reads it there may look for a sentence
-    shown.console.print(Text(f"{result.error}: {result.cause}", style="red"), soft_wrap=one_line)
-    if result.advice:
-        shown.console.print(Text(f"What to do: {result.advice}"), soft_wrap=one_line)
-    if command:
-        shown.console.print(f"More: {command}", soft_wrap=True)
-
-
-def model_lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
-    """Yield what a model is, as label and text."""
-    yield "Model", f"{checked.path}, {megabytes(checked.bytes)}"
-    yield "SHA-256", checked.sha256
-    facts = checked.facts
-    if not facts:
-        return
-    yield "Estimator", f"{facts['estimator']}, scikit-learn {facts['sklearn_version']}; has {', '.join(facts['methods'])}"
-    names = facts["feature_columns"]
-    number = plural(len(names) if names else facts["n_features"] or 0, "column")
-    yield (
-        "Features",
-        f"{number}: {', '.join(names[:SHOWN_NAMES])}{', …' if len(names) > SHOWN_NAMES else ''}"
-        if names
-        else f"{number}, whose names it does not know",
-    )
-    if facts["classes"] is not None:
-        labels = facts["classes"]
-        yield "Classes", f"{len(labels)}: {', '.join(labels[:SHOWN_LABELS])}{', …' if len(labels) > SHOWN_LABELS else ''}"
-    loaded = f"{facts['memory_bytes'] / 2**20:,.0f} MB, loaded in {facts['load_seconds']:.2f} s"
-    yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and takes {SCORING_MB} beside a model at most"
-    if checked.sample:
-        sample = checked.sample
-        columns = ", ".join(sample.prediction_columns)
-        yield "Sample", f"{plural(sample.rows, 'row')}, {sample.rows_per_second:,.0f} rows/s on one core here; adds {columns}"
-
-
-def print_model_check(console: Console, checked: ModelCheck) -> None:
-    """Print what a model is, and a request to begin with."""
-    for label, text in model_lines(checked):
-        console.print(f"{label:11}{text}", soft_wrap=True)
-    if checked.request:
-        console.print(f"\nA request to begin with:\n{json.dumps(checked.request, indent=2)}", soft_wrap=True)
-
-
-def first_rows_table(header: Sequence[str], records: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the first rows of an output as a table."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in header:
-        table.add_column(column, justify="right", overflow="fold")
-    for record in records:
-        table.add_row(*(Text(str(record[column])) for column in header))
-    return table
-
-
 def _joined(*texts: str) -> str:
     return ", ".join(filter(None, texts))
-
-
-def plural(number: int, noun: str) -> str:
-    """Return `1 row`, `2,000 rows`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def megabytes(size: int) -> str:
-    """Return a size in MB (10^6), with as many digits as say something."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

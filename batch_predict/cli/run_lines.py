@@ -1,5 +1,6 @@
-"""What is printed of runs that were started before: status, list, explanation."""
+"""What is printed about runs: results and plans, the status of a run, the list of all, and what explains a failure."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,14 +9,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from batch_predict.cli.progress import counted, duration, megabytes, plural, tolerated
-from batch_predict.runs.outcome import INTERRUPTED
+from batch_predict.cli.progress import counted, skipped_objects
+from batch_predict.cli.visible_output import VisibleConsole
+from batch_predict.deployed import workflow_module
+from batch_predict.figures import COST_ITEMS, duration, megabytes, plural
+from batch_predict.runs.costs import sagemaker_instance
+from batch_predict.runs.outcome import INTERRUPTED, Failed, Planned, Published
 from batch_predict.runs.run import CANCELLED, ENDED, ListedRun, RunStatus
 
 LABEL_WIDTH = 9
 BESIDE_LINES = 3
 """Of a text beside its label: a longer one goes on below it, where there is more room."""
 SHOWN_CHUNKS = 10
+FUNCTION_SECONDS = 900
+"""How long an invocation may take: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+NEAR = 0.8
+"""The share of a limit from which on a plan warns of it."""
 STYLES = {"SUCCEEDED": "green", "RUNNING": "cyan"}
 
 QUARANTINE = "batch-predict run … --on-bad-row quarantine"
@@ -31,8 +40,9 @@ COMMANDS = {
 """What is typed next; … stands for the options of the run."""
 
 
-def print_lines(console: Console, lines: Iterable[tuple[str, str]]) -> None:
+def print_lines(lines: Iterable[tuple[str, str]], console: Console | None = None) -> None:
     """Print label and text, one below the other: wrapped between words on a terminal, else each on its line."""
+    console = console or VisibleConsole(sys.stdout)
     for label, text in lines:
         if not console.is_terminal:
             console.print(f"{label:{LABEL_WIDTH}}{text}", soft_wrap=True)
@@ -46,7 +56,106 @@ def print_lines(console: Console, lines: Iterable[tuple[str, str]]) -> None:
             console.print(table)
 
 
-def status_lines(status: RunStatus, stack: str | None = None, readable: Callable[[str], str] = str) -> Iterator[tuple[str, str]]:
+def result_lines(result: Published | Planned) -> Iterator[tuple[str, str]]:
+    """Yield the result of a run that succeeded, as label and text."""
+    for warning in result.warnings:
+        yield "Warning", f"{warning}"
+    if isinstance(result, Planned):
+        yield "Plan", f"{plural(result.chunks, 'chunk')}, {megabytes(result.input_bytes)}; nothing was scored"
+        if result.estimate:
+            yield from estimate_lines(result.estimate)
+        return
+    predicted = f"{result.chunks - result.failed_chunks:,} of " if result.failed_chunks else ""
+    chunks = f"{predicted}{plural(result.chunks, 'chunk')}"
+    reused = f" ({result.reused_chunks:,} of them from an earlier run)" if result.reused_chunks else ""
+    yield "Rows", f"{result.rows:,} in {chunks}{reused} and {result.seconds:.1f} s{_speed(result)}"
+    if result.failed_chunks:
+        yield "Missing", f"{tolerated(result.failed_chunks)}: see the report"
+    if result.rejected_rows:
+        yield "Bad", f"{plural(result.rejected_rows, 'row')} without a prediction: see {result.rejected}"
+    yield "Output", f"{result.output}"
+    yield "Report", f"{result.report}"
+    if result.name:
+        yield "Run", f"{result.name}: `batch-predict report` makes a page of it"
+
+
+def tolerated(chunks: int) -> str:
+    """Say that chunks are missing from an output."""
+    return f"{plural(chunks, 'chunk')} failed and {'was' if chunks == 1 else 'were'} tolerated"
+
+
+def _speed(result: Published) -> str:
+    """Return the rows a second, if scoring took longer than the rest of the run and no rows were reused."""
+    scoring = result.states.get("Predict Chunks", 0.0)
+    if result.reused_chunks or scoring <= result.seconds - scoring:
+        return ""
+    return f", {result.rows / result.seconds:,.0f} rows/s"
+
+
+def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the rest of the run would take on AWS, and what that assumes."""
+    dollars = estimate["dollars"]
+    parts = ", ".join(f"{name} {dollars[key]:.4f}" for name, key in COST_ITEMS)
+    yield "Rows", f"about {estimate['rows']:,}"
+    yield "On AWS", f"about {estimate['seconds']:,.0f} s; a chunk takes {estimate['chunk_seconds']:,.1f} s"
+    yield "Cost", f"about ${dollars['total']:.4f} ({parts})"
+    for number, assumption in enumerate(estimate["assumptions"]):
+        yield "" if number else "Assumes", assumption
+
+
+def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a run would take, item by item, and the limits that it comes near.
+
+    `skipped` is the sentence about local files that are no data.
+    """
+    estimate = result.estimate or {}
+    yield "Objects", f"{result.objects:,}, {megabytes(result.input_bytes)}{skipped_objects(result.skipped_objects)}"
+    if skipped:
+        yield "", skipped
+    max_chunks = workflow_module("chunking").MAX_CHUNKS
+    yield "Chunks", f"{result.chunks:,} of {max_chunks:,} at most"
+    if not estimate:
+        return
+    yield "Rows", f"about {estimate['rows']:,}"
+    yield "Time", f"about {duration(estimate['seconds'])}; a chunk takes {estimate['chunk_seconds']:,.1f} s of {FUNCTION_SECONDS}"
+    dollars = estimate["dollars"]
+    yield "Cost", f"about ${dollars['total']:.4f} on AWS"
+    for (label, key), amount in zip(
+        COST_ITEMS,
+        (
+            f"{estimate['lambda_requests']:,} invocations, {estimate['lambda_gb_seconds']:,.1f} GB-seconds",
+            f"{estimate['state_transitions']:,} state transitions",
+            f"{estimate['s3_put_requests']:,} PUT and {estimate['s3_get_requests']:,} GET requests",
+        ),
+        strict=True,
+    ):
+        yield "", f"{label:15}${dollars[key]:.4f}  {amount}"
+    if compare:
+        instance = sagemaker_instance(estimate["rows"], result.probe_rows_per_second or 0.0)
+        yield (
+            "Compare",
+            f"SageMaker Batch Transform, one {instance.name}: about {instance.hours * 60:,.1f} min, ${instance.dollars:.4f}",
+        )
+        yield "", f"with {instance.assumption}"
+    if estimate["chunk_seconds"] > FUNCTION_SECONDS * NEAR:
+        yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb"
+    if result.chunks > max_chunks * NEAR:
+        yield "Limit", f"nearly {max_chunks:,} chunks: beyond them, chunks grow"
+    for number, assumption in enumerate(estimate["assumptions"]):
+        yield "" if number else "Assumes", assumption
+
+
+def print_failure(console: Console, result: Failed, command: str | None = None) -> None:
+    """Say why a run failed, what to do, and the ``command`` that says more."""
+    one_line = not console.is_terminal  # a program that reads it may look for a sentence
+    console.print(Text(f"{result.error}: {result.cause}", style="red"), soft_wrap=one_line)
+    if result.advice:
+        console.print(Text(f"What to do: {result.advice}"), soft_wrap=one_line)
+    if command:
+        console.print(f"More: {command}", soft_wrap=True)
+
+
+def status_lines(status: RunStatus, stack_option: str = "", readable: Callable[[str], str] = str) -> Iterator[tuple[str, str]]:
     """Yield how far a run is, as label and text; ``readable`` puts local paths into messages."""
     yield "Run", status.name
     yield "Status", f"{status.status}, {duration(status.seconds)}, started {_moment(status.started)}"
@@ -63,7 +172,7 @@ def status_lines(status: RunStatus, stack: str | None = None, readable: Callable
         yield "Plan", f"{plural(output['chunks'], 'chunk')}, {megabytes(output['input_bytes'])}; nothing was scored"
     if status.error:
         yield "Error", readable(f"{status.error}: {status.cause}" if status.cause else status.error)
-        yield "Command", f"batch-predict explain {status.name}{_place(stack)}"
+        yield "Command", f"batch-predict explain {status.name}{stack_option}"
 
 
 def _chunk_lines(status: RunStatus) -> Iterator[tuple[str, str]]:
@@ -72,12 +181,9 @@ def _chunk_lines(status: RunStatus) -> Iterator[tuple[str, str]]:
         yield "Chunks", f"{counted(status.chunks, status.finished_before)}{there}"
 
 
-def _place(stack: str | None) -> str:
-    return f" --stack {stack}" if stack else ""
-
-
-def print_runs(console: Console, runs: Sequence[ListedRun]) -> None:
+def print_runs(runs: Sequence[ListedRun], console: Console | None = None) -> None:
     """Print a table of runs, newest first."""
+    console = console or VisibleConsole(sys.stdout)
     if not runs:
         console.print("No runs yet.")
         return
@@ -94,18 +200,17 @@ def explanation_lines(
     status: RunStatus,
     request: Mapping[str, Any],
     lost: Sequence[Mapping[str, Any]],
-    stack: str | None,
+    stack_option: str = "",
     readable: Callable[[str], str] = str,
 ) -> Iterator[tuple[str, str]]:
     """Yield what failed, where, why, what to do and the command for it."""
-    place = _place(stack)
     yield "Run", f"{status.name}, {status.status}"
     if status.status == "SUCCEEDED":
-        yield from _explained_success(status, place, readable)
+        yield from _explained_success(status, stack_option, readable)
         return
     if not status.error:
         yield "State", f"{status.state}; nothing has failed so far"
-        yield "Command", f"batch-predict watch {status.name}{place}"
+        yield "Command", f"batch-predict watch {status.name}{stack_option}"
         return
     yield "Error", status.error
     if status.cause:
@@ -123,14 +228,14 @@ def explanation_lines(
     if status.error in {CANCELLED, INTERRUPTED}:
         yield "Do", "Start the same request again: it goes on from the chunks that are finished."
     if lost:
-        yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{place}"
+        yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{stack_option}"
     keeps_rows_aside = "on_bad_row" in (status.advice or "")  # no other fault is helped by it
     if command := QUARANTINE if keeps_rows_aside else COMMANDS.get(status.error):
         model = readable(str(request.get("model_s3_uri", "MODEL")))
-        yield "" if lost else "Command", command.replace("run …", f"run{place} …").replace("MODEL", model)
+        yield "" if lost else "Command", command.replace("run …", f"run{stack_option} …").replace("MODEL", model)
 
 
-def _explained_success(status: RunStatus, place: str, readable: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+def _explained_success(status: RunStatus, stack_option: str, readable: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     output = status.output or {}
     missing, rejected = output.get("failed_chunks"), output.get("rejected_rows")
     if missing:
@@ -141,7 +246,7 @@ def _explained_success(status: RunStatus, place: str, readable: Callable[[str], 
             f"{plural(rejected, 'row')} without a prediction, with place and reason in {readable(output['rejected_s3_uri'])}",
         )
     if missing or rejected:
-        yield "Command", f"batch-predict report {status.name}{place}"
+        yield "Command", f"batch-predict report {status.name}{stack_option}"
     else:
         yield "", "nothing failed"
 

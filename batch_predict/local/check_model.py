@@ -15,9 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
-
-from batch_predict.deployed import stack_directory
+from batch_predict.deployed import deployed_memory_mb, stack_directory
 from batch_predict.errors import InvalidRequestError
 from batch_predict.local.aws import LocalAws
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
@@ -108,19 +106,8 @@ def check_model(
 
 
 @cache
-def deployed_memory_mb() -> int:
-    """Return the prediction function's memory, unless the stack is deployed with another."""
-    return int(_template()["Parameters"]["PredictMemorySize"]["Default"])
-
-
-@cache
 def _package() -> DeployedPackage:
     return deployed_package(stack_directory())
-
-
-def _template() -> dict[str, Any]:
-    template: dict[str, Any] = yaml_parse((stack_directory() / "template.yaml").read_text())
-    return template
 
 
 def _inspected(path: Path) -> dict[str, Any]:

@@ -8,12 +8,15 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from batch_predict.deployed import prediction_handler, workflow_module
+from batch_predict.errors import BatchPredictError
+from batch_predict.report.input import ReportInput
 
 BINS = 10
 """Of numbers, beside the missing and the infinite ones: so many are usual, and what the bands below were found with."""
@@ -23,6 +26,25 @@ MODERATE, LARGE = 0.1, 0.25
 """The usual bands of the index: below the first a column has hardly changed, from the second on it is another one."""
 UNKNOWN_BEFORE = {"min": None, "max": None, "whole": False, "whole_numbers": None}
 """What reports of earlier versions do not say of a column of numbers."""
+
+
+def compared(record: ReportInput, reference: Path) -> ReportInput:
+    """Return the record with its drift against a reference; BatchPredictError where they cannot be compared."""
+    statistics = record.known.get("statistics") or {}
+    if not statistics.get("features"):
+        raise BatchPredictError(f"run {record.name} has no statistics of its features to compare {reference} with")
+    try:
+        found = reference_statistics(reference, statistics)
+    except ValueError as error:
+        raise BatchPredictError(f"reference {reference} cannot be compared: {error}") from error
+    return replace(
+        record,
+        reference=found["features"],
+        reference_predictions=found["predictions"],
+        reference_name=str(reference),
+        drift=drift_of(found["features"], statistics["features"]),
+        prediction_drift=drift_of(found["predictions"], statistics["predictions"]),
+    )
 
 
 def reference_statistics(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:

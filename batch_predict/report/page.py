@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from batch_predict.cli.progress import plural
+from batch_predict.figures import plural
 from batch_predict.report import charts, tables
 from batch_predict.report.distribution import Bins, Values, commonest_hashes, shared_edges
 from batch_predict.report.input import ReportInput

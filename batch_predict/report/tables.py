@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batch_predict.cli.progress import COST_ITEMS, megabytes, plural
+from batch_predict.figures import COST_ITEMS, megabytes, plural
 from batch_predict.report.distribution import Values
 from batch_predict.report.input import ReportInput
 from batch_predict.report.timeline import ChunkTimeline, place_of

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from batch_predict.deployed import workflow_module
+from batch_predict.deployed import deployed_memory_mb, workflow_module
 
 SAGEMAKER_VCPUS = 4
 """vCPUs of ml.m5.xlarge: https://aws.amazon.com/sagemaker/pricing/"""
@@ -10,10 +10,11 @@ SAGEMAKER_START_SECONDS = 240
 """Time from the start of a job to its first request, which is paid, too; assumed."""
 
 
-def chunk_dollars(seconds: float, memory_mb: int) -> float:
+def chunk_dollars(seconds: float) -> float:
     """Return what one chunk of this duration costs on AWS: its invocation, its transitions, and writing its part and receipt."""
     prices, estimate = workflow_module("prices"), workflow_module("estimate")
-    compute = seconds * memory_mb / estimate.MB_PER_GB * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
+    gb_seconds = seconds * deployed_memory_mb() / estimate.MB_PER_GB
+    compute = gb_seconds * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
     requests = 2 * prices.S3_PUT_REQUEST.dollars + 2 * prices.S3_GET_REQUEST.dollars
     return float(compute + estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars + requests)
 

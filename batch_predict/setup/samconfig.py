@@ -16,7 +16,7 @@ from tomlkit.items import Array, String
 
 from batch_predict.deployed import stack_directory
 from batch_predict.errors import BatchPredictError
-from batch_predict.setup.init_stack import PLACEHOLDERS, QUESTIONS, REGION, STACK_NAME, default_of
+from batch_predict.setup.stack_settings import PLACEHOLDERS, REGION, SETTINGS, STACK_NAME, default_of
 
 
 def start_text() -> str:
@@ -69,7 +69,7 @@ def current_settings(text: str) -> dict[str, str]:
     deploy = _deploy_table(_parsed(text))
     found = {name: str(deploy[name]) for name in (STACK_NAME, REGION) if name in deploy}
     found |= _overrides(deploy)
-    asked = {question.name for question in QUESTIONS}
+    asked = {setting.name for setting in SETTINGS}
     return {name: value for name, value in found.items() if name in asked and PLACEHOLDERS.get(name) != value}
 
 

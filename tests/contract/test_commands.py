@@ -9,7 +9,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from batch_predict.cli import app as cli
+from batch_predict.cli.local_commands import DEMO_EXAMPLE
 
 # What the AWS CLI takes with every command, and what it adds to what the models say.
 EVERYWHERE = {"region", "profile", "output", "query", "endpoint-url", "no-cli-pager", "no-paginate", "max-items", "cli-input-json"}
@@ -115,4 +115,4 @@ def test_make_demo_is_the_demo_that_tests_run(root):
     command = ["make", "--dry-run", "demo"]
     printed = subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True, text=True).stdout
     assert printed.splitlines()[-1] == ".venv/bin/batch-predict demo"
-    assert cli.DEMO_EXAMPLE.rpartition("\b\n")[2].strip().startswith("batch-predict demo --rows ")
+    assert DEMO_EXAMPLE.rpartition("\b\n")[2].strip().startswith("batch-predict demo --rows ")

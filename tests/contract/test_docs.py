@@ -8,6 +8,8 @@ import pytest
 import typer
 
 from batch_predict.cli import app as cli
+from batch_predict.cli.local_commands import DEMO_EXAMPLE, SERVE_EXAMPLE
+from batch_predict.cli.scoring_commands import RUN_EXAMPLE
 from tools import pages, reference
 
 
@@ -74,9 +76,7 @@ def test_the_readmes_commands_are_those_that_tests_run(root):
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
     found = commands((root / "README.md").read_text())
     assert {"make demo", "make test"} <= set(found)
-    examples = {
-        " ".join(example.replace("\\\n", " ").split()) for example in (cli.RUN_EXAMPLE, cli.SERVE_EXAMPLE, cli.DEMO_EXAMPLE)
-    }
+    examples = {" ".join(example.replace("\\\n", " ").split()) for example in (RUN_EXAMPLE, SERVE_EXAMPLE, DEMO_EXAMPLE)}
     for command in found:
         if command.startswith("make "):
             assert set(command.split()[1:]) <= targets, command

@@ -19,7 +19,7 @@ import pytest
 from botocore.config import Config
 from sklearn.linear_model import LinearRegression
 
-from batch_predict.cli import app as cli
+from batch_predict.cli import local_commands, model_command, scoring_commands
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import flights
 from batch_predict.runs import outcome
@@ -90,7 +90,7 @@ def is_alive(pid):
 
 class TestRun:
     def test_the_example_of_its_help_scores_as_the_model_does(self, start, demo_directory):
-        process = start(f"{example(cli.RUN_EXAMPLE)} --chunk-size-mb 0.05 --json", demo_directory)
+        process = start(f"{example(scoring_commands.RUN_EXAMPLE)} --chunk-size-mb 0.05 --json", demo_directory)
         stdout, stderr = process.communicate(timeout=SECONDS)
 
         assert process.returncode == 0, stderr
@@ -118,7 +118,7 @@ class TestRun:
     @pytest.mark.thorough
     @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_a_signal_in_the_middle_leaves_nothing(self, start, demo_directory, tmp_path, number, exit_code):
-        command = example(cli.RUN_EXAMPLE).replace("--output ", f"--output {shlex.quote(str(tmp_path))}/")
+        command = example(scoring_commands.RUN_EXAMPLE).replace("--output ", f"--output {shlex.quote(str(tmp_path))}/")
         process = start(f"{command} --chunk-size-mb 0.01", demo_directory)
         while "Validate Request" not in (line := process.stderr.readline()):
             assert line, "the run ended before"
@@ -135,7 +135,7 @@ class TestRun:
 
 class TestCheckModel:
     def test_the_example_of_its_help_scores_a_sample(self, start, demo_directory):
-        process = start(f"{example(cli.CHECK_MODEL_EXAMPLE)} --json", demo_directory)
+        process = start(f"{example(model_command.CHECK_MODEL_EXAMPLE)} --json", demo_directory)
         stdout, stderr = process.communicate(timeout=SECONDS)
 
         assert (process.returncode, stderr) == (0, "")
@@ -159,7 +159,7 @@ class TestCheckModel:
 
 class TestServe:
     def test_the_example_of_its_help_prints_where_everything_is_and_stops(self, start):
-        process = start(example(cli.SERVE_EXAMPLE))
+        process = start(example(local_commands.SERVE_EXAMPLE))
         where = json.loads(process.stdout.readline())
         children = processes_of(process.pid)
         client = boto3.client(

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from batch_predict.cli import app as cli
+from batch_predict.cli.local_commands import DEMO_EXAMPLE
 from batch_predict.local import flights
 
 pytestmark = pytest.mark.emulator("the demo runs on the embedded AWS")
 
 SECONDS = 100
-EXAMPLE = cli.DEMO_EXAMPLE.rpartition("\b\n")[2].strip()
+EXAMPLE = DEMO_EXAMPLE.rpartition("\b\n")[2].strip()
 ROWS = int(EXAMPLE.rpartition(" ")[2])
 
 

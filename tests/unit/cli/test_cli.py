@@ -1,11 +1,12 @@
-import inspect
 import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from batch_predict.cli import app as cli
+from batch_predict.cli import local_commands, model_command, request_options, scoring_commands
 from batch_predict.deployed import request_schema
 from batch_predict.local import kept_run
 from batch_predict.runs.outcome import Published
@@ -23,7 +24,7 @@ RUN = "run --model model.joblib --data data.csv --features a,b --prediction p --
 @pytest.fixture(autouse=True)
 def no_local_aws(monkeypatch):
     """What is wrong with the arguments or the local files must be said before the local AWS is started."""
-    for module in (cli, kept_run):
+    for module in (local_commands, model_command, kept_run):
         monkeypatch.setattr(module, "local_aws", lambda *_, **__: pytest.fail("the local AWS was started"))
 
 
@@ -52,7 +53,7 @@ def invoke():
 def prepared(monkeypatch):
     """The requests that would have run, as they were prepared."""
     seen = []
-    monkeypatch.setattr(cli, "_run_at", lambda _place, local_run, _name, _shown: seen.append(local_run) or PUBLISHED)
+    monkeypatch.setattr(scoring_commands, "_run_at", lambda _place, run, _name, _shown: seen.append(run) or PUBLISHED)
     return seen
 
 
@@ -73,8 +74,8 @@ class TestHelp:
     def test_every_field_of_the_request_has_an_option(self, invoke):
         text = invoke("run --help").output
 
-        for field in request_schema()["properties"].keys() - FIELDS_WITHOUT_OPTION:
-            assert f"  {cli._option_of(field)} " in text or f"  {cli._option_of(field)}\n" in text
+        assert {field.name for field in request_options._FIELDS} == request_schema()["properties"].keys() - FIELDS_WITHOUT_OPTION
+        assert all(f"  {field.flag} " in text or f"  {field.flag}\n" in text for field in request_options._FIELDS)
 
     def test_defaults_are_the_schemas(self, invoke):
         text = " ".join(invoke("run --help").output.split())
@@ -265,7 +266,5 @@ class TestOptions:
 
 def test_a_plan_may_say_whatever_decides_whether_its_run_could_start():
     """Data without rows, a first row that the model refuses, a model of another version: a plan of these is the run's."""
-    run, plan = (
-        set(inspect.signature(command).parameters) & request_schema()["properties"].keys() for command in (cli.run, cli.plan)
-    )
-    assert run - plan == {"tolerated_failure_percentage", "keep_work", "dry_run"}
+    run, plan = ({option.name for option in typer.main.get_command(cli.app).commands[name].params} for name in ("run", "plan"))
+    assert run - plan == {"tolerated_failure_percentage", "keep_work", "dry_run", "name", "detach"}

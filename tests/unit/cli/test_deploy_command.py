@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
-from batch_predict.cli import deploy_command, init_command
+from batch_predict.cli import deploy_command
+from batch_predict.cli.app import app
 from batch_predict.cli.deploy_command import aws_commands
 from batch_predict.errors import BatchPredictError
 from batch_predict.setup import package, stack_files
@@ -78,9 +78,6 @@ def install(tmp_path, monkeypatch):
 
 
 def invoke(*arguments):
-    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-    deploy_command.register(app)
-    init_command.register(app)
     return CliRunner().invoke(app, list(arguments), prog_name="batch-predict")
 
 
@@ -233,8 +230,6 @@ class TestDeploy:
         install(*names)
         monkeypatch.setattr(deploy_command, "is_terminal", lambda: True)
         Path("samconfig.toml").write_text(SET)
-        app = typer.Typer()
-        deploy_command.register(app)
         result = CliRunner().invoke(app, ["deploy", *arguments], input=f"{answer}\n")
 
         assert (result.exit_code, len(built)) == (0, 1), result.output

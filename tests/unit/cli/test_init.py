@@ -8,31 +8,30 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-import typer
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from batch_predict.cli import init_command
-from batch_predict.setup.init_stack import (
-    MAY_BE_EMPTY,
-    PLACEHOLDERS,
-    QUESTIONS,
-    REGION,
-    STACK_NAME,
-    ask_settings,
-    default_of,
-    overlaps,
-    parameters,
-    problem,
-)
+from batch_predict.cli.app import app
+from batch_predict.deployed import template_parameters
 from batch_predict.setup.samconfig import configured, current_settings
 from batch_predict.setup.stack_files import FILES, FOLDERS
+from batch_predict.setup.stack_settings import (
+    MAY_BE_EMPTY,
+    PLACEHOLDERS,
+    REGION,
+    SETTINGS,
+    STACK_NAME,
+    default_of,
+    overlaps,
+    problem,
+)
 
 ROOT = Path(__file__).parents[3]
 START = (ROOT / "samconfig.toml").read_text()
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
 YESTERDAY = json.loads((ROOT / "events/schedule_yesterday.json").read_text())
-NAMES = [question.name for question in QUESTIONS]
+NAMES = [question.name for question in SETTINGS]
 BUCKETS = "--model-bucket our-models --data-bucket our-data --output-bucket our-predictions"
 REQUEST = {
     "model_s3_uri": "s3://our-models/models/m.joblib",
@@ -53,10 +52,6 @@ def directory(tmp_path, monkeypatch):
 
 @pytest.fixture
 def invoke():
-    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.callback()(lambda: None)  # with one command alone, its name would be none of the arguments
-    init_command.register(app)
-
     def invoke(arguments, answers=None):
         answers = None if answers is None else "".join(f"{answer}\n" for answer in answers)
         words = arguments if isinstance(arguments, list) else arguments.split()
@@ -82,7 +77,7 @@ class TestSettings:
         assert len(NAMES) == len(set(NAMES))
 
     def test_what_is_known_of_them_is_the_templates(self):
-        assert parameters() == TEMPLATE
+        assert template_parameters() == TEMPLATE
 
     def test_what_is_not_asked_has_a_default_in_the_template(self):
         assert all("Default" in rule for name, rule in TEMPLATE.items() if name not in NAMES)
@@ -262,7 +257,7 @@ def test_subnets_and_security_groups_are_given_together(invoke):
 
 
 class TestQuestions:
-    def test_are_asked_until_the_answer_is_right(self):
+    def test_are_asked_until_the_answer_is_right(self, monkeypatch):
         answers = {
             "Bucket of the models": ["my-models", "our models", "our-models"],
             "Bucket of the data": ["our-data"],
@@ -271,11 +266,13 @@ class TestQuestions:
         }
         asked, said = [], []
 
-        def ask(text, default):
+        def prompt(text, default):
             asked.append(text)
             return answers[text].pop(0) if answers.get(text) else default
 
-        settings = ask_settings({}, {"DataPrefix": "data/"}, ask, said.append)
+        monkeypatch.setattr(init_command.typer, "prompt", prompt)
+        monkeypatch.setattr(init_command, "_say", said.append)
+        settings = init_command._asked({}, {"DataPrefix": "data/"})
 
         assert (settings["ModelBucket"], settings["DataPrefix"], settings["OutputPrefix"]) == ("our-models", "", "output/")
         assert asked.count("Bucket of the models") == 3
@@ -389,9 +386,9 @@ class TestRevising:
         shown = said.output.partition("The answers:\n")[2].partition("Number")[0].splitlines()
         assert len(shown) == 14
         assert max(map(len, shown)) <= 60
-        for question in QUESTIONS:
+        for question in SETTINGS:
             default = default_of(question.name) or ("none" if question.name in MAY_BE_EMPTY else "")
-            assert len(f"{question.text} [{default}]: ") <= 60
+            assert len(f"{question.question} [{default}]: ") <= 60
 
 
 class TestTutorial:

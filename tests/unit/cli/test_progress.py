@@ -9,17 +9,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from batch_predict.cli.progress import (
-    Row,
-    Screen,
-    TerminalScreen,
-    detail_of,
-    going,
-    plan_lines,
-    print_failure,
-    result_lines,
-    rows_table,
-)
+from batch_predict.cli.progress import Row, Screen, TerminalScreen, detail_of, going, rows_table
+from batch_predict.cli.run_lines import plan_lines, print_failure, result_lines
+from batch_predict.cli.visible_output import VisibleConsole
 from batch_predict.errors import BatchPredictError
 from batch_predict.runs.execution import ChunksCounted, ExecutionEnded
 from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
@@ -318,9 +310,9 @@ def test_a_dry_run_says_what_the_run_would_take_and_what_that_assumes():
 
 def test_a_failure_is_one_line_where_no_one_wraps_it():
     file = io.StringIO()
-    screen = Screen(file)
     cause = "s3://b/k [bold]row[/bold] 7 " * 20
-    print_failure(screen, Failed(error="InvalidDataError", cause=cause, advice="Correct it."), "batch-predict explain r")
+    result = Failed(error="InvalidDataError", cause=cause, advice="Correct it.")
+    print_failure(VisibleConsole(file), result, "batch-predict explain r")
 
     assert file.getvalue() == f"InvalidDataError: {cause}\nWhat to do: Correct it.\nMore: batch-predict explain r\n"
 

@@ -24,13 +24,13 @@ LOST = [
 ]
 
 
-def lines(status, lost=(), stack=None):
+def lines(status, lost=(), stack=""):
     request = {"model_s3_uri": "s3://b/m"}
     return list(explanation_lines(status, request, lost, stack, lambda text: text.replace("s3://b/in.csv", "in.csv")))
 
 
 def test_a_failure_is_explained_once_with_places_and_commands():
-    assert lines(FAILED, LOST, "prod") == [
+    assert lines(FAILED, LOST, " --stack prod") == [
         ("Run", "r, FAILED"),
         ("Error", "InvalidDataError"),
         ("Why", CAUSE.replace("s3://b/", "")),
@@ -70,7 +70,7 @@ def test_what_was_tolerated_and_rejected_is_explained():
 
 
 @pytest.mark.parametrize(
-    ("stack", "command"), [(None, "batch-predict explain r"), ("prod", "batch-predict explain r --stack prod")]
+    ("stack", "command"), [("", "batch-predict explain r"), (" --stack prod", "batch-predict explain r --stack prod")]
 )
 def test_the_status_of_a_failed_run_names_the_command_that_explains_it(stack, command):
     assert list(status_lines(FAILED, stack))[-1] == ("Command", command)
@@ -90,7 +90,7 @@ def test_chunks_that_the_run_has_finished_before_it_planned_again_are_its_own():
 
 def test_a_list_of_runs_shortens_no_time_on_a_narrow_terminal():
     console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None, markup=False, highlight=False)
-    print_runs(console, [ListedRun("predictions-20261128-103559", "SUCCEEDED", START, START + timedelta(seconds=754))])
+    print_runs([ListedRun("predictions-20261128-103559", "SUCCEEDED", START, START + timedelta(seconds=754))], console)
     printed = console.file.getvalue()
     assert "12 min 34 s" in printed
     assert "…" not in printed
@@ -107,7 +107,7 @@ def test_a_run_that_was_stopped_is_started_again(error):
 @pytest.mark.parametrize(("width", "number"), [(60, 5), (110, 3)])
 def test_a_long_text_goes_on_below_its_label_where_that_takes_fewer_lines(width, number):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, markup=False, highlight=False)
-    print_lines(console, [("Run", "r, FAILED"), ("Why", "word " * 52)])
+    print_lines([("Run", "r, FAILED"), ("Why", "word " * 52)], console)
     printed = console.file.getvalue().splitlines()
 
     assert (printed[0].rstrip(), len(printed)) == ("Run      r, FAILED", 1 + number)

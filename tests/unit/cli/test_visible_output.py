@@ -15,9 +15,9 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from batch_predict.cli.app import app
-from batch_predict.cli.progress import Screen, TerminalScreen, print_failure, result_lines, text_console
-from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs
-from batch_predict.cli.visible_output import VisibleStream, visible_streams
+from batch_predict.cli.progress import Screen, TerminalScreen
+from batch_predict.cli.run_lines import explanation_lines, print_failure, print_lines, print_runs, result_lines
+from batch_predict.cli.visible_output import VisibleConsole, VisibleStream, visible_streams
 from batch_predict.runs.outcome import Failed, Published
 from batch_predict.runs.run import ListedRun, RunStatus
 from batch_predict.visible_text import visible, visible_lines
@@ -51,7 +51,7 @@ def test_a_stream_keeps_lines_and_tabs_and_nothing_else_that_moves(text):
 
 def console_on(file, *, is_terminal=False):
     file.isatty = lambda: is_terminal
-    return text_console(file)
+    return VisibleConsole(file)
 
 
 @each
@@ -89,15 +89,11 @@ def test_what_commands_print_is_readable(text, monkeypatch):
     result = Failed(error=text, cause=text, advice=text, name=text)
     file = io.StringIO()
     console = console_on(file)
-    print_lines(console, explanation_lines(status, {"model_s3_uri": text}, lost, text))
-    print_runs(console, [ListedRun(text, text, now, now)])
-    print_lines(
-        console,
-        result_lines(
-            Published(output=text, report=text, rejected=text, rows=1, rejected_rows=1, chunks=1, output_bytes=1, name=text)
-        ),
-    )
-    print_failure(Screen(file), result)
+    print_lines(explanation_lines(status, {"model_s3_uri": text}, lost, text), console)
+    print_runs([ListedRun(text, text, now, now)], console)
+    published = Published(output=text, report=text, rejected=text, rows=1, rejected_rows=1, chunks=1, output_bytes=1, name=text)
+    print_lines(result_lines(published), console)
+    print_failure(console, result)
     with Screen(file).step(text, text) as concluded:
         concluded(text)
 
@@ -180,8 +176,8 @@ def test_a_terminal_gets_no_escape_sequence_of_a_downloaded_file(tmp_path):
 
 def test_an_error_of_our_own_is_readable_too(tmp_path):
     """Python prints it after the command has ended, with all that it quotes."""
-    crash = "def broken(*_, **__): raise KeyError(Said())\ncli.model_check = broken\ncli.main()"
-    said = "from batch_predict.cli import app as cli\nclass Said:\n    def __repr__(self): return '\\x1b]0;pwned\\x07'\n"
+    crash = "def broken(*_, **__): raise KeyError(Said())\nmodel_command.model_check = broken\napp.main()"
+    said = "from batch_predict.cli import app, model_command\nclass Said:\n    def __repr__(self): return '\\x1b]0;pwned\\x07'\n"
     (tmp_path / "model.joblib").write_bytes(b"no model")
     done = subprocess.run(
         [sys.executable, "-c", said + crash, "check-model", "model.joblib"],

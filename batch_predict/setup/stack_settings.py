@@ -1,17 +1,15 @@
-"""Settings of a stack: what is asked, and what is right. `samconfig.py` writes them."""
+"""The settings of a stack: which there are, and what is wrong with one. `samconfig.py` writes them."""
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dateutil.zoneinfo import get_zonefile_instance  # type: ignore[import-untyped]
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from batch_predict.deployed import request_problems, stack_directory
+from batch_predict.deployed import request_problems, template_parameters
 from batch_predict.errors import BatchPredictError
 from batch_predict.setup.schedule_expression import schedule_problem
 
@@ -27,180 +25,99 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMa
 MAX_PARAMETER_BYTES = 4096
 """https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
 
-Ask = Callable[..., Any]
-"""`typer.prompt`, or what takes its arguments `text` and `default`."""
-Say = Callable[[str], Any]
-"""`typer.echo`, or what takes one text."""
 
-
-class Question(NamedTuple):
-    """One setting, as it is asked for."""
+class Setting(NamedTuple):
+    """One setting of a stack: how it is asked for, and its option of `batch-predict init`."""
 
     name: str
-    """Of the template's parameter, or of the option of `sam deploy`."""
-    text: str
+    """The name of the template's parameter, or of the option of `sam deploy`."""
+    question: str
+    option: str
+    metavar: str
+    help: str = ""
+    """In place of the template's description of the parameter."""
     needs: str | None = None
-    """Asked only where this setting is not empty."""
+    """The setting without which this one has no meaning."""
     is_asked: bool = True
-    """What few accounts demand is not asked, but may be given, and is then among the answers."""
+    """Whether `init` asks for it: what few accounts demand is not asked for, but may be given, and is then among the answers."""
 
 
-QUESTIONS = (
-    Question(STACK_NAME, "Name of the stack"),
-    Question(REGION, "Region (none: the AWS profile's)"),
-    Question("ModelBucket", "Bucket of the models"),
-    Question("ModelPrefix", "Prefix of the models, ending in / (none: all)"),
-    Question("DataBucket", "Bucket of the data"),
-    Question("DataPrefix", "Prefix of the data, ending in / (none: all)"),
-    Question("OutputBucket", "Bucket of the outputs"),
-    Question("OutputPrefix", "Prefix of the outputs, ending in / (none: all)"),
-    Question("CreateOutputBucket", "Shall the stack make the output bucket (y, n)"),
-    Question("PredictMemorySize", "Memory for a chunk, in MB (new account: up to 3008)"),
-    Question("ScheduleExpression", "Schedule, as cron(30 0 * * ? *) (none: never)"),
-    Question("ScheduleTimezone", "Time zone of the schedule", needs="ScheduleExpression"),
-    Question("ScheduleRequest", "File with the request that the schedule starts with", needs="ScheduleExpression"),
-    Question("NotificationEmail", "Mail address for alarms and ends (none: nobody)"),
-    Question("NotifyOfSuccess", "Tell also of what succeeded (y, n)", is_asked=False),
-    Question("PredictReservedConcurrency", "Concurrent executions to keep (none: common ones)", is_asked=False),
-    Question("Architecture", "Processor (arm64, x86_64)", is_asked=False),
-    Question("PermissionsBoundary", "ARN of a permissions boundary (none: none)", is_asked=False),
-    Question("VpcSubnetIds", "Subnets, separated by commas (none: no VPC)", is_asked=False),
-    Question("VpcSecurityGroupIds", "Security groups, separated by commas (none: no VPC)", is_asked=False),
+SETTINGS = (
+    Setting(
+        STACK_NAME,
+        "Name of the stack",
+        "--stack-name",
+        "NAME",
+        "Name of the stack, and of its state machine. [default: batch-predict]",
+    ),
+    Setting(REGION, "Region (none: the AWS profile's)", "--region", "REGION", "Region; by default that of the AWS profile."),
+    Setting("ModelBucket", "Bucket of the models", "--model-bucket", "BUCKET"),
+    Setting("ModelPrefix", "Prefix of the models, ending in / (none: all)", "--model-prefix", "PREFIX"),
+    Setting("DataBucket", "Bucket of the data", "--data-bucket", "BUCKET"),
+    Setting("DataPrefix", "Prefix of the data, ending in / (none: all)", "--data-prefix", "PREFIX"),
+    Setting("OutputBucket", "Bucket of the outputs", "--output-bucket", "BUCKET"),
+    Setting("OutputPrefix", "Prefix of the outputs, ending in / (none: all)", "--output-prefix", "PREFIX"),
+    Setting("CreateOutputBucket", "Create the output bucket (y, n)", "--create-output-bucket", "yes|no"),
+    Setting("PredictMemorySize", "Memory for a chunk, in MB (new account: up to 3008)", "--memory", "MB"),
+    Setting("ScheduleExpression", "Schedule, as cron(30 0 * * ? *) (none: never)", "--schedule", "EXPRESSION"),
+    Setting("ScheduleTimezone", "Time zone of the schedule", "--time-zone", "ZONE", needs="ScheduleExpression"),
+    Setting(
+        "ScheduleRequest",
+        "File with the request that the schedule starts with",
+        "--schedule-request",
+        "FILE",
+        "The request (JSON) that the schedule starts with.",
+        needs="ScheduleExpression",
+    ),
+    Setting("NotificationEmail", "Mail address for alarms and results (none: nobody)", "--notification-email", "MAIL"),
+    Setting("NotifyOfSuccess", "Mail about successes, too (y, n)", "--notify-of-success", "yes|no", is_asked=False),
+    Setting(
+        "PredictReservedConcurrency",
+        "Reserved concurrency (none: the account's pool)",
+        "--reserved-concurrency",
+        "N",
+        is_asked=False,
+    ),
+    Setting("Architecture", "Processor (arm64, x86_64)", "--architecture", "arm64|x86_64", is_asked=False),
+    Setting(
+        "PermissionsBoundary", "ARN of a permissions boundary (none: no boundary)", "--permissions-boundary", "ARN", is_asked=False
+    ),
+    Setting("VpcSubnetIds", "Subnets, separated by commas (none: no VPC)", "--subnets", "ID,ID", is_asked=False),
+    Setting(
+        "VpcSecurityGroupIds", "Security groups, separated by commas (none: no VPC)", "--security-groups", "ID,ID", is_asked=False
+    ),
 )
 MAY_BE_EMPTY = {
     *(REGION, "ModelPrefix", "DataPrefix", "OutputPrefix", "ScheduleExpression", "NotificationEmail"),
     *("PredictReservedConcurrency", "PermissionsBoundary", "VpcSubnetIds", "VpcSecurityGroupIds"),
 }
-NONE, AS_NOW = "none", "as now"
-"""Answers: an empty setting; the request that is there already."""
+NONE = "none"
+"""The answer that means an empty setting."""
 SWITCH = {"y": "true", "yes": "true", "true": "true", "n": "false", "no": "false", "false": "false"}
 """Answers to a question of yes or no, in any case, and what the template takes for them."""
-SHOWN = 34
-"""Characters of an answer that are shown when all of them are."""
-
-
-@cache
-def parameters() -> dict[str, dict[str, Any]]:
-    """Return the template's parameters: their descriptions, patterns, bounds and defaults."""
-    text = (stack_directory() / "template.yaml").read_text(encoding="utf-8")
-    section = re.search(r"^Parameters:\n(?: .*\n|\n)+", text, re.MULTILINE)  # reading all of it takes every command 0.1 s
-    assert section
-    found: dict[str, dict[str, Any]] = yaml_parse(section[0])["Parameters"]
-    return found
 
 
 def default_of(name: str) -> str:
-    """Return what a setting is where nobody says it."""
+    """Return what a setting is unless somebody says otherwise."""
     if name in (STACK_NAME, REGION):
         return "batch-predict" if name == STACK_NAME else ""
-    return "" if name == "ScheduleRequest" else str(parameters()[name].get("Default", ""))
-
-
-# --- asking -----------------------------------------------------------------------------------------------------------------------
-
-
-def ask_settings(given: Mapping[str, str], current: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
-    """Ask for every setting that is not given, until each answer is a right one; what is there now is the default."""
-    settings = {name: read_answer(name, value) for name, value in given.items()}
-    for name, value in list(settings.items()):
-        if said := problem(name, value):
-            say(f"  {said}")
-            del settings[name]
-    return _complete(settings, current, ask, say)
-
-
-def _complete(settings: dict[str, str], current: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
-    """Return the settings with answers to all that is missing, in the order of the questions."""
-    for question in QUESTIONS:
-        if question.name not in settings and not (question.needs and not settings[question.needs]):
-            now = current.get(question.name, default_of(question.name))
-            settings[question.name] = _ask_until_right(question, now, ask, say) if question.is_asked else now
-    return settings
-
-
-def revise(settings: Mapping[str, str], ask: Ask, say: Say) -> dict[str, str]:
-    """Show all answers, and ask again for those that somebody wants to change, until they are right together."""
-    revised = dict(settings)
-    while True:
-        questions = [
-            question
-            for question in QUESTIONS
-            if question.name in revised and (question.is_asked or revised[question.name] != default_of(question.name))
-        ]
-        width = max(len(question.name) for question in questions)
-        say("\nThe answers:")
-        for number, each in enumerate(questions, 1):
-            say(f"  {number:>2}  {each.name:<{width}}  {_shown(each.name, revised[each.name])}")
-        answer = str(ask("Number of an answer to change (none: go on)", default=NONE)).strip()
-        if answer.lower() in (NONE, ""):
-            if not (found := problems(revised)):
-                return revised
-            say("\n".join(f"  {said}" for said in found))
-        elif question := _chosen(questions, answer):
-            revised[question.name] = _ask_until_right(question, revised[question.name], ask, say)
-            for other in QUESTIONS:
-                if other.needs and not revised[other.needs]:
-                    revised.pop(other.name, None)
-            _complete(revised, {}, ask, say)
-        else:
-            say(f"  {answer[:SHOWN]!r} is none of the numbers 1 to {len(questions)}")
-
-
-def _chosen(questions: list[Question], answer: str) -> Question | None:
-    """Return the question that an answer means by its number or its name."""
-    wanted = answer.lower()
-    return next((each for number, each in enumerate(questions, 1) if wanted in (str(number), each.name.lower())), None)
-
-
-def _shown(name: str, value: str) -> str:
-    if _is_switch(name):
-        return "yes" if value == "true" else "no"
-    return f"{value[: SHOWN - 1]}…" if len(value) > SHOWN else value or NONE
-
-
-def _ask_until_right(question: Question, now: str, ask: Ask, say: Say) -> str:
-    while (answer := _answer_to(question, now, ask, say)) is None:
-        pass
-    return answer
-
-
-def _answer_to(question: Question, now: str, ask: Ask, say: Say) -> str | None:
-    """Ask once; None where the answer was wrong, and what is wrong was said."""
-    name = question.name
-    # Without a default, a prompt goes on until it is answered.
-    default: str | None = now or (NONE if name in MAY_BE_EMPTY else None)
-    if name == "ScheduleRequest" and now:
-        default = AS_NOW
-    if _is_switch(name):
-        default = "y" if now == "true" else "n"
-    answer = str(ask(question.text, default=default)).strip()
-    if answer == default:
-        answer = now
-    try:
-        answer = read_answer(name, answer)
-    except BatchPredictError as error:
-        say(f"  {error}")
-        return None
-    if said := problem(name, answer):
-        say(f"  {said}")
-        return None
-    return answer
+    return "" if name == "ScheduleRequest" else str(template_parameters()[name].get("Default", ""))
 
 
 def without_asking(given: Mapping[str, str], current: Mapping[str, str]) -> dict[str, str]:
     """Return every setting: what is given, else what is there now, else the template's default."""
-    settings = {question.name: current.get(question.name, default_of(question.name)) for question in QUESTIONS}
+    settings = {setting.name: current.get(setting.name, default_of(setting.name)) for setting in SETTINGS}
     settings |= {name: read_answer(name, value) for name, value in given.items()}
-    for question in QUESTIONS:
-        if question.needs and not settings[question.needs] and question.name not in given:
-            del settings[question.name]
+    for setting in SETTINGS:
+        if setting.needs and not settings[setting.needs] and setting.name not in given:
+            del settings[setting.name]
     return settings
 
 
 def read_answer(name: str, answer: str) -> str:
     """Return an answer as a setting: `none` as an empty one; of the schedule's request, the JSON in its file, on one line."""
     value = answer.strip()
-    if _is_switch(name):
+    if is_switch(name):
         return SWITCH.get(value.lower(), value)
     if value == NONE and name in MAY_BE_EMPTY:
         return ""
@@ -214,11 +131,9 @@ def read_answer(name: str, answer: str) -> str:
         raise BatchPredictError(f"request {value} is not JSON: {error}") from error
 
 
-def _is_switch(name: str) -> bool:
-    return set(parameters().get(name, {}).get("AllowedValues", ())) == {"true", "false"}
-
-
-# --- checking ---------------------------------------------------------------------------------------------------------------------
+def is_switch(name: str) -> bool:
+    """Return whether a setting is a yes or a no."""
+    return set(template_parameters().get(name, {}).get("AllowedValues", ())) == {"true", "false"}
 
 
 def problems(settings: Mapping[str, str]) -> list[str]:
@@ -267,16 +182,16 @@ def problem(name: str, value: str) -> str | None:
         "NotificationEmail": _mail,
     }
     said = checks[name](value) if name in checks else None
-    if not said and name in parameters():
+    if not said and name in template_parameters():
         said = _breaks_template(name, value)
     return f"{name} {value[:80]!r} {said}" if said else None
 
 
 def _breaks_template(name: str, value: str) -> str | None:
-    rule = parameters()[name]
+    rule = template_parameters()[name]
     if "AllowedPattern" in rule and not re.fullmatch(rule["AllowedPattern"], value):
         return str(rule["ConstraintDescription"])
-    if _is_switch(name) and value not in rule["AllowedValues"]:
+    if is_switch(name) and value not in rule["AllowedValues"]:
         return "must be yes or no"
     if "AllowedValues" in rule and value not in rule["AllowedValues"]:
         return f"must be one of {', '.join(rule['AllowedValues'])}"

@@ -1,0 +1,107 @@
+"""The command `batch-predict check-model`: what a model is, and whether the prediction function can use it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from batch_predict.cli.commands import command, example
+from batch_predict.cli.request_options import field_option, read_field
+from batch_predict.cli.visible_output import VisibleConsole
+from batch_predict.deployed import request_schema
+from batch_predict.errors import InvalidRequestError
+from batch_predict.figures import megabytes, plural
+from batch_predict.local.aws import local_aws
+from batch_predict.local.check_model import SCORING_MB, ModelCheck
+from batch_predict.local.check_model import check_model as model_check
+
+CHECK_MODEL_EXAMPLE = example(
+    "batch-predict check-model .demo/arrival_delay.joblib \\\n  --data .demo/flights.csv",
+    "with the files that `batch-predict demo` leaves",
+)
+SHOWN_NAMES = 50
+"""How many columns that a model was fitted on are shown; there may be thousands."""
+SHOWN_LABELS = 20
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@command(app, CHECK_MODEL_EXAMPLE)
+def check_model(
+    model: Annotated[Path, typer.Argument(help="The fitted model, as `joblib.dump` writes it.", metavar="FILE")],
+    data: Annotated[
+        Path | None, typer.Option(help="A CSV file whose first 1,000 rows the prediction function scores.", metavar="FILE")
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Columns given to the model, in this order; by default those that it was fitted on.", metavar="A,B,C"),
+    ] = None,
+    prediction_method: Annotated[str | None, field_option("prediction_method")] = None,
+    memory_mb: Annotated[
+        int | None, typer.Option(min=1, help="PredictMemorySize of the stack, in MB; by default the template's.", metavar="MB")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+) -> None:
+    """Say what a model is, and whether the prediction function can use it.
+
+    Loading a model runs the code in it: check only models that you trust.
+    Exits 0 if nothing stands in the way, and 1 if something does.
+    """
+    methods = request_schema()["properties"]["prediction_method"]["enum"]
+    if prediction_method not in (None, *methods):
+        raise InvalidRequestError(f"--prediction-method must be one of {', '.join(methods)}, not {prediction_method!r}")
+    checked = model_check(
+        model,
+        data=data,
+        feature_columns=None if features is None else read_field("feature_columns", features),
+        prediction_method=prediction_method or "predict",
+        memory_mb=memory_mb,
+        local_aws=local_aws,
+    )
+    if as_json:
+        typer.echo(json.dumps(asdict(checked), default=str))
+    else:
+        _print(checked)
+    for warning in checked.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    for problem in checked.problems:
+        typer.echo(f"Error: {problem}", err=True)
+    if checked.problems:
+        raise typer.Exit(1)
+
+
+def _print(checked: ModelCheck) -> None:
+    console = VisibleConsole(sys.stdout)
+    for label, text in _lines(checked):
+        console.print(f"{label:11}{text}", soft_wrap=True)
+    if checked.request:
+        console.print(f"\nA request to begin with:\n{json.dumps(checked.request, indent=2)}", soft_wrap=True)
+
+
+def _lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
+    """Yield what a model is, as label and text."""
+    yield "Model", f"{checked.path}, {megabytes(checked.bytes)}"
+    yield "SHA-256", checked.sha256
+    facts = checked.facts
+    if not facts:
+        return
+    yield "Estimator", f"{facts['estimator']}, scikit-learn {facts['sklearn_version']}; has {', '.join(facts['methods'])}"
+    names = facts["feature_columns"]
+    number = plural(len(names) if names else facts["n_features"] or 0, "column")
+    yield "Features", f"{number}: {_first(names, SHOWN_NAMES)}" if names else f"{number}, whose names it does not know"
+    if facts["classes"] is not None:
+        yield "Classes", f"{len(facts['classes'])}: {_first(facts['classes'], SHOWN_LABELS)}"
+    loaded = f"{facts['memory_bytes'] / 2**20:,.0f} MB, loaded in {facts['load_seconds']:.2f} s"
+    yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and takes {SCORING_MB} beside a model at most"
+    if checked.sample:
+        sample = checked.sample
+        columns = ", ".join(sample.prediction_columns)
+        yield "Sample", f"{plural(sample.rows, 'row')}, {sample.rows_per_second:,.0f} rows/s on one core here; adds {columns}"
+
+
+def _first(names: list[str], number: int) -> str:
+    return f"{', '.join(names[:number])}{', …' if len(names) > number else ''}"

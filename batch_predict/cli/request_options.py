@@ -1,0 +1,186 @@
+"""The options that stand for a request's fields: types, defaults and descriptions are the request schema's."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+
+from batch_predict.cli.commands import OptionGroup, option
+from batch_predict.deployed import request_schema
+from batch_predict.errors import InvalidRequestError
+
+
+class _Field(NamedTuple):
+    """How a field of the request is given on the command line, as far as the schema does not say it."""
+
+    name: str
+    option: str = ""
+    """Its option, if that is not named as the field."""
+    metavar: str | None = None
+    help: str = ""
+    """In place of the schema's description."""
+    type: Any = None
+    """In place of the schema's."""
+    read: Callable[[Any], Any] = lambda given: given
+    """Return the field's value from what was given."""
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed."""
+        return f"--{self.option or self.name}".replace("_", "-")
+
+
+def _columns(text: str) -> list[str]:
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise InvalidRequestError(f"--features {text} cannot be read as names separated by commas: {error}") from error
+    columns = [name.strip() for row in rows for name in row]
+    if not all(columns):
+        raise InvalidRequestError(f"--features {text!r} has an empty name: separate names by single commas")
+    return columns
+
+
+def _column_types(texts: list[str]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for text in texts:
+        column, equals, kind = text.rpartition("=")  # a column's name may hold one, too
+        if not equals:
+            raise InvalidRequestError(f"--column-type {text} must be a column and its type, such as zip=text")
+        if types.setdefault(column, kind) != kind:
+            raise InvalidRequestError(f"--column-type gives {column} two types, {types[column]} and {kind}: leave one out")
+    return types
+
+
+_FIELDS = (
+    _Field("model_s3_uri", "model", "FILE", "The fitted model, as `joblib.dump` writes it; with --stack also an S3 URI."),
+    _Field(
+        "data_s3_uri",
+        "data",
+        "PATH...",
+        "CSV files in the order of the output; of a directory, all *.csv below it in natural order; a glob in quotes, in which ** "
+        "stands for any folders; with --stack also S3 URIs.",
+        type=list[str] | None,
+    ),
+    _Field(
+        "feature_columns",
+        "features",
+        "A,B,C",
+        "Columns given to the model, in this order, separated by commas; quoted as in CSV where a name holds one. By default those "
+        "that it was fitted on, if it knows their names.",
+        type=str | None,
+        read=_columns,
+    ),
+    _Field("prediction_column_name", "prediction", "NAME"),
+    _Field(
+        "output_s3_uri",
+        "output",
+        "FILE",
+        "The one CSV of all rows; its report goes beside it, as FILE.report.json. With --stack also an S3 URI, which stays there.",
+    ),
+    _Field("chunk_size_mb", metavar="MB"),
+    _Field("max_concurrency", metavar="N", help="Chunks in flight at once on AWS; the local AWS runs one on each core."),
+    _Field("tolerated_failure_percentage", metavar="PERCENT"),
+    _Field("on_bad_row"),
+    _Field("on_no_rows"),
+    _Field("prediction_method"),
+    _Field(
+        "column_types",
+        "column-type",
+        "COLUMN=TYPE",
+        "Type of a feature column, boolean, integer, number or text; may be given for several. By default the model or all values "
+        "of the column decide.",
+        type=list[str] | None,
+        read=_column_types,
+    ),
+    _Field("model_sha256", metavar="HEX"),
+    _Field("strict"),
+    _Field("overwrite"),
+    _Field("keep_work"),
+    _Field("dry_run", help="Stop after planning: check everything, count the chunks, score nothing."),
+)
+"""In the order of the help."""
+_BY_NAME = {field.name: field for field in _FIELDS}
+_TYPES = {"string": str | None, "number": float | None, "integer": int | None, "boolean": bool}
+
+
+class DataFilesCommand(TyperCommand):
+    """A command whose `--data` takes several paths, as a shell's `--data 2013/*.csv` gives them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat `--data` before each of its paths."""
+        expanded: list[str] = []
+        is_data = False
+        for arg in args:
+            if arg.startswith("-"):
+                is_data = arg == "--data" or arg.startswith("--data=")
+            elif is_data and expanded[-1] != "--data":
+                expanded.append("--data")
+            expanded.append(arg)
+        return super().parse_args(ctx, expanded)
+
+
+def request_options(*left_out: str) -> OptionGroup:
+    """Return the options that together are a request, but for some fields, and `--request`, which is all of it."""
+    help_text = "A whole request as JSON, in place of the options above; local paths as S3 URIs."
+    whole = option("request", Annotated[Path | None, typer.Option("--request", help=help_text, metavar="FILE")])
+    options = [
+        option(field.name, Annotated[_type(field), field_option(field.name)], default=False if _type(field) is bool else None)
+        for field in _FIELDS
+        if field.name not in left_out
+    ]
+    return OptionGroup((*options, whole), _request)
+
+
+def field_option(name: str) -> Any:
+    """Return the option of a field: its help and its default are the schema's unless `_FIELDS` has other ones."""
+    field = _BY_NAME[name]
+    schema = _schema(field)
+    default = schema.get("default")
+    shown = "" if field.help or default is None or default is False else f" [default: {default}]"
+    metavar = field.metavar or "|".join(schema.get("enum", ())) or None
+    return typer.Option(field.flag, help=f"{field.help or schema['description']}{shown}", metavar=metavar, show_default=False)
+
+
+def read_field(name: str, given: Any) -> Any:
+    """Return a field's value from what its option was given; InvalidRequestError if that cannot be read."""
+    return _BY_NAME[name].read(given)
+
+
+def _type(field: _Field) -> Any:
+    kind = _schema(field)["type"]
+    return field.type or _TYPES[kind if isinstance(kind, str) else kind[0]]
+
+
+def _schema(field: _Field) -> dict[str, Any]:
+    schema: dict[str, Any] = request_schema()["properties"][field.name]
+    return schema
+
+
+def _request(request: Path | None, **options: Any) -> dict[str, Any]:
+    """Return the request that the options, or the file, say; InvalidRequestError if they do not say one."""
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != []}
+    if request:
+        if given:
+            flags = ", ".join(_BY_NAME[name].flag for name in given)
+            raise InvalidRequestError(f"--request is the whole request: leave out {flags}")
+        return _read_request(request)
+    if missing := [_BY_NAME[name].flag for name in request_schema()["required"] if name not in given]:
+        raise InvalidRequestError(f"missing {', '.join(missing)}")
+    return {name: read_field(name, value) for name, value in given.items()}
+
+
+def _read_request(file: Path) -> dict[str, Any]:
+    try:
+        request = json.loads(file.read_bytes())
+    except OSError as error:
+        raise InvalidRequestError(f"request {file} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # also if it is not text
+        raise InvalidRequestError(f"request {file} is not JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise InvalidRequestError(f"request {file} must be one JSON object")
+    return request

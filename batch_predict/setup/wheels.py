@@ -29,9 +29,15 @@ RUNTIME = (
 )
 """What Lambda's Python runtime brings, and the package therefore leaves out."""
 
-_LOCKED = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))?(?P<hashes>(?: --hash=\S+)+)")
-_PYTHON_MARKER = re.compile(r"python_full_version (?P<operator><|>=) '(?P<major>\d+)\.(?P<minor>\d+)'")
-_SYSTEM_MARKER = re.compile(r"sys_platform (?P<operator>==|!=) '(?P<system>\w+)'")
+ON_LAMBDA = {
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_machine": "",  # the lock's lines are for both processors
+    "platform_python_implementation": "CPython",
+    "platform_system": "Linux",
+    "sys_platform": "linux",
+}
+"""What the markers of a lock ask for: https://packaging.python.org/en/latest/specifications/dependency-specifiers/"""
 
 
 def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
@@ -41,36 +47,29 @@ def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
 
 
 def locked(names: Iterable[str], python: tuple[int, int], lock: Path = LOCK) -> list[str]:
-    """Return the lock's lines of ``names`` for a Python, with hashes and without markers.
+    """Return the lock's lines of ``names`` for a Python on Lambda, with hashes and without markers.
 
-    pip would judge the markers by the Python that runs it, not by the target's.
+    By themselves pip's commands judge markers by the Python that runs them; its own library does so for any.
     """
+    if importlib.util.find_spec("pip") is None:
+        raise PackageError(
+            f"{sys.executable} has no pip, which gets the wheels: install it there (python -m ensurepip, or uv pip install pip), "
+            "or build by another Python, as in make PYTHON=python3 package"
+        )
+    from pip._vendor.packaging.requirements import Requirement  # noqa: PLC0415 - a plain Python has no other
+
+    version = f"{python[0]}.{python[1]}"
+    environment = {**ON_LAMBDA, "python_version": version, "python_full_version": f"{version}.0"}
     lines: dict[str, str] = {}
+    for line in re.findall(r"^[a-z0-9].*", re.sub(r" *\\\n *", " ", lock.read_text()), re.MULTILINE):
+        text, *hashes = line.split(" --hash=")
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            lines[requirement.name] = " --hash=".join([f"{requirement.name}{requirement.specifier}", *hashes])
     wanted = list(names)
-    for line in re.sub(r" *\\\n *", " ", lock.read_text()).splitlines():
-        match = _LOCKED.fullmatch(line.strip())
-        if match and match["name"] in wanted and _applies(match["marker"], python):
-            lines[match["name"]] = f"{match['name']}=={match['version']}{match['hashes']}"
     if missing := [name for name in wanted if name not in lines]:
-        raise PackageError(f"{lock.name} has no {', '.join(missing)} for Python {python[0]}.{python[1]}: run make lock")
+        raise PackageError(f"{lock.name} has no {', '.join(missing)} for Python {version}: run make lock")
     return [lines[name] for name in wanted]
-
-
-def _applies(marker: str | None, python: tuple[int, int]) -> bool:
-    """Judge a marker for a Python on Lambda, which is Linux.
-
-    Not by the library packaging: a plain Python builds the package, and only what the lock has is known here.
-    """
-    return marker is None or any(all(_holds(term, python) for term in part.split(" and ")) for part in marker.split(" or "))
-
-
-def _holds(term: str, python: tuple[int, int]) -> bool:
-    if match := _PYTHON_MARKER.fullmatch(term):
-        bound = (int(match["major"]), int(match["minor"]))
-        return python < bound if match["operator"] == "<" else python >= bound
-    if match := _SYSTEM_MARKER.fullmatch(term):
-        return (match["system"] == "linux") == (match["operator"] == "==")
-    raise PackageError(f"wheels.py does not know the marker {term!r} of the lock: teach it")
 
 
 def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path]:
@@ -93,11 +92,6 @@ def download(lines: list[str], target: Target, cache: Path = CACHE) -> list[Path
 
 
 def _pip_download(requirements: Path, folder: Path, target: Target) -> None:
-    if importlib.util.find_spec("pip") is None:
-        raise PackageError(
-            f"{sys.executable} has no pip, which gets the wheels: install it there (python -m ensurepip, or uv pip install pip), "
-            "or build by another Python, as in make PYTHON=python3 package"
-        )
     platforms = [f"--platform={platform}" for platform in target.platforms]
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes"),

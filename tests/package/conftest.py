@@ -9,6 +9,9 @@ from batch_predict.setup.target import Target
 
 ROOT = Path(__file__).parents[2]
 
+HERE = target.host_architecture() or "x86_64"
+OTHER = next(name for name in target.ARCHITECTURES if name != HERE)
+
 
 def silent(_):
     """In the place of print."""
@@ -25,7 +28,7 @@ def python():
     return target.template_target().python
 
 
-@pytest.fixture(scope="session", params=["arm64", "x86_64"])
+@pytest.fixture(scope="session", params=[HERE, pytest.param(OTHER, marks=pytest.mark.thorough)])
 def built(request, python):
     """What it was built for, the libraries' folder, and the report."""
     built_for = Target(request.param, python)

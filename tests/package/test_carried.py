@@ -6,6 +6,8 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from batch_predict.setup import package
 
 IN_USE = Path(__file__).with_name("carried_in_use.py")
@@ -37,6 +39,7 @@ def test_what_the_handler_reads_of_them_is_true(built):
         assert licences, name
 
 
+@pytest.mark.thorough
 def test_the_handler_uses_them_in_the_package(unpacked, tmp_path):
     """For what the file says: pandas with Arrow's texts, frames through scikit-learn, LightGBM and XGBoost with categories."""
     seconds = float(run(unpacked, tmp_path, str(IN_USE)))

@@ -1,6 +1,5 @@
 """The image's template is the template, but for what an image needs; what the Dockerfile copies is there."""
 
-import copy
 import re
 
 import pytest
@@ -53,12 +52,6 @@ def test_nothing_differs_but_what_an_image_needs(template, image):
         ),
     ]
     assert sorted(differences(template, image), key=str) == sorted(expected, key=str)
-
-
-def test_the_template_itself_is_not_changed(template):
-    before = copy.deepcopy(template)
-    image_template.image_template(template)
-    assert template == before
 
 
 def test_its_paths_lead_from_its_folder_to_files(root, image):

@@ -18,7 +18,6 @@ from batch_predict.setup import package, slimming, target, wheels
 from batch_predict.setup.package import PackageError
 from batch_predict.setup.target import Interpreter, Target
 
-MACHINES = {"arm64": 183, "x86_64": 62}
 HERE = Interpreter(sys.executable, ".".join(map(str, sys.version_info[:3])))
 
 
@@ -44,6 +43,7 @@ def test_a_package_fits_into_a_function(built):
     assert {*own} - {"__pycache__/prediction_handler.cpython-313.pyc"} == {"deployment.json", "prediction_handler.py"}
 
 
+@pytest.mark.thorough
 def test_without_an_interpreter_of_its_python_it_fits_too(built):
     """With sources, which are larger."""
     built_for, _, _ = built
@@ -51,12 +51,6 @@ def test_without_an_interpreter_of_its_python_it_fits_too(built):
     assert report["byte_code"] is None
     assert size(libraries, own) <= 261_500_000
     assert (libraries / "sklearn/__init__.py").is_file()
-
-
-def test_every_required_library_is_inside(built):
-    _, libraries, report = built
-    assert report["libraries"] == ["joblib", "numpy", "orjson", "pyarrow", "scipy", "sklearn", "threadpoolctl"]
-    assert all((libraries / name).is_dir() or (libraries / f"{name}.pyc").is_file() for name in report["libraries"][:-1])
 
 
 def test_nothing_is_inside_that_the_function_does_not_open(built):
@@ -72,28 +66,6 @@ def test_nothing_is_inside_that_the_function_does_not_open(built):
     ]
     assert left == []
     assert ".py" not in {path.suffix for path in files(libraries)} or not report["byte_code"]
-
-
-def test_nothing_of_the_slimming_list_is_left(built):
-    _, libraries, report = built
-    left = {pattern: list(libraries.glob(pattern)) for omission in slimming.OMISSIONS for pattern in omission.patterns}
-    assert {pattern: found for pattern, found in left.items() if found} == {}
-    assert list(report["omitted"]) == [omission.what for omission in slimming.OMISSIONS]
-    assert all(gained > 100_000 for gained in report["omitted"].values())  # an entry that gains less is not worth its line
-
-
-def test_every_library_is_for_the_processor(built):
-    """Counted here anew, by the magic number and not by the name."""
-    built_for, libraries, report = built
-    everything = {path.name: path.read_bytes() for path in files(libraries)}
-    for path in (libraries / "carried").glob("*.zip"):
-        with zipfile.ZipFile(path) as archive:
-            everything.update({f"{path.name}/{name}": archive.read(name) for name in archive.namelist()})
-    shared = {name: content for name, content in everything.items() if content[:4] == b"\x7fELF"}
-    assert 200 < len(shared) <= report["elf_files"]  # some have the same name
-    assert {struct.unpack_from("<H", content, 18)[0] for content in shared.values()} == {MACHINES[built_for.architecture]}
-    tags = {match[1] for name in shared if (match := re.search(r"\.cpython-(\d+)", name))}
-    assert tags == {"".join(map(str, built_for.python))}
 
 
 def test_every_licence_is_kept(built):
@@ -158,13 +130,10 @@ def test_what_is_required_follows_the_handlers_imports(tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "problem"),
     [
-        ("_a.cpython-313-aarch64-linux-gnu.so", lambda content: content, None),
         ("liba.so.1", lambda content: content, None),
         ("_a.cpython-312-aarch64-linux-gnu.so", lambda content: content, "another Python or processor"),
         ("liba.so.1", lambda content: content[:18] + struct.pack("<H", 62) + content[20:], "another Python or processor"),
-        ("liba.so.1", lambda content: content[:18] + struct.pack("<H", 8) + content[20:], "would not load: machine 8"),
         ("liba.so.1", lambda content: content[:-1], "would not load: .* cut off"),
-        ("liba.so", lambda _: b"GROUP ( liba.so.1 )", "would not load: no 64-bit"),
     ],
 )
 def test_a_library_that_would_not_load_fails(tmp_path, name, change, problem):
@@ -247,6 +216,7 @@ def test_byte_code_has_no_docstrings_but_everything_else(tmp_path):
     ]
 
 
+@pytest.mark.thorough
 def test_every_module_is_importable_without_docstrings(unpacked, tmp_path):
     """numpy is not; what else computes with them would fail here. Many need a library that is not there: that is no failure."""
     program = (
@@ -314,12 +284,10 @@ a==2.0 ; python_full_version >= '3.12' \\
     --hash=sha256:03
 b==1.1 \\
     --hash=sha256:04
-c==1 ; sys_platform == 'emscripten' or sys_platform == 'win32' \\
+c==1 ; platform_machine == 'x86_64' or sys_platform == 'win32' \\
     --hash=sha256:05
 d==3 ; python_full_version >= '3.12' and sys_platform != 'darwin' \\
     --hash=sha256:06
-e==1 ; platform_machine == 'aarch64' \\
-    --hash=sha256:07
 """
 
 
@@ -332,8 +300,6 @@ def test_the_lock_is_read_for_the_targets_python(tmp_path):
     for name, python in (("x", (3, 13)), ("c", (3, 13)), ("d", (3, 11))):
         with pytest.raises(PackageError, match=rf"a\.lock has no {name} for Python 3\.{python[1]}"):
             wheels.locked(["a", name], python, lock)
-    with pytest.raises(PackageError, match='does not know the marker "platform_machine'):
-        wheels.locked(["e"], (3, 13), lock)
 
 
 def test_a_wheel_with_another_hash_is_refused(tmp_path, python):
@@ -341,11 +307,6 @@ def test_a_wheel_with_another_hash_is_refused(tmp_path, python):
     with pytest.raises(PackageError, match=r"(?s)could not get the wheels for x86_64-py.*HASH"):
         wheels.download([f"{line.partition(' ')[0]} --hash=sha256:{'0' * 64}"], Target("x86_64", python), tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_requirement_of_a_requirement_must_be_listed(tmp_path, python):
-    with pytest.raises(PackageError, match="six"):
-        wheels.download(wheels.locked(["python-dateutil"], python), Target("arm64", python), tmp_path)
 
 
 # --- what it is built for ---------------------------------------------------------------------------------------------------------
@@ -419,11 +380,9 @@ def test_the_report_warns_of_a_package_without_byte_code(built):
     said = []
     package.print_report({**report, "byte_code": None}, said.append)
     assert any(line.strip().startswith("WARNING: sources without byte-code") for line in said)
-    together = [word for part in ("before", "after") for word in (f"{sum(report[part].values()) / 1e6:.1f}", "MB")]
     said.clear()
     package.print_report({**report, "byte_code": "3.13.0"}, said.append)
     assert not any("WARNING" in line for line in said)
-    assert any(line.split() == ["together", *together] for line in said)
 
 
 # --- what `sam build` and `make package` make ------------------------------------------------------------------------------------
@@ -440,6 +399,7 @@ def functions(root):
     return {name: (root / folder, module) for name, _, folder, module in found}
 
 
+@pytest.mark.thorough
 def test_make_builds_each_function_as_sam_calls_it(root, functions, tmp_path):
     """As aws_lambda_builders does: make --makefile …/Makefile build-NAME, with ARTIFACTS_DIR."""
     for name, (folder, module) in functions.items():
@@ -483,11 +443,11 @@ def test_the_workflows_zip_is_its_files(root, tmp_path):
     assert "reaches Lambda directly" in said[-1]
 
 
-def test_a_python_without_pip_says_so(monkeypatch, tmp_path):
+def test_a_python_without_pip_says_so(monkeypatch, python):
     """As environments that uv makes have none."""
     monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(PackageError, match=r"has no pip, which gets the wheels: install it there \(python -m ensurepip, or uv pip"):
-        wheels.download(["numpy==1 --hash=sha256:0"], Target("arm64", (3, 13)), tmp_path)
+        wheels.locked(["numpy"], python)
 
 
 def test_a_plain_python_builds_it(tmp_path):
@@ -498,6 +458,7 @@ def test_a_plain_python_builds_it(tmp_path):
     assert done.stdout.strip() in ("['__main__', 'batch_predict']", "['batch_predict']")
 
 
+@pytest.mark.thorough
 def test_the_page_has_the_list_and_its_gains(root, built):
     """docs/package.md, to the tenth of a megabyte; not what compiled libraries have, which differs with the interpreter's patch."""
     built_for, _, report = built

@@ -27,7 +27,12 @@ def models(unpacked, tmp_path_factory):
     return directory, smoke.fit_models(unpacked, directory)
 
 
-@pytest.mark.parametrize("family", smoke.MODELS)
+QUICK = ("columns", "lightgbm")  # one that needs nothing unpacked but pandas, and one that brings its own library
+
+
+@pytest.mark.parametrize(
+    "family", [name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough) for name in smoke.MODELS]
+)
 def test_a_chunk_is_scored_as_the_model_itself_scores_it(unpacked, aws, models, family):
     directory, facts = models
     assert list(facts["models"]) == list(smoke.MODELS)
@@ -40,6 +45,7 @@ def test_a_chunk_is_scored_as_the_model_itself_scores_it(unpacked, aws, models, 
         assert family in carried
 
 
+@pytest.mark.thorough
 def test_another_prediction_would_be_seen(unpacked, aws, models):
     """The whole way: one number of 20,000, by the smallest step of a float's last digits."""
     directory, facts = models
@@ -72,19 +78,12 @@ def test_modules_of_this_machine_would_be_seen():
     assert [file for file in smoke_models.strangers(own) if "libgomp" not in file] == []  # LightGBM's is here the system's
 
 
-def test_an_output_is_held_against_the_input():
-    smoke.check_output(OUTPUT, RECORDS, [0.5, -1e-07], 0.0)
-    smoke.check_output(OUTPUT, RECORDS, [0.5 * (1 + 1e-13), -1e-07], 1e-12)
-
-
 @pytest.mark.parametrize(
     ("output", "predictions", "problem"),
     [
         (OUTPUT, [0.5, -2e-07], "record 2 .* ends in '-1e-07'"),
         (OUTPUT.replace("3.50", "3.5"), [0.5, -1e-07], "record 2 .* is not the input's"),
-        (OUTPUT.replace(",prediction", ",score"), [0.5, -1e-07], "record 0 "),
         (OUTPUT + "2,3.50,-1e-07\n", [0.5, -1e-07], "more in the output"),
-        (OUTPUT[: OUTPUT.index("2,3")], [0.5, -1e-07], "record 2 .* is not the input's"),
     ],
 )
 def test_an_output_that_differs_is_seen(output, predictions, problem):

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import zipfile
 
+import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from batch_predict.setup import package, stack_files, target
 
 
+@pytest.mark.thorough
 def test_all_that_the_built_template_names_is_there(root, tmp_path):
     said = []
     template = stack_files.build(tmp_path, said.append)
@@ -35,6 +37,7 @@ def test_all_that_the_built_template_names_is_there(root, tmp_path):
     assert any(target.template_target().name in line for line in said)
 
 
+@pytest.mark.thorough
 def test_an_ejected_folder_builds_the_same_package(tmp_path):
     """Its own lock, requirements and builder have the same hash, so that it takes what is in `build/`: else it took a minute."""
     stack_files.eject(tmp_path / "there")

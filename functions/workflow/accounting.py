@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from itertools import pairwise
 from reprlib import repr as brief
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
+from .conforms import conforms
+from .contract import Chunk, ErrorRecord, Receipt, Segment
 from .distributions import OTHER
 from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, MissingChunksError, UnsafeSplitError
 from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from .inputs import InputObject
+from .work import decision_uri, part_uri, receipt_uri, segments_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from .contract import Chunk, Decision, Document, ErrorRecord, Model, Plan, Receipt, Segment
-
-MAX_OBJECT_BYTES = 50 * 2**40
-"""A little above the largest object that S3 holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
-
-MAX_MILLISECONDS = 10**8
-MAX_MEMORY_MB = 10**6
-"""Far above Lambda's: other engines may give more."""
+    from .contract import Decision, Document, Model, Plan
 
 
 class PlannedChunk(NamedTuple):
@@ -47,34 +43,62 @@ class Account(NamedTuple):
     missing: list[Chunk]
 
 
-def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequence[Receipt | None]) -> Account:
-    """Return what may be published.
+def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequence[object]) -> Account:
+    """Return what may be published, by what stands in the place of each chunk's receipt: None if there is nothing.
 
     Raises MissingChunksError if too many chunks are missing, IncompleteOutputError if anything does not add up, and
     UnsafeSplitError if the chunks that are there do not prove where they were cut.
     """
     pairs = list(zip(planned, receipts, strict=True))
-    account = Account(
-        [Done(expected.chunk, receipt) for expected, receipt in pairs if receipt is not None],
-        [expected.chunk for expected, receipt in pairs if receipt is None],
-    )
-    require_enough(account, document["request"]["tolerated_failure_percentage"])
-    for expected, receipt in pairs:
-        if receipt is not None:
-            require_agreement(expected, receipt, document["model"]["model"])
-    require_one_layout(account.done)
-    require_proven_boundaries(document["plan"], account.missing, [expected.chunk for expected in planned])
-    return account
+    missing = [expected.chunk for expected, receipt in pairs if receipt is None]
+    require_enough(missing, len(pairs), document["request"]["tolerated_failure_percentage"])
+    model = document["model"]["model"]
+    done = [Done(expected.chunk, require_agreement(expected, receipt, model)) for expected, receipt in pairs if receipt is not None]
+    require_one_layout(done)
+    require_proven_boundaries(document["plan"], missing, [expected.chunk for expected in planned])
+    return Account(done, missing)
 
 
-def require_enough(account: Account, tolerated_failure_percentage: float) -> None:
+def require_enough(missing: Sequence[Chunk], chunks: int, tolerated_failure_percentage: float) -> None:
     """Check the tolerance here, too, so that the outcome does not depend on what the engine's Map counts."""
-    total = len(account.done) + len(account.missing)
-    if account.missing and (not account.done or len(account.missing) * 100 > tolerated_failure_percentage * total):
+    if missing and (len(missing) == chunks or len(missing) * 100 > tolerated_failure_percentage * chunks):
         raise MissingChunksError(
-            f"{len(account.missing)} of {total} chunks have no output, more than tolerated_failure_percentage "
-            f"{tolerated_failure_percentage:g} allows; the first is {located(account.missing[0])}"
+            f"{len(missing)} of {chunks} chunks have no output, more than tolerated_failure_percentage "
+            f"{tolerated_failure_percentage:g} allows; the first is {located(missing[0])}"
         )
+
+
+def require_chunks(items: object, prefix: str) -> list[Chunk]:
+    """Return the items of a plan that was read back, whose work lies under `prefix`; ValueError if they are not that."""
+    if not conforms(items, list[Chunk]) or not all(map(names_its_data, items)):
+        raise ValueError(f"{brief(items)} is not a list of chunks")
+    for index, chunk in enumerate(items):
+        names = {
+            "chunk_index": index,
+            "decision_s3_uri": decision_uri(prefix),
+            "output_s3_uri": part_uri(prefix, index),
+            "receipt_s3_uri": receipt_uri(prefix, index),
+        }
+        if "segments_s3_uri" in chunk:
+            names["segments_s3_uri"] = segments_uri(prefix, index)
+        for field, name in names.items():
+            if chunk[field] != name:  # type: ignore[literal-required]
+                raise ValueError(f"{field} of chunk {index + 1} is {brief(chunk[field])}, not {name}")  # type: ignore[literal-required]
+    return items
+
+
+def names_its_data(chunk: Chunk | ErrorRecord) -> bool:
+    """Whether a chunk names a list of objects, or a range of one."""
+    return ("segments_s3_uri" in chunk) != ({"data_s3_uri", "byte_range"} <= chunk.keys())
+
+
+def segments_of(chunk: Chunk, listed: object) -> list[Segment]:
+    """Return the segments of a chunk: its own one, or those that are listed for a group. ValueError if these are none."""
+    if "segments_s3_uri" not in chunk:
+        return [{"data_s3_uri": chunk["data_s3_uri"], "byte_range": chunk["byte_range"], "data_etag": chunk["data_etag"]}]
+    if not (conforms(listed, list[Segment]) and listed):
+        raise ValueError(f"{brief(listed)} is not a list of segments")
+    return listed
 
 
 def planned_chunks(document: Document, decision: Decision, chunks: Iterable[tuple[Chunk, Sequence[Segment]]]) -> list[PlannedChunk]:
@@ -82,11 +106,8 @@ def planned_chunks(document: Document, decision: Decision, chunks: Iterable[tupl
     plan = document["plan"]
     planned: list[PlannedChunk] = []
     cuts: list[list[int]] = []
-    try:
-        identity = identity_of(document, decision, _objects_of(chunks, planned, cuts))
-    except (KeyError, TypeError, ValueError) as error:
-        raise IncompleteOutputError(f"the plan in {plan['plan_key']} cannot be read: {error!r}") from error
-    is_decided_otherwise = any(chunk.chunk.get("decision_sha256") != plan["decision_sha256"] for chunk in planned)
+    identity = identity_of(document, decision, _objects_of(chunks, planned, cuts))
+    is_decided_otherwise = any(chunk.chunk["decision_sha256"] != plan["decision_sha256"] for chunk in planned)
     fingerprint = fingerprint_of(identity, plan["decision_sha256"], cuts)
     if is_decided_otherwise or (identity, fingerprint) != (plan["identity"], plan["fingerprint"]):
         input_bytes = sum(chunk.input_bytes for chunk in planned)
@@ -103,8 +124,6 @@ def _objects_of(
     """Yield the objects that the segments of all chunks make up, of which there may be millions, and note each chunk meanwhile."""
     before: Segment | None = None
     for chunk, segments in chunks:
-        if chunk["chunk_index"] != len(planned):
-            raise IncompleteOutputError(f"the plan should have chunk {len(planned) + 1} in the place of {located(chunk)}")
         for segment in segments:
             start, stop = segment["byte_range"]
             if not 0 <= start < stop or (start and not (before and _continues(before, segment))):
@@ -138,81 +157,43 @@ SCORED_BY = {"deployment": _REDEPLOYED, "versions": _REDEPLOYED, "sha256": "anot
 """What a receipt says of its model, and what it means where the probe said something else."""
 
 
-def require_agreement(planned: PlannedChunk, receipt: Any, model: Model) -> None:
-    """Check that a receipt is this chunk's, and that it consumed all of its bytes and wrote every row it read.
+def require_agreement(planned: PlannedChunk, receipt: object, model: Model) -> Receipt:
+    """Return a receipt if it is this chunk's, if the chunk consumed all of its bytes and wrote every row that it read.
 
-    And that what scored it is what answered the probe.
+    And if what scored it is what answered the probe. Otherwise raise IncompleteOutputError.
     """
     chunk = planned.chunk
-    if not isinstance(receipt, dict):
-        raise IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt")
+    if not conforms(receipt, Receipt):
+        raise IncompleteOutputError(f"the receipt of {located(chunk)} is none: {brief(receipt)}")
+    for field, other in SCORED_BY.items():
+        if receipt["model"][field] != model[field]:  # type: ignore[literal-required]
+            raise IncompleteOutputError(f"{located(chunk)} was scored by {other} than the probe's")
     expected = {field: chunk.get(field) for field in IDENTIFYING_FIELDS} | {
         "input_bytes": planned.input_bytes,
         "data_sha256": planned.data_sha256,  # a changed list of segments may name other data of the same size
-        "rows_written": receipt.get("rows_read"),
+        "rows_written": receipt["rows_read"],
         "quote_parity": 0,
     }
     if "segments_s3_uri" in chunk:
         expected["objects"] = planned.objects
-    facts = receipt.get("model")
-    for field, other in SCORED_BY.items():
-        if not isinstance(facts, dict) or facts.get(field) != model[field]:  # type: ignore[literal-required]
-            raise IncompleteOutputError(f"{located(chunk)} was scored by {other} than the probe's")
     for field, value in expected.items():
         if receipt.get(field) != value:
             raise IncompleteOutputError(
                 f"the receipt of {located(chunk)} does not add up: its {field} is {brief(receipt.get(field))}, not {value}"
             )
-    if not all(is_etag(receipt.get(field)) for field in ("output_etag", "layout_sha256")) or not plausible_sizes(receipt):
+    if not has_plausible_sizes(receipt):
         raise IncompleteOutputError(
             f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {brief(receipt)}"
         )
-    if not has_plain_facts(receipt):
-        raise IncompleteOutputError(
-            f"the receipt of {located(chunk)} is not one: its milliseconds, memory_mb, rounded_integers or model cannot be"
-        )
+    return receipt
 
 
-def is_etag(value: Any) -> bool:
-    """Whether a value may stand in a request's header."""
-    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
-
-
-def plausible_sizes(receipt: dict[str, Any]) -> bool:
-    """Whether the part can be an object, and can hold its header and its rows: each is at least a delimiter and a line end."""
-    counts = [receipt.get(field) for field in ("header_bytes", "output_bytes", "rows_read", "rejected_rows")]
-    if not all(is_count(count) for count in counts):
-        return False
-    header, size, rows, rejected = cast("list[int]", counts)
-    return size >= header + 2 * rows and rejected <= rows and (header > 0 or size == 0)
-
-
-def is_count(value: Any) -> bool:
-    """Whether a value can be a number of bytes, rows or milliseconds."""
-    return type(value) is int and 0 <= value <= MAX_OBJECT_BYTES
-
-
-def has_plain_facts(receipt: dict[str, Any]) -> bool:
-    """Whether what the report repeats or adds up is plain: nothing in it decides the output, but it must not keep it back."""
-    stages, memory_mb, model = (receipt.get(field) for field in ("milliseconds", "memory_mb", "model"))
+def has_plausible_sizes(receipt: Receipt) -> bool:
+    """Whether the part can hold its header and its rows: each is at least a delimiter and a line end."""
+    header, size = receipt["header_bytes"], receipt["output_bytes"]
     return (
-        (stages is None or (isinstance(stages, dict) and all(is_milliseconds(spent) for spent in stages.values())))
-        and (memory_mb is None or (type(memory_mb) is int and 0 <= memory_mb <= MAX_MEMORY_MB))
-        and is_count(receipt.get("rounded_integers", 0))
-        and (model is None or (isinstance(model, dict) and all(is_plain(fact) for fact in model.values())))
+        size >= header + 2 * receipt["rows_read"] and receipt["rejected_rows"] <= receipt["rows_read"] and (header > 0 or size == 0)
     )
-
-
-def is_milliseconds(value: Any) -> bool:
-    """Whether a value is the time of a stage."""
-    return type(value) in (int, float) and 0 <= value <= MAX_MILLISECONDS
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a value is a text, a number, or a list or an object of texts."""
-    if isinstance(value, dict):
-        return all(isinstance(text, str) for text in value.values())
-    return all(isinstance(text, str) for text in value) if isinstance(value, list) else not isinstance(value, float)
 
 
 def require_one_layout(done: list[Done]) -> None:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import re
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-EMPTY = "empty"
+EMPTY: Final = "empty"
 """Only missing values so far."""
-BOOLEAN = "boolean"
-OPTIONAL_BOOLEAN = "optional_boolean"
+BOOLEAN: Final = "boolean"
+OPTIONAL_BOOLEAN: Final = "optional_boolean"
 """Booleans and missing values: an object column in pandas."""
-INTEGER = "integer"
+INTEGER: Final = "integer"
 """None of them missing. Beyond 64 bits they are bad rows for the chunk."""
-NUMBER = "number"
-TEXT = "text"
+NUMBER: Final = "number"
+TEXT: Final = "text"
 
-KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
+Kind = Literal["empty", "boolean", "optional_boolean", "integer", "number", "text"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 STATED_KINDS = (BOOLEAN, INTEGER, NUMBER, TEXT)
 """What a request may say of a column."""
 
@@ -41,7 +42,7 @@ _INFINITY = re.compile(r"[+-]?(?:inf|infinity)", re.IGNORECASE | re.ASCII)
 _BOOLEAN = re.compile(r"true|false", re.IGNORECASE | re.ASCII)
 
 
-def join(left: str, right: str) -> str:
+def join(left: Kind, right: Kind) -> Kind:
     """Return the kind of a column that has values of both kinds."""
     both = {left, right}
     if len(both) == 1:
@@ -51,7 +52,7 @@ def join(left: str, right: str) -> str:
     return NUMBER if both <= {EMPTY, INTEGER, NUMBER} else TEXT
 
 
-def widened(types: Mapping[str, str], found: Iterable[Mapping[str, str]], numeric: Collection[str] = ()) -> dict[str, str]:
+def widened(types: Mapping[str, Kind], found: Iterable[Mapping[str, Kind]], numeric: Collection[str] = ()) -> dict[str, Kind]:
     """Return the columns' types joined with others that were found of them; what is found of another column is left out."""
     wide = dict(types)
     for others in found:
@@ -61,18 +62,18 @@ def widened(types: Mapping[str, str], found: Iterable[Mapping[str, str]], numeri
     return {column: of_numbers(kind) if column in numeric else kind for column, kind in wide.items()}
 
 
-def of_numbers(kind: str) -> str:
+def of_numbers(kind: Kind) -> Kind:
     """Return the kind of a column that the model takes for numbers: there a text is a bad row, and True among numbers is 1."""
     return NUMBER if kind == TEXT else kind
 
 
-def kind_of_texts(texts: Iterable[str]) -> str | None:
+def kind_of_texts(texts: Iterable[str]) -> Kind | None:
     """Return the kind of a column with these fields; None where there are none."""
     kinds = set(map(kind_of_text, set(texts)))
-    return reduce(join, kinds) if kinds else None
+    return reduce(join, kinds) if kinds else None  # type: ignore[arg-type]
 
 
-def kind_of_text(text: str) -> str:
+def kind_of_text(text: str) -> Kind:
     """Return the kind of a column that has this one field, its quotes removed: as `pandas.read_csv` takes it."""
     if text in MISSING_VALUES:
         return EMPTY

@@ -9,9 +9,20 @@ All byte ranges are half-open, `[start, stop)`, and count from the first byte of
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from .estimate import Estimate  # noqa: TC001  # the contract test resolves the fields' types
+from .column_types import Kind  # noqa: TC001  # conforms.py resolves the fields' types
+from .estimate import Estimate  # noqa: TC001
+
+Count = Annotated[int, lambda count: 0 <= count <= 2**53]
+"""Of rows or bytes."""
+ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
+"""[start, stop), in bytes."""
+Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]
+Header = Annotated[str, lambda text: text != "" and text.isascii() and text.isprintable()]
+"""A text that may stand in a request's header."""
+Name = Annotated[str, lambda name: len(name) <= 10_000]
+"""Of a column, a label or a reason."""
 
 
 class Request(TypedDict):
@@ -50,8 +61,8 @@ class StatedColumns(TypedDict):
 
     feature_columns: list[str] | None
     """None where the model knows them."""
-    column_types: dict[str, str] | None
-    """Of feature columns; `STATED_KINDS` of column_types.py."""
+    column_types: dict[str, Kind] | None
+    """Of feature columns."""
 
 
 class WholeRequest(Request, StatedColumns):
@@ -88,8 +99,7 @@ class Segment(TypedDict):
     """One object of a grouped chunk, or a range of it."""
 
     data_s3_uri: str
-    byte_range: list[int]
-    """[start, stop) of the object, in bytes."""
+    byte_range: ByteRange
     data_etag: str
 
 
@@ -100,11 +110,11 @@ class Chunk(TypedDict):
     (`segments_s3_uri`).
     """
 
-    chunk_index: int
+    chunk_index: Count
     """From 0, in the order of the output."""
     data_s3_uri: NotRequired[str]
-    byte_range: NotRequired[list[int]]
-    """[start, stop) of the object, in bytes, on record boundaries; 0 includes the header."""
+    byte_range: NotRequired[ByteRange]
+    """On record boundaries; 0 includes the header."""
     data_etag: NotRequired[str]
     segments_s3_uri: NotRequired[str]
     """A JSON array of `Segment`s: thousands of them would pass the 256 KiB that an item of the Map may have."""
@@ -132,11 +142,11 @@ class Columns(TypedDict):
     """What the model gets, in this order: as the request lists them, or as the model knows them."""
     prediction_columns: list[str]
     """What every part has after the input's own columns."""
-    column_types: dict[str, str]
-    """Kinds, of column_types.py, of the open columns, those that neither the fitted model determines nor the request states; by the
+    column_types: dict[str, Kind]
+    """The kinds of the open columns, those that neither the fitted model determines nor the request states; by the
     probed rows."""
-    stated_types: dict[str, str]
-    """Of the columns of which the request says it."""
+    stated_types: dict[str, Kind]
+    """The kinds of the columns of which the request says it."""
     numeric_columns: list[str]
     """Of the open columns, those that the model takes for numbers: integer or number, and other values are bad rows."""
 
@@ -186,7 +196,7 @@ class Model(TypedDict):
     version_id: str | None
     """As S3 answered it; None where the bucket keeps no versions."""
     sha256: str
-    bytes: int
+    bytes: Count
     estimator: str
     """Class name of the unpickled object."""
     sklearn_version: str | None
@@ -226,7 +236,7 @@ class HistogramSide(TypedDict):
 
     offset: int
     """Of the first bucket: it holds magnitudes above base^offset and up to base^(offset + 1)."""
-    counts: list[int]
+    counts: list[Count]
     """The first and the last are not 0; empty where there are no such numbers."""
 
 
@@ -237,11 +247,11 @@ class Histogram(TypedDict):
     """
 
     scale: int
-    zero: int
+    zero: Count
     """Zeros, and magnitudes of up to 2^-60."""
     positive: HistogramSide
     negative: HistogramSide
-    infinite: int
+    infinite: Count
     """Infinite ones, and magnitudes from about 2^64 on."""
 
 
@@ -249,9 +259,9 @@ class NumberValues(TypedDict):
     """Statistics of a column of numbers."""
 
     kind: Literal["number"]
-    rows: int
+    rows: Count
     """That were scored."""
-    missing: int
+    missing: Count
     """Of these."""
     sum: float | None
     """Of the finite values; None where a float cannot hold it."""
@@ -261,11 +271,11 @@ class NumberValues(TypedDict):
     max: float | None
     whole: bool
     """Whether all finite values are whole numbers."""
-    whole_numbers: dict[str, int] | None
+    whole_numbers: dict[str, Count] | None
     """Rows by number, where all are whole, none is infinite or beyond 128, and they are at most 64 different ones; else None."""
     histogram: Histogram
     """Of probabilities, each is rounded to a 65,000th for it."""
-    percents: NotRequired[list[int]]
+    percents: NotRequired[list[Count]]
     """Of probabilities: 101 counts, of those that round to 0 %, 1 %, … 100 %; a half rounds to the even one."""
 
 
@@ -273,9 +283,9 @@ class TextValues(TypedDict):
     """Statistics of a column of texts."""
 
     kind: Literal["text"]
-    rows: int
-    missing: int
-    hashed: list[int]
+    rows: Count
+    missing: Count
+    hashed: list[Count]
     """64 counts, by the CRC-32 of the UTF-8 text modulo 64: they show drift, and no text."""
 
 
@@ -283,11 +293,11 @@ class ClassValues(TypedDict):
     """Statistics of predictions that are labels: a classifier's, or texts."""
 
     kind: Literal["class"]
-    rows: int
-    missing: int
-    classes: dict[str, int]
+    rows: Count
+    missing: Count
+    classes: dict[Name, Count]
     """By label as it is printed, the first 100 of them."""
-    other_classes: int
+    other_classes: Count
     """Rows with a label beyond these."""
 
 
@@ -297,12 +307,12 @@ Values = NumberValues | TextValues | ClassValues
 class Statistics(TypedDict):
     """Of the rows that were scored, by column; rejected rows are not in them."""
 
-    predictions: dict[str, Values]
-    predictions_left_out: int
-    features: dict[str, Values]
+    predictions: dict[Name, NumberValues | ClassValues]
+    predictions_left_out: Count
+    features: dict[Name, NumberValues | TextValues]
     """The first 200."""
-    features_left_out: int
-    rejected_reasons: dict[str, int]
+    features_left_out: Count
+    rejected_reasons: dict[Name, Count]
     """Rows by reason, without row numbers or values; at most 50, the rest under `other`."""
 
 
@@ -310,53 +320,53 @@ class ReportStatistics(Statistics):
     """Of all chunks of an output."""
 
     chunks: int
-    """That are in the statistics. Receipts of earlier versions have none; what is malformed is left out."""
+    """That are in the statistics; malformed ones are left out."""
 
 
 class Receipt(TypedDict):
     """What one chunk did, written beside its part after it (`chunk-00042.json`)."""
 
-    chunk_index: int
+    chunk_index: Count
     data_s3_uri: NotRequired[str]
-    byte_range: NotRequired[list[int]]
+    byte_range: NotRequired[ByteRange]
     segments_s3_uri: NotRequired[str]
     """As in the chunk: either this, or the two above."""
-    objects: int
+    objects: Count
     """That were read: 1, or the number of segments."""
     layout_sha256: str
     """Of the whole written header (input columns, prediction columns, line end): equal in all parts that may stand under one."""
     decision_sha256: str
     """As in the chunk."""
-    rows_read: int
+    rows_read: Count
     """Records that the splitter found."""
-    rows_written: int
+    rows_written: Count
     """Records with a prediction or, if it was rejected, an empty one."""
-    rejected_rows: int
+    rejected_rows: Count
     """Listed in `<part>.rejected.csv`, which exists if bad rows are quarantined."""
-    rounded_integers: int
+    rounded_integers: Count
     """Beyond 2^53, which the model got as the nearest float64."""
-    input_bytes: int
+    input_bytes: Count
     """Bytes that were consumed, headers included."""
     data_sha256: str
     """Of what was read: each segment's object, bytes and ETag (`fingerprint.data_sha256_of`)."""
     output_s3_uri: str
-    output_bytes: int
-    header_bytes: int
+    output_bytes: Count
+    header_bytes: Count
     """Of the part, its line end included."""
-    output_etag: str
+    output_etag: Header
     rejected_etag: str | None
     """Of the list of rejected rows."""
     quote_parity: int
     """Number of quote characters that were read, modulo 2; 0 in every whole chunk."""
-    started: int
+    started: Count
     """When the invocation began, in milliseconds since 1970, UTC."""
-    milliseconds: dict[str, float]
+    milliseconds: dict[str, Milliseconds]
     """By stage; the stages overlap, `total` is the invocation's."""
-    memory_mb: int | None
+    memory_mb: Annotated[int, lambda memory_mb: 0 < memory_mb <= 10**6] | None
     """Of the function; None where it does not say."""
     model: Model
-    statistics: NotRequired[Statistics]
-    """Only in S3, not in what the function returns; not there in receipts of earlier versions."""
+    statistics: NotRequired[object]
+    """`Statistics`, only in S3 and not in what the function returns. Whatever stands there, it holds no output back."""
 
 
 class OutputFound(TypedDict):
@@ -417,19 +427,30 @@ class Unfinished(TypedDict):
     continuation: Continuation
 
 
+class UploadRecord(TypedDict):
+    """What a merge notes of its multipart upload (`upload.json` in the work prefix)."""
+
+    parts_sha256: str
+    """Of the parts that it is made of."""
+    others: list[str]
+    """Ids of the uploads of the same key that were there before it."""
+    upload_id: NotRequired[Header]
+    """Not there until S3 has answered with it."""
+
+
 class Output(TypedDict):
     """What Merge Outputs returns, and the result of the execution."""
 
     output_s3_uri: str
     report_s3_uri: str
     etag: str
-    bytes: int
-    rows: int
-    rejected_rows: int
+    bytes: Count
+    rows: Count
+    rejected_rows: Count
     rejected_s3_uri: str | None
     """The list of rejected rows; None unless bad rows are quarantined."""
-    chunks: int
-    failed_chunks: int
+    chunks: Count
+    failed_chunks: Count
     complete: bool
     """False where tolerated chunks are missing from the output."""
 
@@ -445,9 +466,9 @@ class Failure(TypedDict):
 class ErrorRecord(TypedDict):
     """A chunk that was lost for good, as Record Failure writes it (`chunk-00042.error.json`)."""
 
-    chunk_index: int
+    chunk_index: Count
     data_s3_uri: NotRequired[str]
-    byte_range: NotRequired[list[int]]
+    byte_range: NotRequired[ByteRange]
     segments_s3_uri: NotRequired[str]
     """As in the chunk: either this, or the two above."""
     error: str

@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .column_types import KINDS
-from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError
-from .s3 import CONCURRENT_REQUESTS, get_json, get_text, put_text
+from .column_types import Kind
+from .errors import IncompleteOutputError, InputChangedError
+from .s3 import CONCURRENT_REQUESTS, get_document, get_text, put_text
 from .work import TYPES_SUFFIX
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def read_columns(client: S3Client, probe: Probe) -> Columns:
     return columns
 
 
-def decision_of(columns: Columns, column_types: Mapping[str, str], model: Model) -> Decision:
+def decision_of(columns: Columns, column_types: Mapping[str, Kind], model: Model) -> Decision:
     """Return the decision with these types of the open columns."""
     return {
         "feature_columns": columns["feature_columns"],
@@ -76,24 +75,11 @@ def _text_by_digest(client: S3Client, uri: str, sha256: str) -> str | None:
     return text if hashlib.sha256(text.encode()).hexdigest() == sha256 else None
 
 
-def refutations(client: S3Client, uris: Iterable[str]) -> list[dict[str, str]]:
-    """Return what chunks have found of columns that the decision's types do not fit, by the URIs of all that chunks have left."""
+def refutations(client: S3Client, uris: Iterable[str]) -> list[dict[str, Kind]]:
+    """Return the types that chunks have found of columns that do not fit the decision, by the URIs of all that chunks have left."""
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        found = pool.map(partial(_read_types, client), [uri for uri in uris if uri.endswith(TYPES_SUFFIX)])
-        return [types for types in found if types]
-
-
-def _read_types(client: S3Client, uri: str) -> dict[str, str] | None:
-    """Return the types that a chunk has found, None where they cannot be read: then nothing is refuted."""
-    try:
-        types = get_json(client, uri)
-    except (InputNotFoundError, ValueError):
-        return None
-    return types if _are_types(types) else None
-
-
-def _are_types(types: Any) -> bool:
-    return isinstance(types, dict) and all(kind in KINDS for kind in types.values())
+        written = [uri for uri in uris if uri.endswith(TYPES_SUFFIX)]
+        return [types for types in pool.map(lambda uri: get_document(client, uri, dict[str, Kind]), written) if types]
 
 
 def _text(decision: Decision) -> str:

@@ -8,12 +8,15 @@ Two buckets of one scale make one of the next coarser, so histograms add up exac
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from .conforms import conforms
+from .contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
+AnyValues = TypeVar("AnyValues", bound=Values)
 
 MAX_STATISTICS_COLUMNS = 200
 MAX_CLASSES, MAX_REASONS = 100, 50
@@ -27,9 +30,6 @@ COARSEST_SCALE = -1
 """80 buckets of it hold every magnitude that the prediction function counts."""
 MAX_OFFSET = 2**15
 """Above every bucket's number, at any scale: magnitudes are between 2^-60 and 2^64."""
-MAX_COUNT = 2**53
-MAX_NAME_CHARACTERS = 10_000
-"""Of a column, a label or a reason."""
 
 
 class StatisticsSum:
@@ -43,7 +43,7 @@ class StatisticsSum:
         """Add a chunk's. What is none, or does not fit to the others, is left out: it is missing from `chunks` then."""
         try:
             self._sum = merged(self._sum, checked(statistics))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except ValueError:
             return
         self._chunks += 1
 
@@ -68,16 +68,19 @@ def merged(left: Statistics, right: Statistics) -> Statistics:
     }
 
 
-def _merged_columns(left: Mapping[str, Values], right: Mapping[str, Values]) -> dict[str, Values]:
-    columns = {name: merged_values(values, right[name]) if name in right else values for name, values in left.items()}
-    columns |= {name: values for name, values in right.items() if name not in left}
+def _merged_columns(left: Mapping[str, AnyValues], right: Mapping[str, AnyValues]) -> dict[str, AnyValues]:
+    columns = {**left, **right} | {name: merged_values(left[name], right[name]) for name in left.keys() & right.keys()}
     if len(columns) > MAX_STATISTICS_COLUMNS:
         raise ValueError(f"more than {MAX_STATISTICS_COLUMNS} columns")
     return columns
 
 
-def merged_values(left: Values, right: Values) -> Values:
+def merged_values(left: AnyValues, right: AnyValues) -> AnyValues:
     """Return the statistics of one column's values on both sides."""
+    return cast("AnyValues", _merged_values(left, right))
+
+
+def _merged_values(left: Values, right: Values) -> Values:
     if left["kind"] != right["kind"]:
         raise ValueError(f"a column is {left['kind']} and {right['kind']}")
     rows, missing = left["rows"] + right["rows"], left["missing"] + right["missing"]
@@ -186,113 +189,45 @@ def _joined(sides: Sequence[HistogramSide]) -> HistogramSide:
 # --- what is read back is checked as if a stranger had written it -----------------------------------------------------------------
 
 
-def checked(statistics: Any) -> Statistics:
-    """Return a chunk's statistics, and nothing else that may stand there; ValueError and the like where they are none."""
-    return {
-        "predictions": _checked_columns(statistics["predictions"], ("number", "class")),
-        "predictions_left_out": _count(statistics["predictions_left_out"]),
-        "features": _checked_columns(statistics["features"], ("number", "text")),
-        "features_left_out": _count(statistics["features_left_out"]),
-        "rejected_reasons": _counts_by_name(statistics["rejected_reasons"], MAX_REASONS + 1),
-    }
-
-
-def _checked_columns(columns: Any, kinds: tuple[str, ...]) -> dict[str, Values]:
-    _require(isinstance(columns, dict) and len(columns) <= MAX_STATISTICS_COLUMNS)
-    _require(all(_is_name(name) and values["kind"] in kinds for name, values in columns.items()))
-    return {name: _checked_values(values) for name, values in columns.items()}
-
-
-def _checked_values(values: Any) -> Values:
-    rows, missing = _count(values["rows"]), _count(values["missing"])
-    if values["kind"] == "number":
-        histogram = _checked_histogram(values["histogram"])
-        finite = histogram["zero"] + sum(histogram["positive"]["counts"]) + sum(histogram["negative"]["counts"])
-        _require(rows == missing + histogram["infinite"] + finite)
-        low, high, is_whole = _finite(values["min"]), _finite(values["max"]), values["whole"]
-        _require(is_whole is True or (is_whole is False and values["whole_numbers"] is None))
-        _require((low is None) == (high is None) and (low is None or high is None or low <= high))
-        counted: NumberValues = {
-            "kind": "number",
-            "rows": rows,
-            "missing": missing,
-            "sum": _finite(values["sum"]),
-            "sum_of_squares": _finite(values["sum_of_squares"]),
-            "min": low,
-            "max": high,
-            "whole": is_whole,
-            "whole_numbers": _checked_whole_numbers(values["whole_numbers"], finite),
-            "histogram": histogram,
-        }
-        if "percents" in values:
-            counted["percents"] = _counts(values["percents"], PERCENTS)
-            _require(len(counted["percents"]) == PERCENTS and sum(counted["percents"]) == finite)
-        return counted
-    if values["kind"] == "text":
-        hashed = _counts(values["hashed"])
-        _require(len(hashed) == HASHES and rows == missing + sum(hashed))
-        return {"kind": "text", "rows": rows, "missing": missing, "hashed": hashed}
-    classes, other = _counts_by_name(values["classes"], MAX_CLASSES), _count(values["other_classes"])
-    _require(rows == missing + other + sum(classes.values()))
-    return {"kind": "class", "rows": rows, "missing": missing, "classes": classes, "other_classes": other}
-
-
-def _checked_whole_numbers(counts: Any, finite: int) -> dict[str, int] | None:
-    if counts is None:
-        return None
-    found = _counts_by_name(counts, MAX_COUNTED)
-    _require(sum(found.values()) == finite and all(str(int(number)) == number for number in found))
-    _require(all(abs(int(number)) <= LARGEST_COUNTED for number in found))
-    return found
-
-
-def _checked_histogram(histogram: Any) -> Histogram:
-    scale = histogram["scale"]
-    _require(type(scale) is int and COARSEST_SCALE <= scale <= HISTOGRAM_SCALE)
-    positive, negative = (_checked_side(histogram[sign]) for sign in ("positive", "negative"))
-    ends = [end for side in (positive, negative) if side["counts"] for end in _ends(side)]
-    _require(not ends or max(ends) - min(ends) < HISTOGRAM_BUCKETS)
-    return {
-        "scale": scale,
-        "zero": _count(histogram["zero"]),
-        "positive": positive,
-        "negative": negative,
-        "infinite": _count(histogram["infinite"]),
-    }
-
-
-def _checked_side(side: Any) -> HistogramSide:
-    offset, counts = side["offset"], _counts(side["counts"])
-    _require(type(offset) is int and abs(offset) <= MAX_OFFSET)
-    _require(not counts or (counts[0] > 0 and counts[-1] > 0))
-    return {"offset": offset, "counts": counts}
-
-
-def _counts(values: Any, most: int = HISTOGRAM_BUCKETS) -> list[int]:
-    _require(isinstance(values, list) and len(values) <= most)
-    _require(all(type(value) is int and 0 <= value <= MAX_COUNT for value in values))
-    return list(values)
-
-
-def _counts_by_name(counts: Any, most: int) -> dict[str, int]:
-    _require(isinstance(counts, dict) and len(counts) <= most and all(_is_name(name) for name in counts))
-    return {name: _count(count) for name, count in counts.items()}
-
-
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS
-
-
-def _count(value: Any) -> int:
-    _require(type(value) is int and 0 <= value <= MAX_COUNT)
-    return cast("int", value)
-
-
-def _finite(value: Any) -> float | None:
-    _require(value is None or (type(value) in (int, float) and math.isfinite(value)))
-    return cast("float | None", value)
-
-
-def _require(condition: object) -> None:
-    if not condition:
+def checked(statistics: object) -> Statistics:
+    """Return statistics that were read back; ValueError if they are none."""
+    if not (conforms(statistics, Statistics) and len(statistics["rejected_reasons"]) <= MAX_REASONS + 1):
         raise ValueError("not the statistics of a chunk")
+    for columns in (statistics["predictions"], statistics["features"]):
+        if len(columns) > MAX_STATISTICS_COLUMNS or not all(map(_adds_up, columns.values())):
+            raise ValueError("statistics that do not add up")
+    return statistics
+
+
+def _adds_up(values: Values) -> bool:
+    if values["kind"] == "text":
+        return len(values["hashed"]) == HASHES and values["rows"] == values["missing"] + sum(values["hashed"])
+    if values["kind"] == "class":
+        counted = values["other_classes"] + sum(values["classes"].values())
+        return len(values["classes"]) <= MAX_CLASSES and values["rows"] == values["missing"] + counted
+    histogram, low, high = values["histogram"], values["min"], values["max"]
+    finite = histogram["zero"] + sum(histogram["positive"]["counts"]) + sum(histogram["negative"]["counts"])
+    numbers, percents = values["whole_numbers"], values.get("percents")
+    return (
+        values["rows"] == values["missing"] + histogram["infinite"] + finite
+        and _is_histogram(histogram)
+        and (low is None) == (high is None)
+        and (low is None or high is None or low <= high)
+        and (numbers is None or (values["whole"] and len(numbers) <= MAX_COUNTED and sum(numbers.values()) == finite))
+        and (numbers is None or numbers.keys() <= _COUNTED)
+        and (percents is None or (len(percents) == PERCENTS and sum(percents) == finite))
+    )
+
+
+_COUNTED = {str(number) for number in range(-LARGEST_COUNTED, LARGEST_COUNTED + 1)}
+
+
+def _is_histogram(histogram: Histogram) -> bool:
+    filled = [side for side in (histogram["positive"], histogram["negative"]) if side["counts"]]
+    ends = [end for side in filled for end in _ends(side)]
+    return (
+        COARSEST_SCALE <= histogram["scale"] <= HISTOGRAM_SCALE
+        and all(side["counts"][0] and side["counts"][-1] for side in filled)
+        and all(abs(end) <= MAX_OFFSET for end in ends)
+        and (not ends or max(ends) - min(ends) < HISTOGRAM_BUCKETS)
+    )

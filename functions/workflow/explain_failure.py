@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from .accounting import located
 from .column_types import widened
 from .decision import read_decision, refutations
-from .error_records import read_error_record
 from .errors import (
     ColumnTypeError,
     IncompleteOutputError,
@@ -24,6 +23,7 @@ from .errors import (
 from .fingerprint import is_incomplete
 from .invocation import entry_point, log
 from .published import is_whole, published_output
+from .record_failure import read_error_record
 from .s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
 from .utf8 import encodable
 from .work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri

@@ -9,10 +9,18 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .accounting import Account, Done, planned_chunks, require_predictions, require_unrefuted_plan, settle
+from .accounting import (
+    Account,
+    Done,
+    planned_chunks,
+    require_chunks,
+    require_predictions,
+    require_unrefuted_plan,
+    segments_of,
+    settle,
+)
 from .decision import read_decision
 from .distributions import StatisticsSum
-from .error_records import read_error_record
 from .errors import (
     BatchPredictionError,
     IncompleteOutputError,
@@ -23,9 +31,9 @@ from .errors import (
 )
 from .fingerprint import incomplete_identity
 from .invocation import NO_DEADLINE, deadline_of, entry_point, log, put_metrics
-from .items import require_chunks, require_segments, segments_of
 from .multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
 from .published import Result, published_output, standing_while_publishing
+from .record_failure import read_error_record
 from .rejected import write_rejected
 from .report import report_of
 from .s3 import (
@@ -53,7 +61,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from .contract import Chunk, Continuation, Document, ErrorRecord, Output, Plan, Receipt, Segment, Unfinished
+    from .contract import Chunk, Continuation, Document, ErrorRecord, Output, Plan, Segment, Unfinished
 
 HAND_OVER_SECONDS = 180
 """Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""
@@ -146,7 +154,7 @@ def read_plan(client: S3Client, plan: Plan) -> list[Chunk]:
     try:
         return require_chunks(get_json(client, uri), work_uri_of(plan))
     except ValueError as error:
-        raise IncompleteOutputError(f"{uri} is not a plan: {error}") from error
+        raise IncompleteOutputError(f"{uri} is not the plan: {error}") from error
 
 
 def with_segments(client: S3Client, chunks: list[Chunk]) -> Iterator[tuple[Chunk, Sequence[Segment]]]:
@@ -154,21 +162,21 @@ def with_segments(client: S3Client, chunks: list[Chunk]) -> Iterator[tuple[Chunk
 
     def read(chunk: Chunk) -> Sequence[Segment]:
         if "segments_s3_uri" not in chunk:
-            return segments_of(chunk)
+            return segments_of(chunk, None)
         try:
-            return require_segments(get_json(client, chunk["segments_s3_uri"]))
+            return segments_of(chunk, get_json(client, chunk["segments_s3_uri"]))
         except ValueError as error:
-            raise IncompleteOutputError(f"{chunk['segments_s3_uri']} is not a list of segments: {error}") from error
+            raise IncompleteOutputError(f"{chunk['segments_s3_uri']}: {error}") from error
 
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
         for batch in batches(chunks, CONCURRENT_REQUESTS):
             yield from zip(batch, pool.map(read, batch), strict=True)
 
 
-def read_receipts(client: S3Client, chunks: Iterable[Chunk]) -> Iterator[Receipt | None]:
+def read_receipts(client: S3Client, chunks: Iterable[Chunk]) -> Iterator[Any]:
     """Yield each chunk's receipt, in order, read a few ahead: with its statistics one may have 100 kB and more."""
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        pending: deque[Future[Receipt | None]] = deque()
+        pending: deque[Future[Any]] = deque()
         for chunk in chunks:
             pending.append(pool.submit(read_receipt, client, chunk))
             if len(pending) > 2 * CONCURRENT_REQUESTS:
@@ -177,21 +185,24 @@ def read_receipts(client: S3Client, chunks: Iterable[Chunk]) -> Iterator[Receipt
             yield pending.popleft().result()
 
 
-def without_statistics(receipt: Receipt | None, statistics: StatisticsSum) -> Receipt | None:
-    """Add a receipt's statistics to the others', and drop them: 10,000 receipts are kept at once."""
-    if isinstance(receipt, dict):  # else it is refused with what else does not add up
-        statistics.add(receipt.pop("statistics", None))
-    return receipt
-
-
-def read_receipt(client: S3Client, chunk: Chunk) -> Receipt | None:
-    """Return a chunk's receipt, None where the chunk never finished."""
+def read_receipt(client: S3Client, chunk: Chunk) -> Any:
+    """Return what stands in the place of a chunk's receipt, None if the chunk never finished."""
+    uri = chunk["receipt_s3_uri"]
     try:
-        receipt: Receipt = get_json(client, chunk["receipt_s3_uri"])
+        receipt = get_json(client, uri)
     except InputNotFoundError:
         return None
     except ValueError as error:
-        raise IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt: {error}") from error
+        raise IncompleteOutputError(f"{uri} is not a receipt: {error}") from error
+    if receipt is None:
+        raise IncompleteOutputError(f"{uri} is not a receipt: it is null")
+    return receipt
+
+
+def without_statistics(receipt: Any, statistics: StatisticsSum) -> Any:
+    """Add a receipt's statistics to the others', and drop them: 10,000 receipts are kept at once."""
+    if isinstance(receipt, dict):  # else it is refused with what else does not add up
+        statistics.add(receipt.pop("statistics", None))
     return receipt
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from .column_types import Kind
     from .contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
     from .csv_records import Header
     from .estimate import Estimate
@@ -226,7 +227,7 @@ def unrefuted_draft(
         types = wider
 
 
-def first_types(client: S3Client, document: Document, columns: Columns, inputs: Inputs, cutting: Cutting) -> dict[str, str]:
+def first_types(client: S3Client, document: Document, columns: Columns, inputs: Inputs, cutting: Cutting) -> dict[str, Kind]:
     """Return the types of open columns by the probed rows and by windows of the data; without open columns nothing is read."""
     probed = columns["column_types"]
     if not (probed and document["model"]["rows"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .conforms import conforms
 from .contract import Output
 from .errors import InputNotFoundError, OutputExistsError, TransientS3Error
 from .fingerprint import is_incomplete
@@ -52,30 +53,19 @@ def published_output(client: S3Client, output_s3_uri: str, identity: str, execut
     try:
         report = get_json(client, report_uri(output_s3_uri))
         head = head_object(client, output_s3_uri)
-        output = report["output"]
-        if not Output.__required_keys__ <= output.keys() or not _is_of(output, output_s3_uri):
-            return None
-        # An incomplete output is the result of one execution's bad luck: another execution makes its own.
-        same_result = report["identity"] == identity if output["complete"] else report["execution"]["arn"] == execution_arn
-        same_object = (head.etag, head.size, head.metadata.get(IDENTITY_METADATA)) == (
-            output["etag"],
-            output["bytes"],
-            report["identity"],
-        )
-    except (InputNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        output, reported_identity, arn = report["output"], report["identity"], report["execution"]["arn"]
+    except (InputNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return output if same_result and same_object else None
-
-
-def _is_of(output: Output, output_s3_uri: str) -> bool:
-    """Whether a report's output has the places that follow from its URI: who could write the report may have named others."""
+    if not conforms(output, Output):
+        return None
+    # Who could write the report may have named other places.
     places = (output["output_s3_uri"], output["report_s3_uri"]) == (output_s3_uri, report_uri(output_s3_uri))
-    counts = (output["rows"], output["rejected_rows"], output["chunks"], output["failed_chunks"])
-    return (
-        places
-        and output["rejected_s3_uri"] in (None, rejected_uri(output_s3_uri))
-        and all(isinstance(count, int) for count in counts)
-    )
+    places = places and output["rejected_s3_uri"] in (None, rejected_uri(output_s3_uri))
+    # An incomplete output is the result of one execution's bad luck: another execution makes its own.
+    same_result = reported_identity == identity if output["complete"] else arn == execution_arn
+    found = (head.etag, head.size, head.metadata.get(IDENTITY_METADATA))
+    same_object = found == (output["etag"], output["bytes"], reported_identity)
+    return output if places and same_result and same_object else None
 
 
 def found_while_planning(client: S3Client, document: Document, identity: str) -> tuple[OutputFound | None, bool]:

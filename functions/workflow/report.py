@@ -6,7 +6,6 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from .accounting import is_count
 from .estimate import Work, estimate
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
     read, rejected = (sum(receipt[name] for receipt in receipts) for name in ("rows_read", "rejected_rows"))
     return {
         "rows": {"read": read, "predicted": read - rejected, "rejected": rejected},
-        "rounded_integers": sum(receipt.get("rounded_integers", 0) for receipt in receipts),
+        "rounded_integers": sum(receipt["rounded_integers"] for receipt in receipts),
         "chunks": {
             "planned": plan["chunks"],
             "predicted": len(account.done),
@@ -87,21 +86,21 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
 def _is_earlier(receipt: Receipt, document: Document) -> bool:
     """Say whether an earlier execution has predicted a chunk. The plan cannot say it: made again, it finds this execution's own."""
     began = datetime.fromisoformat(document["execution"]["start_time"]).timestamp() * 1000
-    return is_count(started := receipt.get("started")) and started < began
+    return receipt["started"] < began
 
 
 def timeline(account: Account) -> dict[str, list[Any]]:
     """Return when each chunk of the output ran, a list for each fact, in the plan's order; also chunks of earlier executions."""
-    done = [(chunk, receipt, receipt.get("milliseconds") or {}) for chunk, receipt in account.done]
+    done = account.done
     return {
-        "chunk_index": [chunk["chunk_index"] for chunk, _, _ in done],
-        "started": [started if is_count(started := receipt.get("started")) else None for _, receipt, _ in done],
-        "milliseconds": [milliseconds.get("total") for _, _, milliseconds in done],
-        "rows": [receipt["rows_written"] for _, receipt, _ in done],
-        "rejected_rows": [receipt["rejected_rows"] for _, receipt, _ in done],
-        "cold_start": ["init" in milliseconds for _, _, milliseconds in done],
-        "data_s3_uri": [chunk.get("data_s3_uri") for chunk, _, _ in done],
-        "byte_range": [chunk.get("byte_range") for chunk, _, _ in done],
+        "chunk_index": [chunk["chunk_index"] for chunk, _ in done],
+        "started": [receipt["started"] for _, receipt in done],
+        "milliseconds": [receipt["milliseconds"].get("total") for _, receipt in done],
+        "rows": [receipt["rows_written"] for _, receipt in done],
+        "rejected_rows": [receipt["rejected_rows"] for _, receipt in done],
+        "cold_start": ["init" in receipt["milliseconds"] for _, receipt in done],
+        "data_s3_uri": [chunk.get("data_s3_uri") for chunk, _ in done],
+        "byte_range": [chunk.get("byte_range") for chunk, _ in done],
     }
 
 
@@ -109,7 +108,7 @@ def milliseconds_by_stage(account: Account) -> dict[str, float]:
     """Return the time of all chunks together, by stage."""
     total: Counter[str] = Counter()
     for done in account.done:
-        for stage, milliseconds in (done.receipt.get("milliseconds") or {}).items():
+        for stage, milliseconds in done.receipt["milliseconds"].items():
             total[stage] += milliseconds  # type: ignore[assignment]
     return {stage: round(milliseconds, 3) for stage, milliseconds in total.items()}
 
@@ -122,11 +121,10 @@ class Cost(TypedDict):
 
 
 def estimated_cost(document: Document, account: Account) -> Cost | None:
-    """Return the cost by the duration that the chunks report; None where one does not report it, or not its function's memory."""
+    """Return the cost by the duration that the chunks report; None if one does not report it, or not its function's memory."""
     receipts = [done.receipt for done in account.done]
-    milliseconds = [(receipt.get("milliseconds") or {}).get("total") for receipt in receipts]
-    memory_mb = receipts[0].get("memory_mb") if receipts else None
-    if not memory_mb or not all(isinstance(spent, int | float) for spent in milliseconds):
+    memory_mb = receipts[0]["memory_mb"] if receipts else None
+    if not memory_mb or not all("total" in receipt["milliseconds"] for receipt in receipts):
         return None
     grouped = [receipt for receipt in receipts if "segments_s3_uri" in receipt]
     input_bytes = sum(receipt["input_bytes"] for receipt in receipts)
@@ -139,7 +137,7 @@ def estimated_cost(document: Document, account: Account) -> Cost | None:
         input_bytes=input_bytes,
         row_bytes=input_bytes / max(1, sum(receipt["rows_read"] for receipt in receipts)),
     )
-    seconds = sum(spent for spent in milliseconds if spent) / 1000
+    seconds = sum(receipt["milliseconds"]["total"] for receipt in receipts) / 1000
     probe = document["model"]["rows_per_second"]
     found = estimate(work, probe, document["request"]["max_concurrency"], memory_mb, measured_seconds=seconds)
     return {"lambda_gb_seconds": found["lambda_gb_seconds"], "dollars": found["dollars"]}

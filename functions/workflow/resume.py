@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .accounting import require_agreement
-from .error_records import read_error_record
 from .errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
+from .record_failure import read_error_record
 from .s3 import CONCURRENT_REQUESTS, get_json, list_pages
 from .work import ERROR_RECORD_SUFFIX, rejected_uri
 
@@ -61,11 +61,10 @@ def finished_chunks(
         if not {chunk["receipt_s3_uri"], chunk["output_s3_uri"]} <= earlier.keys():
             return False
         try:
-            receipt = get_json(client, chunk["receipt_s3_uri"])
-            require_agreement(planned, receipt, model)
+            receipt = require_agreement(planned, get_json(client, chunk["receipt_s3_uri"]), model)
         except (InputNotFoundError, IncompleteOutputError, ValueError):
             return False
-        if quarantine and receipt.get("rejected_etag") != earlier.get(rejected_uri(chunk["output_s3_uri"]), (0, ""))[1]:
+        if quarantine and receipt["rejected_etag"] != earlier.get(rejected_uri(chunk["output_s3_uri"]), (0, ""))[1]:
             return False
         return earlier[chunk["output_s3_uri"]] == (receipt["output_bytes"], receipt["output_etag"])
 

@@ -12,7 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError
 
-from .errors import ERRORS, BatchPredictionError, InputChangedError, InvalidRequestError, TransientS3Error
+from .conforms import conforms
+from .errors import ERRORS, BatchPredictionError, InputChangedError, InputNotFoundError, InvalidRequestError, TransientS3Error
 from .s3_errors import S3_EXCEPTIONS, TRANSIENT_EXCEPTIONS, failure_of_call
 from .utf8 import is_encodable, json_text
 from .work import WORK_MARK, WORK_TAG
@@ -41,6 +42,7 @@ DELETE_BATCH = 1000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 
 Item = TypeVar("Item")
+Shape = TypeVar("Shape")
 
 _URI = re.compile(r"s3://(?!([0-9]+\.){3}[0-9]+/)(?![^/]*\.\.)([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
 
@@ -176,6 +178,15 @@ def get_json(client: S3Client, uri: str, *, max_bytes: int | None = None) -> Any
         return json.loads(text, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def get_document(client: S3Client, uri: str, shape: type[Shape]) -> Shape | None:
+    """Return the value of a JSON object that has a shape; None if there is none, or something else: it is only a hint."""
+    try:
+        value = get_json(client, uri)
+    except (InputNotFoundError, ValueError):
+        return None
+    return value if conforms(value, shape) else None
 
 
 def _no_number(name: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from .chunking import Span
+    from .column_types import Kind
 
 SAMPLES = 100
 """Windows at most, each at the start of a chunk or of a grouped object: record boundaries."""
@@ -41,7 +42,7 @@ def mean_record_bytes(records: Sequence[bytes]) -> float:
     return sum(map(len, records)) / len(records) if records else SAMPLED_BYTES / SAMPLES
 
 
-def sampled_types(records: Iterable[bytes], columns: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
+def sampled_types(records: Iterable[bytes], columns: Sequence[str], wanted: Iterable[str]) -> dict[str, Kind]:
     """Return the kinds of some columns by these records. One that is not as the header says is left out: its chunk refuses it."""
     texts: dict[str, set[str]] = {column: set() for column in wanted}
     first = dict(zip(reversed(columns), reversed(range(len(columns))), strict=True))  # a name that nobody uses may be there twice

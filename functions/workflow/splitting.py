@@ -6,8 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, pairwise
-from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .boundaries import (
     WINDOW_BYTES,
@@ -20,6 +19,8 @@ from .boundaries import (
     scan_ranges,
 )
 from .chunking import Span
+from .conforms import conforms
+from .contract import Count
 from .errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
 from .s3 import CONCURRENT_REQUESTS, get_json, put_json, read_range
 
@@ -175,18 +176,14 @@ def _scan(client: S3Client, task: ScanTask, deadline: float) -> ScannedRange | N
 
 def _noted(client: S3Client, uri: str) -> dict[str, ScannedRange]:
     try:
-        return {name: _scanned_range(*noted) for name, noted in get_json(client, uri).items()}
+        noted = get_json(client, uri)
     except InputNotFoundError:
         return {}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise IncompleteOutputError(f"{uri} is not what a scan notes: delete it and start again ({error})") from error
-
-
-def _scanned_range(quotes: Any, stops: Any, scanned: Any) -> ScannedRange:
-    even, odd = stops
-    if not all(type(number) is int for number in (quotes, scanned)) or not all(type(stop) in (int, NoneType) for stop in stops):
-        raise TypeError("what should be numbers is not")
-    return ScannedRange(quotes, (even, odd), scanned)
+    except ValueError:
+        noted = None
+    if not conforms(noted, dict[str, tuple[Count, tuple[Count | None, Count | None], Count]]):
+        raise IncompleteOutputError(f"{uri} is not what a scan notes: delete it and start again")
+    return {name: ScannedRange(quotes, stops, scanned) for name, (quotes, stops, scanned) in noted.items()}
 
 
 def _read(client: S3Client, found: InputObject, start: int, stop: int) -> bytes:

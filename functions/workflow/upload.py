@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from .contract import UploadRecord
 from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError
 from .invocation import log
 from .multipart import CopiedPart, GatheredPart, Part, Piece
-from .s3 import CONCURRENT_REQUESTS, error_code, get_json, parse_s3_uri, put_json, read_range, s3_calls
+from .s3 import CONCURRENT_REQUESTS, error_code, get_document, parse_s3_uri, put_json, read_range, s3_calls
 from .s3_errors import S3_EXCEPTIONS
 from .work import upload_record_uri
 
@@ -48,9 +49,9 @@ class Upload(NamedTuple):
 def open_upload(client: S3Client, output: str, work_uri: str, parts: Sequence[Part], description: dict[str, Any]) -> Upload:
     """Take up the upload of an earlier attempt that has these very parts, or start one; no other of this run stays behind."""
     digest = hashlib.sha256(repr((parts, description)).encode()).hexdigest()
-    record = _read_record(client, work_uri)
-    upload_id = record.get("upload_id")
-    if upload_id and record.get("parts_sha256") == digest:
+    record = get_document(client, upload_record_uri(work_uri), UploadRecord)
+    upload_id = record and record.get("upload_id")
+    if record and upload_id and record["parts_sha256"] == digest:
         uploaded = _uploaded_parts(client, output, upload_id, parts)
         if uploaded is not None:
             return Upload(output, upload_id, uploaded)
@@ -70,25 +71,12 @@ def open_upload(client: S3Client, output: str, work_uri: str, parts: Sequence[Pa
 
 def discard_upload(client: S3Client, output: str, work_uri: str) -> None:
     """Abort what an earlier attempt of this run has left: the upload that it noted, or else those that are new since its note."""
-    record = _read_record(client, work_uri)
+    record = get_document(client, upload_record_uri(work_uri), UploadRecord)
     if not record:
         return
     noted = record.get("upload_id")
     for upload_id in [noted] if noted else _uploads_of(client, output) - set(record["others"]):
         abort(client, output, upload_id)
-
-
-def _read_record(client: S3Client, work_uri: str) -> dict[str, Any]:
-    try:
-        record = get_json(client, upload_record_uri(work_uri))
-    except (InputNotFoundError, ValueError):
-        return {}
-    if not isinstance(record, dict):
-        return {}
-    upload_id, others = record.get("upload_id"), record.get("others")
-    is_id = upload_id is None or (isinstance(upload_id, str) and upload_id.isascii() and upload_id.isprintable())
-    is_list = isinstance(others, list) and all(isinstance(other, str) for other in others)
-    return record if is_id and is_list else {}
 
 
 def _uploads_of(client: S3Client, output: str) -> set[str]:

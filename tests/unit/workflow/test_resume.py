@@ -191,7 +191,7 @@ def test_a_plan_that_a_chunk_refuted_is_made_exactly(s3: S3Client, put: Any, get
     guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
     assert guessed["boundaries"] == "guessed"
     where = {"chunk_index": 1, "data_s3_uri": "s3://bucket/in/1.csv", "byte_range": [400_000, 800_000]}
-    record = {**where, "error": error, "message": "", "execution_arn": "an earlier one"}
+    record = {**where, "error": error, "message": "", "advice": None, "execution_arn": "an earlier one"}
     put(f"{guessed['work_prefix']}chunk-00001.error.json", json.dumps(record))
     exact = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
     assert exact["boundaries"] == "exact"
@@ -213,7 +213,7 @@ GROUP = {"segments_s3_uri": "s3://bucket/x.segments.json"}
 def test_what_no_boundary_leads_to_refutes_nothing(s3: S3Client, put: Any, document: Any, error: str, where: Any) -> None:
     put("in/1.csv", b"a,b\n" + b"1,2\n" * 500_000)
     guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
-    record = {"chunk_index": 1, **where, "error": error, "message": "", "execution_arn": "an earlier one"}
+    record = {"chunk_index": 1, **where, "error": error, "message": "", "advice": None, "execution_arn": "an earlier one"}
     put(f"{guessed['work_prefix']}chunk-00001.error.json", json.dumps(record))
     assert plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))["boundaries"] == "guessed"
 

@@ -1,0 +1,98 @@
+"""Whether a value that was read back from JSON has the shape that the contract gives it.
+
+What lies in S3 may have been cut, damaged or written by a stranger. A shape is a type as `contract.py` writes it:
+
+- a TypedDict: every field must be there, except those that are NotRequired, and no other field may be;
+- a list, a dict, a tuple (a list of so many items), a Literal, a union;
+- str, int, float, bool, None; `object` is anything. A number must be finite: JSON can spell others;
+- an Annotated type: every function in it must agree, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    TypeGuard,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+Shape = TypeVar("Shape")
+Check = Callable[[Any], bool]
+
+
+def conforms(value: object, shape: type[Shape]) -> TypeGuard[Shape]:
+    """Whether a value has a shape."""
+    return _check_of(cast("Any", shape))(value)
+
+
+@cache
+def _check_of(shape: Any) -> Check:
+    """Return the function that checks a shape; it is kept, because a plan may list a million values of one shape."""
+    if is_typeddict(shape):
+        return _check_of_document(shape)
+    parts, origin = get_args(shape), get_origin(shape)
+    if origin is Literal:
+        return lambda value: any(type(value) is type(part) and value == part for part in parts)
+    if origin is Annotated:
+        checks = [_check_of(parts[0]), *parts[1:]]
+        return lambda value: all(check(value) for check in checks)
+    return _COMPOSED[origin](*map(_check_of, parts)) if origin else _PLAIN[shape]
+
+
+def _check_of_document(shape: Any) -> Check:
+    hints = get_type_hints(shape, include_extras=True)
+    required = {name for name, hint in hints.items() if get_origin(hint) is not NotRequired}
+    checks = {name: _check_of(hint if name in required else get_args(hint)[0]) for name, hint in hints.items()}
+    return lambda value: (
+        type(value) is dict
+        and required <= value.keys() <= checks.keys()
+        and all(checks[name](part) for name, part in value.items())
+    )
+
+
+def _list_of(item: Check) -> Check:
+    return lambda value: type(value) is list and all(map(item, value))
+
+
+def _tuple_of(*items: Check) -> Check:
+    return lambda value: (
+        type(value) is list and len(value) == len(items) and all(item(part) for item, part in zip(items, value, strict=True))
+    )
+
+
+def _dict_of(key: Check, item: Check) -> Check:
+    return lambda value: type(value) is dict and all(map(key, value)) and all(map(item, value.values()))
+
+
+def _any_of(*choices: Check) -> Check:
+    return lambda value: any(choice(value) for choice in choices)
+
+
+_COMPOSED: dict[Any, Callable[..., Check]] = {
+    list: _list_of,
+    tuple: _tuple_of,
+    dict: _dict_of,
+    Union: _any_of,
+    UnionType: _any_of,
+}
+_PLAIN: dict[Any, Check] = {
+    str: lambda value: type(value) is str,
+    bool: lambda value: type(value) is bool,
+    int: lambda value: type(value) is int,  # which True is not
+    float: lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
+    NoneType: lambda value: value is None,
+    object: lambda _: True,
+}

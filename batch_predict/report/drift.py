@@ -64,6 +64,7 @@ def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     checked = workflow_module("distributions").checked
     try:
         statistics = json.loads(path.read_bytes())["statistics"]
+        statistics.pop("chunks", None)
         for column in (*statistics["features"].values(), *statistics["predictions"].values()):
             if column["kind"] == "number":
                 for name, unknown in UNKNOWN_BEFORE.items():

@@ -8,13 +8,14 @@ Two buckets of one scale make one of the next coarser, so histograms add up exac
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar, cast
+import sys
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from .conforms import conforms
 from .contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 AnyValues = TypeVar("AnyValues", bound=Values)
 
@@ -172,6 +173,34 @@ def coarser(side: HistogramSide, bits: int) -> HistogramSide:
     for index, count in enumerate(side["counts"], first):
         counts[(index >> bits) - (first >> bits)] += count
     return {"offset": first >> bits, "counts": counts}
+
+
+class Bucket(NamedTuple):
+    """Values between two edges."""
+
+    low: float
+    high: float
+    count: int
+
+
+def buckets_of(histogram: Histogram, scale: int | None = None) -> Iterator[Bucket]:
+    """Yield the buckets that hold something, ascending, perhaps at a coarser scale. Zeros are a bucket without width."""
+    scale = histogram["scale"] if scale is None else scale
+    power = 2.0**-scale
+    negative, positive = (coarser(histogram[sign], histogram["scale"] - scale) for sign in ("negative", "positive"))
+    for index, count in reversed(list(enumerate(negative["counts"], negative["offset"]))):
+        if count:
+            yield Bucket(-_power_of_two((index + 1) * power), -_power_of_two(index * power), count)
+    if histogram["zero"]:
+        yield Bucket(0.0, 0.0, histogram["zero"])
+    for index, count in enumerate(positive["counts"], positive["offset"]):
+        if count:
+            yield Bucket(_power_of_two(index * power), _power_of_two((index + 1) * power), count)
+
+
+def _power_of_two(exponent: float) -> float:
+    """Return 2**exponent, the largest float64 if it is larger."""
+    return float(2.0**exponent) if exponent < 1024 else sys.float_info.max
 
 
 def _joined(sides: Sequence[HistogramSide]) -> HistogramSide:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from functools import reduce
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -89,6 +89,17 @@ def test_probabilities_add_up_and_no_others_with_them() -> None:
     assert distributions.merged_values(numbers, probabilities)["histogram"]["zero"] == 1
     statistics = {**distributions.empty(), "features": {"x": twice}}
     assert distributions.checked(json.loads(json.dumps(statistics))) == statistics
+
+
+def test_buckets_ascend_and_hold_every_value_between_their_edges() -> None:
+    values = [-300.0, -1.5, -0.25, 0.0, 0.0, 1.0, 1.1, 4000.0]
+    histogram = number(statistics(values, ["a"], ["b"], ["c"]))["histogram"]
+    for scale in (histogram["scale"], 0, -1):
+        buckets = list(distributions.buckets_of(histogram, scale))
+        assert sum(bucket.count for bucket in buckets) == len(values)
+        assert all(before.high <= after.low for before, after in pairwise(buckets))
+        edges = [(low - abs(low) / 500, high + abs(high) / 500) for low, high, _ in buckets]
+        assert all(any(low <= value <= high for low, high in edges) for value in values)
 
 
 def number(value: Any) -> Any:

@@ -180,7 +180,7 @@ class Bucket(NamedTuple):
 
     low: float
     high: float
-    count: int
+    rows: int
 
 
 def buckets_of(histogram: Histogram, scale: int | None = None) -> Iterator[Bucket]:

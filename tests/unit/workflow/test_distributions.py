@@ -96,7 +96,7 @@ def test_buckets_ascend_and_hold_every_value_between_their_edges() -> None:
     histogram = number(statistics(values, ["a"], ["b"], ["c"]))["histogram"]
     for scale in (histogram["scale"], 0, -1):
         buckets = list(distributions.buckets_of(histogram, scale))
-        assert sum(bucket.count for bucket in buckets) == len(values)
+        assert sum(bucket.rows for bucket in buckets) == len(values)
         assert all(before.high <= after.low for before, after in pairwise(buckets))
         edges = [(low - abs(low) / 500, high + abs(high) / 500) for low, high, _ in buckets]
         assert all(any(low <= value <= high for low, high in edges) for value in values)

@@ -227,7 +227,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
             if known is error and not known.advice:
                 raise
             raise type(known)(known.told()) from error
-        return _error_response(known)
+        return {"statusCode": known.status_code, "body": json.dumps({"error": type(known).__name__, "message": str(known)})}
     logger.info(_log_line({"execution_name": event.get("execution_name"), **result}))
     if not event.get("probe_rows"):
         _put_metrics(result, event.get("execution_name"))
@@ -246,10 +246,6 @@ def _named_error(error: Exception) -> PredictionError:
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
         return InvalidRequestError("ephemeral storage is full", "raise PredictEphemeralStorageSize or lower chunk_size_mb")
     return InternalError(f"unexpected {type(error).__name__}: see the function's log")
-
-
-def _error_response(error: PredictionError) -> dict[str, Any]:
-    return {"statusCode": error.status_code, "body": json.dumps({"error": type(error).__name__, "message": str(error)})}
 
 
 def _log_line(fields: dict[str, Any]) -> str:
@@ -333,8 +329,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     times = {"started": started, "milliseconds": watch.stop(), "memory_mb": _memory_mb()}
     receipt = _receipt(event, chunk, scored, decision) | times | {"model": model.facts}
     if receipt_s3_uri:
-        receipt["output_etag"] = _etag(client, output_s3_uri)
-        receipt["rejected_etag"] = _etag(client, rejected_s3_uri) if rejected_s3_uri else None
+        receipt["output_etag"] = _head(client, _Object(output_s3_uri)).etag
+        receipt["rejected_etag"] = _head(client, _Object(rejected_s3_uri)).etag if rejected_s3_uri else None
         # The statistics are not in what is returned: a state's result may have 256 KiB.
         _put_json(client, receipt_s3_uri, {**receipt, "statistics": scored.statistics})
     # `rows` is for those who invoke the function directly.
@@ -342,7 +338,11 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision: _Decision | None) -> dict[str, Any]:
-    """Return what `contract.Receipt` says of a chunk and of its part."""
+    """Return what `contract.Receipt` says of a chunk and of its part.
+
+    Its digests are of the data that was read, as functions/workflow/fingerprint.py has it from the plan, and of what all parts that
+    are merged under one header must share.
+    """
     data = (
         {"segments_s3_uri": event.get("segments_s3_uri")}
         if chunk.is_group
@@ -357,11 +357,11 @@ def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision:
         "rejected_rows": scored.rejected_rows,
         "rounded_integers": scored.rounded_integers,
         "input_bytes": scored.read.bytes,
-        "data_sha256": _data_sha256(chunk.segments),
+        "data_sha256": _json_sha256([[one.source.s3_uri, one.source.start, one.stop, one.etag] for one in chunk.segments]),
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": scored.bytes,
         "header_bytes": scored.header_bytes,
-        "layout_sha256": _layout_sha256(chunk.header, scored.prediction_columns),
+        "layout_sha256": _json_sha256([chunk.header.names, scored.prediction_columns, chunk.header.line_end.decode()]),
         "decision_sha256": decision.sha256 if decision else None,
         "quote_parity": scored.read.quotes % 2,
     }
@@ -405,21 +405,8 @@ def _types_uri(receipt_s3_uri: str) -> str:
     return f"{receipt_s3_uri.removesuffix('.json')}.types.json"
 
 
-def _data_sha256(segments: list[_Segment]) -> str:
-    """Return a digest of what was read, which the merge compares with the plan: functions/workflow/fingerprint.py has the same."""
-    named = [[segment.source.s3_uri, segment.source.start, segment.stop, segment.etag] for segment in segments]
-    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
-
-
-def _layout_sha256(header: Header, prediction_columns: list[str]) -> str:
-    """Return a digest that parts which may be merged under one header share: of all columns' names and the line end."""
-    return hashlib.sha256(json.dumps([header.names, prediction_columns, header.line_end.decode()]).encode()).hexdigest()
-
-
-def _etag(client: S3Client, s3_uri: str) -> str:
-    bucket, key = parse_s3_uri(s3_uri)
-    with _s3_errors(s3_uri):
-        return client.head_object(Bucket=bucket, Key=key)["ETag"]
+def _json_sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _memory_mb() -> int | None:
@@ -1170,22 +1157,18 @@ class _Scorer:
 
     def _example_row(self) -> Any:
         """Return one row of values that the model knows, or else of zeros and empty texts."""
-        plain = {TEXT: "", BOOLEAN: False, OPTIONAL_BOOLEAN: False, INTEGER: 0}
-        values = {
-            name: [plain.get(kind, 0.0) if self.examples.get(name) is None else self.examples[name]]
-            for name, kind in self.columns.kinds.items()
-        }
-        types = {TEXT: pa.string(), BOOLEAN: pa.bool_(), OPTIONAL_BOOLEAN: pa.bool_(), INTEGER: pa.int64()}
+        names, booleans = self.columns.names, (False, pa.bool_())
+        plain_values = {TEXT: ("", pa.string()), BOOLEAN: booleans, OPTIONAL_BOOLEAN: booleans, INTEGER: (0, pa.int64())}
 
         def column(name: str) -> pa.Array:
-            kind = self.columns.kinds[name]
+            plain, kind = plain_values.get(self.columns.kinds[name], (0.0, pa.float64()))
+            known = self.examples.get(name)
             try:
-                return pa.array(values[name]).cast(types.get(kind, pa.float64()))
+                return pa.array([plain if known is None else known]).cast(kind)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the model knows another type than is decided
-                return pa.array([plain.get(kind, 0.0)]).cast(types.get(kind, pa.float64()))
+                return pa.array([plain]).cast(kind)
 
-        arrays = [column(name) for name in self.columns.names]
-        return _to_model_input(pa.table(arrays, names=self.columns.names), self.given, self.columns.kinds)
+        return _to_model_input(pa.table([column(name) for name in names], names=names), self.given, self.columns.kinds)
 
     def depends_on_other_rows(self, block: _Block) -> str | None:
         """Return a warning if predictions of a block's rows depend on which rows are predicted together with them."""
@@ -1300,12 +1283,11 @@ def validate_event(event: dict[str, Any]) -> None:
         if isinstance(event.get(name), list):
             problems += _segment_problems(event[name], name)
     read, written = _read_by(event), _written_by(event)
-    problems += _confinement_problems([*read, *written])
+    problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
     if ending := other_format(str(event.get("output_s3_uri"))):
         what = f"output_s3_uri {event['output_s3_uri']} ends in {ending}, and what is written is CSV"
         problems.append(f"{what}: choose a name that ends in .csv")
     problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written)
-    problems += _foreign_work(event)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
 
@@ -1384,19 +1366,24 @@ _PREFIX_VARIABLES = {
 }
 
 
-def _confinement_problems(named: _Named) -> list[str]:
-    """Say which URIs are outside of the prefix for their field, or mean another key to other tools."""
+def _confinement_problems(named: _Named, work: object = None) -> list[str]:
+    """Say which URIs are outside of the prefix for their field, or of the run's own work, or mean another key to other tools.
+
+    An event of the workflow names its run's work, because its item in S3 may have been changed.
+    """
     problems = []
     for name, uri in named:
         field_name = name.rpartition(".")[2]
         if field_name not in _PREFIX_VARIABLES or not _is_uri(uri):
             continue
-        allowed = os.environ.get(_PREFIX_VARIABLES[field_name])
+        allowed, is_work = os.environ.get(_PREFIX_VARIABLES[field_name]), _PREFIX_VARIABLES[field_name] == "OUTPUT_S3_PREFIX"
         if allowed and not uri.startswith(allowed):
             only = f"the only place that this function may use for it: choose a URI that begins with {allowed}"
             problems.append(f"{name} {uri} is not under {allowed}, {only}")
         if field_name != "data_s3_uri" and (problem := _ambiguous(uri)):  # the data's key may come from a listing, and is literal
             problems.append(f"{name} {problem}")
+        if is_work and isinstance(work, str) and not uri.startswith(work):
+            problems.append(f"{name} {uri} is not under work_s3_uri {work}")
     return problems
 
 
@@ -1475,17 +1462,6 @@ def _overwrite_problems(read: _Named, written: _Named) -> list[str]:
     ]
 
 
-def _foreign_work(event: dict[str, Any]) -> list[str]:
-    """Say what an event of the workflow names outside of its run's own work: its item in S3 may have been changed."""
-    work = event.get("work_s3_uri")
-    named = [(name, event.get(name)) for name in ("output_s3_uri", "receipt_s3_uri", "segments_s3_uri", "decision_s3_uri")]
-    return [
-        f"{name} {uri} is not under work_s3_uri {work}"
-        for name, uri in named
-        if isinstance(work, str) and isinstance(uri, str) and not uri.startswith(work)
-    ]
-
-
 def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
     """Split `s3://bucket/key` into bucket and key.
 
@@ -1533,10 +1509,6 @@ def _is_kinds(value: object, kinds: Sequence[str]) -> bool:
     return all(_is_text(name) and isinstance(kind, str) and kind in kinds for name, kind in value.items())
 
 
-def _is_byte_range(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1]
-
-
 def _get(event: object, name: str) -> Any:
     return event.get(name) if isinstance(event, dict) else None
 
@@ -1579,7 +1551,10 @@ _EVENT_FIELDS = {
     "model_version_id": _text_up_to(MAX_VERSION_ID_CHARACTERS),
     "model_etag": _ETAG,
     "data_etag": _ETAG,
-    "byte_range": _Field(_is_byte_range, "[start, stop) in bytes, 0 <= start < stop"),
+    "byte_range": _Field(
+        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1],
+        "[start, stop) in bytes, 0 <= start < stop",
+    ),
     "column_types": _Field(
         lambda value: _is_kinds(value, STATED_KINDS), f"an object of columns, each one of {', '.join(STATED_KINDS)}"
     ),
@@ -1673,6 +1648,15 @@ def _download(
                 f"{wanted.s3_uri} is shorter than when it was planned: bytes=[{start}, {stop}) are not all there"
             )
     return found
+
+
+def _head(client: S3Client, wanted: _Object) -> _Object:
+    """Return the object as S3 has it, without its bytes."""
+    bucket, key = parse_s3_uri(wanted.s3_uri)
+    options: dict[str, Any] = {"VersionId": wanted.version_id} if wanted.version_id else {}
+    with _s3_errors(str(wanted)):
+        answer = client.head_object(Bucket=bucket, Key=key, **options)
+    return wanted._replace(etag=answer["ETag"], version_id=answer.get("VersionId"), size=answer["ContentLength"])
 
 
 def _read(client: S3Client, wanted: _Object, check: Callable[[Any], None] | None = None) -> tuple[bytes, _Object]:
@@ -1813,28 +1797,22 @@ def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
     Raises InvalidRequestError if S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
     """
     bucket, key = parse_s3_uri(s3_uri)
-    try:
-        with _s3_errors(s3_uri), Path(local_path).open("rb") as file:
-            client.upload_fileobj(
-                file,
-                bucket,
-                key,
-                ExtraArgs={"ContentType": "text/csv", **_work_tag(key)},
-                Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
-            )
-    except InputNotFoundError as error:
-        raise InvalidRequestError(f"cannot write the output: {error.what}", error.advice) from error
+    with _s3_errors(s3_uri, "cannot write the output"), Path(local_path).open("rb") as file:
+        client.upload_fileobj(
+            file,
+            bucket,
+            key,
+            ExtraArgs={"ContentType": "text/csv", **_work_tag(key)},
+            Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
+        )
 
 
 def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
     """Write a document; returns the SHA-256 of the object's bytes."""
     bucket, key = parse_s3_uri(s3_uri)
     body = json.dumps(document, separators=(",", ":")).encode()
-    try:
-        with _s3_errors(s3_uri):
-            client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
-    except InputNotFoundError as error:
-        raise InvalidRequestError(f"{refusal}: {error.what}", error.advice) from error
+    with _s3_errors(s3_uri, refusal):
+        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
     return hashlib.sha256(body).hexdigest()
 
 
@@ -1906,14 +1884,16 @@ class _Storage:
 
 
 @contextmanager
-def _s3_errors(s3_uri: str) -> Iterator[None]:
-    """Translate what S3 calls raise into named errors about `s3_uri`."""
+def _s3_errors(s3_uri: str, refusal: str = "") -> Iterator[None]:
+    """Translate what S3 calls raise into named errors about `s3_uri`; `refusal` says that it cannot be written."""
     try:
         yield
     except S3_EXCEPTIONS as error:
         failure = failure_of_call(error)
         kinds = {kind.__name__: kind for kind in PredictionError.__subclasses__()}
         kind = kinds.get(failure.error, InternalError)  # a merge's own error would be of an upload that boto3 has made wrongly
+        if refusal and kind is InputNotFoundError:  # it is no input
+            raise InvalidRequestError(f"{refusal}: {s3_uri} {failure.reason}", failure.advice) from error
         raise kind(f"{s3_uri} {failure.reason}", failure.advice) from error
 
 
@@ -2068,17 +2048,12 @@ _model_cache: OrderedDict[tuple[str, str | None, str], _Model] = OrderedDict()
 def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | None = None) -> _Model:
     """Take the event's model from memory if this container has scored with the same bytes before."""
     s3_uri, sha256, version_id = event["model_s3_uri"], event.get("model_sha256"), event.get("model_version_id")
-    bucket, key = parse_s3_uri(s3_uri)
-    etag, known_version_id = event.get("model_etag"), version_id
-    if not etag:
-        options: dict[str, Any] = {"VersionId": version_id} if version_id else {}
-        with _s3_errors(str(_Object(s3_uri, version_id=version_id))):
-            head = client.head_object(Bucket=bucket, Key=key, **options)
-        etag, known_version_id = head["ETag"], head.get("VersionId")
-    place = (s3_uri, known_version_id, etag)
+    wanted = _Object(s3_uri, etag=event.get("model_etag"), version_id=version_id)
+    known = wanted if wanted.etag else _head(client, wanted)
+    place = (s3_uri, known.version_id, str(known.etag))
     cached = _model_cache.get(place)
     if cached is None:
-        cached = _fetch_model(client, event, etag, storage)
+        cached = _fetch_model(client, event, wanted._replace(etag=known.etag), storage)
         _model_cache[place] = cached
         while len(_model_cache) > 1 and (
             len(_model_cache) > MODEL_CACHE_SIZE or sum(kept.facts["bytes"] for kept in _model_cache.values()) > MODEL_CACHE_BYTES
@@ -2094,8 +2069,8 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
     return cached
 
 
-def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _Storage | None) -> _Model:
-    s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
+def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, storage: _Storage | None) -> _Model:
+    s3_uri, sha256 = wanted.s3_uri, event.get("model_sha256")
     with _temporary_directory() as folder:
         path = Path(folder, "model.joblib")
         room = storage or _Storage(folder)
@@ -2106,7 +2081,6 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
                 raise ModelError(f"{s3_uri} has {size} bytes, more than the function's {memory_mb} MB", "raise PredictMemorySize")
             room.take_for_model(size, s3_uri)
 
-        wanted = _Object(s3_uri, etag=etag, version_id=event.get("model_version_id"))
         found = _download(client, wanted, path, require_room)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -2125,7 +2099,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], etag: str, storage: _S
         estimator,
         {
             "s3_uri": s3_uri,
-            "etag": etag,
+            "etag": wanted.etag,
             "version_id": found.version_id,
             "sha256": digest,
             "bytes": found.size,
@@ -2444,7 +2418,7 @@ def _deployment() -> str:
         "own": {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in own},
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return _json_sha256(facts)
 
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pyarrow", "joblib")

@@ -176,7 +176,7 @@ def test_a_head_is_answered_by_its_status_alone(server, status, error):
     with pytest.raises(error):
         s3.head_object(server.client(), URI)
     with pytest.raises(getattr(handler, error.__name__)):
-        handler._etag(server.client(), URI)
+        handler._head(server.client(), handler._Object(URI))
 
 
 @pytest.mark.parametrize(

@@ -1070,13 +1070,13 @@ class _Scorer:
         """Predict the rows (their numbers in the block) of a table; returns those that the model accepts, and the predictions."""
         if not len(rows):
             return rows, None
-        features = _to_model_input(table, self.given, self.columns.kinds)
+        features = self._input(table)
         try:
-            return rows, _call_model(self.estimator, self.method, features)
+            return rows, self._call(features)
         except ModelError:
             raise
         except Exception:  # noqa: BLE001  # models raise what they like
-            features = _to_model_input(table, self.given, self.columns.kinds)  # a step may have changed them where they are
+            features = self._input(table)  # a step may have changed them where they are
             missing = np.column_stack([_missing(column) for column in table.columns])
 
         accepted, predictions, reasons = bisect_refused(self.estimator, self.method, features, missing)
@@ -1088,12 +1088,18 @@ class _Scorer:
             reject(int(rows[row]), _refused(reasons[row], where, bool(names)))
         return rows[accepted], predictions
 
+    def _input(self, table: pa.Table) -> Any:
+        return _to_model_input(table, self.given, self.columns.kinds)
+
+    def _call(self, features: Any) -> np.ndarray[Any, Any]:
+        return _call_model(self.estimator, self.method, features)
+
     def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
         """Name the prediction columns although no row shows them: as the run has decided, or as an example row shows."""
         if self.decision:
             return self.decision.prediction_columns
         try:
-            predictions = _call_model(self.estimator, self.method, self._example_row())
+            predictions = self._call(self._example_row())
         except Exception as error:  # models raise what they like
             raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
         return _output_columns(self.name, self.estimator, self.method, predictions.shape[1] if predictions.ndim == 2 else None)
@@ -1132,7 +1138,7 @@ class _Scorer:
         """Return what the model says, and what to do: all of it if it says the same of an example row, which holds no values."""
         features = self._example_row()
         try:
-            _call_model(self.estimator, self.method, features)
+            self._call(features)
         except ModuleNotFoundError as error:
             lacks = _lacks(str(error.name))
             return f"it {lacks.what}", lacks.advice or _CALL_IT
@@ -1151,9 +1157,7 @@ class _Scorer:
 
     def takes_rows(self) -> bool:
         """Tell whether the model takes rows of these columns: a bad row alone must not look like a model that does not fit."""
-        return self.decision is not None or not _refuses(
-            lambda _: _call_model(self.estimator, self.method, self._example_row()), None
-        )
+        return self.decision is not None or not _refuses(lambda _: self._call(self._example_row()), None)
 
     def _example_row(self) -> Any:
         """Return one row of values that the model knows, or else of zeros and empty texts."""
@@ -1168,7 +1172,7 @@ class _Scorer:
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the model knows another type than is decided
                 return pa.array([plain]).cast(kind)
 
-        return _to_model_input(pa.table([column(name) for name in names], names=names), self.given, self.columns.kinds)
+        return self._input(pa.table([column(name) for name in names], names=names))
 
     def depends_on_other_rows(self, block: _Block) -> str | None:
         """Return a warning if predictions of a block's rows depend on which rows are predicted together with them."""
@@ -1180,9 +1184,8 @@ class _Scorer:
             return None
         middle = len(kept) // 2
         try:
-            halves = [_call_model(self.estimator, self.method, _to_model_input(table.take(part), self.given, self.columns.kinds))
-                      for part in (kept[:middle], kept[middle:])]  # fmt: skip
-            together = _call_model(self.estimator, self.method, _to_model_input(table.take(kept), self.given, self.columns.kinds))
+            halves = [self._call(self._input(table.take(part))) for part in (kept[:middle], kept[middle:])]
+            together = self._call(self._input(table.take(kept)))
             differ = _differ(together, np.concatenate(halves))
         except Exception:  # noqa: BLE001  # it takes all rows or one by one, but not these
             return None
@@ -2321,48 +2324,40 @@ def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents)
     return ModelError(what, "load it where it was written, and look for that class there")
 
 
-def _no_estimator(loaded: Any) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
+def _no_estimator(loaded: Any) -> tuple[str, str] | None:
     """Say what was dumped in place of a fitted estimator, and what to dump; None if it may be one."""
+    if isinstance(loaded, type):
+        fit = f"fit one, {loaded.__name__}().fit(X, y), and dump that"
+        return f"holds the class {loaded.__name__} and no fitted estimator of it", fit
     kind = type(loaded).__name__
     if kind == "Booster" and _module_of(loaded).startswith("xgboost."):
         return "holds XGBoost's Booster, which predicts no table, but its own DMatrix", _DUMP_BOOSTER
-    if isinstance(loaded, type):
-        return (
-            f"holds the class {loaded.__name__} and no fitted estimator of it",
-            f"fit one, {loaded.__name__}().fit(X, y), and dump that",
-        )
     if callable(getattr(loaded, "predict", None)):
         return None
     inside = loaded.items() if isinstance(loaded, dict) else enumerate(loaded) if isinstance(loaded, (list, tuple)) else ()
     found = [place for place, item in islice(inside, MAX_REASONS) if callable(getattr(item, "predict", None))]
-    if found:
-        return (
-            f"holds a {kind}, which has no predict method, with an estimator in it, at [{found[0]!r}]",
-            f"dump that one: joblib.dump(model[{found[0]!r}], …)",
-        )
-    if kind in ("DataFrame", "Series", "ndarray", "csr_matrix", "Table"):
-        return f"holds a {kind}: data, and no model", _SWAPPED
-    if getattr(loaded, "refit", True) is False:
-        return (
-            f"holds a {kind} that has no predict method, because it was made with refit=False",
+    is_pipeline, lacks = hasattr(loaded, "steps"), f"holds a {kind}, which has no predict method"
+    fits_alone = callable(getattr(loaded, "fit_predict", None)) and not is_pipeline
+    last = type(loaded.steps[-1][1]).__name__ if is_pipeline else ""
+    cases = (
+        (found, f"{lacks}, with an estimator in it, at {found[:1]}", f"dump that one: joblib.dump(model{found[:1]}, …)"),
+        (kind in ("DataFrame", "Series", "ndarray", "csr_matrix", "Table"), f"holds a {kind}: data, and no model", _SWAPPED),
+        (
+            getattr(loaded, "refit", 1) is False,
+            f"{lacks}, because of refit=False",
             "fit it with refit=True, or dump its best estimator",
-        )
-    if getattr(loaded, "novelty", True) is False:
-        return f"holds a {kind} that has no predict method, because it was made with novelty=False", "fit it with novelty=True"
-    if callable(getattr(loaded, "fit_predict", None)) and not hasattr(loaded, "steps"):
-        return f"holds a {kind}, which predicts only the rows that it is fitted on", "dump an estimator that has a predict method"
-    if hasattr(loaded, "steps"):
-        last = type(loaded.steps[-1][1]).__name__
-        return (
-            f"holds a {kind} that has no predict method, because its last step is a {last}",
-            "dump a pipeline that ends in an estimator with predict",
-        )
-    if callable(getattr(loaded, "transform", None)):
-        return (
-            f"holds a {kind}, which has no predict method: it transforms data",
-            "dump the fitted estimator, best in one pipeline with it",
-        )
-    return f"holds a {kind}, which has no predict method", "dump the fitted estimator itself"
+        ),
+        (getattr(loaded, "novelty", 1) is False, f"{lacks}, because of novelty=False", "fit it with novelty=True"),
+        (
+            fits_alone,
+            f"holds a {kind}, which predicts only the rows that it is fitted on",
+            "dump an estimator that has a predict method",
+        ),
+        (is_pipeline, f"{lacks}, because its last step is a {last}", "dump a pipeline that ends in an estimator with predict"),
+        (hasattr(loaded, "transform"), f"{lacks}: it transforms data", "dump the fitted estimator, best in one pipeline with it"),
+        (True, lacks, "dump the fitted estimator itself"),
+    )
+    return next((what, advice) for applies, what, advice in cases if applies)
 
 
 # How many figures of a library's version count when predictions are compared: NumPy's feature releases keep what models compute.
@@ -3442,10 +3437,8 @@ def _is_unfitted(estimator: Any) -> bool:
         return False
     try:
         check_is_fitted(last)
-    except NotFittedError:
-        return True
-    except Exception:  # noqa: BLE001  # a custom idea of it
-        return False
+    except Exception as error:  # noqa: BLE001  # a custom idea of it
+        return isinstance(error, NotFittedError)
     return False
 
 

@@ -120,7 +120,9 @@ def test_the_page_can_be_followed(aws, buckets, run_block):
         (output,) = [output for block, output in printed.items() if words in block]
         return output
 
-    assert output_of("import load_data").count("\n") == 4
+    by_hand, scored_file = output_of("import load_data").split("3 0 ", 1)
+    assert by_hand.count("\n") == 4
+    assert [line.partition(",")[0] for line in scored_file.splitlines()] == ["id", "007", "008", "009", ""]
     answer, scored = output_of("--cli-read-timeout").split("}id,", 1)
     (answer,) = re.findall(r'^\{"statusCode": 200.*$', f"{answer}}}", re.MULTILINE)
     body = json.loads(json.loads(answer)["body"])

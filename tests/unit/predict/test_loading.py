@@ -492,7 +492,7 @@ def test_another_file_is_said_by_its_kind(refusal, content, said):
         (DBSCAN(), "holds a DBSCAN, which predicts only the rows that it is fitted on: dump an estimator that has"),
         (
             LocalOutlierFactor(),
-            "holds a LocalOutlierFactor that has no predict method, because it was made with novelty=False: fit it",
+            "holds a LocalOutlierFactor, which has no predict method, because of novelty=False: fit it",
         ),
         (
             train({}, DMatrix(pd.DataFrame({"a": [1, 2]}), [1, 2]), 1),
@@ -502,11 +502,11 @@ def test_another_file_is_said_by_its_kind(refusal, content, said):
         (pd.DataFrame({"a": [1]}), "holds a DataFrame: data, and no model: give the model"),
         (
             make_pipeline(StandardScaler()),
-            "holds a Pipeline that has no predict method, because its last step is a StandardScaler: dump",
+            "holds a Pipeline, which has no predict method, because its last step is a StandardScaler: dump",
         ),
         (
             GridSearchCV(Ridge(), {}, refit=False),
-            "holds a GridSearchCV that has no predict method, because it was made with refit=False: fit",
+            "holds a GridSearchCV, which has no predict method, because of refit=False: fit",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

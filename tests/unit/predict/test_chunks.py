@@ -9,8 +9,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from botocore.exceptions import ReadTimeoutError
-from botocore.response import StreamingBody
 from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, frame, invoke, linear, make_event, mixed_pipeline
 from sklearn.linear_model import Ridge
 
@@ -45,16 +43,6 @@ def test_chunks_of_an_object_join_to_the_whole(s3, put, get):
     assert whole == b"\xef\xbb\xbfx1,x2,note,prediction\r\n" + b"".join(bodies)
 
 
-def test_a_range_that_cuts_a_quoted_field_is_an_unsafe_split(s3, put):
-    put(MODEL, linear())
-    data = b'x1,x2,note\n1,2,"a\nb"\n3,4,c\n'
-    put(DATA, data)
-    cut = data.index(b"b")
-    for byte_range in ([0, cut], [cut, len(data)]):
-        status, body = invoke(byte_range=byte_range)
-        assert (status, body["error"]) == (400, "UnsafeSplitError"), byte_range
-
-
 def test_a_range_beyond_the_object_is_named(s3, put):
     put(MODEL, linear())
     put(DATA, "x1,x2\n1,2\n")
@@ -77,57 +65,6 @@ def test_the_probe_scores_the_first_rows_and_writes_nothing(s3, put, probe_rows,
     assert s3.list_objects_v2(Bucket=BUCKET, Prefix="out/")["KeyCount"] == 0
 
 
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [
-        (b"", "is empty"),
-        (b"x1,x2", "no rows"),
-        (b"x1,x2\n", "no rows"),
-        (b"x1,x2\n1,zwei\n", "'x2': a text of 4 character.s. is not a number"),
-    ],
-)
-def test_the_probe_finds_bad_data(s3, put, data, says):
-    put(MODEL, linear())
-    put(DATA, data)
-    with pytest.raises(handler.InvalidDataError, match=says):
-        handler.lambda_handler(make_event(probe_rows=10, raise_errors=True), None)
-
-
-def test_a_body_that_breaks_midway_is_taken_up_where_it_broke(s3, put, get, monkeypatch):
-    put(MODEL, linear())
-    put(DATA, "x1,x2\n" + "".join(f"{i},{i}\n" for i in range(300_000)))
-    assert invoke()[0] == 200
-    expected = get(OUTPUT)
-    broken = []
-    iter_chunks = StreamingBody.iter_chunks
-
-    def break_once(body, size):
-        for count, piece in enumerate(iter_chunks(body, size)):
-            if count == 1 and not broken:
-                broken.append(True)
-                raise ReadTimeoutError(endpoint_url="s3")
-            yield piece
-
-    monkeypatch.setattr(StreamingBody, "iter_chunks", break_once)
-    assert invoke()[0] == 200
-    assert broken
-    assert get(OUTPUT) == expected
-
-
-def test_the_model_is_kept_between_invocations_and_changed_with_its_etag(s3, put, monkeypatch):
-    put(MODEL, linear())
-    put(DATA, "x1,x2\n1,2\n")
-    loads = []
-    load_model = handler.load_model
-    monkeypatch.setattr(handler, "load_model", lambda path: loads.append(path) or load_model(path))
-    invoke()
-    invoke()
-    assert len(loads) == 1
-    put(MODEL, linear(weights=(3.0, 3.0)))
-    invoke()
-    assert len(loads) == 2
-
-
 def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):
     put(DATA, "x1,x2\n1,2\n")
     uris = [f"s3://{BUCKET}/models/{number}.joblib" for number in range(6)]
@@ -138,23 +75,6 @@ def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):
     monkeypatch.setattr(handler, "MODEL_CACHE_BYTES", 1)
     invoke(model_s3_uri=uris[0])
     assert [place[0] for place in handler._model_cache] == [uris[0]]
-
-
-def test_a_model_of_another_scikit_learn_is_a_warning_and_an_error_if_strict(s3, put, monkeypatch):
-    import sklearn.base  # noqa: PLC0415  # the version that pickles carry is this module's
-
-    monkeypatch.setattr(sklearn.base, "__version__", "0.1.2")
-    put(MODEL, linear())
-    monkeypatch.undo()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    put(DATA, "x1,x2\n1,2\n")
-    status, body = invoke()
-    assert (status, body["model"]["sklearn_version"]) == (200, "0.1.2")
-    assert "fitted with scikit-learn 0.1.2" in body["model"]["warnings"][0]
-    status, body = invoke(strict=True)
-    assert (status, body["error"]) == (400, "ModelError")
-    assert "0.1.2" in body["message"]
 
 
 def test_plain_numbers_are_scored_without_pandas_and_all_else_says_that_it_is_needed(tmp_path):

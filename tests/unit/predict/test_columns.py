@@ -110,6 +110,20 @@ def test_own_code_gets_the_values_that_pandas_would_have_read(tmp_path, texts, b
     assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == expected.tolist()
 
 
+@pytest.mark.parametrize("other", ["2.5", "text"])
+def test_missing_values_are_those_of_pandas(tmp_path, other):
+    spelled = [quote + spelling + quote for spelling in handler.MISSING_VALUES for quote in ("", '"')]
+    data = "x1,n\n" + "".join(f"{spelling},0\n" for spelling in [*spelled, other])
+    assert pd.read_csv(io.StringIO(data))["x1"].isna().tolist() == [True] * len(spelled) + [False]
+    _, output = score_locally(data.encode(), tmp_path)
+    assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == ["nan"] * len(spelled) + [other]
+
+
+def test_what_is_not_finite_is_written_so_that_it_reads_back(tmp_path):
+    _, output = score_locally(b"x1\n1\nNA\ninf\n-Infinity\n", tmp_path)
+    assert output.splitlines() == [b"x1,p", b"1,1.0", b"NA,nan", b"inf,inf", b"-Infinity,-inf"]
+
+
 def test_a_missing_text_is_nan_and_not_none(tmp_path):
     data = b'c\nx\ny\n""\n'
     train = pd.DataFrame({"c": ["x", "x", "x", "y", None]})

@@ -1,23 +1,18 @@
 """Every message of the handler under "Troubleshooting" in docs/prediction_handler.md, provoked."""
 
-import io
 import json
 import pickle
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import boto3
-import joblib
-import moto
 import numpy as np
 import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
-from harness import linear
+from harness import dumped, linear
 from sklearn.linear_model import LinearRegression
 
 import prediction_handler as handler
@@ -60,29 +55,25 @@ class Boosted:
 class World:
     """S3 with a model and data in it, and the ways in which that can go wrong."""
 
-    def __init__(self, s3, patch):
-        self.s3, self.patch = s3, patch
+    def __init__(self, strict_s3, patch):
+        self.s3, self.patch = strict_s3.client(), patch
         for name, value in PREFIXES.items():
             patch.setenv(name, value)
-        handler._s3_client.cache_clear()
+        patch.setattr(handler, "_s3_client", lambda: self.s3)
         handler._model_cache.clear()
+        for bucket in ("my-models", "my-data", "my-output"):
+            self.s3.create_bucket(Bucket=bucket)
         self.put(MODEL, linear(COLUMNS))
         self.put(DATA, HEADER + 3 * ROW)
 
     def put(self, uri, content):
-        if not isinstance(content, bytes):
-            buffer = io.BytesIO()
-            joblib.dump(content, buffer)
-            content = buffer.getvalue()
         bucket, key = handler.parse_s3_uri(uri)
-        self.s3.put_object(Bucket=bucket, Key=key, Body=content)
+        self.s3.put_object(Bucket=bucket, Key=key, Body=dumped(content))
 
     def refuse(self, operation, code, status):
         """Make S3 answer a code to an operation, each time."""
         raw = SimpleNamespace(stream=lambda: iter([f"<Error><Code>{code}</Code></Error>".encode()]))
-        client = handler._s3_client()
-        client.meta.config.retries["total_max_attempts"] = 1
-        client.meta.events.register_first(
+        self.s3.meta.events.register_first(
             f"before-send.s3.{operation}",
             lambda request, **_: AWSResponse(request.url, status, {"content-type": "application/xml"}, raw),
         )
@@ -177,31 +168,24 @@ CASES = [
 ]
 
 
-@contextmanager
-def world():
-    with pytest.MonkeyPatch.context() as patch, moto.mock_aws():
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        s3 = boto3.client("s3")
-        for bucket in ("my-models", "my-data", "my-output"):
-            s3.create_bucket(Bucket=bucket)
-        yield lambda patch: World(s3, patch)
-    handler._s3_client.cache_clear()
-    handler._model_cache.clear()
-
-
-def provoked():
-    """Return what the handler answers in each case, as the page writes it: the error, a colon, the message."""
+@pytest.fixture
+def messages(strict_s3):
+    """What the handler answers in each case, as the page writes it: the error, a colon, the message. It writes nothing then."""
     messages = []
-    with world() as make_world:
-        for change, fields in CASES:
-            with pytest.MonkeyPatch.context() as patch:
-                change(make_world(patch))
-                body = json.loads(handler.lambda_handler({**EVENT, **fields}, None)["body"])
+    for change, fields in CASES:
+        with pytest.MonkeyPatch.context() as patch:
+            world = World(strict_s3, patch)
+            change(world)
+            answer = handler.lambda_handler({**EVENT, **fields}, None)
+            body = json.loads(answer["body"])
             assert "error" in body, (fields, body)
+            assert answer["statusCode"] == (500 if body["error"] in ("TransientS3Error", "InternalError") else 400)
+            if "cannot write" not in body["message"]:  # moto has written what is answered with a refusal
+                assert world.s3.list_objects_v2(Bucket="my-output")["KeyCount"] == 0
+            else:
+                world.s3.delete_object(Bucket="my-output", Key="output/flights.csv")
             messages.append(f"{body['error']}: {body['message']}")
+    handler._model_cache.clear()
     return messages
 
 
@@ -209,10 +193,9 @@ def section():
     return PAGE.read_text().split("\n## Troubleshooting\n")[1].split("\n## ")[0]
 
 
-def test_the_messages_are_the_handlers():
+def test_the_messages_are_the_handlers(messages):
     documented = re.findall(r"^\| `(\w+Error: .*?)` \|", section(), re.MULTILINE)
     patterns = {message: ".*".join(map(re.escape, message.split("…"))) for message in documented}
-    messages = provoked()
     assert [message for message in messages if not any(re.fullmatch(pattern, message) for pattern in patterns.values())] == []
     never = [text for text, pattern in patterns.items() if not any(re.fullmatch(pattern, message) for message in messages)]
     assert never == []

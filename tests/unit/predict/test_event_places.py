@@ -125,18 +125,6 @@ def test_nothing_is_written_over_what_a_list_in_s3_names(put, get):
     assert f"output_s3_uri {OUTPUT} is also [1].data_s3_uri" in refused(data_s3_uri=None, segments_s3_uri=LIST)
 
 
-@pytest.mark.parametrize(
-    "bucket", ["a..b", "192.168.0.1", "Bucket", "bucket_1", "-bucket", "bucket.", "ab", "b" * 64, "user@bucket"]
-)
-def test_what_is_no_buckets_name_is_refused(bucket):
-    with pytest.raises(handler.InvalidRequestError):
-        handler.parse_s3_uri(f"s3://{bucket}/key")
-
-
-def test_a_bucket_may_be_called_by_digits():
-    assert handler.parse_s3_uri("s3://12345/key") == ("12345", "key")
-
-
 def key(n_bytes):
     return f"s3://{BUCKET}/" + "ä" * (n_bytes // 2) + "x" * (n_bytes % 2)
 

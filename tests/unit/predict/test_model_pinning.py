@@ -1,21 +1,13 @@
 """The bytes that are checked are the bytes that are loaded: by ETag, by version, by SHA-256."""
 
 import hashlib
-import io
 import pickle
 from pathlib import Path
 
-import joblib
 import pytest
-from harness import BUCKET, DATA, MODEL, OUTPUT, invoke, linear
+from harness import BUCKET, DATA, MODEL, OUTPUT, dumped, invoke, linear
 
 import prediction_handler as handler
-
-
-def dumped(model):
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    return buffer.getvalue()
 
 
 class Harmful:

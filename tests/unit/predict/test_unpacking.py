@@ -124,6 +124,7 @@ def child(carried, *, pause=None, start=0.0):
     return subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.thorough
 def test_processes_that_ask_at_once_get_one_folder(carried):
     processes = [child(carried, start=time.time() + 3) for _ in range(4)]
     assert [process.communicate(timeout=60)[0] for process in processes] == ["5 49\n"] * 4
@@ -144,6 +145,7 @@ def test_a_container_is_used_again_after_a_kill_in_the_middle(carried):
     assert not list(carried.rglob("stray.py"))
 
 
+@pytest.mark.thorough
 def test_a_process_waits_for_the_one_that_unpacks(carried):
     first = child(carried, pause="alpha/m20.py")
     assert first.stdout.readline() == "in the middle\n"
@@ -190,10 +192,11 @@ def test_a_damaged_package_is_named(carried, damage):
 
 
 def deployment(directory, *paths):
-    """Return the digest of a copy of the handler, in a process of its own."""
-    program = "import sys; sys.path[:0] = sys.argv[1:]; import prediction_handler; print(prediction_handler._deployment())"
-    command = [sys.executable, "-c", program, str(directory), *map(str, paths)]
-    return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout.strip()
+    """Return the digest of a copy of the handler."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prediction_handler, "__file__", str(directory / SOURCE.name))
+        patch.setattr(sys, "path", [*map(str, paths), *sys.path])
+        return prediction_handler._deployment.__wrapped__()
 
 
 @pytest.fixture
@@ -206,7 +209,9 @@ def copy(tmp_path):
 
 def test_a_deployment_is_one_digest_wherever_it_is_computed(copy):
     found = deployment(copy)
-    assert found == deployment(SOURCE.parent) == prediction_handler._deployment()
+    program = "import sys; sys.path[:0] = sys.argv[1:]; import prediction_handler; print(prediction_handler._deployment())"
+    done = subprocess.run([sys.executable, "-c", program, str(copy)], cwd="/", capture_output=True, text=True, check=True)
+    assert found == done.stdout.strip() == prediction_handler._deployment()
     assert len(found) == 64
     int(found, 16)
 

@@ -110,6 +110,8 @@ def test_what_is_wrong_is_still_found(put):
 
 def test_rows_are_not_overlooked(put):
     put(MODEL, linear())
+    put(DATA, b"")
+    assert "is empty" in probe()[1]["message"]
     put(DATA, b"x1,x2\n" + b"\n" * 100 + b"1,x\n")
     assert probe(**SUCCEED)[1]["error"] == "InvalidDataError"
     put(DATA, b"x1,x2\n1,2\n")

@@ -1,7 +1,7 @@
 """Writes into the documentation what the code knows, between cog's marks: `make docs`; with `--check` it says what is out of date.
 
 A mark is one line, such as `{{{cog cog.outl(reference.request_fields()) }}}`, and `{{{end}}}` closes what it generates. In Markdown
-and Python both stand in a comment. A mark's code can use the module `tools.reference`. https://cog.readthedocs.io
+and Python both stand in a comment. A mark's code can use the modules `tools.reference` and `tools.figures`. https://cog.readthedocs.io
 """
 
 import sys
@@ -12,7 +12,7 @@ from cogapp import Cog
 ROOT = Path(__file__).parents[1]
 HANDLER = "functions/predict/prediction_handler.py"
 MARKERS = "{{{cog }}} {{{end}}}"  # cog's own have `]]]`, which annotations of Python end in, too
-IMPORT = "from tools import reference"
+IMPORT = "from tools import figures, reference"
 
 
 def main(*options: str) -> int:

@@ -1,7 +1,7 @@
 """What the documentation and the prediction handler repeat of the program's files: `tools/pages.py` writes it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,11 @@ def copied(module: str, start: str, stop: str | None = None) -> str:
     return "\n".join(lines[first:last]).rstrip("\n") + "\n\n"
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [list(head), *map(list, rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(cells)} |" if cells[0] != "---" else f"|{'|'.join(cells)}|" for cells in lines)
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    """Return a table in Markdown; all columns but the first may be ``numbers``, which stand on the right."""
+    alignment = ["---", *(["---:" if numbers else "---"] * (len(head) - 1))]
+    lines = [f"| {' | '.join(cells)} |" for cells in [head, *rows]]
+    return "\n".join([lines[0], f"|{'|'.join(alignment)}|", *lines[1:]])
 
 
 def _schema(name: str) -> dict[str, Any]:

@@ -22,7 +22,6 @@ class Price(NamedTuple):
 _LAMBDA = "https://aws.amazon.com/lambda/pricing/"
 _STEP_FUNCTIONS = "https://aws.amazon.com/step-functions/pricing/"
 _S3 = "https://aws.amazon.com/s3/pricing/"
-_SCHEDULER = "https://aws.amazon.com/eventbridge/pricing/"
 _CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
 _XRAY = "https://aws.amazon.com/xray/pricing/"
 _SAGEMAKER = "https://aws.amazon.com/sagemaker/pricing/"
@@ -37,8 +36,6 @@ STATE_TRANSITION = Price(0.025 / 1_000, "state transition of a Standard workflow
 S3_PUT_REQUEST = Price(0.005 / 1_000, "PUT, COPY, POST or LIST request", _S3)
 """Multipart uploads count each of their requests; DELETE is free."""
 S3_GET_REQUEST = Price(0.0004 / 1_000, "GET, HEAD or other request", _S3)
-
-SCHEDULER_INVOCATION = Price(1.00 / 1_000_000, "invocation", _SCHEDULER)
 
 # What watching costs: docs/operations.md.
 ALARM_MONTH = Price(0.10, "alarm and month", _CLOUDWATCH)

@@ -193,13 +193,6 @@ def test_nothing_that_somebody_else_chooses_is_put_into_a_text_of_a_start(templa
     assert not re.fullmatch(pattern, '{"data_s3_uri": "s3://b/<key>"}')
 
 
-def test_dead_letters_are_encrypted_and_kept_as_long_as_can_be(template):
-    assert template["Resources"]["DeadLetters"]["Properties"] == {
-        "SqsManagedSseEnabled": True,
-        "MessageRetentionPeriod": 14 * 24 * 3600,
-    }
-
-
 @pytest.mark.parametrize("name", ["DeadLettersPolicy", "NotificationsPolicy"])
 def test_queue_and_topic_take_from_this_stack_where_they_can_tell_and_over_tls_alone(template, name):
     deny, *allow = map(with_its_condition, template["Resources"][name]["Properties"]["PolicyDocument"]["Statement"])

@@ -1,8 +1,7 @@
-"""docs/prediction_handler.md says what the code, the template and the measurements say; its tables of dollars are computed here."""
+"""docs/prediction_handler.md says what the code, the template and the measurements say."""
 
 import inspect
 import json
-import math
 import re
 import string
 
@@ -10,8 +9,9 @@ import pytest
 from test_grants import statements_of
 
 import prediction_handler as handler
+from tools import figures
 from workflow import contract, prices
-from workflow.estimate import MB_PER_GB, MB_PER_VCPU
+from workflow.estimate import MB_PER_VCPU
 
 PUBLIC = (
     handler.lambda_handler,
@@ -33,17 +33,6 @@ VALUES = {
     "DataPrefix": "data/",
     "OutputBucket": "my-output",
     "OutputPrefix": "output/",
-}
-INVOCATIONS, MEMORY_MB, SECONDS = (1_000, 100_000, 1_000_000), (1769, 3538, 10240), (1, 10, 60, 600)
-# Rows of docs/performance.md's table of results.
-MODELS = {
-    "a ridge": "Ridge, 20 features of 23 columns",
-    "a columns": "ColumnTransformer and Ridge, 20 features and a text",
-    "b ridge": "Ridge, 200 features",
-    "a histgb": "HistGradientBoosting, 20 features",
-    "a forest": "RandomForest, 20 features",
-    "b forest": "RandomForest, 200 features",
-    "c forest": "RandomForest, 3 features",
 }
 
 
@@ -231,72 +220,13 @@ def test_the_commands_deploy_what_the_template_deploys(page, template):
         assert f"{name}={string.Template(value['Fn::Sub']).substitute(VALUES)}" in command
 
 
-# --- dollars ----------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------------------
 
 
-def dollars(amount):
-    """Two significant digits, and cents from 10 cents on."""
-    return f"{amount:,.{2 if amount >= 0.1 else 1 - math.floor(math.log10(amount))}f}"
-
-
-def both_architectures(invocations, memory_mb, seconds):
-    gb_seconds = invocations * memory_mb / MB_PER_GB * seconds
-    return " / ".join(
-        dollars(gb_seconds * price.dollars + invocations * prices.LAMBDA_REQUEST.dollars)
-        for price in (prices.LAMBDA_ARM64_GB_SECOND, prices.LAMBDA_X86_GB_SECOND)
-    )
-
-
-def cost_table():
-    lines = [
-        f"| invocations | memory MB | {' | '.join(f'{seconds} s each' for seconds in SECONDS)} |",
-        f"|---:|---:|{'---:|' * len(SECONDS)}",
-    ]
-    for invocations in INVOCATIONS:
-        for memory_mb in MEMORY_MB:
-            cells = " | ".join(both_architectures(invocations, memory_mb, seconds) for seconds in SECONDS)
-            lines.append(f"| {invocations:,} | {memory_mb:,} | {cells} |")
-    return "\n".join(lines)
-
-
-def measured(root):
-    """MB/s on two cores, and peak MB, by data and model."""
-    performance = (root / "docs/performance.md").read_text()
-    pattern = r"^\| (\w+ \w+) \| ours \| *[\d.]+ \| *(\d+) \| *[\d.]+ \| *(\d+) \|"
-    return {name: (int(rate), int(peak)) for name, rate, peak in re.findall(pattern, performance, re.MULTILINE)}
-
-
-def speed_table(root):
-    lines = ["| model | MB/s | a chunk of 64 MB takes | peak MB |", "|---|---:|---:|---:|"]
-    for name, model in MODELS.items():
-        rate, peak = measured(root)[name]
-        lines.append(f"| {model} | {rate} | {64 / rate:.1f} s | {peak} |")
-    return "\n".join(lines)
-
-
-def gigabyte_table(root):
-    """A GB (10^9 bytes) in chunks of 64 MB."""
-    memory_mb = 2 * MB_PER_VCPU
-    lines = ["| model | seconds | $ for 1 GB of CSV | $ for 1 TB |", "|---|---:|---:|---:|"]
-    for name, model in MODELS.items():
-        rate, _ = measured(root)[name]
-        one, thousand = (both_architectures(math.ceil(mb / 64), memory_mb, mb / rate / math.ceil(mb / 64)) for mb in (10**3, 10**6))
-        lines.append(f"| {model} | {1000 / rate:.0f} | {one} | {thousand} |")
-    return "\n".join(lines)
-
-
-def test_the_dollars_are_computed_from_the_table_of_prices(page):
-    table = cost_table()
-    assert table in page, f"docs/prediction_handler.md must hold:\n{table}"
+def test_the_dollars_in_the_text_are_those_of_the_table_of_prices(page):
     assert f"{prices.REGION}, prices collected in {prices.COLLECTED}" in page
     requests = 1000 * (prices.S3_PUT_REQUEST.dollars + 3 * prices.S3_GET_REQUEST.dollars)
-    assert f"S3's requests add ${dollars(requests)} for 1,000 invocations" in page
-
-
-@pytest.mark.parametrize("table_of", [speed_table, gigabyte_table])
-def test_speeds_and_what_they_cost_are_the_measured_ones(page, root, table_of):
-    table = table_of(root)
-    assert table in page, f"docs/prediction_handler.md must hold:\n{table}"
+    assert f"S3's requests add ${figures.dollars(requests)} for 1,000 invocations" in page
 
 
 def test_the_figures_in_the_text_are_those_of_the_performance_page(page, root):
@@ -305,9 +235,8 @@ def test_the_figures_in_the_text_are_those_of_the_performance_page(page, root):
     assert (
         re.search(r"with Ridge was (\d+) MB at most", text)[1] == re.search(r"peak memory, Ridge;.*?\| (\d+) MB;", performance)[1]
     )
-    assert re.search(r"with forests (\d+) MB", text)[1] == str(
-        max(peak for name, (_, peak) in measured(root).items() if "forest" in name)
-    )
+    largest = max(found.peak_mb for case, found in figures.measured().items() if "forest" in case)
+    assert re.search(r"with forests (\d+) MB", text)[1] == f"{largest:.0f}"
     cold_start = performance.split("\n## Cold start\n")[1]
     for figure in re.search(r"about ([\d.]+) s for the imports, and ([\d.]+) s more", text).groups():
         assert f"about {figure} s" in cold_start

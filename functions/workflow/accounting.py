@@ -113,7 +113,7 @@ def planned_chunks(document: Document, decision: Decision, chunks: Iterable[tupl
         input_bytes = sum(chunk.input_bytes for chunk in planned)
         raise IncompleteOutputError(
             f"the plan in {plan['plan_key']} is not the one that was made: it has {len(planned)} chunks and {input_bytes} bytes, "
-            f"where {plan['chunks']} chunks and {plan['input_bytes']} bytes were planned, or others"
+            f"but {plan['chunks']} chunks and {plan['input_bytes']} bytes were planned, or others"
         )
     return planned
 
@@ -150,21 +150,21 @@ def _continues(before: Segment, segment: Segment) -> bool:
 
 
 IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "decision_sha256", "output_s3_uri")
-"""Of a chunk, and repeated in its receipt."""
+"""Fields of a chunk that its receipt repeats."""
 
 _REDEPLOYED = "another deployment of the prediction function"
 SCORED_BY = {"deployment": _REDEPLOYED, "versions": _REDEPLOYED, "sha256": "another model"}
-"""What a receipt says of its model, and what it means where the probe said something else."""
+"""What a receipt says of its model, and what it means if the probe said something else."""
 
 
 def require_agreement(planned: PlannedChunk, receipt: object, model: Model) -> Receipt:
-    """Return a receipt if it is this chunk's, if the chunk consumed all of its bytes and wrote every row that it read.
+    """Return a receipt that is this chunk's and adds up; otherwise raise IncompleteOutputError.
 
-    And if what scored it is what answered the probe. Otherwise raise IncompleteOutputError.
+    The chunk must have consumed all of its bytes and written every row that it read, scored by what answered the probe.
     """
     chunk = planned.chunk
     if not conforms(receipt, Receipt):
-        raise IncompleteOutputError(f"the receipt of {located(chunk)} is none: {brief(receipt)}")
+        raise IncompleteOutputError(f"the receipt of {located(chunk)} is not a receipt: {brief(receipt)}")
     for field, other in SCORED_BY.items():
         if receipt["model"][field] != model[field]:  # type: ignore[literal-required]
             raise IncompleteOutputError(f"{located(chunk)} was scored by {other} than the probe's")
@@ -213,7 +213,7 @@ def require_one_layout(done: list[Done]) -> None:
 
 
 def require_proven_boundaries(plan: Plan, missing: Sequence[Chunk], chunks: Sequence[Chunk]) -> None:
-    """Raise where a missing chunk leaves a guess unproven: the boundaries of an object are right if all of its chunks are even."""
+    """Raise if a missing chunk leaves a guess unproven: an object's boundaries are right if all of its chunks are even."""
     if plan["boundaries"] == "exact":
         return
     for chunk in missing:
@@ -223,7 +223,7 @@ def require_proven_boundaries(plan: Plan, missing: Sequence[Chunk], chunks: Sequ
 
 
 def require_unrefuted_plan(errors: Iterable[ErrorRecord | None]) -> None:
-    """Raise where a chunk was lost because the plan was wrong: then no other chunk can be trusted, however many are tolerated.
+    """Raise if a chunk was lost because the plan was wrong: then no other chunk can be trusted, however many are tolerated.
 
     A wrong boundary is also in another chunk of its object, and a column's type is that of all chunks.
     """
@@ -234,7 +234,7 @@ def require_unrefuted_plan(errors: Iterable[ErrorRecord | None]) -> None:
 
 
 def require_predictions(account: Account, rejected_reasons: Mapping[str, int]) -> None:
-    """Raise where rows were read and none was predicted: that is no success, whatever is tolerated."""
+    """Raise if rows were read and none was predicted: that is no success, whatever is tolerated."""
     rows = sum(done.receipt["rows_read"] for done in account.done)
     if rows == 0 or sum(done.receipt["rejected_rows"] for done in account.done) < rows:
         return

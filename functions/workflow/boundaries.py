@@ -35,7 +35,7 @@ class Reading(NamedTuple):
 
 
 def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, columns: int) -> int | None:
-    """Return the first record boundary at or after `target`, as far as windows can tell; None where they cannot.
+    """Return the first record boundary at or after `target`, as far as windows can tell; None if they cannot.
 
     `read(start, stop)` returns bytes of the object, which has `size`. The size itself is a boundary, too.
     """
@@ -70,7 +70,7 @@ def are_consistent(targets: Sequence[int], guesses: Sequence[int]) -> bool:
 
 
 def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> Reading | None:
-    """Read a window as if its first byte lay inside quotes, or outside; None where no record follows the first boundary.
+    """Read a window as if its first byte lay inside quotes, or outside; None if no record follows the first boundary.
 
     `at_end`: the object ends with the window. Then the last record needs no line end, nor any other after it.
     """
@@ -111,7 +111,7 @@ class ScannedRange(NamedTuple):
     quotes: int
     """Modulo 2."""
     stops: tuple[int | None, int | None]
-    """First record boundary in it if the number of quotes before it is even, and if it is odd; None where it has none."""
+    """First record boundary in it if the number of quotes before it is even, and if it is odd; None if it has none."""
     scanned: int
     """Bytes."""
 
@@ -138,7 +138,7 @@ def scan_ranges(start: int, size: int, targets: Sequence[int]) -> list[tuple[int
 def exact_boundaries(scanned: Sequence[ScannedRange]) -> Iterator[int]:
     """Yield the record boundaries of all ranges but the first, in increasing order and each once.
 
-    The ranges follow each other, and the first starts on a record boundary. ValueError where the quotes do not pair up.
+    The ranges follow each other, and the first starts on a record boundary. ValueError if the quotes do not pair up.
     """
     quotes = 0
     for number, found in enumerate(scanned):

@@ -62,7 +62,7 @@ def shares_of(sizes: Sequence[int], chunk_bytes: int) -> Iterator[Share]:
 def fitting_chunk_bytes(sizes: Sequence[int], chunk_size_mb: float) -> int:
     """Return the target size of a chunk in bytes: as asked, or grown.
 
-    It grows until there are no more than `MAX_CHUNKS`, and, where that leaves `CHUNKS_BEFORE_GROWTH` of them, until S3 can copy the
+    It grows until there are no more than `MAX_CHUNKS`, and, if that leaves `CHUNKS_BEFORE_GROWTH` of them, until S3 can copy the
     parts.
     """
     if len(sizes) > MAX_CHUNKS * MAX_SEGMENTS:

@@ -68,7 +68,7 @@ def of_numbers(kind: Kind) -> Kind:
 
 
 def kind_of_texts(texts: Iterable[str]) -> Kind | None:
-    """Return the kind of a column with these fields; None where there are none."""
+    """Return the kind of a column with these fields; None if there are none."""
     kinds = set(map(kind_of_text, set(texts)))
     return reduce(join, kinds) if kinds else None  # type: ignore[arg-type]
 

@@ -48,7 +48,7 @@ def problems_of(request: Request) -> Iterator[str]:
 
 
 def outside(field: str, uri: str) -> str | None:
-    """Say that a URI is not under the prefix that the stack allows for its field; None where it is."""
+    """Say that a URI is not under the prefix that the stack allows for its field; None if it is."""
     allowed = os.environ.get(PREFIX_VARIABLES[field])
     literal = _WILDCARDS.split(uri)[0] if field == "data_s3_uri" else uri  # a wildcard may stand for something else than itself
     if not allowed or literal.startswith(allowed):
@@ -57,7 +57,7 @@ def outside(field: str, uri: str) -> str | None:
 
 
 def among_models(output_s3_uri: str) -> str | None:
-    """Say that a run would write where models are read; None where it would not.
+    """Say that a run would write where models are read; None if it would not.
 
     An output begins with the input's own header, and a text can be a CSV and a pickle at once: who may write data could so make a
     model, and a model is code.
@@ -75,7 +75,7 @@ def among_models(output_s3_uri: str) -> str | None:
 
 
 def among_outputs(model_s3_uri: str) -> str | None:
-    """Say that a model lies where outputs are written; None where it does not, or where models have a prefix of their own."""
+    """Say that a model lies where outputs are written; None if it does not, or where models have a prefix of their own."""
     outputs = os.environ.get(PREFIX_VARIABLES["output_s3_uri"])
     if os.environ.get(PREFIX_VARIABLES["model_s3_uri"]) or not outputs or not model_s3_uri.startswith(outputs):
         return None
@@ -86,7 +86,7 @@ def among_outputs(model_s3_uri: str) -> str | None:
 
 
 def among_data(model_s3_uri: str) -> str | None:
-    """Say that a model lies where data are read; None where it does not. Who may write data must not make a model."""
+    """Say that a model lies where data are read; None if it does not. Who may write data must not make a model."""
     models, data = (os.environ.get(PREFIX_VARIABLES[field]) for field in ("model_s3_uri", "data_s3_uri"))
     if not (models and data and model_s3_uri.startswith(models) and model_s3_uri.startswith(data)):
         return None
@@ -115,7 +115,7 @@ def ambiguous(uri: str) -> str | None:
 
 
 def in_work(uri: str) -> str | None:
-    """Say that data or a model lie where runs keep their work; None where they do not.
+    """Say that data or a model lie where runs keep their work; None if they do not.
 
     An execution that starts for each new object would start for its own parts, and a part holds what its data hold.
     """
@@ -125,7 +125,7 @@ def in_work(uri: str) -> str | None:
 
 
 def too_long(field: str, uri: str) -> str | None:
-    """Say that a key is longer than S3 allows, or too long for the keys that derive from it; None where it is not."""
+    """Say that a key is longer than S3 allows, or too long for the keys that derive from it; None if it is not."""
     limit = MAX_OUTPUT_KEY_BYTES if field == "output_s3_uri" else MAX_KEY_BYTES
     n_bytes = len(_key_of(uri).encode(errors="replace"))
     return f"{uri[:100]}… has a key of {n_bytes} bytes: shorten it to {limit} bytes" if n_bytes > limit else None

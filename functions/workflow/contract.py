@@ -15,14 +15,14 @@ from .column_types import Kind  # noqa: TC001  # conforms.py resolves the fields
 from .estimate import Estimate  # noqa: TC001
 
 Count = Annotated[int, lambda count: 0 <= count <= 2**53]
-"""Of rows or bytes."""
+"""A number of rows, bytes or milliseconds."""
 ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
 """[start, stop), in bytes."""
 Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]
 Header = Annotated[str, lambda text: text != "" and text.isascii() and text.isprintable()]
 """A text that may stand in a request's header."""
 Name = Annotated[str, lambda name: len(name) <= 10_000]
-"""Of a column, a label or a reason."""
+"""A column, a label or a reason."""
 
 
 class Request(TypedDict):
@@ -60,9 +60,9 @@ class StatedColumns(TypedDict):
     """What a request says of its columns."""
 
     feature_columns: list[str] | None
-    """None where the model knows them."""
+    """None if the model knows them."""
     column_types: dict[str, Kind] | None
-    """Of feature columns."""
+    """The kinds of feature columns."""
 
 
 class WholeRequest(Request, StatedColumns):
@@ -120,7 +120,7 @@ class Chunk(TypedDict):
     """A JSON array of `Segment`s: thousands of them would pass the 256 KiB that an item of the Map may have."""
     decision_s3_uri: str
     decision_sha256: str
-    """Of that object's bytes: the chunk refuses any other."""
+    """The digest of that object's bytes: the chunk refuses any other."""
     output_s3_uri: str
     """The part."""
     receipt_s3_uri: str
@@ -148,14 +148,14 @@ class Columns(TypedDict):
     stated_types: dict[str, Kind]
     """The kinds of the columns of which the request says it."""
     numeric_columns: list[str]
-    """Of the open columns, those that the model takes for numbers: integer or number, and other values are bad rows."""
+    """The open columns that the model takes for numbers: integer or number, and other values are bad rows."""
 
 
 class Decision(Columns):
     """What all chunks of a run agree on (`decision.json` in the work prefix); its `column_types` are those of the whole data."""
 
     deployment: str
-    """Of the prediction function that answered the probe."""
+    """The deployment of the prediction function that answered the probe."""
     model_sha256: str
 
 
@@ -170,7 +170,7 @@ class ProbeEvent(PredictionFields, StatedColumns):
     """The prediction event of Probe Model: no output, the first rows of one object."""
 
     data_s3_uri: str | None
-    """None where the data has no object, and need not have one: then the model alone is probed."""
+    """None if the data has no object and needs none: then the model alone is probed."""
     data_etag: str | None
     further_data: list[ProbedObject]
     """Where to look on if the model refuses all rows of the first object; empty unless bad rows are quarantined."""
@@ -194,19 +194,19 @@ class Model(TypedDict):
     s3_uri: str
     etag: str
     version_id: str | None
-    """As S3 answered it; None where the bucket keeps no versions."""
+    """As S3 answered it; None if the bucket keeps no versions."""
     sha256: str
     bytes: Count
     estimator: str
     """Class name of the unpickled object."""
     sklearn_version: str | None
-    """The version that fitted the model, where it says so."""
+    """The version that fitted the model, if it says so."""
     versions: dict[str, str]
-    """Of Python and the libraries that scored, those that the model is made of included, for people."""
+    """Versions of Python and of the libraries that scored, including those that the model is made of; for people."""
     steps: list[str]
-    """Of a pipeline, a line each with the way to it, `prepare > num: StandardScaler, 3 columns`: names and classes, no values.
+    """A pipeline's steps, a line each with the way to it, `prepare > num: StandardScaler, 3 columns`: names and classes, no values.
 
-    At most 40 of 160 characters; empty of an estimator alone.
+    There are at most 40, of 160 characters; an estimator alone has none.
     """
     deployment: str
     """SHA-256 of all that the prediction function is made of: every distribution, Python, processor, its own code."""
@@ -218,14 +218,14 @@ class Probe(TypedDict):
     """What Probe Model returns."""
 
     rows: int
-    """0 where the data has none, and need not have any."""
+    """0 if the data has none and needs none."""
     row_bytes: float
-    """Of input, on average, line ends included; 0 without rows, as the next."""
+    """The mean length of a row of input with its line end; 0 without rows, like the next field."""
     rows_per_second: float
     columns_s3_uri: str
-    """Of `Columns`."""
+    """The place of `Columns`."""
     columns_sha256: str
-    """Of that object's bytes."""
+    """The digest of that object's bytes."""
     warnings: list[str]
     """What may make predictions differ, such as that they depend on the rows that are predicted together."""
     model: Model
@@ -235,9 +235,9 @@ class HistogramSide(TypedDict):
     """Buckets of numbers of one sign."""
 
     offset: int
-    """Of the first bucket: it holds magnitudes above base^offset and up to base^(offset + 1)."""
+    """The first bucket holds magnitudes above base^offset and up to base^(offset + 1)."""
     counts: list[Count]
-    """The first and the last are not 0; empty where there are no such numbers."""
+    """The first and the last are not 0; there are none if there are no such numbers."""
 
 
 class Histogram(TypedDict):
@@ -260,23 +260,23 @@ class NumberValues(TypedDict):
 
     kind: Literal["number"]
     rows: Count
-    """That were scored."""
+    """Rows that were scored."""
     missing: Count
-    """Of these."""
+    """Rows whose value is missing."""
     sum: float | None
-    """Of the finite values; None where a float cannot hold it."""
+    """The sum of the finite values; None if a float cannot hold it."""
     sum_of_squares: float | None
     min: float | None
-    """The smallest finite value, None where there is none."""
+    """The smallest finite value, None if there is none."""
     max: float | None
     whole: bool
     """Whether all finite values are whole numbers."""
     whole_numbers: dict[str, Count] | None
-    """Rows by number, where all are whole, none is infinite or beyond 128, and they are at most 64 different ones; else None."""
+    """Rows by number, if all are whole, none is infinite or beyond 128, and at most 64 are different; else None."""
     histogram: Histogram
-    """Of probabilities, each is rounded to a 65,000th for it."""
+    """Probabilities are rounded to a 65,000th for it."""
     percents: NotRequired[list[Count]]
-    """Of probabilities: 101 counts, of those that round to 0 %, 1 %, … 100 %; a half rounds to the even one."""
+    """Only for probabilities: 101 counts, of those that round to 0 %, 1 %, … 100 %; a half rounds to the even one."""
 
 
 class TextValues(TypedDict):
@@ -296,7 +296,7 @@ class ClassValues(TypedDict):
     rows: Count
     missing: Count
     classes: dict[Name, Count]
-    """By label as it is printed, the first 100 of them."""
+    """Rows by label as it is printed, for the first 100 labels."""
     other_classes: Count
     """Rows with a label beyond these."""
 
@@ -305,7 +305,7 @@ Values = NumberValues | TextValues | ClassValues
 
 
 class Statistics(TypedDict):
-    """Of the rows that were scored, by column; rejected rows are not in them."""
+    """What the scored rows hold, by column; rejected rows are not counted."""
 
     predictions: dict[Name, NumberValues | ClassValues]
     predictions_left_out: Count
@@ -317,10 +317,10 @@ class Statistics(TypedDict):
 
 
 class ReportStatistics(Statistics):
-    """Of all chunks of an output."""
+    """The statistics of all chunks of an output."""
 
     chunks: int
-    """That are in the statistics; malformed ones are left out."""
+    """Chunks that are counted; those with malformed statistics are left out."""
 
 
 class Receipt(TypedDict):
@@ -332,9 +332,9 @@ class Receipt(TypedDict):
     segments_s3_uri: NotRequired[str]
     """As in the chunk: either this, or the two above."""
     objects: Count
-    """That were read: 1, or the number of segments."""
+    """Objects that were read: 1, or the number of segments."""
     layout_sha256: str
-    """Of the whole written header (input columns, prediction columns, line end): equal in all parts that may stand under one."""
+    """The digest of the written header (input columns, prediction columns, line end): parts under one header have the same."""
     decision_sha256: str
     """As in the chunk."""
     rows_read: Count
@@ -348,22 +348,22 @@ class Receipt(TypedDict):
     input_bytes: Count
     """Bytes that were consumed, headers included."""
     data_sha256: str
-    """Of what was read: each segment's object, bytes and ETag (`fingerprint.data_sha256_of`)."""
+    """The digest of what was read: each segment's object, bytes and ETag (`fingerprint.data_sha256_of`)."""
     output_s3_uri: str
     output_bytes: Count
     header_bytes: Count
-    """Of the part, its line end included."""
+    """The length of the part's header, its line end included."""
     output_etag: Header
     rejected_etag: str | None
-    """Of the list of rejected rows."""
+    """The ETag of the list of rejected rows."""
     quote_parity: int
     """Number of quote characters that were read, modulo 2; 0 in every whole chunk."""
     started: Count
     """When the invocation began, in milliseconds since 1970, UTC."""
     milliseconds: dict[str, Milliseconds]
-    """By stage; the stages overlap, `total` is the invocation's."""
+    """Time by stage; the stages overlap, `total` is the invocation's."""
     memory_mb: Annotated[int, lambda memory_mb: 0 < memory_mb <= 10**6] | None
-    """Of the function; None where it does not say."""
+    """The function's memory; None if it does not say."""
     model: Model
     statistics: NotRequired[object]
     """`Statistics`, only in S3 and not in what the function returns. Whatever stands there, it holds no output back."""
@@ -393,9 +393,9 @@ class Plan(TypedDict):
     identity: str
     """SHA-256 of what decides the output: model, inputs, options, deployment. A published output carries it."""
     fingerprint: str
-    """SHA-256 of the identity, of where the inputs were cut and of the decision: executions of one fingerprint share their work."""
+    """SHA-256 of the identity, the cuts and the decision: executions of one fingerprint share their work."""
     decision_sha256: str
-    """Of `decision.json` in the work prefix."""
+    """The digest of `decision.json` in the work prefix."""
     agreed: Agreed
     boundaries: str
     """`guessed` from windows and proven by the chunks, or `exact`: found by counting every quote, or none was needed."""
@@ -403,15 +403,15 @@ class Plan(TypedDict):
     pending_chunks: int
     """Chunks without a valid receipt and part of an earlier execution of the same request."""
     tolerated_failure_percentage: float
-    """Of the pending chunks, which are all that the Map sees; the request's is of all chunks. 0 to 100."""
+    """A share of the pending chunks, which are all that the Map sees; the request's is of all chunks. 0 to 100."""
     objects: int
     input_bytes: int
     skipped_objects: int
     """Objects without rows: empty ones, folder markers and hidden files under a prefix, and those found to be only a header."""
     output_found: OutputFound | None
-    """Publishing replaces this and nothing else; None where there was nothing."""
+    """Publishing replaces this and nothing else; None if there was nothing."""
     estimate: NotRequired[Estimate]
-    """Of a dry run."""
+    """Only a dry run has it."""
 
 
 class Continuation(TypedDict):
@@ -431,7 +431,7 @@ class UploadRecord(TypedDict):
     """What a merge notes of its multipart upload (`upload.json` in the work prefix)."""
 
     parts_sha256: str
-    """Of the parts that it is made of."""
+    """The digest of the parts that it is made of."""
     others: list[str]
     """Ids of the uploads of the same key that were there before it."""
     upload_id: NotRequired[Header]
@@ -452,7 +452,7 @@ class Output(TypedDict):
     chunks: Count
     failed_chunks: Count
     complete: bool
-    """False where tolerated chunks are missing from the output."""
+    """False if tolerated chunks are missing from the output."""
 
 
 class Failure(TypedDict):
@@ -519,5 +519,5 @@ class ChildFailure(TypedDict):
     event: dict[str, Any]
     """The prediction event: `PredictionFields` and `Chunk`."""
     execution_arn: str
-    """Of the parent execution."""
+    """The parent execution."""
     failure: Failure

@@ -35,7 +35,7 @@ class Header(NamedTuple):
     stop: int
     """Bytes of the record, with BOM and line end: where the first row starts."""
     line_end: bytes
-    """LF or CRLF, or nothing where the object ends with its header."""
+    """LF or CRLF, or nothing if the object ends with its header."""
     is_alone: bool = False
     """Whether it is known that nothing but blank lines follows in its object."""
 
@@ -63,7 +63,7 @@ def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:
 
 
 def record_stop(data: bytes) -> int | None:
-    """Return where the first record of `data` stops, its line end included; None where it goes on."""
+    """Return where the first record of `data` stops, its line end included; None if it goes on."""
     return next(record_stops(data), None)
 
 

@@ -11,7 +11,7 @@ BESIDE_DATA = (".csv.metadata", "._copying_")
 """Ends of names, in lower case, of what Athena writes beside a result, and Hadoop while it copies a file."""
 
 WORK_FOLDER_SUFFIX = ".work"
-"""Of the folder of a run's work: `WORK_MARK` in work.py is this and a slash."""
+"""End of the name of a run's work folder: `WORK_MARK` in work.py is this and a slash."""
 
 OTHER_FORMATS = (
     ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".gz", ".gzip", ".h5", ".hdf", ".hdf5",
@@ -23,13 +23,13 @@ OTHER_FORMATS = (
 
 
 def other_format(name: str) -> str | None:
-    """Return the end of a name that promises another format than CSV, in lower case; None where it promises none."""
+    """Return the end of a name that promises another format than CSV, in lower case; None if it promises none."""
     lower = name.lower()
     return next((ending for ending in OTHER_FORMATS if lower.endswith(ending)), None)
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a name, with its folders below what was named, is no data but lies beside it.
+    """Whether a name, with its folders below what was named, is not data but lies beside it.
 
     A part that begins with `_` or `.` hides what is in it: `_SUCCESS`, `.part-0.csv.crc`, `_temporary/0/…`, `.ipynb_checkpoints/…`,
     `__MACOSX/…`. A folder that is called `name=value` does not: Hive and Spark keep the values of a column in it, whatever the

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def read_columns(client: S3Client, probe: Probe) -> Columns:
-    """Return what the probe has found of the columns; InputChangedError where the object is not what it has written."""
+    """Return what the probe has found of the columns; InputChangedError if the object is not what it has written."""
     text = _text_by_digest(client, probe["columns_s3_uri"], probe["columns_sha256"])
     if text is None:
         raise InputChangedError(f"{probe['columns_s3_uri']} is not what Probe Model has written there: start the request again")
@@ -58,7 +58,7 @@ def write_decision(client: S3Client, uri: str, decision: Decision) -> None:
 
 
 def read_decision(client: S3Client, uri: str, sha256: str) -> Decision:
-    """Return the decision with this digest; IncompleteOutputError where the object is another one."""
+    """Return the decision with this digest; IncompleteOutputError if the object is another one."""
     text = _text_by_digest(client, uri, sha256)
     if text is None:
         raise IncompleteOutputError(f"{uri} is not the decision that was made: its SHA-256 is another")

@@ -59,7 +59,7 @@ def empty() -> Statistics:
 
 
 def merged(left: Statistics, right: Statistics) -> Statistics:
-    """Return the statistics of both together; ValueError where a column is of another kind in each."""
+    """Return the statistics of both together; ValueError if a column is of another kind in each."""
     return {
         "predictions": _merged_columns(left["predictions"], right["predictions"]),
         "predictions_left_out": max(left["predictions_left_out"], right["predictions_left_out"]),
@@ -118,7 +118,7 @@ def _added_whole_numbers(left: Mapping[str, int] | None, right: Mapping[str, int
 
 
 def _added(left: float | None, right: float | None) -> float | None:
-    """Add; None where a sum is too large for a float, which JSON has no word for."""
+    """Add; None if a sum is too large for a float, which JSON has no word for."""
     if left is None or right is None:
         return None
     total = left + right

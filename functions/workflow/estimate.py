@@ -26,7 +26,7 @@ COLD_START_SECONDS = 4.8
 """What a new container takes more than a warm one: start, imports, unpacking, model. The median of the models in docs/package.md,
 with byte-code: measured by `make smoke` with the package itself, outside of Lambda, where reading its 245 MB comes on top."""
 INVOCATION_SECONDS = 0.2
-"""Of every invocation: about six S3 requests that wait for each other, 30 ms each; assumed."""
+"""Every invocation waits for about six S3 requests, one after the other, 30 ms each; assumed."""
 SMALL_REQUEST_SECONDS = 0.002
 """A small S3 request takes about 30 ms, and 16 are in flight (`s3.CONCURRENT_REQUESTS`); assumed."""
 PREDICTION_BYTES = 19
@@ -40,7 +40,7 @@ CHILD_TRANSITIONS = 2
 """The start of a Distributed Map's child is charged as one transition, and its one state, Predict Chunk, as another:
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html"""
 CHILD_STARTS_PER_SECOND = 100
-"""At which Step Functions starts Standard children, about."""
+"""Step Functions starts about so many Standard children a second."""
 WORKFLOW_START_SECONDS = 1.0
 """Validate Request, Plan Chunks and Merge Outputs each: importing boto3 and their few own requests; assumed."""
 PROBE_SECONDS = COLD_START_SECONDS + 1.0
@@ -50,30 +50,30 @@ MERGE_SECONDS_PER_CHUNK = 0.04
 LAMBDA_REQUESTS = 4
 """Validate Request, Probe Model, Plan Chunks, Merge Outputs."""
 PUT_REQUESTS = 9
-"""Of a run of any size: LIST to validate, decision, plan, three results of the Map, start and end of the upload, the report."""
+"""Any run has them: LIST to validate, decision, plan, three results of the Map, start and end of the upload, the report."""
 GET_REQUESTS = 12
-"""Of a run of any size: the three buckets' and the model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map
+"""Any run has them: the three buckets' and the model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map
 and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are left out."""
 SINGLE_PUT_BYTES, UPLOAD_PART_BYTES = 2**24, 2**23
 """The prediction function sends smaller parts at once, larger ones in pieces of this size (boto3's own)."""
 LISTED_KEYS = 1000
-"""Of one LIST: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+"""Keys in one answer: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
 
 
 class Work(NamedTuple):
     """What a plan holds. Only pending chunks run: the others have their part and receipt from an earlier execution."""
 
     chunks: int
-    """Of the whole plan."""
+    """All chunks of the plan."""
     pending_chunks: int
     objects: int
-    """Of the whole plan."""
+    """All objects of the plan."""
     grouped_objects: int
     """Objects that pending grouped chunks read whole, one after the other."""
     grouped_chunks: int
     """Pending chunks that read several objects."""
     input_bytes: int
-    """Of the pending chunks."""
+    """Input of the pending chunks."""
     row_bytes: float
     """Mean record length with its line end, without headers; above 0."""
 
@@ -86,9 +86,9 @@ class Estimate(TypedDict):
     """What the rest of a run will take: for a plan that nothing of ran, the whole run."""
 
     rows: int
-    """Of the pending chunks."""
+    """Rows of the pending chunks."""
     chunk_seconds: float
-    """Mean duration of one chunk's invocation; 0 where no chunk is pending."""
+    """Mean duration of one chunk's invocation; 0 if no chunk is pending."""
     seconds: float
     """From start to end of the execution."""
     lambda_gb_seconds: float
@@ -98,7 +98,7 @@ class Estimate(TypedDict):
     s3_get_requests: int
     """GET and HEAD."""
     state_transitions: int
-    """Of the execution and its children."""
+    """Those of the execution and of its children."""
     dollars: Dollars
     assumptions: list[str]
 
@@ -108,7 +108,7 @@ def estimate(
 ) -> Estimate:
     """Return duration, requests and cost of what is pending; `memory_mb` is the prediction function's.
 
-    `measured_seconds` of all prediction invocations together stand, where they are over, in the place of what the probe promises.
+    If all prediction invocations are over, `measured_seconds` of them together replace what the probe promises.
     """
     rows = round(work.input_bytes / work.row_bytes)
     output_bytes = work.input_bytes + PREDICTION_BYTES * rows
@@ -137,7 +137,7 @@ def estimate(
     gb_seconds = sum(mb_seconds.values()) / MB_PER_GB
     invocations = LAMBDA_REQUESTS + work.pending_chunks
     transitions = PARENT_TRANSITIONS + CHILD_TRANSITIONS * work.pending_chunks
-    # Where all parts are there already, their size is not known: copying them costs more.
+    # If all parts are there already, their size is not known: copying them costs more.
     part_bytes = output_bytes / work.pending_chunks if work.pending_chunks else MIN_PART_BYTES + 1
     puts, gets = _put_requests(work, part_bytes), _get_requests(work, part_bytes, workers)
     speed = f"{rows_per_second:,.1f}".removesuffix(".0")

@@ -1,4 +1,4 @@
-"""Explain Failure: the first lost chunk's own error name, and a cause that says where and what to do."""
+"""Explain Failure: the first lost chunk's own error name, what happened and where, and what to do."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RESCANNED_BYTES = 2 * 10**9
 NEVER_OF_A_WRONG_CUT = {error.__name__ for error in (InputChangedError, InputNotFoundError, TransientS3Error)}
 """Errors that a chunk ends with whatever bytes it reads."""
 
-# The engine's own names that a Task may end with; its others, where a plan exists, are the Distributed Map's.
+# The engine's own names that a Task may end with; if there is a plan, its other names are the Distributed Map's.
 TASK_ERRORS = ("States.Timeout", "States.TaskFailed", "States.HeartbeatTimeout")
 
 
@@ -113,9 +113,9 @@ def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
 
 
 def what_is_published(client: S3Client, document: Document) -> tuple[str, str] | None:
-    """Say that the output of an execution that fails is there, and how to complete the rest; None where it is not there.
+    """Say that the output of an execution that fails is there, and how to complete the rest; None if it is not there.
 
-    The merge publishes, then writes what is beside the output, and is retried as often as any state: where that does not help, the
+    The merge publishes, then writes what is beside the output, and is retried as often as any state: if that does not help, the
     output stays, because it is right.
     """
     output, plan = document["request"]["output_s3_uri"], document["plan"]

@@ -50,7 +50,7 @@ class Glob(NamedTuple):
     folder: str
     """Ends in `/`."""
     pattern: str
-    """Of the part after it, as a shell's: `*` and `?` match no `/`."""
+    """The pattern of the part after it, like a shell's: `*` and `?` match no `/`."""
 
     @property
     def prefix(self) -> str:
@@ -77,7 +77,7 @@ def nothing_to_predict(found: InputObject) -> InvalidDataError:
     return InvalidDataError(f"{found.uri} holds a header but no rows", advice)
 
 
-_NO_FAILURE = '; where that is no failure, set on_no_rows to "succeed"'
+_NO_FAILURE = '; if that is no failure, set on_no_rows to "succeed"'
 
 
 def folder_of(uri: str) -> str:
@@ -96,7 +96,7 @@ def is_manifest(uri: str) -> bool:
 
 
 def glob_of(uri: str) -> Glob | None:
-    """Return the glob that an entry is; InvalidRequestError where its wildcard stands too early."""
+    """Return the glob that an entry is; InvalidRequestError if its wildcard stands too early."""
     wildcard = _wildcard(uri)
     if wildcard is None:
         return None
@@ -150,7 +150,7 @@ def first_objects(client: S3Client, uri: str, *, may_lack_rows: bool = False) ->
 
 
 def read_manifest(client: S3Client, uri: str, *, may_be_empty: bool = False) -> list[str]:
-    """Return the URIs that a manifest lists, a JSON array of objects' URIs; InvalidRequestError where it is not that."""
+    """Return the URIs that a manifest lists, a JSON array of objects' URIs; InvalidRequestError if it is not that."""
     try:
         listed = get_json(client, uri, max_bytes=MAX_MANIFEST_BYTES)
     except InvalidRequestError:
@@ -197,7 +197,7 @@ def is_object_uri(uri: str) -> bool:
 
 
 def read_header(client: S3Client, found: InputObject) -> Header:
-    """Read the first record of an object, and on as long as only blank lines follow; InvalidDataError where there is none."""
+    """Read the first record of an object, and on as long as only blank lines follow; InvalidDataError if there is none."""
     data = b""
     for limit in (min(read, found.size) for read in HEADER_READS):
         data += read_range(client, found.uri, len(data), limit, found.etag)
@@ -239,7 +239,7 @@ def _holds_data(found: InputObject, uri: str, glob: Glob | None) -> bool:
 
 
 def _named_object(client: S3Client, uri: str, *, may_lack_rows: bool) -> InputObject | None:
-    """Return an object that is named by itself; None where it is empty, and may be."""
+    """Return an object that is named by itself; None if it is empty, and may be."""
     head = head_object(client, uri)
     if head.size == 0 and may_lack_rows:
         return None

@@ -20,7 +20,7 @@ _LINE_ENDS = {b"\n": "LF", b"\r\n": "CRLF"}
 
 
 def require_same_layout(headers: Sequence[tuple[InputObject, Header]]) -> None:
-    """Raise where an object's columns or line ends differ from the first one's: its rows would not fit under that header."""
+    """Raise if an object's columns or line ends differ from the first one's: its rows would not fit under that header."""
     for other, header in headers[1:]:
         first, reference = headers[0]
         if header.columns != reference.columns:

@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_KEY_BYTES = 1024
-"""Of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
+"""UTF-8 counts: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 
 MAX_OUTPUT_KEY_BYTES = 850
-"""Of the output: what derives from it (work.py, and what the Distributed Map's ResultWriter adds) is up to 165 bytes longer."""
+"""The output's is lower: keys that derive from it (work.py, and those of the Map's ResultWriter) are up to 165 bytes longer."""
 
 MAX_REQUEST_BYTES = 180_000
-"""Of the request with its defaults, as JSON in ASCII. The execution's document holds it once, an error's cause twice and long keys
+"""The request with its defaults, as JSON in ASCII. The execution's document holds it once, an error's cause twice and long keys
 many times, and may have 256 KiB: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
 MAX_MANIFEST_BYTES = 2**25
 """Some 500,000 URIs of 60 bytes: more objects cannot be asked for their size, one by one, in the 15 minutes of a function."""
 
 MAX_OBJECTS = 1_000_000
-"""Of one run, those without data included. Planning them takes 0.6 GB of the planner's 1,769 MB where keys are short
+"""Objects of one run, including those without data. Planning them takes 0.6 GB of the planner's 1,769 MB if keys are short
 (docs/performance.md), and with `MAX_LISTED_BYTES` of keys not more than 1.1 GB, however long they are and in whatever script."""
 
 MAX_LISTED_BYTES = 2**28
-"""Of all objects' URIs together, as they lie in Python's memory: one character beyond Latin makes text up to four times larger."""
+"""All objects' URIs together, as they lie in Python's memory: one character beyond Latin makes text up to four times larger."""
 
 STORAGE_VARIABLE = "PREDICT_EPHEMERAL_STORAGE_SIZE"
 """MB of /tmp of the prediction function, which the template tells the planner; without it nothing is checked."""
@@ -43,7 +43,7 @@ STORAGE_MARGIN_BYTES = 2**24
 
 
 def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:
-    """Raise where the ephemeral storage of the prediction function is too small for the largest chunk, its part and the model."""
+    """Raise if the ephemeral storage of the prediction function is too small for the largest chunk, its part and the model."""
     storage_mb = os.environ.get(STORAGE_VARIABLE, "")
     needed_mb = -(-(2 * chunk_bytes + model_bytes + STORAGE_MARGIN_BYTES) // 2**20)
     if not storage_mb.isdecimal() or needed_mb <= int(storage_mb):
@@ -64,7 +64,7 @@ class ObjectCount:
         self._bytes = 0
 
     def add(self, uris: Sequence[str], skipped: int = 0) -> None:
-        """Count some more; InvalidRequestError where they are too many."""
+        """Count some more; InvalidRequestError if they are too many."""
         with self._lock:
             self._objects += len(uris) + skipped
             self._bytes += sum(map(sys.getsizeof, uris))

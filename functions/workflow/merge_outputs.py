@@ -67,9 +67,10 @@ HAND_OVER_SECONDS = 180
 """Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""
 
 NOT_AS_EXPECTED = ("PreconditionFailed", "412", "NoSuchKey", "404", "ConditionalRequestConflict", "409", "NoSuchUpload")
-"""What S3 answers to a conditional write where the key is not as the condition says, or another write of it is under way.
+"""What S3 answers to a conditional write if the key is not as the condition says, or another write of it is under way.
 
-Also to one that succeeded, where its answer was lost and botocore has repeated it: of a completion, that there is no such upload.
+It answers the same if a write succeeded, but its answer was lost and botocore repeated it; to a completion, that there is no such
+upload.
 """
 
 
@@ -302,14 +303,14 @@ def may_go_on(error: BaseException, output: str) -> bool:
 
 
 def progress(output: str, before: int, now: int, total: int) -> Continuation:
-    """Return how far an upload is; raise where that is no further than before, so that no execution goes round for ever."""
+    """Return how far an upload is; raise if that is no further than before, so that no execution goes round for ever."""
     if now == before:
         raise TransientS3Error(f"{output}: no part could be copied before the function's time was over")
     return {"done": now, "total": total}
 
 
 def error_records(client: S3Client, account: Account, execution_arn: str) -> list[ErrorRecord | None]:
-    """Return why each missing chunk is missing, None where this execution left no record."""
+    """Return why each missing chunk is missing, None if this execution left no record."""
 
     def read(chunk: Chunk) -> ErrorRecord | None:
         record = read_error_record(client, error_record_uri(chunk["receipt_s3_uri"]))

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MIN_PART_BYTES = 5 * 2**20
-"""Of every part but the last. A source of at least this size is also above the 5 MB that a ranged copy needs."""
+"""The smallest part, except for the last. A source of at least this size is also above the 5 MB that a ranged copy needs."""
 
 MAX_COPY_BYTES = 5 * 2**30
 COPY_BYTES = 2**30
-"""Of one copy, where that makes no more than `MAX_PARTS`: S3 takes seconds for a GiB, and copies many at once."""
+"""The size of one copy, if that makes no more than `MAX_PARTS`: S3 takes seconds for a GiB, and copies many at once."""
 
 MAX_PARTS = 10_000
 

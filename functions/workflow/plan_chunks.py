@@ -97,7 +97,7 @@ def lambda_handler(event: Document, context: Any) -> Plan | Unfinished:
 def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADLINE) -> Plan:
     """Resolve the inputs, cut or group them, see what is there already of an earlier execution, and write the plan.
 
-    OutOfTimeError where counting the quotes of large objects is not over by `deadline`.
+    OutOfTimeError if counting the quotes of large objects is not over by `deadline`.
     """
     request = document["request"]
     output = request["output_s3_uri"]
@@ -139,7 +139,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
 def read_inputs(client: S3Client, request: Request) -> Inputs:
     """Return the objects of all entries in the caller's order, those left out that are known to hold no rows.
 
-    Where no object has rows, and none need have any, the first one stands for its header, if there is one.
+    If no object has rows and none needs any, the first one stands for its header, if there is one.
     """
     listing = resolve_inputs(client, request)
     headers = read_headers(client, evenly_spread(listing.objects))
@@ -154,7 +154,7 @@ def read_inputs(client: S3Client, request: Request) -> Inputs:
 
 
 def require_as_probed(inputs: Inputs, probed_rows: int) -> None:
-    """Raise where data came or went since the probe: without rows it could not see what the model makes of them."""
+    """Raise if data came or went since the probe: without rows it could not see what the model makes of them."""
     has_any = any(found not in inputs.headers or has_rows(found, inputs.headers[found]) for found in inputs.objects)
     if has_any != (probed_rows > 0):
         before, now = ("no rows", "rows") if has_any else ("rows", "no rows")
@@ -167,7 +167,7 @@ def compared(inputs: Inputs) -> list[tuple[InputObject, Header]]:
 
 
 def resolve_inputs(client: S3Client, request: Request) -> Listing:
-    """Return the objects of all entries in the caller's order; InvalidRequestError where two of them name the same object."""
+    """Return the objects of all entries in the caller's order; InvalidRequestError if two of them name the same object."""
     uris, may_lack_rows = request["data_s3_uri"], request["on_no_rows"] == "succeed"
     count = ObjectCount()
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
@@ -199,7 +199,7 @@ def read_headers(client: S3Client, objects: Sequence[InputObject]) -> dict[Input
 
 
 def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
-    """Raise where an input is something that the run would write; entries that name it by itself never get here."""
+    """Raise if an input is something that the run would write; entries that name it by itself never get here."""
     written = written_uris(output)
     for found in objects:
         if found.uri in written or found.uri.startswith(f"{output}.work/"):
@@ -209,7 +209,7 @@ def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
 def unrefuted_draft(
     client: S3Client, document: Document, columns: Columns, inputs: Inputs, cutting: Cutting, identity: str
 ) -> Draft | None:
-    """Return the draft of these pieces that no chunk has refuted yet; None where a guessed boundary may lie inside quotes.
+    """Return the draft of these pieces that no chunk has refuted yet; None if a guessed boundary may lie inside quotes.
 
     Chunks refute a draft by a boundary, or by values that the decided type of a column does not fit: then the next draft has the
     wider type. What they found between guessed boundaries does not count, because these may be wrong: then the pieces
@@ -340,7 +340,7 @@ def tolerated_of_pending(document: Document, planned: int, pending: int) -> floa
 def write_plan(
     client: S3Client, plan: Plan, draft: Draft, planned: Sequence[PlannedChunk], pending: Sequence[PlannedChunk]
 ) -> None:
-    """Write the decision, the first object of a run, and the plan: where the role may not, the request must name another output."""
+    """Write the decision, the first object of a run, and the plan: if the role may not, the request must name another output."""
     try:
         write_decision(client, decision_uri(draft.prefix), draft.decision)
         put_json(client, f"s3://{plan['bucket']}/{plan['plan_key']}", [item.chunk for item in planned])

@@ -36,10 +36,10 @@ class Result(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What is at the output's key, where this run may go on."""
+    """What is at the output's key, if this run may go on."""
 
     etag: str | None
-    """None where nothing is there."""
+    """None if nothing is there."""
     is_result: bool
     """Whether it is the result already; otherwise it is what the run may replace."""
 
@@ -48,7 +48,7 @@ def published_output(client: S3Client, output_s3_uri: str, identity: str, execut
     """Return the output if it is there with its report as the result of this identity: nothing is left to do but to clean up.
 
     The report has the ETag that S3 gave to the output when it was published, so that bytes which somebody has put in its place
-    are found out, also where they have the size and the metadata of the output.
+    are found out, even if they have the size and the metadata of the output.
     """
     try:
         report = get_json(client, report_uri(output_s3_uri))
@@ -71,7 +71,7 @@ def published_output(client: S3Client, output_s3_uri: str, identity: str, execut
 def found_while_planning(client: S3Client, document: Document, identity: str) -> tuple[OutputFound | None, bool]:
     """Return what is at the output's key, and whether it is this result with its report, so that nothing is left to do.
 
-    OutputExistsError where it is something else that must stay.
+    OutputExistsError if it is something else that must stay.
     """
     request = document["request"]
     output = request["output_s3_uri"]
@@ -98,9 +98,9 @@ def found_while_planning(client: S3Client, document: Document, identity: str) ->
 
 
 def standing_while_publishing(client: S3Client, document: Document, result: Result) -> Standing:
-    """Return what is at the output's key; OutputExistsError where this run may not replace it.
+    """Return what is at the output's key; OutputExistsError if this run may not replace it.
 
-    TransientS3Error where another execution of the request has just published, and its report is to come.
+    TransientS3Error if another execution of the request has just published, and its report is to come.
     """
     request, plan = document["request"], document["plan"]
     output, planned = request["output_s3_uri"], plan["output_found"]
@@ -135,7 +135,7 @@ def is_whole(head: ObjectHead) -> bool:
 
 
 def _how_it_changed(client: S3Client, output: str, head: ObjectHead, identity: str) -> str | None:
-    """Say what tells an object with this result's metadata from what was published; None where nothing does."""
+    """Say what tells an object with this result's metadata from what was published; None if nothing does."""
     if not is_whole(head):
         return f"it has {head.size} bytes, not {head.metadata.get(SIZE_METADATA, 'those that its metadata should say')}"
     try:

@@ -27,7 +27,7 @@ SPOOLED_BYTES = 64 * 2**20
 def write_rejected(client: S3Client, uri: str, account: Account, replaced: str | None = None) -> str:
     """Gather the chunks' lists, and return the ETag of the whole; an empty list has a header, too.
 
-    It raises InputChangedError where there is another list than the one to be replaced. One PUT sends more than /tmp holds.
+    It raises InputChangedError if there is another list than the one to be replaced. One PUT sends more than /tmp holds.
     """
     bucket, key = parse_s3_uri(uri)
     with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as file:
@@ -43,7 +43,7 @@ def write_rejected(client: S3Client, uri: str, account: Account, replaced: str |
 
 
 def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int | str, str, str]]:
-    """Yield (object, row from 1, byte, reason) in the output's order; no row where a chunk before it in its object is missing."""
+    """Yield (object, row from 1, byte, reason) in the output's order; no row if a chunk before it in its object is missing."""
     missing = {chunk["data_s3_uri"]: chunk["byte_range"][0] for chunk in reversed(account.missing) if "byte_range" in chunk}
     rows_before = 0
     for chunk, receipt in account.done:

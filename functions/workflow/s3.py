@@ -28,7 +28,7 @@ CONCURRENT_REQUESTS = 16
 """S3 requests that one function has in flight at once: far below S3's limits, enough to hide its latency."""
 
 MAX_CONNECTIONS = 96
-"""Of one client: the most requests that any function has in flight."""
+"""Connections of the client: the most requests that any function has in flight."""
 
 BODY_ATTEMPTS = 5
 """Times that a body is asked for which breaks midway: botocore repeats requests, not bodies."""
@@ -105,7 +105,7 @@ def head_object(client: S3Client, uri: str, version_id: str | None = None) -> Ob
 
 
 def bucket_region(client: S3Client, bucket: str) -> str | None:
-    """Return a bucket's region, which S3 says to whoever asks, also to those that it refuses; None where it does not say it.
+    """Return a bucket's region, which S3 says to whoever asks, also to those that it refuses; None if it does not say it.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
     """
@@ -163,7 +163,7 @@ def _read_body(
 
 
 def get_text(client: S3Client, uri: str, *, max_bytes: int | None = None) -> str:
-    """Return a whole object in UTF-8; ValueError where it is not, InvalidRequestError where it has more than `max_bytes`."""
+    """Return a whole object in UTF-8; ValueError if it is not, InvalidRequestError if it has more than `max_bytes`."""
     try:
         return _read_body(client, uri, max_bytes=max_bytes).decode()
     except InputChangedError as error:
@@ -172,7 +172,7 @@ def get_text(client: S3Client, uri: str, *, max_bytes: int | None = None) -> str
 
 
 def get_json(client: S3Client, uri: str, *, max_bytes: int | None = None) -> Any:
-    """Return the value of a JSON object; ValueError where it is not JSON, or nested deeper than anything written here."""
+    """Return the value of a JSON object; ValueError if it is not JSON, or nested deeper than anything written here."""
     text = get_text(client, uri, max_bytes=max_bytes)
     try:
         return json.loads(text, parse_constant=_no_number)
@@ -201,7 +201,7 @@ def only_in_place_of(etag: str | None) -> Any:
 def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None, condition: Any = None) -> str:
     """Write a value as a JSON object, as short as can be unless it is to be read by people; with its tag if it is work.
 
-    Returns its ETag; InputChangedError where a condition (`only_in_place_of`) does not hold.
+    Returns its ETag; InputChangedError if a condition (`only_in_place_of`) does not hold.
     """
     separators = (",", ":") if indent is None else None
     return put_text(client, uri, json_text(value, indent=indent, separators=separators), condition=condition)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 SAMPLES = 100
 """Windows at most, each at the start of a chunk or of a grouped object: record boundaries."""
 SAMPLED_BYTES = SAMPLES * 2**16
-"""Of all windows together, however large the input is: a second of the planner's time where every column is open."""
+"""All windows together, however large the input is: a second of the planner's time if every column is open."""
 WINDOW_BYTES = 2**20
-"""Of one window at most, where there are few."""
+"""The largest window, if there are few."""
 
 
 def sampled_records(client: S3Client, spans: Sequence[Span]) -> list[bytes]:
@@ -38,7 +38,7 @@ def sampled_records(client: S3Client, spans: Sequence[Span]) -> list[bytes]:
 
 
 def mean_record_bytes(records: Sequence[bytes]) -> float:
-    """Return the mean length of records, line ends included; that of the smallest window where no record fits into one."""
+    """Return the mean length of records, line ends included; that of the smallest window if no record fits into one."""
     return sum(map(len, records)) / len(records) if records else SAMPLED_BYTES / SAMPLES
 
 

@@ -37,7 +37,7 @@ _TYPE_NAMES = {
 
 
 def require_known_keywords(schema: Schema) -> None:
-    """Raise NotImplementedError where a schema says something that would go unchecked."""
+    """Raise NotImplementedError if a schema says something that would go unchecked."""
     unknown = schema.keys() - _ANNOTATIONS - _CHECKED
     unknown_types = set(_types(schema)) - _TYPE_NAMES.keys()
     others = schema.get("additionalProperties", False)
@@ -52,7 +52,7 @@ def require_known_keywords(schema: Schema) -> None:
 
 
 def problems(value: object, schema: Schema, name: str = "the request") -> Iterator[str]:
-    """Yield a sentence for each way in which a value breaks its schema; none where it is valid."""
+    """Yield a sentence for each way in which a value breaks its schema; none if it is valid."""
     if "type" in schema and not any(_is_type(value, type_name) for type_name in _types(schema)):
         wanted = " or ".join(_TYPE_NAMES[type_name] for type_name in _types(schema))
         yield f"{name} must be {wanted}, not {_shown(value)}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def clear_side_files(client: S3Client, output: str, etag: str | None) -> None:
-    """Delete what stands beside the output with this ETag, or beside none; where there is another output, nothing is touched.
+    """Delete what stands beside the output with this ETag, or beside none; if there is another output, nothing is touched.
 
     Whoever replaces the output meanwhile writes other side files, which have other ETags and stay.
     """
@@ -40,9 +40,9 @@ class SideFiles:
         self._written: dict[str, str] = {}
 
     def write(self, uri: str, write: Callable[..., str]) -> None:
-        """Write one of them where there is none or, if the output is this run's, in the place of what is there.
+        """Write one of them if there is none or, if the output is this run's, replace what is there.
 
-        `write` takes the ETag of what it replaces, if anything, and returns the new one; where something else is there, it raises
+        `write` takes the ETag of what it replaces, if anything, and returns the new one; if something else is there, it raises
         InputChangedError.
         """
         try:
@@ -69,7 +69,7 @@ class SideFiles:
 
 
 def etag_of(client: S3Client, uri: str) -> str | None:
-    """Return an object's ETag, None where there is none."""
+    """Return an object's ETag, None if there is none."""
     try:
         return head_object(client, uri).etag
     except InputNotFoundError:

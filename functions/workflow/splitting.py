@@ -74,7 +74,7 @@ class Notes(NamedTuple):
 
 
 def split_objects(client: S3Client, cuts: Sequence[Cut], notes: Notes, *, exactly: bool) -> Split:
-    """Cut every object near its targets; InvalidDataError where a scan shows that an object's quotes do not pair up."""
+    """Cut every object near its targets; InvalidDataError if a scan shows that an object's quotes do not pair up."""
     guesses = {} if exactly else guess_boundaries(client, [cut for cut in cuts if is_worth_guessing(cut)])
     boundaries = guesses | scan_boundaries(client, [cut for cut in cuts if cut.object not in guesses], notes)
     stops = content_stops(client, [found for found, inner in boundaries.items() if inner])
@@ -124,7 +124,7 @@ def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject,
 
 
 def scan_boundaries(client: S3Client, cuts: Sequence[Cut], notes: Notes) -> dict[InputObject, list[int]]:
-    """Return the boundaries of objects, each found by counting every quote; OutOfTimeError where that takes another invocation."""
+    """Return the boundaries of objects, each found by counting every quote; OutOfTimeError if that takes another invocation."""
     tasks = [ScanTask(cut.object, *edges) for cut in cuts for edges in scan_ranges(cut.header.stop, cut.object.size, cut.targets)]
     if not tasks:
         return {}

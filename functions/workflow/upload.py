@@ -34,7 +34,7 @@ PARTS_IN_FLIGHT = 64
 """Parts that are copied at once: S3 does the work, and takes seconds for each."""
 
 GATHERED_IN_FLIGHT = 8
-"""Of them, parts that pass through memory: each takes up to 18 MiB, and as much again to be sent."""
+"""Parts that pass through memory at once: each takes up to 18 MiB, and as much again to be sent."""
 
 
 class Upload(NamedTuple):
@@ -43,7 +43,7 @@ class Upload(NamedTuple):
     output: str
     upload_id: str
     uploaded: dict[int, CompletedPartTypeDef]
-    """By part number, what earlier attempts have sent of it."""
+    """What earlier attempts have sent, by part number."""
 
 
 def open_upload(client: S3Client, output: str, work_uri: str, parts: Sequence[Part], description: dict[str, Any]) -> Upload:
@@ -92,7 +92,7 @@ def uploads_under(client: S3Client, uri: str) -> list[tuple[str, str]]:
 
 
 def _uploaded_parts(client: S3Client, output: str, upload_id: str, parts: Sequence[Part]) -> dict[int, CompletedPartTypeDef] | None:
-    """Return the parts that are there whole, by number; None where the upload is gone."""
+    """Return the parts that are there whole, by number; None if the upload is gone."""
     bucket, key = parse_s3_uri(output)
     found: dict[int, CompletedPartTypeDef] = {}
     with s3_calls(output):

@@ -48,10 +48,10 @@ PROBE_ROWS = 1000
 """Rows that Probe Model predicts: enough to time the model, few enough to take a second."""
 
 FURTHER_OBJECTS, FURTHER_BYTES = 50, 6000
-"""In which the probe looks for a row that can be predicted, where the first object has none; their URIs are in the document."""
+"""Where the probe looks for a row that can be predicted if the first object has none; their URIs are in the document."""
 
 SHOWN_PROBLEMS = 100
-"""Of a request's fields: more than a message has room for."""
+"""Problems of a request's fields that are listed: more than a message has room for."""
 
 # What strftime means by each is the same everywhere; the rest depends on the platform or the locale.
 STRFTIME_DIRECTIVES = frozenset("YmdHMSjyUWVGuwf%")
@@ -146,9 +146,9 @@ class _Start(NamedTuple):
 
     request: object
     placeholders: dict[str, str]
-    """Of the object that has started it."""
+    """The key of the object that has started it."""
     time: str | None
-    """Of that event."""
+    """The time of that event."""
 
 
 def _start_of(raw: object) -> _Start:
@@ -263,7 +263,7 @@ def _resolve_placeholders(
         found.append(
             f"{field} has the unknown placeholder {match[0]}: "
             "there are {execution_name}, {scheduled_time:%Y-%m-%d} and {scheduled_time-1d:%Y-%m-%d}, "
-            "and {object_key} where an object starts"
+            "and {object_key} if an object starts the run"
         )
         return match[0]
 
@@ -321,7 +321,7 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
 
 
 def require_own_region(client: S3Client, request: Request) -> None:
-    """Raise where a bucket is in another region than the functions: botocore follows S3 there silently, and bytes are charged."""
+    """Raise if a bucket is in another region than the functions: botocore follows S3 there silently, and bytes are charged."""
     here = os.environ.get("AWS_REGION") or client.meta.region_name
     uris = [("model_s3_uri", request["model_s3_uri"]), *(("data_s3_uri", uri) for uri in request["data_s3_uri"])]
     named = dict.fromkeys((field, uri.split("/")[2]) for field, uri in [*uris, ("output_s3_uri", request["output_s3_uri"])])
@@ -358,7 +358,7 @@ def require_data(client: S3Client, request: Request) -> None:
 def object_to_probe(client: S3Client, objects: Iterator[InputObject], request: Request) -> tuple[InputObject, Header] | None:
     """Return the first object that has rows and its header: what Probe Model predicts. The objects behind it are not looked at.
 
-    Where no object has rows, and none need have any, the first one, or None where there is none.
+    If no object has rows and none needs any, return the first one, or None if there is none.
     """
     first = None
     for found in objects:
@@ -380,7 +380,7 @@ def short_list(objects: Iterator[InputObject]) -> list[InputObject]:
 
 
 def require_columns(request: Request, stated: StatedColumns, first: InputObject, header: Header) -> None:
-    """Raise where the columns of the data and of the request do not fit; those that only the model knows, the probe compares."""
+    """Raise if the columns of the data and of the request do not fit; those that only the model knows, the probe compares."""
     times, features = Counter(header.columns), stated["feature_columns"] or []
     if repeated := [column for column in features if times[column] > 1]:
         raise InvalidDataError(bounded(f"{first.uri} has {repeated_columns(repeated)}"), REPEATED_ADVICE)

@@ -7,24 +7,24 @@ import hashlib
 IDENTITY_METADATA = "batch-predict-identity"
 """User metadata of a published output: of which request on which inputs it is the result (`fingerprint.identity_of`)."""
 SIZE_METADATA = "batch-predict-bytes"
-"""The size that the output was published with. S3 keeps metadata where somebody puts other bytes in the object's place."""
+"""The size that the output was published with. S3 keeps metadata if somebody puts other bytes in the object's place."""
 PARTS_METADATA = "batch-predict-parts"
-"""Of which parts the output was made: SHA-256 over the ETag and the range of each (`multipart.digest_of`)."""
+"""The digest of the parts that the output was made of: SHA-256 over the ETag and the range of each (`multipart.digest_of`)."""
 
 WORK_MARK = ".work/"
 """In the key of everything that is deleted after publishing, and that a lifecycle rule may expire."""
 WORK_TAG = "batch-predict=work"
-"""On every object of that kind, as a request's `Tagging`: a lifecycle rule knows prefixes and tags, but no `.work/` in a key."""
+"""On every object of that kind, as a request's `Tagging`: a lifecycle rule can match tags, but not `.work/` in a key."""
 
 RECEIPT_SUFFIX = ".json"
 ERROR_RECORD_SUFFIX = ".error.json"
 TYPES_SUFFIX = ".types.json"
-"""Of what a chunk has found of columns whose values do not fit the decided type: in the place of its receipt's suffix."""
+"""What a chunk has found of columns whose values do not fit the decided type; it replaces the receipt's suffix."""
 UPLOAD_RECORD = "upload.json"
 
 
 NAME_DIGITS = 32
-"""Of a SHA-256 in a key: 128 bits tell all runs apart, and the plan stays small."""
+"""Digits of a SHA-256 in a key: 128 bits tell all runs apart, and the plan stays small."""
 
 
 def request_prefix(output_s3_uri: str, identity: str) -> str:

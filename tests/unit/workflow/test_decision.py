@@ -251,11 +251,11 @@ DISAGREEING: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "another model": ({"model": MODEL | {"sha256": "1" * 64}}, "chunk 2, .* was scored by another model than the probe's"),
     "other versions": ({"model": MODEL | {"versions": {"scikit-learn": "9.9.9"}}}, "another deployment"),
-    "no deployment": ({"model": {"sha256": MODEL["sha256"]}}, "chunk 2, .* is none"),
-    "no model": ({"model": None}, "chunk 2, .* is none"),
+    "no deployment": ({"model": {"sha256": MODEL["sha256"]}}, "chunk 2, .* is not a receipt"),
+    "no model": ({"model": None}, "chunk 2, .* is not a receipt"),
     "another decision": ({"decision_sha256": "0" * 64}, "its decision_sha256 is '0000"),
-    "no decision": ({"decision_sha256": None}, "chunk 2, .* is none"),
-    "no count of rounded integers": ({"rounded_integers": "3"}, "chunk 2, .* is none"),
+    "no decision": ({"decision_sha256": None}, "chunk 2, .* is not a receipt"),
+    "no count of rounded integers": ({"rounded_integers": "3"}, "chunk 2, .* is not a receipt"),
 }
 
 

@@ -1422,7 +1422,7 @@ OTHER_FORMATS = (
 
 
 def other_format(name: str) -> str | None:
-    """Return the end of a name that promises another format than CSV, in lower case; None where it promises none."""
+    """Return the end of a name that promises another format than CSV, in lower case; None if it promises none."""
     lower = name.lower()
     return next((ending for ending in OTHER_FORMATS if lower.endswith(ending)), None)
 
@@ -3993,7 +3993,7 @@ def _utf8_problem(data: bytes, end: int) -> int | None:
 # {{{cog cog.outl(reference.copied("header_mistakes", "SEPARATORS")) }}}
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
 MAX_DATA_COLUMNS = 100_000
-"""Of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
+"""Columns of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
 SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
 """Columns of a header that a message names, missing ones that it names, and how many and how long ones it compares with these."""
 _VALUE = re.compile(
@@ -4086,7 +4086,7 @@ def _markup(text: str) -> Mistake | None:
 
 
 def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
-    """Say which columns a header lacks, and why, where that can be seen; it names columns, and no values in their place."""
+    """Say which columns a header lacks, and why, if that can be seen; it names columns, and no values in their place."""
     if mistake := mistaken_first_line(wanted, names):
         return mistake
     known_names = set(names)
@@ -4114,7 +4114,7 @@ def repeated_columns(names: list[str]) -> str:
 def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
     """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
 
-    Where it has one of the wanted columns, it is the header, whatever else it holds.
+    If it has one of the wanted columns, it is the header, whatever else it holds.
     """
     if not set(wanted).isdisjoint(names):
         return None
@@ -4137,7 +4137,7 @@ def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None: 
         return Mistake("begins with a line that names nothing, and not with its header", "delete the lines before the header")
     numbered = names if names[0] else names[1:]  # behind an index
     if numbered == [str(number) for number in range(len(numbered))]:
-        what = "has 0, 1, … for its header, as pandas writes where the columns have no names"
+        what = "has 0, 1, … for its header, as pandas writes if the columns have no names"
         return Mistake(what, "write it with the names of the columns")
     values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
     if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, wanted)):
@@ -4169,7 +4169,7 @@ def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
 
 
 def close_name(name: str, names: list[str]) -> str | None:
-    """Return the name that is most like another; None where none is, or where there are too many, or too long ones, to compare."""
+    """Return the name that is most like another; None if none is, or if there are too many or too long ones to compare."""
     if len(names) > COMPARED_COLUMNS or len(name) > COMPARED_CHARACTERS:
         return None
     close = difflib.get_close_matches(name, [other for other in names if len(other) <= COMPARED_CHARACTERS], n=1)

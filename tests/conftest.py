@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +20,7 @@ AWS_TEST_SECONDS = 3600  # an execution takes minutes there, and waits before it
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _botocore_reads_its_models_once() -> Iterator[None]:
+def _botocore_reads_its_models_once():
     """Not anew for each session, of which every test has its own: that took half of the unit tests' time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
@@ -29,31 +28,31 @@ def _botocore_reads_its_models_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _key_of_local_runs_is_the_tests_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _key_of_local_runs_is_the_tests_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 
 @pytest.fixture(scope="session")
-def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
+def say(pytestconfig):
     """Write a line to the terminal, which a worker of pytest-xdist reaches by standard error alone."""
 
-    def say(line: str) -> None:
+    def say(line):
         with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             print(f"\n{line}", file=sys.stderr)
 
     return say
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
     group = parser.getgroup("batch-predict")
     group.addoption("--aws", action="store_true", help="run the integration tests against a deployed stack, with your credentials")
     group.addoption("--whole-table", action="store_true", help="tests/differential: every model, file and cut (make smoke)")
     group.addoption("--stack", metavar="NAME", default="batch-predict", help="the stack's name; batch-predict unless given")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config, items):
     """With --aws only integration tests run, and of these what does not look at the emulator itself."""
     if not config.getoption("aws"):
         return
@@ -66,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def why_not_on_aws(item: pytest.Item) -> str | None:
+def why_not_on_aws(item):
     """Return why a test is for the emulator only; None for those that say that they run on AWS, too."""
     if marker := item.get_closest_marker("emulator"):
         return f"for the emulator: {marker.args[0]}"

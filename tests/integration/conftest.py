@@ -7,7 +7,7 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.local.flights import write_flights
-from support.deployed_stack import DeployedStack, Places, delete_all, find_stack, split_uri
+from support.deployed_stack import Places, delete_all, find_stack, split_uri
 from support.flights_data import FEATURES, NUMBERS, ROWS, TEXTS
 from support.s3_proxy import behind, s3_proxy
 
@@ -34,7 +34,7 @@ RunExecution = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def aws(pytestconfig: pytest.Config) -> Iterator[LocalAws | DeployedStack]:
+def aws(pytestconfig):
     """The project's own stack."""
     if pytestconfig.getoption("aws"):
         yield find_stack(pytestconfig.getoption("stack"))
@@ -44,7 +44,7 @@ def aws(pytestconfig: pytest.Config) -> Iterator[LocalAws | DeployedStack]:
 
 
 @pytest.fixture(scope="session")
-def places(aws: LocalAws | DeployedStack) -> Iterator[Places]:
+def places(aws):
     """Where tests put models and data and want output; on AWS under a prefix of this session's own, of which nothing stays."""
     if isinstance(aws, LocalAws):
         yield Places.of(aws.outputs)
@@ -56,25 +56,23 @@ def places(aws: LocalAws | DeployedStack) -> Iterator[Places]:
 
 
 @pytest.fixture(scope="session")
-def canary_stack() -> Path:
+def canary_stack():
     """The directory of the smallest stack that local_aws() takes."""
     return Path(__file__).with_name("canary_stack")
 
 
 @pytest.fixture(scope="session")
-def canary_aws(canary_stack: Path) -> Iterator[LocalAws]:
+def canary_aws(canary_stack):
     """The canary stack, on an emulator of its own."""
     with local_aws(enforce_iam=True, wait_scale=0, directory=canary_stack) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def run_execution() -> RunExecution:
+def run_execution():
     """Start an execution, wait for its end, and return its description with input and output decoded."""
 
-    def run(
-        aws: LocalAws | DeployedStack, request: Any, *, state_machine_arn: str | None = None, name: str | None = None
-    ) -> dict[str, Any]:
+    def run(aws, request, *, state_machine_arn=None, name=None):
         stepfunctions = aws.client("stepfunctions")
         started = stepfunctions.start_execution(
             stateMachineArn=state_machine_arn or aws.state_machine_arn,

@@ -237,12 +237,7 @@ def local_files(tmp_path, monkeypatch):
         "data.csv": data.to_csv(index=False).encode(),
         "other.csv": data.iloc[::-1].to_csv(index=False).encode(),
         "header.csv": b"a,b\n",
-        "empty.csv": b"",
-        "binary.csv": b"PK\x03\x04\x00\x00\x00" * 100,
-        "unclosed.csv": b'a,b\n1,"2\n',
-        "ragged.csv": b"a,b\n1,2\n3\n",
         "text.csv": b"a,b\n1,2\n3,drei\n",
-        "text.joblib": b"not a model",
     }.items():
         Path(name).write_bytes(content)
     return tmp_path
@@ -320,18 +315,9 @@ class TestLocalRun:
         ("fields", "error", "sentence"),
         [
             ({"data_s3_uri": "header.csv"}, "InvalidDataError", "header.csv holds a header but no rows"),
-            ({"data_s3_uri": "empty.csv"}, "InvalidDataError", "empty.csv is empty"),
-            ({"data_s3_uri": "binary.csv"}, "InvalidDataError", "binary.csv is not CSV"),
-            ({"data_s3_uri": "unclosed.csv"}, "InvalidDataError", "quote"),
-            ({"data_s3_uri": "ragged.csv"}, "InvalidDataError", "ragged.csv"),
             ({"data_s3_uri": "text.csv"}, "InvalidDataError", "It is row 2 of the file (line 3), column 'b': 'drei'"),
             ({"feature_columns": ["a", "bb"]}, "InvalidRequestError", "data.csv has no column 'bb' (did you mean 'b'?)"),
-            ({"prediction_column_name": "b"}, "InvalidRequestError", "b is also one of feature_columns"),
-            ({"prediction_column_name": "b", "feature_columns": ["a"]}, "InvalidRequestError", "data.csv has a column 'b' already"),
-            ({"model_s3_uri": "text.joblib"}, "ModelError", "text.joblib is text"),
             ({"model_s3_uri": "dict.joblib"}, "ModelError", "has no predict method"),
-            ({"feature_columns": ["a"]}, "ModelError", "does not fit"),
-            ({"prediction_method": "predict_proba"}, "ModelError", "predict_proba"),
             ({"model_sha256": "0" * 64}, "ModelError", "model"),
             ({"output_s3_uri": "out-{name}.csv"}, "InvalidRequestError", "unknown placeholder {name}"),
         ],

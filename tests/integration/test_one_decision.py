@@ -187,23 +187,6 @@ def test_what_another_deployment_has_scored_is_scored_again(aws, run_execution, 
     assert sorted(child_histories(aws, execution)) == [1]
 
 
-def test_where_no_row_can_be_predicted_there_is_no_success(aws, run_execution, two_outputs, put, places, uris):
-    output_uri = f"{places.output}none-predicted.csv"
-    request = {
-        **two_outputs,
-        "data_s3_uri": put(f"{places.data}nothing.csv", b"id,c\n1,NEW\n2,NEW\n"),
-        "output_s3_uri": output_uri,
-        "on_bad_row": "quarantine",
-        "tolerated_failure_percentage": 100,
-    }
-
-    execution = run_execution(aws, request)
-
-    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidDataError")
-    assert "Found unknown categories" in execution["cause"]
-    assert uris(output_uri) == []
-
-
 def test_an_output_without_a_prediction_is_not_published(aws, run_execution, two_outputs, put, places, uris):
     """The only chunk with rows that can be predicted is lost behind what the probe reads, and tolerated."""
     put(f"{places.data}only-bad/1.csv", b"id,c\n" + (b"0" * 200 + b",x\n") * 12_000 + b"2,y,too many\n")

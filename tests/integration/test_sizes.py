@@ -283,12 +283,3 @@ def test_a_glob_and_a_manifest_name_the_objects(aws, run_execution, tree, put, r
 
     assert read(succeeded(by_glob)["output_s3_uri"]) == scored_directly(HEADER + rows(20, 30) + rows(90, 110))
     assert read(succeeded(by_manifest)["output_s3_uri"]) == scored_directly(HEADER + rows(20, 30) + rows(100, 110) + rows(90, 100))
-
-
-def test_one_object_with_other_columns_is_named(aws, run_execution, tree, put, places):
-    put(f"{places.data}mixed/1.csv", HEADER + rows(0, 5))
-    put(f"{places.data}mixed/2.csv", b"id,note,x,z\n1,a,2,3\n")
-    execution = run_execution(aws, {**tree, "data_s3_uri": f"{places.data}mixed/", "output_s3_uri": f"{places.output}mixed.csv"})
-    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidDataError")
-    assert "data/mixed/2.csv has other columns than" in execution["cause"]
-    assert "it lacks 'y' and it adds 'z'" in execution["cause"]

@@ -99,14 +99,6 @@ def test_a_chunk_is_invoked_directly(aws, stored, flights_csv, model, read, plac
     np.testing.assert_array_equal(np.array([float(value) for value in predictions[1:]]), expected)
 
 
-def test_a_direct_invocation_says_what_is_wrong(aws, stored, places):
-    event = {**stored, "feature_columns": ["altitude"], "output_s3_uri": f"{places.output}wrong.csv"}
-    answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event))
-    response = json.loads(answer["Payload"].read())
-    assert response["statusCode"] == 400
-    assert "no column 'altitude'" in json.loads(response["body"])["message"]
-
-
 # --- faults -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -199,8 +191,6 @@ def test_bad_rows_are_kept_aside_with_object_row_and_reason(aws, run_execution, 
 @pytest.mark.parametrize(
     ("data", "error", "says"),
     [
-        (b"", "InvalidDataError", "is empty"),
-        (b"month,dep_time\n", "InvalidDataError", "no rows"),
         (b"PK\x03\x04\x00zip", "InvalidDataError", "zip archive"),
         (b"month,dep_time\n1,2\n", "InvalidRequestError", "dep_delay"),
     ],

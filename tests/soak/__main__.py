@@ -1,7 +1,5 @@
 """Run the soak: `make soak MINUTES=20`, or `python -m soak --help` with PYTHONPATH=tests:."""
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json
@@ -11,12 +9,11 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from batch_predict.local.aws import local_aws
 from batch_predict.local.deploy import usable_cores
 from benchmarks import machine
-from soak.estimators import Estimator, fitted_estimators
+from soak.estimators import fitted_estimators
 from soak.figures import Figures
 from soak.leaks import Watch
 from soak.scenarios import Run
@@ -24,16 +21,11 @@ from soak.stack import Stack
 from soak.workloads import random_workload
 from support.s3_proxy import behind, s3_proxy
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from support.s3_proxy import S3Proxy
-
 PROGRESS_SECONDS = 30
 MOST_TWINS = 3
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments=None):
     """Return 0 where nothing was lost, wrong or left behind."""
     options = parsed(arguments)
     figures = soak(options)
@@ -43,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if figures.is_clean else 1
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
+def parsed(arguments):
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="soak", description="Random requests under random faults, held against an oracle.")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long to start new runs (5)")
@@ -56,7 +48,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def soak(options: argparse.Namespace) -> Figures:
+def soak(options):
     """Start the embedded AWS, run until the time or the runs are over, and count."""
     figures = Figures(options.seed)
     print(f"seed {options.seed}: `--seed {options.seed} --only N` repeats run-{options.seed}-N", flush=True)
@@ -74,13 +66,13 @@ def soak(options: argparse.Namespace) -> Figures:
     return figures
 
 
-def run_all(options: argparse.Namespace, stack: Stack, proxy: S3Proxy, estimators: list[Estimator], figures: Figures) -> None:
+def run_all(options, stack, proxy, estimators, figures):
     """Run workloads, some at once, with a line from time to time."""
     deadline = time.monotonic() + 60 * options.minutes
     numbers = numbers_of(options, deadline)
     lock = threading.Lock()
 
-    def work() -> None:
+    def work():
         while True:
             with lock:
                 number = next(numbers, None)
@@ -100,7 +92,7 @@ def run_all(options: argparse.Namespace, stack: Stack, proxy: S3Proxy, estimator
             worker.result()
 
 
-def numbers_of(options: argparse.Namespace, deadline: float) -> Iterator[int]:
+def numbers_of(options, deadline):
     """Yield the numbers of runs, as long as there is time."""
     if options.only:
         yield from options.only
@@ -110,7 +102,7 @@ def numbers_of(options: argparse.Namespace, deadline: float) -> Iterator[int]:
         yield from itertools.takewhile(lambda _: time.monotonic() < deadline, itertools.count())
 
 
-def run_one(seed: str, stack: Stack, proxy: S3Proxy, estimators: list[Estimator], figures: Figures) -> None:
+def run_one(seed, stack, proxy, estimators, figures):
     """Run one workload; whatever breaks in it counts as a mismatch."""
     workload = random_workload(seed, stack.aws.bucket, estimators)
     run = Run(stack, proxy, workload)
@@ -123,7 +115,7 @@ def run_one(seed: str, stack: Stack, proxy: S3Proxy, estimators: list[Estimator]
     figures.add(workload, run.outcome)
 
 
-def look_back(stack: Stack, watch: Watch, figures: Figures) -> None:
+def look_back(stack, watch, figures):
     """Count what the runs have left behind, now that none is going on."""
     figures.functions = watch.functions()
     figures.emulator_mb = [round(megabytes, 1) for megabytes in (watch.emulator_mb[0], watch.emulator_mb[-1])]

@@ -1,7 +1,5 @@
 """The fitted models that requests name, and what each expects of a column."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from dataclasses import dataclass
@@ -47,7 +45,7 @@ class Estimator:
     sha256: str
 
 
-def fitted_estimators() -> list[Estimator]:
+def fitted_estimators():
     """Fit all models: the same ones every time."""
     rng = np.random.default_rng(7)
     frame = pd.DataFrame(
@@ -67,7 +65,7 @@ def fitted_estimators() -> list[Estimator]:
     texts = [("texts", OneHotEncoder(handle_unknown="ignore", sparse_output=False), TEXTS)]
     labels = ("predict", "predict_proba", "decision_function")
 
-    def of(name: str, model: Any, features: list[str], methods: tuple[str, ...] = ("predict",), **facts: bool) -> Estimator:
+    def of(name, model, features, methods=("predict",), **facts):
         buffer = io.BytesIO()
         joblib.dump(model, buffer)
         content = buffer.getvalue()

@@ -1,7 +1,5 @@
 """Which faults a run meets: rules for the proxy, about this run's own keys."""
 
-from __future__ import annotations
-
 import re
 from random import Random
 
@@ -22,7 +20,7 @@ CALLS = (
 )
 
 
-def rules_of(seed: str, intensity: str, run: str) -> list[Rule]:
+def rules_of(seed, intensity, run):
     """Return the rules of a run; `intensity` is none, some, many, burst or storm."""
     random = Random(f"faults of {seed}")
     key = rf"/{re.escape(run)}[/.]"
@@ -52,6 +50,6 @@ def rules_of(seed: str, intensity: str, run: str) -> list[Rule]:
     return rules
 
 
-def seconds_of(random: Random, kind: Fault) -> float:
+def seconds_of(random, kind):
     """Return how long a delay or a stall takes."""
     return random.uniform(0.01, 0.4) if kind in {"delay", "stall"} else 0.0

@@ -6,12 +6,10 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from soak.leaks import Function
-    from soak.scenarios import Outcome
-    from soak.workloads import Workload
 
 
 @dataclass
@@ -41,11 +39,11 @@ class Figures:
     """First and last."""
     seconds: float = 0.0
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         self._lock = threading.Lock()
         self._started = time.monotonic()
 
-    def add(self, workload: Workload, outcome: Outcome) -> None:
+    def add(self, workload, outcome):
         """Count one run."""
         with self._lock:
             self.runs += 1
@@ -68,11 +66,11 @@ class Figures:
             self.seconds = time.monotonic() - self._started
 
     @property
-    def is_clean(self) -> bool:
+    def is_clean(self):
         """Whether there is nothing to explain."""
         return not self.mismatches and not any(self.leaks.values())
 
-    def line(self) -> str:
+    def line(self):
         """Return the progress in one line."""
         found = sum(map(len, self.leaks.values()))
         return (
@@ -80,7 +78,7 @@ class Figures:
             f"{self.faults.total():,} faults, {self.retries} retries, {len(self.mismatches)} mismatches, {found} leaks"
         )
 
-    def table(self) -> str:
+    def table(self):
         """Return everything, for people."""
         rows = [
             ("seed", self.seed),
@@ -115,14 +113,14 @@ class Figures:
             )
         return "\n".join([*lines, *self.complaints()])
 
-    def complaints(self) -> list[str]:
+    def complaints(self):
         """Return mismatches and leaks, one a line."""
         return [
             *(f"MISMATCH {text}" for text in self.mismatches),
             *(f"LEAK {text}" for found in self.leaks.values() for text in found),
         ]
 
-    def as_json(self, machine: dict[str, Any]) -> dict[str, Any]:
+    def as_json(self, machine):
         """Return everything, for programs."""
         counted = {
             name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items() if name[0] != "_"
@@ -130,7 +128,7 @@ class Figures:
         return {"machine": machine, **counted}
 
 
-def kinds_of(workload: Workload) -> list[str]:
+def kinds_of(workload):
     """Say what is special about a workload."""
     request = workload.request
     facts = {

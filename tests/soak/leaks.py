@@ -9,18 +9,13 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 from urllib.parse import urlsplit
 
 import psutil
 
 from batch_predict.local.aws import EMULATOR_DOOR
 from batch_predict.local.deploy import START_FUNCTION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from batch_predict.local.aws import LocalAws
 
 SAMPLE_SECONDS = 1.0
 YOUNG_SECONDS = 20.0
@@ -63,32 +58,32 @@ class Function(TypedDict):
 class Watch:
     """Samples the functions' processes in the background."""
 
-    def __init__(self, aws: LocalAws, at_once: int) -> None:
+    def __init__(self, aws, at_once):
         self.aws = aws
         self.at_once = at_once
-        self.samples: list[Sample] = []
+        self.samples = []
         self.emulator = self._emulator()
         self.directory = Path(self.emulator.cwd())
         self.started = time.monotonic()
         self.emulator_mb = [self._emulator_mb()]
-        self.known: dict[int, psutil.Process] = {}
+        self.known = {}
 
-    def _emulator(self) -> psutil.Process:
+    def _emulator(self):
         """Return the descendant of this process that listens on the endpoint's port; its guard has the same environment."""
         port = str(urlsplit(self.aws.endpoint_url).port)
         descendants = psutil.Process().children(recursive=True)
         emulators = (process for process in descendants if process.cmdline()[1:] == ["-P", EMULATOR_DOOR])
         return next(process for process in emulators if process.environ().get("GATEWAY_PORT") == port)
 
-    def _emulator_mb(self) -> float:
+    def _emulator_mb(self):
         return float(self.emulator.memory_info().rss / 1e6)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self):
         """Sample until left."""
         over = threading.Event()
 
-        def watch() -> None:
+        def watch():
             while not over.wait(SAMPLE_SECONDS):
                 self.sample()
 
@@ -100,7 +95,7 @@ class Watch:
             over.set()
             thread.join()
 
-    def sample(self) -> None:
+    def sample(self):
         """Look once at all function processes."""
         now = time.monotonic() - self.started
         for process in self.emulator.children():
@@ -115,18 +110,18 @@ class Watch:
                 self.samples.append(Sample(now, function, process.pid, memory, process.num_fds(), age))
         self.emulator_mb.append(self._emulator_mb())
 
-    def functions(self) -> dict[str, Function]:
+    def functions(self):
         """Return what is known of each function's processes."""
         return functions_of(self.samples)
 
-    def found(self) -> dict[str, list[str]]:
+    def found(self):
         """Return the leaks by kind, while nothing runs any more."""
         leaks = growth(self.functions(), self.at_once)
         left = [path.name for path in self.directory.iterdir() if not path.name.startswith(EMULATORS_OWN)]
         leaks["files"] += [f"{name} in the functions' temporary directory" for name in sorted(left)]
         return leaks
 
-    def left_after_stop(self) -> list[str]:
+    def left_after_stop(self):
         """Say which processes, port or directory are there after the embedded AWS has stopped."""
         alive = [process for process in (self.emulator, *self.known.values()) if self._is_alive(process)]
         left = [f"process {process.pid} is there after the end" for process in alive]
@@ -139,17 +134,17 @@ class Watch:
         return left
 
     @staticmethod
-    def _is_alive(process: psutil.Process) -> bool:
+    def _is_alive(process):
         try:
             return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
 
-def functions_of(samples: Sequence[Sample]) -> dict[str, Function]:
+def functions_of(samples):
     """Compare memory and descriptors of the first and the last quarter of the time, without processes that have just started."""
     end = max((sample.seconds for sample in samples), default=0.0)
-    found: dict[str, Function] = {}
+    found = {}
     for function in sorted({sample.function for sample in samples}):
         own = [sample for sample in samples if sample.function == function]
         grown = [sample for sample in own if sample.age > YOUNG_SECONDS]
@@ -167,9 +162,9 @@ def functions_of(samples: Sequence[Sample]) -> dict[str, Function]:
     return found
 
 
-def growth(functions: dict[str, Function], at_once: int) -> dict[str, list[str]]:
+def growth(functions, at_once):
     """Return what has grown beyond what is explained, by kind."""
-    leaks: dict[str, list[str]] = {"memory": [], "files": [], "processes": []}
+    leaks = {"memory": [], "files": [], "processes": []}
     for name, facts in functions.items():
         if facts["processes"] > at_once:
             leaks["processes"].append(f"{name} had {facts['processes']} processes for {at_once} calls at once")

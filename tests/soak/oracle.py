@@ -7,18 +7,13 @@ import io
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pandas._libs.parsers import STR_NA_VALUES  # the documented missing values of pandas.read_csv, at their source
 
 from soak.estimators import NUMBERS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from soak.estimators import Estimator
 
 csv.field_size_limit(2**31 - 1)
 
@@ -59,11 +54,11 @@ class Expected:
     input_bytes: int
 
 
-def expected_output(objects: Sequence[tuple[str, bytes]], request: dict[str, Any], estimator: Estimator) -> Expected:
+def expected_output(objects, request, estimator):
     """Read all objects and predict their rows as one frame."""
-    records: list[Record] = []
-    columns: list[list[str]] = [[] for _ in request["feature_columns"]]
-    headers: list[str] = []
+    records = []
+    columns = [[] for _ in request["feature_columns"]]
+    headers = []
     line_end = ""
     for uri, content in objects:
         rows = csv_records(content)
@@ -88,7 +83,7 @@ def expected_output(objects: Sequence[tuple[str, bytes]], request: dict[str, Any
     return Expected(first.encode(), line_end.encode(), records, predictions, rejected, exact, len(objects), sum(sizes))
 
 
-def csv_records(content: bytes) -> Iterator[tuple[str, list[str], int]]:
+def csv_records(content):
     """Yield each record as text with its line end, its fields, and its first byte, counted after the header.
 
     The header comes first, with the byte at which the rest starts in place of its own.
@@ -108,7 +103,7 @@ def csv_records(content: bytes) -> Iterator[tuple[str, list[str], int]]:
         byte += len(raw.encode())
 
 
-def features_of(columns: list[list[str]], names: list[str], n_rows: int) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
+def features_of(columns, names, n_rows):
     """Return the features as the documentation says they are read, and which rows have something that is not a number."""
     refused = np.zeros(n_rows, bool)
     features = {}
@@ -122,7 +117,7 @@ def features_of(columns: list[list[str]], names: list[str], n_rows: int) -> tupl
     return pd.DataFrame(features), refused
 
 
-def number_of(text: str) -> float | None:
+def number_of(text):
     """Return what a numeric column's text means, NaN where it is missing, None where it is an error."""
     if text in STR_NA_VALUES:
         return float("nan")
@@ -135,9 +130,7 @@ def number_of(text: str) -> float | None:
     return float(word) if word.lstrip("+-") in {"inf", "infinity"} and word.count("-") + word.count("+") <= 1 else None
 
 
-def predict(
-    estimator: Estimator, method: str, features: pd.DataFrame, refused: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], list[bool]]:
+def predict(estimator, method, features, refused):
     """Call the model once on all rows that it takes, and on each doubtful row by itself to see whether it takes it."""
     call = getattr(estimator.model, method)
     takes_names = hasattr(estimator.model, "feature_names_in_")
@@ -145,7 +138,7 @@ def predict(
     numbers = features.select_dtypes("number").to_numpy()
     doubtful = ~np.isfinite(numbers).all(axis=1) & ~refused
     rejected = refused.copy()
-    seen: dict[bytes, bool] = {}
+    seen = {}
     for row in np.flatnonzero(doubtful):
         pattern = np.where(np.isfinite(numbers[row]), 0, numbers[row]).tobytes()
         if pattern not in seen:
@@ -161,7 +154,7 @@ def predict(
     return found[places], rejected.tolist()
 
 
-def takes(call: Any, rows: Any) -> bool:
+def takes(call, rows):
     """Whether the model predicts these rows."""
     try:
         with np.errstate(invalid="ignore"):  # scikit-learn adds infinities of both signs to find them
@@ -171,12 +164,12 @@ def takes(call: Any, rows: Any) -> bool:
     return True
 
 
-def quoted(text: str) -> str:
+def quoted(text):
     """Return a field in quotes where RFC 4180 wants them."""
     return '"' + text.replace('"', '""') + '"' if re.search('[,"\r\n]', text) else text
 
 
-def without_chunks(objects: Sequence[tuple[str, bytes]], ranges: Sequence[tuple[str, int, int]]) -> list[tuple[str, bytes]]:
+def without_chunks(objects, ranges):
     """Return the objects without the byte ranges of lost chunks; an object keeps its header."""
     remaining = []
     for uri, content in objects:
@@ -189,7 +182,7 @@ def without_chunks(objects: Sequence[tuple[str, bytes]], ranges: Sequence[tuple[
     return remaining
 
 
-def csv_records_of_first(content: bytes) -> Iterator[int]:
+def csv_records_of_first(content):
     """Yield the size of the header: what follows may not be CSV."""
     lines = io.BytesIO(content)
     header = lines.readline()
@@ -201,13 +194,13 @@ def csv_records_of_first(content: bytes) -> Iterator[int]:
 # --- comparing --------------------------------------------------------------------------------------------------------------------
 
 
-def output_problems(output: bytes, expected: Expected) -> list[str]:
+def output_problems(output, expected):
     """Say where an output is not the one expected: header, each record's own bytes, order, number and predictions."""
     start = expected.header + expected.line_end
     if not output.startswith(start):
         return [f"the header is {output[: len(start)]!r}, not {start!r}"]
     position = len(start)
-    printed: list[list[str]] = []
+    printed = []
     width = expected.predictions.shape[1]
     for record in expected.records:
         prefix = record.raw + b","
@@ -228,7 +221,7 @@ def output_problems(output: bytes, expected: Expected) -> list[str]:
     return prediction_problems(printed, expected)
 
 
-def fields_of(text: str) -> list[str] | None:
+def fields_of(text):
     """Split a record without line breaks; None where it is not one."""
     if '"' not in text and "\n" not in text:
         return text.split(",")
@@ -238,7 +231,7 @@ def fields_of(text: str) -> list[str] | None:
         return None
 
 
-def prediction_problems(printed: list[list[str]], expected: Expected) -> list[str]:
+def prediction_problems(printed, expected):
     """Say which printed predictions are not the model's."""
     problems = []
     is_float = expected.predictions.dtype.kind == "f"
@@ -262,7 +255,7 @@ def prediction_problems(printed: list[list[str]], expected: Expected) -> list[st
     return problems[:SHOWN] + more
 
 
-def rejected_problems(listed: bytes, expected: Expected, columns: dict[tuple[str, int], str], *, complete: bool) -> list[str]:
+def rejected_problems(listed, expected, columns, *, complete):
     """Say where the list of rejected rows is wrong; `columns` says at (object, byte) which value was planted as wrong."""
     rows = list(csv.DictReader(io.StringIO(listed.decode(), newline=""), strict=True))
     wanted = [record for record, is_rejected in zip(expected.records, expected.rejected, strict=True) if is_rejected]

@@ -8,19 +8,11 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
 from soak.faults import rules_of
 from soak.oracle import expected_output, output_problems, rejected_problems, without_chunks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from soak.stack import Execution, Stack
-    from soak.workloads import Workload
-    from support.s3_proxy import S3Proxy
 
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
 FEW_ROWS_BYTES = 10_000
@@ -59,14 +51,14 @@ class Outcome:
 class Run:
     """One workload on the stack."""
 
-    def __init__(self, stack: Stack, proxy: S3Proxy, workload: Workload) -> None:
+    def __init__(self, stack, proxy, workload):
         self.stack = stack
         self.proxy = proxy
         self.workload = workload
         self.outcome = Outcome()
         self.is_whole_without_report = False
 
-    def __call__(self) -> Outcome:
+    def __call__(self):
         """Run it under its faults, then without them until the output is whole, and leave nothing."""
         workload = self.workload
         try:
@@ -84,7 +76,7 @@ class Run:
             self.stack.delete(f"data/{workload.name}/", f"output/{workload.name}/", *own_model)
         return self.outcome
 
-    def prepare(self) -> None:
+    def prepare(self):
         """Put everything into S3 that the request names."""
         workload = self.workload
         if workload.model_uri.endswith(f"{workload.name}.joblib"):
@@ -94,7 +86,7 @@ class Run:
         if workload.foreign is not None:
             self.stack.put(workload.output_uri, workload.foreign)
 
-    def is_without_prediction(self) -> bool:
+    def is_without_prediction(self):
         """Whether the model refuses every row of few: then a run fails also where it keeps bad rows in quarantine."""
         workload = self.workload
         if workload.request.get("on_bad_row") != "quarantine" or any(plant.column is None for plant in workload.plants):
@@ -104,7 +96,7 @@ class Run:
         return all(expected_output(workload.objects, workload.request, workload.estimator).rejected)
 
     @contextmanager
-    def faults(self) -> Iterator[None]:
+    def faults(self):
         """Have this run's faults in force, and count them."""
         workload = self.workload
         rules = rules_of(workload.name, workload.faults, workload.name)
@@ -114,7 +106,7 @@ class Run:
         for rule, number in zip(rules, numbers, strict=True):
             self.outcome.faults[rule.fault] += injected[number]
 
-    def execute(self, requests: list[dict[str, Any]]) -> list[Execution]:
+    def execute(self, requests):
         """Run executions at once, and count what happened in them."""
         executions = self.stack.execute(requests)
         for execution in executions:
@@ -127,13 +119,13 @@ class Run:
             self.outcome.ended[execution.error or f"{execution.status}{'' if whole else ' without some chunks'}"] += 1
         return executions
 
-    def problem(self, text: str) -> None:
+    def problem(self, text):
         """Note what is not as documented."""
         self.outcome.problems.append(text)
 
     # --- the execution under faults ---------------------------------------------------------------------------------------------
 
-    def judge(self, executions: list[Execution]) -> bool:
+    def judge(self, executions):
         """Check how executions of the workload ended; return whether the whole output is there."""
         workload = self.workload
         allowed = set(workload.errors)
@@ -165,7 +157,7 @@ class Run:
         self.check_output(execution, request, workload.objects, allowed)
         return bool(execution.output["complete"]) and request is workload.request
 
-    def check_published_by_failure(self, executions: list[Execution]) -> None:
+    def check_published_by_failure(self, executions):
         """Check that an execution says so which has published, and has failed after that; and that what it calls whole is whole."""
         workload = self.workload
         if any(f"{workload.output_uri} is published and whole. {SAME_REQUEST}" in execution.cause for execution in executions):
@@ -176,7 +168,7 @@ class Run:
             causes = [execution.cause for execution in executions]
             self.problem(f"every execution failed, but something is published, of which no cause speaks: {causes}")
 
-    def check_cause(self, execution: Execution) -> None:
+    def check_cause(self, execution):
         """Check that the cause of a planted failure says where."""
         workload = self.workload
         if "stackTrace" in execution.cause or "Traceback" in execution.cause:
@@ -195,7 +187,7 @@ class Run:
 
     # --- without faults ---------------------------------------------------------------------------------------------------------
 
-    def finish(self) -> bool:
+    def finish(self):
         """Correct what was planted, and run once more without faults: it must succeed, and be exact.
 
         Return whether there is an output; there is none of rows that the model refuses as they are.
@@ -217,7 +209,7 @@ class Run:
         self.run_to_success()
         return True
 
-    def run_to_success(self) -> Execution | None:
+    def run_to_success(self):
         """Run the request, which must succeed."""
         (execution,) = self.execute([self.workload.request])
         if not execution.succeeded:
@@ -228,14 +220,14 @@ class Run:
             self.problem("without faults it has lost chunks")
         return execution
 
-    def repeat(self) -> None:
+    def repeat(self):
         """Run the request that has succeeded again: the same output, and no chunk is run."""
         for _ in range(self.workload.repeats):
             before = self.outcome.chunks
             if self.run_to_success() and self.outcome.chunks != before:
                 self.problem(f"a repeat of a finished request has run {self.outcome.chunks - before} chunks")
 
-    def look_for_leftovers(self) -> None:
+    def look_for_leftovers(self):
         """Count uploads, and work of the published output."""
         workload = self.workload
         if self.left_work() and self.outcome.faults.total() and not workload.request["keep_work"]:
@@ -250,7 +242,7 @@ class Run:
         elif not workload.request["keep_work"]:
             self.outcome.leftovers += len(work)
 
-    def left_work(self) -> list[str]:
+    def left_work(self):
         """List the work of the published output."""
         workload = self.workload
         report = json.loads(self.stack.get(f"{workload.output_uri}.report.json") or b"{}")
@@ -259,7 +251,7 @@ class Run:
 
     # --- what was published -----------------------------------------------------------------------------------------------------
 
-    def check_output(self, execution: Execution, request: dict[str, Any], objects: Objects, lost_by: set[str]) -> None:
+    def check_output(self, execution, request, objects, lost_by):
         """Compare output, list of rejected rows and report with the oracle's; chunks may be lost by some errors."""
         output = execution.output
         report = json.loads(self.stack.get(output["report_s3_uri"]) or b"{}")
@@ -284,9 +276,7 @@ class Run:
             self.outcome.resumed += report["chunks"]["reused"]
         self.outcome.problems += problems
 
-    def lost_ranges(
-        self, report: dict[str, Any], objects: Objects, lost_by: set[str]
-    ) -> tuple[list[tuple[str, int, int]], list[str]]:
+    def lost_ranges(self, report, objects, lost_by):
         """Return the byte ranges that the report says are missing, and what is wrong about that."""
         ranges, problems = [], []
         sizes = {uri: len(content) for uri, content in objects}
@@ -303,9 +293,7 @@ class Run:
             problems.append(f"published without {failed} of {planned} chunks, more than are tolerated")
         return ranges, problems
 
-    def report_problems(
-        self, report: dict[str, Any], execution: Execution, content: bytes, objects: Objects, lost: list[tuple[str, int, int]]
-    ) -> list[str]:
+    def report_problems(self, report, execution, content, objects, lost):
         """Say where the report does not agree with what is there."""
         workload = self.workload
         bucket, _, key = workload.output_uri.removeprefix("s3://").partition("/")

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from soak.estimators import CITIES, NUMBERS, PLANS, TEXTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from random import Random
-
-    from soak.estimators import Estimator
 
 FRESH_RECORDS = 2000
 """Further records repeat earlier ones under another id: making each anew would take longer than predicting it."""
@@ -56,21 +49,21 @@ class Layout:
     """Numbers also as 007, 1e3, +5, ` 5 `, True."""
     infinite: bool
 
-    def header(self, random: Random) -> bytes:
+    def header(self, random):
         """Return the header's record."""
         return self.joined(random, self.columns)
 
-    def joined(self, random: Random, fields: list[str]) -> bytes:
+    def joined(self, random, fields):
         """Return a record, without its line end."""
         return ",".join(self.field(random, text) for text in fields).encode()
 
-    def field(self, random: Random, text: str) -> str:
+    def field(self, random, text):
         """Return a field, in quotes where it must be, or where the quoting says so."""
         wanted = self.quoting == "always" or (self.quoting == "mixed" and random.random() < 0.2)
         return '"' + text.replace('"', '""') + '"' if wanted or re.search('[,"\r\n]', text) else text
 
 
-def random_layout(random: Random, estimator: Estimator, *, refusable: bool) -> Layout:
+def random_layout(random, estimator, *, refusable):
     """Choose how to write; `refusable` rows may hold what the model does not take."""
     features = list(estimator.features)
     unused = [name for name in (*NUMBERS, *TEXTS) if name not in features and random.random() < 0.5]
@@ -92,16 +85,16 @@ def random_layout(random: Random, estimator: Estimator, *, refusable: bool) -> L
 class Records:
     """Makes records of a layout."""
 
-    def __init__(self, random: Random, layout: Layout) -> None:
+    def __init__(self, random, layout):
         self.random = random
         self.layout = layout
         self.padding = ""
         """Of each id."""
-        self.made: list[list[str]] = []
+        self.made = []
         self.count = 0
         self.id_position = layout.columns.index("id")
 
-    def fields(self) -> list[str]:
+    def fields(self):
         """Return the next record's fields; its id says which one it is."""
         self.count += 1
         if len(self.made) < FRESH_RECORDS:
@@ -112,11 +105,11 @@ class Records:
         fields[self.id_position] = f"{self.count:07}{self.padding}"
         return fields
 
-    def record(self) -> bytes:
+    def record(self):
         """Return the next record, without its line end."""
         return self.layout.joined(self.random, self.fields())
 
-    def value(self, column: str) -> str:
+    def value(self, column):
         random, layout = self.random, self.layout
         if column in layout.features and random.random() < layout.missing:
             return random.choice(MISSING)
@@ -130,7 +123,7 @@ class Records:
             return random.choice(["x", 'q"', "a,b\n", "é"]) * random.randint(1, layout.long_field // 4)
         return random.choice(TRICKY if random.random() < layout.tricky else WORDS)
 
-    def number(self, column: str) -> str:
+    def number(self, column):
         random = self.random
         value = random.gauss(100, 60) if column in {"größe", "dose, mg"} else random.randint(-60, 120)
         text = repr(round(value, random.choice([1, 3, 17]))) if isinstance(value, float) else str(value)
@@ -142,7 +135,7 @@ class Records:
             ["007", "1e2", "+5", " 5 ", "-.5", "5.", "True", "False", "1E-3", text, "0.1000000000000000055511151231257827"]
         )
 
-    def bad(self) -> tuple[bytes, str]:
+    def bad(self):
         """Return a record with a feature that is not a number, and that column."""
         fields = self.fields()
         column = self.random.choice([name for name in self.layout.features if name in NUMBERS])
@@ -152,11 +145,11 @@ class Records:
         fields[self.layout.columns.index(column)] = self.random.choice(BAD_NUMBERS)
         return self.layout.joined(self.random, fields), column
 
-    def malformed(self) -> bytes:
+    def malformed(self):
         """Return what cannot be read as a record for sure; its line end is CRLF or LF as the others'."""
         fields = self.fields()
         extra = self.layout.columns.index("id")
-        make: Callable[[], bytes] = self.random.choice(
+        make = self.random.choice(
             [
                 lambda: self.layout.joined(self.random, [*fields, "one more"]),
                 lambda: self.layout.joined(self.random, fields[:-1]),

@@ -59,19 +59,18 @@ class Workload:
     faults: str = "none"
 
     @property
-    def output_uri(self) -> str:
+    def output_uri(self):
         """Of the merged CSV."""
-        uri: str = self.request["output_s3_uri"]
-        return uri
+        return self.request["output_s3_uri"]
 
-    def cured(self) -> dict[str, Any]:
+    def cured(self):
         """Return the request without what is wrong with it, for the same output."""
         pin = {"model_sha256": self.estimator.sha256} if self.request.get("model_sha256") else {}
         overwrite = {"overwrite": True} if self.foreign is not None or self.errors else {}
         return {**self.request, **pin, **overwrite}
 
 
-def random_workload(seed: str, bucket: str, estimators: list[Estimator]) -> Workload:
+def random_workload(seed, bucket, estimators):
     """Make a workload; the same one for the same seed."""
     random = Random(seed)
     estimator = random.choice(estimators)
@@ -86,7 +85,7 @@ def random_workload(seed: str, bucket: str, estimators: list[Estimator]) -> Work
     data_uri, uris, others, skipped = named(random, f"s3://{bucket}/data/{name}", contents, layout.header(random) + layout.line_end)
     objects = list(zip(uris, [content for content, _ in contents], strict=True))
     clean = list(zip(uris, [content for _, content in contents], strict=True))
-    request: dict[str, Any] = {
+    request = {
         "model_s3_uri": f"s3://{bucket}/models/{name if own_model else estimator.name}.joblib",
         "data_s3_uri": data_uri,
         "output_s3_uri": f"s3://{bucket}/output/{name}/out.csv",
@@ -121,7 +120,7 @@ def random_workload(seed: str, bucket: str, estimators: list[Estimator]) -> Work
     return workload
 
 
-def add_options(random: Random, workload: Workload, bucket: str) -> None:
+def add_options(random, workload, bucket):
     """Choose what the request asks for beside scoring, and what happens around it."""
     request = workload.request
     if random.random() < 0.15:
@@ -149,7 +148,7 @@ def add_options(random: Random, workload: Workload, bucket: str) -> None:
         workload.rival = {**request, "prediction_column_name": "rival"}
 
 
-def sizes_of(random: Random) -> list[int]:
+def sizes_of(random):
     """Return the target bytes of each object."""
     count = random.choices([1, random.randint(2, 6), random.randint(7, 30)], [45, 35, 20])[0]
     if random.random() < 0.04:
@@ -161,16 +160,14 @@ def sizes_of(random: Random) -> list[int]:
     return [max(1, int(total * weight / sum(weights))) for weight in weights]
 
 
-def chunk_size_of(random: Random, total: int) -> float:
+def chunk_size_of(random, total):
     """Return megabytes, so that there are 1 to 20 chunks; parts that S3 copies of large data."""
     if total > 2 * COPIED_BYTES:
         return round(total / random.choice([1, 2, 3]) / 1e6, 6)
     return max(0.0001, round(total / random.choice([0.5, 1, random.randint(2, 20)]) / 1e6, 6))
 
 
-def objects_of(
-    random: Random, records: Records, plan: list[Any], *, quarantine: bool
-) -> tuple[list[tuple[bytes, bytes]], list[tuple[int, int, int, str | None]]]:
+def objects_of(random, records, plan, *, quarantine):
     """Return objects (content, and content without plants), and the plants: (object, byte, row, column)."""
     sizes, boms = plan
     layout = records.layout
@@ -183,12 +180,12 @@ def objects_of(
     for index, size in enumerate(sizes):
         bom = BOM if boms == "all" or (boms == "mixed" and random.random() < 0.5) else b""
         header = bom + layout.header(random) + layout.line_end
-        lines: list[bytes] = []
+        lines = []
         left = size - len(header)
         while not lines or left > 0:
             lines.append(records.record() + layout.line_end)
             left -= len(lines[-1])
-        dirty: list[tuple[bytes, str | None] | None] = [None] * len(lines)
+        dirty = [None] * len(lines)
         for place in sorted({random.randrange(len(lines)) for chosen in planted_in if chosen == index}):
             dirty[place] = records.bad() if kind == "bad" else (records.malformed(), None)
         content, byte = [header], len(header)
@@ -209,14 +206,12 @@ def objects_of(
     return objects, plants
 
 
-def named(
-    random: Random, folder: str, contents: list[tuple[bytes, bytes]], only_header: bytes
-) -> tuple[Any, list[str], list[tuple[str, bytes]], int]:
+def named(random, folder, contents, only_header):
     """Return `data_s3_uri`, the objects' URIs in the output's order, further objects, and how many of them are skipped."""
     count = len(contents)
     way = random.choice(["single", "prefix", "list"] if count == 1 else ["prefix", "glob", "list", "manifest"])
     uris = [f"{folder}/part-{number}.csv" for number in sorted(random.sample(range(200), count))]
-    others: list[tuple[str, bytes]] = []
+    others = []
     if way in {"list", "manifest"}:
         random.shuffle(uris)
         listed = list(uris)

@@ -1,7 +1,5 @@
 """CSV files for property tests, and Python's csv module as their oracle."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re
@@ -12,7 +10,7 @@ FIELD = st.text(alphabet=st.sampled_from(list('ab7é,"\n\r ')), max_size=6)
 
 
 @st.composite
-def csv_bytes(draw: st.DrawFn) -> bytes:
+def csv_bytes(draw):
     """A CSV of any line end and quoting, with or without BOM and the last line end."""
     width = draw(st.integers(1, 4))
     rows = draw(st.lists(st.lists(FIELD, min_size=width, max_size=width), min_size=1, max_size=12))
@@ -23,11 +21,11 @@ def csv_bytes(draw: st.DrawFn) -> bytes:
     return bom + (text + draw(st.sampled_from(["", line_end])) if text else line_end).encode()
 
 
-def quoted(field: str, *, always: bool) -> str:
+def quoted(field, *, always):
     """As RFC 4180 has it: also a carriage return by itself is quoted, which csv.writer forgets in Python 3.11."""
     return '"' + field.replace('"', '""') + '"' if always or re.search('[,"\r\n]', field) else field
 
 
-def records(data: bytes) -> list[list[str]]:
+def records(data):
     """Python's csv module as the oracle."""
     return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))

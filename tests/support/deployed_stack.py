@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -25,7 +25,7 @@ class DeployedStack:
     predict_function_name: str
     outputs: Mapping[str, str] = field(repr=False)
 
-    def client(self, service: str) -> Any:
+    def client(self, service):
         """Return a new boto3 client, as the user configured boto3."""
         return boto3.client(service, config=CONFIG)
 
@@ -39,12 +39,12 @@ class Places:
     output: str
 
     @classmethod
-    def of(cls, outputs: Mapping[str, str], below: str = "") -> Places:
+    def of(cls, outputs, below=""):
         """Return the places that the stack's outputs name, or a prefix below each of them."""
         return cls(*(f"{outputs[name]}{below}" for name in ("ModelUri", "DataUri", "OutputUri")))
 
 
-def find_stack(name: str) -> DeployedStack:
+def find_stack(name):
     """Find the stack by its name, or end all tests with one sentence."""
     try:
         stack = boto3.client("cloudformation", config=CONFIG).describe_stacks(StackName=name)["Stacks"][0]
@@ -58,13 +58,13 @@ def find_stack(name: str) -> DeployedStack:
     pytest.exit(f"--aws: {problem}", returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-def split_uri(uri: str) -> tuple[str, str]:
+def split_uri(uri):
     """Return bucket and key, or bucket and prefix."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
-def delete_all(s3: Any, uri: str) -> None:
+def delete_all(s3, uri):
     """Delete what is under a prefix: every version, and every upload that was not completed."""
     bucket, prefix = split_uri(uri)
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):

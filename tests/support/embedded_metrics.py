@@ -3,8 +3,6 @@
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any
@@ -65,7 +63,7 @@ FOURTEEN_DAYS, TWO_HOURS = 14 * 86_400_000, 2 * 3_600_000
 """Milliseconds that a metric may lie behind or ahead of CloudWatch's clock."""
 
 
-def metrics_in(log: str) -> list[dict[str, Any]]:
+def metrics_in(log):
     """Return {"namespace", "dimensions", "values"} of every line that is in the format; the line must keep all of its rules."""
     found = []
     for line in log.splitlines():

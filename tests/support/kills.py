@@ -1,14 +1,6 @@
 """Processes that are killed at an S3 call. A killed process runs no handlers: nothing that it still tries reaches S3."""
 
-from __future__ import annotations
-
 import threading
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_s3 import S3Client
 
 
 class Killed(BaseException):
@@ -23,16 +15,16 @@ class Doomed:
     stays dead: the repeat needs another one.
     """
 
-    def __init__(self, client: S3Client, number: int, moment: str) -> None:
+    def __init__(self, client, number, moment):
         assert moment in {"unsent", "unheard"}
-        self.killed_in: str | None = None
-        self.calls: list[str] = []
+        self.killed_in = None
+        self.calls = []
         self._client, self._number, self._moment = client, number, moment
         self._lock = threading.Lock()
         client.meta.events.register_first("before-call.s3", self._before)
         client.meta.events.register_last("after-call.s3", self._after)
 
-    def run(self, work: Callable[[S3Client], Any]) -> Any:
+    def run(self, work):
         """Return what the work returns, None where it was killed: what a dying process makes of it, nobody hears."""
         threads = set(threading.enumerate())
         try:
@@ -46,23 +38,23 @@ class Doomed:
                 thread.join()
         return None if self.killed_in else result
 
-    def _before(self, model: Any, context: dict[str, Any], **_: Any) -> None:
+    def _before(self, model, context, **_):
         with self._lock:
             self._raise_if_killed()
             self.calls.append(model.name)
             context["number_of_call"] = len(self.calls)
             self._kill("unsent", model, context)
 
-    def _after(self, model: Any, context: dict[str, Any], **_: Any) -> None:
+    def _after(self, model, context, **_):
         with self._lock:
             self._raise_if_killed()
             self._kill("unheard", model, context)
 
-    def _kill(self, moment: str, model: Any, context: dict[str, Any]) -> None:
+    def _kill(self, moment, model, context):
         if (moment, context["number_of_call"]) == (self._moment, self._number):
             self.killed_in = model.name
             self._raise_if_killed()
 
-    def _raise_if_killed(self) -> None:
+    def _raise_if_killed(self):
         if self.killed_in:
             raise Killed(f"killed at call {self._number}, {self.killed_in}, {self._moment}")

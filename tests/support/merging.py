@@ -1,24 +1,18 @@
 """Executions that have come to Merge Outputs."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 from support.samples import BUCKET, EXECUTION, MODEL
 from workflow import accounting, fingerprint, merge_outputs, plan_chunks
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 OUTPUT = "out/result.csv"
 MIB = 2**20
 
 
-def predict(s3: S3Client, chunk: Any, pad: int = 0, **facts: Any) -> None:
+def predict(s3, chunk, pad=0, **facts):
     """Do what the prediction function guarantees: a part with a header, then its receipt, with other facts by keyword."""
 
-    def read(uri: str) -> bytes:
+    def read(uri):
         return s3.get_object(Bucket=BUCKET, Key=key_of(uri))["Body"].read()
 
     segments = json.loads(read(chunk["segments_s3_uri"])) if "segments_s3_uri" in chunk else [chunk]
@@ -55,14 +49,14 @@ def predict(s3: S3Client, chunk: Any, pad: int = 0, **facts: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key=key_of(chunk["receipt_s3_uri"]), Body=json.dumps(receipt))
 
 
-def key_of(uri: str) -> str:
+def key_of(uri):
     return uri.removeprefix(f"s3://{BUCKET}/")
 
 
 class Run:
     """An execution that has come to Merge Outputs."""
 
-    def __init__(self, s3: S3Client, document: Any, pads: dict[int, int] | None = None) -> None:
+    def __init__(self, s3, document, pads=None):
         self.s3 = s3
         self.document = document
         document["plan"] = plan_chunks.plan_chunks(s3, document)
@@ -70,14 +64,14 @@ class Run:
         for chunk in self.chunks:
             predict(s3, chunk, (pads or {}).get(chunk["chunk_index"], 0))
 
-    def merge(self) -> Any:
+    def merge(self):
         return merge_outputs.merge_outputs(self.s3, self.document)
 
-    def expected(self) -> bytes:
+    def expected(self):
         parts = [self.s3.get_object(Bucket=BUCKET, Key=key_of(chunk["output_s3_uri"]))["Body"].read() for chunk in self.chunks]
         return parts[0] + b"".join(part[part.index(b"\n") + 1 :] for part in parts[1:])
 
-    def lose(self, index: int, execution: str = EXECUTION["arn"], error: str = "InvalidDataError") -> None:
+    def lose(self, index, execution=EXECUTION["arn"], error="InvalidDataError"):
         chunk = self.chunks[index]
         for field in ("output_s3_uri", "receipt_s3_uri"):
             self.s3.delete_object(Bucket=BUCKET, Key=key_of(chunk[field]))
@@ -91,7 +85,7 @@ class Run:
         key = key_of(chunk["receipt_s3_uri"]).removesuffix(".json") + ".error.json"
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record))
 
-    def tamper(self, index: int, **changed: Any) -> None:
+    def tamper(self, index, **changed):
         key = key_of(self.chunks[index]["receipt_s3_uri"])
         receipt = json.loads(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(receipt | changed))

@@ -20,12 +20,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from batch_predict.local.aws import LocalAws
+from typing import Literal, NamedTuple, get_args
 
 Fault = Literal[
     "delay",  # the request is passed on after `seconds`
@@ -103,31 +98,31 @@ class Request(NamedTuple):
 class S3Proxy:
     """The owner's end; any thread may use it."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process):
         self._process = process
         self._lock = threading.Lock()
-        self._faults: dict[int, Fault] = {}
+        self._faults = {}
 
-    def url(self, function: str) -> str:
+    def url(self, function):
         """Return the endpoint for one caller, by any name that the rules should know it under; opened on first use."""
         return f"http://127.0.0.1:{self._ask('open', function)}"
 
-    def add(self, rule: Rule) -> int:
+    def add(self, rule):
         """Put a rule into force; of several that match a request, the first one added that is not used up counts."""
-        number: int = self._ask("add", asdict(rule))
+        number = self._ask("add", asdict(rule))
         self._faults[number] = rule.fault
         return number
 
-    def remove(self, *numbers: int) -> None:
+    def remove(self, *numbers):
         """Let rules no longer be in force; what they injected stays counted."""
         self._ask("remove", numbers)
 
-    def clear(self) -> None:
+    def clear(self):
         """Remove all rules."""
         self._ask("clear", None)
 
     @contextmanager
-    def rules(self, *rules: Rule) -> Iterator[list[int]]:
+    def rules(self, *rules):
         """Have rules in force for a while; yield their numbers."""
         numbers = [self.add(rule) for rule in rules]
         try:
@@ -135,23 +130,23 @@ class S3Proxy:
         finally:
             self.remove(*numbers)
 
-    def injected(self) -> dict[int, int]:
+    def injected(self):
         """Return how many faults each rule ever added has injected, by number."""
-        counts: dict[str, int] = self._ask("injected", None)
+        counts = self._ask("injected", None)
         return {int(number): count for number, count in counts.items()}
 
-    def injected_faults(self) -> Counter[str]:
+    def injected_faults(self):
         """Return how many faults of each kind were injected."""
-        total: Counter[str] = Counter()
+        total = Counter()
         for number, count in self.injected().items():
             total[self._faults[number]] += count
         return total
 
-    def journal(self, key: str = "") -> list[Request]:
+    def journal(self, key=""):
         """Return the requests whose `bucket/key` matches a regular expression, in the order in which they came."""
         return [Request(*entry) for entry in self._ask("journal", key)]
 
-    def _ask(self, command: str, argument: object) -> Any:
+    def _ask(self, command, argument):
         with self._lock:
             assert self._process.stdin
             assert self._process.stdout
@@ -166,7 +161,7 @@ class S3Proxy:
 
 
 @contextmanager
-def s3_proxy(endpoint_url: str, environment: Mapping[str, str], *, journal: bool = False) -> Iterator[S3Proxy]:
+def s3_proxy(endpoint_url, environment, *, journal=False):
     """Start a proxy to the S3 at `endpoint_url`; a journal of every request takes memory, so only when asked for.
 
     `environment` has the credentials by which it changes objects itself; those of the requests that pass are the callers' own.
@@ -186,7 +181,7 @@ def s3_proxy(endpoint_url: str, environment: Mapping[str, str], *, journal: bool
 
 
 @contextmanager
-def behind(proxy: S3Proxy, aws: LocalAws, *functions: str) -> Iterator[None]:
+def behind(proxy, aws, *functions):
     """Let functions of the stack (all, unless named) reach S3 through the proxy; their other variables stay."""
     endpoints = {function: proxy.url(function) for function in functions or FUNCTIONS}
     try:
@@ -196,7 +191,7 @@ def behind(proxy: S3Proxy, aws: LocalAws, *functions: str) -> Iterator[None]:
         set_s3_endpoints(aws, dict.fromkeys(endpoints))
 
 
-def set_s3_endpoints(aws: LocalAws, endpoints: Mapping[str, str | None]) -> None:
+def set_s3_endpoints(aws, endpoints):
     """Say for each function where S3 is; None for where all else is."""
     client = aws.client("lambda")
     names = function_names(aws)
@@ -209,7 +204,7 @@ def set_s3_endpoints(aws: LocalAws, endpoints: Mapping[str, str | None]) -> None
         client.update_function_configuration(FunctionName=names[function], Environment={"Variables": variables})
 
 
-def function_names(aws: LocalAws) -> dict[str, str]:
+def function_names(aws):
     """Return the functions' names by logical id."""
     pages = aws.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack_name(aws))
     return {
@@ -220,6 +215,6 @@ def function_names(aws: LocalAws) -> dict[str, str]:
     }
 
 
-def stack_name(aws: LocalAws) -> str:
+def stack_name(aws):
     """Return the stack's name, which is the state machine's."""
     return aws.state_machine_arn.rpartition(":")[2]

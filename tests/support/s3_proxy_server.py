@@ -3,8 +3,6 @@
 A command is a line of JSON, `[name, argument]`, as is its answer on standard output. When standard input ends, so does this.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import os
@@ -18,7 +16,7 @@ import threading
 import time
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import unescape
 
@@ -76,14 +74,14 @@ class Request(NamedTuple):
 class ActiveRule:
     """A rule and how far it is."""
 
-    def __init__(self, rule: dict[str, Any]) -> None:
+    def __init__(self, rule):
         self.rule = rule
         self.patterns = [(name, re.compile(rule[name])) for name in ("key", "range") if rule[name] is not None]
         self.random = random.Random(rule["seed"])
         self.matched = 0
         self.injected = 0
 
-    def strikes(self, request: Request) -> bool:
+    def strikes(self, request):
         """Whether this request meets the fault."""
         rule = self.rule
         if any(rule[name] is not None and rule[name] != getattr(request, name) for name in ("function", "operation")):
@@ -102,16 +100,16 @@ class ActiveRule:
 class Proxy:
     """All ports, rules and counts."""
 
-    def __init__(self, endpoint_url: str, *, journal: bool) -> None:
+    def __init__(self, endpoint_url, *, journal):
         self.endpoint_url = endpoint_url
         self.upstream = urlsplit(endpoint_url).netloc
         self.lock = threading.Lock()
-        self.rules: list[ActiveRule] = []
-        self.in_force: list[int] = []
-        self.entries: list[tuple[str | None, ...]] | None = [] if journal else None
-        self.ports: dict[str, int] = {}
+        self.rules = []
+        self.in_force = []
+        self.entries = [] if journal else None
+        self.ports = {}
 
-    def decide(self, request: Request) -> dict[str, Any] | None:
+    def decide(self, request):
         """Return the rule that the request meets."""
         with self.lock:
             numbers = (number for number in self.in_force if self.rules[number].strikes(request))
@@ -123,14 +121,14 @@ class Proxy:
 
     # --- commands ----------------------------------------------------------------------------------------------------------------
 
-    def open(self, function: str) -> int:
+    def open(self, function):
         if function not in self.ports:
             server = Server(("127.0.0.1", 0), handler_of(self, function))
             threading.Thread(target=server.serve_forever, daemon=True).start()
             self.ports[function] = server.server_address[1]
         return self.ports[function]
 
-    def add(self, rule: dict[str, Any]) -> int:
+    def add(self, rule):
         if rule["fault"] not in REFUSALS.keys() | OTHER_FAULTS:
             raise ValueError(f"unknown fault {rule['fault']!r}")
         with self.lock:
@@ -138,19 +136,19 @@ class Proxy:
             self.in_force.append(len(self.rules) - 1)
             return self.in_force[-1]
 
-    def remove(self, numbers: list[int]) -> None:
+    def remove(self, numbers):
         with self.lock:
             self.in_force = [number for number in self.in_force if number not in numbers]
 
-    def clear(self, _: None) -> None:
+    def clear(self, _):
         with self.lock:
             self.in_force = []
 
-    def injected(self, _: None) -> dict[int, int]:
+    def injected(self, _):
         with self.lock:
             return {number: rule.injected for number, rule in enumerate(self.rules)}
 
-    def journal(self, key: str) -> list[tuple[str | None, ...]]:
+    def journal(self, key):
         if self.entries is None:
             raise ValueError("the proxy was started without a journal")
         pattern = re.compile(key)
@@ -161,20 +159,20 @@ class Proxy:
 class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
-    def shutdown_request(self, request: Any) -> None:
+    def shutdown_request(self, request):
         self.close_request(request)  # without the FIN of a shutdown(), so that SO_LINGER decides how it ends
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request, client_address):
         if not isinstance(sys.exception(), OSError):  # the client may go at any time
             super().handle_error(request, client_address)
 
 
-def operation_of(method: str, names: set[str]) -> str:
+def operation_of(method, names):
     """Return the operation's name in S3's API."""
     return next((operation for verb, needed, operation in OPERATIONS if verb == method and needed <= names), method)
 
 
-def refusal_of(fault: str, operation: str) -> tuple[int, str] | None:
+def refusal_of(fault, operation):
     """Return status and code where the fault is an answer of S3's."""
     if fault == "error_in_200":
         return 200, "InternalError"
@@ -183,21 +181,21 @@ def refusal_of(fault: str, operation: str) -> tuple[int, str] | None:
     return (STATUS[code], code) if code else None
 
 
-def flipped(content: bytes) -> bytes:
+def flipped(content):
     """Return the content with one bit in the middle changed."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if content else content
 
 
-def handler_of(proxy: Proxy, function: str) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - a class
+def handler_of(proxy, function):  # noqa: C901 - a class
     """Return the class that handles one caller's connections."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
-        connection_upstream: http.client.HTTPConnection | None = None
+        connection_upstream = None
 
-        def handle_request(self) -> None:
+        def handle_request(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             request = self.described(body)
             rule = proxy.decide(request)
@@ -222,7 +220,7 @@ def handler_of(proxy: Proxy, function: str) -> type[BaseHTTPRequestHandler]:  # 
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_request  # noqa: N815 - BaseHTTPRequestHandler's names
 
-        def described(self, body: bytes) -> Request:
+        def described(self, body):
             url = urlsplit(self.path)
             query = parse_qs(url.query, keep_blank_values=True)
             bucket, _, key = unquote(url.path).lstrip("/").partition("/")
@@ -235,7 +233,7 @@ def handler_of(proxy: Proxy, function: str) -> type[BaseHTTPRequestHandler]:  # 
             ranged = self.headers.get("Range") or self.headers.get("x-amz-copy-source-range") or ""
             return Request(function, operation, f"{bucket}/{key}", ranged, condition)
 
-        def refuse(self, status: int, code: str) -> None:
+        def refuse(self, status, code):
             answer = f"<Error><Code>{code}</Code><Message>Injected by the test.</Message></Error>".encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/xml")
@@ -244,11 +242,11 @@ def handler_of(proxy: Proxy, function: str) -> type[BaseHTTPRequestHandler]:  # 
             if self.command != "HEAD":
                 self.wfile.write(answer)
 
-        def reset(self) -> None:
+        def reset(self):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
 
-        def pass_on(self, body: bytes) -> http.client.HTTPResponse:
+        def pass_on(self, body):
             upstream = self.connection_upstream
             if upstream and (upstream.sock is None or select.select([upstream.sock], [], [], 0)[0]):
                 upstream.close()  # it ended meanwhile
@@ -263,7 +261,7 @@ def handler_of(proxy: Proxy, function: str) -> type[BaseHTTPRequestHandler]:  # 
             upstream.endheaders(body or None)
             return upstream.getresponse()
 
-        def answer(self, response: http.client.HTTPResponse, fault: str | None, seconds: float) -> None:
+        def answer(self, response, fault, seconds):
             if fault == "reset_after":
                 response.read()
                 self.reset()
@@ -287,19 +285,19 @@ def handler_of(proxy: Proxy, function: str) -> type[BaseHTTPRequestHandler]:  # 
             else:
                 self.wfile.write(flipped(content) if fault == "corrupt" else content)
 
-        def finish(self) -> None:
+        def finish(self):
             super().finish()
             if self.connection_upstream:
                 self.connection_upstream.close()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_):
             pass
 
     return Handler
 
 
 @cache
-def s3_of(endpoint_url: str) -> Any:
+def s3_of(endpoint_url):
     """Return a client that is root, to change objects behind the functions' backs."""
     import boto3  # noqa: PLC0415 - half a second, for the one fault that needs it
     from botocore.config import Config  # noqa: PLC0415
@@ -312,7 +310,7 @@ def s3_of(endpoint_url: str) -> Any:
     )
 
 
-def main() -> None:
+def main():
     """Serve until standard input ends."""
     proxy = Proxy(sys.argv[1], journal="--journal" in sys.argv)
     commands = {name: getattr(proxy, name) for name in ("open", "add", "remove", "clear", "injected", "journal")}

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -37,7 +36,7 @@ COLUMNS = {
 }
 
 
-def found_columns(s3: Any, document: Any, **changed: Any) -> None:
+def found_columns(s3, document, **changed):
     """Do what Probe Model does: write what it has found of the columns, and leave a pointer to it in the document."""
     before = document["model"].get("columns_s3_uri")
     columns = (
@@ -49,6 +48,6 @@ def found_columns(s3: Any, document: Any, **changed: Any) -> None:
     document["model"] |= {"columns_s3_uri": f"s3://{BUCKET}/columns/{digest}.json", "columns_sha256": digest}
 
 
-def s3_error(operation: str, code: str, status: int) -> ClientError:
+def s3_error(operation, code, status):
     """What botocore raises for S3's answer."""
     return ClientError({"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)

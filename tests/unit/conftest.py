@@ -1,9 +1,6 @@
 """S3 in memory: moto, held to S3's rules by `strict_s3.py`. No test here opens a socket."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import moto
 import moto.s3.models
@@ -16,14 +13,9 @@ from support.samples import BUCKET, EXECUTION, MODEL, found_columns, s3_error
 from support.strict_s3 import StrictS3
 from workflow import chunking, multipart
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mypy_boto3_s3 import S3Client
-
 
 @pytest.fixture(autouse=True)
-def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def aws_environment(monkeypatch):
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {
@@ -37,14 +29,14 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def strict_s3() -> Iterator[StrictS3]:
+def strict_s3():
     """An S3 in memory that keeps S3's rules; it makes clients."""
     with moto.mock_aws():
         yield StrictS3()
 
 
 @pytest.fixture
-def s3(strict_s3: StrictS3) -> S3Client:
+def s3(strict_s3):
     """A client of an S3 with the bucket `bucket`, which never waits before it tries again."""
     client = strict_s3.client()
     client.create_bucket(Bucket=BUCKET)
@@ -52,41 +44,41 @@ def s3(strict_s3: StrictS3) -> S3Client:
 
 
 @pytest.fixture
-def put(s3: S3Client) -> Any:
+def put(s3):
     """Write an object, return its ETag."""
 
-    def put_object(key: str, body: bytes | str, **options: Any) -> str:
+    def put_object(key, body, **options):
         return s3.put_object(Bucket=BUCKET, Key=key, Body=body, **options)["ETag"]
 
     return put_object
 
 
 @pytest.fixture
-def get(s3: S3Client) -> Any:
+def get(s3):
     """Read an object."""
     return lambda key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
 
 @pytest.fixture
-def keys(s3: S3Client) -> Any:
+def keys(s3):
     """List the bucket."""
     return lambda prefix="": [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
 
 
 @pytest.fixture
-def uploads(s3: S3Client) -> Any:
+def uploads(s3):
     """List the uploads that were neither completed nor aborted."""
     return lambda: s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
 
 
 @pytest.fixture
-def fail_calls(s3: S3Client) -> Any:
+def fail_calls(s3):
     """Make calls of an S3 operation fail as S3 does, before they are sent."""
 
-    def fail(operation: str, code: str, *, key_ends: str = "", status: int = 503, times: int | None = None) -> list[str]:
-        seen: list[str] = []
+    def fail(operation, code, *, key_ends="", status=503, times=None):
+        seen = []
 
-        def before_build(params: dict[str, Any], **_: Any) -> None:
+        def before_build(params, **_):
             key = params.get("Key") or params.get("Prefix") or ""
             if key.endswith(key_ends) and (times is None or len(seen) < times):
                 seen.append(key)
@@ -99,13 +91,13 @@ def fail_calls(s3: S3Client) -> Any:
 
 
 @pytest.fixture
-def killed_at(strict_s3: StrictS3) -> Callable[[int, str], Doomed]:
+def killed_at(strict_s3):
     """A process that is killed at its n-th S3 call, before that is sent ("unsent") or before its answer comes ("unheard")."""
     return lambda number, moment: Doomed(strict_s3.client(), number, moment)
 
 
 @pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_parts(monkeypatch):
     """S3 with its limits divided by 1,024, so that thousands of merges take minutes: KiB stand for MiB."""
     monkeypatch.setattr(multipart, "MIN_PART_BYTES", multipart.MIN_PART_BYTES // 1024)
     monkeypatch.setattr(multipart, "GATHER_BYTES", multipart.GATHER_BYTES // 1024)
@@ -115,10 +107,10 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def document(s3: S3Client) -> Any:
+def document(s3):
     """The execution's document after Probe Model, with fields of the request changed by keyword."""
 
-    def make(**changed: Any) -> Any:
+    def make(**changed):
         request = {
             "model_s3_uri": "s3://bucket/model.joblib",
             "data_s3_uri": ["s3://bucket/in/"],
@@ -184,11 +176,11 @@ def document(s3: S3Client) -> Any:
 
 
 @pytest.fixture
-def run(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+def run(s3, put, document, monkeypatch):
     """An execution with a chunk of each object: of 10 rows each, or of as many as `row_counts` says."""
     monkeypatch.setattr(chunking, "MAX_SEGMENTS", 1)
 
-    def make(row_counts: tuple[int, ...] = (10, 10, 10), pads: dict[int, int] | None = None, **changed: Any) -> Run:
+    def make(row_counts=(10, 10, 10), pads=None, **changed):
         for index, rows in enumerate(row_counts):
             put(f"in/{index}.csv", b"a,b\n" + b"".join(b"%d,%d\n" % (index, row) for row in range(rows)))
         return Run(s3, document(**changed), pads)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from support.s3_proxy import Request
+from typing import NamedTuple
 
 # Regular expression of `bucket/key` -> kind; the first that fits.
 KINDS = (
@@ -40,11 +37,11 @@ class Site(NamedTuple):
     operation: str
     kind: str
 
-    def __str__(self) -> str:
+    def __str__(self):
         return f"{self.function} {self.operation} {self.kind}"
 
 
-def site_of(request: Request) -> Site:
+def site_of(request):
     """Return the call site that a request came from."""
     # Keys are deleted many at once, and the first one says nothing of the others.
     kinds = KINDS if request.operation != "DeleteObjects" else ((r"\.work/", "work"),)
@@ -52,7 +49,7 @@ def site_of(request: Request) -> Site:
     return Site(request.function.removesuffix("Function"), request.operation, kind)
 
 
-def pattern_of(site: Site) -> str:
+def pattern_of(site):
     """Return what matches, at the start of `bucket/key`, the keys of a call site's kind and no earlier kind's."""
     if site.operation == "DeleteObjects":
         return r"(?=.*\.work/)"

@@ -6,13 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from runs import Case, Run, prepare
+from runs import Case, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from batch_predict.local.aws import LocalAws
-    from support.s3_proxy import Request, Rule, S3Proxy
+    from support.s3_proxy import Request
 
     RunExecution = Callable[..., dict[str, Any]]
 
@@ -50,13 +49,13 @@ class Outcome:
 class Executor:
     """Runs cases on the embedded AWS; any thread may use it."""
 
-    def __init__(self, aws: LocalAws, proxy: S3Proxy, run_execution: RunExecution) -> None:
+    def __init__(self, aws, proxy, run_execution):
         self.aws = aws
         self.proxy = proxy
         self.run_execution = run_execution
         self.s3 = aws.client("s3")
 
-    def outcome(self, run: Run, name: str, rules: Callable[[Case], Sequence[Rule]]) -> Outcome:
+    def outcome(self, run, name, rules):
         """Run a case under rules; then, unless all went well, once more without any."""
         case = Case(name, self.aws.bucket)
         request = prepare(self.s3, case, run)
@@ -86,7 +85,7 @@ class Executor:
             requests,
         )
 
-    def ending(self, case: Case, request: dict[str, Any]) -> Ending:
+    def ending(self, case, request):
         """Start an execution, and look at what it leaves."""
         execution = self.run_execution(self.aws, request)
         output = None
@@ -104,11 +103,11 @@ class Executor:
             [upload["Key"] for upload in uploads],
         )
 
-    def keys(self, case: Case, prefix: str) -> list[str]:
+    def keys(self, case, prefix):
         listed = self.s3.list_objects_v2(Bucket=case.bucket, Prefix=prefix)
         return [item["Key"] for item in listed.get("Contents", [])]
 
-    def delete(self, case: Case) -> None:
+    def delete(self, case):
         """Give the memory back: the emulator keeps objects in it."""
         for kind in ("models", "data", "output"):
             for key in self.keys(case, case.key(kind, "")):

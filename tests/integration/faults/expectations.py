@@ -133,11 +133,11 @@ class Cell(NamedTuple):
     fault: Fault
     persistent: bool = False
 
-    def __str__(self) -> str:
+    def __str__(self):
         return f"{self.site}: {self.fault}{' that stays' if self.persistent else ''}"
 
     @property
-    def expected(self) -> str:
+    def expected(self):
         """`SURVIVED`, or the error that the execution ends with."""
         if self.persistent:
             return REPRESENTATIVES[self.site][1]
@@ -146,10 +146,10 @@ class Cell(NamedTuple):
         return SURVIVED
 
 
-def applicable(site: Site) -> list[Fault]:
+def applicable(site):
     """Return the faults that a call site can meet."""
     reads_whole = site.operation == "GetObject" and site.kind in READ_WHOLE
-    faults: dict[Fault, bool] = {
+    faults = {
         "delay": True,
         "throttle": True,
         "500": True,

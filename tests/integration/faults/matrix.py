@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from call_sites import Site, pattern_of, site_of
+from call_sites import pattern_of, site_of
 from expectations import REFUSALS, SITES, SURVIVED, Cell
-from runs import RUNS, Case, Run
+from runs import RUNS
 
 from support.s3_proxy import Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from executions import Ending, Executor, Outcome
 
 EXECUTIONS_AT_ONCE = 6
 """botocore sleeps before it repeats a request: meanwhile others work."""
@@ -39,9 +34,9 @@ class Verdict(NamedTuple):
     """In full, where it is not as expected."""
 
 
-def batches_of(cells: Sequence[Cell]) -> Iterator[tuple[Run, list[Cell]]]:
+def batches_of(cells):
     """Yield what is tried in one execution: refusals and what stays alone, passing trouble at several call sites at once."""
-    together: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    together = defaultdict(list)
     for cell in sorted(cells, key=lambda cell: not cell.persistent):  # those that stay take longest
         run = RUNS[SITES[cell.site]]
         if cell.persistent or cell.fault in REFUSALS:
@@ -49,15 +44,15 @@ def batches_of(cells: Sequence[Cell]) -> Iterator[tuple[Run, list[Cell]]]:
         else:
             together[run.name, cell.fault].append(cell)
     for (name, _), passing in together.items():
-        batches: dict[int, list[Cell]] = defaultdict(list)
-        counts: Counter[str] = Counter()
+        batches = defaultdict(list)
+        counts = Counter()
         for cell in passing:
             batches[counts[cell.site.function] // SITES_TOGETHER].append(cell)
             counts[cell.site.function] += 1
         yield from ((RUNS[name], batch) for batch in batches.values())
 
 
-def rule_of(cell: Cell, case: Case) -> Rule:
+def rule_of(cell, case):
     """Return the rule that injects a cell's fault into a case."""
     return Rule(
         cell.fault,
@@ -69,10 +64,10 @@ def rule_of(cell: Cell, case: Case) -> Rule:
     )
 
 
-def try_cells(executor: Executor, cells: Sequence[Cell]) -> dict[Cell, Verdict]:
+def try_cells(executor, cells):
     """Try cells, many at once; those of an execution that did not go as expected once more, each alone."""
 
-    def try_batch(numbered: tuple[int, tuple[Run, list[Cell]]]) -> dict[Cell, Verdict]:
+    def try_batch(numbered):
         number, (run, batch) = numbered
         verdicts = verdicts_of(run, batch, executor.outcome(run, f"{number}", lambda case: [rule_of(cell, case) for cell in batch]))
         if len(batch) > 1 and not all(verdict.as_expected for verdict in verdicts.values()):
@@ -86,10 +81,10 @@ def try_cells(executor: Executor, cells: Sequence[Cell]) -> dict[Cell, Verdict]:
     return {cell: verdict for verdicts in found for cell, verdict in verdicts.items()}
 
 
-def fault_free_sites(executor: Executor) -> dict[str, set[Site]]:
+def fault_free_sites(executor):
     """Return the call sites that each run really has, by its name."""
 
-    def sites(run: Run) -> set[Site]:
+    def sites(run):
         outcome = executor.outcome(run, f"free-{run.name.replace(' ', '-')}", lambda _: [])
         wrong = list(problems(run, SURVIVED, outcome, aborts=run.name != "not sent"))
         assert not wrong, f"{run.name} without faults: {wrong}"
@@ -99,7 +94,7 @@ def fault_free_sites(executor: Executor) -> dict[str, set[Site]]:
         return dict(zip(RUNS, pool.map(sites, RUNS.values()), strict=True))
 
 
-def verdicts_of(run: Run, batch: Sequence[Cell], outcome: Outcome) -> dict[Cell, Verdict]:
+def verdicts_of(run, batch, outcome):
     """Judge what one execution says of its cells."""
     verdicts = {}
     for cell, injected in zip(batch, outcome.injected, strict=True):
@@ -114,7 +109,7 @@ def verdicts_of(run: Run, batch: Sequence[Cell], outcome: Outcome) -> dict[Cell,
     return verdicts
 
 
-def problems(run: Run, expected: str, outcome: Outcome, *, aborts: bool, explained: bool = True) -> Iterator[str]:
+def problems(run, expected, outcome, *, aborts, explained=True):
     """Say what a run and its repeat must not come to.
 
     `aborts` is whether its uploads could be aborted, `explained` whether Explain Failure could work: the engine's cause is JSON.
@@ -142,12 +137,12 @@ def problems(run: Run, expected: str, outcome: Outcome, *, aborts: bool, explain
             yield f"the repeat left {repeat.work} and uploads {repeat.uploads}"
 
 
-def brief(ending: Ending) -> str:
+def brief(ending):
     """Describe an ending in a line."""
     return f"{ending.status} {ending.error}: {ending.cause}" if ending.error else ending.status
 
 
-def markdown(verdicts: dict[Cell, Verdict]) -> str:
+def markdown(verdicts):
     """Return the table of docs/reliability.md: a line for each call site, and what each fault came to."""
     faults = list(dict.fromkeys(cell.fault for cell in verdicts if not cell.persistent))
     lines = [
@@ -168,7 +163,7 @@ def markdown(verdicts: dict[Cell, Verdict]) -> str:
     return "\n".join([*lines, "", summary, ""])
 
 
-def mark(cell: Cell, verdict: Verdict) -> str:
+def mark(cell, verdict):
     """Return a cell of the table."""
     if not verdict.as_expected:
         return "**wrong**"

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from batch_predict.local.aws import LocalAws
 
 
 class Process(NamedTuple):
@@ -20,11 +15,11 @@ class Process(NamedTuple):
     environment: dict[str, str]
 
     @property
-    def function(self) -> str:
+    def function(self):
         """Name of the function that it runs; "" for the emulator itself."""
         return self.environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
 
-    def open_files(self) -> list[str]:
+    def open_files(self):
         """Return the paths of its open files."""
         paths = []
         with suppress(OSError):  # it may end meanwhile
@@ -34,7 +29,7 @@ class Process(NamedTuple):
         return paths
 
 
-def processes_of(aws: LocalAws) -> Iterator[Process]:
+def processes_of(aws):
     """Yield the emulator and its functions: what inherited its port."""
     port = str(urlsplit(aws.endpoint_url).port)
     for directory in Path("/proc").glob("[0-9]*"):
@@ -47,7 +42,7 @@ def processes_of(aws: LocalAws) -> Iterator[Process]:
             yield Process(int(directory.name), environment)
 
 
-def temporary_files(aws: LocalAws) -> list[str]:
+def temporary_files(aws):
     """Return what the functions have in their temporary directories at this moment, beside their own code."""
     directories = {process.environment["TMPDIR"] for process in processes_of(aws) if process.function}
     assert directories, "no function runs: nothing to look at"

@@ -18,7 +18,7 @@ from sklearn.tree import DecisionTreeRegressor
 from support.s3_proxy import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 HEADER = b"id,note,x,y\n"
 LOST_OBJECT = "part-4.csv"
@@ -26,28 +26,28 @@ LONG_NOTE = 500_000
 
 
 @cache
-def tree() -> DecisionTreeRegressor:
+def tree():
     """Return a tree, whose predictions do not depend on what is scored together."""
     frame = pd.DataFrame({"x": range(100), "y": [(7 * x) % 13 for x in range(100)]})
     return DecisionTreeRegressor(max_depth=6, random_state=0).fit(frame, frame.x * 1.5 + frame.y / 3)
 
 
 @cache
-def tree_bytes() -> bytes:
+def tree_bytes():
     buffer = io.BytesIO()
     joblib.dump(tree(), buffer)
     return buffer.getvalue()
 
 
-def row(number: int, note: str = 'a ""note"",\nof two lines') -> bytes:
+def row(number, note='a ""note"",\nof two lines'):
     return f'{number:06},"{note}",{number % 100},{number % 13}\n'.encode()
 
 
-def rows(start: int, stop: int) -> list[bytes]:
+def rows(start, stop):
     return [row(number) for number in range(start, stop)]
 
 
-def scored(records: Sequence[bytes], rejected: Sequence[bytes] = ()) -> bytes:
+def scored(records, rejected=()):
     """Return the output that the records must have: the oracle, by the model itself."""
     known = [record for record in records if record not in rejected]
     features = [record.rstrip(b"\n").rsplit(b",", 2)[1:] for record in known]
@@ -66,18 +66,18 @@ class Case:
     bucket: str
 
     @property
-    def pattern(self) -> str:
+    def pattern(self):
         """Regular expression of all its keys."""
         return f"/faults/{self.name}/"
 
-    def uri(self, kind: str, name: str) -> str:
+    def uri(self, kind, name):
         return f"s3://{self.bucket}/{self.key(kind, name)}"
 
-    def key(self, kind: str, name: str) -> str:
+    def key(self, kind, name):
         return f"{kind}/faults/{self.name}/{name}"
 
     @property
-    def output(self) -> str:
+    def output(self):
         return self.uri("output", "out.csv")
 
 
@@ -110,7 +110,7 @@ class Run:
 
 
 @cache
-def split() -> Input:
+def split():
     """One object in three chunks, with a row that cannot be scored."""
     bad = b"000100,plain,zwei,1\n"
     records = [*rows(0, 100), bad, *rows(101, 300)]
@@ -119,27 +119,27 @@ def split() -> Input:
 
 
 @cache
-def grouped() -> Input:
+def grouped():
     """Six small objects in three chunks, two in each."""
     objects = {f"parts/part-{n}.csv": HEADER + b"".join(rows(10 * n, 10 * n + 10)) for n in range(6)}
     return Input(objects, lambda case: {"data_s3_uri": case.uri("data", "parts/")}, scored(rows(0, 60)))
 
 
 @cache
-def listed() -> Input:
+def listed():
     """The same objects, named by a manifest."""
     return Input(grouped().objects, lambda case: {"data_s3_uri": case.uri("data", "all.manifest.json")}, grouped().output)
 
 
 @cache
-def guessed() -> Input:
+def guessed():
     """One object that is large enough for its boundary to be guessed, in two chunks."""
     records = [row(number, "g" * 1000) for number in range(600)]
     data = HEADER + b"".join(records)
     return Input({"in.csv": data}, lambda case: {"data_s3_uri": case.uri("data", "in.csv")}, scored(records))
 
 
-def by_manifest(count: int) -> Input:
+def by_manifest(count):
     """A large object of so many long records, and a small one; named by a manifest."""
     records = [row(number, "n" * LONG_NOTE) for number in range(count)]
     few = rows(0, 200)
@@ -148,34 +148,34 @@ def by_manifest(count: int) -> Input:
 
 
 @cache
-def copied() -> Input:
+def copied():
     """A part that S3 copies, and one that is gathered."""
     return by_manifest(12)
 
 
 @cache
-def large() -> Input:
+def large():
     """The same, the first part above what the prediction function sends by one PUT."""
     return by_manifest(36)
 
 
-def lost(case: Case) -> list[Rule]:
+def lost(case):
     """Rules by which the chunk of one object is lost for good."""
     return [Rule("403", "PredictChunkFunction", "GetObject", f"{case.pattern}.*{LOST_OBJECT}$", times=None)]
 
 
-def lost_second(case: Case) -> list[Rule]:
+def lost_second(case):
     """Rules by which the second chunk of one object is lost for good."""
     return [Rule("403", "PredictChunkFunction", "GetObject", f"/data{case.pattern}", range="^bytes=[1-9]", times=None)]
 
 
-def unfinished_upload(case: Case) -> list[Rule]:
+def unfinished_upload(case):
     """Rules by which a multipart upload stays behind."""
     rules = [("CompleteMultipartUpload", 1), ("AbortMultipartUpload", None)]
     return [Rule("403", "MergeOutputsFunction", operation, case.pattern, times=times) for operation, times in rules]
 
 
-def refused(function: str, operation: str) -> Callable[[Case], list[Rule]]:
+def refused(function, operation):
     """Return rules by which one operation is refused each time."""
     return lambda case: [Rule("403", f"{function}Function", operation, case.pattern, times=None)]
 
@@ -207,7 +207,7 @@ RUNS = {
 }
 
 
-def prepare(s3: Any, case: Case, run: Run) -> dict[str, Any]:
+def prepare(s3, case, run):
     """Put the case's model and data in place; return its request."""
     s3.put_object(Bucket=case.bucket, Key=case.key("models", "tree.joblib"), Body=tree_bytes())
     given = run.input()

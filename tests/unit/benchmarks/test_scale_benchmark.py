@@ -79,7 +79,7 @@ def test_reads_cost_less_than_writes_and_deletions_nothing():
     assert dollars({"GetObject": 1000, "PutObject": 1000, "DeleteObjects": 1000}) == pytest.approx(0.0054)
 
 
-@pytest.mark.parametrize("name", ["1KB", "20MB-quoted", "30-objects", "10TB"])
+@pytest.mark.parametrize("name", ["1KB", "20MB-quoted", "30-objects", pytest.param("10TB", marks=pytest.mark.thorough)])
 def test_the_workflow_keeps_the_limits_at_any_size(name):
     """10 TB are 10,000 chunks and parts. But for memory: this process has much more in it than the function."""
     broken = [check for check in checks_of(measure_case(parse_case(name))) if not check.holds]

@@ -139,12 +139,12 @@ def workflow(s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch) -> Wo
 def any_number_of(examples: int) -> Any:
     """Each example runs a workflow: fewer of them, and the S3 of all is one."""
     return settings(
-        max_examples=max(examples, settings().max_examples // 10),
+        max_examples=max(examples, settings().max_examples // 5),
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
 
-@any_number_of(60)
+@any_number_of(12)
 @given(table=tables(), chunk_bytes=st.integers(8, 400), bom=st.booleans(), last_line_end=st.booleans())
 def test_one_object_in_any_chunks(
     workflow: Workflow, table: tuple[list[bytes], bytes], chunk_bytes: int, bom: bool, last_line_end: bool
@@ -158,7 +158,7 @@ def test_one_object_in_any_chunks(
     assert without_predictions.startswith(body[: body.index(line_end)])
 
 
-@any_number_of(40)
+@any_number_of(12)
 @given(table=tables(), chunk_bytes=st.integers(8, 2000), cuts=st.lists(st.integers(0, 40), max_size=6))
 def test_any_objects_in_any_chunks(workflow: Workflow, table: tuple[list[bytes], bytes], chunk_bytes: int, cuts: list[int]) -> None:
     records, line_end = table

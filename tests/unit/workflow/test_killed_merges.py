@@ -65,7 +65,10 @@ SHAPES = {
 
 
 def shapes(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("shape", [pytest.param(SHAPES[name], id=name) for name in names])
+    marks = {"small": ()}  # the one of make test
+    return pytest.mark.parametrize(
+        "shape", [pytest.param(SHAPES[name], id=name, marks=marks.get(name, pytest.mark.thorough)) for name in names]
+    )
 
 
 class Scene:
@@ -207,6 +210,7 @@ def test_a_killed_merge_is_completed_by_its_repeat(scene: Any, kills: Any, shape
         at.assert_published(at.execution.merge())
 
 
+@pytest.mark.thorough
 @MOMENTS
 @shapes("copied and gathered", "quarantine")
 def test_another_execution_completes_a_killed_merge(scene: Any, kills: Any, shape: Shape, moment: str) -> None:
@@ -215,6 +219,7 @@ def test_another_execution_completes_a_killed_merge(scene: Any, kills: Any, shap
         at.assert_published(at.come_again(ANOTHER_EXECUTION).merge())
 
 
+@pytest.mark.thorough
 @MOMENTS
 @shapes("copied and gathered")
 def test_a_merge_killed_twice_is_completed_by_its_repeat(scene: Any, killed_at: Any, shape: Shape, moment: str) -> None:

@@ -125,6 +125,7 @@ def test_the_limit_of_objects_is_that_of_all_entries_together(
         plan_chunks.plan_chunks(s3, document(data_s3_uri=entries))
 
 
+@pytest.mark.thorough
 def test_listing_ends_at_the_limit(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2005):
         put(f"in/{number}.csv", b"a,b\n1,2\n")

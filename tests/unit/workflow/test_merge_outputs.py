@@ -284,6 +284,7 @@ def test_work_is_kept_when_asked(run: Any, keys: Any) -> None:
     assert len(keys("out/result.csv.work/")) == 8
 
 
+@pytest.mark.thorough
 def test_more_than_a_page_of_work_is_deleted(run: Any, keys: Any, put: Any) -> None:
     execution = run()
     for number in range(1005):

@@ -28,7 +28,9 @@ COPIED = 3 * 2**10
 
 pytestmark = pytest.mark.usefixtures("small_parts")
 
-SIZES = pytest.mark.parametrize("size", [0, COPIED], ids=["put", "multipart"])
+SIZES = pytest.mark.parametrize(
+    "size", [pytest.param(0, id="put"), pytest.param(COPIED, id="multipart", marks=pytest.mark.thorough)]
+)
 
 
 class Meanwhile:
@@ -127,7 +129,7 @@ class Rivals:
 
 
 @SIZES
-@pytest.mark.parametrize("moment", ["planned before", "planned then"])
+@pytest.mark.parametrize("moment", ["planned before", pytest.param("planned then", marks=pytest.mark.thorough)])
 def test_of_two_requests_that_overwrite_one_wins_wholly(
     run: Any, strict_s3: Any, s3: S3Client, put: Any, read: Any, uploads: Any, size: int, moment: str
 ) -> None:
@@ -177,7 +179,7 @@ def test_of_two_requests_that_overwrite_one_wins_wholly(
 
 
 @SIZES
-@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("overwrite", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_a_whole_output_is_never_replaced_by_one_without_some_chunks(
     run: Any, strict_s3: Any, s3: S3Client, read: Any, uploads: Any, size: int, overwrite: bool
 ) -> None:
@@ -352,6 +354,7 @@ def test_what_somebody_writes_beside_this_run_s_output_is_replaced_as_it_was_see
     assert get(REJECTED) == b"data_s3_uri,row,byte,reason\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("before", [("PutObject", OUTPUT), ("PutObject", REPORT), ("ListObjectsV2", "")], ids=str)
 def test_two_executions_of_one_request_at_once_leave_one_whole_result(
     run: Any, strict_s3: Any, s3: S3Client, put: Any, get: Any, keys: Any, before: tuple[str, str]

@@ -198,6 +198,7 @@ def test_an_object_that_entries_name_twice_is_refused(s3: S3Client, put: Any, do
     assert f"data_s3_uri names s3://bucket/in/a.csv more than once, by {uris[0]} and by {uris[1]}: " in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_more_than_a_page_of_objects_is_listed(s3: S3Client, put: Any, get: Any, document: Any) -> None:
     for number in range(1005):
         put(f"in/{number}.csv", b"a,b\n1,2\n")

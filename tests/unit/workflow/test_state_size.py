@@ -54,7 +54,7 @@ def largest_request(**fields: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("listed_by", ["the request", "the model"])
+@pytest.mark.parametrize("listed_by", ["the request", pytest.param("the model", marks=pytest.mark.thorough)])
 def test_the_largest_documents_fit_into_a_state(s3: S3Client, put: Any, listed_by: str) -> None:
     request = largest_request()
     if listed_by == "the request":

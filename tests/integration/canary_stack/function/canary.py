@@ -15,9 +15,7 @@ def lambda_handler(event, context):
     if event.get("ignore_sigterm"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(event.get("sleep", 0))
-    if event.get("exit"):
-        os._exit(1)
-    if "raise" in event and invocations <= event.get("until_invocation", invocations):
+    if "raise" in event:
         raise type(event["raise"], (RuntimeError,), {})(event.get("message", ""))
     if "read" in event:
         return boto3.client("s3").get_object(**event["read"])["Body"].read().decode()

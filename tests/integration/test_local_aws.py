@@ -172,16 +172,16 @@ class TestAdaptations:
         assert adapted == definition
 
     def test_a_package_is_the_directorys_code_and_the_bootstrap(self, tmp_path):
-        for name in ("b.py", "a/c.json", "__pycache__/b.pyc", "Dockerfile", "requirements.txt"):
+        for name in ("flow/b.py", "flow/c.json", "flow/__pycache__/b.pyc", "flow/requirements.txt", "other/d.py"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(name)
-        package = deploy.zip_function(tmp_path, "function.lambda_handler")
-        os.utime(tmp_path / "b.py", (0, 0))
+        package = deploy.zip_function(tmp_path, "flow.b.lambda_handler")
+        os.utime(tmp_path / "flow/b.py", (0, 0))
 
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
-            assert sorted(archive.namelist()) == ["a/c.json", "b.py", "bootstrap"]
+            assert sorted(archive.namelist()) == ["bootstrap", "flow/b.py", "flow/c.json"]
             assert archive.read("bootstrap").decode() == deploy.bootstrap()
-        assert deploy.zip_function(tmp_path, "function.lambda_handler") == package
+        assert deploy.zip_function(tmp_path, "flow.b.lambda_handler") == package
 
     def test_the_prediction_functions_package_knows_what_is_deployed(self):
         package = deployed_package(PROJECT)

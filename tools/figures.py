@@ -123,7 +123,7 @@ def watching() -> str:
             f"{always} alarms, {len(alarms) - always} more with schedule and object start",
             f"${alarm:.2f} each: ${always * alarm:.2f} to ${len(alarms) * alarm:.2f}",
         ),
-        (f"{count} metrics", f"${metric:.2f} each where they are sent every hour: ${count * metric:.2f}; {nightly}"),
+        (f"{count} metrics", f"${metric:.2f} each if they are sent every hour: ${count * metric:.2f}; {nightly}"),
         ("dashboard", f"${prices.DASHBOARD_MONTH.dollars:.2f}"),
         ("logs", f"${log:.2f} a GB; a chunk writes about 2 KB: 10,000 chunks, ${10_000 * 2e-6 * log:.2f}"),
         ("tags of the work", kept),

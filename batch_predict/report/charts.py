@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from batch_predict.report.distribution import Bins
-from batch_predict.report.svg import BAD, BAND_DRIFT, BAND_WATCH, INK, MAIN, MUTED, SOFT, STYLE, WARM, WIDTH, blank, svg_of
+from batch_predict.report.drift import LARGE, MODERATE, tone_of
+from batch_predict.report.svg import BAD, BAND_DRIFT, BAND_WATCH, COLOURS, INK, MAIN, MUTED, SOFT, STYLE, WARM, WIDTH, blank, svg_of
 from batch_predict.report.timeline import ChunkTimeline
 from batch_predict.visible_text import visible
 
@@ -24,9 +25,6 @@ SMALL = 172
 """Width of one of two small pictures beside each other."""
 UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
 """Of an axis of time: the largest of which it has eight."""
-WATCH, DRIFTED = 0.1, 0.25
-"""Bands of the population stability index that are customary: below is stable, above has drifted."""
-
 LONGEST_DRIFT = 2.0
 """Of a bar: what is more has its figure, and leaves the others their length."""
 
@@ -111,9 +109,9 @@ def drift_bars(picture: str, drift: Mapping[str, float]) -> Markup:
     figure, axes = blank(WIDTH, 34 * number + 56)
     lengths = [min(index, LONGEST_DRIFT) for index in drift.values()]
     right = max(max(lengths) * 1.18, 0.35)
-    axes.axvspan(WATCH, DRIFTED, color=BAND_WATCH)
-    axes.axvspan(DRIFTED, right, color=BAND_DRIFT)
-    colours = [BAD if index >= DRIFTED else WARM if index >= WATCH else MAIN for index in drift.values()]
+    axes.axvspan(MODERATE, LARGE, color=BAND_WATCH)
+    axes.axvspan(LARGE, right, color=BAND_DRIFT)
+    colours = [COLOURS[tone_of(index)] for index in drift.values()]
     axes.barh(np.arange(number) + 0.2, lengths, 0.4, color=colours)
     for place, (name, index) in enumerate(drift.items()):
         axes.text(right * 0.01, place - 0.06, visible(name, 44), va="bottom", color=INK)
@@ -122,7 +120,7 @@ def drift_bars(picture: str, drift: Mapping[str, float]) -> Markup:
     axes.set_ylim(number - 0.4, -0.65)
     axes.set_yticks([])
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(f"population stability index: stable below {WATCH}, drifted from {DRIFTED}")
+    axes.set_xlabel(f"population stability index: stable below {MODERATE}, drifted from {LARGE}")
     return svg_of(figure, picture, f"Population stability index of {number} column{'' if number == 1 else 's'}")
 
 

@@ -5,7 +5,7 @@ The report keeps sums, an exponential histogram, and what is counted more exactl
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batch_predict.deployed import workflow_module
+
 CANCELLED = 1e-12
-"""Of a variance in the square of the mean: below, the sums of float64 say nothing."""
+"""A variance below this share of the mean's square is lost in the rounding of float64 sums."""
 ROUNDED_EDGES = 0.002
-"""Of a value: a bucket's edges are rounded by up to so much."""
+"""By this share of a value, a bucket's edges may be rounded."""
 EXACT_INTEGERS = 2**53
 TAIL = 0.005
 """Share of the values on either side that a picture leaves out, so that one far value does not flatten it."""
@@ -29,9 +31,9 @@ class Bins:
     edges: NDArray[np.float64]
     """One more than shares, ascending."""
     shares: NDArray[np.float64]
-    """Of all finite values; they sum to less than 1 where values lie outside the edges."""
+    """Shares of all finite values; they sum to less than 1 if values lie outside the edges."""
     are_apart: bool = False
-    """Whether there is nothing between what two neighbouring bins hold: a whole number, or a hash, each."""
+    """Whether each bin holds a whole number or a hash, so that nothing lies between two bins."""
 
 
 class Values:
@@ -43,7 +45,7 @@ class Values:
 
     @cached_property
     def intervals(self) -> list[tuple[float, float, int]]:
-        """Lower and upper edge and count of each interval that holds something, ascending; both edges are a value that is known."""
+        """Lower and upper edge and count of each interval that holds something, ascending; the edges of a known value are equal."""
         numbers = self._values.get("whole_numbers")
         if numbers is not None:
             return sorted((float(number), float(number), count) for number, count in numbers.items())
@@ -54,17 +56,12 @@ class Values:
 
     @cached_property
     def _buckets(self) -> list[tuple[float, float, int]]:
-        """Edges and counts of the histogram's buckets, no wider than the values are."""
+        """Edges and counts of the histogram's buckets, narrowed to where values can be."""
         power = 2.0 ** -self._histogram["scale"]
         found: list[tuple[float, float, int]] = []
-        for side, sign in (("negative", -1), ("positive", 1)):
-            buckets = self._histogram[side]
-            for place, count in enumerate(buckets["counts"]):
-                if count:
-                    inner, outer = (_power_of_two((buckets["offset"] + place + step) * power) for step in (0, 1))
-                    found.append((*self._narrowed(inner, outer, sign), count))
-        if self._histogram["zero"]:
-            found.append((0.0, 0.0, self._histogram["zero"]))
+        for sign, index, count in buckets_of(self._histogram):
+            inner, outer = (_power_of_two((index + step) * power) for step in (0, 1))
+            found.append((*(self._narrowed(inner, outer, sign) if sign else (0.0, 0.0)), count))
         return sorted(found)
 
     def _narrowed(self, inner: float, outer: float, sign: int) -> tuple[float, float]:
@@ -84,7 +81,7 @@ class Values:
 
     @property
     def smallest(self) -> float | None:
-        """The smallest finite value; None where there is none, or an earlier version did not look."""
+        """The smallest finite value; None if there is none, or an earlier version did not look."""
         return self._values.get("min")
 
     @property
@@ -114,17 +111,17 @@ class Values:
 
     @property
     def infinite(self) -> int:
-        """Values that are infinite; they are in no sum and no bucket."""
+        """How many values are infinite; they are in no sum and no bucket."""
         return int(self._histogram.get("infinite", 0))
 
     @property
     def mean(self) -> float | None:
-        """None where there is no finite value."""
+        """Mean of the finite values; None if there are none."""
         return self._values["sum"] / self.count if self.count else None
 
     @property
     def standard_deviation(self) -> float | None:
-        """Of the population; 0 where it is too small beside the mean to be told from it."""
+        """Standard deviation of the population; 0 if it is too small beside the mean to be computed."""
         if self.mean is None:
             return None
         variance = self._values["sum_of_squares"] / self.count - self.mean**2
@@ -136,7 +133,7 @@ class Values:
         return None if found is None else found[0]
 
     def known_quantile(self, share: float) -> tuple[float, float] | None:
-        """Return a quantile, and how wide the interval is in which it may lie: 0 where it is exact."""
+        """Return a quantile, and the width of the interval in which it may lie: 0 if it is exact."""
         rank = share * self.count
         low, high, place = _at_rank(self.intervals, rank)
         if self.count == 0:
@@ -179,10 +176,20 @@ class Values:
         return float(100 * (_power_of_two(2.0 ** -self._histogram["scale"]) - 1))
 
 
-def shared_edges(columns: Sequence[Values], bins: int) -> NDArray[np.float64] | None:
-    """Return equal bins over all that the columns hold; None where none holds a finite value.
+def buckets_of(histogram: Mapping[str, Any], scale: int | None = None) -> Iterator[tuple[int, int, int]]:
+    """Yield sign, index and count of each bucket of a histogram that holds something, of a coarser scale if one is given."""
+    coarser = 0 if scale is None else histogram["scale"] - scale
+    if histogram["zero"]:
+        yield 0, 0, histogram["zero"]
+    for sign, name in ((-1, "negative"), (1, "positive")):
+        side = workflow_module("distributions").coarser(histogram[name], coarser)
+        yield from ((sign, index, count) for index, count in enumerate(side["counts"], side["offset"]) if count)
 
-    Of probabilities there is one a percent, and of whole numbers each bin holds as many of them.
+
+def shared_edges(columns: Sequence[Values], bins: int) -> NDArray[np.float64] | None:
+    """Return the edges of equal bins over all that the columns hold; None if none holds a finite value.
+
+    Probabilities have a bin for each percent, and each bin of whole numbers holds as many of them.
     """
     spans = [(span, column) for column in columns if (span := column.span())]
     if not spans:
@@ -197,16 +204,10 @@ def shared_edges(columns: Sequence[Values], bins: int) -> NDArray[np.float64] | 
     return np.linspace(low, high, bins + 1)
 
 
-def hashed_shares(values: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Return the shares of a text column's 64 buckets."""
-    counts = np.asarray(values["hashed"], dtype=np.float64)
-    shares: NDArray[np.float64] = counts / max(float(counts.sum()), 1.0)
-    return shares
-
-
 def commonest_hashes(columns: Sequence[Mapping[str, Any]], number: int) -> list[Bins]:
     """Return the shares of text columns in the buckets that hold most of any, the most of the last column first."""
-    shares = [hashed_shares(values) for values in columns]
+    counts = [np.asarray(values["hashed"], dtype=np.float64) for values in columns]
+    shares = [column / max(float(column.sum()), 1.0) for column in counts]
     larger = np.max(shares, axis=0)
     chosen = np.argsort(-larger, kind="stable")[: min(number, int(np.count_nonzero(larger)))]
     ordered = chosen[np.argsort(-shares[-1][chosen], kind="stable")]

@@ -16,20 +16,26 @@ import numpy as np
 
 from batch_predict.deployed import prediction_handler, workflow_module
 from batch_predict.errors import BatchPredictError
+from batch_predict.report.distribution import buckets_of
 from batch_predict.report.input import ReportInput
 
 BINS = 10
-"""Of numbers, beside the missing and the infinite ones: so many are usual, and what the bands below were found with."""
+"""Bins of numbers, beside those of missing and infinite ones: the usual number, for which the bands below were found."""
 SMALLEST_SHARE = 1e-4
-"""In place of an empty bin's share, whose logarithm there is not."""
+"""Stands for an empty bin's share, because zero has no logarithm."""
 MODERATE, LARGE = 0.1, 0.25
 """The usual bands of the index: below the first a column has hardly changed, from the second on it is another one."""
 UNKNOWN_BEFORE = {"min": None, "max": None, "whole": False, "whole_numbers": None}
-"""What reports of earlier versions do not say of a column of numbers."""
+"""Stands for what reports of earlier versions do not say about a column of numbers."""
+
+
+def tone_of(index: float) -> str:
+    """Return the colour of an index by its band, as a CSS variable of the page: `main`, `warm` or `bad`."""
+    return "main" if index < MODERATE else "warm" if index < LARGE else "bad"
 
 
 def compared(record: ReportInput, reference: Path) -> ReportInput:
-    """Return the record with its drift against a reference; BatchPredictError where they cannot be compared."""
+    """Return the record with its drift against a reference; BatchPredictError if they cannot be compared."""
     statistics = record.known.get("statistics") or {}
     if not statistics.get("features"):
         raise BatchPredictError(f"run {record.name} has no statistics of its features to compare {reference} with")
@@ -52,7 +58,7 @@ def reference_statistics(path: Path, statistics: Mapping[str, Any]) -> dict[str,
 
     It is the report of another run, or CSV: a sample, or the output of another run, which has predictions, too. CSV is counted as
     the prediction function counts: by the same kinds, buckets and hashes. A column that it does not have is left out; so is a row
-    in which a number is none, or which has no prediction. Raises ValueError where the file is neither, or has no rows.
+    in which a number cannot be read, or which has no prediction. Raises ValueError if the file is neither, or has no rows.
     """
     with path.open("rb") as file:
         is_report = file.read(1) == b"{"
@@ -60,7 +66,7 @@ def reference_statistics(path: Path, statistics: Mapping[str, Any]) -> dict[str,
 
 
 def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Take the statistics out of a report, also of an earlier version; ValueError where there are none."""
+    """Return the statistics in a report, also one of an earlier version; ValueError if there are none."""
     checked = workflow_module("distributions").checked
     try:
         statistics = json.loads(path.read_bytes())["statistics"]
@@ -127,10 +133,10 @@ def population_stability_index(reference: Mapping[str, Any], current: Mapping[st
     """Return the PSI of one column: the sum over bins of (c - r) * ln(c / r), of the shares of rows in each.
 
     Missing values have a bin, and so have infinite ones. Numbers have up to 10 more, cut at buckets of both histograms' common
-    scale, or for probabilities at percents where these are finer, so that each holds about a tenth of the reference; texts have
-    64 by their hash, labels one each. A share of less than 0.0001 counts as that. Usual bands: below 0.1 no change, from 0.25 on
-    a large one; of few rows also chance makes tenths.
-    Raises ValueError where the kinds differ, or a side has no rows.
+    scale, or for probabilities at percents if these are finer, so that each holds about a tenth of the reference; texts have 64
+    by their hash, labels one each. A share of less than 0.0001 counts as that. With few rows, chance alone makes an index of a
+    few tenths.
+    Raises ValueError if the kinds differ, or a side has no rows.
     """
     if reference["kind"] != current["kind"]:
         raise ValueError(f"a column of kind {current['kind']} cannot be compared with one of kind {reference['kind']}")
@@ -162,11 +168,10 @@ def _bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Cou
 
 
 def _number_bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Counter[Any], Counter[Any]]:
-    distributions = workflow_module("distributions")
-    scale = distributions.merged_histograms(reference["histogram"], current["histogram"])["scale"]
+    scale = workflow_module("distributions").merged_histograms(reference["histogram"], current["histogram"])["scale"]
     sides = (reference, current)
     buckets: list[Counter[Any]] = [
-        Counter(dict(_ordered_buckets(values["histogram"], scale, distributions.coarser))) for values in sides
+        Counter({(sign, sign * index): count for sign, index, count in buckets_of(values["histogram"], scale)}) for values in sides
     ]
     if all("percents" in values for values in sides):
         percents: list[Counter[Any]] = [Counter(dict(enumerate(values["percents"]))) for values in sides]
@@ -183,12 +188,3 @@ def _number_bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tu
     for side, values in zip(bins, (reference, current), strict=True):
         side |= {"missing": values["missing"], "infinite": values["histogram"]["infinite"]}
     return bins
-
-
-def _ordered_buckets(histogram: Mapping[str, Any], scale: int, coarser: Any) -> Iterator[tuple[tuple[int, int], int]]:
-    """Yield counts by what orders them as the numbers are: sign, then the bucket, which falls with negative numbers."""
-    yield (0, 0), histogram["zero"]
-    for sign, name in ((-1, "negative"), (1, "positive")):
-        side = coarser(histogram[name], histogram["scale"] - scale)
-        for index, count in enumerate(side["counts"], side["offset"]):
-            yield (sign, sign * index), count

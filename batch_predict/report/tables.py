@@ -9,6 +9,7 @@ from typing import Any
 
 from batch_predict.figures import COST_ITEMS, megabytes, plural
 from batch_predict.report.distribution import Values
+from batch_predict.report.drift import tone_of
 from batch_predict.report.input import ReportInput
 from batch_predict.report.timeline import ChunkTimeline, place_of
 from batch_predict.visible_text import visible_lines
@@ -128,7 +129,8 @@ def features(features: Mapping[str, Mapping[str, Any]], drift: Mapping[str, floa
     for name, values in features.items():
         missing = percent(values["missing"], values["rows"])
         index = drift.get(name)
-        drifted = {"drift": "" if index is None else f"{index:.2f}", "tone": drift_tone(index)}
+        tone = "" if index is None or tone_of(index) == "main" else tone_of(index)
+        drifted = {"drift": "" if index is None else f"{index:.2f}", "tone": tone}
         if values["kind"] != "number":
             yield Feature(name, values["kind"], missing, **drifted)
             continue
@@ -145,11 +147,6 @@ def quartiles(column: Values) -> Iterator[str]:
     for share in QUARTILES:
         found = column.known_quantile(share)
         yield number(None) if found is None else rounded(*found)
-
-
-def drift_tone(index: float | None) -> str:
-    """Return the colour of an index by its customary bands."""
-    return "" if index is None or index < 0.1 else "warm" if index < 0.25 else "bad"
 
 
 def missing_bars(features: Mapping[str, Mapping[str, Any]]) -> list[Bar]:

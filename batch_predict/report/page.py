@@ -3,6 +3,7 @@
 Texts of others (names of columns, messages, requests) reach the page by jinja2's escaping or matplotlib's, and by nothing else.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from markupsafe import Markup
 from batch_predict.figures import plural
 from batch_predict.report import charts, tables
 from batch_predict.report.distribution import Bins, Values, commonest_hashes, shared_edges
+from batch_predict.report.drift import tone_of
 from batch_predict.report.input import ReportInput
 from batch_predict.report.state_graph import BOX_HEIGHT, BOX_WIDTH, state_graph
-from batch_predict.report.timeline import ChunkTimeline, timeline_of
+from batch_predict.report.timeline import ChunkTimeline, place_of, timeline_of
 from batch_predict.visible_text import visible, visible_lines
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -30,6 +32,7 @@ SHOWN_PREDICTIONS = 6
 SHOWN_DRIFT = 12
 SHOWN_FEATURES = 24
 SLOWEST = 5
+SHOWN_FAILURES = 100
 BINS, SMALL_BINS = 40, 20
 LONGEST_CHARACTERS = 20_000
 """Of any text: a request has as many at most, or is cut."""
@@ -59,21 +62,22 @@ def render(record: ReportInput) -> str:
             ),
             charts={**_time_charts(ran), **_drift_charts(record, features, predictions)},
             timeline_sentence=tables.timeline_sentence(ran) if ran else "",
-            slowest=list(ran.slowest(SLOWEST)) if ran and len(ran) > 1 else [],
+            timeline=ran,
+            slowest=ran.slowest(SLOWEST) if ran and len(ran) > 1 else (),
             predictions=[
                 _prediction(record, place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
             ],
             predictions_left_out=max(0, len(predictions) - SHOWN_PREDICTIONS),
-            features=list(tables.features(features, record.drift)),
+            features=features,
             features_left_out=statistics.get("features_left_out", 0),
             missing=tables.missing_bars(features),
             drift_left_out=max(0, len(record.drift) - SHOWN_DRIFT),
             pictures=list(_feature_pictures(record, features)),
             pictures_left_out=max(0, len(features) - SHOWN_FEATURES),
             rejected=tables.count_bars(statistics.get("rejected_reasons") or {}, tone="warm"),
-            failures=tables.failures(record.failures),
+            failures=record.failures[:SHOWN_FAILURES],
             failures_counted=tables.errors_counted(record.failures),
-            request=tables.request_json(record.request),
+            request=json.dumps(record.request, indent=2, ensure_ascii=False, default=str),
             absent=list(_absences(record, timeline)),
             **_costs(known),
             **_model(known),
@@ -93,10 +97,13 @@ def _environment() -> Environment:
     )
     filters: dict[str, Callable[..., str]] = {
         "name": _name,
-        "long": lambda text: visible_lines(str(text), LONG_CHARACTERS),
+        "lines": lambda text, limit=LONG_CHARACTERS: visible_lines(str(text), limit),
         "duration": tables.duration,
+        "place": place_of,
+        "tone": tone_of,
     }
     environment.filters |= filters
+    environment.globals |= {"feature_figures": tables.feature_figures, "percent": tables.percent}
     # The style is the project's own file: the only text that is not escaped.
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
     environment.globals |= {"style": style, "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
@@ -268,5 +275,4 @@ def _model(known: Mapping[str, Any]) -> dict[str, Any]:
     if not model:
         return {"model": [], "steps": [], "warnings": []}
     facts = [*tables.model_facts(model), *tables.decided_facts(known)]
-    steps = list(tables.model_steps(model))
-    return {"model": facts, "steps": steps, "warnings": [*model["warnings"], *known.get("warnings", ())]}
+    return {"model": facts, "steps": model.get("steps", ()), "warnings": [*model["warnings"], *known.get("warnings", ())]}

@@ -1,6 +1,5 @@
 """The tables and sentences of a report's page, as its template takes them."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,14 +8,10 @@ from typing import Any
 
 from batch_predict.figures import COST_ITEMS, megabytes, plural
 from batch_predict.report.distribution import Values
-from batch_predict.report.drift import tone_of
 from batch_predict.report.input import ReportInput
-from batch_predict.report.timeline import ChunkTimeline, place_of
-from batch_predict.visible_text import visible_lines
+from batch_predict.report.timeline import ChunkTimeline
 
-SHOWN_FAILURES = 100
 SHOWN_TYPES = 12
-MESSAGE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -109,37 +104,16 @@ def timeline_sentence(timeline: ChunkTimeline) -> str:
     return f"{'; '.join(parts)}.{reused}"
 
 
-@dataclass(frozen=True)
-class Feature:
-    """A line of the table of features."""
-
-    name: str
-    kind: str
-    missing: str
-    mean: str = ""
-    deviation: str = ""
-    marks: Sequence[str] = ("", "", "", "", "")
-    """Smallest value, quartiles, largest value."""
-    drift: str = ""
-    tone: str = ""
-
-
-def features(features: Mapping[str, Mapping[str, Any]], drift: Mapping[str, float]) -> Iterator[Feature]:
-    """Yield a line for each feature."""
-    for name, values in features.items():
-        missing = percent(values["missing"], values["rows"])
-        index = drift.get(name)
-        tone = "" if index is None or tone_of(index) == "main" else tone_of(index)
-        drifted = {"drift": "" if index is None else f"{index:.2f}", "tone": tone}
-        if values["kind"] != "number":
-            yield Feature(name, values["kind"], missing, **drifted)
-            continue
-        column = Values(values)
-        marks = (number(column.smallest), *quartiles(column), number(column.largest))
-        yield Feature(name, "number", missing, number(column.mean), number(column.standard_deviation), marks, **drifted)
-
-
 QUARTILES = (0.25, 0.5, 0.75)
+
+
+def feature_figures(values: Mapping[str, Any]) -> Sequence[str]:
+    """Return a feature's mean, deviation, smallest value, quartiles and largest value; seven empty texts if it has no numbers."""
+    if values["kind"] != "number":
+        return [""] * 7
+    column = Values(values)
+    smallest, largest = number(column.smallest), number(column.largest)
+    return [number(column.mean), number(column.standard_deviation), smallest, *quartiles(column), largest]
 
 
 def quartiles(column: Values) -> Iterator[str]:
@@ -188,41 +162,6 @@ def stage_bars(milliseconds: Mapping[str, float]) -> list[Bar]:
     return [Bar(name.replace("_", " "), duration(spent / 1000), min(100 * spent / total, 100)) for name, spent in stages]
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A line of the table of failures."""
-
-    chunk: str
-    place: str
-    error: str
-    message: str
-
-
-def failures(records: Sequence[Mapping[str, Any]]) -> list[Failure]:
-    """Return the first failures as lines."""
-    return [
-        Failure(
-            chunk=_chunk_number(record),
-            place=place_of(record),
-            error=record.get("error") or "unknown",
-            message=visible_lines(_told(record), MESSAGE_CHARACTERS),
-        )
-        for record in records[:SHOWN_FAILURES]
-    ]
-
-
-def _told(record: Mapping[str, Any]) -> str:
-    """Return what happened to a chunk, and what to do about it."""
-    message = record.get("message") or "left no message"
-    return f"{message}. What to do: {record['advice']}" if record.get("advice") else message
-
-
-def _chunk_number(record: Mapping[str, Any]) -> str:
-    """Return the chunk as messages and commands count, from 1."""
-    index = record.get("chunk_index")
-    return f"{index + 1:,}" if isinstance(index, int) else ""
-
-
 def errors_counted(records: Sequence[Mapping[str, Any]]) -> str:
     """Return how often each error is among failures: `3 ModelError, 1 TransientS3Error`."""
     counts = Counter(record.get("error") or "unknown" for record in records)
@@ -242,13 +181,6 @@ def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Deployment", model.get("deployment", "not said")
 
 
-def model_steps(model: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """Yield the steps of a pipeline, each with how deep it lies."""
-    for step in model.get("steps", ()):
-        *way, own = step.split(" > ")
-        yield len(way), own
-
-
 def decided_facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what was decided for all chunks, and what it cost in exactness, as label and text."""
     if types := known.get("column_types"):
@@ -257,11 +189,6 @@ def decided_facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Types by the data", ", ".join([*shown, *more])
     if rounded := known.get("rounded_integers"):
         yield "Integers rounded", f"{rounded:,}, beyond 2^53"
-
-
-def request_json(request: Mapping[str, Any]) -> str:
-    """Return the request as JSON to read, which still reads back to the same."""
-    return json.dumps(request, indent=2, ensure_ascii=False, default=str)
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """When chunks ran, from the report's `timeline`: what the pictures of time are drawn from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -64,18 +64,10 @@ class ChunkTimeline:
         means: Floats = np.diff(np.interp(edges, times, area)) / np.diff(edges)
         return np.maximum(means, 0.0)
 
-    def slowest(self, number: int) -> Iterator[dict[str, Any]]:
-        """Yield the chunks that took longest."""
-        for place in np.argsort(-self.seconds, kind="stable")[:number]:
-            yield {
-                "chunk_index": int(self.chunk_index[place]),
-                "place": self.places[place],
-                "started": float(self.started[place]),
-                "seconds": float(self.seconds[place]),
-                "rows": int(self.rows[place]),
-                "cold": bool(self.cold[place]),
-                "attempts": int(self.attempts[place]),
-            }
+    def slowest(self, number: int) -> list[int]:
+        """Return where in the arrays the chunks are that took longest, the longest first."""
+        longest: list[int] = np.argsort(-self.seconds, kind="stable")[:number].tolist()
+        return longest
 
 
 def timeline_of(record: ReportInput) -> ChunkTimeline | None:

@@ -5,7 +5,7 @@ The report keeps sums, an exponential histogram, and what is counted more exactl
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,25 +57,23 @@ class Values:
     @cached_property
     def _buckets(self) -> list[tuple[float, float, int]]:
         """Edges and counts of the histogram's buckets, narrowed to where values can be."""
-        power = 2.0 ** -self._histogram["scale"]
-        found: list[tuple[float, float, int]] = []
-        for sign, index, count in buckets_of(self._histogram):
-            inner, outer = (_power_of_two((index + step) * power) for step in (0, 1))
-            found.append((*(self._narrowed(inner, outer, sign) if sign else (0.0, 0.0)), count))
-        return sorted(found)
+        buckets = workflow_module("distributions").buckets_of(self._histogram)
+        return sorted((*self._narrowed(bucket.low, bucket.high), bucket.rows) for bucket in buckets)
 
-    def _narrowed(self, inner: float, outer: float, sign: int) -> tuple[float, float]:
+    def _narrowed(self, low: float, high: float) -> tuple[float, float]:
         """Return where in a bucket values can be: not beyond the smallest and largest, and at whole numbers alone if all are."""
-        low, high = (inner, outer) if sign > 0 else (-outer, -inner)
         smallest = -math.inf if self.smallest is None else self.smallest
         largest = math.inf if self.largest is None else self.largest
         narrow_low, narrow_high = (min(max(edge, smallest), largest) for edge in (low, high))
+        if low == high:  # zero
+            return low, high
         if not self.is_whole or not -math.inf < smallest <= narrow_low < narrow_high <= largest < EXACT_INTEGERS:
             return narrow_low, narrow_high
+        inner, outer = (low, high) if low > 0 else (-high, -low)
         # A bucket holds its outer edge, and not its inner one.
         nearest = int(inner) + 1 if inner % 1 == 0 else math.ceil(inner * (1 - ROUNDED_EDGES))
         farthest = math.floor(outer * (1 + ROUNDED_EDGES))
-        first, last = (nearest, farthest) if sign > 0 else (-farthest, -nearest)
+        first, last = (nearest, farthest) if low > 0 else (-farthest, -nearest)
         first, last = max(first, int(smallest)), min(last, int(largest))
         return (float(first), float(first)) if first >= last else (first - 0.5, last + 0.5)
 
@@ -173,17 +171,7 @@ class Values:
     @property
     def bucket_percent(self) -> float:
         """How much wider than its lower edge a bucket is: what a picture cannot resolve."""
-        return float(100 * (_power_of_two(2.0 ** -self._histogram["scale"]) - 1))
-
-
-def buckets_of(histogram: Mapping[str, Any], scale: int | None = None) -> Iterator[tuple[int, int, int]]:
-    """Yield sign, index and count of each bucket of a histogram that holds something, of a coarser scale if one is given."""
-    coarser = 0 if scale is None else histogram["scale"] - scale
-    if histogram["zero"]:
-        yield 0, 0, histogram["zero"]
-    for sign, name in ((-1, "negative"), (1, "positive")):
-        side = workflow_module("distributions").coarser(histogram[name], coarser)
-        yield from ((sign, index, count) for index, count in enumerate(side["counts"], side["offset"]) if count)
+        return float(100 * (2.0**2.0 ** -self._histogram["scale"] - 1))
 
 
 def shared_edges(columns: Sequence[Values], bins: int) -> NDArray[np.float64] | None:
@@ -225,8 +213,3 @@ def _at_rank(intervals: Sequence[tuple[float, float, int]], rank: float) -> tupl
             break
         below += count
     return low, high, place
-
-
-def _power_of_two(exponent: float) -> float:
-    """Return 2**exponent, the largest float64 where it is larger."""
-    return float(2.0**exponent) if exponent < 1024 else 1.7976931348623157e308

@@ -16,7 +16,6 @@ import numpy as np
 
 from batch_predict.deployed import prediction_handler, workflow_module
 from batch_predict.errors import BatchPredictError
-from batch_predict.report.distribution import buckets_of
 from batch_predict.report.input import ReportInput
 
 BINS = 10
@@ -168,10 +167,11 @@ def _bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Cou
 
 
 def _number_bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Counter[Any], Counter[Any]]:
-    scale = workflow_module("distributions").merged_histograms(reference["histogram"], current["histogram"])["scale"]
+    distributions = workflow_module("distributions")
+    scale = distributions.merged_histograms(reference["histogram"], current["histogram"])["scale"]
     sides = (reference, current)
     buckets: list[Counter[Any]] = [
-        Counter({(sign, sign * index): count for sign, index, count in buckets_of(values["histogram"], scale)}) for values in sides
+        Counter({bucket.low: bucket.rows for bucket in distributions.buckets_of(values["histogram"], scale)}) for values in sides
     ]
     if all("percents" in values for values in sides):
         percents: list[Counter[Any]] = [Counter(dict(enumerate(values["percents"]))) for values in sides]

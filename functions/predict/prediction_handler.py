@@ -510,7 +510,7 @@ def _probe_result(
     if size > room:
         raise InvalidRequestError(
             f"{len(features.names)} feature columns and {len(names)} prediction columns have names of {size} bytes, more "
-            f"than {room}: {'shorten prediction_column_name' if s3_uri else 'give a receipt_s3_uri, where they go'}"
+            f"than {room}: {'shorten prediction_column_name' if s3_uri else 'give a receipt_s3_uri, to which they are written'}"
         )
     if not s3_uri:
         return result | columns
@@ -911,7 +911,7 @@ def _feature_columns(estimator: Any, event: dict[str, Any], decision: _Decision 
         if _is_unfitted(estimator):
             raise ModelError(f"the model, a {type(estimator).__name__}, is not fitted", "fit it, and dump it then")
         raise InvalidRequestError(
-            f"the model, a {type(estimator).__name__}, knows no names of its columns",
+            f"the model, a {type(estimator).__name__}, does not know the names of its columns",
             "list them in feature_columns, in the order in which it was fitted",
         )
     return names
@@ -1847,7 +1847,7 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # another user's
         return True
     return True
 
@@ -2467,9 +2467,9 @@ def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
 
 
 CARRIED = Path(__file__).with_name("carried")
-"""Where the deployed package has the libraries that only some models need, compressed, and `index.json`, which describes them.
+"""The folder of the deployed package with the libraries that only some models need, compressed, and their `index.json`.
 
-No other place has such a folder. Unpacked, they would not fit; and scikit-learn imports pandas wherever it can, for every model."""
+It exists nowhere else. The libraries would not fit unpacked, and scikit-learn would import pandas for every model."""
 _carrying = threading.RLock()
 _importable: set[str] = set()
 """Carried libraries that can be imported by now."""
@@ -2546,7 +2546,7 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
 
 # --- pickles --------------------------------------------------------------------------------------------------------------------
 # In: a local file that should be a model.
-# Out: what it is, if it is none; what it names, and which Python and scikit-learn wrote it.
+# Out: what the file is instead, if it is not a model; what it names, and which Python and scikit-learn wrote it.
 # Touches: nothing: not a line of the pickle's code runs.
 
 
@@ -2694,7 +2694,7 @@ def _no_pickle(path: Path) -> tuple[str, str]:
     if text := _text_of(path):
         return next((what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
     with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), _decompressed(path) as file:
-        if re.match(rb"\x80[\x02-\x05]", file.read(2)) and _breaks_off(file):  # as joblib.dump leaves it where it fails
+        if re.match(rb"\x80[\x02-\x05]", file.read(2)) and _breaks_off(file):  # as joblib.dump leaves it if it fails
             return _TOO_EARLY
     with suppress(OSError), path.open("rb") as file:
         if damage := _copied_as_text(file):
@@ -3427,7 +3427,7 @@ def _is_fitted_on_array(estimator: Any) -> bool:
 
 def _is_unfitted(estimator: Any) -> bool:
     """Tell whether a model says itself that it is not fitted: one of scikit-learn's, or one that has its method for that."""
-    from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # brings scikit-learn's import time only where a model is loaded
+    from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # takes scikit-learn's import time only if a model is loaded
     from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
 
     last = estimator
@@ -4347,7 +4347,7 @@ def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, An
     s3_uri = event["segments_s3_uri"]
     segments, _ = _read_json(client, s3_uri, MAX_SEGMENTS_LIST_BYTES, "a list of segments")
     if not isinstance(segments, list) or not segments:
-        raise InvalidRequestError(f"{s3_uri} is not a list of segments, or an empty one")
+        raise InvalidRequestError(f"{s3_uri} is not a list of segments, or an empty list")
     if len(segments) > MAX_SEGMENTS:
         raise InvalidRequestError(f"{s3_uri} lists {len(segments)} segments, more than {MAX_SEGMENTS}: split the chunk")
     problems = _segment_problems(segments, "")

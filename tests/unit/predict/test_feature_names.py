@@ -110,7 +110,7 @@ def test_a_model_that_knows_no_names_asks_for_them(put):
         status, body = invoke(feature_columns=None, **fields)
         assert (status, body["error"]) == (400, "InvalidRequestError")
         assert body["message"] == (
-            "the model, a LinearRegression, knows no names of its columns: "
+            "the model, a LinearRegression, does not know the names of its columns: "
             "list them in feature_columns, in the order in which it was fitted"
         )
 

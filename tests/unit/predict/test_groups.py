@@ -478,7 +478,7 @@ def test_a_list_of_many_problems_is_cut():
         (b"x1,x2\n", "is not JSON"),
         (b"\xff", "is not JSON"),
         (b"{}", "is not a list of segments"),
-        (b"[]", "or an empty one"),
+        (b"[]", "or an empty list"),
         (b'["s3://bucket/key"]', "[0] must be an object"),
         (b'[{"data_s3_uri": "s3://bucket/key", "byte_range": [1]}]', "[0].byte_range must be"),
     ],

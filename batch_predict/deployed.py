@@ -1,6 +1,7 @@
 """The one door to what is deployed: the stack's files, the workflow's modules and the prediction handler.
 
-What this package knows of requests, errors, prices and statistics is read from the very files that run on AWS.
+What this package knows of requests, errors, prices and statistics is read from the very files that run on AWS. A module of the
+workflow is imported from here: `from batch_predict.deployed import errors`.
 """
 
 import importlib
@@ -8,15 +9,20 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from batch_predict.errors import BatchPredictError
+
+if TYPE_CHECKING:
+    from workflow import accounting, csv_records, data_names, distributions, errors, estimate, inputs, prices, report, schema
+
+# Modules of the workflow that are imported from here.
+__all__ = ["accounting", "csv_records", "data_names", "distributions", "errors", "estimate", "inputs", "prices", "report", "schema"]
 
 HANDLER = "prediction_handler"
 _WORKFLOW = "batch_predict.deployed_workflow"
@@ -39,6 +45,12 @@ def workflow_module(name: str) -> ModuleType:
     if _WORKFLOW not in sys.modules:
         _load(_WORKFLOW, stack_directory() / "functions" / "workflow" / "__init__.py")
     return importlib.import_module(f"{_WORKFLOW}.{name}")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return workflow_module(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def prediction_handler() -> ModuleType:
@@ -85,32 +97,3 @@ def deployed_memory_mb() -> int:
 def request_problems(request: object) -> list[str]:
     """Return a sentence for each way in which a request breaks its schema, as Validate Request would say it."""
     return list(workflow_module("schema").problems(request, request_schema()))
-
-
-def split_advice(error: str, cause: str) -> tuple[str, str | None]:
-    """Return what an execution's cause says of what happened, and what to do: about just that, or else about such an error."""
-    errors = workflow_module("errors")
-    what, own = errors.split_advice(cause)
-    return what, own or errors.ADVICE.get(error)
-
-
-def is_hidden(path: str) -> bool:
-    """Whether a file, with its folders below what was named, is no data to the workflow, whatever is in it."""
-    return bool(workflow_module("data_names").is_hidden(path))
-
-
-def other_format(name: str) -> str | None:
-    """Return the end of a name that promises another format than the CSV that is written."""
-    ending: str | None = workflow_module("data_names").other_format(name)
-    return ending
-
-
-def record_stops(data: bytes) -> Iterator[int]:
-    """Yield where each record of a CSV file's bytes stops, its line end included."""
-    stops: Iterator[int] = workflow_module("csv_records").record_stops(data)
-    return stops
-
-
-def natural_order(path: str) -> str:
-    """Return a sort key that puts part-2 before part-10, as the workflow does with the objects under a prefix."""
-    return str(workflow_module("data_names").natural_order(path))

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
+from batch_predict.deployed import errors
+
 T = TypeVar("T")
 
 UNKNOWN_SECONDS = (0.2, 0.4, 0.8)
@@ -114,6 +116,13 @@ class History:
         if last.kind not in ENDS and not last.error:
             closed = replace(closed, error=execution.get("error") or execution["status"], is_stopped=True)
         return [*self.visits[:-1], closed]
+
+    def told(self, error: str, cause: str | None) -> tuple[str | None, str | None]:
+        """Return what happened and what to do about it: as Explain Failure says it, else as the execution's ``cause`` does."""
+        explanation = self.document.get("explanation", {})
+        if (error, cause) == (explanation.get("error"), explanation.get("cause")):
+            return explanation["message"], explanation["advice"]
+        return errors.told_by({"Error": error, "Cause": cause}) if cause else (None, errors.ADVICE.get(error))
 
     def _progress(self, event: Mapping[str, Any]) -> Iterator[StateEntered | AttemptFailed | StateExited]:
         # Types of events: https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html

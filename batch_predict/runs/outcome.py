@@ -1,12 +1,10 @@
 """How a run ends: it has published its output, was only planned, or failed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from batch_predict.deployed import split_advice
 from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Show, follow_execution, show_nothing, start_execution
 from batch_predict.runs.history import History
 from batch_predict.runs.prepared_request import PreparedRequest
@@ -139,8 +137,8 @@ def _outcome(stack: Stack, prepared: PreparedRequest, ended: ExecutionEnded, his
     output = ended.output
     if ended.status != "SUCCEEDED":
         error = ended.error or ended.status
-        cause, advice = split_advice(error, message_of(ended.cause or ""))
-        known |= {"error": error, "cause": told_here(cause, prepared.uploads), "advice": advice}
+        cause, advice = history.told(error, ended.cause)
+        known |= {"error": error, "cause": told_here(cause or "", prepared.uploads), "advice": advice}
         return Failed(**known, status=ended.status, chunks=history.plan.get("chunks"), failed_chunks=lost_chunks)
     if "output_s3_uri" not in output:
         planned: dict[str, Any] = {name: output.get(name) for name in ("input_bytes", "objects", "skipped_objects", "estimate")}
@@ -155,11 +153,3 @@ def _outcome(stack: Stack, prepared: PreparedRequest, ended: ExecutionEnded, his
         output_bytes=output["bytes"],
         **{name: output[name] for name in ("rows", "rejected_rows", "chunks", "failed_chunks")},
     )
-
-
-def message_of(cause: str) -> str:
-    """Return the sentence in a cause that is a Lambda function's error as JSON; one that could not be explained ends as it came."""
-    try:
-        return str(json.loads(cause)["errorMessage"])
-    except (ValueError, TypeError, KeyError):
-        return cause

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batch_predict.deployed import other_format, request_problems
+from batch_predict.deployed import data_names, inputs, request_problems
 from batch_predict.errors import InvalidRequestError
-from batch_predict.runs.local_files import MANIFEST_SUFFIX, S3_SCHEME, Skipped, are_names, find_files, skipped_files
+from batch_predict.runs.local_files import S3_SCHEME, Skipped, are_names, find_files, skipped_files
 from batch_predict.runs.stack import Stack
 
 LOCAL_BUCKET = "batch-predict"
@@ -25,7 +25,7 @@ SUFFIXES = ("", ".rejected.csv", ".report.json")
 """Ends of the names of what is published: the output, the list of its rejected rows if they are quarantined, and the report."""
 NAMED_FILES = 100
 """A request has a limit of 180,000 bytes: more files than these are listed in a manifest."""
-MANIFEST_NAME = f"files{MANIFEST_SUFFIX}"
+MANIFEST_NAME = f"files{inputs.MANIFEST_SUFFIX}"
 """No data file can have it: manifests are no local data."""
 UPLOADS = "uploads/"
 """Below the stack's prefixes for models and data: local files, each under the SHA-256 of its content."""
@@ -82,7 +82,7 @@ def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedR
     model_files = [path for path in model.files if isinstance(path, Path)]
     uploads = places.uris(places.models, model_files) | places.uris(places.data, files)
     directory, output_uri, output_problems = _output_place(
-        request.get("output_s3_uri"), places, overwrite=request.get("overwrite") is True, inputs=uploads
+        request.get("output_s3_uri"), places, overwrite=request.get("overwrite") is True, used=uploads
     )
 
     # What is not a path goes on as it is, for the schema to judge; what has been judged here passes it.
@@ -163,7 +163,7 @@ def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _output_place(
-    value: object, places: _Places, *, overwrite: bool, inputs: Iterable[Path]
+    value: object, places: _Places, *, overwrite: bool, used: Iterable[Path]
 ) -> tuple[Path | None, str | None, list[str]]:
     """Return the local directory of the output, its URI, and what is wrong with it.
 
@@ -173,7 +173,7 @@ def _output_place(
     if not isinstance(value, str) or not value:
         return Path(), None, []
     found: list[str] = []
-    if ending := other_format(value):
+    if ending := data_names.other_format(value):
         found.append(f"output {value} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
     if value.startswith(S3_SCHEME):
         if not places.is_local:
@@ -188,7 +188,7 @@ def _output_place(
         found.append(f"output directory {path.parent} does not exist: create it first")
     elif not os.access(path.parent, os.W_OK):
         found.append(f"output directory {path.parent} may not be written: check its permissions")
-    elif any(path.exists() and path.samefile(file) for file in inputs):
+    elif any(path.exists() and path.samefile(file) for file in used):
         found.append(f"output {value} is also an input: choose another output")
     else:
         found += in_the_way(path, overwrite=overwrite)

@@ -14,11 +14,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from batch_predict.deployed import split_advice
 from batch_predict.errors import BatchPredictError
 from batch_predict.runs.execution import ChunksCounted, Progress, count_chunks, follow_execution, newest_map_run
 from batch_predict.runs.history import History, decoded, history_events, once_known
-from batch_predict.runs.outcome import message_of
 from batch_predict.runs.stack import Stack
 from batch_predict.runs.transfer import split_uri
 
@@ -103,7 +101,7 @@ class Run:
         described, history = self.describe(), self.history()
         status, stopped = described["status"], described.get("stopDate")
         error = described.get("error") or (status if status in ENDED[1:] else None)
-        cause, advice = split_advice(error or "", message_of(described.get("cause") or ""))
+        cause, advice = history.told(error or "", described.get("cause"))
         return RunStatus(
             name=self.name,
             status=status,
@@ -116,7 +114,7 @@ class Run:
             reused_chunks=history.reused_chunks,
             output=decoded(described.get("output")) if status == "SUCCEEDED" else None,
             error=error,
-            cause=cause or None,
+            cause=cause,
             advice=advice,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from batch_predict.deployed import workflow_module
+from batch_predict.deployed import accounting, distributions, errors, report
 from batch_predict.errors import BatchPredictError
 from batch_predict.runs.run import READERS, Run
 
@@ -29,25 +29,23 @@ def so_far(run: Run) -> dict[str, Any]:
     return known | types | facts | {"chunks": facts["chunks"] | {"failed": len(run.lost_chunks())}}
 
 
-def _facts(document: Mapping[str, Any], chunks: Iterable[tuple[Mapping[str, Any], Any]]) -> dict[str, Any]:
+def _facts(document: Any, chunks: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     """Return what the receipts say, in the shape of a report.
 
     What is no receipt of its chunk is passed over, as a merge would refuse it.
     """
-    accounting, report, statistics = (workflow_module(name) for name in ("accounting", "report", "distributions"))
-    counted, account = statistics.StatisticsSum(), accounting.Account([], [])
+    counted, account = distributions.StatisticsSum(), accounting.Account([], [])
     for chunk, receipt in chunks:
         try:
             start, stop = chunk.get("byte_range") or (0, receipt["input_bytes"])
             expected = accounting.PlannedChunk(chunk, receipt["objects"], stop - start, receipt.get("data_sha256"))
             accounting.require_agreement(expected, receipt, document["model"]["model"])
-        except (ValueError, TypeError, KeyError, accounting.IncompleteOutputError):
+        except (ValueError, TypeError, KeyError, errors.IncompleteOutputError):
             account.missing.append(chunk)
             continue
         counted.add(receipt.pop("statistics", None))
         account.done.append(accounting.Done(chunk, receipt))
-    found: dict[str, Any] = report.facts_of_chunks(document, account, counted.result())
-    return found
+    return report.facts_of_chunks(document, account, counted.result())
 
 
 def _with_receipts(

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import prediction_handler
-from batch_predict.deployed import split_advice
+from batch_predict.runs.history import History
 from workflow import errors, invocation, s3, s3_errors
 from workflow.errors import told_by
 
@@ -72,9 +72,9 @@ def test_advice_belongs_to_the_reason_and_else_to_the_name():
     for error in (errors.ModelError, prediction_handler.ModelError):
         advised = error("s3://b/k is empty", "write it again")
         assert str(advised) == "s3://b/k is empty: write it again"
-        assert split_advice("ModelError", advised.told()) == ("s3://b/k is empty.", "write it again")
-        assert split_advice("ModelError", error("s3://b/k is empty").told()) == ("s3://b/k is empty", usual)
-    assert split_advice("Cancelled", "") == ("", None)
+        assert History().told("ModelError", advised.told()) == ("s3://b/k is empty.", "write it again")
+        assert History().told("ModelError", error("s3://b/k is empty").told()) == ("s3://b/k is empty", usual)
+    assert History().told("Cancelled", "") == (None, None)
 
 
 def test_every_error_has_advice_and_a_place_in_the_documentation(root):

@@ -97,3 +97,19 @@ def test_the_document_is_the_newest_whole_one():
     )
 
     assert history.document == whole
+
+
+def test_what_explain_failure_says_is_taken_over_as_it_is():
+    """Another cause, such as that of a run which was stopped here, is taken apart; Step Functions has one text for both."""
+    explanation = {"error": "ModelError", "message": "no predict", "advice": "dump it", "cause": "no predict. What to do: dump it"}
+    history = history_of(
+        ("TaskStateEntered", 0, "Explain Failure"), ("TaskStateExited", 1, {"prediction": {}, "explanation": explanation})
+    )
+
+    assert history.told("ModelError", explanation["cause"]) == ("no predict", "dump it")
+    assert history.told("InvalidDataError", '{"errorMessage": "row 2 is bad. What to do: correct it"}') == (
+        "row 2 is bad.",
+        "correct it",
+    )
+    assert history.told("Interrupted", "stopped by SIGINT") == ("stopped by SIGINT", None)
+    assert history.told("ABORTED", None) == (None, None)

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from batch_predict.errors import BatchPredictError
-from batch_predict.runs.outcome import Failed, Planned, Published, as_json, conclude, from_json, message_of
+from batch_predict.runs.outcome import Failed, Planned, Published, as_json, conclude, from_json
 from batch_predict.runs.prepared_request import PreparedRequest
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
@@ -186,13 +186,3 @@ def test_an_outcome_is_the_same_after_json(directory):
         assert as_json(from_json(found)) == as_json(outcome) | {"warnings": list(outcome.warnings)}
         assert found.keys() == as_json(outcomes[0]).keys()
         (directory / "out.csv").unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize("cause", ['{"errorMessage": "row 2", "errorType": "E", "stackTrace": ["f.py"]}', "row 2"])
-def test_a_cause_that_nobody_explained_is_its_message(cause):
-    assert message_of(cause) == "row 2"
-
-
-@pytest.mark.parametrize("cause", ["", "[1]", "{}", "7", '"text"', "null"])
-def test_a_cause_that_only_looks_like_json_is_itself(cause):
-    assert message_of(cause) == cause

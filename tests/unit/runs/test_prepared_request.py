@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batch_predict.deployed import natural_order
+from batch_predict.deployed import data_names
 from batch_predict.errors import InvalidRequestError
 from batch_predict.runs.prepared_request import NAMED_FILES, prepare
 from batch_predict.runs.transfer import upload
@@ -308,7 +308,7 @@ def test_globs_and_hive_folders_are_read_as_under_a_prefix(prepare_data, glob, f
     assert sorted(map(str, prepared.uploads)) == sorted([*files, "model.joblib"])
     order = {uri: str(path) for path, uri in prepared.uploads.items()}
     named = [order[uri] for uri in prepared.request["data_s3_uri"]]
-    assert named == sorted(named, key=natural_order)
+    assert named == sorted(named, key=data_names.natural_order)
     assert not set(map(str, prepared.skipped.get("hidden", ()))) & set(named)
 
 

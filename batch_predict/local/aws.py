@@ -26,7 +26,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import boto3
 import botocore.session
@@ -39,21 +39,22 @@ from batch_predict.deployed import stack_directory
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import emulator_guard
 from batch_predict.local.deploy import deploy, deployed
+from batch_predict.runs.prepared_request import LOCAL_BUCKET
+from batch_predict.runs.stack import Stack
 
 __all__ = ["BatchPredictError", "LocalAws", "local_aws"]
 
 HOST = "127.0.0.1"
 ENDPOINT_URL = re.compile(rf"http://{re.escape(HOST)}:([0-9]{{1,5}})")
 REGION = "us-east-1"
-BUCKET = "batch-predict"
 STACK_NAME = "batch-predict"
 ACCESS_KEY_ID = "test"  # the emulator's root
 STACK_PARAMETERS = {
-    "ModelBucket": BUCKET,
+    "ModelBucket": LOCAL_BUCKET,
     "ModelPrefix": "models/",
-    "DataBucket": BUCKET,
+    "DataBucket": LOCAL_BUCKET,
     "DataPrefix": "data/",
-    "OutputBucket": BUCKET,
+    "OutputBucket": LOCAL_BUCKET,
     "OutputPrefix": "output/",
 }
 
@@ -72,20 +73,16 @@ INHERITED_VARIABLES = (
 
 
 @dataclass(frozen=True)
-class LocalAws:
+class LocalAws(Stack):
     """A running embedded AWS with the stack deployed to it."""
 
     endpoint_url: str
     secret_access_key: str = field(repr=False)
-    """The key of this start, of the access key id `ACCESS_KEY_ID`: who has it runs code as this user."""
+    """The key of this start, which belongs to the access key id `ACCESS_KEY_ID`: who has it runs code as this user."""
     identity: str = field(repr=False)
     """What this start alone calls itself to who has the key."""
-    region: str
-    bucket: str
-    state_machine_arn: str
-    predict_function_name: str
-    outputs: Mapping[str, str] = field(repr=False)
-    """All outputs of the stack."""
+    region: ClassVar = REGION
+    bucket: ClassVar = LOCAL_BUCKET
 
     @property
     def title(self) -> str:
@@ -175,25 +172,16 @@ def local_aws(
         if outputs is None:
             s3 = client("s3")
             with suppress(s3.exceptions.BucketAlreadyOwnedByYou):  # a state that has objects, but no stack
-                s3.create_bucket(Bucket=BUCKET)
+                s3.create_bucket(Bucket=LOCAL_BUCKET)
             outputs = deploy(
                 client,
                 directory or stack_directory(),
-                bucket=BUCKET,
+                bucket=LOCAL_BUCKET,
                 stack_name=STACK_NAME,
                 parameters=STACK_PARAMETERS,
                 tolerates=tolerates,
             )
-        yield LocalAws(
-            endpoint_url=url,
-            secret_access_key=key,
-            identity=identity,
-            region=REGION,
-            bucket=BUCKET,
-            state_machine_arn=outputs["StateMachineArn"],
-            predict_function_name=outputs["PredictFunctionName"],
-            outputs=outputs,
-        )
+        yield LocalAws(outputs, url, key, identity)
 
 
 @contextmanager

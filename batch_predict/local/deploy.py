@@ -11,14 +11,14 @@ import json
 import os
 import shlex
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from batch_predict.errors import BatchPredictError
@@ -142,11 +142,14 @@ def deploy(
         )
     except ClientError as error:
         raise BatchPredictError(f"{directory / 'template.yaml'} was refused: {error.response['Error']['Message']}") from error
-    stack = _settled_stack(cloudformation, stack_name)
+    waiting = {"Delay": POLL_SECONDS, "MaxAttempts": int(STACK_SECONDS / POLL_SECONDS)}
+    with suppress(WaiterError):  # what it says is below
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=stack_name, WaiterConfig=waiting)
+    stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
     if stack["StackStatus"] != "CREATE_COMPLETE":
         reasons = "; ".join(_failure_reasons(cloudformation, stack_name)) or stack.get("StackStatusReason", "no reason given")
         raise BatchPredictError(
-            f"the stack {stack_name} ended as {stack['StackStatus']}: {reasons}; "
+            f"the stack {stack_name} is {stack['StackStatus']} after at most {STACK_SECONDS} s: {reasons}; "
             f"correct {directory / 'template.yaml'} and start again"
         )
     return _outputs(stack)
@@ -206,21 +209,6 @@ def zip_function(code: Path, handler: str, package: DeployedPackage | None = Non
 def _properties(template: JsonObject, resource_type: str) -> Iterator[JsonObject]:
     """Yield the Properties of each resource of ``resource_type``."""
     return (resource["Properties"] for resource in template["Resources"].values() if resource["Type"] == resource_type)
-
-
-def _settled_stack(cloudformation: Any, stack_name: str) -> JsonObject:
-    """Wait until CloudFormation is done with the stack, and return its description."""
-    deadline = time.monotonic() + STACK_SECONDS
-    while True:
-        stack: JsonObject = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
-        if not stack["StackStatus"].endswith("IN_PROGRESS"):
-            return stack
-        if time.monotonic() > deadline:
-            raise BatchPredictError(
-                f"the stack {stack_name} is still {stack['StackStatus']} after {STACK_SECONDS} s; "
-                "start again with a log file to see why"
-            )
-        time.sleep(POLL_SECONDS)
 
 
 def _failure_reasons(cloudformation: Any, stack_name: str) -> list[str]:

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from batch_predict.deployed import data_names, inputs
@@ -121,9 +120,11 @@ class _FolderFiles:
         found = sorted(self._walk(), key=lambda path: (data_names.natural_order(self._below(path)), self._below(path)))
         self._names_files = False
         if glob:
-            matching = [path for path in found if _matches(path.relative_to(folder).parts, glob)]
+            parts = [part if part == "**" else re.sub(r"\*+", "*", part) for part in glob]
+            matches = set(folder.glob("/".join([*parts, "*"] if parts[-1] == "**" else parts)))
+            matching = [path for path in found if path in matches]
             self._names_files = bool(matching)
-            found = matching or [path for path in found if _is_below_match(path.relative_to(folder).parts, glob)]
+            found = matching or [path for path in found if not matches.isdisjoint(path.parents)]
         self._names_hidden_ones = bool(glob) and glob[-1][0] in "_."
         self.named = f"glob {folder.joinpath(*glob)} matches no files" if glob else f"directory {folder} holds no *.csv files"
         self.data: list[Path] = [path for path in found if self._is_data(path)]
@@ -157,19 +158,6 @@ class _FolderFiles:
     def _skip(self, kind: str, paths: Sequence[Path]) -> None:
         if paths:
             self.skipped.setdefault(kind, []).extend(path.relative_to(self._folder.parent) for path in paths)
-
-
-def _matches(parts: Sequence[str], glob: Sequence[str]) -> bool:
-    """Whether a path matches a glob, each part as in a shell; `**` stands for any number of folders, also none."""
-    if not glob:
-        return not parts
-    if glob[0] == "**":
-        return any(_matches(parts[skipped:], glob[1:] or ("*",)) for skipped in range(len(parts)))
-    return bool(parts) and fnmatchcase(parts[0], glob[0]) and _matches(parts[1:], glob[1:])
-
-
-def _is_below_match(parts: Sequence[str], glob: Sequence[str]) -> bool:
-    return any(_matches(parts[:depth], glob) for depth in range(1, len(parts)))
 
 
 def skipped_files(skipped: Skipped) -> str:

@@ -3,10 +3,11 @@
 Both answer the same calls, so nothing that follows a run, explains it or fetches its output asks which one it is.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -19,37 +20,38 @@ from batch_predict.errors import BatchPredictError
 CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, read_timeout=910)
 
 
-class Stack(Protocol):
-    """What commands need of a stack; `LocalAws` has it, too."""
+@dataclass(frozen=True)
+class Stack(ABC):
+    """What commands need of a stack; `LocalAws` is one, too."""
+
+    outputs: Mapping[str, str] = field(repr=False)
+    """All outputs of the stack, as template.yaml declares them."""
 
     @property
     def state_machine_arn(self) -> str:
         """Return what StartExecution takes."""
+        return self.outputs["StateMachineArn"]
 
     @property
     def predict_function_name(self) -> str:
         """Return the prediction function's name."""
+        return self.outputs["PredictFunctionName"]
 
     @property
-    def outputs(self) -> Mapping[str, str]:
-        """Return all outputs of the stack, as template.yaml declares them."""
-
-    @property
+    @abstractmethod
     def title(self) -> str:
         """Return how messages call it."""
 
+    @abstractmethod
     def client(self, service: str) -> Any:
         """Return a boto3 client."""
 
 
 @dataclass(frozen=True)
-class DeployedStack:
+class DeployedStack(Stack):
     """A stack on AWS, reached as boto3 is configured: by environment, profile or role."""
 
     name: str
-    state_machine_arn: str
-    predict_function_name: str
-    outputs: Mapping[str, str] = field(repr=False)
     session: Any = field(repr=False)
 
     @property
@@ -82,7 +84,7 @@ def find_stack(name: str, *, profile: str | None = None, region: str | None = No
         raise BatchPredictError(
             f"the stack {name} has no output {', '.join(missing)}: it was not deployed from this project's template"
         )
-    return DeployedStack(name, outputs["StateMachineArn"], outputs["PredictFunctionName"], outputs, session)
+    return DeployedStack(outputs, name, session)
 
 
 @contextmanager

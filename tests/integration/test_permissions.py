@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from batch_predict import deployed
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import deploy
-from batch_predict.local.aws import BUCKET
+from batch_predict.local.aws import LOCAL_BUCKET as BUCKET
 
 pytestmark = pytest.mark.emulator("it makes buckets, stacks and functions, and is denied what it asks for")
 

@@ -123,7 +123,7 @@ def failing_aws(aws, tmp_path_factory):
         path.rename(path.with_name(f"real_{path.name}"))
         path.write_text(failing)
     outputs = deploy(aws.client, directory, bucket=aws.bucket, stack_name=STACK, parameters=STACK_PARAMETERS)
-    stack = replace(aws, state_machine_arn=outputs["StateMachineArn"], outputs=outputs)
+    stack = replace(aws, outputs=outputs)
     impatient = function_names(stack)["ValidateRequestFunction"]
     aws.client("lambda").update_function_configuration(FunctionName=impatient, Timeout=FUNCTION_SECONDS)
     yield stack

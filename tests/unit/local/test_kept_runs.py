@@ -369,7 +369,7 @@ class TestForeignFolders:
             runs.get("mine")
 
 
-AWS = LocalAws("http://127.0.0.1:4566", "key", "identity", "us-east-1", "batch-predict", "arn", "function", {})
+AWS = LocalAws({}, "http://127.0.0.1:4566", "key", "identity")
 
 
 @pytest.mark.parametrize(

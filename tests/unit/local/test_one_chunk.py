@@ -9,7 +9,7 @@ from batch_predict.local.aws import LocalAws
 from batch_predict.local.one_chunk import invoke_here
 
 OUTPUTS = {"ModelUri": "s3://b/models/", "DataUri": "s3://b/data/", "OutputUri": "s3://b/output/"}
-AWS = LocalAws("http://127.0.0.1:1", "key", "identity", "us-east-1", "b", "arn", "function", OUTPUTS)
+AWS = LocalAws(OUTPUTS, "http://127.0.0.1:1", "key", "identity")
 EVENT = {
     "model_s3_uri": "s3://b/models/model.joblib",
     "data_s3_uri": "s3://b/data/data.csv",

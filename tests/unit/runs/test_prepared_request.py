@@ -291,6 +291,7 @@ HIVE = ("data/day=2013-02-01/flights.csv", "data/day=2013-02-02/flights.csv", "d
         ("data/day=2013-02-*", HIVE[:2]),  # folders alone: what is in them
         ("data/day=*/flights.csv", HIVE[:2]),
         ("data/**/*.csv", [*HIVE[:2], "data/notes.csv", HIVE[2]]),
+        ("data/n**.csv", ["data/notes.csv"]),
         ("**/flights.csv", HIVE[:2]),
         ("data/**", ["data/README.txt", *HIVE[:2], "data/notes.csv", HIVE[2]]),
         ("data/day=2013-02-0[12]/*", HIVE[:2]),

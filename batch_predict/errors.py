@@ -1,6 +1,6 @@
-"""What goes wrong for a caller of batch-predict.
+"""Errors that a caller of batch-predict can do something about.
 
-BatchPredictError          something that the caller can change; the message says what, where, and what to do
+BatchPredictError          the caller can change something; the message says what, where, and what to do
 ├── InvalidRequestError    the request or its files must change; nothing has started
 └── RunFailedError         the run is over without an output
 """

@@ -81,7 +81,7 @@ class OnStack:
         step: Step = step_unseen,
         interrupted: Callable[[Run], None] = lambda _: None,
     ) -> Outcome:
-        """Upload, execute, and download; ``interrupted`` decides what becomes of the execution after Ctrl-C."""
+        """Upload, execute, and download; after Ctrl-C, ``interrupted`` decides what happens to the execution."""
         with step("Upload", prepared.upload_summary()):
             upload(self.stack, prepared)
         execution_arn = start(self.stack, prepared, name)
@@ -92,7 +92,7 @@ class OnStack:
             raise
 
     def submit(self, prepared: PreparedRequest, name: str | None = None) -> str:
-        """Upload and start: what goes on needs nobody here. Return the run's name."""
+        """Upload and start: the execution does not need this process. Return the run's name."""
         upload(self.stack, prepared)
         return start(self.stack, prepared, name).rpartition(":")[2]
 

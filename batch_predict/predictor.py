@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 TEMPORARY = "batch-predict-"
-"""Begins the names of folders for what a run reads of memory."""
+"""How the names of folders begin that hold what a run reads from memory."""
 
 
 class BatchPredictor:
@@ -47,8 +47,8 @@ class BatchPredictor:
         feature_columns: Columns given to the model, in this order; by default those that it was fitted on, if it knows their names.
         prediction_column_name: Name of the added column.
         stack: A deployed stack, by its name; by default this machine, on an embedded AWS.
-        profile: Of the AWS configuration; with ``stack`` only.
-        region: Of the stack; with ``stack`` only.
+        profile: Profile of the AWS configuration; only with ``stack``.
+        region: Region of the stack; only with ``stack``.
         options: Further fields of the request: `chunk_size_mb`, `on_bad_row`, `overwrite` … (docs/request.md).
 
     Raises TypeError if the model or the columns are none of these.
@@ -99,9 +99,9 @@ class BatchPredictor:
         return PredictionRun(self._place, result.name or "", prepared, result, index=index_of(data))
 
     def submit(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
-        """Start scoring, and return at once; the run needs this process no longer, except to bring a stack's output here.
+        """Start scoring, and return at once; the run no longer needs this process, except to download a stack's output.
 
-        On this machine it reads what was written of a DataFrame or an estimator until it is over: `wait` deletes that.
+        On this machine it reads the files of a DataFrame or an estimator until it is over; `wait` deletes them.
         """
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
         try:
@@ -129,7 +129,7 @@ class BatchPredictor:
 
 
 class PredictionRun:
-    """A run that was started: how far it is, and what came of it."""
+    """A run that was started: how far it is, and its result."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class PredictionRun:
         self._result = result
 
     def __repr__(self) -> str:
-        """Say which one it is."""
+        """Name the run and its status."""
         return f"<PredictionRun {self.name} {self.status}>"
 
     @property
@@ -197,7 +197,7 @@ class PredictionRun:
 
     @cached_property
     def report(self) -> Mapping[str, Any]:
-        """What is written beside the output (docs/report.md); waits for it."""
+        """The report beside the output (docs/report.md); waits for it."""
         self.wait()
         with self._place.opened(self.name) as (run, _):
             return run.report()

@@ -1,11 +1,11 @@
-"""AWS on this machine: the emulator ministack in a process of its own, with the project's stack deployed to it.
+"""AWS on this machine: the emulator ministack in its own process, with the project's stack deployed to it.
 
     with local_aws() as aws:
         aws.client("s3").upload_file("model.joblib", aws.bucket, "models/model.joblib")
         aws.client("stepfunctions").start_execution(stateMachineArn=aws.state_machine_arn, input=...)
 
-Needs no AWS account, no Docker and no network beyond 127.0.0.1, and reads nothing of the user's AWS configuration. It answers only
-who signs with the secret access key of this start (`emulator_door.py`). For Linux and macOS.
+It needs no AWS account, no Docker and no network beyond 127.0.0.1, and reads nothing of the user's AWS configuration. It answers
+only who signs with the secret access key of this start (`emulator_door.py`). For Linux and macOS.
 """
 
 import http.client
@@ -64,8 +64,8 @@ START_ATTEMPTS = 3  # another process may take the free port that was found
 LOG_LINES = 15  # of the emulator's log in an error message
 EMULATOR_DOOR = str(Path(__file__).with_name("emulator_door.py"))
 
-# What the emulator, and through it every function, inherits. All else stays out: the user's credentials, profiles and
-# proxies, and the many variables that change the emulator's ways. Functions on AWS do not see them either.
+# What the emulator, and through it every function, inherits. Nothing else gets in: neither the user's credentials, profiles
+# and proxies, nor the many variables that change the emulator. Functions on AWS do not see them either.
 INHERITED_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR"),
     *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),  # an interpreter may need them to start at all
@@ -138,7 +138,7 @@ def local_aws(
     """Start an embedded AWS, deploy the stack, and at the end, however it comes, leave no process and no file.
 
     With a ``state_directory`` the next start goes on with the stack and the objects that this one ended with, as they were
-    deployed. What ran at the end does not run on: start the request again, it finishes the work.
+    deployed. A run that was going on does not continue: start the request again, and it finishes the work.
 
     Args:
         port: Where to listen on 127.0.0.1; a free port unless given.
@@ -150,7 +150,7 @@ def local_aws(
         secret_access_key: What callers sign with; a random one of this start unless given, which only a program that was configured
             before this start needs. Who knows it runs code as this user.
         tolerates: Whether a Distributed Map with lost chunks goes on to the merge, which checks the request's tolerance.
-        lock: A file that stays open until the emulator has ended, also where this process is killed before.
+        lock: A file that stays open until the emulator has ended, even if this process is killed before.
 
     Raises:
         BatchPredictError: The emulator did not start, or the stack could not be deployed.
@@ -165,7 +165,7 @@ def local_aws(
     key = secret_access_key or secrets.token_hex()
     identity = f"batch-predict-{uuid.uuid4()}"
     settings |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": key, "MINISTACK_EDITION": identity}
-    # Without a name, so that nothing is left of it after a crash.
+    # The file has no name, so a crash leaves nothing of it.
     with log_file.open("a+b") if log_file else tempfile.TemporaryFile() as log, _emulator(port, settings, log, lock) as url:
         client = partial(_client, url, key)
         outputs = deployed(client, STACK_NAME) if state_directory else None

@@ -1,4 +1,4 @@
-"""Will a model work in the prediction function? Asked before it is uploaded.
+"""Check whether a model will work in the prediction function, before it is uploaded.
 
 check_model("model.joblib", data="sample.csv").problems
 """
@@ -30,32 +30,32 @@ PREDICTION = "prediction"
 
 @dataclass(frozen=True)
 class Sample:
-    """What came of scoring the first rows by the prediction function, on the embedded local AWS."""
+    """The result of scoring the first rows by the prediction function, on the embedded local AWS."""
 
     rows: int
     rows_per_second: float
-    """On this machine, one core."""
+    """Measured on one core of this machine."""
     prediction_columns: list[str]
 
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """What a model is, and what stands in its way."""
+    """What a model is, and why it may not work."""
 
     path: Path
     bytes: int
     sha256: str
     memory_mb: int
-    """Of the prediction function."""
+    """Memory of the prediction function."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """As `model_inspection.inspect` finds them; empty where it cannot be loaded."""
+    """As `model_inspection.inspect` finds them; empty if it cannot be loaded."""
     sample: Sample | None = None
     problems: tuple[str, ...] = ()
     """Why it would not work."""
     warnings: tuple[str, ...] = ()
-    """What may go wrong, or predict otherwise."""
+    """Why it may predict otherwise, or fail."""
     request: Mapping[str, Any] | None = None
-    """A request to begin with; buckets and data are to be filled in."""
+    """A request to begin with; fill in buckets and data."""
 
 
 def check_model(
@@ -70,7 +70,7 @@ def check_model(
     """Load a model as the prediction function does, in a process of its own, and score the first rows of ``data`` if given.
 
     The sample is scored by the function itself, on what ``local_aws`` starts. Unpickling runs code: check only models that you
-    trust. Raises InvalidRequestError where a file cannot be read, or columns are needed and nobody knows them.
+    trust. Raises InvalidRequestError if a file cannot be read, or the names of the columns are needed and unknown.
     """
     for noun, file in (("model", path), ("data", data)):
         if file is not None and (unread := unreadable(file)):
@@ -86,7 +86,7 @@ def check_model(
         return ModelCheck(path, size, sha256, memory_mb, problems=(facts["error"],))
     columns = feature_columns or facts["feature_columns"]
     if data and not columns:
-        raise InvalidRequestError(f"{path} does not know the names of its columns: give them with --features")
+        raise InvalidRequestError(f"{path} does not know the names of its columns: name them with --features")
     problems, warnings = list(_problems(facts, size, columns, prediction_method, memory_mb)), list(_warnings(facts))
     sample = None
     if data and local_aws and not problems:
@@ -132,10 +132,10 @@ def _problems(
         yield f"a {facts['estimator']} has no {prediction_method}: it has {', '.join(facts['methods'])}"
     known = facts["feature_columns"]
     if columns and known and columns != known:
-        order = "in another order" if sorted(columns) == sorted(known) else "other columns"
-        yield f"--features names {order} than it was fitted on: {', '.join(known)}"
+        difference = "the columns in another order" if sorted(columns) == sorted(known) else "other columns"
+        yield f"--features names {difference} than the model was fitted on: {', '.join(known)}"
     if columns and facts["n_features"] not in (None, len(columns)):
-        yield f"it was fitted on {facts['n_features']} columns, --features names {len(columns)}"
+        yield f"it was fitted on {facts['n_features']} columns, but --features names {len(columns)}"
     needed = facts["memory_bytes"] / 2**20 + SCORING_MB
     if max(needed, size / 2**20) > memory_mb:
         yield f"it needs about {needed:,.0f} MB of memory, and the function has {memory_mb:,}: raise PredictMemorySize"
@@ -150,7 +150,7 @@ def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from facts["differences"]
     if image_only := sorted(_package().image_modules.intersection(facts["modules"])):
-        yield f"it is made of {', '.join(image_only)}, which the container image has and the zip has not (docs/package.md)"
+        yield f"it is made of {', '.join(image_only)}, which the container image has, but not the zip (docs/package.md)"
 
 
 def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], prediction_method: str) -> tuple[Sample | None, list[str]]:

@@ -1,7 +1,6 @@
 """Deploys `template.yaml` to the embedded local AWS by the steps of `sam package` and `sam deploy`.
 
-The same template, state machine definition and handlers go to AWS. What has to differ here is `LOCAL_ADAPTATIONS`, and
-nothing else.
+The same template, state machine definition and handlers go to AWS. Only `LOCAL_ADAPTATIONS` differ here.
 """
 
 import copy
@@ -102,7 +101,7 @@ def bootstrap(package: DeployedPackage | None = None) -> str:
     assignments = ['PYTHONPATH="$LAMBDA_TASK_ROOT"']
     if package:
         assignments += [f"{name}={shlex.quote(value)}" for name, value in package.environment.items()]
-    # -P: the modules beside that script are none of the function's.
+    # -P: the function must not see the modules beside that script.
     command = shlex.join([sys.executable, "-P", START_FUNCTION])
     return f'#!/bin/sh\n{" ".join(assignments)} exec {command} "$_HANDLER"\n'
 
@@ -156,7 +155,7 @@ def deploy(
 
 
 def deployed(client: ClientFactory, stack_name: str) -> dict[str, str] | None:
-    """Return the outputs of a stack that is there already; None where it is not."""
+    """Return the outputs of a stack that exists already; None if there is none."""
     try:
         stack = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
     except ClientError as error:
@@ -191,7 +190,7 @@ def _package(template: JsonObject, directory: Path, s3: Any, bucket: str, *, tol
 def zip_function(code: Path, handler: str, package: DeployedPackage | None = None) -> bytes:
     """Return a function's own files and the bootstrap as a deployment package: the same bytes for the same files.
 
-    ``package`` is what the function has on AWS where it needs libraries.
+    ``package`` is what the function has on AWS, if it needs libraries.
     """
     files = {name: (content, 0o644) for name, content in function_files(code, handler).items()}
     files["bootstrap"] = (bootstrap(package).encode(), 0o755)

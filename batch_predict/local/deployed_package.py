@@ -1,7 +1,7 @@
-"""What the deployed prediction function has: its Python, its libraries and their versions, read from what it is built by.
+"""What the deployed prediction function has: its Python, its libraries and their versions, read from the files that build it.
 
 Local runs and `check-model` score with the user's own Python and libraries. They hand this to the handler and to `as_packaged`, so
-that what the package would refuse is refused here.
+what the package would refuse is refused here.
 """
 
 import json
@@ -16,11 +16,11 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 VARIABLE = "DEPLOYED_PACKAGE"
-"""Of the environment: what the handler and `as_packaged` read."""
+"""The environment variable that the handler and `as_packaged` read."""
 
 IMAGE_REQUIREMENTS = "requirements-image.txt"
 MODULES = {"python-dateutil": "dateutil", "scikit-learn": "sklearn", "xgboost-cpu": "xgboost"}
-"""Modules that are called otherwise than their distributions, also where another distribution brings them here."""
+"""Modules with another name than their distribution, even if another distribution brings them here."""
 RUNTIME_MODULES = (
     *("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"),
     *("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py"),
@@ -33,17 +33,17 @@ class DeployedPackage:
     """The prediction function as it is deployed."""
 
     python: str
-    """As "3.13"."""
+    """Such as "3.13"."""
     versions: dict[str, str]
-    """By distribution, of those that are pinned."""
+    """Pinned versions, by distribution."""
     modules: frozenset[str]
     """Top-level modules of the zip, and of Lambda's runtime."""
     image_modules: frozenset[str]
-    """What a container image has beside them: what somebody added to its requirements is meant to be deployed by it."""
+    """Modules that only the container image has: what somebody adds to its requirements is meant for it."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variable that tells a local process of it."""
+        """Return the variable that tells a local process about it."""
         facts = {
             "python": self.python,
             "versions": dict(sorted(self.versions.items())),
@@ -53,7 +53,7 @@ class DeployedPackage:
 
 
 def deployed_package(directory: Path) -> DeployedPackage:
-    """Read the package of the stack in ``directory``, where its `template.yaml` is."""
+    """Read the package of the stack whose `template.yaml` is in ``directory``."""
     template: dict[str, Any] = yaml_parse((directory / "template.yaml").read_text())
     function = directory / "functions/predict"
     files = sorted(function.glob("requirements*.txt"))
@@ -71,7 +71,7 @@ def deployed_package(directory: Path) -> DeployedPackage:
 
 
 def _pins(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    """Yield the names of requirements, as they are compared, with their versions; those without one with an empty text."""
+    """Yield the names of requirements, normalized, with their versions, which may be empty."""
     for file in files:
         for line in file.read_text().splitlines():
             if pin := re.match(r"([A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?\s*(?:==\s*([\w.+!-]+))?", line):

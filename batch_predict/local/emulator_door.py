@@ -1,8 +1,8 @@
 """The emulator ministack behind a door that opens to whoever has the key of this start.
 
-ministack by itself answers everybody: any other user's program on this machine, and any page in a browser on it. Started by
-`local_aws` as a script, with the key in the environment (AWS_SECRET_ACCESS_KEY), where only programs of the same user see it. What
-asks for something signs with it, as on AWS: boto3, the AWS CLI and Terraform need nothing but these credentials.
+ministack by itself answers everybody: any other user's program on this machine, and any web page in a browser on it. Started by
+`local_aws` as a script, with the key in the environment (AWS_SECRET_ACCESS_KEY), which only programs of the same user see. Callers
+sign with it, as on AWS: boto3, the AWS CLI and Terraform need nothing but these credentials.
 
 The door is a layer of the emulator's own server: there is no port behind it. The Lambda Runtime API of each function has a port of
 its own, and opens by a second key, which `start_function.py` hands in.
@@ -27,8 +27,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OWN_HOST = re.compile(r"(127\.0\.0\.1|([a-z0-9.-]+\.)?localhost|host\.docker\.internal)(:[0-9]+)?", re.IGNORECASE)
 """Names that lead to this machine whatever a name server says; the last one is how a container of Docker Desktop calls it."""
-BROWSER = "no page of a browser may ask the embedded AWS for anything"
-OTHER_HOST = "the embedded AWS answers under 127.0.0.1 and localhost alone"
+BROWSER = "web pages may not ask the embedded AWS for anything"
+OTHER_HOST = "the embedded AWS answers only under 127.0.0.1 and localhost"
 NO_KEY = (
     "the request is not signed with the key of this start of the local AWS, by Signature Version 4: take the credentials that "
     "`batch-predict serve` prints, or LocalAws.client()"
@@ -37,11 +37,11 @@ ACCOUNT = re.compile(r"[0-9]{12}")
 
 
 class Door:
-    """An ASGI application that lets through to another one what has the key.
+    """An ASGI application that lets only requests with the key through to another one.
 
     Args:
-        app: What is behind the door.
-        secret_of: Returns the secret of an access key id; None where there is no such key.
+        app: The application behind the door.
+        secret_of: Returns the secret of an access key id; None if there is no such key.
 
     """
 
@@ -55,7 +55,7 @@ class Door:
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})  # nothing that we use has a WebSocket
+            await send({"type": "websocket.close", "code": 1008})  # nothing that we use needs a WebSocket
             return
         headers = _headers(scope)
         if stranger := _stranger(headers):
@@ -71,7 +71,7 @@ class Door:
         await self.app(scope, receive, _without_cors(send))
 
     def _has_key(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> bool:
-        """Return whether whoever signed the request has the secret that belongs to the access key it names."""
+        """Return whether the request is signed with the secret of the access key that it names."""
         query = _query(scope)
         presigned = _is_presigned(headers)
         signature = sigv4.parse_query_signature(query) if presigned else sigv4.parse_header_signature(headers)
@@ -89,7 +89,7 @@ class Door:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """Return the headers by their names in lower case; of one that stands twice, the values as they are signed."""
+    """Return the headers by their names in lower case; the values of a repeated header are joined as they are signed."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), sigv4.decode_header_value(value)
@@ -102,10 +102,10 @@ def _query(scope: Scope) -> dict[str, list[str]]:
 
 
 def _stranger(headers: Mapping[str, str]) -> str | None:
-    """Return why this is no request of a program of ours; None where it may be one.
+    """Return why this cannot be a request of a program of ours; None if it may be one.
 
-    A browser puts Origin on all that a page asks for by a script or a form, except plain reads, and Sec-Fetch-Site on those. A page
-    that has its own name resolved to this machine (DNS rebinding) has that name in Host.
+    A browser sends Origin with every request of a page's script or form except plain reads, and Sec-Fetch-Site with those. A page
+    that has its own name resolved to this machine (DNS rebinding) sends that name as Host.
     """
     if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
         return BROWSER
@@ -132,7 +132,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, rest: Receive) -> Receive:
-    """Return a receiver of a body that was received already, and of what comes after it."""
+    """Return a receiver that repeats a body, and goes on with what comes after it."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
@@ -142,7 +142,7 @@ def _again(body: bytes, rest: Receive) -> Receive:
 
 
 def _without_cors(send: Send) -> Send:
-    """Return a sender without the headers by which a page of a browser could read the answer."""
+    """Return a sender that drops the headers by which a web page could read the answer."""
 
     async def send_without(message: Message) -> None:
         if "headers" in message:
@@ -154,7 +154,7 @@ def _without_cors(send: Send) -> Send:
 
 
 def _not_signed(scope: Scope, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-    """Return the refusal as the service that was asked would say it, so that clients can read it."""
+    """Return the refusal in the words of the service that was asked, so that its clients can read it."""
     service = router.detect_service(scope["method"], scope["path"], headers, _query(scope))
     status, answered, body = iam_actions.access_denied_response(
         service, "", "", str(uuid.uuid4()), error_code="AccessDenied", message=NO_KEY, headers=headers
@@ -173,16 +173,16 @@ async def _answer(send: Send, status: int, headers: Mapping[str, str], body: byt
 
 
 def secret_of(access_key_id: str) -> str | None:
-    """Return the secret of an access key of the emulator's: root's is the key of this start."""
+    """Return the secret of one of the emulator's access keys: root's is the key of this start."""
     from ministack.core.iam_evaluator import ResolvedCredential, resolve_credential  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    account = access_key_id if ACCOUNT.fullmatch(access_key_id) else None  # such keys are root's of that account
+    account = access_key_id if ACCOUNT.fullmatch(access_key_id) else None  # an account's number is the key of its root
     found = resolve_credential(access_key_id, account)
     return found.secret_access_key if isinstance(found, ResolvedCredential) else None
 
 
 def with_key(handler: type[BaseHTTPRequestHandler], key: str) -> type[BaseHTTPRequestHandler]:
-    """Return a handler of the Lambda Runtime API that answers under paths that begin with the key alone."""
+    """Return a handler of the Lambda Runtime API that answers only under paths that begin with the key."""
 
     class WithKey(handler):  # type: ignore[misc,valid-type]
         def parse_request(self) -> bool:
@@ -191,7 +191,7 @@ def with_key(handler: type[BaseHTTPRequestHandler], key: str) -> type[BaseHTTPRe
             given = self.path.split("/")[1] if self.path.startswith("/") else ""
             if hmac.compare_digest(given.encode(), key.encode()):
                 return True
-            self.close_connection = True  # what follows may be a body, which nobody reads
+            self.close_connection = True  # what follows may be a body, which is not read
             self.send_error(403)
             return False
 
@@ -199,7 +199,7 @@ def with_key(handler: type[BaseHTTPRequestHandler], key: str) -> type[BaseHTTPRe
 
 
 def close_runtime_api(key: str) -> None:
-    """Give the key to the functions that the emulator starts, and let their Runtime API answer nobody else."""
+    """Give the key to the functions that the emulator starts, and make their Runtime API answer only them."""
     from ministack.core import lambda_runtime  # noqa: PLC0415
     from ministack.services import lambda_svc  # type: ignore[import-untyped]  # noqa: PLC0415
 
@@ -221,7 +221,7 @@ def close_runtime_api(key: str) -> None:
 
 
 def randomize_sessions() -> None:
-    """Give a function's role, where IAM is enforced, a secret: the emulator's follows from the function's name."""
+    """Give a function's role a secret if IAM is enforced: the emulator's follows from the function's name."""
     from ministack.core import lambda_runtime  # noqa: PLC0415
     from ministack.services import lambda_svc, sts  # noqa: PLC0415
 

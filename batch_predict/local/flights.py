@@ -18,7 +18,7 @@ NUMERIC_FEATURES = ["month", "dep_time", "dep_delay", "distance"]
 CATEGORICAL_FEATURES = ["carrier", "origin", "dest"]
 FEATURES = NUMERIC_FEATURES + CATEGORICAL_FEATURES
 TARGET = "arr_delay"
-"""Minutes; negative when early; missing where a flight was cancelled or diverted."""
+"""Minutes; negative when early; missing if a flight was cancelled or diverted."""
 PREDICTION = "predicted_arr_delay"
 SHOWN_COLUMNS = ["carrier", "flight", "origin", "dest", "dep_delay", "arr_delay", PREDICTION]
 

@@ -1,7 +1,7 @@
 """One run on this machine, in its folder `.batch-predict/<run>/`.
 
 Each run has an embedded AWS of its own. What that one knew at its end (the execution, its history, logs, plan, receipts and
-report, but no copy of model, data and output) is kept in the run's folder, and comes up again for whoever asks for it.
+report, but no copy of model, data and output) is kept in the run's folder, and comes up again when somebody asks for it.
 """
 
 import json
@@ -36,7 +36,7 @@ BEGIN_SECONDS = 90
 """Within which a run that was left to itself has begun; it takes two."""
 
 Step = Callable[[str, str], AbstractContextManager[Callable[[str], None]]]
-"""Surrounds what happens outside the execution: its name, and what it does; takes what came of it."""
+"""Shows what happens outside the execution, by its name and what it does; the function that it yields takes the result."""
 
 
 def step_unseen(_name: str, _doing: str) -> AbstractContextManager[Callable[[str], None]]:
@@ -192,7 +192,7 @@ class KeptRun:
             assert isinstance(result, Failed)
             result = replace(result, cause=stopped_by(error), seconds=result.seconds or _seconds_since(began))
             if self.prepared.is_dry_run:
-                raise  # nothing is kept of it
+                raise  # no run is kept
             raise RunInterrupted(self._how_to_go_on(), result) from error
         finally:
             self._end(result)
@@ -228,7 +228,7 @@ class KeptRun:
 
     @contextmanager
     def _serving(self) -> Iterator[LocalAws]:
-        """Run the run's embedded AWS, and say where it is to whoever asks meanwhile."""
+        """Run the embedded AWS of this run, and leave its address in the folder for other processes."""
         tolerates = bool(self.about["request"].get("tolerated_failure_percentage"))
         with (
             self.lock.held() as lock,

@@ -30,8 +30,8 @@ NOT_DECIDING = {
     *("overwrite", "keep_work", "dry_run", "strict", "model_sha256"),
     *("max_concurrency", "tolerated_failure_percentage"),
 }
-"""Fields of a request that its finished chunks do not depend on. This only finds chunks: which of them a run may use is the
-workflow's to say, by their identity."""
+"""Fields of a request that its finished chunks do not depend on. This only finds chunks; by their
+identity, the workflow decides which of them a run may use."""
 
 
 class KeptRuns:
@@ -74,7 +74,7 @@ class KeptRuns:
         return created
 
     def execute(self, run: KeptRun, show: Show = show_nothing, step: Step = step_unseen) -> Outcome:
-        """Do a whole run in this process; when it has published, delete what nobody needs any longer."""
+        """Do a whole run in this process; when it has published, delete what is no longer needed."""
         outcome = run.execute(show, step)
         if isinstance(outcome, Published):
             self._forget_work(run, outcome)
@@ -165,7 +165,7 @@ def _digest(prepared: PreparedRequest) -> str:
 
 
 def _make_folder(path: Path) -> None:
-    """Make a run's folder, and the one around it where it is not there: they are this user's alone."""
+    """Make a run's folder, and the one around it if it is missing: only this user can read them."""
     if path.exists():
         raise BatchPredictError(f"there is a run {path.name} already: choose another name")
     try:
@@ -173,5 +173,5 @@ def _make_folder(path: Path) -> None:
         path.mkdir(mode=FOLDER_MODE)
     except OSError as error:
         raise BatchPredictError(
-            f"{path} cannot be made: {error.strerror}; set {HOME_VARIABLE} to a folder that may be written"
+            f"{path} cannot be created: {error.strerror}; set {HOME_VARIABLE} to a folder that you can write to"
         ) from error

@@ -1,4 +1,4 @@
-"""What a local run's embedded AWS has left on disk: which of it is worth keeping, for how long, and how the next run gets it.
+"""What a local run's embedded AWS leaves on disk: what is kept, for how long, and how the next run gets it.
 
 The emulator keeps each object as a file below `aws/objects`, replaced as a whole whenever it is written, with a file of metadata
 beside it. So two runs may share a file by a hard link: it takes no space twice, and neither changes what the other has.
@@ -18,7 +18,7 @@ METADATA_SUFFIX = ".meta.json"
 ENCODED_KEYS = ".ministack-keys"
 """The emulator's folder for keys that cannot be paths."""
 COPIES = ("models/", "data/", ".deploy/")
-"""Keys of what a run that is over has no need of: copies of what is on this machine."""
+"""Keys of copies of what is on this machine: a run that is over does not need them."""
 RECEIPT = re.compile(r"\.work/.*/chunk-\d+\.json$")
 PART = re.compile(r"\.work/.*/chunk-\d+\.csv(\.rejected\.csv)?(\.tmp)?$")
 """Keys of the large objects of work; what is small tells how the run ended, and stays."""
@@ -31,12 +31,12 @@ def delete_copies(objects: Path) -> None:
 
 
 def delete_parts(objects: Path) -> None:
-    """Delete the chunks' parts: what is left no longer helps another run, but explains this one."""
+    """Delete the chunks' parts: what remains no longer helps another run, but explains this one."""
     _delete(objects, lambda key: bool(PART.search(key)))
 
 
 def delete_error_records(objects: Path) -> None:
-    """Delete what says which chunks were lost: the next execution of this name writes its own."""
+    """Delete the records of lost chunks: the next execution of this name writes its own."""
     _delete(objects, lambda key: bool(ERROR_RECORD.search(key)))
 
 
@@ -56,7 +56,7 @@ def finished_chunks(objects: Path) -> int:
 
 
 def share(source: Path, target: Path) -> None:
-    """Give another run all objects, without copying their bytes where the file system can link them."""
+    """Give another run all objects, without copying their bytes if the file system can link them."""
     if source.is_dir():
         shutil.copytree(source, target, copy_function=_link, ignore=shutil.ignore_patterns("*.tmp"))
 

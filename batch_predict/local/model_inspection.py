@@ -1,8 +1,8 @@
-"""Loads a model as the prediction function does, with the modules that it has, and prints what it is, as one JSON object.
+"""Load a model as the prediction function does, with the modules that it has, and print what it is as one JSON object.
 
     DEPLOYED_PACKAGE=... python -m batch_predict.local.model_inspection FILE
 
-A process of its own: unpickling runs the model's code, and what the model takes of memory can only be told from a clean start.
+A process of its own: unpickling runs the model's code, and the memory that it takes can only be measured from a clean start.
 """
 
 import importlib.metadata
@@ -23,7 +23,7 @@ METHODS = ("predict", "predict_proba", "decision_function")
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return the facts about a model, or `error` where the prediction function would refuse it."""
+    """Return the facts about a model, or `error` if the prediction function would refuse it."""
     handler = prediction_handler()
     import sklearn.base  # noqa: F401, PLC0415  # so that only the model's own memory is measured
 
@@ -56,7 +56,7 @@ def inspect(path: Path) -> dict[str, Any]:
 
 
 def _other_version(message: object) -> str | None:
-    """Return the scikit-learn that an estimator was fitted with, where the warning says that it was another than this."""
+    """Return the scikit-learn that an estimator was fitted with, if the warning says that it is another than this one."""
     return getattr(message, "original_sklearn_version", None)
 
 
@@ -75,7 +75,7 @@ def _named_modules() -> set[str]:
         named.add(module)
         return find_class(self, module, name)
 
-    NumpyUnpickler.find_class = noting  # nobody else lives in this process
+    NumpyUnpickler.find_class = noting  # this process does nothing else
     return named
 
 

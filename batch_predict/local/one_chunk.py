@@ -1,4 +1,4 @@
-"""One chunk by the prediction handler in this process: for a debugger, or where the Lambda's log is not enough."""
+"""Score one chunk by the prediction handler in this process: for a debugger, or if the Lambda's log is not enough."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""Which folders of runs this user has made: no other one is opened.
+"""Tell the folders of runs that this user has made from all others, which are not opened.
 
 Looking at a run brings up its embedded AWS, with the functions that its folder holds, and the next run takes over its finished
-chunks: whoever wrote a folder runs code as whoever opens it. A project that was downloaded or unpacked may bring such folders,
+chunks: whoever wrote a folder runs code as the user who opens it. A project that was downloaded or unpacked may bring such folders,
 whose files then belong to the user. So each folder bears a mark that only this user can make, by a key that is kept elsewhere.
 """
 
@@ -20,29 +20,29 @@ KEY_BYTES = 32
 
 
 def mark_of(name: str, about: Mapping[str, Any]) -> str | None:
-    """Return the mark of the run of this name that was made as `run.json` says; None where this user can keep no key."""
+    """Return the mark of the run of this name that was made as `run.json` says; None if this user cannot keep a key."""
     key = _key()
     return hmac.digest(key, f"{name}\0{about.get('created')}".encode(), "sha256").hex() if key else None
 
 
 def why_foreign(path: Path, about: Mapping[str, Any]) -> str | None:
-    """Return why a run's folder is not to be opened; None where this user has made it, and nobody else can write into it."""
+    """Return why a run's folder is not to be opened; None if this user made it, and nobody else can write into it."""
     if reason := why_not_ours(path):
         return reason
     mark, given = mark_of(path.name, about), about.get("mark")
     if mark is None:
         place = f"{_key_file()} cannot be written or read; set XDG_STATE_HOME to a folder of yours"
-        return f"the key by which you know your own is not there: {place}"
+        return f"the key that tells your own runs is missing: {place}"
     if not isinstance(given, str) or not hmac.compare_digest(mark.encode(), given.encode(errors="replace")):
-        return "you have not made it on this machine, and to open it would run what is in it"
+        return "you have not made it on this machine, and opening it would run what is in it"
     return None
 
 
 def why_not_ours(path: Path) -> str | None:
-    """Return why a folder may hold what others have written; None where it is a folder of this user's own."""
+    """Return why a folder may hold what others have written; None if it is this user's own folder."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        return "it is no folder"
+        return "it is not a folder"
     if status.st_uid != os.geteuid():
         return "it belongs to another user"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -56,8 +56,8 @@ def _key_file() -> Path:
 
 
 def _key() -> bytes | None:
-    """Return this user's key, which is made once; None where it can be neither read nor written."""
-    with suppress(OSError, RuntimeError):  # the latter where nobody knows the user's home
+    """Return this user's key, which is made once; None if it can be neither read nor written."""
+    with suppress(OSError, RuntimeError):  # the latter if the user has no home
         path = _key_file()
         if not path.exists():
             path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _key() -> bytes | None:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """Write a whole file where there is none; another process's stays."""
+    """Write a whole file, unless another process has written it already."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     write_private(temporary, content)
     try:

@@ -26,7 +26,7 @@ class ChunksCounted:
     failed: int
     """Failed for good, timed out or aborted."""
     chunk_seconds: float | None = None
-    """Mean duration of chunks that are done, of the newest `DURATIONS`; None while there is none."""
+    """Mean duration of chunks that are done, of the newest `DURATIONS`; None before the first is done."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ PathLike = str | os.PathLike[str]
 
 
 def model_path(model: object, folder: Path) -> str:
-    """Return a path or S3 URI as it is, and write a fitted estimator into ``folder``, as `joblib.dump` does.
+    """Return a path or S3 URI unchanged, and write a fitted estimator into ``folder``, as `joblib.dump` does.
 
-    TypeError for anything else; InvalidRequestError where the estimator cannot be pickled.
+    Raises TypeError for anything else, and InvalidRequestError if the estimator cannot be pickled.
     """
     if isinstance(model, str | os.PathLike) and isinstance(path := os.fspath(model), str):
         return path
@@ -36,7 +36,7 @@ def model_path(model: object, folder: Path) -> str:
 
 
 def require_model(model: object) -> None:
-    """Raise TypeError where a model is neither a fitted estimator nor the path or S3 URI of one."""
+    """Raise TypeError if a model is neither a fitted estimator nor the path or S3 URI of one."""
     if isinstance(model, type):
         raise TypeError(f"model is the class {model.__name__}: give a fitted estimator of it")
     if isinstance(model, str) or (isinstance(model, os.PathLike) and isinstance(os.fspath(model), str)):
@@ -48,7 +48,7 @@ def require_model(model: object) -> None:
 
 
 def require_names(names: object) -> list[str] | None:
-    """Return names of columns as a list, None as it is; TypeError where they are no names."""
+    """Return names of columns as a list, and None as None. Raises TypeError if they are not names."""
     if names is None:
         return None
     if isinstance(names, str | bytes):
@@ -64,9 +64,9 @@ def require_names(names: object) -> list[str] | None:
 
 
 def data_paths(data: object, folder: Path) -> list[str]:
-    """Return paths and S3 URIs as they are, and write DataFrames as CSV files into ``folder``; in the given order.
+    """Return paths and S3 URIs unchanged, and write DataFrames as CSV files into ``folder``; in the given order.
 
-    TypeError where ``data`` is neither one of these nor a list of them.
+    Raises TypeError if ``data`` is neither one of these nor a list of them.
     """
     items = require_data(data)
     paths = []
@@ -82,7 +82,7 @@ def data_paths(data: object, folder: Path) -> list[str]:
 
 
 def require_data(data: object) -> list[Any]:
-    """Return data as a list; TypeError where it is none, or a DataFrame's columns have no single names."""
+    """Return data as a list. Raises TypeError if it is no data, or a DataFrame has several levels of column names."""
     items = list(data) if isinstance(data, list | tuple) else [data]
     for item in items:
         if _is_frame(item):
@@ -94,7 +94,7 @@ def require_data(data: object) -> list[Any]:
 
 
 def index_of(data: object) -> "pd.Index[Any] | None":
-    """Return the index of a DataFrame, or of several one after the other; None where files are among them."""
+    """Return the index of a DataFrame, or of several one after the other; None if files are among them."""
     items = require_data(data)
     if not items or not all(map(_is_frame, items)):
         return None

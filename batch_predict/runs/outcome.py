@@ -84,7 +84,7 @@ Outcome = Published | Planned | Failed
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome as the fields of all kinds of it, for JSON: those that it has not are None."""
+    """Return an outcome for JSON, with the fields of every kind of outcome: those that it lacks are None."""
     names = (one.name for kind in (Published, Planned, Failed) for one in fields(kind))
     return dict.fromkeys(names) | asdict(outcome)
 

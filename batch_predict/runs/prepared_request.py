@@ -183,7 +183,7 @@ def _output_place(
         path, uri = Path(value), f"{places.output}{Path(value).name}"
     if path.is_dir() or value.endswith("/"):
         found.append(f"output {value} is a directory: name a file")
-        uri = f"{places.output}output"  # passes the schema, which would say the same of it again
+        uri = f"{places.output}output"  # passes the schema, which would only repeat this
     elif not path.parent.is_dir():
         found.append(f"output directory {path.parent} does not exist: create it first")
     elif not os.access(path.parent, os.W_OK):

@@ -154,7 +154,7 @@ class Run:
         """Return the chunks of the plan; BatchPredictError if there is none, or no longer."""
         plan = self.document().get("plan", {})
         if "plan_key" not in plan:
-            raise BatchPredictError(f"run {self.name} has no plan: it ended before, or is not that far")
+            raise BatchPredictError(f"run {self.name} has no plan: it ended before that, or has not planned yet")
         found = self.read_json(f"s3://{plan['bucket']}/{plan['plan_key']}")
         if not isinstance(found, list):
             raise BatchPredictError(

@@ -21,7 +21,7 @@ def so_far(run: Run) -> dict[str, Any]:
     known = {"model": probe["model"], "warnings": probe["warnings"]}
     try:
         facts = _facts(document, _with_receipts(run, document["plan"], run.chunks()))
-    except (BatchPredictError, AttributeError, KeyError, TypeError, ValueError):  # no plan is there, or what is there is none
+    except (BatchPredictError, AttributeError, KeyError, TypeError, ValueError):  # there is no plan, or something else in its place
         return known
     decision = run.read_json(f"s3://{document['plan']['bucket']}/{document['plan']['work_prefix']}decision.json")
     decided = decision.get("column_types") if isinstance(decision, dict) else None
@@ -32,7 +32,7 @@ def so_far(run: Run) -> dict[str, Any]:
 def _facts(document: Any, chunks: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     """Return what the receipts say, in the shape of a report.
 
-    What is no receipt of its chunk is passed over, as a merge would refuse it.
+    Anything that is not the receipt of its chunk is passed over, as a merge would refuse it.
     """
     counted, account = distributions.StatisticsSum(), accounting.Account([], [])
     for chunk, receipt in chunks:
@@ -51,7 +51,7 @@ def _facts(document: Any, chunks: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
 def _with_receipts(
     run: Run, plan: Mapping[str, Any], chunks: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[Mapping[str, Any], Any]]:
-    """Yield the plan's chunks, each with what is in the place of its receipt, None if nothing is; a few are read at once."""
+    """Yield the plan's chunks, each with what stands in the place of its receipt, or None; a few are read at once."""
     there = set(run.work_uris(plan))
 
     def read(chunk: Mapping[str, Any]) -> Any:

@@ -86,9 +86,9 @@ def _resolves(template: str, uri: str, name: str) -> bool:
 
 
 def download(stack: Stack, prepared: PreparedRequest, published: Mapping[str, Any]) -> dict[str, Path]:
-    """Bring here what was published, at places that `require_own` has accepted.
+    """Download what was published, at places that `require_own` has accepted.
 
-    All of it is here before any of it is in place, and the report is in place last, as in S3.
+    All files are here before the first is in its place, and the report comes last, as in S3.
     """
     directory = prepared.output_directory
     assert directory is not None
@@ -111,7 +111,7 @@ def _name(uri: str) -> str:
 
 @contextmanager
 def _fetched(stack: Stack, uri: str, path: Path) -> Iterator[Path]:
-    """Download an object to a temporary file beside ``path``, on the same file system, and leave nothing of it."""
+    """Download an object to a temporary file beside ``path``, on the same file system, which is gone afterwards."""
     bucket, key = split_uri(uri)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

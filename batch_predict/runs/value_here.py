@@ -1,4 +1,4 @@
-"""What stands at the place that a message names, looked up in the user's own file.
+"""Look up the value at the place that a message names, in the user's own file.
 
 The functions say where a value is and never what it is: their messages, logs and records go to AWS. On this machine the reader owns
 the data, so the value is looked up here, afterwards, and the functions are the same in both places.
@@ -15,7 +15,7 @@ from pathlib import Path
 from batch_predict.deployed import csv_records
 
 READ_BYTES = 2**28
-"""Of a file before the place, to count its rows; beyond, only the value is said."""
+"""Bytes of a file that are read to count the rows before a place; beyond them, only the value is told."""
 RECORD_BYTES = 2**20
 SHOWN_CHARACTERS = 100
 

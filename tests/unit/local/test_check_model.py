@@ -86,8 +86,8 @@ def test_memory_is_what_loading_takes(dumped):
     ("options", "problem"),
     [
         ({"prediction_method": "predict_proba"}, "a LinearRegression has no predict_proba: it has predict"),
-        ({"feature_columns": ["b", "a"]}, "--features names in another order than it was fitted on: a, b"),
-        ({"feature_columns": ["a", "c"]}, "--features names other columns than it was fitted on: a, b"),
+        ({"feature_columns": ["b", "a"]}, "--features names the columns in another order than the model was fitted on: a, b"),
+        ({"feature_columns": ["a", "c"]}, "--features names other columns than the model was fitted on: a, b"),
     ],
 )
 def test_what_does_not_fit_the_model_is_a_problem(regression, options, problem):
@@ -99,8 +99,8 @@ def test_columns_without_names_are_counted(dumped):
 
     assert check_model(path).request["feature_columns"] == ["FILL", "IN"]
     assert check_model(path, feature_columns=["x", "y"]).problems == ()
-    assert check_model(path, feature_columns=["x"]).problems == ("it was fitted on 2 columns, --features names 1",)
-    with pytest.raises(InvalidRequestError, match="does not know the names of its columns: give them with --features"):
+    assert check_model(path, feature_columns=["x"]).problems == ("it was fitted on 2 columns, but --features names 1",)
+    with pytest.raises(InvalidRequestError, match="does not know the names of its columns: name them with --features"):
         check_model(path, data=path)
 
 
@@ -136,7 +136,7 @@ def test_a_module_that_the_package_lacks_is_a_problem(dumped, tmp_path, monkeypa
     with_image = dataclasses.replace(package, image_modules=frozenset({"own_model"}))
     monkeypatch.setattr(module, "_package", lambda: with_image)
     checked = check_model(path)
-    expected = "it is made of own_model, which the container image has and the zip has not (docs/package.md)"
+    expected = "it is made of own_model, which the container image has, but not the zip (docs/package.md)"
     assert (checked.problems, checked.warnings) == ((), (expected,))
 
 

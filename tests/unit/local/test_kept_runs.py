@@ -259,7 +259,7 @@ class TestForeignFolders:
         assert runs.all() == []
         assert runs.foreign() == ["theirs"]
         with pytest.raises(
-            BatchPredictError, match=r"theirs is left alone: you have not made it on this machine, and to open it would run"
+            BatchPredictError, match=r"theirs is left alone: you have not made it on this machine, and opening it would run"
         ):
             runs.get("theirs")
 
@@ -364,7 +364,7 @@ class TestForeignFolders:
         runs.create(prepared(), "mine")
 
         with pytest.raises(
-            BatchPredictError, match=r"mine is left alone: the key by which you know your own is not there: .*set XDG_STATE_HOME"
+            BatchPredictError, match=r"mine is left alone: the key that tells your own runs is missing: .*set XDG_STATE_HOME"
         ):
             runs.get("mine")
 

@@ -168,6 +168,6 @@ def test_a_detached_run_is_stopped_by_its_process_id():
     (pid,) = [int(line.split()[0]) for line in processes if "batch_predict.local.detached" in line and folder in line]
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + SECONDS
-    while KeptRuns().get("far").status().status == "RUNNING" and time.monotonic() < deadline:
+    while KeptRuns().get("far").status() == "RUNNING" and time.monotonic() < deadline:
         time.sleep(0.2)
     assert "Error    Interrupted: stopped by SIGTERM\n" in command("status far").stdout

@@ -160,7 +160,7 @@ class TestThisMachine:
         succeed(f"run {OPTIONS} --data data.csv --output later.csv --name later --detach")
         assert "Output   later.csv\n" in succeed("watch later --quiet")
         assert len(pd.read_csv("later.csv")) == ROWS
-        assert KeptRuns().get("later").status().status == "SUCCEEDED"
+        assert KeptRuns().get("later").status() == "SUCCEEDED"
 
     @pytest.mark.thorough
     def test_cancel_ends_a_run(self):

@@ -60,6 +60,7 @@ def test_start_execution(aws, stored, run_execution):
     assert execution["status"] == "SUCCEEDED", execution.get("cause")
 
 
+@pytest.mark.thorough
 def test_schedule_request(aws, stored, run_execution):
     """With the instant that AWS would put in."""
     text = (EVENTS / "schedule_request.json").read_text().replace("<aws.scheduler.scheduled-time>", "2026-11-23T02:00:00Z")

@@ -277,6 +277,7 @@ class TestStack:
         assert '"chunks planned"' in succeed(f"logs {name} --stack batch-predict")
         assert Path(succeed(f"report {name} --stack batch-predict --output page.html").strip()).exists()
 
+    @pytest.mark.thorough
     @pytest.mark.usefixtures("stack")
     def test_a_detached_run_is_followed_and_explained_by_name(self, name):
         arguments = f"{OPTIONS} --data bad.csv --output {name}.csv --stack batch-predict --name {name}"
@@ -377,6 +378,7 @@ class TestBatchPredictor:
             predictor.run("bad.csv", f"{name}.csv")
         assert failed.value.error == "InvalidDataError"
 
+    @pytest.mark.thorough
     def test_a_stacks_output_in_s3_is_a_frame_too(self, stack, name):
         predictor = BatchPredictor("model.joblib", ["a", "b"], "p", stack="batch-predict")
         run = predictor.submit("data.csv", f"s3://{stack.bucket}/output/{name}.csv", name=name)

@@ -132,6 +132,7 @@ def test_an_object_that_says_that_data_is_whole_starts_a_run(aws, stack, started
     assert not [text for text in inputs if ".crc" in text or "elsewhere" in text]
 
 
+@pytest.mark.thorough
 def test_the_same_event_twice_is_the_same_output(aws, stack, started_by_object, run_execution):
     """EventBridge delivers at least once: the second delivery starts with the same input, and finds the output published."""
     first = started_by_object
@@ -141,6 +142,7 @@ def test_the_same_event_twice_is_the_same_output(aws, stack, started_by_object, 
     assert again["output"]["output_s3_uri"] == json.loads(first["output"])["output_s3_uri"]
 
 
+@pytest.mark.thorough
 def test_a_key_with_quotes_writes_no_field_of_the_request(aws, stack, flights, ended):
     """Whoever may write an object chooses its key: in a text of the rule's template it would have ended the text."""
     key = 'data/flights/day=2026-11-19/","overwrite":true,"strict":true,"x":"_SUCCESS'
@@ -170,6 +172,7 @@ def test_the_rule_takes_the_markers_of_the_data_alone(aws, stack):
     assert not is_taken(kind="Object Deleted")
 
 
+@pytest.mark.thorough
 def test_a_schedule_scores_yesterdays_partition(aws, stack, ended, read, yesterday):
     """Yesterday by the calendar of its time zone."""
     (execution,) = ended("nightly")
@@ -180,6 +183,7 @@ def test_a_schedule_scores_yesterdays_partition(aws, stack, ended, read, yesterd
     assert read(output["output_s3_uri"]).startswith(b"year,month,")
 
 
+@pytest.mark.thorough
 def test_the_end_of_an_execution_is_told_in_a_sentence(aws, stack, told):
     name = "told-of-its-failure"
     started = aws.client("stepfunctions").start_execution(stateMachineArn=stack["StateMachineArn"], name=name, input="{}")

@@ -122,6 +122,7 @@ def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, 
     assert split_predictions(read(output_uri))[0] == flights_csv
 
 
+@pytest.mark.thorough
 def test_a_chunk_that_is_lost_for_good_is_named(aws, run_execution, stored, proxy, uris, places):
     output_uri = f"{places.output}lost.csv"
     proxy.add(Rule("403", operation="GetObject", range="^bytes=2", times=None))

@@ -71,6 +71,7 @@ def test_a_classifiers_classes_and_methods(dumped):
     assert checked.request["prediction_method"] == "predict_proba"
 
 
+@pytest.mark.thorough
 def test_memory_is_what_loading_takes(dumped):
     large = LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0])
     large.ballast_ = np.ones(25_000_000)  # 200 MB
@@ -94,6 +95,7 @@ def test_what_does_not_fit_the_model_is_a_problem(regression, options, problem):
     assert check_model(regression, **options).problems == (problem,)
 
 
+@pytest.mark.thorough
 def test_columns_without_names_are_counted(dumped):
     path = dumped(LinearRegression().fit(FRAME.to_numpy(), [1.0, 2.0, 3.0, 4.0]))
 
@@ -159,6 +161,7 @@ def test_code_by_value_is_of_the_packages_python(tmp_path):
         assert (written == here == package and problems == ()) or f"under Python {written}, {said}" in problems[0]
 
 
+@pytest.mark.thorough
 def test_libraries_of_other_releases_than_the_packages_are_a_warning(regression, monkeypatch):
     package = module._package()
     others = dataclasses.replace(package, versions=package.versions | {"pandas": "2.0.1", "scikit-learn": "1.2.2"})

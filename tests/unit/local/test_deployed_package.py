@@ -36,6 +36,7 @@ def test_it_is_the_templates_python_and_the_pins_of_the_requirements():
     assert "pandas" in PACKAGE.modules | PACKAGE.image_modules
 
 
+@pytest.mark.thorough
 def test_each_module_is_one_of_its_distribution():
     """Where it is installed here, under that name."""
     of = {name.lower().replace("_", "-"): {top for top, names in packages_distributions().items() if name in names}

@@ -355,24 +355,20 @@ def test_an_interpreter_is_of_the_very_minor_version(monkeypatch, tmp_path):
     assert found is not None
     assert found.path == sys.executable
     assert target.find_interpreter((3, 99)) is None
-    for name, script in {
-        "python3.99": "exit 127",
-        "python3.98": f'exec {sys.executable} "$@"',
-    }.items():  # as pyenv's; one that lies
+    scripts = {
+        "python3.99": "exit 127",  # as pyenv's on PATH
+        "python3.98": f'exec {sys.executable} "$@"',  # one that lies
+        "versions/3.97.2/bin/python": """echo '["final", "3.97.2"]'""",
+    }
+    for name, script in scripts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     assert target.find_interpreter((3, 99)) is None
     assert target.find_interpreter((3, 98)) is None
-
-
-def test_an_interpreter_of_pyenvs_is_found(monkeypatch, tmp_path):
-    python = tmp_path / "versions/3.97.2/bin/python"
-    python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho \'["final", "3.97.2"]\'\n')
-    python.chmod(0o755)
-    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
-    assert target.find_interpreter((3, 97)) == Interpreter(str(python), "3.97.2")
+    assert target.find_interpreter((3, 97)) == Interpreter(str(tmp_path / "versions/3.97.2/bin/python"), "3.97.2")
 
 
 def test_the_report_warns_of_a_package_without_byte_code(built):

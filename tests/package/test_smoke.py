@@ -89,8 +89,3 @@ def test_modules_of_this_machine_would_be_seen():
 def test_an_output_that_differs_is_seen(output, predictions, problem):
     with pytest.raises(SmokeError, match=problem):
         smoke.check_output(output, RECORDS, predictions, 1e-12)
-
-
-def test_the_table_has_medians():
-    figures = [smoke.Figures("ridge", True, "", value, 2 * value, 1) for value in (100.0, 300.0, 200.0)]
-    assert smoke.table(figures).splitlines()[2] == "| ridge | yes | nothing | 200 | 400 | 1 |"

@@ -387,7 +387,7 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
         storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
         _download(client, _Object(segment.source.s3_uri, etag=segment.etag), folder / "whole.csv")
         for name, kind in _infer_kinds(_Chunk([whole], is_group=True).blocks(BLOCK_BYTES), columns).items():
-            kinds[name] = _join_for(columns, name, kinds.get(name, kind), kind)
+            kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, kind), kind))
     return kinds
 
 
@@ -395,9 +395,8 @@ def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: 
     """Return the kinds, by all values of the chunk, of those columns that do not fit what the run has decided."""
     columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {})
     found = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
-    return {
-        name: kind for name, kind in found.items() if _join_for(columns, name, columns.kinds[name], kind) != columns.kinds[name]
-    }
+    joined = {name: _seen(columns, name, join_kinds(columns.kinds[name], kind)) for name, kind in found.items()}
+    return {name: kind for name, kind in found.items() if joined[name] != columns.kinds[name]}
 
 
 def _types_uri(receipt_s3_uri: str) -> str:
@@ -3472,7 +3471,7 @@ def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) 
 
 # --- types ----------------------------------------------------------------------------------------------------------------------
 # In: a column's texts, and the kind that was decided for it.
-# Out: the column as that kind; or the kind that its texts have.
+# Out: the column as that kind, or the kind that its texts have.
 # Touches: nothing; a value that does not fit goes to `reject`.
 
 _JOINED_KINDS = {
@@ -3509,7 +3508,7 @@ _NAN = re.compile(r"[+-]?nan(\([a-z0-9_]*+\))?")
 """What pyarrow takes for a missing number; pandas takes `nan` alone."""
 _SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
 _INTEGER_DIGITS = 19
-"""Of the largest integers of 64 bits."""
+"""The most digits that an integer of 64 bits has."""
 _KIND_NAMES = {
     EMPTY: "nothing but missing values",
     BOOLEAN: "booleans",
@@ -3537,20 +3536,9 @@ def _match(texts: pa.ChunkedArray | pa.Array, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
 
 
-def _kind_for(columns: _Columns, name: str, texts: pa.ChunkedArray | pa.Array) -> str:
-    """Return the kind of an open column's texts."""
-    return _as_number(kind_of(texts)) if name in columns.numeric else kind_of(texts)
-
-
-def _join_for(columns: _Columns, name: str, kind: str, other: str) -> str:
-    """Return what two kinds of a column's parts are together."""
-    joined = join_kinds(kind, other)
-    return _as_number(joined) if name in columns.numeric else joined
-
-
-def _as_number(kind: str) -> str:
-    """Return the kind of a column that the model takes for numbers, where a text is a bad row, and True among numbers is 1."""
-    return NUMBER if kind == TEXT else kind
+def _seen(columns: _Columns, name: str, kind: str) -> str:
+    """Return the kind that an open column counts as: if the model takes it for numbers, a text in it is a bad row."""
+    return NUMBER if kind == TEXT and name in columns.numeric else kind
 
 
 def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray | pa.Array:
@@ -3559,8 +3547,8 @@ def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArra
     if pa.types.is_floating(values.type) or decided == TEXT:
         return values
     if name in columns.open:
-        found = _kind_for(columns, name, values)
-        if _join_for(columns, name, decided, found) != decided:
+        found = _seen(columns, name, kind_of(values))
+        if _seen(columns, name, join_kinds(decided, found)) != decided:
             raise ColumnTypeError(
                 f"{block.at(0)} and the {block.rows - 1} rows after it: column {name!r} holds "
                 f"{_KIND_NAMES[found]}, where the run has seen {_KIND_NAMES[decided]} so far"
@@ -3577,7 +3565,7 @@ def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArra
 
 
 def _to_booleans(name: str, texts: pa.ChunkedArray, reject: Reject, *, is_sure: bool) -> pa.ChunkedArray:
-    """Read texts as booleans, which all are unless somebody has only said so."""
+    """Read texts as booleans; `is_sure` if all of them are known to be some."""
     if not is_sure:
         fits = pc.fill_null(pc.match_substring_regex(texts, _BOOLEANS), False)
         _reject_texts(name, texts, fits, "is not a boolean", reject)
@@ -3585,7 +3573,7 @@ def _to_booleans(name: str, texts: pa.ChunkedArray, reject: Reject, *, is_sure: 
 
 
 def _to_integers(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
-    """Read texts as int64, which all are that lie within it unless somebody has only said so."""
+    """Read texts as int64; what is not an integer of 64 bits is rejected."""
     fits = pc.fill_null(pc.match_substring_regex(texts, _INTEGERS), False)
     _reject_texts(name, texts, fits, "is not an integer", reject)
     within = pc.and_(fits, _reject_beyond_64_bits(name, texts, reject))
@@ -3597,9 +3585,9 @@ def _digits(integers: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _reject_beyond_64_bits(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
-    """Reject integers that are no int64, and return which values are none of these.
+    """Reject integers that do not fit into int64, and return which values are not such integers.
 
-    pandas makes text, Python's integers or floats of such a column, by what else is in it and in which order.
+    pandas reads such a column as text, Python integers or floats, depending on what else is in it and in which order.
     """
     lengths = pc.binary_length(texts)
     within = np.ones(len(texts), bool)
@@ -3614,15 +3602,14 @@ def _reject_beyond_64_bits(name: str, texts: pa.ChunkedArray, reject: Reject) ->
     return pa.chunked_array([pa.array(within)])
 
 
-def _reject_texts(name: str, texts: pa.ChunkedArray, fits: pa.ChunkedArray, fault: str, reject: Reject) -> None:
+def _reject_texts(name: str, texts: pa.ChunkedArray, fits: Any, fault: str, reject: Reject, counted: str = "") -> None:
+    """Reject the rows whose texts do not fit; `counted` says what they are counted as, if that is not the fault alone."""
     for row in np.flatnonzero(~np.asarray(fits)):
         text = texts[int(row)].as_py()
-        shown = ("a missing value",) * 3 if text is None else (_shown(text), _a_text_of(text), "a value")
-        reject(int(row), _Reason.of(f"column {name!r}: {which} {fault}" for which in shown))
-
-
-def _a_text_of(text: str) -> str:
-    return f"a text of {len(text)} character(s)"
+        shown = (f"a missing value {fault}",) * 3
+        if text is not None:
+            shown = (f"{_shown(text)} {fault}", f"a text of {len(text)} character(s) {fault}", counted or f"a value {fault}")
+        reject(int(row), _Reason.of(f"column {name!r}: {which}" for which in shown))
 
 
 def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array:
@@ -3631,13 +3618,11 @@ def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     values = [_to_number(text) for text in encoded.dictionary.to_pylist()]
-    bad = [position for position, value in enumerate(values) if value is None]
-    if bad:
-        codes = pc.fill_null(encoded.indices, -1).to_numpy()
-        for row in np.flatnonzero(np.isin(codes, bad)):
-            text = encoded.dictionary[int(codes[row])].as_py()
-            shown, public = (f"{which} is not a number" for which in (_shown(text), _a_text_of(text)))
-            reject(int(row), _Reason.of(f"column {column!r}: {which}" for which in (shown, public, "not a number")))
+    if None in values:
+        is_number = np.array([value is not None for value in values] + [True])  # the last one is for missing values
+        _reject_texts(
+            column, texts, is_number[pc.fill_null(encoded.indices, -1).to_numpy()], "is not a number", reject, "not a number"
+        )
     return pc.take(pa.array(values, pa.float64()), encoded.indices)
 
 
@@ -3659,7 +3644,7 @@ def _shown(text: str) -> str:
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
 # In: an open file, or an object's first bytes.
 # Out: its header, and blocks of whole records, whose bytes are the input's own.
-# Touches: nothing; of a file one block is in memory at a time.
+# Touches: nothing; one block of a file is in memory at a time.
 
 MAX_RECORD_BYTES = 16_000_000
 """A longer record is taken for an unbalanced quote."""
@@ -3674,7 +3659,7 @@ class Header(NamedTuple):
     raw: bytes
     """As it stands there, with a byte order mark if there is one, without its line end."""
     line_end: bytes
-    """Empty where the object ends without one."""
+    """Empty if the object ends without one."""
     names: list[str]
 
     @property
@@ -3683,19 +3668,12 @@ class Header(NamedTuple):
         return len(self.raw) + len(self.line_end)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where rows come from, for messages."""
+class _Source(NamedTuple):
+    """Where rows come from."""
 
     s3_uri: str
     start: int
-    """Byte of the object at which the chunk (or its share of this object) starts."""
-
-    def at(self, row: int, byte: int) -> str:
-        """Name a record by its number (from 0, in this chunk) and its first byte (in the object)."""
-        if self.start == 0:
-            return f"{self.s3_uri} row {row + 1} (byte {byte})"
-        return f"{self.s3_uri} byte {byte} (row {row + 1} of the chunk that starts at byte {self.start})"
+    """Byte of the object at which the chunk, or its share of this object, starts."""
 
 
 class _Place(NamedTuple):
@@ -3708,7 +3686,10 @@ class _Place(NamedTuple):
     """In the object."""
 
     def __str__(self) -> str:
-        return self.source.at(self.row, self.byte)
+        s3_uri, start = self.source
+        if start == 0:
+            return f"{s3_uri} row {self.row + 1} (byte {self.byte})"
+        return f"{s3_uri} byte {self.byte} (row {self.row + 1} of the chunk that starts at byte {start})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -3745,7 +3726,7 @@ class _Block:
         return _BLANK_LINES.match(self.data, start, stop).end() - start  # type: ignore[union-attr]  # it matches nothing, too
 
     def elements(self) -> memoryview:
-        """All records with their line ends, and the blank lines before each."""
+        """Return all records with their line ends, and the blank lines before each."""
         edge = len(self.header.line_end)
         return memoryview(self.data)[int(self.offsets[0]) + edge : int(self.offsets[-1]) + edge]
 
@@ -3756,7 +3737,7 @@ class _Block:
         return replace(self, offsets=self.offsets[start : stop + 1], origins=((0, first),))
 
     def records(self) -> bytes | memoryview:
-        """All records with their line ends, without blank lines."""
+        """Return all records with their line ends, without blank lines."""
         if self.has_blank_lines:
             return b"".join(self.record(row) + self.header.line_end for row in range(self.rows))
         return self.elements()
@@ -3766,6 +3747,7 @@ class _Block:
         return self.data[start + (self._blank_bytes(row) if self.has_blank_lines else 0) : int(self.offsets[row + 1])]
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
 _BLANK = re.compile(rb"[ \t]*")
 """What `pandas.read_csv` skips: a line without anything but spaces."""
@@ -3786,22 +3768,24 @@ def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
         return None
     line_end = b"\r\n" if beginning[:end].endswith(b"\r") else b"\n"
     raw = beginning[: end + 1 - len(line_end)]
+    if mistake := _header_mistake(raw, line_end):
+        raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
+    return Header(raw, line_end, _names_in(raw.decode("utf-8-sig")))
+
+
+def _header_mistake(raw: bytes, line_end: bytes) -> Mistake | None:
+    """Return what is wrong with a header as CSV."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        mistake = undecodable_header(error.start)
-        raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice) from error
-    octets = np.frombuffer(b"\n" + raw.removeprefix(b"\xef\xbb\xbf") + line_end, np.uint8)
+        return undecodable_header(error.start)
+    octets = np.frombuffer(b"\n" + raw.removeprefix(_BYTE_ORDER_MARK) + line_end, np.uint8)
     quotes = np.flatnonzero(octets == ord('"'))
     if _quote_problem(octets, quotes) is not None or _bare_return(octets, quotes, line_end) is not None:
-        mistake = malformed_header(text)
-        raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
+        return malformed_header(text)
     commas = np.flatnonzero(octets == ord(","))
     columns = 1 + int((np.searchsorted(quotes, commas) % 2 == 0).sum())
-    if columns > MAX_DATA_COLUMNS:
-        mistake = too_many_columns(columns)
-        raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
-    return Header(raw, line_end, _names_in(text))
+    return too_many_columns(columns) if columns > MAX_DATA_COLUMNS else None
 
 
 @functools.lru_cache(maxsize=4)
@@ -3815,7 +3799,7 @@ _MAY_STAND_BESIDE_QUOTES = np.isin(np.arange(256), list(b',\n"'))
 
 
 def _quote_problem(octets: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any]) -> int | None:
-    """Position of the first quote that opens or closes a field where RFC 4180 has none; `octets` start and end with a line end."""
+    """Return the position of the first quote that RFC 4180 does not allow there; `octets` start and end with a line end."""
     opening, closing = quotes[0::2], quotes[1::2]
     # A doubled quote looks like a closing one followed at once by an opening one.
     bad_opening = opening[~_MAY_STAND_BESIDE_QUOTES[octets[opening - 1]]]
@@ -3827,7 +3811,7 @@ def _quote_problem(octets: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any]) -
 
 
 def _bare_return(octets: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any], line_end: bytes) -> int | None:
-    """Position of the first carriage return outside quotes that is no part of a CRLF line end."""
+    """Return the position of the first carriage return outside quotes that is not part of a CRLF line end."""
     returns = np.flatnonzero(octets == ord("\r"))
     outside = returns[np.searchsorted(quotes, returns) % 2 == 0]
     if line_end == b"\r\n":
@@ -3847,7 +3831,7 @@ class _Tally:
     """What was read of a chunk, for its receipt."""
 
     blank_lines: bytes = b""
-    """Those behind the last record so far, each with its line end."""
+    """The blank lines after the last record so far, each with its line end."""
     rows: int = 0
     bytes: int = 0
     quotes: int = 0
@@ -3856,7 +3840,7 @@ class _Tally:
 def _read_blocks(
     file: IO[bytes] | _GrowingFile, header: Header, source: _Source, first_byte: int, block_bytes: int, tally: _Tally | None = None
 ) -> Iterator[_Block]:
-    """Cut the rest of an open file into blocks of whole records. Blank lines behind the last one are left in the tally."""
+    """Cut the rest of an open file into blocks of whole records; the tally keeps the blank lines after the last one."""
     line_end = header.line_end
     tally = tally or _Tally()
     rest, tally.blank_lines = tally.blank_lines, b""  # of the object before
@@ -3880,7 +3864,7 @@ def _read_blocks(
         edges = (feeds - (len(line_end) - 1)).astype(np.int32)
         if at_end and len(quotes) % 2:
             row += max(len(edges) - 1, 0)
-            raise InvalidDataError(f"{source.at(row, byte + int(edges[-1]))}: a quoted field that is never closed")
+            raise InvalidDataError(f"{_Place(source, row, byte + int(edges[-1]))}: a quoted field that is never closed")
         is_row = _are_rows(data, octets, edges, len(line_end))
         offsets = edges if is_row.all() else np.concatenate([edges[:1], edges[1:][is_row]])
         block = _Block(header, data, offsets, has_quotes, ((0, _Place(source, row, byte)),), has_blank_lines=offsets is not edges)
@@ -3901,11 +3885,13 @@ def _read_blocks(
             tally.bytes += len(tally.blank_lines) - added
             return
         if len(rest) > MAX_RECORD_BYTES:
-            raise InvalidDataError(f"{source.at(row, byte)}: a record of more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
+            raise InvalidDataError(
+                f"{_Place(source, row, byte)}: a record of more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING
+            )
 
 
 def _are_rows(data: bytes, octets: np.ndarray[Any, Any], edges: np.ndarray[Any, Any], edge: int) -> np.ndarray[Any, Any]:
-    """Tell which records are rows: all but blank lines. `edges` are the positions of the line ends that begin and end them."""
+    """Tell which records are rows, that is, not blank lines; `edges` are the positions of the line ends around them."""
     is_row = np.diff(edges) > edge
     firsts = octets[edges[:-1][is_row] + edge]
     for record in np.flatnonzero(is_row)[(firsts == ord(" ")) | (firsts == ord("\t"))]:
@@ -3945,7 +3931,7 @@ def _join_blocks(blocks: list[_Block]) -> _Block:
 
 
 def _check_block(block: _Block, edges: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any]) -> None:
-    """Raise InvalidDataError where the bytes are not RFC 4180 in UTF-8 with one kind of line end; `edges` are all line ends."""
+    """Raise InvalidDataError if the bytes are not RFC 4180 in UTF-8 with one kind of line end; `edges` are all line ends."""
     edge, end = len(block.header.line_end), int(edges[-1])
     octets = np.frombuffer(block.data, np.uint8)[: end + edge]
 
@@ -3971,7 +3957,7 @@ def _check_block(block: _Block, edges: np.ndarray[Any, Any], quotes: np.ndarray[
 
 
 def _utf8_problem(data: bytes, end: int) -> int | None:
-    """Position of the first bytes before `end` that are not UTF-8."""
+    """Return the position of the first bytes before `end` that are not UTF-8."""
     if data.isascii():
         return None
     whole = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(np.array([0, end], np.int32)), pa.py_buffer(data)])
@@ -4193,7 +4179,7 @@ def _quoted_name(name: str) -> str:
 # Touches: S3, and the chunk's directory.
 
 MAX_SEGMENTS_LIST_BYTES = 2**26
-"""Of a list in S3: 20,000 of the longest keys take less than half."""
+"""The most bytes of a list in S3: 20,000 of the longest keys take less than half."""
 
 
 @dataclass
@@ -4206,7 +4192,7 @@ class _Segment:
     etag: str | None
     data: Path | _GrowingFile
     header: Header | None = None
-    """Of the object; read when it is needed."""
+    """The header of the object; read when it is needed."""
     is_begun: bool = False
     """Whether reading it has begun."""
 
@@ -4272,7 +4258,7 @@ class _Chunk:
             yield from _read_blocks(file, self.header, segment.source, first_byte, block_bytes, tally)
 
     def _check_header(self, segment: _Segment, header: Header) -> None:
-        """Raise InvalidDataError where a segment's header is not the chunk's; byte order marks and quoting may differ."""
+        """Raise InvalidDataError if a segment's header is not the chunk's; byte order marks and quoting may differ."""
         if header.names != self.header.names:
             missing = set(self.header.names).difference(header.names)
             if mistake := mistaken_first_line(self.header.names, header.names):  # its values are not to be shown as names
@@ -4441,7 +4427,7 @@ def _quote_parity(data: Path | _GrowingFile) -> int:
 
 # --- features -------------------------------------------------------------------------------------------------------------------
 # In: a block, and how each column is read.
-# Out: an Arrow table of the feature columns, and of it an array, a DataFrame or texts for the model.
+# Out: an Arrow table of the feature columns, and the array, DataFrame or texts that the model gets.
 # Touches: nothing; a row that does not fit goes to `reject`.
 
 
@@ -4453,16 +4439,10 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     missing column.
     """
     path = Path(data_path)
-    header = _local_header(path, path.name)
-    _require_columns(feature_columns, header, path.name)
-
-    def blocks() -> Iterator[_Block]:
-        with path.open("rb") as file:
-            file.seek(header.size)
-            yield from _read_blocks(file, header, _Source(path.name, 0), header.size, BLOCK_BYTES)
-
+    chunk = _Chunk([_Segment(_Source(path.name, 0), None, None, path)])
+    _require_columns(feature_columns, chunk.header, path.name)
     columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
-    columns = replace(columns, kinds=_infer_kinds(blocks(), columns))
+    columns = replace(columns, kinds=_infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
 
     def parse(block: _Block) -> pa.Table:
         def reject(row: int, reason: _Reason) -> None:
@@ -4470,7 +4450,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
 
         return _parse_features(block, columns, reject)
 
-    tables = [parse(block) for block in blocks()]
+    tables = [parse(block) for block in chunk.blocks(BLOCK_BYTES)]
     if not tables:
         raise InvalidDataError(f"{path.name} has a header and no rows", _NAME_ROWS)
     return _to_frame(pa.concat_tables(tables), columns.kinds)
@@ -4484,25 +4464,22 @@ class _Columns:
     kinds: dict[str, str]
     """One of `DECIDED_KINDS` for each."""
     open: frozenset[str] = frozenset()
-    """Those that the data decides; a value that does not fit refutes the decision. Elsewhere it makes its row a bad one."""
+    """Columns whose kind the data decides. A value that does not fit refutes the decision; in other columns it is a bad row."""
     numeric: frozenset[str] = frozenset()
-    """Those that are numbers for the model, and integers where the data has integers: a text in them makes its row a bad one."""
+    """Columns that are numbers for the model, and integers if the data has integers; a text in them is a bad row."""
     known: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Spellings of missing values that are values of a column."""
 
     @functools.cached_property
     def plain(self) -> frozenset[str]:
-        """Those that are float64, whatever their values look like."""
+        """The columns that are float64, whatever their values look like."""
         return frozenset(name for name in self.names if self.kinds[name] == NUMBER and name not in self.open)
-
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> pa.Table:
     """Parse the feature columns of a block, in order; `reject` gets the rows with what does not fit their columns' types.
 
-    Raises ColumnTypeError where a value refutes what was decided for an open column.
+    Raises ColumnTypeError if a value refutes what was decided for an open column.
     """
     try:
         table = _parse_plainly(block, columns)
@@ -4514,7 +4491,7 @@ def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> pa.Tabl
 
 
 def _parse_plainly(block: _Block, columns: _Columns) -> pa.Table:
-    """Parse all columns; where all are plain numbers, first as if only an empty field were missing, to save a sixth of the time."""
+    """Parse all columns; plain numbers first as if only empty fields were missing values, which saves a sixth of the time."""
     if len(columns.plain) == len(columns.names):
         try:
             return _parse_columns(block, columns.names, columns.plain, missing_values=("",))
@@ -4551,7 +4528,7 @@ def _parse_columns(
 
 
 def _parse_text(block: _Block, columns: Sequence[str]) -> pa.Table:
-    """Parse some columns as text; InvalidDataError names the row where that cannot be done."""
+    """Parse some columns as text; InvalidDataError names the row that cannot be parsed."""
     try:
         return _parse_columns(block, columns)
     except pa.ArrowInvalid as error:
@@ -4575,7 +4552,7 @@ def _check_field_counts(block: _Block) -> None:
 
 
 def _with_known_texts(block: _Block, columns: _Columns, table: pa.Table) -> pa.Table:
-    """Parse again, and keep as values what the model knows as categories, although it is spelled like a missing value."""
+    """Parse again, and keep categories of the model as values although they are spelled like missing values."""
     names = [name for name in columns.names if columns.known.get(name)]
     whole = _parse_columns(block, names, missing_values=())
     read = dict(zip(table.column_names, table.columns, strict=True))
@@ -4604,7 +4581,7 @@ def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list
 
 
 def _is_exact(text: str) -> bool:
-    """Tell whether a float64 holds an integer exactly; what is no integer is rounded by whoever reads it, and meant so."""
+    """Tell whether a float64 holds an integer exactly; other numbers are meant to be rounded."""
     stripped = text.strip(_PADDING)
     if not re.fullmatch(r"[+-]?[0-9]+", stripped):
         return True
@@ -4614,7 +4591,7 @@ def _is_exact(text: str) -> bool:
 
 
 def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
-    """Decide the open columns as pandas does, by all values of the blocks; columns that are text are looked at no further."""
+    """Decide the open columns as pandas does, by all values of the blocks; text columns are not read further."""
     kinds: dict[str, str] = {}
     for block in blocks:
         names = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
@@ -4622,8 +4599,8 @@ def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
             break
         texts = _parse_text(block, names)
         for name in names:
-            found = _kind_for(columns, name, texts[name])
-            kinds[name] = _join_for(columns, name, kinds.get(name, found), found)
+            found = _seen(columns, name, kind_of(texts[name]))
+            kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, found), found))
     return kinds
 
 
@@ -4632,7 +4609,7 @@ ARRAY, VALUES, FRAME, TEXTS = "array", "values", "frame", "texts"
 
 
 def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
-    """Return what to give to a model: a DataFrame as pandas would have read it, unless no step can tell it from less."""
+    """Return what the model gets: a DataFrame as pandas would read it, or less if no step can tell the difference."""
     if not _is_sklearn(estimator):
         return FRAME
     if _takes_texts(estimator) and len(columns.names) == 1:
@@ -4676,7 +4653,7 @@ def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
 # --- predictions ----------------------------------------------------------------------------------------------------------------
 # In: features as the model gets them.
 # Out: predictions, the reasons of the rows that it refuses, and the block's records with predictions behind them.
-# Touches: nothing; the model is called, and called again with fewer rows where it refuses some.
+# Touches: nothing; the model is called, and called again with fewer rows if it refuses some.
 
 
 def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:
@@ -4718,7 +4695,7 @@ def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, A
 
 
 def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
-    """Return a method of the model; ModelError where it has none of that name."""
+    """Return a method of the model; ModelError if it has no such method."""
     found: Callable[[Any], Any] | None = getattr(estimator, method, None)
     if found is None:
         raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}", "choose another prediction_method")
@@ -4767,7 +4744,7 @@ NO_VALUE, POSITIVE_INFINITY, NEGATIVE_INFINITY = 1, 2, 3
 
 
 def _missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int8]]:
-    """Tell which values of a feature are none, or infinite, which models refuse as they refuse missing ones; 0 for all others."""
+    """Return a code for each value of a feature that is missing or infinite, which models often refuse; 0 for all others."""
     codes = np.asarray(column.is_null()).astype(np.int8)
     if pa.types.is_floating(column.type):
         values = np.asarray(column)
@@ -4777,7 +4754,7 @@ def _missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int8]]:
 
 
 def _lack_the_same(call: Callable[[Any], object], features: Any, missing: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> bool:
-    """Tell whether all rows are refused for the same missing values: one is, and all are fine once these are filled in."""
+    """Tell whether all rows are refused for the same missing values: one row is, and all are accepted with these filled in."""
     if not missing[rows[0]].any() or (missing[rows] != missing[rows[0]]).any():
         return False
     return _refuses(call, _take(features, rows[:1])) and not _refuses(call, _filled(_take(features, rows)))
@@ -4796,7 +4773,7 @@ def _take(features: Any, rows: np.ndarray[Any, Any]) -> Any:
 
 
 def _filled(features: Any) -> Any:
-    """Put 0, False or an empty text in the place of every missing or infinite value."""
+    """Replace each missing or infinite value by 0, False or an empty text."""
     if hasattr(features, "columns"):  # a DataFrame
         return features.apply(_filled)
     if not hasattr(features, "fillna"):
@@ -4806,7 +4783,7 @@ def _filled(features: Any) -> Any:
     return features.where(features.notna(), False if features.dtype == object else "")
 
 
-# What a model raises where it is its own limit that it meets, and no value of a row is wrong.
+# What a model raises if it meets a limit of its own, and no value of the row is wrong.
 _MODELS_LIMITS = (AttributeError, TypeError, NameError, ImportError, NotImplementedError)
 _MODELS_WORDS = re.compile(
     r"\bufunc\b|categorical_feature|feature.?names|feature shape|features, but|columns are missing|number of features",
@@ -4814,14 +4791,14 @@ _MODELS_WORDS = re.compile(
 )
 _UNFITTED = "the model is not fitted"
 _CALL_IT = "call it with such rows where it was fitted, and correct it there"
-"""Of a model that fails for a reason that nobody here knows."""
+"""The advice for a model that fails for an unknown reason."""
 _FAILS, _REFUSES = "the model fails on this row: ", "the model refuses this row: "
 
 
 def _reason_of(error: Exception) -> _Reason:
     """Take a model's own words; in public only those before the first that may be a value: quoted, in brackets, or a number.
 
-    Names of types, attributes and functions are no values of rows, and are shown.
+    Names of types, attributes and functions do not come from rows, and are shown.
     """
     text = _brief(error)
     if any(kind.__name__ == "NotFittedError" for kind in type(error).__mro__):
@@ -4833,31 +4810,29 @@ def _reason_of(error: Exception) -> _Reason:
 
 
 _MAY_BE_VALUE = re.compile(r"""['"\[({:]|(?<!\w)[+-]?\.?\d""")
-_NAMES_FROM = 0xE000
-"""Letters of nobody's, which stand for the names that are shown."""
+_QUOTED_NAME = re.compile(r"(: ?)?'(\w{1,80}|[<>=+*/%&|^~-]{1,3})'")
 
 
 def _named_words(error: Exception, text: str) -> str:
     """Return an error's words up to what may be a value, with the names of code that they quote; they begin with its kind."""
-    known = _names_of_code(error)
-    kept: list[str] = []
-
-    def keep(match: re.Match[str]) -> str:
-        if match[1] not in known and not isinstance(vars(np).get(match[1]), np.ufunc):
-            return match[0]
-        kept.append(match[1])
-        return chr(_NAMES_FROM + len(kept) - 1)
-
-    masked = re.sub(r"'(\w{1,80}|[<>=+*/%&|^~-]{1,3})'", keep, text.replace("type(s)", "types"))
-    masked = re.sub(rf": ?(?=[{chr(_NAMES_FROM)}-{chr(_NAMES_FROM + 99)}])", " ", masked)
-    words = _MAY_BE_VALUE.split(masked, maxsplit=1)[0].strip()
-    for index, name in enumerate(kept):
-        words = words.replace(chr(_NAMES_FROM + index), repr(name))
+    known, text = _names_of_code(error), text.replace("type(s)", "types")
+    words, position = "", 0
+    while position < len(text):
+        quoted = _QUOTED_NAME.match(text, position)
+        if quoted and (quoted[2] in known or isinstance(vars(np).get(quoted[2]), np.ufunc)):
+            words += f"{' ' if quoted[1] else ''}{quoted[2]!r}"
+            position = quoted.end()
+        elif _MAY_BE_VALUE.match(text, position):
+            break
+        else:
+            words += text[position]
+            position += 1
+    words = words.strip()
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _names_of_code(error: Exception) -> set[str]:
-    """Return the names that the code which raised an error holds, those of types, and operators: none of them comes from a row."""
+    """Return names that cannot come from a row: those in the code that raised the error, types and operators."""
     names = {name for name, value in vars(builtins).items() if isinstance(value, type)} | {"NoneType", *_OPERATORS}
     names |= {kind.__name__ for kind in type(getattr(error, "obj", None)).__mro__}
     trace = error.__traceback__
@@ -4872,7 +4847,7 @@ _OPERATORS = ("<", "<=", ">", ">=", "==", "+", "-", "*", "/", "//", "%", "**", "
 
 
 def _refused(reason: _Reason, where: str, lacks_values: bool) -> _Reason:
-    """Return why the model does not take a row: `where` says what the row lacks, and has room for the reason."""
+    """Return why the model does not take a row; `where` says what the row lacks, with a place for the reason."""
     how = _FAILS if reason.is_models else _REFUSES
     advice = reason.advice
     if reason.is_models:
@@ -4919,7 +4894,7 @@ def _output_columns(name: str, estimator: Any, method: str, n_outputs: int | Non
 
 
 def _decides_between_pairs(estimator: Any) -> bool:
-    """Tell whether the columns of a decision function are pairs of classes: of three there are as many as classes."""
+    """Tell whether a decision function has a column for each pair of classes: three classes have three pairs, too."""
     while True:
         if getattr(estimator, "decision_function_shape", None) is not None:
             return bool(estimator.decision_function_shape == "ovo")
@@ -4932,7 +4907,7 @@ def _decides_between_pairs(estimator: Any) -> bool:
 
 
 def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
-    """Print predictions, each after its comma: floats in the shortest form that reads back, text quoted where it must be."""
+    """Print predictions, each after a comma: floats in the shortest form that reads back, text quoted if it must be."""
     if values.dtype.kind == "f":
         values = values.astype(np.float64, copy=False)
         if not np.isfinite(values).all():
@@ -4949,7 +4924,7 @@ def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
 
 
 def _printed(values: np.ndarray[Any, Any]) -> list[str]:
-    """Print labels as `str` does, an instant as its date, and with its time unless that is midnight."""
+    """Print labels as `str` does; an instant as its date, with the time unless that is midnight."""
     if values.dtype.kind == "M":
         return [re.sub(r"(?<=\d)T", " ", text) for text in np.datetime_as_string(values, unit="auto").tolist()]
     return [str(value) for value in values.tolist()]
@@ -4971,7 +4946,7 @@ def _append_predictions(block: _Block, columns: list[pa.Array]) -> memoryview:
 
 
 def _spread(column: pa.Array, rows: np.ndarray[Any, Any], n_rows: int) -> pa.Array:
-    """Put printed predictions in their rows' places, and an empty prediction in all others."""
+    """Put printed predictions at their rows, and an empty prediction at all others."""
     places = np.full(n_rows, -1, np.int64)
     places[rows] = np.arange(len(rows))
     return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), b",")
@@ -4983,12 +4958,12 @@ def _spread(column: pa.Array, rows: np.ndarray[Any, Any], n_rows: int) -> pa.Arr
 # Touches: nothing.
 
 MAX_STATISTICS_COLUMNS = 200
-"""Features, and predictions, that have statistics: the first ones. With 200 features a receipt has some 100 kB."""
+"""So many features, and so many predictions, have statistics: the first ones. With 200 features a receipt has some 100 kB."""
 MAX_CLASSES, MAX_REASONS = 100, 50
-"""Labels of a prediction, and reasons of rejected rows, that are counted by name."""
+"""The most labels of a prediction, and the most reasons of rejected rows, that are counted by name."""
 OTHER = "other"
 HASHES = 64
-"""Numbers that texts are counted by: enough to see that a column has changed, too few to say what it holds."""
+"""Texts are counted by so many hashes: enough to see that a column has changed, too few to say what it holds."""
 HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 5, 80
 """The finest scale, at which a bucket is 2.2 % wide, and the most buckets between the smallest and the largest magnitude."""
 _MAX_SHIFT = 6
@@ -4996,15 +4971,15 @@ _MAX_SHIFT = 6
 _ZERO_EXPONENT = -60
 """Magnitudes of up to 2^-60 count as zero, from about 2^64 on as infinite. At the finest scale, 2^6 divides its bucket's number."""
 _CELLS = 1 << 16
-"""Of which buckets are made: the upper 16 bits of a number's square as float32, whose mantissa has 7 of them."""
+"""Buckets are made of cells. A cell is the upper 16 bits of a number's square as float32; 7 of these belong to the mantissa."""
 _SHARE_CELLS = 65_000
-"""Of probabilities, whose cells are of equal width: 650 for each percent."""
+"""The cells of probabilities are of equal width: 650 for each percent."""
 LARGEST_COUNTED, MAX_COUNTED = 128, 64
-"""Whole numbers of up to this magnitude have a cell each, and are counted each by itself where they are at most so many."""
+"""Whole numbers up to this magnitude have a cell each. If there are at most `MAX_COUNTED`, each is counted by itself."""
 _KEPT_BLOCKS = 16
-"""Blocks that are counted at once, of which 2 bytes a number are kept: there are more cells than a block has rows."""
+"""Blocks are counted together, as there are more cells than a block has rows; 2 bytes a number are kept until then."""
 CLASS, SHARE = "class", "share"
-"""How a column may be counted besides as TEXT and, if it is of any other kind, as numbers: as labels, or as probabilities."""
+"""Two more kinds that a column is counted as: labels, and probabilities."""
 
 
 def column_statistics(blocks: Iterable[Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -5217,14 +5192,14 @@ class _Numbers(NamedTuple):
     total: np.ndarray[Any, np.dtype[np.float64]]
     squares: np.ndarray[Any, np.dtype[np.float64]]
     low: np.ndarray[Any, np.dtype[np.float64]]
-    """The smallest finite value; infinite where there is none."""
+    """The smallest finite value; infinite if there is none."""
     high: np.ndarray[Any, np.dtype[np.float64]]
     is_whole: np.ndarray[Any, np.dtype[np.bool_]]
     """Whether all finite values are whole numbers."""
     is_share: np.ndarray[Any, np.dtype[np.bool_]]
     """Whether the column has probabilities, and its cells are `_SHARE_CELLS` of equal width."""
     cells: np.ndarray[Any, np.dtype[np.uint16]]
-    """Shape (n_columns, rows); zero where there is no number, or an infinite one."""
+    """Shape (n_columns, rows); zero if a value is missing or infinite."""
 
 
 def _measure_numbers(columns: dict[str, Any], shares: Collection[str]) -> _Numbers:
@@ -5276,7 +5251,7 @@ def _cells_of_shares() -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _extremes(values: np.ndarray[Any, np.dtype[np.float64]], unknown: int) -> tuple[float, float]:
-    """Return the smallest and the largest of values in which so many zeros stand for what is none; infinite where all do."""
+    """Return the smallest and largest value; `unknown` zeros stand for missing ones. Both are infinite if all do."""
     low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
     if unknown and not low < 0 < high and np.count_nonzero(values) + unknown == len(values):  # has no zero of its own
         chosen = values != 0
@@ -5323,7 +5298,7 @@ _JOINED_MEASURES: dict[str, Callable[..., Any]] = {
 
 
 def _whole_numbers(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], missing: int) -> dict[str, int] | None:
-    """Count whole numbers by themselves, none of which is beyond `LARGEST_COUNTED`; None where they are too many."""
+    """Count each whole number by itself, none of which is beyond `LARGEST_COUNTED`; None if there are too many."""
     numbers = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
     number_of = dict(zip(_cells_of(numbers.astype(np.float32)).tolist(), numbers.tolist(), strict=True))
     found: Counter[int] = Counter()
@@ -5369,7 +5344,7 @@ def _finite_or_none(value: float) -> float | None:
 
 
 class _Counted(NamedTuple):
-    """Values of one column that are no numbers: texts by their hash, or labels by themselves."""
+    """The texts of a column counted by their hash, or its labels counted by themselves."""
 
     rows: int
     missing: int
@@ -5400,7 +5375,7 @@ def _count_labels(values: pa.ChunkedArray | np.ndarray[Any, Any]) -> _Counted:
 
 
 def _is_missing(value: Any) -> bool:
-    """Tell whether a prediction is none: None, NaN, NaT or NA, of whatever library."""
+    """Tell whether a prediction is missing: None, NaN, NaT or NA, of any library."""
     try:
         return value is None or bool(value != value)  # noqa: PLR0124  # NaN is not itself
     except ValueError:  # an array has no truth
@@ -5410,14 +5385,14 @@ def _is_missing(value: Any) -> bool:
 
 
 def _are_numbers(predictions: np.ndarray[Any, Any]) -> bool:
-    """Tell numbers from labels; also in an array of objects, as models make them that keep their features' frame."""
+    """Tell numbers from labels, also in an array of objects, as models return that keep their features' frame."""
     if predictions.dtype.kind != "O":
         return predictions.dtype.kind in "fiub"
     return all(isinstance(value, (int, float, np.number, np.bool_)) and _fits_a_float(value) for value in predictions.flat)
 
 
 def _fits_a_float(value: Any) -> bool:
-    """Tell whether a number has a float: Python's integers have no end, and complex ones have none."""
+    """Tell whether a float holds a number: Python's integers may be too large, and complex numbers do not fit."""
     try:
         float(value)
     except (OverflowError, TypeError, ValueError):
@@ -5426,7 +5401,7 @@ def _fits_a_float(value: Any) -> bool:
 
 
 def _added(counts: Counter[Any], more: Counter[Any], most: int) -> Counter[Any]:
-    """Add up counts by name, but of at most so many names; what has no place is counted under None."""
+    """Add up counts by name, for at most so many names; the others are counted together under None."""
     added = counts.copy()
     for name, count in more.items():
         known = name in added or len(added.keys() - {None}) < most

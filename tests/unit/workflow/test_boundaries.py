@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import assume, given
@@ -12,21 +9,18 @@ from workflow import boundaries
 from workflow.boundaries import are_consistent, content_stop, exact_boundaries, guessed_boundary, scan_range, scan_ranges
 from workflow.csv_records import record_stop, record_stops
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
-
-def scanned(data: bytes, start: int, targets: Sequence[int], block: int) -> list[int]:
+def scanned(data, start, targets, block):
     """The exact boundaries of data in memory."""
     ranges = scan_ranges(start, len(data), targets)
     return list(exact_boundaries([scan_range(blocks_of(data[begin:end], block), begin) for begin, end in ranges]))
 
 
-def blocks_of(data: bytes, size: int) -> list[bytes]:
+def blocks_of(data, size):
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-def reader(data: bytes) -> Callable[[int, int], bytes]:
+def reader(data):
     return lambda start, stop: data[start:stop]
 
 
@@ -34,7 +28,7 @@ def reader(data: bytes) -> Callable[[int, int], bytes]:
 
 
 @given(csv_bytes(), st.integers(1, 40), st.integers(1, 30))
-def test_exact_boundaries_are_where_the_csv_module_ends_records(data: bytes, step: int, block: int) -> None:
+def test_exact_boundaries_are_where_the_csv_module_ends_records(data, step, block):
     found = scanned(data, 0, range(step, len(data), step), block)
     edges = [0, *(boundary for boundary in found if boundary < len(data)), len(data)]
     pieces = [data[start:stop] for start, stop in pairwise(edges)]
@@ -43,20 +37,20 @@ def test_exact_boundaries_are_where_the_csv_module_ends_records(data: bytes, ste
 
 
 @given(csv_bytes(), st.integers(1, 30))
-def test_a_target_on_every_byte_finds_every_record(data: bytes, block: int) -> None:
+def test_a_target_on_every_byte_finds_every_record(data, block):
     edges = {0, *scanned(data, 0, range(1, len(data) + 1), block), len(data)}
     assert len(edges) - 1 == len(records(data))
 
 
 @given(csv_bytes())
-def test_boundaries_follow_the_header(data: bytes) -> None:
+def test_boundaries_follow_the_header(data):
     stop = record_stop(data) or len(data)
     if stop < len(data):
         found = scanned(data, stop, [stop + 1], 7)
         assert records(data[stop : (found or [len(data)])[0]]) == records(data)[1:2]
 
 
-def test_quotes_that_do_not_pair_up_are_an_error() -> None:
+def test_quotes_that_do_not_pair_up_are_an_error():
     with pytest.raises(ValueError, match="never closed"):
         scanned(b'1,"2\n3,4\n', 0, [3], 4)
 
@@ -65,7 +59,7 @@ def test_quotes_that_do_not_pair_up_are_an_error() -> None:
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[bytes, int]:
+def tables(draw):
     """A CSV without header whose fields are numbers, words, or quoted text with commas, quotes and line breaks."""
     width = draw(st.integers(2, 5))
     field = st.one_of(st.integers(0, 10**6).map(str), st.text("ab é", max_size=8), st.text('ab,"\n', max_size=12))
@@ -76,7 +70,7 @@ def tables(draw: st.DrawFn) -> tuple[bytes, int]:
 
 
 @given(tables(), st.data())
-def test_a_guess_is_right_or_refuted_by_parity(table: tuple[bytes, int], draws: st.DataObject) -> None:
+def test_a_guess_is_right_or_refuted_by_parity(table, draws):
     """Whatever the data: a boundary is a true one, or the number of quotes before it is odd; never a true one's look-alike."""
     data, width = table
     assume(len(data) > 2)
@@ -87,7 +81,7 @@ def test_a_guess_is_right_or_refuted_by_parity(table: tuple[bytes, int], draws: 
 
 
 @pytest.mark.parametrize("window", [64, 1024, 2**16])
-def test_ordinary_data_is_guessed_right(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+def test_ordinary_data_is_guessed_right(monkeypatch, window):
     monkeypatch.setattr(boundaries, "WINDOW_BYTES", tuple(window * 4**step for step in range(4)))
     row = '{0},"a ""quoted"" text, with\na line break and {0}",{0}.5,plain\n'
     data = "".join(row.format(number) for number in range(200)).encode()
@@ -98,7 +92,7 @@ def test_ordinary_data_is_guessed_right(monkeypatch: pytest.MonkeyPatch, window:
 
 
 @pytest.mark.parametrize("columns", [1, 2])
-def test_blank_lines_tell_nothing_and_do_not_prevent_a_guess(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+def test_blank_lines_tell_nothing_and_do_not_prevent_a_guess(monkeypatch, columns):
     """In the middle, where only a file of one column may have them, and at the end."""
     monkeypatch.setattr(boundaries, "WINDOW_BYTES", (64, 256, 1024))
     row = b"1,2\n" if columns == 2 else b"12\n"
@@ -114,16 +108,16 @@ def test_blank_lines_tell_nothing_and_do_not_prevent_a_guess(monkeypatch: pytest
     ("data", "stop"),
     [(b"a\n1\n", 3), (b"a\n1", 3), (b"a\n1\n\n\n", 3), (b"a\r\n1\r\n\r\n", 4), (b"\n\n", 0), (b"1" + b"\n" * 5000, 1), (b"", 0)],
 )
-def test_where_the_content_stops(monkeypatch: pytest.MonkeyPatch, data: bytes, stop: int) -> None:
+def test_where_the_content_stops(monkeypatch, data, stop):
     monkeypatch.setattr(boundaries, "WINDOW_BYTES", (2, 4, 1000))
     assert content_stop(reader(data), len(data)) == stop
 
 
-def test_small_windows_are_enough_for_ordinary_data() -> None:
+def test_small_windows_are_enough_for_ordinary_data():
     data = b"1,2,3\n" * 100_000
-    read: list[int] = []
+    read = []
 
-    def count(start: int, stop: int) -> bytes:
+    def count(start, stop):
         read.append(stop - start)
         return data[start:stop]
 
@@ -131,7 +125,7 @@ def test_small_windows_are_enough_for_ordinary_data() -> None:
     assert read == [2**16]
 
 
-def test_a_record_of_sixteen_megabytes_is_passed() -> None:
+def test_a_record_of_sixteen_megabytes_is_passed():
     long = b'7,"' + b"x\n" * 8_000_000 + b'"\n'
     data = b"1,2\n" * 10 + long + b"3,4\n" * 10_000_000
     assert guessed_boundary(reader(data), 100, len(data), 2) == 40 + len(long)
@@ -139,7 +133,7 @@ def test_a_record_of_sixteen_megabytes_is_passed() -> None:
 
 @pytest.mark.parametrize("filler", [b"\n", b'""', b'"\n"', b",", b"1,2\n", b"1,2,3\n", b'""\n""\n'], ids=repr)
 @pytest.mark.parametrize("place", ["outside", "inside"])
-def test_adversarial_windows_are_never_wrong(monkeypatch: pytest.MonkeyPatch, filler: bytes, place: str) -> None:
+def test_adversarial_windows_are_never_wrong(monkeypatch, filler, place):
     """Text inside quotes that looks like records, and windows of nothing but line breaks or quotes."""
     monkeypatch.setattr(boundaries, "WINDOW_BYTES", (64, 256, 1024))
     middle = filler * (5000 // len(filler))
@@ -150,7 +144,7 @@ def test_adversarial_windows_are_never_wrong(monkeypatch: pytest.MonkeyPatch, fi
         assert found is None or found == true or data.count(b'"', 0, found) % 2 == 1
 
 
-def test_text_that_looks_like_records_deceives_and_is_refuted() -> None:
+def test_text_that_looks_like_records_deceives_and_is_refuted():
     """The guess is wrong, as it must be without reading more; the number of quotes before it shows that."""
     data = b"1,2\n" * 5 + b'3,"' + b"1,2\n" * 50_000 + b'"\n' + b"4,5\n" * 50_000
     found = guessed_boundary(reader(data), 1000, len(data), 2)
@@ -158,14 +152,14 @@ def test_text_that_looks_like_records_deceives_and_is_refuted() -> None:
     assert data.count(b'"', 0, found) % 2 == 1
 
 
-def test_a_malformed_record_in_the_window_does_not_prevent_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_record_in_the_window_does_not_prevent_a_guess(monkeypatch):
     """Its chunk refuses it; an exact scan would read everything first."""
     monkeypatch.setattr(boundaries, "WINDOW_BYTES", (256, 1024))
     data = b"1,2\n" * 500 + b"1,2,3\n" + b"1,2\n" * 5000
     assert guessed_boundary(reader(data), 1990, len(data), 2) == 1992
 
 
-def test_the_end_of_the_object_is_a_boundary() -> None:
+def test_the_end_of_the_object_is_a_boundary():
     data = b'1,2\n3,"4\n4"'
     for target in range(5, len(data)):
         assert guessed_boundary(reader(data), target, len(data), 2) == len(data)
@@ -185,7 +179,7 @@ def test_the_end_of_the_object_is_a_boundary() -> None:
         ([], []),
     ],
 )
-def test_guesses_that_may_all_be_right(targets: list[int], guesses: list[int]) -> None:
+def test_guesses_that_may_all_be_right(targets, guesses):
     assert are_consistent(targets, guesses)
 
 
@@ -199,12 +193,12 @@ def test_guesses_that_may_all_be_right(targets: list[int], guesses: list[int]) -
         ([10, 20, 30], [12, 40, 41]),
     ],
 )
-def test_guesses_of_which_one_must_be_wrong(targets: list[int], guesses: list[int]) -> None:
+def test_guesses_of_which_one_must_be_wrong(targets, guesses):
     assert not are_consistent(targets, guesses)
 
 
 @given(tables(), st.sets(st.integers(1, 400), max_size=8))
-def test_true_boundaries_are_consistent(table: tuple[bytes, int], targets: set[int]) -> None:
+def test_true_boundaries_are_consistent(table, targets):
     data, _ = table
     inside = sorted(target for target in targets if target < len(data))
     true = [next((stop for stop in record_stops(data) if stop >= target), len(data)) for target in inside]
@@ -212,7 +206,7 @@ def test_true_boundaries_are_consistent(table: tuple[bytes, int], targets: set[i
 
 
 @st.composite
-def deceptive_tables(draw: st.DrawFn) -> tuple[bytes, int]:
+def deceptive_tables(draw):
     """A CSV whose quoted texts are long lines, prose, and tables with as many commas a line as the file."""
     width = draw(st.integers(1, 3))
     lines = st.one_of(
@@ -228,9 +222,7 @@ def deceptive_tables(draw: st.DrawFn) -> tuple[bytes, int]:
 @given(
     deceptive_tables(), st.sets(st.integers(1, 4000), min_size=1, max_size=12), st.sampled_from([(16, 64), (32, 128, 512), (8,)])
 )
-def test_guesses_are_right_or_refuted_whatever_the_data(
-    table: tuple[bytes, int], targets: set[int], windows: tuple[int, ...]
-) -> None:
+def test_guesses_are_right_or_refuted_whatever_the_data(table, targets, windows):
     """All are right; or one is missing, or contradicts another (then all quotes are counted); or a chunk counts an odd number."""
     data, width = table
     inside = sorted(target for target in targets if target < len(data))

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest
@@ -14,12 +12,12 @@ from workflow.multipart import MIN_PART_BYTES
 SIZES = st.lists(st.one_of(st.integers(1, 100), st.integers(1, 10**14)), min_size=1, max_size=50)
 
 
-def chunks(sizes: list[int], chunk_bytes: int) -> int:
+def chunks(sizes, chunk_bytes):
     return sum(share.pieces for share in shares_of(sizes, chunk_bytes))
 
 
 @given(SIZES, st.integers(1, 10**14))
-def test_shares_hold_every_object_once_in_order(sizes: list[int], chunk_bytes: int) -> None:
+def test_shares_hold_every_object_once_in_order(sizes, chunk_bytes):
     shares = list(shares_of(sizes, chunk_bytes))
     assert shares[0].first == 0
     assert shares[-1].stop == len(sizes)
@@ -30,22 +28,22 @@ def test_shares_hold_every_object_once_in_order(sizes: list[int], chunk_bytes: i
         assert share.pieces == 1 or share.stop == share.first + 1
 
 
-def test_small_objects_are_grouped_up_to_the_chunk_size() -> None:
+def test_small_objects_are_grouped_up_to_the_chunk_size():
     assert list(shares_of([4, 4, 2, 9, 1, 25, 1, 1], 10)) == [
         Share(0, 3, 1), Share(3, 5, 1), Share(5, 6, 3), Share(6, 8, 1)
     ]  # fmt: skip
 
 
-def test_a_group_has_no_more_objects_than_its_function_can_read() -> None:
+def test_a_group_has_no_more_objects_than_its_function_can_read():
     assert list(shares_of([1] * (MAX_SEGMENTS + 1), 10**9)) == [Share(0, MAX_SEGMENTS, 1), Share(MAX_SEGMENTS, MAX_SEGMENTS + 1, 1)]
 
 
-def test_fifty_thousand_small_objects_make_a_handful_of_chunks() -> None:
+def test_fifty_thousand_small_objects_make_a_handful_of_chunks():
     assert chunks([2048] * 50_000, fitting_chunk_bytes([2048] * 50_000, 64)) == 3
 
 
 @given(SIZES, st.floats(1e-6, 10_000))
-def test_the_chunk_size_grows_to_fit(sizes: list[int], chunk_size_mb: float) -> None:
+def test_the_chunk_size_grows_to_fit(sizes, chunk_size_mb):
     chunk_bytes = fitting_chunk_bytes(sizes, chunk_size_mb)
     assert chunks(sizes, chunk_bytes) <= MAX_CHUNKS
     assert chunk_bytes >= max(1, round(chunk_size_mb * 1e6))
@@ -61,19 +59,19 @@ def test_the_chunk_size_grows_to_fit(sizes: list[int], chunk_size_mb: float) -> 
         (10**13, 64, 10**9),  # 10,000 chunks
     ],
 )
-def test_the_chunk_size_is_as_asked_unless_it_must_grow(size: int, asked: float, expected: int) -> None:
+def test_the_chunk_size_is_as_asked_unless_it_must_grow(size, asked, expected):
     assert fitting_chunk_bytes([size], asked) == expected
 
 
 @given(st.integers(500 * 2**21, 10**14), st.floats(1e-6, 100))
-def test_large_inputs_make_parts_that_s3_copies(size: int, chunk_size_mb: float) -> None:
+def test_large_inputs_make_parts_that_s3_copies(size, chunk_size_mb):
     pieces = chunks([size], fitting_chunk_bytes([size], chunk_size_mb))
     edges = [0, *targets_of(size, pieces), size]
     assert all(stop - start >= MIN_PART_BYTES for start, stop in pairwise(edges))
     assert len(edges) == pieces + 1
 
 
-def test_more_objects_than_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_objects_than_fit_are_refused(monkeypatch):
     monkeypatch.setattr(chunking, "MAX_SEGMENTS", 2)
     monkeypatch.setattr(chunking, "MAX_CHUNKS", 2)
     with pytest.raises(InvalidRequestError, match="5 objects, more than 4"):

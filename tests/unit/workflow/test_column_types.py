@@ -1,11 +1,8 @@
 """Columns are typed as pandas types them, and the types of parts join to that of the whole."""
 
-from __future__ import annotations
-
 import io
 from itertools import product
 from time import perf_counter
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -66,11 +63,11 @@ SPELLINGS = {
 BEYOND_64_BITS = [str(2**63), str(-(2**63) - 1), str(2**64), "9" * 30, f" +{'9' * 5000}"]
 
 
-def brief(text: Any) -> str:
+def brief(text):
     return ascii(text)[:30]
 
 
-def as_pandas(texts: list[str]) -> str:
+def as_pandas(texts):
     """The kind of the column that pandas makes of these fields."""
     body = "column,other\n" + "".join(f'"{text.replace(chr(34), chr(34) * 2)}",0\n' for text in texts)
     column = pd.read_csv(io.StringIO(body, newline=""), low_memory=False).column
@@ -84,16 +81,16 @@ def as_pandas(texts: list[str]) -> str:
 
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in SPELLINGS.items() for text in texts], ids=brief)
-def test_a_field_is_what_pandas_takes_it_for(kind: str, text: str) -> None:
+def test_a_field_is_what_pandas_takes_it_for(kind, text):
     assert kind_of_texts([text]) == kind == as_pandas([text])
 
 
-def test_missing_values_are_those_of_pandas() -> None:
+def test_missing_values_are_those_of_pandas():
     assert MISSING_VALUES == STR_NA_VALUES
 
 
 @pytest.mark.parametrize("text", BEYOND_64_BITS, ids=brief)
-def test_an_integer_beyond_64_bits_is_an_integer_that_its_chunk_refuses(text: str) -> None:
+def test_an_integer_beyond_64_bits_is_an_integer_that_its_chunk_refuses(text):
     """What pandas makes of such a column depends on what else is in it, and in which order."""
     assert kind_of_texts([text]) == kind_of_texts([text, "1"]) == INTEGER
     assert kind_of_texts(["1.5", text]) == kind_of_texts([text, ""]) == NUMBER
@@ -106,7 +103,7 @@ FEW_OF_EACH = [text for texts in SPELLINGS.values() for text in texts[:3]]
 
 
 @pytest.mark.parametrize("texts", [(left, right) for left, right in product(FEW_OF_EACH, repeat=2)], ids=brief)
-def test_two_fields_are_what_pandas_takes_them_for(texts: tuple[str, str]) -> None:
+def test_two_fields_are_what_pandas_takes_them_for(texts):
     assert kind_of_texts(texts) == as_pandas(list(texts))
 
 
@@ -121,12 +118,12 @@ columns = st.lists(
 
 
 @given(texts=columns)
-def test_a_column_is_what_pandas_takes_it_for(texts: list[str]) -> None:
+def test_a_column_is_what_pandas_takes_it_for(texts):
     assert kind_of_texts(texts) == as_pandas(texts)
 
 
 @given(texts=columns, data=st.data())
-def test_however_a_column_is_cut_its_parts_join_to_the_whole(texts: list[str], data: Any) -> None:
+def test_however_a_column_is_cut_its_parts_join_to_the_whole(texts, data):
     cut = data.draw(st.integers(0, len(texts)))
     parts = [kind for kind in (kind_of_texts(texts[:cut]), kind_of_texts(texts[cut:])) if kind]
     wide = widened({"c": parts[0]}, [{"c": kind} for kind in parts])
@@ -134,18 +131,18 @@ def test_however_a_column_is_cut_its_parts_join_to_the_whole(texts: list[str], d
 
 
 @given(text=st.text("+-.eE0123456789 \tinfINFtrueTRUEfalseNA_x\n\"'", max_size=12))
-def test_any_text_is_what_pandas_takes_it_for(text: str) -> None:
+def test_any_text_is_what_pandas_takes_it_for(text):
     assert kind_of_texts([text, ""]) == as_pandas([text, ""])
 
 
-def test_kinds_are_a_semilattice() -> None:
+def test_kinds_are_a_semilattice():
     for left, right, third in product(KINDS, repeat=3):
         assert join(left, left) == left
         assert join(left, right) == join(right, left)
         assert join(left, join(right, third)) == join(join(left, right), third)
 
 
-def test_kinds_join_as_documented() -> None:
+def test_kinds_join_as_documented():
     joined = {(left, right): join(left, right) for left, right in product(KINDS, repeat=2) if left < right}
     assert {pair: kind for pair, kind in joined.items() if kind != TEXT} == {
         (BOOLEAN, EMPTY): OPTIONAL_BOOLEAN,
@@ -157,7 +154,7 @@ def test_kinds_join_as_documented() -> None:
     }
 
 
-def test_only_decided_columns_are_widened() -> None:
+def test_only_decided_columns_are_widened():
     assert widened({"a": INTEGER, "b": TEXT}, [{"a": EMPTY, "c": TEXT}, {"b": INTEGER}]) == {"a": NUMBER, "b": TEXT}
     assert kind_of_texts([]) is None
 
@@ -165,7 +162,7 @@ def test_only_decided_columns_are_widened() -> None:
 @pytest.mark.parametrize(
     "text", ["1" * 10**6, "0" * 10**6, " " * 10**6, "+" * 10**6, "1e" * 10**6, "1." + "0" * 10**6, "0" * 10**6 + " " * 10**6]
 )
-def test_a_long_text_takes_no_longer_than_its_length(text: str) -> None:
+def test_a_long_text_takes_no_longer_than_its_length(text):
     started = perf_counter()
     kind_of_texts([f"{text}x", text])
     assert perf_counter() - started < 5

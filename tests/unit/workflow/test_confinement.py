@@ -1,9 +1,6 @@
 """What a request may name: a table of ways around it, each refused with a message that says what and where."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,10 +9,7 @@ from workflow import plan_chunks, validate_request
 from workflow.confinement import ambiguous
 from workflow.errors import InvalidRequestError
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-REQUEST: dict[str, Any] = {
+REQUEST = {
     "model_s3_uri": "s3://bucket/models/m.joblib",
     "data_s3_uri": "s3://bucket/data/1.csv",
     "output_s3_uri": "s3://bucket/out/result.csv",
@@ -30,22 +24,22 @@ PREFIXES = {
 
 
 @pytest.fixture
-def confined(monkeypatch: pytest.MonkeyPatch) -> None:
+def confined(monkeypatch):
     for name, prefix in PREFIXES.items():
         monkeypatch.setenv(name, prefix)
 
 
 @pytest.fixture
-def stored(put: Any) -> None:
+def stored(put):
     put("models/m.joblib", b"model")
     put("data/1.csv", b"a,b\n1,2\n")
 
 
-def validate(s3: S3Client, **changed: Any) -> Any:
-    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)  # type: ignore[arg-type]
+def validate(s3, **changed):
+    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)
 
 
-def rejection(s3: S3Client, **changed: Any) -> str:
+def rejection(s3, **changed):
     with pytest.raises(InvalidRequestError) as caught:
         validate(s3, **changed)
     return str(caught.value)
@@ -72,32 +66,32 @@ OUTSIDE = [
 
 @pytest.mark.usefixtures("confined", "stored")
 @pytest.mark.parametrize(("field", "value"), OUTSIDE)
-def test_what_lies_outside_is_refused_by_name(s3: S3Client, field: str, value: Any) -> None:
+def test_what_lies_outside_is_refused_by_name(s3, field, value):
     uri = (value if isinstance(value, str) else value[-1]).replace("{execution_name}", "run-1")
     allowed = PREFIXES[f"{field.removesuffix('_s3_uri').upper()}_S3_PREFIX"]
     assert f"{field} {uri} is not under {allowed}" in rejection(s3, **{field: value})
 
 
 @pytest.mark.usefixtures("confined", "stored")
-def test_all_that_lies_outside_is_named_at_once(s3: S3Client) -> None:
+def test_all_that_lies_outside_is_named_at_once(s3):
     message = rejection(s3, model_s3_uri="s3://x-1/m", data_s3_uri=["s3://x-2/p/", "s3://x-3/*"], output_s3_uri="s3://x-4/o")
     assert all(f"s3://x-{number}/" in message for number in (1, 2, 3, 4))
 
 
 @pytest.mark.usefixtures("confined", "stored")
-def test_what_lies_inside_is_let_through(s3: S3Client) -> None:
+def test_what_lies_inside_is_let_through(s3):
     assert validate(s3)["request"]["data_s3_uri"] == ["s3://bucket/data/1.csv"]
     assert validate(s3, data_s3_uri=["s3://bucket/data/", "s3://bucket/data/*.csv"])
 
 
 @pytest.mark.usefixtures("stored")
-def test_nothing_is_refused_where_the_stack_says_nothing(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_refused_where_the_stack_says_nothing(s3, monkeypatch):
     monkeypatch.setenv("DATA_S3_PREFIX", "s3://bucket/")  # a whole bucket
     monkeypatch.delenv("MODEL_S3_PREFIX", raising=False)
     assert validate(s3)
 
 
-def test_a_wildcard_does_not_stand_for_itself(s3: S3Client, put: Any, stored: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wildcard_does_not_stand_for_itself(s3, put, stored, monkeypatch):
     """The pattern `[1]x*` matches `1x.csv`, which is not under `[1]`."""
     monkeypatch.setenv("DATA_S3_PREFIX", "s3://bucket/data/[1]")
     put("data/1x.csv", b"a,b\n1,2\n")
@@ -105,7 +99,7 @@ def test_a_wildcard_does_not_stand_for_itself(s3: S3Client, put: Any, stored: No
 
 
 @pytest.mark.usefixtures("confined", "stored")
-def test_a_manifest_s_objects_are_confined_too(s3: S3Client, put: Any, document: Any) -> None:
+def test_a_manifest_s_objects_are_confined_too(s3, put, document):
     put("data/all.manifest.json", json.dumps(["s3://bucket/data/1.csv", "s3://bucket/models/m.joblib"]))
     named = "s3://bucket/data/all.manifest.json lists in entry 2 what it may not: s3://bucket/models/m.joblib is not under"
     assert named in rejection(s3, data_s3_uri="s3://bucket/data/all.manifest.json")
@@ -127,7 +121,7 @@ AMBIGUOUS_KEYS = [
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize("key", AMBIGUOUS_KEYS)
 @pytest.mark.parametrize("field", ["model_s3_uri", "data_s3_uri", "output_s3_uri"])
-def test_a_key_that_other_tools_take_for_another_is_refused(s3: S3Client, field: str, key: str) -> None:
+def test_a_key_that_other_tools_take_for_another_is_refused(s3, field, key):
     message = rejection(s3, **{field: f"s3://bucket/{key}"})
     assert field in message
     assert "choose a plain key" in message or "must be an S3 URI" in message
@@ -136,17 +130,17 @@ def test_a_key_that_other_tools_take_for_another_is_refused(s3: S3Client, field:
 @pytest.mark.parametrize(
     "key", ["a.b/..c", "...", "x/.hidden", "100%", "a%20b", "50%25.csv", "a+b", "x/…/y", "x/", "ä/ö", "%zz", "x..y/z"]
 )
-def test_a_plain_key_is_let_through(key: str) -> None:
+def test_a_plain_key_is_let_through(key):
     assert ambiguous(f"s3://bucket/{key}") is None
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_placeholder_cannot_bring_in_what_is_refused(s3: S3Client) -> None:
+def test_a_placeholder_cannot_bring_in_what_is_refused(s3):
     assert "choose a plain key" in rejection(s3, output_s3_uri="s3://bucket/x/{scheduled_time:../%Y}.csv")
     assert "choose a plain key" in rejection(s3, output_s3_uri="s3://bucket/x/{scheduled_time:%%2e%%2e}/y.csv")
 
 
-def test_keys_that_a_listing_yields_are_literal(s3: S3Client, put: Any, document: Any) -> None:
+def test_keys_that_a_listing_yields_are_literal(s3, put, document):
     for key in ("in/a/../../1.csv", "in//2.csv", "in/%2e%2e/3.csv"):
         put(key, b"a,b\n1,2\n")
     plan = plan_chunks.plan_chunks(s3, document())
@@ -157,11 +151,11 @@ def test_keys_that_a_listing_yields_are_literal(s3: S3Client, put: Any, document
     "bucket", ["Bucket", "a..b", "192.168.0.1", "bucket_1", "-bucket", "bucket.", "ab", "b" * 64, "bu%63ket", "user@bucket", "büro"]
 )
 @pytest.mark.parametrize("field", ["model_s3_uri", "data_s3_uri", "output_s3_uri"])
-def test_what_is_no_bucket_s_name_is_refused(s3: S3Client, field: str, bucket: str) -> None:
+def test_what_is_no_bucket_s_name_is_refused(s3, field, bucket):
     assert f"{field} must be an S3 URI" in rejection(s3, **{field: f"s3://{bucket}/key"})
 
 
-def test_a_bucket_may_be_called_by_digits(s3: S3Client) -> None:
+def test_a_bucket_may_be_called_by_digits(s3):
     assert "s3://12345/key does not exist" not in rejection(s3, data_s3_uri="s3://12345/key", output_s3_uri="s3://12345/key")
 
 
@@ -178,14 +172,14 @@ def test_a_bucket_may_be_called_by_digits(s3: S3Client) -> None:
         "s3://bucket/data/{execution_name}.work/x.csv",
     ],
 )
-def test_the_work_of_a_run_is_no_data(s3: S3Client, uri: str) -> None:
+def test_the_work_of_a_run_is_no_data(s3, uri):
     """An execution that starts for each new object would start for its own parts."""
     named = uri.replace("{execution_name}", EXECUTION["name"]).removesuffix("_SUCCESS")
     assert f"data_s3_uri {named} has .work/ in its key" in rejection(s3, data_s3_uri=["s3://bucket/data/1.csv", uri])
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_manifest_does_not_list_the_work_of_a_run(s3: S3Client, put: Any, document: Any) -> None:
+def test_a_manifest_does_not_list_the_work_of_a_run(s3, put, document):
     put("data/x.csv.work/1.csv", b"a,b\n1,2\n")
     put("data/all.manifest.json", json.dumps(["s3://bucket/data/1.csv", "s3://bucket/data/x.csv.work/1.csv"]))
     named = r"entry 2 what it may not: s3://bucket/data/x\.csv\.work/1\.csv has \.work/ in its key"
@@ -193,7 +187,7 @@ def test_a_manifest_does_not_list_the_work_of_a_run(s3: S3Client, put: Any, docu
         plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/data/all.manifest.json"]))
 
 
-def test_a_bucket_may_be_called_like_work(s3: S3Client) -> None:
+def test_a_bucket_may_be_called_like_work(s3):
     message = rejection(s3, data_s3_uri="s3://my.work/1.csv", output_s3_uri="s3://my.work/1.csv")
     assert "has .work/ in its key" not in message
 
@@ -221,7 +215,7 @@ OVERWRITES = [
 
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize("changed", OVERWRITES)
-def test_a_run_cannot_write_over_what_it_reads_or_into_the_work_of_another(s3: S3Client, changed: dict[str, Any]) -> None:
+def test_a_run_cannot_write_over_what_it_reads_or_into_the_work_of_another(s3, changed):
     message = rejection(s3, **changed)
     assert "output_s3_uri" in message
     assert (REQUEST | changed)["output_s3_uri"] in message
@@ -239,7 +233,7 @@ AMONG_MODELS = [
 
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(("models", "output"), AMONG_MODELS)
-def test_nothing_is_written_where_models_are_read(s3: S3Client, monkeypatch: pytest.MonkeyPatch, models: str, output: str) -> None:
+def test_nothing_is_written_where_models_are_read(s3, monkeypatch, models, output):
     """A text can be a CSV and a pickle at once: tests/unit/predict/test_event_places.py has one that is run."""
     monkeypatch.setenv("MODEL_S3_PREFIX", models)
     monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/")
@@ -249,14 +243,14 @@ def test_nothing_is_written_where_models_are_read(s3: S3Client, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("stored")
-def test_models_within_the_place_of_outputs_are_read(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_within_the_place_of_outputs_are_read(s3, monkeypatch):
     monkeypatch.setenv("MODEL_S3_PREFIX", "s3://bucket/models/")
     monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/")
     assert validate(s3)
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_model_is_not_read_where_data_are(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_not_read_where_data_are(s3, monkeypatch):
     """As a stack could have it whose DataPrefix lies within its ModelPrefix: no rule of a template sees that."""
     monkeypatch.setenv("MODEL_S3_PREFIX", "s3://bucket/d")
     monkeypatch.setenv("DATA_S3_PREFIX", "s3://bucket/data/")
@@ -264,7 +258,7 @@ def test_a_model_is_not_read_where_data_are(s3: S3Client, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_model_is_not_read_where_outputs_are_written(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_not_read_where_outputs_are_written(s3, put, monkeypatch):
     put("out/m.joblib", b"model")
     monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/out/")
     assert "lies where outputs are written (s3://bucket/out/)" in rejection(s3, model_s3_uri="s3://bucket/out/m.joblib")

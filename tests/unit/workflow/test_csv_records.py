@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import codecs
 from itertools import pairwise
 
@@ -11,7 +9,7 @@ from workflow.csv_records import is_blank, is_record, parse_header, record_stop,
 
 
 @given(csv_bytes())
-def test_records_stop_where_the_csv_module_ends_them(data: bytes) -> None:
+def test_records_stop_where_the_csv_module_ends_them(data):
     edges = [0, *record_stops(data)]
     if edges[-1] < len(data):
         edges.append(len(data))
@@ -19,7 +17,7 @@ def test_records_stop_where_the_csv_module_ends_them(data: bytes) -> None:
 
 
 @given(csv_bytes())
-def test_a_record_has_the_fields_that_the_csv_module_counts(data: bytes) -> None:
+def test_a_record_has_the_fields_that_the_csv_module_counts(data):
     data = data.removeprefix(codecs.BOM_UTF8)
     stop = record_stop(data) or len(data)
     fields = len(records(data)[0]) or 1  # a blank line is one empty field
@@ -28,20 +26,20 @@ def test_a_record_has_the_fields_that_the_csv_module_counts(data: bytes) -> None
 
 
 @pytest.mark.parametrize("record", [b'a"b,c\n', b'"a"b,c\n', b'"a,b\n', b"a,b\rc\n", b"a\n", b"\n", b"a,b,c\n"], ids=repr)
-def test_what_is_no_record_of_two_fields(record: bytes) -> None:
+def test_what_is_no_record_of_two_fields(record):
     assert not is_record(record, 2)
 
 
-def test_a_long_quoted_field_is_matched_without_a_stack() -> None:
+def test_a_long_quoted_field_is_matched_without_a_stack():
     assert is_record(b'"' + b'x""\n,' * 2_000_000 + b'",1\n', 2)
 
 
-def test_records_may_start_inside_quotes() -> None:
+def test_records_may_start_inside_quotes():
     assert list(record_stops(b'x\n",1\n2,3\n', quoted=True)) == [6, 10]
 
 
 @given(csv_bytes())
-def test_the_header_is_what_the_csv_module_reads_first(data: bytes) -> None:
+def test_the_header_is_what_the_csv_module_reads_first(data):
     stop = record_stop(data) or len(data)
     first = records(data)[0]
     if not first:
@@ -54,7 +52,7 @@ def test_the_header_is_what_the_csv_module_reads_first(data: bytes) -> None:
 
 
 @given(csv_bytes())
-def test_record_stop_needs_no_more_than_the_record(data: bytes) -> None:
+def test_record_stop_needs_no_more_than_the_record(data):
     stop = record_stop(data)
     if stop is not None:
         assert record_stop(data[:stop]) == stop
@@ -72,13 +70,13 @@ def test_record_stop_needs_no_more_than_the_record(data: bytes) -> None:
         (b'a,"b\n', "stray or unclosed quote"),
     ],
 )
-def test_a_header_that_cannot_be_read_says_why(record: bytes, reason: str) -> None:
+def test_a_header_that_cannot_be_read_says_why(record, reason):
     with pytest.raises(ValueError, match=reason):
         parse_header(record)
 
 
 @pytest.mark.parametrize(("record", "line_end"), [(b"a,b\n", b"\n"), (b"a,b\r\n", b"\r\n"), (b"a,b", b"")])
-def test_a_header_knows_its_line_end(record: bytes, line_end: bytes) -> None:
+def test_a_header_knows_its_line_end(record, line_end):
     assert parse_header(record).line_end == line_end
 
 
@@ -93,7 +91,7 @@ def test_a_header_knows_its_line_end(record: bytes, line_end: bytes) -> None:
         ("\ufeff\ufeff\n", ["\ufeff"]),
     ],
 )
-def test_a_byte_order_mark_is_one_at_the_very_start_only(record: str, columns: list[str]) -> None:
+def test_a_byte_order_mark_is_one_at_the_very_start_only(record, columns):
     header = parse_header(record.encode())
     assert (header.columns, header.stop) == (columns, len(record.encode()))
 
@@ -101,10 +99,10 @@ def test_a_byte_order_mark_is_one_at_the_very_start_only(record: str, columns: l
 @pytest.mark.parametrize(
     ("text", "blank"), [(b"", True), (b"\n\r\n", True), (b"\n \t\n", True), (b"\nx\n", False), (b",\n", False), (b'""\n', False)]
 )
-def test_blank_lines_are_nothing_but_line_ends_and_spaces(text: bytes, blank: bool) -> None:
+def test_blank_lines_are_nothing_but_line_ends_and_spaces(text, blank):
     assert is_blank(text) is blank
 
 
-def test_a_long_name_is_read() -> None:
+def test_a_long_name_is_read():
     name = "x" * 200_000
     assert parse_header(f"{name},b\n".encode()).columns == [name, "b"]

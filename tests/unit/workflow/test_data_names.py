@@ -1,7 +1,5 @@
 """Which names below a prefix or folder are data, and their order."""
 
-from __future__ import annotations
-
 import pytest
 
 from workflow.data_names import WORK_FOLDER_SUFFIX, is_hidden, natural_order, other_format
@@ -37,7 +35,7 @@ from workflow.work import WORK_MARK
         "k=out.work/chunk-00000.csv",
     ],
 )
-def test_what_lies_beside_data_is_hidden(path: str) -> None:
+def test_what_lies_beside_data_is_hidden(path):
     assert is_hidden(path)
 
 
@@ -59,15 +57,15 @@ def test_what_lies_beside_data_is_hidden(path: str) -> None:
         "/x.csv",
     ],
 )
-def test_data_are_not_hidden(path: str) -> None:
+def test_data_are_not_hidden(path):
     assert not is_hidden(path)
 
 
-def test_the_folder_of_work_is_the_one_that_runs_write() -> None:
+def test_the_folder_of_work_is_the_one_that_runs_write():
     assert f"{WORK_FOLDER_SUFFIX}/" == WORK_MARK
 
 
-def test_numbers_are_ordered_as_numbers() -> None:
+def test_numbers_are_ordered_as_numbers():
     ordered = ["a", "a1", "a1b2", "a1b10", "a02", "a2", "a10", "a10b", "a00100", "aa", "b/1/9", "b/1/10", "b/02/1"]
     assert sorted(sorted(ordered), key=natural_order) == ordered  # by the names first, because a02 and a2 are equal
 
@@ -94,5 +92,5 @@ def test_numbers_are_ordered_as_numbers() -> None:
         ("json/out", None),
     ],
 )
-def test_a_name_may_promise_another_format_than_csv(name: str, ending: str | None) -> None:
+def test_a_name_may_promise_another_format_than_csv(name, ending):
     assert other_format(name) == ending

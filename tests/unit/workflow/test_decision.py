@@ -1,27 +1,19 @@
 """Whatever the cut, all chunks of a run are scored under one decision, and nothing else is published."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.merging import OUTPUT, Run, key_of, predict
+from support.merging import OUTPUT, key_of, predict
 from support.samples import BUCKET, MODEL, found_columns
 from workflow import explain_failure, merge_outputs, plan_chunks, record_failure, sampling, splitting
 from workflow.column_types import BOOLEAN, EMPTY, INTEGER, NUMBER, OPTIONAL_BOOLEAN, TEXT, join, kind_of_texts
 from workflow.errors import ColumnTypeError, IncompleteOutputError, InvalidDataError
 from workflow.work import TYPES_SUFFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from mypy_boto3_s3 import S3Client
 
 MAP_FAILURE = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": ""}
 COLUMNS = ["a", "b"]
@@ -32,21 +24,21 @@ LONGEST_CHAIN = 2
 class Workflow:
     """What the state machine does, with a prediction function that only looks at types."""
 
-    def __init__(self, s3: S3Client, new_document: Any) -> None:
+    def __init__(self, s3, new_document):
         self.s3 = s3
         self.new_document = new_document
         self.runs = 0
-        self.plans: list[Any] = []
+        self.plans = []
 
-    def read(self, uri: str) -> bytes:
+    def read(self, uri):
         return self.s3.get_object(Bucket=BUCKET, Key=key_of(uri))["Body"].read()
 
-    def decision(self) -> Any:
+    def decision(self):
         """What was decided in the end, as all chunks were told."""
         (uri,) = {chunk["decision_s3_uri"] for chunk in json.loads(self.read(f"s3://{BUCKET}/{self.plans[-1]['plan_key']}"))}
         return json.loads(self.read(uri))
 
-    def execute(self, probed: dict[str, str] | None = None, **changed: Any) -> Any:
+    def execute(self, probed=None, **changed):
         """Run one execution to its end: the output, or the explanation of the failure."""
         self.runs += 1
         document = self.new_document(feature_columns=COLUMNS, keep_work=True, **changed)
@@ -54,7 +46,7 @@ class Workflow:
         found_columns(self.s3, document, column_types=probed or {})
         self.plans = []
         while True:
-            plan: Any = plan_chunks.plan_chunks(self.s3, document)
+            plan = plan_chunks.plan_chunks(self.s3, document)
             self.plans.append(plan)
             document["plan"] = plan
             assert len(self.plans) < 50, "it goes round for ever"
@@ -74,7 +66,7 @@ class Workflow:
             if not document["explanation"]["plan_exactly"]:
                 return document["explanation"]
 
-    def is_predicted(self, item: Any, document: Any) -> bool:
+    def is_predicted(self, item, document):
         """Do what the prediction function does with a decision."""
         decided = json.loads(self.read(item["decision_s3_uri"]))["column_types"]
         found = {column: kind_of_texts(texts) for column, texts in self.texts(item).items() if column in decided}
@@ -87,13 +79,13 @@ class Workflow:
         types_uri = item["receipt_s3_uri"].removesuffix(".json") + TYPES_SUFFIX
         self.s3.put_object(Bucket=BUCKET, Key=key_of(types_uri), Body=json.dumps(wider))
         failure = {"Error": "ColumnTypeError", "Cause": json.dumps({"errorMessage": f"{sorted(wider)} do not fit"})}
-        child: Any = {"event": item, "execution_arn": document["execution"]["arn"], "failure": failure}
+        child = {"event": item, "execution_arn": document["execution"]["arn"], "failure": failure}
         record_failure.record_failure(self.s3, child)
         return False
 
-    def texts(self, item: Any) -> dict[str, list[str]]:
+    def texts(self, item):
         segments = json.loads(self.read(item["segments_s3_uri"])) if "segments_s3_uri" in item else [item]
-        rows: list[list[str]] = []
+        rows = []
         for segment in segments:
             data = self.read(segment["data_s3_uri"])
             start, stop = segment["byte_range"]
@@ -103,19 +95,19 @@ class Workflow:
 
 
 @pytest.fixture
-def workflow(s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch) -> Workflow:
+def workflow(s3, document, monkeypatch):
     """Whose windows see the first record of a chunk at most: first decisions are often too narrow."""
     monkeypatch.setattr(sampling, "WINDOW_BYTES", 12)
     return Workflow(s3, document)
 
 
-def csv_of(rows: Sequence[Sequence[str]]) -> bytes:
+def csv_of(rows):
     body = io.StringIO(newline="")
     csv.writer(body, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([COLUMNS, *rows])
     return body.getvalue().encode()
 
 
-def test_a_later_chunk_widens_the_type_for_all(workflow: Workflow, put: Any, get: Any) -> None:
+def test_a_later_chunk_widens_the_type_for_all(workflow, put, get):
     put("in/1.csv", csv_of([("007", "1"), ("012", "2")] * 20 + [("A12", ""), ("B7", "3")]))
     output = workflow.execute({"a": INTEGER, "b": INTEGER}, chunk_size_mb=1e-4)
     assert output["complete"]
@@ -135,7 +127,7 @@ def test_a_later_chunk_widens_the_type_for_all(workflow: Workflow, put: Any, get
     assert report["identity"] == workflow.plans[0]["identity"]
 
 
-def test_windows_decide_before_a_chunk_has_to(workflow: Workflow, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_decide_before_a_chunk_has_to(workflow, put, monkeypatch):
     monkeypatch.setattr(sampling, "WINDOW_BYTES", 2**16)
     put("in/1.csv", csv_of([("007", "1")] * 40 + [("A12", "")]))
     assert workflow.execute({"a": INTEGER, "b": INTEGER}, chunk_size_mb=1e-4)["complete"]
@@ -143,7 +135,7 @@ def test_windows_decide_before_a_chunk_has_to(workflow: Workflow, put: Any, monk
     assert workflow.decision()["column_types"] == {"a": TEXT, "b": NUMBER}
 
 
-def test_grouped_objects_are_decided_together(workflow: Workflow, put: Any) -> None:
+def test_grouped_objects_are_decided_together(workflow, put):
     for number in range(5):
         put(f"in/{number}.csv", csv_of([("True", "1")] * 3 + [("" if number == 3 else "False", "x" if number == 4 else "2")]))
     assert workflow.execute({"a": BOOLEAN, "b": INTEGER})["complete"]
@@ -151,11 +143,11 @@ def test_grouped_objects_are_decided_together(workflow: Workflow, put: Any) -> N
     assert workflow.decision()["column_types"] == {"a": OPTIONAL_BOOLEAN, "b": TEXT}
 
 
-def test_without_open_columns_planning_reads_no_rows(workflow: Workflow, put: Any, s3: S3Client) -> None:
+def test_without_open_columns_planning_reads_no_rows(workflow, put, s3):
     put("in/1.csv", csv_of([("1", "2")] * 40))
     plain, document = workflow.new_document(), workflow.new_document()
     found_columns(s3, document, column_types={"a": INTEGER})
-    ranges: list[str] = []
+    ranges = []
     s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: ranges.append(params.get("Range", "")))
     plan_chunks.plan_chunks(s3, plain)
     without = len(ranges)
@@ -163,7 +155,7 @@ def test_without_open_columns_planning_reads_no_rows(workflow: Workflow, put: An
     assert len(ranges) - without == without + 1
 
 
-def test_a_later_execution_starts_with_what_was_refuted(workflow: Workflow, put: Any) -> None:
+def test_a_later_execution_starts_with_what_was_refuted(workflow, put):
     put("in/1.csv", csv_of([("1", "1")] * 40 + [("x", "1")]))
     request = {"probed": {"a": INTEGER}, "chunk_size_mb": 1e-4}
     assert workflow.execute(**request)["complete"]
@@ -174,7 +166,7 @@ def test_a_later_execution_starts_with_what_was_refuted(workflow: Workflow, put:
     assert [(plan["decision_sha256"], plan["pending_chunks"]) for plan in workflow.plans] == [(decided, 0)]
 
 
-def test_no_tolerance_tolerates_a_refuted_type(workflow: Workflow, put: Any) -> None:
+def test_no_tolerance_tolerates_a_refuted_type(workflow, put):
     """The Map does not fail, and the merge finds why the chunk is lost."""
     put("in/1.csv", csv_of([("1", "1")] * 40 + [("x", "1")]))
     output = workflow.execute({"a": INTEGER}, chunk_size_mb=1e-4, tolerated_failure_percentage=50)
@@ -182,7 +174,7 @@ def test_no_tolerance_tolerates_a_refuted_type(workflow: Workflow, put: Any) -> 
     assert workflow.decision()["column_types"] == {"a": TEXT}
 
 
-def test_a_type_that_is_refuted_without_saying_how_ends_the_execution(workflow: Workflow, put: Any, monkeypatch: Any) -> None:
+def test_a_type_that_is_refuted_without_saying_how_ends_the_execution(workflow, put, monkeypatch):
     put("in/1.csv", csv_of([("1", "1")] * 40 + [("x", "1")]))
     monkeypatch.setattr(f"{__name__}.TYPES_SUFFIX", ".elsewhere.json")
     explanation = workflow.execute({"a": INTEGER}, chunk_size_mb=1e-4)
@@ -190,23 +182,21 @@ def test_a_type_that_is_refuted_without_saying_how_ends_the_execution(workflow: 
     assert "['a'] do not fit. What to do: State the column's type in column_types" in explanation["cause"]
 
 
-def test_what_was_found_between_wrong_boundaries_does_not_count(
-    workflow: Workflow, put: Any, monkeypatch: pytest.MonkeyPatch, s3: S3Client
-) -> None:
+def test_what_was_found_between_wrong_boundaries_does_not_count(workflow, put, monkeypatch, s3):
     """A field that looks like records: between guessed boundaries its texts refute a type, the exact plan does not know of it."""
     monkeypatch.setattr(splitting, "WINDOWS_WORTH", 0)
     put("in/1.csv", csv_of([("1", "1")] * 40))
     document = workflow.new_document(chunk_size_mb=1e-4)
     found_columns(s3, document, column_types={"a": INTEGER})
-    guessed: Any = plan_chunks.plan_chunks(s3, document)
+    guessed = plan_chunks.plan_chunks(s3, document)
     assert guessed["boundaries"] == "guessed"
     put(f"{guessed['work_prefix']}chunk-00001.types.json", json.dumps({"a": TEXT}))
-    wider: Any = plan_chunks.plan_chunks(s3, document)
+    wider = plan_chunks.plan_chunks(s3, document)
     assert wider["decision_sha256"] != guessed["decision_sha256"]
     where = {"chunk_index": 1, "data_s3_uri": "s3://bucket/in/1.csv", "byte_range": [100, 200]}
     record = {**where, "error": "UnsafeSplitError", "message": "", "advice": None, "execution_arn": "an earlier one"}
     put(f"{wider['work_prefix']}chunk-00001.error.json", json.dumps(record))
-    exact: Any = plan_chunks.plan_chunks(s3, document)
+    exact = plan_chunks.plan_chunks(s3, document)
     assert exact["boundaries"] == "exact"
     # The guess was right here, so that both cuts share what was found; elsewhere they share nothing.
     assert exact["decision_sha256"] == wider["decision_sha256"]
@@ -223,9 +213,7 @@ FIELDS = st.sampled_from(["", "NA", "True", "false", "1", "-7", "1.5", "1e3", "x
     chunk_bytes=st.integers(10, 200),
     objects=st.integers(1, 3),
 )
-def test_however_it_is_cut_the_decision_is_that_of_the_whole(
-    workflow: Workflow, put: Any, rows: list[tuple[str, str]], chunk_bytes: int, objects: int
-) -> None:
+def test_however_it_is_cut_the_decision_is_that_of_the_whole(workflow, put, rows, chunk_bytes, objects):
     """And it is reached in few rounds."""
     prefix = f"in/{workflow.runs}/"
     for number in range(objects):
@@ -244,7 +232,7 @@ def test_however_it_is_cut_the_decision_is_that_of_the_whole(
 
 # --- receipts that agree ----------------------------------------------------------------------------------------------------------
 
-DISAGREEING: dict[str, tuple[dict[str, Any], str]] = {
+DISAGREEING = {
     "another deployment": (
         {"model": MODEL | {"deployment": "e" * 64}},
         "chunk 2, .* was scored by another deployment of the prediction function than the probe's",
@@ -260,20 +248,20 @@ DISAGREEING: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", DISAGREEING)
-def test_a_receipt_that_disagrees_is_refused_by_name_and_not_used_again(run: Callable[..., Run], s3: S3Client, what: str) -> None:
+def test_a_receipt_that_disagrees_is_refused_by_name_and_not_used_again(run, s3, what):
     facts, message = DISAGREEING[what]
     execution = run()
     execution.tamper(1, **facts)
     with pytest.raises(IncompleteOutputError, match=message):
         execution.merge()
-    again: Any = plan_chunks.plan_chunks(s3, execution.document)
+    again = plan_chunks.plan_chunks(s3, execution.document)
     assert again["pending_chunks"] == 1
 
 
-def test_work_of_another_deployment_is_not_seen(run: Callable[..., Run], s3: S3Client) -> None:
+def test_work_of_another_deployment_is_not_seen(run, s3):
     execution = run()
     execution.document["model"]["model"]["deployment"] = "e" * 64
-    again: Any = plan_chunks.plan_chunks(s3, execution.document)
+    again = plan_chunks.plan_chunks(s3, execution.document)
     assert again["pending_chunks"] == again["chunks"] == 3
     assert again["work_prefix"] != execution.document["plan"]["work_prefix"]
 
@@ -285,9 +273,7 @@ def test_work_of_another_deployment_is_not_seen(run: Callable[..., Run], s3: S3C
         ("decision_s3_uri", "s3://bucket/other.json", "decision_s3_uri of chunk 2 is"),
     ],
 )
-def test_a_plan_whose_chunks_have_another_decision_is_refused(
-    run: Callable[..., Run], put: Any, field: str, value: str, message: str
-) -> None:
+def test_a_plan_whose_chunks_have_another_decision_is_refused(run, put, field, value, message):
     execution = run()
     key = execution.document["plan"]["plan_key"]
     execution.chunks[1][field] = value
@@ -297,7 +283,7 @@ def test_a_plan_whose_chunks_have_another_decision_is_refused(
 
 
 @pytest.mark.parametrize("body", [b"{}", b"no JSON", b"\xff"])
-def test_a_decision_that_is_not_the_one_that_was_made_is_refused(run: Callable[..., Run], put: Any, keys: Any, body: bytes) -> None:
+def test_a_decision_that_is_not_the_one_that_was_made_is_refused(run, put, keys, body):
     execution = run()
     put(f"{execution.document['plan']['work_prefix']}decision.json", body)
     with pytest.raises(IncompleteOutputError, match=r"decision\.json is not the decision that was made"):
@@ -305,7 +291,7 @@ def test_a_decision_that_is_not_the_one_that_was_made_is_refused(run: Callable[.
     assert OUTPUT not in keys()
 
 
-def test_what_is_rounded_is_added_up(run: Callable[..., Run], get: Any) -> None:
+def test_what_is_rounded_is_added_up(run, get):
     execution = run()
     execution.tamper(0, rounded_integers=3)
     execution.tamper(2, rounded_integers=4)
@@ -319,7 +305,7 @@ def test_what_is_rounded_is_added_up(run: Callable[..., Run], get: Any) -> None:
 # --- no success without predictions -----------------------------------------------------------------------------------------------
 
 
-def reasons(**counted: int) -> dict[str, Any]:
+def reasons(**counted):
     names = {"text": "column 'size': not a number", "missing": "column 'size': missing", "other": "other"}
     return {
         "predictions": {},
@@ -332,9 +318,7 @@ def reasons(**counted: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tolerated", [0, 50])
 @pytest.mark.parametrize("said", [True, False])
-def test_an_output_without_a_prediction_is_a_failure(
-    run: Callable[..., Run], keys: Any, s3: S3Client, tolerated: int, said: bool
-) -> None:
+def test_an_output_without_a_prediction_is_a_failure(run, keys, s3, tolerated, said):
     execution = run(on_bad_row="quarantine", tolerated_failure_percentage=tolerated)
     for index in range(3):
         facts = {"statistics": reasons(text=4, missing=1, other=5)} if said else {}
@@ -346,7 +330,7 @@ def test_an_output_without_a_prediction_is_a_failure(
         execution.merge()
     assert (f"most often ({4 * chunks}) because of this: column 'size': not a number" in str(caught.value)) is said
     assert not {OUTPUT, f"{OUTPUT}.report.json"} & set(keys())
-    document: Any = execution.document
+    document = execution.document
     document["failure"] = {"Error": "InvalidDataError", "Cause": json.dumps({"errorMessage": str(caught.value)})}
     explanation = explain_failure.explain_failure(s3, document)
     assert (explanation["error"], explanation["plan_exactly"]) == ("InvalidDataError", False)
@@ -354,7 +338,7 @@ def test_an_output_without_a_prediction_is_a_failure(
     assert explanation["cause"].endswith("Correct the data at that place and start the request again.")
 
 
-def test_one_prediction_is_enough(run: Callable[..., Run]) -> None:
+def test_one_prediction_is_enough(run):
     execution = run()
     for index in range(3):
         execution.tamper(index, rejected_rows=10 - (index == 2))
@@ -362,9 +346,7 @@ def test_one_prediction_is_enough(run: Callable[..., Run]) -> None:
 
 
 @pytest.mark.parametrize(("bad", "kind"), [("x", NUMBER), ("", NUMBER), (str(2**70), INTEGER), ("7", INTEGER)])
-def test_a_bad_row_makes_no_text_of_what_the_model_takes_for_numbers(
-    workflow: Workflow, put: Any, s3: S3Client, bad: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bad_row_makes_no_text_of_what_the_model_takes_for_numbers(workflow, put, s3, bad, kind, monkeypatch):
     monkeypatch.setattr(sampling, "WINDOW_BYTES", 2**16)
     put("in/1.csv", csv_of([("1", "1")] * 10 + [(bad, bad)]))
     document = workflow.new_document()
@@ -374,7 +356,7 @@ def test_a_bad_row_makes_no_text_of_what_the_model_takes_for_numbers(
     assert workflow.decision()["column_types"] == {"a": kind, "b": open_kind}
 
 
-def test_an_empty_column_is_decided_too(workflow: Workflow, put: Any) -> None:
+def test_an_empty_column_is_decided_too(workflow, put):
     put("in/1.csv", csv_of([("", "1"), ("NA", "2")]))
     workflow.execute({"a": EMPTY})
     assert workflow.decision()["column_types"] == {"a": EMPTY}

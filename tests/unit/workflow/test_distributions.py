@@ -1,12 +1,9 @@
 """The chunks' statistics, added up by Merge Outputs."""
 
-from __future__ import annotations
-
 import copy
 import json
 from functools import reduce
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -20,9 +17,6 @@ from support.merging import OUTPUT
 from workflow import accounting, distributions
 from workflow.distributions import StatisticsSum, checked, empty, merged
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 numbers = st.one_of(
     st.lists(st.one_of(st.floats(width=32), st.integers(-50, 50).map(float), st.just(0.0)), min_size=1, max_size=40),
     st.lists(st.integers(-150, 150).map(float), min_size=1, max_size=90),
@@ -33,7 +27,7 @@ labels = st.lists(st.sampled_from(["a", "b", "other", "ü"]), min_size=1, max_si
 chunks = st.builds(statistics, numbers, labels, labels, labels)
 
 
-def without_sums(value: Any) -> Any:
+def without_sums(value):
     """Floats add up differently in another order."""
     value = copy.deepcopy(value)
     for column in (*value["features"].values(), *value["predictions"].values()):
@@ -43,7 +37,7 @@ def without_sums(value: Any) -> Any:
 
 
 @given(chunks, chunks, chunks)
-def test_statistics_add_up_in_any_order_and_grouping(a: Any, b: Any, c: Any) -> None:
+def test_statistics_add_up_in_any_order_and_grouping(a, b, c):
     together = without_sums(merged(merged(a, b), c))
     assert without_sums(merged(a, merged(b, c))) == together
     assert without_sums(merged(c, merged(b, a))) == together
@@ -53,7 +47,7 @@ def test_statistics_add_up_in_any_order_and_grouping(a: Any, b: Any, c: Any) -> 
 
 
 @given(st.lists(st.tuples(numbers, labels, labels, labels), min_size=1, max_size=6))
-def test_the_sum_of_chunks_is_that_of_all_rows(parts: list[Any]) -> None:
+def test_the_sum_of_chunks_is_that_of_all_rows(parts):
     found = reduce(merged, [statistics(*part) for part in parts])
     whole = statistics(*(list(chain.from_iterable(column)) for column in zip(*parts, strict=True)))
     assert without_sums(found) == without_sums(whole)
@@ -62,7 +56,7 @@ def test_the_sum_of_chunks_is_that_of_all_rows(parts: list[Any]) -> None:
         assert sums[0] == pytest.approx(sums[1], rel=1e-6, abs=1e32)
 
 
-def test_more_labels_and_reasons_than_have_a_name_are_counted_together() -> None:
+def test_more_labels_and_reasons_than_have_a_name_are_counted_together():
     names = [[f"{letter}{index}" for index in range(80)] for letter in "ab"]
     both = merged(*(statistics([1.0], own, ["t"], own[:40]) for own in names))
     classes = both["predictions"]["p"]
@@ -73,7 +67,7 @@ def test_more_labels_and_reasons_than_have_a_name_are_counted_together() -> None
     assert merged(both, both)["rejected_reasons"] == {name: 2 * count for name, count in reasons.items()}
 
 
-def test_whole_numbers_are_counted_while_they_are_few() -> None:
+def test_whole_numbers_are_counted_while_they_are_few():
     few, more = (statistics([*map(float, part)], ["a"], ["t"], [])["features"]["x"] for part in (range(40), range(30, 80)))
     assert few["whole_numbers"] == {str(number): 1 for number in range(40)}
     both = distributions.merged_values(few, more)
@@ -81,7 +75,7 @@ def test_whole_numbers_are_counted_while_they_are_few() -> None:
     assert distributions.merged_values(few, few)["whole_numbers"] == {str(number): 2 for number in range(40)}
 
 
-def test_probabilities_add_up_and_no_others_with_them() -> None:
+def test_probabilities_add_up_and_no_others_with_them():
     probabilities, numbers = (number_statistics(values, are_shares=True) for values in ([0.0, 0.004, 0.29, 1.0], [0.5, 1.5]))
     twice = distributions.merged_values(probabilities, probabilities)
     assert {percent: count for percent, count in enumerate(twice["percents"]) if count} == {0: 4, 29: 2, 100: 2}
@@ -91,7 +85,7 @@ def test_probabilities_add_up_and_no_others_with_them() -> None:
     assert distributions.checked(json.loads(json.dumps(statistics))) == statistics
 
 
-def test_buckets_ascend_and_hold_every_value_between_their_edges() -> None:
+def test_buckets_ascend_and_hold_every_value_between_their_edges():
     values = [-300.0, -1.5, -0.25, 0.0, 0.0, 1.0, 1.1, 4000.0]
     histogram = number(statistics(values, ["a"], ["b"], ["c"]))["histogram"]
     for scale in (histogram["scale"], 0, -1):
@@ -102,11 +96,11 @@ def test_buckets_ascend_and_hold_every_value_between_their_edges() -> None:
         assert all(any(low <= value <= high for low, high in edges) for value in values)
 
 
-def number(value: Any) -> Any:
+def number(value):
     return value["features"]["x"]
 
 
-MALFORMED: list[Callable[[Any], Any]] = [
+MALFORMED = [
     lambda s: s.clear(),
     lambda s: s.pop("features"),
     lambda s: s.update(features=[]),
@@ -146,7 +140,7 @@ MALFORMED: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("spoil", MALFORMED)
-def test_what_is_no_statistics_is_left_out(spoil: Callable[[Any], Any]) -> None:
+def test_what_is_no_statistics_is_left_out(spoil):
     total, spoilt = StatisticsSum(), sample()
     total.add(sample())
     spoil(spoilt)
@@ -155,7 +149,7 @@ def test_what_is_no_statistics_is_left_out(spoil: Callable[[Any], Any]) -> None:
     assert total.result() == {"chunks": 1, **sample()}
 
 
-def test_a_column_of_another_kind_leaves_its_chunk_out() -> None:
+def test_a_column_of_another_kind_leaves_its_chunk_out():
     total, other = StatisticsSum(), sample()
     other["features"]["x"] = other["features"]["text"]
     total.add(sample())
@@ -165,7 +159,7 @@ def test_a_column_of_another_kind_leaves_its_chunk_out() -> None:
     assert number(total.result())["rows"] == 6
 
 
-def test_both_deployables_have_the_same_limits() -> None:
+def test_both_deployables_have_the_same_limits():
     for name in ("MAX_STATISTICS_COLUMNS", "MAX_CLASSES", "MAX_REASONS", "OTHER", "HASHES", "HISTOGRAM_SCALE", "HISTOGRAM_BUCKETS",
                  "LARGEST_COUNTED", "MAX_COUNTED"):  # fmt: skip
         assert getattr(distributions, name) == getattr(handler, name)
@@ -177,7 +171,7 @@ def test_both_deployables_have_the_same_limits() -> None:
 # --- in the report ----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_report_has_the_sum_of_the_receipts_and_their_times(run: Any, get: Any) -> None:
+def test_the_report_has_the_sum_of_the_receipts_and_their_times(run, get):
     execution = run()
     for index in range(3):
         execution.tamper(index, statistics=sample(), started=1_795_600_000_000 + index, rejected_rows=index)
@@ -199,7 +193,7 @@ def test_the_report_has_the_sum_of_the_receipts_and_their_times(run: Any, get: A
     }
 
 
-def test_receipts_without_statistics_or_with_none_keep_no_output_back(run: Any, get: Any) -> None:
+def test_receipts_without_statistics_or_with_none_keep_no_output_back(run, get):
     execution = run()
     execution.tamper(1, statistics=sample())
     execution.tamper(2, statistics={"features": "31337"})
@@ -210,7 +204,7 @@ def test_receipts_without_statistics_or_with_none_keep_no_output_back(run: Any, 
     assert "31337" not in json.dumps(report)
 
 
-def test_the_timeline_leaves_missing_chunks_out(run: Any, get: Any) -> None:
+def test_the_timeline_leaves_missing_chunks_out(run, get):
     execution = run(tolerated_failure_percentage=50)
     execution.lose(1)
     execution.merge()
@@ -220,7 +214,7 @@ def test_the_timeline_leaves_missing_chunks_out(run: Any, get: Any) -> None:
     assert {len(column) for column in report["timeline"].values()} == {2}
 
 
-def test_merging_keeps_no_statistics_but_their_sum(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merging_keeps_no_statistics_but_their_sum(run, monkeypatch):
     execution = run()
     for index in range(3):
         execution.tamper(index, statistics=sample())
@@ -231,10 +225,10 @@ def test_merging_keeps_no_statistics_but_their_sum(run: Any, monkeypatch: pytest
     assert [("statistics" in receipt) for receipt in settled] == [False] * 3
 
 
-def noting(settled: list[Any]) -> Any:
+def noting(settled):
     """Merge Outputs' own settling, which also notes the receipts that it is given."""
 
-    def settle(document: Any, planned: Any, receipts: Any) -> Any:
+    def settle(document, planned, receipts):
         settled.extend(receipts)
         return accounting.settle(document, planned, receipts)
 

@@ -3,15 +3,12 @@
 What is expected is spelled out here; nothing is taken from the tables under test.
 """
 
-from __future__ import annotations
-
 import errno
 import http.client
 import inspect
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
 
 import boto3.exceptions
 import botocore.exceptions
@@ -25,9 +22,6 @@ import prediction_handler
 from support.samples import s3_error
 from workflow import errors, s3
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 URI = "s3://bucket/k"
 ABSENT, REQUEST, CHANGED, PARTS, TRANSIENT = (
     "InputNotFoundError",
@@ -38,7 +32,7 @@ ABSENT, REQUEST, CHANGED, PARTS, TRANSIENT = (
 )
 
 # (code, HTTP status): https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-ANSWERS: dict[str, list[tuple[str, int]]] = {
+ANSWERS = {
     ABSENT: [
         *[("NoSuchKey", 404), ("NoSuchBucket", 404), ("NoSuchVersion", 404), ("AccessDenied", 403), ("InvalidObjectState", 403)],
         *[("404", 404), ("403", 403), ("400", 400), ("405", 405), ("MethodNotAllowed", 405)],  # bare: HEAD
@@ -94,7 +88,7 @@ NOT_OF_CALLS = {"UndefinedModelAttributeError", "MissingServiceIdError", "Invali
                 "ProxySchemeUnsupported"}  # fmt: skip
 
 
-def exception_classes() -> Iterator[type[Exception]]:
+def exception_classes():
     trees = [
         (botocore.exceptions, Exception),
         (boto3.exceptions, Exception),
@@ -109,7 +103,7 @@ def exception_classes() -> Iterator[type[Exception]]:
                 yield found
 
 
-def instance(found: type[Exception]) -> Exception:
+def instance(found):
     """An exception as it is raised, with whatever its class wants."""
     formats = getattr(found, "fmt", None)
     if formats is not None and issubclass(found, botocore.exceptions.BotoCoreError):
@@ -123,7 +117,7 @@ def instance(found: type[Exception]) -> Exception:
     return error
 
 
-def expected_name(found: type[Exception]) -> str:
+def expected_name(found):
     if found.__name__ in TRANSIENT_CLASSES.get(found.__module__, ()):
         return TRANSIENT
     if found.__name__ in REFUSED_CLASSES.get(found.__module__, ()):
@@ -131,7 +125,7 @@ def expected_name(found: type[Exception]) -> str:
     return "InternalError" if found.__name__ in NOT_OF_CALLS else ABSENT
 
 
-def raised_by_the_workflow(error: Exception) -> Exception:
+def raised_by_the_workflow(error):
     try:
         with s3.s3_calls(URI):
             raise error  # noqa: TRY301 - what is called is the translation
@@ -139,7 +133,7 @@ def raised_by_the_workflow(error: Exception) -> Exception:
         return errors.named(caught)
 
 
-def raised_by_the_handler(error: Exception) -> Exception:
+def raised_by_the_handler(error):
     try:
         with prediction_handler._s3_errors(URI):
             raise error  # noqa: TRY301 - what is called is the translation
@@ -147,7 +141,7 @@ def raised_by_the_handler(error: Exception) -> Exception:
         return prediction_handler._named_error(caught)
 
 
-def both(error: Exception) -> tuple[str, str]:
+def both(error):
     raised = raised_by_the_workflow(error), raised_by_the_handler(error)
     for named in raised:
         assert "/home" not in str(named)
@@ -156,12 +150,12 @@ def both(error: Exception) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("name", "code", "status"), [(name, *answer) for name, answers in ANSWERS.items() for answer in answers])
-def test_every_answer_of_s3_has_its_name(name: str, code: str, status: int) -> None:
+def test_every_answer_of_s3_has_its_name(name, code, status):
     handlers = "InternalError" if name == PARTS else name  # what the handler uploads, boto3 cuts
     assert both(s3_error("GetObject", code, status)) == (name, handlers)
 
 
-def test_codes_that_botocore_repeats_are_transient() -> None:
+def test_codes_that_botocore_repeats_are_transient():
     """Its own lists: what it has repeated in vain, the state machine repeats later."""
     throttled = ThrottledRetryableChecker._THROTTLED_ERROR_CODES
     repeated = TransientRetryableChecker._TRANSIENT_ERROR_CODES
@@ -173,12 +167,12 @@ def test_codes_that_botocore_repeats_are_transient() -> None:
 
 
 @pytest.mark.parametrize("found", list(exception_classes()), ids=lambda found: f"{found.__module__}.{found.__name__}")
-def test_every_exception_of_the_client_has_its_name(found: type[Exception]) -> None:
+def test_every_exception_of_the_client_has_its_name(found):
     name = expected_name(found)
     assert both(instance(found)) == (name, name)
 
 
-def test_the_walk_meets_every_class_that_is_named_here() -> None:
+def test_the_walk_meets_every_class_that_is_named_here():
     met = {(found.__module__, found.__name__) for found in exception_classes()}
     for table in (TRANSIENT_CLASSES, REFUSED_CLASSES):
         assert {(module, name) for module, names in table.items() for name in names} <= met
@@ -194,16 +188,16 @@ def test_the_walk_meets_every_class_that_is_named_here() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_broken_connections_are_transient(error: Exception) -> None:
+def test_broken_connections_are_transient(error):
     assert both(error) == (TRANSIENT, TRANSIENT)
 
 
-def test_an_encryption_key_is_called_one() -> None:
+def test_an_encryption_key_is_called_one():
     assert "encryption key" in str(raised_by_the_workflow(s3_error("GetObject", "KMS.DisabledException", 400)))
 
 
 @pytest.mark.parametrize("translate", [errors.named, prediction_handler._named_error])
-def test_a_shortage_says_what_to_raise(translate: Any) -> None:
+def test_a_shortage_says_what_to_raise(translate):
     assert "emory" in str(translate(MemoryError()))
     full = translate(OSError(errno.ENOSPC, "No space left on device", "/tmp/predict-x/part.csv"))
     assert "EphemeralStorage" in str(full)
@@ -212,7 +206,7 @@ def test_a_shortage_says_what_to_raise(translate: Any) -> None:
 
 
 @pytest.mark.parametrize("translate", [errors.named, prediction_handler._named_error])
-def test_a_bug_is_an_internal_error_that_shows_nothing(translate: Any) -> None:
+def test_a_bug_is_an_internal_error_that_shows_nothing(translate):
     bug = translate(FileNotFoundError(2, "No such file", "/var/task/secret"))
     assert type(bug).__name__ == "InternalError"
     assert str(bug) == "unexpected FileNotFoundError: see the function's log"

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +15,7 @@ AMOUNTS = ("rows", "seconds", "lambda_gb_seconds", *COUNTS)
 
 
 @st.composite
-def works(draw: st.DrawFn) -> Work:
+def works(draw):
     """Any plan that the planner may make, up to 10 TB in 10,000 chunks."""
     chunks = draw(st.integers(1, 10_000))
     pending = draw(st.integers(0, chunks))
@@ -40,7 +37,7 @@ CONCURRENCY = st.integers(1, 10_000)
 MEMORY = st.integers(512, 10_240)
 
 
-def test_a_linear_model_on_one_object_by_hand() -> None:
+def test_a_linear_model_on_one_object_by_hand():
     found = estimate(ONE_OBJECT, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
     # Reading at 70 MB/s takes longer than scoring 7 M rows at 2 M rows/s.
     reading, writing, waiting, cold = 700 / 70, (700 + 7 * 19) / 70, 10 * 0.2, 5 * 4.8
@@ -60,25 +57,25 @@ def test_a_linear_model_on_one_object_by_hand() -> None:
     assert found["dollars"] == {"lambda": 0.002539, "step_functions": 0.000725, "s3": 0.000786, "total": 0.00405}
 
 
-def test_a_slow_model_is_bound_by_the_probes_speed() -> None:
+def test_a_slow_model_is_bound_by_the_probes_speed():
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=TWO_VCPUS)
     # 700,000 rows a chunk at 2 x 1,000 rows/s, and 1.19 s to write, 0.2 s to wait, 4.8 s to start.
     assert found["chunk_seconds"] == round(350 + 1.19 + 0.2 + 4.8, 1)
 
 
 @pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700), (512, 700)])
-def test_a_share_of_a_vcpu_is_in_the_probes_speed_already(memory_mb: int, scoring: float) -> None:
+def test_a_share_of_a_vcpu_is_in_the_probes_speed_already(memory_mb, scoring):
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=memory_mb)
     assert found["chunk_seconds"] == pytest.approx(scoring + 1.19 + 0.2 + 4.8, abs=0.05)
 
 
-def test_a_linear_model_in_little_memory_is_bound_by_its_share_of_a_vcpu() -> None:
+def test_a_linear_model_in_little_memory_is_bound_by_its_share_of_a_vcpu():
     found = estimate(ONE_OBJECT, probe_rows_per_second=10**8, max_concurrency=10, memory_mb=512)
     # 116.5 MB/s a vCPU, of which 512 MB buy 0.289: 33.7 MB/s.
     assert found["chunk_seconds"] == round(70 / (116.5 * 512 / 1769) + 1.19 + 0.2 + 4.8, 1)
 
 
-def test_small_objects_are_gathered_by_hand() -> None:
+def test_small_objects_are_gathered_by_hand():
     work = Work(chunks=2, pending_chunks=2, objects=2000, grouped_objects=2000, grouped_chunks=2, input_bytes=8 * MB, row_bytes=100)
     found = estimate(work, probe_rows_per_second=10**6, max_concurrency=100, memory_mb=TWO_VCPUS)
     # A part has 4 MB and 40,000 predictions of 19 bytes: too small to be copied, so both are read, and sent as 2 parts of 8 MiB.
@@ -88,7 +85,7 @@ def test_small_objects_are_gathered_by_hand() -> None:
     assert found["chunk_seconds"] == round(4 / 70 + 4.76 / 70 + 0.2 + 2 + 4.8, 1)
 
 
-def test_where_nothing_is_pending_only_the_workflow_costs() -> None:
+def test_where_nothing_is_pending_only_the_workflow_costs():
     work = ONE_OBJECT._replace(pending_chunks=0, input_bytes=0)
     found = estimate(work, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
     assert (found["rows"], found["chunk_seconds"]) == (0, 0)
@@ -99,14 +96,14 @@ def test_where_nothing_is_pending_only_the_workflow_costs() -> None:
     assert found["dollars"]["total"] > 0
 
 
-def test_many_short_chunks_wait_for_step_functions_to_start_them() -> None:
+def test_many_short_chunks_wait_for_step_functions_to_start_them():
     work = ONE_OBJECT._replace(chunks=10_000, pending_chunks=10_000, input_bytes=10_000 * MB)
     found = estimate(work, probe_rows_per_second=10**7, max_concurrency=10_000, memory_mb=TWO_VCPUS)
     chunk = 1 / 70 + 1.19 / 70 + 0.2
     assert found["seconds"] == round(1 + 5.8 + (1 + 0.002 * 10_001) + (4.8 + 10_000 / 100 + chunk) + (1 + 400), 1)
 
 
-def test_ten_terabytes_cost_tens_of_dollars_and_not_cents_or_thousands() -> None:
+def test_ten_terabytes_cost_tens_of_dollars_and_not_cents_or_thousands():
     work = ONE_OBJECT._replace(chunks=10_000, pending_chunks=10_000, input_bytes=10**13)
     found = estimate(work, probe_rows_per_second=10**6, max_concurrency=1000, memory_mb=TWO_VCPUS)
     # 14.3 s to read and 17 s to write a chunk of 1 GB with 3.46 GB of memory at 0.0000133334.
@@ -114,13 +111,13 @@ def test_ten_terabytes_cost_tens_of_dollars_and_not_cents_or_thousands() -> None
     assert 10 < found["dollars"]["total"] < 30
 
 
-def test_more_chunks_at_once_are_never_slower_and_no_faster_than_all_at_once() -> None:
+def test_more_chunks_at_once_are_never_slower_and_no_faster_than_all_at_once():
     seconds = [estimate(ONE_OBJECT, 10**6, concurrency, TWO_VCPUS)["seconds"] for concurrency in (1, 2, 5, 10, 100)]
     assert seconds == sorted(seconds, reverse=True)
     assert seconds[-1] == seconds[-2]
 
 
-def test_assumptions_are_sentences_with_the_numbers_of_this_run() -> None:
+def test_assumptions_are_sentences_with_the_numbers_of_this_run():
     sentences = estimate(ONE_OBJECT, 10**6, 5, TWO_VCPUS)["assumptions"]
     assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in sentences)
     assert "The model scores 2,000,000 rows/s on 2.0 vCPUs (3,538 MB), each as fast as the probe." in sentences
@@ -128,8 +125,8 @@ def test_assumptions_are_sentences_with_the_numbers_of_this_run() -> None:
 
 
 @given(works(), SPEEDS, CONCURRENCY, MEMORY)
-def test_every_plan_has_an_estimate_that_adds_up(work: Work, speed: float, concurrency: int, memory_mb: int) -> None:
-    found: Any = estimate(work, speed, concurrency, memory_mb)
+def test_every_plan_has_an_estimate_that_adds_up(work, speed, concurrency, memory_mb):
+    found = estimate(work, speed, concurrency, memory_mb)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert all(found[field] >= 0 for field in (*AMOUNTS, "chunk_seconds"))
     dollars = dict(found["dollars"])
@@ -146,37 +143,33 @@ def test_every_plan_has_an_estimate_that_adds_up(work: Work, speed: float, concu
 
 
 @given(works(), st.integers(1, 5), SPEEDS, CONCURRENCY, MEMORY)
-def test_more_of_the_same_chunks_never_take_or_cost_less(
-    work: Work, times: int, speed: float, concurrency: int, memory_mb: int
-) -> None:
+def test_more_of_the_same_chunks_never_take_or_cost_less(work, times, speed, concurrency, memory_mb):
     more = Work(*(times * count for count in work[:-1]), work.row_bytes)
-    smaller: Any = estimate(work, speed, concurrency, memory_mb)
-    larger: Any = estimate(more, speed, concurrency, memory_mb)
+    smaller = estimate(work, speed, concurrency, memory_mb)
+    larger = estimate(more, speed, concurrency, memory_mb)
     assert all(larger[field] >= smaller[field] for field in AMOUNTS)
     assert all(larger["dollars"][service] >= dollars for service, dollars in smaller["dollars"].items())
 
 
 @given(works(), st.integers(1, 4), SPEEDS, CONCURRENCY, MEMORY)
-def test_shorter_rows_are_more_work(work: Work, times: int, speed: float, concurrency: int, memory_mb: int) -> None:
-    longer: Any = estimate(work, speed, concurrency, memory_mb)
-    shorter: Any = estimate(work._replace(row_bytes=work.row_bytes / times), speed, concurrency, memory_mb)
+def test_shorter_rows_are_more_work(work, times, speed, concurrency, memory_mb):
+    longer = estimate(work, speed, concurrency, memory_mb)
+    shorter = estimate(work._replace(row_bytes=work.row_bytes / times), speed, concurrency, memory_mb)
     assert all(shorter[field] >= longer[field] for field in ("rows", "seconds", "lambda_gb_seconds"))
 
 
 @given(works(), SPEEDS, CONCURRENCY, MEMORY, MEMORY)
-def test_more_memory_is_never_slower_and_asks_for_the_same(
-    work: Work, speed: float, concurrency: int, memory_mb: int, other_mb: int
-) -> None:
-    small: Any = estimate(work, speed, concurrency, min(memory_mb, other_mb))
-    large: Any = estimate(work, speed, concurrency, max(memory_mb, other_mb))
+def test_more_memory_is_never_slower_and_asks_for_the_same(work, speed, concurrency, memory_mb, other_mb):
+    small = estimate(work, speed, concurrency, min(memory_mb, other_mb))
+    large = estimate(work, speed, concurrency, max(memory_mb, other_mb))
     assert large["seconds"] <= small["seconds"]
     assert [large[field] for field in COUNTS] == [small[field] for field in COUNTS]
 
 
 @given(works(), SPEEDS, CONCURRENCY, MEMORY)
-def test_what_is_resumed_is_not_paid_for_again(work: Work, speed: float, concurrency: int, memory_mb: int) -> None:
+def test_what_is_resumed_is_not_paid_for_again(work, speed, concurrency, memory_mb):
     resumed = work._replace(pending_chunks=0, grouped_objects=0, grouped_chunks=0, input_bytes=0)
-    whole: Any = estimate(work, speed, concurrency, memory_mb)
-    rest: Any = estimate(resumed, speed, concurrency, memory_mb)
+    whole = estimate(work, speed, concurrency, memory_mb)
+    rest = estimate(resumed, speed, concurrency, memory_mb)
     assert all(rest[field] <= whole[field] for field in ("seconds", "lambda_gb_seconds", "lambda_requests", "state_transitions"))
     assert rest["dollars"]["lambda"] <= whole["dollars"]["lambda"]

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,16 +8,13 @@ from workflow.contract import Output
 from workflow.decision import decision_sha256, write_decision
 from workflow.errors import TransientS3Error
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 PREFIX = "out.csv.work/f/"
 MAP_FAILURE = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": "The specified tolerated failure threshold was exceeded"}
 
 
 @pytest.fixture
-def lose(put: Any) -> Any:
-    def write(index: int, error: str = "InvalidDataError", execution: str = EXECUTION["arn"], **changed: Any) -> None:
+def lose(put):
+    def write(index, error="InvalidDataError", execution=EXECUTION["arn"], **changed):
         record = {
             "chunk_index": index,
             "data_s3_uri": "s3://bucket/in/1.csv",
@@ -47,14 +41,14 @@ PLAN = {
 }
 
 
-def explain(s3: S3Client, document: Any, failure: dict[str, str], *, planned: bool = True, **plan: Any) -> Any:
+def explain(s3, document, failure, *, planned=True, **plan):
     event = document() | {"failure": failure}
     if planned:
         event["plan"] = PLAN | plan
     return explain_failure.explain_failure(s3, event)
 
 
-def test_the_map_s_failure_is_the_first_chunk_s(s3: S3Client, document: Any, lose: Any, put: Any) -> None:
+def test_the_map_s_failure_is_the_first_chunk_s(s3, document, lose, put):
     lose(0, error="ModelError", execution="an earlier one")
     put(f"{PREFIX}chunk-00001.json", b"a receipt")
     lose(11, error="TransientS3Error")
@@ -71,19 +65,19 @@ def test_the_map_s_failure_is_the_first_chunk_s(s3: S3Client, document: Any, los
     }
 
 
-def test_one_chunk_is_not_counted(s3: S3Client, document: Any, lose: Any) -> None:
+def test_one_chunk_is_not_counted(s3, document, lose):
     lose(2)
     assert "more" not in explain(s3, document, MAP_FAILURE)["cause"]
 
 
-def test_reading_records_has_a_bound(s3: S3Client, document: Any, lose: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_records_has_a_bound(s3, document, lose, monkeypatch):
     monkeypatch.setattr(explain_failure, "RECORDS_READ", 2)
     for index in range(3):
         lose(index)
     assert "(at least 1 more chunk failed)" in explain(s3, document, MAP_FAILURE)["cause"]
 
 
-def test_missing_chunks_at_the_merge_are_explained_by_themselves(s3: S3Client, document: Any, lose: Any) -> None:
+def test_missing_chunks_at_the_merge_are_explained_by_themselves(s3, document, lose):
     lose(2, error="ModelError")
     cause = json.dumps({"errorMessage": "1 of 12 chunks have no output, more than tolerated", "errorType": "MissingChunksError"})
     assert explain(s3, document, {"Error": "MissingChunksError", "Cause": cause})["error"] == "ModelError"
@@ -93,7 +87,7 @@ def test_missing_chunks_at_the_merge_are_explained_by_themselves(s3: S3Client, d
     ("error", "message"),
     [("IncompleteOutputError", "the plan has a gap"), ("OutputExistsError", "it exists"), ("Sandbox.Timedout", "Task timed out")],
 )
-def test_tolerated_chunks_do_not_explain_another_failure(s3: S3Client, document: Any, lose: Any, error: str, message: str) -> None:
+def test_tolerated_chunks_do_not_explain_another_failure(s3, document, lose, error, message):
     lose(2)
     explanation = explain(s3, document, {"Error": error, "Cause": json.dumps({"errorMessage": message})})
     assert explanation["error"] == error
@@ -101,7 +95,7 @@ def test_tolerated_chunks_do_not_explain_another_failure(s3: S3Client, document:
 
 
 @pytest.mark.parametrize("planned", [True, False])
-def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, planned: bool) -> None:
+def test_without_records_the_engine_s_words_stay(s3, document, planned):
     explanation = explain(s3, document, MAP_FAILURE, planned=planned)
     way = {"plan_exactly": False, "published": False}
     words = MAP_FAILURE["Cause"]
@@ -129,35 +123,31 @@ def test_without_records_the_engine_s_words_stay(s3: S3Client, document: Any, pl
         ("InputNotFoundError", 3, {"boundaries": "guessed"}, False),
     ],
 )
-def test_a_guessed_plan_is_doubted_before_the_data(
-    s3: S3Client, document: Any, lose: Any, error: str, index: int, plan: Any, plan_exactly: bool
-) -> None:
+def test_a_guessed_plan_is_doubted_before_the_data(s3, document, lose, error, index, plan, plan_exactly):
     lose(index, error=error)
     lose(11, error="TransientS3Error")
     explanation = explain(s3, document, MAP_FAILURE, **plan)
     assert (explanation["error"], explanation["plan_exactly"]) == (error, plan_exactly)
 
 
-def test_a_grouped_chunk_has_no_boundary_to_doubt(s3: S3Client, document: Any, lose: Any) -> None:
+def test_a_grouped_chunk_has_no_boundary_to_doubt(s3, document, lose):
     lose(3, segments_s3_uri=f"s3://bucket/{PREFIX}chunk-00003.segments.json", byte_range=None)
     assert not explain(s3, document, MAP_FAILURE, boundaries="guessed")["plan_exactly"]
 
 
 @pytest.mark.parametrize(("boundaries", "plan_exactly"), [("guessed", True), ("exact", False)])
-def test_a_merge_that_finds_no_proof_asks_for_an_exact_plan(
-    s3: S3Client, document: Any, boundaries: str, plan_exactly: bool
-) -> None:
+def test_a_merge_that_finds_no_proof_asks_for_an_exact_plan(s3, document, boundaries, plan_exactly):
     cause = json.dumps({"errorMessage": "the boundaries of chunk 3 are not proven"})
     explanation = explain(s3, document, {"Error": "UnsafeSplitError", "Cause": cause}, boundaries=boundaries)
     assert explanation["plan_exactly"] is plan_exactly
 
 
 @pytest.fixture
-def decided(s3: S3Client) -> Any:
+def decided(s3):
     """Write the plan's decision, return the field of the plan that names it."""
 
-    def write(**types: str) -> dict[str, str]:
-        decision: Any = {**COLUMNS, "column_types": types, "deployment": "d" * 64, "model_sha256": "0" * 64}
+    def write(**types):
+        decision = {**COLUMNS, "column_types": types, "deployment": "d" * 64, "model_sha256": "0" * 64}
         write_decision(s3, f"s3://{BUCKET}/{PREFIX}decision.json", decision)
         return {"decision_sha256": decision_sha256(decision)}
 
@@ -169,9 +159,7 @@ FAILED_AT_MERGE = {"Error": "ColumnTypeError", "Cause": json.dumps({"errorMessag
 
 @pytest.mark.parametrize("failure", [MAP_FAILURE, FAILED_AT_MERGE], ids=["the Map's", "the merge's"])
 @pytest.mark.parametrize("boundaries", ["guessed", "exact"])
-def test_a_refuted_type_is_planned_again(
-    s3: S3Client, document: Any, lose: Any, put: Any, decided: Any, failure: Any, boundaries: str
-) -> None:
+def test_a_refuted_type_is_planned_again(s3, document, lose, put, decided, failure, boundaries):
     """Exactly, however large the input: between two wrong boundaries a chunk would take anything for text."""
     lose(3, error="ColumnTypeError")
     lose(1, error="TransientS3Error")
@@ -192,9 +180,7 @@ def test_a_refuted_type_is_planned_again(
     ],
 )
 @pytest.mark.parametrize("failure", [MAP_FAILURE, FAILED_AT_MERGE], ids=["the Map's", "the merge's"])
-def test_what_makes_no_type_wider_is_not_planned_again(
-    s3: S3Client, document: Any, lose: Any, put: Any, decided: Any, failure: Any, types: str | None, decision: dict[str, str]
-) -> None:
+def test_what_makes_no_type_wider_is_not_planned_again(s3, document, lose, put, decided, failure, types, decision):
     """No execution goes round for ever."""
     lose(3, error="ColumnTypeError")
     if types:
@@ -204,9 +190,7 @@ def test_what_makes_no_type_wider_is_not_planned_again(
 
 
 @pytest.mark.parametrize("left", [None, b"{}", b"\xff"])
-def test_without_the_decision_that_was_made_nothing_is_planned_again(
-    s3: S3Client, document: Any, lose: Any, put: Any, left: bytes | None
-) -> None:
+def test_without_the_decision_that_was_made_nothing_is_planned_again(s3, document, lose, put, left):
     lose(3, error="ColumnTypeError")
     put(f"{PREFIX}chunk-00003.types.json", json.dumps({"zip": "text"}))
     if left:
@@ -214,7 +198,7 @@ def test_without_the_decision_that_was_made_nothing_is_planned_again(
     assert not explain(s3, document, MAP_FAILURE, decision_sha256="0" * 64)["plan_exactly"]
 
 
-def test_an_output_that_another_execution_published_ends_in_success(s3: S3Client, document: Any, lose: Any, put: Any) -> None:
+def test_an_output_that_another_execution_published_ends_in_success(s3, document, lose, put):
     """It has deleted the work, which this execution's chunks still needed."""
     lose(3, error="InputNotFoundError")
     etag = put("out/result.csv", b"a,b,p\n", Metadata={"batch-predict-identity": "1" * 64})
@@ -234,7 +218,7 @@ WHOLE = {"batch-predict-identity": "1" * 64, "batch-predict-bytes": "6"}
 MERGE_FAILURE = {"Error": "TransientS3Error", "Cause": json.dumps({"errorMessage": "the report could not be written"})}
 
 
-def test_a_failure_after_publishing_says_that_the_output_is_there(s3: S3Client, document: Any, put: Any) -> None:
+def test_a_failure_after_publishing_says_that_the_output_is_there(s3, document, put):
     """And what to do in the place of the error's usual advice."""
     assert "published" not in explain(s3, document, MERGE_FAILURE)["cause"]
     put("out/result.csv", b"a,b,p\n", Metadata=WHOLE)
@@ -252,12 +236,12 @@ def test_a_failure_after_publishing_says_that_the_output_is_there(s3: S3Client, 
 @pytest.mark.parametrize(
     "there", [{"batch-predict-identity": "2" * 64, "batch-predict-bytes": "6"}, WHOLE | {"batch-predict-bytes": "7"}, {}], ids=str
 )
-def test_another_output_is_not_called_published(s3: S3Client, document: Any, put: Any, there: dict[str, str]) -> None:
+def test_another_output_is_not_called_published(s3, document, put, there):
     put("out/result.csv", b"a,b,p\n", Metadata=there)
     assert "published" not in explain(s3, document, MERGE_FAILURE)["cause"]
 
 
-def test_an_output_without_tolerated_chunks_is_called_so_if_it_is_this_run_s(s3: S3Client, document: Any, put: Any) -> None:
+def test_an_output_without_tolerated_chunks_is_called_so_if_it_is_this_run_s(s3, document, put):
     metadata = WHOLE | {"batch-predict-identity": fingerprint.incomplete_identity("1" * 64, "f", [3])}
     etag = put("out/result.csv", b"a,b,p\n", Metadata=metadata)
     cause = explain(s3, document, MERGE_FAILURE)["cause"]
@@ -269,12 +253,12 @@ def test_an_output_without_tolerated_chunks_is_called_so_if_it_is_this_run_s(s3:
     assert "published" not in explain(s3, document, MERGE_FAILURE, output_found=was_there)["cause"]
 
 
-def test_a_failure_while_a_scan_goes_on_is_its_own(s3: S3Client, document: Any) -> None:
+def test_a_failure_while_a_scan_goes_on_is_its_own(s3, document):
     event = document() | {"failure": {"Error": "States.Timeout", "Cause": ""}, "plan": {"continuation": {"done": 1, "total": 2}}}
     assert explain_failure.explain_failure(s3, event)["error"] == "States.Timeout"
 
 
-def test_a_grouped_chunk_is_named_by_its_list(s3: S3Client, document: Any, lose: Any, put: Any) -> None:
+def test_a_grouped_chunk_is_named_by_its_list(s3, document, lose, put):
     record = {
         "chunk_index": 0,
         "segments_s3_uri": "s3://bucket/out.csv.work/f/chunk-00000.segments.json",
@@ -288,7 +272,7 @@ def test_a_grouped_chunk_is_named_by_its_list(s3: S3Client, document: Any, lose:
     assert cause.startswith("chunk 1 of 12, the objects listed in chunk-00000.segments.json: s3://bucket/in/7.csv row 3")
 
 
-def test_a_lambda_error_gets_its_message_and_advice(s3: S3Client, document: Any) -> None:
+def test_a_lambda_error_gets_its_message_and_advice(s3, document):
     cause = json.dumps({"errorMessage": "the model does not unpickle.", "errorType": "ModelError", "stackTrace": ["secret"]})
     explanation = explain(s3, document, {"Error": "ModelError", "Cause": cause}, planned=False)
     assert explanation["cause"].startswith("the model does not unpickle. What to do: Give a model that works here")
@@ -296,16 +280,14 @@ def test_a_lambda_error_gets_its_message_and_advice(s3: S3Client, document: Any)
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject"])
-def test_a_busy_s3_is_transient(s3: S3Client, document: Any, lose: Any, fail_calls: Any, operation: str) -> None:
+def test_a_busy_s3_is_transient(s3, document, lose, fail_calls, operation):
     lose(0)
     fail_calls(operation, "SlowDown")
     with pytest.raises(TransientS3Error):
         explain(s3, document, MAP_FAILURE)
 
 
-def test_the_handler_adapts(
-    s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_handler_adapts(s3, document, monkeypatch, capsys):
     monkeypatch.setattr(explain_failure, "s3_client", lambda: s3)
     event = document() | {"failure": MAP_FAILURE}
     assert explain_failure.lambda_handler(event, None)["error"] == MAP_FAILURE["Error"]

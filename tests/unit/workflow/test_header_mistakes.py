@@ -19,13 +19,13 @@ from workflow.header_mistakes import foreign_format, lacking_columns, malformed_
         (b"SQLite format 3\x00", "SQLite"),
     ],
 )
-def test_foreign_formats_are_named(data: bytes, what: str) -> None:
+def test_foreign_formats_are_named(data, what):
     mistake = foreign_format(data)
     assert mistake
     assert what in mistake.what
 
 
-def test_a_column_may_be_called_like_a_format() -> None:
+def test_a_column_may_be_called_like_a_format():
     assert foreign_format(b"ORC,PAR1\n1,2\n") is None
 
 
@@ -59,7 +59,7 @@ SECRETS = ("secret", "31.5")
         (["secret", "2024-02-29", "-1e5"], "seems to have no header: its first line holds values"),
     ],
 )
-def test_a_first_line_that_is_no_header_is_said_by_its_kind_and_without_its_values(names: list[str], what: str) -> None:
+def test_a_first_line_that_is_no_header_is_said_by_its_kind_and_without_its_values(names, what):
     mistake = lacking_columns(["a", "b"], names)
     assert mistake.what == what
     assert not [secret for secret in SECRETS if secret in mistake.advice]
@@ -68,7 +68,7 @@ def test_a_first_line_that_is_no_header_is_said_by_its_kind_and_without_its_valu
 @pytest.mark.parametrize(
     "names", [["2019", "2020", "2021", "a"], ["#", "a"], ["<b", "a"], ["{b}", "a"], ["sep=", "a"], ["id;b", "a"], ["0", "a"]]
 )
-def test_a_line_that_has_a_wanted_column_is_the_header_whatever_else_it_has(names: list[str]) -> None:
+def test_a_line_that_has_a_wanted_column_is_the_header_whatever_else_it_has(names):
     what = lacking_columns(["a", "far off"], names).what
     assert what == f"has no column 'far off'; it has {', '.join(map(repr, names))}"
 
@@ -86,7 +86,7 @@ def test_a_line_that_has_a_wanted_column_is_the_header_whatever_else_it_has(name
         ('a"x,b', "stray or unclosed quote"),
     ],
 )
-def test_a_first_line_that_is_not_even_csv_is_said_by_its_kind(text: str, what: str) -> None:
+def test_a_first_line_that_is_not_even_csv_is_said_by_its_kind(text, what):
     assert what in malformed_header(text).what
 
 
@@ -106,11 +106,11 @@ def test_a_first_line_that_is_not_even_csv_is_said_by_its_kind(text: str, what: 
         ("2021", ["2019", "2020"], "'2021' (did you mean '2020'?); it has '2019', '2020'"),  # columns may be called by numbers
     ],
 )
-def test_a_missing_column_is_compared_with_those_that_are_there(name: str, names: list[str], says: str) -> None:
+def test_a_missing_column_is_compared_with_those_that_are_there(name, names, says):
     assert f"has no column {says}" in lacking_columns([name], names).what
 
 
-def test_a_long_list_is_counted() -> None:
+def test_a_long_list_is_counted():
     names = [f"column {number}" for number in range(2000)]
     mistake = lacking_columns([f"absent {number}" for number in range(1000)], names)
     assert "'absent 9' and 990 more; it has 'column 0'" in mistake.what

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,28 +8,25 @@ from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequest
 from workflow.inputs import InputObject, first_objects, glob_of, has_rows, read_header
 from workflow.limits import ObjectCount
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 ROWS = b"a,b\n1,2\n"
 
 
 @pytest.fixture
-def stored(put: Any) -> Any:
+def stored(put):
     """Write objects of two lines each."""
 
-    def store(*keys: str) -> None:
+    def store(*keys):
         for key in keys:
             put(key, ROWS)
 
     return store
 
 
-def resolve(s3: S3Client, uri: str) -> inputs.Listing:
+def resolve(s3, uri):
     return inputs.resolve(s3, uri, ObjectCount())
 
 
-def names(s3: S3Client, uri: str) -> list[str]:
+def names(s3, uri):
     return [found.uri.removeprefix(f"s3://{BUCKET}/") for found in resolve(s3, uri).objects]
 
 
@@ -47,7 +41,7 @@ def names(s3: S3Client, uri: str) -> list[str]:
         ("in/old/*.csv", ["in/old/2026-11-3.csv"]),
     ],
 )
-def test_a_glob_matches_names_in_one_folder(s3: S3Client, stored: Any, glob: str, expected: list[str]) -> None:
+def test_a_glob_matches_names_in_one_folder(s3, stored, glob, expected):
     stored(
         "in/2026-10-1.csv",
         "in/2026-11-10.csv",
@@ -60,22 +54,22 @@ def test_a_glob_matches_names_in_one_folder(s3: S3Client, stored: Any, glob: str
     assert names(s3, f"s3://bucket/{glob}") == expected
 
 
-def test_what_a_glob_matches_without_data_is_counted(s3: S3Client, stored: Any, put: Any) -> None:
+def test_what_a_glob_matches_without_data_is_counted(s3, stored, put):
     stored("in/1.csv", "in/_2.csv")
     put("in/3.csv", b"")
     listing = resolve(s3, "s3://bucket/in/*.csv")
     assert ([found.uri for found in listing.objects], listing.skipped) == (["s3://bucket/in/1.csv"], 2)
 
 
-def test_a_glob_lists_no_deeper_folders(s3: S3Client, stored: Any) -> None:
+def test_a_glob_lists_no_deeper_folders(s3, stored):
     stored("in/1.csv", *(f"in/deep/{number}.csv" for number in range(3)))
-    asked: list[Any] = []
+    asked = []
     s3.meta.events.register("before-parameter-build.s3.ListObjectsV2", lambda params, **_: asked.append(dict(params)))
     assert names(s3, "s3://bucket/in/*.csv") == ["in/1.csv"]
     assert [(call["Prefix"], call["Delimiter"]) for call in asked] == [("in/", "/")]
 
 
-def test_a_wildcard_does_not_cross_a_slash() -> None:
+def test_a_wildcard_does_not_cross_a_slash():
     glob = glob_of("s3://bucket/in/*.csv")
     assert glob
     assert glob.matches("s3://bucket/in/1.csv")
@@ -83,12 +77,12 @@ def test_a_wildcard_does_not_cross_a_slash() -> None:
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/*/1.csv", "s3://bucket/in-?/", "s3://bucket/[ab]/c/d.csv"])
-def test_a_wildcard_before_the_last_part_is_refused(uri: str) -> None:
+def test_a_wildcard_before_the_last_part_is_refused(uri):
     with pytest.raises(InvalidRequestError, match="before its last part"):
         glob_of(uri)
 
 
-def test_a_manifest_lists_objects_in_its_own_order(s3: S3Client, stored: Any, put: Any) -> None:
+def test_a_manifest_lists_objects_in_its_own_order(s3, stored, put):
     stored("in/b.csv", "in/a.csv")
     uris = [f"s3://bucket/in/{name}.csv" for name in "ba"]
     put("in/all.manifest.json", json.dumps(uris))
@@ -118,14 +112,14 @@ def test_a_manifest_lists_objects_in_its_own_order(s3: S3Client, stored: Any, pu
         (b'["s3://bucket/in/other.manifest.json"]', "entry 1"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(s3: S3Client, put: Any, body: bytes, reason: str) -> None:
+def test_a_manifest_that_is_none_is_refused(s3, put, body, reason):
     put("in/all.manifest.json", body)
     with pytest.raises(InvalidRequestError, match=reason) as caught:
         resolve(s3, "s3://bucket/in/all.manifest.json")
     assert "s3://bucket/in/all.manifest.json" in str(caught.value)
 
 
-def test_a_manifest_s_missing_or_empty_objects_are_named(s3: S3Client, put: Any) -> None:
+def test_a_manifest_s_missing_or_empty_objects_are_named(s3, put):
     put("in/all.manifest.json", json.dumps(["s3://bucket/in/a.csv"]))
     with pytest.raises(InputNotFoundError, match=r"in/a\.csv"):
         resolve(s3, "s3://bucket/in/all.manifest.json")
@@ -134,14 +128,14 @@ def test_a_manifest_s_missing_or_empty_objects_are_named(s3: S3Client, put: Any)
         resolve(s3, "s3://bucket/in/all.manifest.json")
 
 
-def test_a_prefix_is_read_page_by_page(s3: S3Client, stored: Any) -> None:
+def test_a_prefix_is_read_page_by_page(s3, stored):
     stored(*(f"in/{number}.csv" for number in range(3)))
     assert [found.uri[-5:] for found in first_objects(s3, "s3://bucket/in/")] == ["0.csv", "1.csv", "2.csv"]
     assert inputs.is_object_uri("s3://bucket/in/0.csv")
     assert not inputs.is_object_uri("s3://bucket")
 
 
-def test_what_is_hidden_below_a_prefix_is_counted(s3: S3Client, stored: Any) -> None:
+def test_what_is_hidden_below_a_prefix_is_counted(s3, stored):
     data = ["in/_date=2024-01-01/part-0.csv", "in/dt=2024-01-02/part-00000", "in/part-0.csv"]
     hidden = [
         "in/.ipynb_checkpoints/part-0-checkpoint.csv",
@@ -160,14 +154,14 @@ def test_what_is_hidden_below_a_prefix_is_counted(s3: S3Client, stored: Any) -> 
 
 
 @pytest.mark.parametrize("prefix", ["_staging/", ".tmp/x/", "_a/_b/"])
-def test_who_names_a_hidden_folder_means_it(s3: S3Client, stored: Any, prefix: str) -> None:
+def test_who_names_a_hidden_folder_means_it(s3, stored, prefix):
     stored(f"{prefix}1.csv", f"{prefix}_2.csv", f"{prefix}_sub/3.csv")
     assert names(s3, f"s3://bucket/{prefix}") == [f"{prefix}1.csv"]
     assert names(s3, f"s3://bucket/{prefix}*.csv") == [f"{prefix}1.csv"]
     assert names(s3, f"s3://bucket/{prefix}_2.csv") == [f"{prefix}_2.csv"]
 
 
-def test_a_glob_skips_what_lies_beside_the_data(s3: S3Client, stored: Any) -> None:
+def test_a_glob_skips_what_lies_beside_the_data(s3, stored):
     stored("in/4f1c.csv", "in/4f1c.csv.metadata")
     listing = resolve(s3, "s3://bucket/in/4f1c*")
     assert ([found.uri for found in listing.objects], listing.skipped) == (["s3://bucket/in/4f1c.csv"], 1)
@@ -190,17 +184,17 @@ def test_a_glob_skips_what_lies_beside_the_data(s3: S3Client, stored: Any) -> No
     ],
     ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else value,
 )
-def test_blank_lines_behind_a_header_are_no_rows(s3: S3Client, put: Any, body: bytes, rows: bool) -> None:
+def test_blank_lines_behind_a_header_are_no_rows(s3, put, body, rows):
     found = InputObject("s3://bucket/in/1.csv", len(body), put("in/1.csv", body))
     header = read_header(s3, found)
     assert header.columns[1] == "b"
     assert has_rows(found, header) is rows
 
 
-def test_a_header_is_read_once_where_rows_follow(s3: S3Client, put: Any) -> None:
+def test_a_header_is_read_once_where_rows_follow(s3, put):
     body = b"a,b\n" + b"1,2\n" * 100_000
     found = InputObject("s3://bucket/in/1.csv", len(body), put("in/1.csv", body))
-    reads: list[str] = []
+    reads = []
     s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: reads.append(params["Range"]))
     read_header(s3, found)
     assert reads == ["bytes=0-65535"]

@@ -1,10 +1,7 @@
 """What the workflow's functions log and count, and when they stop."""
 
-from __future__ import annotations
-
 import json
 import time
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,16 +10,13 @@ from workflow import invocation, merge_outputs, record_failure
 from workflow.errors import InternalError
 from workflow.invocation import NO_DEADLINE, deadline_of
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 
 @pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch) -> None:
+def stack(monkeypatch):
     monkeypatch.setenv(invocation.NAME_VARIABLE, "nightly")
 
 
-LOST: Any = {
+LOST = {
     "event": {"chunk_index": 42, "receipt_s3_uri": "s3://bucket/out.csv.work/i/f/chunk-00042.json"},
     "execution_arn": "arn:aws:states:eu-central-1:1:execution:s:nightly",
     "failure": {"Error": "InvalidDataError", "Cause": "é"},
@@ -30,7 +24,7 @@ LOST: Any = {
 
 
 @pytest.mark.usefixtures("stack")
-def test_a_line_keeps_the_formats_rules(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_keeps_the_formats_rules(capsys):
     invocation.put_metrics({"PublishedRuns": 1, "EstimatedDollars": 0.00012}, output_s3_uri="s3://b/\ud800é.csv")
     line = capsys.readouterr().out
     assert metrics_in(line) == [
@@ -44,20 +38,20 @@ def test_a_line_keeps_the_formats_rules(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.usefixtures("stack")
-def test_a_metric_without_a_unit_is_a_mistake() -> None:
+def test_a_metric_without_a_unit_is_a_mistake():
     with pytest.raises(KeyError):
         invocation.put_metrics({"Typo": 1})
 
 
 @pytest.mark.usefixtures("stack")
-def test_a_lost_chunk_counts(s3: S3Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_chunk_counts(s3, monkeypatch, capsys):
     monkeypatch.setattr(record_failure, "s3_client", lambda: s3)
     record_failure.lambda_handler(LOST, None)
     assert [found["values"] for found in metrics_in(capsys.readouterr().out)] == [{"LostChunks": 1}]
 
 
 @pytest.mark.usefixtures("stack")
-def test_a_published_output_counts_once(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_published_output_counts_once(run, capsys):
     """A repeat, by a retry or a twin, publishes nothing."""
     execution = run()
     for _ in range(2):
@@ -68,7 +62,7 @@ def test_a_published_output_counts_once(run: Any, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("stack")
-def test_dollars_count_where_they_are_known(run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dollars_count_where_they_are_known(run, capsys, monkeypatch):
     execution = run()
     real = merge_outputs.report_of
     monkeypatch.setattr(merge_outputs, "report_of", lambda *parts: real(*parts) | {"estimated_cost": {"dollars": {"total": 0.25}}})
@@ -77,17 +71,17 @@ def test_dollars_count_where_they_are_known(run: Any, capsys: pytest.CaptureFixt
     assert found["values"]["EstimatedDollars"] == 0.25
 
 
-def test_nothing_is_counted_outside_of_a_stack(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_counted_outside_of_a_stack(run, capsys):
     run().merge()
     assert not metrics_in(capsys.readouterr().out)
 
 
 class Context:
-    def get_remaining_time_in_millis(self) -> int:
+    def get_remaining_time_in_millis(self):
         return 900_000
 
 
-def test_a_function_stops_before_lambda_does() -> None:
+def test_a_function_stops_before_lambda_does():
     assert abs(deadline_of(Context(), 180) - (time.monotonic() + 720)) < 10
     assert deadline_of(None, 180) == NO_DEADLINE
 
@@ -96,13 +90,11 @@ def test_a_function_stops_before_lambda_does() -> None:
     ("event", "execution"),
     [({"execution": {"name": "nightly"}}, "nightly"), (LOST, "nightly"), ({"execution": None}, None), ("a text", None)],
 )
-def test_an_unexpected_error_is_logged_with_its_execution_and_without_its_words(
-    capsys: pytest.CaptureFixture[str], event: Any, execution: str | None
-) -> None:
+def test_an_unexpected_error_is_logged_with_its_execution_and_without_its_words(capsys, event, execution):
     value = "secret"
 
     @invocation.entry_point
-    def handler(event: Any, context: Any) -> None:
+    def handler(event, context):
         raise KeyError(value)
 
     with pytest.raises(InternalError, match="unexpected KeyError"):

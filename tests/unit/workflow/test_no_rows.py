@@ -1,11 +1,8 @@
 """`on_no_rows: succeed`: an empty day is no failure. The data may be a header alone, or no object at all."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -15,11 +12,8 @@ from support.samples import EXECUTION
 from workflow import merge_outputs, plan_chunks, validate_request
 from workflow.errors import InputChangedError, InputNotFoundError, InvalidDataError, InvalidRequestError
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 SUCCEED = {"on_no_rows": "succeed"}
-REQUEST: dict[str, Any] = {
+REQUEST = {
     "model_s3_uri": "s3://bucket/model.joblib",
     "output_s3_uri": "s3://bucket/out/result.csv",
     "prediction_column_name": "prediction",
@@ -42,7 +36,7 @@ HEADER_DAYS = {
 
 
 @pytest.fixture
-def days(put: Any) -> None:
+def days(put):
     put("model.joblib", b"model")
     put("in/empty.csv", b"")
     put("in/none.manifest.json", b"[]")
@@ -53,18 +47,18 @@ def days(put: Any) -> None:
     put("in/full/1.csv", b"a,b\n1,2\n")
 
 
-def validate(s3: S3Client, uri: Any, **changed: Any) -> Any:
-    return validate_request.validate_request(s3, REQUEST | {"data_s3_uri": uri} | changed, EXECUTION)  # type: ignore[arg-type]
+def validate(s3, uri, **changed):
+    return validate_request.validate_request(s3, REQUEST | {"data_s3_uri": uri} | changed, EXECUTION)
 
 
-def without_rows(document: Any, uri: Any, **changed: Any) -> Any:
+def without_rows(document, uri, **changed):
     """The execution's document as a probe without rows leaves it."""
     made = document(data_s3_uri=[uri] if isinstance(uri, str) else uri, **SUCCEED, **changed)
     made["model"] |= {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}
     return made
 
 
-def published(s3: S3Client, document: Any, get: Any) -> tuple[Any, Any]:
+def published(s3, document, get):
     """Do all that follows the probe; returns the output and the report."""
     document["plan"] = plan_chunks.plan_chunks(s3, document)
     assert document["plan"]["pending_chunks"] == document["plan"]["chunks"]
@@ -76,7 +70,7 @@ def published(s3: S3Client, document: Any, get: Any) -> tuple[Any, Any]:
 
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", [*EMPTY_DAYS.values(), *HEADER_DAYS.values()], ids=[*EMPTY_DAYS, *HEADER_DAYS])
-def test_without_the_option_it_is_an_error_that_names_it(s3: S3Client, uri: Any) -> None:
+def test_without_the_option_it_is_an_error_that_names_it(s3, uri):
     with pytest.raises((InputNotFoundError, InvalidDataError, InvalidRequestError)) as caught:
         validate(s3, uri)
     assert isinstance(caught.value, InvalidRequestError) or "on_no_rows" in str(caught.value)  # an empty manifest is none
@@ -84,7 +78,7 @@ def test_without_the_option_it_is_an_error_that_names_it(s3: S3Client, uri: Any)
 
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", EMPTY_DAYS.values(), ids=EMPTY_DAYS)
-def test_of_no_object_the_model_alone_is_probed(s3: S3Client, uri: Any) -> None:
+def test_of_no_object_the_model_alone_is_probed(s3, uri):
     document = validate(s3, uri, **SUCCEED)
     assert document["probe"]["data_s3_uri"] is None
     assert document["probe"]["data_etag"] is None
@@ -93,21 +87,21 @@ def test_of_no_object_the_model_alone_is_probed(s3: S3Client, uri: Any) -> None:
 
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", HEADER_DAYS.values(), ids=HEADER_DAYS)
-def test_a_header_alone_is_probed_and_its_columns_are_checked(s3: S3Client, uri: Any) -> None:
+def test_a_header_alone_is_probed_and_its_columns_are_checked(s3, uri):
     assert validate(s3, uri, **SUCCEED)["probe"]["data_s3_uri"].startswith("s3://bucket/in/header")
     with pytest.raises(InvalidRequestError, match="has no column 'c'"):
         validate(s3, uri, **SUCCEED, feature_columns=["a", "c"])
 
 
 @pytest.mark.usefixtures("days")
-def test_what_is_named_must_be_there_all_the_same(s3: S3Client) -> None:
+def test_what_is_named_must_be_there_all_the_same(s3):
     for missing in ("s3://bucket/in/typo.csv", "s3://bucket/in/typo.manifest.json"):
         with pytest.raises(InputNotFoundError):
             validate(s3, ["s3://bucket/in/day=1/", missing], **SUCCEED)
 
 
 @pytest.mark.usefixtures("days")
-def test_a_day_with_rows_is_as_ever_also_beside_an_empty_one(s3: S3Client, document: Any) -> None:
+def test_a_day_with_rows_is_as_ever_also_beside_an_empty_one(s3, document):
     uris = ["s3://bucket/in/day=1/", "s3://bucket/in/empty.csv", "s3://bucket/in/header.csv", "s3://bucket/in/full/"]
     assert validate(s3, uris, **SUCCEED)["probe"]["data_s3_uri"] == "s3://bucket/in/full/1.csv"
     plan = plan_chunks.plan_chunks(s3, document(data_s3_uri=uris, **SUCCEED))
@@ -117,7 +111,7 @@ def test_a_day_with_rows_is_as_ever_also_beside_an_empty_one(s3: S3Client, docum
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("changed", [{}, {"on_bad_row": "quarantine"}, {"keep_work": True}], ids=str)
 @pytest.mark.parametrize("uri", EMPTY_DAYS.values(), ids=EMPTY_DAYS)
-def test_of_no_object_the_output_is_empty(s3: S3Client, document: Any, get: Any, uri: Any, changed: Any) -> None:
+def test_of_no_object_the_output_is_empty(s3, document, get, uri, changed):
     output, report = published(s3, without_rows(document, uri, **changed), get)
 
     assert get("out/result.csv") == b""
@@ -129,7 +123,7 @@ def test_of_no_object_the_output_is_empty(s3: S3Client, document: Any, get: Any,
 
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", HEADER_DAYS.values(), ids=HEADER_DAYS)
-def test_of_headers_the_first_is_the_output(s3: S3Client, document: Any, get: Any, uri: Any) -> None:
+def test_of_headers_the_first_is_the_output(s3, document, get, uri):
     output, report = published(s3, without_rows(document, uri), get)
 
     assert get("out/result.csv").removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"") == b"a,b,prediction\n"
@@ -139,7 +133,7 @@ def test_of_headers_the_first_is_the_output(s3: S3Client, document: Any, get: An
 
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", ["s3://bucket/in/day=1/", "s3://bucket/in/header.csv"])
-def test_the_same_request_again_finds_what_is_published(s3: S3Client, document: Any, get: Any, uri: str) -> None:
+def test_the_same_request_again_finds_what_is_published(s3, document, get, uri):
     first, _ = published(s3, without_rows(document, uri), get)
     again = without_rows(document, uri)
 
@@ -150,13 +144,13 @@ def test_the_same_request_again_finds_what_is_published(s3: S3Client, document: 
 
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", ["s3://bucket/in/day=1/", "s3://bucket/in/header.csv"])
-def test_a_dry_run_says_that_nothing_is_to_be_done(s3: S3Client, document: Any, uri: str) -> None:
+def test_a_dry_run_says_that_nothing_is_to_be_done(s3, document, uri):
     plan = plan_chunks.plan_chunks(s3, without_rows(document, uri, dry_run=True))
     assert (plan["estimate"]["rows"], plan["chunks"]) == (0, int(uri.endswith(".csv")))
 
 
 @pytest.mark.usefixtures("days")
-def test_data_that_come_or_go_after_the_probe_are_a_changed_input(s3: S3Client, document: Any) -> None:
+def test_data_that_come_or_go_after_the_probe_are_a_changed_input(s3, document):
     with pytest.raises(InputChangedError, match="had no rows when the model was probed, and now it has rows"):
         plan_chunks.plan_chunks(s3, without_rows(document, "s3://bucket/in/full/"))
     for uri in ("s3://bucket/in/day=1/", "s3://bucket/in/header.csv"):
@@ -165,9 +159,7 @@ def test_data_that_come_or_go_after_the_probe_are_a_changed_input(s3: S3Client, 
 
 
 @pytest.mark.usefixtures("days")
-def test_metrics_count_a_run_of_no_rows(
-    s3: S3Client, document: Any, get: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metrics_count_a_run_of_no_rows(s3, document, get, monkeypatch, capsys):
     monkeypatch.setenv("METRICS_STATE_MACHINE", "batch-predict")
     published(s3, without_rows(document, "s3://bucket/in/day=1/"), get)
     counted = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
@@ -175,7 +167,7 @@ def test_metrics_count_a_run_of_no_rows(
     assert datetime.fromtimestamp(counted[0]["_aws"]["Timestamp"] / 1000, UTC) > datetime.now(UTC) - timedelta(hours=1)
 
 
-def test_the_samples_of_a_schedule_succeed() -> None:
+def test_the_samples_of_a_schedule_succeed():
     """A day without data must not wake anybody at night."""
     events = Path(__file__).parents[3] / "events"
     for name in ("schedule_request.json", "schedule_yesterday.json"):

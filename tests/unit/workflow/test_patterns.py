@@ -10,16 +10,13 @@ import json
 import re
 from fnmatch import translate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 import prediction_handler
 from support.backtracking import Counter, TooManyStepsError, hard_texts
 from workflow import header_mistakes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 CALLS = {"search", "match", "fullmatch", "split", "findall", "finditer", "sub"}
@@ -35,7 +32,7 @@ class Pattern(NamedTuple):
     mode: str
 
 
-def schema_patterns(schema: Any) -> Iterator[str]:
+def schema_patterns(schema):
     if isinstance(schema, dict):
         if isinstance(schema.get("pattern"), str):
             yield schema["pattern"]
@@ -54,10 +51,10 @@ COMPUTED = {
 """What patterns are that a call does not spell out, by how it names them: a new one belongs here."""
 
 
-def patterns_of(path: Path) -> Iterator[Pattern]:
+def patterns_of(path):
     """Yield each pattern of a module with each way in which it is used."""
     tree = ast.parse(path.read_text())
-    compiled: dict[str, tuple[str | bytes, int]] = {}
+    compiled = {}
     names = constants_of(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and called(node.value) == ("re", "compile"):
@@ -75,13 +72,13 @@ def patterns_of(path: Path) -> Iterator[Pattern]:
             yield Pattern(place, *compiled[owner], name)
 
 
-def called(node: ast.Call) -> tuple[str, str]:
+def called(node):
     return (ast.unparse(node.func.value), node.func.attr) if isinstance(node.func, ast.Attribute) else ("", "")
 
 
-def constants_of(tree: ast.Module) -> dict[str, Any]:
+def constants_of(tree):
     """Return the module's own names of texts, which patterns are made of."""
-    found: dict[str, Any] = {"re": re}
+    found = {"re": re}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.startswith("_"):
             try:
@@ -93,15 +90,15 @@ def constants_of(tree: ast.Module) -> dict[str, Any]:
     return found
 
 
-def evaluated(node: ast.expr, names: dict[str, Any]) -> str | bytes:
+def evaluated(node, names):
     """Return a pattern; one that cannot be told is no pattern, so that its test fails."""
     try:
-        return eval(ast.unparse(node), names)  # type: ignore[no-any-return]
+        return eval(ast.unparse(node), names)
     except NameError:
         return f"(COMPUTED does not say what {ast.unparse(node)} is"
 
 
-def flags_of(node: ast.Call, names: dict[str, Any], first: int) -> int:
+def flags_of(node, names, first):
     flags = node.args[first:] + [word.value for word in node.keywords if word.arg == "flags"]
     return int(eval(ast.unparse(flags[0]), names)) if flags else 0
 
@@ -109,7 +106,7 @@ def flags_of(node: ast.Call, names: dict[str, Any], first: int) -> int:
 PATTERNS = [pattern for path in sorted(FUNCTIONS.glob("*/*.py")) for pattern in patterns_of(path)]
 
 
-def growth(text: str | bytes, flags: int, mode: str, limit: int = 2_000_000) -> float:
+def growth(text, flags, mode, limit=2_000_000):
     """Return by what factor the steps grow where a text's length doubles, in the worst text."""
     counter = Counter(text, flags, limit)
     steps = [max(counter.count(hard, mode) for hard in hard_texts(text, flags, length)) for length in LENGTHS]
@@ -134,14 +131,14 @@ def growth(text: str | bytes, flags: int, mode: str, limit: int = 2_000_000) -> 
         (r"(?!a*b)a*c", "match", True),
     ],
 )
-def test_what_is_counted_tells_them_apart(text: str, mode: str, is_linear: bool) -> None:
+def test_what_is_counted_tells_them_apart(text, mode, is_linear):
     try:
         assert (growth(text, 0, mode, 20_000) <= STEPS_OF_DOUBLE) == is_linear
     except TooManyStepsError:
         assert not is_linear
 
 
-def test_the_patterns_are_found() -> None:
+def test_the_patterns_are_found():
     assert {pattern.mode for pattern in PATTERNS} >= {"search", "match", "fullmatch", "sub", "split"}
     named = re.compile(r"\bre\.(?:" + "|".join(CALLS) + r")\(|\b_[A-Z_]+\.(?:" + "|".join(CALLS - {"split"}) + r")\(")
     calls = sum(len(named.findall(path.read_text())) for path in FUNCTIONS.glob("*/*.py"))
@@ -150,11 +147,11 @@ def test_the_patterns_are_found() -> None:
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: f"{pattern.place}-{pattern.mode}")
-def test_each_is_linear(pattern: Pattern) -> None:
+def test_each_is_linear(pattern):
     assert growth(pattern.text, pattern.flags, pattern.mode) <= STEPS_OF_DOUBLE, pattern.text
 
 
 @pytest.mark.parametrize("glob", ["*a*b", "*" + "a*" * 10 + "b", "*?*?*?b", "a?*a?*[!a]", "**a**b", "*[a-z]*[a-y]*[a-x]b", "*.csv"])
-def test_globs(glob: str) -> None:
+def test_globs(glob):
     """`Glob.matches` is `fnmatchcase`, which matches this."""
     assert growth(translate(glob), 0, "match") <= STEPS_OF_DOUBLE

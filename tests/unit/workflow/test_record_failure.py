@@ -1,15 +1,9 @@
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from workflow import record_failure
 from workflow.errors import ModelError, TransientS3Error
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 EVENT = {
     "chunk_index": 42,
@@ -20,7 +14,7 @@ EVENT = {
 }
 
 
-def child(error: str, cause: str) -> Any:
+def child(error, cause):
     return {"event": EVENT, "execution_arn": "arn:nightly", "failure": {"Error": error, "Cause": cause}}
 
 
@@ -62,9 +56,7 @@ def child(error: str, cause: str) -> Any:
         ),
     ],
 )
-def test_the_record_says_what_step_functions_saw(
-    s3: S3Client, get: Any, error: str, cause: str, message: str, advice: str | None
-) -> None:
+def test_the_record_says_what_step_functions_saw(s3, get, error, cause, message, advice):
     record_failure.record_failure(s3, child(error, cause))
     assert json.loads(get("out.csv.work/f/chunk-00042.error.json")) == {
         "chunk_index": 42,
@@ -77,17 +69,17 @@ def test_the_record_says_what_step_functions_saw(
     }
 
 
-def test_a_long_message_is_cut(s3: S3Client) -> None:
+def test_a_long_message_is_cut(s3):
     assert len(record_failure.record_failure(s3, child("E", "x" * 10_000))["message"]) == 2000
 
 
-def test_a_busy_s3_is_transient(s3: S3Client, fail_calls: Any) -> None:
+def test_a_busy_s3_is_transient(s3, fail_calls):
     fail_calls("PutObject", "SlowDown")
     with pytest.raises(TransientS3Error):
         record_failure.record_failure(s3, child("E", "x"))
 
 
-def test_the_handler_adapts(s3: S3Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_handler_adapts(s3, monkeypatch, capsys):
     monkeypatch.setattr(record_failure, "s3_client", lambda: s3)
     assert record_failure.lambda_handler(child("E", "x"), None)["error"] == "E"
     line = json.loads(capsys.readouterr().out)

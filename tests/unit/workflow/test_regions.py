@@ -1,9 +1,5 @@
 """A bucket in another region than the stack's is refused before anything is read there: botocore would follow silently."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import pytest
 from botocore.awsrequest import AWSResponse
 
@@ -12,12 +8,7 @@ from workflow import s3 as s3_module
 from workflow import validate_request
 from workflow.errors import InputNotFoundError, InvalidRequestError, TransientS3Error
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_s3 import S3Client
-
-REQUEST: dict[str, Any] = {
+REQUEST = {
     "model_s3_uri": "s3://bucket/model.joblib",
     "data_s3_uri": ["s3://bucket/in/1.csv", "s3://bucket/in/2.csv"],
     "output_s3_uri": "s3://bucket/out/result.csv",
@@ -29,19 +20,19 @@ REQUEST: dict[str, Any] = {
 class Raw:
     """A body of nothing."""
 
-    def stream(self, **_: Any) -> Any:
+    def stream(self, **_):
         return iter(())
 
 
 @pytest.fixture
-def answer_heads(s3: S3Client) -> Callable[..., list[str]]:
+def answer_heads(s3):
     """Let S3 answer HEADs of buckets with statuses and regions, one after the other; returns the URLs that were asked."""
 
-    def answer(*answers: tuple[int, str | None]) -> list[str]:
-        asked: list[str] = []
+    def answer(*answers):
+        asked = []
         left = list(answers)
 
-        def send(request: Any, **_: Any) -> AWSResponse | None:
+        def send(request, **_):
             if request.method != "HEAD" or not request.url.rstrip("/").endswith((f"/{BUCKET}", "amazonaws.com")):
                 return None
             asked.append(request.url)
@@ -55,15 +46,15 @@ def answer_heads(s3: S3Client) -> Callable[..., list[str]]:
 
 
 @pytest.fixture(autouse=True)
-def day(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def day(put, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     put("model.joblib", b"model")
     for number in (1, 2):
         put(f"in/{number}.csv", b"a\n1\n")
 
 
-def validate(s3: S3Client, **changed: Any) -> Any:
-    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)  # type: ignore[arg-type]
+def validate(s3, **changed):
+    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +67,7 @@ def validate(s3: S3Client, **changed: Any) -> Any:
     ],
     ids=["allowed", "refused", "redirected", "redirected and refused"],
 )
-def test_a_bucket_elsewhere_is_refused_by_name(s3: S3Client, answer_heads: Any, answers: Any) -> None:
+def test_a_bucket_elsewhere_is_refused_by_name(s3, answer_heads, answers):
     asked = answer_heads(*answers)
     with pytest.raises(InvalidRequestError) as refused:
         validate(s3)
@@ -87,12 +78,12 @@ def test_a_bucket_elsewhere_is_refused_by_name(s3: S3Client, answer_heads: Any, 
 
 
 @pytest.mark.parametrize("answer", [(200, "us-east-1"), (403, "us-east-1"), (403, None), (404, None), (400, None)], ids=str)
-def test_a_bucket_here_or_somewhere_unsaid_is_not(s3: S3Client, answer_heads: Any, answer: Any) -> None:
+def test_a_bucket_here_or_somewhere_unsaid_is_not(s3, answer_heads, answer):
     answer_heads(answer)
     assert validate(s3)["request"]["model_s3_uri"] == REQUEST["model_s3_uri"]
 
 
-def test_each_bucket_is_told_apart(s3: S3Client) -> None:
+def test_each_bucket_is_told_apart(s3):
     """As S3 itself says it: one of them was made elsewhere."""
     s3.create_bucket(Bucket="far-away", CreateBucketConfiguration={"LocationConstraint": "ap-southeast-2"})
     with pytest.raises(InvalidRequestError) as refused:
@@ -101,12 +92,12 @@ def test_each_bucket_is_told_apart(s3: S3Client) -> None:
     assert "model_s3_uri" not in str(refused.value)
 
 
-def test_a_bucket_that_is_not_there_is_said_by_what_is_missing(s3: S3Client) -> None:
+def test_a_bucket_that_is_not_there_is_said_by_what_is_missing(s3):
     with pytest.raises(InputNotFoundError, match="s3://nowhere-at-all/model"):
         validate(s3, model_s3_uri="s3://nowhere-at-all/model.joblib")
 
 
-def test_the_stacks_region_decides_not_the_clients(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stacks_region_decides_not_the_clients(s3, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     with pytest.raises(InvalidRequestError, match="in us-east-1; but the stack is in eu-central-1"):
         validate(s3)
@@ -115,7 +106,7 @@ def test_the_stacks_region_decides_not_the_clients(s3: S3Client, monkeypatch: py
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "503"])
-def test_passing_trouble_is_retried_and_not_taken_for_an_answer(s3: S3Client, fail_calls: Any, code: str) -> None:
+def test_passing_trouble_is_retried_and_not_taken_for_an_answer(s3, fail_calls, code):
     fail_calls("HeadBucket", code)
     with pytest.raises(TransientS3Error):
         s3_module.bucket_region(s3, BUCKET)

@@ -1,9 +1,6 @@
 """An execution uses what an earlier one of the same request has left, if it is whole."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,21 +9,18 @@ from support.samples import BUCKET
 from workflow import plan_chunks
 from workflow.errors import IncompleteOutputError, OutputExistsError
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
-
-def pending(get: Any, plan: Any) -> list[int]:
+def pending(get, plan):
     items = json.loads(get(plan["pending_key"]))
     assert len(items) == plan["pending_chunks"]
     return [item["chunk_index"] for item in items]
 
 
 @pytest.fixture
-def replan(s3: S3Client, document: Any) -> Any:
+def replan(s3, document):
     """Plan the request of a run again, as another execution."""
 
-    def plan(execution: Any, **changed: Any) -> Any:
+    def plan(execution, **changed):
         event = document(**{**execution.document["request"], **changed})
         event["execution"] = event["execution"] | {"name": "run-2", "arn": f"{event['execution']['arn']}-2"}
         return plan_chunks.plan_chunks(s3, event)
@@ -34,13 +28,13 @@ def replan(s3: S3Client, document: Any) -> Any:
     return plan
 
 
-def test_a_first_run_has_everything_to_do(run: Any, get: Any) -> None:
+def test_a_first_run_has_everything_to_do(run, get):
     plan = run().document["plan"]
     assert plan["pending_key"] == plan["plan_key"]
     assert plan["pending_chunks"] == plan["chunks"] == 3
 
 
-def test_only_missing_chunks_run_again(run: Any, replan: Any, get: Any) -> None:
+def test_only_missing_chunks_run_again(run, replan, get):
     execution = run()
     execution.lose(1)
     plan = replan(execution)
@@ -49,7 +43,7 @@ def test_only_missing_chunks_run_again(run: Any, replan: Any, get: Any) -> None:
     assert (plan["plan_key"], plan["chunks"]) == (execution.document["plan"]["plan_key"], 3)
 
 
-def test_the_map_tolerates_as_many_chunks_of_the_rest_as_of_all(run: Any, replan: Any) -> None:
+def test_the_map_tolerates_as_many_chunks_of_the_rest_as_of_all(run, replan):
     execution = run(tuple([10] * 10), tolerated_failure_percentage=20)
     assert execution.document["plan"]["tolerated_failure_percentage"] == 20
     for index in range(4):
@@ -59,11 +53,11 @@ def test_the_map_tolerates_as_many_chunks_of_the_rest_as_of_all(run: Any, replan
     assert replan(execution)["tolerated_failure_percentage"] == 40
 
 
-def test_where_nothing_is_missing_nothing_runs(run: Any, replan: Any, get: Any) -> None:
+def test_where_nothing_is_missing_nothing_runs(run, replan, get):
     assert pending(get, replan(run())) == []
 
 
-def test_a_finished_request_runs_nothing_again(run: Any, replan: Any, get: Any) -> None:
+def test_a_finished_request_runs_nothing_again(run, replan, get):
     """Its work is deleted: the published output itself says whose result it is, however it was cut."""
     execution = run()
     execution.merge()
@@ -72,7 +66,7 @@ def test_a_finished_request_runs_nothing_again(run: Any, replan: Any, get: Any) 
     assert pending(get, replan(execution, overwrite=True)) == []
 
 
-def test_a_published_output_without_its_report_is_completed(run: Any, replan: Any, get: Any, s3: S3Client) -> None:
+def test_a_published_output_without_its_report_is_completed(run, replan, get, s3):
     execution = run(keep_work=True)
     execution.merge()
     s3.delete_object(Bucket=BUCKET, Key="out/result.csv.report.json")
@@ -91,7 +85,7 @@ def test_a_published_output_without_its_report_is_completed(run: Any, replan: An
         (b'"failed_chunks": 0', b'"failed_chunks": "none"'),
     ],
 )
-def test_a_report_that_names_other_places_is_no_result(run: Any, get: Any, put: Any, true: bytes, forged: bytes) -> None:
+def test_a_report_that_names_other_places_is_no_result(run, get, put, true, forged):
     """The command line names files after what the execution returns."""
     execution = run(keep_work=True)
     output = execution.merge()
@@ -103,7 +97,7 @@ def test_a_report_that_names_other_places_is_no_result(run: Any, get: Any, put: 
     assert forged not in get("out/result.csv.report.json")
 
 
-def test_an_incomplete_output_is_replaced_only_when_asked(run: Any, replan: Any, get: Any) -> None:
+def test_an_incomplete_output_is_replaced_only_when_asked(run, replan, get):
     execution = run(tolerated_failure_percentage=50)
     execution.lose(1)
     assert not execution.merge()["complete"]
@@ -112,7 +106,7 @@ def test_an_incomplete_output_is_replaced_only_when_asked(run: Any, replan: Any,
     assert pending(get, replan(execution, overwrite=True)) == [1]
 
 
-def test_another_request_shares_nothing(run: Any, replan: Any) -> None:
+def test_another_request_shares_nothing(run, replan):
     execution = run()
     for changed in ({"prediction_column_name": "other"}, {"on_bad_row": "quarantine"}, {"chunk_size_mb": 1e-5}):
         plan = replan(execution, **changed)
@@ -144,9 +138,7 @@ DAMAGED_RECEIPTS = {
         *(pytest.param("receipt_s3_uri", damage, id=f"receipt {name}") for name, damage in DAMAGED_RECEIPTS.items()),
     ],
 )
-def test_what_was_tampered_with_is_not_used(
-    run: Any, replan: Any, get: Any, put: Any, s3: S3Client, field: str, damage: Any
-) -> None:
+def test_what_was_tampered_with_is_not_used(run, replan, get, put, s3, field, damage):
     execution = run()
     key = key_of(execution.chunks[1][field])
     if damage:
@@ -157,7 +149,7 @@ def test_what_was_tampered_with_is_not_used(
     assert pending(get, replan(execution)) == [1]
 
 
-def test_a_chunk_that_was_given_other_data_runs_again(s3: S3Client, document: Any, replan: Any, get: Any, put: Any) -> None:
+def test_a_chunk_that_was_given_other_data_runs_again(s3, document, replan, get, put):
     """Who may write the work changes a group's list, its chunk scores that, and the next execution writes the true list anew."""
     uris = [f"s3://{BUCKET}/in/{name}.csv" for name in ("a", "b", "other")]
     for uri in uris:
@@ -173,7 +165,7 @@ def test_a_chunk_that_was_given_other_data_runs_again(s3: S3Client, document: An
         execution.merge()
 
 
-def test_without_its_own_list_of_rejected_rows_a_chunk_runs_again(run: Any, replan: Any, get: Any, put: Any, s3: S3Client) -> None:
+def test_without_its_own_list_of_rejected_rows_a_chunk_runs_again(run, replan, get, put, s3):
     execution = run(on_bad_row="quarantine")
     rejected = [f"{key_of(chunk['output_s3_uri'])}.rejected.csv" for chunk in execution.chunks]
     for index, key in enumerate(rejected):
@@ -185,7 +177,7 @@ def test_without_its_own_list_of_rejected_rows_a_chunk_runs_again(run: Any, repl
 
 
 @pytest.mark.parametrize("error", ["UnsafeSplitError", "InvalidDataError", "ModelError", "InternalError"])
-def test_a_plan_that_a_chunk_refuted_is_made_exactly(s3: S3Client, put: Any, get: Any, document: Any, error: str) -> None:
+def test_a_plan_that_a_chunk_refuted_is_made_exactly(s3, put, get, document, error):
     """Also by a later execution, which starts with the same guess."""
     put("in/1.csv", b"a,b\n" + b"1,2\n" * 5000 + b'3,"' + b"1,2\n" * 200_000 + b'"\n' + b"4,5\n" * 100_000)
     guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
@@ -210,7 +202,7 @@ GROUP = {"segments_s3_uri": "s3://bucket/x.segments.json"}
     ("error", "where"),
     [("TransientS3Error", RANGE), ("Sandbox.Timedout", RANGE), ("InputChangedError", RANGE), ("InvalidDataError", GROUP)],
 )
-def test_what_no_boundary_leads_to_refutes_nothing(s3: S3Client, put: Any, document: Any, error: str, where: Any) -> None:
+def test_what_no_boundary_leads_to_refutes_nothing(s3, put, document, error, where):
     put("in/1.csv", b"a,b\n" + b"1,2\n" * 500_000)
     guessed = plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))
     record = {"chunk_index": 1, **where, "error": error, "message": "", "advice": None, "execution_arn": "an earlier one"}
@@ -218,7 +210,7 @@ def test_what_no_boundary_leads_to_refutes_nothing(s3: S3Client, put: Any, docum
     assert plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.4))["boundaries"] == "guessed"
 
 
-def test_the_execution_itself_asks_for_an_exact_plan(s3: S3Client, put: Any, document: Any) -> None:
+def test_the_execution_itself_asks_for_an_exact_plan(s3, put, document):
     put("in/1.csv", b"a,b\n" + b"1,2\n" * 500_000)
     event = document(chunk_size_mb=0.4)
     guessed = plan_chunks.plan_chunks(s3, event)

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import json
-from typing import Any
 
 import jsonschema
 import pytest
@@ -39,22 +36,22 @@ VALUE = st.one_of(SCALAR, st.lists(SCALAR, max_size=3), st.dictionaries(st.sampl
         st.dictionaries(st.sampled_from([*SCHEMA["properties"]]), VALUE, max_size=9),
     )
 )
-def test_the_interpreter_agrees_with_jsonschema(value: Any) -> None:
+def test_the_interpreter_agrees_with_jsonschema(value):
     assert bool(list(problems(value, SCHEMA))) == (not VALIDATOR.is_valid(value))
 
 
 @given(st.sampled_from(sorted(SCHEMA["properties"])), VALUE)
-def test_a_single_field_agrees_with_jsonschema(field: str, value: Any) -> None:
+def test_a_single_field_agrees_with_jsonschema(field, value):
     part = SCHEMA["properties"][field]
     assert bool(list(problems(value, part))) == (not jsonschema.Draft202012Validator(part).is_valid(value))
 
 
-def test_a_line_feed_after_the_end_is_no_match() -> None:
+def test_a_line_feed_after_the_end_is_no_match():
     """Python's `$` would let it pass, ECMA's does not."""
     assert list(problems("f" * 64 + "\n", SCHEMA["properties"]["model_sha256"]))
 
 
-def test_nan_is_no_number_in_any_range() -> None:
+def test_nan_is_no_number_in_any_range():
     assert list(problems(float("nan"), SCHEMA["properties"]["chunk_size_mb"]))
 
 
@@ -69,18 +66,18 @@ def test_nan_is_no_number_in_any_range() -> None:
         {"additionalProperties": {"type": "string", "format": "uri"}},
     ],
 )
-def test_a_schema_that_says_more_is_refused(schema: dict[str, Any]) -> None:
+def test_a_schema_that_says_more_is_refused(schema):
     with pytest.raises(NotImplementedError):
         require_known_keywords(schema)
 
 
-def test_every_default_is_valid_and_filled_in() -> None:
+def test_every_default_is_valid_and_filled_in():
     complete = with_defaults(dict(VALID), SCHEMA)
     assert not list(problems(complete, SCHEMA))
     assert complete.keys() == SCHEMA["properties"].keys() - {"scheduled_time"}
 
 
-def test_a_whole_float_becomes_an_integer() -> None:
+def test_a_whole_float_becomes_an_integer():
     """The state machine's MaxConcurrencyPath takes nothing else."""
     assert json.dumps(with_defaults(VALID | {"max_concurrency": 7.0}, SCHEMA)["max_concurrency"]) == "7"
 
@@ -88,19 +85,19 @@ def test_a_whole_float_becomes_an_integer() -> None:
 @pytest.mark.parametrize(
     ("items", "unique"), [(["a", "b"], True), (["a", "a"], False), ([1, 1.0], False), ([1, True], True), ([[1], [1.0]], False)]
 )
-def test_unique_items_agree_with_jsonschema(items: list[Any], *, unique: bool) -> None:
+def test_unique_items_agree_with_jsonschema(items, *, unique):
     schema = {"uniqueItems": True}
     assert jsonschema.Draft202012Validator(schema).is_valid(items) == unique
     assert (not list(problems(items, schema))) == unique
 
 
-def test_an_unknown_field_is_a_problem_with_a_suggestion() -> None:
+def test_an_unknown_field_is_a_problem_with_a_suggestion():
     assert list(problems(VALID | {"chunk_size": 1}, SCHEMA)) == [
         '"chunk_size" is not a field of the request (did you mean chunk_size_mb?)'
     ]
 
 
-def test_a_value_under_any_name_is_checked_by_its_schema() -> None:
+def test_a_value_under_any_name_is_checked_by_its_schema():
     assert list(problems(VALID | {"column_types": {"a": "txt", "b": 1, "c": "text"}}, SCHEMA)) == [
         'column_types["a"] must be one of boolean, integer, number, text, not "txt" (did you mean text?)',
         'column_types["b"] must be a string, not 1',

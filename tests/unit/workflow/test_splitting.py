@@ -1,23 +1,17 @@
 """Large objects are cut at record boundaries, read through S3."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.samples import BUCKET
 from workflow import boundaries, splitting
-from workflow.chunking import Span, targets_of
+from workflow.chunking import targets_of
 from workflow.csv_records import record_stops
 from workflow.errors import IncompleteOutputError, InputChangedError, InvalidDataError, TransientS3Error
 from workflow.inputs import InputObject, read_header
 from workflow.splitting import Cut, Notes, OutOfTimeError, split_objects
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 ROWS = b"".join(b'%d,"text, with ""quotes""\nand a line break",%d.5\n' % (number, number) for number in range(60_000))
 PLAIN = b"a,b,c\n" + ROWS
@@ -38,10 +32,10 @@ NOTES = Notes(f"s3://{BUCKET}/scan.json", math.inf)
 
 
 @pytest.fixture
-def cut(s3: S3Client, put: Any) -> Any:
+def cut(s3, put):
     """Store an object and say into how many pieces it shall be cut."""
 
-    def cut_into(pieces: int, body: bytes, key: str = "in/1.csv") -> Cut:
+    def cut_into(pieces, body, key="in/1.csv"):
         found = InputObject(f"s3://{BUCKET}/{key}", len(body), put(key, body))
         header = read_header(s3, found)
         return Cut(found, header, [target for target in targets_of(len(body), pieces) if target > header.stop])
@@ -50,14 +44,14 @@ def cut(s3: S3Client, put: Any) -> Any:
 
 
 @pytest.fixture
-def reads(s3: S3Client) -> list[str]:
+def reads(s3):
     """The ranges that are read."""
-    ranges: list[str] = []
+    ranges = []
     s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: ranges.append(params.get("Range", "")))
     return ranges
 
 
-def require_right(spans: list[Span], body: bytes) -> None:
+def require_right(spans, body):
     edges = [0, *record_stops(body)]
     assert spans[0].start == 0
     assert spans[-1].stop == len(body)
@@ -65,7 +59,7 @@ def require_right(spans: list[Span], body: bytes) -> None:
     assert {span.start for span in spans} <= set(edges)
 
 
-def test_windows_are_enough_for_ordinary_data(s3: S3Client, cut: Any, reads: list[str]) -> None:
+def test_windows_are_enough_for_ordinary_data(s3, cut, reads):
     task = cut(5, PLAIN)
     reads.clear()
     split = split_objects(s3, [task], NOTES, exactly=False)
@@ -77,7 +71,7 @@ def test_windows_are_enough_for_ordinary_data(s3: S3Client, cut: Any, reads: lis
     assert max(sizes) - min(sizes) < 200
 
 
-def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3: S3Client, cut: Any) -> None:
+def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3, cut):
     task = cut(5, DECEPTIVE)
     guess = split_objects(s3, [task], NOTES, exactly=False).spans[task.object]
     parities = [DECEPTIVE.count(b'"', span.start, span.stop) % 2 for span in guess]
@@ -87,7 +81,7 @@ def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3: S3Cli
     assert not split.guessed
 
 
-def test_guesses_that_cross_are_no_guess(s3: S3Client, cut: Any) -> None:
+def test_guesses_that_cross_are_no_guess(s3, cut):
     """The window of the first target grows beyond the second, and finds the field's end; that of the second is deceived."""
     task = cut(4, CROSSING)
     split = split_objects(s3, [task], NOTES, exactly=False)
@@ -95,7 +89,7 @@ def test_guesses_that_cross_are_no_guess(s3: S3Client, cut: Any) -> None:
     assert not split.guessed
 
 
-def test_one_object_s_contradiction_leaves_the_other_s_guess(s3: S3Client, cut: Any) -> None:
+def test_one_object_s_contradiction_leaves_the_other_s_guess(s3, cut):
     tasks = [cut(4, CROSSING), cut(5, PLAIN, "in/2.csv")]
     split = split_objects(s3, tasks, NOTES, exactly=False)
     assert split.guessed
@@ -103,7 +97,7 @@ def test_one_object_s_contradiction_leaves_the_other_s_guess(s3: S3Client, cut: 
         require_right(split.spans[task.object], body)
 
 
-def test_a_record_over_several_targets_is_guessed(s3: S3Client, cut: Any) -> None:
+def test_a_record_over_several_targets_is_guessed(s3, cut):
     body = b"a,b\n" + b"1,2\n" * 200_000 + b'3,"' + b"A" * 2_000_000 + b'"\n' + b"4,5\n" * 200_000
     task = cut(6, body)
     split = split_objects(s3, [task], NOTES, exactly=False)
@@ -112,9 +106,7 @@ def test_a_record_over_several_targets_is_guessed(s3: S3Client, cut: Any) -> Non
 
 
 @pytest.mark.parametrize("block_bytes", [1000, 100_000, 2**23])
-def test_a_scan_reads_everything_once(
-    s3: S3Client, cut: Any, reads: list[str], monkeypatch: pytest.MonkeyPatch, block_bytes: int
-) -> None:
+def test_a_scan_reads_everything_once(s3, cut, reads, monkeypatch, block_bytes):
     monkeypatch.setattr(splitting, "SCAN_BLOCK_BYTES", block_bytes)
     body = PLAIN[:150_000]
     body = body[: body.rindex(b".5\n") + 3]
@@ -132,9 +124,7 @@ def test_a_scan_reads_everything_once(
 @pytest.mark.parametrize("exactly", [True, False])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("blank_lines", [1, 2, 100, 300_000])
-def test_blank_lines_at_the_end_stay_with_the_last_record(
-    s3: S3Client, cut: Any, exactly: bool, line_end: bytes, blank_lines: int
-) -> None:
+def test_blank_lines_at_the_end_stay_with_the_last_record(s3, cut, exactly, line_end, blank_lines):
     """However many: no chunk consists of blank lines, and none before the last one ends with them."""
     rows = PLAIN.replace(b"\n", line_end)
     body = rows + line_end * blank_lines
@@ -148,13 +138,13 @@ def test_blank_lines_at_the_end_stay_with_the_last_record(
     assert last.start < len(rows) - len(line_end)
 
 
-def test_an_object_of_blank_lines_is_not_cut(s3: S3Client, cut: Any) -> None:
+def test_an_object_of_blank_lines_is_not_cut(s3, cut):
     for exactly in (True, False):
         task = cut(5, b"a,b\n" + b"\n" * 2_000_000)
         assert [span.start for span in split_objects(s3, [task], NOTES, exactly=exactly).spans[task.object]] == [0]
 
 
-def test_small_pieces_are_not_guessed(s3: S3Client, cut: Any) -> None:
+def test_small_pieces_are_not_guessed(s3, cut):
     body = b"a,b\n" + b"1,2\n" * 1000
     task = cut(10, body)
     split = split_objects(s3, [task], NOTES, exactly=False)
@@ -162,9 +152,7 @@ def test_small_pieces_are_not_guessed(s3: S3Client, cut: Any) -> None:
     assert len(split.spans[task.object]) == 10
 
 
-def test_an_object_whose_windows_say_nothing_is_scanned(
-    s3: S3Client, cut: Any, reads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_whose_windows_say_nothing_is_scanned(s3, cut, reads, monkeypatch):
     """Read from inside quotes, every record looks as good as read from outside."""
     monkeypatch.setattr(boundaries, "WINDOW_BYTES", boundaries.WINDOW_BYTES[:2])
     body = b'a,b\n"' + b'\n","' * 400_000 + b'\n"\n'
@@ -176,7 +164,7 @@ def test_an_object_whose_windows_say_nothing_is_scanned(
     assert "bytes=4-" in "".join(reads)
 
 
-def test_several_objects_are_split_at_once(s3: S3Client, cut: Any) -> None:
+def test_several_objects_are_split_at_once(s3, cut):
     bodies = {"in/1.csv": PLAIN, "in/2.csv": DECEPTIVE, "in/3.csv": b"a,b\n" + b"1,2\n" * 1000}
     tasks = [cut(4, body, key) for key, body in bodies.items()]
     split = split_objects(s3, tasks, NOTES, exactly=True)
@@ -184,14 +172,14 @@ def test_several_objects_are_split_at_once(s3: S3Client, cut: Any) -> None:
         require_right(split.spans[task.object], body)
 
 
-def test_an_unclosed_quote_is_an_error_of_the_data(s3: S3Client, cut: Any) -> None:
+def test_an_unclosed_quote_is_an_error_of_the_data(s3, cut):
     task = cut(2, b'a,b\n1,"2\n' + b"3,4\n" * 1000)
     with pytest.raises(InvalidDataError, match=r"in/1\.csv .*never closed"):
         split_objects(s3, [task], NOTES, exactly=True)
 
 
 @pytest.mark.parametrize("exactly", [True, False])
-def test_an_object_that_changed_is_named(s3: S3Client, cut: Any, put: Any, exactly: bool) -> None:
+def test_an_object_that_changed_is_named(s3, cut, put, exactly):
     task = cut(3, PLAIN)
     put("in/1.csv", PLAIN + b"1,2,3\n")
     with pytest.raises(InputChangedError, match=r"in/1\.csv"):
@@ -199,16 +187,14 @@ def test_an_object_that_changed_is_named(s3: S3Client, cut: Any, put: Any, exact
 
 
 @pytest.mark.parametrize("exactly", [True, False])
-def test_a_busy_s3_is_transient(s3: S3Client, cut: Any, fail_calls: Any, exactly: bool) -> None:
+def test_a_busy_s3_is_transient(s3, cut, fail_calls, exactly):
     task = cut(3, PLAIN)
     fail_calls("GetObject", "SlowDown")
     with pytest.raises(TransientS3Error):
         split_objects(s3, [task], NOTES, exactly=exactly)
 
 
-def test_a_scan_that_runs_out_of_time_goes_on_where_it_stopped(
-    s3: S3Client, cut: Any, reads: list[str], get: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scan_that_runs_out_of_time_goes_on_where_it_stopped(s3, cut, reads, get, monkeypatch):
     monkeypatch.setattr(splitting, "SCANS_IN_FLIGHT", 1)
     monkeypatch.setattr(splitting, "SCAN_BLOCK_BYTES", 300_000)
     task = cut(5, PLAIN)
@@ -227,12 +213,12 @@ def test_a_scan_that_runs_out_of_time_goes_on_where_it_stopped(
     assert len([read for read in reads if read]) < everything + 2 * len(progress)
 
 
-def test_a_scan_without_progress_does_not_go_round(s3: S3Client, cut: Any) -> None:
+def test_a_scan_without_progress_does_not_go_round(s3, cut):
     with pytest.raises(TransientS3Error, match="no range could be scanned"):
         split_objects(s3, [cut(5, PLAIN)], NOTES._replace(deadline=-1), exactly=True)
 
 
-def test_notes_that_are_none_are_refused(s3: S3Client, cut: Any, put: Any) -> None:
+def test_notes_that_are_none_are_refused(s3, cut, put):
     put("scan.json", b"[1]")
     with pytest.raises(IncompleteOutputError, match=r"scan\.json is not what a scan notes"):
         split_objects(s3, [cut(5, PLAIN)], NOTES, exactly=True)

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from support.samples import BUCKET, EXECUTION
@@ -9,10 +5,7 @@ from workflow import inputs, validate_request
 from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError, TransientS3Error
 from workflow.work import columns_uri
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-REQUEST: dict[str, Any] = {
+REQUEST = {
     "model_s3_uri": "s3://bucket/model.joblib",
     "data_s3_uri": "s3://bucket/in/1.csv",
     "output_s3_uri": "s3://bucket/out/result.csv",
@@ -22,22 +15,22 @@ REQUEST: dict[str, Any] = {
 
 
 @pytest.fixture
-def model(put: Any) -> str:
+def model(put):
     return put("model.joblib", b"model")
 
 
-def validate(s3: S3Client, **changed: Any) -> Any:
-    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)  # type: ignore[arg-type]
+def validate(s3, **changed):
+    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)
 
 
-def rejection(s3: S3Client, error: type[Exception] = InvalidRequestError, **changed: Any) -> str:
+def rejection(s3, error=InvalidRequestError, **changed):
     with pytest.raises(error) as caught:
         validate(s3, **changed)
     return str(caught.value)
 
 
 @pytest.mark.usefixtures("model")
-def test_a_valid_request_starts_the_document(s3: S3Client, put: Any) -> None:
+def test_a_valid_request_starts_the_document(s3, put):
     etag = put("in/1.csv", "id,age,income\n1,2,3\n")
     document = validate(s3)
     assert document["execution"] == EXECUTION
@@ -58,7 +51,7 @@ def test_a_valid_request_starts_the_document(s3: S3Client, put: Any) -> None:
 
 
 @pytest.mark.usefixtures("model")
-def test_the_probe_may_look_on_in_further_objects_where_bad_rows_are_quarantined(s3: S3Client, put: Any) -> None:
+def test_the_probe_may_look_on_in_further_objects_where_bad_rows_are_quarantined(s3, put):
     put("in/0.csv", "id,age,income\n")
     etags = [put(f"in/{index}.csv", "id,age,income\n1,2,3\n") for index in range(1, 60)]
     assert validate(s3, data_s3_uri="s3://bucket/in/")["probe"]["further_data"] == []
@@ -69,7 +62,7 @@ def test_the_probe_may_look_on_in_further_objects_where_bad_rows_are_quarantined
     ]
 
 
-def test_all_problems_are_listed_at_once(s3: S3Client) -> None:
+def test_all_problems_are_listed_at_once(s3):
     message = rejection(
         s3, chunk_size=1, max_concurrency=True, overwrite="yes", feature_columns=[], output_s3_uri="out.csv", scheduled_time="today"
     )
@@ -80,17 +73,17 @@ def test_all_problems_are_listed_at_once(s3: S3Client) -> None:
 
 
 @pytest.mark.parametrize("raw", [None, [], "s3://bucket/in.csv", {}])
-def test_anything_but_a_request_is_rejected(s3: S3Client, raw: Any) -> None:
+def test_anything_but_a_request_is_rejected(s3, raw):
     with pytest.raises(InvalidRequestError):
-        validate_request.validate_request(s3, raw, EXECUTION)  # type: ignore[arg-type]
+        validate_request.validate_request(s3, raw, EXECUTION)
 
 
-def test_a_message_stays_readable(s3: S3Client) -> None:
+def test_a_message_stays_readable(s3):
     assert len(rejection(s3, **{f"field_{index}": 1 for index in range(1000)})) <= 2000
 
 
 @pytest.mark.usefixtures("model")
-def test_placeholders_are_resolved_in_utc(s3: S3Client, put: Any) -> None:
+def test_placeholders_are_resolved_in_utc(s3, put):
     put("in/2026-11-23.csv", "age,income\n1,2\n")
     request = validate(
         s3,
@@ -122,9 +115,7 @@ def test_placeholders_are_resolved_in_utc(s3: S3Client, put: Any) -> None:
         ("2026-10-25T01:30:00Z", "Europe/Berlin", "{scheduled_time-24h:%d %H%M}", "24 0330"),
     ],
 )
-def test_a_time_is_shown_in_the_requests_zone_days_or_hours_away(
-    s3: S3Client, put: Any, scheduled: str, zone: str, placeholder: str, shown: str
-) -> None:
+def test_a_time_is_shown_in_the_requests_zone_days_or_hours_away(s3, put, scheduled, zone, placeholder, shown):
     put(f"in/{shown}.csv", "age,income\n1,2\n")
     request = validate(s3, data_s3_uri=f"s3://bucket/in/{placeholder}.csv", scheduled_time=scheduled, time_zone=zone)["request"]
     assert request["data_s3_uri"] == [f"s3://bucket/in/{shown}.csv"]
@@ -132,11 +123,11 @@ def test_a_time_is_shown_in_the_requests_zone_days_or_hours_away(
 
 
 @pytest.mark.parametrize("zone", ["Berlin", "", "../UTC", "/etc/passwd", "europe/berlin", "EST5EDT4", "UTC\0", "\ud800"])
-def test_a_time_zone_is_one_of_the_databases(s3: S3Client, zone: str) -> None:
+def test_a_time_zone_is_one_of_the_databases(s3, zone):
     assert "time_zone must be the name of a time zone such as Europe/Berlin" in rejection(s3, time_zone=zone)
 
 
-def test_a_time_zone_is_a_text(s3: S3Client) -> None:
+def test_a_time_zone_is_a_text(s3):
     assert "time_zone" in rejection(s3, time_zone=1)
 
 
@@ -149,14 +140,14 @@ def test_a_time_zone_is_a_text(s3: S3Client) -> None:
         ("9999-12-31T23:30:00Z", "Europe/Berlin", ""),
     ],
 )
-def test_a_time_outside_of_the_calendar_is_a_problem(s3: S3Client, scheduled: str, zone: str, shift: str) -> None:
+def test_a_time_outside_of_the_calendar_is_a_problem(s3, scheduled, zone, shift):
     uri = f"s3://bucket/{{scheduled_time{shift}:%Y}}.csv"
     message = rejection(s3, output_s3_uri=uri, scheduled_time=scheduled, time_zone=zone)
     assert "output_s3_uri has a time before the year 1 or after 9999" in message
 
 
 @pytest.mark.usefixtures("model")
-def test_a_marker_stands_for_the_folder_that_it_completes(s3: S3Client, put: Any) -> None:
+def test_a_marker_stands_for_the_folder_that_it_completes(s3, put):
     put("in/day=1/part-0.csv", "age,income\n1,2\n")
     put("in/day=1/_SUCCESS", "")
     put("in/day=1/_committed_1", "{}")
@@ -165,11 +156,11 @@ def test_a_marker_stands_for_the_folder_that_it_completes(s3: S3Client, put: Any
     assert document["probe"]["data_s3_uri"] == "s3://bucket/in/day=1/part-0.csv"
 
 
-def test_a_marker_of_a_whole_bucket_is_no_folder(s3: S3Client) -> None:
+def test_a_marker_of_a_whole_bucket_is_no_folder(s3):
     assert "resolves to s3://bucket/, which is not an S3 URI" in rejection(s3, data_s3_uri="s3://bucket/_SUCCESS")
 
 
-def test_an_output_is_not_written_under_the_folder_of_a_marker(s3: S3Client) -> None:
+def test_an_output_is_not_written_under_the_folder_of_a_marker(s3):
     message = rejection(s3, data_s3_uri="s3://bucket/in/_SUCCESS", output_s3_uri="s3://bucket/in/out.csv")
     assert "lies under data_s3_uri s3://bucket/in/" in message
 
@@ -190,12 +181,12 @@ def test_an_output_is_not_written_under_the_folder_of_a_marker(s3: S3Client) -> 
         "s3://bucket/x/{scheduled_time:/}",
     ],
 )
-def test_a_wrong_placeholder_is_a_problem(s3: S3Client, uri: str) -> None:
+def test_a_wrong_placeholder_is_a_problem(s3, uri):
     assert "output_s3_uri" in rejection(s3, output_s3_uri=uri)
 
 
 @pytest.mark.parametrize("time", ["2026-11-24", "2026-11-24T02:00:00", "<scheduled-time>", "0001-01-01T00:00:00+23:00"])
-def test_a_scheduled_time_must_be_an_instant(s3: S3Client, time: str) -> None:
+def test_a_scheduled_time_must_be_an_instant(s3, time):
     assert "scheduled_time must be an instant" in rejection(s3, scheduled_time=time)
 
 
@@ -210,15 +201,15 @@ def test_a_scheduled_time_must_be_an_instant(s3: S3Client, time: str) -> None:
         {"model_s3_uri": "s3://bucket/out.csv.work/model"} | {"output_s3_uri": "s3://bucket/out.csv"},
     ],
 )
-def test_nothing_that_is_read_may_be_written(s3: S3Client, changed: dict[str, Any]) -> None:
+def test_nothing_that_is_read_may_be_written(s3, changed):
     assert changed["output_s3_uri"] in rejection(s3, **changed)
 
 
-def test_a_missing_model_is_named(s3: S3Client) -> None:
+def test_a_missing_model_is_named(s3):
     assert "s3://bucket/model.joblib does not exist" in rejection(s3, InputNotFoundError)
 
 
-def test_a_version_of_the_model_is_looked_for_and_passed_on(s3: S3Client, put: Any) -> None:
+def test_a_version_of_the_model_is_looked_for_and_passed_on(s3, put):
     put("in/1.csv", "age,income\n1,2\n")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     first, _ = (s3.put_object(Bucket=BUCKET, Key="model.joblib", Body=body) for body in (b"first", b"second"))
@@ -231,7 +222,7 @@ def test_a_version_of_the_model_is_looked_for_and_passed_on(s3: S3Client, put: A
 
 
 @pytest.mark.usefixtures("model")
-def test_all_missing_data_is_named(s3: S3Client, put: Any) -> None:
+def test_all_missing_data_is_named(s3, put):
     put("empty/", b"")
     put("empty/_SUCCESS", b"x")
     message = rejection(s3, InputNotFoundError, data_s3_uri=["s3://bucket/1.csv", "s3://bucket/empty/", "s3://nowhere/2.csv"])
@@ -240,7 +231,7 @@ def test_all_missing_data_is_named(s3: S3Client, put: Any) -> None:
 
 
 @pytest.mark.usefixtures("model")
-def test_columns_that_do_not_fit_are_listed_with_suggestions(s3: S3Client, put: Any) -> None:
+def test_columns_that_do_not_fit_are_listed_with_suggestions(s3, put):
     put("in/1.csv", "id,Age,prediction\n1,2,3\n")
     message = rejection(s3)
     assert "has no column 'age' (it has 'Age', with other capitals), 'income'; it has 'id', 'Age', 'prediction'" in message
@@ -249,19 +240,19 @@ def test_columns_that_do_not_fit_are_listed_with_suggestions(s3: S3Client, put: 
 
 
 @pytest.mark.usefixtures("model")
-def test_the_list_of_columns_is_bounded(s3: S3Client, put: Any) -> None:
+def test_the_list_of_columns_is_bounded(s3, put):
     put("in/1.csv", ",".join(f"c{index}" for index in range(60)) + "\n1\n")
     assert "'c49' and 10 more" in rejection(s3)
 
 
 @pytest.mark.usefixtures("model")
-def test_columns_that_nobody_uses_may_be_called_alike_and_by_no_name(s3: S3Client, put: Any) -> None:
+def test_columns_that_nobody_uses_may_be_called_alike_and_by_no_name(s3, put):
     put("in/1.csv", ",note,age,note,income,,\n0,x,1,y,2,,\n")
     assert validate(s3)
 
 
 @pytest.mark.usefixtures("model")
-def test_a_file_without_header_is_said_and_its_values_are_not(s3: S3Client, put: Any) -> None:
+def test_a_file_without_header_is_said_and_its_values_are_not(s3, put):
     put("in/1.csv", "31337,secret\n1,2\n")
     message = rejection(s3)
     assert "s3://bucket/in/1.csv seems to have no header: its first line holds values: put the names" in message
@@ -269,14 +260,14 @@ def test_a_file_without_header_is_said_and_its_values_are_not(s3: S3Client, put:
 
 
 @pytest.mark.usefixtures("model")
-def test_stated_types_are_passed_on(s3: S3Client, put: Any) -> None:
+def test_stated_types_are_passed_on(s3, put):
     put("in/1.csv", b"age,income\n1,2\n")
     types = {"income": "text"}
     assert validate(s3, column_types=types)["probe"]["column_types"] == types
     assert validate(s3)["probe"]["column_types"] is None
 
 
-def test_a_type_of_a_column_that_is_no_feature_is_a_problem(s3: S3Client) -> None:
+def test_a_type_of_a_column_that_is_no_feature_is_a_problem(s3):
     message = rejection(s3, column_types={"Age": "text", "zip": "number", "income": "integer"})
     assert message == "column_types names columns that are not among feature_columns: 'Age' (did you mean 'age'?), 'zip'"
 
@@ -290,12 +281,12 @@ def test_a_type_of_a_column_that_is_no_feature_is_a_problem(s3: S3Client) -> Non
         ({"a": "optional_boolean"}, "must be one of boolean, integer, number, text"),
     ],
 )
-def test_a_type_is_one_of_the_stated_kinds(s3: S3Client, types: Any, message: str) -> None:
+def test_a_type_is_one_of_the_stated_kinds(s3, types, message):
     with pytest.raises(InvalidRequestError, match=message):
         validate(s3, column_types=types)
 
 
-def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
+def test_the_prediction_must_not_be_a_feature(s3):
     assert "prediction_column_name age is also one of feature_columns" in rejection(s3, prediction_column_name="age")
 
 
@@ -315,7 +306,7 @@ def test_the_prediction_must_not_be_a_feature(s3: S3Client) -> None:
         (b'age,"income\n1,2\n', "unclosed quote"),
     ],
 )
-def test_data_that_cannot_be_scored_says_why(s3: S3Client, put: Any, body: bytes, reason: str) -> None:
+def test_data_that_cannot_be_scored_says_why(s3, put, body, reason):
     put("in/1.csv", body)
     message = rejection(s3, InvalidDataError)
     assert reason in message
@@ -323,27 +314,27 @@ def test_data_that_cannot_be_scored_says_why(s3: S3Client, put: Any, body: bytes
 
 
 @pytest.mark.usefixtures("model")
-def test_quoted_names_and_a_bom_are_read(s3: S3Client, put: Any) -> None:
+def test_quoted_names_and_a_bom_are_read(s3, put):
     put("in/1.csv", '\ufeffage,"income, ""net""\n(EUR)"\r\n1,2\r\n')
     assert validate(s3, feature_columns=["age", 'income, "net"\n(EUR)'])
 
 
 @pytest.mark.usefixtures("model")
-def test_a_long_header_is_read_in_growing_steps(s3: S3Client, put: Any) -> None:
+def test_a_long_header_is_read_in_growing_steps(s3, put):
     names = [f"column_{index:06}" for index in range(20_000)]
     put("in/1.csv", ",".join(["age", "income", *names]) + "\n" + "1," * 20_001 + "1\n")
     assert validate(s3)
 
 
 @pytest.mark.usefixtures("model")
-def test_a_header_without_end_is_given_up(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_without_end_is_given_up(s3, put, monkeypatch):
     monkeypatch.setattr(inputs, "HEADER_READS", (4, 16))
     put("in/1.csv", "x" * 100 + "\n1\n")
     assert "does not end within 16 bytes" in rejection(s3, InvalidDataError)
 
 
 @pytest.mark.usefixtures("model")
-def test_the_probe_is_the_first_object_with_rows(s3: S3Client, put: Any) -> None:
+def test_the_probe_is_the_first_object_with_rows(s3, put):
     put("in/_SUCCESS", b"x")
     put("in/part-2.csv", "age,income\n")
     put("in/part-10.csv", "age,income\n1,2\n")
@@ -353,14 +344,14 @@ def test_the_probe_is_the_first_object_with_rows(s3: S3Client, put: Any) -> None
 
 @pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("operation", ["HeadObject", "GetObject"])
-def test_a_busy_s3_is_transient(s3: S3Client, put: Any, fail_calls: Any, operation: str) -> None:
+def test_a_busy_s3_is_transient(s3, put, fail_calls, operation):
     put("in/1.csv", "age,income\n1,2\n")
     fail_calls(operation, "SlowDown")
     rejection(s3, TransientS3Error)
 
 
 @pytest.mark.usefixtures("model")
-def test_the_handler_adapts(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_handler_adapts(s3, put, monkeypatch, capsys):
     put("in/1.csv", "age,income\n1,2\n")
     monkeypatch.setattr(validate_request, "s3_client", lambda: s3)
     validated = validate_request.lambda_handler({"request": REQUEST, "execution": EXECUTION}, None)
@@ -368,7 +359,7 @@ def test_the_handler_adapts(s3: S3Client, put: Any, monkeypatch: pytest.MonkeyPa
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders(s3: S3Client) -> None:
+def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders(s3):
     with pytest.raises(InvalidRequestError, match=r"data_s3_uri names s3://bucket/2026\.csv more than once"):
         validate(
             s3, data_s3_uri=["s3://bucket/2026.csv", "s3://bucket/{scheduled_time:%Y}.csv"], scheduled_time="2026-11-24T02:00:00Z"
@@ -377,20 +368,20 @@ def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders(s3:
 
 @pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("name", ["result.parquet", "{scheduled_time:%Y-%m-%d}.csv.gz", "result.JSONL"])
-def test_an_output_that_is_called_as_another_format_is_refused(s3: S3Client, put: Any, name: str) -> None:
+def test_an_output_that_is_called_as_another_format_is_refused(s3, put, name):
     put("in/1.csv", "id,age,income\n1,2,3\n")
     assert "and what is written is CSV: choose a name that ends in .csv" in rejection(s3, output_s3_uri=f"s3://bucket/out/{name}")
 
 
-def created(key: str = "in/day=1/_SUCCESS") -> dict[str, Any]:
+def created(key="in/day=1/_SUCCESS"):
     return {"version": "0", "bucket": {"name": "bucket"}, "object": {"key": key, "size": 0}, "reason": "PutObject"}
 
 
-def started_by_object(s3: S3Client, put: Any, key: str) -> Any:
+def started_by_object(s3, put, key):
     put(key, b"age,income\n1,2\n")
     uris = {"data_s3_uri": "s3://bucket/{object_key}", "output_s3_uri": "s3://bucket/out/{scheduled_time:%Y}.csv"}
     raw = {"object_created": created(key), "time": "2031-01-01T00:00:00Z", "request": {**REQUEST, **uris}}
-    return validate_request.validate_request(s3, raw, EXECUTION)["request"]  # type: ignore[arg-type]
+    return validate_request.validate_request(s3, raw, EXECUTION)["request"]
 
 
 KEYS = [
@@ -400,7 +391,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_key_of_an_object_that_starts_is_a_key_and_nothing_else(s3: S3Client, put: Any, key: str) -> None:
+def test_the_key_of_an_object_that_starts_is_a_key_and_nothing_else(s3, put, key):
     put("model.joblib", b"model")
     request = started_by_object(s3, put, key)
     assert request["data_s3_uri"] == [f"s3://bucket/{key}"]
@@ -409,7 +400,7 @@ def test_the_key_of_an_object_that_starts_is_a_key_and_nothing_else(s3: S3Client
 
 
 @pytest.mark.parametrize("key", ["in/*.csv", "in/?.csv", "in/[a].csv", "in/a\nb.csv", "in/../model.joblib", "in/x.csv.work/1.csv"])
-def test_a_key_that_would_name_something_else_is_refused(s3: S3Client, put: Any, key: str) -> None:
+def test_a_key_that_would_name_something_else_is_refused(s3, put, key):
     with pytest.raises(InvalidRequestError, match="data_s3_uri"):
         started_by_object(s3, put, key)
 
@@ -424,10 +415,10 @@ def test_a_key_that_would_name_something_else_is_refused(s3: S3Client, put: Any,
         {**REQUEST, "object_created": created(), "time": "2031-01-01T00:00:00Z"},
     ],
 )
-def test_an_input_that_no_object_starts_with_is_refused(s3: S3Client, raw: dict[str, Any]) -> None:
+def test_an_input_that_no_object_starts_with_is_refused(s3, raw):
     with pytest.raises(InvalidRequestError, match="the input is not what an object starts with"):
-        validate_request.validate_request(s3, raw, EXECUTION)  # type: ignore[arg-type]
+        validate_request.validate_request(s3, raw, EXECUTION)
 
 
-def test_the_key_of_an_object_is_unknown_where_none_has_started(s3: S3Client) -> None:
+def test_the_key_of_an_object_is_unknown_where_none_has_started(s3):
     assert "unknown placeholder {object_key}" in rejection(s3, output_s3_uri="s3://bucket/{object_key}.csv")

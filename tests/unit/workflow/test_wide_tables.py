@@ -3,10 +3,7 @@
 Comparisons of names are counted, and what else is done for each, so that a busy machine changes nothing.
 """
 
-from __future__ import annotations
-
 import difflib
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +22,6 @@ from workflow.inputs import InputObject
 from workflow.layout import require_same_layout
 from workflow.sampling import sampled_types
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 COLUMNS = 3000
 """Their square is nine million, and nothing here may take a tenth of that."""
 PER_COLUMN = 20
@@ -40,24 +34,24 @@ class Name(str):
     __slots__ = ()
     compared = 0
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other):
         Name.compared += 1
-        return str.__eq__(self, other)  # type: ignore[arg-type]
+        return str.__eq__(self, other)
 
-    def __hash__(self) -> int:
+    def __hash__(self):
         return str.__hash__(self)
 
-    def __ne__(self, other: object) -> bool:
+    def __ne__(self, other):
         return not self == other
 
 
 @pytest.fixture
-def few_comparisons(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def few_comparisons(monkeypatch):
     """Fail where more names are compared than some for each column, or more than a message shows are looked up by likeness."""
-    looked_up: list[int] = []
+    looked_up = []
     close = difflib.get_close_matches
 
-    def counted(word: str, possibilities: list[str], n: int = 3, cutoff: float = 0.6) -> list[str]:
+    def counted(word, possibilities, n=3, cutoff=0.6):
         assert len(word) <= header_mistakes.COMPARED_CHARACTERS
         looked_up.append(len(possibilities))
         return close(word, possibilities, n, cutoff)
@@ -69,46 +63,46 @@ def few_comparisons(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert sum(looked_up) <= header_mistakes.SHOWN_MISSING * header_mistakes.COMPARED_COLUMNS
 
 
-def names(start: str, count: int = COLUMNS) -> list[Any]:
+def names(start, count=COLUMNS):
     return [Name(f"{start}{number}") for number in range(count)]
 
 
-def stated(columns: list[Any]) -> Any:
+def stated(columns):
     return {"feature_columns": columns, "column_types": None}
 
 
-REQUEST: Any = {"prediction_column_name": "p"}
+REQUEST = {"prediction_column_name": "p"}
 
 
-def wide_header(columns: list[Any]) -> Header:
+def wide_header(columns):
     return Header(columns, 1, b"\n")
 
 
-def no_such_columns(columns: list[Any], present: list[Any]) -> None:
+def no_such_columns(columns, present):
     with pytest.raises(InvalidRequestError, match="has no column"):
         validate_request.require_columns(REQUEST, stated(columns), InputObject(URI, 1, "1"), wide_header(present))
 
 
-def no_such_types() -> None:
+def no_such_types():
     raw = {
         **{f"{kind}_s3_uri": f"s3://bucket/{kind}" for kind in ("model", "data", "output")}, "prediction_column_name": "p",
         "feature_columns": [f"color{n}" for n in range(900)], "column_types": {f"colour{n}": "text" for n in range(900)},
     }  # fmt: skip
     with pytest.raises(InvalidRequestError, match=r"'colour9' .did you mean 'color9'.. and 890 more$"):
-        validate_request.normalise(raw, EXECUTION)  # type: ignore[arg-type]
+        validate_request.normalise(raw, EXECUTION)
 
 
-def other_layout(first: list[Any], other: list[Any]) -> None:
+def other_layout(first, other):
     with pytest.raises(ValueError, match=r"other columns|another order"):
         require_same_layout([(InputObject(URI, 1, "1"), wide_header(first)), (InputObject(f"{URI}2", 1, "2"), wide_header(other))])
 
 
-def handlers_columns(used: list[Any], present: list[Any]) -> None:
+def handlers_columns(used, present):
     with pytest.raises(prediction_handler.PredictionError):
         prediction_handler._require_columns(used, prediction_handler.Header(b"", b"\n", present), URI)
 
 
-CASES: dict[str, Callable[[], object]] = {
+CASES = {
     "columns that fit": lambda: validate_request.require_columns(
         REQUEST, stated(names("c")), InputObject(URI, 1, "1"), wide_header(names("c"))
     ),
@@ -127,27 +121,27 @@ CASES: dict[str, Callable[[], object]] = {
 
 @pytest.mark.usefixtures("few_comparisons")
 @pytest.mark.parametrize("case", CASES)
-def test_names_are_compared_a_few_times_each(case: str) -> None:
+def test_names_are_compared_a_few_times_each(case):
     CASES[case]()
 
 
 @pytest.mark.usefixtures("few_comparisons")
-def test_likeness_is_looked_for_among_few_and_short_names_alone() -> None:
+def test_likeness_is_looked_for_among_few_and_short_names_alone():
     assert header_mistakes.close_name("colour", ["color"]) == "color"
     assert header_mistakes.close_name("colour", ["color"] * 1001) is None
     assert header_mistakes.close_name("c" * 61, ["c" * 60]) is None
     assert header_mistakes.close_name("c" * 60, ["c" * 61]) is None
 
 
-def test_only_problems_that_are_shown_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_problems_that_are_shown_are_looked_for(monkeypatch):
     calls = []
     monkeypatch.setattr(difflib, "get_close_matches", lambda *arguments, **_: calls.append(arguments) or [])
     with pytest.raises(InvalidRequestError):
-        validate_request.normalise({f"field {number}": 1 for number in range(20_000)}, EXECUTION)  # type: ignore[arg-type]
+        validate_request.normalise({f"field {number}": 1 for number in range(20_000)}, EXECUTION)
     assert 0 < len(calls) <= validate_request.SHOWN_PROBLEMS
 
 
-def test_the_parts_of_a_column_transformer_are_asked_once_for_what_comes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parts_of_a_column_transformer_are_asked_once_for_what_comes_of_them(monkeypatch):
     columns = [f"c{number}" for number in range(60)]
     parts = ColumnTransformer([(column, "passthrough", [column]) for column in columns])
     model = make_pipeline(parts, LinearRegression()).fit(pd.DataFrame(np.ones((2, 60)), columns=columns), [1, 2])
@@ -158,7 +152,7 @@ def test_the_parts_of_a_column_transformer_are_asked_once_for_what_comes_of_them
     assert len(asked) == 1
 
 
-def test_columns_with_categories_that_look_missing_are_put_into_the_table_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_with_categories_that_look_missing_are_put_into_the_table_together(monkeypatch):
     block = next(prediction_handler._read_blocks(*block_of(b"a,b,c\nNA,,x\n")))
     columns = prediction_handler._Columns(["a", "b", "c"], dict.fromkeys("abc", "text"), known={"a": ("NA",), "c": ("NA",)})
     table = prediction_handler._with_known_texts(block, columns, prediction_handler._parse_columns(block, ["a", "b", "c"]))
@@ -166,7 +160,7 @@ def test_columns_with_categories_that_look_missing_are_put_into_the_table_togeth
     assert not hasattr(pa.Table, "set_column") or "set_column" not in prediction_handler._with_known_texts.__code__.co_names
 
 
-def block_of(data: bytes) -> Any:
+def block_of(data):
     import io  # noqa: PLC0415
 
     header = prediction_handler._read_header(data, URI)
@@ -174,12 +168,12 @@ def block_of(data: bytes) -> Any:
     return io.BytesIO(data[header.size :]), header, prediction_handler._Source(URI, 0), header.size, 1 << 20
 
 
-def header_of(columns: int, quoted: str = "") -> bytes:
+def header_of(columns, quoted=""):
     return ",".join([quoted or "first", *(f"c{number}" for number in range(1, columns))]).encode() + b"\n"
 
 
 @pytest.mark.parametrize("quoted", ["", '"a,""b,\nc"'])
-def test_a_table_may_have_as_many_columns_as_the_bound_says_and_no_more(monkeypatch: pytest.MonkeyPatch, quoted: str) -> None:
+def test_a_table_may_have_as_many_columns_as_the_bound_says_and_no_more(monkeypatch, quoted):
     for module in (header_mistakes, prediction_handler, csv_records):
         monkeypatch.setattr(module, "MAX_DATA_COLUMNS", 50)
     assert len(parse_header(header_of(50, quoted)).columns) == 50
@@ -193,7 +187,7 @@ def test_a_table_may_have_as_many_columns_as_the_bound_says_and_no_more(monkeypa
         prediction_handler._read_header(header_of(51, quoted), URI)
 
 
-def test_equal_headers_share_their_names() -> None:
+def test_equal_headers_share_their_names():
     assert parse_header(header_of(40)).columns is parse_header(header_of(40)).columns
     first, second = (prediction_handler._read_header(header_of(40), f"{URI}{number}") for number in range(2))
     assert first
@@ -201,11 +195,11 @@ def test_equal_headers_share_their_names() -> None:
     assert first.names is second.names
 
 
-def test_line_feeds_in_a_name_are_counted_once() -> None:
+def test_line_feeds_in_a_name_are_counted_once():
     class Counting(bytes):
         counted = 0
 
-        def count(self, sub: Any, start: Any = 0, stop: Any = None) -> int:
+        def count(self, sub, start=0, stop=None):
             Counting.counted += (len(self) if stop is None else stop) - start
             return bytes.count(self, sub, start, len(self) if stop is None else stop)
 
@@ -216,7 +210,7 @@ def test_line_feeds_in_a_name_are_counted_once() -> None:
     assert Counting.counted <= 2 * len(data)
 
 
-def test_a_name_may_be_longer_than_csv_takes_by_itself() -> None:
+def test_a_name_may_be_longer_than_csv_takes_by_itself():
     header = prediction_handler._read_header(b"x" * 200_000 + b",y\n", URI)
     assert header
     assert [len(name) for name in header.names] == [200_000, 1]

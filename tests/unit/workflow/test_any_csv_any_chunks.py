@@ -2,13 +2,10 @@
 invocation on the whole file, byte for byte.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import joblib
 import pandas as pd
@@ -22,15 +19,12 @@ from support.csv_samples import quoted
 from support.samples import BUCKET, COLUMNS, found_columns
 from workflow import boundaries, explain_failure, merge_outputs, plan_chunks, record_failure, splitting
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 MAP_FAILURE = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": ""}
 WIDTH = 3
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
+def tables(draw):
     """Records of a number and two fields of text: words, text with commas, quotes and line breaks, or what looks like records.
 
     Also long lines, for which windows grow over the next targets, and what looks like records that the model cannot score.
@@ -48,33 +42,33 @@ def tables(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
 class Workflow:
     """What the state machine does, with the functions' own code on an S3 in memory."""
 
-    def __init__(self, s3: S3Client, document: Any) -> None:
+    def __init__(self, s3, document):
         self.s3 = s3
         self.new_document = document
         self.runs = 0
         self.replanned = 0
         self.most_chunks = 0
-        self.probe_result: Any = None
+        self.probe_result = None
         frame = pd.DataFrame({"x": range(100)})
         model = io.BytesIO()
         joblib.dump(DecisionTreeRegressor(random_state=0).fit(frame, frame.x * 1.5), model)
         s3.put_object(Bucket=BUCKET, Key="model.joblib", Body=model.getvalue())
 
-    def put(self, key: str, body: bytes) -> str:
+    def put(self, key, body):
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
         return f"s3://{BUCKET}/{key}"
 
-    def get(self, uri: str) -> bytes:
+    def get(self, uri):
         bucket, key = handler.parse_s3_uri(uri)
         return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
-    def directly(self, body: bytes) -> bytes:
+    def directly(self, body):
         """The output of one invocation on the whole."""
         event = self.event() | {"data_s3_uri": self.put("whole.csv", body), "output_s3_uri": f"s3://{BUCKET}/whole-output.csv"}
         handler.predict_chunk(self.s3, event)
         return self.get(event["output_s3_uri"])
 
-    def probed(self) -> Any:
+    def probed(self):
         """What the probe says, by a row that can be predicted."""
         if not self.probe_result:
             probe = self.event() | {"data_s3_uri": self.put("probe.csv", b"x,note,other\n1,a,b\n"), "probe_rows": 1}
@@ -82,7 +76,7 @@ class Workflow:
         return self.probe_result
 
     @staticmethod
-    def event() -> dict[str, Any]:
+    def event():
         return {
             "model_s3_uri": f"s3://{BUCKET}/model.joblib",
             "feature_columns": ["x"],
@@ -90,7 +84,7 @@ class Workflow:
             "raise_errors": True,
         }
 
-    def run(self, data: list[str], chunk_bytes: int) -> bytes:
+    def run(self, data, chunk_bytes):
         self.runs += 1
         output = f"s3://{BUCKET}/out/{self.runs}.csv"
         document = self.new_document(data_s3_uri=data, output_s3_uri=output, chunk_size_mb=chunk_bytes / 1e6, feature_columns=["x"])
@@ -107,27 +101,27 @@ class Workflow:
             document["explanation"] = explain_failure.explain_failure(self.s3, document)
             assert document["explanation"]["plan_exactly"], document["explanation"]
             self.replanned += 1
-        result: Any = merge_outputs.merge_outputs(self.s3, document)
+        result = merge_outputs.merge_outputs(self.s3, document)
         assert result["complete"]
         listed = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"out/{self.runs}.csv")["Contents"]
         assert [item["Key"] for item in listed] == [f"out/{self.runs}.csv", f"out/{self.runs}.csv.report.json"]
         return self.get(output)
 
-    def is_predicted(self, document: Any, item: Any) -> bool:
+    def is_predicted(self, document, item):
         event = self.event() | item
         try:
             handler.validate_event(event)
             handler.predict_chunk(self.s3, event)
         except handler.PredictionError as error:
             failure = {"Error": type(error).__name__, "Cause": json.dumps({"errorMessage": str(error)})}
-            child: Any = {"event": event, "execution_arn": document["execution"]["arn"], "failure": failure}
+            child = {"event": event, "execution_arn": document["execution"]["arn"], "failure": failure}
             record_failure.record_failure(self.s3, child)
             return False
         return True
 
 
 @pytest.fixture
-def workflow(s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch) -> Workflow:
+def workflow(s3, document, monkeypatch):
     """With windows so small that guesses are made, and are wrong, in small files."""
     monkeypatch.setattr(splitting, "WINDOWS_WORTH", 0)
     monkeypatch.setattr(boundaries, "WINDOW_BYTES", (16, 64))
@@ -136,7 +130,7 @@ def workflow(s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch) -> Wo
     return Workflow(s3, document)
 
 
-def any_number_of(examples: int) -> Any:
+def any_number_of(examples):
     """Each example runs a workflow: fewer of them, and the S3 of all is one."""
     return settings(
         max_examples=max(examples, settings().max_examples // 5),
@@ -146,9 +140,7 @@ def any_number_of(examples: int) -> Any:
 
 @any_number_of(12)
 @given(table=tables(), chunk_bytes=st.integers(8, 400), bom=st.booleans(), last_line_end=st.booleans())
-def test_one_object_in_any_chunks(
-    workflow: Workflow, table: tuple[list[bytes], bytes], chunk_bytes: int, bom: bool, last_line_end: bool
-) -> None:
+def test_one_object_in_any_chunks(workflow, table, chunk_bytes, bom, last_line_end):
     records, line_end = table
     body = (b"\xef\xbb\xbf" if bom else b"") + b"x,note,other" + line_end + b"".join(records)
     body = body if last_line_end else body.removesuffix(line_end)
@@ -160,7 +152,7 @@ def test_one_object_in_any_chunks(
 
 @any_number_of(12)
 @given(table=tables(), chunk_bytes=st.integers(8, 2000), cuts=st.lists(st.integers(0, 40), max_size=6))
-def test_any_objects_in_any_chunks(workflow: Workflow, table: tuple[list[bytes], bytes], chunk_bytes: int, cuts: list[int]) -> None:
+def test_any_objects_in_any_chunks(workflow, table, chunk_bytes, cuts):
     records, line_end = table
     header = b"x,note,other" + line_end
     edges = [0, *sorted(cut for cut in cuts if cut < len(records)), len(records)]
@@ -170,7 +162,7 @@ def test_any_objects_in_any_chunks(workflow: Workflow, table: tuple[list[bytes],
     assert workflow.run([f"s3://{BUCKET}/{prefix}"], chunk_bytes) == workflow.directly(header + b"".join(records))
 
 
-def test_a_deceived_guess_is_corrected(workflow: Workflow) -> None:
+def test_a_deceived_guess_is_corrected(workflow):
     """Not only by luck: the plan is made twice."""
     record = b'7,"' + b"1,a,b\n" * 50 + b'",z\n'
     body = b"x,note,other\n" + b"1,a,b\n" * 20 + record + b"2,c,d\n" * 100

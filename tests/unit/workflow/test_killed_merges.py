@@ -6,21 +6,16 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
 
-from support.kills import Doomed, Killed
-from support.merging import OUTPUT, Run, key_of
+from support.kills import Killed
+from support.merging import OUTPUT, key_of
 from support.samples import BUCKET, EXECUTION
 from workflow.errors import IncompleteOutputError
 from workflow.merge_outputs import merge_outputs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mypy_boto3_s3 import S3Client
 
 KIB = 2**10
 REPORT = f"{OUTPUT}.report.json"
@@ -64,7 +59,7 @@ SHAPES = {
 }
 
 
-def shapes(*names: str) -> pytest.MarkDecorator:
+def shapes(*names):
     marks = {"small": ()}  # the one of make test
     return pytest.mark.parametrize(
         "shape", [pytest.param(SHAPES[name], id=name, marks=marks.get(name, pytest.mark.thorough)) for name in names]
@@ -74,7 +69,7 @@ def shapes(*names: str) -> pytest.MarkDecorator:
 class Scene:
     """One shape, set up anew for each attempt, and what must come of it."""
 
-    def __init__(self, s3: S3Client, run: Callable[..., Run], shape: Shape) -> None:
+    def __init__(self, s3, run, shape):
         self.s3, self.run, self.shape = s3, run, shape
         execution = self.arrive()
         bodies = [self.read(key_of(chunk["output_s3_uri"])) for chunk in execution.chunks if chunk["chunk_index"] not in shape.lost]
@@ -86,7 +81,7 @@ class Scene:
         assert [key for key in self.left if key.startswith("out/") and not key.startswith(WORK)] == beside
         assert shape.lost or not self.keys(WORK)
 
-    def arrive(self, execution: dict[str, str] = EXECUTION) -> Run:
+    def arrive(self, execution=EXECUTION):
         """Come to the merge in an empty bucket, where two other people's uploads are in progress."""
         for key in self.keys():
             self.s3.delete_object(Bucket=BUCKET, Key=key)
@@ -95,7 +90,7 @@ class Scene:
         for key in (OUTPUT, f"{OUTPUT}.gz"):
             self.s3.create_multipart_upload(Bucket=BUCKET, Key=key)
         self.others = self.uploads()
-        self.old: dict[str, bytes] = {}
+        self.old = {}
         if self.shape.older == "another":
             self.old = OLD
         elif self.shape.older == "rewritten":
@@ -107,7 +102,7 @@ class Scene:
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
         return self.come_again(execution)
 
-    def come_again(self, execution: dict[str, str]) -> Run:
+    def come_again(self, execution):
         """Come to the merge by an execution that finds what is there."""
         rows = 4
         pads = {index: size * KIB // rows for index, size in enumerate(self.shape.kilobytes)}
@@ -123,19 +118,19 @@ class Scene:
         self.work, self.execution = self.keys(WORK), run
         return run
 
-    def read(self, key: str) -> bytes | None:
+    def read(self, key):
         if key not in self.keys(key):
             return None
         return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def keys(self, prefix=""):
         return [item["Key"] for item in self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
 
-    def uploads(self) -> list[tuple[str, str]]:
+    def uploads(self):
         listed = self.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ())
         return [(upload["Key"], upload["UploadId"]) for upload in listed]
 
-    def assert_all_or_nothing(self) -> None:
+    def assert_all_or_nothing(self):
         """Whatever moment it is: the output is whole or as before, never with what speaks of another, and work goes last."""
         output, report, rejected = self.read(OUTPUT), self.read(REPORT), self.read(REJECTED)
         if output != self.expected:
@@ -151,17 +146,17 @@ class Scene:
             assert set(self.work) <= set(self.keys(WORK))
         assert set(self.others) <= set(self.uploads())
 
-    def expected_list(self) -> bytes | None:
+    def expected_list(self):
         if "on_bad_row" not in self.shape.request:
             return None
         rows = "".join(f"s3://{BUCKET}/in/{index}.csv,2,8,not a number\n" for index in self.shape.rejected)
         return f"data_s3_uri,row,byte,reason\n{rows}".encode()
 
-    def assert_nothing_published(self) -> None:
+    def assert_nothing_published(self):
         assert not [key for key in self.keys("out/") if not key.startswith(WORK)]
         assert set(self.work) <= set(self.keys(WORK))
 
-    def assert_reported(self) -> Any:
+    def assert_reported(self):
         """The report and the list of rejected rows fit to the output."""
         report = json.loads(self.read(REPORT) or b"")
         head = self.s3.head_object(Bucket=BUCKET, Key=OUTPUT)
@@ -174,7 +169,7 @@ class Scene:
         assert self.read(REJECTED) == self.expected_list()
         return report
 
-    def assert_published(self, output: Any) -> None:
+    def assert_published(self, output):
         """The output is right, and nothing else is left than what a merge leaves that nothing disturbs."""
         assert self.read(OUTPUT) == self.expected
         assert self.assert_reported()["output"] == output
@@ -183,15 +178,15 @@ class Scene:
 
 
 @pytest.fixture
-def scene(s3: S3Client, run: Callable[..., Run], small_parts: None) -> Callable[[Shape], Scene]:
+def scene(s3, run, small_parts):
     return lambda shape: Scene(s3, run, shape)
 
 
 @pytest.fixture
-def kills(killed_at: Any) -> Callable[..., Iterator[int]]:
+def kills(killed_at):
     """Kill the merge of a fresh `arrive()` at each S3 call in turn, from the first to the last; tell the call after each kill."""
 
-    def each(arrive: Callable[[], Run], moment: str) -> Iterator[int]:
+    def each(arrive, moment):
         for number in count(1):
             if not merge_killed(arrive(), killed_at(number, moment)):
                 assert number > 8  # it was killed indeed, again and again
@@ -203,7 +198,7 @@ def kills(killed_at: Any) -> Callable[..., Iterator[int]]:
 
 @MOMENTS
 @shapes(*SHAPES)
-def test_a_killed_merge_is_completed_by_its_repeat(scene: Any, kills: Any, shape: Shape, moment: str) -> None:
+def test_a_killed_merge_is_completed_by_its_repeat(scene, kills, shape, moment):
     at = scene(shape)
     for _ in kills(at.arrive, moment):
         at.assert_all_or_nothing()
@@ -213,7 +208,7 @@ def test_a_killed_merge_is_completed_by_its_repeat(scene: Any, kills: Any, shape
 @pytest.mark.thorough
 @MOMENTS
 @shapes("copied and gathered", "quarantine")
-def test_another_execution_completes_a_killed_merge(scene: Any, kills: Any, shape: Shape, moment: str) -> None:
+def test_another_execution_completes_a_killed_merge(scene, kills, shape, moment):
     at = scene(shape)
     for _ in kills(at.arrive, moment):
         at.assert_published(at.come_again(ANOTHER_EXECUTION).merge())
@@ -222,7 +217,7 @@ def test_another_execution_completes_a_killed_merge(scene: Any, kills: Any, shap
 @pytest.mark.thorough
 @MOMENTS
 @shapes("copied and gathered")
-def test_a_merge_killed_twice_is_completed_by_its_repeat(scene: Any, killed_at: Any, shape: Shape, moment: str) -> None:
+def test_a_merge_killed_twice_is_completed_by_its_repeat(scene, killed_at, shape, moment):
     """One in `PAIRS_STEP` of all pairs of calls: the merge is killed at one, its repeat at the other."""
     at = scene(shape)
     pairs = 0
@@ -241,7 +236,7 @@ def test_a_merge_killed_twice_is_completed_by_its_repeat(scene: Any, killed_at: 
 
 @MOMENTS
 @shapes("small", "copied and gathered")
-def test_what_does_not_add_up_is_never_published(scene: Any, killed_at: Any, shape: Shape, moment: str) -> None:
+def test_what_does_not_add_up_is_never_published(scene, killed_at, shape, moment):
     at = scene(shape)
     for number in count(1):
         execution = at.arrive()
@@ -258,20 +253,20 @@ def test_what_does_not_add_up_is_never_published(scene: Any, killed_at: Any, sha
     assert number > 4
 
 
-def merge_killed(execution: Run, doomed: Doomed) -> bool:
+def merge_killed(execution, doomed):
     """Merge in a process that is killed; tell whether it was, or came to its end before."""
     doomed.run(lambda client: merge_outputs(client, execution.document))
     return doomed.killed_in is not None
 
 
 @MOMENTS
-def test_a_killed_process_does_nothing_more(killed_at: Any, put: Any, keys: Any, moment: str) -> None:
+def test_a_killed_process_does_nothing_more(killed_at, put, keys, moment):
     """Neither its handlers nor its threads reach S3, and a call is carried out only if it was killed after that."""
     put("0", b"")
-    tried: list[int] = []
+    tried = []
 
-    def work(client: S3Client) -> str:
-        def write(number: int) -> None:
+    def work(client):
+        def write(number):
             tried.append(number)
             client.put_object(Bucket=BUCKET, Key=str(number), Body=b"")
 
@@ -294,11 +289,11 @@ def test_a_killed_process_does_nothing_more(killed_at: Any, put: Any, keys: Any,
     assert keys() == (["0", "1"] if moment == "unsent" else ["0", "1", "2"])
 
 
-def test_a_kill_that_a_thread_swallows_is_one_all_the_same(killed_at: Any, keys: Any) -> None:
+def test_a_kill_that_a_thread_swallows_is_one_all_the_same(killed_at, keys):
     """The threads of `upload_fileobj` lose what is no Exception: the caller would take the upload for a success."""
     doomed = killed_at(1, "unsent")
 
-    def work(client: S3Client) -> str:
+    def work(client):
         client.upload_fileobj(BytesIO(b"x"), BUCKET, "k")
         return "done"
 
@@ -307,13 +302,13 @@ def test_a_kill_that_a_thread_swallows_is_one_all_the_same(killed_at: Any, keys:
     assert not keys()
 
 
-def test_a_refusal_is_an_answer_that_may_not_be_heard(killed_at: Any, s3: S3Client) -> None:
+def test_a_refusal_is_an_answer_that_may_not_be_heard(killed_at, s3):
     doomed = killed_at(1, "unheard")
     doomed.run(lambda client: client.abort_multipart_upload(Bucket=BUCKET, Key="k", UploadId="unknown"))
     assert doomed.killed_in == "AbortMultipartUpload"
 
 
-def test_a_process_that_is_not_killed_is_not_changed(killed_at: Any, s3: S3Client) -> None:
+def test_a_process_that_is_not_killed_is_not_changed(killed_at, s3):
     doomed = killed_at(2, "unheard")
     assert doomed.run(lambda client: client.list_buckets()["Buckets"][0]["Name"]) == BUCKET
     with pytest.raises(ClientError, match="NoSuchKey"):

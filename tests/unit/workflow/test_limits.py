@@ -1,9 +1,6 @@
 """Each limit at its edge: the last that passes, the first that is refused, and that nothing was done by then."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.response import StreamingBody
@@ -12,12 +9,7 @@ from support.samples import EXECUTION
 from workflow import inputs, limits, plan_chunks, validate_request, work
 from workflow.errors import MESSAGE_CHARACTERS, InvalidRequestError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_s3 import S3Client
-
-REQUEST: dict[str, Any] = {
+REQUEST = {
     "model_s3_uri": "s3://bucket/m",
     "data_s3_uri": "s3://bucket/in/",
     "output_s3_uri": "s3://bucket/out.csv",
@@ -26,22 +18,22 @@ REQUEST: dict[str, Any] = {
 }
 
 
-def normalise(**changed: Any) -> Any:
-    return validate_request.normalise(REQUEST | changed, EXECUTION)  # type: ignore[arg-type]
+def normalise(**changed):
+    return validate_request.normalise(REQUEST | changed, EXECUTION)
 
 
-def request_of_bytes(n_bytes: int) -> dict[str, Any]:
+def request_of_bytes(n_bytes):
     """Return columns with which the request has so many bytes as JSON."""
     spare = n_bytes - len(json.dumps(normalise(feature_columns=["a", "b"])))
     return {"feature_columns": ["a", "b" * (spare + 1)]}
 
 
-def key(n_bytes: int) -> str:
+def key(n_bytes):
     """Return a key of so many bytes, which are fewer characters."""
     return "ä" * (n_bytes // 2) + "x" * (n_bytes % 2)
 
 
-EDGES: dict[str, tuple[Callable[[int], dict[str, Any]], int, str]] = {
+EDGES = {
     "bytes of the model's key": (lambda n: {"model_s3_uri": f"s3://bucket/{key(n)}"}, 1024, "has a key of 1025 bytes"),
     "bytes of the data's keys": (lambda n: {"data_s3_uri": ["s3://bucket/a", f"s3://bucket/{key(n)}"]}, 1024, "of 1025 bytes"),
     "bytes of the output's key": (
@@ -59,7 +51,7 @@ EDGES: dict[str, tuple[Callable[[int], dict[str, Any]], int, str]] = {
 
 
 @pytest.mark.parametrize("what", EDGES)
-def test_a_request_may_be_as_large_as_its_limit_and_no_larger(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_may_be_as_large_as_its_limit_and_no_larger(what, monkeypatch):
     fields_of, limit, says = EDGES[what]
     if what == "columns":  # so many need more bytes than a request has
         monkeypatch.setattr(validate_request, "MAX_REQUEST_BYTES", 10**6)
@@ -70,7 +62,7 @@ def test_a_request_may_be_as_large_as_its_limit_and_no_larger(what: str, monkeyp
     assert len(str(caught.value)) <= MESSAGE_CHARACTERS
 
 
-def test_every_key_that_derives_from_the_longest_output_is_one() -> None:
+def test_every_key_that_derives_from_the_longest_output_is_one():
     output = "s3://bucket/" + "k" * limits.MAX_OUTPUT_KEY_BYTES
     prefix = work.work_prefix(output, "1" * 64, "2" * 64)
     part = work.part_uri(prefix, 10_000)
@@ -86,7 +78,7 @@ def test_every_key_that_derives_from_the_longest_output_is_one() -> None:
     assert longest <= limits.MAX_KEY_BYTES
 
 
-def test_text_that_is_no_text_is_a_problem() -> None:
+def test_text_that_is_no_text_is_a_problem():
     for changed in ({"prediction_column_name": "\ud800"}, {"feature_columns": ["\udfff"]}, {"model_s3_uri": "s3://bucket/\ud800"}):
         with pytest.raises(InvalidRequestError, match="half a surrogate pair") as caught:
             normalise(**changed)
@@ -96,9 +88,7 @@ def test_text_that_is_no_text_is_a_problem() -> None:
 # --- objects ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_no_more_objects_than_planning_can_hold(
-    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_has_no_more_objects_than_planning_can_hold(s3, put, document, monkeypatch):
     for number in range(4):
         put(f"in/{number}.csv", b"a,b\n1,2\n")
     put("in/4.csv", b"")  # one that is skipped counts as well
@@ -109,9 +99,7 @@ def test_a_run_has_no_more_objects_than_planning_can_hold(
         plan_chunks.plan_chunks(s3, document())
 
 
-def test_the_limit_of_objects_is_that_of_all_entries_together(
-    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_limit_of_objects_is_that_of_all_entries_together(s3, put, document, monkeypatch):
     for name in "ab":
         put(f"in/{name}.csv", b"a,b\n1,2\n")
     for name in "cde":
@@ -126,10 +114,10 @@ def test_the_limit_of_objects_is_that_of_all_entries_together(
 
 
 @pytest.mark.thorough
-def test_listing_ends_at_the_limit(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_ends_at_the_limit(s3, put, document, monkeypatch):
     for number in range(2005):
         put(f"in/{number}.csv", b"a,b\n1,2\n")
-    asked: list[Any] = []
+    asked = []
     s3.meta.events.register("before-parameter-build.s3.ListObjectsV2", lambda params, **_: asked.append(params))
     monkeypatch.setattr(limits, "MAX_OBJECTS", 999)
     with pytest.raises(InvalidRequestError, match="more than 999 objects"):
@@ -137,7 +125,7 @@ def test_listing_ends_at_the_limit(s3: S3Client, put: Any, document: Any, monkey
     assert len(asked) == 1
 
 
-def test_the_objects_names_have_a_limit_in_memory(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_objects_names_have_a_limit_in_memory(s3, put, document, monkeypatch):
     put("in/1.csv", b"a,b\n1,2\n")
     size = "s3://bucket/in/1.csv".__sizeof__()
     monkeypatch.setattr(limits, "MAX_LISTED_BYTES", size)
@@ -147,7 +135,7 @@ def test_the_objects_names_have_a_limit_in_memory(s3: S3Client, put: Any, docume
         plan_chunks.plan_chunks(s3, document())
 
 
-def test_a_manifest_is_not_read_beyond_its_limit(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_is_not_read_beyond_its_limit(s3, put, document, monkeypatch):
     put("in/a.csv", b"a,b\n1,2\n")
     body = json.dumps(["s3://bucket/in/a.csv"])
     put("in/all.manifest.json", body)
@@ -160,7 +148,7 @@ def test_a_manifest_is_not_read_beyond_its_limit(s3: S3Client, put: Any, documen
         plan_chunks.plan_chunks(s3, event)
 
 
-def test_a_manifest_nested_without_end_is_none(s3: S3Client, put: Any) -> None:
+def test_a_manifest_nested_without_end_is_none(s3, put):
     put("in/all.manifest.json", b"[" * 200_000)
     with pytest.raises(InvalidRequestError, match="is not a manifest"):
         inputs.read_manifest(s3, "s3://bucket/in/all.manifest.json")
@@ -169,11 +157,11 @@ def test_a_manifest_nested_without_end_is_none(s3: S3Client, put: Any) -> None:
 # --- the prediction function's ephemeral storage ---------------------------------------------------------------------------------
 
 
-def test_the_largest_chunk_must_fit_twice_with_the_model() -> None:
+def test_the_largest_chunk_must_fit_twice_with_the_model():
     mebibyte = 2**20
     chunk_bytes = (100 * mebibyte - limits.STORAGE_MARGIN_BYTES - 7 * mebibyte) // 2
 
-    def require(bytes_more: int, storage: str) -> None:
+    def require(bytes_more, storage):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(limits.STORAGE_VARIABLE, storage)
             limits.require_ephemeral_storage(chunk_bytes + bytes_more, 7 * mebibyte)
@@ -187,9 +175,7 @@ def test_the_largest_chunk_must_fit_twice_with_the_model() -> None:
 
 
 @pytest.mark.parametrize("objects", [1, 40])
-def test_a_chunk_that_cannot_fit_is_refused_while_planning(
-    s3: S3Client, put: Any, keys: Any, document: Any, monkeypatch: pytest.MonkeyPatch, objects: int
-) -> None:
+def test_a_chunk_that_cannot_fit_is_refused_while_planning(s3, put, keys, document, monkeypatch, objects):
     for number in range(objects):
         put(f"in/{number}.csv", b"a,b\n" + b"1,2\n" * (2**20 // objects))
     monkeypatch.setenv(limits.STORAGE_VARIABLE, "23")
@@ -202,7 +188,7 @@ def test_a_chunk_that_cannot_fit_is_refused_while_planning(
     assert keys() == before
 
 
-def test_ten_terabytes_are_refused_before_anything_is_read(s3: S3Client, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_terabytes_are_refused_before_anything_is_read(s3, document, monkeypatch):
     """10,000 chunks of 1 GB."""
     giant = inputs.InputObject("s3://bucket/in/1.csv", 10**13, '"1"')
     header = inputs.Header(columns=["a", "b"], line_end=b"\n", stop=4)

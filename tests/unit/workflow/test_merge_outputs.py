@@ -1,10 +1,7 @@
-from __future__ import annotations
-
 import hashlib
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -25,13 +22,10 @@ from workflow.errors import (
 from workflow.multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
 from workflow.work import columns_uri
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 REPORT_SCHEMA = json.loads(Path(merge_outputs.__file__).with_name("report.schema.json").read_text())
 
 
-def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Client) -> None:
+def test_small_parts_become_one_object(run, get, keys, s3):
     execution = run()
     expected = execution.expected()
     receipts = [receipt_of(get, chunk) for chunk in execution.chunks]
@@ -65,7 +59,7 @@ def test_small_parts_become_one_object(run: Any, get: Any, keys: Any, s3: S3Clie
     [(6, 6, 6), (0, 6, 0), (6, 0, 0, 6), (0, 0, 9, 0), (0, 9, 3, 3, 3, 1), (3, 3), (12,), (0, 0, 12, 12)],
     ids=str,
 )
-def test_large_parts_are_copied_and_small_ones_gathered(run: Any, get: Any, uploads: Any, megabytes: tuple[int, ...]) -> None:
+def test_large_parts_are_copied_and_small_ones_gathered(run, get, uploads, megabytes):
     pads = {index: size * MIB // 10 for index, size in enumerate(megabytes)}
     execution = run(tuple(10 for _ in megabytes), pads)
     expected = execution.expected()
@@ -85,7 +79,7 @@ def test_large_parts_are_copied_and_small_ones_gathered(run: Any, get: Any, uplo
         max_size=30,
     )
 )
-def test_parts_keep_s3_s_rules_for_any_sizes(sizes: list[int]) -> None:
+def test_parts_keep_s3_s_rules_for_any_sizes(sizes):
     pieces = [Piece(f"s3://bucket/{index}", "", 100, 100 + size) for index, size in enumerate(sizes)]
     parts = parts_of(pieces)
     assert all(part.size >= MIN_PART_BYTES for part in parts[:-1])
@@ -93,7 +87,7 @@ def test_parts_keep_s3_s_rules_for_any_sizes(sizes: list[int]) -> None:
     assert all(part.size <= 18 * MIB for part in parts if isinstance(part, GatheredPart))
     assert len(parts) <= len(sizes) + sum(size // COPY_BYTES for size in sizes)
     flat = [piece for part in parts for piece in (part.pieces if isinstance(part, GatheredPart) else [part.piece])]
-    joined: list[Piece] = []
+    joined = []
     for piece in flat:
         if joined and joined[-1].uri == piece.uri and joined[-1].stop == piece.start:
             joined[-1] = joined[-1]._replace(stop=piece.stop)
@@ -102,13 +96,13 @@ def test_parts_keep_s3_s_rules_for_any_sizes(sizes: list[int]) -> None:
     assert joined == [piece for piece in pieces if piece.size]
 
 
-def test_copies_grow_where_there_would_be_too_many() -> None:
+def test_copies_grow_where_there_would_be_too_many():
     pieces = [Piece(f"s3://bucket/{index}", "", 0, 2 * COPY_BYTES) for index in range(MAX_PARTS)]
     assert len(parts_of(pieces)) == MAX_PARTS
     assert len(parts_of(pieces[:100])) == 200
 
 
-def test_parts_without_rows_and_without_bytes(run: Any, get: Any) -> None:
+def test_parts_without_rows_and_without_bytes(run, get):
     """Of a group whose objects hold nothing but headers; and the header of the output comes from the first part that has one."""
     execution = run((1, 1, 1, 1))
     bodies = [get(key_of(chunk["output_s3_uri"])) for chunk in execution.chunks]
@@ -120,7 +114,7 @@ def test_parts_without_rows_and_without_bytes(run: Any, get: Any) -> None:
     assert get(OUTPUT) == bodies[2]
 
 
-def test_grouped_objects_are_accounted_for(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_grouped_objects_are_accounted_for(s3, put, get, document):
     for index in range(3):
         put(f"in/{index}.csv", b"a,b\n%d,2\n" % index)
     execution = Run(s3, document(keep_work=True))
@@ -130,7 +124,7 @@ def test_grouped_objects_are_accounted_for(s3: S3Client, put: Any, get: Any, doc
 
 
 @pytest.mark.parametrize("damage", ["fewer", "twice", "gap", "none", "no list", "gone"])
-def test_a_group_that_does_not_add_up_is_refused(s3: S3Client, put: Any, get: Any, document: Any, damage: str) -> None:
+def test_a_group_that_does_not_add_up_is_refused(s3, put, get, document, damage):
     for index in range(3):
         put(f"in/{index}.csv", b"a,b\n%d,2\n" % index)
     execution = Run(s3, document())
@@ -155,20 +149,18 @@ def test_a_group_that_does_not_add_up_is_refused(s3: S3Client, put: Any, get: An
         execution.merge()
 
 
-def test_parts_of_other_columns_are_not_joined(run: Any) -> None:
+def test_parts_of_other_columns_are_not_joined(run):
     execution = run()
     execution.tamper(1, layout_sha256="1" * 64)
     with pytest.raises(IncompleteOutputError, match="layout_sha256"):
         execution.merge()
 
 
-def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(
-    run: Any, get: Any, uploads: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(run, get, uploads, monkeypatch):
     execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
     expected = execution.expected()
     monkeypatch.setattr(upload, "PARTS_IN_FLIGHT", 1)
-    sent: list[int] = []
+    sent = []
     time_left = iter([True, False, False, True, False, True])
     execution.s3.meta.events.register(
         "before-parameter-build.s3.UploadPartCopy", lambda params, **_: sent.append(params["PartNumber"])
@@ -178,16 +170,14 @@ def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(
     assert merge_outputs.merge_outputs(execution.s3, execution.document, 1.0) == {"continuation": {"done": 2, "total": 3}}
     assert len(uploads()) == 1
     output = merge_outputs.merge_outputs(execution.s3, execution.document)
-    assert output["complete"]  # type: ignore[typeddict-item]
+    assert output["complete"]
     assert sent == [1, 2, 3]
     assert get(OUTPUT) == expected
     assert not uploads()
 
 
 @pytest.mark.parametrize("difference", ["other parts", "another size"])
-def test_what_an_earlier_attempt_sent_is_used_only_if_it_is_the_same(
-    run: Any, get: Any, put: Any, uploads: Any, s3: S3Client, fail_calls: Any, difference: str
-) -> None:
+def test_what_an_earlier_attempt_sent_is_used_only_if_it_is_the_same(run, get, put, uploads, s3, fail_calls, difference):
     execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
     expected = execution.expected()
     fail_calls("CompleteMultipartUpload", "SlowDown", times=1)
@@ -205,11 +195,11 @@ def test_what_an_earlier_attempt_sent_is_used_only_if_it_is_the_same(
     assert not uploads()
 
 
-def receipt_of(get: Any, chunk: Any) -> Any:
+def receipt_of(get, chunk):
     return json.loads(get(key_of(chunk["receipt_s3_uri"])))
 
 
-def test_a_merge_without_progress_does_not_go_round(run: Any, get: Any, uploads: Any) -> None:
+def test_a_merge_without_progress_does_not_go_round(run, get, uploads):
     execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
     expected = execution.expected()
     with pytest.raises(TransientS3Error, match="no part could be copied"):
@@ -220,7 +210,7 @@ def test_a_merge_without_progress_does_not_go_round(run: Any, get: Any, uploads:
 
 
 @pytest.fixture
-def guessed_run(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+def guessed_run(s3, put, document, monkeypatch):
     """One object in four chunks whose boundaries are guessed."""
     monkeypatch.setattr(splitting, "WINDOWS_WORTH", 0)
     put("in/0.csv", b"a,b\n" + b"1,2\n" * 40)
@@ -231,7 +221,7 @@ def guessed_run(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
-def test_a_tolerated_chunk_must_not_leave_a_guess_unproven(guessed_run: Run, get: Any, index: int) -> None:
+def test_a_tolerated_chunk_must_not_leave_a_guess_unproven(guessed_run, get, index):
     guessed_run.lose(index)
     with pytest.raises(UnsafeSplitError, match=f"chunk {index + 1}, .* guessed and not proven"):
         guessed_run.merge()
@@ -239,17 +229,17 @@ def test_a_tolerated_chunk_must_not_leave_a_guess_unproven(guessed_run: Run, get
     assert guessed_run.merge()["failed_chunks"] == 1
 
 
-def test_a_wrong_boundary_voids_the_plan_whatever_is_tolerated(guessed_run: Run) -> None:
+def test_a_wrong_boundary_voids_the_plan_whatever_is_tolerated(guessed_run):
     guessed_run.lose(2, error="UnsafeSplitError")
     guessed_run.document["plan"]["boundaries"] = "exact"
     with pytest.raises(UnsafeSplitError):
         guessed_run.merge()
 
 
-def test_parts_are_guarded_by_checksums(run: Any, s3: S3Client) -> None:
+def test_parts_are_guarded_by_checksums(run, s3):
     """S3 refuses a part with a checksum where the upload was created without, and a completion that does not repeat it."""
     execution = run((10, 10, 10), {0: 6 * MIB // 10})
-    seen: dict[str, Any] = {}
+    seen = {}
     for operation in ("CreateMultipartUpload", "CompleteMultipartUpload"):
         s3.meta.events.register(
             f"before-parameter-build.s3.{operation}", lambda params, model, **_: seen.update({model.name: dict(params)})
@@ -259,7 +249,7 @@ def test_parts_are_guarded_by_checksums(run: Any, s3: S3Client) -> None:
     assert "ChecksumCRC32" in seen["CompleteMultipartUpload"]["MultipartUpload"]["Parts"][-1]
 
 
-def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
+def test_the_report_is_written_last_and_adds_up(run, get):
     execution = run()
     input_bytes = execution.document["plan"]["input_bytes"]
     output = execution.merge()
@@ -278,14 +268,14 @@ def test_the_report_is_written_last_and_adds_up(run: Any, get: Any) -> None:
     assert report["finished"] > report["started"]
 
 
-def test_work_is_kept_when_asked(run: Any, keys: Any) -> None:
+def test_work_is_kept_when_asked(run, keys):
     execution = run(keep_work=True)
     execution.merge()
     assert len(keys("out/result.csv.work/")) == 8
 
 
 @pytest.mark.thorough
-def test_more_than_a_page_of_work_is_deleted(run: Any, keys: Any, put: Any) -> None:
+def test_more_than_a_page_of_work_is_deleted(run, keys, put):
     execution = run()
     for number in range(1005):
         put(f"{execution.document['plan']['work_prefix']}map-run/{number}.json", b"{}")
@@ -294,14 +284,14 @@ def test_more_than_a_page_of_work_is_deleted(run: Any, keys: Any, put: Any) -> N
     assert not keys("columns/")  # what Probe Model has left for this execution
 
 
-def test_work_that_cannot_be_deleted_does_not_fail_the_run(run: Any, fail_calls: Any) -> None:
+def test_work_that_cannot_be_deleted_does_not_fail_the_run(run, fail_calls):
     execution = run()
     fail_calls("DeleteObjects", "AccessDenied", status=403)
     assert execution.merge()["complete"]
 
 
 @pytest.mark.parametrize(("tolerated", "lost"), [(0, [1]), (33, [1]), (66, [0, 1]), (100, [0, 1, 2])])
-def test_too_many_missing_chunks_publish_nothing(run: Any, keys: Any, tolerated: float, lost: list[int]) -> None:
+def test_too_many_missing_chunks_publish_nothing(run, keys, tolerated, lost):
     execution = run(tolerated_failure_percentage=tolerated)
     for index in lost:
         execution.lose(index)
@@ -310,7 +300,7 @@ def test_too_many_missing_chunks_publish_nothing(run: Any, keys: Any, tolerated:
     assert OUTPUT not in keys()
 
 
-def test_tolerated_chunks_are_listed_with_their_reason(run: Any, get: Any, keys: Any) -> None:
+def test_tolerated_chunks_are_listed_with_their_reason(run, get, keys):
     execution = run(tolerated_failure_percentage=67)
     second = get(key_of(execution.chunks[1]["output_s3_uri"]))
     execution.lose(0)
@@ -345,7 +335,7 @@ def test_tolerated_chunks_are_listed_with_their_reason(run: Any, get: Any, keys:
     ],
     ids=str,
 )
-def test_a_receipt_that_does_not_add_up_publishes_nothing(run: Any, keys: Any, changed: dict[str, Any]) -> None:
+def test_a_receipt_that_does_not_add_up_publishes_nothing(run, keys, changed):
     execution = run()
     execution.tamper(1, **changed)
     with pytest.raises(IncompleteOutputError, match=r"chunk 2, s3://bucket/in/1\.csv"):
@@ -353,7 +343,7 @@ def test_a_receipt_that_does_not_add_up_publishes_nothing(run: Any, keys: Any, c
     assert OUTPUT not in keys()
 
 
-def test_parts_of_an_object_have_one_header(s3: S3Client, put: Any, document: Any) -> None:
+def test_parts_of_an_object_have_one_header(s3, put, document):
     put("in/0.csv", b"a,b\n" + b"1,2\n" * 20)
     execution = Run(s3, document(chunk_size_mb=20e-6))
     execution.tamper(2, header_bytes=14)
@@ -361,7 +351,7 @@ def test_parts_of_an_object_have_one_header(s3: S3Client, put: Any, document: An
         execution.merge()
 
 
-def test_headers_of_objects_may_differ_in_length(s3: S3Client, put: Any, document: Any, get: Any) -> None:
+def test_headers_of_objects_may_differ_in_length(s3, put, document, get):
     put("in/0.csv", b"a,b\n1,2\n")
     put("in/1.csv", b'\xef\xbb\xbf"a",b\n3,4\n')
     Run(s3, document()).merge()
@@ -379,7 +369,7 @@ def test_headers_of_objects_may_differ_in_length(s3: S3Client, put: Any, documen
         lambda chunks: chunks.reverse(),
     ],
 )
-def test_a_plan_that_does_not_cover_the_input_publishes_nothing(run: Any, put: Any, keys: Any, change: Any) -> None:
+def test_a_plan_that_does_not_cover_the_input_publishes_nothing(run, put, keys, change):
     execution = run()
     change(execution.chunks)
     put(execution.document["plan"]["plan_key"], json.dumps(execution.chunks))
@@ -390,9 +380,7 @@ def test_a_plan_that_does_not_cover_the_input_publishes_nothing(run: Any, put: A
 
 @pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["gathered", "copied"])
 @pytest.mark.parametrize("change", ["truncated", "rewritten", "gone"])
-def test_a_part_that_is_not_its_receipt_s_publishes_nothing(
-    run: Any, s3: S3Client, get: Any, put: Any, keys: Any, uploads: Any, size: int, change: str
-) -> None:
+def test_a_part_that_is_not_its_receipt_s_publishes_nothing(run, s3, get, put, keys, uploads, size, change):
     execution = run(pads=dict.fromkeys(range(3), size))
     key = key_of(execution.chunks[1]["output_s3_uri"])
     if change == "truncated":
@@ -408,7 +396,7 @@ def test_a_part_that_is_not_its_receipt_s_publishes_nothing(
 
 
 @pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["put", "multipart"])
-def test_an_output_that_appeared_meanwhile_is_not_replaced(run: Any, put: Any, get: Any, uploads: Any, size: int) -> None:
+def test_an_output_that_appeared_meanwhile_is_not_replaced(run, put, get, uploads, size):
     execution = run(pads=dict.fromkeys(range(3), size))
     put(OUTPUT, b"someone else's")
     with pytest.raises(OutputExistsError):
@@ -418,9 +406,7 @@ def test_an_output_that_appeared_meanwhile_is_not_replaced(run: Any, put: Any, g
 
 
 @pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["put", "multipart"])
-def test_a_crash_before_the_report_is_completed_by_the_retry(
-    run: Any, s3: S3Client, fail_calls: Any, keys: Any, uploads: Any, size: int
-) -> None:
+def test_a_crash_before_the_report_is_completed_by_the_retry(run, s3, fail_calls, keys, uploads, size):
     execution = run(pads=dict.fromkeys(range(3), size))
     fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
     with pytest.raises(TransientS3Error):
@@ -432,7 +418,7 @@ def test_a_crash_before_the_report_is_completed_by_the_retry(
     assert not uploads()
 
 
-def test_a_crash_while_work_is_deleted_is_completed_by_the_retry(run: Any, s3: S3Client, keys: Any) -> None:
+def test_a_crash_while_work_is_deleted_is_completed_by_the_retry(run, s3, keys):
     execution = run(keep_work=True)
     output = execution.merge()
     s3.delete_object(Bucket=BUCKET, Key=execution.document["plan"]["plan_key"])
@@ -441,7 +427,7 @@ def test_a_crash_while_work_is_deleted_is_completed_by_the_retry(run: Any, s3: S
     assert not keys("out/result.csv.work/")
 
 
-def test_an_incomplete_output_is_another_result_than_the_whole(run: Any, s3: S3Client) -> None:
+def test_an_incomplete_output_is_another_result_than_the_whole(run, s3):
     execution = run(tolerated_failure_percentage=50)
     execution.lose(1)
     execution.merge()
@@ -454,11 +440,11 @@ def test_an_incomplete_output_is_another_result_than_the_whole(run: Any, s3: S3C
 
 
 @pytest.fixture
-def sent(s3: S3Client) -> list[int]:
+def sent(s3):
     """The parts of the output that S3 has copied or taken, in order."""
-    numbers: list[int] = []
+    numbers = []
 
-    def note(http_response: Any, context: Any, **_: Any) -> None:
+    def note(http_response, context, **_):
         if http_response.status_code == 200:
             numbers.append(context["strict_s3"]["PartNumber"])
 
@@ -469,8 +455,8 @@ def sent(s3: S3Client) -> list[int]:
 
 @pytest.mark.parametrize("operation", ["UploadPartCopy", "UploadPart", "CompleteMultipartUpload"])
 def test_passing_trouble_leaves_the_upload_and_only_what_is_missing_is_sent_again(
-    run: Any, fail_calls: Any, uploads: Any, get: Any, keys: Any, sent: list[int], operation: str
-) -> None:
+    run, fail_calls, uploads, get, keys, sent, operation
+):
     execution = run((10,) * 5, pads=dict.fromkeys(range(4), 6 * MIB // 10))
     expected = execution.expected()
     fail_calls(operation, "SlowDown", times=1)
@@ -487,9 +473,7 @@ def test_passing_trouble_leaves_the_upload_and_only_what_is_missing_is_sent_agai
 @pytest.mark.parametrize(
     ("operation", "code", "status"), [("UploadPartCopy", "AccessDenied", 403), ("UploadPart", "InvalidArgument", 400)]
 )
-def test_an_upload_that_is_of_no_more_use_is_aborted(
-    run: Any, fail_calls: Any, uploads: Any, keys: Any, operation: str, code: str, status: int
-) -> None:
+def test_an_upload_that_is_of_no_more_use_is_aborted(run, fail_calls, uploads, keys, operation, code, status):
     execution = run(pads={0: 6 * MIB // 10, 1: 6 * MIB // 10})
     fail_calls(operation, code, status=status)
     with pytest.raises((IncompleteOutputError, InputNotFoundError)):
@@ -498,18 +482,18 @@ def test_an_upload_that_is_of_no_more_use_is_aborted(
     assert OUTPUT not in keys()
 
 
-def test_a_completion_that_answers_200_with_an_error_is_a_failure(run: Any, s3: S3Client, uploads: Any, get: Any) -> None:
+def test_a_completion_that_answers_200_with_an_error_is_a_failure(run, s3, uploads, get):
     from botocore.awsrequest import AWSResponse  # noqa: PLC0415
 
     class Raw:
-        def stream(self) -> list[bytes]:
+        def stream(self):
             return [b"<Error><Code>InternalError</Code><Message>busy</Message></Error>"]
 
     execution = run(pads={0: 6 * MIB // 10})
     expected = execution.expected()
     answers = [Raw(), Raw()]  # botocore asks twice
 
-    def answer(request: Any, **_: Any) -> Any:
+    def answer(request, **_):
         return AWSResponse(request.url, 200, {}, answers.pop()) if answers else None
 
     s3.meta.events.register_first("before-send.s3.CompleteMultipartUpload", answer)
@@ -520,12 +504,12 @@ def test_a_completion_that_answers_200_with_an_error_is_a_failure(run: Any, s3: 
     assert not uploads()
 
 
-def test_an_answer_that_was_lost_is_found_again(run: Any, s3: S3Client, get: Any) -> None:
+def test_an_answer_that_was_lost_is_found_again(run, s3, get):
     """botocore repeats a completion whose answer was lost; S3 says then that there is no such upload."""
     execution = run(pads={0: 6 * MIB // 10})
     expected = execution.expected()
 
-    def completed_but_unheard(**_: Any) -> None:
+    def completed_but_unheard(**_):
         raise s3_error("CompleteMultipartUpload", "NoSuchUpload", 404)
 
     s3.meta.events.register("after-call.s3.CompleteMultipartUpload", completed_but_unheard)
@@ -533,12 +517,12 @@ def test_an_answer_that_was_lost_is_found_again(run: Any, s3: S3Client, get: Any
     assert get(OUTPUT) == expected
 
 
-def test_a_twin_that_published_and_deleted_the_work_is_a_success(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_twin_that_published_and_deleted_the_work_is_a_success(run, monkeypatch):
     execution = run()
     publish = merge_outputs.publish_output
-    twins: list[Any] = []
+    twins = []
 
-    def publish_after_twin(client: S3Client, document: Any, deadline: float) -> Any:
+    def publish_after_twin(client, document, deadline):
         if not twins:
             twins.append(None)
             twins[0] = merge_outputs.merge_outputs(client, document)
@@ -548,7 +532,7 @@ def test_a_twin_that_published_and_deleted_the_work_is_a_success(run: Any, monke
     assert execution.merge() == twins[0]
 
 
-def test_what_probes_of_executions_before_have_left_goes_too(run: Any, put: Any, s3: S3Client) -> None:
+def test_what_probes_of_executions_before_have_left_goes_too(run, put, s3):
     """Those of a later one stay: it may not have planned yet."""
     execution = run()
     uris = [columns_uri(f"s3://{BUCKET}/{OUTPUT}", name) for name in ("killed", "own", "later")]
@@ -563,19 +547,19 @@ def test_what_probes_of_executions_before_have_left_goes_too(run: Any, put: Any,
 
 
 @pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
-def test_a_busy_s3_is_transient(run: Any, fail_calls: Any, operation: str) -> None:
+def test_a_busy_s3_is_transient(run, fail_calls, operation):
     execution = run()
     fail_calls(operation, "SlowDown")
     with pytest.raises(TransientS3Error):
         execution.merge()
 
 
-def test_the_first_missing_chunk_is_located() -> None:
-    chunk: Any = {"chunk_index": 2, "data_s3_uri": "s3://bucket/k", "byte_range": [5, 9]}
+def test_the_first_missing_chunk_is_located():
+    chunk = {"chunk_index": 2, "data_s3_uri": "s3://bucket/k", "byte_range": [5, 9]}
     assert accounting.located(chunk) == "chunk 3, s3://bucket/k bytes=[5, 9)"
 
 
-def test_the_handler_adapts(run: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_handler_adapts(run, s3, monkeypatch, capsys):
     execution = run()
     monkeypatch.setattr(merge_outputs, "s3_client", lambda: s3)
     assert merge_outputs.lambda_handler(execution.document, None)["complete"]

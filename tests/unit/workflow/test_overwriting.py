@@ -1,12 +1,9 @@
 """What is at the output's key is replaced only as it was seen while planning, and nothing speaks of another's output beside it."""
 
-from __future__ import annotations
-
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,11 +11,6 @@ from support.merging import OUTPUT, Run, key_of, predict
 from support.samples import BUCKET, EXECUTION
 from workflow import merge_outputs
 from workflow.errors import IncompleteOutputError, OutputExistsError, TransientS3Error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_s3 import S3Client
 
 REPORT = f"{OUTPUT}.report.json"
 REJECTED = f"{OUTPUT}.rejected.csv"
@@ -36,13 +28,13 @@ SIZES = pytest.mark.parametrize(
 class Meanwhile:
     """Does something of somebody else's just before the n-th S3 call of a client is sent."""
 
-    def __init__(self, client: S3Client, number: int, action: Callable[[], Any]) -> None:
+    def __init__(self, client, number, action):
         self.number, self.action, self.calls = number, action, 0
         self.operation = ""
         """Before which it was done."""
         client.meta.events.register_first("before-call.s3", self._before)
 
-    def _before(self, model: Any, **_: Any) -> None:
+    def _before(self, model, **_):
         self.calls += 1
         if self.calls == self.number:
             self.operation = model.name
@@ -52,19 +44,19 @@ class Meanwhile:
 class Before(Meanwhile):
     """Does it before the first call of one operation, of a key that ends so."""
 
-    def __init__(self, client: S3Client, call: tuple[str, str], action: Callable[[], Any]) -> None:
+    def __init__(self, client, call, action):
         super().__init__(client, 1, action)
         self.call = call
 
-    def _before(self, model: Any, context: Any, **_: Any) -> None:
+    def _before(self, model, context, **_):
         asked = context["strict_s3"]
         if not self.operation and (model.name, asked.get("Key", "")[-len(self.call[1]) :] if self.call[1] else "") == self.call:
             super()._before(model)
 
 
 @pytest.fixture
-def read(s3: S3Client) -> Callable[[str], bytes | None]:
-    def read(key: str) -> bytes | None:
+def read(s3):
+    def read(key):
         if not s3.list_objects_v2(Bucket=BUCKET, Prefix=key, MaxKeys=1).get("Contents"):
             return None
         return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -73,39 +65,37 @@ def read(s3: S3Client) -> Callable[[str], bytes | None]:
 
 
 @pytest.fixture
-def old(put: Any) -> None:
+def old(put):
     """An output of somebody's, with what speaks of it."""
     for key, body in OLD.items():
         put(key, body)
 
 
-def as_another_execution(execution: Run, number: int) -> Run:
+def as_another_execution(execution, number):
     execution.document["execution"] = EXECUTION | {"arn": f"{EXECUTION['arn']}-{number}", "name": f"run-{number}"}
     return execution
 
 
-def is_reported(s3: S3Client, read: Any) -> bool:
+def is_reported(s3, read):
     """Whether report and output are of one run."""
     report = json.loads(read(REPORT))
     head = s3.head_object(Bucket=BUCKET, Key=OUTPUT)
     return (report["output"]["etag"], report["identity"]) == (head["ETag"], head["Metadata"]["batch-predict-identity"])
 
 
-def test_the_plan_says_what_is_replaced(run: Any, old: None, s3: S3Client) -> None:
+def test_the_plan_says_what_is_replaced(run, old, s3):
     etag = s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"]
     assert run(overwrite=True).document["plan"]["output_found"] == {"etag": etag, "is_result": False}
 
 
 @SIZES
-def test_what_speaks_of_the_old_output_is_gone_before_the_new_one_is_there(
-    run: Any, old: None, s3: S3Client, get: Any, keys: Any, size: int
-) -> None:
+def test_what_speaks_of_the_old_output_is_gone_before_the_new_one_is_there(run, old, s3, get, keys, size):
     """The list of rejected rows, too, which this run does not write."""
     execution = run(overwrite=True, pads=dict.fromkeys(range(3), size))
     expected = execution.expected()
-    beside: list[list[str]] = []
+    beside = []
 
-    def note(model: Any, context: Any, **_: Any) -> None:
+    def note(model, context, **_):
         if context["strict_s3"].keys() & {"IfMatch"} and model.name in {"PutObject", "CompleteMultipartUpload"}:
             assert get(OUTPUT) == OLD[OUTPUT]
             beside.append(keys(f"{OUTPUT}.re"))
@@ -120,31 +110,29 @@ def test_what_speaks_of_the_old_output_is_gone_before_the_new_one_is_there(
 class Rivals:
     """Executions that end one after the other, the second one before some call of the first one's merge."""
 
-    def __init__(self, run: Any, size: int) -> None:
+    def __init__(self, run, size):
         self.run, self.size = run, size
 
-    def arrive(self, number: int, more: int = 0, **request: Any) -> Run:
+    def arrive(self, number, more=0, **request):
         pads = dict.fromkeys(range(3), self.size + more)
         return as_another_execution(self.run((3, 2, 2), pads, **request), number)
 
 
 @SIZES
 @pytest.mark.parametrize("moment", ["planned before", pytest.param("planned then", marks=pytest.mark.thorough)])
-def test_of_two_requests_that_overwrite_one_wins_wholly(
-    run: Any, strict_s3: Any, s3: S3Client, put: Any, read: Any, uploads: Any, size: int, moment: str
-) -> None:
+def test_of_two_requests_that_overwrite_one_wins_wholly(run, strict_s3, s3, put, read, uploads, size, moment):
     """The rival comes and goes before any one call of the first one's merge."""
     at = Rivals(run, size)
     other = {"overwrite": True, "prediction_column_name": "rival", "more": 1}
 
-    def attempt(number: int) -> str | None:
+    def attempt(number):
         for key, body in OLD.items():
             put(key, body)
         first = at.arrive(1, overwrite=True, on_bad_row="quarantine")
         rival = at.arrive(2, **other)
-        reports: list[bytes] = []
+        reports = []
 
-        def come_and_go() -> None:
+        def come_and_go():
             late = at.arrive(2, **other) if moment == "planned then" else rival
             try:
                 late.merge()
@@ -180,22 +168,20 @@ def test_of_two_requests_that_overwrite_one_wins_wholly(
 
 @SIZES
 @pytest.mark.parametrize("overwrite", [True, pytest.param(False, marks=pytest.mark.thorough)])
-def test_a_whole_output_is_never_replaced_by_one_without_some_chunks(
-    run: Any, strict_s3: Any, s3: S3Client, read: Any, uploads: Any, size: int, overwrite: bool
-) -> None:
+def test_a_whole_output_is_never_replaced_by_one_without_some_chunks(run, strict_s3, s3, read, uploads, size, overwrite):
     """Of two executions of one request, the one that lost a chunk ends with the whole output, if there is one."""
     at = Rivals(run, size)
     request = {"tolerated_failure_percentage": 60, "overwrite": overwrite}
 
-    def attempt(number: int) -> str | None:
+    def attempt(number):
         for found in s3.list_objects_v2(Bucket=BUCKET, Prefix="out/").get("Contents", ()):
             s3.delete_object(Bucket=BUCKET, Key=found["Key"])
         first, twin = at.arrive(1, **request), at.arrive(2, **request)
         whole = first.expected()
         first.lose(1, first.document["execution"]["arn"])
-        refusals: list[str] = []
+        refusals = []
 
-        def come_and_go() -> None:
+        def come_and_go():
             for chunk in twin.chunks:
                 predict(s3, chunk, size)
             try:
@@ -205,7 +191,7 @@ def test_a_whole_output_is_never_replaced_by_one_without_some_chunks(
 
         client = strict_s3.client()
         meanwhile = Meanwhile(client, number, come_and_go)
-        output: Any = merge_outputs.merge_outputs(client, first.document)
+        output = merge_outputs.merge_outputs(client, first.document)
         if not meanwhile.operation:
             return None
         assert all("set overwrite to true to replace it by the whole" in refusal for refusal in refusals)
@@ -222,7 +208,7 @@ def test_a_whole_output_is_never_replaced_by_one_without_some_chunks(
     assert len(ends) > 10
 
 
-def test_a_whole_output_without_its_report_is_not_replaced_either(run: Any, s3: S3Client, get: Any, fail_calls: Any) -> None:
+def test_a_whole_output_without_its_report_is_not_replaced_either(run, s3, get, fail_calls):
     """Whoever published it was killed before the report, and this execution, which cuts the inputs otherwise, has lost a chunk."""
     whole = run((3, 2, 2), overwrite=True)
     expected = whole.expected()
@@ -238,12 +224,10 @@ def test_a_whole_output_without_its_report_is_not_replaced_either(run: Any, s3: 
 
 
 @SIZES
-def test_an_output_that_somebody_writes_meanwhile_stays(
-    run: Any, strict_s3: Any, s3: S3Client, put: Any, get: Any, keys: Any, uploads: Any, size: int
-) -> None:
+def test_an_output_that_somebody_writes_meanwhile_stays(run, strict_s3, s3, put, get, keys, uploads, size):
     """Before whichever call of the merge; no report of this run stays beside it."""
 
-    def attempt(number: int) -> str | None:
+    def attempt(number):
         for key in keys("out/"):
             s3.delete_object(Bucket=BUCKET, Key=key)
         for key, body in OLD.items():
@@ -276,10 +260,10 @@ def test_an_output_that_somebody_writes_meanwhile_stays(
     assert len(ends) > 15
 
 
-def test_an_output_that_was_replaced_before_the_merge_costs_no_copy_and_no_report(run: Any, old: None, put: Any, get: Any) -> None:
+def test_an_output_that_was_replaced_before_the_merge_costs_no_copy_and_no_report(run, old, put, get):
     execution = run(overwrite=True, pads=dict.fromkeys(range(3), COPIED))
     put(OUTPUT, b"theirs")
-    asked: list[str] = []
+    asked = []
     execution.s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
     with pytest.raises(OutputExistsError):
         execution.merge()
@@ -289,13 +273,11 @@ def test_an_output_that_was_replaced_before_the_merge_costs_no_copy_and_no_repor
 
 @SIZES
 @pytest.mark.parametrize("when", ["before the merge", "before the write"])
-def test_an_old_output_that_is_deleted_meanwhile_need_not_be_replaced(
-    run: Any, old: None, s3: S3Client, get: Any, uploads: Any, size: int, when: str
-) -> None:
+def test_an_old_output_that_is_deleted_meanwhile_need_not_be_replaced(run, old, s3, get, uploads, size, when):
     execution = run(overwrite=True, pads=dict.fromkeys(range(3), size))
     expected = execution.expected()
 
-    def delete(context: Any, **_: Any) -> None:
+    def delete(context, **_):
         if context["strict_s3"].get("IfMatch") and context["strict_s3"]["Key"] == OUTPUT:
             s3.delete_object(Bucket=BUCKET, Key=OUTPUT)
 
@@ -312,9 +294,7 @@ def test_an_old_output_that_is_deleted_meanwhile_need_not_be_replaced(
 
 
 @SIZES
-def test_a_write_that_conflicts_with_another_is_tried_again(
-    run: Any, old: None, strict_s3: Any, get: Any, uploads: Any, size: int
-) -> None:
+def test_a_write_that_conflicts_with_another_is_tried_again(run, old, strict_s3, get, uploads, size):
     """S3 wants an upload to be made anew then, with all of its parts."""
     execution = run(overwrite=True, pads=dict.fromkeys(range(3), size))
     expected = execution.expected()
@@ -329,15 +309,13 @@ def test_a_write_that_conflicts_with_another_is_tried_again(
 
 @pytest.mark.parametrize("key", [REPORT, REJECTED])
 @pytest.mark.parametrize(("times", "is_written"), [(1, True), (2, False)])
-def test_what_somebody_writes_beside_this_run_s_output_is_replaced_as_it_was_seen(
-    run: Any, strict_s3: Any, s3: S3Client, get: Any, key: str, times: int, is_written: bool
-) -> None:
+def test_what_somebody_writes_beside_this_run_s_output_is_replaced_as_it_was_seen(run, strict_s3, s3, get, key, times, is_written):
     """What he writes after that is left to the next attempt."""
     execution = run(on_bad_row="quarantine")
     expected = execution.expected()
     left, somebody = [b"his last", b"his first"] if times == 2 else [b"his last"], strict_s3.client()
 
-    def write(params: Any, **_: Any) -> None:
+    def write(params, **_):
         if left and params["Key"] == key:
             somebody.put_object(Bucket=BUCKET, Key=key, Body=left.pop())
 
@@ -356,12 +334,10 @@ def test_what_somebody_writes_beside_this_run_s_output_is_replaced_as_it_was_see
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("before", [("PutObject", OUTPUT), ("PutObject", REPORT), ("ListObjectsV2", "")], ids=str)
-def test_two_executions_of_one_request_at_once_leave_one_whole_result(
-    run: Any, strict_s3: Any, s3: S3Client, put: Any, get: Any, keys: Any, before: tuple[str, str]
-) -> None:
+def test_two_executions_of_one_request_at_once_leave_one_whole_result(run, strict_s3, s3, put, get, keys, before):
     """The twin stops before a call, goes on before one of the first one's, and has then deleted the work."""
 
-    def attempt(go_on: int) -> bool:
+    def attempt(go_on):
         for key in keys("out/"):
             s3.delete_object(Bucket=BUCKET, Key=key)
         for key, body in OLD.items():
@@ -376,11 +352,11 @@ def test_two_executions_of_one_request_at_once_leave_one_whole_result(
         stopped, may_go_on = threading.Event(), threading.Event()
         clients = strict_s3.client(), strict_s3.client()
 
-        def stop_there() -> None:
+        def stop_there():
             stopped.set()
             assert may_go_on.wait(60)
 
-        def merged(client: S3Client, execution: Run) -> Any:
+        def merged(client, execution):
             for _ in range(3):  # as the state machine tries it
                 try:
                     return merge_outputs.merge_outputs(client, execution.document)
@@ -395,7 +371,7 @@ def test_two_executions_of_one_request_at_once_leave_one_whole_result(
             assert stopped.wait(60)
             has_stopped = not twins.done()
 
-            def let_go_on() -> None:
+            def let_go_on():
                 may_go_on.set()
                 twins.result()
 
@@ -413,11 +389,11 @@ def test_two_executions_of_one_request_at_once_leave_one_whole_result(
     assert all(attempt(go_on) for go_on in range(1, 25))
 
 
-def test_a_twin_s_report_is_this_execution_s_success(run: Any, s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_twin_s_report_is_this_execution_s_success(run, s3, monkeypatch):
     execution = run()
     write = merge_outputs.put_json
 
-    def write_after_twin(client: S3Client, uri: str, report: Any, **options: Any) -> str:
+    def write_after_twin(client, uri, report, **options):
         monkeypatch.setattr(merge_outputs, "put_json", write)
         merge_outputs.merge_outputs(s3, execution.document)
         return write(client, uri, report, **options)
@@ -429,7 +405,7 @@ def test_a_twin_s_report_is_this_execution_s_success(run: Any, s3: S3Client, mon
 # --- an output is recognised by identity, size and parts, and by the ETag in its report -------------------------------------------
 
 
-def rewrite(s3: S3Client, how: str) -> None:
+def rewrite(s3, how):
     """Put something in the output's place, with its metadata."""
     body = s3.get_object(Bucket=BUCKET, Key=OUTPUT)["Body"].read()
     metadata = s3.head_object(Bucket=BUCKET, Key=OUTPUT)["Metadata"]
@@ -447,9 +423,7 @@ def rewrite(s3: S3Client, how: str) -> None:
 @SIZES
 @pytest.mark.parametrize("keep_work", [True, False])
 @pytest.mark.parametrize("how", ["truncated", "redacted", "empty", "longer"])
-def test_an_output_that_was_rewritten_in_place_is_found_out(
-    run: Any, s3: S3Client, get: Any, size: int, keep_work: bool, how: str
-) -> None:
+def test_an_output_that_was_rewritten_in_place_is_found_out(run, s3, get, size, keep_work, how):
     pads = dict.fromkeys(range(2), size)
     execution = run((3, 2), pads, keep_work=keep_work)
     expected = execution.expected()
@@ -465,7 +439,7 @@ def test_an_output_that_was_rewritten_in_place_is_found_out(
 
 
 @pytest.mark.parametrize("how", ["truncated", "empty", "longer"])
-def test_bytes_of_another_size_are_found_out_without_a_report(run: Any, s3: S3Client, get: Any, how: str) -> None:
+def test_bytes_of_another_size_are_found_out_without_a_report(run, s3, get, how):
     execution = run()
     expected = execution.expected()
     execution.merge()
@@ -478,9 +452,7 @@ def test_bytes_of_another_size_are_found_out_without_a_report(run: Any, s3: S3Cl
 
 
 @pytest.mark.parametrize("how", ["truncated", "redacted"])
-def test_an_output_that_is_rewritten_during_the_run_is_not_this_one_s(
-    run: Any, s3: S3Client, fail_calls: Any, get: Any, how: str
-) -> None:
+def test_an_output_that_is_rewritten_during_the_run_is_not_this_one_s(run, s3, fail_calls, get, how):
     """Between two attempts of the merge. Of bytes of the same size nobody knows in the moment between the output and its report."""
     execution = run()
     fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
@@ -495,9 +467,7 @@ def test_an_output_that_is_rewritten_during_the_run_is_not_this_one_s(
 
 
 @pytest.mark.parametrize(("size", "is_recognised"), [(0, True), (COPIED, False)], ids=["put", "multipart"])
-def test_the_same_bytes_are_another_object_where_their_etag_changes(
-    run: Any, s3: S3Client, get: Any, size: int, is_recognised: bool
-) -> None:
+def test_the_same_bytes_are_another_object_where_their_etag_changes(run, s3, get, size, is_recognised):
     """A copy in place of what was a multipart upload has another ETag, and S3 does not say that its bytes are the same."""
     pads = dict.fromkeys(range(2), size)
     execution = run((3, 2), pads)
@@ -513,7 +483,7 @@ def test_the_same_bytes_are_another_object_where_their_etag_changes(
             run((3, 2), pads)
 
 
-def test_an_output_of_other_parts_is_not_taken_for_this_one(run: Any, s3: S3Client, fail_calls: Any) -> None:
+def test_an_output_of_other_parts_is_not_taken_for_this_one(run, s3, fail_calls):
     """The report could not be true of it: it speaks of the parts that are in the work prefix now."""
     execution = run()
     fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
@@ -528,7 +498,7 @@ def test_an_output_of_other_parts_is_not_taken_for_this_one(run: Any, s3: S3Clie
     assert overwriting.merge()["complete"]
 
 
-def test_a_twin_s_output_of_other_parts_is_awaited(run: Any, s3: S3Client, fail_calls: Any) -> None:
+def test_a_twin_s_output_of_other_parts_is_awaited(run, s3, fail_calls):
     """It has just been published, and its report will be this execution's, too."""
     execution = run()
     twin = as_another_execution(run(), 2)
@@ -547,10 +517,10 @@ def test_a_twin_s_output_of_other_parts_is_awaited(run: Any, s3: S3Client, fail_
 
 
 @pytest.fixture
-def left_upload(run: Any, fail_calls: Any, uploads: Any) -> Callable[..., Run]:
+def left_upload(run, fail_calls, uploads):
     """An execution that failed by passing trouble, and has left its upload."""
 
-    def leave(**changed: Any) -> Run:
+    def leave(**changed):
         execution = run((10, 10), dict.fromkeys(range(2), COPIED), **changed)
         fail_calls("UploadPartCopy", "SlowDown", times=1)
         with pytest.raises(TransientS3Error):
@@ -562,11 +532,9 @@ def left_upload(run: Any, fail_calls: Any, uploads: Any) -> Callable[..., Run]:
 
 
 @pytest.mark.parametrize("keep_work", [True, False])
-def test_another_execution_goes_on_with_the_upload(
-    left_upload: Any, run: Any, s3: S3Client, uploads: Any, get: Any, keep_work: bool
-) -> None:
+def test_another_execution_goes_on_with_the_upload(left_upload, run, s3, uploads, get, keep_work):
     expected = left_upload().expected()
-    created: list[str] = []
+    created = []
     s3.meta.events.register("before-call.s3.CreateMultipartUpload", lambda **_: created.append(""))
     as_another_execution(run((10, 10), dict.fromkeys(range(2), COPIED), keep_work=keep_work), 2).merge()
     assert get(OUTPUT) == expected
@@ -574,7 +542,7 @@ def test_another_execution_goes_on_with_the_upload(
     assert not uploads()
 
 
-def test_an_execution_with_another_plan_aborts_the_upload(left_upload: Any, run: Any, uploads: Any) -> None:
+def test_an_execution_with_another_plan_aborts_the_upload(left_upload, run, uploads):
     """It has another work prefix, and so a note of its own."""
     left_upload()
     again = as_another_execution(run((10, 10), dict.fromkeys(range(2), COPIED), chunk_size_mb=1e-5), 2)
@@ -583,9 +551,7 @@ def test_an_execution_with_another_plan_aborts_the_upload(left_upload: Any, run:
 
 
 @pytest.mark.parametrize("keep_work", [True, False])
-def test_an_upload_is_aborted_where_another_execution_has_published(
-    left_upload: Any, uploads: Any, s3: S3Client, keep_work: bool
-) -> None:
+def test_an_upload_is_aborted_where_another_execution_has_published(left_upload, uploads, s3, keep_work):
     first = left_upload(keep_work=keep_work)
     twin = Run.__new__(Run)
     twin.__dict__.update(first.__dict__)
@@ -598,7 +564,7 @@ def test_an_upload_is_aborted_where_another_execution_has_published(
     assert not uploads()
 
 
-def test_an_upload_is_aborted_where_somebody_has_written_the_output(left_upload: Any, put: Any, uploads: Any) -> None:
+def test_an_upload_is_aborted_where_somebody_has_written_the_output(left_upload, put, uploads):
     first = left_upload()
     put(OUTPUT, b"theirs")
     with pytest.raises(OutputExistsError):
@@ -606,7 +572,7 @@ def test_an_upload_is_aborted_where_somebody_has_written_the_output(left_upload:
     assert not uploads()
 
 
-def test_parts_that_have_changed_are_not_added_to_the_upload(left_upload: Any, s3: S3Client, get: Any, uploads: Any) -> None:
+def test_parts_that_have_changed_are_not_added_to_the_upload(left_upload, s3, get, uploads):
     first = left_upload()
     predict(s3, first.chunks[0], COPIED + 1)
     expected = first.expected()
@@ -616,7 +582,7 @@ def test_parts_that_have_changed_are_not_added_to_the_upload(left_upload: Any, s
     assert key_of(first.chunks[0]["output_s3_uri"])
 
 
-def test_a_failure_that_does_not_pass_ends_the_upload_of_an_earlier_attempt(left_upload: Any, s3: S3Client, uploads: Any) -> None:
+def test_a_failure_that_does_not_pass_ends_the_upload_of_an_earlier_attempt(left_upload, s3, uploads):
     first = left_upload()
     s3.delete_object(Bucket=BUCKET, Key=key_of(first.chunks[1]["output_s3_uri"]))
     with pytest.raises(IncompleteOutputError):

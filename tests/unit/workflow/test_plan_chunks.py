@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import json
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,17 +14,14 @@ from workflow.errors import (
     TransientS3Error,
 )
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 ROWS = "a,b\n" + "".join(f'{index},"x\n""{index}"""\n' for index in range(2000))
 
 
-def planned(get: Any, plan: Any) -> Any:
+def planned(get, plan):
     return json.loads(get(plan["plan_key"]))
 
 
-def segments(get: Any, plan: Any) -> Any:
+def segments(get, plan):
     """All segments of a plan, in order."""
     found = []
     for chunk in planned(get, plan):
@@ -38,7 +32,7 @@ def segments(get: Any, plan: Any) -> Any:
     return found
 
 
-def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_the_plan_is_written_beside_the_output(s3, put, get, document):
     etag = put("in/1.csv", "a,b\n1,2\n")
     plan = plan_chunks.plan_chunks(s3, document())
     prefix = f"out/result.csv.work/{plan['identity'][:32]}/{plan['fingerprint'][:32]}/"
@@ -81,9 +75,7 @@ def test_the_plan_is_written_beside_the_output(s3: S3Client, put: Any, get: Any,
 
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 100, 5000, 31_000])
 @pytest.mark.parametrize("block_bytes", [13, 1000, 2**23])
-def test_ranges_cover_an_object_on_record_boundaries(
-    s3: S3Client, put: Any, get: Any, document: Any, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, block_bytes: int
-) -> None:
+def test_ranges_cover_an_object_on_record_boundaries(s3, put, get, document, monkeypatch, chunk_bytes, block_bytes):
     body = (ROWS if block_bytes > 100 else ROWS[: ROWS.index('\n20,"')] + "\n").encode()
     monkeypatch.setattr(splitting, "SCAN_BLOCK_BYTES", block_bytes)
     put("in/1.csv", body)
@@ -98,7 +90,7 @@ def test_ranges_cover_an_object_on_record_boundaries(
     assert len(chunks) > 1 or chunk_bytes > len(body) / 2
 
 
-def test_chunks_are_about_as_large_as_asked(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_chunks_are_about_as_large_as_asked(s3, put, get, document):
     put("in/1.csv", ROWS)
     chunks = planned(get, plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.005)))
     sizes = [chunk["byte_range"][1] - chunk["byte_range"][0] for chunk in chunks]
@@ -106,14 +98,14 @@ def test_chunks_are_about_as_large_as_asked(s3: S3Client, put: Any, get: Any, do
     assert max(sizes) - min(sizes) < 50
 
 
-def test_small_objects_are_never_scanned(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_objects_are_never_scanned(s3, put, document, monkeypatch):
     put("in/1.csv", ROWS)
     monkeypatch.setattr(splitting, "scan_range", None)
     monkeypatch.setattr(splitting, "guessed_boundary", None)
     assert plan_chunks.plan_chunks(s3, document())["chunks"] == 1
 
 
-def test_a_prefix_is_in_natural_order_without_what_holds_no_data(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_a_prefix_is_in_natural_order_without_what_holds_no_data(s3, put, get, document):
     put("in/", b"")
     put("in/_SUCCESS", b"a,b\n1,2\n")
     put("in/.part-1.csv.crc", b"crc\0")
@@ -128,7 +120,7 @@ def test_a_prefix_is_in_natural_order_without_what_holds_no_data(s3: S3Client, p
     assert plan["skipped_objects"] == 6
 
 
-def test_an_object_of_a_header_and_blank_lines_holds_no_rows(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_an_object_of_a_header_and_blank_lines_holds_no_rows(s3, put, get, document):
     put("in/1.csv", b"a,b\n\n\n")
     with pytest.raises(InvalidDataError, match=r"in/1\.csv holds a header but no rows"):
         plan_chunks.plan_chunks(s3, document())
@@ -138,7 +130,7 @@ def test_an_object_of_a_header_and_blank_lines_holds_no_rows(s3: S3Client, put: 
     assert plan["skipped_objects"] == 1
 
 
-def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: Any, document: Any) -> None:
+def test_small_objects_make_one_chunk(s3, put, get, keys, document):
     etags = [put(f"in/{name}.csv", b"a,b\n1,2\n") for name in "ab"]
     plan = plan_chunks.plan_chunks(s3, document())
     prefix = f"s3://bucket/{plan['work_prefix']}"
@@ -162,7 +154,7 @@ def test_small_objects_make_one_chunk(s3: S3Client, put: Any, get: Any, keys: An
     ]
 
 
-def test_large_and_small_objects_keep_their_order(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_large_and_small_objects_keep_their_order(s3, put, get, document):
     for name, rows in (("1", 1), ("2", 2), ("3", 100), ("4", 1), ("5", 3)):
         put(f"in/{name}.csv", b"a,b\n" + b"1,2\n" * rows)
     plan = plan_chunks.plan_chunks(s3, document(chunk_size_mb=2e-4))
@@ -171,7 +163,7 @@ def test_large_and_small_objects_keep_their_order(s3: S3Client, put: Any, get: A
     assert ranges == [("1", 0, 8), ("2", 0, 12), ("3", 0, 136), ("3", 136, 272), ("3", 272, 404), ("4", 0, 8), ("5", 0, 16)]
 
 
-def test_a_list_keeps_its_order(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_a_list_keeps_its_order(s3, put, get, document):
     for name in "ab":
         put(f"in/{name}.csv", b"a,b\n1,2\n")
     uris = [f"s3://bucket/in/{name}.csv" for name in "ba"]
@@ -185,7 +177,7 @@ def test_a_list_keeps_its_order(s3: S3Client, put: Any, get: Any, document: Any)
     "entries",
     [["in/a.csv", "in/a.csv"], ["in/", "in/a.csv"], ["in/a*.csv", "in/"], ["in/all.manifest.json", "in/*.csv"], ["in/", "in/"]],
 )
-def test_an_object_that_entries_name_twice_is_refused(s3: S3Client, put: Any, document: Any, entries: list[str]) -> None:
+def test_an_object_that_entries_name_twice_is_refused(s3, put, document, entries):
     """Its rows would be twice in the output: a prefix and a glob in it, say, are a slip."""
     for name in "ab":
         put(f"in/{name}.csv", b"a,b\n1,2\n")
@@ -199,7 +191,7 @@ def test_an_object_that_entries_name_twice_is_refused(s3: S3Client, put: Any, do
 
 
 @pytest.mark.thorough
-def test_more_than_a_page_of_objects_is_listed(s3: S3Client, put: Any, get: Any, document: Any) -> None:
+def test_more_than_a_page_of_objects_is_listed(s3, put, get, document):
     for number in range(1005):
         put(f"in/{number}.csv", b"a,b\n1,2\n")
     plan = plan_chunks.plan_chunks(s3, document())
@@ -207,9 +199,7 @@ def test_more_than_a_page_of_objects_is_listed(s3: S3Client, put: Any, get: Any,
     assert segments(get, plan)[-1]["data_s3_uri"] == "s3://bucket/in/1004.csv"
 
 
-def test_of_many_objects_the_headers_of_some_are_compared(
-    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_objects_the_headers_of_some_are_compared(s3, put, document, monkeypatch):
     monkeypatch.setattr(plan_chunks, "HEADERS_COMPARED", 5)
     for number in range(20):
         put(f"in/{number}.csv", b"a,b\n1,2\n" if number != 13 else b"a,c\n1,2\n")
@@ -219,7 +209,7 @@ def test_of_many_objects_the_headers_of_some_are_compared(
         plan_chunks.plan_chunks(s3, document())
 
 
-def test_a_large_object_is_compared_in_any_case(s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_object_is_compared_in_any_case(s3, put, document, monkeypatch):
     monkeypatch.setattr(plan_chunks, "HEADERS_COMPARED", 1)
     put("in/1.csv", b"a,b\n1,2\n")
     put("in/2.csv", b"a,c\n" + b"1,2\n" * 100)
@@ -236,7 +226,7 @@ def test_a_large_object_is_compared_in_any_case(s3: S3Client, put: Any, document
         (b"a,b\r\n1,2\r\n", "ends its lines with CRLF"),
     ],
 )
-def test_objects_of_another_layout_are_refused(s3: S3Client, put: Any, document: Any, second: bytes, reason: str) -> None:
+def test_objects_of_another_layout_are_refused(s3, put, document, second, reason):
     put("in/1.csv", b"a,b\n1,2\n")
     put("in/2.csv", second)
     with pytest.raises(InvalidDataError, match=reason) as caught:
@@ -245,31 +235,29 @@ def test_objects_of_another_layout_are_refused(s3: S3Client, put: Any, document:
     assert "s3://bucket/in/2.csv" in str(caught.value)
 
 
-def test_headers_may_differ_by_bom_and_quotes(s3: S3Client, put: Any, document: Any) -> None:
+def test_headers_may_differ_by_bom_and_quotes(s3, put, document):
     put("in/1.csv", b"a,b\n1,2\n")
     put("in/2.csv", b'\xef\xbb\xbf"a",b\n1,2\n')
     assert plan_chunks.plan_chunks(s3, document())["objects"] == 2
 
 
-def test_headers_without_rows_are_nothing_to_predict(s3: S3Client, put: Any, document: Any) -> None:
+def test_headers_without_rows_are_nothing_to_predict(s3, put, document):
     put("in/1.csv", b"a,b\n")
     with pytest.raises(InvalidDataError, match="no rows"):
         plan_chunks.plan_chunks(s3, document())
 
 
-def test_an_unclosed_quote_is_found_by_the_scan(s3: S3Client, put: Any, document: Any) -> None:
+def test_an_unclosed_quote_is_found_by_the_scan(s3, put, document):
     put("in/1.csv", 'a,b\n1,"2\n' + "3,4\n" * 10)
     with pytest.raises(InvalidDataError, match="never closed"):
         plan_chunks.plan_chunks(s3, document(chunk_size_mb=1e-5))
 
 
-def test_an_object_that_changes_while_it_is_planned_fails(
-    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_that_changes_while_it_is_planned_fails(s3, put, document, monkeypatch):
     put("in/1.csv", ROWS)
     resolve = plan_chunks.resolve
 
-    def change_after(client: S3Client, uri: str, count: Any, **options: Any) -> Any:
+    def change_after(client, uri, count, **options):
         listing = resolve(client, uri, count, **options)
         put("in/1.csv", ROWS + "1,2\n")
         return listing
@@ -279,7 +267,7 @@ def test_an_object_that_changes_while_it_is_planned_fails(
         plan_chunks.plan_chunks(s3, document())
 
 
-def test_an_existing_output_is_refused(s3: S3Client, put: Any, document: Any) -> None:
+def test_an_existing_output_is_refused(s3, put, document):
     put("in/1.csv", b"a,b\n1,2\n")
     put("out/result.csv", b"precious")
     with pytest.raises(OutputExistsError, match="set overwrite to true"):
@@ -287,7 +275,7 @@ def test_an_existing_output_is_refused(s3: S3Client, put: Any, document: Any) ->
     assert plan_chunks.plan_chunks(s3, document(overwrite=True))["chunks"] == 1
 
 
-def test_an_output_of_the_same_request_on_the_same_inputs_is_no_obstacle(s3: S3Client, put: Any, document: Any) -> None:
+def test_an_output_of_the_same_request_on_the_same_inputs_is_no_obstacle(s3, put, document):
     put("in/1.csv", b"a,b\n1,2\n")
     identity = plan_chunks.plan_chunks(s3, document())["identity"]
     put("out/result.csv", b"published", Metadata={"batch-predict-identity": identity, "batch-predict-bytes": "9"})
@@ -297,10 +285,10 @@ def test_an_output_of_the_same_request_on_the_same_inputs_is_no_obstacle(s3: S3C
         plan_chunks.plan_chunks(s3, document())
 
 
-def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, document: Any) -> None:
+def test_the_fingerprint_is_the_result_s_identity(s3, put, document):
     put("in/1.csv", ROWS)
 
-    def fingerprint(change: Any = None, **changed: Any) -> str:
+    def fingerprint(change=None, **changed):
         event = document(**changed)
         if change:
             change(event)
@@ -332,9 +320,7 @@ def test_the_fingerprint_is_the_result_s_identity(s3: S3Client, put: Any, docume
 
 
 @pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("NoSuchBucket", 404)])
-def test_an_output_that_cannot_be_written_is_the_request_s_fault(
-    s3: S3Client, put: Any, document: Any, fail_calls: Any, code: str, status: int
-) -> None:
+def test_an_output_that_cannot_be_written_is_the_request_s_fault(s3, put, document, fail_calls, code, status):
     put("in/1.csv", b"a,b\n1,2\n")
     event = document()
     fail_calls("PutObject", code, status=status)
@@ -343,7 +329,7 @@ def test_an_output_that_cannot_be_written_is_the_request_s_fault(
 
 
 @pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject", "PutObject"])
-def test_a_busy_s3_is_transient(s3: S3Client, put: Any, document: Any, fail_calls: Any, operation: str) -> None:
+def test_a_busy_s3_is_transient(s3, put, document, fail_calls, operation):
     put("in/1.csv", b"a,b\n1,2\n")
     event = document()
     fail_calls(operation, "SlowDown")
@@ -352,21 +338,19 @@ def test_a_busy_s3_is_transient(s3: S3Client, put: Any, document: Any, fail_call
 
 
 @pytest.mark.parametrize("suffix", ["", ".report.json", ".rejected.csv"])
-def test_a_manifest_must_not_list_what_the_run_writes(s3: S3Client, put: Any, document: Any, suffix: str) -> None:
+def test_a_manifest_must_not_list_what_the_run_writes(s3, put, document, suffix):
     put(f"out/result.csv{suffix}", b"a,b\n1,2\n")
     put("in/all.manifest.json", json.dumps([f"s3://bucket/out/result.csv{suffix}"]))
     with pytest.raises(InvalidRequestError, match="would overwrite the input"):
         plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/in/all.manifest.json"], overwrite=True))
 
 
-def test_a_missing_object_is_named(s3: S3Client, document: Any) -> None:
+def test_a_missing_object_is_named(s3, document):
     with pytest.raises(InputNotFoundError, match="s3://bucket/in/ holds no objects"):
         plan_chunks.plan_chunks(s3, document())
 
 
-def test_the_handler_adapts(
-    s3: S3Client, put: Any, document: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_handler_adapts(s3, put, document, monkeypatch, capsys):
     put("in/1.csv", b"a,b\n1,2\n")
     monkeypatch.setattr(plan_chunks, "s3_client", lambda: s3)
     assert plan_chunks.lambda_handler(document(), None)["chunks"] == 1

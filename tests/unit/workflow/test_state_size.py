@@ -1,10 +1,7 @@
 """The largest documents that a request and a model can lead to, by the functions themselves, against Step Functions' limit."""
 
-from __future__ import annotations
-
 import io
 import json
-from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -17,9 +14,6 @@ from workflow.errors import MESSAGE_CHARACTERS
 from workflow.plan_chunks import plan_chunks
 from workflow.validate_request import validate_request
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 STATE_BYTES = 256 * 1024
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 LONGEST_CAUSE = "x" * 32_768
@@ -30,18 +24,18 @@ DATA_KEY = f"in/{'ä' * 500}.csv"
 class ManyClasses:
     """A model of 10,000 classes with long names, which may know as many columns."""
 
-    def __init__(self, names: list[str] | None) -> None:
+    def __init__(self, names):
         self.feature_names_in_ = names
         self.classes_ = [f"class {'c' * 300} {number:05}" for number in range(10_000)]
 
-    def predict(self, features: Any) -> Any:
+    def predict(self, features):
         return np.zeros(len(features))
 
-    def predict_proba(self, features: Any) -> Any:
+    def predict_proba(self, features):
         return np.zeros((len(features), len(self.classes_)))
 
 
-def largest_request(**fields: Any) -> dict[str, Any]:
+def largest_request(**fields):
     """Return a request whose every text is as long as it may be."""
     return {
         "model_s3_uri": f"s3://{BUCKET}/m/{'ä' * 511}",
@@ -55,7 +49,7 @@ def largest_request(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("listed_by", ["the request", pytest.param("the model", marks=pytest.mark.thorough)])
-def test_the_largest_documents_fit_into_a_state(s3: S3Client, put: Any, listed_by: str) -> None:
+def test_the_largest_documents_fit_into_a_state(s3, put, listed_by):
     request = largest_request()
     if listed_by == "the request":
         request |= {"feature_columns": ["x"], "column_types": {"x": "number"}}
@@ -70,7 +64,7 @@ def test_the_largest_documents_fit_into_a_state(s3: S3Client, put: Any, listed_b
     put(request["model_s3_uri"].removeprefix(f"s3://{BUCKET}/"), model.getvalue())
     put(DATA_KEY, ",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
 
-    document: Any = validate_request(s3, request, EXECUTION)  # type: ignore[arg-type]
+    document = validate_request(s3, request, EXECUTION)
     document["model"] = handler.probe_model(s3, document["probe"])
     document["plan"] = plan_chunks(s3, document)
     (chunk,) = json.loads(s3.get_object(Bucket=BUCKET, Key=document["plan"]["plan_key"])["Body"].read())

@@ -155,10 +155,6 @@ def test_what_is_no_bucket_s_name_is_refused(s3, field, bucket):
     assert f"{field} must be an S3 URI" in rejection(s3, **{field: f"s3://{bucket}/key"})
 
 
-def test_a_bucket_may_be_called_by_digits(s3):
-    assert "s3://12345/key does not exist" not in rejection(s3, data_s3_uri="s3://12345/key", output_s3_uri="s3://12345/key")
-
-
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(
     "uri",

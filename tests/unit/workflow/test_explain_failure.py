@@ -6,7 +6,6 @@ from support.samples import BUCKET, COLUMNS, EXECUTION
 from workflow import explain_failure, fingerprint
 from workflow.contract import Output
 from workflow.decision import decision_sha256, write_decision
-from workflow.errors import TransientS3Error
 
 PREFIX = "out.csv.work/f/"
 MAP_FAILURE = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": "The specified tolerated failure threshold was exceeded"}
@@ -63,11 +62,6 @@ def test_the_map_s_failure_is_the_first_chunk_s(s3, document, lose, put):
         "plan_exactly": False,
         "published": False,
     }
-
-
-def test_one_chunk_is_not_counted(s3, document, lose):
-    lose(2)
-    assert "more" not in explain(s3, document, MAP_FAILURE)["cause"]
 
 
 def test_reading_records_has_a_bound(s3, document, lose, monkeypatch):
@@ -270,21 +264,6 @@ def test_a_grouped_chunk_is_named_by_its_list(s3, document, lose, put):
     put(f"{PREFIX}chunk-00000.error.json", json.dumps(record))
     cause = explain(s3, document, MAP_FAILURE)["cause"]
     assert cause.startswith("chunk 1 of 12, the objects listed in chunk-00000.segments.json: s3://bucket/in/7.csv row 3")
-
-
-def test_a_lambda_error_gets_its_message_and_advice(s3, document):
-    cause = json.dumps({"errorMessage": "the model does not unpickle.", "errorType": "ModelError", "stackTrace": ["secret"]})
-    explanation = explain(s3, document, {"Error": "ModelError", "Cause": cause}, planned=False)
-    assert explanation["cause"].startswith("the model does not unpickle. What to do: Give a model that works here")
-    assert "secret" not in explanation["cause"]
-
-
-@pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject"])
-def test_a_busy_s3_is_transient(s3, document, lose, fail_calls, operation):
-    lose(0)
-    fail_calls(operation, "SlowDown")
-    with pytest.raises(TransientS3Error):
-        explain(s3, document, MAP_FAILURE)
 
 
 def test_the_handler_adapts(s3, document, monkeypatch, capsys):

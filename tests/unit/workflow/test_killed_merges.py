@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
-from botocore.exceptions import ClientError
 
 from support.kills import Killed
 from support.merging import OUTPUT, key_of
@@ -287,29 +285,3 @@ def test_a_killed_process_does_nothing_more(killed_at, put, keys, moment):
     assert doomed.killed_in == "PutObject"
     assert doomed.calls == ["PutObject"] * 2
     assert keys() == (["0", "1"] if moment == "unsent" else ["0", "1", "2"])
-
-
-def test_a_kill_that_a_thread_swallows_is_one_all_the_same(killed_at, keys):
-    """The threads of `upload_fileobj` lose what is no Exception: the caller would take the upload for a success."""
-    doomed = killed_at(1, "unsent")
-
-    def work(client):
-        client.upload_fileobj(BytesIO(b"x"), BUCKET, "k")
-        return "done"
-
-    assert doomed.run(work) is None
-    assert doomed.killed_in == "PutObject"
-    assert not keys()
-
-
-def test_a_refusal_is_an_answer_that_may_not_be_heard(killed_at, s3):
-    doomed = killed_at(1, "unheard")
-    doomed.run(lambda client: client.abort_multipart_upload(Bucket=BUCKET, Key="k", UploadId="unknown"))
-    assert doomed.killed_in == "AbortMultipartUpload"
-
-
-def test_a_process_that_is_not_killed_is_not_changed(killed_at, s3):
-    doomed = killed_at(2, "unheard")
-    assert doomed.run(lambda client: client.list_buckets()["Buckets"][0]["Name"]) == BUCKET
-    with pytest.raises(ClientError, match="NoSuchKey"):
-        killed_at(2, "unheard").run(lambda client: client.get_object(Bucket=BUCKET, Key="absent"))

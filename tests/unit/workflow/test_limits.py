@@ -148,12 +148,6 @@ def test_a_manifest_is_not_read_beyond_its_limit(s3, put, document, monkeypatch)
         plan_chunks.plan_chunks(s3, event)
 
 
-def test_a_manifest_nested_without_end_is_none(s3, put):
-    put("in/all.manifest.json", b"[" * 200_000)
-    with pytest.raises(InvalidRequestError, match="is not a manifest"):
-        inputs.read_manifest(s3, "s3://bucket/in/all.manifest.json")
-
-
 # --- the prediction function's ephemeral storage ---------------------------------------------------------------------------------
 
 
@@ -186,14 +180,3 @@ def test_a_chunk_that_cannot_fit_is_refused_while_planning(s3, put, keys, docume
     ):
         plan_chunks.plan_chunks(s3, document(chunk_size_mb=64))
     assert keys() == before
-
-
-def test_ten_terabytes_are_refused_before_anything_is_read(s3, document, monkeypatch):
-    """10,000 chunks of 1 GB."""
-    giant = inputs.InputObject("s3://bucket/in/1.csv", 10**13, '"1"')
-    header = inputs.Header(columns=["a", "b"], line_end=b"\n", stop=4)
-    monkeypatch.setattr(plan_chunks, "read_inputs", lambda *_: plan_chunks.Inputs([giant], {giant: header}, 0))
-    monkeypatch.setattr(plan_chunks, "split_objects", lambda *_, **__: pytest.fail("it was read"))
-    monkeypatch.setenv(limits.STORAGE_VARIABLE, "1024")
-    with pytest.raises(InvalidRequestError, match="PredictEphemeralStorageSize to 1924"):
-        plan_chunks.plan_chunks(s3, document())

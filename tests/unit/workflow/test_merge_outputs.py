@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.merging import MIB, OUTPUT, Run, key_of, predict
-from support.samples import BUCKET, EXECUTION, MODEL, s3_error
-from workflow import accounting, merge_outputs, splitting, upload
+from support.merging import MIB, OUTPUT, Run, key_of
+from support.samples import BUCKET, MODEL, s3_error
+from workflow import merge_outputs, splitting, upload
 from workflow.errors import (
     IncompleteOutputError,
     InputNotFoundError,
     MissingChunksError,
-    OutputExistsError,
     TransientS3Error,
     UnsafeSplitError,
 )
@@ -395,50 +394,6 @@ def test_a_part_that_is_not_its_receipt_s_publishes_nothing(run, s3, get, put, k
     assert not uploads()
 
 
-@pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["put", "multipart"])
-def test_an_output_that_appeared_meanwhile_is_not_replaced(run, put, get, uploads, size):
-    execution = run(pads=dict.fromkeys(range(3), size))
-    put(OUTPUT, b"someone else's")
-    with pytest.raises(OutputExistsError):
-        execution.merge()
-    assert get(OUTPUT) == b"someone else's"
-    assert not uploads()
-
-
-@pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["put", "multipart"])
-def test_a_crash_before_the_report_is_completed_by_the_retry(run, s3, fail_calls, keys, uploads, size):
-    execution = run(pads=dict.fromkeys(range(3), size))
-    fail_calls("PutObject", "SlowDown", key_ends=".report.json", times=1)
-    with pytest.raises(TransientS3Error):
-        execution.merge()
-    assert keys("out/result.csv.work/")
-    etag = s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"]
-    assert execution.merge()["etag"] == etag
-    assert keys("out/") == [OUTPUT, f"{OUTPUT}.report.json"]
-    assert not uploads()
-
-
-def test_a_crash_while_work_is_deleted_is_completed_by_the_retry(run, s3, keys):
-    execution = run(keep_work=True)
-    output = execution.merge()
-    s3.delete_object(Bucket=BUCKET, Key=execution.document["plan"]["plan_key"])
-    execution.document["request"]["keep_work"] = False
-    assert execution.merge() == output
-    assert not keys("out/result.csv.work/")
-
-
-def test_an_incomplete_output_is_another_result_than_the_whole(run, s3):
-    execution = run(tolerated_failure_percentage=50)
-    execution.lose(1)
-    execution.merge()
-    again = Run.__new__(Run)
-    again.__dict__.update(execution.__dict__)
-    predict(s3, execution.chunks[1])
-    again.document = execution.document | {"execution": EXECUTION | {"arn": "a later execution"}}
-    with pytest.raises(OutputExistsError):
-        again.merge()
-
-
 @pytest.fixture
 def sent(s3):
     """The parts of the output that S3 has copied or taken, in order."""
@@ -552,11 +507,6 @@ def test_a_busy_s3_is_transient(run, fail_calls, operation):
     fail_calls(operation, "SlowDown")
     with pytest.raises(TransientS3Error):
         execution.merge()
-
-
-def test_the_first_missing_chunk_is_located():
-    chunk = {"chunk_index": 2, "data_s3_uri": "s3://bucket/k", "byte_range": [5, 9]}
-    assert accounting.located(chunk) == "chunk 3, s3://bucket/k bytes=[5, 9)"
 
 
 def test_the_handler_adapts(run, s3, monkeypatch, capsys):

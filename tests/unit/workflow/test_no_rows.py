@@ -1,7 +1,6 @@
 """`on_no_rows: succeed`: an empty day is no failure. The data may be a header alone, or no object at all."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jsonschema
@@ -156,15 +155,6 @@ def test_data_that_come_or_go_after_the_probe_are_a_changed_input(s3, document):
     for uri in ("s3://bucket/in/day=1/", "s3://bucket/in/header.csv"):
         with pytest.raises(InputChangedError, match="had rows when the model was probed, and now it has no rows"):
             plan_chunks.plan_chunks(s3, document(data_s3_uri=[uri], **SUCCEED))
-
-
-@pytest.mark.usefixtures("days")
-def test_metrics_count_a_run_of_no_rows(s3, document, get, monkeypatch, capsys):
-    monkeypatch.setenv("METRICS_STATE_MACHINE", "batch-predict")
-    published(s3, without_rows(document, "s3://bucket/in/day=1/"), get)
-    counted = [line for line in map(json.loads, capsys.readouterr().out.splitlines()) if "_aws" in line]
-    assert [(line["PublishedRuns"], line["PublishedRows"]) for line in counted] == [(1, 0)]
-    assert datetime.fromtimestamp(counted[0]["_aws"]["Timestamp"] / 1000, UTC) > datetime.now(UTC) - timedelta(hours=1)
 
 
 def test_the_samples_of_a_schedule_succeed():

@@ -83,11 +83,6 @@ def is_reported(s3, read):
     return (report["output"]["etag"], report["identity"]) == (head["ETag"], head["Metadata"]["batch-predict-identity"])
 
 
-def test_the_plan_says_what_is_replaced(run, old, s3):
-    etag = s3.head_object(Bucket=BUCKET, Key=OUTPUT)["ETag"]
-    assert run(overwrite=True).document["plan"]["output_found"] == {"etag": etag, "is_result": False}
-
-
 @SIZES
 def test_what_speaks_of_the_old_output_is_gone_before_the_new_one_is_there(run, old, s3, get, keys, size):
     """The list of rejected rows, too, which this run does not write."""
@@ -387,19 +382,6 @@ def test_two_executions_of_one_request_at_once_leave_one_whole_result(run, stric
         return has_stopped
 
     assert all(attempt(go_on) for go_on in range(1, 25))
-
-
-def test_a_twin_s_report_is_this_execution_s_success(run, s3, monkeypatch):
-    execution = run()
-    write = merge_outputs.put_json
-
-    def write_after_twin(client, uri, report, **options):
-        monkeypatch.setattr(merge_outputs, "put_json", write)
-        merge_outputs.merge_outputs(s3, execution.document)
-        return write(client, uri, report, **options)
-
-    monkeypatch.setattr(merge_outputs, "put_json", write_after_twin)
-    assert execution.merge()["complete"]
 
 
 # --- an output is recognised by identity, size and parts, and by the ETag in its report -------------------------------------------

@@ -11,7 +11,6 @@ from workflow.errors import (
     InvalidDataError,
     InvalidRequestError,
     OutputExistsError,
-    TransientS3Error,
 )
 
 ROWS = "a,b\n" + "".join(f'{index},"x\n""{index}"""\n' for index in range(2000))
@@ -163,16 +162,6 @@ def test_large_and_small_objects_keep_their_order(s3, put, get, document):
     assert ranges == [("1", 0, 8), ("2", 0, 12), ("3", 0, 136), ("3", 136, 272), ("3", 272, 404), ("4", 0, 8), ("5", 0, 16)]
 
 
-def test_a_list_keeps_its_order(s3, put, get, document):
-    for name in "ab":
-        put(f"in/{name}.csv", b"a,b\n1,2\n")
-    uris = [f"s3://bucket/in/{name}.csv" for name in "ba"]
-    plan = plan_chunks.plan_chunks(s3, document(data_s3_uri=uris))
-    assert [segment["data_s3_uri"] for segment in segments(get, plan)] == uris
-    assert plan["objects"] == 2
-    assert plan["input_bytes"] == 16
-
-
 @pytest.mark.parametrize(
     "entries",
     [["in/a.csv", "in/a.csv"], ["in/", "in/a.csv"], ["in/a*.csv", "in/"], ["in/all.manifest.json", "in/*.csv"], ["in/", "in/"]],
@@ -241,12 +230,6 @@ def test_headers_may_differ_by_bom_and_quotes(s3, put, document):
     assert plan_chunks.plan_chunks(s3, document())["objects"] == 2
 
 
-def test_headers_without_rows_are_nothing_to_predict(s3, put, document):
-    put("in/1.csv", b"a,b\n")
-    with pytest.raises(InvalidDataError, match="no rows"):
-        plan_chunks.plan_chunks(s3, document())
-
-
 def test_an_unclosed_quote_is_found_by_the_scan(s3, put, document):
     put("in/1.csv", 'a,b\n1,"2\n' + "3,4\n" * 10)
     with pytest.raises(InvalidDataError, match="never closed"):
@@ -273,16 +256,6 @@ def test_an_existing_output_is_refused(s3, put, document):
     with pytest.raises(OutputExistsError, match="set overwrite to true"):
         plan_chunks.plan_chunks(s3, document())
     assert plan_chunks.plan_chunks(s3, document(overwrite=True))["chunks"] == 1
-
-
-def test_an_output_of_the_same_request_on_the_same_inputs_is_no_obstacle(s3, put, document):
-    put("in/1.csv", b"a,b\n1,2\n")
-    identity = plan_chunks.plan_chunks(s3, document())["identity"]
-    put("out/result.csv", b"published", Metadata={"batch-predict-identity": identity, "batch-predict-bytes": "9"})
-    assert plan_chunks.plan_chunks(s3, document(chunk_size_mb=1e-6))["identity"] == identity
-    put("in/1.csv", b"a,b\n3,4\n")
-    with pytest.raises(OutputExistsError):
-        plan_chunks.plan_chunks(s3, document())
 
 
 def test_the_fingerprint_is_the_result_s_identity(s3, put, document):
@@ -325,15 +298,6 @@ def test_an_output_that_cannot_be_written_is_the_request_s_fault(s3, put, docume
     event = document()
     fail_calls("PutObject", code, status=status)
     with pytest.raises(InvalidRequestError, match="output_s3_uri must change"):
-        plan_chunks.plan_chunks(s3, event)
-
-
-@pytest.mark.parametrize("operation", ["ListObjectsV2", "GetObject", "PutObject"])
-def test_a_busy_s3_is_transient(s3, put, document, fail_calls, operation):
-    put("in/1.csv", b"a,b\n1,2\n")
-    event = document()
-    fail_calls(operation, "SlowDown")
-    with pytest.raises(TransientS3Error):
         plan_chunks.plan_chunks(s3, event)
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from workflow import record_failure
-from workflow.errors import ModelError, TransientS3Error
+from workflow.errors import ModelError
 
 EVENT = {
     "chunk_index": 42,
@@ -71,12 +71,6 @@ def test_the_record_says_what_step_functions_saw(s3, get, error, cause, message,
 
 def test_a_long_message_is_cut(s3):
     assert len(record_failure.record_failure(s3, child("E", "x" * 10_000))["message"]) == 2000
-
-
-def test_a_busy_s3_is_transient(s3, fail_calls):
-    fail_calls("PutObject", "SlowDown")
-    with pytest.raises(TransientS3Error):
-        record_failure.record_failure(s3, child("E", "x"))
 
 
 def test_the_handler_adapts(s3, monkeypatch, capsys):

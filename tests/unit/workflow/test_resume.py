@@ -28,12 +28,6 @@ def replan(s3, document):
     return plan
 
 
-def test_a_first_run_has_everything_to_do(run, get):
-    plan = run().document["plan"]
-    assert plan["pending_key"] == plan["plan_key"]
-    assert plan["pending_chunks"] == plan["chunks"] == 3
-
-
 def test_only_missing_chunks_run_again(run, replan, get):
     execution = run()
     execution.lose(1)

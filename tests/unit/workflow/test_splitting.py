@@ -186,14 +186,6 @@ def test_an_object_that_changed_is_named(s3, cut, put, exactly):
         split_objects(s3, [task], NOTES, exactly=exactly)
 
 
-@pytest.mark.parametrize("exactly", [True, False])
-def test_a_busy_s3_is_transient(s3, cut, fail_calls, exactly):
-    task = cut(3, PLAIN)
-    fail_calls("GetObject", "SlowDown")
-    with pytest.raises(TransientS3Error):
-        split_objects(s3, [task], NOTES, exactly=exactly)
-
-
 def test_a_scan_that_runs_out_of_time_goes_on_where_it_stopped(s3, cut, reads, get, monkeypatch):
     monkeypatch.setattr(splitting, "SCANS_IN_FLIGHT", 1)
     monkeypatch.setattr(splitting, "SCAN_BLOCK_BYTES", 300_000)

@@ -78,10 +78,6 @@ def test_anything_but_a_request_is_rejected(s3, raw):
         validate_request.validate_request(s3, raw, EXECUTION)
 
 
-def test_a_message_stays_readable(s3):
-    assert len(rejection(s3, **{f"field_{index}": 1 for index in range(1000)})) <= 2000
-
-
 @pytest.mark.usefixtures("model")
 def test_placeholders_are_resolved_in_utc(s3, put):
     put("in/2026-11-23.csv", "age,income\n1,2\n")
@@ -125,10 +121,6 @@ def test_a_time_is_shown_in_the_requests_zone_days_or_hours_away(s3, put, schedu
 @pytest.mark.parametrize("zone", ["Berlin", "", "../UTC", "/etc/passwd", "europe/berlin", "EST5EDT4", "UTC\0", "\ud800"])
 def test_a_time_zone_is_one_of_the_databases(s3, zone):
     assert "time_zone must be the name of a time zone such as Europe/Berlin" in rejection(s3, time_zone=zone)
-
-
-def test_a_time_zone_is_a_text(s3):
-    assert "time_zone" in rejection(s3, time_zone=1)
 
 
 @pytest.mark.parametrize(
@@ -188,21 +180,6 @@ def test_a_wrong_placeholder_is_a_problem(s3, uri):
 @pytest.mark.parametrize("time", ["2026-11-24", "2026-11-24T02:00:00", "<scheduled-time>", "0001-01-01T00:00:00+23:00"])
 def test_a_scheduled_time_must_be_an_instant(s3, time):
     assert "scheduled_time must be an instant" in rejection(s3, scheduled_time=time)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"output_s3_uri": "s3://bucket/in/1.csv"},
-        {"output_s3_uri": "s3://bucket/model.joblib"},
-        {"data_s3_uri": "s3://bucket/in/"} | {"output_s3_uri": "s3://bucket/in/out.csv"},
-        {"data_s3_uri": ["s3://bucket/a.csv", "s3://bucket/out.csv.work/x/"]} | {"output_s3_uri": "s3://bucket/out.csv"},
-        {"data_s3_uri": "s3://bucket/out.csv.report.json"} | {"output_s3_uri": "s3://bucket/out.csv"},
-        {"model_s3_uri": "s3://bucket/out.csv.work/model"} | {"output_s3_uri": "s3://bucket/out.csv"},
-    ],
-)
-def test_nothing_that_is_read_may_be_written(s3, changed):
-    assert changed["output_s3_uri"] in rejection(s3, **changed)
 
 
 def test_a_missing_model_is_named(s3):

@@ -208,9 +208,3 @@ def test_line_feeds_in_a_name_are_counted_once():
     assert header
     assert header.names == ["\n" * 10_000, "x"]
     assert Counting.counted <= 2 * len(data)
-
-
-def test_a_name_may_be_longer_than_csv_takes_by_itself():
-    header = prediction_handler._read_header(b"x" * 200_000 + b",y\n", URI)
-    assert header
-    assert [len(name) for name in header.names] == [200_000, 1]

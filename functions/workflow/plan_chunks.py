@@ -324,17 +324,15 @@ def plan_of(
         "boundaries": "guessed" if draft.cutting.guessed else "exact",
         "chunks": len(planned),
         "pending_chunks": len(pending),
-        "tolerated_failure_percentage": tolerated_of_pending(document, len(planned), len(pending)),
+        # The request's tolerance is of all chunks, but the Map sees only those that it runs.
+        "tolerated_failure_percentage": min(
+            100, document["request"]["tolerated_failure_percentage"] * len(planned) / max(1, len(pending))
+        ),
         "objects": len(inputs.objects),
         "input_bytes": sum(found.size for found in inputs.objects),
         "skipped_objects": inputs.skipped,
         "output_found": output_found,
     }
-
-
-def tolerated_of_pending(document: Document, planned: int, pending: int) -> float:
-    """Return the request's tolerance, which is of all chunks, in percent of those that the Map runs."""
-    return min(100, document["request"]["tolerated_failure_percentage"] * planned / max(1, pending))
 
 
 def write_plan(

@@ -32,7 +32,7 @@ from .inputs import (
 from .invocation import entry_point, log
 from .limits import MAX_REQUEST_BYTES
 from .s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
-from .schema import full_match, problems, require_known_keywords, with_defaults
+from .schema import full_match, problems, with_defaults
 from .work import columns_uri, written_uris
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ def normalise(raw: object, execution: Execution) -> WholeRequest:
     resolved: dict[str, Any] = {}
     for field in ("data_s3_uri", "output_s3_uri"):
         if field in fields and not any(problems(fields[field], schema["properties"][field], field)):
-            resolved[field], uri_problems = _resolve_placeholders(field, fields[field], known, _Clock(instant, zone))
+            given = [fields[field]] if isinstance(fields[field], str) else fields[field]  # from here on, data_s3_uri is a list
+            uris, uri_problems = _resolve_placeholders(field, given, known, _Clock(instant, zone))
+            resolved[field] = uris if field == "data_s3_uri" else uris[0]
             found += uri_problems
     if not found:
         request = cast("WholeRequest", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
@@ -183,7 +185,6 @@ def _too_large(request: WholeRequest) -> Iterator[str]:
 def request_schema() -> Schema:
     """Return the only description of the request."""
     schema: Schema = json.loads(Path(__file__).with_name("request.schema.json").read_text())
-    require_known_keywords(schema)
     return schema
 
 
@@ -237,10 +238,8 @@ class _Clock(NamedTuple):
         return (self.time + amount).astimezone(self.zone).strftime(time_format)
 
 
-def _resolve_placeholders(
-    field: str, uris: str | list[str], known: Mapping[str, str], clock: _Clock
-) -> tuple[str | list[str], list[str]]:
-    """Return the URI as a string, `data_s3_uri` as a list, and what is wrong with the placeholders.
+def _resolve_placeholders(field: str, uris: list[str], known: Mapping[str, str], clock: _Clock) -> tuple[list[str], list[str]]:
+    """Return a field's URIs, and what is wrong with their placeholders.
 
     What is put in is put in as it is: a brace in it is no placeholder.
     """
@@ -268,7 +267,7 @@ def _resolve_placeholders(
         return match[0]
 
     resolved = []
-    for uri in [uris] if isinstance(uris, str) else uris:
+    for uri in uris:
         before = len(found)
         if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", uri)):
             found.append(f"{field} has an unpaired brace in {uri}: braces mark placeholders")
@@ -279,7 +278,7 @@ def _resolve_placeholders(
             pattern = request_schema()["properties"][field]["pattern"]
             if not full_match(pattern, resolved[-1]):
                 found.append(f"{field} resolves to {resolved[-1]}, which is not an S3 URI")
-    return (resolved if field == "data_s3_uri" else resolved[0]), found
+    return resolved, found
 
 
 def _wildcards_in(field: str, placeholder: str, value: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Checks a value against a JSON Schema, with all problems at once and sentences for people.
 
-It interprets the keywords that `request.schema.json` uses (`x-expected` says a pattern in words); a test compares it with jsonschema.
+It interprets the keywords of `request.schema.json` (`x-expected` says a pattern in words); a test compares it with jsonschema.
 """
 
 from __future__ import annotations

@@ -43,6 +43,9 @@ def test_the_order_of_the_pages_has_every_page(root):
     linked = set(re.findall(r"\]\(([\w.]+)\)", (root / "docs/README.md").read_text()))
     pages = {path.name for path in (root / "docs").iterdir() if path.suffix in {".md", ".ipynb"}} - {"README.md"}
     assert linked == pages
+    for name in pages:
+        if name.endswith(".md"):
+            assert "(README.md)" in (root / "docs" / name).read_text(), name
 
 
 def test_the_readme_fits_in_a_window(root):

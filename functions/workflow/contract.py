@@ -9,7 +9,7 @@ All byte ranges are half-open, `[start, stop)`, and count from the first byte of
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from .column_types import Kind  # noqa: TC001  # conforms.py resolves the fields' types
 from .estimate import Estimate  # noqa: TC001
@@ -124,6 +124,10 @@ class Chunk(TypedDict):
     output_s3_uri: str
     """The part."""
     receipt_s3_uri: str
+
+
+class ChunkEvent(PredictionFields, Chunk):
+    """The prediction event of Predict Chunk."""
 
 
 class Agreed(TypedDict):
@@ -516,8 +520,7 @@ class Document(TypedDict):
 class ChildFailure(TypedDict):
     """What Record Failure receives: the child's document."""
 
-    event: dict[str, Any]
-    """The prediction event: `PredictionFields` and `Chunk`."""
+    event: ChunkEvent
     execution_arn: str
     """The parent execution."""
     failure: Failure

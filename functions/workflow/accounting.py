@@ -93,7 +93,7 @@ def names_its_data(chunk: Chunk | ErrorRecord) -> bool:
 
 
 def segments_of(chunk: Chunk, listed: object) -> list[Segment]:
-    """Return the segments of a chunk: its own one, or those that are listed for a group. ValueError if these are none."""
+    """Return the segments of a chunk: its own one, or those that are listed for a group. ValueError if these are not segments."""
     if "segments_s3_uri" not in chunk:
         return [{"data_s3_uri": chunk["data_s3_uri"], "byte_range": chunk["byte_range"], "data_etag": chunk["data_etag"]}]
     if not (conforms(listed, list[Segment]) and listed):
@@ -234,7 +234,7 @@ def require_unrefuted_plan(errors: Iterable[ErrorRecord | None]) -> None:
 
 
 def require_predictions(account: Account, rejected_reasons: Mapping[str, int]) -> None:
-    """Raise if rows were read and none was predicted: that is no success, whatever is tolerated."""
+    """Raise if rows were read and none was predicted: that is not a success, whatever is tolerated."""
     rows = sum(done.receipt["rows_read"] for done in account.done)
     if rows == 0 or sum(done.receipt["rejected_rows"] for done in account.done) < rows:
         return

@@ -241,7 +241,7 @@ class HistogramSide(TypedDict):
     offset: int
     """The first bucket holds magnitudes above base^offset and up to base^(offset + 1)."""
     counts: list[Count]
-    """The first and the last are not 0; there are none if there are no such numbers."""
+    """The first and the last are not 0; the list is empty if there are no such numbers."""
 
 
 class Histogram(TypedDict):

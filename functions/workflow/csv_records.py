@@ -41,7 +41,7 @@ class Header(NamedTuple):
 
 
 class HeaderError(ValueError):
-    """A first line is no header: what it is, completing a sentence that begins with the object's URI, and what to do."""
+    """A first line is not a header: what it is, completing a sentence that begins with the object's URI, and what to do."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"{what}: {advice}")

@@ -70,7 +70,7 @@ def _text_by_digest(client: S3Client, uri: str, sha256: str) -> str | None:
     """Return an object's text if it has this digest."""
     try:
         text = get_text(client, uri)
-    except ValueError:  # it is no UTF-8
+    except ValueError:  # it is not UTF-8
         return None
     return text if hashlib.sha256(text.encode()).hexdigest() == sha256 else None
 

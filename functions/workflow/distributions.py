@@ -219,7 +219,7 @@ def _joined(sides: Sequence[HistogramSide]) -> HistogramSide:
 
 
 def checked(statistics: object) -> Statistics:
-    """Return statistics that were read back; ValueError if they are none."""
+    """Return statistics that were read back; ValueError if they cannot be statistics."""
     if not (conforms(statistics, Statistics) and len(statistics["rejected_reasons"]) <= MAX_REASONS + 1):
         raise ValueError("not the statistics of a chunk")
     for columns in (statistics["predictions"], statistics["features"]):

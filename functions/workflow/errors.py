@@ -104,7 +104,7 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def named(error: Exception) -> BatchPredictionError:
-    """Return the named error that stands for any exception; if it is no shortage, it is a bug, whose text stays in the log."""
+    """Return the named error that stands for any exception; if it is not a shortage, it is a bug, whose text stays in the log."""
     if isinstance(error, BatchPredictionError):
         return error
     if isinstance(error, MemoryError):

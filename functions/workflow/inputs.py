@@ -188,7 +188,7 @@ def _kind_of(item: object) -> str:
 
 
 def is_object_uri(uri: str) -> bool:
-    """Whether a URI names one object, and is no prefix, glob or manifest."""
+    """Whether a URI names one object, not a prefix, a glob or a manifest."""
     try:
         parse_s3_uri(uri)
     except InvalidRequestError:

@@ -83,7 +83,7 @@ def log(message: str, *, level: str = "INFO", **facts: object) -> None:
 def put_metrics(values: dict[str, float], **facts: object) -> None:
     """Print one line of which CloudWatch Logs makes metrics by itself; the facts can be queried beside the numbers.
 
-    That is no call, and needs no permission. A metric costs for each hour in which it was sent, so there are few:
+    This takes no call and no permission. A metric costs for each hour in which it was sent, so there are few:
     docs/operations.md lists them.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """

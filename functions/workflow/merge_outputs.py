@@ -67,10 +67,9 @@ HAND_OVER_SECONDS = 180
 """Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""
 
 NOT_AS_EXPECTED = ("PreconditionFailed", "412", "NoSuchKey", "404", "ConditionalRequestConflict", "409", "NoSuchUpload")
-"""What S3 answers to a conditional write if the key is not as the condition says, or another write of it is under way.
+"""S3's answers to a conditional write if the key is not as the condition says, or if another write of it is under way.
 
-It answers the same if a write succeeded, but its answer was lost and botocore repeated it; to a completion, that there is no such
-upload.
+S3 answers the same if a write succeeded, but its answer was lost and botocore repeated it; a completion then finds no upload.
 """
 
 

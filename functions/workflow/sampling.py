@@ -48,7 +48,7 @@ def sampled_types(records: Iterable[bytes], columns: Sequence[str], wanted: Iter
     first = dict(zip(reversed(columns), reversed(range(len(columns))), strict=True))  # a name that nobody uses may be there twice
     positions = [(texts[column], first[column]) for column in texts]
     for record in records:
-        fields = _fields(record) if record.strip() else []  # a blank line is no row
+        fields = _fields(record) if record.strip() else []  # a blank line is not a row
         if len(fields) == len(columns):
             for seen, position in positions:
                 seen.add(fields[position])

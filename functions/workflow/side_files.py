@@ -57,7 +57,7 @@ class SideFiles:
                 raise TransientS3Error(f"another execution of this request writes {uri} at the same time") from error
 
     def require_output(self) -> None:
-        """Take back what was written, and raise OutputExistsError, where the output is no longer this run's."""
+        """Take back what was written, and raise OutputExistsError, if the output is no longer this run's."""
         there = etag_of(self._client, self._output)
         if there == self._etag:
             return

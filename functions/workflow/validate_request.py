@@ -241,7 +241,7 @@ class _Clock(NamedTuple):
 def _resolve_placeholders(field: str, uris: list[str], known: Mapping[str, str], clock: _Clock) -> tuple[list[str], list[str]]:
     """Return a field's URIs, and what is wrong with their placeholders.
 
-    What is put in is put in as it is: a brace in it is no placeholder.
+    Values are inserted as they are: a brace in them is not a placeholder.
     """
     found: list[str] = []
 

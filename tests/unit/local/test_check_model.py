@@ -1,6 +1,6 @@
-"""What a model is, and what stands in its way, told before it is uploaded.
+"""What a model is, and why it may not work, told before it is uploaded.
 
-Samples are scored in tests/integration/test_cli_runs.py.
+Samples are scored in tests/integration/test_cli_runs.py. Each inspection starts a process, which takes long: few are needed.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from batch_predict.local.deployed_package import deployed_package
 
 ROOT = Path(__file__).parents[3]
 FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 1.0, 0.0, 1.0]})
+MB = 2**20
 
 
 class EndsTheProcess:
@@ -32,55 +33,60 @@ class EndsTheProcess:
         return os._exit, (7,)
 
 
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.joblib"
+    joblib.dump(LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def inspected(regression):
+    """The check of a regression, made once."""
+    return check_model(regression)
+
+
 @pytest.fixture
-def dumped(tmp_path):
-    def dumped(estimator):
-        path = tmp_path / "model.joblib"
-        joblib.dump(estimator, path)
-        return path
+def checked(monkeypatch, regression, inspected):
+    """Check a model of which other facts were found."""
 
-    return dumped
+    def checked(found=(), **options):
+        monkeypatch.setattr(module, "_inspected", lambda _: {**inspected.facts, **dict(found)})
+        return check_model(regression, **options)
 
-
-@pytest.fixture
-def regression(dumped):
-    return dumped(LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0]))
+    return checked
 
 
-def test_a_model_is_told_with_a_request_to_begin_with(regression):
-    checked = check_model(regression)
-
-    assert (checked.problems, checked.warnings, checked.sample) == ((), (), None)
-    assert checked.sha256 == hashlib.sha256(regression.read_bytes()).hexdigest()
-    assert checked.bytes == regression.stat().st_size
-    facts = checked.facts
+def test_a_model_is_told_with_a_request_to_begin_with(regression, inspected):
+    assert (inspected.problems, inspected.warnings, inspected.sample) == ((), (), None)
+    assert inspected.sha256 == hashlib.sha256(regression.read_bytes()).hexdigest()
+    assert inspected.bytes == regression.stat().st_size
+    facts = inspected.facts
     assert (facts["estimator"], facts["sklearn_version"]) == ("LinearRegression", sklearn.__version__)
     assert (facts["feature_columns"], facts["n_features"]) == (["a", "b"], 2)
     assert (facts["classes"], facts["methods"]) == (None, ["predict"])
     assert facts["libraries"] == ["joblib", "numpy", "scikit-learn"]
-    assert "feature_columns" not in checked.request  # which the model knows
-    assert checked.request["model_sha256"] == checked.sha256
-    assert checked.request["model_s3_uri"].endswith("/models/model.joblib")
+    assert "feature_columns" not in inspected.request  # which the model knows
+    assert inspected.request["model_sha256"] == inspected.sha256
+    assert inspected.request["model_s3_uri"].endswith("/models/model.joblib")
 
 
-def test_a_classifiers_classes_and_methods(dumped):
-    checked = check_model(dumped(LogisticRegression().fit(FRAME, ["no", "no", "yes", "yes"])), prediction_method="predict_proba")
+def test_a_classifier_of_an_array_that_is_large_and_of_another_version(tmp_path, monkeypatch):
+    estimator = LogisticRegression().fit(FRAME.to_numpy(), ["no", "no", "yes", "yes"])
+    estimator.ballast_ = np.ones(25_000_000)  # 200 MB
+    monkeypatch.setattr(sklearn.base, "__version__", "0.1.2")  # the version that pickles carry
+    joblib.dump(estimator, tmp_path / "model.joblib")
+    checked = check_model(tmp_path / "model.joblib", prediction_method="predict_proba", memory_mb=500)
+    facts = checked.facts
 
-    assert checked.facts["classes"] == ["no", "yes"]
-    assert checked.facts["methods"] == ["predict", "predict_proba", "decision_function"]
-    assert checked.request["prediction_method"] == "predict_proba"
-
-
-@pytest.mark.thorough
-def test_memory_is_what_loading_takes(dumped):
-    large = LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0])
-    large.ballast_ = np.ones(25_000_000)  # 200 MB
-    checked = check_model(dumped(large), memory_mb=500)
-
-    assert 190 < checked.facts["memory_bytes"] / 2**20 < 450
+    assert (facts["classes"], facts["feature_columns"], facts["n_features"]) == (["no", "yes"], None, 2)
+    assert facts["methods"] == ["predict", "predict_proba", "decision_function"]
+    assert 190 < facts["memory_bytes"] / MB < 450
     assert checked.problems[0].startswith("it needs about ")
     assert checked.problems[0].endswith(" MB of memory, and the function has 500: raise PredictMemorySize")
     assert checked.request is None
+    expected = f"it was fitted with scikit-learn 0.1.2, the function has {deployed_package(ROOT).versions['scikit-learn']}"
+    assert [warning.partition(":")[0] for warning in checked.warnings] == [expected]
 
 
 @pytest.mark.parametrize(
@@ -91,40 +97,28 @@ def test_memory_is_what_loading_takes(dumped):
         ({"feature_columns": ["a", "c"]}, "--features names other columns than the model was fitted on: a, b"),
     ],
 )
-def test_what_does_not_fit_the_model_is_a_problem(regression, options, problem):
-    assert check_model(regression, **options).problems == (problem,)
+def test_what_does_not_fit_the_model_is_a_problem(checked, options, problem):
+    assert checked(**options).problems == (problem,)
 
 
-@pytest.mark.thorough
-def test_columns_without_names_are_counted(dumped):
-    path = dumped(LinearRegression().fit(FRAME.to_numpy(), [1.0, 2.0, 3.0, 4.0]))
-
-    assert check_model(path).request["feature_columns"] == ["FILL", "IN"]
-    assert check_model(path, feature_columns=["x", "y"]).problems == ()
-    assert check_model(path, feature_columns=["x"]).problems == ("it was fitted on 2 columns, but --features names 1",)
+def test_columns_without_names_are_counted(checked, regression):
+    unknown = {"feature_columns": None}
+    assert checked(unknown).request["feature_columns"] == ["FILL", "IN"]
+    assert checked(unknown, feature_columns=["x", "y"]).problems == ()
+    assert checked(unknown, feature_columns=["x"]).problems == ("it was fitted on 2 columns, but --features names 1",)
+    assert checked({"methods": ["predict", "predict_proba"]}, prediction_method="predict_proba").request["prediction_method"]
     with pytest.raises(InvalidRequestError, match="does not know the names of its columns: name them with --features"):
-        check_model(path, data=path)
+        checked(unknown, data=regression)
 
 
-def test_another_version_of_scikit_learn_is_a_warning(dumped, monkeypatch):
-    estimator = LinearRegression().fit(FRAME, [1.0, 2.0, 3.0, 4.0])
-    monkeypatch.setattr(sklearn.base, "__version__", "0.1.2")  # the version that pickles carry
-    path = dumped(estimator)
-
-    checked = check_model(path)
-    assert checked.facts["sklearn_version"] == "0.1.2"
-    assert checked.problems == ()
-    expected = f"it was fitted with scikit-learn 0.1.2, the function has {deployed_package(ROOT).versions['scikit-learn']}"
-    assert [warning.partition(":")[0] for warning in checked.warnings] == [expected]
-
-
-def test_a_module_that_the_package_lacks_is_a_problem(dumped, tmp_path, monkeypatch):
-    """Also where it can be imported here."""
+def test_a_module_that_the_package_lacks_is_a_problem(tmp_path, monkeypatch, checked):
+    """Even if it can be imported here."""
     (tmp_path / "own_model.py").write_text("class Doubled:\n    def predict(self, features):\n        return features[:, 0] * 2\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     own_model = importlib.import_module("own_model")
-    path = dumped(own_model.Doubled())
+    path = tmp_path / "model.joblib"
+    joblib.dump(own_model.Doubled(), path)
     sys.modules.pop("own_model")
 
     (problem,) = check_model(path).problems
@@ -134,22 +128,15 @@ def test_a_module_that_the_package_lacks_is_a_problem(dumped, tmp_path, monkeypa
         "function has in its place"
     )
 
-    package = module._package()
-    with_image = dataclasses.replace(package, image_modules=frozenset({"own_model"}))
+    with_image = dataclasses.replace(module._package(), image_modules=frozenset({"own_model"}))
     monkeypatch.setattr(module, "_package", lambda: with_image)
-    checked = check_model(path)
+    found = checked({"modules": ["own_model"]})
     expected = "it is made of own_model, which the container image has, but not the zip (docs/package.md)"
-    assert (checked.problems, checked.warnings) == ((), (expected,))
+    assert (found.problems, found.warnings) == ((), (expected,))
 
 
-def test_what_this_programme_itself_is_made_of_is_no_part_of_the_package(dumped):
-    (problem,) = check_model(dumped(module.Sample(1, 1.0, ["p"]))).problems
-    assert (
-        "needs the Python module 'batch_predict' (for its batch_predict.local.check_model.Sample), which the prediction" in problem
-    )
-
-
-def test_code_by_value_is_of_the_packages_python(tmp_path):
+@pytest.mark.thorough
+def test_code_by_value_is_of_the_packages_python():
     package = deployed_package(ROOT).python
     for written in ("3.12", package):
         said = f"and the prediction function runs Python {package}"
@@ -166,19 +153,26 @@ def test_libraries_of_other_releases_than_the_packages_are_a_warning(regression,
     package = module._package()
     others = dataclasses.replace(package, versions=package.versions | {"pandas": "2.0.1", "scikit-learn": "1.2.2"})
     monkeypatch.setattr(module, "_package", lambda: others)
-    here = pd.__version__
-    assert f"it was scored here with pandas {here}, and the deployed package has 2.0.1" in check_model(regression).warnings
-    assert (
-        f"it was scored here with scikit-learn {sklearn.__version__}, and the deployed package has 1.2.2"
-        in check_model(regression).warnings
-    )
+    warnings = check_model(regression).warnings
+    for name, here, there in (("pandas", pd.__version__, "2.0.1"), ("scikit-learn", sklearn.__version__, "1.2.2")):
+        assert f"it was scored here with {name} {here}, and the deployed package has {there}" in warnings
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"no pickle", "is text, and no model: give the file that joblib.dump has written"),
-        (pickle.dumps({"a": 1}), "holds a dict, which has no predict method: dump the fitted estimator itself"),
+        pytest.param(
+            b"no pickle",
+            "is text, and no model: give the file that joblib.dump has written",
+            marks=pytest.mark.thorough,  # the handler's own words: tests/unit/predict/test_loading.py
+        ),
+        pytest.param(
+            pickle.dumps(module.Sample(1, 1.0, ["p"])),
+            "needs the Python module 'batch_predict' (for its batch_predict.local.check_model.Sample), which the prediction "
+            "function does not have: add the library, or your own file of that name, to the function's container image "
+            "(docs/package.md), or use what the function has in its place",
+            marks=pytest.mark.thorough,
+        ),
         (pickle.dumps(EndsTheProcess()), "ended the process that loaded it: status 7"),
     ],
 )
@@ -186,13 +180,12 @@ def test_what_is_no_model_is_one_problem(tmp_path, content, problem):
     path = tmp_path / "model.joblib"
     path.write_bytes(content)
 
-    checked = check_model(path)
-    assert checked.problems == (f"{path} {problem}",)
-    assert (checked.facts, checked.request) == ({}, None)
+    found = check_model(path)
+    assert found.problems == (f"{path} {problem}",)
+    assert (found.facts, found.request) == ({}, None)
 
 
-def test_the_functions_memory_is_the_templates():
-    assert f"Default: {module.deployed_memory_mb()}\n" in (ROOT / "template.yaml").read_text()
+def test_what_scoring_takes_beside_a_model_is_as_measured():
     largest = max(
         int(line.split("|")[-3])
         for line in (ROOT / "docs/performance.md").read_text().splitlines()

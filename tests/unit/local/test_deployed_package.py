@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -38,9 +39,11 @@ def test_it_is_the_templates_python_and_the_pins_of_the_requirements():
 
 @pytest.mark.thorough
 def test_each_module_is_one_of_its_distribution():
-    """Where it is installed here, under that name."""
-    of = {name.lower().replace("_", "-"): {top for top, names in packages_distributions().items() if name in names}
-          for names in packages_distributions().values() for name in names}  # fmt: skip
+    """Under that name, if it is installed here."""
+    of = defaultdict(set)
+    for top, distributions in packages_distributions().items():
+        for name in distributions:
+            of[name.lower().replace("_", "-")].add(top)
     installed = [name for name in PACKAGE.versions if name in of]
     assert len(installed) >= 9
     for name in installed:

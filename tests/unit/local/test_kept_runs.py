@@ -278,9 +278,7 @@ class TestForeignFolders:
         assert left(downloaded) == before
         assert mine.read_text() == "mine"
 
-    @pytest.mark.parametrize(
-        "command", ["chunk theirs 1 --here", "chunk theirs 1", "report theirs", "explain theirs", "status theirs"]
-    )
+    @pytest.mark.parametrize("command", ["chunk theirs 1 --here", "status theirs"])
     @pytest.mark.usefixtures("downloaded")
     def test_no_command_brings_it_up(self, runs, command, monkeypatch):
         monkeypatch.setenv("BATCH_PREDICT_HOME", str(runs.home))

@@ -89,16 +89,20 @@ def test_the_same_request_goes_on_with_what_an_unfinished_run_has_left(prepared,
     assert (run.objects / f"{part}.meta.json").exists()
 
 
-@pytest.mark.parametrize("fields", [{"overwrite": True}, {"max_concurrency": 2}, {"tolerated_failure_percentage": 50}])
-def test_what_a_chunk_does_not_depend_on_may_change(prepared, ended, runs, fields):
+@pytest.mark.parametrize(
+    ("fields", "shares"),
+    [
+        *(
+            ({field: value}, True)
+            for field, value in (("overwrite", True), ("max_concurrency", 2), ("tolerated_failure_percentage", 50))
+        ),
+        *(({field: value}, False) for field, value in (("on_bad_row", "quarantine"), ("prediction_column_name", "q"))),
+        ({"output_s3_uri": "other.csv"}, False),
+    ],
+)
+def test_only_what_a_chunk_does_not_depend_on_may_change(prepared, ended, runs, fields, shares):
     ended(prepared())
-    assert left(runs.create(prepared(**fields)))
-
-
-@pytest.mark.parametrize("fields", [{"on_bad_row": "quarantine"}, {"prediction_column_name": "q"}, {"output_s3_uri": "other.csv"}])
-def test_another_request_starts_anew(prepared, ended, runs, fields):
-    ended(prepared())
-    assert not left(runs.create(prepared(**fields)))
+    assert bool(left(runs.create(prepared(**fields)))) == shares
 
 
 @pytest.mark.parametrize("name", ["model.joblib", "data.csv"])
@@ -309,38 +313,34 @@ class TestForeignFolders:
         with pytest.raises(BatchPredictError, match="odd is left alone"):
             runs.get("odd")
 
-    def test_the_mark_of_another_run_is_none(self, runs, prepared, ended):
-        ended(prepared(), name="mine").path.rename(runs.home / "other")
+    @pytest.mark.parametrize(
+        ("tamper", "says"),
+        [
+            (lambda mine, _: mine.rename(mine.with_name("other")), "other is left alone: you have not made it"),  # another's mark
+            (lambda mine, path: mine.symlink_to(mine.rename(path / "mine")), "mine is left alone: it is not a folder"),
+            (lambda mine, _: mine.chmod(0o770), "mine is left alone: other users may write into it: chmod 700"),
+        ],
+        ids=["renamed", "a link", "writable for others"],
+    )
+    def test_a_folder_that_others_may_have_changed_is_left_alone(self, runs, prepared, ended, tmp_path, tamper, says):
+        tamper(ended(prepared(), name="mine").path, tmp_path)
 
-        assert runs.foreign() == ["other"]
+        (name,) = runs.foreign()
+        with pytest.raises(BatchPredictError, match=says):
+            runs.get(name)
 
-    def test_a_link_is_no_run(self, runs, prepared, ended, tmp_path):
-        ended(prepared(), name="mine").path.rename(tmp_path / "mine")
-        (runs.home / "mine").symlink_to(tmp_path / "mine")
-
-        assert runs.foreign() == ["mine"]
-
-    def test_a_folder_that_others_write_into_is_left_alone(self, runs, prepared, ended):
-        run = ended(prepared(), name="mine")
-        run.path.chmod(0o770)
-
-        with pytest.raises(BatchPredictError, match="mine is left alone: other users may write into it: chmod 700"):
-            runs.get("mine")
-
-    def test_the_folder_of_another_user_is_left_alone(self, runs, prepared, monkeypatch):
+    @pytest.mark.parametrize("is_other_users", [True, False])
+    def test_a_home_that_others_have_or_write_into_is_left_alone(self, runs, prepared, monkeypatch, is_other_users):
         runs.create(prepared(), "mine")
-        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        says = "it belongs to another user; set BATCH_PREDICT_HOME" if is_other_users else "other users may write into it"
+        if is_other_users:
+            monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        else:
+            runs.home.chmod(0o777)
 
         for use in (runs.all, lambda: runs.get("mine"), lambda: runs.create(prepared())):
-            with pytest.raises(BatchPredictError, match="runs is left alone: it belongs to another user; set BATCH_PREDICT_HOME"):
+            with pytest.raises(BatchPredictError, match=f"runs is left alone: {says}"):
                 use()
-
-    def test_a_home_that_others_write_into_is_left_alone(self, runs, prepared):
-        runs.home.mkdir()
-        runs.home.chmod(0o777)
-
-        with pytest.raises(BatchPredictError, match="runs is left alone: other users may write into it"):
-            runs.create(prepared())
 
     def test_folders_and_what_holds_the_key_are_the_users_alone(self, runs, prepared, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -373,24 +373,20 @@ AWS = LocalAws({}, "http://127.0.0.1:4566", "key", "identity")
 @pytest.mark.parametrize(
     "said",
     [
-        *(
-            {"endpoint_url": url}
-            for url in ("http://evil.example:80", "http://127.0.0.1:4566@evil.example", "https://127.0.0.1:4566")
-        ),
-        *({"endpoint_url": url} for url in ("http://127.0.0.1.evil.example:80", "http://10.0.0.1:4566", "http://127.0.0.1:4566/x")),
-        *({"endpoint_url": url} for url in ("http://127.0.0.1:", "http://localhost:4566", "file:///etc/passwd", "", None, 7, [])),
-        {"more": 1},
+        *("http://evil.example:80", "http://127.0.0.1:4566@evil.example", "https://127.0.0.1:4566", "http://10.0.0.1:4566"),
+        *("http://127.0.0.1.evil.example:80", "http://127.0.0.1:4566/x", "http://127.0.0.1:", "http://localhost:4566"),
+        *("file:///etc/passwd", "", None, 7, []),
     ],
 )
 def test_no_other_machine_is_asked(prepared, runs, monkeypatch, said):
     monkeypatch.setattr(http.client, "HTTPConnection", lambda *_, **__: pytest.fail("asked"))
     run = runs.create(prepared())
-    (run.path / "live.json").write_text(json.dumps(asdict(AWS) | said))
+    (run.path / "live.json").write_text(json.dumps(asdict(AWS) | {"endpoint_url": said}))
 
     assert run.status() == "ABORTED"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", "{", '{"endpoint_url": "http://127.0.0.1:1"}', "null"])
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", '{"endpoint_url": "http://127.0.0.1:1"}', '{"more": 1}', "null"])
 def test_a_live_json_that_is_none_says_nothing(prepared, runs, text):
     run = runs.create(prepared())
     (run.path / "live.json").write_text(text)

@@ -1,7 +1,5 @@
 """`batch-predict chunk`: the event of one chunk, for the prediction function or, with `--here`, for this very process."""
 
-import json
-
 import pytest
 
 from batch_predict.runs import run as runs
@@ -23,19 +21,17 @@ class PlannedRun(runs.Run):
         return [self.chunk]
 
 
-@pytest.mark.parametrize("field", ["model_s3_uri", "model_sha256", "feature_columns"])
-def test_what_the_request_says_is_not_the_plans_to_change(field):
+@pytest.mark.parametrize(
+    ("field", "section"),
+    [
+        *((name, "prediction") for name in ("model_s3_uri", "model_sha256", "feature_columns")),
+        *((name, "agreed") for name in ("decision_s3_uri", "decision_sha256", "work_s3_uri")),
+    ],
+)
+def test_what_the_request_says_and_all_chunks_agree_on_is_not_the_plans_to_change(field, section):
+    document = PlannedRun({}).document()
     event = PlannedRun({"chunk_index": 0, "output_s3_uri": "s3://b/o", field: None}).chunk_event(1)
-    assert event[field] == PlannedRun({}).document()["prediction"][field]
+
+    assert event[field] == (document["prediction"] if section == "prediction" else document["plan"]["agreed"])[field]
     assert event["output_s3_uri"] == "s3://b/o"
-
-
-@pytest.mark.parametrize("field", ["decision_s3_uri", "decision_sha256", "work_s3_uri"])
-def test_what_all_chunks_agree_on_is_not_the_plans_to_change(field):
-    event = PlannedRun({"chunk_index": 0, field: None}).chunk_event(1)
-    assert event[field] == PlannedRun({}).document()["plan"]["agreed"][field]
-
-
-def test_errors_are_answered_and_not_raised():
-    event = PlannedRun({"chunk_index": 0}).chunk_event(1)
-    assert json.loads(json.dumps(event))["raise_errors"] is False
+    assert event["raise_errors"] is False  # errors are answered

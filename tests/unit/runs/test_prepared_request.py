@@ -39,32 +39,80 @@ def keys(prepared):
     return [uri.removeprefix("s3://batch-predict/") for uri in prepared.request["data_s3_uri"]]
 
 
-def test_a_directory_is_its_csv_files_in_natural_order(prepare_data):
-    write("in/part-10.csv", "in/part-2.csv", "in/notes.txt")
+@pytest.mark.parametrize(
+    ("files", "data", "names"),
+    [
+        pytest.param(["in/part-10.csv", "in/part-2.csv", "in/notes.txt"], ["in"], ["part-2.csv", "part-10.csv"], id="in order"),
+        pytest.param(["in/b.CSV", "in/c.Csv", "in/a.csv"], ["in"], ["a.csv", "b.CSV", "c.Csv"], id="in any case"),
+        pytest.param(
+            [
+                *("in/_dt=2024-01-02/part-10.csv", "in/_dt=2024-01-02/part-9.csv", "in/_dt=2024-01-01/part-0.csv"),
+                *("in/b.csv/part-1.csv", "in/a/b/c.csv"),
+            ],
+            ["in"],
+            ["part-0.csv", "part-9.csv", "part-10.csv", "c.csv", "part-1.csv"],
+            id="all below it",
+        ),
+        pytest.param(["in/1.csv", "in/_SUCCESS"], ["in/_SUCCESS"], ["1.csv"], id="the marker of a folder"),
+        pytest.param(["in/1.csv"], ["in/_SUCCESS"], ["1.csv"], id="a marker that is not there"),
+        pytest.param(["_new/.tmp/1.csv", "_new/.tmp/_2.csv", "_3.csv"], ["_new/.tmp", "_3.csv"], ["1.csv", "_3.csv"], id="hidden"),
+        pytest.param(["x/a.csv", "y/a.csv", "b.csv"], ["y/a.csv", "b.csv", "x/a.csv"], ["1/a.csv", "b.csv", "3/a.csv"], id="alike"),
+        pytest.param(["a.csv"], ["a.csv", "a.csv"], ["a.csv", "a.csv"], id="twice"),
+        pytest.param(["a{b}*.csv"], ["a{b}*.csv"], ["a_b__.csv"], id="placeholders and patterns"),
+        pytest.param([os.fsdecode(b"in/caf\xe9.csv")], ["in"], ["caf_.csv"], id="no text"),
+        pytest.param(
+            [f"in/{name}" for name in ("x[1].csv", "x_1_.csv", "x{1}.csv")],
+            ["in"],
+            ["1/x_1_.csv", "2/x_1_.csv", "3/x_1_.csv"],
+            id="alike in S3",
+        ),
+    ],
+)
+def test_files_and_folders_have_keys_in_the_order_of_the_output(prepare_data, files, data, names):
+    write(*files)
+    prepared = prepare_data(*data)
 
-    assert keys(prepare_data("in")) == ["data/part-2.csv", "data/part-10.csv"]
+    assert keys(prepared) == [f"data/{name}" for name in names]
+    assert len(prepared.uploads) == 1 + len({*keys(prepared)})  # with the model, each once
 
 
-@pytest.mark.parametrize("names", [("january.csv", "february.CSV", "march.Csv"), ("part-0.csv",)])
-def test_a_directory_is_its_csv_files_in_any_case(prepare_data, names):
-    write(*(f"in/{name}" for name in names))
+@pytest.mark.parametrize(
+    ("files", "data", "says"),
+    [
+        (
+            ["in/_SUCCESS", "in/a.txt"],
+            "in",
+            r"^data directory in holds no \*\.csv files \(2 files skipped: 1 hidden \(in/_S.*1 not CSV",
+        ),
+        ([], "data/day=9/*.csv", "data directory data/day=9 does not exist"),
+        (["data/_hidden.csv"], "data/*.tsv", "data glob data/[*].tsv matches no files"),
+        (["data/_hidden.csv"], "data/*", r"matches no files \(1 file skipped: 1 hidden"),
+        (["all.manifest.json"], "all.manifest.json", r"all\.manifest\.json is a manifest of objects in S3: name the files"),
+        (["a.csv", "out.csv.report.json"], "a.csv", r"^out\.csv\.report\.json exists already"),
+    ],
+)
+def test_what_is_wrong_with_local_files_is_said(prepare_data, files, data, says):
+    write(*files)
+    with pytest.raises(InvalidRequestError, match=says):
+        prepare_data(data)
 
-    assert sorted(keys(prepare_data("in"))) == sorted(f"data/{name}" for name in names)
 
-
-def test_a_directory_is_what_lies_below_it_as_under_a_prefix(prepare_data):
-    write("in/_dt=2024-01-02/part-10.csv", "in/_dt=2024-01-02/part-9.csv", "in/_dt=2024-01-01/part-0.csv", "in/b.csv/part-0.csv")
-    write("in/a/b/c.csv")
-    prepared = prepare_data("in")
-
-    assert [str(path) for path in prepared.uploads][1:] == [
-        "in/_dt=2024-01-01/part-0.csv",
-        "in/_dt=2024-01-02/part-9.csv",
-        "in/_dt=2024-01-02/part-10.csv",
-        "in/a/b/c.csv",
-        "in/b.csv/part-0.csv",
-    ]
-    assert not prepared.skipped
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        (
+            {"model_s3_uri": "model"},
+            r"model file model is a directory, the folder of an MLflow model: give the model.pkl",
+        ),
+        ({"output_s3_uri": "out.parquet"}, "output out.parquet ends in .parquet, and what is written is CSV: choose a name"),
+        ({"output_s3_uri": "out.csv.gz"}, "output out.csv.gz ends in .gz, and what is written is CSV: choose a name"),
+    ],
+)
+def test_what_is_wrong_with_model_and_output_is_said(fields, says):
+    write("model/MLmodel", "model/model.pkl", "in.csv")
+    request = {"model_s3_uri": "model.joblib", "data_s3_uri": ["in.csv"], "output_s3_uri": "out.csv", "prediction_column_name": "p"}
+    with pytest.raises(InvalidRequestError, match=says):
+        prepare(request | fields)
 
 
 HIDDEN = [
@@ -99,47 +147,7 @@ def test_what_was_skipped_is_counted_and_said(prepare_data):
         "2 files, 0.0 MB; 8 files skipped: 5 hidden (in/.x0.csv, in/.x1.csv, in/.x2.csv, …), "
         "2 not CSV (in/b.xlsx, in/notes.txt), 1 empty (in/part-1.csv)"
     )
-    assert prepare_data("in/orders.csv").upload_summary() == "2 files, 0.0 MB"
-
-
-def test_a_folder_that_is_a_model_of_another_tool_is_said():
-    write("model/MLmodel", "model/model.pkl", "data.csv")
-    with pytest.raises(
-        InvalidRequestError, match=r"model file model is a directory, the folder of an MLflow model: give the model.pkl"
-    ):
-        prepare({"model_s3_uri": "model", "data_s3_uri": ["data.csv"], "output_s3_uri": "out.csv", "prediction_column_name": "p"})
-
-
-def test_a_directory_without_data_says_what_it_holds(prepare_data):
-    write("in/_SUCCESS", "in/a.txt")
-    write("in/part-0.csv", text="")
-
-    with pytest.raises(
-        InvalidRequestError,
-        match=r"^data directory in holds no \*\.csv files \(3 files skipped: 1 hidden \(in/_SUCCESS\), 1 not CSV .*, 1 empty",
-    ):
-        prepare_data("in")
-
-
-def test_who_names_a_hidden_directory_or_file_means_it(prepare_data):
-    write("_staging/.tmp/1.csv", "_staging/.tmp/_2.csv", "_3.csv")
-    prepared = prepare_data("_staging/.tmp", "_3.csv")
-
-    assert keys(prepared) == ["data/1.csv", "data/_3.csv"]
-    assert prepared.skipped == {"hidden": [Path(".tmp/_2.csv")]}
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_marker_stands_for_its_directory(prepare_data, is_there):
-    write("in/1.csv", *(["in/_SUCCESS"] if is_there else []))
-
-    assert keys(prepare_data("in/_SUCCESS")) == ["data/1.csv"]
-
-
-def test_an_empty_file_that_is_named_goes_to_the_workflow_which_refuses_it(prepare_data):
-    write("a.csv", text="")
-
-    assert keys(prepare_data("a.csv")) == ["data/a.csv"]
+    assert prepare_data("in/part-1.csv").upload_summary() == "2 files, 0.0 MB"  # the workflow refuses it
 
 
 def test_linked_files_are_data_and_linked_directories_are_not_followed(prepare_data):
@@ -150,12 +158,7 @@ def test_linked_files_are_data_and_linked_directories_are_not_followed(prepare_d
 
     assert keys(prepared) == ["data/a.csv", "data/b.csv"]
     assert prepared.skipped == {"linked folder": [Path("in/round")]}
-
-
-def test_what_cannot_be_read_below_a_directory_is_a_problem(prepare_data):
-    write("in/a.csv")
     Path("in/gone.csv").symlink_to("nowhere.csv")
-
     with pytest.raises(InvalidRequestError, match=r"^data file in/gone\.csv does not exist$"):
         prepare_data("in")
 
@@ -187,19 +190,6 @@ def test_a_local_name_is_never_a_pattern(prepare_data, name):
         assert with_local_paths(f"{uri} row 2", prepared.uploads) == f"in/{name} row 2"
 
 
-def test_names_that_become_alike_stay_apart(prepare_data):
-    write(*(f"in/{name}" for name in ("x[1].csv", "x{1}.csv", "x_1_.csv")))
-
-    assert len(set(keys(prepare_data("in")))) == 3
-
-
-def test_a_name_that_is_no_text_has_a_key(prepare_data):
-    Path("in").mkdir()
-    Path(os.fsdecode(b"in/caf\xe9.csv")).write_text("a\n1\n")
-
-    assert keys(prepare_data("in")) == ["data/caf_.csv"]
-
-
 def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_data):
     write(*(f"in/part-{number}.csv" for number in range(NAMED_FILES)))
     assert len(keys(prepare_data("in"))) == NAMED_FILES
@@ -227,56 +217,12 @@ def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_
     assert set(listed) < set(stored)
 
 
-def test_files_of_one_name_have_keys_of_their_own(prepare_data):
-    write("x/a.csv", "y/a.csv", "b.csv")
-    prepared = prepare_data("y/a.csv", "b.csv", "x/a.csv")
-
-    assert keys(prepared) == ["data/1/a.csv", "data/b.csv", "data/3/a.csv"]
-    assert len(set(prepared.uploads.values())) == 4
-
-
-def test_a_file_that_is_named_twice_is_data_twice_and_uploaded_once(prepare_data):
-    write("a.csv")
-    prepared = prepare_data("a.csv", "a.csv")
-
-    assert keys(prepared) == ["data/a.csv", "data/a.csv"]
-    assert len(prepared.uploads) == 2
-
-
-def test_what_means_something_to_the_workflow_is_not_in_a_key(prepare_data):
-    write("a{b}*.csv")
-
-    assert keys(prepare_data("a{b}*.csv")) == ["data/a_b__.csv"]
-
-
-def test_a_manifest_of_s3_objects_means_nothing_here(prepare_data):
-    write("all.manifest.json")
-
-    with pytest.raises(InvalidRequestError, match=r"all\.manifest\.json is a manifest of objects in S3: name the files"):
-        prepare_data("all.manifest.json")
-
-
-def test_a_report_in_the_way_is_a_problem_too(prepare_data):
-    write("a.csv", "out.csv.report.json")
-
-    with pytest.raises(InvalidRequestError, match=r"^out\.csv\.report\.json exists already"):
-        prepare_data("a.csv")
-
-
 def test_messages_name_the_local_paths():
     uploads = {Path("in/a.csv"): "s3://b/data/a.csv", Path("old/a.csv.old"): "s3://b/data/a.csv.old"}
 
     text = with_local_paths("s3://b/data/a.csv.old and s3://b/data/a.csv row 2", uploads)
 
     assert text == "old/a.csv.old and in/a.csv row 2"
-
-
-def test_an_output_that_is_called_as_another_format_is_refused():
-    write("in.csv")
-    for output in ("out.parquet", "out.csv.gz"):
-        fields = {"prediction_column_name": "p", "output_s3_uri": output}
-        with pytest.raises(InvalidRequestError, match=f"output {output} ends in .*, and what is written is CSV: choose a name"):
-            prepare({"model_s3_uri": "model.joblib", "data_s3_uri": ["in.csv"], **fields})
 
 
 HIVE = ("data/day=2013-02-01/flights.csv", "data/day=2013-02-02/flights.csv", "data/_year=2013/day=10/x.csv")
@@ -311,18 +257,3 @@ def test_globs_and_hive_folders_are_read_as_under_a_prefix(prepare_data, glob, f
     named = [order[uri] for uri in prepared.request["data_s3_uri"]]
     assert named == sorted(named, key=data_names.natural_order)
     assert not set(map(str, prepared.skipped.get("hidden", ()))) & set(named)
-
-
-def test_a_glob_that_matches_nothing_says_so_and_what_it_has_skipped(prepare_data):
-    write("data/_hidden.csv")
-    for glob, says in (
-        ("data/*.tsv", "data glob data/[*].tsv matches no files"),
-        ("data/*", r"matches no files \(1 file skipped: 1 hidden"),
-    ):
-        with pytest.raises(InvalidRequestError, match=says):
-            prepare_data(glob)
-
-
-def test_a_glob_below_a_folder_that_is_not_there_says_so(prepare_data):
-    with pytest.raises(InvalidRequestError, match="data directory data/day=9 does not exist"):
-        prepare_data("data/day=9/*.csv")

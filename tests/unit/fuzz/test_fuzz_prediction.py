@@ -224,12 +224,10 @@ def invoke_with(ready: Scene, model: bytes, **fields: Any) -> str:
     return ready.invoke(EVENT | WAYS[0] | {"model_s3_uri": "s3://bucket/other.joblib"} | fields)
 
 
-@pytest.mark.parametrize(
-    "fields", [{}, {"probe_rows": 3}, {"on_bad_row": "quarantine"}, {"prediction_method": "predict_proba"}], ids=str
-)
 @pytest.mark.parametrize("number", range(len(WHOLE_MODELS)))
-def test_any_strange_model(ready: Scene, number: int, fields: Any) -> None:
-    invoke_with(ready, WHOLE_MODELS[number], **fields)
+def test_any_strange_model(ready: Scene, number: int) -> None:
+    for fields in ({}, {"probe_rows": 3}, {"on_bad_row": "quarantine"}, {"prediction_method": "predict_proba"}):
+        invoke_with(ready, WHOLE_MODELS[number], **fields)
 
 
 @fuzzed

@@ -8,21 +8,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from harness import score_locally
+from harness import assert_predicted_as_by_pandas, last_fields, score_locally
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from own_code import OneThreadAtATime, ShowsTypes, as_text
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier, BaggingRegressor, RandomForestRegressor, StackingClassifier, VotingClassifier
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor, RandomForestRegressor, StackingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import VarianceThreshold
-from sklearn.frozen import FrozenEstimator
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor, Ridge
-from sklearn.model_selection import GridSearchCV
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import Binarizer, FunctionTransformer, OneHotEncoder, StandardScaler
 
@@ -33,21 +28,7 @@ SPELLINGS = {
     handler.NUMBER: ["1.5", ".5", "1.", "1e5", "-2E-3", " 1.5", "inf", "-Infinity", "1e400"],
     handler.BOOLEAN: ["True", "false", "TRUE", "tRue"],
     handler.TEXT: [
-        "A12",
-        "0x1A",
-        "1_000",
-        "1e",
-        "--5",
-        " inf",
-        "nan(1)",
-        "NAN",
-        "True ",
-        "\u0661",
-        "1\u00a0",
-        "\ufeff1",
-        "1d5",
-        "+",
-        "1 2",
+        *("A12", "0x1A", "1_000", "1e", "--5", "nan(1)", "NAN", "1d5", "+", " inf", "True ", "\u0661", "1\u00a0", "\ufeff1", "1 2"),
     ],
     None: ["", "NA", "nan", "None", "<NA>", "-1.#IND"],
 }
@@ -107,7 +88,7 @@ def test_own_code_gets_the_values_that_pandas_would_have_read(tmp_path, texts, b
     data = "x1,pad\n" + "".join(f"{text},0\n" for text in texts)
     _, output = score_locally(data.encode(), tmp_path, block_bytes, ShowsTypes())
     expected = ShowsTypes().predict(pd.read_csv(io.StringIO(data))[["x1"]])
-    assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == expected.tolist()
+    assert last_fields(output) == expected.tolist()
 
 
 @pytest.mark.parametrize("other", ["2.5", "text"])
@@ -116,7 +97,7 @@ def test_missing_values_are_those_of_pandas(tmp_path, other):
     data = "x1,n\n" + "".join(f"{spelling},0\n" for spelling in [*spelled, other])
     assert pd.read_csv(io.StringIO(data))["x1"].isna().tolist() == [True] * len(spelled) + [False]
     _, output = score_locally(data.encode(), tmp_path)
-    assert [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]] == ["nan"] * len(spelled) + [other]
+    assert last_fields(output) == ["nan"] * len(spelled) + [other]
 
 
 def test_what_is_not_finite_is_written_so_that_it_reads_back(tmp_path):
@@ -128,38 +109,13 @@ def test_a_missing_text_is_nan_and_not_none(tmp_path):
     data = b'c\nx\ny\n""\n'
     train = pd.DataFrame({"c": ["x", "x", "x", "y", None]})
     model = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(), LinearRegression()).fit(train, [1, 1, 1, 5, 3])
-    _, output = score_locally(data, tmp_path, model=model, feature_columns=["c"])
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))))
+    assert_predicted_as_by_pandas(tmp_path, data, model, ["c"])
 
 
 # --- what the model itself determines ---------------------------------------------------------------------------------------------
 
 TRAIN = pd.DataFrame({"t": ["S", "M", "38", "40"] * 10, "n": [1.0, 2.0, 3.0, 4.0] * 10})
 LABELS = ["lo", "lo", "hi", "lo"] * 10
-
-
-def encoded():
-    columns = ColumnTransformer([("t", OneHotEncoder(handle_unknown="ignore"), ["t"])], remainder="passthrough")
-    return make_pipeline(columns, LogisticRegression())
-
-
-FITTED = {
-    "pipeline": lambda: encoded().fit(TRAIN, LABELS),
-    "search": lambda: GridSearchCV(encoded(), {}, cv=2).fit(TRAIN, LABELS),
-    "calibrated": lambda: CalibratedClassifierCV(encoded(), cv=2).fit(TRAIN, LABELS),
-    "calibrated frozen": lambda: CalibratedClassifierCV(FrozenEstimator(encoded().fit(TRAIN, LABELS)), cv=2).fit(TRAIN, LABELS),
-    "one against rest": lambda: OneVsRestClassifier(encoded()).fit(TRAIN, LABELS),
-    "outputs": lambda: MultiOutputClassifier(encoded()).fit(TRAIN, np.column_stack([LABELS, LABELS[::-1]])),
-    "vote": lambda: VotingClassifier([("a", encoded()), ("b", encoded())]).fit(TRAIN, LABELS),
-    "stack": lambda: StackingClassifier([("a", encoded()), ("b", encoded())], cv=2).fit(TRAIN, LABELS),
-}
-
-
-@pytest.mark.parametrize("name", FITTED)
-def test_what_is_inside_of_others_tells_texts_from_numbers(name):
-    expected = handler.expected_columns(FITTED[name](), ["t", "n"])
-    assert [expected[column].kind for column in ("t", "n")] == [handler.TEXT, handler.NUMBER]
 
 
 @pytest.mark.parametrize("chosen", [[0], slice(0, 1), [True, False], [-2], slice("t", "t")], ids=str)
@@ -199,17 +155,14 @@ def test_integers_stay_integers_where_a_step_can_tell(tmp_path):
     model = make_pipeline(*steps, LinearRegression()).fit(train, [10.0, 20.0, 30.0])
     assert handler.expected_columns(model, ["z"])["z"].kind == handler.INTEGERS_TOO
     for data in (b"z\n3\n1\n", b"z\n3\n1.0\n", b"z,y\n3,\n,\n"):
-        _, output = score_locally(data, tmp_path, model=model, feature_columns=["z"])
-        predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-        np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["z"]]))
+        assert_predicted_as_by_pandas(tmp_path, data, model, ["z"])
 
 
 def test_a_category_that_is_spelled_like_a_missing_value_is_a_value(tmp_path):
     train = pd.DataFrame({"c": ["NA", "BW", "None", "ZA"]})
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LinearRegression()).fit(train, [1.0, 2.0, 3.0, 4.0])
-    _, output = score_locally(b"c,note\nNA,NA\nNone,\nZA,x\nnull,x\n", tmp_path, model=model, feature_columns=["c"])
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-    np.testing.assert_allclose(predicted, model.predict(pd.DataFrame({"c": ["NA", "None", "ZA", np.nan]})))
+    data = b"c,note\nNA,NA\nNone,\nZA,x\nnull,x\n"
+    assert_predicted_as_by_pandas(tmp_path, data, model, ["c"], pd.DataFrame({"c": ["NA", "None", "ZA", np.nan]}))
 
 
 def test_a_category_that_the_imputer_makes_is_no_value(tmp_path):
@@ -220,9 +173,7 @@ def test_a_category_that_the_imputer_makes_is_no_value(tmp_path):
     ])  # fmt: skip
     model = make_pipeline(steps, LinearRegression()).fit(train, [1.0, 2.0, 9.0])
     data = b"c,pad\nNone,1\nx,2\n,3\n"
-    _, output = score_locally(data, tmp_path, model=model, feature_columns=["c"])
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["c"]]))
+    assert_predicted_as_by_pandas(tmp_path, data, model, ["c"])
 
 
 def test_texts_of_a_model_that_was_fitted_on_a_series(tmp_path):
@@ -240,7 +191,7 @@ def test_a_byte_order_mark_in_the_data_is_a_character(tmp_path, mark):
     model = make_pipeline(OneHotEncoder(), LinearRegression()).fit(train, [0.0, 10.0, 20.0])
     rows = ["\ufeffx", "x"] if mark == "first" else ["x", "\ufeffx"]
     _, output = score_locally(("c\n" + "".join(f"{row}\n" for row in rows)).encode(), tmp_path, model=model, feature_columns=["c"])
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
+    predicted = [*map(float, last_fields(output))]
     np.testing.assert_allclose(predicted, [0.0, 10.0] if mark == "first" else [10.0, 0.0], atol=1e-9)
 
 
@@ -383,18 +334,14 @@ def test_integers_reach_whatever_can_tell_them(tmp_path, name):
     columns = ["a", "b"]
     model = SENSITIVE[name]().fit(INTEGERS[columns], TARGET)
     data = INTEGERS.to_csv(index=False).encode()
-    _, output = score_locally(data, tmp_path, model=model, feature_columns=columns)
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[columns]), rtol=1e-9)
+    assert_predicted_as_by_pandas(tmp_path, data, model, columns)
 
 
 def test_a_model_that_was_fitted_on_an_array_of_integers_gets_one(tmp_path):
     model = make_pipeline(ColumnTransformer([("t", as_codes(), [0]), ("s", StandardScaler(), [1])]), Ridge())
     model.fit(INTEGERS[["a", "b"]].to_numpy(), TARGET)
     data = INTEGERS.to_csv(index=False).encode()
-    _, output = score_locally(data, tmp_path, model=model, feature_columns=["a", "b"])
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["a", "b"]].to_numpy()), rtol=1e-9)
+    assert_predicted_as_by_pandas(tmp_path, data, model, ["a", "b"], INTEGERS[["a", "b"]].to_numpy())
 
 
 def test_a_final_estimator_that_gets_the_columns_too_is_looked_into():
@@ -413,18 +360,14 @@ def test_booleans_reach_a_step_that_can_tell_them_from_numbers(tmp_path):
     both = ColumnTransformer([("n", StandardScaler(), ["a"]), ("t", as_codes(), ["a"])])
     model = make_pipeline(both, Ridge()).fit(train, [1.0, 2.0, 1.5, 1.0])
     data = b"a\nTrue\nFalse\n"
-    _, output = score_locally(data, tmp_path, model=model, feature_columns=["a"])
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))))
+    assert_predicted_as_by_pandas(tmp_path, data, model, ["a"])
 
 
 def test_what_a_constant_imputer_fills_in_says_nothing_of_the_column(tmp_path):
     train = pd.DataFrame({"a": [True, False, np.nan, True]}, dtype=object)
     model = make_pipeline(SimpleImputer(strategy="constant", fill_value="missing"), as_codes(), Ridge()).fit(train, [1.0, 2, 3, 1])
     data = b"a,b\nTRUE,1\nFALSE,2\n,3\n"
-    _, output = score_locally(data, tmp_path, model=model, feature_columns=["a"])
-    predicted = [float(line.rpartition(",")[2]) for line in output.decode().splitlines()[1:]]
-    np.testing.assert_allclose(predicted, model.predict(pd.read_csv(io.BytesIO(data))[["a"]]))
+    assert_predicted_as_by_pandas(tmp_path, data, model, ["a"])
 
 
 @pytest.mark.parametrize("attribute", ["estimator_", "estimators_", "categories_", "statistics_"])
@@ -439,7 +382,7 @@ def test_a_step_that_changes_its_input_changes_no_other_rows_prediction(tmp_path
     model = make_pipeline(StandardScaler(copy=False), LinearRegression()).fit(frame.copy(), [10.0, 20.0, 30.0])
     data = b"x1,x2\n1,3\n2,\n3,4\n"
     _, output = score_locally(data, tmp_path, model=model, feature_columns=["x1", "x2"], on_bad_row="quarantine")
-    predicted = [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]]
+    predicted = last_fields(output)
     assert predicted[1] == ""
     np.testing.assert_allclose([float(predicted[0]), float(predicted[2])], model.predict(frame.iloc[[0, 2]].copy()))
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import sklearn
 import sklearn.base
-from harness import DATA, MODEL, invoke, linear, make_event
+from harness import DATA, MODEL, invoke, linear, make_event, score_locally
 from lightgbm import LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.impute import SimpleImputer
@@ -61,6 +61,15 @@ def answer(s3, put):
     return answer
 
 
+def failure(folder, error, value=None, data=b"x1,x2\nsecret,2\nsecret,4\n", **fields):
+    """Return what is said of a model that raises for rows whose first column is `value`, or for all of them; never the row."""
+    with pytest.raises((handler.ModelError, MemoryError)) as raised:
+        score_locally(data, folder, model=Raises(value, error), feature_columns=["x1", "x2"], column_types=TEXTS, **fields)
+    message = str(handler._named_error(raised.value))
+    assert "secret" not in message
+    return message
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -69,18 +78,16 @@ def answer(s3, put):
         (isnan, "TypeError: ufunc 'isnan' not supported for the input types, and the inputs could not be safely coerced"),
     ],
 )
-def test_what_the_model_cannot_do_with_a_missing_value_is_its_own_limit(answer, error, says):
-    model, data = Raises("missing", error), "x1,x2\nsecret,2\n,4\n"
-    status, body = answer(model, data, column_types=TEXTS)
-    assert (status, body["error"]) == (400, "ModelError")
-    assert f"row 2 (byte 15), no value in 'x1': the model fails on this row: {says}" in body["message"]
-    assert "SimpleImputer" in body["message"]
-    assert "secret" not in body["message"]
-    status, scored = answer(model, data, column_types=TEXTS, on_bad_row="quarantine")
-    assert (status, scored["rejected_rows"]) == (200, 1)
+def test_what_the_model_cannot_do_with_a_missing_value_is_its_own_limit(tmp_path, error, says):
+    data = b"x1,x2\nsecret,2\n,4\n"
+    message = failure(tmp_path, error, "missing", data)
+    assert f"row 2 (byte 15), no value in 'x1': the model fails on this row: {says}" in message
+    assert "SimpleImputer" in message
+    options = {"feature_columns": ["x1", "x2"], "column_types": TEXTS, "on_bad_row": "quarantine"}
+    assert score_locally(data, tmp_path, model=Raises("missing", error), **options)[0].rejected_rows == 1
 
 
-@pytest.mark.parametrize("quarantine", [{}, {"on_bad_row": "quarantine"}])
+@pytest.mark.parametrize("on_bad_row", ["fail", "quarantine"])
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -88,67 +95,33 @@ def test_what_the_model_cannot_do_with_a_missing_value_is_its_own_limit(answer, 
         (lambda _: gone, "NameError: name 'gone' is not defined"),  # noqa: F821
         (lambda _: sklearn.gone, "AttributeError: Module 'sklearn' has no attribute 'gone'"),
         (lambda _: {}["zip"], "KeyError: 'zip': add 'zip' to feature_columns, if that is a column that the model uses"),
-        (
-            lambda _: Path("/no.json").read_text(),
-            "FileNotFoundError: [Errno 2] No such file or directory: '/no.json': put",
-        ),
+        (lambda _: Path("/no.json").read_text(), "FileNotFoundError: [Errno 2] No such file or directory: '/no.json': put"),
         (lambda _: importlib.import_module("gone_encoders"), "it needs the Python module 'gone_encoders', which the prediction"),
         (lambda _: [].pop(), "IndexError: pop from empty list: call it with such rows where it was fitted"),
     ],
 )
-def test_what_fails_for_every_row_is_the_models_whatever_becomes_of_bad_rows(answer, monkeypatch, error, says, quarantine):
-    monkeypatch.setattr(Raises, "__reduce__", lambda _: (_made, (says,)), raising=False)
-    _ERRORS[says] = error
-    status, body = answer(Raises(None, None), "x1,x2\nsecret,2\n3,4\n", column_types=TEXTS, **quarantine)
-    assert (status, body["error"]) == (400, "ModelError")
-    assert body["message"].startswith(f"the model, a Raises, fails in its predict: {says}")
-    assert "secret" not in body["message"]
+def test_what_fails_for_every_row_is_the_models_whatever_becomes_of_bad_rows(tmp_path, error, says, on_bad_row):
+    message = failure(tmp_path, error, on_bad_row=on_bad_row)
+    assert message.startswith(f"the model, a Raises, fails in its predict: {says}")
 
 
-def test_what_a_model_says_of_an_example_is_not_taken_for_what_it_says_of_a_row(failure):
-    assert "secret" not in failure(lambda text: {}[text or "example"])
-    message = failure(lambda text: [].pop() if text == "secret" else {}["example"])
+def test_what_a_model_says_of_an_example_is_not_taken_for_what_it_says_of_a_row(tmp_path):
+    failure(tmp_path, lambda text: {}[text or "example"])
+    message = failure(tmp_path, lambda text: [].pop() if text == "secret" else {}["example"])
     assert message.startswith("the model, a Raises, fails in its predict: pop from empty list: call it")
 
 
-def test_a_model_that_runs_out_of_memory_or_ends_the_process_says_so(failure):
-    assert failure(lambda _: sys.exit(3)).startswith("the model's predict ends the process (SystemExit): call it")
+def test_a_model_that_runs_out_of_memory_or_ends_the_process_says_so(tmp_path):
+    assert failure(tmp_path, lambda _: sys.exit(3)).startswith("the model's predict ends the process (SystemExit): call it")
     memory = "the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb"
-    assert failure(lambda _: bytearray(2**62)) == memory
+    assert failure(tmp_path, lambda _: bytearray(2**62)) == memory
 
 
-@pytest.fixture
-def failure(answer, monkeypatch):
-    """What is said of a model that raises for each row."""
-
-    def failure(error):
-        name = f"{len(_ERRORS)}"
-        _ERRORS[name] = error
-        monkeypatch.setattr(Raises, "__reduce__", lambda _: (_made, (name,)), raising=False)
-        return answer(Raises(None, None), "x1,x2\nsecret,2\nsecret,4\n", column_types=TEXTS)[1]["message"]
-
-    return failure
-
-
-_ERRORS = {}
-
-
-def _made(says):
-    return Raises(None, _ERRORS[says])
-
-
-def test_a_value_in_a_models_words_is_not_shown_whatever_it_raises(answer):
+def test_a_value_in_a_models_words_is_not_shown_whatever_it_raises(tmp_path):
     def talk(text):
         raise TypeError(f"cannot take '{text}', which is {text}")
 
-    _ERRORS["talk"] = talk
-    Raises.__reduce__ = lambda _: (_made, ("talk",))
-    try:
-        _, body = answer(Raises(None, None), "x1,x2\nsecret,2\n", column_types=TEXTS)
-    finally:
-        del Raises.__reduce__
-    assert "TypeError: cannot take" in body["message"]
-    assert "secret" not in body["message"]
+    assert "TypeError: cannot take" in failure(tmp_path, talk, data=b"x1,x2\nsecret,2\n")
 
 
 def test_only_ufuncs_are_looked_for_in_numpy_which_loads_other_names_when_they_are_asked_for(monkeypatch):

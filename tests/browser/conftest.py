@@ -5,10 +5,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium")
 SECONDS = 60  # for a start and a page; it takes one or two
 
 
@@ -18,7 +19,8 @@ def chromium(tmp_path_factory):
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         without = pytest.fail if os.environ.get("CI") else pytest.skip
-        without("there is no Chromium here: apt-get install chromium")
+        command = "brew install --cask chromium" if sys.platform == "darwin" else "apt-get install chromium"
+        without(f"there is no Chromium here: {command}")
     profile = tmp_path_factory.mktemp("chromium")
 
     def run(*arguments):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from batch_predict.report.page import render
-from support.report_pages import HOSTILE, LACKING, SECTIONS, hostile_run, rendered
+from support.report_pages import HOSTILE, LACKING, SECTIONS, hostile_run, hostile_source, rendered
 
 PHONE, TABLET, DESKTOP = 390, 768, 1280
 DARK = "--blink-settings=preferredColorScheme=0"
@@ -25,8 +25,8 @@ def pages():
         "bare": (rendered("bare"), PHONE),
         "many": (rendered("ten thousand chunks"), PHONE),
         "markup": (render(hostile_run(MARKUP)), PHONE),
-        "long": (render(hostile_run(HOSTILE["long"])), PHONE),
-        "right_to_left": (render(hostile_run(HOSTILE["right to left"])), PHONE),
+        "long": (hostile_source("long"), PHONE),
+        "right_to_left": (hostile_source("right to left"), PHONE),
     }
 
 

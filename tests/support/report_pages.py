@@ -1,11 +1,13 @@
 """Pages of runs as their tests take them apart: all kinds of runs, and runs whose names want to be markup."""
 
+import pickle
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
+from functools import cache, wraps
 from html.parser import HTMLParser
 
+from batch_predict.report import charts
 from batch_predict.report.page import render
 from support.report_records import (
     BEFORE_CHUNKS,
@@ -85,9 +87,32 @@ class Page(HTMLParser):
             self.headline += text
 
 
+def drawn_once(draw):
+    """Return a function that draws a picture once: these pages have mostly the same ones, and drawing is what takes time."""
+    drawn = {}
+
+    @wraps(draw)
+    def picture(*given, **options):
+        key = pickle.dumps((given, options))
+        if key not in drawn:
+            drawn[key] = draw(*given, **options)
+        return drawn[key]
+
+    return picture
+
+
+for name in ("chunk_bars", "chunks_at_work", "throughput", "distribution", "drift_bars", "small_distribution"):
+    setattr(charts, name, drawn_once(getattr(charts, name)))
+
+
 @cache
 def rendered(name):
     return render(RECORDS[name])
+
+
+@cache
+def hostile_source(kind):
+    return render(hostile_run(HOSTILE[kind]))
 
 
 def page_of(record):
@@ -144,10 +169,10 @@ RECORDS = {
 
 
 HOSTILE = {
-    "markup": "</style></title><script>alert(1)</script><b onload=x>",
-    "quotes": "\"'><img src=x onerror=alert(1)>&amp;",
-    "svg": "]]></text></svg><svg onload=alert(1)>",
-    "template": "{{ 7 * 7 }}{% raw %}${x}$\\alpha$",
+    "markup": (
+        "\"'><img src=x onerror=alert(1)>&amp;</style></title><script>alert(1)</script><b onload=x>"
+        "]]></text></svg><svg onload=alert(1)>{{ 7 * 7 }}{% raw %}${x}$\\alpha$"
+    ),
     "long": "x" * 10_000,
     "right to left": "\u0627\u0644\u0631\u062d\u0644\u0629 \u05e9\u05dc\u05d5\u05dd",
     "override": "abc\u202egpj.exe\u2066\u200f\u0000\u001b[31m\ud800\nline",

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner
 
-from batch_predict.cli.app import app
+from batch_predict.cli import model_command
+from batch_predict.cli.app import app, main
 from batch_predict.cli.progress import Screen, TerminalScreen
 from batch_predict.cli.run_lines import explanation_lines, print_failure, print_lines, print_runs, result_lines
 from batch_predict.cli.visible_output import VisibleConsole, VisibleStream, visible_streams
@@ -149,46 +151,38 @@ def test_streams_are_given_back_also_after_a_pipe_has_broken():
 COMMAND = "from batch_predict.cli.app import main; main()"
 
 
-def on_terminal(command, directory):
-    """Run a command on a terminal, and return all that the terminal got."""
+def test_a_terminal_gets_no_escape_sequence_of_a_file_name(tmp_path):
+    """Of a real process on a real terminal, with a name as a download may have it."""
+    name = "".join(text for kind, text in STEERING.items() if kind not in {"null", "link", "surrogate"})
     ours, theirs = pty.openpty()
-    with subprocess.Popen(command, cwd=directory, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True):
+    command = [sys.executable, "-c", COMMAND, "check-model", f"{name}.joblib"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True):
         os.close(theirs)
         pieces = []
-        try:
+        with suppress(OSError):  # Linux's end of it
             while piece := os.read(ours, 65536):
                 pieces.append(piece)
-        except OSError:  # Linux's end of it
-            pass
     os.close(ours)
-    return b"".join(pieces).decode()
-
-
-def test_a_terminal_gets_no_escape_sequence_of_a_downloaded_file(tmp_path):
-    name = "".join(text for kind, text in STEERING.items() if kind not in {"null", "link", "surrogate"})
-    (tmp_path / f"{name}.joblib").write_bytes(b"no model")
-
-    shown = on_terminal([sys.executable, "-c", COMMAND, "check-model", f"{name}.joblib"], tmp_path)
+    shown = b"".join(pieces).decode()
 
     assert "pwned" in shown
     assert steers(shown.replace("\r\n", "")) == []
 
 
-def test_an_error_of_our_own_is_readable_too(tmp_path):
-    """Python prints it after the command has ended, with all that it quotes."""
-    crash = "def broken(*_, **__): raise KeyError(Said())\nmodel_command.model_check = broken\napp.main()"
-    said = "from batch_predict.cli import app, model_command\nclass Said:\n    def __repr__(self): return '\\x1b]0;pwned\\x07'\n"
-    (tmp_path / "model.joblib").write_bytes(b"no model")
-    done = subprocess.run(
-        [sys.executable, "-c", said + crash, "check-model", "model.joblib"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_an_error_of_our_own_is_readable_too(tmp_path, monkeypatch, capsys):
+    """It is printed after the command has ended, with all that it quotes."""
 
-    assert (done.returncode, "KeyError" in done.stderr, "pwned" in done.stderr) == (1, True, True)
-    assert steers(done.stderr.replace("\n", "")) == []
+    def broken(*_, **__):
+        raise KeyError("\x1b]0;pwned\x07\u202e")
+
+    monkeypatch.setattr(model_command, "model_check", broken)
+    monkeypatch.setattr(sys, "argv", ["batch-predict", "check-model", "model.joblib"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    said = capsys.readouterr().err
+    assert (ended.value.code, "KeyError" in said, "pwned" in said) == (1, True, True)
+    assert steers(said.replace("\n", "")) == []
 
 
 def test_json_stays_as_it_is(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from batch_predict.runs.run import CANCELLED, ENDED, ListedRun, RunStatus
 
 LABEL_WIDTH = 9
 BESIDE_LINES = 3
-"""Of a text beside its label: a longer one goes on below it, where there is more room."""
+"""How many lines a text may take beside its label; a longer one goes on below it, where there is more room."""
 SHOWN_CHUNKS = 10
 FUNCTION_SECONDS = 900
 """How long an invocation may take: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
@@ -216,11 +216,11 @@ def explanation_lines(
     if status.cause:
         yield "Why", readable(status.cause)
     yield from _chunk_lines(status)
-    for number, record in enumerate(lost[:SHOWN_CHUNKS]):
-        what, advice = record["message"], record.get("advice") or status.advice
-        known = what in (status.cause or "")  # Explain Failure speaks of the first
-        reason = "" if known else f": {record['error']}: {what}{f' ({advice})' if advice != status.advice else ''}"
-        yield "" if number else "Where", readable(f"chunk {record['chunk_index'] + 1}, {_where(record)}{reason}")
+    reasons = [_reason(record, status.advice) for record in lost[:SHOWN_CHUNKS]]
+    said = reasons[0] if lost and lost[0]["error"] == status.error else ""  # Explain Failure speaks of the first
+    for number, (record, reason) in enumerate(zip(lost, reasons, strict=False)):
+        why = f": {reason}" if reason != said else ""
+        yield "" if number else "Where", readable(f"chunk {record['chunk_index'] + 1}, {_where(record)}{why}")
     if len(lost) > SHOWN_CHUNKS:
         yield "", f"and {len(lost) - SHOWN_CHUNKS} more"
     if status.advice:
@@ -229,10 +229,16 @@ def explanation_lines(
         yield "Do", "Start the same request again: it goes on from the chunks that are finished."
     if lost:
         yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{stack_option}"
-    keeps_rows_aside = "on_bad_row" in (status.advice or "")  # no other fault is helped by it
+    keeps_rows_aside = "on_bad_row" in (status.advice or "")  # it does not help against other faults
     if command := QUARANTINE if keeps_rows_aside else COMMANDS.get(status.error):
         model = readable(str(request.get("model_s3_uri", "MODEL")))
         yield "" if lost else "Command", command.replace("run …", f"run{stack_option} …").replace("MODEL", model)
+
+
+def _reason(record: Mapping[str, Any], advice: str | None) -> str:
+    """Return why a chunk was lost, and what to do about it unless that is the ``advice`` for the run."""
+    own = record.get("advice") or advice
+    return f"{record['error']}: {record['message']}{f' ({own})' if own != advice else ''}"
 
 
 def _explained_success(status: RunStatus, stack_option: str, readable: Callable[[str], str]) -> Iterator[tuple[str, str]]:

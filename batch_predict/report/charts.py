@@ -1,4 +1,4 @@
-"""The pictures of a report's page, one function each: what it takes is drawn, and nothing is decided here."""
+"""The pictures of a report's page, one function each. They draw what they are given, and decide nothing."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,15 +18,15 @@ from batch_predict.report.timeline import ChunkTimeline
 from batch_predict.visible_text import visible
 
 CHUNKS_APART = 300
-"""Up to so many chunks a bar each; of more, how many are at work at once."""
+"""Up to so many chunks have a bar each; for more, the picture shows how many are at work at once."""
 INTERVALS = 80
-"""In which time is cut."""
+"""Number of intervals that time is divided into."""
 SMALL = 172
 """Width of one of two small pictures beside each other."""
 UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
-"""Of an axis of time: the largest of which it has eight."""
+"""Units of an axis of time: the largest that occurs eight times on it is used."""
 LONGEST_DRIFT = 2.0
-"""Of a bar: what is more has its figure, and leaves the others their length."""
+"""The longest bar: a larger index is only written, so that the others keep their length."""
 
 Floats = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def throughput(timeline: ChunkTimeline) -> Markup:
 
 @mpl.rc_context(STYLE)
 def distribution(name: str, label: str, quartiles: Sequence[float], bins: Bins, reference: Bins | None = None) -> Markup:
-    """Draw a column's values as bars of equal width, with its quartiles, and the reference as a line where there is one."""
+    """Draw a column's values as bars of equal width, with its quartiles, and the reference as a line if there is one."""
     figure, axes = blank(WIDTH, 220)
     axes.stairs(100 * bins.shares, bins.edges, fill=True, color=MAIN)
     if reference is not None:
@@ -126,7 +126,7 @@ def drift_bars(picture: str, drift: Mapping[str, float]) -> Markup:
 
 @mpl.rc_context(STYLE)
 def small_distribution(name: str, label: str, now: Bins, reference: Bins | None = None, *, axis: bool = True) -> Markup:
-    """Draw a small picture of a feature in this run, and in the reference where there is one."""
+    """Draw a small picture of a feature in this run, and in the reference if there is one."""
     figure, axes = blank(SMALL, 118)
     if now.are_apart:
         step = np.diff(now.edges)

@@ -1,6 +1,6 @@
 """A run as one HTML page: no script, no network, the same bytes for the same record.
 
-Texts of others (names of columns, messages, requests) reach the page by jinja2's escaping or matplotlib's, and by nothing else.
+Other people's texts (names of columns, messages, requests) reach the page only through jinja2's or matplotlib's escaping.
 """
 
 import json
@@ -35,13 +35,13 @@ SLOWEST = 5
 SHOWN_FAILURES = 100
 BINS, SMALL_BINS = 40, 20
 LONGEST_CHARACTERS = 20_000
-"""Of any text: a request has as many at most, or is cut."""
+"""The longest text on the page; longer ones are cut."""
 
 TONES = {"SUCCEEDED": "good", "FAILED": "bad", "TIMED_OUT": "bad", "ABORTED": "bad"}
 
 
 def render(record: ReportInput) -> str:
-    """Return the page of a run: of one without a report, what is known of it. What there is nothing of has no part of the page."""
+    """Return the page of a run; without a report, it shows what is known. A part with nothing to show is left out."""
     known = record.known
     statistics: Mapping[str, Any] = known.get("statistics") or {}
     timeline = timeline_of(record)
@@ -111,12 +111,12 @@ def _environment() -> Environment:
 
 
 def _finalized(value: Any) -> Any:
-    """Take what hides other text out of everything that is written, before it is escaped."""
+    """Remove what hides other text from everything that is written, before it is escaped."""
     return visible_lines(value, LONGEST_CHARACTERS) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _name(text: object, limit: int = NAME_CHARACTERS) -> Markup:
-    """Return a name in a direction of its own; of a long one the beginning, the rest where a pointer rests."""
+    """Return a name in a direction of its own; a long one is cut, and shows the rest when a pointer rests on it."""
     shown = visible(text, limit)
     if len(str(text)) <= limit:
         return Markup("<bdi>{}</bdi>").format(shown)
@@ -131,31 +131,31 @@ def _when(record: ReportInput) -> str:
 
 
 def _absences(record: ReportInput, timeline: ChunkTimeline | None) -> Iterator[str]:
-    """Yield why parts of the page are not there, where a reader would look for them."""
+    """Yield why parts of the page are missing that a reader would look for."""
     known = record.known
     done = known.get("chunks", {}).get("predicted", 0)
     if record.report is None:
         if done:
             yield "There is no report yet." if record.stopped is None else "The run has published nothing."
             are = "is" if done == 1 else "are"
-            yield f"Times, rows and values on this page are of the {plural(done, 'chunk')} that {are} done."
+            yield f"Times, rows and values on this page cover the {plural(done, 'chunk')} that {are} done."
             if record.stopped is not None:
                 yield "The same request, started again, goes on from there."
         elif record.stopped is None:
-            yield "No chunk is done yet: rows, times and values are known when one is."
+            yield "No chunk is done yet: rows, times and values will be known when one is."
         elif record.status == "SUCCEEDED":
-            yield "Nothing was scored by a dry run; of any other run, the report could not be read."
+            yield "A dry run scores nothing; if this was another run, its report could not be read."
         else:
-            yield "No chunk was done, or its work is deleted: nothing is known of rows, times and values."
+            yield "No chunk was finished, or its work has been deleted: rows, times and values are unknown."
         return
     if timeline is None:
-        yield "There are no times of chunks: they were predicted by a function that kept none."
+        yield "There are no times of chunks: the function that predicted them recorded none."
     elif not len(timeline):
         yield f"No chunk ran: all {timeline.reused:,} were there from an earlier execution."
     if not (known.get("statistics") or {}).get("features"):
-        yield "There are no statistics of values: the chunks were predicted by a function that took none."
+        yield "There are no statistics of values: the function that predicted the chunks took none."
     if known["rows"]["rejected"] and not (known.get("statistics") or {}).get("rejected_reasons"):
-        yield "Why rows were rejected is not counted: the list of rejected rows says it."
+        yield "The reasons for rejected rows are not counted: the list of rejected rows has them."
 
 
 def _time_charts(timeline: ChunkTimeline | None) -> dict[str, Markup]:
@@ -185,7 +185,7 @@ def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str,
     if values["kind"] == "class":
         return Prediction(name, rows, bars=tables.class_bars(values))
     if values["kind"] != "number":
-        return Prediction(name, f"{rows} Text of no known classes is not shown.")
+        return Prediction(name, f"{rows} Text without known classes is not shown.")
     column = Values(values)
     both = [column] if before is None else [column, Values(before)]
     edges = shared_edges(both, BINS)
@@ -214,7 +214,7 @@ def _counted_by(column: Values) -> str:
 
 
 def _drift_charts(record: ReportInput, *groups: Mapping[str, Any]) -> dict[str, Markup]:
-    """Draw the drift of features and of predictions, as far as it is known."""
+    """Draw the drift of features and predictions, if it is known."""
     drifts = {"drift": record.drift, "prediction_drift": record.prediction_drift}
     shown = {
         chart: {name: drift[name] for name in _by_drift(drift) if name in columns}
@@ -231,7 +231,7 @@ def _by_drift(drift: Mapping[str, float]) -> list[str]:
 
 @dataclass(frozen=True)
 class Picture:
-    """How a feature is distributed, beside the reference sample where there is one."""
+    """How a feature is distributed, beside the reference sample if there is one."""
 
     name: str
     note: str

@@ -16,11 +16,11 @@ DRAWN_KINDS = {"Task", "Map", "Parallel", "Wait", "Succeed", "Fail"}
 
 BOX_WIDTH, BOX_HEIGHT = 156, 44
 STEP = 66
-"""From the top of a box to the top of the next."""
+"""Distance from the top of a box to the top of the next."""
 MARGIN = 11
-"""For lines on the outer sides."""
+"""Room for lines on the outer sides."""
 LANE = 12
-"""Between the lines that lead to the right."""
+"""Distance between the lines that lead to the right."""
 NAME_CHARACTERS = 22
 SURE_CHARACTERS = 19
 """So many fit in the usual fonts; longer names are set to the width of their box."""
@@ -37,7 +37,7 @@ class Box:
     mark: str
     """`ran`, `running`, `failed` or `unvisited`."""
     detail: str
-    """Time and visits; empty where the execution did not come here."""
+    """Time and visits; empty if the execution did not come here."""
 
     @property
     def short_name(self) -> str:
@@ -55,7 +55,7 @@ class Way:
     """A line from one state to another."""
 
     path: str
-    """As SVG has it."""
+    """The line as an SVG path."""
     taken: bool
 
 
@@ -77,10 +77,10 @@ class _Visits:
     number: int = 0
     attempts: int = 0
     error: str | None = None
-    """Of the last visit."""
+    """Error of the last visit."""
     running: bool = False
     stopped: bool = False
-    """Whether the execution was ended from outside in the last visit."""
+    """Whether the execution was stopped from outside during the last visit."""
     ways: set[str] = field(default_factory=set)
     """States that were entered from here."""
 
@@ -88,7 +88,7 @@ class _Visits:
 def state_graph(
     definition: Mapping[str, Any], runs: Sequence[StateVisit], *, is_over: bool, failed_chunks: int = 0
 ) -> StateGraph | None:
-    """Return the graph of a definition, whose Map has lost so many chunks in the end; None where there is none."""
+    """Return the graph of a definition, whose Map has lost so many chunks in the end; None if it cannot be drawn."""
     states: Mapping[str, Mapping[str, Any]] = definition.get("States", {})
     if definition.get("StartAt") not in states:
         return None
@@ -112,7 +112,7 @@ def state_graph(
         Way(_path(start, end, places, main, lanes), taken=end in visits[start].ways)
         for start, ends in drawn.items()
         for end in ends
-        # What may go back is drawn where it did: that it can is no part of the story.
+        # A way back is drawn only if it was taken: that it exists is no part of the story.
         if end in visits[start].ways or not _goes_back(start, end, places)
         if start != end
     ]
@@ -164,7 +164,7 @@ def _drawn_targets(states: Mapping[str, Mapping[str, Any]], start: str) -> list[
 
 
 def _main_way(states: Mapping[str, Mapping[str, Any]], start: str) -> Iterator[str]:
-    """Yield the states from the first on, where nothing fails and every Choice takes its default."""
+    """Yield the states from the first on, if nothing fails and every Choice takes its default."""
     seen: set[str] = set()
     name = start
     while name in states and name not in seen:

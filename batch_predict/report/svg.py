@@ -25,11 +25,11 @@ COLOURS = {
     "band-drift": "#010109",
     "paper": "#01010a",
 }
-"""CSS variable of the page by the colour that stands for it."""
+"""The CSS variables of the page, each with the colour that stands for it."""
 INK, MUTED, LINE, MAIN, SOFT, WARM, BAD, BAND_WATCH, BAND_DRIFT, PAPER = COLOURS.values()
 
 WIDTH = 380
-"""CSS pixels: as wide as a phone shows it."""
+"""Width of a picture in CSS pixels, which fits a phone."""
 PIXELS_PER_INCH = 72  # matplotlib's SVG has one unit to a point
 
 STYLE: dict[Any, Any] = {
@@ -61,7 +61,7 @@ STYLE: dict[Any, Any] = {
 
 
 def blank(width: int, height: int) -> tuple[Figure, Axes]:
-    """Return an empty figure of so many CSS pixels; call it, and all that draws, within `mpl.rc_context(STYLE)`."""
+    """Return an empty figure of so many CSS pixels; call this, and all that draws, within `mpl.rc_context(STYLE)`."""
     figure = Figure(figsize=(width / PIXELS_PER_INCH, height / PIXELS_PER_INCH), dpi=PIXELS_PER_INCH, layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.subplots()
@@ -86,7 +86,7 @@ def svg_of(figure: Figure, name: str, description: str) -> Markup:
 
 
 def _of_the_page(tag: str, name: str) -> str:
-    """Return a tag of a picture as its page needs it."""
+    """Return a tag of a picture as the page needs it."""
     tag = re.sub(r'(?:xlink:)?(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag)
     tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)  # the page's is inherited
     for variable, colour in COLOURS.items():

@@ -83,8 +83,8 @@ def _cost_fact(record: ReportInput) -> Fact:
     label = "Cost on AWS" if record.is_local else "Cost"
     cost = record.known.get("estimated_cost")
     if not cost:
-        return Fact(label, "unknown", "a chunk does not say its time")
-    return Fact(label, dollars(cost["dollars"]["total"]), "estimated; nothing here" if record.is_local else "estimated")
+        return Fact(label, "unknown", "the time of a chunk is missing")
+    return Fact(label, dollars(cost["dollars"]["total"]), "estimated; free here" if record.is_local else "estimated")
 
 
 def _rows_of_this_run(known: Mapping[str, Any], timeline: ChunkTimeline | None) -> int:
@@ -92,14 +92,14 @@ def _rows_of_this_run(known: Mapping[str, Any], timeline: ChunkTimeline | None) 
 
 
 def timeline_sentence(timeline: ChunkTimeline) -> str:
-    """Say what the picture of chunks cannot: how long they took, how many began cold or again."""
+    """Return the sentence below the timeline: how long chunks took, how many began cold or were retried."""
     seconds = sorted(timeline.seconds)
     shortest, median, longest = (duration(seconds[place]) for place in (0, len(seconds) // 2, -1))
     times = longest if len(timeline) == 1 else f"{shortest} to {longest}, median {median}"
     parts = [f"{plural(len(timeline), 'chunk')} of {times}"]
     parts.append(f"{int(timeline.cold.sum()):,} began cold")
     retried = int((timeline.attempts > 1).sum())
-    parts.append(f"{retried:,} retried" if retried else "none known to be retried")
+    parts.append(f"{retried:,} retried" if retried else "none known to have been retried")
     reused = f" {plural(timeline.reused, 'chunk')} more were there from an earlier execution." if timeline.reused else ""
     return f"{'; '.join(parts)}.{reused}"
 
@@ -117,7 +117,7 @@ def feature_figures(values: Mapping[str, Any]) -> Sequence[str]:
 
 
 def quartiles(column: Values) -> Iterator[str]:
-    """Yield the quartiles, each with the digits that are known."""
+    """Yield the quartiles, each with as many digits as are known."""
     for share in QUARTILES:
         found = column.known_quantile(share)
         yield number(None) if found is None else rounded(*found)
@@ -163,7 +163,7 @@ def stage_bars(milliseconds: Mapping[str, float]) -> list[Bar]:
 
 
 def errors_counted(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return how often each error is among failures: `3 ModelError, 1 TransientS3Error`."""
+    """Return the number of failures by error: `3 ModelError, 1 TransientS3Error`."""
     counts = Counter(record.get("error") or "unknown" for record in records)
     return ", ".join(f"{count:,} {name}" for name, count in counts.most_common(10))
 
@@ -178,11 +178,11 @@ def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Estimator", model["estimator"]
     yield "Fitted with", f"scikit-learn {model.get('sklearn_version') or 'of an unknown version'}"
     yield "Scored with", ", ".join(f"{library} {version}" for library, version in model["versions"].items())
-    yield "Deployment", model.get("deployment", "not said")
+    yield "Deployment", model.get("deployment", "unknown")
 
 
 def decided_facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what was decided for all chunks, and what it cost in exactness, as label and text."""
+    """Yield what was decided for all chunks, and how many integers were rounded, as label and text."""
     if types := known.get("column_types"):
         shown = [f"{column} {kind.replace('_', ' ')}" for column, kind in list(types.items())[:SHOWN_TYPES]]
         more = [f"{len(types) - SHOWN_TYPES:,} more"] if len(types) > SHOWN_TYPES else []
@@ -204,18 +204,18 @@ def duration(seconds: float) -> str:
 
 
 def dollars(amount: float) -> str:
-    """Return an amount, exact enough for a small run and short for a large one."""
+    """Return an amount in dollars: four decimals below $10, two above."""
     return f"${amount:,.2f}" if amount >= 10 else f"${amount:.4f}"
 
 
 def percent(part: float, whole: float) -> str:
-    """Return a share; what is not nothing never reads as nothing."""
+    """Return a share in percent; one that is not zero never reads as zero."""
     share = 100 * part / whole if whole else 0.0
     return "0 %" if not share else "< 0.1 %" if share < 0.1 else f"{share:.1f} %"
 
 
 def rounded(value: float, width: float) -> str:
-    """Return a value that is known up to `width`, in the digits that this leaves."""
+    """Return a value that is known up to `width`, with the digits that are certain."""
     if not width:
         return number(value)
     digits = -math.floor(math.log10(width) + 1e-9)

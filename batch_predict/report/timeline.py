@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from batch_predict.report.input import ReportInput
 
 CLOCKS_DIFFER = timedelta(seconds=5)
-"""By which a chunk may seem to begin before its execution."""
+"""How much earlier than its execution a chunk may seem to begin."""
 
 Floats = NDArray[np.float64]
 
@@ -24,14 +24,14 @@ class ChunkTimeline:
     started: Floats
     """Seconds since the execution began."""
     seconds: Floats
-    """Of the invocation that wrote the chunk."""
+    """Duration of the invocation that wrote the chunk."""
     rows: NDArray[np.int64]
     cold: NDArray[np.bool_]
     attempts: NDArray[np.int64]
     places: tuple[str, ...]
-    """Object and byte range, or what is known of them."""
+    """Object and byte range of each chunk, as far as they are known."""
     reused: int
-    """Chunks that an earlier execution predicted; they are in no array."""
+    """How many chunks an earlier execution predicted; they are in no array."""
 
     def __len__(self) -> int:
         """Return the number of chunks that ran."""
@@ -71,7 +71,7 @@ class ChunkTimeline:
 
 
 def timeline_of(record: ReportInput) -> ChunkTimeline | None:
-    """Return when the chunks of a run ran; None where nothing says."""
+    """Return when the chunks of a run ran; None if that is unknown."""
     columns = record.known.get("timeline")
     if not columns:
         return None

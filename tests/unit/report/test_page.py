@@ -45,13 +45,13 @@ def test_a_page_has_the_parts_that_say_something_and_no_others(name):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("failed", "No chunk was done, or its work is deleted: nothing is known of rows, times and values."),
+        ("failed", "No chunk was finished, or its work has been deleted: rows, times and values are unknown."),
         ("aborted, chunks done", "The same request, started again, goes on from there."),
-        ("failed, chunks done", "The run has published nothing. Times, rows and values on this page are of the 39 chunks"),
+        ("failed, chunks done", "The run has published nothing. Times, rows and values on this page cover the 39 chunks"),
         ("running", "No chunk is done yet"),
         ("without statistics", "There are no statistics of values"),
         ("all chunks reused", "No chunk ran: all 44 were there from an earlier execution."),
-        ("rejected, not counted", "Why rows were rejected is not counted"),
+        ("rejected, not counted", "The reasons for rejected rows are not counted"),
     ],
 )
 def test_the_headline_says_why_parts_are_not_there(name, sentence):
@@ -76,7 +76,7 @@ def test_a_failed_run_shows_what_its_finished_chunks_say():
 
 def test_the_cost_of_a_run_here_is_what_it_would_be_on_aws():
     page = page_of(flights_run(is_local=True))
-    assert "Cost on AWS$0.0067estimated; nothing here" in page.headline
+    assert "Cost on AWS$0.0067estimated; free here" in page.headline
     assert "This run was on your machine, where it costs nothing." in page.sections["cost"]
     assert "Cost$0.0067estimated" in page_of("whole").headline
 
@@ -191,7 +191,7 @@ def test_a_run_that_goes_on_says_so():
     page = page_of("running")
     assert "still running" in page.headline
     assert "not yet published" in page.headline
-    assert "still in it" in page.sections["states"]
+    assert "still running" in page.sections["states"]
 
 
 def test_many_chunks_are_drawn_as_how_many_are_at_work():
@@ -247,7 +247,7 @@ def test_drift_is_shown_or_how_to_ask_for_it():
     assert re.search(r"Predictions\s+.*predicted_arr_delay\s+0\.18", text, re.DOTALL)
     assert "The line is the reference." in page_of("whole").sections["predictions"]
     nothing = {"reference_predictions": {}, "prediction_drift": {}}
-    assert "It has no prediction to compare with" in page_of(flights_run(**nothing)).sections["drift"]
+    assert "It has no predictions to compare with" in page_of(flights_run(**nothing)).sections["drift"]
     unasked = page_of(flights_run(reference=None, reference_name=None, drift={}, **nothing)).sections
     assert "drift" not in unasked
     assert "batch-predict report nightly-2026-11-24 --reference sample.csv" in unasked["features"]

@@ -151,7 +151,7 @@ def stored(places, put, model, flights_csv):
 @pytest.fixture
 def proxy(aws):
     """Put a proxy between the prediction function and S3 for one test."""
-    with s3_proxy(aws.endpoint_url, aws.environment()) as proxy, behind(proxy, aws, "PredictChunkFunction"):
+    with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws, "PredictChunkFunction"):
         yield proxy
 
 

@@ -37,9 +37,6 @@ def pytest_aws(aws, tmp_path):
     """Run pytest with --aws in a process that knows AWS by nothing but the usual variables."""
 
     def run(*options):
-        account = {
-            **aws.environment(),
-        }
         theirs = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTEST_"))}
         command = [
             sys.executable,
@@ -51,7 +48,7 @@ def pytest_aws(aws, tmp_path):
             "--aws",
             *options,
         ]
-        return subprocess.run(command, check=False, cwd=ROOT, env=theirs | account, capture_output=True, text=True)
+        return subprocess.run(command, check=False, cwd=ROOT, env=theirs | aws.environment(), capture_output=True, text=True)
 
     return run
 

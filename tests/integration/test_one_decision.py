@@ -88,26 +88,6 @@ def test_a_column_that_looks_like_integers_until_the_last_row_is_text_for_all(
 
 
 @pytest.mark.thorough
-def test_a_request_that_states_the_type_is_planned_once(aws, run_execution, saved, put, read, report_of, places):
-    model, body = codes_model(), codes_body(last="007")
-    output_uri = f"{places.output}stated.csv"
-    request = {
-        **saved("codes", model, "code"),
-        "data_s3_uri": put(f"{places.data}stated.csv", body),
-        "output_s3_uri": output_uri,
-        "chunk_size_mb": 3.2,
-        "column_types": {"code": "text"},
-    }
-
-    execution = run_execution(aws, request)
-
-    assert report_of(execution)["column_types"] == {}
-    assert states_entered(aws, execution).count("Plan Chunks") == 1
-    expected = model.predict(pd.read_csv(io.BytesIO(body), dtype={"code": "str"})[["code"]])
-    assert np.array_equal(pd.read_csv(io.BytesIO(read(output_uri)))["p"], expected)
-
-
-@pytest.mark.thorough
 def test_no_tolerance_tolerates_a_wrong_type(aws, run_execution, saved, put, read, report_of, places):
     model, body = codes_model(), codes_body()
     output_uri = f"{places.output}tolerant-codes.csv"

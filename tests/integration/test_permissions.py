@@ -342,30 +342,6 @@ def test_the_bucket_that_the_stack_makes_answers_tls_only(aws, options, client_o
     assert not is_denied(predict.put_object, **put)
 
 
-def test_a_key_is_in_the_policies_of_the_roles_that_need_it(aws, options):
-    iam = aws.client("iam")
-    granted = {}
-    for function in ALLOWED:
-        role = {"RoleName": options[f"{function}Role"]}
-        for policy in iam.list_role_policies(**role)["PolicyNames"]:
-            document = iam.get_role_policy(**role, PolicyName=policy)["PolicyDocument"]
-            granted.setdefault(function, set()).update(
-                action
-                for statement in document["Statement"]
-                for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
-                if action.startswith("kms:")
-            )
-    both = {"kms:Decrypt", "kms:GenerateDataKey"}
-    assert granted == {
-        "ValidateRequestFunction": {"kms:Decrypt"},
-        "PredictChunkFunction": both,
-        "PlanChunksFunction": both,
-        "RecordFailureFunction": {"kms:GenerateDataKey"},
-        "MergeOutputsFunction": both,
-        "ExplainFailureFunction": {"kms:Decrypt"},
-    }
-
-
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     ("parameter", "value"),

@@ -226,9 +226,7 @@ class TestThisMachine:
 @pytest.fixture
 def stack(aws, monkeypatch, tmp_path):
     """The shared emulator's stack, found as one on AWS: by boto3's own configuration. The working directory holds the files."""
-    for name, value in {
-        **aws.environment(),
-    }.items():
+    for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path)

@@ -132,20 +132,6 @@ def test_a_file_that_deceives_the_guess_is_planned_again_exactly(
     assert chunks_run(aws, again) == []
 
 
-@pytest.mark.thorough
-def test_a_deceptive_file_is_right_also_where_failures_are_tolerated(
-    aws, run_execution, tree, put, read, scored_directly, deceptive, places
-):
-    data = put(f"{places.data}deceptive.csv", deceptive)
-    output_uri = f"{places.output}tolerant.csv"
-    execution = run_execution(
-        aws,
-        {**tree, "data_s3_uri": data, "output_s3_uri": output_uri, "chunk_size_mb": 0.6, "tolerated_failure_percentage": 90},
-    )
-    assert succeeded(execution)["complete"]
-    assert read(output_uri) == scored_directly(deceptive)
-
-
 @pytest.fixture
 def split_object(put, places):
     """An object and a request's chunk size for it: eight chunks."""

@@ -122,21 +122,6 @@ def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, 
     assert split_predictions(read(output_uri))[0] == flights_csv
 
 
-@pytest.mark.thorough
-def test_a_chunk_that_is_lost_for_good_is_named(aws, run_execution, stored, proxy, uris, places):
-    output_uri = f"{places.output}lost.csv"
-    proxy.add(Rule("403", operation="GetObject", range="^bytes=2", times=None))
-
-    execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
-
-    assert (execution["status"], execution["error"]) == ("FAILED", "InputNotFoundError")
-    assert "chunk" in execution["cause"]
-    assert f"{stored['data_s3_uri']} bytes=[2" in execution["cause"]
-    assert "AccessDenied" in execution["cause"]
-    assert not any(failures(events)[1:] for events in child_histories(aws, execution).values()), "a permanent error was retried"
-    assert output_uri not in uris(output_uri)
-
-
 def test_bad_text_in_one_chunk_names_row_and_column_but_no_value(aws, run_execution, stored, flights_csv, uris, places, put):
     header, _, records = flights_csv.partition(b"\r\n")
     lines = records.split(b"\r\n")

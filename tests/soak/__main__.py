@@ -58,7 +58,7 @@ def soak(options):
         stack = Stack(aws)
         for estimator in estimators:
             stack.put(f"s3://{aws.bucket}/models/{estimator.name}.joblib", estimator.content)
-        with s3_proxy(aws.endpoint_url, aws.environment()) as proxy, behind(proxy, aws):
+        with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws):
             with watch.watching():
                 run_all(options, stack, proxy, estimators, figures)
             look_back(stack, watch, figures)

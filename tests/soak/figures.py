@@ -6,10 +6,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from soak.leaks import Function
 
 
 @dataclass
@@ -34,7 +30,8 @@ class Figures:
     leaks: dict[str, list[str]] = field(
         default_factory=lambda: {"memory": [], "files": [], "processes": [], "uploads": [], "work": []}
     )
-    functions: dict[str, Function] = field(default_factory=dict)
+    functions: dict[str, dict[str, object]] = field(default_factory=dict)
+    """What was seen of each function's processes; quarters are None where there was nothing to see."""
     emulator_mb: list[float] = field(default_factory=list)
     """First and last."""
     seconds: float = 0.0
@@ -80,37 +77,12 @@ class Figures:
 
     def table(self):
         """Return everything, for people."""
-        rows = [
-            ("seed", self.seed),
-            ("seconds", round(self.seconds)),
-            ("runs", self.runs),
-            *((f"  {kind}", count) for kind, count in self.kinds.most_common()),
-            ("executions", self.executions),
-            *((f"  {ended}", count) for ended, count in self.ended.most_common()),
-            ("chunks predicted", f"{self.chunks:,}"),
-            ("chunks taken over", f"{self.resumed_chunks:,}"),
-            ("rows compared", f"{self.rows:,}"),
-            ("MB compared", round(self.bytes / 1e6, 1)),
-            ("faults injected", f"{self.faults.total():,}"),
-            *((f"  {fault}", count) for fault, count in self.faults.most_common()),
-            ("retries by the state machine", self.retries),
-            *((f"  failed attempts: {error}", count) for error, count in self.failed_attempts.most_common()),
-            ("mismatches", len(self.mismatches)),
-            *((f"leaks: {kind}", len(found)) for kind, found in self.leaks.items()),
-        ]
-        lines = [f"{name:<48}{value:>14}" for name, value in rows]
-        lines += [
-            "",
-            f"{'function':<22}{'processes':>10}{'MB first':>10}{'MB last':>10}{'MB most':>10}  (first and last quarter, medians)",
-        ]
-        for function, facts in self.functions.items():
-            quarters = [facts["mb_first_quarter"], facts["mb_last_quarter"]]
-            shown = "".join(f"{'-' if value is None else value:>10}" for value in quarters)
-            lines.append(f"{function:<22}{facts['processes']:>10}{shown}{facts['mb_most']:>10}")
-        if self.emulator_mb:
-            lines.append(
-                f"the emulator, which keeps every history: {self.emulator_mb[0]:.0f} MB, {self.emulator_mb[-1]:.0f} MB at the end"
-            )
+        lines = []
+        for name, value in self._counted().items():
+            counts = value if isinstance(value, dict) else {"": value}
+            for what, count in counts.items():
+                shown = f"{len(count)}" if isinstance(count, list) and name in {"mismatches", "leaks"} else f"{count}"
+                lines.append(f"{name.replace('_', ' ')} {what}".ljust(60) + shown)
         return "\n".join([*lines, *self.complaints()])
 
     def complaints(self):
@@ -122,10 +94,11 @@ class Figures:
 
     def as_json(self, machine):
         """Return everything, for programs."""
-        counted = {
-            name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items() if name[0] != "_"
-        }
-        return {"machine": machine, **counted}
+        return {"machine": machine, **self._counted()}
+
+    def _counted(self):
+        facts = {name: value for name, value in vars(self).items() if name[0] != "_"}
+        return {name: dict(value.most_common()) if isinstance(value, Counter) else value for name, value in facts.items()}
 
 
 def kinds_of(workload):

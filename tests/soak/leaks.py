@@ -5,13 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import pandas as pd
 import psutil
 
 from batch_predict.local.aws import EMULATOR_DOOR
@@ -41,18 +40,6 @@ class Sample(NamedTuple):
     megabytes: float
     descriptors: int
     age: float
-
-
-class Function(TypedDict):
-    """What was seen of one function's processes; medians are None where there was nothing to see."""
-
-    processes: int
-    """Most at once."""
-    mb_first_quarter: float | None
-    mb_last_quarter: float | None
-    mb_most: float
-    descriptors_first_quarter: float | None
-    descriptors_last_quarter: float | None
 
 
 class Watch:
@@ -143,21 +130,21 @@ class Watch:
 
 def functions_of(samples):
     """Compare memory and descriptors of the first and the last quarter of the time, without processes that have just started."""
-    end = max((sample.seconds for sample in samples), default=0.0)
     found = {}
-    for function in sorted({sample.function for sample in samples}):
-        own = [sample for sample in samples if sample.function == function]
-        grown = [sample for sample in own if sample.age > YOUNG_SECONDS]
-        first = [sample for sample in grown if sample.seconds <= end / 4 + YOUNG_SECONDS]
-        last = [sample for sample in grown if sample.seconds >= end * 3 / 4]
-        enough = bool(first and last) and end >= SHORT_SECONDS
+    seen = pd.DataFrame(samples, columns=Sample._fields)
+    end = seen["seconds"].max()
+    for function, own in seen.groupby("function"):
+        grown = own[own["age"] > YOUNG_SECONDS]
+        first = grown[grown["seconds"] <= end / 4 + YOUNG_SECONDS].median(numeric_only=True)
+        last = grown[grown["seconds"] >= end * 3 / 4].median(numeric_only=True)
+        enough = end >= SHORT_SECONDS and not (pd.isna(first["megabytes"]) or pd.isna(last["megabytes"]))
         found[function] = {
-            "processes": max(Counter(sample.seconds for sample in own).values()),
-            "mb_first_quarter": round(median(sample.megabytes for sample in first), 1) if enough else None,
-            "mb_last_quarter": round(median(sample.megabytes for sample in last), 1) if enough else None,
-            "mb_most": round(max(sample.megabytes for sample in own), 1),
-            "descriptors_first_quarter": median(sample.descriptors for sample in first) if enough else None,
-            "descriptors_last_quarter": median(sample.descriptors for sample in last) if enough else None,
+            "processes": int(own["seconds"].value_counts().max()),
+            "mb_most": round(own["megabytes"].max(), 1),
+            "mb_first_quarter": round(first["megabytes"], 1) if enough else None,
+            "mb_last_quarter": round(last["megabytes"], 1) if enough else None,
+            "descriptors_first_quarter": first["descriptors"] if enough else None,
+            "descriptors_last_quarter": last["descriptors"] if enough else None,
         }
     return found
 

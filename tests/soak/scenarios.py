@@ -21,8 +21,6 @@ SAME_REQUEST = "Start the same request again: it completes what is missing besid
 NO_PREDICTION = "could be predicted"
 WITHOUT_CHUNKS = "set overwrite to true to replace it by the whole"
 
-Objects = "Sequence[tuple[str, bytes]]"
-
 
 @dataclass
 class Outcome:

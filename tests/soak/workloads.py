@@ -63,12 +63,6 @@ class Workload:
         """Of the merged CSV."""
         return self.request["output_s3_uri"]
 
-    def cured(self):
-        """Return the request without what is wrong with it, for the same output."""
-        pin = {"model_sha256": self.estimator.sha256} if self.request.get("model_sha256") else {}
-        overwrite = {"overwrite": True} if self.foreign is not None or self.errors else {}
-        return {**self.request, **pin, **overwrite}
-
 
 def random_workload(seed, bucket, estimators):
     """Make a workload; the same one for the same seed."""

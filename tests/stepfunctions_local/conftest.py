@@ -74,5 +74,5 @@ def workflow(request, aws, arns):
 @pytest.fixture
 def proxy(aws):
     """Between the prediction function and S3."""
-    with s3_proxy(aws.endpoint_url, aws.environment()) as proxy, behind(proxy, aws, "PredictChunkFunction"):
+    with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws, "PredictChunkFunction"):
         yield proxy

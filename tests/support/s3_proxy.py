@@ -1,6 +1,6 @@
 """A proxy between functions and S3, in a process of its own, that injects faults by rules.
 
-    with s3_proxy(aws.endpoint_url, aws.environment()) as proxy, behind(proxy, aws):
+    with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws):
         number = proxy.add(Rule("throttle", function="PlanChunksFunction", operation="HeadObject", times=2))
         ...  # run an execution
         assert proxy.injected()[number] == 2
@@ -12,7 +12,6 @@ What serves is `s3_proxy_server.py`.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -38,7 +37,6 @@ Fault = Literal[
     "error_in_200",  # 200 with an <Error> body, and S3 has not seen the request
     "corrupt",  # one byte of the answer's body is another one
     "corrupt_sent",  # one byte of the request's body is another one
-    "change_object",  # the object's bytes are replaced by `content` before the request is passed on
 ]
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -77,8 +75,6 @@ class Rule:
     """Of the probability."""
     seconds: float = 0.0
     """Of a delay or a stall."""
-    content: str = ""
-    """Of a changed object."""
 
 
 class Request(NamedTuple):
@@ -161,17 +157,12 @@ class S3Proxy:
 
 
 @contextmanager
-def s3_proxy(endpoint_url, environment, *, journal=False):
-    """Start a proxy to the S3 at `endpoint_url`; a journal of every request takes memory, so only when asked for.
-
-    `environment` has the credentials by which it changes objects itself; those of the requests that pass are the callers' own.
-    """
+def s3_proxy(endpoint_url, *, journal=False):
+    """Start a proxy to the S3 at `endpoint_url`; a journal of every request takes memory, so only when asked for."""
     server = Path(__file__).with_name("s3_proxy_server.py")
     command = [sys.executable, str(server), endpoint_url, *(["--journal"] if journal else [])]
     # A session of its own: Ctrl-C is for the owner, whose end ends the proxy.
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdin
         try:
             yield S3Proxy(process)

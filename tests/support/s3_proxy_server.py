@@ -14,7 +14,6 @@ import struct
 import sys
 import threading
 import time
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -35,7 +34,7 @@ REFUSALS = {
     "412": "PreconditionFailed",
     "409": "ConditionalRequestConflict",
 }
-OTHER_FAULTS = {"delay", "404", "error_in_200", "reset", "reset_after", "cut", "stall", "corrupt", "corrupt_sent", "change_object"}
+OTHER_FAULTS = {"delay", "404", "error_in_200", "reset", "reset_after", "cut", "stall", "corrupt", "corrupt_sent"}
 MISSING = {"GetObject": "NoSuchKey", "HeadObject": "NoSuchKey", "UploadPartCopy": "NoSuchKey"}
 NEEDS_AN_UPLOAD = {"UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "ListParts"}
 
@@ -208,9 +207,6 @@ def handler_of(proxy, function):  # noqa: C901 - a class
             else:
                 if fault == "delay":
                     time.sleep(rule["seconds"])
-                elif fault == "change_object":
-                    bucket, _, key = request.key.partition("/")
-                    s3_of(proxy.endpoint_url).put_object(Bucket=bucket, Key=key, Body=rule["content"].encode())
                 try:
                     response = self.pass_on(flipped(body) if fault == "corrupt_sent" else body)
                 except (OSError, http.client.HTTPException):
@@ -294,20 +290,6 @@ def handler_of(proxy, function):  # noqa: C901 - a class
             pass
 
     return Handler
-
-
-@cache
-def s3_of(endpoint_url):
-    """Return a client that is root, to change objects behind the functions' backs."""
-    import boto3  # noqa: PLC0415 - half a second, for the one fault that needs it
-    from botocore.config import Config  # noqa: PLC0415
-
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name="us-east-1",
-        config=Config(proxies={}, s3={"addressing_style": "path"}),
-    )
 
 
 def main():

@@ -11,7 +11,7 @@ from support.s3_proxy import behind, s3_proxy
 @pytest.fixture(scope="module")
 def faulty(aws):
     """The proxy between all functions of the stack and S3; other modules may run between these, and have their own."""
-    with s3_proxy(aws.endpoint_url, aws.environment(), journal=True) as proxy, behind(proxy, aws):
+    with s3_proxy(aws.endpoint_url, journal=True) as proxy, behind(proxy, aws):
         yield proxy
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from executions import Executor
 from processes import processes_of
-from runs import HEADER, RUNS, Case, prepare, rows, scored
+from runs import RUNS, Case, prepare
 
 from batch_predict.local.aws import local_aws
 from support.histories import child_histories, failures
@@ -171,86 +171,19 @@ def test_of_two_requests_that_overwrite_one_output_at_once_exactly_one_wins(aws,
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("run", ["split", "copied"])
-def test_an_output_that_was_rewritten_in_place_is_found_out(aws, executor, run):
-    """By a tool that keeps the metadata: it is left as it is, and computed again where the request says so."""
-    case = Case(f"rewritten-{run}", aws.bucket)
-    request = prepare(executor.s3, case, RUNS[run])
-    whole = RUNS[run].input().output
-    succeeded(executor.ending(case, request), whole)
-    here = {"Bucket": case.bucket, "Key": case.key("output", "out.csv")}
-    metadata = executor.s3.head_object(**here)["Metadata"]
-    for body in (whole[:100], whole[:-2] + b"9\n"):
-        executor.s3.put_object(**here, Body=body, Metadata=metadata)
-        refused = executor.ending(case, request)
-        assert (refused.error, refused.output) == ("OutputExistsError", body)
-        assert "is not what this request has published there" in refused.cause
-        succeeded(executor.ending(case, {**request, "overwrite": True}), whole)
-
-
-@pytest.mark.thorough
-def test_an_execution_that_fails_after_publishing_says_so_and_the_same_request_completes_the_rest(aws, faulty, executor):
-    case = Case("published-by-failure", aws.bucket)
-    request = prepare(executor.s3, case, RUNS["split"])
-    whole = RUNS["split"].input().output
-    refuse = Rule("503", "MergeOutputsFunction", "PutObject", f"{case.pattern}out.csv.report.json$", times=None)
-    with faulty.rules(refuse):
-        failed = executor.ending(case, request)
-    assert (failed.status, failed.error, failed.output) == ("FAILED", "TransientS3Error", whole)
-    assert f"{case.output} is published and whole. What to do: start the same request again" in failed.cause
-    assert failed.uploads == []
-    succeeded(executor.ending(case, request), whole)
-    assert report(executor, case)["chunks"] == {"planned": 3, "predicted": 3, "reused": 3, "failed": 0}
-
-
-@pytest.mark.thorough
-def test_a_merge_that_met_passing_trouble_sends_only_what_is_missing(aws, faulty, executor):
-    """Each copy fails as often as a function tries it: the next attempt, in another invocation, takes up the upload."""
-    case = Case("taken-up", aws.bucket)
-    request = prepare(executor.s3, case, RUNS["copied"])
-    trouble = Rule("503", "MergeOutputsFunction", "UploadPartCopy", case.pattern, times=5)
-    with faulty.rules(trouble) as (number,):
-        before = len(faulty.journal(case.pattern))
-        succeeded(executor.ending(case, request), RUNS["copied"].input().output)
-        assert faulty.injected()[number] == 5
-    asked = [request.operation for request in faulty.journal(case.pattern)[before:]]
-    assert asked.count("CreateMultipartUpload") == 1
-    assert asked.count("UploadPartCopy") == 6
-    assert asked.count("AbortMultipartUpload") == 1  # of what is complete, by the note
-
-
-@pytest.mark.thorough
-def test_an_object_that_changes_between_plan_and_predict(aws, faulty, executor):
-    case = Case("changed", aws.bucket)
-    request = prepare(executor.s3, case, RUNS["split"])
-    records = rows(1000, 1300)
-    new = (HEADER + b"".join(records)).decode()
-    change = Rule("change_object", "PredictChunkFunction", "GetObject", f"{case.pattern}in.csv$", range="^bytes=[1-9]", content=new)
-
-    with faulty.rules(change) as (number,):
-        ending = executor.ending(case, request)
-        assert faulty.injected()[number] == 1
-    assert (ending.status, ending.error, ending.output) == ("FAILED", "InputChangedError", None)
-    assert "in.csv" in ending.cause
-
-    repeated = executor.ending(case, request)
-    assert (repeated.status, repeated.output, repeated.uploads) == ("SUCCEEDED", scored(records), [])
-
-
-@pytest.mark.thorough
 def test_a_restart_in_the_middle_of_a_run(tmp_path, run_execution):
     """The emulator ends while a chunk is held, and comes back with its objects: the same request uses what is there."""
     case = Case("restarted", "batch-predict")
     run = RUNS["grouped"]
     settings = {"enforce_iam": True, "wait_scale": 0, "state_directory": tmp_path}
-    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url, aws.environment()) as proxy:
+    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url) as proxy:
         set_s3_endpoints(aws, {"PredictChunkFunction": proxy.url("PredictChunkFunction")})
         request = prepare(aws.client("s3"), case, run)
         number = proxy.add(Rule("delay", operation="PutObject", key="chunk-00002.csv$", seconds=120))
         aws.client("stepfunctions").start_execution(stateMachineArn=aws.state_machine_arn, input=json.dumps(request))
         wait_until(lambda: proxy.injected()[number] and receipts(aws, case) == 2, "two of three chunks")
 
-    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url, aws.environment()) as proxy:
+    with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url) as proxy:
         set_s3_endpoints(aws, {"PredictChunkFunction": None})
         executor = Executor(aws, proxy, run_execution)
         assert receipts(aws, case) == 2

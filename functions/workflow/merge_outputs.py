@@ -34,7 +34,6 @@ from .invocation import NO_DEADLINE, deadline_of, entry_point, log, put_metrics
 from .multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
 from .published import Result, published_output, standing_while_publishing
 from .record_failure import read_error_record
-from .rejected import write_rejected
 from .report import report_of
 from .s3 import (
     CONCURRENT_REQUESTS,
@@ -51,7 +50,7 @@ from .s3 import (
     s3_failure,
 )
 from .s3_errors import S3_EXCEPTIONS
-from .side_files import SideFiles, clear_side_files
+from .side_files import SideFiles, clear_side_files, write_rejected
 from .upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
 from .work import UPLOAD_RECORD, columns_prefix, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 

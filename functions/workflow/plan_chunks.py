@@ -15,9 +15,18 @@ from .decision import decision_of, decision_sha256, read_columns, refutations, w
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from .estimate import Work, estimate
 from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
-from .inputs import InputObject, Listing, has_rows, no_data, nothing_to_predict, read_header, repeated_in, resolve
+from .inputs import (
+    InputObject,
+    Listing,
+    has_rows,
+    no_data,
+    nothing_to_predict,
+    read_header,
+    repeated_in,
+    require_same_layout,
+    resolve,
+)
 from .invocation import NO_DEADLINE, deadline_of, entry_point, log
-from .layout import require_same_layout
 from .limits import ObjectCount, require_ephemeral_storage
 from .published import found_while_planning
 from .resume import earlier_work, finished_chunks, is_refuted

@@ -7,7 +7,7 @@ import pytest
 
 from support.samples import BUCKET
 from workflow.accounting import Account, Done
-from workflow.rejected import rejected_rows, write_rejected
+from workflow.side_files import rejected_rows, write_rejected
 
 
 def chunk(index, uri, start, stop):

@@ -18,8 +18,7 @@ from support.samples import EXECUTION
 from workflow import csv_records, header_mistakes, validate_request
 from workflow.csv_records import Header, HeaderError, parse_header
 from workflow.errors import InvalidRequestError
-from workflow.inputs import InputObject
-from workflow.layout import require_same_layout
+from workflow.inputs import InputObject, require_same_layout
 from workflow.sampling import sampled_types
 
 COLUMNS = 3000

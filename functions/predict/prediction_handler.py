@@ -460,15 +460,10 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     predicted, the probe tries further rows, `MORE_PROBE_ROWS` at most, and then the objects of `further_data`.
     """
     model = _cached_model(client, event)
-    if event.get("data_s3_uri") is None:
-        return _probe_without_rows(client, model, event, None)
-    try:
-        scorer, probed, scored, seconds = _first_predicted(client, event, model)
-    except InvalidDataError:
-        header = _header_alone(client, event) if event.get("on_no_rows") == "succeed" else None
-        if header is None:
-            raise
-        return _probe_without_rows(client, model, event, header)
+    found = _first_predicted(client, event, model) if event.get("data_s3_uri") is not None else None
+    if not isinstance(found, _Probed):
+        return _probe_without_rows(client, model, event, found)
+    scorer, probed, scored, seconds = found
     _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
     dependence = scorer.depends_on_other_rows(probed)
     if dependence and scorer.strict:
@@ -526,17 +521,26 @@ class _Probed(NamedTuple):
     seconds: float
 
 
-def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
-    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why."""
+def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed | Header:
+    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why.
+
+    If the event's own object has no rows, and may have none, its header takes the place of an error.
+    """
     refusal: InvalidDataError | None = None
+    header = None
     for item in [event, *(event.get("further_data") or ())]:
         s3_uri = item["data_s3_uri"]
         try:
-            return _probe_rows(model, event, s3_uri, _probe_block(client, s3_uri, item.get("data_etag")), event["probe_rows"])
+            block = _probe_block(client, s3_uri, item.get("data_etag"))
+            if not block.rows and item is event and event.get("on_no_rows") == "succeed":
+                header = block.header
+            return _probe_rows(model, event, s3_uri, block, event["probe_rows"])
         except InvalidDataError as error:
-            if event.get("on_bad_row") != "quarantine":
-                raise
             refusal = refusal or error
+            if event.get("on_bad_row") != "quarantine":
+                break
+    if header:
+        return header
     assert refusal
     raise refusal
 
@@ -558,24 +562,22 @@ def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
 
 
 def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:
-    """Return the rows in an object's first bytes; None if not one row ends there."""
-    header = _read_header(beginning, s3_uri)
-    if header is None and not is_whole:
-        return None
-    if header is None or (is_whole and header.size == len(beginning)):
-        _read_header(beginning + b"\n", s3_uri)
-        if not beginning:
-            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
+    """Return the rows in an object's first bytes, which are none if the whole object has none; None if not one row ends there."""
+    if is_whole and not beginning:
+        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
+    header = _read_header(beginning, s3_uri) or (_read_header(beginning + b"\n", s3_uri) if is_whole else None)
+    if header is None and is_whole:
         raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
-    records = beginning[header.size :]
+    if header is None:
+        return None
+    records, source = beginning[header.size :], _Source(s3_uri, 0)
     if not is_whole:  # leave the cut record out; with quotes, a line feed at the end of the last complete one
         records = records[: _last_record_end(records)]
-    if not records:
-        return None
-    block = next(_read_blocks(io.BytesIO(records), header, _Source(s3_uri, 0), header.size, len(records) + 1), None)
-    if block is None and is_whole:
-        raise InvalidDataError(f"{s3_uri} has a header and no rows, only blank lines", _NAME_ROWS)
-    return block
+    if block := next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1), None):
+        return block
+    origins = ((0, _Place(source, 0, header.size)),)
+    no_rows = _Block(header, header.line_end, np.zeros(1, np.int32), False, origins, has_blank_lines=bool(records))
+    return no_rows if is_whole else None
 
 
 def _last_record_end(records: bytes) -> int:
@@ -588,6 +590,9 @@ def _last_record_end(records: bytes) -> int:
 
 def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:
     """Score rows of a block, so many at once, until one can be predicted."""
+    if not block.rows:
+        blank = ", only blank lines" if block.has_blank_lines else ""
+        raise InvalidDataError(f"{s3_uri} has a header and no rows{blank}", _NAME_ROWS)
     refused: Counter[str] = Counter()
     for start in range(0, min(block.rows, max(MORE_PROBE_ROWS, wanted)), wanted):
         stop = min(start + wanted, block.rows)
@@ -630,19 +635,6 @@ def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], 
         warning = f"the model cannot predict a made-up row, so this output without rows has one prediction column, {scorer.name}"
     _check_new_names(columns, s3_uri, header)
     return _probe_result(client, model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
-
-
-def _header_alone(client: S3Client, event: dict[str, Any]) -> Header | None:
-    """Return the header of an object without rows, as far as one read tells; None if it has rows, or no header."""
-    s3_uri = event["data_s3_uri"]
-    try:
-        beginning, found = _read(client, _Object(s3_uri, (0, BLOCK_BYTES), event.get("data_etag")))
-    except InputChangedError:  # an empty object has no first byte
-        return None
-    header = _read_header(beginning, s3_uri) or _read_header(beginning + b"\n", s3_uri)
-    if header is None or len(beginning) < found.size or beginning[header.size :].strip(b"\r\n \t"):
-        return None
-    return header
 
 
 # --- score loop -----------------------------------------------------------------------------------------------------------------

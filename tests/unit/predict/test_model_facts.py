@@ -17,7 +17,8 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import prediction_handler as handler
-from workflow import accounting
+from workflow.conforms import conforms
+from workflow.contract import Receipt
 
 X = np.arange(80.0).reshape(40, 2)
 Y = np.arange(40) % 2
@@ -88,7 +89,7 @@ def test_the_receipt_has_them_and_the_report_may_repeat_them(put, get):
     receipt = json.loads(get(f"{OUTPUT}.json"))
     assert receipt["model"]["steps"] == ["standardscaler: StandardScaler", "linearregression: LinearRegression"]
     assert {"python", "scikit-learn", "numpy", "scipy", "pyarrow", "joblib"} == receipt["model"]["versions"].keys()
-    assert accounting.has_plain_facts(receipt)
+    assert conforms(receipt, Receipt)
 
 
 def test_the_versions_are_of_the_libraries_that_the_model_is_made_of():

@@ -25,7 +25,7 @@ JsonObject = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
 DEFINITION = "definition"
-"""Where a problem is that belongs to no state."""
+"""The place of a problem that belongs to no state."""
 
 
 class Problem(NamedTuple):
@@ -110,7 +110,7 @@ def _problem(error: ValidationError) -> Problem:
 
 @cache
 def _validator() -> Any:
-    """Return cfn-lint's schema, closed where it is open (retriers, catchers, rules of a Choice), and open where it is mistaken."""
+    """Return cfn-lint's schema, with no unknown fields in retriers, catchers and rules, and with a mistake corrected."""
     schema = json.loads((files(cfnlint_schemas) / "statemachine.json").read_text())
     definitions = schema["definitions"]
     # https://states-language.net/#succeed-state

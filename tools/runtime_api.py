@@ -68,7 +68,7 @@ class RuntimeApi:
 
     @property
     def address(self) -> str:
-        """As AWS_LAMBDA_RUNTIME_API takes it."""
+        """The value of AWS_LAMBDA_RUNTIME_API."""
         return f"127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
@@ -84,7 +84,7 @@ class RuntimeApi:
         self._thread.join()
 
     def invoke(self, event: object, timeout_seconds: float = TIMEOUT_SECONDS) -> Answer:
-        """Hand an event to the function, and return its answer. Raises FunctionError where there is none."""
+        """Hand an event to the function, and return its answer. Raises FunctionError if there is none."""
         self._events.put(json.dumps(event).encode())
         try:
             kind, body, milliseconds = self._answers.get(timeout=timeout_seconds)

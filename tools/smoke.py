@@ -71,7 +71,7 @@ class Unpacked(NamedTuple):
     interpreter: Interpreter
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return all that a process of it sees of this machine."""
+        """Return the environment variables of the function's process: all that it sees of this machine."""
         inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
         libraries = [self.task_root, self.task_root / "lib", *filter(None, [inherited.get("LD_LIBRARY_PATH")])]
@@ -212,7 +212,7 @@ def run_family(
 
 
 def check_output(output: str, records: list[str], predictions: list[float] | list[str], tolerance: float) -> None:
-    """Hold an output against the input's records and the model's own predictions. Raises SmokeError where they differ."""
+    """Compare an output with the input's records and the model's own predictions. Raises SmokeError if they differ."""
     position = 0
     for row, record in enumerate(records):
         start = f"{record},"

@@ -1,6 +1,6 @@
-"""Tells whether shared libraries would load on Lambda: each of them finds what it needs in the package or in Amazon Linux 2023.
+"""Checks that shared libraries would load on Lambda: each must find what it needs in the package or in Amazon Linux 2023.
 
-Reads the files, whatever their processor. Loading them here would prove little: a host has libraries that Lambda's system lacks
+The files are read, whatever their processor. Loading them here would prove little: a host has libraries that Lambda's system lacks
 (libgomp), and newer ones.
 """
 
@@ -36,7 +36,7 @@ def shared_libraries(directory: Path) -> list[Path]:
 
 
 def check_links(package: Path, carried: Iterable[Path] = ()) -> None:
-    """Raise PackageError where a library of the package, or of a folder that is unpacked elsewhere, would not load on Lambda."""
+    """Raise PackageError if a library of the package, or of a folder that is unpacked elsewhere, would not load on Lambda."""
     trees = [package, *carried]
     parsed = {path: elf.needs(path.read_bytes()) for tree in trees for path in shared_libraries(tree)}
     for tree in trees:
@@ -54,7 +54,7 @@ def check_links(package: Path, carried: Iterable[Path] = ()) -> None:
 
 
 def _find(name: str, path: Path, folders: list[str], tree: Path, package: Path) -> Path | None:
-    """Return the file that the loader would take, if it comes with the package: one that is there by another's doing counts not."""
+    """Return the file that the loader would take, if it comes with the package; others do not count."""
     places = [Path(os.path.normpath(folder.replace("$ORIGIN", str(path.parent)))) for folder in folders]
     own = [place for place in places if place.is_relative_to(tree)]
     candidates = (place / name for place in [*own, *(package / folder for folder in LIBRARY_FOLDERS)])
@@ -62,7 +62,7 @@ def _find(name: str, path: Path, folders: list[str], tree: Path, package: Path) 
 
 
 def _too_new(name: str, versions: list[str]) -> list[str] | None:
-    """Return the versions that the system's library lacks, or None where the system has no such library."""
+    """Return the versions that the system's library lacks, or None if the system has no such library."""
     newest = SYSTEM.get(name)
     return None if newest is None else [version for version in versions if not _has(newest, version)]
 

@@ -1,11 +1,12 @@
-"""Puts byte-code in the place of every source in the current folder; runs by itself, in an interpreter of the target's Python.
+"""Replaces every source in the current folder by its byte-code; runs on its own, in an interpreter of the target's Python.
 
-Started by `package.py` as `python -S -s -P byte_code.py PREFIX [--docstrings-only-in LIBRARY ...]`; imports nothing
-of the project. The same sources give the same bytes: in order, in one process, with the sources'
-hashes, without this machine's paths.
+`package.py` starts it as `python -S -s -P byte_code.py PREFIX [--docstrings-only-in LIBRARY ...]`; it imports nothing of the
+project. The same sources give the same bytes, because they are compiled in order, in one process, with the sources' hashes and
+without this machine's paths.
 
 Docstrings are a third of the libraries' byte-code, which is read at each cold start, and nobody reads them there. A source that
-speaks of `__doc__` keeps its own: it may compute with them. The rest does as under `python -OO`, which these libraries know.
+mentions `__doc__` keeps its own, because it may compute with them. The rest behaves as under `python -OO`, which these libraries
+support.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _strip_docstrings(tree: ast.Module) -> None:
 
 
 def main() -> None:
-    """Take the prefix that the names in tracebacks begin with, and the libraries that keep their docstrings; all unless told."""
+    """Compile everything; the arguments are the prefix of names in tracebacks, and the libraries that keep their docstrings."""
     prefix, *more = sys.argv[1:]
     warnings.simplefilter("ignore", SyntaxWarning)  # the libraries' own
     for path in sorted(Path().rglob("*.py")):

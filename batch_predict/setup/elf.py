@@ -1,6 +1,6 @@
-"""Reads shared libraries for any processor: takes their symbol tables off, and tells what they need to load.
+"""Reads shared libraries for any processor: removes their symbol tables, and says what they need to load.
 
-The symbol table goes without a byte of the rest moving.
+Removing the symbol table moves no other byte.
 
 What the dynamic loader reads lies in segments. Symbol tables and debug information lie in sections behind the last of them, which
 only linkers and debuggers read. So the file is cut there, and its header says that there are no sections. `strip` gains a little
@@ -36,7 +36,7 @@ class Segment(NamedTuple):
     offset: int
     address: int
     size: int
-    """In the file, in bytes."""
+    """Bytes in the file."""
     alignment: int
 
 
@@ -46,7 +46,7 @@ class Needs(NamedTuple):
     libraries: list[str]
     """Names of files that it looks for."""
     folders: list[str]
-    """Where it looks first; `$ORIGIN` is the library's own folder."""
+    """Folders that the loader searches first; `$ORIGIN` is the library's own folder."""
     versions: dict[str, list[str]]
     """Versions of symbols that each of the libraries must have, such as GLIBC_2.34."""
     own_versions: list[str]
@@ -54,20 +54,20 @@ class Needs(NamedTuple):
 
 
 def is_elf(content: bytes) -> bool:
-    """Tell whether it is a 64-bit little-endian ELF file, which both of Lambda's processors have."""
+    """Return whether it is a 64-bit little-endian ELF file, which both of Lambda's processors have."""
     return content[:6] == b"\x7fELF\x02\x01"
 
 
 def machine(content: bytes) -> str:
-    """Return Lambda's name of the processor. Raises ElfError where Lambda has none."""
+    """Return Lambda's name of the processor. Raises ElfError if Lambda has no such processor."""
     number = struct.unpack_from("<H", content, 18)[0]
     if number not in MACHINES:
-        raise ElfError(f"machine {number} is none of Lambda's")
+        raise ElfError(f"machine {number} is not one of Lambda's")
     return MACHINES[number]
 
 
 def segments(content: bytes) -> list[Segment]:
-    """Return the segments. Raises ElfError where one is cut off, or not aligned as the loader demands."""
+    """Return the segments. Raises ElfError if one is cut off, or not aligned as the loader demands."""
     if not is_elf(content) or len(content) < _HEADER_BYTES:
         raise ElfError("no 64-bit little-endian ELF file")
     table = struct.unpack_from("<Q", content, 32)[0]
@@ -86,7 +86,7 @@ def segments(content: bytes) -> list[Segment]:
 
 
 def trimmed(content: bytes) -> bytes:
-    """Return a library without what lies behind its last segment. Raises ElfError where it is none, before or after."""
+    """Return a library without what lies behind its last segment. Raises ElfError if it is no proper library, before or after."""
     table = struct.unpack_from("<Q", content, 32)[0] if len(content) >= _HEADER_BYTES else 0
     before = segments(content)
     end = max([_HEADER_BYTES, table + _SEGMENT.size * len(before), *(segment.offset + segment.size for segment in before)])
@@ -118,7 +118,7 @@ _VERSIONS, _VERSIONS_COUNT, _NEEDED_VERSIONS, _NEEDED_VERSIONS_COUNT = 0x6FFFFFF
 
 
 def needs(content: bytes) -> Needs:
-    """Return what a library needs to load. Raises ElfError where the loader could not read it either."""
+    """Return what a library needs to load. Raises ElfError if the loader could not read it either."""
     parts = segments(content)
     try:
         return _needs(content, parts)

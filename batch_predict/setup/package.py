@@ -40,7 +40,7 @@ MAX_BYTES, MAX_SOURCE_BYTES = 258_000_000, 261_500_000
 """Unzipped, with byte-code and with sources, which have docstrings; Lambda's limit is 262,144,000:
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 DIRECT_UPLOAD_BYTES = 50_000_000
-"""Of a zip; a larger one reaches Lambda through S3 alone (the same page)."""
+"""The largest zip that can be sent to Lambda itself; a larger one must go through S3 (the same page)."""
 LARGEST_SHOWN = 15
 
 SOURCES = ("amazon_linux.py", "byte_code.py", "elf.py", "package.py", "slimming.py", "target.py", "wheels.py")
@@ -56,7 +56,7 @@ BUNDLED = {"lib/libgomp.so.1": "scikit_learn.libs/libgomp-*.so.*"}
 """Shared libraries under the name by which a carried library looks for them, and what they are copies of: LightGBM's wheel does not
 bring its OpenMP, as scikit-learn's and XGBoost's do under names of their own."""
 WITH_DOCSTRINGS = ("numpy",)
-"""Libraries that put docstrings together when they are imported, and fail where there are none."""
+"""Libraries that put docstrings together when they are imported, and fail if there are none."""
 RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "urllib3")
 
 Say = Callable[[str], None]
@@ -78,7 +78,7 @@ def build_predict(
 ) -> Package:
     """Return the prediction function's package; its libraries are made anew only if something changed.
 
-    Raises PackageError where the package would be too large, incomplete or for another processor.
+    Raises PackageError if the package would be too large, incomplete or for another processor.
     """
     lines = wheels.locked([*wheels.required_names(), *wheels.required_names(wheels.CARRIED_REQUIREMENTS)], built_for.python)
     interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
@@ -163,7 +163,7 @@ def _make(folder: Path, lines: list[str], built_for: Target, interpreter: Interp
 
 
 def add_bundled(libraries: Path) -> None:
-    """Copy what `BUNDLED` lists. Raises PackageError where there is nothing to copy, or more than one."""
+    """Copy what `BUNDLED` lists. Raises PackageError unless there is exactly one file to copy."""
     for name, pattern in BUNDLED.items():
         found = sorted(libraries.glob(pattern))
         if len(found) != 1:
@@ -195,9 +195,9 @@ def pack_carried(carried: dict[str, Path], directory: Path) -> dict[str, dict[st
 def compile_all(
     directory: Path, interpreter: Interpreter, *, prefix: str = "/var/task", with_docstrings: tuple[str, ...] | None = None
 ) -> None:
-    """Put byte-code in the place of every source. Both beside each other do not fit.
+    """Replace every source by its byte-code: there is no room for both.
 
-    Without docstrings, but for those of ``with_docstrings`` (None: all have them).
+    Only the libraries of ``with_docstrings`` keep their docstrings; None means all.
     """
     words = [] if with_docstrings is None else ["--docstrings-only-in", *with_docstrings]
     done = subprocess.run(
@@ -241,7 +241,7 @@ def check_imports(directory: Path, modules: list[str]) -> list[str]:
 
 
 def check_elf(directory: Path, built_for: Target) -> int:
-    """Return the number of shared libraries. Raises PackageError where one is broken, or for another Python or processor."""
+    """Return the number of shared libraries. Raises PackageError if one is broken, or for another Python or processor."""
     count = 0
     for path in amazon_linux.shared_libraries(directory):
         content = path.read_bytes()
@@ -284,7 +284,7 @@ def check_size(directory: Path, owners: dict[str, str], limit: int = MAX_BYTES, 
 
 
 def print_report(report: dict[str, Any], say: Say) -> None:
-    """Say what was done, and what came of it."""
+    """Print what was done, and the result."""
     before, after = report["before"], report["after"]
     say(f"prediction function for {report['target']}: {report['wheels']} wheels, {_mb(report['wheel_bytes'])}")
     say(f"  {'library':<16}{'in the wheel':>16}{'in the package':>16}")
@@ -295,13 +295,13 @@ def print_report(report: dict[str, Any], say: Say) -> None:
     for name, gained in report["omitted"].items():
         say(f"  left out: {name}, {_mb(gained)}")
     say(f"  left out: symbols of {report['elf_files']} shared libraries, {_mb(report['symbols'])}")
-    say("  all of these are for this processor, whole, and find what they need in the package or in Amazon Linux 2023")
+    say("  all of these are whole, are for this processor, and find what they need in the package or in Amazon Linux 2023")
     if report["byte_code"]:
-        say(f"  byte-code of Python {report['byte_code']} in the place of sources")
+        say(f"  byte-code of Python {report['byte_code']} instead of sources")
     else:
         say("  WARNING: sources without byte-code: each cold start compiles them anew, and takes twice to four times as long.")
-        say("  No such Python was found here: install it (pyenv, uv python install, your system's), and build again.")
-    say(f"  inside, as required: {', '.join(report['libraries'])}")
+        say("  That Python was not found here: install it (pyenv, uv python install, your system's), and build again.")
+    say(f"  required libraries that are inside: {', '.join(report['libraries'])}")
 
 
 def _mb(size: int) -> str:

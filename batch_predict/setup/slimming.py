@@ -22,7 +22,7 @@ class Omission(NamedTuple):
     what: str
     reason: str
     patterns: tuple[str, ...]
-    """As `pathlib.Path.glob` takes them; a folder goes with all that is in it."""
+    """Patterns for `pathlib.Path.glob`; a folder is deleted with all that is in it."""
 
 
 OMISSIONS = (
@@ -84,13 +84,13 @@ def slim(directory: Path) -> dict[str, int]:
         for pattern in omission.patterns:
             found = sorted(directory.glob(pattern))
             if not found:
-                raise SlimmingError(f"{pattern} ({omission.what}) matches nothing: bring slimming.py up to the libraries")
+                raise SlimmingError(f"{pattern} ({omission.what}) matches nothing: update slimming.py to the libraries")
             for path in found:
                 gained[omission.what] += size_of(path)
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
-                    path.unlink(missing_ok=True)  # it was in a folder that went before
+                    path.unlink(missing_ok=True)  # it was in a folder that is deleted already
     return gained
 
 

@@ -1,4 +1,4 @@
-"""The files of a stack, which an installed batch-predict has inside: written into a folder, or built into what is deployed.
+"""Writes the files of a stack, which an installed batch-predict has inside, into a folder, or builds what is deployed from them.
 
 `eject` gives a folder in which `sam build` and `sam deploy` work as in a checkout. `build` does what `sam build` does, without it.
 """
@@ -26,7 +26,7 @@ build-%Function:
 	$(PYTHON) -m {BUILDER}.package --artifact $*Function "$(ARTIFACTS_DIR)"
 """
 BUILT = Path(".aws-sam/build")
-"""Where `sam deploy` looks for what `sam build` has made."""
+"""The folder that `sam build` fills, and `sam deploy` reads."""
 
 
 def stack_files() -> dict[str, bytes]:
@@ -43,7 +43,7 @@ def stack_files() -> dict[str, bytes]:
 def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
     """Write the files of a stack into a folder, and return their paths; a samconfig.toml that is there stays as it is.
 
-    Raises BatchPredictError, before anything is written, where another file is there unless ``overwrite``.
+    Raises BatchPredictError, before anything is written, if another file is in the way and not ``overwrite``.
     """
     files = {directory / name: content for name, content in stack_files().items()}
     if (directory / "samconfig.toml").exists():
@@ -70,7 +70,7 @@ def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
     """Build all functions into ``directory``'s `.aws-sam/build`, and return the template there, which names what was built.
 
     The processor is that of ``settings``, by default ``directory``'s samconfig.toml.
-    Raises BatchPredictError where something cannot be built or written.
+    Raises BatchPredictError if something cannot be built or written.
     """
     source, built = stack_directory(), directory / BUILT
     try:
@@ -90,6 +90,6 @@ def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
 
 
 def built_template(text: str, zips: dict[str, str]) -> str:
-    """Return the template with each function's zip in place of its folder, and without what `sam build` is told to do."""
+    """Return the template with each function's zip in place of its folder, and without the instructions for `sam build`."""
     text = re.sub(r"^ +Metadata: \{ BuildMethod: .*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"(?<= CodeUri: )\S+", lambda found: zips[found[0]], text)

@@ -30,7 +30,7 @@ ROOT = _root()
 
 
 def build_folder() -> Path:
-    """Return where what costs time is kept: `build/` beside the template, or the user's cache for an installed batch-predict."""
+    """Return where the results of slow steps are kept: `build/` beside the template, or an installed batch-predict's user cache."""
     if Path(__file__).resolve().parents[1] / "stack" != ROOT:
         return ROOT / "build"
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "batch-predict"
@@ -54,12 +54,12 @@ class Target(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As files are named: arm64-py313."""
+        """The target in names of files: arm64-py313."""
         return f"{self.architecture}-py{self.python[0]}{self.python[1]}"
 
     @property
     def python_version(self) -> str:
-        """As pip and commands name it: 3.13."""
+        """The Python as pip and commands name it: 3.13."""
         return f"{self.python[0]}.{self.python[1]}"
 
     @property
@@ -76,7 +76,7 @@ class Interpreter(NamedTuple):
 
     path: str
     version: str
-    """Whole, as byte-code may differ between patches."""
+    """The whole version, because byte-code may differ between patches."""
 
 
 def template_functions(template: Path = ROOT / "template.yaml") -> list[str]:
@@ -87,8 +87,8 @@ def template_functions(template: Path = ROOT / "template.yaml") -> list[str]:
 def template_target(template: Path = ROOT / "template.yaml", settings: Path | None = None) -> Target:
     """Return what the functions are deployed as, by the template and by samconfig.toml, which lies beside it unless it is given.
 
-    Read as text: this runs where no YAML or TOML library is. `sam build` hands no parameters to make, so `Architecture` counts
-    where `sam deploy` reads it.
+    Both are read as text, because there may be no YAML or TOML library here. `sam build` passes no parameters to make, so the
+    `Architecture` that `sam deploy` reads counts.
     """
     text = template.read_text()
     settings = settings or template.with_name("samconfig.toml")
@@ -136,7 +136,7 @@ def _candidates(python: tuple[int, int]) -> Iterator[str]:
 
 
 def _interpreter(path: str) -> Interpreter | None:
-    """Ask an interpreter for its version; pyenv's stand-ins on PATH fail where no such version is chosen."""
+    """Ask an interpreter for its version; pyenv's stand-ins on PATH fail if no such version is chosen."""
     question = "import json, platform, sys; print(json.dumps([sys.version_info.releaselevel, platform.python_version()]))"
     try:
         answer = subprocess.run([path, "-I", "-c", question], capture_output=True, text=True, check=True, timeout=30).stdout

@@ -49,7 +49,7 @@ def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
 def locked(names: Iterable[str], python: tuple[int, int], lock: Path = LOCK) -> list[str]:
     """Return the lock's lines of ``names`` for a Python on Lambda, with hashes and without markers.
 
-    By themselves pip's commands judge markers by the Python that runs them; its own library does so for any.
+    pip's commands judge markers by the Python that runs them; the library that pip brings judges them for any Python.
     """
     if importlib.util.find_spec("pip") is None:
         raise PackageError(

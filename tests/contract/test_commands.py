@@ -48,7 +48,7 @@ def commands(text, program="aws"):
 
 
 def problem(words):
-    """Return what the AWS CLI would say; None where it would run the command."""
+    """Return what the AWS CLI would say; None if it would run the command."""
     service, operation, *rest = words
     given = [word[2:].partition("=")[0] for word in rest if word.startswith("--")]
     if operation in OF_THE_CLI.get(service, ()):
@@ -106,7 +106,7 @@ def test_a_command_that_would_not_run_is_seen(command, says):
 
 
 def test_make_demo_is_the_demo_that_tests_run(root):
-    """Of all flights, where the help's example has a slice of them."""
+    """make demo scores all flights; the help's example scores a slice of them."""
     environment = {"PATH": os.environ["PATH"]}  # nothing of the make that runs the tests
     command = ["make", "--dry-run", "demo"]
     printed = subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True, text=True).stdout

@@ -14,7 +14,7 @@ def test_the_map_takes_its_limits_from_the_document(definition):
 
 
 def test_a_plan_that_somebody_has_changed_cannot_say_what_the_request_says(definition):
-    """The Map reads its items from S3, where who may write outputs may write, too: the model's pin is not theirs to lift."""
+    """The Map reads its items from S3, where anyone who may write outputs may write: they must not be able to lift the pin."""
     event = definition["States"]["Predict Chunks"]["ItemSelector"]["event.$"]
     merged_in_order = re.findall(r"\$[\w.$]+", event)
     assert re.sub(r"\$[\w.$]+", "x", event) == "States.JsonMerge(States.JsonMerge(x, x, false), x, false)"  # the second one wins

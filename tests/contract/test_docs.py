@@ -68,7 +68,7 @@ def commands(text):
 
 
 def test_the_readmes_commands_are_those_that_tests_run(root):
-    """Of make, targets that are there; of the command line, the help's examples, which integration tests run."""
+    """A target of make exists; a command of batch-predict is one of the help's examples, which integration tests run."""
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
     found = commands((root / "README.md").read_text())
     assert {"make demo", "make test"} <= set(found)

@@ -55,7 +55,7 @@ def test_every_error_that_the_state_machine_names_exists(states):
 
 
 def test_every_error_that_is_retried_has_advice(states):
-    """Where retrying did not help, somebody must do something."""
+    """If retrying did not help, somebody must do something."""
     retried = {error for state in states.values() for retrier in state.get("Retry", ()) for error in retrier["ErrorEquals"]}
     assert retried <= errors.ADVICE.keys()
     died = {error for error in retried if error.startswith(("Runtime.", "Sandbox.", "States.")) or error == "Lambda.Unknown"}

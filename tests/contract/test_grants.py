@@ -26,7 +26,7 @@ def as_list(value):
 
 
 def statements_of(template):
-    """Yield (resource, statement) of every policy in the template, but for who may assume a role."""
+    """Yield (resource, statement) of every policy in the template, except those that say who may assume a role."""
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
         for policy in properties.get("Policies", ()):
@@ -37,7 +37,7 @@ def statements_of(template):
 
 
 def with_its_condition(statement):
-    """A statement that may be left out, as it is where it is there."""
+    """Return a statement that is there on a condition."""
     return statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
@@ -249,6 +249,17 @@ def test_outputs_outlive_the_stack_and_are_never_expired(template):
     rules = resources["OutputBucketResource"]["Properties"]["LifecycleConfiguration"]["Rules"]
     key, value = work.WORK_TAG.split("=")
     assert [rule["TagFilters"] for rule in rules if "ExpirationInDays" in rule] == [[{"Key": key, "Value": value}]]
+
+
+def test_the_bucket_that_the_stack_makes_takes_tls_and_the_key_alone(template):
+    bucket = template["Resources"]["OutputBucketResource"]["Properties"]
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    with_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Ref": "KmsKeyArn"}}
+    assert encryption["ServerSideEncryptionByDefault"]["Fn::If"][:2] == ["HasKmsKey", with_key]
+    (statement,) = template["Resources"]["OutputBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert [resource.partition("${OutputBucket}")[2] for resource in resources_in(statement)] == ["", "/*"]
 
 
 def by_condition(condition, value):

@@ -6,7 +6,7 @@ import pytest
 
 
 def anchor(heading):
-    """As GitHub makes it."""
+    """Return a heading's anchor, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 

@@ -49,7 +49,7 @@ def test_every_alarm_says_why(root, alarms):
 
 
 def test_every_function_near_its_timeout_has_an_alarm(alarms, template):
-    """At 80 %, but for those that hand over to their next invocation: theirs is beyond where they do, and before the time-out."""
+    """The alarm is at 80 % of the time-out; for functions that hand over it is between their handing over and the time-out."""
     durations = watched(alarms, "Duration")
     assert set(durations) == set(FUNCTIONS)
     for function, alarm in durations.items():
@@ -102,6 +102,17 @@ def test_the_dashboard_weighs_each_functions_time_with_its_memory(dashboard, tem
         memory = template["Resources"][function]["Properties"].get("MemorySize", template["Globals"]["Function"]["MemorySize"])
         expected[function] = f"${{{memory['Ref']}}}" if isinstance(memory, dict) else str(memory)
     assert weighed == expected
+
+
+def test_everything_is_traced(template):
+    assert template["Globals"]["Function"]["Tracing"] == "Active"
+    assert template["Resources"]["StateMachine"]["Properties"]["Tracing"] == {"Enabled": True}
+
+
+def test_dead_letters_are_encrypted_and_kept_as_long_as_operations_says(root, template):
+    queue = template["Resources"]["DeadLetters"]["Properties"]
+    assert queue["SqsManagedSseEnabled"] is True
+    assert f"for {queue['MessageRetentionPeriod'] // (24 * 3600)} days in the queue" in (root / "docs/operations.md").read_text()
 
 
 def test_operations_lists_every_metric_and_alarm(root, alarms):

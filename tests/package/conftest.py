@@ -14,7 +14,7 @@ OTHER = next(name for name in target.ARCHITECTURES if name != HERE)
 
 
 def silent(_):
-    """In the place of print."""
+    """Print nothing."""
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def test_what_the_handler_reads_of_them_is_true(built):
 
 @pytest.mark.thorough
 def test_the_handler_uses_them_in_the_package(unpacked, tmp_path):
-    """For what the file says: pandas with Arrow's texts, frames through scikit-learn, LightGBM and XGBoost with categories."""
+    """The file has one container that unpacks pandas, LightGBM and XGBoost one after another."""
     run(unpacked, tmp_path, str(IN_USE))
     assert sorted(path.name.split("-")[1] for path in tmp_path.iterdir() if path.is_dir()) == ["lightgbm", "pandas", "xgboost"]
 

@@ -15,7 +15,7 @@ def template(root):
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """As it is read back from the generated file."""
+    """The generated file, read back."""
     return yaml_parse(image_template.write(tmp_path_factory.mktemp("build") / "template.image.yaml").read_text())
 
 

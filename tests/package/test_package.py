@@ -397,7 +397,7 @@ def functions(root):
 
 @pytest.mark.thorough
 def test_make_builds_each_function_as_sam_calls_it(root, functions, tmp_path):
-    """As aws_lambda_builders does: make --makefile …/Makefile build-NAME, with ARTIFACTS_DIR."""
+    """The command is that of aws_lambda_builders: make --makefile …/Makefile build-NAME, with ARTIFACTS_DIR."""
     for name, (folder, module) in functions.items():
         directory = tmp_path / name
         environment = {**os.environ, "ARTIFACTS_DIR": str(directory), "PYTHON": sys.executable}
@@ -440,7 +440,7 @@ def test_the_workflows_zip_is_its_files(root, tmp_path):
 
 
 def test_a_python_without_pip_says_so(monkeypatch, python):
-    """As environments that uv makes have none."""
+    """Environments that uv makes have none."""
     monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(PackageError, match=r"has no pip, which gets the wheels: install it there \(python -m ensurepip, or uv pip"):
         wheels.locked(["numpy"], python)

@@ -1,7 +1,7 @@
 """The one door to what is deployed: the stack's files, the workflow's modules and the prediction handler.
 
 What this package knows of requests, errors, prices and statistics is read from the very files that run on AWS. A module of the
-workflow is imported from here: `from batch_predict.deployed import errors`.
+workflow is loaded when it is first used, as `deployed.errors`: its libraries take long to import.
 """
 
 import importlib
@@ -21,7 +21,7 @@ from batch_predict.errors import BatchPredictError
 if TYPE_CHECKING:
     from workflow import accounting, csv_records, data_names, distributions, errors, estimate, inputs, prices, report, schema
 
-# Modules of the workflow that are imported from here.
+# Modules of the workflow.
 __all__ = ["accounting", "csv_records", "data_names", "distributions", "errors", "estimate", "inputs", "prices", "report", "schema"]
 
 HANDLER = "prediction_handler"

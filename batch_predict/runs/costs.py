@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from batch_predict.deployed import deployed_memory_mb, estimate, prices
+from batch_predict import deployed
+from batch_predict.deployed import deployed_memory_mb
 
 SAGEMAKER_VCPUS = 4
 """vCPUs of ml.m5.xlarge: https://aws.amazon.com/sagemaker/pricing/"""
@@ -12,10 +13,10 @@ SAGEMAKER_START_SECONDS = 240
 
 def chunk_dollars(seconds: float) -> float:
     """Return what one chunk of this duration costs on AWS: its invocation, its transitions, and writing its part and receipt."""
-    gb_seconds = seconds * deployed_memory_mb() / estimate.MB_PER_GB
-    compute = gb_seconds * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
-    requests = 2 * prices.S3_PUT_REQUEST.dollars + 2 * prices.S3_GET_REQUEST.dollars
-    return compute + estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars + requests
+    gb_seconds = seconds * deployed_memory_mb() / deployed.estimate.MB_PER_GB
+    compute = gb_seconds * deployed.prices.LAMBDA_ARM64_GB_SECOND.dollars + deployed.prices.LAMBDA_REQUEST.dollars
+    requests = 2 * deployed.prices.S3_PUT_REQUEST.dollars + 2 * deployed.prices.S3_GET_REQUEST.dollars
+    return compute + deployed.estimate.CHILD_TRANSITIONS * deployed.prices.STATE_TRANSITION.dollars + requests
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Instance:
 
 def sagemaker_instance(rows: int, rows_per_second: float) -> Instance:
     """Return what one ml.m5.xlarge takes for so many rows; `rows_per_second` is one vCPU's, as the probe measured it."""
-    price = prices.SAGEMAKER_ML_M5_XLARGE_HOUR
+    price = deployed.prices.SAGEMAKER_ML_M5_XLARGE_HOUR
     seconds = SAGEMAKER_START_SECONDS + rows / max(rows_per_second * SAGEMAKER_VCPUS, 1e-9)
     assumption = (
         f"one instance at ${price.dollars} an hour, {SAGEMAKER_START_SECONDS} s to start, and all {SAGEMAKER_VCPUS} vCPUs scoring "

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from batch_predict.deployed import errors
+from batch_predict import deployed
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class History:
         explanation = self.document.get("explanation", {})
         if (error, cause) == (explanation.get("error"), explanation.get("cause")):
             return explanation["message"], explanation["advice"]
-        return errors.told_by({"Error": error, "Cause": cause}) if cause else (None, errors.ADVICE.get(error))
+        return deployed.errors.told_by({"Error": error, "Cause": cause}) if cause else (None, deployed.errors.ADVICE.get(error))
 
     def _progress(self, event: Mapping[str, Any]) -> Iterator[StateEntered | AttemptFailed | StateExited]:
         # Types of events: https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html

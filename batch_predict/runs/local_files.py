@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batch_predict.deployed import data_names, inputs
+from batch_predict import deployed
 from batch_predict.visible_text import visible
 
 S3_SCHEME = "s3://"
@@ -50,7 +50,7 @@ def find_files(noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_
                 found.problems.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
         elif noun == "data" and (below := _files_below(path)):
             _add(found, below, may_lack_rows=may_lack_rows)
-        elif noun == "data" and value.endswith(inputs.MANIFEST_SUFFIX):
+        elif noun == "data" and value.endswith(deployed.inputs.MANIFEST_SUFFIX):
             found.problems.append(f"data file {value} is a manifest of objects in S3: name the files or their directory")
         elif problem := unreadable(path):
             found.problems.append(f"{noun} file {value} {problem}")
@@ -104,7 +104,7 @@ def _folder_of(path: Path) -> Path | None:
     """Return the folder that a path names; the marker of a whole folder names it, too, as it does in S3."""
     if path.is_dir():
         return path
-    return path.parent if path.name == inputs.MARKER and path.parent.is_dir() else None
+    return path.parent if path.name == deployed.inputs.MARKER and path.parent.is_dir() else None
 
 
 class _FolderFiles:
@@ -117,7 +117,7 @@ class _FolderFiles:
         self.problems: list[str] = []
         self.skipped: dict[str, list[Path]] = {}
         self._folder = folder
-        found = sorted(self._walk(), key=lambda path: (data_names.natural_order(self._below(path)), self._below(path)))
+        found = sorted(self._walk(), key=lambda path: (deployed.data_names.natural_order(self._below(path)), self._below(path)))
         self._names_files = False
         if glob:
             parts = [part if part == "**" else re.sub(r"\*+", "*", part) for part in glob]
@@ -143,7 +143,7 @@ class _FolderFiles:
         return path.relative_to(self._folder).as_posix()
 
     def _is_data(self, path: Path) -> bool:
-        if data_names.is_hidden(self._below(path)) and not (self._names_files and self._names_hidden_ones):
+        if deployed.data_names.is_hidden(self._below(path)) and not (self._names_files and self._names_hidden_ones):
             self._skip("hidden", [path])
         elif not self._names_files and not path.name.lower().endswith(CSV_SUFFIX):
             self._skip("not CSV", [path])

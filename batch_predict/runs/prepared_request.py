@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batch_predict.deployed import data_names, inputs, request_problems
+from batch_predict import deployed
+from batch_predict.deployed import request_problems
 from batch_predict.errors import InvalidRequestError
 from batch_predict.runs.local_files import S3_SCHEME, Skipped, are_names, find_files, skipped_files
 from batch_predict.runs.stack import Stack
@@ -25,8 +26,6 @@ SUFFIXES = ("", ".rejected.csv", ".report.json")
 """Ends of the names of what is published: the output, the list of its rejected rows if they are quarantined, and the report."""
 NAMED_FILES = 100
 """A request has a limit of 180,000 bytes: more files than these are listed in a manifest."""
-MANIFEST_NAME = f"files{inputs.MANIFEST_SUFFIX}"
-"""No data file can have it: manifests are no local data."""
 UPLOADS = "uploads/"
 """Below the stack's prefixes for models and data: local files, each under the SHA-256 of its content."""
 DIGEST_DIGITS = 16
@@ -118,10 +117,9 @@ class _Places:
 
     def manifest_uri(self, manifest: Sequence[str]) -> str:
         """Return where the list of the data's objects goes."""
-        if self.is_local:
-            return f"{self.data}{MANIFEST_NAME}"
+        name = f"files{deployed.inputs.MANIFEST_SUFFIX}"  # no data file is called so: manifests are no local data
         digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
-        return f"{self.data}{UPLOADS}{digest[:DIGEST_DIGITS]}/{MANIFEST_NAME}"
+        return f"{self.data}{name}" if self.is_local else f"{self.data}{UPLOADS}{digest[:DIGEST_DIGITS]}/{name}"
 
 
 def _places(stack: Stack | None) -> _Places:
@@ -173,7 +171,7 @@ def _output_place(
     if not isinstance(value, str) or not value:
         return Path(), None, []
     found: list[str] = []
-    if ending := data_names.other_format(value):
+    if ending := deployed.data_names.other_format(value):
         found.append(f"output {value} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
     if value.startswith(S3_SCHEME):
         if not places.is_local:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from batch_predict.deployed import accounting, distributions, errors, report
+from batch_predict import deployed
 from batch_predict.errors import BatchPredictError
 from batch_predict.runs.run import READERS, Run
 
@@ -34,18 +34,18 @@ def _facts(document: Any, chunks: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
 
     Anything that is not the receipt of its chunk is passed over, as a merge would refuse it.
     """
-    counted, account = distributions.StatisticsSum(), accounting.Account([], [])
+    counted, account = deployed.distributions.StatisticsSum(), deployed.accounting.Account([], [])
     for chunk, receipt in chunks:
         try:
             start, stop = chunk.get("byte_range") or (0, receipt["input_bytes"])
-            expected = accounting.PlannedChunk(chunk, receipt["objects"], stop - start, receipt.get("data_sha256"))
-            accounting.require_agreement(expected, receipt, document["model"]["model"])
-        except (ValueError, TypeError, KeyError, errors.IncompleteOutputError):
+            expected = deployed.accounting.PlannedChunk(chunk, receipt["objects"], stop - start, receipt.get("data_sha256"))
+            deployed.accounting.require_agreement(expected, receipt, document["model"]["model"])
+        except (ValueError, TypeError, KeyError, deployed.errors.IncompleteOutputError):
             account.missing.append(chunk)
             continue
         counted.add(receipt.pop("statistics", None))
-        account.done.append(accounting.Done(chunk, receipt))
-    return report.facts_of_chunks(document, account, counted.result())
+        account.done.append(deployed.accounting.Done(chunk, receipt))
+    return deployed.report.facts_of_chunks(document, account, counted.result())
 
 
 def _with_receipts(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from batch_predict.deployed import csv_records
+from batch_predict import deployed
 
 READ_BYTES = 2**28
 """Bytes of a file that are read to count the rows before a place; beyond them, only the value is told."""
@@ -66,7 +66,7 @@ def _at(path: Path, byte: int, column: str | None) -> str:
         if byte <= READ_BYTES:
             file.seek(0)
             before = file.read(byte)
-            stops = [0, *csv_records.record_stops(before)]
+            stops = [0, *deployed.csv_records.record_stops(before)]
             if stops[-1] != byte:
                 raise ValueError("no record begins there")
             # The header counts as one, and blank lines are none: so the record at this byte is row number `records`.
@@ -85,7 +85,7 @@ def _fields(data: bytes) -> list[str]:
 
 
 def _first_record(data: bytes) -> bytes:
-    return data[: next(csv_records.record_stops(data), len(data))]
+    return data[: next(deployed.csv_records.record_stops(data), len(data))]
 
 
 def _first_line(path: Path) -> str:

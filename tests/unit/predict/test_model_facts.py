@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import prediction_handler as handler
 from workflow.conforms import conforms
-from workflow.contract import Receipt
+from workflow.contract import Model
 
 X = np.arange(80.0).reshape(40, 2)
 Y = np.arange(40) % 2
@@ -89,7 +89,7 @@ def test_the_receipt_has_them_and_the_report_may_repeat_them(put, get):
     receipt = json.loads(get(f"{OUTPUT}.json"))
     assert receipt["model"]["steps"] == ["standardscaler: StandardScaler", "linearregression: LinearRegression"]
     assert {"python", "scikit-learn", "numpy", "scipy", "pyarrow", "joblib"} == receipt["model"]["versions"].keys()
-    assert conforms(receipt, Receipt)
+    assert conforms(receipt["model"], Model)
 
 
 def test_the_versions_are_of_the_libraries_that_the_model_is_made_of():

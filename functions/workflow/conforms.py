@@ -5,7 +5,7 @@ What lies in S3 may have been cut, damaged or written by a stranger. A shape is 
 - a TypedDict: every field must be there, except those that are NotRequired, and no other field may be;
 - a list, a dict, a tuple (a list of so many items), a Literal, a union;
 - str, int, float, bool, None; `object` is anything. A number must be finite: JSON can spell others;
-- an Annotated type: every function in it must agree, too.
+- an Annotated type: the function in it must agree, too.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ def _check_of(shape: Any) -> Check:
     if origin is Literal:
         return lambda value: any(type(value) is type(part) and value == part for part in parts)
     if origin is Annotated:
-        checks = [_check_of(parts[0]), *parts[1:]]
-        return lambda value: all(check(value) for check in checks)
+        check, further = _check_of(parts[0]), parts[1]
+        return lambda value: check(value) and bool(further(value))
+    if shape == list[int]:
+        return lambda value: type(value) is list and {*map(type, value)} <= {int}
     return _COMPOSED[origin](*map(_check_of, parts)) if origin else _PLAIN[shape]
 
 

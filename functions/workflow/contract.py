@@ -16,6 +16,8 @@ from .estimate import Estimate  # noqa: TC001
 
 Count = Annotated[int, lambda count: 0 <= count <= 2**53]
 """A number of rows, bytes or milliseconds."""
+Counts = Annotated[list[int], lambda counts: not counts or (min(counts) >= 0 and max(counts) <= 2**53)]
+"""Counts of a histogram; they are checked all at once, because a merge may read a hundred million."""
 ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
 """[start, stop), in bytes."""
 Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]
@@ -240,7 +242,7 @@ class HistogramSide(TypedDict):
 
     offset: int
     """The first bucket holds magnitudes above base^offset and up to base^(offset + 1)."""
-    counts: list[Count]
+    counts: Counts
     """The first and the last are not 0; the list is empty if there are no such numbers."""
 
 
@@ -279,7 +281,7 @@ class NumberValues(TypedDict):
     """Rows by number, if all are whole, none is infinite or beyond 128, and at most 64 are different; else None."""
     histogram: Histogram
     """Probabilities are rounded to a 65,000th for it."""
-    percents: NotRequired[list[Count]]
+    percents: NotRequired[Counts]
     """Only for probabilities: 101 counts, of those that round to 0 %, 1 %, … 100 %; a half rounds to the even one."""
 
 
@@ -289,7 +291,7 @@ class TextValues(TypedDict):
     kind: Literal["text"]
     rows: Count
     missing: Count
-    hashed: list[Count]
+    hashed: Counts
     """64 counts, by the CRC-32 of the UTF-8 text modulo 64: they show drift, and no text."""
 
 

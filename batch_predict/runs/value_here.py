@@ -19,7 +19,7 @@ READ_BYTES = 2**28
 RECORD_BYTES = 2**20
 SHOWN_CHARACTERS = 100
 
-# As prediction_handler.py's _Source.at writes a place, and its reasons write a column.
+# As prediction_handler.py's _Place prints itself, and its reasons write a column.
 _PLACE = r" (?:row \d+ \(byte (\d+)\)|byte (\d+) \(row \d+ of the chunk that starts at byte \d+\))(?! and the \d+ rows)"
 _COLUMN = r"""(?:, column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"):)?"""
 _FIRST_LINE = r" (?:seems to have no|is not separated|begins with|has (?:a stray|a bare|spaces|0, 1)|is (?:JSON|HTML|not UTF-8))"

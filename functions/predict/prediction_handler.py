@@ -35,8 +35,8 @@ CSV           bytes cut into blocks of whole records
 headers       what is wrong with a first line
 segments      a chunk's shares of its objects
 features      `load_data`: a block's feature columns as the model gets them
-predictions   `make_predictions`: the model called, its answers named and printed
-statistics    what is counted of features and predictions
+predictions   `make_predictions`, `bisect_refused`: the model called, its answers named and printed
+statistics    `column_statistics`: what is counted of features and predictions
 
 PredictionError
 ├── InvalidRequestError  the event must change (400)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prediction_handler as handler
+from support.csv_samples import quoted
 
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
@@ -21,13 +22,8 @@ def csv_files(draw):
     line_end = draw(st.sampled_from(["\n", "\r\n"]))
     rows = draw(st.lists(st.tuples(ANY_TEXT, st.floats(allow_nan=False, allow_infinity=False), ANY_TEXT), min_size=1, max_size=30))
     always = draw(st.booleans())
-
-    def written(value):
-        # Not csv.writer: before Python 3.13 it leaves a lone carriage return unquoted, which RFC 4180 does not know.
-        text = str(value)
-        return '"' + text.replace('"', '""') + '"' if always or set(text) & set(',"\r\n') else text
-
-    data = "".join(",".join(map(written, row)) + line_end for row in [("left", "x1", "right"), *rows]).encode()
+    table = [("left", "x1", "right"), *rows]
+    data = "".join(",".join(quoted(str(value), always=always) for value in row) + line_end for row in table).encode()
     if draw(st.booleans()):
         data = data.removesuffix(line_end.encode())
     return rows, draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + data

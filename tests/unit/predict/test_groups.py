@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prediction_handler as handler
+from support.csv_samples import quoted
 from workflow.fingerprint import data_sha256_of
 
 LIST, RECEIPT = (f"s3://{BUCKET}/w/chunk-00000.{end}.json" for end in ("segments", "receipt"))
@@ -89,12 +90,7 @@ def groups(draw):
     objects = []
     for table in draw(st.lists(st.lists(rows, max_size=6), min_size=1, max_size=8)):
         always = draw(st.booleans())
-        lines = [
-            ",".join(
-                '"' + text.replace('"', '""') + '"' if always or set(text) & set('",\n\r') else text for text in (note, number)
-            )
-            for note, number in [("note", "x1"), *table]
-        ]
+        lines = [",".join(quoted(text, always=always) for text in row) for row in [("note", "x1"), *table]]
         mark = "\ufeff" if draw(st.booleans()) else ""
         last = line_end if draw(st.booleans()) else ""
         objects.append((table, (mark + line_end.join(lines) + last).encode()))

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from batch_predict.figures import plural
+from batch_predict.figures import megabytes, plural
 from batch_predict.report import charts, tables
 from batch_predict.report.distribution import Bins, Values, commonest_hashes, shared_edges
 from batch_predict.report.drift import tone_of
@@ -62,7 +62,7 @@ def render(record: ReportInput) -> str:
             ),
             charts={**_time_charts(ran), **_drift_charts(record, features, predictions)},
             timeline_sentence=tables.timeline_sentence(ran) if ran else "",
-            timeline=ran,
+            timeline=timeline,
             slowest=ran.slowest(SLOWEST) if ran and len(ran) > 1 else (),
             predictions=[
                 _prediction(record, place, name, predictions[name]) for place, name in enumerate([*predictions][:SHOWN_PREDICTIONS])
@@ -78,9 +78,10 @@ def render(record: ReportInput) -> str:
             failures=record.failures[:SHOWN_FAILURES],
             failures_counted=tables.errors_counted(record.failures),
             request=json.dumps(record.request, indent=2, ensure_ascii=False, default=str),
-            absent=list(_absences(record, timeline)),
-            **_costs(known),
-            **_model(known),
+            known=known,
+            cost=known.get("estimated_cost"),
+            stages=known.get("milliseconds") or {},
+            model=known.get("model"),
         )
     )
 
@@ -103,7 +104,8 @@ def _environment() -> Environment:
         "tone": tone_of,
     }
     environment.filters |= filters
-    environment.globals |= {"feature_figures": tables.feature_figures, "percent": tables.percent}
+    for function in (megabytes, plural, *(getattr(tables, name) for name in tables.IN_TEMPLATE)):
+        environment.globals[function.__name__] = function
     # The style is the project's own file: the only text that is not escaped.
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
     environment.globals |= {"style": style, "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
@@ -128,34 +130,6 @@ def _when(record: ReportInput) -> str:
     begin, end = record.started, record.stopped
     last = "" if end is None else f" to {'' if end.date() == begin.date() else f'{end.day} {end:%B %Y}, '}{end:%H:%M:%S}"
     return f"{begin.day} {begin:%B %Y, %H:%M:%S}{last} {begin.tzname() or ''}".strip()
-
-
-def _absences(record: ReportInput, timeline: ChunkTimeline | None) -> Iterator[str]:
-    """Yield why parts of the page are missing that a reader would look for."""
-    known = record.known
-    done = known.get("chunks", {}).get("predicted", 0)
-    if record.report is None:
-        if done:
-            yield "There is no report yet." if record.stopped is None else "The run has published nothing."
-            are = "is" if done == 1 else "are"
-            yield f"Times, rows and values on this page cover the {plural(done, 'chunk')} that {are} done."
-            if record.stopped is not None:
-                yield "The same request, started again, goes on from there."
-        elif record.stopped is None:
-            yield "No chunk is done yet: rows, times and values will be known when one is."
-        elif record.status == "SUCCEEDED":
-            yield "A dry run scores nothing; if this was another run, its report could not be read."
-        else:
-            yield "No chunk was finished, or its work has been deleted: rows, times and values are unknown."
-        return
-    if timeline is None:
-        yield "There are no times of chunks: the function that predicted them recorded none."
-    elif not len(timeline):
-        yield f"No chunk ran: all {timeline.reused:,} were there from an earlier execution."
-    if not (known.get("statistics") or {}).get("features"):
-        yield "There are no statistics of values: the function that predicted the chunks took none."
-    if known["rows"]["rejected"] and not (known.get("statistics") or {}).get("rejected_reasons"):
-        yield "The reasons for rejected rows are not counted: the list of rejected rows has them."
 
 
 def _time_charts(timeline: ChunkTimeline | None) -> dict[str, Markup]:
@@ -257,22 +231,3 @@ def _feature_pictures(record: ReportInput, features: Mapping[str, Any]) -> Itera
         if shares:
             chart = charts.small_distribution(f"feature{place}", name, *shares, axis=now["kind"] == "number")
             yield Picture(name, ", ".join(notes), chart)
-
-
-def _costs(known: Mapping[str, Any]) -> dict[str, Any]:
-    cost = known.get("estimated_cost")
-    milliseconds = known.get("milliseconds") or {}
-    return {
-        "cost": tables.cost_bars(cost) if cost else [],
-        "cost_total": tables.dollars(cost["dollars"]["total"]) if cost else "",
-        "stages": tables.stage_bars(milliseconds),
-        "stages_total": tables.duration(milliseconds.get("total", 0) / 1000),
-    }
-
-
-def _model(known: Mapping[str, Any]) -> dict[str, Any]:
-    model = known.get("model")
-    if not model:
-        return {"model": [], "steps": [], "warnings": []}
-    facts = [*tables.model_facts(model), *tables.decided_facts(known)]
-    return {"model": facts, "steps": model.get("steps", ()), "warnings": [*model["warnings"], *known.get("warnings", ())]}

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batch_predict.figures import COST_ITEMS, megabytes, plural
+from batch_predict.figures import COST_ITEMS, plural
 from batch_predict.report.distribution import Values
 from batch_predict.report.input import ReportInput
 from batch_predict.report.timeline import ChunkTimeline
 
-SHOWN_TYPES = 12
+IN_TEMPLATE = ("cost_bars", "dollars", "feature_figures", "percent", "stage_bars", "types_shown")
+"""Functions that the template calls itself."""
 
 
 @dataclass(frozen=True)
@@ -168,27 +169,10 @@ def errors_counted(records: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.most_common(10))
 
 
-def model_facts(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is known of the model, as label and text."""
-    yield "Object", model["s3_uri"]
-    if model.get("version_id"):
-        yield "Version", model["version_id"]
-    yield "Size", megabytes(model["bytes"])
-    yield "SHA-256", model["sha256"]
-    yield "Estimator", model["estimator"]
-    yield "Fitted with", f"scikit-learn {model.get('sklearn_version') or 'of an unknown version'}"
-    yield "Scored with", ", ".join(f"{library} {version}" for library, version in model["versions"].items())
-    yield "Deployment", model.get("deployment", "unknown")
-
-
-def decided_facts(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what was decided for all chunks, and how many integers were rounded, as label and text."""
-    if types := known.get("column_types"):
-        shown = [f"{column} {kind.replace('_', ' ')}" for column, kind in list(types.items())[:SHOWN_TYPES]]
-        more = [f"{len(types) - SHOWN_TYPES:,} more"] if len(types) > SHOWN_TYPES else []
-        yield "Types by the data", ", ".join([*shown, *more])
-    if rounded := known.get("rounded_integers"):
-        yield "Integers rounded", f"{rounded:,}, beyond 2^53"
+def types_shown(types: Mapping[str, str], shown: int = 12) -> str:
+    """Return the first columns whose types were decided by the data, and how many more there are."""
+    named = [f"{column} {kind.replace('_', ' ')}" for column, kind in list(types.items())[:shown]]
+    return ", ".join(named + ([f"{len(types) - shown:,} more"] if len(types) > shown else []))
 
 
 def duration(seconds: float) -> str:

@@ -136,7 +136,7 @@ class TestThisMachine:
         failed = Path("bad.html").read_text()
         assert "InvalidDataError" in failed
         assert "It is row" not in failed  # a page is shown to others
-        assert "values on this page are of the" in failed  # of the chunks that were done
+        assert "values on this page cover the" in failed  # of the chunks that were done
         assert 'id="features"' in failed
         assert "Cost on AWS" in failed
         assert re.search(

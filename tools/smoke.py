@@ -1,7 +1,7 @@
 """Runs the prediction function's package, not its sources: unpacked, with Lambda's runtime and nothing else, on the local S3.
 
     python -m tools.smoke                        the package for this machine's processor, with byte-code and without
-    python -m tools.smoke --rounds 5 --json FILE
+    python -m tools.smoke --rounds 5
 
 AWS's own runtime client, awslambdaric, runs the handler in a process without site-packages. A model of each family scores a CSV
 object in two chunks; outputs must be the input's bytes with the predictions behind them that the same model gives in Python. Cold
@@ -279,21 +279,16 @@ def main() -> None:
     """Build the packages that this machine can run, run them, and print a table."""
     parser = argparse.ArgumentParser(prog="tools.smoke", description="Run the package, not the sources.")
     parser.add_argument("--rounds", type=int, default=1, help="fresh processes of each; the table has their medians")
-    parser.add_argument("--json", type=Path, help="where to write all figures")
-    parser.add_argument("--quick", action="store_true", help="leave out the package without byte-code")
     arguments = parser.parse_args()
     built_for, interpreter = smoke_target()
     figures = []
     with local_aws() as aws:
-        for byte_code in (True,) if arguments.quick else (True, False):
+        for byte_code in (True, False):
             path = package.zip_predict(built_for, with_byte_code=byte_code)
             figures += smoke(path, built_for, interpreter, aws, byte_code=byte_code, rounds=arguments.rounds)
     print(f"Python {interpreter.version}, {built_for.architecture}; every output was right")
     print(table(figures))
     print(f"A new container takes {cold_start_seconds(figures)} s more than a warm one (COLD_START_SECONDS of estimate.py)")
-    if arguments.json:
-        rows = [figure._asdict() for figure in figures]
-        arguments.json.write_text(json.dumps({"target": built_for.name, "python": interpreter.version, "figures": rows}, indent=1))
 
 
 if __name__ == "__main__":

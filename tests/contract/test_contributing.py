@@ -51,3 +51,39 @@ def test_the_order_of_the_pages_has_every_page(root):
 def test_the_readme_fits_in_a_window(root):
     for number, line in enumerate((root / "README.md").read_text().splitlines(), 1):
         assert len(line) <= LONGEST_LINE, f"README.md line {number} has {len(line)} characters"
+
+
+WALKS = ["`data_s3_uri`, from the request to the report", "One record, from the input to the output"]
+WALKS += ["One error, from where it is raised to where the user reads it", "One statistic, from a chunk to the page and to drift"]
+
+
+def steps(page, heading):
+    """[(file, what is said of it)] of a walk."""
+    text = part(page, "Four walks").partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    return re.findall(r"^\d+\. `([\w./]+)`(.*?)(?=^\d+\. |\Z)", text, re.MULTILINE | re.DOTALL)
+
+
+def line_of(source, name):
+    """The line on which a function, method or class of this name is defined."""
+    owner, _, method = name.rpartition(".")
+    lines = source.splitlines()
+    first = next((n for n, line in enumerate(lines) if re.match(rf"class {owner}\b", line)), len(lines)) if owner else 0
+    found = re.compile(rf"    def {method}\b" if owner else rf"(?:def|class) {method}\b")
+    return next((n for n, line in enumerate(lines) if n >= first and found.match(line)), None)
+
+
+@pytest.mark.parametrize("heading", WALKS)
+def test_a_walk_names_what_is_there_and_never_turns_back(root, page, states, heading):
+    walk = steps(page, heading)
+    files = [file for file, _ in walk]
+    assert len(files) > 5
+    assert len(set(files)) == len(files)
+    for file, text in walk:
+        source = (root / file).read_text()
+        named = re.findall(r"`([A-Za-z_.]+)(?:\(\))?`", text) if file.endswith(".py") else []
+        names = [name for name in named if f"`{name}()`" in text or name.lstrip("_")[0].isupper()]
+        lines = [line_of(source, name) for name in names]
+        assert None not in lines, f"{file}: {names} {lines}"
+        assert lines == sorted(lines), f"{file}: {names} stand in another order"
+        assert names or not file.endswith(".py"), file
+        assert set(re.findall(r"\*\*(.+?)\*\*", text)) <= states.keys(), file

@@ -6,6 +6,7 @@ report, but no copy of model, data and output) is kept in the run's folder, and 
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -221,7 +222,7 @@ class KeptRun:
 
     def begin_again(self) -> None:
         """Keep nothing but the objects: another run takes the name of this one, and with it its place."""
-        kept_work.delete_state(self.path / "aws")
+        shutil.rmtree(self.path / "aws" / "state", ignore_errors=True)
         for name in ("ended.json", "live.json", "aws.log", "process.log"):
             (self.path / name).unlink(missing_ok=True)
         kept_work.delete_error_records(self.objects)

@@ -40,11 +40,6 @@ def delete_error_records(objects: Path) -> None:
     _delete(objects, lambda key: bool(ERROR_RECORD.search(key)))
 
 
-def delete_state(aws: Path) -> None:
-    """Delete all that the embedded AWS knows but its objects."""
-    shutil.rmtree(aws / "state", ignore_errors=True)
-
-
 def delete_object(objects: Path, key: str) -> None:
     """Delete one object."""
     _delete(objects, lambda found: found == key)

@@ -38,13 +38,16 @@ def inspect(path: Path) -> dict[str, Any]:
         except handler.ModelError as error:
             return {"error": f"{path} {error}"}
     seconds = time.perf_counter() - started
-    fitted_with = sorted({version for warning in caught if (version := _other_version(warning.message))})
-    classes = getattr(estimator, "classes_", None)
+    # Another scikit-learn than this one, if it was fitted with one.
+    fitted_with = sorted(
+        {one.message.original_sklearn_version for one in caught if hasattr(one.message, "original_sklearn_version")}
+    )
+    classes, n_features = getattr(estimator, "classes_", None), getattr(estimator, "n_features_in_", None)
     return {
         "estimator": type(estimator).__name__,
         "sklearn_version": ", ".join(fitted_with) or importlib.metadata.version("scikit-learn"),
         "feature_columns": handler.fitted_columns(estimator),
-        "n_features": _count(getattr(estimator, "n_features_in_", None)),
+        "n_features": None if n_features is None else int(n_features),
         "classes": None if classes is None or isinstance(classes, list) else [str(label) for label in classes],
         "methods": [method for method in METHODS if callable(getattr(estimator, method, None))],
         "libraries": _libraries(named),
@@ -53,15 +56,6 @@ def inspect(path: Path) -> dict[str, Any]:
         "load_seconds": round(seconds, 3),
         "memory_bytes": _peak_bytes() - before,
     }
-
-
-def _other_version(message: object) -> str | None:
-    """Return the scikit-learn that an estimator was fitted with, if the warning says that it is another than this one."""
-    return getattr(message, "original_sklearn_version", None)
-
-
-def _count(value: Any) -> int | None:
-    return None if value is None else int(value)
 
 
 def _named_modules() -> set[str]:

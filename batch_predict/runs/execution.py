@@ -1,9 +1,8 @@
-"""Executions of the state machine: start one, and follow it state by state and chunk by chunk.
+"""Follow an execution of the state machine state by state and chunk by chunk.
 
 Everything is read from Step Functions' own record, so it is the same on AWS and on the embedded local AWS.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -49,13 +48,6 @@ Show = Callable[[Progress], None]
 
 def show_nothing(_: Progress) -> None:
     """Show nothing of an execution."""
-
-
-def start_execution(client: Any, state_machine_arn: str, request: Mapping[str, Any], name: str | None = None) -> str:
-    """Start an execution with ``request`` as its input, and return its ARN; without a name AWS gives it one."""
-    named = {"name": name} if name else {}
-    arn: str = client.start_execution(stateMachineArn=state_machine_arn, input=json.dumps(request), **named)["executionArn"]
-    return arn
 
 
 def follow_execution(

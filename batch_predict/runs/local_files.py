@@ -49,7 +49,13 @@ def find_files(noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_
             else:
                 found.problems.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
         elif noun == "data" and (below := _files_below(path)):
-            _add(found, below, may_lack_rows=may_lack_rows)
+            found.files += below.data
+            found.problems += below.problems
+            for kind, paths in below.skipped.items():
+                found.skipped.setdefault(kind, []).extend(paths)
+            if not (below.data or below.problems or may_lack_rows):
+                sentence = skipped_files(below.skipped)
+                found.problems.append(f"data {below.named}{f' ({sentence})' if sentence else ''}")
         elif noun == "data" and value.endswith(deployed.inputs.MANIFEST_SUFFIX):
             found.problems.append(f"data file {value} is a manifest of objects in S3: name the files or their directory")
         elif problem := unreadable(path):
@@ -62,16 +68,6 @@ def find_files(noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_
 def are_names(values: Sequence[object]) -> bool:
     """Whether the values are texts that name something."""
     return bool(values) and all(isinstance(value, str) and value for value in values)
-
-
-def _add(found: Found, below: "_FolderFiles", *, may_lack_rows: bool) -> None:
-    found.files += below.data
-    found.problems += below.problems
-    for kind, paths in below.skipped.items():
-        found.skipped.setdefault(kind, []).extend(paths)
-    if not (below.data or below.problems or may_lack_rows):
-        sentence = skipped_files(below.skipped)
-        found.problems.append(f"data {below.named}{f' ({sentence})' if sentence else ''}")
 
 
 def unreadable(path: Path) -> str | None:

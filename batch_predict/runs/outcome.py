@@ -1,11 +1,12 @@
 """How a run ends: it has published its output, was only planned, or failed."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Show, follow_execution, show_nothing, start_execution
+from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Show, follow_execution, show_nothing
 from batch_predict.runs.history import History
 from batch_predict.runs.prepared_request import PreparedRequest
 from batch_predict.runs.stack import Stack, aws_troubles
@@ -98,8 +99,12 @@ def from_json(found: Mapping[str, Any]) -> Outcome:
 
 def start(stack: Stack, prepared: PreparedRequest, name: str | None = None) -> str:
     """Start the execution, and return its ARN; what was uploaded must be there."""
+    named = {"name": name} if name else {}  # else AWS gives it one
+    request = json.dumps(prepared.request)
     with aws_troubles(stack):
-        return start_execution(stack.client("stepfunctions"), stack.state_machine_arn, prepared.request, name)
+        client = stack.client("stepfunctions")
+        arn: str = client.start_execution(stateMachineArn=stack.state_machine_arn, input=request, **named)["executionArn"]
+    return arn
 
 
 def conclude(stack: Stack, prepared: PreparedRequest, execution_arn: str, show: Show = show_nothing) -> Outcome:

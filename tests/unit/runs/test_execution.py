@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from batch_predict.runs import history
-from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, follow_execution, start_execution
+from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, follow_execution
 from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
 from batch_predict.runs.run import list_runs
 
@@ -23,11 +23,6 @@ class StepFunctions:
         self.counts = list(counts)
         self.end = {"status": "SUCCEEDED", "output": "{}", **end}
         self.looks = 0
-        self.started = None
-
-    def start_execution(self, **arguments):
-        self.started = arguments
-        return {"executionArn": ARN}
 
     def describe_execution(self, executionArn):  # noqa: N803  # AWS's name
         self.looks += 1
@@ -79,13 +74,6 @@ SCHEDULED = {"type": "LambdaFunctionScheduled"}
 
 def follow(*polls, **settings):
     return list(follow_execution(StepFunctions(polls, **settings), ARN, poll_seconds=0))
-
-
-def test_start_sends_the_request_as_json():
-    client = StepFunctions([])
-
-    assert start_execution(client, "machine", {"a": [1]}) == ARN
-    assert client.started == {"stateMachineArn": "machine", "input": '{"a": [1]}'}
 
 
 def test_each_event_is_told_once_however_often_the_history_is_read():

@@ -68,32 +68,19 @@ def test_an_estimator_that_cannot_be_pickled_says_what_to_do(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "names", "says"),
     [
-        (LinearRegression, "model is the class LinearRegression: give a fitted estimator of it"),
-        ([1], "not a list"),
-        ({"model": 1}, "not a dict"),
-        (None, "not a NoneType"),
-        (b"m.joblib", "not a bytes"),
-        (FRAME, "not a pandas.DataFrame"),
+        (LinearRegression, None, "model is the class LinearRegression: give a fitted estimator of it"),
+        *((value, None, f"not a {name}") for value, name in (([1], "list"), (None, "NoneType"), (b"m.joblib", "bytes"))),
+        (FRAME, None, "not a pandas.DataFrame"),
+        ("m.joblib", "a,b", "feature_columns must be a list of names, not the text 'a,b'"),
+        ("m.joblib", ["a", 1], "and 1 is an int"),
+        ("m.joblib", 3, "not an int"),
     ],
 )
-def test_what_is_no_model_is_a_type_error(model, says):
+def test_what_is_no_model_and_no_list_of_names_is_a_type_error(model, names, says):
     with pytest.raises(TypeError, match=says):
-        BatchPredictor(model)
-
-
-@pytest.mark.parametrize(
-    ("names", "says"),
-    [
-        ("a,b", "feature_columns must be a list of names, not the text 'a,b'"),
-        (["a", 1], "and 1 is an int"),
-        (3, "not an int"),
-    ],
-)
-def test_what_is_no_list_of_names_is_a_type_error(names, says):
-    with pytest.raises(TypeError, match=says):
-        BatchPredictor("m.joblib", names)
+        BatchPredictor(model, names)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +90,6 @@ def test_what_is_no_list_of_names_is_a_type_error(names, says):
         (FRAME.to_numpy(), "not a numpy.ndarray"),
         ([FRAME, 3], "not an int"),
         ([FRAME.to_dict()], "not a dict"),
-        ({"a": [1]}, "not a dict"),
-        (b"in.csv", "not a bytes"),
-        (None, "not a NoneType"),
         (iter(["in.csv"]), "not a list_iterator"),
         (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), "have 2 levels: give each column one name"),
     ],

@@ -34,7 +34,7 @@ class Figures:
     """What was seen of each function's processes; quarters are None where there was nothing to see."""
     emulator_mb: list[float] = field(default_factory=list)
     """First and last."""
-    seconds: float = 0.0
+    seconds: int = 0
 
     def __post_init__(self):
         self._lock = threading.Lock()
@@ -60,7 +60,7 @@ class Figures:
                 self.leaks["uploads"].append(f"{workload.name}: {outcome.uploads} multipart uploads are open")
             if outcome.leftovers:
                 self.leaks["work"].append(f"{workload.name}: {outcome.leftovers} objects in the work prefix of a published output")
-            self.seconds = time.monotonic() - self._started
+            self.seconds = round(time.monotonic() - self._started)
 
     @property
     def is_clean(self):

@@ -140,11 +140,11 @@ def functions_of(samples):
         enough = end >= SHORT_SECONDS and not (pd.isna(first["megabytes"]) or pd.isna(last["megabytes"]))
         found[function] = {
             "processes": int(own["seconds"].value_counts().max()),
-            "mb_most": round(own["megabytes"].max(), 1),
-            "mb_first_quarter": round(first["megabytes"], 1) if enough else None,
-            "mb_last_quarter": round(last["megabytes"], 1) if enough else None,
-            "descriptors_first_quarter": first["descriptors"] if enough else None,
-            "descriptors_last_quarter": last["descriptors"] if enough else None,
+            "mb_most": float(round(own["megabytes"].max(), 1)),
+            "mb_first_quarter": float(round(first["megabytes"], 1)) if enough else None,
+            "mb_last_quarter": float(round(last["megabytes"], 1)) if enough else None,
+            "descriptors_first_quarter": float(first["descriptors"]) if enough else None,
+            "descriptors_last_quarter": float(last["descriptors"]) if enough else None,
         }
     return found
 

@@ -3,7 +3,6 @@
 IAM is enforced, and Step Functions does not wait before its retries. With `--aws`: a stack that is deployed, instead.
 """
 
-import io
 import json
 import time
 import uuid
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,8 +21,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.local.flights import write_flights
-from support.deployed_stack import Places, delete_all, find_stack, split_uri
+from support.deployed_stack import Places, delete_all, find_stack
 from support.flights_data import FEATURES, NUMBERS, ROWS, TEXTS
+from support.places import dumped, split_uri
 from support.s3_proxy import behind, s3_proxy
 
 EXECUTION_SECONDS = 120
@@ -124,12 +123,12 @@ def model(flights):
 
 @pytest.fixture(scope="session")
 def put(aws):
-    """Write an object by its URI, and return the URI."""
+    """Write bytes, a text or a model at a URI; return the URI."""
     s3 = aws.client("s3")
 
     def put(uri, body):
         bucket, key = split_uri(uri)
-        s3.put_object(Bucket=bucket, Key=key, Body=body)
+        s3.put_object(Bucket=bucket, Key=key, Body=dumped(body))
         return uri
 
     return put
@@ -138,10 +137,8 @@ def put(aws):
 @pytest.fixture(scope="session")
 def stored(places, put, model, flights_csv):
     """Model and data in S3; returns the request's fields for them."""
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
     return {
-        "model_s3_uri": put(f"{places.models}arrival_delay.joblib", buffer.getvalue()),
+        "model_s3_uri": put(f"{places.models}arrival_delay.joblib", model),
         "data_s3_uri": put(f"{places.data}flights/2013.csv", flights_csv),
         "prediction_column_name": "predicted_arr_delay",
         "feature_columns": FEATURES,

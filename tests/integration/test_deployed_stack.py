@@ -9,7 +9,8 @@ import pytest
 
 from batch_predict.deployed import stack_directory
 from batch_predict.local.deploy import deploy
-from support.deployed_stack import Places, split_uri
+from support.deployed_stack import Places
+from support.places import split_uri
 
 pytestmark = [pytest.mark.emulator("it runs --aws itself"), pytest.mark.thorough]
 

@@ -2,7 +2,6 @@
 
 import json
 
-import joblib
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -14,13 +13,12 @@ HEADER = "id,x,y\n"
 
 
 @pytest.fixture(scope="module")
-def fields(put, places, tmp_path_factory):
+def fields(put, places):
     """The request's fields for a model of x and y, and an output of its own for each."""
-    path = tmp_path_factory.mktemp("no-rows") / "sum.joblib"
     frame = pd.DataFrame({"x": [0.0, 1.0, 2.0], "y": [1.0, 0.0, 1.0]})
-    joblib.dump(LinearRegression().fit(frame, frame.sum(axis=1)), path)
+    model = LinearRegression().fit(frame, frame.sum(axis=1))
     return {
-        "model_s3_uri": put(f"{places.models}sum.joblib", path.read_bytes()),
+        "model_s3_uri": put(f"{places.models}sum.joblib", model),
         "prediction_column_name": "total",
         "feature_columns": ["x", "y"],
     }

@@ -4,7 +4,6 @@ import io
 import json
 from pathlib import Path
 
-import joblib
 import jsonschema
 import numpy as np
 import pandas as pd
@@ -25,10 +24,8 @@ def saved(places, put):
     """Write a model, return the request's fields for it."""
 
     def save(name, model, *columns):
-        buffer = io.BytesIO()
-        joblib.dump(model, buffer)
         return {
-            "model_s3_uri": put(f"{places.models}{name}.joblib", buffer.getvalue()),
+            "model_s3_uri": put(f"{places.models}{name}.joblib", model),
             "prediction_column_name": "p",
             "feature_columns": list(columns),
         }

@@ -10,6 +10,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from support.places import split_uri
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -56,12 +58,6 @@ def find_stack(name):
     except KeyError as error:
         problem = f"the stack {name} has no output {error}: it was not deployed from this template"
     pytest.exit(f"--aws: {problem}", returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-def split_uri(uri):
-    """Return bucket and key, or bucket and prefix."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def delete_all(s3, uri):

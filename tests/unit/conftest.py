@@ -9,6 +9,7 @@ import pytest
 from support import s3_rules
 from support.kills import Doomed
 from support.merging import Run
+from support.places import dumped, split_uri
 from support.samples import BUCKET, EXECUTION, MODEL, found_columns, s3_error
 from support.strict_s3 import StrictS3
 from workflow import chunking, multipart
@@ -43,20 +44,31 @@ def s3(strict_s3):
     return client
 
 
+def _named(place):
+    """Return bucket and key of a URI, or of a key in the tests' bucket."""
+    return split_uri(place) if place.startswith("s3://") else (BUCKET, place)
+
+
 @pytest.fixture
 def put(s3):
-    """Write an object, return its ETag."""
+    """Write bytes, a text or a model at a URI, or at a key of the tests' bucket; return its ETag."""
 
-    def put_object(key, body, **options):
-        return s3.put_object(Bucket=BUCKET, Key=key, Body=body, **options)["ETag"]
+    def put(place, content, **options):
+        bucket, key = _named(place)
+        return s3.put_object(Bucket=bucket, Key=key, Body=dumped(content), **options)["ETag"]
 
-    return put_object
+    return put
 
 
 @pytest.fixture
 def get(s3):
-    """Read an object."""
-    return lambda key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    """Read what is at a URI, or at a key of the tests' bucket."""
+
+    def get(place):
+        bucket, key = _named(place)
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    return get
 
 
 @pytest.fixture

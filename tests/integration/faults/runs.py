@@ -5,16 +5,15 @@ Each case of a run has its own model, data and output, so that many can run at o
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
+from support.places import dumped
 from support.s3_proxy import Rule
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ def tree():
 
 @cache
 def tree_bytes():
-    buffer = io.BytesIO()
-    joblib.dump(tree(), buffer)
-    return buffer.getvalue()
+    return dumped(tree())
 
 
 def row(number, note='a ""note"",\nof two lines'):

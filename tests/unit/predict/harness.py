@@ -3,7 +3,6 @@
 import io
 import json
 
-import joblib
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
@@ -41,15 +40,6 @@ def invoke(**fields):
     response = handler.lambda_handler(make_event(**fields), None)
     assert set(response) == {"statusCode", "body"}
     return response["statusCode"], json.loads(response["body"])
-
-
-def dumped(model):
-    """Return the bytes of a model; bytes and texts are left as they are."""
-    if isinstance(model, (bytes, str)):
-        return model
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer)
-    return buffer.getvalue()
 
 
 def linear(columns=("x1", "x2"), weights=(2.0, -1.0)):

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
-from harness import dumped, linear
+from harness import linear
 from sklearn.linear_model import LinearRegression
 
 import prediction_handler as handler
+from support.places import dumped
 
 PAGE = Path(__file__).parents[3] / "docs/prediction_handler.md"
 MODEL, DATA = "s3://my-models/models/m.joblib", "s3://my-data/data/flights.csv"

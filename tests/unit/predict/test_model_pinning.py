@@ -5,9 +5,10 @@ import pickle
 from pathlib import Path
 
 import pytest
-from harness import BUCKET, DATA, MODEL, OUTPUT, dumped, invoke, linear
+from harness import BUCKET, DATA, MODEL, OUTPUT, invoke, linear
 
 import prediction_handler as handler
+from support.places import dumped
 
 
 class Harmful:

@@ -102,6 +102,7 @@ def test_paper_is_light_where_the_screen_is_dark(dark):
     assert brightness(dark["paper"]["ink"]) < 50
 
 
+@pytest.mark.thorough
 def test_it_prints_on_a_few_sheets_of_a4(chromium, pages, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(pages["desktop"][0], encoding="utf-8")

@@ -73,11 +73,9 @@ def sam_reads(path="samconfig.toml"):
 
 class TestSettings:
     def test_each_is_a_parameter_of_the_template_or_an_option_of_sam_deploy(self):
+        assert template_parameters() == TEMPLATE
         assert set(NAMES) - {STACK_NAME, REGION} <= TEMPLATE.keys()
         assert len(NAMES) == len(set(NAMES))
-
-    def test_what_is_known_of_them_is_the_templates(self):
-        assert template_parameters() == TEMPLATE
 
     def test_what_is_not_asked_has_a_default_in_the_template(self):
         assert all("Default" in rule for name, rule in TEMPLATE.items() if name not in NAMES)
@@ -279,7 +277,7 @@ class TestQuestions:
 class TestRevising:
     @pytest.mark.parametrize(
         ("answer", "setting"),
-        [("y", "true"), ("YES", "true"), ("True", "true"), (" n", "false"), ("No", "false"), ("false", "false")],
+        [("YES", "true"), (" n", "false")],
     )
     def test_yes_and_no_are_said_in_any_way(self, invoke, answer, setting):
         said = invoke(f"{BUCKETS} --stack-name a", ["", "", "", "", answer, "", "", "", "", "y"])

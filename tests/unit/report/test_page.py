@@ -116,6 +116,7 @@ def test_ten_thousand_chunks_make_no_larger_page():
     assert large < 500_000
 
 
+@pytest.mark.thorough
 def test_two_hundred_features_and_five_hundred_failures_stay_readable():
     features = {f"feature_{number}": MONTH for number in range(200)}
     failures = [{**RECORDS["failed"].failures[0], "chunk_index": number, "message": "m" * 30_000} for number in range(500)]

@@ -85,7 +85,7 @@ def is_terminal() -> bool:
 
 
 def _options(config: Path) -> DeployOptions:
-    """Return what to deploy by. Raises BatchPredictError where it is not there, or wrong."""
+    """Return what to deploy by. Raises BatchPredictError if it is missing or wrong."""
     text = read_config(config)
     if text is None:
         raise BatchPredictError(f"there is no {config}: write it with `batch-predict init`")

@@ -1,4 +1,4 @@
-"""How every command ends: what the user can change is one sentence, and signals are a clean end."""
+"""How every command ends: an error that the user can correct is one sentence, and a signal is a clean end."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from batch_predict.runs.outcome import INTERRUPTED, Failed
 
 @contextmanager
 def ending(*, as_json: bool = False) -> Iterator[None]:
-    """Turn what the user can change into one sentence, and Ctrl-C and SIGTERM into a clean end; nothing is left behind."""
+    """Turn an error that the user can correct into one sentence, and a signal into a clean end that leaves nothing behind."""
 
     def end(result: Failed, sentence: object) -> None:
         typer.echo(f"Error: {sentence}", err=True)

@@ -22,9 +22,9 @@ class _Field(NamedTuple):
     """Its option, if that is not named as the field."""
     metavar: str | None = None
     help: str = ""
-    """In place of the schema's description."""
+    """What the help says in place of the schema's description."""
     type: Any = None
-    """In place of the schema's."""
+    """The option's type in place of the schema's."""
     read: Callable[[Any], Any] = lambda given: given
     """Return the field's value from what was given."""
 
@@ -70,7 +70,7 @@ _FIELDS = (
         "feature_columns",
         "features",
         "A,B,C",
-        "Columns given to the model, in this order, separated by commas; quoted as in CSV where a name holds one. By default those "
+        "Columns given to the model, in this order, separated by commas; quoted as in CSV if a name holds one. By default those "
         "that it was fitted on, if it knows their names.",
         type=str | None,
         read=_columns,
@@ -103,7 +103,7 @@ _FIELDS = (
     _Field("keep_work"),
     _Field("dry_run", help="Stop after planning: check everything, count the chunks, score nothing."),
 )
-"""In the order of the help."""
+"""The options in the order of the help."""
 _BY_NAME = {field.name: field for field in _FIELDS}
 _TYPES = {"string": str | None, "number": float | None, "integer": int | None, "boolean": bool}
 

@@ -193,7 +193,7 @@ def _page_renderer() -> Callable[[ReportInput], str]:
 
 
 def with_local_places(record: ReportInput, uploads: Mapping[Path, str]) -> ReportInput:
-    """Return the record with the local paths that a reader knows, in the place of where the files were uploaded to."""
+    """Return the record with the local paths that a reader knows, in place of the URIs that the files were uploaded to."""
     texts = {name: _localized(getattr(record, name), uploads) for name in ("request", "report", "so_far", "failures", "cause")}
     return replace(record, **texts) if uploads else record
 

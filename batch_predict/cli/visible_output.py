@@ -1,8 +1,8 @@
-"""What is printed, on a terminal or into a file, has nothing in it that steers a terminal or hides text, whoever has written it.
+"""Nothing that is printed, on a terminal or into a file, steers a terminal or hides text, whoever has written it.
 
 A header, a reason, a log line, a key, the cause of an error: all may be somebody else's text, with escape sequences that set the
-title, fill the clipboard or cover what was printed before. It is not for each print to think of that: everything that the command
-line prints comes through here, by `visible_streams` or by a `VisibleConsole`.
+title, fill the clipboard or cover what was printed before. No print has to think of that: everything that the command line prints
+comes through here, by `visible_streams` or by a `VisibleConsole`.
 """
 
 import sys
@@ -18,7 +18,7 @@ from batch_predict.visible_text import visible_output
 
 
 class VisibleStream:
-    """A text stream that writes what can be seen to another one, and is that one in all else."""
+    """A text stream that writes to another one what can be seen, and otherwise is that one."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -42,7 +42,7 @@ class VisibleStream:
 
 @contextmanager
 def visible_streams() -> Iterator[None]:
-    """Have standard output and standard error write only what can be seen."""
+    """Let standard output and standard error write only what can be seen."""
     before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
     ours = {name: VisibleStream(stream) for name, stream in before.items()}
     for name, stream in ours.items():
@@ -51,7 +51,7 @@ def visible_streams() -> Iterator[None]:
         yield
     finally:
         for name, stream in ours.items():
-            if getattr(sys, name) is stream:  # where the reader of a pipe is gone, it is another one that says nothing of that
+            if getattr(sys, name) is stream:  # if the reader of a pipe is gone, it is another one, which says nothing about that
                 setattr(sys, name, before[name])
 
 

@@ -18,7 +18,7 @@ from batch_predict.deployed import workflow_module
 CANCELLED = 1e-12
 """A variance below this share of the mean's square is lost in the rounding of float64 sums."""
 ROUNDED_EDGES = 0.002
-"""By this share of a value, a bucket's edges may be rounded."""
+"""A bucket's edges may be rounded by this share of a value."""
 EXACT_INTEGERS = 2**53
 TAIL = 0.005
 """Share of the values on either side that a picture leaves out, so that one far value does not flatten it."""

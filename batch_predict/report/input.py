@@ -16,7 +16,7 @@ class ReportInput:
     """One run of the workflow, whether it goes on, has succeeded or has failed."""
 
     name: str
-    """Of the execution."""
+    """Name of the execution."""
     execution_arn: str
     status: str
     """As Step Functions says it: RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED or PENDING_REDRIVE."""
@@ -24,13 +24,13 @@ class ReportInput:
     stopped: datetime | None
     """None while it runs."""
     request: Mapping[str, Any]
-    """As it was given, or with defaults and resolved placeholders where the report has it."""
+    """As it was given, or with defaults and resolved placeholders if the report has it."""
     states: Sequence[StateVisit]
     """In the order in which they were entered."""
     definition: Mapping[str, Any]
-    """The state machine's definition, decoded; empty where it cannot be read."""
+    """The state machine's definition, decoded; empty if it cannot be read."""
     report: Mapping[str, Any] | None = None
-    """`<output>.report.json`, decoded; None where the run has written none."""
+    """`<output>.report.json`, decoded; None if the run has written none."""
     so_far: Mapping[str, Any] = field(default_factory=dict)
     """What is known of a run without a report, as the fields of one: `so_far.py`."""
     failures: Sequence[Mapping[str, Any]] = ()
@@ -46,9 +46,9 @@ class ReportInput:
     is_local: bool = False
     """Whether it ran on the embedded AWS, where nothing is charged."""
     reference: Mapping[str, Any] | None = None
-    """Statistics of the reference's features, of the shape of the report's `statistics.features`; None where nobody named one."""
+    """Statistics of the reference's features, of the shape of the report's `statistics.features`; None if nobody named one."""
     reference_predictions: Mapping[str, Any] = field(default_factory=dict)
-    """Of its predictions, where it has some."""
+    """Statistics of the reference's predictions, if it has some."""
     reference_name: str | None = None
     """What the reader knows the reference by: its path."""
     drift: Mapping[str, float] = field(default_factory=dict)

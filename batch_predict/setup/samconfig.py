@@ -20,7 +20,7 @@ from batch_predict.setup.stack_settings import PLACEHOLDERS, REGION, SETTINGS, S
 
 
 def start_text() -> str:
-    """Return the project's own samconfig.toml, to begin with where there is none."""
+    """Return the project's own samconfig.toml, to begin with if there is none."""
     try:
         return (stack_directory() / "samconfig.toml").read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -28,7 +28,7 @@ def start_text() -> str:
 
 
 def read_config(path: Path) -> str | None:
-    """Return the text of a samconfig.toml; None where there is none. Raises BatchPredictError where it cannot be read."""
+    """Return the text of a samconfig.toml; None if there is none. Raises BatchPredictError if it cannot be read."""
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
@@ -65,7 +65,7 @@ def deploy_options(text: str) -> DeployOptions:
 
 
 def current_settings(text: str) -> dict[str, str]:
-    """Return the settings that a samconfig.toml holds; placeholders are none."""
+    """Return the settings that a samconfig.toml holds; placeholders do not count."""
     deploy = _deploy_table(_parsed(text))
     found = {name: str(deploy[name]) for name in (STACK_NAME, REGION) if name in deploy}
     found |= _overrides(deploy)
@@ -106,7 +106,7 @@ def configured(text: str, settings: Mapping[str, str]) -> str:
 
 
 def difference(before: str, after: str, path: Path) -> str:
-    """Return what changes, as a unified diff; empty where nothing does."""
+    """Return what changes, as a unified diff; empty if nothing does."""
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="", n=1)
     return "\n".join(lines)
 
@@ -119,7 +119,7 @@ def _parsed(text: str) -> tomlkit.TOMLDocument:
 
 
 def _deploy_table(document: tomlkit.TOMLDocument) -> Any:
-    """Return `[default.deploy.parameters]`, made where it is missing."""
+    """Return `[default.deploy.parameters]`, made if it is missing."""
     table: Any = document
     for name in ("default", "deploy", "parameters"):
         table = table.setdefault(name, tomlkit.table())

@@ -12,7 +12,7 @@ class _CronField(NamedTuple):
     low: int
     high: int
     names: tuple[str, ...] = ()
-    """Of the numbers from `low` on."""
+    """Names of the numbers from `low` on."""
     special: str = "(?!)"
     """A pattern of what only this field takes."""
 

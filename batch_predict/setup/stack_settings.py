@@ -35,7 +35,7 @@ class Setting(NamedTuple):
     option: str
     metavar: str
     help: str = ""
-    """In place of the template's description of the parameter."""
+    """What the help says in place of the template's description of the parameter."""
     needs: str | None = None
     """The setting without which this one has no meaning."""
     is_asked: bool = True
@@ -150,7 +150,7 @@ def problems(settings: Mapping[str, str]) -> list[str]:
 
 
 def overlaps(settings: Mapping[str, str]) -> Iterator[str]:
-    """Say which places lie within each other: who may write to one could write to the other by a run."""
+    """Say which places lie within each other: whoever may write to one could write to the other by a run."""
     places = {kind: f"{settings[f'{kind}Bucket']}/{settings[f'{kind}Prefix']}" for kind in ("Model", "Data", "Output")}
     for (one, here), (other, there) in combinations(places.items(), 2):
         if settings[f"{one}Bucket"] and (here.startswith(there) or there.startswith(here)):
@@ -168,7 +168,7 @@ _OVERLAPS = {
 
 
 def problem(name: str, value: str) -> str | None:
-    """Say what is wrong with a setting; None where it is right."""
+    """Say what is wrong with a setting; None if nothing is."""
     if name in PLACEHOLDERS and not value:
         return f"{name} is missing: name a bucket of yours"
     checks: dict[str, Callable[[str], str | None]] = {
@@ -262,7 +262,7 @@ def _wrong_length(value: str, low: int, high: int) -> Iterator[str]:
 
 
 def _wrong_characters(value: str, allowed: str) -> Iterator[str]:
-    """Name what stands in a name and may not: spaces and underscores by their names."""
+    """Name the characters that a name must not have: spaces and underscores by their names."""
     names = {" ": "a space", "_": "an underscore"}
     if found := sorted(set(re.findall(f"[^{allowed}]", value))):
         yield f"has {_listed([names.get(each, repr(each)) for each in found])}"

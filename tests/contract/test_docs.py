@@ -42,11 +42,8 @@ def test_every_command_has_a_section_with_its_usage_and_example():
         assert max(map(len, text.splitlines())) <= reference.COLUMNS
 
 
-def test_the_readme_fits_and_links_to_files_that_are_there(root):
-    readme = (root / "README.md").read_text()
-    assert len(readme.splitlines()) <= 150
-    for target in re.findall(r"\]\((?!http)([^)#]+)", readme):
-        assert (root / target).exists(), target
+def test_the_readme_fits(root):
+    assert len((root / "README.md").read_text().splitlines()) <= 150
 
 
 def test_the_lock_and_the_sources_name_no_registry(root):

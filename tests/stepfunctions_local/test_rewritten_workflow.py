@@ -11,8 +11,7 @@ from sklearn.linear_model import LinearRegression
 
 from support.s3_proxy import Rule
 
-ROWS = 1500
-"""More than Probe Model reads, so that a bad row can be beyond it."""
+ROWS = 1500  # more than Probe Model reads, so that a bad row can be beyond it
 BAD_ROW = 1400
 BODY_ATTEMPTS = 5  # of the prediction function, which does not wait between them
 

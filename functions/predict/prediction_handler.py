@@ -75,7 +75,6 @@ import re
 import shutil
 import ssl
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -887,7 +886,7 @@ def _make_scorer(
         quarantine=event.get("on_bad_row") == "quarantine",
         strict=bool(event.get("strict")),
         decision=decision,
-        saved_with=_other_sklearn((model.facts.get("sklearn_version") or "").split(", ")),
+        saved_with=_saved_by_another((model.facts.get("sklearn_version") or "").split(", ")),
     )
 
 
@@ -1007,8 +1006,8 @@ class _Scorer:
     strict: bool
     decision: _Decision | None
     """If there is one, the model has predicted rows of this data before."""
-    saved_with: str | None = None
-    """The version of scikit-learn that saved the model, if it is not the one here."""
+    saved_with: tuple[str, str] | None = None
+    """What to say, and to do, if another version of scikit-learn than the one here saved the model."""
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
@@ -1117,7 +1116,7 @@ class _Scorer:
         if differ := _other_columns(self.estimator, self.columns.names, is_order_wrong=is_order_wrong):
             return ModelError(f"{model} does not fit the feature columns: {differ.what}", differ.advice)
         if self.saved_with:
-            said, advice = _saved_by_another(self.saved_with)
+            said, advice = self.saved_with
             return ModelError(f"{model} fails in its {self.method} ({reason.public}): {said}", advice)
         if _fitted_categories(self.estimator):
             what = f"{model} was fitted on pandas' categories, which no CSV file has: {reason.public}"
@@ -2124,8 +2123,8 @@ def load_model(model_path: str | Path) -> Any:
     contents = _contents_of(path)
     if scripts := [name.removeprefix("__main__.") for name in contents.names if name.startswith("__main__.")]:
         raise _of_a_script(scripts)
-    if contents.is_whole is False and _text_of(path):  # its letters may be taken for a pickle's opcodes, and name something
-        raise ModelError(*_no_pickle(path))
+    if contents.is_whole is False and (text := _text_of(path)):  # its letters may be taken for opcodes, and name something
+        raise next(ModelError(what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
     try:
         for find in contents.find:  # all of them before the pickle runs anything
             find()
@@ -2136,7 +2135,7 @@ def load_model(model_path: str | Path) -> Any:
     except ModuleNotFoundError as error:
         raise _lacks(str(error.name)) from error
     except Exception as error:  # unpickling arbitrary bytes can raise anything
-        raise ModelError(*_no_pickle(path)) from error
+        raise _stopped(path, error, contents) from error
     if no_model := _no_estimator(estimator):
         raise ModelError(*no_model)
     _use_one_thread(estimator)
@@ -2164,25 +2163,12 @@ def _checked_unpickling(contents: _Contents) -> Iterator[None]:
 
 
 def _checked(base: Any, contents: _Contents) -> Any:
-    """Return a subclass of an unpickler that resolves names by `_resolve`, and says why it cannot go on."""
+    """Return a subclass of an unpickler that resolves names by `_resolve`."""
 
     class CheckedUnpickler(base):  # type: ignore[misc]
-        named = ""
-        """The last class or function that the pickle named."""
-
         def find_class(self, module: str, name: str) -> Any:
-            self.named = f"{module}.{name}"
+            contents.reached = f"{module}.{name}"
             return _resolve(super().find_class, module, name, contents)
-
-        def load(self) -> Any:
-            try:
-                return super().load()
-            except (MemoryError, PredictionError, ModuleNotFoundError):
-                raise
-            except Exception as error:
-                if not self.named:  # no pickle, most likely
-                    raise
-                raise _stopped(error, self.named, self.file_handle, contents) from error
 
     return CheckedUnpickler
 
@@ -2210,16 +2196,8 @@ def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, cont
             raise _gone(f"{module}.{name}", top, contents) from error
         raise _not_imported(module, name, error) from error
     if found is pickle.loads:  # a pickle in the pickle: joblib.wrap_non_picklable_objects
-        return lambda data, **options: _checked(_InnerUnpickler, contents)(io.BytesIO(data), **options).load()
+        return lambda data, **options: _checked(pickle.Unpickler, contents)(io.BytesIO(data), **options).load()
     return _checked_constructor(found, name)
-
-
-class _InnerUnpickler(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
-    """Reads a pickle that lies in another one."""
-
-    def __init__(self, file: IO[bytes], **options: Any) -> None:
-        super().__init__(file, **options)
-        self.file_handle = file
 
 
 def _use_one_thread(estimator: Any) -> None:
@@ -2268,51 +2246,52 @@ def _gone(named: str, library: str, contents: _Contents) -> ModelError:
     """Return the error for a name that a library has in another version, but not here."""
     library = "scikit-learn" if library == "sklearn" else library
     here = _installed(library) or getattr(sys.modules.get(library), "__version__", None)
-    saved = _other_sklearn(contents.sklearn_versions)
     ours = f"{library} {here}" if here else library
-    if library == "scikit-learn" and saved:
-        said, advice = _saved_by_another(saved)
-        return ModelError(f"needs {named}, which {ours} does not have: {said}", advice)
+    if library == "scikit-learn" and (saved := _saved_by_another(contents.sklearn_versions)):
+        return ModelError(f"needs {named}, which {ours} does not have: {saved[0]}", saved[1])
     return ModelError(
         f"needs {named}, which {ours} does not have: it was probably saved with another version of {library}",
         f"fit it again with {ours}",
     )
 
 
-def _other_sklearn(versions: Iterable[str]) -> str | None:
-    """Return the versions of scikit-learn that saved a model, if they are not the one here."""
-    here = importlib.metadata.version("scikit-learn").split(".")[:2]
-    return ", ".join(version for version in versions if version and version.split(".")[:2] != here) or None
-
-
-def _saved_by_another(saved: str) -> tuple[str, str]:
-    """Say that another version of scikit-learn saved a model, and what to do."""
+def _saved_by_another(versions: Iterable[str]) -> tuple[str, str] | None:
+    """Say that another scikit-learn than the one here saved a model, and what to do; None if these versions are this one's."""
     here = importlib.metadata.version("scikit-learn")
+    saved = ", ".join(version for version in versions if version and version.split(".")[:2] != here.split(".")[:2])
+    if not saved:
+        return None
     return (
         f"it was saved with scikit-learn {saved}, and here is {here}",
         f"fit it again with scikit-learn {here}, or give the function scikit-learn {saved} in a container image (docs/package.md)",
     )
 
 
-def _stopped(error: Exception, named: str, file: IO[bytes], contents: _Contents) -> ModelError:
-    """Return the error for a pickle that began well and could not be read to its end."""
-    if "out-of-band" in str(error):
+def _stopped(path: Path, error: Exception, contents: _Contents) -> ModelError:
+    """Return the error for a file that is no pickle, or one that cannot be read to its end."""
+    for words, what, advice in _UNPICKLERS_WORDS:
+        if words in str(error):
+            return ModelError(what, advice)
+    if _is_copied_as_text(path):
         return ModelError(
-            "was pickled with its arrays out of band (buffer_callback), and they are not in the file", "dump it with joblib.dump"
+            "was copied as text, which destroys it", "copy it again as binary (in Git, *.joblib binary in .gitattributes)"
         )
-    if damage := _copied_as_text(file):
-        return ModelError(*damage)
-    if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")) or _breaks_off(file):
-        return ModelError(*_TOO_EARLY)
+    if _ends_too_early(path, error, contents):
+        return ModelError("ends too early: it was not written or copied to its end", "copy it again")
+    named = contents.reached
+    if not named:
+        return ModelError(
+            "is not a model that joblib can load: its first bytes are of no known format, and it may be encrypted", _DUMP_IT
+        )
     what = f"cannot be loaded ({type(error).__name__} at its {named})"
-    if saved := _other_sklearn(contents.sklearn_versions):
-        said, advice = _saved_by_another(saved)
-        return ModelError(f"{what}: {said}", advice)
+    if saved := _saved_by_another(contents.sklearn_versions):
+        return ModelError(f"{what}: {saved[0]}", saved[1])
     library = named.partition(".")[0]
+    advice = "load it where it was written, and look for that class there"
     here = getattr(sys.modules.get(library), "__version__", None)
     if here and library != "sklearn":  # which states its version
-        return ModelError(what, f"compare the {library} that wrote it with {here}, which is here; with another, fit it again")
-    return ModelError(what, "load it where it was written, and look for that class there")
+        advice = f"compare the {library} that wrote it with {here}, which is here; with another, fit it again"
+    return ModelError(what, advice)
 
 
 def _no_estimator(loaded: Any) -> tuple[str, str] | None:
@@ -2528,7 +2507,7 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
         raise InternalError(f"{archive.name} in the function's package is damaged", "deploy the function again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as opened:
-            opened.extractall(partial)  # noqa: S202  # of a zip, whose SHA-256 is checked
+            opened.extractall(partial)  # of a zip, whose SHA-256 is checked
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # the room is free again, whatever the reason
@@ -2547,7 +2526,6 @@ _DUMP_ANOTHER = "this function scores scikit-learn's estimators: dump one with j
 _DUMP_BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
 _SWAPPED = "give the model; perhaps model and data are swapped"
 _OTHER_FILES = (
-    (rb'.{4}\x00{4}\{\s*"', "is safetensors, which hold arrays and no estimator", _DUMP_IT),
     (rb"version https://git-lfs", "is a pointer of Git LFS and not the model", "have git-lfs fetch it"),
     (
         rb"\s*<\?xml[^>]*>\s*<Error>|\s*<Error>",
@@ -2555,7 +2533,7 @@ _OTHER_FILES = (
         "get the model again, with permission to read it",
     ),
     (rb"\s*(?:<\?xml.*?)?<PMML", "is PMML", _DUMP_IT),
-    (rb"\s*<", "is HTML or XML, perhaps the page of a failed download", "get the model again"),
+    (rb"\s*<[!?a-zA-Z]", "is HTML or XML, perhaps the page of a failed download", "get the model again"),
     (rb'\s*\{\s*"cells"', "is a Jupyter notebook", f"{_DUMP_IT} in it, and give that file"),
     (rb'\{\s*"learner"|\{L.{0,9}learner', "is a model of XGBoost's own (save_model)", _DUMP_BOOSTER),
     (rb"\s*[\[{]", "is JSON or UBJSON", _DUMP_IT),
@@ -2568,23 +2546,9 @@ _OTHER_FILES = (
     (rb"CBM1", "is a model of CatBoost's own (save_model)", f"{_DUMP_IT}, for a container image that has catboost"),
     (rb"\x89HDF\r\n", "is HDF5, as Keras writes models (.h5)", _DUMP_ANOTHER),
     (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
-    (
-        # by its fields: the format's version, who wrote it, and the graph; https://onnx.ai/onnx/repo-docs/IR.html
-        (
-            rb"\x08[\x01-\x20](?:\x12.[\w .+-]{0,60})?(?:\x1a.[\w .+-]{0,60})?(?:\x22.[\w .+-]{0,60})?(?:\x28.)?(?:\x32\x00)?\x3a"
-            rb"|\x08[\x01-\x20][\x12\x1a\x22].{0,4000}(?:onnx|ONNX)"
-        ),
-        "is ONNX",
-        "dump the fitted estimator itself with joblib.dump",
-    ),
-    (rb"\x08\x01\x12.{0,4000}(?:serve|tensorflow|TensorFlow)", "is TensorFlow's SavedModel", _DUMP_ANOTHER),
-    (rb"\x1c\x00\x00\x00TFL3|.{4}TFL3", "is TensorFlow Lite's", _DUMP_ANOTHER),
-    (rb"PAR1", "is Parquet: data, and no model", _SWAPPED),
-    (rb"ARROW1|FEA1|\xff{4}.{4}\x10\x00\x00\x00", "is Arrow: data, and no model", _SWAPPED),
-    (rb"ORC", "is ORC: data, and no model", _SWAPPED),
+    (rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x3a]", "is ONNX, or another model in Protocol Buffers", _DUMP_ANOTHER),
+    (rb"PAR1|ORC|ARROW1|FEA1|\xff{4}.{4}\x10\x00\x00\x00", "is Parquet, ORC or Arrow: data, and no model", _SWAPPED),
     (rb"\x93NUMPY", "is an array of NumPy (.npy)", _DUMP_IT),
-    (rb"RD[AX][23]\n|[XAB]\n\x00\x00\x00[\x02\x03]", "is an object of R (saveRDS or save)", _DUMP_ANOTHER),
-    (rb"SQLite format 3", "is an SQLite database", _DUMP_IT),
     (
         rb"\x28\xb5\x2f\xfd",
         "is compressed by Zstandard, which joblib does not read",
@@ -2592,26 +2556,16 @@ _OTHER_FILES = (
     ),
     (rb"7z\xbc\xaf\x27\x1c|Rar!", "is a 7z or RAR archive", "unpack it, and give the model that is in it"),
     (rb"\x00{64}", "begins with zeros, as a file does that was not copied to its end", "copy it again"),
-    (
-        rb"\x7fELF|MZ.{58}|%PDF|\x89PNG|\xff\xd8\xff",
-        "is no model: a program, a document or a picture",
-        "give the file that joblib.dump has written",
-    ),
-    (
-        rb"age-encryption\.org|Salted__|\$ANSIBLE_VAULT|-----BEGIN (?:PGP|AGE)|\x85[\x01-\x04]\x0c\x03|\x8c\x0d\x04",
-        "is encrypted",
-        "decrypt it first; S3 can encrypt what it keeps by itself",
-    ),
 )
 _IN_A_ZIP = (
-    (rb"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
-    (rb"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),
-    (rb"(?:^|/)data\.pkl|(?:^|/)constants\.pkl", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
-    (rb"\[Content_Types\]\.xml|^xl/", "is an Excel workbook: data, and no model", _SWAPPED),
-    (rb"\.npy$", "is an archive of NumPy's arrays (.npz)", _DUMP_IT),
-    (rb"(?:^|/)MLmodel$", "is a zip archive of an MLflow model", "unpack it, and give its model.pkl"),
+    (r"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
+    (r"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),
+    (r"(?:^|/)data\.pkl|(?:^|/)constants\.pkl", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
+    (r"\[Content_Types\]\.xml|^xl/", "is an Excel workbook: data, and no model", _SWAPPED),
+    (r"\.npy$", "is an archive of NumPy's arrays (.npz)", _DUMP_IT),
+    (r"(?:^|/)MLmodel$", "is a zip archive of an MLflow model", "unpack it, and give its model.pkl"),
     (
-        rb"\.(?:joblib|pkl|pickle)(?:\.\w{1,4})?$",
+        r"\.(?:joblib|pkl|pickle)(?:\.\w{1,4})?$",
         "is a zip archive with a model in it",
         "unpack it, and give the model that is in it",
     ),
@@ -2626,17 +2580,24 @@ _TEXTS = (
     (r"[^\n]{0,4000}[,;\t|]", "is text, perhaps CSV, and no model", _SWAPPED),
     (r"", "is text, and no model", "give the file that joblib.dump has written"),
 )
+_UNPICKLERS_WORDS = (
+    (
+        "out-of-band",
+        "was pickled with its arrays out of band (buffer_callback), and they are not in the file",
+        "dump it with joblib.dump",
+    ),
+    ("LZ4", "is compressed by LZ4, which the function has no library for", f"{_DUMP_IT}(…, compress=3)"),
+)
+"""What pickle and joblib say if they lack something."""
 _LOOKED_AT_BYTES = 4096
 """Bytes of a file's beginning that are looked at."""
 
 
-def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a kind
+def _other_file(path: Path) -> tuple[str, str] | None:
     """Say what a file is, if it is one of those that are often taken for a model, and what to do; nothing of it is run."""
     try:
         with path.open("rb") as file:
             start = file.read(_LOOKED_AT_BYTES)
-            file.seek(max(file.seek(0, os.SEEK_END) - 2**16, 0))
-            end = file.read(2**16)
     except OSError:  # no file at all
         return None
     if not start:
@@ -2644,56 +2605,19 @@ def _other_file(path: Path) -> tuple[str, str] | None:  # noqa: PLR0911  # one a
     with suppress(Exception), _decompressed(path) as opened:  # whoever reads the file later says what is broken
         start = opened.read(_LOOKED_AT_BYTES) or start
     if start[257:262] == b"ustar":
-        first = _first_in_tar(path)
-        return (
-            f"is a tar archive, as SageMaker's model.tar.gz is{f', and begins with {first!r}' if first else ''}",
-            "unpack it, and give the model that is in it",
-        )
+        return "is a tar archive, as SageMaker's model.tar.gz is", "unpack it, and give the model that is in it"
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        names = _names_in_zip(end) or [start[30 : 30 + int.from_bytes(start[26:28], "little")]]
-        for pattern, what, advice in _IN_A_ZIP:
-            if any(re.search(pattern, name) for name in names):
-                return what, advice
-        return "is a zip archive", _DUMP_IT
-    for pattern, what, advice in _OTHER_FILES:
-        if re.match(pattern, start, re.DOTALL):
-            return what, advice
-    return None
+        names = _names_in_zip(path)
+        found = ((what, advice) for pattern, what, advice in _IN_A_ZIP if any(re.search(pattern, name) for name in names))
+        return next(found, ("is a zip archive", _DUMP_IT))
+    return next(((what, advice) for pattern, what, advice in _OTHER_FILES if re.match(pattern, start, re.DOTALL)), None)
 
 
-def _first_in_tar(path: Path) -> str | None:
-    """Return the name of the first file in a tar archive; None if it is broken, or begins with many folders."""
-    with suppress(Exception), _decompressed(path) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
-        return next((member.name[:100] for member in islice(archive, 20) if member.isfile()), None)
-    return None
-
-
-def _names_in_zip(end: bytes) -> list[bytes]:
-    """Return the names in that part of a zip's directory which its last bytes hold.
-
-    https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
-    """
-    entries = [match.start() for match in re.finditer(b"PK\x01\x02", end)]
-    return [end[at + 46 : at + 46 + int.from_bytes(end[at + 28 : at + 30], "little")] for at in entries]
-
-
-_TOO_EARLY = "ends too early: it was not written or copied to its end", "copy it again"
-
-
-def _no_pickle(path: Path) -> tuple[str, str]:
-    """Say what a file is that is not a pickle: text, or bytes of no known format."""
-    if text := _text_of(path):
-        return next((what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
-    with suppress(OSError, EOFError, zlib.error, lzma.LZMAError), _decompressed(path) as file:
-        if re.match(rb"\x80[\x02-\x05]", file.read(2)) and _breaks_off(file):  # as joblib.dump leaves it if it fails
-            return _TOO_EARLY
-    with suppress(OSError), path.open("rb") as file:
-        if damage := _copied_as_text(file):
-            return damage
-        file.seek(0)
-        if file.read(4) == b"\x04\x22\x4d\x18":
-            return "is compressed by LZ4, which the function has no library for", f"{_DUMP_IT}(…, compress=3)"
-    return "is not a model that joblib can load: its first bytes are of no known format, and it may be encrypted", _DUMP_IT
+def _names_in_zip(path: Path) -> list[str]:
+    """Return the names of the files in a zip archive; none if it is broken."""
+    with suppress(Exception), zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+    return []
 
 
 def _text_of(path: Path) -> str:
@@ -2707,24 +2631,24 @@ def _text_of(path: Path) -> str:
     return text if all(letter.isprintable() or letter in "\t\r\n\f" for letter in text) else ""
 
 
-def _copied_as_text(file: IO[bytes]) -> tuple[str, str] | None:
-    """Say that a pickle was copied as text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
-    with suppress(OSError, ValueError, EOFError, zlib.error):
-        file.seek(0)
+def _is_copied_as_text(path: Path) -> bool:
+    """Tell whether a pickle was copied as text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
+    with suppress(OSError), path.open("rb") as file:
         start = file.read(2**20)
-        feeds = start.count(b"\n")
-        if start.startswith(b"\xef\xbf\xbd") or (feeds >= 2 and feeds == start.count(b"\r\n")):
-            return "was copied as text, which destroys it", "copy it again as binary (in Git, *.joblib binary in .gitattributes)"
-    return None
+        return start.startswith(b"\xef\xbf\xbd") or 2 <= start.count(b"\n") == start.count(b"\r\n")
+    return False
 
 
-def _breaks_off(file: IO[bytes]) -> bool:
+def _ends_too_early(path: Path, error: Exception, contents: _Contents) -> bool:
     """Tell whether a pickle does not end as one does: if it breaks off within an array, other bytes are read as its own."""
-    try:
+    with suppress(OSError, ValueError, EOFError, zlib.error, lzma.LZMAError), _decompressed(path) as file:
+        if not contents.reached and not re.match(rb"\x80[\x02-\x05]", file.read(2)):
+            return False
+        if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
+            return True
         file.seek(-1, os.SEEK_END)
         return file.read(1) != pickle.STOP
-    except (OSError, ValueError, EOFError, zlib.error):  # a compressed file, whose end nobody knows
-        return False
+    return False  # a compressed file, whose end nobody knows
 
 
 @contextmanager
@@ -2763,6 +2687,8 @@ class _Contents:
     """The versions that estimators say they were saved with."""
     is_whole: bool | None = False
     """Whether it ends as a pickle does; None if it is too long to say."""
+    reached: str = ""
+    """The last of the names that unpickling has come to."""
 
 
 def _contents_of(path: Path) -> _Contents:
@@ -2851,6 +2777,14 @@ class _Placeholder:
     append = extend = add = update = __setitem__ = ignore
 
 
+class _Texts(dict[str, Any]):
+    """A dict that forgets other keys than texts: hashing those could be made to take forever."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if type(key) is str:
+            super().__setitem__(key, value)
+
+
 class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
     """Follows a pickle and joblib's arrays in it, and puts placeholders in the place of all that it names."""
 
@@ -2879,23 +2813,14 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
         self._scanned.skip(int.from_bytes(self.read(8), "little"))
         self.append(b"")
 
-    def load_setitems(self) -> None:
-        items = self.pop_mark()
-        self._set(items)
-
-    def load_setitem(self) -> None:
-        value = self.stack.pop()
-        self._set([self.stack.pop(), value])
-
-    def _set(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if isinstance(target, dict):  # only texts are hashed as keys: hashing others could be made to take forever
-            target.update((key, value) for key, value in zip(items[::2], items[1::2], strict=False) if type(key) is str)
+    def load_empty_dict(self) -> None:
+        self.append(_Texts())
 
     def load_dict(self) -> None:
-        items = self.pop_mark()
-        self.append({})
-        self._set(items)
+        items, made = self.pop_mark(), _Texts()
+        for key, value in zip(items[::2], items[1::2], strict=False):
+            made[key] = value
+        self.append(made)
 
     def load_additems(self) -> None:
         self.pop_mark()
@@ -2928,9 +2853,8 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
         self._scanned.skip(math.prod(wrapper["shape"]) * int(kind[2] or 1) * (4 if kind[1] == "U" else 1))
 
     for _code, _load in (
-        (pickle.FRAME, load_frame), (pickle.BYTEARRAY8, load_bytearray8), (pickle.SETITEMS, load_setitems),
-        (pickle.SETITEM, load_setitem), (pickle.DICT, load_dict), (pickle.ADDITEMS, load_additems),
-        (pickle.FROZENSET, load_frozenset), (pickle.BUILD, load_build),
+        (pickle.FRAME, load_frame), (pickle.BYTEARRAY8, load_bytearray8), (pickle.EMPTY_DICT, load_empty_dict),
+        (pickle.DICT, load_dict), (pickle.ADDITEMS, load_additems), (pickle.FROZENSET, load_frozenset), (pickle.BUILD, load_build),
     ):  # fmt: skip
         dispatch[_code[0]] = _load
 

@@ -12,10 +12,13 @@ from .distributions import OTHER
 from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, MissingChunksError, UnsafeSplitError
 from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from .inputs import InputObject
+from .s3 import get_document
 from .work import decision_uri, part_uri, receipt_uri, segments_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from mypy_boto3_s3 import S3Client
 
     from .contract import Decision, Document, Model, Plan
 
@@ -90,6 +93,12 @@ def require_chunks(items: object, prefix: str) -> list[Chunk]:
 def names_its_data(chunk: Chunk | ErrorRecord) -> bool:
     """Whether a chunk names a list of objects, or a range of one."""
     return ("segments_s3_uri" in chunk) != ({"data_s3_uri", "byte_range"} <= chunk.keys())
+
+
+def read_error_record(client: S3Client, uri: str) -> ErrorRecord | None:
+    """Return an error record, None if there is none that can be read: it is a hint why a chunk is lost, never a reason to fail."""
+    record = get_document(client, uri, ErrorRecord)
+    return record if record and names_its_data(record) else None
 
 
 def segments_of(chunk: Chunk, listed: object) -> list[Segment]:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .accounting import located
+from .accounting import located, read_error_record
 from .column_types import widened
 from .decision import read_decision, refutations
 from .errors import (
@@ -23,7 +23,6 @@ from .errors import (
 from .fingerprint import is_incomplete
 from .invocation import entry_point, log
 from .published import is_whole, published_output
-from .record_failure import read_error_record
 from .s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
 from .utf8 import encodable
 from .work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri

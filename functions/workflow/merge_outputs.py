@@ -13,6 +13,7 @@ from .accounting import (
     Account,
     Done,
     planned_chunks,
+    read_error_record,
     require_chunks,
     require_predictions,
     require_unrefuted_plan,
@@ -33,7 +34,6 @@ from .fingerprint import incomplete_identity
 from .invocation import NO_DEADLINE, deadline_of, entry_point, log, put_metrics
 from .multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
 from .published import Result, published_output, standing_while_publishing
-from .record_failure import read_error_record
 from .report import report_of
 from .s3 import (
     CONCURRENT_REQUESTS,

@@ -1,23 +1,18 @@
-"""Record Failure: the error record of a chunk that was lost for good, beside the receipt that it never wrote.
-
-Whoever reads it again takes it for a hint why the chunk is lost, never for a reason to fail.
-"""
+"""Record Failure: the error record of a chunk that was lost for good, beside the receipt that it never wrote."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .accounting import names_its_data
-from .contract import ErrorRecord
 from .errors import told_by
 from .invocation import entry_point, log, put_metrics
-from .s3 import get_document, put_json, s3_client
+from .s3 import put_json, s3_client
 from .work import error_record_uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from .contract import ChildFailure
+    from .contract import ChildFailure, ErrorRecord
 
 
 @entry_point
@@ -43,9 +38,3 @@ def record_failure(client: S3Client, child: ChildFailure) -> ErrorRecord:
     }
     put_json(client, error_record_uri(chunk["receipt_s3_uri"]), record)
     return record
-
-
-def read_error_record(client: S3Client, uri: str) -> ErrorRecord | None:
-    """Return an error record, None if there is none that can be read."""
-    record = get_document(client, uri, ErrorRecord)
-    return record if record and names_its_data(record) else None

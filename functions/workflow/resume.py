@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .accounting import require_agreement
+from .accounting import read_error_record, require_agreement
 from .errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
-from .record_failure import read_error_record
 from .s3 import CONCURRENT_REQUESTS, get_json, list_pages
 from .work import ERROR_RECORD_SUFFIX, rejected_uri
 

@@ -41,6 +41,7 @@ MODEL = {
     "bytes": 10_000,
     "estimator": "Pipeline",
     "sklearn_version": "1.9.1",
+    "steps": [],
     "versions": {"scikit-learn": "1.9.1", "numpy": "2.4.6", "pandas": "3.1.1", "pyarrow": "26.0.1"},
     "deployment": "d" * 64,
     "warnings": [],
@@ -199,8 +200,11 @@ def receipt_of(chunk: JsonObject, segments: list[JsonObject], part: Records, eta
         "output_bytes": part.size,
         "header_bytes": part.header_bytes,
         "output_etag": etag,
+        "rejected_etag": None,
         "quote_parity": 0,
+        "started": 0,
         "milliseconds": {"init": 0.0, "download": 100.0, "predict": 250.0, "upload": 100.0},
+        "memory_mb": 200,
         "model": MODEL,
     }
 

@@ -1349,14 +1349,10 @@ _SHOWN_PROBLEMS = 50
 """A list may have thousands of segments, and as many problems."""
 
 
+_WORK_FIELDS = ("segments_s3_uri", "decision_s3_uri", "output_s3_uri", "receipt_s3_uri")
 _PREFIX_VARIABLES = {
-    "model_s3_uri": "MODEL_S3_PREFIX",
-    "data_s3_uri": "DATA_S3_PREFIX",
-    "segments_s3_uri": "OUTPUT_S3_PREFIX",
-    "decision_s3_uri": "OUTPUT_S3_PREFIX",
-    "output_s3_uri": "OUTPUT_S3_PREFIX",
-    "receipt_s3_uri": "OUTPUT_S3_PREFIX",
-}
+    "model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_PREFIX", **dict.fromkeys(_WORK_FIELDS, "OUTPUT_S3_PREFIX"),
+}  # fmt: skip
 
 
 def _confinement_problems(named: _Named, work: object = None) -> list[str]:
@@ -1369,13 +1365,13 @@ def _confinement_problems(named: _Named, work: object = None) -> list[str]:
         field_name = name.rpartition(".")[2]
         if field_name not in _PREFIX_VARIABLES or not _is_uri(uri):
             continue
-        allowed, is_work = os.environ.get(_PREFIX_VARIABLES[field_name]), _PREFIX_VARIABLES[field_name] == "OUTPUT_S3_PREFIX"
+        allowed = os.environ.get(_PREFIX_VARIABLES[field_name])
         if allowed and not uri.startswith(allowed):
             only = f"the only place that this function may use for it: choose a URI that begins with {allowed}"
             problems.append(f"{name} {uri} is not under {allowed}, {only}")
         if field_name != "data_s3_uri" and (problem := _ambiguous(uri)):  # the data's key may come from a listing, and is literal
             problems.append(f"{name} {problem}")
-        if is_work and isinstance(work, str) and not uri.startswith(work):
+        if field_name in _WORK_FIELDS and isinstance(work, str) and not uri.startswith(work):
             problems.append(f"{name} {uri} is not under work_s3_uri {work}")
     return problems
 
@@ -1563,10 +1559,7 @@ _EVENT_FIELDS = {
     ),
     "strict": _FLAG,
     "raise_errors": _FLAG,
-    "execution_name": _Field(
-        lambda value: _is_text(value, MAX_EXECUTION_NAME_CHARACTERS),
-        f"a text of at most {MAX_EXECUTION_NAME_CHARACTERS} characters",
-    ),
+    "execution_name": _text_up_to(MAX_EXECUTION_NAME_CHARACTERS),
 }
 _SEGMENT_FIELDS = {
     "data_s3_uri": _URI._replace(required=True),
@@ -2245,7 +2238,7 @@ def _not_imported(module: str, name: str, error: BaseException) -> ModelError:
 def _gone(named: str, library: str, contents: _Contents) -> ModelError:
     """Return the error for a name that a library has in another version, but not here."""
     library = "scikit-learn" if library == "sklearn" else library
-    here = _installed(library) or getattr(sys.modules.get(library), "__version__", None)
+    here = _installed(library)
     ours = f"{library} {here}" if here else library
     if library == "scikit-learn" and (saved := _saved_by_another(contents.sklearn_versions)):
         return ModelError(f"needs {named}, which {ours} does not have: {saved[0]}", saved[1])
@@ -2288,7 +2281,7 @@ def _stopped(path: Path, error: Exception, contents: _Contents) -> ModelError:
         return ModelError(f"{what}: {saved[0]}", saved[1])
     library = named.partition(".")[0]
     advice = "load it where it was written, and look for that class there"
-    here = getattr(sys.modules.get(library), "__version__", None)
+    here = _installed(library)
     if here and library != "sklearn":  # which states its version
         advice = f"compare the {library} that wrote it with {here}, which is here; with another, fit it again"
     return ModelError(what, advice)
@@ -2348,8 +2341,8 @@ def _package_differences() -> list[str]:
 def _installed(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    except importlib.metadata.PackageNotFoundError:  # a user's own module may still state one
+        return getattr(sys.modules.get(distribution), "__version__", None)
 
 
 def _deployed_package() -> dict[str, Any]:
@@ -2381,7 +2374,7 @@ def _deployment() -> str:
         "distributions": distributions,
         "machine": platform.machine(),
         "own": {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in own},
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "python": _python(),
     }
     return _json_sha256(facts)
 
@@ -2399,7 +2392,7 @@ def _versions(estimator: Any) -> dict[str, str]:
     versions |= {name: version for name in LIBRARIES if (version := _installed(name))}
     others = {module.partition(".")[0] for module in parts.strangers} | ({"pandas"} if parts.sees_frames else set())
     for library in sorted(others)[:MAX_LIBRARIES]:
-        version = getattr(sys.modules.get(library), "__version__", None) or _installed(library)
+        version = _installed(library)
         if isinstance(version, str):  # a user's own module has none
             versions[library[:STEP_CHARACTERS]] = version[:STEP_CHARACTERS]
     return versions
@@ -2423,11 +2416,11 @@ def _steps_within(estimator: Any, path: tuple[str, ...]) -> Iterator[str]:
     elif isinstance(steps, list):
         named = [(name, step, None) for name, step, *_ in steps]
     else:  # the first of many alike, such as one a class
-        kinds = {_class_name(step): step for step, _ in reversed(_inner_estimators(estimator))}
+        kinds = {type(step).__name__: step for step, _ in reversed(_inner_estimators(estimator))}
         named = [("inner", step, None) for step in reversed(kinds.values())]
     for name, step, columns in named:
         within = (*path, str(name)[:STEP_CHARACTERS])
-        what = step if isinstance(step, str) else _class_name(step)
+        what = step if isinstance(step, str) else type(step).__name__
         function = getattr(getattr(step, "func", None), "__name__", None)
         what += f" of {function}" if isinstance(function, str) else ""
         count = "" if columns is None else f", {columns} column{'' if columns == 1 else 's'}"
@@ -2726,23 +2719,14 @@ class _Scanned:
     def readline(self) -> bytes:
         line = self._file.readline(KEPT_BYTES)
         self._count(len(line))
-        while line and not line.endswith(b"\n") and (more := self._file.readline(KEPT_BYTES)):
-            self._count(len(more))
-            line = b"''\n" if more.endswith(b"\n") else b"''"  # an empty text in the place of a long one
+        if len(line) == KEPT_BYTES:
+            raise _ScannedEnough
         return line
 
     def skip(self, size: int) -> None:
-        """Skip bytes: at once in a plain file, in pieces in a compressed one."""
-        if isinstance(self._file, io.BufferedReader) and isinstance(self._file.raw, io.FileIO):
-            self._count(0)
-            self._file.seek(size, os.SEEK_CUR)
-            return
-        while size > 0:
-            piece = self._file.read(min(size, 2**20))
-            self._count(len(piece))
-            if not piece:
-                raise EOFError
-            size -= len(piece)
+        is_compressed = not (isinstance(self._file, io.BufferedReader) and isinstance(self._file.raw, io.FileIO))
+        self._count(size if is_compressed else 0)  # what is skipped must be decompressed
+        self._file.seek(max(size, 0), os.SEEK_CUR)
 
     def _count(self, size: int) -> None:
         self._steps += 1
@@ -2967,12 +2951,11 @@ _NextStep = Callable[[list[str]], _Expectations]
 # Modules whose estimators turn whatever they get into floats. A subclass is defined elsewhere, and does not count.
 _NUMERIC_MODULES = (
     "cluster", "covariance", "cross_decomposition", "decomposition", "discriminant_analysis", "ensemble._forest", "ensemble._gb",
-    "ensemble._hist_gradient_boosting", "ensemble._iforest", "gaussian_process", "isotonic",
+    "ensemble._hist_gradient_boosting", "ensemble._iforest", "gaussian_process", "impute._iterative", "impute._knn", "isotonic",
     "kernel_approximation", "kernel_ridge", "linear_model", "manifold", "mixture", "naive_bayes", "neighbors", "neural_network",
     "preprocessing._data", "preprocessing._discretization", "preprocessing._polynomial", "random_projection", "semi_supervised",
     "svm", "tree",
 )  # fmt: skip
-_NUMERIC_IMPUTERS = ("KNNImputer", "IterativeImputer")
 _NOT_NUMERIC = ("Binarizer", "SelfTrainingClassifier", "RANSACRegressor")
 """Exceptions in these modules: the first keeps integers, and the others pass them on."""
 _BOOSTERS = ("lightgbm", "xgboost")
@@ -2989,7 +2972,7 @@ def expected_columns(estimator: Any, columns: Sequence[str]) -> _Expectations:
         found = _expected(estimator, list(columns), _no_opinion)
     except Exception as error:  # noqa: BLE001  # private attributes of many versions of many estimators
         logger.info(
-            _log_line({"message": f"column types are left to the data: {type(error).__name__} in {_class_name(estimator)}"})
+            _log_line({"message": f"column types are left to the data: {type(error).__name__} in {type(estimator).__name__}"})
         )
         found = {}
     return {column: found.get(column, _Expected(ANY)) for column in columns}
@@ -3034,7 +3017,7 @@ def _expected(step: Any, columns: list[str], then: _NextStep) -> _Expectations: 
                 {column: kind for column, kind in _expected(final, behind + columns, _no_opinion).items() if column in columns}
             )
         return _in_one_array(_combine(opinions))
-    if _class_name(step) == "MissingIndicator" and (step.missing_values is None or step.missing_values != step.missing_values):
+    if type(step).__name__ == "MissingIndicator" and (step.missing_values is None or step.missing_values != step.missing_values):
         return dict.fromkeys(columns, _Expected(UNREAD))
     if _is_numeric(step):
         return dict.fromkeys(columns, _Expected(NUMBER, 0.0))
@@ -3065,8 +3048,8 @@ def _expected_of_transformers(transformer: Any, columns: list[str], then: _NextS
         return {name: found.get(outputs[place.start + index], _Expected(ANY)) for index, name in enumerate(names)}
 
     opinions = []
-    for name, part, chosen in transformer.transformers_:
-        selected = _selected(chosen, known)
+    for name, part, _ in transformer.transformers_:
+        selected = [known[position] for position in transformer._transformer_to_input_indices[name]]  # noqa: SLF001
         found = _expected(part, selected, functools.partial(behind, places.get(name, slice(0, 0))))
         opinions.append({column: found.get(column, _Expected(ANY)) for column in selected})
     return opinions
@@ -3149,23 +3132,6 @@ def _combined(opinions: list[_Expected]) -> _Expected:
     return _Expected(TEXT if kinds == {TEXT, ANY} else ANY, example, known)
 
 
-def _selected(chosen: Any, columns: Sequence[str]) -> list[str]:
-    """Resolve a ColumnTransformer's column selection: names, positions, a slice or a mask."""
-    if isinstance(chosen, slice):
-        start, stop = (columns.index(edge) if isinstance(edge, str) else edge for edge in (chosen.start, chosen.stop))
-        if isinstance(chosen.stop, str):
-            stop += 1  # label slices include their end
-        return list(columns[start : stop : chosen.step])
-    items: list[Any] = [chosen] if np.isscalar(chosen) else list(chosen)
-    if items and all(isinstance(item, (bool, np.bool_)) for item in items):
-        return [column for column, taken in zip(columns, items, strict=True) if taken]
-    return [item if isinstance(item, str) else columns[item] for item in items]
-
-
-def _class_name(estimator: object) -> str:
-    return type(estimator).__name__
-
-
 def _module_of(item: Any) -> str:
     """Return the module of a function, or of an object's class."""
     named = item if callable(item) and hasattr(item, "__name__") else type(item)
@@ -3174,16 +3140,12 @@ def _module_of(item: Any) -> str:
 
 def _is_numeric(estimator: object) -> bool:
     """Tell whether an estimator turns whatever it gets into floats."""
-    if _class_name(estimator) in _NOT_NUMERIC:
+    if type(estimator).__name__ in _NOT_NUMERIC:
         return False
     library, _, rest = type(estimator).__module__.partition(".")
     if library in _BOOSTERS:
         return not _fitted_categories(estimator)
-    if library != "sklearn":
-        return False
-    return _class_name(estimator) in _NUMERIC_IMPUTERS or any(
-        rest == module or rest.startswith(f"{module}.") for module in _NUMERIC_MODULES
-    )
+    return library == "sklearn" and any(f"{rest}.".startswith(f"{module}.") for module in _NUMERIC_MODULES)
 
 
 def _fitted_categories(booster: Any) -> bool:
@@ -3194,11 +3156,11 @@ def _fitted_categories(booster: Any) -> bool:
 
 def _is_identity(step: Any) -> bool:
     """Tell whether a step is a FunctionTransformer without a function, which scikit-learn puts in the place of "passthrough"."""
-    return _class_name(step) == "FunctionTransformer" and _is_sklearn(step) and step.func is None
+    return type(step).__name__ == "FunctionTransformer" and _is_sklearn(step) and step.func is None
 
 
 def _is_vectorizer(step: Any) -> bool:
-    return hasattr(step, "vocabulary_") or (_class_name(step) == "HashingVectorizer" and _is_sklearn(step))
+    return hasattr(step, "vocabulary_") or (type(step).__name__ == "HashingVectorizer" and _is_sklearn(step))
 
 
 _Inner = tuple[Any, "list[int] | None"]
@@ -3209,7 +3171,7 @@ def _inner_estimators(estimator: Any) -> list[_Inner]:
     """Return the fitted estimators to which another passes its rows: those of a search, a calibration, a vote or a bag."""
     if _is_numeric(estimator):  # forests and boosting have estimators, too
         return []
-    if _class_name(estimator) in ("FrozenEstimator", "_CalibratedClassifier"):
+    if type(estimator).__name__ in ("FrozenEstimator", "_CalibratedClassifier"):
         calibrated = getattr(estimator, "estimator", None)  # in models of before scikit-learn 1.2, it has another name
         return [] if calibrated is None else [(calibrated, None)]
     for attribute in ("best_estimator_", "regressor_", "calibrated_classifiers_", "estimators_", "estimator_"):
@@ -3223,7 +3185,7 @@ def _inner_estimators(estimator: Any) -> list[_Inner]:
         inner: list[_Inner] = [
             (part, None if chosen is None else list(chosen[index]))
             for index, part in enumerate(parts)
-            if not isinstance(part, str) and _class_name(part) != "_ConstantPredictor"
+            if not isinstance(part, str) and type(part).__name__ != "_ConstantPredictor"
         ]
         return inner
     return []
@@ -3314,15 +3276,14 @@ def fitted_columns(estimator: Any) -> list[str] | None:
             names = None if found is None or isinstance(found, str) else list(found)
         except Exception:  # noqa: BLE001  # a custom property, or one of a library's unfitted model
             names = None
-        if names and all(isinstance(name, str) for name in names) and names != _made_up_names(len(names), names[0]):
+        if names and all(isinstance(name, str) for name in names) and not _are_made_up(names):
             names = [str(name) for name in names]  # numpy's texts are no JSON
             return names if _is_columns(names) and getattr(estimator, "n_features_in_", len(names)) == len(names) else None
     return None
 
 
-def _made_up_names(count: int, first: str) -> list[str]:
-    """Return the names that a library makes up for columns without names, if this is the first of them."""
-    return [f"{first.removesuffix('0')}{number}" for number in range(count)] if first in ("Column_0", "f0") else []
+def _are_made_up(names: list[str]) -> bool:
+    return any(names == [f"{stem}{place}" for place in range(len(names))] for stem in ("Column_", "f"))
 
 
 def _feature_names_in(estimator: Any) -> list[str]:
@@ -4817,7 +4778,7 @@ def _decides_between_pairs(estimator: Any) -> bool:
         inner = [step for _, step in estimator.steps[-1:]] if hasattr(estimator, "steps") else [
             part for part, _ in _inner_estimators(estimator)
         ][:1]  # fmt: skip
-        if not inner or _class_name(estimator) in ("OneVsOneClassifier", "OneVsRestClassifier"):
+        if not inner or type(estimator).__name__ in ("OneVsOneClassifier", "OneVsRestClassifier"):
             return False
         estimator = inner[0]
 

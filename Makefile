@@ -55,7 +55,7 @@ test-nightly: install ## Run the property tests with 10,000 examples each, those
 faults: install ## Inject every fault at every call site of S3; FAULTS_TABLE=table.md writes what came of each
 	FAULTS_TABLE=$(FAULTS_TABLE) $(PYTEST) tests/integration/faults
 
-soak: install ## Run random requests under random faults against an oracle; MINUTES=20, SOAK="--seed 7 --json soak.json"
+soak: install ## Run random requests under random faults against an oracle; MINUTES=20, SOAK="--seed 7"
 	PYTHONPATH=.:tests $(BIN)/python -m soak --minutes $(or $(MINUTES),5) $(SOAK)
 
 lint: install check-definition ## Check style, formatting, the templates, the definition and the Dockerfile

@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import sys
 import threading
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from batch_predict.local.aws import local_aws
 from batch_predict.local.deploy import usable_cores
-from benchmarks import machine
 from soak.estimators import fitted_estimators
 from soak.figures import Figures
 from soak.leaks import Watch
@@ -30,8 +28,6 @@ def main(arguments=None):
     options = parsed(arguments)
     figures = soak(options)
     print(figures.table())
-    if options.json:
-        options.json.write_text(json.dumps(figures.as_json(machine.describe()), indent=2) + "\n")
     return 0 if figures.is_clean else 1
 
 
@@ -43,14 +39,13 @@ def parsed(arguments):
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of everything; the time unless given")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of runs of that seed, to look at them again")
     parser.add_argument("--at-once", type=int, default=4, help="runs at the same time (4)")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--log", type=Path, help="where to write the emulator's and the functions' log")
     return parser.parse_args(arguments)
 
 
 def soak(options):
     """Start the embedded AWS, run until the time or the runs are over, and count."""
-    figures = Figures(options.seed)
+    figures = Figures()
     print(f"seed {options.seed}: `--seed {options.seed} --only N` repeats run-{options.seed}-N", flush=True)
     estimators = fitted_estimators()
     with local_aws(enforce_iam=True, wait_scale=0, log_file=options.log) as aws:
@@ -62,7 +57,7 @@ def soak(options):
             with watch.watching():
                 run_all(options, stack, proxy, estimators, figures)
             look_back(stack, watch, figures)
-    figures.leaks["processes"] += watch.left_after_stop()
+    figures.leaks += watch.left_after_stop()
     return figures
 
 
@@ -117,12 +112,9 @@ def run_one(seed, stack, proxy, estimators, figures):
 
 def look_back(stack, watch, figures):
     """Count what the runs have left behind, now that none is going on."""
-    figures.functions = watch.functions()
-    figures.emulator_mb = [round(megabytes, 1) for megabytes in (watch.emulator_mb[0], watch.emulator_mb[-1])]
-    for kind, found in watch.found().items():
-        figures.leaks[kind] += found
-    figures.leaks["uploads"] += [f"an upload of {key} is open at the end" for key in stack.uploads().values()]
-    figures.leaks["work"] += [f"{key} is there at the end" for prefix in ("data/", "output/") for key in stack.keys(prefix)]
+    figures.leaks += watch.found()
+    figures.leaks += [f"an upload of {key} is open at the end" for key in stack.uploads().values()]
+    figures.leaks += [f"{key} is there at the end" for prefix in ("data/", "output/") for key in stack.keys(prefix)]
 
 
 if __name__ == "__main__":

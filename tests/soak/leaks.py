@@ -52,7 +52,6 @@ class Watch:
         self.emulator = self._emulator()
         self.directory = Path(self.emulator.cwd())
         self.started = time.monotonic()
-        self.emulator_mb = [self._emulator_mb()]
         self.known = {}
 
     def _emulator(self):
@@ -61,9 +60,6 @@ class Watch:
         descendants = psutil.Process().children(recursive=True)
         emulators = (process for process in descendants if process.cmdline()[1:] == ["-P", EMULATOR_DOOR])
         return next(process for process in emulators if process.environ().get("GATEWAY_PORT") == port)
-
-    def _emulator_mb(self):
-        return float(self.emulator.memory_info().rss / 1e6)
 
     @contextmanager
     def watching(self):
@@ -95,18 +91,13 @@ class Watch:
                 age = time.time() - process.create_time()
                 memory = process.memory_info().rss / 1e6
                 self.samples.append(Sample(now, function, process.pid, memory, process.num_fds(), age))
-        self.emulator_mb.append(self._emulator_mb())
-
-    def functions(self):
-        """Return what is known of each function's processes."""
-        return functions_of(self.samples)
 
     def found(self):
-        """Return the leaks by kind, while nothing runs any more."""
-        leaks = growth(self.functions(), self.at_once)
+        """Return the leaks, while nothing runs any more."""
         left = [path.name for path in self.directory.iterdir() if not path.name.startswith(EMULATORS_OWN)]
-        leaks["files"] += [f"{name} in the functions' temporary directory" for name in sorted(left)]
-        return leaks
+        files = [f"{name} is in the functions' temporary directory" for name in sorted(left)]
+        unseen = [] if self.samples else ["no process of a function was seen"]
+        return [*unseen, *growth(self.samples, self.at_once), *files]
 
     def left_after_stop(self):
         """Say which processes, port or directory are there after the embedded AWS has stopped."""
@@ -128,37 +119,21 @@ class Watch:
             return False
 
 
-def functions_of(samples):
-    """Compare memory and descriptors of the first and the last quarter of the time, without processes that have just started."""
-    found = {}
+def growth(samples, at_once):
+    """Say what has grown beyond what is explained; processes that have just started are left out."""
     seen = pd.DataFrame(samples, columns=Sample._fields)
     end = seen["seconds"].max()
     for function, own in seen.groupby("function"):
+        processes = own["seconds"].value_counts().max()
+        if processes > at_once:
+            yield f"{function} had {processes} processes for {at_once} calls at once"
+        if end < SHORT_SECONDS:
+            continue
         grown = own[own["age"] > YOUNG_SECONDS]
         first = grown[grown["seconds"] <= end / 4 + YOUNG_SECONDS].median(numeric_only=True)
         last = grown[grown["seconds"] >= end * 3 / 4].median(numeric_only=True)
-        enough = end >= SHORT_SECONDS and not (pd.isna(first["megabytes"]) or pd.isna(last["megabytes"]))
-        found[function] = {
-            "processes": int(own["seconds"].value_counts().max()),
-            "mb_most": float(round(own["megabytes"].max(), 1)),
-            "mb_first_quarter": float(round(first["megabytes"], 1)) if enough else None,
-            "mb_last_quarter": float(round(last["megabytes"], 1)) if enough else None,
-            "descriptors_first_quarter": float(first["descriptors"]) if enough else None,
-            "descriptors_last_quarter": float(last["descriptors"]) if enough else None,
-        }
-    return found
-
-
-def growth(functions, at_once):
-    """Return what has grown beyond what is explained, by kind."""
-    leaks = {"memory": [], "files": [], "processes": []}
-    for name, facts in functions.items():
-        if facts["processes"] > at_once:
-            leaks["processes"].append(f"{name} had {facts['processes']} processes for {at_once} calls at once")
-        before, after = facts["mb_first_quarter"], facts["mb_last_quarter"]
-        if before and after and after > before * TOLERATED_GROWTH and after > before + TOLERATED_MB:
-            leaks["memory"].append(f"{name} grew from {before} MB to {after} MB")
-        opened, still_open = facts["descriptors_first_quarter"], facts["descriptors_last_quarter"]
-        if opened and still_open and still_open > opened + TOLERATED_DESCRIPTORS:
-            leaks["files"].append(f"{name} has {still_open:g} descriptors open, {opened:g} at first")
-    return leaks
+        before, after = first["megabytes"], last["megabytes"]  # NaN, which is above nothing, if there were no processes then
+        if after > before * TOLERATED_GROWTH and after > before + TOLERATED_MB:
+            yield f"{function} grew from {before:.0f} MB to {after:.0f} MB"
+        if last["descriptors"] > first["descriptors"] + TOLERATED_DESCRIPTORS:
+            yield f"{function} has {last['descriptors']:g} descriptors open, {first['descriptors']:g} at first"

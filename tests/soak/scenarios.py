@@ -27,23 +27,9 @@ class Outcome:
     """What one workload came to."""
 
     problems: list[str] = field(default_factory=list)
-    executions: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-    """Executions by SUCCEEDED, SUCCEEDED without some chunks, or error."""
-    chunks: int = 0
-    retries: int = 0
-    failed_attempts: Counter[str] = field(default_factory=Counter)
-    rows: int = 0
-    """That were compared."""
-    bytes: int = 0
-    """Of the outputs that were compared."""
-    resumed: int = 0
-    """Chunks that a later execution did not have to run again."""
-    faults: Counter[str] = field(default_factory=Counter)
-    uploads: int = 0
-    """Multipart uploads left behind."""
-    leftovers: int = 0
-    """Objects left behind in the work prefix of a published output."""
+    leaks: list[str] = field(default_factory=list)
+    """Uploads and objects of the work prefix that a published output has left behind."""
+    counts: Counter[str] = field(default_factory=Counter)
 
 
 class Run:
@@ -102,19 +88,16 @@ class Run:
             yield
         injected = self.proxy.injected()
         for rule, number in zip(rules, numbers, strict=True):
-            self.outcome.faults[rule.fault] += injected[number]
+            self.outcome.counts.update({"faults": injected[number], f"faults: {rule.fault}": injected[number]})
 
     def execute(self, requests):
         """Run executions at once, and count what happened in them."""
         executions = self.stack.execute(requests)
         for execution in executions:
-            history = self.stack.history(execution)
-            self.outcome.executions += 1
-            self.outcome.chunks += history.chunks
-            self.outcome.retries += history.retries
-            self.outcome.failed_attempts += history.failures
+            chunks, retries = self.stack.history(execution)
             whole = execution.output.get("complete", True)
-            self.outcome.ended[execution.error or f"{execution.status}{'' if whole else ' without some chunks'}"] += 1
+            end = execution.error or f"{execution.status}{'' if whole else ' without some chunks'}"
+            self.outcome.counts.update({"executions": 1, f"executions: {end}": 1, "chunks": chunks, "retries": retries})
         return executions
 
     def problem(self, text):
@@ -127,7 +110,7 @@ class Run:
         """Check how executions of the workload ended; return whether the whole output is there."""
         workload = self.workload
         allowed = set(workload.errors)
-        if self.outcome.faults.total():
+        if self.outcome.counts["faults"]:
             allowed.add(PASSING)
         if workload.rival:
             allowed.add("OutputExistsError")
@@ -221,24 +204,25 @@ class Run:
     def repeat(self):
         """Run the request that has succeeded again: the same output, and no chunk is run."""
         for _ in range(self.workload.repeats):
-            before = self.outcome.chunks
-            if self.run_to_success() and self.outcome.chunks != before:
-                self.problem(f"a repeat of a finished request has run {self.outcome.chunks - before} chunks")
+            before = self.outcome.counts["chunks"]
+            if self.run_to_success() and self.outcome.counts["chunks"] != before:
+                self.problem(f"a repeat of a finished request has run {self.outcome.counts['chunks'] - before} chunks")
 
     def look_for_leftovers(self):
         """Count uploads, and work of the published output."""
         workload = self.workload
-        if self.left_work() and self.outcome.faults.total() and not workload.request["keep_work"]:
+        if self.left_work() and self.outcome.counts["faults"] and not workload.request["keep_work"]:
             # Work that faults kept from being deleted is left to the bucket's lifecycle rule, or to the same request again.
             self.run_to_success()
         prefix = f"output/{workload.name}/"
         # What an execution has left that failed is taken up by the same request, which `finish` may have corrected to another.
-        self.outcome.uploads += len(self.stack.uploads(prefix).keys() - self.stack.noted_uploads(prefix))
+        open_uploads = self.stack.uploads(prefix).keys() - self.stack.noted_uploads(prefix)
+        self.outcome.leaks += [f"the upload {upload} is open" for upload in open_uploads]
         work = self.left_work()
         if workload.request["keep_work"] and not work:
             self.problem("keep_work has kept no work")
         elif not workload.request["keep_work"]:
-            self.outcome.leftovers += len(work)
+            self.outcome.leaks += [f"{key} is there, of a published output" for key in work]
 
     def left_work(self):
         """List the work of the published output."""
@@ -269,9 +253,8 @@ class Run:
                 columns = {(plant.uri, plant.byte): plant.column or "" for plant in self.workload.plants}
                 listed = self.stack.get(output["rejected_s3_uri"]) or b""
                 problems += rejected_problems(listed, expected, columns, complete=not lost)
-            self.outcome.rows += len(expected.records)
-            self.outcome.bytes += len(content)
-            self.outcome.resumed += report["chunks"]["reused"]
+            reused = report["chunks"]["reused"]
+            self.outcome.counts.update({"rows": len(expected.records), "bytes": len(content), "chunks taken over": reused})
         self.outcome.problems += problems
 
     def lost_ranges(self, report, objects, lost_by):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from support.histories import failures
+from support.places import split_uri
 
 EXECUTION_SECONDS = 300  # a storm of faults, with botocore's own waits between attempts
 POLL_SECONDS = 0.05
@@ -32,18 +32,6 @@ class Execution:
         return self.status == "SUCCEEDED"
 
 
-@dataclass(frozen=True)
-class History:
-    """What Step Functions recorded of an execution and its children."""
-
-    chunks: int
-    """Children of all map runs."""
-    retries: int
-    """Tasks that were tried again."""
-    failures: Counter[str]
-    """Failed attempts by error."""
-
-
 class Stack:
     """One stack, for any number of threads."""
 
@@ -54,19 +42,18 @@ class Stack:
 
     def put(self, uri, content):
         """Store an object."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(uri)
         self.s3.put_object(Bucket=bucket, Key=key, Body=content)
 
     def get(self, uri):
         """Return an object, None where there is none."""
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        bucket, key = split_uri(uri)
         try:
-            content = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
             raise
-        return content
 
     def keys(self, prefix):
         """List keys."""
@@ -95,50 +82,32 @@ class Stack:
 
     def execute(self, requests):
         """Start executions of requests at once, and wait for all."""
-        started = [
-            self.states.start_execution(stateMachineArn=self.aws.state_machine_arn, input=json.dumps(request))["executionArn"]
-            for request in requests
-        ]
-        return [self._ended(arn) for arn in started]
+        machine = self.aws.state_machine_arn
+        started = [self.states.start_execution(stateMachineArn=machine, input=json.dumps(request)) for request in requests]
+        return [self._ended(execution["executionArn"]) for execution in started]
 
     def _ended(self, arn):
         deadline = time.monotonic() + EXECUTION_SECONDS
-        while True:
-            found = self.states.describe_execution(executionArn=arn)
-            if found["status"] != "RUNNING":
-                break
+        while (found := self.states.describe_execution(executionArn=arn))["status"] == "RUNNING":
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{arn} runs for more than {EXECUTION_SECONDS} s")
             time.sleep(POLL_SECONDS)
-        output = json.loads(found["output"]) if found["status"] == "SUCCEEDED" else {}
-        return Execution(arn, found["status"], found.get("error", ""), found.get("cause", ""), output)
-
-    def history(self, execution):
-        """Count chunks, retries and failed attempts of an execution."""
-        histories = [self._events(execution.arn)]
-        for run in self.states.list_map_runs(executionArn=execution.arn)["mapRuns"]:
-            pages = self.states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
-            histories += [self._events(child["executionArn"]) for page in pages for child in page["executions"]]
-        return History(
-            chunks=len(histories) - 1,
-            retries=sum(map(retries_in, histories)),
-            failures=Counter(error for events in histories for error in failures(events)),
+        return Execution(
+            arn, found["status"], found.get("error", ""), found.get("cause", ""), json.loads(found.get("output") or "{}")
         )
 
-    def _events(self, arn):
+    def history(self, execution):
+        """Return how many chunks an execution has run, and how many tasks were tried again."""
+        children = [
+            child["executionArn"]
+            for run in self.states.list_map_runs(executionArn=execution.arn)["mapRuns"]
+            for page in self.states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
+            for child in page["executions"]
+        ]
+        return len(children), sum(map(self._retries, [execution.arn, *children]))
+
+    def _retries(self, arn):
+        """Count tasks that follow themselves: after a failure, as no plan or merge here is so large that it goes on."""
         pages = self.states.get_paginator("get_execution_history").paginate(executionArn=arn)
-        return [event for page in pages for event in page["events"]]
-
-
-def retries_in(events):
-    """Count tasks that failed and were scheduled again next."""
-    retries = 0
-    function, failed = "", False
-    for event in events:
-        if event["type"] == "TaskScheduled":
-            scheduled = event["taskScheduledEventDetails"]["resource"]
-            retries += failed and scheduled == function
-            function, failed = scheduled, False
-        else:
-            failed = failed or event["type"] == "TaskFailed"
-    return retries
+        events = [event for page in pages for event in page["events"] if event["type"] == "TaskScheduled"]
+        return sum(one == other for one, other in pairwise(event["taskScheduledEventDetails"]["resource"] for event in events))

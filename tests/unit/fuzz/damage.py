@@ -1,23 +1,17 @@
 """Ways to damage what the functions read: JSON documents in their shape or in their bytes, and any bytes."""
 
-from __future__ import annotations
-
 import json
 import math
-from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SLOW = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
 fuzzed = settings(max_examples=settings.default.max_examples // 3, suppress_health_check=SLOW)
 fuzzed_runs = settings(max_examples=settings.default.max_examples // 6, suppress_health_check=SLOW)
 """Fewer cases than of the other properties: there are many tests of them, and those of the second kind run whole functions."""
 
-DEEP: Any = []
+DEEP = []
 for _ in range(90):
     DEEP = [DEEP]
 
@@ -44,13 +38,13 @@ ODD = st.one_of(
 """Values that stand where others should."""
 
 
-def paths(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def paths(document, path=()):
     """Every place in a document, the whole first."""
     inside = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
     return [path, *(place for key, value in inside for place in paths(value, (*path, key)))]
 
 
-def _changed(document: Any, path: tuple[Any, ...], change: Callable[[Any, Any], None]) -> Any:
+def _changed(document, path, change):
     whole = json.loads(json.dumps([document]))
     parent = whole
     for key in (path and (0, *path[:-1])) or ():
@@ -60,14 +54,14 @@ def _changed(document: Any, path: tuple[Any, ...], change: Callable[[Any, Any], 
 
 
 @st.composite
-def misshapen(draw: st.DrawFn, document: Any) -> Any:
+def misshapen(draw, document):
     """A document with one to three places replaced, removed, doubled or added to."""
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(paths(document)))
         kind = draw(st.sampled_from(["replace", "replace", "replace", "remove", "add", "double"]))
         odd = draw(ODD)
 
-        def change(parent: Any, key: Any, kind: str = kind, odd: Any = odd) -> None:
+        def change(parent, key, kind=kind, odd=odd):
             if kind == "replace" or (kind == "add" and not isinstance(parent[key], (dict, list))):
                 parent[key] = odd
             elif kind == "remove":
@@ -82,7 +76,7 @@ def misshapen(draw: st.DrawFn, document: Any) -> Any:
 
 
 @st.composite
-def damaged_bytes(draw: st.DrawFn, whole: bytes) -> bytes:
+def damaged_bytes(draw, whole):
     """Bytes cut off, flipped, replaced, inserted, repeated."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
@@ -102,7 +96,7 @@ def damaged_bytes(draw: st.DrawFn, whole: bytes) -> bytes:
     return bytes(data)
 
 
-def damaged_json(document: Any) -> st.SearchStrategy[bytes]:
+def damaged_json(document):
     """A JSON object in S3 that is another, or none."""
     text = json.dumps(document).encode()
     return st.one_of(

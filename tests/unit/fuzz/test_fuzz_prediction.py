@@ -1,14 +1,11 @@
 """Any event, CSV, model and list of segments: the prediction function answers success or a named error, and shows nothing else."""
 
-from __future__ import annotations
-
 import io
 import json
 import pickle
 import resource
 import sys
 import types
-from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -23,21 +20,16 @@ from sklearn.preprocessing import StandardScaler
 
 import prediction_handler as handler
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from conftest import Scene
-
 FRAME = pd.DataFrame({"x1": [1.0, 2.0, 3.0, 4.0], "x2": [0.5, -1.0, 2.0, 0.0]})
 DATA = b'x1,x2,note\n1,2,a\n-3.5,4e2,"b, ""c"""\n007, 5 ,\xc3\xa9\n,1,"d\ne"\n' * 3
-SEGMENT: dict[str, Any] = {"data_s3_uri": "s3://bucket/in.csv", "byte_range": [0, len(DATA)]}
-EVENT: dict[str, Any] = {
+SEGMENT = {"data_s3_uri": "s3://bucket/in.csv", "byte_range": [0, len(DATA)]}
+EVENT = {
     "model_s3_uri": "s3://bucket/m.joblib",
     "output_s3_uri": "s3://bucket/out.csv",
     "prediction_column_name": "p",
     "feature_columns": ["x1", "x2"],
 }
-OPTIONS: dict[str, Any] = {
+OPTIONS = {
     "prediction_method": "predict",
     "on_bad_row": "quarantine",
     "model_sha256": "0" * 64,
@@ -57,14 +49,14 @@ WAYS = [
 ]
 
 
-def dumped(model: Any, **options: Any) -> bytes:
+def dumped(model, **options):
     buffer = io.BytesIO()
     joblib.dump(model, buffer, **options)
     return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
-def ready(scene: Scene) -> Scene:
+def ready(scene):
     scene.put("m.joblib", dumped(make_pipeline(StandardScaler(), LinearRegression()).fit(FRAME, FRAME.x1)))
     scene.put("in.csv", DATA)
     scene.put("segments.json", json.dumps([SEGMENT]).encode())
@@ -72,7 +64,7 @@ def ready(scene: Scene) -> Scene:
 
 
 @st.composite
-def events(draw: st.DrawFn) -> Any:
+def events(draw):
     names = draw(st.lists(st.sampled_from(list(OPTIONS)), unique=True, max_size=4))
     event = EVENT | draw(st.sampled_from(WAYS)) | {name: OPTIONS[name] for name in names}
     return draw(misshapen(event) | st.just(event))
@@ -87,7 +79,7 @@ def events(draw: st.DrawFn) -> Any:
 @example(EVENT | WAYS[0] | {"raise_errors": -1})
 @example([])
 @example(None)
-def test_any_event(ready: Scene, event: Any) -> None:
+def test_any_event(ready, event):
     if isinstance(event, dict) and event.get("raise_errors") is True:
         ready.call(handler.lambda_handler, event)
     else:
@@ -104,7 +96,7 @@ def test_any_event(ready: Scene, event: Any) -> None:
 @example(b"[" * 100_000)
 @example(json.dumps([SEGMENT | {"data_etag": "a\r\nb"}]).encode())
 @example(json.dumps([SEGMENT | {"data_etag": "é"}]).encode())
-def test_any_list_of_segments(ready: Scene, body: bytes) -> None:
+def test_any_list_of_segments(ready, body):
     ready.put("segments.json", body)
     try:
         ready.invoke(EVENT | WAYS[2])
@@ -127,7 +119,7 @@ CSV = st.one_of(
 @given(CSV, st.sampled_from(["fail", "quarantine"]), st.sampled_from([None, [0, 30], [11, 17], [5, 40], "probe", "group"]))
 @example(b'x1,x2\n1,2\n"', "fail", "probe")
 @example(b"x1,x2\n1,1e999\n", "fail", None)
-def test_any_csv(ready: Scene, data: bytes, on_bad_row: str, way: Any) -> None:
+def test_any_csv(ready, data, on_bad_row, way):
     ready.put("any.csv", data)
     event = EVENT | {"data_s3_uri": "s3://bucket/any.csv", "on_bad_row": on_bad_row}
     if way == "probe":
@@ -142,10 +134,10 @@ def test_any_csv(ready: Scene, data: bytes, on_bad_row: str, way: Any) -> None:
 class Answering:
     """A model whose predict gives, or raises, what it was told."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer):
         self.answer = answer
 
-    def predict(self, features: Any) -> Any:
+    def predict(self, features):
         if isinstance(self.answer, type) and issubclass(self.answer, Exception):
             raise self.answer("/var/task/secret.py")
         if self.answer == "short":
@@ -160,23 +152,23 @@ class Answering:
 class Raising:
     """A pickle that raises while it is read."""
 
-    def __init__(self, kind: type[BaseException]) -> None:
+    def __init__(self, kind):
         self.kind = kind
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         return (fail, (self.kind,))
 
 
-def fail(kind: type[BaseException]) -> None:
+def fail(kind):
     raise kind("/var/task/secret.py")
 
 
-def pickle_of_a_missing_module() -> bytes:
+def pickle_of_a_missing_module():
     module = types.ModuleType("not_installed_here")
-    module.Thing = type("Thing", (), {"__module__": "not_installed_here"})  # type: ignore[attr-defined]
+    module.Thing = type("Thing", (), {"__module__": "not_installed_here"})
     sys.modules["not_installed_here"] = module
     try:
-        return pickle.dumps(module.Thing())  # type: ignore[attr-defined]
+        return pickle.dumps(module.Thing())
     finally:
         del sys.modules["not_installed_here"]
 
@@ -210,7 +202,7 @@ WHOLE_MODELS = [
 
 
 @pytest.fixture
-def bounded_memory() -> Iterator[None]:
+def bounded_memory():
     """A flipped length may ask for any amount of memory."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, before[1]))
@@ -218,19 +210,19 @@ def bounded_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def invoke_with(ready: Scene, model: bytes, **fields: Any) -> str:
+def invoke_with(ready, model, **fields):
     ready.put("other.joblib", model)
     handler._model_cache.clear()
     return ready.invoke(EVENT | WAYS[0] | {"model_s3_uri": "s3://bucket/other.joblib"} | fields)
 
 
 @pytest.mark.parametrize("number", range(len(WHOLE_MODELS)))
-def test_any_strange_model(ready: Scene, number: int) -> None:
+def test_any_strange_model(ready, number):
     for fields in ({}, {"probe_rows": 3}, {"on_bad_row": "quarantine"}, {"prediction_method": "predict_proba"}):
         invoke_with(ready, WHOLE_MODELS[number], **fields)
 
 
 @fuzzed
 @given(st.one_of([damaged_bytes(model) for model in MODELS]) | st.binary(max_size=100))
-def test_any_damaged_model(ready: Scene, bounded_memory: None, model: bytes) -> None:
+def test_any_damaged_model(ready, bounded_memory, model):
     invoke_with(ready, model)

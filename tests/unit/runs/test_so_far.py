@@ -1,10 +1,7 @@
 """What is known of a run without a report: the facts of the chunks that are done."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,25 +11,20 @@ from support.chunk_statistics import sample
 from support.merging import OUTPUT, key_of
 from support.samples import BUCKET, EXECUTION
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_s3 import S3Client
-
 
 @pytest.fixture
-def so_far(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+def so_far(s3, monkeypatch):
     """Ask for what is known of an execution, whose history is its document."""
 
-    def ask(document: Any) -> Any:
+    def ask(document):
         monkeypatch.setattr(Run, "document", lambda _: document)
         monkeypatch.setattr(Run, "s3", s3)
-        return module.so_far(Run(None, EXECUTION["arn"]))  # type: ignore[arg-type]  # asks S3 alone
+        return module.so_far(Run(None, EXECUTION["arn"]))  # asks S3 alone
 
     return ask
 
 
-def test_the_receipts_that_are_there_say_what_a_report_would(run: Any, get: Any, so_far: Any) -> None:
+def test_the_receipts_that_are_there_say_what_a_report_would(run, get, so_far):
     execution = run(tolerated_failure_percentage=50, keep_work=True)
     for index in range(3):
         execution.tamper(index, statistics=sample(), started=1_795_600_000_000 + index, rejected_rows=index)
@@ -46,7 +38,7 @@ def test_the_receipts_that_are_there_say_what_a_report_would(run: Any, get: Any,
     assert {"column_types", "rows", "model", "timeline", "statistics", "estimated_cost", "milliseconds"} <= known.keys()
 
 
-def test_only_chunks_of_an_earlier_execution_are_reused(run: Any, so_far: Any) -> None:
+def test_only_chunks_of_an_earlier_execution_are_reused(run, so_far):
     """Planned again, an execution finds what it has finished itself: that is not reused."""
     execution = run()
     execution.document["plan"]["pending_chunks"] = 0
@@ -57,7 +49,7 @@ def test_only_chunks_of_an_earlier_execution_are_reused(run: Any, so_far: Any) -
 
 
 @pytest.mark.parametrize("nothing", [{"chunk_index": 1}, {"rows_read": 7}, {"milliseconds": "long"}, {"input_bytes": None}])
-def test_what_is_no_receipt_of_its_chunk_is_passed_over(run: Any, so_far: Any, nothing: Any) -> None:
+def test_what_is_no_receipt_of_its_chunk_is_passed_over(run, so_far, nothing):
     execution = run()
     execution.tamper(0, **nothing)
     execution.s3.put_object(Bucket=BUCKET, Key=key_of(execution.chunks[1]["receipt_s3_uri"]), Body=b"[7]")
@@ -66,7 +58,7 @@ def test_what_is_no_receipt_of_its_chunk_is_passed_over(run: Any, so_far: Any, n
     assert known["rows"]["read"] == 10
 
 
-def test_a_run_that_ended_early_has_what_its_history_says(run: Any, so_far: Any) -> None:
+def test_a_run_that_ended_early_has_what_its_history_says(run, so_far):
     execution = run()
     execution.s3.put_object(Bucket=BUCKET, Key=execution.document["plan"]["plan_key"], Body=b'["no chunk"]')
     spoilt = so_far(execution.document)
@@ -78,7 +70,7 @@ def test_a_run_that_ended_early_has_what_its_history_says(run: Any, so_far: Any)
     assert so_far(execution.document) == {}
 
 
-def test_without_a_chunk_that_is_done_nothing_is_counted(run: Any, so_far: Any) -> None:
+def test_without_a_chunk_that_is_done_nothing_is_counted(run, so_far):
     execution = run()
     for index in range(3):
         execution.lose(index)

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.formula_objects import QUOTED_EVERY, RECORD_BYTES, Joined, Records, Reference, SmallObjects, records_of_size
+from benchmarks.formula_objects import QUOTED_EVERY, RECORD_BYTES, Joined, Records, Reference, SmallObjects
 from benchmarks.formula_s3 import FormulaS3
 
 MIB = 2**20
@@ -81,13 +81,6 @@ def test_scored_records_are_the_records_and_a_prediction():
         assert scored_row == [*row, "7.25" if number else "prediction"]
 
 
-def test_ten_terabytes_are_read_where_one_looks(client):
-    client.add("in", records_of_size(10**13, quoted=True))
-    assert client.head_object(**IN, Key="in")["ContentLength"] == 10**13
-    assert read(client, "in", Range=f"bytes={10**13 - 100}-") == Records([(10**11 - 2, 10**11 - 1)], quoted=True).read(100, 200)
-    assert client.used().bytes_read == 100
-
-
 @pytest.mark.parametrize("n_objects", [1, 9, 10, 11, 1234, 4000])
 def test_small_objects_are_listed_in_the_order_of_their_keys(client, n_objects):
     objects = SmallObjects("in/", n_objects)
@@ -104,30 +97,6 @@ def test_small_objects_are_listed_in_the_order_of_their_keys(client, n_objects):
         assert len(read(client, item["Key"])) == item["Size"]
 
 
-def test_a_listing_starts_where_it_is_told(client):
-    client.add_prefix(SmallObjects("in/", 120))
-    listed = client.list_objects_v2(**IN, Prefix="in/part-11", StartAfter="in/part-11.d", MaxKeys=3)
-    assert [item["Key"] for item in listed["Contents"]] == ["in/part-110.csv", "in/part-111.csv", "in/part-112.csv"]
-    assert listed["IsTruncated"]
-    assert "Contents" not in client.list_objects_v2(**IN, Prefix="in/x")
-
-
-def test_one_object_goes_on_where_the_other_ends():
-    objects = SmallObjects("in/", 3)
-    rows = [objects.content(number).read(RECORD_BYTES, objects.size) for number in (1, 2, 3)]
-    assert b"".join(rows) == Records([(0, 3 * objects.rows)]).read(RECORD_BYTES, RECORD_BYTES * (3 * objects.rows + 1))
-
-
-def test_what_is_written_is_read(client):
-    client.put_object(**IN, Key="a", Body=b"0123456789", Metadata={"of": "me"})
-    assert read(client, "a") == b"0123456789"
-    assert read(client, "a", Range="bytes=2-4") == b"234"
-    assert read(client, "a", Range="bytes=8-99") == b"89"
-    assert read(client, "a", Range="bytes=-3") == b"789"
-    assert list(client.get_object(**IN, Key="a")["Body"].iter_chunks(4)) == [b"0123", b"4567", b"89"]
-    assert client.head_object(**IN, Key="a")["Metadata"] == {"of": "me"}
-
-
 def test_reading_is_refused_as_s3_does(client):
     etag = client.put_object(**IN, Key="a", Body=b"0123456789")["ETag"]
     assert read(client, "a", IfMatch=etag)
@@ -135,15 +104,6 @@ def test_reading_is_refused_as_s3_does(client):
     assert refusal(client.get_object, Bucket="other", Key="a") == ("NoSuchBucket", 404)
     with pytest.raises(ParamValidationError):
         client.get_object(**IN, Key="a", Rang="bytes=0-1")
-
-
-def test_a_formula_cannot_be_deleted(client):
-    client.add_prefix(SmallObjects("in/", 1))
-    keys = [{"Key": f"k{number:04}"} for number in range(1001)]
-    client.add_bytes("k0000", b"x")
-    answer = client.delete_objects(**IN, Delete={"Objects": [*keys[:999], {"Key": "in/part-1.csv"}], "Quiet": True})
-    assert [error["Key"] for error in answer["Errors"]] == ["in/part-1.csv"]
-    assert refusal(client.head_object, **IN, Key="k0000") == ("404", 404)
 
 
 def test_an_upload_is_its_parts_and_copies_nothing(client, upload):
@@ -169,27 +129,6 @@ def test_an_upload_is_its_parts_and_copies_nothing(client, upload):
     assert client.content("out").edges == [5 * MIB, size - 1]
     assert client.used().bytes_written == 5 * MIB + 1
     assert "Uploads" not in client.list_multipart_uploads(**IN)
-
-
-def test_uploads_and_parts_are_listed_by_pages(client, upload):
-    for number in range(1, 1003):
-        send(client, upload, number, b"x")
-    pages = list(client.get_paginator("list_parts").paginate(**upload))
-    assert [len(page["Parts"]) for page in pages] == [1000, 2]
-    assert pages[1]["Parts"][-1]["PartNumber"] == 1002
-    for _ in range(1001):
-        client.create_multipart_upload(**IN, Key="out")
-    pages = list(client.get_paginator("list_multipart_uploads").paginate(**IN, Prefix="o"))
-    assert [len(page["Uploads"]) for page in pages] == [1000, 2]
-
-
-def test_upload_fileobj_sends_a_large_file_in_parts(client):
-    body = b"0123456789abcdef" * (MIB + 1)
-    client.upload_fileobj(io.BytesIO(body), "bucket", "large", ExtraArgs={"ContentType": "text/csv"})
-    client.upload_fileobj(io.BytesIO(b"x"), "bucket", "small")
-    assert read(client, "large") == body
-    assert client.used().calls["UploadPart"] == 3
-    assert client.used().calls["PutObject"] == 1
 
 
 def test_calls_and_bytes_are_counted(client):

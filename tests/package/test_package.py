@@ -384,37 +384,6 @@ def test_the_report_warns_of_a_package_without_byte_code(built):
 # --- what `sam build` and `make package` make ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def functions(root):
-    """The template's functions: their folders and handlers, by name."""
-    text = (root / "template.yaml").read_text()
-    found = re.findall(r"^  (\w+):\n    Type: AWS::Serverless::Function\n    Metadata: (.*) #.*\n    Properties:\n"
-                       r"      CodeUri: (\S+)/\n      Handler: ([\w.]+)\.lambda_handler$", text, re.MULTILINE)  # fmt: skip
-    assert len(found) == text.count("Type: AWS::Serverless::Function") >= 6
-    assert {metadata for _, metadata, _, _ in found} == {"{ BuildMethod: makefile, ContextPath: ., WorkingDirectory: . }"}
-    return {name: (root / folder, module) for name, _, folder, module in found}
-
-
-@pytest.mark.thorough
-def test_make_builds_each_function_as_sam_calls_it(root, functions, tmp_path):
-    """The command is that of aws_lambda_builders: make --makefile …/Makefile build-NAME, with ARTIFACTS_DIR."""
-    for name, (folder, module) in functions.items():
-        directory = tmp_path / name
-        environment = {**os.environ, "ARTIFACTS_DIR": str(directory), "PYTHON": sys.executable}
-        command = ["make", "--makefile", str(root / "Makefile"), f"build-{name}"]
-        subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
-        file = f"{module.replace('.', '/')}.py"
-        assert (directory / file).read_bytes() == (folder / file).read_bytes()
-        if module.startswith("workflow."):
-            assert {path.name for path in directory.iterdir()} == {"workflow"}
-            files = (folder / "workflow").iterdir()
-            assert sorted(names(directory / "workflow")) == sorted(path.name for path in files if path.suffix in {".py", ".json"})
-        else:
-            assert {"prediction_handler.py", "numpy", "sklearn", "pyarrow"} <= {path.name for path in directory.iterdir()}
-            assert (directory / "carried/pandas.zip").is_file()
-            assert not (directory / "Dockerfile").exists()
-
-
 def test_the_local_package_has_the_same_files_of_ours(root, tmp_path):
     for folder, handler in (("predict", "prediction_handler.lambda_handler"), ("", "workflow.plan_chunks.lambda_handler")):
         path = tmp_path / "local.zip"
@@ -444,14 +413,6 @@ def test_a_python_without_pip_says_so(monkeypatch, python):
     monkeypatch.setattr(wheels.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(PackageError, match=r"has no pip, which gets the wheels: install it there \(python -m ensurepip, or uv pip"):
         wheels.locked(["numpy"], python)
-
-
-def test_a_plain_python_builds_it(tmp_path):
-    """Without the project's environment: the standard library alone, and pip in a process of its own."""
-    imported = "{name.partition('.')[0] for name in sys.modules}"
-    program = f"import sys, batch_predict.setup.package; print(sorted({imported} - sys.stdlib_module_names))"
-    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=package.ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() in ("['__main__', 'batch_predict']", "['batch_predict']")
 
 
 @pytest.mark.thorough

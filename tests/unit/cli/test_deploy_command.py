@@ -100,7 +100,7 @@ class TestEject:
         beside = {"template.yaml", "samconfig.toml", "requirements.lock", "Makefile", "functions/predict/Dockerfile"}
         assert inside | beside | own == set(map(str, files))
 
-    def test_all_that_the_template_names_is_there_and_each_function_has_its_target(self):
+    def test_all_that_the_template_names_is_there_and_each_function_has_its_target_as_in_a_checkout(self):
         stack_files.eject(Path("there"))
 
         template = yaml_parse(Path("there/template.yaml").read_text())
@@ -109,9 +109,10 @@ class TestEject:
             for path in (properties.get("CodeUri"), properties.get("DefinitionUri")):
                 assert path is None or (Path("there") / path).exists(), name
             if resource["Type"] == "AWS::Serverless::Function":
-                command = ["make", "--dry-run", "-C", "there", f"build-{name}", "ARTIFACTS_DIR=made"]
-                said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                assert f'-m builder.package --artifact {name} "made"' in said
+                for folder, builder in (("there", "builder.package"), (ROOT, "batch_predict.setup.package")):
+                    command = ["make", "--dry-run", "-C", folder, f"build-{name}", "ARTIFACTS_DIR=made"]
+                    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                    assert f'-m {builder} --artifact {name} "made"' in said
 
     def test_its_builder_needs_nothing_else_and_builds_what_lies_beside_it(self):
         """Also under a folder with a template of its own, and in a Python that has another batch-predict."""

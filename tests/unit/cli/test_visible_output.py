@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import pytest
 import typer
-from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner
 
@@ -54,19 +53,6 @@ def test_a_stream_keeps_lines_and_tabs_and_nothing_else_that_moves(text):
 def console_on(file, *, is_terminal=False):
     file.isatty = lambda: is_terminal
     return VisibleConsole(file)
-
-
-@each
-def test_a_console_draws_nothing_of_others_but_text(text):
-    file = io.StringIO()
-    console = console_on(file)
-    table = Table(text)
-    table.add_column(Text(text))
-    table.add_row(text, Text(text))
-    for thing in (text, Text(text), table):
-        console.print(thing)
-
-    assert steers(file.getvalue()) == []
 
 
 @each

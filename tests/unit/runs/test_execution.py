@@ -98,18 +98,6 @@ def test_an_error_that_is_caught_is_the_states(failed):
     assert progress[2].error == "ModelError"
 
 
-def test_a_failed_map_has_the_error_of_its_map_run():
-    """As recorded on AWS: `MapRunFailed` has the error, `MapStateFailed` behind it has no details."""
-    failed = [
-        {"type": "MapRunFailed", "mapRunFailedEventDetails": {"error": "States.ExceedToleratedFailureThreshold"}},
-        {"type": "MapStateFailed"},
-    ]
-    progress = follow([entered("Predict Chunks", "Map"), {"type": "MapStateStarted"}, *failed, exited("Predict Chunks", "Map")])
-
-    assert [step.error for step in progress if isinstance(step, AttemptFailed)] == ["States.ExceedToleratedFailureThreshold"]
-    assert progress[2].error == "States.ExceedToleratedFailureThreshold"
-
-
 def test_an_execution_that_was_just_started_may_not_be_known_yet(monkeypatch):
     monkeypatch.setattr(history, "UNKNOWN_SECONDS", (0, 0, 0))
     client = StepFunctions([[entered("Plan Chunks")], [exited("Plan Chunks")]])

@@ -459,38 +459,16 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     predicted, the probe tries further rows, `MORE_PROBE_ROWS` at most, and then the objects of `further_data`.
     """
     model = _cached_model(client, event)
-    found = _first_predicted(client, event, model) if event.get("data_s3_uri") is not None else None
-    if not isinstance(found, _Probed):
-        return _probe_without_rows(client, model, event, found)
-    scorer, probed, scored, seconds = found
-    _check_new_names(scored.names, probed.origins[0][1].source.s3_uri, probed.header)
-    dependence = scorer.depends_on_other_rows(probed)
-    if dependence and scorer.strict:
-        raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
-    measured = {
-        "rows": probed.rows,
-        "row_bytes": round(int(probed.offsets[-1] - probed.offsets[0]) / probed.rows, 1),
-        "rows_per_second": round(probed.rows / max(seconds, 1e-6), 1),
-    }
-    return _probe_result(client, model, event, scorer, measured, scored.names, dependence)
-
-
-def _probe_result(
-    client: S3Client,
-    model: _Model,
-    event: dict[str, Any],
-    scorer: _Scorer,
-    measured: dict[str, Any],
-    names: list[str],
-    warning: str | None,
-) -> dict[str, Any]:
-    """Return `contract.Probe`, and write what was found out about the columns to the event's `receipt_s3_uri`."""
+    has_data = event.get("data_s3_uri") is not None
+    found = _first_predicted(client, event, model) if has_data else _probe_without_rows(model, event)
+    features, names = found.scorer.columns, found.prediction_columns
     result = {
-        **measured,
-        "warnings": [warning] if warning else [],
+        "rows": found.rows,
+        "row_bytes": round(found.row_bytes, 1),
+        "rows_per_second": round(found.rows_per_second, 1),
+        "warnings": [found.warning] if found.warning else [],
         "model": model.facts,
     }
-    features = scorer.columns
     columns = {
         "feature_columns": features.names,
         "prediction_columns": names,
@@ -512,18 +490,20 @@ def _probe_result(
 
 
 class _Probed(NamedTuple):
-    """The rows of a probe, at least one of which could be predicted."""
+    """What a probe has found out."""
 
     scorer: _Scorer
-    block: _Block
-    scored: _Scored
-    seconds: float
+    prediction_columns: list[str]
+    warning: str | None
+    rows: int = 0
+    row_bytes: float = 0.0
+    rows_per_second: float = 0.0
 
 
-def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed | Header:
+def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
     """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why.
 
-    If the event's own object has no rows, and may have none, its header takes the place of an error.
+    If the event's own object has no rows, and may have none, that is no error.
     """
     refusal: InvalidDataError | None = None
     header = None
@@ -539,7 +519,7 @@ def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> 
             if event.get("on_bad_row") != "quarantine":
                 break
     if header:
-        return header
+        return _probe_without_rows(model, event, header)
     assert refusal
     raise refusal
 
@@ -550,11 +530,12 @@ def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
     while size <= MAX_RECORD_BYTES * 4:
         try:
             beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
+            is_whole = len(beginning) == found.size
         except InputChangedError as error:
-            if "InvalidRange" not in str(error.__cause__):  # an object has a first byte unless it is empty
+            if "InvalidRange" not in str(error.__cause__):
                 raise
-            raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row") from error
-        if block := _first_block(beginning, s3_uri, is_whole=len(beginning) == found.size):
+            beginning, is_whole = b"", True  # an object has a first byte unless it is empty
+        if block := _first_block(beginning, s3_uri, is_whole=is_whole):
             return block
         size *= 4
     raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
@@ -603,10 +584,20 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
         except (ModelError, InvalidDataError) as error:
             raise _with_open_columns(error, scorer.columns) from error
         if len(scored.rejected) < rows.rows:
-            return _Probed(scorer, rows, scored, time.perf_counter() - started)
+            return _probed(event, scorer, rows, scored.names, time.perf_counter() - started)
         refused += scored.statistics.reasons
     refusal = scorer.nothing_predicted(refused)
     raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
+
+
+def _probed(event: dict[str, Any], scorer: _Scorer, rows: _Block, names: list[str], seconds: float) -> _Probed:
+    """Return what was found out by rows of which at least one could be predicted."""
+    _check_new_names(names, rows.origins[0][1].source.s3_uri, rows.header)
+    dependence = scorer.depends_on_other_rows(rows)
+    if dependence and scorer.strict:
+        raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
+    row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
+    return _Probed(scorer, names, dependence, rows.rows, row_bytes, rows.rows / max(seconds, 1e-6))
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
@@ -619,8 +610,8 @@ def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionE
     return type(error)(f"{error.what}. As far as the probe has read, {seen}", advice)
 
 
-def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], header: Header | None) -> dict[str, Any]:
-    """Return `contract.Probe` for data without rows, perhaps without any object: an example row names the prediction columns."""
+def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | None = None) -> _Probed:
+    """Probe a model for data without rows, perhaps without any object: an example row names the prediction columns."""
     names = _feature_columns(model.estimator, event, None)
     s3_uri = event["data_s3_uri"] if header else "the data"
     header = header or Header(b"", b"", names)
@@ -633,7 +624,7 @@ def _probe_without_rows(client: S3Client, model: _Model, event: dict[str, Any], 
         columns = [scorer.name]
         warning = f"the model cannot predict a made-up row, so this output without rows has one prediction column, {scorer.name}"
     _check_new_names(columns, s3_uri, header)
-    return _probe_result(client, model, event, scorer, {"rows": 0, "row_bytes": 0.0, "rows_per_second": 0.0}, columns, warning)
+    return _Probed(scorer, columns, warning)
 
 
 # --- score loop -----------------------------------------------------------------------------------------------------------------
@@ -2195,12 +2186,10 @@ def _resolve(find_class: Callable[[str, str], Any], module: str, name: str, cont
 
 def _use_one_thread(estimator: Any) -> None:
     """Set `n_jobs` to 1: blocks are scored side by side, one a core, and the estimator's own threads would compete with them."""
-    if not hasattr(estimator, "get_params"):
-        return
     try:
         parallel = {name: 1 for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
         estimator.set_params(**parallel)
-    except Exception as error:  # noqa: BLE001  # a custom estimator, with its own idea of params
+    except Exception as error:  # noqa: BLE001  # a custom estimator, with its own idea of params, or none
         logger.info(_log_line({"message": f"n_jobs left as it is: {type(error).__name__}"}))
 
 
@@ -2461,10 +2450,8 @@ def _make_importable(module: str) -> None:
 @functools.cache
 def _carried_libraries() -> dict[str, dict[str, Any]]:
     """Return what the package says about the libraries that it carries, by the module that is imported."""
-    try:
-        libraries: dict[str, dict[str, Any]] = json.loads((CARRIED / "index.json").read_bytes())
-    except FileNotFoundError:
-        return {}
+    index = CARRIED / "index.json"
+    libraries: dict[str, dict[str, Any]] = json.loads(index.read_bytes()) if index.is_file() else {}
     return libraries
 
 

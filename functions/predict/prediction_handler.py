@@ -2110,7 +2110,7 @@ def load_model(model_path: str | Path) -> Any:
     if contents.is_whole is False and (text := _text_of(path)):  # its letters may be taken for opcodes, and name something
         raise next(ModelError(what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
     try:
-        for find in contents.find:  # all of them before the pickle runs anything
+        for find in contents.names.values():  # all of them before the pickle runs anything
             find()
         with _checked_unpickling(contents):
             estimator = joblib.load(path)
@@ -2289,17 +2289,13 @@ def _no_estimator(loaded: Any) -> tuple[str, str] | None:
     inside = loaded.items() if isinstance(loaded, dict) else enumerate(loaded) if isinstance(loaded, (list, tuple)) else ()
     found = [place for place, item in islice(inside, MAX_REASONS) if callable(getattr(item, "predict", None))]
     is_pipeline, lacks = hasattr(loaded, "steps"), f"holds a {kind}, which has no predict method"
+    off = next((option for option in ("refit", "novelty") if getattr(loaded, option, None) is False), None)
     fits_alone = callable(getattr(loaded, "fit_predict", None)) and not is_pipeline
     last = type(loaded.steps[-1][1]).__name__ if is_pipeline else ""
     cases = (
         (found, f"{lacks}, with an estimator in it, at {found[:1]}", f"dump that one: joblib.dump(model{found[:1]}, …)"),
         (kind in ("DataFrame", "Series", "ndarray", "csr_matrix", "Table"), f"holds a {kind}: data, and no model", _SWAPPED),
-        (
-            getattr(loaded, "refit", 1) is False,
-            f"{lacks}, because of refit=False",
-            "fit it with refit=True, or dump its best estimator",
-        ),
-        (getattr(loaded, "novelty", 1) is False, f"{lacks}, because of novelty=False", "fit it with novelty=True"),
+        (off, f"{lacks}, because of {off}=False", f"fit it with {off}=True"),
         (
             fits_alone,
             f"holds a {kind}, which predicts only the rows that it is fitted on",
@@ -2390,7 +2386,7 @@ def _versions(estimator: Any) -> dict[str, str]:
 def _steps(estimator: Any) -> list[str]:
     """Return the steps of a pipeline and what they are made of, a line each: `scale > num: StandardScaler, 3 columns`."""
     try:
-        return [line for line, _ in zip(_steps_within(estimator, ()), range(MAX_STEPS), strict=False)]
+        return list(islice(_steps_within(estimator, ()), MAX_STEPS))
     except Exception as error:  # noqa: BLE001  # a model that scores is not refused because it cannot be described
         logger.warning(_log_line({"message": f"steps not told: {type(error).__name__}"}))
         return []
@@ -2659,10 +2655,8 @@ SCANNED_STEPS, SCANNED_BYTES, KEPT_BYTES = 100_000, 2**26, 2**16
 class _Contents:
     """What a pickle names and states, as far as it was read."""
 
-    names: dict[str, None] = field(default_factory=dict)
-    """Classes and functions, `module.name`, in order."""
-    find: list[Callable[[], Any]] = field(default_factory=list)
-    """Each finds one of these, as unpickling would, and calls nothing."""
+    names: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    """Classes and functions, `module.name`, in order; each with what finds it as unpickling would, and calls nothing."""
     sklearn_versions: dict[str, None] = field(default_factory=dict)
     """The versions that estimators say they were saved with."""
     is_whole: bool | None = False
@@ -2771,8 +2765,8 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in self._contents.names and len(self._contents.names) < KEPT_BYTES:
-            self._contents.names[f"{module}.{name}"] = None
-            self._contents.find.append(functools.partial(_resolve, super().find_class, module, name, self._contents))
+            find = functools.partial(_resolve, super().find_class, module, name, self._contents)
+            self._contents.names[f"{module}.{name}"] = find
         found = _Placeholder()
         found.named = f"{module}.{name}"
         return found
@@ -2892,10 +2886,8 @@ def _pythons_of(arguments: tuple[Any, ...]) -> tuple[str, ...]:
         return ("3.10 or older",)
     code = next((after for before, after in pairwise(arguments) if isinstance(before, int) and isinstance(after, bytes)), b"")
     known = {**_RESUME, **({opcode.opmap["RESUME"]: (_python(),)} if sys.version_info[:2] > (3, 14) else {})}
-    first = next(
-        (number for number, argument in zip(code[::2], code[1::2], strict=False) if argument == 0 and number in known), None
-    )
-    pythons = known.get(first, ()) if first is not None else ()
+    started = zip(code[::2], code[1::2], strict=False)
+    pythons: tuple[str, ...] = next((known[number] for number, argument in started if argument == 0 and number in known), ())
     return tuple(python for python in pythons if python not in _ABSENT or _is_of(code, python))
 
 

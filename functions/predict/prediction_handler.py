@@ -545,9 +545,9 @@ def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | N
     """Return the rows in an object's first bytes, which are none if the whole object has none; None if not one row ends there."""
     if is_whole and not beginning:
         raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
-    header = _read_header(beginning, s3_uri) or (_read_header(beginning + b"\n", s3_uri) if is_whole else None)
+    header = _read_header(beginning + b"\n" if is_whole else beginning, s3_uri)  # a header alone may lack its line end
     if header is None and is_whole:
-        raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
+        raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
     if header is None:
         return None
     records, source = beginning[header.size :], _Source(s3_uri, 0)
@@ -2728,12 +2728,8 @@ class _Placeholder:
         return made  # type: ignore[return-value]
 
     def __call__(self, *arguments: Any, **_options: Any) -> _Placeholder:
-        first = arguments[0] if arguments else None
         made = _Placeholder()
-        is_made_by_copyreg = self.named.endswith("._reconstructor") and isinstance(first, _Placeholder)
-        made.named = getattr(first, "named", "") if is_made_by_copyreg else self.named
-        if made.named == "numpy.dtype":
-            made.arguments = arguments
+        made.named, made.arguments = self.named, arguments
         return made
 
     def ignore(self, *_: Any) -> None:
@@ -2807,7 +2803,7 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
     def _pass_over_array(self, wrapper: dict[Any, Any]) -> None:
         """Skip the array that follows its wrapper's state in joblib's files (joblib/numpy_pickle.py, read_array)."""
         arguments: Sequence[Any] = wrapper["dtype"].arguments
-        kind = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d{0,9})", str(arguments[0]))
+        kind = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d{0,9})", arguments[0])
         if not kind:
             raise pickle.UnpicklingError("an array of unknown type")
         if kind[1] == "O":
@@ -3245,9 +3241,8 @@ def fitted_columns(estimator: Any) -> list[str] | None:
     changes anything. Names that a library has made up for an array (`Column_0`, `f0`) do not count.
     """
     while hasattr(estimator, "steps"):  # a pipeline asks only its very first step, which may be none
-        step = next((step for _, step in estimator.steps if step not in (None, "passthrough") and not _is_identity(step)), None)
-        first = estimator.steps[0][1] if estimator.steps else None
-        estimator = first if _has_feature_names(first) else step
+        steps = (step for _, step in estimator.steps if step not in (None, "passthrough"))
+        estimator = next((step for step in steps if _has_feature_names(step) or not _is_identity(step)), None)
     for attribute in ("feature_names_in_", "feature_name_", "feature_name"):
         try:
             found = getattr(estimator, attribute, None)

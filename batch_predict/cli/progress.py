@@ -25,9 +25,8 @@ from batch_predict.cli.visible_output import VisibleConsole
 from batch_predict.figures import duration, megabytes, plural
 from batch_predict.runs.costs import chunk_dollars
 from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Progress
-from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
+from batch_predict.runs.history import ENDS, AttemptFailed, StateEntered, StateExited
 
-ENDS = {"Succeed", "Fail"}
 SHOWN_KINDS = {"Task", "Map", *ENDS}
 """States that do something or end; a Choice or a Pass only leads to the next."""
 

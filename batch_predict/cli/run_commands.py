@@ -20,7 +20,6 @@ from batch_predict.local.one_chunk import invoke_here
 from batch_predict.places import OnStack, ThisMachine
 from batch_predict.report.drift import compared
 from batch_predict.report.input import ReportInput, report_input
-from batch_predict.runs.logs import log_lines
 from batch_predict.runs.run import Run, RunStatus
 from batch_predict.runs.stack import aws_troubles
 from batch_predict.runs.transfer import upload
@@ -138,7 +137,7 @@ def logs(
     """Print the log lines of a run's functions, oldest first."""
     with place.opened(run) as (found, _):
         lines = 0
-        for moment, line in log_lines(found, chunk_number):
+        for moment, line in found.log_lines(chunk_number):
             lines += 1
             typer.echo(f"{moment.isoformat(timespec='milliseconds')} {line}")
         if not lines:

@@ -3,7 +3,6 @@
 check_model("model.joblib", data="sample.csv").problems
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ from batch_predict.errors import InvalidRequestError
 from batch_predict.local.aws import LocalAws
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
 from batch_predict.runs.local_files import unreadable
+from batch_predict.runs.prepared_request import sha256_of
 from batch_predict.runs.value_here import told_here
 
 PROBE_ROWS = 1000
@@ -75,11 +75,7 @@ def check_model(
     for noun, file in (("model", path), ("data", data)):
         if file is not None and (unread := unreadable(file)):
             raise InvalidRequestError(f"{noun} file {file} {unread}")
-    try:
-        with path.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise InvalidRequestError(f"model file {path} cannot be read: {error.strerror}") from error
+    sha256 = sha256_of(path)
     size, memory_mb = path.stat().st_size, memory_mb or deployed_memory_mb()
     facts = _inspected(path)
     if "error" in facts:

@@ -15,17 +15,16 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from batch_predict.setup.wheels import RUNTIME
+
 VARIABLE = "DEPLOYED_PACKAGE"
 """The environment variable that the handler and `as_packaged` read."""
 
 IMAGE_REQUIREMENTS = "requirements-image.txt"
 MODULES = {"python-dateutil": "dateutil", "scikit-learn": "sklearn", "xgboost-cpu": "xgboost"}
 """Modules with another name than their distribution, even if another distribution brings them here."""
-RUNTIME_MODULES = (
-    *("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"),
-    *("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py"),
-)
-"""What Lambda's Python runtime brings: https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html#python-sdk-included"""
+RUNTIME_CLIENT = "runtime_client"
+"""The compiled module of awslambdaric, beside the one of that name."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def deployed_package(directory: Path) -> DeployedPackage:
     added = {
         name: version for name, version in _pins(file for file in files if file.name == IMAGE_REQUIREMENTS) if name not in zipped
     }
-    modules = frozenset({*_modules(zipped), *RUNTIME_MODULES, *(path.stem for path in function.glob("*.py"))})
+    modules = frozenset({*_modules([*zipped, *RUNTIME]), RUNTIME_CLIENT, *(path.stem for path in function.glob("*.py"))})
     return DeployedPackage(
         python=template["Globals"]["Function"]["Runtime"].removeprefix("python"),
         versions={name: version for name, version in (zipped | added).items() if version},

@@ -154,7 +154,7 @@ class KeptRun:
             with self._serving() as aws:
                 yield aws
         finally:
-            kept_work.delete_copies(self.objects)
+            kept_work.delete(self.objects, kept_work.COPIES)
 
     def run(self, aws: LocalAws) -> Run:
         """Return the run as its embedded AWS knows it, ended as it ended here."""
@@ -225,7 +225,7 @@ class KeptRun:
         shutil.rmtree(self.path / "aws" / "state", ignore_errors=True)
         for name in ("ended.json", "live.json", "aws.log", "process.log"):
             (self.path / name).unlink(missing_ok=True)
-        kept_work.delete_error_records(self.objects)
+        kept_work.delete(self.objects, kept_work.ERROR_RECORDS)
 
     @contextmanager
     def _serving(self) -> Iterator[LocalAws]:
@@ -258,7 +258,7 @@ class KeptRun:
 
     def _end(self, outcome: Outcome) -> None:
         write_json(self.path / "ended.json", as_json(outcome))
-        kept_work.delete_copies(self.objects)
+        kept_work.delete(self.objects, kept_work.COPIES)
 
 
 class _RunHere(Run):

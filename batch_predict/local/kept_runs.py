@@ -82,12 +82,12 @@ class KeptRuns:
 
     def _forget_work(self, run: KeptRun, published: Published) -> None:
         """Delete the run's copy of the output, and the parts of all runs for that output."""
-        kept_work.delete_object(run.objects, f"output/{Path(published.output).name}")
+        kept_work.delete(run.objects, re.compile(rf"output/{re.escape(Path(published.output).name)}\Z"))
         if not run.about["request"].get("keep_work"):
-            kept_work.delete_parts(run.objects)
+            kept_work.delete(run.objects, kept_work.PARTS)
         for other in self.all():
             if other.name != run.name and other.output == run.output and other.is_unfinished:
-                kept_work.delete_parts(other.objects)
+                kept_work.delete(other.objects, kept_work.PARTS)
 
     def _unfinished(self, digest: str) -> KeptRun | None:
         """Return the newest run of a request, if it is over without an output."""
@@ -110,7 +110,7 @@ class KeptRuns:
                 if run.is_unfinished:
                     requests.add(run.about.get("digest", run.name))
                     if len(requests) > KEPT_WORK:
-                        kept_work.delete_parts(run.objects)
+                        kept_work.delete(run.objects, kept_work.PARTS)
 
     def all(self) -> list[KeptRun]:
         """Return the runs that are kept, newest first; folders that this user has not made are left alone."""

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,37 +17,26 @@ from urllib.parse import unquote
 METADATA_SUFFIX = ".meta.json"
 ENCODED_KEYS = ".ministack-keys"
 """The emulator's folder for keys that cannot be paths."""
-COPIES = ("models/", "data/", ".deploy/")
-"""Keys of copies of what is on this machine: a run that is over does not need them."""
-RECEIPT = re.compile(r"\.work/.*/chunk-\d+\.json$")
-PART = re.compile(r"\.work/.*/chunk-\d+\.csv(\.rejected\.csv)?(\.tmp)?$")
-"""Keys of the large objects of work; what is small tells how the run ended, and stays."""
-ERROR_RECORD = re.compile(r"\.work/.*/chunk-\d+\.error\.json$")
+COPIES = re.compile(r"(models|data|\.deploy)/")
+"""Keys of copies of model, data and functions: a run that is over does not need them."""
+RECEIPTS = re.compile(r".*\.work/.*/chunk-\d+\.json$")
+PARTS = re.compile(r".*\.work/.*/chunk-\d+\.csv(\.rejected\.csv)?(\.tmp)?$")
+"""Keys of the chunks' parts, the large objects of work: what remains no longer helps another run, but explains this one."""
+ERROR_RECORDS = re.compile(r".*\.work/.*/chunk-\d+\.error\.json$")
+"""Keys of the records of lost chunks: the next execution of this name writes its own."""
 
 
-def delete_copies(objects: Path) -> None:
-    """Delete the copies of model, data and functions."""
-    _delete(objects, lambda key: key.startswith(COPIES))
-
-
-def delete_parts(objects: Path) -> None:
-    """Delete the chunks' parts: what remains no longer helps another run, but explains this one."""
-    _delete(objects, lambda key: bool(PART.search(key)))
-
-
-def delete_error_records(objects: Path) -> None:
-    """Delete the records of lost chunks: the next execution of this name writes its own."""
-    _delete(objects, lambda key: bool(ERROR_RECORD.search(key)))
-
-
-def delete_object(objects: Path, key: str) -> None:
-    """Delete one object."""
-    _delete(objects, lambda found: found == key)
+def delete(objects: Path, keys: re.Pattern[str]) -> None:
+    """Delete the objects whose keys match a pattern."""
+    for key, path in list(_files(objects)):
+        if keys.match(key):
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}{METADATA_SUFFIX}").unlink(missing_ok=True)
 
 
 def finished_chunks(objects: Path) -> int:
     """Return how many chunks have a receipt, of the plan that came furthest."""
-    return max(Counter(key.rpartition("/")[0] for key, _ in _files(objects) if RECEIPT.search(key)).values(), default=0)
+    return max(Counter(key.rpartition("/")[0] for key, _ in _files(objects) if RECEIPTS.match(key)).values(), default=0)
 
 
 def share(source: Path, target: Path) -> None:
@@ -62,13 +51,6 @@ def _link(source: str, target: str) -> None:
             os.link(source, target)
         except OSError:  # no hard links there
             shutil.copy2(source, target)
-
-
-def _delete(objects: Path, is_meant: Callable[[str], bool]) -> None:
-    for key, path in list(_files(objects)):
-        if is_meant(key):
-            path.unlink(missing_ok=True)
-            path.with_name(f"{path.name}{METADATA_SUFFIX}").unlink(missing_ok=True)
 
 
 def _files(objects: Path) -> Iterator[tuple[str, Path]]:

@@ -5,11 +5,11 @@ Pass) are not drawn, but their ways are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from batch_predict.runs.history import StateVisit
+from batch_predict.runs.history import ENDS, StateVisit
 from batch_predict.visible_text import visible
 
 DRAWN_KINDS = {"Task", "Map", "Parallel", "Wait", "Succeed", "Fail"}
@@ -69,22 +69,6 @@ class StateGraph:
     ways: Sequence[Way] = ()
 
 
-@dataclass
-class _Visits:
-    """What an execution did in one state."""
-
-    seconds: float = 0.0
-    number: int = 0
-    attempts: int = 0
-    error: str | None = None
-    """Error of the last visit."""
-    running: bool = False
-    stopped: bool = False
-    """Whether the execution was stopped from outside during the last visit."""
-    ways: set[str] = field(default_factory=set)
-    """States that were entered from here."""
-
-
 def state_graph(
     definition: Mapping[str, Any], runs: Sequence[StateVisit], *, is_over: bool, failed_chunks: int = 0
 ) -> StateGraph | None:
@@ -95,7 +79,8 @@ def state_graph(
     drawn = {name: _drawn_targets(states, name) for name in states if states[name]["Type"] in DRAWN_KINDS}
     main = [name for name in _main_way(states, definition["StartAt"]) if name in drawn]
     aside = [name for name in drawn if name not in main]
-    visits = _visits(runs, drawn)
+    visits = [run for run in runs if run.name in drawn]
+    taken = {(one.name, other.name) for one, other in pairwise(visits)}
 
     entered = [name for name in aside if any(name in drawn[start] for start in main)]
     aside = list(_families(entered, drawn, aside))
@@ -105,15 +90,22 @@ def state_graph(
     places |= {name: (right, 1 + row * STEP) for row, name in enumerate(aside)}
     lost = {name: failed_chunks for name in drawn if states[name]["Type"] == "Map"}
     boxes = [
-        _box(name, states[name], places[name], visits[name], is_over=is_over, failed_chunks=lost.get(name, 0))
+        _box(
+            name,
+            states[name]["Type"],
+            places[name],
+            [visit for visit in visits if visit.name == name],
+            is_over=is_over,
+            failed_chunks=lost.get(name, 0),
+        )
         for name in (*main, *aside)
     ]
     ways = [
-        Way(_path(start, end, places, main, lanes), taken=end in visits[start].ways)
+        Way(_path(start, end, places, main, lanes), taken=(start, end) in taken)
         for start, ends in drawn.items()
         for end in ends
         # A way back is drawn only if it was taken: that it exists is no part of the story.
-        if end in visits[start].ways or not _goes_back(start, end, places)
+        if (start, end) in taken or not _goes_back(start, end, places)
         if start != end
     ]
     height = max(y for _, y in places.values()) + BOX_HEIGHT + 1
@@ -173,47 +165,30 @@ def _main_way(states: Mapping[str, Mapping[str, Any]], start: str) -> Iterator[s
         name = states[name].get("Default", states[name].get("Next", ""))
 
 
-def _visits(runs: Sequence[StateVisit], drawn: Mapping[str, Any]) -> dict[str, _Visits]:
-    visits = {name: _Visits() for name in drawn}
-    shown = [run for run in runs if run.name in drawn]
-    for run in shown:
-        visit = visits[run.name]
-        visit.seconds += run.seconds or 0.0
-        visit.number += 1
-        visit.attempts += run.attempts
-        visit.error = run.error
-        visit.running = run.seconds is None
-        visit.stopped = run.is_stopped
-    for start, end in pairwise(shown):
-        visits[start.name].ways.add(end.name)
-    return visits
-
-
-def _box(name: str, state: Mapping[str, Any], place: tuple[int, int], visit: _Visits, *, is_over: bool, failed_chunks: int) -> Box:
-    kind = state["Type"]
-    if not visit.number:
+def _box(name: str, kind: str, place: tuple[int, int], visits: Sequence[StateVisit], *, is_over: bool, failed_chunks: int) -> Box:
+    if not visits:
         return Box(name, kind, *place, mark="unvisited", detail="")
-    if visit.error or failed_chunks or kind == "Fail":
+    if visits[-1].error or failed_chunks or kind == "Fail":
         mark = "failed"
     else:
-        mark = "running" if visit.running and not is_over and kind not in {"Succeed", "Fail"} else "ran"
-    return Box(name, kind, *place, mark=mark, detail=_detail(kind, visit, mark, failed_chunks))
+        mark = "running" if visits[-1].seconds is None and not is_over and kind not in ENDS else "ran"
+    return Box(name, kind, *place, mark=mark, detail=_detail(kind, visits, mark, failed_chunks))
 
 
-def _detail(kind: str, visit: _Visits, mark: str, failed_chunks: int) -> str:
-    if kind in {"Succeed", "Fail"}:
+def _detail(kind: str, visits: Sequence[StateVisit], mark: str, failed_chunks: int) -> str:
+    if kind in ENDS:
         return "ended here"
-    parts = ["running" if mark == "running" else f"{visit.seconds:,.1f} s"]
-    if visit.stopped:
+    parts = ["running" if mark == "running" else f"{sum(visit.seconds or 0.0 for visit in visits):,.1f} s"]
+    if visits[-1].is_stopped:
         parts.append("stopped")
     elif failed_chunks:
         parts.append(f"failed: {failed_chunks:,} chunk{'' if failed_chunks == 1 else 's'}")
     elif mark == "failed":
         parts.append("failed")
-    if visit.number > 1 and len(parts) == 1:  # a failure needs the room
-        parts.append(f"{visit.number} visits")
-    if visit.attempts > visit.number:
-        parts.append(f"{visit.attempts} attempts")
+    if len(visits) > 1 and len(parts) == 1:  # a failure needs the room
+        parts.append(f"{len(visits)} visits")
+    if (attempts := sum(visit.attempts for visit in visits)) > len(visits):
+        parts.append(f"{attempts} attempts")
     return ", ".join(parts)
 
 

@@ -24,7 +24,7 @@ class ChunksCounted:
     succeeded: int
     failed: int
     """Failed for good, timed out or aborted."""
-    chunk_seconds: float | None = None
+    chunk_seconds: float | None = field(default=None, compare=False)
     """Mean duration of chunks that are done, of the newest `DURATIONS`; None before the first is done."""
 
 
@@ -63,8 +63,7 @@ def follow_execution(
     def changes() -> Iterator[ChunksCounted]:
         nonlocal chunks
         now = count_chunks(client, execution_arn)
-        before = chunks and (chunks.total, chunks.succeeded, chunks.failed)
-        if now and (now.total, now.succeeded, now.failed) != before:
+        if now and now != chunks:
             chunks = now
             yield now
 

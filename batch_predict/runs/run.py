@@ -222,6 +222,19 @@ class Run:
             invoked += details.get("resource", "").endswith(f":function:{self.stack.predict_function_name}")
         return (index, invoked) if isinstance(index, int) and invoked else None
 
+    def log_lines(self, chunk: int | None = None) -> Iterator[tuple[datetime, str]]:
+        """Yield the functions' log lines, or those of its chunk ``chunk`` (from 1), oldest first. Each names its execution."""
+        described = self.describe()
+        window = {"startTime": _milliseconds(described["startDate"])}
+        if "stopDate" in described:
+            window["endTime"] = _milliseconds(described["stopDate"]) + 60_000  # functions may log a little later
+        pages = self.stack.client("logs").get_paginator("filter_log_events")
+        for page in pages.paginate(logGroupName=self.stack.outputs["LogGroupName"], **window):
+            for event in page["events"]:
+                line = event["message"].replace('\\"', '"')  # Lambda's JSON format escapes what the function logs
+                if self.name in line and (chunk is None or f'"chunk_index": {chunk - 1},' in line):
+                    yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"].rstrip()
+
     def definition(self) -> Mapping[str, Any]:
         """Return the state machine's definition as this execution has it; an empty one if it cannot be read."""
         try:
@@ -256,6 +269,10 @@ class Run:
     def s3(self) -> Any:
         """Return the stack's client of S3."""
         return self.stack.client("s3")
+
+
+def _milliseconds(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
 
 
 def find_run(stack: Stack, run: str) -> Run:

@@ -57,7 +57,6 @@ BUNDLED = {"lib/libgomp.so.1": "scikit_learn.libs/libgomp-*.so.*"}
 bring its OpenMP, as scikit-learn's and XGBoost's do under names of their own."""
 WITH_DOCSTRINGS = ("numpy",)
 """Libraries that put docstrings together when they are imported, and fail if there are none."""
-RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "urllib3")
 
 Say = Callable[[str], None]
 
@@ -229,7 +228,7 @@ def required_modules(handler: Path = PREDICT / "prediction_handler.py") -> list[
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.partition(".")[0])
-    return sorted((names | set(MODEL_LIBRARIES)) - sys.stdlib_module_names - {*RUNTIME_MODULES, *CARRIED})
+    return sorted((names | set(MODEL_LIBRARIES)) - sys.stdlib_module_names - {*wheels.RUNTIME, *CARRIED})
 
 
 def check_imports(directory: Path, modules: list[str]) -> list[str]:

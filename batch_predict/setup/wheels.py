@@ -27,7 +27,8 @@ RUNTIME = (
     *("boto3", "botocore", "s3transfer", "urllib3", "jmespath", "python-dateutil", "six"),
     *("awslambdaric", "simplejson", "snapshot-restore-py"),
 )
-"""What Lambda's Python runtime brings, and the package therefore leaves out."""
+"""What Lambda's Python runtime brings, and the package therefore leaves out:
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html#python-sdk-included"""
 
 ON_LAMBDA = {
     "implementation_name": "cpython",

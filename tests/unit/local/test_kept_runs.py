@@ -218,9 +218,9 @@ def test_keys_that_are_no_paths_are_known_by_their_metadata(tmp_path):
     for name, key in (("sha256-0", "models/m"), ("sha256-1", "output/o.csv.work/i/f/chunk-00000.csv")):
         (folder / name).write_text("x")
         (folder / f"{name}.meta.json").write_text(json.dumps({"key": key}))
-    kept_work.delete_copies(tmp_path)
+    kept_work.delete(tmp_path, kept_work.COPIES)
     assert [path.name for path in folder.iterdir() if ".meta." not in path.name] == ["sha256-1"]
-    kept_work.delete_parts(tmp_path)
+    kept_work.delete(tmp_path, kept_work.PARTS)
     assert not list(folder.iterdir())
 
 

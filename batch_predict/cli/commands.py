@@ -4,7 +4,11 @@
 def status(run: RunArgument = None, *, place: Place, as_json: JsonOption = False) -> None: ...
 """
 
-from collections.abc import Callable, Sequence
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
@@ -13,8 +17,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from batch_predict.cli.endings import ending
+from batch_predict.cli.visible_output import VisibleConsole
+from batch_predict.errors import BatchPredictError
+from batch_predict.local.interruption import RunInterrupted, stop_signals
 from batch_predict.places import OnStack, ThisMachine, place_of
+from batch_predict.runs import outcome
+from batch_predict.runs.outcome import INTERRUPTED, Failed
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def example(command: str, after: str = "") -> str:
 def command(
     app: typer.Typer, epilog: str, name: str | None = None, cls: type[TyperCommand] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command: its groups of options are gathered, and it ends as `ending` says."""
+    """Register a command: its groups of options are gathered, and it ends as `_ending` says."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         app.command(name, cls=cls, epilog=epilog)(_with_flat_options(function))
@@ -86,7 +94,7 @@ def _with_flat_options(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def flat(**given: Any) -> None:
-        with ending(as_json=given.get("as_json", False)):
+        with _ending(as_json=given.get("as_json", False)):
             for name, group in groups.items():
                 given[name] = group.value(**{each.name: given.pop(each.name) for each in group.options})
             function(**given)
@@ -96,3 +104,29 @@ def _with_flat_options(function: Callable[..., None]) -> Callable[..., None]:
         options += groups[name].options if name in groups else [parameter.replace(kind=Parameter.KEYWORD_ONLY)]
     flat.__signature__ = signature(function).replace(parameters=options)  # type: ignore[attr-defined]
     return flat
+
+
+@contextmanager
+def _ending(*, as_json: bool = False) -> Iterator[None]:
+    """Turn an error that the user can correct into one sentence, and a signal into a clean end that leaves nothing behind."""
+
+    def end(result: Failed, sentence: object) -> None:
+        typer.echo(f"Error: {sentence}", err=True)
+        if as_json:
+            typer.echo(json.dumps(outcome.as_json(result), default=str))
+
+    with stop_signals() as received:
+        try:
+            yield
+        except BatchPredictError as error:
+            end(Failed(error=type(error).__name__, cause=str(error)), error)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            number = received[0] if received else signal.SIGINT
+            result = Failed(status="ABORTED", error=INTERRUPTED, cause=f"stopped by {number.name}")
+            if isinstance(error, RunInterrupted):
+                console = VisibleConsole(sys.stderr)
+                console.print(str(error), soft_wrap=not console.is_terminal)
+                result = error.result
+            end(result, result.cause)
+            raise typer.Exit(128 + number) from error

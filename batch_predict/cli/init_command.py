@@ -4,7 +4,6 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -161,7 +160,9 @@ def _revised(settings: dict[str, str]) -> dict[str, str]:
             if not (found := problems(settings)):
                 return settings
             _say("\n".join(f"  {said}" for said in found))
-        elif setting := _chosen(listed, answer.lower()):
+        elif setting := next(
+            (each for number, each in enumerate(listed, 1) if answer.lower() in (str(number), each.name.lower())), None
+        ):
             settings[setting.name] = _answer(setting, settings[setting.name])
             for other in SETTINGS:
                 if other.needs and not settings[other.needs]:
@@ -169,11 +170,6 @@ def _revised(settings: dict[str, str]) -> dict[str, str]:
             _completed(settings, {})
         else:
             _say(f"  {answer[:SHOWN_CHARACTERS]!r} is none of the numbers 1 to {len(listed)}")
-
-
-def _chosen(listed: Sequence[Setting], answer: str) -> Setting | None:
-    """Return the setting that an answer means by its number or its name."""
-    return next((each for number, each in enumerate(listed, 1) if answer in (str(number), each.name.lower())), None)
 
 
 def _shown(name: str, value: str) -> str:

@@ -38,9 +38,9 @@ from botocore.credentials import Credentials
 from batch_predict.deployed import stack_directory
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import emulator_guard
-from batch_predict.local.deploy import deploy, deployed
+from batch_predict.local.deploy import deploy
 from batch_predict.runs.prepared_request import LOCAL_BUCKET
-from batch_predict.runs.stack import Stack
+from batch_predict.runs.stack import Stack, stack_outputs
 
 __all__ = ["BatchPredictError", "LocalAws", "local_aws"]
 
@@ -160,15 +160,22 @@ def local_aws(
         "AUTH": "true" if enforce_iam else "false",
         "SFN_WAIT_SCALE": str(wait_scale),
         "LOG_LEVEL": "INFO" if log_file else "WARNING",
-        **(_persistence(state_directory) if state_directory else {}),
     }
+    if state_directory:
+        state = state_directory.absolute()
+        settings |= {
+            "PERSIST_STATE": "1",
+            "S3_PERSIST": "1",
+            "STATE_DIR": f"{state / 'state'}",
+            "S3_DATA_DIR": f"{state / 'objects'}",
+        }
     key = secret_access_key or secrets.token_hex()
     identity = f"batch-predict-{uuid.uuid4()}"
     settings |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": key, "MINISTACK_EDITION": identity}
     # The file has no name, so a crash leaves nothing of it.
     with log_file.open("a+b") if log_file else tempfile.TemporaryFile() as log, _emulator(port, settings, log, lock) as url:
         client = partial(_client, url, key)
-        outputs = deployed(client, STACK_NAME) if state_directory else None
+        outputs = stack_outputs(client("cloudformation"), STACK_NAME) if state_directory else None
         if outputs is None:
             s3 = client("s3")
             with suppress(s3.exceptions.BucketAlreadyOwnedByYou):  # a state that has objects, but no stack
@@ -203,12 +210,6 @@ def _emulator(port: int | None, settings: Mapping[str, str], log: IO[bytes], loc
                 f"the embedded AWS did not start on {HOST}:{chosen_port}; if that port is in use, choose another; "
                 f"its log ends with:\n{last_lines}"
             )
-
-
-def _persistence(directory: Path) -> dict[str, str]:
-    """Return the settings that make the emulator keep its state."""
-    state = directory.absolute()
-    return {"PERSIST_STATE": "1", "S3_PERSIST": "1", "STATE_DIR": str(state / "state"), "S3_DATA_DIR": str(state / "objects")}
 
 
 def _free_port() -> int:

@@ -10,7 +10,6 @@ import json
 import os
 import shlex
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from batch_predict.errors import BatchPredictError
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
-from batch_predict.setup.package import function_files
+from batch_predict.runs.stack import stack_outputs
+from batch_predict.setup.package import function_files, zip_files
 
 AS_PACKAGED = Path(__file__).with_name("as_packaged.py")
 START_FUNCTION = str(Path(__file__).with_name("start_function.py"))
@@ -151,22 +151,7 @@ def deploy(
             f"the stack {stack_name} is {stack['StackStatus']} after at most {STACK_SECONDS} s: {reasons}; "
             f"correct {directory / 'template.yaml'} and start again"
         )
-    return _outputs(stack)
-
-
-def deployed(client: ClientFactory, stack_name: str) -> dict[str, str] | None:
-    """Return the outputs of a stack that exists already; None if there is none."""
-    try:
-        stack = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationError":  # CloudFormation's word for: does not exist
-            return None
-        raise
-    return _outputs(stack)
-
-
-def _outputs(stack: JsonObject) -> dict[str, str]:
-    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return stack_outputs(cloudformation, stack_name) or {}
 
 
 def _package(template: JsonObject, directory: Path, s3: Any, bucket: str, *, tolerates: bool) -> JsonObject:
@@ -192,16 +177,11 @@ def zip_function(code: Path, handler: str, package: DeployedPackage | None = Non
 
     ``package`` is what the function has on AWS, if it needs libraries.
     """
-    files = {name: (content, 0o644) for name, content in function_files(code, handler).items()}
-    files["bootstrap"] = (bootstrap(package).encode(), 0o755)
+    files = {**function_files(code, handler), "bootstrap": bootstrap(package).encode()}
     if package:
-        files[AS_PACKAGED.name] = (AS_PACKAGED.read_bytes(), 0o644)
+        files[AS_PACKAGED.name] = AS_PACKAGED.read_bytes()
     zipped = io.BytesIO()
-    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, (content, mode) in files.items():
-            entry = zipfile.ZipInfo(name)  # dated 1980-01-01
-            entry.external_attr = mode << 16
-            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+    zip_files(zipped, files)
     return zipped.getvalue()
 
 

@@ -86,7 +86,10 @@ def timeline_of(record: ReportInput) -> ChunkTimeline | None:
         rows=np.asarray(columns["rows"], dtype=np.int64)[own],
         cold=np.asarray(columns["cold_start"], dtype=np.bool_)[own],
         attempts=np.asarray([record.attempts.get(int(index), 1) for index in indexes], dtype=np.int64),
-        places=tuple(place_of(_entry(columns, int(position))) for position in np.flatnonzero(own)),
+        places=tuple(
+            place_of({name: columns[name][position] for name in ("data_s3_uri", "byte_range") if columns.get(name)})
+            for position in np.flatnonzero(own).tolist()
+        ),
         reused=int((~own).sum()),
     )
 
@@ -97,7 +100,3 @@ def place_of(chunk: Mapping[str, Any]) -> str:
         edges = chunk.get("byte_range")
         return f"{chunk['data_s3_uri']} bytes=[{edges[0]:,}, {edges[1]:,})" if edges else f"{chunk['data_s3_uri']}"
     return f"the objects of {chunk['segments_s3_uri']}" if chunk.get("segments_s3_uri") else "a group of whole objects"
-
-
-def _entry(columns: Mapping[str, Any], position: int) -> dict[str, Any]:
-    return {field: columns[field][position] for field in ("data_s3_uri", "byte_range") if columns.get(field)}

@@ -20,9 +20,9 @@ def model_path(model: object, folder: Path) -> str:
 
     Raises TypeError for anything else, and InvalidRequestError if the estimator cannot be pickled.
     """
-    if isinstance(model, str | os.PathLike) and isinstance(path := os.fspath(model), str):
-        return path
     require_model(model)
+    if isinstance(model, str | os.PathLike):
+        return str(os.fspath(model))
     name = type(model).__name__
     file = folder / f"{name}.joblib"
     try:
@@ -74,7 +74,8 @@ def data_paths(data: object, folder: Path) -> list[str]:
         if _is_frame(item):
             # Messages name the file, and so say what it is.
             file = folder / ("DataFrame.csv" if len(items) == 1 else f"DataFrame-{number}.csv")
-            write_csv(item, file)
+            # Without the index: numbers in the shortest form that reads back, missing values as empty fields.
+            item.to_csv(file, index=False, lineterminator="\n")
             paths.append(str(file))
         else:
             paths.append(os.fspath(item))
@@ -100,11 +101,6 @@ def index_of(data: object) -> "pd.Index[Any] | None":
         return None
     index: pd.Index[Any] = items[0].index
     return index.append([item.index for item in items[1:]])
-
-
-def write_csv(frame: "pd.DataFrame", file: Path) -> None:
-    """Write a DataFrame without its index: numbers in the shortest form that reads back, missing values as empty fields."""
-    frame.to_csv(file, index=False, lineterminator="\n")
 
 
 def _is_frame(item: object) -> "TypeGuard[pd.DataFrame]":

@@ -113,7 +113,10 @@ class _Places:
 
     def uris(self, start: str, paths: Sequence[Path]) -> dict[Path, str]:
         """Return where each local file goes, below one of the places."""
-        return _names(start, paths) if self.is_local else _content_names(f"{start}{UPLOADS}", paths)
+        if self.is_local:
+            return _names(start, paths)
+        names = _safe_names(paths).items()
+        return {path: f"{start}{UPLOADS}{sha256_of(path)[:DIGEST_DIGITS]}/{name}" for path, name in names}
 
     def manifest_uri(self, manifest: Sequence[str]) -> str:
         """Return where the list of the data's objects goes."""
@@ -141,11 +144,6 @@ def _names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
         path: f"{start}{name}" if times[name] == 1 else f"{start}{number}/{name}"
         for number, (path, name) in enumerate(names.items(), start=1)
     }
-
-
-def _content_names(start: str, paths: Sequence[Path]) -> dict[Path, str]:
-    """Give each file a URI by its content and its name."""
-    return {path: f"{start}{sha256_of(path)[:DIGEST_DIGITS]}/{name}" for path, name in _safe_names(paths).items()}
 
 
 def sha256_of(path: Path) -> str:

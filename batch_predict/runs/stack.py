@@ -68,23 +68,33 @@ def find_stack(name: str, *, profile: str | None = None, region: str | None = No
     """Find a deployed stack by its name, and what it holds by its outputs."""
     try:
         session: Any = boto3.Session(profile_name=profile, region_name=region)
-        found = session.client("cloudformation", config=CLIENT_CONFIG).describe_stacks(StackName=name)["Stacks"][0]
+        outputs = stack_outputs(session.client("cloudformation", config=CLIENT_CONFIG), name)
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationError":  # CloudFormation's word for: does not exist
-            raise BatchPredictError(f"there is no stack {name} in this account and region: name it as `sam deploy` did") from error
         raise BatchPredictError(f"the stack {name} cannot be looked up: {error}") from error
     except BotoCoreError as error:
         raise BatchPredictError(
             f"the stack {name} cannot be looked up: {error}; set credentials and region as for the AWS CLI, "
             "or with --profile and --region"
         ) from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", ())}
+    if outputs is None:
+        raise BatchPredictError(f"there is no stack {name} in this account and region: name it as `sam deploy` did")
     missing = [key for key in ("StateMachineArn", "PredictFunctionName", "ModelUri", "DataUri", "OutputUri") if key not in outputs]
     if missing:
         raise BatchPredictError(
             f"the stack {name} has no output {', '.join(missing)}: it was not deployed from this project's template"
         )
     return DeployedStack(outputs, name, session)
+
+
+def stack_outputs(cloudformation: Any, name: str) -> dict[str, str] | None:
+    """Return the outputs of a stack by their names; None if there is no such stack."""
+    try:
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":  # CloudFormation's word for: does not exist
+            return None
+        raise
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
 
 
 @contextmanager

@@ -53,11 +53,6 @@ class Needs(NamedTuple):
     """Versions of symbols that it has itself."""
 
 
-def is_elf(content: bytes) -> bool:
-    """Return whether it is a 64-bit little-endian ELF file, which both of Lambda's processors have."""
-    return content[:6] == b"\x7fELF\x02\x01"
-
-
 def machine(content: bytes) -> str:
     """Return Lambda's name of the processor. Raises ElfError if Lambda has no such processor."""
     number = struct.unpack_from("<H", content, 18)[0]
@@ -68,7 +63,7 @@ def machine(content: bytes) -> str:
 
 def segments(content: bytes) -> list[Segment]:
     """Return the segments. Raises ElfError if one is cut off, or not aligned as the loader demands."""
-    if not is_elf(content) or len(content) < _HEADER_BYTES:
+    if content[:6] != b"\x7fELF\x02\x01" or len(content) < _HEADER_BYTES:  # as both of Lambda's processors have it
         raise ElfError("no 64-bit little-endian ELF file")
     table = struct.unpack_from("<Q", content, 32)[0]
     entry_size, count = struct.unpack_from("<HH", content, 54)

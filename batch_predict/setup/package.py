@@ -24,13 +24,13 @@ import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from . import amazon_linux, elf, slimming, target, wheels
 from .target import ROOT, Interpreter, PackageError, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 BUILD, DIST = target.build_folder(), ROOT / "dist"
 PREDICT = ROOT / "functions/predict"
@@ -342,18 +342,23 @@ def compiled(source: Path, interpreter: Interpreter) -> dict[str, bytes]:
         return {f"__pycache__/{source.stem}.{tag}.pyc": output.read_bytes()}
 
 
+def zip_files(file: Path | IO[bytes], files: Mapping[str, Path | bytes]) -> None:
+    """Write a zip: the same bytes for the same files (and the same zlib)."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(name)  # dated 1980-01-01
+            entry.external_attr = (0o755 if ".so" in name or name == "bootstrap" else 0o644) << 16
+            archive.writestr(entry, content if isinstance(content, bytes) else content.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
 def write_zip(path: Path, directory: Path | None, extra: dict[str, bytes]) -> None:
-    """Zip a folder's files and some more: the same bytes for the same files (and the same zlib)."""
+    """Zip a folder's files and some more into a file that is there when it is whole."""
     files: dict[str, Path | bytes] = {**extra}
     if directory:
         files.update({file.relative_to(directory).as_posix(): file for file in directory.rglob("*") if file.is_file()})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted(files.items()):
-            entry = zipfile.ZipInfo(name)  # dated 1980-01-01
-            entry.external_attr = (0o755 if ".so" in name else 0o644) << 16
-            archive.writestr(entry, content if isinstance(content, bytes) else content.read_bytes(), zipfile.ZIP_DEFLATED)
+    zip_files(partial, files)
     partial.replace(path)
 
 

@@ -116,9 +116,7 @@ class Screen:
 
         try:
             yield conclude
-        except KeyboardInterrupt:
-            raise  # it was stopped and has not failed: `__exit__` says so
-        except BaseException:
+        except Exception:  # if it was stopped, it has not failed: `__exit__` says so
             row.failed = True
             row.seconds = time.monotonic() - row.started
             raise

@@ -14,14 +14,13 @@ from botocore.exceptions import BotoCoreError
 
 from batch_predict.cli.commands import JsonOption, Place, command, example, stack_option
 from batch_predict.cli.progress import screen
-from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs, status_lines
+from batch_predict.cli.run_lines import SHOWN_CHUNKS, explanation_lines, print_lines, print_runs, status_lines
 from batch_predict.errors import BatchPredictError
 from batch_predict.local.one_chunk import invoke_here
 from batch_predict.places import OnStack, ThisMachine
 from batch_predict.report.drift import compared
 from batch_predict.report.input import ReportInput, report_input
-from batch_predict.runs.run import Run, RunStatus
-from batch_predict.runs.stack import aws_troubles
+from batch_predict.runs.run import RunStatus
 from batch_predict.runs.transfer import upload
 from batch_predict.runs.value_here import told_here, with_local_paths
 
@@ -94,10 +93,16 @@ def _watched(run: str | None, place: ThisMachine | OnStack, *, quiet: bool, as_j
 
 
 def _print_status(known: RunStatus, uploads: Mapping[Path, str], place: ThisMachine | OnStack, *, as_json: bool) -> None:
+    known = _told(known, uploads)
     if as_json:
-        _print_json(asdict(known), uploads)
+        typer.echo(json.dumps(asdict(known), default=str))
     else:
-        print_lines(status_lines(known, stack_option(place), lambda text: told_here(text, uploads)))
+        print_lines(status_lines(known, stack_option(place)))
+
+
+def _told(known: RunStatus, uploads: Mapping[Path, str]) -> RunStatus:
+    """Return a status with the local paths that a reader knows, and with the values at the places that it names."""
+    return replace(known, **_localized(vars(known), uploads, told_here))
 
 
 @command(app, _example("list --limit 5"), "list")
@@ -205,10 +210,6 @@ def _localized(value: Any, uploads: Mapping[Path, str], told: Callable[[str, Map
     return [_localized(inner, uploads, told) for inner in value] if isinstance(value, list) else value
 
 
-def _print_json(value: Mapping[str, Any], uploads: Mapping[Path, str]) -> None:
-    typer.echo(json.dumps(_localized(value, uploads, told_here), default=str))
-
-
 @command(app, _example("chunk NAME 3 --here", "for a run with --keep-work or one that failed"))
 def chunk(
     run: RequiredRun,
@@ -221,35 +222,27 @@ def chunk(
 
     Writes the chunk's own part and receipt, which the same request, started again, then finds. Exits 1 if it fails.
     """
-    if isinstance(place, OnStack):
-        with place.opened(run) as (found, _):
-            answer = _scored(found, found.chunk_event(number), here=here)
-    else:
-        kept = place.kept_runs.get(run)
-        with kept.opened() as aws, aws_troubles(aws):
-            event = kept.run(aws).chunk_event(number)
-            upload(aws, kept.prepared)
-            answer = _scored(kept.run(aws), event, here=here)
-            if answer["statusCode"] != 200:
-                typer.echo(f"Here: {told_here(str(answer['body'].get('message')), kept.local_paths())}", err=True)
-    if answer["statusCode"] != 200:
-        raise typer.Exit(1)
-
-
-def _scored(run: Run, event: Mapping[str, Any], *, here: bool) -> dict[str, Any]:
-    typer.echo(f"Event:\n{json.dumps(event, indent=2)}")
-    answer = invoke_here(run.stack, event) if here else run.invoke(event)
-    typer.echo(f"Answer:\n{json.dumps(answer, indent=2)}")
-    return answer
+    with place.opened(run) as (found, uploads):
+        event = found.chunk_event(number)
+        if isinstance(place, ThisMachine):  # its copies of model and data were deleted at its end
+            upload(found.stack, place.kept_runs.get(run).prepared)
+        typer.echo(f"Event:\n{json.dumps(event, indent=2)}")
+        answer = invoke_here(found.stack, event) if here else found.invoke(event)
+        typer.echo(f"Answer:\n{json.dumps(answer, indent=2)}")
+        if answer["statusCode"] != 200:
+            if isinstance(place, ThisMachine):
+                typer.echo(f"Here: {told_here(str(answer['body'].get('message')), uploads)}", err=True)
+            raise typer.Exit(1)
 
 
 @command(app, _example("explain"))
 def explain(run: RunArgument = None, *, place: Place, as_json: JsonOption = False) -> None:
     """Say what failed in a run, where, why, and what to do about it."""
     with place.opened(run) as (found, uploads):
-        known, lost = found.status(), found.lost_chunks()
+        known, lost = _told(found.status(), uploads), found.lost_chunks()
+        shown = len(lost) if as_json else SHOWN_CHUNKS  # what is at the place of each is looked up in a file
+        lost[:shown] = _localized(lost[:shown], uploads, told_here)
         if as_json:
-            _print_json({**asdict(known), "lost_chunks": lost}, uploads)
+            typer.echo(json.dumps({**asdict(known), "lost_chunks": lost}, default=str))
         else:
-            readable = lambda text: told_here(text, uploads)  # noqa: E731
-            print_lines(explanation_lines(known, found.request, lost, stack_option(place), readable))
+            print_lines(explanation_lines(known, _localized(found.request, uploads), lost, stack_option(place)))

@@ -1,7 +1,7 @@
 """What is printed about runs: results and plans, the status of a run, the list of all, and what explains a failure."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,8 +155,8 @@ def print_failure(console: Console, result: Failed, command: str | None = None) 
         console.print(f"More: {command}", soft_wrap=True)
 
 
-def status_lines(status: RunStatus, stack_option: str = "", readable: Callable[[str], str] = str) -> Iterator[tuple[str, str]]:
-    """Yield how far a run is, as label and text; ``readable`` puts local paths into messages."""
+def status_lines(status: RunStatus, stack_option: str = "") -> Iterator[tuple[str, str]]:
+    """Yield how far a run is, as label and text."""
     yield "Run", status.name
     yield "Status", f"{status.status}, {duration(status.seconds)}, started {_moment(status.started)}"
     if status.state and status.stopped is None:
@@ -166,12 +166,12 @@ def status_lines(status: RunStatus, stack_option: str = "", readable: Callable[[
     if "rows" in output:
         yield "Rows", f"{output['rows']:,}, {megabytes(output['bytes'])}"
         if output.get("rejected_rows"):
-            yield "Bad", f"{plural(output['rejected_rows'], 'row')} without a prediction: {readable(output['rejected_s3_uri'])}"
-        yield "Output", readable(output["output_s3_uri"])
+            yield "Bad", f"{plural(output['rejected_rows'], 'row')} without a prediction: {output['rejected_s3_uri']}"
+        yield "Output", output["output_s3_uri"]
     elif output:
         yield "Plan", f"{plural(output['chunks'], 'chunk')}, {megabytes(output['input_bytes'])}; nothing was scored"
     if status.error:
-        yield "Error", readable(f"{status.error}: {status.cause}" if status.cause else status.error)
+        yield "Error", f"{status.error}: {status.cause}" if status.cause else status.error
         yield "Command", f"batch-predict explain {status.name}{stack_option}"
 
 
@@ -197,16 +197,12 @@ def print_runs(runs: Sequence[ListedRun], console: Console | None = None) -> Non
 
 
 def explanation_lines(
-    status: RunStatus,
-    request: Mapping[str, Any],
-    lost: Sequence[Mapping[str, Any]],
-    stack_option: str = "",
-    readable: Callable[[str], str] = str,
+    status: RunStatus, request: Mapping[str, Any], lost: Sequence[Mapping[str, Any]], stack_option: str = ""
 ) -> Iterator[tuple[str, str]]:
     """Yield what failed, where, why, what to do and the command for it."""
     yield "Run", f"{status.name}, {status.status}"
     if status.status == "SUCCEEDED":
-        yield from _explained_success(status, stack_option, readable)
+        yield from _explained_success(status, stack_option)
         return
     if not status.error:
         yield "State", f"{status.state}; nothing has failed so far"
@@ -214,13 +210,13 @@ def explanation_lines(
         return
     yield "Error", status.error
     if status.cause:
-        yield "Why", readable(status.cause)
+        yield "Why", status.cause
     yield from _chunk_lines(status)
     reasons = [_reason(record, status.advice) for record in lost[:SHOWN_CHUNKS]]
     said = reasons[0] if lost and lost[0]["error"] == status.error else ""  # Explain Failure speaks of the first
     for number, (record, reason) in enumerate(zip(lost, reasons, strict=False)):
         why = f": {reason}" if reason != said else ""
-        yield "" if number else "Where", readable(f"chunk {record['chunk_index'] + 1}, {_where(record)}{why}")
+        yield "" if number else "Where", f"chunk {record['chunk_index'] + 1}, {_where(record)}{why}"
     if len(lost) > SHOWN_CHUNKS:
         yield "", f"and {len(lost) - SHOWN_CHUNKS} more"
     if status.advice:
@@ -231,7 +227,7 @@ def explanation_lines(
         yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{stack_option}"
     keeps_rows_aside = "on_bad_row" in (status.advice or "")  # it does not help against other faults
     if command := QUARANTINE if keeps_rows_aside else COMMANDS.get(status.error):
-        model = readable(str(request.get("model_s3_uri", "MODEL")))
+        model = str(request.get("model_s3_uri", "MODEL"))
         yield "" if lost else "Command", command.replace("run …", f"run{stack_option} …").replace("MODEL", model)
 
 
@@ -241,16 +237,13 @@ def _reason(record: Mapping[str, Any], advice: str | None) -> str:
     return f"{record['error']}: {record['message']}{f' ({own})' if own != advice else ''}"
 
 
-def _explained_success(status: RunStatus, stack_option: str, readable: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+def _explained_success(status: RunStatus, stack_option: str) -> Iterator[tuple[str, str]]:
     output = status.output or {}
     missing, rejected = output.get("failed_chunks"), output.get("rejected_rows")
     if missing:
         yield "Missing", f"{tolerated(missing)}: the report lists {'it' if missing == 1 else 'them'}"
     if rejected:
-        yield (
-            "Bad",
-            f"{plural(rejected, 'row')} without a prediction, with place and reason in {readable(output['rejected_s3_uri'])}",
-        )
+        yield "Bad", f"{plural(rejected, 'row')} without a prediction, with place and reason in {output['rejected_s3_uri']}"
     if missing or rejected:
         yield "Command", f"batch-predict report {status.name}{stack_option}"
     else:

@@ -21,6 +21,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batch_predict.errors import BatchPredictError
+from batch_predict.figures import plural
 from batch_predict.local import kept_work
 from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.local.interruption import RunInterrupted, stopped_by
@@ -252,8 +253,7 @@ class KeptRun:
 
     def _how_to_go_on(self) -> str:
         number = kept_work.finished_chunks(self.objects)
-        finished = f"{number:,} finished chunk{'' if number == 1 else 's'}"
-        again = f"goes on from its {finished}" if number else "starts again, as no chunk was finished"
+        again = f"goes on from its {plural(number, 'finished chunk')}" if number else "starts again, as no chunk was finished"
         return f"Run {self.name} is over: the same command {again}. See also `batch-predict explain {self.name}`."
 
     def _end(self, outcome: Outcome) -> None:

@@ -2,27 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from batch_predict.errors import BatchPredictError
 from batch_predict.runs.history import StateVisit
-from batch_predict.runs.run import Run
+from batch_predict.runs.run import Run, RunStatus
 from batch_predict.runs.so_far import so_far
 
 
-@dataclass(frozen=True)
-class ReportInput:
-    """One run of the workflow, whether it goes on, has succeeded or has failed."""
+@dataclass(frozen=True, kw_only=True)
+class ReportInput(RunStatus):
+    """One run of the workflow, whether it goes on, has succeeded or has failed: its status, and all else that is known of it."""
 
-    name: str
-    """Name of the execution."""
     execution_arn: str
-    status: str
-    """As Step Functions says it: RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED or PENDING_REDRIVE."""
-    started: datetime
-    stopped: datetime | None
-    """None while it runs."""
     request: Mapping[str, Any]
     """As it was given, or with defaults and resolved placeholders if the report has it."""
     states: Sequence[StateVisit]
@@ -38,11 +30,6 @@ class ReportInput:
     `segments_s3_uri`, `error`, `message`."""
     attempts: Mapping[int, int] = field(default_factory=dict)
     """Invocations by chunk index, where known."""
-    error: str | None = None
-    """Name of the error that the execution ended with."""
-    cause: str | None = None
-    advice: str | None = None
-    """What to do about the error."""
     is_local: bool = False
     """Whether it ran on the embedded AWS, where nothing is charged."""
     reference: Mapping[str, Any] | None = None
@@ -64,17 +51,14 @@ class ReportInput:
 
 def report_input(run: Run) -> ReportInput:
     """Put together all that is known of a run."""
-    described, status, history = run.describe(), run.status(), run.history()
+    described, history = run.describe(), run.history()
     try:
         report = run.report()
     except BatchPredictError:
         report = None
     return ReportInput(
-        name=run.name,
+        **vars(run.status()),
         execution_arn=run.execution_arn,
-        status=status.status,
-        started=status.started,
-        stopped=status.stopped,
         request=report["request"] if report else history.document.get("request") or run.request,
         states=history.visits_of(described),
         definition=run.definition(),
@@ -82,7 +66,4 @@ def report_input(run: Run) -> ReportInput:
         so_far={} if report else so_far(run),
         failures=report["failed_chunks"] if report else run.lost_chunks(),
         attempts=run.attempts(),
-        error=status.error,
-        cause=status.cause,
-        advice=status.advice,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from batch_predict.figures import plural
 from batch_predict.runs.history import ENDS, StateVisit
 from batch_predict.visible_text import visible
 
@@ -182,7 +183,7 @@ def _detail(kind: str, visits: Sequence[StateVisit], mark: str, failed_chunks: i
     if visits[-1].is_stopped:
         parts.append("stopped")
     elif failed_chunks:
-        parts.append(f"failed: {failed_chunks:,} chunk{'' if failed_chunks == 1 else 's'}")
+        parts.append(f"failed: {plural(failed_chunks, 'chunk')}")
     elif mark == "failed":
         parts.append("failed")
     if len(visits) > 1 and len(parts) == 1:  # a failure needs the room

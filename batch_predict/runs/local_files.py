@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch_predict import deployed
+from batch_predict.figures import plural
 from batch_predict.visible_text import visible
 
 S3_SCHEME = "s3://"
@@ -163,4 +164,4 @@ def skipped_files(skipped: Skipped) -> str:
     for kind, paths in skipped.items():
         more = ", …" if len(paths) > NAMED_SKIPPED else ""
         kinds.append(f"{len(paths):,} {kind} ({', '.join(map(visible, paths[:NAMED_SKIPPED]))}{more})")
-    return f"{number:,} file{'' if number == 1 else 's'} skipped: {', '.join(kinds)}" if number else ""
+    return f"{plural(number, 'file')} skipped: {', '.join(kinds)}" if number else ""

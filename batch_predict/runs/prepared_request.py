@@ -17,6 +17,7 @@ from typing import Any
 from batch_predict import deployed
 from batch_predict.deployed import request_problems
 from batch_predict.errors import InvalidRequestError
+from batch_predict.figures import plural
 from batch_predict.runs.local_files import S3_SCHEME, Skipped, are_names, find_files, skipped_files
 from batch_predict.runs.stack import Stack
 
@@ -58,7 +59,7 @@ class PreparedRequest:
         """Return how much there is to upload, and what is left out, for people."""
         files, size = len(self.uploads), sum(path.stat().st_size for path in self.uploads)
         skipped = skipped_files(self.skipped)
-        return f"{files:,} file{'' if files == 1 else 's'}, {size / 1e6:,.1f} MB{f'; {skipped}' if skipped else ''}"
+        return f"{plural(files, 'file')}, {size / 1e6:,.1f} MB{f'; {skipped}' if skipped else ''}"
 
 
 def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedRequest:

@@ -207,6 +207,7 @@ def flights_run(chunks=44, **fields):
         "status": "SUCCEEDED",
         "started": STARTED,
         "stopped": STARTED + timedelta(seconds=19.722),
+        "seconds": 19.722,
         "request": request(),
         "states": states(
             *BEFORE_CHUNKS,

@@ -1,9 +1,12 @@
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from batch_predict.cli.run_commands import _told
 from batch_predict.cli.run_lines import explanation_lines, print_lines, print_runs, status_lines
 from batch_predict.runs.execution import ChunksCounted
 from batch_predict.runs.run import ListedRun, RunStatus
@@ -26,20 +29,28 @@ LOST = [
 
 def lines(status, lost=(), stack=""):
     request = {"model_s3_uri": "s3://b/m"}
-    return list(explanation_lines(status, request, lost, stack, lambda text: text.replace("s3://b/in.csv", "in.csv")))
+    return list(explanation_lines(status, request, lost, stack))
 
 
 def test_a_failure_is_explained_once_with_places_and_commands():
     assert lines(FAILED, LOST, " --stack prod") == [
         ("Run", "r, FAILED"),
         ("Error", "InvalidDataError"),
-        ("Why", CAUSE.replace("s3://b/", "")),
-        ("Where", "chunk 5, in.csv bytes=[10, 20)"),
+        ("Why", CAUSE),
+        ("Where", "chunk 5, s3://b/in.csv bytes=[10, 20)"),
         ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no. (fit it)"),
         ("Do", "Correct it (on_bad_row)."),
         ("Command", "batch-predict chunk r 5 --here --stack prod"),
         ("", "batch-predict run --stack prod … --on-bad-row quarantine"),
     ]
+
+
+def test_local_files_are_called_by_their_paths_in_all_that_is_said_of_a_run():
+    output = {"rejected_rows": 2, "rejected_s3_uri": "s3://b/in.csv"}
+    told = _told(replace(FAILED, output=output, chunks=ChunksCounted(9, 4, 1)), {Path("in.csv"): "s3://b/in.csv"})
+    assert told == replace(
+        FAILED, output=output | {"rejected_s3_uri": "in.csv"}, chunks=ChunksCounted(9, 4, 1), cause=CAUSE.replace("s3://b/", "")
+    )
 
 
 def test_no_command_is_advised_that_does_not_help():

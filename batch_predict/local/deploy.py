@@ -82,15 +82,11 @@ def adapt_definition(definition: JsonObject, *, tolerates: bool = True) -> JsonO
         "ToleratedFailurePercentagePath": ("ToleratedFailurePercentage", 100 if tolerates else 0),
     }
 
-    def adapted_state(state: JsonObject) -> JsonObject:
-        if state["Type"] != "Map":
-            return state
-        return dict(literals.get(name, (name, value)) for name, value in state.items())
-
-    return {
-        **definition,
-        "States": {name: adapted_state(state) for name, state in copy.deepcopy(definition["States"]).items()},
+    states: JsonObject = {
+        name: dict(literals.get(field, (field, value)) for field, value in state.items())
+        for name, state in definition["States"].items()
     }
+    return {**definition, "States": states}
 
 
 def bootstrap(package: DeployedPackage | None = None) -> str:

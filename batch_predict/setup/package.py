@@ -330,16 +330,12 @@ def deployment(distributions: list[str], built_for: Target, own: dict[str, bytes
 
 def compiled(source: Path, interpreter: Interpreter) -> dict[str, bytes]:
     """Return a source's byte-code, as it lies beside it; it knows the source's hash, so that an edit is not overlooked."""
-    program = (
-        "import sys; from py_compile import PycInvalidationMode as Mode, compile; "
-        "compile(sys.argv[1], sys.argv[2], sys.argv[3], doraise=True, invalidation_mode=Mode.CHECKED_HASH)"
-    )
+    words = ["-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "-p", "/var/task"]
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "code.pyc"
-        command = [interpreter.path, "-S", "-s", "-P", "-c", program, str(source), str(output), f"/var/task/{source.name}"]
+        shutil.copy(source, folder)
+        command = [interpreter.path, "-S", "-s", "-P", *words, "-s", folder, folder]
         subprocess.run(command, env=_compiler_environment(), check=True)
-        tag = "cpython-" + "".join(interpreter.version.split(".")[:2])
-        return {f"__pycache__/{source.stem}.{tag}.pyc": output.read_bytes()}
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).glob("__pycache__/*.pyc")}
 
 
 def zip_files(file: Path | IO[bytes], files: Mapping[str, Path | bytes]) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from batch_predict.runs import so_far as module
+from batch_predict.report import input as module
 from batch_predict.runs.run import Run
 from support.chunk_statistics import sample
 from support.merging import OUTPUT, key_of

@@ -10,6 +10,7 @@ import numpy as np
 
 from batch_predict.report.input import ReportInput
 from batch_predict.runs.history import StateVisit
+from support.chunk_statistics import number_statistics
 
 STARTED = datetime(2026, 11, 24, 2, 0, 0, 123000, tzinfo=UTC)
 ARN = "arn:aws:states:eu-central-1:123456789012:execution:batch-predict:nightly-2026-11-24"
@@ -19,33 +20,8 @@ DEFINITION = json.loads((Path(__file__).parents[2] / "statemachine" / "batch_pre
 MESSAGE = "the model raised MemoryError on 41,250 rows: give the function more memory, or ask for smaller chunks"
 
 
-def histogram(values, scale=2):
-    """Return an exponential histogram, by the definition and nothing cleverer."""
-    sides = {}
-    for side, of_side in (("positive", values[values > 0]), ("negative", -values[values < 0])):
-        indexes = np.ceil(np.log2(of_side) * 2**scale).astype(int) - 1
-        offset = int(indexes.min()) if len(indexes) else 0
-        sides[side] = {"offset": offset, "counts": np.bincount(indexes - offset).tolist() if len(indexes) else []}
-    return {"scale": scale, "zero": int((values == 0).sum()), **sides, "infinite": 0}
-
-
 def number_values(values, missing=0):
-    values = np.asarray(values, dtype=float)
-    found = {"sum": float(values.sum()), "sum_of_squares": float((values**2).sum())}
-    found |= {"min": float(values.min()), "max": float(values.max())} if len(values) else {"min": None, "max": None}
-    whole = bool((np.rint(values) == values).all())
-    numbers = dict(zip(*(column.tolist() for column in np.unique(values, return_counts=True)), strict=True)) if whole else {}
-    is_counted = whole and len(numbers) <= 64 and all(abs(number) <= 128 for number in numbers)
-    found |= {
-        "whole": whole,
-        "whole_numbers": {f"{number:.0f}": count for number, count in numbers.items()} if is_counted else None,
-    }
-    return {"kind": "number", "rows": len(values) + missing, "missing": missing, **found, "histogram": histogram(values)}
-
-
-def probability_values(values):
-    values = np.asarray(values, dtype=float)
-    return {**number_values(values), "percents": np.bincount(np.rint(100 * values).astype(int), minlength=101).tolist()}
+    return number_statistics([*values, *[np.nan] * missing])
 
 
 def text_values(texts):

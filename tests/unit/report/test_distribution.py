@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from batch_predict.report.distribution import Values, commonest_hashes, shared_edges
 from batch_predict.report.tables import rounded
 from support.chunk_statistics import number_statistics
-from support.report_records import histogram, number_values, text_values
+from support.report_records import number_values, text_values
 
 OF_OLD_REPORTS = {"kind", "rows", "missing", "sum", "sum_of_squares"}
 finite = st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-9)
@@ -205,6 +205,16 @@ def test_a_quartile_has_the_digits_that_are_known(value, width, text):
 def counted(values, *, are_shares=False):
     """Return the statistics of values as the prediction function counts them."""
     return Values(number_statistics(values, are_shares=are_shares))
+
+
+def histogram(values, scale):
+    """Return an exponential histogram, by the definition and nothing cleverer."""
+    sides = {}
+    for side, of_side in (("positive", values[values > 0]), ("negative", -values[values < 0])):
+        indexes = np.ceil(np.log2(of_side) * 2**scale).astype(int) - 1
+        offset = int(indexes.min()) if len(indexes) else 0
+        sides[side] = {"offset": offset, "counts": np.bincount(indexes - offset).tolist() if len(indexes) else []}
+    return {"scale": scale, "zero": int((values == 0).sum()), **sides, "infinite": 0}
 
 
 def summary(values, scale=2):

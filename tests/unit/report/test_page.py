@@ -11,6 +11,7 @@ import pytest
 from batch_predict.report import charts
 from batch_predict.report.page import TEMPLATES, render
 from batch_predict.report.svg import COLOURS
+from support.chunk_statistics import number_statistics
 from support.report_pages import LACKING, MONTH, RECORDS, SECTIONS, page_of, rendered, with_report, with_statistics
 from support.report_records import (
     DEFINITION,
@@ -18,11 +19,11 @@ from support.report_records import (
     OUTPUT,
     class_values,
     flights_run,
-    probability_values,
     report,
     request,
 )
 
+READ, PREDICTED = (report()["rows"][name] for name in ("read", "predicted"))
 STYLE = (TEMPLATES / "style.css").read_text()
 
 
@@ -42,43 +43,74 @@ def test_a_page_has_the_parts_that_say_something_and_no_others(name):
         assert len(content.strip()) > 10 or (section == "request" and content.strip() == "{}"), section
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("failed", "No chunk was finished, or its work has been deleted: rows, times and values are unknown."),
-        ("aborted, chunks done", "The same request, started again, goes on from there."),
-        ("failed, chunks done", "The run has published nothing. Times, rows and values on this page cover the 39 chunks"),
-        ("running", "No chunk is done yet"),
-        ("without statistics", "There are no statistics of values"),
-        ("all chunks reused", "No chunk ran: all 44 were there from an earlier execution."),
-        ("rejected, not counted", "The reasons for rejected rows are not counted"),
-    ],
+WARNED = report(
+    rounded_integers=1234,
+    column_types={f"column{index}": "optional_boolean" for index in range(20)},
+    warnings=["Predictions depend on their neighbours."],
 )
-def test_the_headline_says_why_parts_are_not_there(name, sentence):
-    page = page_of(name)
-    assert sentence in page.headline
-    assert "whole" not in page.headline
+HEADLINE = "headline"
+SAID = [
+    (
+        "whole",
+        HEADLINE,
+        "SUCCEEDED",
+        "nightly-2026-11-24",
+        "24 November 2026, 02:00:00 to 02:00:19 UTC",
+        OUTPUT,
+        f"{OUTPUT}.rejected.csv",
+    ),
+    ("whole", HEADLINE, f"{PREDICTED:,}of {READ:,} read", f"{READ / 19.722:,.0f} rows a second", "Cost$0.0067estimated"),
+    ("whole", "timeline", "12 began cold; 2 retried", "was retried"),
+    ("whole", "rejected", "column 'dep_time': not a number", "101 · 81.5 %"),
+    ("whole", "cost", "Lambda", "$0.0027", "Step Functions", "$0.0032", "S3", "$0.0008", "$0.0067 in all"),
+    ("whole", "model", "Pipeline(ColumnTransformer, Ridge)", "scikit-learn 1.8.2", "pyarrow 26.1.0", "d3d3d3"),
+    ("whole", "model", "num: StandardScaler, 4 columns", "tailnum text, sched_dep_time integer", "compare its predictions"),
+    ("whole", "stages", "predict", "44.3 s", "load model"),
+    ("failed", HEADLINE, "FAILED", "ModelError", "5 of 44 chunks failed", "batch-predict chunk nightly-2026-11-24 3 --here"),
+    ("failed", HEADLINE, "No chunk was finished, or its work has been deleted: rows, times and values are unknown."),
+    ("failed", "failures", "3 ModelError, 1 Lambda.Unknown, 1 TransientS3Error", "the objects of s3://flights-output/work/30.json"),
+    ("failed", "failures", "s3://flights-data/flights/2013/09.csv bytes=[13,600,000, 14,400,000)", MESSAGE),
+    ("failed", "states", "0.8 s, 2 attempts", "failed with States.ExceedToleratedFailureThreshold", "9.4 s, failed", "ended here"),
+    ("failed, chunks done", HEADLINE, "Chunks predicted39of 44, 5 failed, 2 from an earlier run"),
+    ("failed, chunks done", HEADLINE, "The run has published nothing. Times, rows and values on this page cover the 39 chunks"),
+    ("failed, chunks done", "timeline", "39 chunks of"),
+    ("failed, chunks done", "cost", "for the chunks that are done"),
+    (
+        "aborted, chunks done",
+        HEADLINE,
+        "The same request, started again, goes on from there.",
+        "Chunks predicted39of 44, 5 not done",
+    ),
+    ("running", HEADLINE, "No chunk is done yet", "still running", "not yet published"),
+    ("running", "states", "still running"),
+    ("without statistics", HEADLINE, "There are no statistics of values"),
+    ("all chunks reused", HEADLINE, "No chunk ran: all 44 were there from an earlier execution."),
+    ("rejected, not counted", HEADLINE, "The reasons for rejected rows are not counted"),
+    (flights_run(is_local=True), HEADLINE, "Cost on AWS$0.0067estimated; free here"),
+    (flights_run(is_local=True), "cost", "This run was on your machine, where it costs nothing."),
+    (flights_run(report=WARNED), "model", "column11 optional boolean, 8 more", "1,234, beyond 2^53", *WARNED["warnings"]),
+]
+
+
+@pytest.mark.parametrize(("record", "section", "texts"), [(record, section, texts) for record, section, *texts in SAID])
+def test_a_page_says(record, section, texts):
+    page = page_of(record)
+    shown = page.headline if section == HEADLINE else page.sections[section]
+    assert [text for text in texts if text not in shown] == []
+
+
+def test_the_failures_of_a_run_stand_before_all_but_its_states():
+    assert list(page_of("failed").sections)[:2] == ["states", "failures"]
+    assert page_of("failed").sections["failures"].count(MESSAGE) == 4
+    assert list(page_of("failed, chunks done").sections)[1] == "failures"
+
+
+def test_the_request_is_shown_whole():
+    assert json.loads(page_of("whole").sections["request"].strip().removeprefix("Request")) == request()
 
 
 def test_a_whole_page_lacks_nothing():
     assert 'class="absent"' not in rendered("whole")
-
-
-def test_a_failed_run_shows_what_its_finished_chunks_say():
-    page = page_of("failed, chunks done")
-    assert re.search(r"Rows predicted3\d\d,\d{3}of 3\d\d,\d{3} read, not published", page.headline)
-    assert "Chunks predicted39of 44, 5 failed, 2 from an earlier run" in page.headline
-    assert list(page.sections)[1] == "failures"
-    assert "39 chunks of" in page.sections["timeline"]
-    assert "for the chunks that are done" in page.sections["cost"]
-    assert "Chunks predicted39of 44, 5 not done" in page_of("aborted, chunks done").headline
-
-
-def test_the_cost_of_a_run_here_is_what_it_would_be_on_aws():
-    page = page_of(flights_run(is_local=True))
-    assert "Cost on AWS$0.0067estimated; free here" in page.headline
-    assert "This run was on your machine, where it costs nothing." in page.sections["cost"]
-    assert "Cost$0.0067estimated" in page_of("whole").headline
 
 
 def test_nothing_is_loaded_and_nothing_runs(page):
@@ -137,23 +169,6 @@ def test_two_hundred_features_and_five_hundred_failures_stay_readable():
     assert "176 more features are in the table" in page.sections["distributions"]
 
 
-def test_the_headline_has_the_figures_of_the_run():
-    run = flights_run()
-    rows = run.report["rows"]
-    text = page_of(run).headline
-    for shown in (
-        "SUCCEEDED",
-        "nightly-2026-11-24",
-        "24 November 2026, 02:00:00 to 02:00:19 UTC",
-        OUTPUT,
-        f"{OUTPUT}.rejected.csv",
-    ):
-        assert shown in text
-    assert f"{rows['predicted']:,}of {rows['read']:,} read" in text
-    assert f"{rows['read'] / 19.722:,.0f} rows a second" in text
-    assert "$0.0067" in text
-
-
 def test_a_run_that_scored_for_less_than_all_about_it_has_no_speed():
     run = flights_run()
     quick = [replace(state, seconds=1.0) if state.kind == "Map" else state for state in run.states]
@@ -169,48 +184,17 @@ def test_the_speed_of_a_run_leaves_out_what_earlier_runs_predicted():
     assert "40 chunks more were there from an earlier execution" in page.sections["timeline"]
 
 
-def test_a_failed_run_says_what_failed_where_and_what_to_do():
-    page = page_of("failed")
-    for shown in ("FAILED", "ModelError", "5 of 44 chunks failed", "batch-predict chunk nightly-2026-11-24 3 --here"):
-        assert shown in page.headline
-    failures = page.sections["failures"]
-    assert "3 ModelError, 1 Lambda.Unknown, 1 TransientS3Error" in failures
-    assert "s3://flights-data/flights/2013/09.csv bytes=[13,600,000, 14,400,000)" in failures
-    assert "the objects of s3://flights-output/work/30.json" in failures
-    assert failures.count(MESSAGE) == 4
-    assert list(page.sections)[:2] == ["states", "failures"]
-    assert list(page_of("whole").sections)[1] != "failures"
-
-
-def test_states_have_their_times_and_what_went_wrong():
-    text = page_of("failed").sections["states"]
-    for shown in ("0.8 s, 2 attempts", "9.4 s, failed", "failed with States.ExceedToleratedFailureThreshold", "ended here"):
-        assert shown in text
-
-
-def test_a_run_that_goes_on_says_so():
-    page = page_of("running")
-    assert "still running" in page.headline
-    assert "not yet published" in page.headline
-    assert "still running" in page.sections["states"]
-
-
 def test_many_chunks_are_drawn_as_how_many_are_at_work():
     assert "When each of 300 chunks ran" in render(flights_run(300))
     assert "How many of 301 chunks ran at once" in render(flights_run(301))
 
 
-def test_the_timeline_tells_cold_starts_and_retries():
-    text = page_of("whole").sections["timeline"]
-    assert "12 began cold; 2 retried" in text
-    assert "was retried" in text
-    assert "was retried" not in page_of(flights_run(attempts={})).sections["timeline"]
-
-
 def test_predictions_are_a_picture_or_counts():
     numbers = page_of("whole").sections["predictions"]
     assert re.search(r"20,003 rows\. 3 are missing\. From -2[12]\.\d\d to \d\d\d(\.\d)?, mean 14", numbers)
-    shares = page_of(with_statistics(predictions={"yes": probability_values([0.1, 0.2, 0.2, 0.9])})).sections["predictions"]
+    shares = page_of(with_statistics(predictions={"yes": number_statistics([0.1, 0.2, 0.2, 0.9], are_shares=True)})).sections[
+        "predictions"
+    ]
     assert "From 0.1 to 0.9, mean 0.35, standard deviation 0.3202; quartiles (dashed) 0.10 · 0.20 · 0.20." in shares
     assert "counted by whole percents" in shares
     classes = page_of(with_statistics(predictions={"late": class_values({"no": 900, "yes": 80}, other=20)})).sections["predictions"]
@@ -281,36 +265,6 @@ def test_drift_is_coloured_by_its_bands():
     assert sorted(rows) == sorted(
         [("", "0.00"), ("warm", "0.13"), ("bad", "0.48"), ("", "0.00"), ("bad", "0.91"), ("", "0.00"), ("", "0.01")]
     )
-
-
-def test_what_was_decided_and_what_was_rounded_is_said():
-    types = {f"column{index}": "optional_boolean" for index in range(20)}
-    warned = report(44, rounded_integers=1234, column_types=types, warnings=["Predictions depend on their neighbours."])
-    text = page_of(flights_run(report=warned)).sections["model"]
-    assert "column11 optional boolean, 8 more" in text
-    assert "1,234, beyond 2^53" in text
-    assert "Predictions depend on their neighbours." in text
-
-
-def test_costs_reasons_model_and_request_are_the_reports():
-    page = page_of("whole")
-    for section, shown in {
-        "rejected": ("column 'dep_time': not a number", "101 · 81.5 %"),
-        "cost": ("Lambda", "$0.0027", "Step Functions", "$0.0032", "S3", "$0.0008", "$0.0067 in all"),
-        "model": (
-            "Pipeline(ColumnTransformer, Ridge)",
-            "scikit-learn 1.8.2",
-            "pyarrow 26.1.0",
-            "d3d3d3",
-            "num: StandardScaler, 4 columns",
-            "tailnum text, sched_dep_time integer",
-            "compare its predictions",
-        ),
-        "stages": ("predict", "44.3 s", "load model"),
-    }.items():
-        for text in shown:
-            assert text in page.sections[section], (section, text)
-    assert json.loads(page.sections["request"].strip().removeprefix("Request")) == request()
 
 
 def test_a_definition_of_others_is_drawn_too():

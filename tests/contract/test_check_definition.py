@@ -35,15 +35,11 @@ def add(**fields):
 FAULTS = [
     # The schema.
     (drop("", "StartAt"), "definition: 'StartAt' is a required property"),
-    (put("Planned", Type="Success"), "Planned: Type: 'Success' is not one of"),
     (drop("Plan Chunks", "Next"), "Plan Chunks: needs one of Next, End, but has none"),
     (put("Plan Chunks", ResultsPath="$.plan"), "Plan Chunks: Additional properties"),
-    (put("Plan Chunks", Arguments={}), "Plan Chunks: False schema does not allow"),  # a field of JSONata
-    (put("Plan Chunks", TimeoutSeconds="910"), "Plan Chunks: TimeoutSeconds: '910' is not of type"),
     (put("Plan Chunks", "Catch", 0, Resultpath="$.failure"), "Plan Chunks: Catch.0: Additional properties"),
     (put("Plan Chunks", "Retry", 0, MaxDelay=60), "Plan Chunks: Retry.0: Additional properties"),
     (put("Decide What To Run", "Choices", 2, NumericEqual=0), "Decide What To Run: Choices.2: Additional properties"),
-    (put("Is Merged", Choices=[]), "Is Merged: Choices: [] should be non-empty"),
     # The graph.
     (put("", StartAt="Begin"), "definition: leads to Begin, which is no state here"),
     (put("Is Merged", Default="Done"), "definition: leads to Done"),

@@ -45,17 +45,6 @@ def test_a_chunk_is_scored_as_the_model_itself_scores_it(unpacked, aws, models, 
         assert family in carried
 
 
-@pytest.mark.thorough
-def test_another_prediction_would_be_seen(unpacked, aws, models):
-    """The whole way: one number of 20,000, by the smallest step of a float's last digits."""
-    directory, facts = models
-    predictions = [*facts["models"]["histgb"]["predictions"]]
-    predictions[12_345] *= 1 + 1e-15
-    changed = {**facts, "models": {"histgb": {**facts["models"]["histgb"], "predictions": predictions}}}
-    with pytest.raises(SmokeError, match=r"record 12346 \(0 is the header\) ends in"):
-        smoke.run_family(unpacked, aws, changed, "histgb", directory)
-
-
 def test_errors_have_the_handlers_names(unpacked, aws, tmp_path):
     with smoke.function_process(unpacked, aws, tmp_path) as (api, _), pytest.raises(FunctionError, match=r"^InvalidRequestError: "):
         api.invoke({"raise_errors": True})

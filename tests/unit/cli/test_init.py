@@ -7,14 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import tomlkit
 from samtranslator.yaml_helper import yaml_parse
 from typer.testing import CliRunner
 
 from batch_predict.cli import init_command
 from batch_predict.cli.app import app
 from batch_predict.deployed import template_parameters
-from batch_predict.setup.samconfig import configured, current_settings
+from batch_predict.setup.samconfig import current_settings
 from batch_predict.setup.stack_files import FILES, FOLDERS
 from batch_predict.setup.stack_settings import (
     MAY_BE_EMPTY,
@@ -214,28 +213,6 @@ def test_each_setting_has_wrong_answers_in_the_table():
 
 
 class TestQuestions:
-    def test_are_asked_until_the_answer_is_right(self, monkeypatch):
-        answers = {
-            "Bucket of the models": ["my-models", "our models", "our-models"],
-            "Bucket of the data": ["our-data"],
-            "Bucket of the outputs": ["our-predictions"],
-            "Prefix of the data, ending in / (none: all)": ["data", "none"],
-        }
-        asked, said = [], []
-
-        def prompt(text, default):
-            asked.append(text)
-            return answers[text].pop(0) if answers.get(text) else default
-
-        monkeypatch.setattr(init_command.typer, "prompt", prompt)
-        monkeypatch.setattr(init_command, "_say", said.append)
-        settings = init_command._asked({}, {"DataPrefix": "data/"})
-
-        assert (settings["ModelBucket"], settings["DataPrefix"], settings["OutputPrefix"]) == ("our-models", "", "output/")
-        assert asked.count("Bucket of the models") == 3
-        assert [line.split()[0] for line in said] == ["ModelBucket", "ModelBucket", "DataPrefix"]
-        assert "ScheduleTimezone" not in settings  # without a schedule
-
     def test_a_schedule_is_asked_for_its_zone_and_its_request(self, invoke):
         Path("request.json").write_text(json.dumps(REQUEST))
         wrong_first = ["cron(30 0 * * *)", "cron(30 0 * * ? *)", "Berlin", "Europe/Berlin", "no.json", "request.json"]
@@ -517,10 +494,3 @@ def test_places_that_overlap_are_refused(places, pairs):
 def test_an_installed_package_has_the_files_of_a_stack():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert build["force-include"] == {name: f"batch_predict/stack/{name}" for name in (*FILES, *FOLDERS)}
-
-
-def test_comments_and_other_tables_stay():
-    text = configured(START, {"ModelBucket": "our-models", "NotificationEmail": "a@b.example", "ScheduleExpression": "rate(1 day)"})
-
-    assert [line for line in text.splitlines() if "#" in line] == [line for line in START.splitlines() if "#" in line]
-    assert tomlkit.parse(text)["default"]["build"] == tomlkit.parse(START)["default"]["build"]

@@ -77,10 +77,6 @@ def test_plain_lines_of_a_rejection(plain_lines):
     assert plain_lines(REJECTED) == ["Validate Request … failed with InvalidRequestError", "Request Rejected"]
 
 
-def test_failed_chunks_are_counted(plain_lines):
-    assert plain_lines([RUN[4], ChunksCounted(9, 7, 2)]) == ["Predict Chunks … 7 of 9 chunks, 2 failed"]
-
-
 @pytest.mark.parametrize("error", [None, "States.ExceedToleratedFailureThreshold"], ids=["tolerated", "too many"])
 def test_a_map_that_lost_chunks_looks_failed_whether_it_went_on_or_not(plain_lines, error):
     failed = [AttemptFailed("Predict Chunks", error)] if error else []
@@ -220,16 +216,17 @@ def test_no_speed_is_said_before_scoring_has_taken_longer_than_what_is_about_it(
     assert going(row) == "5 of 9 chunks, about 50,000 rows, 3 s left"
 
 
-def test_the_rows_of_a_map_are_those_of_the_chunks_that_it_runs(plain_lines):
-    resumed = {"model": {"row_bytes": 100.0}, "plan": {"chunks": 9, "pending_chunks": 3, "input_bytes": 900_000}}
-    steps = [RUN[0], StateExited("Plan Chunks", "Task", 0.31, None, resumed), RUN[4], ChunksCounted(3, 3, 0)]
-    assert plain_lines(steps)[-1] == "Predict Chunks … 9 of 9 chunks, about 3,000 rows"
-
-
-def test_the_rows_of_a_chunk_that_failed_are_not_counted(plain_lines):
-    planned = {"model": {"row_bytes": 100.0}, "plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 900_000}}
-    steps = [RUN[0], StateExited("Plan Chunks", "Task", 0.31, None, planned), RUN[4], ChunksCounted(9, 8, 1)]
-    assert plain_lines(steps)[-1] == "Predict Chunks … 8 of 9 chunks, 1 failed, about 8,000 rows"
+@pytest.mark.parametrize(
+    ("pending", "counted", "says"),
+    [
+        (3, ChunksCounted(3, 3, 0), "9 of 9 chunks, about 3,000 rows"),  # of the chunks that it runs itself
+        (9, ChunksCounted(9, 8, 1), "8 of 9 chunks, 1 failed, about 8,000 rows"),
+    ],
+)
+def test_the_rows_of_a_map_are_those_of_the_chunks_that_it_has_finished(plain_lines, pending, counted, says):
+    planned = {"model": {"row_bytes": 100.0}, "plan": {"chunks": 9, "pending_chunks": pending, "input_bytes": 900_000}}
+    steps = [RUN[0], StateExited("Plan Chunks", "Task", 0.31, None, planned), RUN[4], counted]
+    assert plain_lines(steps)[-1] == f"Predict Chunks … {says}"
 
 
 RESULT = Published(output=Path("out.csv"), report=Path("out.csv.report.json"), rows=336_776, chunks=9, seconds=6.0, output_bytes=1)

@@ -2419,8 +2419,6 @@ CARRIED = Path(__file__).with_name("carried")
 
 It exists nowhere else. The libraries would not fit unpacked, and scikit-learn would import pandas for every model."""
 _carrying = threading.RLock()
-_importable: set[str] = set()
-"""Carried libraries that can be imported by now."""
 
 
 def _make_importable(module: str) -> None:
@@ -2430,22 +2428,21 @@ def _make_importable(module: str) -> None:
     ephemeral storage is full, and InternalError if the package is damaged.
     """
     name = module.partition(".")[0]
-    library = _carried_libraries().get(name)
-    if library is None or name in _importable:
-        return
     with _carrying:
+        library = _carried_libraries().get(name)
+        if library is None:
+            return
         for needed in library["needs"]:
             _make_importable(needed)
-        if name not in _importable:
-            sys.path.append(str(_unpacked(name, library)))  # at the end: what can be imported already stays the same
-            if name == "pandas":
-                pa.lib._pandas_api.pd  # noqa: B018, SLF001  # pyarrow looks once, and may have looked before
-            _importable.add(name)
+        sys.path.append(str(_unpacked(name, library)))  # at the end: what can be imported already stays the same
+        if name == "pandas":
+            pa.lib._pandas_api.pd  # noqa: B018, SLF001  # pyarrow looks once, and may have looked before
+        del _carried_libraries()[name]
 
 
 @functools.cache
 def _carried_libraries() -> dict[str, dict[str, Any]]:
-    """Return what the package says about the libraries that it carries, by the module that is imported."""
+    """Return what the package says about the libraries that it carries and that cannot be imported yet, by their modules."""
     index = CARRIED / "index.json"
     libraries: dict[str, dict[str, Any]] = json.loads(index.read_bytes()) if index.is_file() else {}
     return libraries
@@ -2705,9 +2702,10 @@ class _Scanned:
         return line
 
     def skip(self, size: int) -> None:
+        size = max(size, 0)
         is_compressed = not (isinstance(self._file, io.BufferedReader) and isinstance(self._file.raw, io.FileIO))
         self._count(size if is_compressed else 0)  # what is skipped must be decompressed
-        self._file.seek(max(size, 0), os.SEEK_CUR)
+        self._file.seek(size, os.SEEK_CUR)
 
     def _count(self, size: int) -> None:
         self._steps += 1
@@ -2807,7 +2805,7 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
         if not kind:
             raise pickle.UnpicklingError("an array of unknown type")
         if kind[1] == "O":
-            _PickleReader(self._scanned, replace(self._contents)).load()
+            _PickleReader(self._scanned, self._contents).load()
             return
         if wrapper.get("numpy_array_alignment_bytes") is not None:
             self._scanned.skip(self._scanned.read(1)[0])
@@ -2823,13 +2821,12 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
 def _of_a_script(names: list[str]) -> ModelError:
     shown = " and ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     are, them = ("is", "it") if len(names) == 1 else ("are", "them")
-    first = names[0].partition(".")[0]
-    imports = ", ".join(name for name in dict.fromkeys(name.partition(".")[0] for name in names[:5]) if name.isidentifier())
-    imported = f"import {them} from there (from steps import {imports}), " if imports else f"with a name for {first}, "
+    imports = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names[:5]))
     return ModelError(
         f"needs {shown} of the script or notebook that fitted it (__main__), which {are} not in the file",
-        f"move {them} into a file of its own, such as steps.py, {imported}fit and dump the model again, and add that file to the "
-        "function's container image (docs/package.md); or use what scikit-learn has in its place",
+        f"move {them} into a file of its own, such as steps.py, import {them} from there (from steps import {imports}), "
+        "fit and dump the model again, and add that file to the function's container image (docs/package.md); "
+        "or use what scikit-learn has in its place",
     )
 
 

@@ -212,10 +212,6 @@ def test_all_that_is_moved_is_imported(refusal):
     assert "(from steps import clean, Scale), fit" in refusal(b"(c__main__\nclean\nc__main__\nScale.fit\nc__main__\nScale\nt.")
 
 
-def test_what_has_no_name_is_to_get_one(refusal):
-    assert "such as steps.py, with a name for <lambda>, fit and dump the model again" in refusal(b"c__main__\n<lambda>\n.")
-
-
 @pytest.mark.parametrize("options", [{}, {"compress": 3}])
 def test_all_names_of_the_script_are_said_before_anything_is_done(tmp_path, options):
     called = b"c__main__\nclean\nc__main__\nScale.fit\nc__main__\nclean\n" + pickle.dumps(Calls(pytest.fail, "called"))[2:-1]

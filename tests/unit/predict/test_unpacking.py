@@ -41,7 +41,6 @@ def carried(tmp_path, monkeypatch):
         index[name] = {"needs": needs, "bytes": sum(map(len, files.values())), "sha256": sha256}
     (directory / "index.json").write_text(json.dumps(index))
     monkeypatch.setattr(prediction_handler, "CARRIED", directory)
-    monkeypatch.setattr(prediction_handler, "_importable", set())
     monkeypatch.setattr(prediction_handler.tempfile, "gettempdir", lambda: str(storage))
     monkeypatch.setattr(sys, "path", [*sys.path])
     prediction_handler._carried_libraries.cache_clear()

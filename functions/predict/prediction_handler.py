@@ -2727,7 +2727,9 @@ class _Placeholder:
 
     def __call__(self, *arguments: Any, **_options: Any) -> _Placeholder:
         made = _Placeholder()
-        made.named, made.arguments = self.named, arguments
+        is_made_by_copyreg = self.named.endswith("._reconstructor") and arguments  # in the first protocols
+        made.named = getattr(arguments[0], "named", "") if is_made_by_copyreg else self.named
+        made.arguments = arguments
         return made
 
     def ignore(self, *_: Any) -> None:

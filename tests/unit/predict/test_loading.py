@@ -523,9 +523,13 @@ def pipeline():
     return make_pipeline(steps, RandomForestRegressor(5)).fit(columns, [1, 2, 3])
 
 
-@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)], ids=str)
-def test_joblibs_files_are_read_to_their_end_without_being_run(tmp_path, compress):
-    joblib.dump(pipeline(), tmp_path / "model.joblib", compress=compress)
+@pytest.mark.parametrize(
+    "options",
+    [*({"compress": (kind, 3)} for kind in ("zlib", "gzip", "bz2", "lzma", "xz")), *({"protocol": number} for number in range(6))],
+    ids=str,
+)
+def test_joblibs_files_are_read_to_their_end_without_being_run(tmp_path, options):
+    joblib.dump(pipeline(), tmp_path / "model.joblib", **options)
     contents = handler._contents_of(tmp_path / "model.joblib")
     assert contents.is_whole
     assert list(contents.sklearn_versions) == [sklearn.__version__]

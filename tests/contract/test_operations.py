@@ -24,7 +24,6 @@ def alarms(template):
 
 
 def watched(alarms, metric):
-    """Return {resource: alarm} of the alarms on a metric."""
     return {alarm["Dimensions"][0]["Value"]["Ref"]: alarm for alarm in alarms.values() if alarm["MetricName"] == metric}
 
 

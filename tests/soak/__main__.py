@@ -32,7 +32,6 @@ def main(arguments=None):
 
 
 def parsed(arguments):
-    """Read the command line."""
     parser = argparse.ArgumentParser(prog="soak", description="Random requests under random faults, held against an oracle.")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long to start new runs (5)")
     parser.add_argument("--runs", type=int, help="how many runs, in place of minutes")
@@ -62,7 +61,6 @@ def soak(options):
 
 
 def run_all(options, stack, proxy, estimators, figures):
-    """Run workloads, some at once, with a line from time to time."""
     deadline = time.monotonic() + 60 * options.minutes
     numbers = numbers_of(options, deadline)
     lock = threading.Lock()
@@ -88,7 +86,6 @@ def run_all(options, stack, proxy, estimators, figures):
 
 
 def numbers_of(options, deadline):
-    """Yield the numbers of runs, as long as there is time."""
     if options.only:
         yield from options.only
     elif options.runs:

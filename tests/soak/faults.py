@@ -51,5 +51,4 @@ def rules_of(seed, intensity, run):
 
 
 def seconds_of(random, kind):
-    """Return how long a delay or a stall takes."""
     return random.uniform(0.01, 0.4) if kind in {"delay", "stall"} else 0.0

@@ -18,7 +18,6 @@ class Figures:
         self._started = time.monotonic()
 
     def add(self, workload, outcome):
-        """Count one run."""
         with self._lock:
             self.counts.update(["runs", *kinds_of(workload)])
             self.counts += outcome.counts
@@ -27,11 +26,9 @@ class Figures:
 
     @property
     def is_clean(self):
-        """Whether there is nothing to explain."""
         return not self.mismatches and not self.leaks
 
     def line(self):
-        """Return the progress in one line."""
         counted = ", ".join(
             f"{self.counts[name]:,} {name}" for name in ("runs", "executions", "chunks", "rows", "faults", "retries")
         )
@@ -39,14 +36,12 @@ class Figures:
         return f"{seconds:6.0f} s  {counted}, {len(self.mismatches)} mismatches, {len(self.leaks)} leaks"
 
     def table(self):
-        """Return everything, for people."""
         counts = [*sorted(self.counts.items()), ("mismatches", len(self.mismatches)), ("leaks", len(self.leaks))]
         lines = [f"{name:60}{count:,}" for name, count in counts]
         return "\n".join([*lines, *(f"MISMATCH {text}" for text in self.mismatches), *(f"LEAK {text}" for text in self.leaks)])
 
 
 def kinds_of(workload):
-    """Say what is special about a workload."""
     facts = {
         "runs under faults": workload.faults != "none",
         "runs planted to fail": bool(workload.errors),

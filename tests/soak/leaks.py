@@ -63,7 +63,6 @@ class Watch:
 
     @contextmanager
     def watching(self):
-        """Sample until left."""
         over = threading.Event()
 
         def watch():
@@ -79,7 +78,6 @@ class Watch:
             thread.join()
 
     def sample(self):
-        """Look once at all function processes."""
         now = time.monotonic() - self.started
         for process in self.emulator.children():
             with suppress(psutil.Error):

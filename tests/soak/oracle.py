@@ -27,8 +27,6 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Record(NamedTuple):
-    """One record of an input."""
-
     uri: str
     row: int
     """From 1, in its object."""
@@ -152,7 +150,6 @@ def predict(estimator, method, features, refused):
 
 
 def takes(call, rows):
-    """Whether the model predicts these rows."""
     try:
         with np.errstate(invalid="ignore"):  # scikit-learn adds infinities of both signs to find them
             call(rows)
@@ -229,7 +226,6 @@ def fields_of(text):
 
 
 def prediction_problems(printed, expected):
-    """Say which printed predictions are not the model's."""
     problems = []
     is_float = expected.predictions.dtype.kind == "f"
     scale = np.abs(expected.predictions[~np.array(expected.rejected, bool)]).max(initial=0) if is_float else 0

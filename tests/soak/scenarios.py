@@ -24,8 +24,6 @@ WITHOUT_CHUNKS = "set overwrite to true to replace it by the whole"
 
 @dataclass
 class Outcome:
-    """What one workload came to."""
-
     problems: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     """Uploads and objects of the work prefix that a published output has left behind."""
@@ -33,8 +31,6 @@ class Outcome:
 
 
 class Run:
-    """One workload on the stack."""
-
     def __init__(self, stack, proxy, workload):
         self.stack = stack
         self.proxy = proxy
@@ -61,7 +57,6 @@ class Run:
         return self.outcome
 
     def prepare(self):
-        """Put everything into S3 that the request names."""
         workload = self.workload
         if workload.model_uri.endswith(f"{workload.name}.joblib"):
             self.stack.put(workload.model_uri, workload.estimator.content)
@@ -91,7 +86,6 @@ class Run:
             self.outcome.counts.update({"faults": injected[number], f"faults: {rule.fault}": injected[number]})
 
     def execute(self, requests):
-        """Run executions at once, and count what happened in them."""
         executions = self.stack.execute(requests)
         for execution in executions:
             chunks, retries = self.stack.history(execution)
@@ -101,7 +95,6 @@ class Run:
         return executions
 
     def problem(self, text):
-        """Note what is not as documented."""
         self.outcome.problems.append(text)
 
     # --- the execution under faults ---------------------------------------------------------------------------------------------
@@ -150,7 +143,6 @@ class Run:
             self.problem(f"every execution failed, but something is published, of which no cause speaks: {causes}")
 
     def check_cause(self, execution):
-        """Check that the cause of a planted failure says where."""
         workload = self.workload
         if "stackTrace" in execution.cause or "Traceback" in execution.cause:
             self.problem(f"the cause shows a stack trace: {execution.cause}")
@@ -191,7 +183,6 @@ class Run:
         return True
 
     def run_to_success(self):
-        """Run the request, which must succeed."""
         (execution,) = self.execute([self.workload.request])
         if not execution.succeeded:
             self.problem(f"without faults it ended as {execution.error}: {execution.cause}")
@@ -225,7 +216,6 @@ class Run:
             self.outcome.leaks += [f"{key} is there, of a published output" for key in work]
 
     def left_work(self):
-        """List the work of the published output."""
         workload = self.workload
         report = json.loads(self.stack.get(f"{workload.output_uri}.report.json") or b"{}")
         identity = report.get("identity", "")[:32]
@@ -275,7 +265,6 @@ class Run:
         return ranges, problems
 
     def report_problems(self, report, execution, content, objects, lost):
-        """Say where the report does not agree with what is there."""
         workload = self.workload
         bucket, _, key = workload.output_uri.removeprefix("s3://").partition("/")
         head = self.stack.s3.head_object(Bucket=bucket, Key=key)

@@ -18,8 +18,6 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Execution:
-    """How one execution ended."""
-
     arn: str
     status: str
     error: str
@@ -28,7 +26,6 @@ class Execution:
 
     @property
     def succeeded(self):
-        """Whether there is an output."""
         return self.status == "SUCCEEDED"
 
 
@@ -41,12 +38,10 @@ class Stack:
         self.states = aws.client("stepfunctions")
 
     def put(self, uri, content):
-        """Store an object."""
         bucket, key = split_uri(uri)
         self.s3.put_object(Bucket=bucket, Key=key, Body=content)
 
     def get(self, uri):
-        """Return an object, None where there is none."""
         bucket, key = split_uri(uri)
         try:
             return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -56,7 +51,6 @@ class Stack:
             raise
 
     def keys(self, prefix):
-        """List keys."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.aws.bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 

@@ -50,7 +50,6 @@ class Layout:
     infinite: bool
 
     def header(self, random):
-        """Return the header's record."""
         return self.joined(random, self.columns)
 
     def joined(self, random, fields):
@@ -83,8 +82,6 @@ def random_layout(random, estimator, *, refusable):
 
 
 class Records:
-    """Makes records of a layout."""
-
     def __init__(self, random, layout):
         self.random = random
         self.layout = layout
@@ -106,7 +103,6 @@ class Records:
         return fields
 
     def record(self):
-        """Return the next record, without its line end."""
         return self.layout.joined(self.random, self.fields())
 
     def value(self, column):

@@ -60,7 +60,6 @@ class Workload:
 
     @property
     def output_uri(self):
-        """Of the merged CSV."""
         return self.request["output_s3_uri"]
 
 
@@ -143,7 +142,6 @@ def add_options(random, workload, bucket):
 
 
 def sizes_of(random):
-    """Return the target bytes of each object."""
     count = random.choices([1, random.randint(2, 6), random.randint(7, 30)], [45, 35, 20])[0]
     if random.random() < 0.04:
         total = random.randint(3, 5) * COPIED_BYTES  # parts that S3 copies

@@ -34,7 +34,6 @@ def states_entered(aws, execution):
 
 
 def parent_history(aws, execution):
-    """The events of the parent execution."""
     pages = aws.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
     return [event for page in pages for event in page["events"]]
 

@@ -114,7 +114,6 @@ class S3Proxy:
         self._ask("remove", numbers)
 
     def clear(self):
-        """Remove all rules."""
         self._ask("clear", None)
 
     @contextmanager
@@ -132,7 +131,6 @@ class S3Proxy:
         return {int(number): count for number, count in counts.items()}
 
     def injected_faults(self):
-        """Return how many faults of each kind were injected."""
         total = Counter()
         for number, count in self.injected().items():
             total[self._faults[number]] += count

@@ -61,8 +61,6 @@ OPERATIONS = (
 
 
 class Request(NamedTuple):
-    """What a rule sees."""
-
     function: str
     operation: str
     key: str
@@ -167,7 +165,6 @@ class Server(ThreadingHTTPServer):
 
 
 def operation_of(method, names):
-    """Return the operation's name in S3's API."""
     return next((operation for verb, needed, operation in OPERATIONS if verb == method and needed <= names), method)
 
 

@@ -56,8 +56,6 @@ class RefusedError(Exception):
 
 
 class Uploaded(NamedTuple):
-    """A part that was uploaded."""
-
     etag: str
     size: int
 

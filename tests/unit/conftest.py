@@ -73,7 +73,6 @@ def get(s3):
 
 @pytest.fixture
 def keys(s3):
-    """List the bucket."""
     return lambda prefix="": [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", ())]
 
 

@@ -39,7 +39,6 @@ HINTS = {"InvalidRequestError", "InputNotFoundError", "InvalidDataError"}
 
 @pytest.fixture(scope="module")
 def inputs(scene):
-    """Three objects of ten rows."""
     for index in range(3):
         scene.put(f"in/{index}.csv", b"a,b\n" + b"".join(b"%d,%d\n" % (index, row) for row in range(10)))
     scene.put("m.joblib", b"a model")

@@ -15,12 +15,10 @@ def template(root):
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """The generated file, read back."""
     return yaml_parse(image_template.write(tmp_path_factory.mktemp("build") / "template.image.yaml").read_text())
 
 
 def differences(old, new, path=""):
-    """Return each place where two documents differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         return {found for name in {*old, *new} for found in differences(old.get(name), new.get(name), f"{path}.{name}")}
     return set() if old == new else {path.removeprefix(".")}

@@ -13,7 +13,6 @@ import pytest
 import urllib3
 from samtranslator.yaml_helper import yaml_parse
 
-from batch_predict.local.deploy import zip_function
 from batch_predict.setup import package, slimming, target, wheels
 from batch_predict.setup.package import PackageError
 from batch_predict.setup.target import Interpreter, Target
@@ -382,14 +381,6 @@ def test_the_report_warns_of_a_package_without_byte_code(built):
 
 
 # --- what `sam build` and `make package` make ------------------------------------------------------------------------------------
-
-
-def test_the_local_package_has_the_same_files_of_ours(root, tmp_path):
-    for folder, handler in (("predict", "prediction_handler.lambda_handler"), ("", "workflow.plan_chunks.lambda_handler")):
-        path = tmp_path / "local.zip"
-        path.write_bytes(zip_function(root / "functions" / folder, handler))
-        with zipfile.ZipFile(path) as archive:
-            assert set(archive.namelist()) == {*package.function_files(root / "functions" / folder, handler), "bootstrap"}
 
 
 def test_a_function_that_the_template_does_not_have_is_refused(root, tmp_path):

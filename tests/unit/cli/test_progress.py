@@ -2,7 +2,6 @@ import io
 import re
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +16,6 @@ from batch_predict.runs.execution import ChunksCounted, ExecutionEnded
 from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
 from batch_predict.runs.outcome import Failed, Planned, Published
 
-NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
 PLAN = {"plan": {"chunks": 9, "pending_chunks": 9, "input_bytes": 31_053_850}}
 OUTPUT = {"output": {"rows": 336_776, "bytes": 37_500_000}}
 RUN = [

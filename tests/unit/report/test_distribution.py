@@ -203,7 +203,6 @@ def test_a_quartile_has_the_digits_that_are_known(value, width, text):
 
 
 def counted(values, *, are_shares=False):
-    """Return the statistics of values as the prediction function counts them."""
     return Values(number_statistics(values, are_shares=are_shares))
 
 

@@ -66,24 +66,22 @@ def test_a_state_that_the_execution_is_in_is_running():
     assert marks(graph_of(*visits))["Predict Chunks"] == "ran"
 
 
-def test_a_map_that_lost_chunks_looks_failed_where_they_were_tolerated_too():
-    visits = (*BEFORE_CHUNKS, ("Predict Chunks", "Map", 4.0), ("Merge Outputs", "Task", 1.0), ("Published", "Succeed", 0.0))
-    graph = state_graph(DEFINITION, states(*visits), is_over=True, failed_chunks=2)
-    assert [(box.name, box.detail) for box in graph.boxes if box.mark == "failed"] == [
-        ("Predict Chunks", "4.0 s, failed: 2 chunks")
-    ]
+MAP = ("Predict Chunks", "Map", 4.0)
+ENDED = (("Merge Outputs", "Task", 1.0), ("Published", "Succeed", 0.0))
+STOPPED = replace(states((*MAP, "Interrupted"))[0], is_stopped=True)
 
 
-def test_the_state_in_which_a_run_was_stopped_is_said_to_be():
-    visits = states(*BEFORE_CHUNKS, ("Predict Chunks", "Map", 4.0, "Interrupted"))
-    graph = state_graph(DEFINITION, [*visits[:-1], replace(visits[-1], is_stopped=True)], is_over=True)
-    assert [(box.name, box.detail) for box in graph.boxes if box.mark == "failed"] == [("Predict Chunks", "4.0 s, stopped")]
-
-
-def test_a_failure_that_was_tried_again_fits_into_its_box():
-    visits = states(*BEFORE_CHUNKS, *[("Predict Chunks", "Map", 4.0)] * 2)
-    (box,) = [box for box in state_graph(DEFINITION, visits, is_over=True, failed_chunks=1).boxes if box.mark == "failed"]
-    assert box.detail == "8.0 s, failed: 1 chunk"
+@pytest.mark.parametrize(
+    ("visits", "failed_chunks", "detail"),
+    [
+        pytest.param(states(*BEFORE_CHUNKS, MAP, *ENDED), 2, "4.0 s, failed: 2 chunks", id="tolerated"),
+        pytest.param(states(*BEFORE_CHUNKS, MAP, MAP), 1, "8.0 s, failed: 1 chunk", id="tried again"),
+        pytest.param([*states(*BEFORE_CHUNKS), STOPPED], 0, "4.0 s, stopped", id="stopped"),
+    ],
+)
+def test_a_map_that_lost_chunks_or_was_stopped_looks_failed(visits, failed_chunks, detail):
+    graph = state_graph(DEFINITION, visits, is_over=True, failed_chunks=failed_chunks)
+    assert [(box.name, box.detail) for box in graph.boxes if box.mark == "failed"] == [("Predict Chunks", detail)]
 
 
 def test_visits_and_attempts_are_counted():

@@ -254,27 +254,10 @@ def test_1_to_1000_keys_are_deleted_at_once(s3, count, refusal):
     s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": str(number)} for number in range(1000)]})
 
 
-def test_another_etag_is_not_read(s3, put):
-    put("k", b"x")
-    assert refused(s3.get_object, Key="k", IfMatch='"another"') == ("PreconditionFailed", 412)
-
-
 @pytest.mark.parametrize(("body", "ranged"), [(b"x", "bytes=1-1"), (b"", "bytes=0-0"), (b"", "bytes=0-"), (b"", "bytes=-1")])
 def test_a_range_outside_of_the_object_is_refused(s3, put, body, ranged):
     put("k", body)
     assert refused(s3.get_object, Key="k", Range=ranged) == ("InvalidRange", 416)
-
-
-@pytest.mark.parametrize("ranged", ["bytes=2-9", "bytes=2-", "bytes=-1"])
-def test_a_range_that_begins_inside_is_read(s3, put, ranged):
-    put("k", b"abc")
-    assert s3.get_object(Bucket=BUCKET, Key="k", Range=ranged)["Body"].read() == b"c"
-
-
-@OF_MOTO_ALONE
-def test_a_refusal_is_an_exception_of_its_own_name(s3):
-    with pytest.raises(s3.exceptions.NoSuchUpload):
-        s3.abort_multipart_upload(Bucket=BUCKET, Key="k", UploadId="unknown")
 
 
 def test_a_part_or_an_object_that_is_too_large_is_refused(s3, upload, monkeypatch):

@@ -20,7 +20,6 @@ from support.samples import BUCKET, COLUMNS, found_columns
 from workflow import boundaries, explain_failure, merge_outputs, plan_chunks, record_failure, splitting
 
 MAP_FAILURE = {"Error": "States.ExceedToleratedFailureThreshold", "Cause": ""}
-WIDTH = 3
 
 
 @st.composite

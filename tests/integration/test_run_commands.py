@@ -186,7 +186,6 @@ class TestThisMachine:
             ("report good --reference no.csv", "reference no.csv is not a file"),
             ("report good --reference model.joblib", "reference model.joblib cannot be compared: "),
             (f"run {OPTIONS} --data data.csv --output again.csv --name good", "there is a run good already: choose another name"),
-            ("status good --region eu-central-1", "--profile and --region go with --stack"),
             ("status ../good", "there is no run ../good"),
         ],
     )
@@ -295,7 +294,6 @@ class TestStack:
                 "list --stack batch-predict --profile nobody",
                 "the stack batch-predict cannot be looked up: The config profile (nobody)",
             ),
-            (f"run {OPTIONS} --data no.csv --output x.csv --stack batch-predict", "data file no.csv does not exist"),
         ],
     )
     @pytest.mark.usefixtures("stack")

@@ -362,14 +362,10 @@ def test_subnets_and_security_groups_go_together(template):
 PLACES = [
     ("b models/ b data/ b output/", None),
     ("m  d  o ", None),
-    ("m models/ d data/ o output/", None),
     ("b  d  b output/", "ModelPrefix and OutputPrefix"),
     ("b models/ d  b ", "ModelPrefix and OutputPrefix"),
-    ("b x/ d  b x/", "ModelPrefix and OutputPrefix"),
     ("b models/ b  o ", "ModelPrefix and DataPrefix"),
-    ("b x/ b x/ o ", "ModelPrefix and DataPrefix"),
     ("m  b data/ b ", "DataPrefix and OutputPrefix"),
-    ("m  b x/ b x/", "DataPrefix and OutputPrefix"),
 ]
 
 

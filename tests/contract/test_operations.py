@@ -147,10 +147,7 @@ def test_a_new_account_can_deploy_every_function(template):
 def test_the_default_memory_is_the_same_wherever_it_is_said(root, template):
     default = template["Parameters"]["PredictMemorySize"]["Default"]
     assert default == plan_chunks.DEFAULT_MEMORY_MB
-    terraform = (root / "examples/prediction_function/variables.tf").read_text()
-    assert re.search(r'"memory_size" \{[^}]*default += (\d+)', terraform)[1] == str(default)
     assert f"; {default:,} MB of memory" in (root / "README.md").read_text()
-    assert f"--memory-size {default} " in (root / "docs/prediction_handler.md").read_text()
     operations = (root / "docs/operations.md").read_text()
     assert f"the default of {default:,} MB" in operations
     assert f"| Lambda | memory of a function | 10,240 MB; new accounts {NEW_ACCOUNT_MB:,} MB" in operations

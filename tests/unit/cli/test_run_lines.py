@@ -79,16 +79,12 @@ def test_the_status_of_a_failed_run_names_the_command_that_explains_it():
     assert list(status_lines(FAILED, " --stack prod"))[-1] == ("Command", "batch-predict explain r --stack prod")
 
 
-def test_chunks_that_were_there_already_are_counted_among_the_plans():
+@pytest.mark.parametrize(("reused", "says"), [(6, "; 6 of them were there already"), (0, "")], ids=["an earlier run's", "its own"])
+def test_chunks_that_were_finished_before_the_plan_are_counted_among_the_plans(reused, says):
     chunks = ChunksCounted(1, 0, 1)
-    status = RunStatus("r", "FAILED", START, START, 1, chunks=chunks, finished_before=6, reused_chunks=6, error="X", cause="c")
-    assert ("Chunks", "6 of 7 chunks, 1 failed; 6 of them were there already") in list(status_lines(status))
-    assert ("Chunks", "6 of 7 chunks, 1 failed; 6 of them were there already") in lines(status)
-
-
-def test_chunks_that_the_run_has_finished_before_it_planned_again_are_its_own():
-    status = RunStatus("r", "FAILED", START, START, 1, chunks=ChunksCounted(1, 0, 1), finished_before=6, error="X", cause="c")
-    assert ("Chunks", "6 of 7 chunks, 1 failed") in list(status_lines(status))
+    status = RunStatus("r", "FAILED", START, START, 1, chunks=chunks, finished_before=6, reused_chunks=reused, error="X", cause="c")
+    assert ("Chunks", f"6 of 7 chunks, 1 failed{says}") in list(status_lines(status))
+    assert ("Chunks", f"6 of 7 chunks, 1 failed{says}") in lines(status)
 
 
 def test_a_list_of_runs_shortens_no_time_on_a_narrow_terminal():

@@ -136,19 +136,6 @@ def test_a_module_that_the_package_lacks_is_a_problem(tmp_path, monkeypatch, che
 
 
 @pytest.mark.thorough
-def test_code_by_value_is_of_the_packages_python():
-    package = deployed_package(ROOT).python
-    for written in ("3.12", package):
-        said = f"and the prediction function runs Python {package}"
-        path = ROOT / f"tests/unit/predict/by_value/python{written}.pickle"
-        problems = check_model(path).problems
-        here = f"{sys.version_info.major}.{sys.version_info.minor}"
-        if written == package:
-            said = f"as the deployed package runs; this is Python {here}: use Python {package} here"
-        assert (written == here == package and problems == ()) or f"under Python {written}, {said}" in problems[0]
-
-
-@pytest.mark.thorough
 def test_libraries_of_other_releases_than_the_packages_are_a_warning(regression, monkeypatch):
     package = module._package()
     others = dataclasses.replace(package, versions=package.versions | {"pandas": "2.0.1", "scikit-learn": "1.2.2"})
@@ -158,30 +145,13 @@ def test_libraries_of_other_releases_than_the_packages_are_a_warning(regression,
         assert f"it was scored here with {name} {here}, and the deployed package has {there}" in warnings
 
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        pytest.param(
-            b"no pickle",
-            "is text, and no model: give the file that joblib.dump has written",
-            marks=pytest.mark.thorough,  # the handler's own words: tests/unit/predict/test_loading.py
-        ),
-        pytest.param(
-            pickle.dumps(module.Sample(1, 1.0, ["p"])),
-            "needs the Python module 'batch_predict' (for its batch_predict.local.check_model.Sample), which the prediction "
-            "function does not have: add the library, or your own file of that name, to the function's container image "
-            "(docs/package.md), or use what the function has in its place",
-            marks=pytest.mark.thorough,
-        ),
-        (pickle.dumps(EndsTheProcess()), "ended the process that loaded it: status 7"),
-    ],
-)
-def test_what_is_no_model_is_one_problem(tmp_path, content, problem):
+def test_what_is_no_model_is_one_problem(tmp_path):
+    """The other words for what is no model are the handler's own: tests/unit/predict/test_loading.py."""
     path = tmp_path / "model.joblib"
-    path.write_bytes(content)
+    path.write_bytes(pickle.dumps(EndsTheProcess()))
 
     found = check_model(path)
-    assert found.problems == (f"{path} {problem}",)
+    assert found.problems == (f"{path} ended the process that loaded it: status 7",)
     assert (found.facts, found.request) == ({}, None)
 
 

@@ -2606,22 +2606,29 @@ def _text_of(path: Path) -> str:
 
 def _is_copied_as_text(path: Path) -> bool:
     """Tell whether a pickle was copied as text: each line feed has become CR LF, or each byte beyond ASCII U+FFFD."""
-    with suppress(OSError), path.open("rb") as file:
-        start = file.read(2**20)
-        return start.startswith(b"\xef\xbf\xbd") or 2 <= start.count(b"\n") == start.count(b"\r\n")
+    openers: tuple[Callable[[Path], Any], ...] = (functools.partial(Path.open, mode="rb"), _decompressed)
+    for opener in openers:  # the file, or what was compressed afterwards
+        with suppress(OSError, ValueError, EOFError, zlib.error, lzma.LZMAError), opener(path) as file:
+            start = file.read(2**20)
+            if start.startswith(b"\xef\xbf\xbd") or 2 <= start.count(b"\n") == start.count(b"\r\n"):
+                return True
     return False
 
 
 def _ends_too_early(path: Path, error: Exception, contents: _Contents) -> bool:
     """Tell whether a pickle does not end as one does: if it breaks off within an array, other bytes are read as its own."""
-    with suppress(OSError, ValueError, EOFError, zlib.error, lzma.LZMAError), _decompressed(path) as file:
-        if not contents.reached and not re.match(rb"\x80[\x02-\x05]", file.read(2)):
-            return False
-        if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != pickle.STOP
-    return False  # a compressed file, whose end nobody knows
+    try:
+        with _decompressed(path) as file:
+            if not contents.reached and not re.match(rb"\x80[\x02-\x05]", file.read(2)):
+                return False
+            if isinstance(error, EOFError) or any(word in str(error) for word in ("truncated", "exhausted", "EOF")):
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != pickle.STOP
+    except EOFError:  # of a compressed file
+        return True
+    except (OSError, ValueError, zlib.error, lzma.LZMAError):
+        return False
 
 
 @contextmanager

@@ -578,13 +578,17 @@ def test_what_a_failed_dump_leaves_ends_too_early(refusal, written, compress):
     assert refusal(compress(written)) == "ends too early: it was not written or copied to its end: copy it again"
 
 
-@pytest.mark.parametrize("options", [{}, {"compress": 3}])
+@pytest.mark.parametrize("options", [{}, {"compress": 3}, {"compress": ("gzip", 3)}])
 def test_a_model_that_breaks_off_says_so(refusal, options):
     buffer = io.BytesIO()
     joblib.dump(linear(), buffer, **options)
     whole = buffer.getvalue()
     for end in (len(whole) // 2, len(whole) - 20):
         assert refusal(whole[:end]) == "ends too early: it was not written or copied to its end: copy it again"
+
+
+def cut_gzip(content):
+    return gzip.compress(content)[:-9]
 
 
 def test_a_model_that_breaks_off_anywhere_amid_its_arrays_ends_too_early(refusal):
@@ -595,6 +599,7 @@ def test_a_model_that_breaks_off_anywhere_amid_its_arrays_ends_too_early(refusal
     joblib.dump(make_pipeline(steps, Ridge()).fit(columns, [1, 2, 3]), buffer)
     whole = buffer.getvalue()
     said = {refusal(whole[:end]) for end in range(100, len(whole), 41)}
+    said |= {refusal(compress(whole[:end])) for end in range(100, len(whole), 201) for compress in (zlib.compress, cut_gzip)}
     assert said == {"ends too early: it was not written or copied to its end: copy it again"}
 
 

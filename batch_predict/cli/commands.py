@@ -34,23 +34,16 @@ class OptionGroup:
     """Return the parameter's value; takes what was given for each option, by its name."""
 
 
-def option(name: str, annotation: Any, default: Any = None) -> Parameter:
-    """Return an option of a group."""
-    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+def option(name: str, kind: Any, shown: Any) -> Parameter:
+    """Return an option of a group, as `typer.Option` shows it."""
+    return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[kind, shown], default=False if kind is bool else None)
 
 
 _PLACE = OptionGroup(
     (
-        option(
-            "stack",
-            Annotated[
-                str | None, typer.Option("--stack", help="A stack on AWS, by its name; by default, this machine.", metavar="NAME")
-            ],
-        ),
-        option(
-            "profile", Annotated[str | None, typer.Option("--profile", help="Profile of the AWS configuration.", metavar="NAME")]
-        ),
-        option("region", Annotated[str | None, typer.Option("--region", help="AWS region of the stack.", metavar="NAME")]),
+        option("stack", str | None, typer.Option(help="A stack on AWS, by its name; by default, this machine.", metavar="NAME")),
+        option("profile", str | None, typer.Option(help="Profile of the AWS configuration.", metavar="NAME")),
+        option("region", str | None, typer.Option(help="AWS region of the stack.", metavar="NAME")),
     ),
     place_of,
 )

@@ -52,10 +52,8 @@ _GIVEN_SETTINGS = OptionGroup(
     [
         option(
             setting.name,
-            Annotated[
-                str | None,
-                typer.Option(setting.option, help=_option_help(setting), metavar=setting.metavar, show_default=False),
-            ],
+            str | None,
+            typer.Option(setting.option, help=_option_help(setting), metavar=setting.metavar, show_default=False),
         )
         for setting in SETTINGS
     ],

@@ -62,11 +62,6 @@ class Row:
     overhead: float = 0.0
     """Seconds that the rows before it took: a speed over less time than that says nothing."""
 
-    @property
-    def is_end(self) -> bool:
-        """Whether the execution ends here."""
-        return self.kind in ENDS
-
 
 class Screen:
     """Shows steps and states as they happen, as plain lines: `12:00:01 Plan Chunks … 0.3 s, 9 chunks, 31.1 MB`."""
@@ -129,7 +124,7 @@ class Screen:
             case StateEntered(name=name, kind=kind) if kind in SHOWN_KINDS:
                 is_again = name == "Plan Chunks" and any(row.name == "Explain Failure" for row in self.rows)
                 row = self._begin(Row(name, kind, note="planned again: " if is_again else ""))
-                if row.is_end:
+                if kind in ENDS:
                     row.seconds, row.failed = 0.0, kind == "Fail"
                     self._print(name)
             case StateExited(kind=kind) if kind in SHOWN_KINDS - ENDS:
@@ -258,7 +253,7 @@ def rows_table(rows: Sequence[Row], spinner: RenderableType = "", width: int = 8
         table.add_row(
             _mark(row, spinner),
             Text(row.name, style="bold" if row.kind != "Step" else ""),
-            "" if row.is_end else f"{seconds:.1f} s",
+            "" if row.kind in ENDS else f"{seconds:.1f} s",
             _running_chunks(row, beside) if is_running else detail if fits else "",
         )
         parts.append(table)
@@ -272,7 +267,7 @@ def _mark(row: Row, spinner: RenderableType) -> RenderableType:
         return spinner
     if row.failed:
         return Text("✗", style="red")
-    return Text("●" if row.is_end else "✓", style="green")
+    return Text("●" if row.kind in ENDS else "✓", style="green")
 
 
 def _running_chunks(row: Row, width: int) -> RenderableType:

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
@@ -127,12 +127,8 @@ class DataFilesCommand(TyperCommand):
 def request_options(*left_out: str) -> OptionGroup:
     """Return the options that together are a request, but for some fields, and `--request`, which is all of it."""
     help_text = "A whole request as JSON, in place of the options above; local paths as S3 URIs."
-    whole = option("request", Annotated[Path | None, typer.Option("--request", help=help_text, metavar="FILE")])
-    options = [
-        option(field.name, Annotated[_type(field), field_option(field.name)], default=False if _type(field) is bool else None)
-        for field in _FIELDS
-        if field.name not in left_out
-    ]
+    whole = option("request", Path | None, typer.Option(help=help_text, metavar="FILE"))
+    options = [option(field.name, _type(field), field_option(field.name)) for field in _FIELDS if field.name not in left_out]
     return OptionGroup((*options, whole), _request)
 
 

@@ -72,22 +72,19 @@ def _watched(run: str | None, place: ThisMachine | OnStack, *, quiet: bool, as_j
             name = found.name
             with screen(quiet=quiet, as_json=as_json) as shown:
                 try:
-                    for progress in found.follow(poll_seconds=1.0 if isinstance(place, OnStack) else 0.1):
+                    for progress in found.follow():
                         shown.show(progress)
                 except KeyboardInterrupt:
                     shown.leave()
                     typer.echo(f"Run {name} goes on: batch-predict watch {name}{stack_option(place)}", err=True)
                     raise
-            if isinstance(place, OnStack):
-                return found.status(), {}
     except (BotoCoreError, BatchPredictError):
-        # The local AWS ends with its run.
         if isinstance(place, OnStack) or name is None:
-            raise
-    assert isinstance(place, ThisMachine)
-    kept = place.kept_runs.get(name)
-    while kept.status() == "RUNNING":  # its process brings the output here after the execution's end
-        time.sleep(0.1)
+            raise  # else the local AWS has ended with its run
+    if isinstance(place, ThisMachine):
+        kept = place.kept_runs.get(name)
+        while kept.status() == "RUNNING":  # its process brings the output here after the execution's end
+            time.sleep(0.1)
     with place.opened(name) as (found, uploads):
         return found.status(), uploads
 

@@ -81,6 +81,7 @@ class LocalAws(Stack):
     """The key of this start, which belongs to the access key id `ACCESS_KEY_ID`: who has it runs code as this user."""
     identity: str = field(repr=False)
     """What this start alone calls itself to who has the key."""
+    poll_seconds: ClassVar = 0.1  # it has no quotas
     region: ClassVar = REGION
     bucket: ClassVar = LOCAL_BUCKET
 

@@ -13,7 +13,6 @@ from batch_predict.runs.stack import Stack, aws_troubles
 from batch_predict.runs.transfer import download, require_own
 from batch_predict.runs.value_here import told_here
 
-LOCAL_POLL_SECONDS = 0.1  # the local AWS has no quotas
 INTERRUPTED = "Interrupted"
 """Error name of a run whose process was stopped or killed."""
 
@@ -114,9 +113,9 @@ def conclude(stack: Stack, prepared: PreparedRequest, execution_arn: str, show: 
     written here.
     """
     history, lost_chunks = History(), None
-    poll_seconds = 1.0 if prepared.keeps_uploads else LOCAL_POLL_SECONDS
+    client = stack.client("stepfunctions")
     with aws_troubles(stack):
-        for progress in follow_execution(stack.client("stepfunctions"), execution_arn, poll_seconds=poll_seconds, history=history):
+        for progress in follow_execution(client, execution_arn, poll_seconds=stack.poll_seconds, history=history):
             show(progress)
             if isinstance(progress, ChunksCounted):
                 lost_chunks = progress.failed

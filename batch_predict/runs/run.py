@@ -118,9 +118,9 @@ class Run:
             advice=advice,
         )
 
-    def follow(self, *, poll_seconds: float = 1.0) -> Iterator[Progress]:
+    def follow(self) -> Iterator[Progress]:
         """Yield what happened and happens, from the first state to the end."""
-        return follow_execution(self.stepfunctions, self.execution_arn, poll_seconds=poll_seconds)
+        return follow_execution(self.stepfunctions, self.execution_arn, poll_seconds=self.stack.poll_seconds)
 
     def cancel(self, reason: str = "ended by batch-predict cancel", error: str = CANCELLED) -> None:
         """End it; what its chunks have written stays for the next run of the same request. BatchPredictError if it is over."""
@@ -225,9 +225,9 @@ class Run:
     def log_lines(self, chunk: int | None = None) -> Iterator[tuple[datetime, str]]:
         """Yield the functions' log lines, or those of its chunk ``chunk`` (from 1), oldest first. Each names its execution."""
         described = self.describe()
-        window = {"startTime": _milliseconds(described["startDate"])}
+        window = {"startTime": int(described["startDate"].timestamp() * 1000)}
         if "stopDate" in described:
-            window["endTime"] = _milliseconds(described["stopDate"]) + 60_000  # functions may log a little later
+            window["endTime"] = int(described["stopDate"].timestamp() * 1000) + 60_000  # functions may log a little later
         pages = self.stack.client("logs").get_paginator("filter_log_events")
         for page in pages.paginate(logGroupName=self.stack.outputs["LogGroupName"], **window):
             for event in page["events"]:
@@ -269,10 +269,6 @@ class Run:
     def s3(self) -> Any:
         """Return the stack's client of S3."""
         return self.stack.client("s3")
-
-
-def _milliseconds(time: datetime) -> int:
-    return int(time.timestamp() * 1000)
 
 
 def find_run(stack: Stack, run: str) -> Run:

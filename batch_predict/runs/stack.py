@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -26,6 +26,8 @@ class Stack(ABC):
 
     outputs: Mapping[str, str] = field(repr=False)
     """All outputs of the stack, as template.yaml declares them."""
+    poll_seconds: ClassVar = 1.0
+    """Pause between two looks at an execution."""
 
     @property
     def state_machine_arn(self) -> str:

@@ -29,7 +29,7 @@ PROBE = {"rows_per_second": 1000.0, "warnings": ["slow"], "model": {"warnings": 
 class Aws:
     """A stack whose execution has ended with these documents; a download breaks off midway through `broken`."""
 
-    title, broken = "AWS", None
+    title, broken, poll_seconds = "AWS", None, 0
 
     def __init__(self, *documents, status="SUCCEEDED", output=RESULT, **end):
         self.documents = documents

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from batch_predict.errors import BatchPredictError
-from batch_predict.local.kept_run import Step, step_unseen
 from batch_predict.local.kept_runs import KeptRuns
-from batch_predict.runs.execution import Show, show_nothing
+from batch_predict.runs.execution import UNWATCHED, Watcher
 from batch_predict.runs.outcome import Outcome, conclude, start
 from batch_predict.runs.prepared_request import PreparedRequest, prepare
 from batch_predict.runs.run import ListedRun, Run, find_run, list_runs
@@ -30,13 +29,11 @@ class ThisMachine:
         """Check a request whose URIs are local paths."""
         return prepare(request)
 
-    def run(
-        self, prepared: PreparedRequest, name: str | None = None, show: Show = show_nothing, step: Step = step_unseen
-    ) -> Outcome:
+    def run(self, prepared: PreparedRequest, name: str | None = None, watcher: Watcher = UNWATCHED) -> Outcome:
         """Run on an embedded AWS that lives as long as the run; nothing is kept of a dry run, whose plan is its result."""
         kept = self.kept_runs.create(prepared, name)
         try:
-            return self.kept_runs.execute(kept, show, step)
+            return self.kept_runs.execute(kept, watcher)
         finally:
             if prepared.is_dry_run:
                 shutil.rmtree(kept.path, ignore_errors=True)
@@ -77,16 +74,15 @@ class OnStack:
         self,
         prepared: PreparedRequest,
         name: str | None = None,
-        show: Show = show_nothing,
-        step: Step = step_unseen,
+        watcher: Watcher = UNWATCHED,
         interrupted: Callable[[Run], None] = lambda _: None,
     ) -> Outcome:
         """Upload, execute, and download; after Ctrl-C, ``interrupted`` decides what happens to the execution."""
-        with step("Upload", prepared.upload_summary()):
+        with watcher.step("Upload", prepared.upload_summary()):
             upload(self.stack, prepared)
         execution_arn = start(self.stack, prepared, name)
         try:
-            return conclude(self.stack, prepared, execution_arn, show)
+            return conclude(self.stack, prepared, execution_arn, watcher)
         except KeyboardInterrupt:
             interrupted(Run(self.stack, execution_arn))
             raise

@@ -111,7 +111,7 @@ def demo(
                 "overwrite": True,
             }
         )
-        result = here.run(prepared, None, shown.show, shown.step)
+        result = here.run(prepared, None, shown)
     conclude(shown, result, here)
     console = VisibleConsole(sys.stdout)
     console.print(f"Data    {data}\nModel   {model}\n\nThe first rows, some of their columns:\n", soft_wrap=True)

@@ -24,7 +24,7 @@ from rich.text import Text
 from batch_predict.cli.visible_output import VisibleConsole
 from batch_predict.figures import duration, megabytes, plural
 from batch_predict.runs.costs import chunk_dollars
-from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Progress
+from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Progress, Watcher
 from batch_predict.runs.history import ENDS, AttemptFailed, StateEntered, StateExited
 
 SHOWN_KINDS = {"Task", "Map", *ENDS}
@@ -63,7 +63,7 @@ class Row:
     """Seconds that the rows before it took: a speed over less time than that says nothing."""
 
 
-class Screen:
+class Screen(Watcher):
     """Shows steps and states as they happen, as plain lines: `12:00:01 Plan Chunks … 0.3 s, 9 chunks, 31.1 MB`."""
 
     def __init__(self, file: TextIO | None = None) -> None:

@@ -95,7 +95,7 @@ def plan(
 def _run_at(place: ThisMachine | OnStack, prepared: PreparedRequest, name: str | None, shown: Screen) -> Outcome:
     """Run to the end. Ctrl-C asks whether an execution on AWS, which needs nobody here, is to go on."""
     if isinstance(place, ThisMachine):
-        return place.run(prepared, name, shown.show, shown.step)
+        return place.run(prepared, name, shown)
 
     def interrupted(run: Run) -> None:
         shown.leave()
@@ -105,7 +105,7 @@ def _run_at(place: ThisMachine | OnStack, prepared: PreparedRequest, name: str |
             more = f"batch-predict explain {run.name}{stack_option(place)}"
             typer.echo(f"Run {run.name} is over: the same command goes on from its finished chunks. See also `{more}`.", err=True)
 
-    return place.run(prepared, name, shown.show, shown.step, interrupted)
+    return place.run(prepared, name, shown, interrupted)
 
 
 def _wants_to_stop(name: str, stack: str) -> bool:

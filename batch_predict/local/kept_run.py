@@ -10,8 +10,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -27,7 +27,7 @@ from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.local.interruption import RunInterrupted, stopped_by
 from batch_predict.local.own_folders import why_foreign, write_private
 from batch_predict.local.run_lock import RunLock
-from batch_predict.runs.execution import Show, count_chunks, show_nothing
+from batch_predict.runs.execution import UNWATCHED, Watcher, count_chunks
 from batch_predict.runs.history import History
 from batch_predict.runs.outcome import INTERRUPTED, Failed, Outcome, Published, as_json, conclude, from_json, start
 from batch_predict.runs.prepared_request import PreparedRequest
@@ -36,14 +36,6 @@ from batch_predict.runs.transfer import upload
 
 BEGIN_SECONDS = 90
 """Within which a run that was left to itself has begun; it takes two."""
-
-Step = Callable[[str, str], AbstractContextManager[Callable[[str], None]]]
-"""Shows what happens outside the execution, by its name and what it does; the function that it yields takes the result."""
-
-
-def step_unseen(_name: str, _doing: str) -> AbstractContextManager[Callable[[str], None]]:
-    """Show nothing of what happens outside the execution."""
-    return nullcontext(lambda _: None)
 
 
 class KeptRun:
@@ -161,30 +153,30 @@ class KeptRun:
         """Return the run as its embedded AWS knows it, ended as it ended here."""
         return _RunHere(aws, self)
 
-    def execute(self, show: Show = show_nothing, step: Step = step_unseen) -> Outcome:
+    def execute(self, watcher: Watcher = UNWATCHED) -> Outcome:
         """Do the whole run in this process, and keep how it ended.
 
-        ``show`` is called with each step of the execution; ``step`` surrounds what comes before it, with its name and what it does.
+        ``watcher`` is shown what comes before the execution, and each step of it.
         Raises RunInterrupted if the process is told to stop.
         """
         began = self.created
         result: Outcome = Failed(status="ABORTED", error=INTERRUPTED, cause="its process was ended", name=self.name)
         try:
             with ExitStack() as stack:
-                with step("Local AWS", "starting") as concluded:
+                with watcher.step("Local AWS", "starting") as concluded:
                     aws = stack.enter_context(self._serving())
                     concluded(aws.endpoint_url)
-                with step("Upload", self.prepared.upload_summary()):
+                with watcher.step("Upload", self.prepared.upload_summary()):
                     upload(aws, self.prepared)
                 began = datetime.now(UTC)
                 execution_arn = start(aws, self.prepared, self.name)
                 try:
-                    result = conclude(aws, self.prepared, execution_arn, show)
+                    result = conclude(aws, self.prepared, execution_arn, watcher)
                 except KeyboardInterrupt as error:
                     with suppress(BatchPredictError, BotoCoreError, ClientError):  # over already, or the local AWS with it
                         Run(aws, execution_arn).cancel(stopped_by(error), INTERRUPTED)
                         if counts := count_chunks(aws.client("stepfunctions"), execution_arn):
-                            show(counts)
+                            watcher.show(counts)
                     result = replace(result, seconds=_seconds_since(began))
                     raise
         except BatchPredictError as error:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import kept_work
-from batch_predict.local.kept_run import KeptRun, Step, step_unseen, write_json
+from batch_predict.local.kept_run import KeptRun, write_json
 from batch_predict.local.own_folders import FOLDER_MODE, mark_of, why_not_ours
-from batch_predict.runs.execution import Show, show_nothing
+from batch_predict.runs.execution import UNWATCHED, Watcher
 from batch_predict.runs.outcome import Outcome, Published
 from batch_predict.runs.prepared_request import PreparedRequest, sha256_of
 
@@ -73,9 +73,9 @@ class KeptRuns:
         created.prepared = prepared
         return created
 
-    def execute(self, run: KeptRun, show: Show = show_nothing, step: Step = step_unseen) -> Outcome:
+    def execute(self, run: KeptRun, watcher: Watcher = UNWATCHED) -> Outcome:
         """Do a whole run in this process; when it has published, delete what is no longer needed."""
-        outcome = run.execute(show, step)
+        outcome = run.execute(watcher)
         if isinstance(outcome, Published):
             self._forget_work(run, outcome)
         return outcome

@@ -141,30 +141,30 @@ def _time_charts(timeline: ChunkTimeline | None) -> dict[str, Markup]:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A prediction column: a chart of numbers, bars of classes, or neither."""
+class ColumnFigure:
+    """How a column is distributed, beside the reference if there is one: a chart, bars of classes, or neither."""
 
     name: str
-    sentence: str
+    note: str
     chart: Markup | None = None
     bars: list[tables.Bar] | None = None
 
 
-def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str, Any]) -> Prediction:
+def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str, Any]) -> ColumnFigure:
     before = record.reference_predictions.get(name)
     if before is not None and before["kind"] != values["kind"]:
         before = None
     missing = f" {values['missing']:,} are missing." if values["missing"] else ""
     rows = f"{values['rows']:,} rows.{missing}"
     if values["kind"] == "class":
-        return Prediction(name, rows, bars=tables.class_bars(values))
+        return ColumnFigure(name, rows, bars=tables.class_bars(values))
     if values["kind"] != "number":
-        return Prediction(name, f"{rows} Text without known classes is not shown.")
+        return ColumnFigure(name, f"{rows} Text without known classes is not shown.")
     column = Values(values)
     both = [column] if before is None else [column, Values(before)]
     edges = shared_edges(both, BINS)
     if edges is None:
-        return Prediction(name, f"{rows} None of the predictions is a finite number.")
+        return ColumnFigure(name, f"{rows} None of the predictions is a finite number.")
     lines = [quartile for share in tables.QUARTILES if (quartile := column.quantile(share)) is not None]
     mean, deviation = (tables.number(figure) for figure in (column.mean, column.standard_deviation))
     quartiles = " · ".join(tables.quartiles(column))
@@ -175,7 +175,7 @@ def _prediction(record: ReportInput, place: int, name: str, values: Mapping[str,
     sentence = f"{rows}{infinite}{between} {mean}, standard deviation {deviation}; quartiles (dashed) {quartiles}."
     bins = [side.bins(edges) for side in both]
     chart = charts.distribution(f"prediction{place}", name, lines, *bins)
-    return Prediction(name, f"{sentence} {_counted_by(column)}{line}", chart=chart)
+    return ColumnFigure(name, f"{sentence} {_counted_by(column)}{line}", chart=chart)
 
 
 def _counted_by(column: Values) -> str:
@@ -203,16 +203,7 @@ def _by_drift(drift: Mapping[str, float]) -> list[str]:
     return sorted(known, key=lambda name: -drift[name])
 
 
-@dataclass(frozen=True)
-class Picture:
-    """How a feature is distributed, beside the reference sample if there is one."""
-
-    name: str
-    note: str
-    chart: Markup
-
-
-def _feature_pictures(record: ReportInput, features: Mapping[str, Any]) -> Iterator[Picture]:
+def _feature_pictures(record: ReportInput, features: Mapping[str, Any]) -> Iterator[ColumnFigure]:
     """Yield the pictures of features: those that moved most, then the others in their order."""
     moved = [name for name in _by_drift(record.drift) if name in features]
     for place, name in enumerate([*dict.fromkeys([*moved, *features])][:SHOWN_FEATURES]):
@@ -230,4 +221,4 @@ def _feature_pictures(record: ReportInput, features: Mapping[str, Any]) -> Itera
             shares = None if edges is None else [column.bins(edges) for column in columns]
         if shares:
             chart = charts.small_distribution(f"feature{place}", name, *shares, axis=now["kind"] == "number")
-            yield Picture(name, ", ".join(notes), chart)
+            yield ColumnFigure(name, ", ".join(notes), chart)

@@ -5,6 +5,7 @@ Everything is read from Step Functions' own record, so it is the same on AWS and
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,11 +44,21 @@ class ExecutionEnded:
 
 
 Progress = StateEntered | AttemptFailed | ChunksCounted | StateExited | ExecutionEnded
-Show = Callable[[Progress], None]
 
 
-def show_nothing(_: Progress) -> None:
-    """Show nothing of an execution."""
+class Watcher:
+    """Whoever is told what happens in a run; this one shows nothing of it."""
+
+    def show(self, progress: Progress) -> None:
+        """Show what happened in the execution."""
+
+    @contextmanager
+    def step(self, name: str, doing: str) -> Iterator[Callable[[str], None]]:  # noqa: ARG002
+        """Show a step outside the execution; the function that it yields takes the step's result as text."""
+        yield lambda _: None
+
+
+UNWATCHED = Watcher()
 
 
 def follow_execution(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, Show, follow_execution, show_nothing
+from batch_predict.runs.execution import UNWATCHED, ChunksCounted, ExecutionEnded, Watcher, follow_execution
 from batch_predict.runs.history import History
 from batch_predict.runs.prepared_request import PreparedRequest
 from batch_predict.runs.stack import Stack, aws_troubles
@@ -106,17 +106,17 @@ def start(stack: Stack, prepared: PreparedRequest, name: str | None = None) -> s
     return arn
 
 
-def conclude(stack: Stack, prepared: PreparedRequest, execution_arn: str, show: Show = show_nothing) -> Outcome:
+def conclude(stack: Stack, prepared: PreparedRequest, execution_arn: str, watcher: Watcher = UNWATCHED) -> Outcome:
     """Follow the execution to its end, and download what it published: output and report appear whole, or not at all.
 
-    ``show`` is called with each step of the execution. Raises BatchPredictError if AWS stops answering, or the output cannot be
+    ``watcher`` is shown each step of the execution. Raises BatchPredictError if AWS stops answering, or the output cannot be
     written here.
     """
     history, lost_chunks = History(), None
     client = stack.client("stepfunctions")
     with aws_troubles(stack):
         for progress in follow_execution(client, execution_arn, poll_seconds=stack.poll_seconds, history=history):
-            show(progress)
+            watcher.show(progress)
             if isinstance(progress, ChunksCounted):
                 lost_chunks = progress.failed
         assert isinstance(progress, ExecutionEnded)

@@ -48,7 +48,7 @@ def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
     files = {directory / name: content for name, content in stack_files().items()}
     if (directory / "samconfig.toml").exists():
         del files[directory / "samconfig.toml"]
-    others = [path for path, content in files.items() if path.exists() and not _holds(path, content)]
+    others = [path for path, content in files.items() if path.exists() and not (path.is_file() and path.read_bytes() == content)]
     if others and not overwrite:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         named = f"{', '.join(map(str, others[:3]))}{more}"
@@ -60,10 +60,6 @@ def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
     except OSError as error:
         raise BatchPredictError(f"{error.filename} cannot be written: {error.strerror}") from error
     return list(files)
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content
 
 
 def build(directory: Path, say: Say, settings: Path | None = None) -> Path:

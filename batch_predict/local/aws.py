@@ -42,8 +42,6 @@ from batch_predict.local.deploy import deploy
 from batch_predict.runs.prepared_request import LOCAL_BUCKET
 from batch_predict.runs.stack import Stack, stack_outputs
 
-__all__ = ["BatchPredictError", "LocalAws", "local_aws"]
-
 HOST = "127.0.0.1"
 ENDPOINT_URL = re.compile(rf"http://{re.escape(HOST)}:([0-9]{{1,5}})")
 REGION = "us-east-1"

@@ -104,8 +104,8 @@ def _environment() -> Environment:
         "tone": tone_of,
     }
     environment.filters |= filters
-    for function in (megabytes, plural, *(getattr(tables, name) for name in tables.IN_TEMPLATE)):
-        environment.globals[function.__name__] = function
+    figures = (megabytes, plural, tables.dollars, tables.percent, tables.types_shown, tables.feature_figures)
+    environment.globals |= {function.__name__: function for function in (*figures, tables.cost_bars, tables.stage_bars)}
     # The style is the project's own file: the only text that is not escaped.
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
     environment.globals |= {"style": style, "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}

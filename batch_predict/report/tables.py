@@ -11,9 +11,6 @@ from batch_predict.report.distribution import Values
 from batch_predict.report.input import ReportInput
 from batch_predict.report.timeline import ChunkTimeline
 
-IN_TEMPLATE = ("cost_bars", "dollars", "feature_figures", "percent", "stage_bars", "types_shown")
-"""Functions that the template calls itself."""
-
 
 @dataclass(frozen=True)
 class Bar:

@@ -45,8 +45,11 @@ def facts(record: ReportInput, timeline: ChunkTimeline | None) -> Iterator[Fact]
     if seconds is not None:
         scoring = sum(state.seconds or 0.0 for state in record.states if state.kind == "Map")
         says_something = done and scoring > seconds - scoring  # a run shorter than its overhead has no speed of its own
-        speed = _rows_of_this_run(known, timeline) / seconds if says_something else None
-        yield Fact("Time", duration(seconds), f"{speed:,.0f} rows a second" if speed else "")
+        speed = ""
+        if says_something:
+            rows = int(timeline.rows.sum()) if timeline is not None and timeline.reused else known["rows"]["read"]
+            speed = f"{rows / seconds:,.0f} rows a second" if rows else ""
+        yield Fact("Time", duration(seconds), speed)
     else:
         yield Fact("Time", "still running", f"since {record.started:%H:%M:%S %Z}".strip())
     if "chunks" in known and not done and record.status == "SUCCEEDED":  # a dry run
@@ -83,10 +86,6 @@ def _cost_fact(record: ReportInput) -> Fact:
     if not cost:
         return Fact(label, "unknown", "the time of a chunk is missing")
     return Fact(label, dollars(cost["dollars"]["total"]), "estimated; free here" if record.is_local else "estimated")
-
-
-def _rows_of_this_run(known: Mapping[str, Any], timeline: ChunkTimeline | None) -> int:
-    return int(timeline.rows.sum()) if timeline is not None and timeline.reused else int(known["rows"]["read"])
 
 
 def timeline_sentence(timeline: ChunkTimeline) -> str:

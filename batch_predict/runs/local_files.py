@@ -90,18 +90,16 @@ def _folder_kind(path: Path) -> str:
 
 
 def _files_below(path: Path) -> "_FolderFiles | None":
-    """Return the files that a folder or a glob names; None if a path is neither."""
-    if folder := _folder_of(path):
-        return _FolderFiles(folder)
+    """Return the files that a folder or a glob names; None if a path is neither.
+
+    The marker of a whole folder names it, too, as it does in S3.
+    """
+    if path.is_dir():
+        return _FolderFiles(path)
+    if path.name == deployed.inputs.MARKER and path.parent.is_dir():
+        return _FolderFiles(path.parent)
     wild = next((index for index, part in enumerate(path.parts) if re.search(WILDCARDS, part)), None)
     return None if wild is None or path.exists() else _FolderFiles(Path(*path.parts[:wild]), path.parts[wild:])
-
-
-def _folder_of(path: Path) -> Path | None:
-    """Return the folder that a path names; the marker of a whole folder names it, too, as it does in S3."""
-    if path.is_dir():
-        return path
-    return path.parent if path.name == deployed.inputs.MARKER and path.parent.is_dir() else None
 
 
 class _FolderFiles:

@@ -2,45 +2,32 @@
 
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-from typer.exceptions import TyperException
 
 from batch_predict.cli import deploy_command, init_command, local_commands, model_command, run_commands, scoring_commands
 from batch_predict.cli.visible_output import visible_streams
 
 BAD_INPUT = 1
 """Exit code of everything that the user can change, the command's own options included."""
+WRONG_COMMAND = 2
+"""Typer's exit code for these options."""
 
 
 class _Commands(TyperGroup):
     """Ends a command that is itself wrong (an unknown option, a missing argument) like any other bad input."""
 
-    def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        with _as_bad_input():
-            return super().make_context(*arguments, **settings)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _as_bad_input():
-            return super().invoke(ctx)
-
     def main(self, *arguments: Any, **settings: Any) -> Any:
         with visible_streams():
-            return super().main(*arguments, **settings)
-
-
-@contextmanager
-def _as_bad_input() -> Iterator[None]:
-    try:
-        yield
-    except TyperException as error:
-        error.exit_code = BAD_INPUT
-        raise
+            try:
+                return super().main(*arguments, **settings)
+            except SystemExit as ended:
+                if ended.code == WRONG_COMMAND:
+                    raise SystemExit(BAD_INPUT) from ended
+                raise
 
 
 app = typer.Typer(

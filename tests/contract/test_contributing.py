@@ -4,9 +4,6 @@ import re
 
 import pytest
 
-LONGEST_LINE = 140
-FOLDERS = ("batch_predict", "functions", "functions/workflow", "functions/predict", "statemachine", "tests", "tools")
-
 
 @pytest.fixture(scope="module")
 def page(root):
@@ -46,11 +43,6 @@ def test_the_order_of_the_pages_has_every_page(root):
     for name in pages:
         if name.endswith(".md"):
             assert "(README.md)" in (root / "docs" / name).read_text(), name
-
-
-def test_the_readme_fits_in_a_window(root):
-    for number, line in enumerate((root / "README.md").read_text().splitlines(), 1):
-        assert len(line) <= LONGEST_LINE, f"README.md line {number} has {len(line)} characters"
 
 
 WALKS = ["`data_s3_uri`, from the request to the report", "One record, from the input to the output"]

@@ -18,7 +18,6 @@ from botocore.exceptions import ClientError
 from batch_predict.local.deploy import zip_function
 
 ROOT = Path(__file__).parents[2]
-HANDLER_ZIP = zip_function(ROOT / "functions/predict", "prediction_handler.lambda_handler")
 PAGE = (ROOT / "docs/prediction_handler.md").read_text()
 BUCKETS = ("my-models", "my-data", "my-output", "my-deploy")
 WORK = "s3://my-output/output/flights.csv.work/flights.csv"

@@ -16,7 +16,6 @@ import pytest
 from batch_predict.local.deploy import zip_function
 
 ROOT = Path(__file__).parents[2]
-HANDLER_ZIP = zip_function(ROOT / "functions/predict", "prediction_handler.lambda_handler")
 TERRAFORM = os.environ.get("TERRAFORM")
 BUCKETS = {"model_bucket": "tf-models", "data_bucket": "tf-data", "output_bucket": "tf-output", "package_bucket": "tf-packages"}
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"

@@ -12,7 +12,6 @@ from batch_predict.runs.execution import ChunksCounted
 from batch_predict.runs.run import ListedRun, RunStatus
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
-WRONG = "row 3 is wrong"
 CAUSE = "chunk 5 of 8, s3://b/in.csv bytes=[10, 20): row 3 is wrong."
 FAILED = RunStatus("r", "FAILED", START, START, 70, error="InvalidDataError", cause=CAUSE, advice="Correct it (on_bad_row).")
 LOST = [

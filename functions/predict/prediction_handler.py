@@ -75,6 +75,7 @@ import re
 import shutil
 import ssl
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -2480,7 +2481,7 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
         raise InternalError(f"{archive.name} in the function's package is damaged", "deploy the function again")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as opened:
-            opened.extractall(partial)  # of a zip, whose SHA-256 is checked
+            opened.extractall(partial)  # noqa: S202  # of a zip, whose SHA-256 is checked
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # the room is free again, whatever the reason
@@ -2499,6 +2500,7 @@ _DUMP_ANOTHER = "this function scores scikit-learn's estimators: dump one with j
 _DUMP_BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
 _SWAPPED = "give the model; perhaps model and data are swapped"
 _OTHER_FILES = (
+    (rb'.{4}\x00{4}\{\s*"', "is safetensors, which hold arrays and no estimator", _DUMP_IT),
     (rb"version https://git-lfs", "is a pointer of Git LFS and not the model", "have git-lfs fetch it"),
     (
         rb"\s*<\?xml[^>]*>\s*<Error>|\s*<Error>",
@@ -2519,9 +2521,23 @@ _OTHER_FILES = (
     (rb"CBM1", "is a model of CatBoost's own (save_model)", f"{_DUMP_IT}, for a container image that has catboost"),
     (rb"\x89HDF\r\n", "is HDF5, as Keras writes models (.h5)", _DUMP_ANOTHER),
     (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
-    (rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x3a]", "is ONNX, or another model in Protocol Buffers", _DUMP_ANOTHER),
-    (rb"PAR1|ORC|ARROW1|FEA1|\xff{4}.{4}\x10\x00\x00\x00", "is Parquet, ORC or Arrow: data, and no model", _SWAPPED),
+    (
+        # by its fields: the format's version, who wrote it, and the graph; https://onnx.ai/onnx/repo-docs/IR.html
+        (
+            rb"\x08[\x01-\x20](?:\x12.[\w .+-]{0,60})?(?:\x1a.[\w .+-]{0,60})?(?:\x22.[\w .+-]{0,60})?(?:\x28.)?(?:\x32\x00)?\x3a"
+            rb"|\x08[\x01-\x20][\x12\x1a\x22].{0,4000}(?:onnx|ONNX)"
+        ),
+        "is ONNX",
+        "dump the fitted estimator itself with joblib.dump",
+    ),
+    (rb"\x08\x01\x12.{0,4000}(?:serve|tensorflow|TensorFlow)", "is TensorFlow's SavedModel", _DUMP_ANOTHER),
+    (rb"\x1c\x00\x00\x00TFL3|.{4}TFL3", "is TensorFlow Lite's", _DUMP_ANOTHER),
+    (rb"PAR1", "is Parquet: data, and no model", _SWAPPED),
+    (rb"ARROW1|FEA1|\xff{4}.{4}\x10\x00\x00\x00", "is Arrow: data, and no model", _SWAPPED),
+    (rb"ORC", "is ORC: data, and no model", _SWAPPED),
     (rb"\x93NUMPY", "is an array of NumPy (.npy)", _DUMP_IT),
+    (rb"RD[AX][23]\n|[XAB]\n\x00\x00\x00[\x02\x03]", "is an object of R (saveRDS or save)", _DUMP_ANOTHER),
+    (rb"SQLite format 3", "is an SQLite database", _DUMP_IT),
     (
         rb"\x28\xb5\x2f\xfd",
         "is compressed by Zstandard, which joblib does not read",
@@ -2529,6 +2545,16 @@ _OTHER_FILES = (
     ),
     (rb"7z\xbc\xaf\x27\x1c|Rar!", "is a 7z or RAR archive", "unpack it, and give the model that is in it"),
     (rb"\x00{64}", "begins with zeros, as a file does that was not copied to its end", "copy it again"),
+    (
+        rb"\x7fELF|MZ.{58}|%PDF|\x89PNG|\xff\xd8\xff",
+        "is a program, a document or a picture, and no model",
+        "give the file that joblib.dump has written",
+    ),
+    (
+        rb"age-encryption\.org|Salted__|\$ANSIBLE_VAULT|-----BEGIN (?:PGP|AGE)|\x85[\x01-\x04]\x0c\x03|\x8c\x0d\x04",
+        "is encrypted",
+        "decrypt it first; S3 can encrypt what it keeps by itself",
+    ),
 )
 _IN_A_ZIP = (
     (r"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
@@ -2578,12 +2604,21 @@ def _other_file(path: Path) -> tuple[str, str] | None:
     with suppress(Exception), _decompressed(path) as opened:  # whoever reads the file later says what is broken
         start = opened.read(_LOOKED_AT_BYTES) or start
     if start[257:262] == b"ustar":
-        return "is a tar archive, as SageMaker's model.tar.gz is", "unpack it, and give the model that is in it"
+        first = _first_in_tar(path)
+        what = f"is a tar archive, as SageMaker's model.tar.gz is{f', and begins with {first!r}' if first else ''}"
+        return what, "unpack it, and give the model that is in it"
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        names = _names_in_zip(path)
+        names = _names_in_zip(path) or [start[30 : 30 + int.from_bytes(start[26:28], "little")].decode(errors="replace")]
         found = ((what, advice) for pattern, what, advice in _IN_A_ZIP if any(re.search(pattern, name) for name in names))
         return next(found, ("is a zip archive", _DUMP_IT))
     return next(((what, advice) for pattern, what, advice in _OTHER_FILES if re.match(pattern, start, re.DOTALL)), None)
+
+
+def _first_in_tar(path: Path) -> str | None:
+    """Return the name of the first file in a tar archive; None if it is broken, or begins with many folders."""
+    with suppress(Exception), _decompressed(path) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
+        return next((member.name[:100] for member in islice(archive, 20) if member.isfile()), None)
+    return None
 
 
 def _names_in_zip(path: Path) -> list[str]:

@@ -378,13 +378,13 @@ def test_a_joblib_without_its_private_name_still_loads(tmp_path, monkeypatch):
 # --- files that are something else ----------------------------------------------------------------------------------------------
 
 
-def tar():
-    """Return an archive as `tar -C folder .` writes it: the folder first."""
+def tar(kind=tarfile.PAX_FORMAT, name="model.joblib"):
+    """Return an archive as `tar -C folder .` writes it: the folder first, and headers for what a name alone cannot hold."""
     buffer, folder = io.BytesIO(), tarfile.TarInfo("./")
-    folder.type = tarfile.DIRTYPE
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    folder.type, folder.mtime = tarfile.DIRTYPE, 1.5
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=kind) as archive:
         archive.addfile(folder)
-        archive.addfile(tarfile.TarInfo("model.joblib"), io.BytesIO())
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
     return buffer.getvalue()
 
 
@@ -415,7 +415,15 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
         (zipped("archive/data.pkl"), f"is PyTorch's (torch.save): {ANOTHER}"),
         (zipped("out/model.joblib"), f"is a zip archive with a model in it: {UNPACK}"),
         (zipped("notes.md"), "is a zip archive: write the fitted estimator with joblib.dump"),
-        (tar(), f"is a tar archive, as SageMaker's model.tar.gz is: {UNPACK}"),
+        (
+            tar(),
+            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with 'model.joblib': {UNPACK}",
+        ),
+        (
+            tar(tarfile.GNU_FORMAT, "m" * 120),
+            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with '{'m' * 100}': {UNPACK}",
+        ),
+        (gzip.decompress(tar())[:512], f"is a tar archive, as SageMaker's model.tar.gz is: {UNPACK}"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
         (b"<!DOCTYPE html>", "is HTML or XML, perhaps the page of a failed download: get the model again"),
         (b'{"learner": 1}', f"is a model of XGBoost's own (save_model): {BOOSTER}"),
@@ -430,12 +438,23 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
         ),
         (b'<?xml version="1.0"?>\n<PMML version="4.4">', "is PMML: write the fitted estimator with joblib.dump"),
         (b"<Error><Code>AccessDenied", "is an error message of S3 in XML: get the model again, with permission to read it"),
-        (b"\x08\x08\x12\x08skl2onnx", f"is ONNX, or another model in Protocol Buffers: {ANOTHER}"),
-        (b"\x08\x0a:\xff\x01", f"is ONNX, or another model in Protocol Buffers: {ANOTHER}"),
+        (b"\x08\x08\x12\x08skl2onnx", "is ONNX: dump the fitted estimator itself with joblib.dump"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x032.1:\xff\x01", "is ONNX: dump the fitted estimator itself with joblib.dump"),
+        (b"\x08\x0a:\xff\x01", "is ONNX: dump the fitted estimator itself with joblib.dump"),
+        (
+            b"<\0\0\0\0\0\0\0" + b'{"w":{}}',
+            "is safetensors, which hold arrays and no estimator: write the fitted estimator with joblib.dump",
+        ),
         (b"\x89HDF\r\n\x1a\n", f"is HDF5, as Keras writes models (.h5): {ANOTHER}"),
-        (b"PAR1\x15", "is Parquet, ORC or Arrow: data, and no model: give the model; perhaps model and data are swapped"),
+        (gzip.compress(b"X\n\0\0\0\3\0\4"), f"is an object of R (saveRDS or save): {ANOTHER}"),
+        (b"PAR1\x15", "is Parquet: data, and no model: give the model; perhaps model and data are swapped"),
+        (b"ORC\x08", "is ORC: data, and no model: give the model; perhaps model and data are swapped"),
         (bytes(500), "begins with zeros, as a file does that was not copied to its end: copy it again"),
         (b"PK\5\6" + bytes(18), "is a zip archive: write the fitted estimator with joblib.dump"),
+        (zipped("schema.json")[:60], "is a model of skops: load it with skops, and dump the fitted estimator with joblib.dump"),
+        (b"Salted__\1\2", "is encrypted: decrypt it first; S3 can encrypt what it keeps by itself"),
+        (b"SQLite format 3\0", "is an SQLite database: write the fitted estimator with joblib.dump"),
+        (b"%PDF-1.7\n\xff", "is a program, a document or a picture, and no model: give the file that joblib.dump has written"),
         (b"flavors:\n  sklearn:\n", "is the description of an MLflow model (MLmodel): give the model.pkl beside it"),
         (
             b'"""Fit the model."""\n\nimport pandas\n',

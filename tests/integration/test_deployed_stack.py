@@ -70,7 +70,7 @@ def test_tests_run_on_a_stack_with_buckets_and_prefixes_of_its_own_and_leave_not
     before = [versions(s3, uri) for uri in theirs]
 
     files = ("tests/unit/workflow/test_limits.py", "tests/integration/test_workflow.py", "tests/integration/test_permissions.py")
-    wanted = "every_row or invoked_directly or lost_for_good or whole_bucket or limit"
+    wanted = "every_row or invoked_directly or throttling or whole_bucket or limit"
     done = pytest_aws("--stack", STACK, *files, "-k", wanted)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -183,7 +183,8 @@ class KeptRun:
             result = Failed(error=type(error).__name__, cause=str(error), name=self.name)
             raise
         except KeyboardInterrupt as error:
-            assert isinstance(result, Failed)
+            if not isinstance(result, Failed):
+                raise  # the run had ended; its local AWS was being stopped
             result = replace(result, cause=stopped_by(error), seconds=result.seconds or _seconds_since(began))
             if self.prepared.is_dry_run:
                 raise  # no run is kept

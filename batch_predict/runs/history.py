@@ -120,8 +120,8 @@ class History:
     def told(self, error: str, cause: str | None) -> tuple[str | None, str | None]:
         """Return what happened and what to do about it: as Explain Failure says it, else as the execution's ``cause`` does."""
         explanation = self.document.get("explanation", {})
-        if (error, cause) == (explanation.get("error"), explanation.get("cause")):
-            return explanation["message"], explanation["advice"]
+        if "message" in explanation and (error, cause) == (explanation.get("error"), explanation.get("cause")):
+            return explanation["message"], explanation.get("advice")
         return deployed.errors.told_by({"Error": error, "Cause": cause}) if cause else (None, deployed.errors.ADVICE.get(error))
 
     def _progress(self, event: Mapping[str, Any]) -> Iterator[StateEntered | AttemptFailed | StateExited]:

@@ -2289,10 +2289,11 @@ def _no_estimator(loaded: Any) -> tuple[str, str] | None:
         return None
     inside = loaded.items() if isinstance(loaded, dict) else enumerate(loaded) if isinstance(loaded, (list, tuple)) else ()
     found = [place for place, item in islice(inside, MAX_REASONS) if callable(getattr(item, "predict", None))]
-    is_pipeline, lacks = hasattr(loaded, "steps"), f"holds a {kind}, which has no predict method"
+    last, lacks = "", f"holds a {kind}, which has no predict method"
+    with suppress(Exception):  # anybody's object may have such an attribute
+        last = type(loaded.steps[-1][1]).__name__
     off = next((option for option in ("refit", "novelty") if getattr(loaded, option, None) is False), None)
-    fits_alone = callable(getattr(loaded, "fit_predict", None)) and not is_pipeline
-    last = type(loaded.steps[-1][1]).__name__ if is_pipeline else ""
+    fits_alone = callable(getattr(loaded, "fit_predict", None)) and not last
     cases = (
         (found, f"{lacks}, with an estimator in it, at {found[:1]}", f"dump that one: joblib.dump(model{found[:1]}, …)"),
         (kind in ("DataFrame", "Series", "ndarray", "csr_matrix", "Table"), f"holds a {kind}: data, and no model", _SWAPPED),
@@ -2302,7 +2303,7 @@ def _no_estimator(loaded: Any) -> tuple[str, str] | None:
             f"holds a {kind}, which predicts only the rows that it is fitted on",
             "dump an estimator that has a predict method",
         ),
-        (is_pipeline, f"{lacks}, because its last step is a {last}", "dump a pipeline that ends in an estimator with predict"),
+        (last, f"{lacks}, because its last step is a {last}", "dump a pipeline that ends in an estimator with predict"),
         (hasattr(loaded, "transform"), f"{lacks}: it transforms data", "dump the fitted estimator, best in one pipeline with it"),
         (True, lacks, "dump the fitted estimator itself"),
     )
@@ -2739,15 +2740,23 @@ class _Scanned:
     def readline(self) -> bytes:
         line = self._file.readline(KEPT_BYTES)
         self._count(len(line))
-        if len(line) == KEPT_BYTES:
-            raise _ScannedEnough
+        while line and not line.endswith(b"\n") and (more := self._file.readline(KEPT_BYTES)):
+            self._count(len(more))
+            line = b"''\n" if more.endswith(b"\n") else b"''"  # an empty text in the place of a long one
         return line
 
     def skip(self, size: int) -> None:
-        size = max(size, 0)
-        is_compressed = not (isinstance(self._file, io.BufferedReader) and isinstance(self._file.raw, io.FileIO))
-        self._count(size if is_compressed else 0)  # what is skipped must be decompressed
-        self._file.seek(size, os.SEEK_CUR)
+        """Pass over bytes: at once in a plain file, in pieces in a compressed one."""
+        if isinstance(self._file, io.BufferedReader) and isinstance(self._file.raw, io.FileIO):
+            self._count(0)
+            self._file.seek(size, os.SEEK_CUR)
+            return
+        while size > 0:
+            piece = self._file.read(min(size, 2**20))
+            self._count(len(piece))
+            if not piece:
+                raise EOFError
+            size -= len(piece)
 
     def _count(self, size: int) -> None:
         self._steps += 1

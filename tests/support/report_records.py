@@ -221,6 +221,7 @@ def failed_run(**fields):
             "byte_range": [index * 800_000, (index + 1) * 800_000],
             "error": "ModelError" if index % 4 else "Lambda.Unknown",
             "message": MESSAGE,
+            "advice": "correct the value" if index == 17 else None,
         }
         for index in (3, 17, 20, 22)
     ]

@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -244,6 +246,23 @@ def test_a_run_that_is_stopped_before_it_begins_says_so(prepared, runs, monkeypa
         run.execute()
     assert run.status() == "ABORTED"
     assert run.outcome().cause == "stopped by SIGINT"
+
+
+def test_a_run_that_has_published_stays_published_if_it_is_stopped_after_that(prepared, runs, monkeypatch):
+    """While its local AWS is stopped, say."""
+    run = runs.create(prepared(), "late")
+
+    @contextmanager
+    def stopped_at_the_end(**_):
+        yield SimpleNamespace(endpoint_url="")
+        raise KeyboardInterrupt("SIGINT")
+
+    monkeypatch.setattr(run, "_serving", stopped_at_the_end)
+    for name, answer in (("upload", None), ("start", "arn"), ("conclude", PUBLISHED)):
+        monkeypatch.setattr(f"batch_predict.local.kept_run.{name}", lambda *_, answer=answer: answer)
+    with pytest.raises(KeyboardInterrupt):
+        run.execute()
+    assert run.status() == "SUCCEEDED"
 
 
 class TestForeignFolders:

@@ -470,6 +470,11 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
             "is text, perhaps CSV, and no model: give the model; perhaps model and data are swapped",
         ),  # c names a class
         (b"id,age\n1,2\n", "is text, perhaps CSV, and no model: give the model; perhaps model and data are swapped"),  # i, too
+        pytest.param(
+            b"c" + b"0,c" * 30_000 + b"\n" + b"SECRET," * 10_000 + b"\n",
+            "is text, perhaps CSV, and no model: give the model; perhaps model and data are swapped",
+            id="a header longer than what is kept of a line",
+        ),
         (bytes(range(128, 256)), UNKNOWN),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value[:30],  # gzip writes the time: two workers would not agree
@@ -499,6 +504,7 @@ def test_another_file_is_said_by_its_kind(refusal, content, said):
         ),
         (Ridge, "holds the class Ridge and no fitted estimator of it: fit one, Ridge().fit(X, y), and dump that"),
         (pd.DataFrame({"a": [1]}), "holds a DataFrame: data, and no model: give the model"),
+        (pd.DataFrame({"steps": [1]}), "holds a DataFrame: data, and no model: give the model"),
         (
             make_pipeline(StandardScaler()),
             "holds a Pipeline, which has no predict method, because its last step is a StandardScaler: dump",
@@ -561,11 +567,11 @@ def test_joblibs_files_are_read_to_their_end_without_being_run(tmp_path, options
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_plain_pickles_are_read_to_their_end_without_being_run(tmp_path, protocol):
-    large = bytearray(2**17)  # in the first protocol a line of text, which is too long to be looked at
+    large = bytearray(2**17)  # in the first protocol a line of text, which is longer than what is kept
     content = pickle.dumps([pipeline(), Calls(exec, "raise SystemExit"), {1: {2}}, frozenset([1]), large], protocol)
     (tmp_path / "model.pkl").write_bytes(content)
     contents = handler._contents_of(tmp_path / "model.pkl")
-    assert contents.is_whole is (True if protocol else None)
+    assert contents.is_whole is True
     assert list(contents.sklearn_versions) == [sklearn.__version__]
 
 

@@ -69,6 +69,7 @@ SAID = [
     ("failed", HEADLINE, "FAILED", "ModelError", "5 of 44 chunks failed", "batch-predict chunk nightly-2026-11-24 3 --here"),
     ("failed", HEADLINE, "No chunk was finished, or its work has been deleted: rows, times and values are unknown."),
     ("failed", "failures", "3 ModelError, 1 Lambda.Unknown, 1 TransientS3Error", "the objects of s3://flights-output/work/30.json"),
+    ("failed", "failures", f"{MESSAGE} What to do: correct the value"),
     ("failed", "failures", "s3://flights-data/flights/2013/09.csv bytes=[13,600,000, 14,400,000)", MESSAGE),
     ("failed", "states", "0.8 s, 2 attempts", "failed with States.ExceedToleratedFailureThreshold", "9.4 s, failed", "ended here"),
     ("failed, chunks done", HEADLINE, "Chunks predicted39of 44, 5 failed, 2 from an earlier run"),

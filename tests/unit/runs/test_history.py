@@ -113,3 +113,12 @@ def test_what_explain_failure_says_is_taken_over_as_it_is():
     )
     assert history.told("Interrupted", "stopped by SIGINT") == ("stopped by SIGINT", None)
     assert history.told("ABORTED", None) == (None, None)
+
+
+def test_an_explanation_of_a_stack_that_was_deployed_before_is_taken_apart():
+    explanation = {"error": "ModelError", "cause": "no predict. What to do: dump it"}
+    history = history_of(
+        ("TaskStateEntered", 0, "Explain Failure"), ("TaskStateExited", 1, {"prediction": {}, "explanation": explanation})
+    )
+
+    assert history.told("ModelError", explanation["cause"]) == ("no predict.", "dump it")

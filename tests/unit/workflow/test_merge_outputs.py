@@ -331,6 +331,7 @@ def test_tolerated_chunks_are_listed_with_their_reason(run, get, keys):
         {"header_bytes": 0},
         {"output_bytes": 3},
         {"output_etag": None},
+        {"layout_sha256": ""},
         {"output_etag": "a\r\nb"},
         {"milliseconds": {"total": 10**400}},
         {"memory_mb": True},

@@ -110,7 +110,7 @@ def test_init_and_deploy_build_the_checkouts_package(installed, tmp_path, projec
     path = f"{installed.bin}:/usr/bin:/bin{f':{Path(interpreter.path).parent}' if interpreter else ''}"
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/batch-predict").symlink_to(package.BUILD)
-    kept = sorted(path.name for path in package.BUILD.glob("package/*-*"))
+    kept = sorted(path.name for path in package.BUILD.glob("package/*-*") if path.is_dir())
     buckets = "--model-bucket our-models --data-bucket our-data --output-bucket our-predictions"
 
     command = f"batch-predict init --yes {buckets} && batch-predict deploy"
@@ -122,7 +122,7 @@ def test_init_and_deploy_build_the_checkouts_package(installed, tmp_path, projec
     names = set(re.findall(r"CodeUri: (\S+)", (built / "template.yaml").read_text()))
     assert len(names) == 2
     assert all(zipfile.is_zipfile(built / name) for name in names)
-    assert sorted(path.name for path in package.BUILD.glob("package/*-*")) == kept
+    assert sorted(path.name for path in package.BUILD.glob("package/*-*") if path.is_dir()) == kept
     assert {path.name for path in tmp_path.iterdir()} == {"cache", ".aws-sam", "samconfig.toml"}
 
 

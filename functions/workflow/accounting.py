@@ -190,7 +190,7 @@ def require_agreement(planned: PlannedChunk, receipt: object, model: Model) -> R
             raise IncompleteOutputError(
                 f"the receipt of {located(chunk)} does not add up: its {field} is {brief(receipt.get(field))}, not {value}"
             )
-    if not (receipt["output_etag"] and receipt["layout_sha256"] and has_plausible_sizes(receipt)):
+    if not (receipt["layout_sha256"] and has_plausible_sizes(receipt)):
         raise IncompleteOutputError(
             f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {brief(receipt)}"
         )

@@ -21,8 +21,8 @@ Counts = Annotated[list[int], lambda counts: not counts or (min(counts) >= 0 and
 ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
 """[start, stop), in bytes."""
 Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]
-Header = Annotated[str, lambda text: text != "" and text.isascii() and text.isprintable()]
-"""A text that may stand in a request's header."""
+HeaderValue = Annotated[str, lambda text: text != "" and text.isascii() and text.isprintable()]
+"""A text that HTTP can send as the value of a header, as ETags and ids of uploads are."""
 Name = Annotated[str, lambda name: len(name) <= 10_000]
 """A column, a label or a reason."""
 
@@ -359,7 +359,7 @@ class Receipt(TypedDict):
     output_bytes: Count
     header_bytes: Count
     """The length of the part's header, its line end included."""
-    output_etag: Header
+    output_etag: HeaderValue
     rejected_etag: str | None
     """The ETag of the list of rejected rows."""
     quote_parity: int
@@ -440,7 +440,7 @@ class UploadRecord(TypedDict):
     """The digest of the parts that it is made of."""
     others: list[str]
     """Ids of the uploads of the same key that were there before it."""
-    upload_id: NotRequired[Header]
+    upload_id: NotRequired[HeaderValue]
     """Not there until S3 has answered with it."""
 
 

@@ -117,7 +117,8 @@ class KeptRun:
             return
         written = max((path.stat().st_mtime for path in self.path.rglob("*") if path.is_file()), default=0.0)
         seconds = round(max(0.0, written - self.created.timestamp()), 3)
-        self._end(Failed(status="ABORTED", error=INTERRUPTED, cause="its process was killed", seconds=seconds, name=self.name))
+        if self.outcome() is None:  # its process may have been about to write it
+            self._end(Failed(status="ABORTED", error=INTERRUPTED, cause="its process was killed", seconds=seconds, name=self.name))
 
     def local_paths(self) -> dict[Path, str]:
         """Return the local files of the run, with their URIs in its embedded AWS.

@@ -228,11 +228,13 @@ class Run:
         window = {"startTime": int(described["startDate"].timestamp() * 1000)}
         if "stopDate" in described:
             window["endTime"] = int(described["stopDate"].timestamp() * 1000) + 60_000  # functions may log a little later
+        names = {json.dumps(self.name), f'"{self.name}"'}  # the two kinds of functions escape letters beyond ASCII, and do not
         pages = self.stack.client("logs").get_paginator("filter_log_events")
         for page in pages.paginate(logGroupName=self.stack.outputs["LogGroupName"], **window):
             for event in page["events"]:
                 line = event["message"].replace('\\"', '"')  # Lambda's JSON format escapes what the function logs
-                if self.name in line and (chunk is None or f'"chunk_index": {chunk - 1},' in line):
+                is_own = any(f'"execution_name": {name}' in line for name in names)  # run-1 is in run-10, too
+                if is_own and (chunk is None or f'"chunk_index": {chunk - 1},' in line):
                     yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"].rstrip()
 
     def definition(self) -> Mapping[str, Any]:

@@ -118,11 +118,12 @@ def test_a_spelling_in_a_column_of_numbers(numbers, place, tmp_path, make):
     cells = [(column, file_with([column.values])) for column in chosen]
     answers = place.score([job(tmp_path / "model.joblib", file, ["x0"], []) for _, file in cells], tmp_path)
     wrong, lenient = [], {}
-    alone = {column.spelling: predicted(model, file_with([[column.spelling]]), ["x0"]) for column in chosen}
+    # A number among booleans makes pandas read text, which no model of numbers takes; the handler reads numbers.
+    alone = {column.spelling: pd.read_csv(io.BytesIO(file_with([[column.spelling]]).content))["x0"] for column in chosen}
+    numbers_alone = {spelling for spelling, values in alone.items() if pd.to_numeric(values, errors="coerce").notna().all()}
     for (column, file), answer in zip(cells, answers, strict=True):
         verdict, words = verdict_of_number(model, column, file, answer)
-        is_number = not isinstance(alone[column.spelling], Exception)  # which among booleans makes a text of all in pandas
-        if verdict == table.LENIENT and not (column.neighbours == "among booleans" and is_number):
+        if verdict == table.LENIENT and not (column.neighbours == "among booleans" and column.spelling in numbers_alone):
             lenient[column.spelling] = words
         elif verdict == table.BOTH_FAIL and make is numbers_model and column.spelling in LENIENT_NUMBERS:
             wrong.append(

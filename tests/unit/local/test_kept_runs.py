@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from batch_predict.errors import BatchPredictError
 from batch_predict.local import kept_work
 from batch_predict.local.aws import LocalAws
 from batch_predict.local.interruption import RunInterrupted
+from batch_predict.local.kept_run import KeptRun
 from batch_predict.local.kept_runs import KEPT_RUNS, KEPT_WORK, KeptRuns
 from batch_predict.runs.outcome import Failed, Published, as_json
 from batch_predict.runs.prepared_request import prepare
@@ -181,6 +183,19 @@ def test_a_run_that_was_killed_is_written_down_and_its_copies_go(prepared, ended
     assert killed.status() == "ABORTED"
     assert killed.outcome().cause == "its process was killed"
     assert left(killed) == set(CHUNK)
+
+
+def test_an_end_that_is_written_while_somebody_looks_is_not_written_over(prepared, ended, runs, monkeypatch):
+    """A process lets go of the folder before it writes how its run ended."""
+    run = ended(prepared(), None, "late")
+
+    def created(kept):
+        (kept.path / "ended.json").write_text(json.dumps(as_json(PUBLISHED), default=str))
+        return datetime.fromisoformat(kept.about["created"])
+
+    monkeypatch.setattr(KeptRun, "created", property(created))
+    run.settle()
+    assert run.status() == "SUCCEEDED"
 
 
 def test_parts_of_few_requests_are_kept_and_what_explains_of_all(prepared, ended):

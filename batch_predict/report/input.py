@@ -28,7 +28,7 @@ class ReportInput(RunStatus):
     """What is known of a run without a report, as the fields of one: `so_far`."""
     failures: Sequence[Mapping[str, Any]] = ()
     """The error records of a failed run, or the report's `failed_chunks`: `chunk_index`, `data_s3_uri`, `byte_range` [start, stop),
-    `segments_s3_uri`, `error`, `message`."""
+    `segments_s3_uri`, `error`, `message`, `advice`."""
     attempts: Mapping[int, int] = field(default_factory=dict)
     """Invocations by chunk index, where known."""
     is_local: bool = False

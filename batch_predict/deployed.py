@@ -19,10 +19,34 @@ import yaml
 from batch_predict.errors import BatchPredictError
 
 if TYPE_CHECKING:
-    from workflow import accounting, csv_records, data_names, distributions, errors, estimate, inputs, prices, report, schema
+    from workflow import (
+        accounting,
+        chunking,
+        csv_records,
+        data_names,
+        distributions,
+        errors,
+        estimate,
+        inputs,
+        prices,
+        report,
+        schema,
+    )
 
 # Modules of the workflow.
-__all__ = ["accounting", "csv_records", "data_names", "distributions", "errors", "estimate", "inputs", "prices", "report", "schema"]
+__all__ = [
+    "accounting",
+    "chunking",
+    "csv_records",
+    "data_names",
+    "distributions",
+    "errors",
+    "estimate",
+    "inputs",
+    "prices",
+    "report",
+    "schema",
+]
 
 HANDLER = "prediction_handler"
 _WORKFLOW = "batch_predict.deployed_workflow"
@@ -40,17 +64,13 @@ def stack_directory() -> Path:
     )
 
 
-def workflow_module(name: str) -> ModuleType:
+def __getattr__(name: str) -> ModuleType:
     """Import a module of the workflow's functions, such as ``errors``."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _WORKFLOW not in sys.modules:
         _load(_WORKFLOW, stack_directory() / "functions" / "workflow" / "__init__.py")
     return importlib.import_module(f"{_WORKFLOW}.{name}")
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in __all__:
-        return workflow_module(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def prediction_handler() -> ModuleType:
@@ -92,8 +112,3 @@ def template_parameters() -> dict[str, dict[str, Any]]:
 def deployed_memory_mb() -> int:
     """Return the prediction function's memory, unless the stack is deployed with another."""
     return int(template_parameters()["PredictMemorySize"]["Default"])
-
-
-def request_problems(request: object) -> list[str]:
-    """Return a sentence for each way in which a request breaks its schema, as Validate Request would say it."""
-    return list(workflow_module("schema").problems(request, request_schema()))

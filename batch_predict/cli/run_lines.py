@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from batch_predict import deployed
 from batch_predict.cli.progress import counted, skipped_objects
 from batch_predict.cli.visible_output import VisibleConsole
-from batch_predict.deployed import workflow_module
 from batch_predict.figures import COST_ITEMS, duration, megabytes, plural
 from batch_predict.runs.costs import sagemaker_instance
 from batch_predict.runs.outcome import INTERRUPTED, Failed, Planned, Published
@@ -112,7 +112,7 @@ def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator
     yield "Objects", f"{result.objects:,}, {megabytes(result.input_bytes)}{skipped_objects(result.skipped_objects)}"
     if skipped:
         yield "", skipped
-    max_chunks = workflow_module("chunking").MAX_CHUNKS
+    max_chunks = deployed.chunking.MAX_CHUNKS
     yield "Chunks", f"{result.chunks:,} of {max_chunks:,} at most"
     if not estimate:
         return

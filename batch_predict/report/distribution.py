@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch_predict.deployed import workflow_module
+from batch_predict import deployed
 
 CANCELLED = 1e-12
 """A variance below this share of the mean's square is lost in the rounding of float64 sums."""
@@ -41,7 +41,7 @@ class Values:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
-        self._histogram: Mapping[str, Any] = values["histogram"]
+        self._histogram: Any = values["histogram"]
 
     @cached_property
     def intervals(self) -> list[tuple[float, float, int]]:
@@ -57,7 +57,7 @@ class Values:
     @cached_property
     def _buckets(self) -> list[tuple[float, float, int]]:
         """Edges and counts of the histogram's buckets, narrowed to where values can be."""
-        buckets = workflow_module("distributions").buckets_of(self._histogram)
+        buckets = deployed.distributions.buckets_of(self._histogram)
         return sorted((*self._narrowed(bucket.low, bucket.high), bucket.rows) for bucket in buckets)
 
     def _narrowed(self, low: float, high: float) -> tuple[float, float]:
@@ -79,7 +79,7 @@ class Values:
 
     @property
     def smallest(self) -> float | None:
-        """The smallest finite value; None if there is none, or an earlier version did not look."""
+        """The smallest finite value; None if there is none."""
         return self._values.get("min")
 
     @property
@@ -110,7 +110,7 @@ class Values:
     @property
     def infinite(self) -> int:
         """How many values are infinite; they are in no sum and no bucket."""
-        return int(self._histogram.get("infinite", 0))
+        return int(self._histogram["infinite"])
 
     @property
     def mean(self) -> float | None:

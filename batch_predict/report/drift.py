@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from batch_predict.deployed import prediction_handler, workflow_module
+from batch_predict import deployed
+from batch_predict.deployed import prediction_handler
 from batch_predict.errors import BatchPredictError
 from batch_predict.report.input import ReportInput
 
@@ -24,8 +25,6 @@ SMALLEST_SHARE = 1e-4
 """Stands for an empty bin's share, because zero has no logarithm."""
 MODERATE, LARGE = 0.1, 0.25
 """The usual bands of the index: below the first a column has hardly changed, from the second on it is another one."""
-UNKNOWN_BEFORE = {"min": None, "max": None, "whole": False, "whole_numbers": None}
-"""Stands for what reports of earlier versions do not say about a column of numbers."""
 
 
 def tone_of(index: float) -> str:
@@ -65,16 +64,11 @@ def reference_statistics(path: Path, statistics: Mapping[str, Any]) -> dict[str,
 
 
 def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the statistics in a report, also one of an earlier version; ValueError if there are none."""
-    checked = workflow_module("distributions").checked
+    """Return the statistics in a report; ValueError if there are none."""
     try:
         statistics = json.loads(path.read_bytes())["statistics"]
         statistics.pop("chunks", None)
-        for column in (*statistics["features"].values(), *statistics["predictions"].values()):
-            if column["kind"] == "number":
-                for name, unknown in UNKNOWN_BEFORE.items():
-                    column.setdefault(name, unknown)
-        found = checked(statistics)
+        found: Any = deployed.distributions.checked(statistics)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path.name} is no report with statistics, and no CSV") from error
     return {"features": found["features"], "predictions": found["predictions"]}
@@ -167,7 +161,7 @@ def _bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Cou
 
 
 def _number_bins(reference: Mapping[str, Any], current: Mapping[str, Any]) -> tuple[Counter[Any], Counter[Any]]:
-    distributions = workflow_module("distributions")
+    distributions = deployed.distributions
     scale = distributions.merged_histograms(reference["histogram"], current["histogram"])["scale"]
     sides = (reference, current)
     buckets: list[Counter[Any]] = [

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_predict import deployed
-from batch_predict.deployed import request_problems
+from batch_predict.deployed import request_schema
 from batch_predict.errors import InvalidRequestError
 from batch_predict.figures import plural
 from batch_predict.runs.local_files import S3_SCHEME, Skipped, are_names, find_files, skipped_files
@@ -97,7 +97,7 @@ def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedR
         located["data_s3_uri"] = [manifest_s3_uri] if manifest_s3_uri else objects or places.data
     if output_uri:
         located["output_s3_uri"] = output_uri
-    if found := [*model.problems, *data.problems, *output_problems, *request_problems(located)]:
+    if found := [*model.problems, *data.problems, *output_problems, *deployed.schema.problems(located, request_schema())]:
         raise InvalidRequestError("; ".join(found))
     return PreparedRequest(located, uploads, directory, manifest_s3_uri, manifest, not places.is_local, data.skipped)
 

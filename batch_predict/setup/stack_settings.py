@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from dateutil.zoneinfo import get_zonefile_instance  # type: ignore[import-untyped]
 
-from batch_predict.deployed import request_problems, template_parameters
+from batch_predict import deployed
+from batch_predict.deployed import request_schema, template_parameters
 from batch_predict.errors import BatchPredictError
 from batch_predict.setup.schedule_expression import schedule_problem
 
@@ -296,7 +297,7 @@ def _request(value: str) -> str | None:
         request = json.loads(value or "null")
     except ValueError as error:
         return f"is not JSON: {error}"
-    if found := request_problems(request):
+    if found := list(deployed.schema.problems(request, request_schema())):
         return f"is no request: {'; '.join(found)}"
     if (n_bytes := len(value.encode())) > MAX_PARAMETER_BYTES:
         return f"has {n_bytes} bytes, and a parameter takes {MAX_PARAMETER_BYTES}: name its data by a prefix or a manifest"

@@ -19,22 +19,22 @@ import sys
 import tempfile
 import time
 import zipfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.setup import package, target, wheels
 from batch_predict.setup.target import Interpreter, PackageError, Target
-from tools.runtime_api import FunctionError, RuntimeApi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
 HANDLER = "prediction_handler.lambda_handler"
 PREDICTION_COLUMN = "prediction"
-INIT_SECONDS = 120
-INVOKE_SECONDS = 120
+SECONDS = 120
+"""What a start or an invocation may take."""
 INHERITED_VARIABLES = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """What an interpreter may need to start, and OpenBLAS to compute right, on some machines."""
 MODELS = ("ridge", "columns", "histgb", "forest", "imputed", "passthrough", "words", "framed", "lightgbm", "xgboost")
@@ -59,6 +59,14 @@ class Figures(NamedTuple):
     first: float
     """Invocation; unpacks, imports scikit-learn and loads the model."""
     second: float
+
+
+class Answer(NamedTuple):
+    """What the function made of an event."""
+
+    result: Any
+    milliseconds: float
+    """From when its process got the event until the answer was here."""
 
 
 class Unpacked(NamedTuple):
@@ -132,35 +140,85 @@ def fit_models(unpacked: Unpacked, directory: Path) -> dict[str, Any]:
     return facts
 
 
-@contextmanager
-def function_process(
-    unpacked: Unpacked, aws: LocalAws, directory: Path, temporary: Path | None = None
-) -> Iterator[tuple[RuntimeApi, float]]:
-    """Start the function, and yield it with its cold start in milliseconds; ``temporary`` is its ephemeral storage."""
+class RuntimeApi(HTTPServer):
+    """What `awslambdaric` asks for events and gives answers to: one function process, one event after the other.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+    """
+
+    timeout = 0.05  # after which handle_request() returns without a request
+
+    def __init__(self, events: Sequence[object]) -> None:
+        super().__init__(("127.0.0.1", 0), _RuntimeApiRequest)
+        self.events = [json.dumps(event).encode() for event in events]
+        self.sent: list[float] = []
+        """When each event that the process has asked for was sent."""
+        self.answers: list[Answer] = []
+        self.failure = ""
+        """What the process said if its init or an event failed."""
+
+
+class _RuntimeApiRequest(BaseHTTPRequestHandler):
+    server: RuntimeApi
+
+    def do_GET(self) -> None:
+        api = self.server
+        event = api.events[len(api.sent)]
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")  # without which the client crashes
+        self.send_header("Content-Length", str(len(event)))
+        self.send_header("Lambda-Runtime-Aws-Request-Id", str(len(api.sent)))
+        self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + SECONDS) * 1000)))
+        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:smoke")
+        self.end_headers()
+        api.sent.append(time.perf_counter())
+        self.wfile.write(event)
+
+    def do_POST(self) -> None:
+        milliseconds = (time.perf_counter() - max(self.server.sent, default=0)) * 1000
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/response"):
+            self.server.answers.append(Answer(told, milliseconds))
+        else:
+            self.server.failure = "\n".join([f"{told['errorType']}: {told['errorMessage']}", *told.get("stackTrace", [])])
+        self.send_response(202)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: what matters reaches the caller."""
+
+
+def invoked(unpacked: Unpacked, aws: LocalAws, directory: Path, *events: object) -> tuple[float, list[Answer]]:
+    """Start the function, and hand it events; return its cold start in milliseconds, and its answers.
+
+    The function logs into ``directory``, which is its ephemeral storage, too.
+    """
     places = {
         name: f"s3://{aws.bucket}/{prefix}" for name, prefix in (("MODEL", "models/"), ("DATA", "data/"), ("OUTPUT", "output/"))
     }
-    with RuntimeApi() as api, (directory / "function.log").open("w+") as log:
+    with RuntimeApi(events) as api, (directory / "function.log").open("w+") as log:
         environment = unpacked.environment(
-            AWS_LAMBDA_RUNTIME_API=api.address,
+            AWS_LAMBDA_RUNTIME_API=f"127.0.0.1:{api.server_port}",
             AWS_REGION=aws.region,
             **aws.environment(),
-            TMPDIR=str(temporary or directory),
+            TMPDIR=str(directory),
             **{f"{name}_S3_PREFIX": uri for name, uri in places.items()},
         )
         started = time.perf_counter()
         command = unpacked.command("-m", "awslambdaric", HANDLER)
         process = subprocess.Popen(command, cwd=unpacked.task_root, env=environment, stdout=log, stderr=log)
         try:
-            while not api.ready.wait(0.002):
-                failure = api.init_error() or (process.poll() is not None and f"it ended with status {process.returncode}")
-                if failure or time.perf_counter() - started > INIT_SECONDS:
+            while len(api.answers) < len(events):
+                api.handle_request()
+                failure = api.failure or (process.poll() is not None and f"it ended with status {process.returncode}")
+                if failure or time.perf_counter() - max([started, *api.sent]) > SECONDS:
                     log.seek(0)
-                    raise SmokeError(f"the function did not start: {failure or 'no sign of it'}\n{log.read()}")
-            yield api, (time.perf_counter() - started) * 1000
+                    doing = f"chunk {len(api.answers)}" if api.sent else "the function did not start"
+                    raise SmokeError(f"{doing}: {failure or f'no answer within {SECONDS} s'}\n{log.read()}")
         finally:
             process.kill()
             process.wait()
+    return (api.sent[0] - started) * 1000, api.answers
 
 
 def run_family(
@@ -177,38 +235,34 @@ def run_family(
     s3.put_object(Bucket=aws.bucket, Key="data/smoke.csv", Body=content)
     s3.upload_file(str(directory / f"{family}.joblib"), aws.bucket, f"models/{family}.joblib")
     uri = f"s3://{aws.bucket}"
-    output, milliseconds = "", []
-    with (
-        tempfile.TemporaryDirectory(dir=directory, prefix="tmp-") as temporary,
-        function_process(unpacked, aws, directory, Path(temporary)) as (api, cold_start),
-    ):
-        for chunk, byte_range in enumerate(([0, cut], [cut, len(content)])):
-            key = f"output/smoke-{family}.csv.work/chunk-{chunk:05d}"
-            event = {
-                "model_s3_uri": f"{uri}/models/{family}.joblib",
-                "data_s3_uri": f"{uri}/data/smoke.csv",
-                "byte_range": byte_range,
-                "chunk_index": chunk,
-                "feature_columns": facts["models"][family]["features"],
-                "prediction_column_name": PREDICTION_COLUMN,
-                "output_s3_uri": f"{uri}/{key}.csv",
-                "receipt_s3_uri": f"{uri}/{key}.json",
-                "raise_errors": True,
-            }
-            try:
-                answer = api.invoke(event, INVOKE_SECONDS)
-            except FunctionError as error:
-                raise SmokeError(f"{family}, chunk {chunk}: {error}") from error
-            milliseconds.append(answer.milliseconds)
-            receipt = json.loads(s3.get_object(Bucket=aws.bucket, Key=f"{key}.json")["Body"].read())
-            statistics = receipt.pop("statistics")  # only in S3
-            if answer.result != {"rows": rows // 2, **receipt} or not statistics["predictions"]:
-                raise SmokeError(f"{family}, chunk {chunk}: {rows // 2} rows, answered {answer.result}, receipt {receipt}")
-            part = s3.get_object(Bucket=aws.bucket, Key=f"{key}.csv")["Body"].read()
-            output += part[receipt["header_bytes"] if chunk else 0 :].decode()  # each part has a header; the merge leaves them out
+    keys = [f"output/smoke-{family}.csv.work/chunk-{chunk:05d}" for chunk in (0, 1)]
+    events = [
+        {
+            "model_s3_uri": f"{uri}/models/{family}.joblib",
+            "data_s3_uri": f"{uri}/data/smoke.csv",
+            "byte_range": byte_range,
+            "chunk_index": chunk,
+            "feature_columns": facts["models"][family]["features"],
+            "prediction_column_name": PREDICTION_COLUMN,
+            "output_s3_uri": f"{uri}/{keys[chunk]}.csv",
+            "receipt_s3_uri": f"{uri}/{keys[chunk]}.json",
+            "raise_errors": True,
+        }
+        for chunk, byte_range in enumerate(([0, cut], [cut, len(content)]))
+    ]
+    with tempfile.TemporaryDirectory(dir=directory, prefix="tmp-") as temporary:
+        cold_start, answers = invoked(unpacked, aws, Path(temporary), *events)
         carried = sorted(path.name.split("-")[1] for path in Path(temporary).glob("carried-*") if path.is_dir())
+    output = ""
+    for chunk, key in enumerate(keys):
+        receipt = json.loads(s3.get_object(Bucket=aws.bucket, Key=f"{key}.json")["Body"].read())
+        statistics = receipt.pop("statistics")  # only in S3
+        if answers[chunk].result != {"rows": rows // 2, **receipt} or not statistics["predictions"]:
+            raise SmokeError(f"{family}, chunk {chunk}: {rows // 2} rows, answered {answers[chunk].result}, receipt {receipt}")
+        part = s3.get_object(Bucket=aws.bucket, Key=f"{key}.csv")["Body"].read()
+        output += part[receipt["header_bytes"] if chunk else 0 :].decode()  # each part has a header; the merge leaves them out
     check_output(output, records, facts["models"][family]["predictions"], RELATIVE_TOLERANCE.get(family, LINEAR_TOLERANCE))
-    return ", ".join(carried), cold_start, milliseconds[0], milliseconds[1]
+    return ", ".join(carried), cold_start, answers[0].milliseconds, answers[1].milliseconds
 
 
 def check_output(output: str, records: list[str], predictions: list[float] | list[str], tolerance: float) -> None:

@@ -7,7 +7,6 @@ import pytest
 from batch_predict.local.aws import local_aws
 from batch_predict.setup import package
 from tools import smoke
-from tools.runtime_api import FunctionError
 from tools.smoke import SmokeError
 
 RECORDS = ["id,x", '1,"a\nb"', "2,3.50"]
@@ -46,15 +45,15 @@ def test_a_chunk_is_scored_as_the_model_itself_scores_it(unpacked, aws, models, 
 
 
 def test_errors_have_the_handlers_names(unpacked, aws, tmp_path):
-    with smoke.function_process(unpacked, aws, tmp_path) as (api, _), pytest.raises(FunctionError, match=r"^InvalidRequestError: "):
-        api.invoke({"raise_errors": True})
+    with pytest.raises(SmokeError, match=r"^chunk 0: InvalidRequestError: "):
+        smoke.invoked(unpacked, aws, tmp_path, {"raise_errors": True})
 
 
 def test_a_package_without_a_library_does_not_start(unpacked, aws, tmp_path):
     hidden = (unpacked.task_root / "orjson").rename(tmp_path / "orjson")
     try:
         with pytest.raises(SmokeError, match=r"did not start: (?s:.*)No module named 'orjson'"):
-            smoke.function_process(unpacked, aws, tmp_path).__enter__()
+            smoke.invoked(unpacked, aws, tmp_path, {})
     finally:
         hidden.rename(unpacked.task_root / "orjson")
 

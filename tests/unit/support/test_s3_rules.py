@@ -26,36 +26,34 @@ def s3(request):
         client.close()
 
 
-def refused(call, **params):
-    """The code and status of S3's refusal."""
-    with pytest.raises(ClientError) as caught:
-        call(Bucket=BUCKET, **params)
-    return caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
-
-
 class Upload:
     """An upload to the key `k` with CRC32 checksums, as boto3 sends them."""
 
     def __init__(self, s3, **options):
         self.s3 = s3
-        self.id = s3.create_multipart_upload(Bucket=BUCKET, Key="k", **({"ChecksumAlgorithm": "CRC32"} | options))["UploadId"]
-        self.named = {"Key": "k", "UploadId": self.id}
+        self.named = {"Bucket": BUCKET, "Key": "k"}
+        created = s3.create_multipart_upload(**self.named, **({"ChecksumAlgorithm": "CRC32"} | options))
+        self.named["UploadId"] = created["UploadId"]
+
+    def source(self, size):
+        """Write an object of so many bytes, which copies take unless they name another."""
+        self.s3.put_object(Bucket=BUCKET, Key="source", Body=LARGE[:size])
+        return self
 
     def part(self, number, body=b"x"):
-        return self._named(number, self.s3.upload_part(Bucket=BUCKET, **self.named, PartNumber=number, Body=body))
+        return self._named(number, self.s3.upload_part(**self.named, PartNumber=number, Body=body))
 
-    def copy(self, number, **options):
-        return self._named(number, self.s3.upload_part_copy(Bucket=BUCKET, **self.copied(number, **options))["CopyPartResult"])
+    def copy(self, number, key="source", **options):
+        source = {"Bucket": BUCKET, "Key": key}
+        copied = self.s3.upload_part_copy(**self.named, PartNumber=number, CopySource=source, **options)
+        return self._named(number, copied["CopyPartResult"])
 
     @staticmethod
     def _named(number, answer):
         return {"PartNumber": number} | {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
 
-    def copied(self, number=1, key="source", **options):
-        return {**self.named, "PartNumber": number, "CopySource": {"Bucket": BUCKET, "Key": key}, **options}
-
-    def completed(self, *parts, **options):
-        return {**self.named, "MultipartUpload": {"Parts": list(parts)}, **options}
+    def complete(self, *parts, **options):
+        return self.s3.complete_multipart_upload(**self.named, MultipartUpload={"Parts": list(parts)}, **options)["ETag"]
 
 
 @pytest.fixture
@@ -63,204 +61,191 @@ def upload(s3):
     return Upload(s3)
 
 
-def test_lawful_parts_and_copies_become_an_object(s3, upload, put, get):
+def refusal(call, *arguments, **named):
+    """Code and status of S3's refusal."""
+    with pytest.raises(ClientError) as caught:
+        call(*arguments, **named)
+    return f"{caught.value.response['Error']['Code']} {caught.value.response['ResponseMetadata']['HTTPStatusCode']}"
+
+
+def test_lawful_parts_and_copies_become_an_object(upload, put, get):
     etag = put("a source ü", LARGE + b"abc")
     parts = [
         upload.part(1, LARGE),
-        upload.copy(2, key="a source ü", CopySourceRange=f"bytes=3-{5 * MIB + 2}", CopySourceIfMatch=etag),
-        upload.copy(5, key="a source ü"),
+        upload.copy(2, "a source ü", CopySourceRange=f"bytes=3-{5 * MIB + 2}", CopySourceIfMatch=etag),
+        upload.copy(5, "a source ü"),
         upload.part(10_000, b"!"),
     ]
-    s3.complete_multipart_upload(Bucket=BUCKET, **upload.completed(*parts, MpuObjectSize=15 * MIB + 4, IfNoneMatch="*"))
+    upload.complete(*parts, MpuObjectSize=15 * MIB + 4, IfNoneMatch="*")
     assert get("k") == LARGE + LARGE[3:] + b"abc" + LARGE + b"abc" + b"!"
 
 
-def test_not_all_parts_need_to_be_completed(s3, upload, get):
+def test_not_all_parts_need_to_be_completed(upload, get):
     upload.part(1, LARGE)
-    s3.complete_multipart_upload(Bucket=BUCKET, **upload.completed(upload.part(2, b"ab"), MpuObjectSize=2))
+    upload.complete(upload.part(2, b"ab"), MpuObjectSize=2)
     assert get("k") == b"ab"
 
 
-def test_listed_parts_have_what_a_completion_repeats(s3, upload, put):
-    put("source", LARGE + b"abc")
+def test_listed_parts_have_what_a_completion_repeats(s3, upload):
+    upload.source(5_000_001)
     parts = [upload.copy(1, CopySourceRange="bytes=1-9"), upload.part(2), upload.copy(3)]
-    listed = s3.list_parts(Bucket=BUCKET, **upload.named)
+    listed = s3.list_parts(**upload.named)
     assert [{name: part[name] for name in parts[0]} for part in listed["Parts"]] == parts
 
 
-def test_a_part_below_5_mib_must_be_the_last(s3, upload):
-    parts = upload.part(1, LARGE[1:]), upload.part(2)
-    assert refused(s3.complete_multipart_upload, **upload.completed(*parts)) == ("EntityTooSmall", 400)
+def swapped(upload):
+    first, second = upload.part(1, LARGE), upload.part(2, LARGE)
+    upload.complete(second, first)
 
 
-@pytest.mark.parametrize("number", [-1, 0, 10_001])
-def test_part_numbers_are_1_to_10_000(s3, upload, put, number):
-    put("source", b"x")
-    assert refused(s3.upload_part, **upload.named, PartNumber=number, Body=b"x") == ("InvalidArgument", 400)
-    assert refused(s3.upload_part_copy, **upload.copied(number)) == ("InvalidArgument", 400)
+OUTSIDE = ("0-5000001", "5000001-5000001", "7-6", "-5", "5-")
+NO_NUMBERS = (-1, 0, 10_001)
+REFUSED = [
+    ("a part below 5 MiB before another", lambda up: up.complete(up.part(1, LARGE[1:]), up.part(2)), "EntityTooSmall 400"),
+    *((f"part {number}", lambda up, n=number: up.part(n), "InvalidArgument 400") for number in NO_NUMBERS),
+    *((f"a copy as part {number}", lambda up, n=number: up.source(1).copy(n), "InvalidArgument 400") for number in NO_NUMBERS),
+    *(
+        (f"{ranged} of 5000001 bytes", lambda up, r=ranged: up.source(5_000_001).copy(1, CopySourceRange=r), "InvalidArgument 400")
+        for ranged in ("5-6", *(f"bytes={outside}" for outside in OUTSIDE))
+    ),
+    (
+        "a range of a source of 5 MB",
+        lambda up: up.source(5_000_000).copy(1, CopySourceRange="bytes=0-4999999"),
+        "InvalidRequest 400",
+    ),
+    ("a source of another ETag", lambda up: up.source(1).copy(1, CopySourceIfMatch='"another"'), "PreconditionFailed 412"),
+    ("a source that is not there", lambda up: up.copy(1, "absent"), "NoSuchKey 404"),
+    ("parts in another order", swapped, "InvalidPartOrder 400"),
+    ("a part twice", lambda up: up.complete(*[up.part(1, LARGE)] * 2), "InvalidPartOrder 400"),
+    ("another ETag", lambda up: up.complete(up.part(1) | {"ETag": f'"{"0" * 32}"'}), "InvalidPart 400"),
+    ("another number", lambda up: up.complete(up.part(1) | {"PartNumber": 2}), "InvalidPart 400"),
+    ("no parts", lambda up: up.complete(), "MalformedXML 400"),
+    ("no list of parts", lambda up: up.s3.complete_multipart_upload(**up.named), "MalformedXML 400"),
+    (
+        "another size",
+        lambda up: up.complete(up.part(1, LARGE), up.part(2), MpuObjectSize=5 * MIB + 2),
+        "InvalidRequest 400",
+    ),
+]
 
 
-@pytest.mark.parametrize("ranged", ["bytes=0-5000001", "bytes=5000001-5000001", "bytes=7-6", "bytes=-5", "bytes=5-", "5-6"])
-def test_a_copied_range_must_lie_in_its_source(s3, upload, put, ranged):
-    put("source", LARGE[:5_000_001])
-    assert refused(s3.upload_part_copy, **upload.copied(CopySourceRange=ranged)) == ("InvalidArgument", 400)
+@pytest.mark.parametrize(("attempt", "code"), [pytest.param(*row, id=what) for what, *row in REFUSED])
+def test_an_upload_is_refused(upload, attempt, code):
+    assert refusal(attempt, upload) == code
 
 
-def test_the_source_of_a_ranged_copy_must_be_above_5_mb(s3, upload, put):
-    put("source", LARGE[:5_000_000])
-    assert refused(s3.upload_part_copy, **upload.copied(CopySourceRange="bytes=0-4999999")) == ("InvalidRequest", 400)
-    put("source", LARGE[:5_000_001])
-    assert upload.copy(1, CopySourceRange="bytes=0-5000000")
-
-
-@pytest.mark.parametrize("ranged", [{}, {"CopySourceRange": f"bytes=0-{5 * 2**30}"}], ids=["whole", "range"])
-def test_a_copied_part_has_at_most_5_gib(s3, request, upload, put, ranged):
-    if isinstance(s3, FormulaS3):
-        s3.add("source", records_of_size(6 * 10**9))
-    else:
-        put("source", b"x")
-        events = request.getfixturevalue("strict_s3")._inside.meta.events
-        events.register("after-call.s3.HeadObject", lambda parsed, **_: parsed.update(ContentLength=6 * 10**9))
-    assert refused(s3.upload_part_copy, **upload.copied(**ranged)) == ("InvalidRequest", 400)
-
-
-def test_a_copied_source_must_have_the_named_etag(s3, upload, put):
-    put("source", b"x")
-    assert refused(s3.upload_part_copy, **upload.copied(CopySourceIfMatch='"another"')) == ("PreconditionFailed", 412)
-
-
-def test_a_copied_source_must_exist(s3, upload):
-    assert refused(s3.upload_part_copy, **upload.copied(key="absent")) == ("NoSuchKey", 404)
-
-
-@pytest.mark.parametrize("numbers", [(2, 1), (1, 1)], ids=str)
-def test_parts_are_completed_in_ascending_order(s3, upload, numbers):
-    parts = {number: upload.part(number, LARGE) for number in (1, 2)}
-    completed = upload.completed(*(parts[number] for number in numbers))
-    assert refused(s3.complete_multipart_upload, **completed) == ("InvalidPartOrder", 400)
-
-
-@pytest.mark.parametrize("changed", [{"ETag": f'"{"0" * 32}"'}, {"PartNumber": 2}, {"ChecksumCRC32": "AAAAAA=="}], ids=str)
-def test_a_completion_names_parts_that_were_uploaded(s3, upload, changed):
-    if isinstance(s3, FormulaS3) and "ChecksumCRC32" in changed:
-        pytest.skip("the S3 of formulas knows no checksums")
-    assert refused(s3.complete_multipart_upload, **upload.completed(upload.part(1) | changed)) == ("InvalidPart", 400)
-
-
-@pytest.mark.parametrize("completed", [{}, {"MultipartUpload": {"Parts": []}}], ids=str)
-def test_a_completion_names_parts(s3, upload, completed):
-    assert refused(s3.complete_multipart_upload, **upload.named, **completed) == ("MalformedXML", 400)
-
-
-def test_the_named_size_must_be_the_sum_of_the_completed_parts(s3, upload):
-    completed = upload.completed(upload.part(1, LARGE), upload.part(2), MpuObjectSize=5 * MIB + 2)
-    assert refused(s3.complete_multipart_upload, **completed) == ("InvalidRequest", 400)
-
-
-def test_a_key_that_exists_is_not_written_if_it_must_not(s3, upload, put, get, uploads):
-    put("k", b"old")
-    completed = upload.completed(upload.part(1), IfNoneMatch="*")
-    assert refused(s3.complete_multipart_upload, **completed) == ("PreconditionFailed", 412)
-    assert refused(s3.put_object, Key="k", Body=b"new", IfNoneMatch="*") == ("PreconditionFailed", 412)
-    assert get("k") == b"old"
-    assert len(uploads()) == 1
-
-
-def test_a_key_is_replaced_only_where_it_has_the_named_etag(s3, upload, put, get, uploads):
-    etag = put("k", b"old")
-    part = upload.part(1)
-    other = upload.completed(part, IfMatch='"another"')
-    assert refused(s3.complete_multipart_upload, **other) == ("PreconditionFailed", 412)
-    assert refused(s3.put_object, Key="k", Body=b"new", IfMatch='"another"') == ("PreconditionFailed", 412)
-    assert get("k") == b"old"
-    assert len(uploads()) == 1
-    completed = s3.complete_multipart_upload(Bucket=BUCKET, **upload.completed(part, IfMatch=etag))["ETag"]
-    s3.put_object(Bucket=BUCKET, Key="k", Body=b"new", IfMatch=completed)
-    assert get("k") == b"new"
-
-
-def test_a_key_that_must_have_an_etag_must_exist(s3, upload, keys):
-    assert refused(s3.complete_multipart_upload, **upload.completed(upload.part(1), IfMatch='"gone"')) == ("NoSuchKey", 404)
-    assert refused(s3.put_object, Key="k", Body=b"new", IfMatch='"gone"') == ("NoSuchKey", 404)
-    assert not keys()
+OF_CHECKSUMS = [
+    ("another checksum", lambda up: up.complete(up.part(1) | {"ChecksumCRC32": "AAAAAA=="}), "InvalidPart 400"),
+    ("an upload of other checksums", lambda up: Upload(up.s3, ChecksumAlgorithm="SHA256").part(1), "InvalidRequest 400"),
+    ("a completion without them", lambda up: up.complete({"PartNumber": 1, "ETag": up.part(1)["ETag"]}), "InvalidRequest 400"),
+]
 
 
 @OF_MOTO_ALONE
-def test_a_conditional_write_may_conflict_with_another(s3, strict_s3, upload, put, get):
-    """The same PUT may be sent again; an upload must be made anew."""
-    etag = put("k", b"old")
-    strict_s3.conflict(2)
-    part = upload.part(1)
-    conflict = ("ConditionalRequestConflict", 409)
-    assert refused(s3.complete_multipart_upload, **upload.completed(part, IfMatch=etag)) == conflict
-    assert refused(s3.put_object, Key="k", Body=b"new", IfMatch=etag) == conflict
-    assert refused(s3.complete_multipart_upload, **upload.completed(part, IfMatch=etag)) == conflict
-    s3.put_object(Bucket=BUCKET, Key="k", Body=b"new", IfMatch=etag)
-    assert get("k") == b"new"
-
-
-def test_a_key_is_deleted_only_where_it_has_the_named_etag(s3, put, keys):
-    etag = put("k", b"old")
-    assert refused(s3.delete_object, Key="k", IfMatch='"another"') == ("PreconditionFailed", 412)
-    assert keys() == ["k"]
-    s3.delete_object(Bucket=BUCKET, Key="k", IfMatch=etag)
-    assert refused(s3.delete_object, Key="k", IfMatch=etag) == ("NoSuchKey", 404)
-    assert not keys()
-
-
-@pytest.mark.parametrize("state", ["unknown", "completed", "aborted", "of another key"])
-def test_an_upload_that_is_not_open_is_none(s3, upload, put, state):
-    put("source", b"x")
-    part = upload.part(1)
-    if state == "completed":
-        s3.complete_multipart_upload(Bucket=BUCKET, **upload.completed(part))
-    elif state == "aborted":
-        s3.abort_multipart_upload(Bucket=BUCKET, **upload.named)
-    else:
-        upload.named["UploadId" if state == "unknown" else "Key"] = "another"
-    for call, params in (
-        (s3.upload_part, {**upload.named, "PartNumber": 1, "Body": b"x"}),
-        (s3.upload_part_copy, upload.copied()),
-        (s3.list_parts, upload.named),
-        (s3.complete_multipart_upload, upload.completed(part)),
-        (s3.abort_multipart_upload, upload.named),
-    ):
-        assert refused(call, **params) == ("NoSuchUpload", 404)
-
-
-@OF_MOTO_ALONE
-def test_a_part_has_the_kind_of_checksum_that_its_upload_was_created_with(s3):
-    without = Upload(s3, ChecksumAlgorithm="SHA256")
-    assert refused(s3.upload_part, **without.named, PartNumber=1, Body=b"x") == ("InvalidRequest", 400)
+@pytest.mark.parametrize(("attempt", "code"), [pytest.param(*row, id=what) for what, *row in OF_CHECKSUMS])
+def test_an_upload_is_refused_for_its_checksums(upload, attempt, code):
+    assert refusal(attempt, upload) == code
 
 
 @OF_MOTO_ALONE
 def test_an_upload_created_without_checksums_refuses_one(s3):
     created = s3.create_multipart_upload(Bucket=BUCKET, Key="k")
-    named = {"Key": "k", "UploadId": created["UploadId"], "PartNumber": 1, "Body": b"x"}
-    assert refused(s3.upload_part, **named) == ("InvalidRequest", 400)
+    named = {"Bucket": BUCKET, "Key": "k", "UploadId": created["UploadId"], "PartNumber": 1, "Body": b"x"}
+    assert refusal(s3.upload_part, **named) == "InvalidRequest 400"
+
+
+def test_the_source_of_a_ranged_copy_is_above_5_mb(upload):
+    assert upload.source(5_000_001).copy(1, CopySourceRange="bytes=0-5000000")
+
+
+@pytest.mark.parametrize("ranged", [{}, {"CopySourceRange": f"bytes=0-{5 * 2**30}"}], ids=["whole", "range"])
+def test_a_copied_part_has_at_most_5_gib(s3, request, upload, ranged):
+    if isinstance(s3, FormulaS3):
+        s3.add("source", records_of_size(6 * 10**9))
+    else:
+        upload.source(1)
+        events = request.getfixturevalue("strict_s3")._inside.meta.events
+        events.register("after-call.s3.HeadObject", lambda parsed, **_: parsed.update(ContentLength=6 * 10**9))
+    assert refusal(upload.copy, 1, **ranged) == "InvalidRequest 400"
+
+
+@pytest.mark.parametrize(
+    ("old", "condition", "code"),
+    [
+        (b"old", {"IfNoneMatch": "*"}, "PreconditionFailed 412"),
+        (b"old", {"IfMatch": '"another"'}, "PreconditionFailed 412"),
+        (None, {"IfMatch": '"gone"'}, "NoSuchKey 404"),
+    ],
+    ids=["must not exist", "must have an ETag", "must exist"],
+)
+def test_a_key_is_written_only_on_its_condition(s3, upload, put, keys, get, uploads, old, condition, code):
+    if old:
+        put("k", old)
+    assert refusal(upload.complete, upload.part(1), **condition) == code
+    assert refusal(put, "k", b"new", **condition) == code
+    assert [get(key) for key in keys()] == ([old] if old else [])
+    assert len(uploads()) == 1
+
+
+def test_a_key_that_has_the_named_etag_is_replaced(upload, put, get):
+    completed = upload.complete(upload.part(1), IfMatch=put("k", b"old"))
+    put("k", b"new", IfMatch=completed)
+    assert get("k") == b"new"
 
 
 @OF_MOTO_ALONE
-def test_a_completion_repeats_the_checksums(s3, upload):
+def test_a_conditional_write_may_conflict_with_another(strict_s3, upload, put, get):
+    """The same PUT may be sent again; an upload must be made anew."""
+    etag = put("k", b"old")
+    strict_s3.conflict(2)
     part = upload.part(1)
-    del part["ChecksumCRC32"]
-    assert refused(s3.complete_multipart_upload, **upload.completed(part)) == ("InvalidRequest", 400)
+    conflict = "ConditionalRequestConflict 409"
+    assert refusal(upload.complete, part, IfMatch=etag) == conflict
+    assert refusal(put, "k", b"new", IfMatch=etag) == conflict
+    assert refusal(upload.complete, part, IfMatch=etag) == conflict
+    put("k", b"new", IfMatch=etag)
+    assert get("k") == b"new"
 
 
-@pytest.mark.parametrize(("count", "refusal"), [(1001, ("MalformedXML", 400)), (0, ("MalformedXML", 400))])
-def test_1_to_1000_keys_are_deleted_at_once(s3, count, refusal):
-    assert refused(s3.delete_objects, Delete={"Objects": [{"Key": str(number)} for number in range(count)]}) == refusal
-    s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": str(number)} for number in range(1000)]})
+def test_a_key_is_deleted_only_where_it_has_the_named_etag(s3, put, keys):
+    named = {"Bucket": BUCKET, "Key": "k"}
+    etag = put("k", b"old")
+    assert refusal(s3.delete_object, **named, IfMatch='"another"') == "PreconditionFailed 412"
+    assert keys() == ["k"]
+    s3.delete_object(**named, IfMatch=etag)
+    assert refusal(s3.delete_object, **named, IfMatch=etag) == "NoSuchKey 404"
+    assert not keys()
+
+
+@pytest.mark.parametrize("state", ["unknown", "completed", "aborted", "of another key"])
+def test_an_upload_that_is_not_open_is_none(s3, upload, state):
+    part = upload.source(1).part(1)
+    if state == "completed":
+        upload.complete(part)
+    elif state == "aborted":
+        s3.abort_multipart_upload(**upload.named)
+    else:
+        upload.named["UploadId" if state == "unknown" else "Key"] = "another"
+    for call, *arguments in ((upload.part, 1), (upload.copy, 1), (upload.complete, part)):
+        assert refusal(call, *arguments) == "NoSuchUpload 404"
+    for call in (s3.list_parts, s3.abort_multipart_upload):
+        assert refusal(call, **upload.named) == "NoSuchUpload 404"
+
+
+def test_1_to_1000_keys_are_deleted_at_once(s3):
+    keys = [{"Key": str(number)} for number in range(1001)]
+    for refused in (keys, []):
+        assert refusal(s3.delete_objects, Bucket=BUCKET, Delete={"Objects": refused}) == "MalformedXML 400"
+    s3.delete_objects(Bucket=BUCKET, Delete={"Objects": keys[:1000]})
 
 
 @pytest.mark.parametrize(("body", "ranged"), [(b"x", "bytes=1-1"), (b"", "bytes=0-0"), (b"", "bytes=0-"), (b"", "bytes=-1")])
 def test_a_range_outside_of_the_object_is_refused(s3, put, body, ranged):
     put("k", body)
-    assert refused(s3.get_object, Key="k", Range=ranged) == ("InvalidRange", 416)
+    assert refusal(s3.get_object, Bucket=BUCKET, Key="k", Range=ranged) == "InvalidRange 416"
 
 
-def test_a_part_or_an_object_that_is_too_large_is_refused(s3, upload, monkeypatch):
+def test_an_object_that_is_too_large_is_refused(upload, monkeypatch):
     parts = [upload.part(number, LARGE) for number in (1, 2)]
     monkeypatch.setattr(s3_rules, "MAX_OBJECT_BYTES", 2 * len(LARGE) - 1)
-    assert refused(s3.complete_multipart_upload, **upload.completed(*parts)) == ("EntityTooLarge", 400)
+    assert refusal(upload.complete, *parts) == "EntityTooLarge 400"

@@ -42,8 +42,10 @@ exit ${STATUS:-0}
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path, monkeypatch):
+    """A folder with settings that can be deployed."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    Path("samconfig.toml").write_text(SET)
     return tmp_path / "here"
 
 
@@ -77,15 +79,16 @@ def install(tmp_path, monkeypatch):
     return install
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(app, list(arguments), prog_name="batch-predict")
+def invoke(*arguments, answer=None, exit_code=0):
+    result = CliRunner().invoke(app, list(arguments), prog_name="batch-predict", input=answer)
+    assert result.exit_code == exit_code, result.output
+    return result
 
 
 class TestEject:
     def test_what_is_written_is_what_a_checkout_has(self):
-        result = invoke("eject", "there")
+        invoke("eject", "there")
 
-        assert result.exit_code == 0, result.output
         files = [path.relative_to("there") for path in sorted(Path("there").rglob("*")) if path.is_file()]
         own = {str(path) for path in files if not (ROOT / path).is_file()}
         assert own == {f"builder/{name}" for name in ("__init__.py", *package.SOURCES)}
@@ -131,30 +134,28 @@ class TestEject:
         assert not Path("cache").exists()
 
     def test_settings_that_are_there_stay_and_nothing_else_is_replaced_unless_told(self):
-        Path("samconfig.toml").write_text(SET)
-        assert invoke("eject", ".").exit_code == 0
+        invoke("eject", ".")
         assert Path("samconfig.toml").read_text() == SET
-        assert invoke("eject", ".").exit_code == 0  # what is as it would be written is not in the way
+        invoke("eject", ".")  # what is as it would be written is not in the way
 
         for name in ("template.yaml", "Makefile"):
             Path(name).write_text("of ours")
         Path("events/start_execution.json").unlink()
-        refused = invoke("eject", ".")
-        assert refused.exit_code == 1
+        refused = invoke("eject", ".", exit_code=1)
         assert refused.stderr == (
             "Error: template.yaml, Makefile would be replaced, and nothing was written: name another folder, or use --overwrite\n"
         )
         assert not Path("events/start_execution.json").exists()
         assert Path("Makefile").read_text() == "of ours"
 
-        assert invoke("eject", ".", "--overwrite").exit_code == 0
+        invoke("eject", ".", "--overwrite")
         assert Path("template.yaml").read_text() == (ROOT / "template.yaml").read_text()
         assert Path("samconfig.toml").read_text() == SET
 
     def test_a_folder_that_cannot_be_written_is_a_sentence(self):
         Path("file").touch()
-        refused = invoke("eject", "file/there")
-        assert (refused.exit_code, refused.stderr) == (1, "Error: file/there cannot be written: Not a directory\n")
+        refused = invoke("eject", "file/there", exit_code=1)
+        assert refused.stderr == "Error: file/there cannot be written: Not a directory\n"
 
     def test_says_what_comes_next(self):
         assert invoke("eject", "our folder").output.endswith(
@@ -169,7 +170,6 @@ class TestDeploy:
         Path("samconfig.toml").write_text(configured(SET, {"region": "eu-central-1"}))
         result = invoke("deploy")
 
-        assert result.exit_code == 0, result.output
         assert built == [Path()]
         template, packaged = ".aws-sam/build/template.yaml", ".aws-sam/build/packaged.yaml"
         assert result.stdout.splitlines() == [
@@ -189,7 +189,6 @@ class TestDeploy:
         Path("ours/nightly.toml").write_text(SET)
         result = invoke("deploy", "--config", "ours/nightly.toml", "--yes", "--profile", "team", "--code-bucket", "our-code")
 
-        assert result.exit_code == 0, result.output
         assert built == [Path("ours")]
         assert "Deploy with the SAM CLI, in ours:\n" in result.stdout
         words = ["deploy", "--config-file", "nightly.toml", "--profile", "team", "--no-confirm-changeset"]
@@ -199,9 +198,8 @@ class TestDeploy:
         install("aws")
         text = configured(SET, {"ScheduleExpression": "cron(30 0 * * ? *)", "ScheduleRequest": json.dumps(REQUEST)})
         Path("samconfig.toml").write_text(text)
-        result = invoke("deploy", "--yes", "--code-bucket", "our-code")
+        invoke("deploy", "--yes", "--code-bucket", "our-code")
 
-        assert result.exit_code == 0, result.output
         first, second = aws_commands(deploy_options(text), "our-code", None)
         assert install.calls() == [f"aws {directory}", *first[1:], f"aws {directory}", *second[1:]]
         assert "ScheduleExpression=cron(30 0 * * ? *)" in second
@@ -230,10 +228,9 @@ class TestDeploy:
     ):
         install(*names)
         monkeypatch.setattr(deploy_command, "is_terminal", lambda: True)
-        Path("samconfig.toml").write_text(SET)
-        result = CliRunner().invoke(app, ["deploy", *arguments], input=f"{answer}\n")
+        result = invoke("deploy", *arguments, answer=f"{answer}\n")
 
-        assert (result.exit_code, len(built)) == (0, 1), result.output
+        assert len(built) == 1
         assert (asked in result.stdout) if asked else ("now?" not in result.stdout)
         assert [line.split()[0] for line in install.calls() if " /" in line] == runs
         assert "--no-confirm-changeset" not in install.calls()  # somebody is there whom SAM can ask
@@ -241,31 +238,28 @@ class TestDeploy:
     def test_a_machine_without_the_functions_python_is_warned_at_the_end(self, built, install, monkeypatch):
         """Where the builder's own word stands amid thirty lines."""
         install("sam")
-        Path("samconfig.toml").write_text(SET)
         for found, warned in ((None, True), (deploy_command.target.Interpreter("python", "3.13.1"), False)):
             monkeypatch.setattr(deploy_command.target, "find_interpreter", lambda _, found=found: found)
             result = invoke("deploy")
-            assert (result.exit_code, bool(built)) == (0, True)
+            assert built
             assert ("\nWarning: there is no Python 3.13 on this machine" in result.stderr) == warned
 
     def test_what_fails_is_said_and_ends_it(self, built, install, monkeypatch):
         install("aws")
         monkeypatch.setenv("STATUS", "255")
-        Path("samconfig.toml").write_text(SET)
-        result = invoke("deploy", "--yes", "--code-bucket", "our-code")
+        result = invoke("deploy", "--yes", "--code-bucket", "our-code", exit_code=1)
 
-        assert (result.exit_code, len(built)) == (1, 1)
+        assert len(built) == 1
         assert result.stderr.endswith("Error: `aws cloudformation package` ended with 255, and said why above\n")
         assert "deploy" not in install.calls()
 
     @pytest.mark.parametrize("arguments", [["--yes"], ["--yes", "--code-bucket", "our-code"]])
     def test_yes_without_anything_to_run_is_an_error(self, built, install, arguments):
-        Path("samconfig.toml").write_text(SET)
         if len(arguments) == 1:
             install("aws")
-        result = invoke("deploy", *arguments)
+        result = invoke("deploy", *arguments, exit_code=1)
 
-        assert (result.exit_code, len(built)) == (1, 1)
+        assert len(built) == 1
         assert "Error: nothing was deployed: --yes needs the SAM CLI" in result.stderr
         assert install.calls() == []
 
@@ -279,20 +273,20 @@ class TestDeploy:
         ],
     )
     def test_settings_that_are_not_right_are_said_before_anything_is_built(self, built, text, sentence):
+        Path("samconfig.toml").unlink()
         if text is not None:
             Path("samconfig.toml").write_text(text)
-        result = invoke("deploy")
+        result = invoke("deploy", exit_code=1)
 
-        assert (result.exit_code, built) == (1, [])
+        assert built == []
         assert result.stderr.startswith("Error: ")
         assert sentence in result.stderr
 
     def test_a_template_of_the_users_own_is_never_passed_over(self, built):
-        Path("samconfig.toml").write_text(SET)
         Path("template.yaml").touch()
-        result = invoke("deploy")
+        result = invoke("deploy", exit_code=1)
 
-        assert (result.exit_code, built) == (1, [])
+        assert built == []
         assert "deploy your own with `sam build` and `sam deploy`" in result.stderr
 
 

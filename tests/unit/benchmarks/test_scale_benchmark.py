@@ -1,16 +1,25 @@
-"""The scale benchmark sees what it is there for: wrong bytes, and every limit that is passed."""
+"""The scale benchmark sees what it is there for: wrong bytes, and every limit that is passed.
+
+Its S3 of formulas agrees with itself; that it refuses what S3 refuses is in tests/unit/support/test_s3_rules.py.
+"""
 
 import copy
+import csv
+import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks.formula_objects import Records
+from benchmarks.formula_objects import QUOTED_EVERY, RECORD_BYTES, Joined, Records, Reference, SmallObjects
 from benchmarks.formula_s3 import FormulaS3
 from benchmarks.scale_case import add_predictions, measure_case, output_problems
 from benchmarks.scale_input import add_input, parse_case
-from benchmarks.scale_limits import checks_of, dollars, growth_checks
+from benchmarks.scale_limits import checks_of, growth_checks
 
+BUCKET = "bucket"
 PHASE = {"seconds": 1.0, "peak_bytes": 10**8, "calls": {"GetObject": 10_000}, "bytes_read": 10**6, "bytes_written": 0}
 FIGURES = {
     "case": "10TB",
@@ -30,14 +39,6 @@ FIGURES = {
 
 def broken(**changed):
     return [check.what for check in checks_of({**FIGURES, **changed}) if not check.holds]
-
-
-def test_names_of_cases():
-    assert parse_case("1TB-quoted") == ("1TB-quoted", 10**12, 1, True)
-    assert parse_case("2000-objects") == ("2000-objects", 4_000_000, 2000, False)
-    for name in ("", "100B", "1PB", "x-objects", "0KB"):
-        with pytest.raises(ValueError, match="is not an input"):
-            parse_case(name)
 
 
 def test_all_limits_hold_of_figures_within_them():
@@ -75,10 +76,6 @@ def test_calls_that_grow_with_the_bytes_are_seen():
     assert not list(growth_checks({"1TB": FIGURES, "10TB": {"case": "10TB", "error": "failed"}}))
 
 
-def test_reads_cost_less_than_writes_and_deletions_nothing():
-    assert dollars({"GetObject": 1000, "PutObject": 1000, "DeleteObjects": 1000}) == pytest.approx(0.0054)
-
-
 @pytest.mark.parametrize("name", ["1KB", "20MB-quoted", "30-objects", pytest.param("10TB", marks=pytest.mark.thorough)])
 def test_the_workflow_keeps_the_limits_at_any_size(name):
     """10 TB are 10,000 chunks and parts. But for memory: this process has much more in it than the function."""
@@ -88,27 +85,20 @@ def test_the_workflow_keeps_the_limits_at_any_size(name):
 
 @pytest.fixture
 def client():
-    client = FormulaS3("bucket")
+    client = FormulaS3(BUCKET)
     yield client
     client.close()
 
 
-def test_a_wrong_byte_of_the_output_is_seen(client):
+def test_a_wrong_byte_of_the_output_or_a_lost_record_at_an_edge_is_seen(client):
     expected = Records([(0, 1000)], scored=True)
     whole = expected.read(0, expected.size)
-    client.add_bytes("out/result.csv", whole)
-    assert output_problems(client, expected, [500]) == []
-    client.add_bytes("out/result.csv", whole.replace(b"7.25", b"7.35", 1))
-    assert output_problems(client, expected, [500])
-    client.add_bytes("out/result.csv", whole[:-1])
-    assert output_problems(client, expected, [500])
-
-
-def test_a_lost_record_at_an_edge_of_a_large_output_is_seen(client):
-    expected = Records([(0, 10**8)], scored=True)
-    client.add("out/result.csv", Records([(0, 10**7), (10**7 + 1, 10**8 + 1)], scored=True))
-    edge = 111 + 105 * 10**7
-    assert output_problems(client, expected, [edge])
+    for content, is_right in ((whole, True), (whole.replace(b"7.25", b"7.35", 1), False), (whole[:-1], False)):
+        client.add_bytes("out/result.csv", content)
+        assert bool(output_problems(client, expected, [500])) != is_right
+    large, edge = 10**8, 10**7
+    client.add("out/result.csv", Records([(0, edge), (edge + 1, large + 1)], scored=True))
+    assert output_problems(client, Records([(0, large)], scored=True), [111 + 105 * edge])
 
 
 def test_a_boundary_inside_a_record_is_seen_and_a_group_is_one_part(client):
@@ -128,3 +118,62 @@ def test_a_boundary_inside_a_record_is_seen_and_a_group_is_one_part(client):
     inside = {"chunk_index": 0, **segments[0], "byte_range": [0, 1950], **names}
     problems, _ = add_predictions(client, [inside], is_quoted=False)
     assert "not on record boundaries" in problems[0]
+
+
+SMALL = [
+    Records([(0, 60)]),
+    Records([(0, 60)], quoted=True),
+    Records([(5, 9), (100, 101), (7, 60)], quoted=True, scored=True),
+    Joined([Reference(Records([(3, 20)]), 50, 1050), Reference(Records([(0, 9)], scored=True), 111, 500)]),
+]
+
+
+@given(st.sampled_from(SMALL), st.data())
+def test_any_range_is_a_slice_of_the_whole(content, data):
+    start = data.draw(st.integers(0, content.size))
+    stop = data.draw(st.integers(start, content.size))
+    assert content.read(start, stop) == content.read(0, content.size)[start:stop]
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_records_are_csv_of_one_length_and_scored_ones_have_a_prediction_more(quoted):
+    number = 3 * QUOTED_EVERY
+    plain, scored = (Records([(0, number)], quoted=quoted, scored=scored) for scored in (False, True))
+    rows, scored_rows = (
+        list(csv.reader(io.StringIO(found.read(0, found.size).decode(), newline=""), strict=True)) for found in (plain, scored)
+    )
+    assert plain.size == RECORD_BYTES * (number + 1)
+    assert [int(row[0]) for row in rows[1:]] == list(range(number))
+    assert {len(row) for row in rows} == {4}
+    assert sum("\n" in row[3] for row in rows) == (3 if quoted else 0)
+    assert scored_rows == [[*row, "7.25" if index else "prediction"] for index, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("n_objects", [1, 9, 10, 11, 1234, 4000])
+def test_small_objects_are_listed_in_the_order_of_their_keys(client, n_objects):
+    objects = SmallObjects("in/", n_objects)
+    client.add_prefix(objects)
+    client.add_bytes("in/part-1.txt", b"x")
+    client.add_bytes("other", b"x")
+    pages = list(client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="in/"))
+    listed = [item for page in pages for item in page["Contents"]]
+    assert [item["Key"] for item in listed] == sorted([objects.key(number + 1) for number in range(n_objects)] + ["in/part-1.txt"])
+    assert {len(page["Contents"]) for page in pages[:-1]} <= {1000}
+    for item in (listed[0], listed[-1]):
+        answer = client.get_object(Bucket=BUCKET, Key=item["Key"])
+        assert (answer["ETag"], len(answer["Body"].read())) == (item["ETag"], item["Size"])
+
+
+def test_calls_and_bytes_are_counted(client):
+    client.add("in", Records([(0, 1000)]))
+    before = client.used()
+
+    def read(_):
+        return client.get_object(Bucket=BUCKET, Key="in", Range="bytes=0-49")["Body"].read()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, range(200)))
+    client.get_object(Bucket=BUCKET, Key="in")["Body"].read(7)
+    used = client.used() - before
+    assert used.calls == {"GetObject": 201}
+    assert (used.bytes_read, used.bytes_written) == (10_007, 0)

@@ -2,21 +2,18 @@
 
 The prediction Lambda, whole in this file: drop it into any stack. Each output record is the input record's own bytes, a comma and
 the prediction; only the feature columns are parsed. Invoked directly it answers `{"statusCode": 200|400|500, "body": "<json>"}`;
-with `"raise_errors": true`, as the state machine sets it, it raises the named error, because Step Functions retries on error names
-and never looks inside an answer.
+with `"raise_errors": true`, as the state machine sets it, it raises the named error, because Step Functions retries on error names.
 
-Three environment variables confine what an event may name, each `s3://bucket/prefix` with a prefix that may be empty:
-`MODEL_S3_PREFIX` the model, `DATA_S3_PREFIX` the data, `OUTPUT_S3_PREFIX` everything that is written, and the list of segments.
-A URI is allowed if it begins with the prefix, literally. A variable that is not set restricts nothing: then only the function's
-role decides.
+Environment variables, all optional:
 
-A fourth, `METRICS_STATE_MACHINE`, is the state machine in whose metrics each scored chunk counts: the chunk prints one line in
-CloudWatch's embedded metric format. If the variable is not set, there are no metrics. Objects that are written under a key with
-`.work/` in it carry the tag `batch-predict=work`, by which a lifecycle rule can expire them; the function's role needs
-s3:PutObjectTagging there.
+`MODEL_S3_PREFIX`, `DATA_S3_PREFIX`, `OUTPUT_S3_PREFIX`: how every URI must begin, literally, by which an event names the model, the
+data, and whatever is written or is a list of segments. Without one, only the function's role decides.
+`METRICS_STATE_MACHINE`: the state machine in whose metrics each scored chunk counts, by a line in CloudWatch's metric format.
+`DEPLOYED_PACKAGE`: never set on AWS. It tells a local run what the deployed package has, so that the run can refuse or report what
+would be different there.
 
-A fifth, `DEPLOYED_PACKAGE`, is never set on AWS. It tells a local run, whose Python and libraries are the user's own, what the
-deployed package has, so that the run can refuse or report what would be different there.
+Objects written under a key with `.work/` in it carry the tag `batch-predict=work`, by which a lifecycle rule can expire them; the
+function's role needs s3:PutObjectTagging there.
 
 Contents, each part before what it uses:
 
@@ -37,17 +34,6 @@ segments      a chunk's shares of its objects
 features      `load_data`: a block's feature columns as the model gets them
 predictions   `make_predictions`, `bisect_refused`: the model called, its answers named and printed
 statistics    `column_statistics`: what is counted of features and predictions
-
-PredictionError
-├── InvalidRequestError  the event must change (400)
-├── InputNotFoundError   an object is absent or not readable (400)
-├── InputChangedError    the data or the model is not the one that was planned (400)
-├── InvalidDataError     rows that cannot be read or scored (400)
-├── ModelError           the model cannot be loaded, is not the pinned one, or does not fit the columns (400)
-├── UnsafeSplitError     the byte range cuts a quoted field (400)
-├── ColumnTypeError      a column's values do not fit the type that the run has decided; the execution plans again (400)
-├── TransientS3Error     S3 was busy or broke off; trying again later may help (500)
-└── InternalError        a bug of the function; its log has the details (500)
 """
 
 from __future__ import annotations
@@ -144,14 +130,16 @@ ADVICE_MARK = " What to do: "
 
 
 class PredictionError(Exception):
-    """Base of the handler's errors; never raised itself."""
+    """Base of the handler's errors; never raised itself.
+
+    `advice` is None if the advice for the error's name fits (functions/workflow/errors.py).
+    """
 
     status_code = 400
 
     def __init__(self, what: str, advice: str | None = None) -> None:
         self.what = what.encode("utf-8", "backslashreplace").decode()  # Lambda's runtime writes it in UTF-8
         self.advice = advice
-        """What to do about just this; None if the advice for the error's name fits (functions/workflow/errors.py)."""
         super().__init__(f"{self.what.removesuffix('.')}: {advice}" if advice else self.what)
 
     def told(self) -> str:
@@ -209,8 +197,7 @@ class InternalError(PredictionError):
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
     """Score the chunk that the event describes (see `validate_event`).
 
-    Returns the HTTP-like response on a direct invocation; with `raise_errors` the receipt (or the probe's result), and raises
-    a PredictionError instead of answering 400 or 500.
+    Returns the HTTP-like response; with `raise_errors` the receipt or the probe's result, and PredictionErrors are raised.
     """
     try:
         validate_event(event)
@@ -292,11 +279,10 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
 
     Raises a PredictionError. Nothing has been written then, except that a ColumnTypeError leaves beside the receipt what the
-    columns hold. Memory does not grow with the chunk; /tmp holds the chunk and its part. The stages overlap: `download` ends when
-    the last byte has come, and `predict` waits for the bytes that it needs.
+    columns hold. Memory does not grow with the chunk; /tmp holds the chunk and its part. `predict` includes waiting for bytes.
     """
     started = time.time_ns() // 1_000_000
-    watch = _Stopwatch({} if _model_cache else {"init": INIT_MILLISECONDS})  # a container without a model is new
+    watch = _Stopwatch()
     output_s3_uri, receipt_s3_uri = event["output_s3_uri"], event.get("receipt_s3_uri")
     rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
     with _temporary_directory() as folder:
@@ -305,7 +291,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         with watch.stage("header"):
             may_lack_rows = event.get("on_no_rows") == "succeed"
             chunk = _Chunk(_plan_segments(client, event, Path(folder)), not event.get("data_s3_uri"), may_lack_rows)
-            storage.take_for_chunk(_planned_bytes(chunk.segments), chunk.s3_uri)
+            planned = (segment.stop - segment.source.start for segment in chunk.segments if segment.stop is not None)
+            storage.take_for_chunk(sum(planned), chunk.s3_uri)
             _fetch_headers(client, chunk.segments)
         with _downloading(client, chunk.segments, storage):
             with watch.stage("model"):
@@ -340,8 +327,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
 def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision: _Decision | None) -> dict[str, Any]:
     """Return what `contract.Receipt` says of a chunk and of its part.
 
-    Its digests are of the data that was read, as functions/workflow/fingerprint.py has it from the plan, and of what all parts that
-    are merged under one header must share.
+    `data_sha256` is as functions/workflow/fingerprint.py has it from the plan; parts under one header must share `layout_sha256`.
     """
     data = (
         {"segments_s3_uri": event.get("segments_s3_uri")}
@@ -414,26 +400,23 @@ def _memory_mb() -> int | None:
     return int(memory) if memory.isdecimal() else None
 
 
-@dataclass
 class _Stopwatch:
     """Milliseconds by stage."""
 
-    milliseconds: dict[str, float] = field(default_factory=dict)
-    _started: float = field(default_factory=time.perf_counter)
-
-    def stop(self) -> dict[str, float]:
-        """Return the stages and their `total`: all the time since the start, and the init before it."""
-        total = (time.perf_counter() - self._started) * 1000 + self.milliseconds.get("init", 0.0)
-        return {**self.milliseconds, "total": round(total, 3)}
+    def __init__(self) -> None:
+        self._milliseconds = {} if _model_cache else {"init": INIT_MILLISECONDS}  # a container without a model is new
+        self._started = time.perf_counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = (time.perf_counter() - started) * 1000
-            self.milliseconds[name] = round(self.milliseconds.get(name, 0.0) + spent, 3)
+        yield
+        self._milliseconds[name] = round((time.perf_counter() - started) * 1000, 3)
+
+    def stop(self) -> dict[str, float]:
+        """Return the stages and their `total`: all the time since the start, and the init before it."""
+        total = (time.perf_counter() - self._started) * 1000 + self._milliseconds.get("init", 0.0)
+        return {**self._milliseconds, "total": round(total, 3)}
 
 
 # --- probe ----------------------------------------------------------------------------------------------------------------------
@@ -454,10 +437,9 @@ MORE_PROBE_ROWS = 20_000
 def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score the first `probe_rows` rows; returns `contract.Probe`.
 
-    What it finds out about the columns goes to `receipt_s3_uri`, because an execution's document has no room for thousands of
-    names. An event without one gets it in the answer, and nothing is written.
-    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. If not one row can be
-    predicted, the probe tries further rows, `MORE_PROBE_ROWS` at most, and then the objects of `further_data`.
+    What is wrong with the model or its columns is known here in seconds, not after thousands of chunks. What the probe finds out
+    about the columns goes to `receipt_s3_uri`, because an execution's document has no room for thousands of names; without one it
+    is in the answer.
     """
     model = _cached_model(client, event)
     has_data = event.get("data_s3_uri") is not None
@@ -502,10 +484,7 @@ class _Probed(NamedTuple):
 
 
 def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
-    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why.
-
-    If the event's own object has no rows, and may have none, that is no error.
-    """
+    """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why."""
     refusal: InvalidDataError | None = None
     header = None
     for item in [event, *(event.get("further_data") or ())]:
@@ -552,21 +531,16 @@ def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | N
     if header is None:
         return None
     records, source = beginning[header.size :], _Source(s3_uri, 0)
-    if not is_whole:  # leave the cut record out; with quotes, a line feed at the end of the last complete one
-        records = records[: _last_record_end(records)]
+    if not is_whole:  # leave the cut record out: the last one ends at the last line feed behind an even number of quotes
+        octets = np.frombuffer(records, np.uint8)
+        feeds, quotes = (np.flatnonzero(octets == ord(octet)) for octet in '\n"')
+        ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
+        records = records[: ends[-1] + 1 if len(ends) else 0]
     if block := next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1), None):
         return block
     origins = ((0, _Place(source, 0, header.size)),)
     no_rows = _Block(header, header.line_end, np.zeros(1, np.int32), False, origins, has_blank_lines=bool(records))
     return no_rows if is_whole else None
-
-
-def _last_record_end(records: bytes) -> int:
-    octets = np.frombuffer(records, np.uint8)
-    feeds = np.flatnonzero(octets == ord("\n"))
-    quotes = np.flatnonzero(octets == ord('"'))
-    ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
-    return int(ends[-1]) + 1 if len(ends) else 0
 
 
 def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:
@@ -584,21 +558,17 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
             scored = scorer.score(rows)
         except (ModelError, InvalidDataError) as error:
             raise _with_open_columns(error, scorer.columns) from error
+        seconds = time.perf_counter() - started
         if len(scored.rejected) < rows.rows:
-            return _probed(event, scorer, rows, scored.names, time.perf_counter() - started)
+            _check_new_names(scored.names, s3_uri, block.header)
+            dependence = scorer.depends_on_other_rows(rows)
+            if dependence and scorer.strict:
+                raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
+            row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
+            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, rows.rows / max(seconds, 1e-6))
         refused += scored.statistics.reasons
     refusal = scorer.nothing_predicted(refused)
     raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
-
-
-def _probed(event: dict[str, Any], scorer: _Scorer, rows: _Block, names: list[str], seconds: float) -> _Probed:
-    """Return what was found out by rows of which at least one could be predicted."""
-    _check_new_names(names, rows.origins[0][1].source.s3_uri, rows.header)
-    dependence = scorer.depends_on_other_rows(rows)
-    if dependence and scorer.strict:
-        raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
-    row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
-    return _Probed(scorer, names, dependence, rows.rows, row_bytes, rows.rows / max(seconds, 1e-6))
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
@@ -671,10 +641,8 @@ def score_file(
 ) -> ScoredFile:
     """Score local CSV into a local file: what `predict_chunk` does between download and upload.
 
-    `data` is a file, or several files of the same columns that become one output. `model` is a fitted estimator, as `load_model`
-    returns it. The other arguments mean what the event's fields of the same names mean (docs/prediction_handler.md): without
-    `feature_columns` the model itself must know its columns; with `on_bad_row="quarantine"` a row that cannot be scored keeps its
-    place, has no prediction, and is listed in `<output>.rejected.csv`.
+    `data` is a file, or several files of the same columns that become one output; `model` is a fitted estimator. The other
+    arguments are the event's fields of these names (docs/prediction_handler.md); rejected rows go to `<output>.rejected.csv`.
     Raises a PredictionError; the output is not complete then.
     """
     options = {
@@ -751,10 +719,9 @@ def _score_chunk(
 def _workers(estimator: Any) -> int:
     """Return how many blocks are scored at once: one a core, but on Lambda no more than the vCPUs that the memory buys.
 
-    Lambda shows three cores from 3,009 MB on, although two vCPUs are paid for. Custom models, and those of other libraries, may not
-    be thread-safe.
+    Lambda shows three cores from 3,009 MB on, although two vCPUs are paid for.
     """
-    if _parts_of(estimator).strangers:
+    if _parts_of(estimator).strangers:  # custom models, and those of other libraries, may not be thread-safe
         return 1
     cores, memory_mb = os.cpu_count() or 1, _memory_mb()
     if memory_mb is None or _deployed_package():  # the local AWS says the memory, too, and its cores are the machine's
@@ -1016,9 +983,9 @@ class _Scorer:
         rounded = _rounded_integers(block, self.columns, table)
         if self.strict:
             for row, column, text in rounded:
-                shown, public = f"{_shown(text)} is an integer", f"an integer of {len(text)} characters is"
                 fault = "too large to be exact (2^53)"
-                reject(row, _Reason.of(f"column {column!r}: {which} {fault}" for which in (shown, public, "an integer")))
+                shown, public = f"{_shown(text)} is an integer {fault}", f"an integer of {len(text)} characters is {fault}"
+                reject(row, _Reason(shown, public, f"an integer {fault}").after(f"column {column!r}: "))
         rows = np.delete(np.arange(block.rows), list(reasons))
         rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
         if predictions is None:
@@ -1037,7 +1004,6 @@ class _Scorer:
     def _statistics(
         self, table: pa.Table, predictions: np.ndarray[Any, Any] | None, names: list[str], reasons: Iterable[_Reason]
     ) -> _BlockStatistics:
-        """Count the features and predictions of the rows that were scored, and the reasons of the others."""
         rejected = Counter(reason.counted for reason in reasons)
         if predictions is None:
             return _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, rejected)
@@ -1049,7 +1015,7 @@ class _Scorer:
     def _predict(
         self, table: pa.Table, rows: np.ndarray[Any, Any], reject: Reject
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-        """Predict the rows (their numbers in the block) of a table; returns those that the model accepts, and the predictions."""
+        """Predict rows, given with their numbers in the block; returns those that the model accepts, and the predictions."""
         if not len(rows):
             return rows, None
         features = self._input(table)
@@ -1066,8 +1032,7 @@ class _Scorer:
             raise self.unfit(next(iter(reasons.values())))
         for row in sorted(reasons):
             names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
-            where = f"no value in {', '.join(names)}: {{}}" if names else "{}"
-            reject(int(rows[row]), _refused(reasons[row], where, bool(names)))
+            reject(int(rows[row]), _refused(reasons[row], f"no value in {', '.join(names)}: " if names else ""))
         return rows[accepted], predictions
 
     def _input(self, table: pa.Table) -> Any:
@@ -1138,7 +1103,7 @@ class _Scorer:
         return reason.public, _CALL_IT
 
     def takes_rows(self) -> bool:
-        """Tell whether the model takes rows of these columns: a bad row alone must not look like a model that does not fit."""
+        """Tell whether the model takes rows of these columns at all."""
         return self.decision is not None or not _refuses(lambda _: self._call(self._example_row()), None)
 
     def _example_row(self) -> Any:
@@ -1191,6 +1156,9 @@ def _differ(predictions: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> 
     return np.asarray(~close.reshape(len(predictions), -1).all(axis=1))
 
 
+_OR_KEEP_ASIDE = "or keep such rows aside (on_bad_row: quarantine)"
+
+
 class _Reason(NamedTuple):
     """Why a row cannot be scored: for the list of rejected rows, which is as private as the data, and for errors and logs."""
 
@@ -1202,13 +1170,11 @@ class _Reason(NamedTuple):
     """The public reason without what differs from row to row: rows with the same fault are counted by it."""
     is_models: bool = False
     """Whether the model is to blame, and not the row."""
-    advice: str = "correct the value, or keep such rows aside (on_bad_row: quarantine)"
+    advice: str = f"correct the value, {_OR_KEEP_ASIDE}"
 
-    @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
-        """Return a reason of the three texts."""
-        private, public, counted = texts
-        return cls(private, public, counted)
+    def after(self, words: str) -> _Reason:
+        """Return the reason with these words before each of its texts."""
+        return self._replace(private=words + self.private, public=words + self.public, counted=words + self.counted)
 
 
 Reject = Callable[[int, _Reason], None]
@@ -1246,8 +1212,8 @@ DECIDED_KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
 def validate_event(event: dict[str, Any]) -> None:
     """Check an event's fields; null counts as absent.
 
-    The data are named in exactly one way: `data_s3_uri` with an optional `byte_range` and `data_etag`; `segments`, a list of these
-    three that are scored as one chunk; or `segments_s3_uri`, a JSON object in S3 that is such a list.
+    The data are named in one way: `data_s3_uri` with an optional `byte_range` and `data_etag`; `segments`, a list of these three
+    that are scored as one chunk; or `segments_s3_uri`, such a list as JSON in S3.
     Raises InvalidRequestError (a ValueError) that names every missing, wrong or unknown field at once.
     """
     if not isinstance(event, dict):
@@ -1307,7 +1273,6 @@ _Named = list[tuple[str, str]]
 
 
 def _read_by(event: dict[str, Any]) -> _Named:
-    """Return what an event reads, as far as it says so itself."""
     single = [(name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")]
     listed = [named for name in ("segments", "further_data") for named in _data_in(event.get(name), name)]
     return [(name, uri) for name, uri in single if isinstance(uri, str)] + listed
@@ -1350,7 +1315,7 @@ _PREFIX_VARIABLES = {
 def _confinement_problems(named: _Named, work: object = None) -> list[str]:
     """Say which URIs are outside of the prefix for their field, or of the run's own work, or mean another key to other tools.
 
-    An event of the workflow names its run's work, because its item in S3 may have been changed.
+    An event of the workflow names its `work`, because its item in S3 may have been changed.
     """
     problems = []
     for name, uri in named:
@@ -1411,8 +1376,7 @@ def other_format(name: str) -> str | None:
 def _model_problems(model: object, written: _Named) -> list[str]:
     """Say what would be written where models are read, or the other way round.
 
-    An output begins with the input's own header, and a text can be a CSV and a pickle at once. So whoever may write data could make
-    a model, and a model is code.
+    A text can be a CSV and a pickle at once: whoever may write data could make a model of an output, and a model is code.
     """
     models, outputs = os.environ.get("MODEL_S3_PREFIX"), os.environ.get("OUTPUT_S3_PREFIX")
     data = os.environ.get("DATA_S3_PREFIX")
@@ -1444,10 +1408,7 @@ def _overwrite_problems(read: _Named, written: _Named) -> list[str]:
 
 
 def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
-    """Split `s3://bucket/key` into bucket and key.
-
-    Raises InvalidRequestError (a ValueError) for anything else.
-    """
+    """Split `s3://bucket/key` into bucket and key; InvalidRequestError (a ValueError) for anything else."""
     match = _S3_URI.fullmatch(s3_uri) if _is_text(s3_uri) else None
     if not match:
         raise InvalidRequestError(f"{s3_uri!r} is not an S3 URI: write s3://bucket/key")
@@ -1605,10 +1566,7 @@ class _Object(NamedTuple):
 
 
 def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> None:
-    """Write the whole object to `local_path`.
-
-    Raises InputNotFoundError, or TransientS3Error after botocore's retries and this function's own.
-    """
+    """Write the object to `local_path`; InputNotFoundError, or TransientS3Error after all retries."""
     _download(client, _Object(s3_uri), Path(local_path))
 
 
@@ -1806,9 +1764,8 @@ def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
 
 @functools.cache
 def _remove_leftovers() -> None:
-    """Delete what killed processes have left in the temporary directory, before this process puts anything there.
+    """Delete what killed processes have left: Lambda keeps /tmp after a crash, and a few of them would fill it.
 
-    Lambda keeps /tmp when it starts a function anew after a crash: a few chunks that ran out of memory would fill it.
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
     """
     for left in Path(tempfile.gettempdir()).glob("predict-*-*"):
@@ -1820,10 +1777,8 @@ def _remove_leftovers() -> None:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # but another user's
     return True
 
 
@@ -2097,8 +2052,8 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
 def load_model(model_path: str | Path) -> Any:
     """Unpickle a model written by `joblib.dump`. Unpickling runs code: load only models that you trust.
 
-    Raises ModelError if the file is not a model, needs a module that is not installed, or has no `predict`. Whatever can be found
-    out without running code is found out first.
+    Raises ModelError if the file is not a model, needs a module that is not installed, or has no `predict`; before any of its code
+    runs, if that can be.
     """
     import joblib  # noqa: PLC0415  # brings scikit-learn's import time with the unpickling, not before
 
@@ -2346,8 +2301,7 @@ def _python() -> str:
 def _deployment() -> str:
     """Return a digest of all that decides what a model answers: distributions and their versions, Python, processor, own code.
 
-    The package has a list of its distributions (`deployment.json`, written when it is built). Elsewhere they are the names of the
-    *.dist-info folders that Python sees. The digest of the code is always that of the files as they are.
+    The package lists its distributions in `deployment.json`; elsewhere they are the *.dist-info folders that Python sees.
     """
     built, here = Path(__file__).with_name("deployment.json"), Path(__file__).parent
     if built.is_file():
@@ -2426,8 +2380,7 @@ _carrying = threading.RLock()
 def _make_importable(module: str) -> None:
     """Unpack the library that a module belongs to, if the package carries it, so that it can be imported.
 
-    Call it before the import; it does nothing for any other module, or outside of the package. Raises InvalidRequestError if
-    ephemeral storage is full, and InternalError if the package is damaged.
+    Raises InvalidRequestError if ephemeral storage is full, and InternalError if the package is damaged.
     """
     name = module.partition(".")[0]
     with _carrying:
@@ -2453,8 +2406,7 @@ def _carried_libraries() -> dict[str, dict[str, Any]]:
 def _unpacked(name: str, library: dict[str, Any]) -> Path:
     """Return the folder of an unpacked library, which this process, one beside it, or an earlier one in this container unpacks.
 
-    The library is unpacked into another folder, which is renamed when it is whole. If a process was killed meanwhile, the system
-    has released its lock, and what it left is deleted. The folder's name has the archive's digest, so it is of this deployment.
+    It is renamed when it is whole. If a process is killed meanwhile, its lock is released, and what it left is deleted.
     """
     import fcntl  # noqa: PLC0415  # Lambda's Linux has it; this module is imported on other systems, too
 
@@ -2499,35 +2451,27 @@ def _unpack(archive: Path, sha256: str, folder: Path) -> None:
 _DUMP_IT = "write the fitted estimator with joblib.dump"
 _DUMP_ANOTHER = "this function scores scikit-learn's estimators: dump one with joblib.dump"
 _DUMP_BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
+_DUMP_LIGHTGBM = "load it by lightgbm.Booster(model_file=…), and dump that with joblib.dump"
+_GIVE_DUMPED = "give the file that joblib.dump has written"
 _SWAPPED = "give the model; perhaps model and data are swapped"
+_UNPACK = "unpack it, and give the model that is in it"
 _OTHER_FILES = (
     (rb'.{4}\x00{4}\{\s*"', "is safetensors, which hold arrays and no estimator", _DUMP_IT),
     (rb"version https://git-lfs", "is a pointer of Git LFS and not the model", "have git-lfs fetch it"),
-    (
-        rb"\s*<\?xml[^>]*>\s*<Error>|\s*<Error>",
-        "is an error message of S3 in XML",
-        "get the model again, with permission to read it",
-    ),
+    (rb"\s*(?:<\?xml[^>]*>\s*)?<Error>", "is an error message of S3 in XML", "get the model again, with permission to read it"),
     (rb"\s*(?:<\?xml.*?)?<PMML", "is PMML", _DUMP_IT),
     (rb"\s*<[!?a-zA-Z]", "is HTML or XML, perhaps the page of a failed download", "get the model again"),
     (rb'\s*\{\s*"cells"', "is a Jupyter notebook", f"{_DUMP_IT} in it, and give that file"),
     (rb'\{\s*"learner"|\{L.{0,9}learner', "is a model of XGBoost's own (save_model)", _DUMP_BOOSTER),
     (rb"\s*[\[{]", "is JSON or UBJSON", _DUMP_IT),
     (rb"binf", "is a model of XGBoost's own (save_model)", _DUMP_BOOSTER),
-    (
-        rb"tree\r?\nversion=",
-        "is a model of LightGBM's own (save_model)",
-        "load it by lightgbm.Booster(model_file=…), and dump that with joblib.dump",
-    ),
+    (rb"tree\r?\nversion=", "is a model of LightGBM's own (save_model)", _DUMP_LIGHTGBM),
     (rb"CBM1", "is a model of CatBoost's own (save_model)", f"{_DUMP_IT}, for a container image that has catboost"),
     (rb"\x89HDF\r\n", "is HDF5, as Keras writes models (.h5)", _DUMP_ANOTHER),
     (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
     (
         # by its fields: the format's version, who wrote it, and the graph; https://onnx.ai/onnx/repo-docs/IR.html
-        (
-            rb"\x08[\x01-\x20](?:\x12.[\w .+-]{0,60})?(?:\x1a.[\w .+-]{0,60})?(?:\x22.[\w .+-]{0,60})?(?:\x28.)?(?:\x32\x00)?\x3a"
-            rb"|\x08[\x01-\x20][\x12\x1a\x22].{0,4000}(?:onnx|ONNX)"
-        ),
+        rb"\x08[\x01-\x20](?:(?:[\x12\x1a\x22].[\w .+-]{0,60}){0,3}(?:\x28.)?(?:\x32\x00)?:|[\x12\x1a\x22].{0,4000}(?:onnx|ONNX))",
         "is ONNX",
         "dump the fitted estimator itself with joblib.dump",
     ),
@@ -2544,13 +2488,9 @@ _OTHER_FILES = (
         "is compressed by Zstandard, which joblib does not read",
         "decompress it, or dump the model again with joblib.dump",
     ),
-    (rb"7z\xbc\xaf\x27\x1c|Rar!", "is a 7z or RAR archive", "unpack it, and give the model that is in it"),
+    (rb"7z\xbc\xaf\x27\x1c|Rar!", "is a 7z or RAR archive", _UNPACK),
     (rb"\x00{64}", "begins with zeros, as a file does that was not copied to its end", "copy it again"),
-    (
-        rb"\x7fELF|MZ.{58}|%PDF|\x89PNG|\xff\xd8\xff",
-        "is a program, a document or a picture, and no model",
-        "give the file that joblib.dump has written",
-    ),
+    (rb"\x7fELF|MZ.{58}|%PDF|\x89PNG|\xff\xd8\xff", "is a program, a document or a picture, and no model", _GIVE_DUMPED),
     (
         rb"age-encryption\.org|Salted__|\$ANSIBLE_VAULT|-----BEGIN (?:PGP|AGE)|\x85[\x01-\x04]\x0c\x03|\x8c\x0d\x04",
         "is encrypted",
@@ -2564,11 +2504,7 @@ _IN_A_ZIP = (
     (r"\[Content_Types\]\.xml|^xl/", "is an Excel workbook: data, and no model", _SWAPPED),
     (r"\.npy$", "is an archive of NumPy's arrays (.npz)", _DUMP_IT),
     (r"(?:^|/)MLmodel$", "is a zip archive of an MLflow model", "unpack it, and give its model.pkl"),
-    (
-        r"\.(?:joblib|pkl|pickle)(?:\.\w{1,4})?$",
-        "is a zip archive with a model in it",
-        "unpack it, and give the model that is in it",
-    ),
+    (r"\.(?:joblib|pkl|pickle)(?:\.\w{1,4})?$", "is a zip archive with a model in it", _UNPACK),
 )
 _TEXTS = (
     (r"(?ms).*^flavors:", "is the description of an MLflow model (MLmodel)", "give the model.pkl beside it"),
@@ -2578,7 +2514,7 @@ _TEXTS = (
         f"run it, {_DUMP_IT}, and give that file",
     ),
     (r"[^\n]{0,4000}[,;\t|]", "is text, perhaps CSV, and no model", _SWAPPED),
-    (r"", "is text, and no model", "give the file that joblib.dump has written"),
+    (r"", "is text, and no model", _GIVE_DUMPED),
 )
 _UNPICKLERS_WORDS = (
     (
@@ -2605,28 +2541,17 @@ def _other_file(path: Path) -> tuple[str, str] | None:
     with suppress(Exception), _decompressed(path) as opened:  # whoever reads the file later says what is broken
         start = opened.read(_LOOKED_AT_BYTES) or start
     if start[257:262] == b"ustar":
-        first = _first_in_tar(path)
-        what = f"is a tar archive, as SageMaker's model.tar.gz is{f', and begins with {first!r}' if first else ''}"
-        return what, "unpack it, and give the model that is in it"
+        what = "is a tar archive, as SageMaker's model.tar.gz is"
+        with suppress(Exception), _decompressed(path) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
+            what += next((f", and begins with {file.name[:100]!r}" for file in islice(archive, 20) if file.isfile()), "")
+        return what, _UNPACK
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        names = _names_in_zip(path) or [start[30 : 30 + int.from_bytes(start[26:28], "little")].decode(errors="replace")]
+        names = [start[30 : 30 + int.from_bytes(start[26:28], "little")].decode(errors="replace")]  # the first, if it is broken
+        with suppress(Exception), zipfile.ZipFile(path) as archive:
+            names = archive.namelist() or names
         found = ((what, advice) for pattern, what, advice in _IN_A_ZIP if any(re.search(pattern, name) for name in names))
         return next(found, ("is a zip archive", _DUMP_IT))
     return next(((what, advice) for pattern, what, advice in _OTHER_FILES if re.match(pattern, start, re.DOTALL)), None)
-
-
-def _first_in_tar(path: Path) -> str | None:
-    """Return the name of the first file in a tar archive; None if it is broken, or begins with many folders."""
-    with suppress(Exception), _decompressed(path) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
-        return next((member.name[:100] for member in islice(archive, 20) if member.isfile()), None)
-    return None
-
-
-def _names_in_zip(path: Path) -> list[str]:
-    """Return the names of the files in a zip archive; none if it is broken."""
-    with suppress(Exception), zipfile.ZipFile(path) as archive:
-        return archive.namelist()
-    return []
 
 
 def _text_of(path: Path) -> str:
@@ -2727,8 +2652,7 @@ class _Scanned:
     """A file that is read only so far, and so many times."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._steps = self._bytes = 0
+        self._file, self._steps, self._bytes = file, 0, 0
 
     def read(self, size: int) -> bytes:
         if size > KEPT_BYTES:
@@ -2738,11 +2662,8 @@ class _Scanned:
         return self._file.read(size)
 
     def readline(self) -> bytes:
-        line = self._file.readline(KEPT_BYTES)
+        line = self._file.readline(SCANNED_BYTES)
         self._count(len(line))
-        while line and not line.endswith(b"\n") and (more := self._file.readline(KEPT_BYTES)):
-            self._count(len(more))
-            line = b"''\n" if more.endswith(b"\n") else b"''"  # an empty text in the place of a long one
         return line
 
     def skip(self, size: int) -> None:
@@ -2789,33 +2710,22 @@ class _Placeholder:
     append = extend = add = update = __setitem__ = ignore
 
 
-class _Texts(dict[str, Any]):
-    """A dict that forgets other keys than texts: hashing those could be made to take forever."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if type(key) is str:
-            super().__setitem__(key, value)
-
-
 class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, whose parts can be overridden
     """Follows a pickle and joblib's arrays in it, and puts placeholders in the place of all that it names."""
 
-    dispatch: ClassVar[dict[int, Callable[..., Any]]] = dict(pickle._Unpickler.dispatch)  # noqa: SLF001
     stack: list[Any]
     read: Callable[[int], bytes]
     append: Callable[[Any], None]
-    pop_mark: Callable[[], list[Any]]
 
     def __init__(self, file: _Scanned, contents: _Contents) -> None:
         super().__init__(file)
         self._scanned, self._contents = file, contents
 
     def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in self._contents.names and len(self._contents.names) < KEPT_BYTES:
-            find = functools.partial(_resolve, super().find_class, module, name, self._contents)
-            self._contents.names[f"{module}.{name}"] = find
         found = _Placeholder()
         found.named = f"{module}.{name}"
+        find = functools.partial(_resolve, super().find_class, module, name, self._contents)
+        self._contents.names.setdefault(found.named, find)
         return found
 
     def load_frame(self) -> None:
@@ -2824,22 +2734,6 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
     def load_bytearray8(self) -> None:
         self._scanned.skip(int.from_bytes(self.read(8), "little"))
         self.append(b"")
-
-    def load_empty_dict(self) -> None:
-        self.append(_Texts())
-
-    def load_dict(self) -> None:
-        items, made = self.pop_mark(), _Texts()
-        for key, value in zip(items[::2], items[1::2], strict=False):
-            made[key] = value
-        self.append(made)
-
-    def load_additems(self) -> None:
-        self.pop_mark()
-
-    def load_frozenset(self) -> None:
-        self.pop_mark()
-        self.append(frozenset())
 
     def load_build(self) -> None:
         state = self.stack.pop()
@@ -2864,11 +2758,9 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
             self._scanned.skip(self._scanned.read(1)[0])
         self._scanned.skip(math.prod(wrapper["shape"]) * int(kind[2] or 1) * (4 if kind[1] == "U" else 1))
 
-    for _code, _load in (
-        (pickle.FRAME, load_frame), (pickle.BYTEARRAY8, load_bytearray8), (pickle.EMPTY_DICT, load_empty_dict),
-        (pickle.DICT, load_dict), (pickle.ADDITEMS, load_additems), (pickle.FROZENSET, load_frozenset), (pickle.BUILD, load_build),
-    ):  # fmt: skip
-        dispatch[_code[0]] = _load
+    dispatch: ClassVar[dict[int, Callable[..., Any]]] = pickle._Unpickler.dispatch | {  # noqa: SLF001
+        pickle.FRAME[0]: load_frame, pickle.BYTEARRAY8[0]: load_bytearray8, pickle.BUILD[0]: load_build,
+    }  # fmt: skip
 
 
 def _of_a_script(names: list[str]) -> ModelError:
@@ -2990,15 +2882,13 @@ _BOOSTERS = ("lightgbm", "xgboost")
 def expected_columns(estimator: Any, columns: Sequence[str]) -> _Expectations:
     """Return what the fitted model determines about each column; `columns` are in the order in which the model gets them.
 
-    `pandas.read_csv` would decide by the values of the whole file. A chunk sees only its own, so what the model itself knows comes
-    first. A model of an unforeseen form has no opinion.
+    `pandas.read_csv` decides by the values of the whole file, and a chunk sees only its own: what the model knows comes first.
     """
     try:
         found = _expected(estimator, list(columns), _no_opinion)
     except Exception as error:  # noqa: BLE001  # private attributes of many versions of many estimators
-        logger.info(
-            _log_line({"message": f"column types are left to the data: {type(error).__name__} in {type(estimator).__name__}"})
-        )
+        why = f"{type(error).__name__} in {type(estimator).__name__}"
+        logger.info(_log_line({"message": f"column types are left to the data: {why}"}))
         found = {}
     return {column: found.get(column, _Expected(ANY)) for column in columns}
 
@@ -3287,8 +3177,7 @@ def _parts_of(estimator: Any) -> _Parts:
 def fitted_columns(estimator: Any) -> list[str] | None:
     """Return the names of the columns that a model was fitted on, in its order; None if it does not know them.
 
-    They are in scikit-learn's own attribute, which XGBoost has, too, or in LightGBM's; a pipeline has those of its first step that
-    changes anything. Names that a library has made up for an array (`Column_0`, `f0`) do not count.
+    XGBoost has them in scikit-learn's attribute, LightGBM in its own. Names made up for an array (`Column_0`, `f0`) do not count.
     """
     while hasattr(estimator, "steps"):  # a pipeline asks only its very first step, which may be none
         steps = (step for _, step in estimator.steps if step not in (None, "passthrough"))
@@ -3300,14 +3189,11 @@ def fitted_columns(estimator: Any) -> list[str] | None:
             names = None if found is None or isinstance(found, str) else list(found)
         except Exception:  # noqa: BLE001  # a custom property, or one of a library's unfitted model
             names = None
-        if names and all(isinstance(name, str) for name in names) and not _are_made_up(names):
+        made_up = [[f"{stem}{place}" for place in range(len(names or ()))] for stem in ("Column_", "f")]
+        if names and all(isinstance(name, str) for name in names) and names not in made_up:
             names = [str(name) for name in names]  # numpy's texts are no JSON
             return names if _is_columns(names) and getattr(estimator, "n_features_in_", len(names)) == len(names) else None
     return None
-
-
-def _are_made_up(names: list[str]) -> bool:
-    return any(names == [f"{stem}{place}" for place in range(len(names))] for stem in ("Column_", "f"))
 
 
 def _feature_names_in(estimator: Any) -> list[str]:
@@ -3478,11 +3364,8 @@ def _to_integers(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Chunke
     fits = pc.fill_null(pc.match_substring_regex(texts, _INTEGERS), False)
     _reject_texts(name, texts, fits, "is not an integer", reject)
     within = pc.and_(fits, _reject_beyond_64_bits(name, texts, reject))
-    return pc.if_else(within, _digits(texts), "0").cast(pa.int64())
-
-
-def _digits(integers: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.utf8_ltrim(pc.utf8_trim(integers, characters=_PADDING), characters="+")
+    digits = pc.utf8_ltrim(pc.utf8_trim(texts, characters=_PADDING), characters="+")
+    return pc.if_else(within, digits, "0").cast(pa.int64())
 
 
 def _reject_beyond_64_bits(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
@@ -3507,17 +3390,16 @@ def _reject_texts(name: str, texts: pa.ChunkedArray, fits: Any, fault: str, reje
     """Reject the rows whose texts do not fit; `counted` says what they are counted as, if that is not the fault alone."""
     for row in np.flatnonzero(~np.asarray(fits)):
         text = texts[int(row)].as_py()
-        shown = (f"a missing value {fault}",) * 3
+        reason = _Reason(missing := f"a missing value {fault}", missing, missing)
         if text is not None:
-            shown = (f"{_shown(text)} {fault}", f"a text of {len(text)} character(s) {fault}", counted or f"a value {fault}")
-        reject(int(row), _Reason.of(f"column {name!r}: {which}" for which in shown))
+            public = f"a text of {len(text)} character(s) {fault}"
+            reason = _Reason(f"{_shown(text)} {fault}", public, counted or f"a value {fault}")
+        reject(int(row), reason.after(f"column {name!r}: "))
 
 
 def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array:
     """Read texts as pandas reads numbers: also infinities, booleans and padded ones; each spelling once."""
     encoded = pc.dictionary_encode(texts.combine_chunks())
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
     values = [_to_number(text) for text in encoded.dictionary.to_pylist()]
     if None in values:
         is_number = np.array([value is not None for value in values] + [True])  # the last one is for missing values
@@ -4116,8 +3998,8 @@ class _Chunk:
 
     segments: list[_Segment]
     is_group: bool = False
+    """A group may lack rows: its objects may be only headers."""
     may_lack_rows: bool = False
-    """As a group may, which can consist of objects that are only a header."""
 
     @property
     def s3_uri(self) -> str:
@@ -4182,8 +4064,10 @@ class _Chunk:
     def cut_segment(self) -> _Segment | None:
         """Find the first segment, of those that were read so far, that is a byte range with an odd number of quotes."""
         for segment in self.segments:
-            if segment.is_begun and _quote_parity(segment.data) and not self._is_whole(segment):
-                return segment
+            if segment.is_begun and _quote_parity(segment.data):
+                is_whole = segment.stop is None or (self.is_group and segment.byte_range == [0, segment.object_bytes])
+                if not is_whole:
+                    return segment
         return None
 
     def partial_segments(self) -> list[_Segment]:
@@ -4192,11 +4076,6 @@ class _Chunk:
             if isinstance(segment.data, _GrowingFile):
                 segment.data.wait_for(2**63)
         return [segment for segment in self.segments if segment.byte_range not in (None, [0, segment.object_bytes])]
-
-    def _is_whole(self, segment: _Segment) -> bool:
-        if segment.stop is None:
-            return True
-        return self.is_group and segment.byte_range == [0, segment.object_bytes]
 
 
 def _difference(names: list[str], expected: list[str], subject: str = "it") -> str:
@@ -4252,13 +4131,7 @@ def _fetch_headers(client: S3Client, segments: list[_Segment]) -> None:
         segment.header, segment.etag = _remote_header(client, segment.source.s3_uri, segment.etag)
 
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "header") as pool:
-        for _ in pool.map(fetch, [segment for segment in segments if segment.source.start]):
-            pass
-
-
-def _planned_bytes(segments: list[_Segment]) -> int:
-    """Add up what is known of the segments' sizes before S3 is asked."""
-    return sum(segment.stop - segment.source.start for segment in segments if segment.stop is not None)
+        list(pool.map(fetch, [segment for segment in segments if segment.source.start]))
 
 
 @contextmanager
@@ -4333,11 +4206,10 @@ def _quote_parity(data: Path | _GrowingFile) -> int:
 
 
 def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
-    """Read the feature columns of a local CSV file, shape (n_rows, n_features), as the handler reads them.
+    """Read the feature columns of a small local CSV file, shape (n_rows, n_features), for `make_predictions`; needs pandas.
 
-    For scoring a small file by hand with `make_predictions`; needs pandas. Columns have the types that `pandas.read_csv` gives
-    them by all of their values. Raises InvalidDataError for a file without rows or that is not CSV, InvalidRequestError for a
-    missing column.
+    Columns have the types that `pandas.read_csv` gives them by all of their values. Raises InvalidDataError for a file without rows
+    or that is not CSV, InvalidRequestError for a missing column.
     """
     path = Path(data_path)
     chunk = _Chunk([_Segment(_Source(path.name, 0), None, None, path)])
@@ -4747,20 +4619,14 @@ def _names_of_code(error: Exception) -> set[str]:
 _OPERATORS = ("<", "<=", ">", ">=", "==", "+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "~")
 
 
-def _refused(reason: _Reason, where: str, lacks_values: bool) -> _Reason:
-    """Return why the model does not take a row; `where` says what the row lacks, with a place for the reason."""
-    how = _FAILS if reason.is_models else _REFUSES
-    advice = reason.advice
+def _refused(reason: _Reason, lacks: str) -> _Reason:
+    """Return why the model does not take a row; `lacks` says which values the row lacks, if it does."""
+    how, advice = _REFUSES, reason.advice
     if reason.is_models:
-        advice = "call the model with such a row where it was fitted, and correct it there, or keep such rows aside "
-        advice += "(on_bad_row: quarantine)"
-    if lacks_values:
-        advice = (
-            "fill in the value, give the model's pipeline a step that does (SimpleImputer), or keep such rows aside "
-            "(on_bad_row: quarantine)"
-        )
-    texts = (where.format(f"{how}{text}") for text in (reason.private, reason.public, reason.counted))
-    return _Reason.of(texts)._replace(is_models=reason.is_models, advice=advice)
+        how, advice = _FAILS, f"call the model with such a row where it was fitted, and correct it there, {_OR_KEEP_ASIDE}"
+    if lacks:
+        advice = f"fill in the value, give the model's pipeline a step that does (SimpleImputer), {_OR_KEEP_ASIDE}"
+    return reason.after(f"{lacks}{how}")._replace(advice=advice)
 
 
 def _brief(error: BaseException) -> str:
@@ -4886,8 +4752,8 @@ CLASS, SHARE = "class", "share"
 def column_statistics(blocks: Iterable[Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return the statistics of columns by name, over all blocks, as a receipt has them.
 
-    A block gives each column by its name, as a pyarrow.Table does, and has at least one row. `kinds` says of each column how it is
-    counted: TEXT, CLASS (labels), SHARE (probabilities); any other kind is numbers.
+    A block gives each column by its name, as a pyarrow.Table does, and has at least one row. `kinds` says how each is counted:
+    TEXT, CLASS (labels), SHARE (probabilities); any other kind is numbers.
     """
     sums = _ColumnSums()
     for block in blocks:
@@ -4900,19 +4766,19 @@ class _ColumnCounts(NamedTuple):
     """What a block adds to the statistics of some columns."""
 
     numbers: _Numbers | None
-    texts: dict[str, _Counted]
-    labels: dict[str, _Counted]
+    others: dict[str, _Counted]
+    """Texts and labels."""
 
 
-_NOTHING_COUNTED = _ColumnCounts(None, {}, {})
+_NOTHING_COUNTED = _ColumnCounts(None, {})
 
 
 def _count_columns(block: Any, kinds: dict[str, str]) -> _ColumnCounts:
-    numbers = {name: block[name] for name, kind in kinds.items() if kind not in (TEXT, CLASS)}
+    counters = {TEXT: _count_texts, CLASS: _count_labels}
+    numbers = {name: block[name] for name, kind in kinds.items() if kind not in counters}
     return _ColumnCounts(
         _measure_numbers(numbers, {name for name in numbers if kinds[name] == SHARE}) if numbers else None,
-        {name: _count_texts(block[name]) for name, kind in kinds.items() if kind == TEXT},
-        {name: _count_labels(block[name]) for name, kind in kinds.items() if kind == CLASS},
+        {name: counters[kind](block[name]) for name, kind in kinds.items() if kind in counters},
     )
 
 
@@ -4925,8 +4791,8 @@ def _count_predictions(names: list[str], predictions: np.ndarray[Any, Any], meth
         return _count_columns(columns, dict.fromkeys(columns, kind))
     except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
         logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
-        uncounted = _Counted(len(predictions), 0, Counter({None: len(predictions)}))  # as labels beyond those that have a name
-        return _ColumnCounts(None, {}, dict.fromkeys(columns, uncounted))
+        uncounted = _Counted(CLASS, len(predictions), 0, Counter({None: len(predictions)}))  # labels beyond those that have a name
+        return _ColumnCounts(None, dict.fromkeys(columns, uncounted))
 
 
 class _BlockStatistics(NamedTuple):
@@ -4967,50 +4833,22 @@ class _Statistics:
 
 
 class _ColumnSums:
-    """The statistics of some columns, added up block by block, with an adder for each sort of values."""
+    """The statistics of some columns, added up block by block."""
 
     def __init__(self) -> None:
-        self._numbers, self._texts, self._labels = _NumberSums(), _TextSums(), _LabelSums()
+        self._numbers = _NumberSums()
+        self._others: dict[str, _Counted] = {}
 
     def add(self, block: _ColumnCounts) -> None:
         if block.numbers:
             self._numbers.add(block.numbers)
-        self._texts.add(block.texts)
-        self._labels.add(block.labels)
+        for name, more in block.others.items():
+            before = self._others.get(name, _Counted(more.kind, 0, 0, Counter()))
+            counts = _added(before.counts, more.counts, HASHES if more.kind == TEXT else MAX_CLASSES)
+            self._others[name] = _Counted(more.kind, before.rows + more.rows, before.missing + more.missing, counts)
 
     def result(self) -> dict[str, dict[str, Any]]:
-        return self._numbers.result() | self._texts.result() | self._labels.result()
-
-
-class _TextSums:
-    """Columns of texts, counted by their hash."""
-
-    most_counted = HASHES
-
-    def __init__(self) -> None:
-        self._sums: dict[str, _Counted] = {}
-
-    def add(self, block: dict[str, _Counted]) -> None:
-        for name, counted in block.items():
-            before = self._sums.get(name, _Counted(0, 0, Counter()))
-            counts = _added(before.counts, counted.counts, self.most_counted)
-            self._sums[name] = _Counted(before.rows + counted.rows, before.missing + counted.missing, counts)
-
-    def result(self) -> dict[str, dict[str, Any]]:
-        return {name: self._written(*counted) for name, counted in self._sums.items()}
-
-    def _written(self, rows: int, missing: int, counts: Counter[Any]) -> dict[str, Any]:
-        return {"kind": TEXT, "rows": rows, "missing": missing, "hashed": [counts[index] for index in range(HASHES)]}
-
-
-class _LabelSums(_TextSums):
-    """Columns of labels, of which the first ones are counted by name."""
-
-    most_counted = MAX_CLASSES
-
-    def _written(self, rows: int, missing: int, counts: Counter[Any]) -> dict[str, Any]:
-        classes = {label: count for label, count in sorted(counts.items(), key=str) if label is not None}
-        return {"kind": CLASS, "rows": rows, "missing": missing, "classes": classes, "other_classes": counts[None]}
+        return self._numbers.result() | {name: counted.written() for name, counted in self._others.items()}
 
 
 class _NumberSums:
@@ -5247,16 +5085,25 @@ def _finite_or_none(value: float) -> float | None:
 class _Counted(NamedTuple):
     """The texts of a column counted by their hash, or its labels counted by themselves."""
 
+    kind: str
+    """TEXT or CLASS."""
     rows: int
     missing: int
     counts: Counter[Any]
+
+    def written(self) -> dict[str, Any]:
+        counted = {"kind": self.kind, "rows": self.rows, "missing": self.missing}
+        if self.kind == TEXT:
+            return counted | {"hashed": [self.counts[index] for index in range(HASHES)]}
+        classes = {label: count for label, count in sorted(self.counts.items(), key=str) if label is not None}
+        return counted | {"classes": classes, "other_classes": self.counts[None]}
 
 
 def _count_texts(column: pa.ChunkedArray) -> _Counted:
     counts: Counter[Any] = Counter()
     for text, count in _distinct(column.drop_null()):
         counts[zlib.crc32(text.encode()) % HASHES] += count
-    return _Counted(len(column), column.null_count, counts)
+    return _Counted(TEXT, len(column), column.null_count, counts)
 
 
 def _distinct(column: pa.Array | pa.ChunkedArray) -> Iterator[tuple[Any, int]]:
@@ -5269,10 +5116,10 @@ def _count_labels(values: pa.ChunkedArray | np.ndarray[Any, Any]) -> _Counted:
     if not isinstance(values, np.ndarray):
         values = np.array(values.to_pylist(), object)
     if values.dtype.kind in "biu" and values.dtype.isnative:
-        return _Counted(len(values), 0, Counter({str(label): count for label, count in _distinct(pa.array(values))}))
+        return _Counted(CLASS, len(values), 0, Counter({str(label): count for label, count in _distinct(pa.array(values))}))
     is_missing = [_is_missing(value) for value in values.tolist()]
     counts = Counter(None if missing else text for missing, text in zip(is_missing, _printed(values), strict=True))
-    return _Counted(len(values), counts.pop(None, 0), counts)
+    return _Counted(CLASS, len(values), counts.pop(None, 0), counts)
 
 
 def _is_missing(value: Any) -> bool:
@@ -5289,16 +5136,12 @@ def _are_numbers(predictions: np.ndarray[Any, Any]) -> bool:
     """Tell numbers from labels, also in an array of objects, as models return that keep their features' frame."""
     if predictions.dtype.kind != "O":
         return predictions.dtype.kind in "fiub"
-    return all(isinstance(value, (int, float, np.number, np.bool_)) and _fits_a_float(value) for value in predictions.flat)
-
-
-def _fits_a_float(value: Any) -> bool:
-    """Tell whether a float holds a number: Python's integers may be too large, and complex numbers do not fit."""
     try:
-        float(value)
-    except (OverflowError, TypeError, ValueError):
+        for value in predictions.flat:
+            float(value)
+    except (OverflowError, TypeError, ValueError):  # Python's integers may be too large, and complex numbers are no floats
         return False
-    return True
+    return all(isinstance(value, (int, float, np.number, np.bool_)) for value in predictions.flat)
 
 
 def _added(counts: Counter[Any], more: Counter[Any], most: int) -> Counter[Any]:

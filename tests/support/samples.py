@@ -1,9 +1,13 @@
-"""What the workflow's unit tests share: names, and the documents around a run."""
+"""What the workflow's unit tests share: names, requests that are asked, and the documents around a run."""
 
 import hashlib
 import json
 
+import pytest
 from botocore.exceptions import ClientError
+
+from workflow import contract, validate_request
+from workflow.errors import InvalidRequestError
 
 BUCKET = "bucket"
 
@@ -11,6 +15,14 @@ EXECUTION = {
     "arn": "arn:aws:states:us-east-1:123456789012:execution:machine:run-1",
     "name": "run-1",
     "start_time": "2026-11-24T02:00:00.123Z",
+}
+
+REQUEST = {
+    "model_s3_uri": "s3://bucket/model.joblib",
+    "data_s3_uri": "s3://bucket/in/1.csv",
+    "output_s3_uri": "s3://bucket/out/result.csv",
+    "prediction_column_name": "prediction",
+    "feature_columns": ["a", "b"],
 }
 
 MODEL = {
@@ -34,6 +46,42 @@ COLUMNS = {
     "stated_types": {},
     "numeric_columns": [],
 }
+
+
+def normalised(**changed):
+    return validate_request.normalise(REQUEST | changed, EXECUTION)
+
+
+def refusal(**changed):
+    """What is wrong with a request by itself, whatever is in S3."""
+    with pytest.raises(InvalidRequestError) as caught:
+        normalised(**changed)
+    return str(caught.value)
+
+
+def validated(s3, **changed):
+    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)
+
+
+def rejection(s3, error=InvalidRequestError, **changed):
+    with pytest.raises(error) as caught:
+        validated(s3, **changed)
+    return str(caught.value)
+
+
+def document_after_probe(s3, **changed):
+    """The execution's document after Probe Model, with fields of the request changed by keyword."""
+    changed = {"data_s3_uri": "s3://bucket/in/", "feature_columns": None} | changed
+    request, stated = validate_request.without_columns(normalised(**changed))
+    prediction = {name: request[name] for name in contract.PredictionFields.__annotations__ if name in request}
+    prediction |= {"model_etag": '"model"', "raise_errors": True, "execution_name": EXECUTION["name"]}
+    probe = {**prediction, **stated, "data_s3_uri": "s3://bucket/in/1.csv", "data_etag": '"1"', "probe_rows": 1000}
+    model = {"rows": 2, "row_bytes": 4.0, "rows_per_second": 1e6, "warnings": [], "model": MODEL}
+    made = {"request": request, "execution": EXECUTION, "prediction": prediction, "probe": probe, "model": model}
+    made = json.loads(json.dumps(made))  # so that a test may change it
+    features = {"feature_columns": stated["feature_columns"]} if stated["feature_columns"] else {}
+    found_columns(s3, made, **features, stated_types=stated["column_types"] or {})
+    return made
 
 
 def found_columns(s3, document, **changed):

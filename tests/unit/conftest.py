@@ -1,6 +1,6 @@
 """S3 in memory: moto, held to S3's rules by `strict_s3.py`. No test here opens a socket."""
 
-import json
+from functools import partial
 
 import moto
 import moto.s3.models
@@ -10,7 +10,7 @@ from support import s3_rules
 from support.kills import Doomed
 from support.merging import Run
 from support.places import dumped, split_uri
-from support.samples import BUCKET, EXECUTION, MODEL, found_columns, s3_error
+from support.samples import BUCKET, document_after_probe, s3_error
 from support.strict_s3 import StrictS3
 from workflow import chunking, multipart
 
@@ -119,71 +119,7 @@ def small_parts(monkeypatch):
 
 @pytest.fixture
 def document(s3):
-    """The execution's document after Probe Model, with fields of the request changed by keyword."""
-
-    def make(**changed):
-        request = {
-            "model_s3_uri": "s3://bucket/model.joblib",
-            "data_s3_uri": ["s3://bucket/in/"],
-            "output_s3_uri": "s3://bucket/out/result.csv",
-            "prediction_column_name": "prediction",
-            "chunk_size_mb": 64,
-            "max_concurrency": 100,
-            "tolerated_failure_percentage": 0,
-            "prediction_method": "predict",
-            "on_bad_row": "fail",
-            "on_no_rows": "fail",
-            "strict": False,
-            "model_sha256": None,
-            "model_version_id": None,
-            "overwrite": False,
-            "dry_run": False,
-            "keep_work": False,
-            "scheduled_time": "2026-11-24T02:00:00.123000Z",
-            "time_zone": "UTC",
-        } | changed
-        stated = {"feature_columns": request.pop("feature_columns", None), "column_types": request.pop("column_types", None)}
-        prediction = {
-            "model_s3_uri": request["model_s3_uri"],
-            "model_etag": '"model"',
-            "model_sha256": request["model_sha256"],
-            "model_version_id": request["model_version_id"],
-            "prediction_column_name": request["prediction_column_name"],
-            "prediction_method": request["prediction_method"],
-            "on_bad_row": request["on_bad_row"],
-            "on_no_rows": request["on_no_rows"],
-            "strict": request["strict"],
-            "raise_errors": True,
-            "execution_name": EXECUTION["name"],
-        }
-        made = json.loads(
-            json.dumps(
-                {
-                    "request": request,
-                    "execution": EXECUTION,
-                    "prediction": prediction,
-                    "probe": {
-                        **prediction,
-                        **stated,
-                        "data_s3_uri": "s3://bucket/in/1.csv",
-                        "data_etag": '"1"',
-                        "probe_rows": 1000,
-                    },
-                    "model": {
-                        "rows": 2,
-                        "row_bytes": 4.0,
-                        "rows_per_second": 1e6,
-                        "warnings": [],
-                        "model": MODEL,
-                    },
-                }
-            )
-        )
-        listed = {"feature_columns": stated["feature_columns"]} if stated["feature_columns"] else {}
-        found_columns(s3, made, **listed, stated_types=stated["column_types"] or {})
-        return made
-
-    return make
+    return partial(document_after_probe, s3)
 
 
 @pytest.fixture

@@ -1,21 +1,18 @@
 """What a request may name: a table of ways around it, each refused with a message that says what and where."""
 
 import json
+from functools import partial
 
 import pytest
 
-from support.samples import EXECUTION
-from workflow import plan_chunks, validate_request
+from support import samples
+from support.samples import EXECUTION, REQUEST
+from workflow import plan_chunks
 from workflow.confinement import ambiguous
 from workflow.errors import InvalidRequestError
 
-REQUEST = {
-    "model_s3_uri": "s3://bucket/models/m.joblib",
-    "data_s3_uri": "s3://bucket/data/1.csv",
-    "output_s3_uri": "s3://bucket/out/result.csv",
-    "prediction_column_name": "prediction",
-    "feature_columns": ["a", "b"],
-}
+PLACES = {"model_s3_uri": "s3://bucket/models/m.joblib", "data_s3_uri": "s3://bucket/data/1.csv"}
+validated, rejection, refusal = (partial(ask, **PLACES) for ask in (samples.validated, samples.rejection, samples.refusal))
 PREFIXES = {
     "MODEL_S3_PREFIX": "s3://bucket/models/",
     "DATA_S3_PREFIX": "s3://bucket/data/",
@@ -33,23 +30,6 @@ def confined(monkeypatch):
 def stored(put):
     put("models/m.joblib", b"model")
     put("data/1.csv", b"a,b\n1,2\n")
-
-
-def validate(s3, **changed):
-    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)
-
-
-def rejection(s3, **changed):
-    with pytest.raises(InvalidRequestError) as caught:
-        validate(s3, **changed)
-    return str(caught.value)
-
-
-def refusal(**changed):
-    """What is wrong with a request by itself, whatever is in S3."""
-    with pytest.raises(InvalidRequestError) as caught:
-        validate_request.normalise(REQUEST | changed, EXECUTION)
-    return str(caught.value)
 
 
 OUTSIDE = [
@@ -87,15 +67,15 @@ def test_all_that_lies_outside_is_named_at_once():
 
 @pytest.mark.usefixtures("confined", "stored")
 def test_what_lies_inside_is_let_through(s3):
-    assert validate(s3)["request"]["data_s3_uri"] == ["s3://bucket/data/1.csv"]
-    assert validate(s3, data_s3_uri=["s3://bucket/data/", "s3://bucket/data/*.csv"])
+    assert validated(s3)["request"]["data_s3_uri"] == ["s3://bucket/data/1.csv"]
+    assert validated(s3, data_s3_uri=["s3://bucket/data/", "s3://bucket/data/*.csv"])
 
 
 @pytest.mark.usefixtures("stored")
 def test_nothing_is_refused_where_the_stack_says_nothing(s3, monkeypatch):
     monkeypatch.setenv("DATA_S3_PREFIX", "s3://bucket/")  # a whole bucket
     monkeypatch.delenv("MODEL_S3_PREFIX", raising=False)
-    assert validate(s3)
+    assert validated(s3)
 
 
 def test_a_wildcard_does_not_stand_for_itself(s3, put, stored, monkeypatch):
@@ -111,10 +91,10 @@ def test_a_manifest_s_objects_are_confined_too(s3, put, document):
     named = "s3://bucket/data/all.manifest.json lists in entry 2 what it may not: s3://bucket/models/m.joblib is not under"
     assert named in rejection(s3, data_s3_uri="s3://bucket/data/all.manifest.json")
     with pytest.raises(InvalidRequestError, match=r"entry 2 .* is not under"):
-        plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/data/all.manifest.json"]))
+        plan_chunks.plan_chunks(s3, document(**PLACES | {"data_s3_uri": ["s3://bucket/data/all.manifest.json"]}))
     put("data/all.manifest.json", json.dumps(["s3://bucket/data/../models/m.joblib"]))
     with pytest.raises(InvalidRequestError, match=r"entry 1 .*S3 takes it literally"):
-        plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/data/all.manifest.json"]))
+        plan_chunks.plan_chunks(s3, document(**PLACES | {"data_s3_uri": ["s3://bucket/data/all.manifest.json"]}))
 
 
 AMBIGUOUS_KEYS = [
@@ -184,7 +164,7 @@ def test_a_manifest_does_not_list_the_work_of_a_run(s3, put, document):
     put("data/all.manifest.json", json.dumps(["s3://bucket/data/1.csv", "s3://bucket/data/x.csv.work/1.csv"]))
     named = r"entry 2 what it may not: s3://bucket/data/x\.csv\.work/1\.csv has \.work/ in its key"
     with pytest.raises(InvalidRequestError, match=named):
-        plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/data/all.manifest.json"]))
+        plan_chunks.plan_chunks(s3, document(**PLACES | {"data_s3_uri": ["s3://bucket/data/all.manifest.json"]}))
 
 
 def test_a_bucket_may_be_called_like_work():
@@ -217,7 +197,7 @@ OVERWRITES = [
 def test_a_run_cannot_write_over_what_it_reads_or_into_the_work_of_another(changed):
     message = refusal(**changed)
     assert "output_s3_uri" in message
-    assert (REQUEST | changed)["output_s3_uri"] in message
+    assert (REQUEST | PLACES | changed)["output_s3_uri"] in message
 
 
 AMONG_MODELS = [
@@ -244,7 +224,7 @@ def test_nothing_is_written_where_models_are_read(monkeypatch, models, output):
 def test_models_within_the_place_of_outputs_are_read(s3, monkeypatch):
     monkeypatch.setenv("MODEL_S3_PREFIX", "s3://bucket/models/")
     monkeypatch.setenv("OUTPUT_S3_PREFIX", "s3://bucket/")
-    assert validate(s3)
+    assert validated(s3)
 
 
 def test_a_model_is_not_read_where_data_are(monkeypatch):

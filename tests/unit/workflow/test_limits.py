@@ -5,26 +5,14 @@ import json
 import pytest
 from botocore.response import StreamingBody
 
-from support.samples import EXECUTION
+from support.samples import normalised
 from workflow import inputs, limits, plan_chunks, validate_request, work
 from workflow.errors import MESSAGE_CHARACTERS, InvalidRequestError
-
-REQUEST = {
-    "model_s3_uri": "s3://bucket/m",
-    "data_s3_uri": "s3://bucket/in/",
-    "output_s3_uri": "s3://bucket/out.csv",
-    "prediction_column_name": "prediction",
-    "feature_columns": ["a"],
-}
-
-
-def normalise(**changed):
-    return validate_request.normalise(REQUEST | changed, EXECUTION)
 
 
 def request_of_bytes(n_bytes):
     """Return columns with which the request has so many bytes as JSON."""
-    spare = n_bytes - len(json.dumps(normalise(feature_columns=["a", "b"])))
+    spare = n_bytes - len(json.dumps(normalised(feature_columns=["a", "b"])))
     return {"feature_columns": ["a", "b" * (spare + 1)]}
 
 
@@ -55,9 +43,9 @@ def test_a_request_may_be_as_large_as_its_limit_and_no_larger(what, monkeypatch)
     fields_of, limit, says = EDGES[what]
     if what == "columns":  # so many need more bytes than a request has
         monkeypatch.setattr(validate_request, "MAX_REQUEST_BYTES", 10**6)
-    assert normalise(**fields_of(limit))
+    assert normalised(**fields_of(limit))
     with pytest.raises(InvalidRequestError) as caught:
-        normalise(**fields_of(limit + 1))
+        normalised(**fields_of(limit + 1))
     assert says in str(caught.value)
     assert len(str(caught.value)) <= MESSAGE_CHARACTERS
 
@@ -81,7 +69,7 @@ def test_every_key_that_derives_from_the_longest_output_is_one():
 def test_text_that_is_no_text_is_a_problem():
     for changed in ({"prediction_column_name": "\ud800"}, {"feature_columns": ["\udfff"]}, {"model_s3_uri": "s3://bucket/\ud800"}):
         with pytest.raises(InvalidRequestError, match="half a surrogate pair") as caught:
-            normalise(**changed)
+            normalised(**changed)
         str(caught.value).encode()
 
 

@@ -7,17 +7,11 @@ import jsonschema
 import pytest
 
 from support.merging import predict
-from support.samples import EXECUTION
-from workflow import merge_outputs, plan_chunks, validate_request
+from support.samples import validated
+from workflow import merge_outputs, plan_chunks
 from workflow.errors import InputChangedError, InputNotFoundError, InvalidDataError, InvalidRequestError
 
 SUCCEED = {"on_no_rows": "succeed"}
-REQUEST = {
-    "model_s3_uri": "s3://bucket/model.joblib",
-    "output_s3_uri": "s3://bucket/out/result.csv",
-    "prediction_column_name": "prediction",
-    "feature_columns": ["a", "b"],
-}
 EMPTY_DAYS = {
     "an empty prefix": "s3://bucket/in/day=1/",
     "a glob that matches nothing": "s3://bucket/in/2026-*.csv",
@@ -46,10 +40,6 @@ def days(put):
     put("in/full/1.csv", b"a,b\n1,2\n")
 
 
-def validate(s3, uri, **changed):
-    return validate_request.validate_request(s3, REQUEST | {"data_s3_uri": uri} | changed, EXECUTION)
-
-
 def without_rows(document, uri, **changed):
     """The execution's document as a probe without rows leaves it."""
     made = document(data_s3_uri=[uri] if isinstance(uri, str) else uri, **SUCCEED, **changed)
@@ -71,14 +61,14 @@ def published(s3, document, get):
 @pytest.mark.parametrize("uri", [*EMPTY_DAYS.values(), *HEADER_DAYS.values()], ids=[*EMPTY_DAYS, *HEADER_DAYS])
 def test_without_the_option_it_is_an_error_that_names_it(s3, uri):
     with pytest.raises((InputNotFoundError, InvalidDataError, InvalidRequestError)) as caught:
-        validate(s3, uri)
+        validated(s3, data_s3_uri=uri)
     assert isinstance(caught.value, InvalidRequestError) or "on_no_rows" in str(caught.value)  # an empty manifest is none
 
 
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", EMPTY_DAYS.values(), ids=EMPTY_DAYS)
 def test_of_no_object_the_model_alone_is_probed(s3, uri):
-    document = validate(s3, uri, **SUCCEED)
+    document = validated(s3, data_s3_uri=uri, **SUCCEED)
     assert document["probe"]["data_s3_uri"] is None
     assert document["probe"]["data_etag"] is None
     assert document["probe"]["on_no_rows"] == "succeed"
@@ -87,22 +77,22 @@ def test_of_no_object_the_model_alone_is_probed(s3, uri):
 @pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", HEADER_DAYS.values(), ids=HEADER_DAYS)
 def test_a_header_alone_is_probed_and_its_columns_are_checked(s3, uri):
-    assert validate(s3, uri, **SUCCEED)["probe"]["data_s3_uri"].startswith("s3://bucket/in/header")
+    assert validated(s3, data_s3_uri=uri, **SUCCEED)["probe"]["data_s3_uri"].startswith("s3://bucket/in/header")
     with pytest.raises(InvalidRequestError, match="has no column 'c'"):
-        validate(s3, uri, **SUCCEED, feature_columns=["a", "c"])
+        validated(s3, data_s3_uri=uri, **SUCCEED, feature_columns=["a", "c"])
 
 
 @pytest.mark.usefixtures("days")
 def test_what_is_named_must_be_there_all_the_same(s3):
     for missing in ("s3://bucket/in/typo.csv", "s3://bucket/in/typo.manifest.json"):
         with pytest.raises(InputNotFoundError):
-            validate(s3, ["s3://bucket/in/day=1/", missing], **SUCCEED)
+            validated(s3, data_s3_uri=["s3://bucket/in/day=1/", missing], **SUCCEED)
 
 
 @pytest.mark.usefixtures("days")
 def test_a_day_with_rows_is_as_ever_also_beside_an_empty_one(s3, document):
     uris = ["s3://bucket/in/day=1/", "s3://bucket/in/empty.csv", "s3://bucket/in/header.csv", "s3://bucket/in/full/"]
-    assert validate(s3, uris, **SUCCEED)["probe"]["data_s3_uri"] == "s3://bucket/in/full/1.csv"
+    assert validated(s3, data_s3_uri=uris, **SUCCEED)["probe"]["data_s3_uri"] == "s3://bucket/in/full/1.csv"
     plan = plan_chunks.plan_chunks(s3, document(data_s3_uri=uris, **SUCCEED))
     assert (plan["chunks"], plan["objects"], plan["skipped_objects"], plan["input_bytes"]) == (1, 1, 2, 8)
 

@@ -1,20 +1,16 @@
 """A bucket in another region than the stack's is refused before anything is read there: botocore would follow silently."""
 
+from functools import partial
+
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from support.samples import BUCKET, EXECUTION
+from support import samples
+from support.samples import BUCKET, REQUEST
 from workflow import s3 as s3_module
-from workflow import validate_request
 from workflow.errors import InputNotFoundError, InvalidRequestError, TransientS3Error
 
-REQUEST = {
-    "model_s3_uri": "s3://bucket/model.joblib",
-    "data_s3_uri": ["s3://bucket/in/1.csv", "s3://bucket/in/2.csv"],
-    "output_s3_uri": "s3://bucket/out/result.csv",
-    "prediction_column_name": "prediction",
-    "feature_columns": ["a"],
-}
+validated = partial(samples.validated, data_s3_uri=["s3://bucket/in/1.csv", "s3://bucket/in/2.csv"])
 
 
 class Raw:
@@ -50,11 +46,7 @@ def day(put, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     put("model.joblib", b"model")
     for number in (1, 2):
-        put(f"in/{number}.csv", b"a\n1\n")
-
-
-def validate(s3, **changed):
-    return validate_request.validate_request(s3, REQUEST | changed, EXECUTION)
+        put(f"in/{number}.csv", b"a,b\n1,2\n")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +62,7 @@ def validate(s3, **changed):
 def test_a_bucket_elsewhere_is_refused_by_name(s3, answer_heads, answers):
     asked = answer_heads(*answers)
     with pytest.raises(InvalidRequestError) as refused:
-        validate(s3)
+        validated(s3)
     for words in ("model_s3_uri names the bucket bucket in eu-west-1", "data_s3_uri names", "output_s3_uri names", "us-east-1"):
         assert words in str(refused.value)
     assert str(refused.value).count("data_s3_uri") == 1  # once for all objects in it
@@ -80,29 +72,29 @@ def test_a_bucket_elsewhere_is_refused_by_name(s3, answer_heads, answers):
 @pytest.mark.parametrize("answer", [(200, "us-east-1"), (403, "us-east-1"), (403, None), (404, None), (400, None)], ids=str)
 def test_a_bucket_here_or_somewhere_unsaid_is_not(s3, answer_heads, answer):
     answer_heads(answer)
-    assert validate(s3)["request"]["model_s3_uri"] == REQUEST["model_s3_uri"]
+    assert validated(s3)["request"]["model_s3_uri"] == REQUEST["model_s3_uri"]
 
 
 def test_each_bucket_is_told_apart(s3):
     """As S3 itself says it: one of them was made elsewhere."""
     s3.create_bucket(Bucket="far-away", CreateBucketConfiguration={"LocationConstraint": "ap-southeast-2"})
     with pytest.raises(InvalidRequestError) as refused:
-        validate(s3, output_s3_uri="s3://far-away/out.csv")
+        validated(s3, output_s3_uri="s3://far-away/out.csv")
     assert "output_s3_uri names the bucket far-away in ap-southeast-2" in str(refused.value)
     assert "model_s3_uri" not in str(refused.value)
 
 
 def test_a_bucket_that_is_not_there_is_said_by_what_is_missing(s3):
     with pytest.raises(InputNotFoundError, match="s3://nowhere-at-all/model"):
-        validate(s3, model_s3_uri="s3://nowhere-at-all/model.joblib")
+        validated(s3, model_s3_uri="s3://nowhere-at-all/model.joblib")
 
 
 def test_the_stacks_region_decides_not_the_clients(s3, monkeypatch):
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     with pytest.raises(InvalidRequestError, match="in us-east-1; but the stack is in eu-central-1"):
-        validate(s3)
+        validated(s3)
     monkeypatch.delenv("AWS_REGION")
-    assert validate(s3)
+    assert validated(s3)
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "InternalError", "503"])

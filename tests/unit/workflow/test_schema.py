@@ -5,19 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.samples import REQUEST
 from workflow.schema import problems, with_defaults
 from workflow.validate_request import request_schema
 
 SCHEMA = request_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-
-VALID = {
-    "model_s3_uri": "s3://bucket/model.joblib",
-    "data_s3_uri": "s3://bucket/in/",
-    "output_s3_uri": "s3://bucket/out.csv",
-    "prediction_column_name": "prediction",
-    "feature_columns": ["a"],
-}
 
 SCALAR = st.one_of(
     st.none(),
@@ -32,7 +25,7 @@ VALUE = st.one_of(SCALAR, st.lists(SCALAR, max_size=3), st.dictionaries(st.sampl
 @given(
     st.one_of(
         VALUE,
-        st.dictionaries(st.sampled_from([*SCHEMA["properties"], "typo"]), VALUE, max_size=4).map(lambda changed: VALID | changed),
+        st.dictionaries(st.sampled_from([*SCHEMA["properties"], "typo"]), VALUE, max_size=4).map(lambda changed: REQUEST | changed),
         st.dictionaries(st.sampled_from([*SCHEMA["properties"]]), VALUE, max_size=9),
     )
 )
@@ -56,14 +49,14 @@ def test_nan_is_no_number_in_any_range():
 
 
 def test_every_default_is_valid_and_filled_in():
-    complete = with_defaults(dict(VALID), SCHEMA)
+    complete = with_defaults(dict(REQUEST), SCHEMA)
     assert not list(problems(complete, SCHEMA))
     assert complete.keys() == SCHEMA["properties"].keys() - {"scheduled_time"}
 
 
 def test_a_whole_float_becomes_an_integer():
     """The state machine's MaxConcurrencyPath takes nothing else."""
-    assert json.dumps(with_defaults(VALID | {"max_concurrency": 7.0}, SCHEMA)["max_concurrency"]) == "7"
+    assert json.dumps(with_defaults(REQUEST | {"max_concurrency": 7.0}, SCHEMA)["max_concurrency"]) == "7"
 
 
 @pytest.mark.parametrize(
@@ -76,13 +69,13 @@ def test_unique_items_agree_with_jsonschema(items, *, unique):
 
 
 def test_an_unknown_field_is_a_problem_with_a_suggestion():
-    assert list(problems(VALID | {"chunk_size": 1}, SCHEMA)) == [
+    assert list(problems(REQUEST | {"chunk_size": 1}, SCHEMA)) == [
         '"chunk_size" is not a field of the request (did you mean chunk_size_mb?)'
     ]
 
 
 def test_a_value_under_any_name_is_checked_by_its_schema():
-    assert list(problems(VALID | {"column_types": {"a": "txt", "b": 1, "c": "text"}}, SCHEMA)) == [
+    assert list(problems(REQUEST | {"column_types": {"a": "txt", "b": 1, "c": "text"}}, SCHEMA)) == [
         'column_types["a"] must be one of boolean, integer, number, text, not "txt" (did you mean text?)',
         'column_types["b"] must be a string, not 1',
     ]

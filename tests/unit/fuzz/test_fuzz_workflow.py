@@ -7,33 +7,16 @@ from damage import damaged_json, fuzzed, fuzzed_runs, misshapen
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from support import samples
 from support.merging import OUTPUT, Run
-from support.samples import BUCKET, EXECUTION, MODEL, found_columns
+from support.samples import BUCKET, EXECUTION, document_after_probe, found_columns
 from workflow import chunking, explain_failure, merge_outputs, plan_chunks, record_failure, validate_request
 
-REQUEST = {
-    "model_s3_uri": "s3://bucket/m.joblib",
+REQUEST = samples.normalised(model_sha256="0" * 64, keep_work=True) | {
     "data_s3_uri": ["s3://bucket/in/0.csv", "s3://bucket/in/1.csv"],
     "output_s3_uri": "s3://bucket/out/{execution_name}-{scheduled_time:%Y}.csv",
-    "prediction_column_name": "prediction",
-    "feature_columns": ["a", "b"],
-    "chunk_size_mb": 64,
-    "max_concurrency": 100,
-    "tolerated_failure_percentage": 0,
-    "prediction_method": "predict",
-    "on_bad_row": "fail",
-    "on_no_rows": "fail",
-    "model_sha256": "0" * 64,
-    "overwrite": False,
-    "keep_work": True,
-    "scheduled_time": "2026-11-24T02:00:00Z",
 }
-PROBED = {
-    "rows": 2,
-    "rows_per_second": 1e6,
-    "warnings": [],
-    "model": MODEL,
-}
+"""One with every field."""
 HINTS = {"InvalidRequestError", "InputNotFoundError", "InvalidDataError"}
 
 
@@ -61,7 +44,7 @@ def test_any_request(inputs, request_):
     outcome, validated = inputs.call(validate_request.lambda_handler, {"request": request_, "execution": EXECUTION})
     assert outcome in HINTS | {"success"}
     if outcome == "success":
-        document = validated | {"model": dict(PROBED)}
+        document = validated | {"model": document_after_probe(inputs.s3)["model"]}
         found_columns(inputs.s3, document, column_types={"a": "integer"})
         outcome, _ = inputs.call(plan_chunks.lambda_handler, document)
         assert outcome in HINTS | {"success"}
@@ -69,11 +52,8 @@ def test_any_request(inputs, request_):
             inputs.s3.delete_object(Bucket=BUCKET, Key=key)
 
 
-MANIFEST = ["s3://bucket/in/0.csv", "s3://bucket/in/1.csv"]
-
-
 @fuzzed
-@given(damaged_json(MANIFEST))
+@given(damaged_json(REQUEST["data_s3_uri"]))
 def test_any_manifest(inputs, body):
     inputs.put("any.manifest.json", body)
     request = REQUEST | {"data_s3_uri": "s3://bucket/any.manifest.json"}
@@ -129,21 +109,8 @@ class Work:
 @pytest.fixture(scope="module")
 def work(inputs):
     """A chunk of one object and a chunk of two."""
-    request = REQUEST | {
-        "data_s3_uri": [f"s3://bucket/in/{index}.csv" for index in range(3)],
-        "output_s3_uri": f"s3://bucket/{OUTPUT}",
-        "strict": False,
-        "model_sha256": None,
-        "dry_run": False,
-    }
-    prediction = {name: request[name] for name in ("model_s3_uri", "prediction_column_name", "on_bad_row")}
-    prediction |= {
-        "model_etag": '"model"',
-        "model_sha256": None,
-        "prediction_method": "predict",
-        "strict": False,
-    }
-    document = {"request": request, "execution": EXECUTION, "prediction": prediction, "model": dict(PROBED)}
+    data = [f"s3://bucket/in/{index}.csv" for index in range(3)]
+    document = document_after_probe(inputs.s3, data_s3_uri=data, keep_work=True)
     found_columns(inputs.s3, document, column_types={"a": "integer"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "MAX_SEGMENTS", 2)
@@ -180,11 +147,8 @@ def test_any_receipt_is_a_hint_to_a_plan(work, data):
     assert plan["fingerprint"] == work.document["plan"]["fingerprint"]
 
 
-UPLOAD_RECORD = {"parts_sha256": "0" * 64, "others": ["u1"], "upload_id": "u2"}
-
-
 @fuzzed_runs
-@given(damaged_json(UPLOAD_RECORD))
+@given(damaged_json({"parts_sha256": "0" * 64, "others": ["u1"], "upload_id": "u2"}))
 def test_any_note_of_an_upload_is_a_hint(work, body):
     work.restore(**{work.key("upload.json"): body})
     assert work.merge() == "success"

@@ -179,6 +179,18 @@ def test_an_object_that_entries_name_twice_is_refused(s3, put, document, entries
     assert f"data_s3_uri names s3://bucket/in/a.csv more than once, by {uris[0]} and by {uris[1]}: " in str(caught.value)
 
 
+def test_without_open_columns_planning_reads_no_rows(s3, put, document):
+    put("in/1.csv", ROWS)
+    plain, open_ = document(), document()
+    found_columns(s3, open_, column_types={"a": "integer"})
+    ranges = []
+    s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: ranges.append(params.get("Range", "")))
+    plan_chunks.plan_chunks(s3, plain)
+    without = len(ranges)
+    plan_chunks.plan_chunks(s3, open_)
+    assert len(ranges) - without == without + 1
+
+
 @pytest.mark.thorough
 def test_more_than_a_page_of_objects_is_listed(s3, put, get, document):
     for number in range(1005):

@@ -115,6 +115,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from mypy_boto3_s3 import S3Client
 
+    Array = np.ndarray[Any, Any]
+    Check = Callable[[Any], None]
+    Infer = Callable[["_Columns"], dict[str, str]]
+
 INIT_MILLISECONDS = round(time.process_time() * 1000, 3)
 """Processor time that this process took until the imports above were done; on Lambda, about the init time."""
 logger = logging.getLogger(__name__)
@@ -664,12 +668,7 @@ def score_file(
 
 
 def _score_chunk(
-    chunk: _Chunk,
-    part: Path,
-    model: _Model,
-    event: dict[str, Any],
-    decision: _Decision | None = None,
-    infer: Callable[[_Columns], dict[str, str]] | None = None,
+    chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any], decision: _Decision | None = None, infer: Infer | None = None
 ) -> ScoredFile:
     """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined.
 
@@ -773,8 +772,7 @@ def _rejected_path(part: Path) -> Path:
 def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
     present = set(header.names)
     if taken := [name for name in names if name in present]:
-        named = _named([*map(_shown, taken)])
-        raise InvalidRequestError(f"{s3_uri} has columns {named} already", "choose another prediction_column_name")
+        raise InvalidRequestError(f"{s3_uri} has columns {_named(taken)} already", "choose another prediction_column_name")
 
 
 class _Decision(NamedTuple):
@@ -815,12 +813,7 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
 
 
 def _make_scorer(
-    model: _Model,
-    event: dict[str, Any],
-    s3_uri: str,
-    header: Header,
-    decision: _Decision | None,
-    infer: Callable[[_Columns], dict[str, str]],
+    model: _Model, event: dict[str, Any], s3_uri: str, header: Header, decision: _Decision | None, infer: Infer
 ) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
     names, name = _feature_columns(model.estimator, event, decision), event["prediction_column_name"]
@@ -874,18 +867,18 @@ def _stated_types(event: dict[str, Any], decision: _Decision | None, features: l
         raise InvalidRequestError("column_types states other types than the run has decided", "leave it out")
     stated = (decided if decided is not None else named) or {}
     if unknown := sorted(stated.keys() - set(features)):
-        raise InvalidRequestError(f"column_types names columns that are not among the model's: {_named([*map(_shown, unknown)])}")
+        raise InvalidRequestError(f"column_types names columns that are not among the model's: {_named(unknown)}")
     return stated
 
 
-def _named(names: Sequence[str], shown: int = 50) -> str:
+def _named(names: Sequence[str], most: int = 50) -> str:
     """List names, the first of them if they are many."""
-    listed = [name if len(name) <= 64 else f"{name[:60]}…" for name in names[:shown]]
-    return ", ".join(listed) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(_shown, names[:most])) + more
 
 
 def _decide_columns(
-    estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Callable[[_Columns], dict[str, str]]
+    estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Infer
 ) -> tuple[_Columns, dict[str, Any]]:
     """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
     names = _feature_columns(estimator, event, decision)
@@ -912,10 +905,7 @@ def _decide_columns(
 
 
 def _require_columns(used: list[str], header: Header, s3_uri: str, *, by_model: bool = False) -> None:
-    """Raise if a column that is used is missing or repeated; the other columns may have any name, or none.
-
-    `by_model` tells whether only the model has named the used columns.
-    """
+    """Raise if a column that is used, by its name in the event or (`by_model`) in the model, is missing or repeated."""
     times = Counter(header.names)
     if repeated := [name for name in used if times[name] > 1]:
         raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
@@ -937,16 +927,10 @@ class _Scored(NamedTuple):
     """The names of the prediction columns."""
     joined: memoryview
     """The block's share of the output: line ends stand before the records."""
-    rejected: list[_Rejected]
+    rejected: list[tuple[_Place, str]]
+    """Rows that keep their places with an empty prediction, and why."""
     rounded_integers: int
     statistics: _BlockStatistics
-
-
-class _Rejected(NamedTuple):
-    """A row that keeps its place with an empty prediction."""
-
-    place: _Place
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -997,12 +981,12 @@ class _Scorer:
             columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
             if len(rows) < block.rows:
                 columns = [_spread(column, rows, block.rows) for column in columns]
-        rejected = [_Rejected(block.at(row), reasons[row].private) for row in sorted(reasons)]
+        rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
         statistics = self._statistics(table if len(rows) == block.rows else table.take(rows), predictions, names, reasons.values())
         return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), statistics)
 
     def _statistics(
-        self, table: pa.Table, predictions: np.ndarray[Any, Any] | None, names: list[str], reasons: Iterable[_Reason]
+        self, table: pa.Table, predictions: Array | None, names: list[str], reasons: Iterable[_Reason]
     ) -> _BlockStatistics:
         rejected = Counter(reason.counted for reason in reasons)
         if predictions is None:
@@ -1012,9 +996,7 @@ class _Scorer:
         counted = _count_predictions(names, predictions, self.method, is_classifier=is_classifier)
         return _BlockStatistics(_count_columns(table, kinds), counted, rejected)
 
-    def _predict(
-        self, table: pa.Table, rows: np.ndarray[Any, Any], reject: Reject
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    def _predict(self, table: pa.Table, rows: Array, reject: Reject) -> tuple[Array, Array | None]:
         """Predict rows, given with their numbers in the block; returns those that the model accepts, and the predictions."""
         if not len(rows):
             return rows, None
@@ -1038,7 +1020,7 @@ class _Scorer:
     def _input(self, table: pa.Table) -> Any:
         return _to_model_input(table, self.given, self.columns.kinds)
 
-    def _call(self, features: Any) -> np.ndarray[Any, Any]:
+    def _call(self, features: Any) -> Array:
         return _call_model(self.estimator, self.method, features)
 
     def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
@@ -1144,7 +1126,7 @@ class _Scorer:
         )
 
 
-def _differ(predictions: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _differ(predictions: Array, others: Array) -> Array:
     """Tell which rows have another label, or a number that differs by more than 1e-9 of the largest."""
     if predictions.shape != others.shape:
         return np.ones(len(predictions), bool)
@@ -1570,19 +1552,15 @@ def download_from_s3(client: S3Client, s3_uri: str, local_path: str | Path) -> N
     _download(client, _Object(s3_uri), Path(local_path))
 
 
-def _download(
-    client: S3Client, wanted: _Object, target: Path | _GrowingFile, check: Callable[[Any], None] | None = None
-) -> _Object:
+def _download(client: S3Client, wanted: _Object, target: Path | _GrowingFile, check: Check | None = None) -> _Object:
     """Write an object, or all bytes of its range, to a local file; for `check` see `_fetch`."""
     growing, path = (target, target.path) if isinstance(target, _GrowingFile) else (None, target)
     with path.open("wb", buffering=0) as file:
         found = _fetch(client, wanted, file, check, growing)
-        is_over = growing is None or growing.is_wanted
-        if wanted.byte_range and is_over and file.tell() != wanted.byte_range[1] - wanted.byte_range[0]:
-            start, stop = wanted.byte_range
-            raise InputChangedError(
-                f"{wanted.s3_uri} is shorter than when it was planned: bytes=[{start}, {stop}) are not all there"
-            )
+        start, stop = wanted.byte_range or (0, file.tell())
+        if file.tell() != stop - start and (growing is None or growing.is_wanted):
+            lacks = f"bytes=[{start}, {stop}) are not all there"
+            raise InputChangedError(f"{wanted.s3_uri} is shorter than when it was planned: {lacks}")
     return found
 
 
@@ -1595,7 +1573,7 @@ def _head(client: S3Client, wanted: _Object) -> _Object:
     return wanted._replace(etag=answer["ETag"], version_id=answer.get("VersionId"), size=answer["ContentLength"])
 
 
-def _read(client: S3Client, wanted: _Object, check: Callable[[Any], None] | None = None) -> tuple[bytes, _Object]:
+def _read(client: S3Client, wanted: _Object, check: Check | None = None) -> tuple[bytes, _Object]:
     """Return an object's bytes, or those of its range that exist; for `check` see `_fetch`."""
     sink = io.BytesIO()
     found = _fetch(client, wanted, sink, check)
@@ -1621,11 +1599,7 @@ def _read_json(client: S3Client, s3_uri: str, most_bytes: int, what: str, sha256
 
 
 def _fetch(
-    client: S3Client,
-    wanted: _Object,
-    sink: IO[bytes],
-    check: Callable[[Any], None] | None = None,
-    growing: _GrowingFile | None = None,
+    client: S3Client, wanted: _Object, sink: IO[bytes], check: Check | None = None, growing: _GrowingFile | None = None
 ) -> _Object:
     """Write what is wanted, as far as it exists, to an empty file, and return the object as S3 has it.
 
@@ -1688,7 +1662,7 @@ class _GrowingFile:
         self._is_over = False
         self._error: BaseException | None = None
 
-    def fill(self, client: S3Client, wanted: _Object, check: Callable[[Any], None]) -> None:
+    def fill(self, client: S3Client, wanted: _Object, check: Check) -> None:
         """Download into the file; an error is raised where its bytes are waited for."""
         error = None
         try:
@@ -1845,53 +1819,43 @@ class S3Failure(NamedTuple):
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD requests have no body and answer bare status codes,
 # which also decide codes that are not here. A missing key is 403 if the caller may not list the bucket: the reason names both.
 S3_FAILURES: dict[str, S3Failure] = {
-    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), S3Failure("InputNotFoundError", "does not exist")),
-    "NoSuchVersion": S3Failure("InputNotFoundError", "does not exist in that version"),
-    "NoSuchBucket": S3Failure("InputNotFoundError", "is in a bucket that does not exist"),
-    **dict.fromkeys(
-        ("AccessDenied", "403"),
-        S3Failure("InputNotFoundError", "may not be accessed or does not exist", "check the key and the role"),
-    ),
-    "InvalidObjectState": S3Failure("InputNotFoundError", "is archived", "restore it first"),
-    **dict.fromkeys(
-        ("MethodNotAllowed", "405"),
-        S3Failure("InputNotFoundError", "is deleted: its version is a delete marker", "name a version that is there"),
-    ),
-    **dict.fromkeys(
-        ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired",
-         "RequestTimeTooSkewed"),
-        S3Failure("InputNotFoundError", "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
-    ),
-    "KMS": S3Failure("InputNotFoundError", "may not be accessed with its encryption key", "check that it is enabled, and the role"),
-    "400": S3Failure(
-        "InputNotFoundError",
-        "may not be accessed: the credentials or the encryption key are refused",
-        "check the role and the key",
-    ),
-    **dict.fromkeys(
-        ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
-        S3Failure("InvalidRequestError", "is in another region than the function", "use a bucket of its region"),
-    ),
-    "InvalidBucketName": S3Failure("InvalidRequestError", "is not a valid bucket name"),
-    "KeyTooLongError": S3Failure("InvalidRequestError", "has a key of more than 1024 bytes", "choose a shorter one"),
-    "EntityTooLarge": S3Failure("InvalidRequestError", "would be larger than S3 accepts", "lower chunk_size_mb"),
-    **dict.fromkeys(("NotImplemented", "501"), S3Failure("InvalidRequestError", "is in an S3 that does not offer what is needed")),
-    **dict.fromkeys(("PreconditionFailed", "412"), S3Failure("InputChangedError", "changed after it was planned")),
-    **dict.fromkeys(("InvalidRange", "416"), S3Failure("InputChangedError", "is shorter than it was when it was planned")),
-    "EntityTooSmall": S3Failure("IncompleteOutputError", "was given a part below S3's 5 MiB"),
-    "InvalidPart": S3Failure("IncompleteOutputError", "lost an uploaded part"),
-    "InvalidPartOrder": S3Failure("IncompleteOutputError", "was given its parts out of order"),
-    "NoSuchUpload": S3Failure("TransientS3Error", "lost its upload: another execution ended it"),
-    **dict.fromkeys(
-        ("InternalError", "500", "502", "503", "504", "SlowDown", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
-         "408", "429", "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
-         "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
-         "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequestsException", "TransactionInProgressException",
-         "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "OperationAborted", "ConditionalRequestConflict", "409",
-         "TemporaryRedirect", "307", "KMS.ThrottlingException", "KMS.DependencyTimeoutException", "KMS.KMSInternalException",
-         "KMS.KeyUnavailableException"),
-        S3Failure("TransientS3Error", "could not be reached: S3 was busy or broke off, and retrying did not help"),
-    ),
+    code: S3Failure(*failure)
+    for codes, *failure in (
+        ("NoSuchKey NotFound 404", "InputNotFoundError", "does not exist"),
+        ("NoSuchVersion", "InputNotFoundError", "does not exist in that version"),
+        ("NoSuchBucket", "InputNotFoundError", "is in a bucket that does not exist"),
+        ("AccessDenied 403", "InputNotFoundError", "may not be accessed or does not exist", "check the key and the role"),
+        ("InvalidObjectState", "InputNotFoundError", "is archived", "restore it first"),
+        ("MethodNotAllowed 405", "InputNotFoundError",
+         "is deleted: its version is a delete marker", "name a version that is there"),
+        ("""ExpiredToken InvalidToken TokenRefreshRequired InvalidAccessKeyId SignatureDoesNotMatch RequestExpired
+         RequestTimeTooSkewed""",
+         "InputNotFoundError", "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
+        ("KMS", "InputNotFoundError",
+         "may not be accessed with its encryption key", "check that it is enabled, and the role"),
+        ("400", "InputNotFoundError",
+         "may not be accessed: the credentials or the encryption key are refused", "check the role and the key"),
+        ("PermanentRedirect 301 AuthorizationHeaderMalformed IllegalLocationConstraintException",
+         "InvalidRequestError", "is in another region than the function", "use a bucket of its region"),
+        ("InvalidBucketName", "InvalidRequestError", "is not a valid bucket name"),
+        ("KeyTooLongError", "InvalidRequestError", "has a key of more than 1024 bytes", "choose a shorter one"),
+        ("EntityTooLarge", "InvalidRequestError", "would be larger than S3 accepts", "lower chunk_size_mb"),
+        ("NotImplemented 501", "InvalidRequestError", "is in an S3 that does not offer what is needed"),
+        ("PreconditionFailed 412", "InputChangedError", "changed after it was planned"),
+        ("InvalidRange 416", "InputChangedError", "is shorter than it was when it was planned"),
+        ("EntityTooSmall", "IncompleteOutputError", "was given a part below S3's 5 MiB"),
+        ("InvalidPart", "IncompleteOutputError", "lost an uploaded part"),
+        ("InvalidPartOrder", "IncompleteOutputError", "was given its parts out of order"),
+        ("NoSuchUpload", "TransientS3Error", "lost its upload: another execution ended it"),
+        ("""InternalError 500 502 503 504 SlowDown ServiceUnavailable RequestTimeout RequestTimeoutException 408 429
+         BandwidthLimitExceeded EC2ThrottledException LimitExceededException PriorRequestNotComplete
+         ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled RequestThrottledException
+         ThrottledException Throttling ThrottlingException TooManyRequestsException TransactionInProgressException
+         BadDigest XAmzContentSHA256Mismatch IncompleteBody OperationAborted ConditionalRequestConflict 409 TemporaryRedirect 307
+         KMS.ThrottlingException KMS.DependencyTimeoutException KMS.KMSInternalException KMS.KeyUnavailableException""",
+         "TransientS3Error", "could not be reached: S3 was busy or broke off, and retrying did not help"),
+    )
+    for code in codes.split()
 }  # fmt: skip
 
 # No answer, a body that breaks midway, or one that is not what was sent. botocore repeats the request only if there is no answer.
@@ -1915,16 +1879,9 @@ TRANSIENT_EXCEPTIONS = (
 # botocore does not send such a request.
 REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
 
-TRANSFER_EXCEPTIONS = (
-    Boto3Error,
-    CancelledError,
-    S3CopyFailedError,
-    S3DownloadFailedError,
-    S3UploadFailedError,
-    S3ValidationError,
-)
+_TRANSFER_EXCEPTIONS = (CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError)
 
-S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
+S3_EXCEPTIONS = (ClientError, BotoCoreError, Boto3Error, *_TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
 """Everything that an S3 call, or reading its body, may raise."""
 
 
@@ -3048,7 +3005,6 @@ def _combined(opinions: list[_Expected]) -> _Expected:
 
 
 def _module_of(item: Any) -> str:
-    """Return the module of a function, or of an object's class."""
     named = item if callable(item) and hasattr(item, "__name__") else type(item)
     return str(getattr(named, "__module__", None) or "builtins")
 
@@ -3093,16 +3049,12 @@ def _inner_estimators(estimator: Any) -> list[_Inner]:
         found = getattr(estimator, attribute, None)
         if found is None:
             continue
-        parts = _flat(found)
-        if attribute != "estimators_":
-            return [(part, None) for part in parts]
-        chosen = getattr(estimator, "estimators_features_", None)
-        inner: list[_Inner] = [
+        chosen = getattr(estimator, "estimators_features_", None) if attribute == "estimators_" else None
+        return [
             (part, None if chosen is None else list(chosen[index]))
-            for index, part in enumerate(parts)
+            for index, part in enumerate(_flat(found))
             if not isinstance(part, str) and type(part).__name__ != "_ConstantPredictor"
         ]
-        return inner
     return []
 
 
@@ -3261,22 +3213,15 @@ def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) 
 # Out: the column as that kind, or the kind that its texts have.
 # Touches: nothing; a value that does not fit goes to `reject`.
 
-_JOINED_KINDS = {
-    frozenset((EMPTY, BOOLEAN)): OPTIONAL_BOOLEAN,
-    frozenset((EMPTY, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
-    frozenset((BOOLEAN, OPTIONAL_BOOLEAN)): OPTIONAL_BOOLEAN,
-    frozenset((EMPTY, INTEGER)): NUMBER,
-    frozenset((EMPTY, NUMBER)): NUMBER,
-    frozenset((INTEGER, NUMBER)): NUMBER,
-}
-
 
 def join_kinds(kind: str, other: str) -> str:
-    """Return the kind of a column whose rows are partly of one kind and partly of another; all that do not mix are text.
-
-    functions/workflow/column_types.py has the same table; a contract test holds them equal.
-    """
-    return kind if kind == other else _JOINED_KINDS.get(frozenset((kind, other)), TEXT)
+    """Return the kind of a column that has values of both kinds, as functions/workflow/column_types.py does."""
+    both = {kind, other}
+    if len(both) == 1:
+        return kind
+    if both <= {EMPTY, BOOLEAN, OPTIONAL_BOOLEAN}:
+        return OPTIONAL_BOOLEAN
+    return NUMBER if both <= {EMPTY, INTEGER, NUMBER} else TEXT
 
 
 # https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html, na_values
@@ -3581,7 +3526,7 @@ _MAY_STAND_BESIDE_QUOTES = np.isin(np.arange(256), list(b',\n"'))
 """By octet: what may stand before an opening or after a closing quote."""
 
 
-def _quote_problem(octets: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any]) -> int | None:
+def _quote_problem(octets: Array, quotes: Array) -> int | None:
     """Return the position of the first quote that RFC 4180 does not allow there; `octets` start and end with a line end."""
     opening, closing = quotes[0::2], quotes[1::2]
     # A doubled quote looks like a closing one followed at once by an opening one.
@@ -3593,7 +3538,7 @@ def _quote_problem(octets: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any]) -
     return int(bad.min()) if len(bad) else None
 
 
-def _bare_return(octets: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any], line_end: bytes) -> int | None:
+def _bare_return(octets: Array, quotes: Array, line_end: bytes) -> int | None:
     """Return the position of the first carriage return outside quotes that is not part of a CRLF line end."""
     returns = np.flatnonzero(octets == ord("\r"))
     outside = returns[np.searchsorted(quotes, returns) % 2 == 0]
@@ -3602,7 +3547,7 @@ def _bare_return(octets: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any], lin
     return int(outside[0]) if len(outside) else None
 
 
-def _positions(octets: np.ndarray[Any, Any], octet: int) -> np.ndarray[Any, Any]:
+def _positions(octets: Array, octet: int) -> Array:
     """Find an octet, in steps whose masks stay in the processor's cache."""
     step = 1 << 18
     found = [np.flatnonzero(octets[start : start + step] == octet) + start for start in range(0, len(octets), step)]
@@ -3673,7 +3618,7 @@ def _read_blocks(
             )
 
 
-def _are_rows(data: bytes, octets: np.ndarray[Any, Any], edges: np.ndarray[Any, Any], edge: int) -> np.ndarray[Any, Any]:
+def _are_rows(data: bytes, octets: Array, edges: Array, edge: int) -> Array:
     """Tell which records are rows, that is, not blank lines; `edges` are the positions of the line ends around them."""
     is_row = np.diff(edges) > edge
     firsts = octets[edges[:-1][is_row] + edge]
@@ -3713,7 +3658,7 @@ def _join_blocks(blocks: list[_Block]) -> _Block:
     )
 
 
-def _check_block(block: _Block, edges: np.ndarray[Any, Any], quotes: np.ndarray[Any, Any]) -> None:
+def _check_block(block: _Block, edges: Array, quotes: Array) -> None:
     """Raise InvalidDataError if the bytes are not RFC 4180 in UTF-8 with one kind of line end; `edges` are all line ends."""
     edge, end = len(block.header.line_end), int(edges[-1])
     octets = np.frombuffer(block.data, np.uint8)[: end + edge]
@@ -3975,9 +3920,7 @@ class _Segment:
     etag: str | None
     data: Path | _GrowingFile
     header: Header | None = None
-    """The header of the object; read when it is needed."""
     is_begun: bool = False
-    """Whether reading it has begun."""
 
     @property
     def byte_range(self) -> list[int] | None:
@@ -4088,12 +4031,8 @@ def _difference(names: list[str], expected: list[str], subject: str = "it") -> s
     if not missing and not added:
         first = next(index for index, name in enumerate(names) if name != expected[index])
         return f"they are in another order, column {first + 1} is {_shown(names[first])}, not {_shown(expected[first])}"
-    shown = [
-        f"{verb} {', '.join(map(_shown, columns[:20]))}{f' and {len(columns) - 20} more' if len(columns) > 20 else ''}"
-        for verb, columns in ((f"{subject} lacks", missing), (f"{subject} adds", added))
-        if columns
-    ]
-    return " and ".join(shown)
+    verbs = {"lacks": missing, "adds": added}
+    return " and ".join(f"{subject} {verb} {_named(columns, 20)}" for verb, columns in verbs.items() if columns)
 
 
 def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:
@@ -4447,7 +4386,7 @@ def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str])
     )
 
 
-def _call_model(estimator: Any, method: str, features: Any) -> np.ndarray[Any, Any]:
+def _call_model(estimator: Any, method: str, features: Any) -> Array:
     """Call the model once; the result has shape (n_rows,) or (n_rows, n_outputs)."""
     try:
         answer = _method_of(estimator, method)(features)
@@ -4475,9 +4414,7 @@ def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
     return found
 
 
-def bisect_refused(
-    estimator: Any, method: str, features: Any, missing: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, dict[int, _Reason]]:
+def bisect_refused(estimator: Any, method: str, features: Any, missing: Array) -> tuple[Array, Array | None, dict[int, _Reason]]:
     """Call the model, and find by bisection the rows that it refuses.
 
     `missing`, of shape (n_rows, n_features) as `_missing` has it, tells which rows lack the same values: they are refused for the
@@ -4486,9 +4423,9 @@ def bisect_refused(
     the place of the predictions if no row is accepted.
     """
     reasons: dict[int, _Reason] = {}
-    accepted: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+    accepted: list[tuple[Array, Array]] = []
 
-    def solve(rows: np.ndarray[Any, Any]) -> None:
+    def solve(rows: Array) -> None:
         try:
             accepted.append((rows, _call_model(estimator, method, _take(features, rows))))
         except ModelError:
@@ -4526,7 +4463,7 @@ def _missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int8]]:
     return codes
 
 
-def _lack_the_same(call: Callable[[Any], object], features: Any, missing: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> bool:
+def _lack_the_same(call: Callable[[Any], object], features: Any, missing: Array, rows: Array) -> bool:
     """Tell whether all rows are refused for the same missing values: one row is, and all are accepted with these filled in."""
     if not missing[rows[0]].any() or (missing[rows] != missing[rows[0]]).any():
         return False
@@ -4541,7 +4478,7 @@ def _refuses(call: Callable[[Any], object], features: Any) -> bool:
     return False
 
 
-def _take(features: Any, rows: np.ndarray[Any, Any]) -> Any:
+def _take(features: Any, rows: Array) -> Any:
     return features.iloc[rows] if hasattr(features, "iloc") else features[rows]
 
 
@@ -4673,7 +4610,7 @@ def _decides_between_pairs(estimator: Any) -> bool:
         estimator = inner[0]
 
 
-def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
+def _format_column(values: Array) -> pa.Array:
     """Print predictions, each after a comma: floats in the shortest form that reads back, text quoted if it must be."""
     if values.dtype.kind == "f":
         values = values.astype(np.float64, copy=False)
@@ -4690,7 +4627,7 @@ def _format_column(values: np.ndarray[Any, Any]) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def _printed(values: np.ndarray[Any, Any]) -> list[str]:
+def _printed(values: Array) -> list[str]:
     """Print labels as `str` does; an instant as its date, with the time unless that is midnight."""
     if values.dtype.kind == "M":
         return [re.sub(r"(?<=\d)T", " ", text) for text in np.datetime_as_string(values, unit="auto").tolist()]
@@ -4712,7 +4649,7 @@ def _append_predictions(block: _Block, columns: list[pa.Array]) -> memoryview:
     return memoryview(data)[int(edges[0]) : int(edges[-1])]
 
 
-def _spread(column: pa.Array, rows: np.ndarray[Any, Any], n_rows: int) -> pa.Array:
+def _spread(column: pa.Array, rows: Array, n_rows: int) -> pa.Array:
     """Put printed predictions at their rows, and an empty prediction at all others."""
     places = np.full(n_rows, -1, np.int64)
     places[rows] = np.arange(len(rows))
@@ -4782,7 +4719,7 @@ def _count_columns(block: Any, kinds: dict[str, str]) -> _ColumnCounts:
     )
 
 
-def _count_predictions(names: list[str], predictions: np.ndarray[Any, Any], method: str, *, is_classifier: bool) -> _ColumnCounts:
+def _count_predictions(names: list[str], predictions: Array, method: str, *, is_classifier: bool) -> _ColumnCounts:
     """Count a block's predictions, at least one row, by what they are: labels, probabilities or other numbers."""
     columns = dict(zip(names, predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS], strict=False))
     try:
@@ -4858,7 +4795,7 @@ class _NumberSums:
         self._names: list[str] = []
         self._waiting: list[_Numbers] = []
         self._rows = 0
-        self._sums: dict[str, np.ndarray[Any, Any]] = {}
+        self._sums: dict[str, Array] = {}
         self._counts: list[_Cells] = []
 
     def add(self, numbers: _Numbers) -> None:
@@ -4896,7 +4833,7 @@ class _NumberSums:
             name: self._of(index, *counted) for index, (name, counted) in enumerate(zip(self._names, self._counts, strict=True))
         }
 
-    def _of(self, index: int, is_share: bool, cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[str, Any]:
+    def _of(self, index: int, is_share: bool, cells: Array, counts: Array) -> dict[str, Any]:
         missing, infinite = (int(self._sums[name][index]) for name in ("missing", "infinite"))
         low, high = (float(self._sums[name][index]) + 0.0 for name in ("low", "high"))  # no negative zero
         is_whole = bool(self._sums["is_whole"][index])
@@ -5004,7 +4941,7 @@ def _are_whole(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
     return all(value.is_integer() for value in some) and bool((np.rint(values) == values).all())
 
 
-def _plain_numbers(column: pa.ChunkedArray | np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
+def _plain_numbers(column: pa.ChunkedArray | Array) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
     """Return a column as float64, zeros in place of missing values, and how many these are."""
     if isinstance(column, np.ndarray):
         return np.ascontiguousarray(column, np.float64), 0
@@ -5018,9 +4955,8 @@ class _Cells(NamedTuple):
     """The cells of one column that are not empty."""
 
     is_share: bool
-    """As in `_Numbers`."""
-    cells: np.ndarray[Any, Any]
-    counts: np.ndarray[Any, Any]
+    cells: Array
+    counts: Array
 
 
 _JOINED_MEASURES: dict[str, Callable[..., Any]] = {
@@ -5036,7 +4972,7 @@ _JOINED_MEASURES: dict[str, Callable[..., Any]] = {
 """How the measures of blocks make one of all."""
 
 
-def _whole_numbers(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], missing: int) -> dict[str, int] | None:
+def _whole_numbers(cells: Array, counts: Array, missing: int) -> dict[str, int] | None:
     """Count each whole number by itself, none of which is beyond `LARGEST_COUNTED`; None if there are too many."""
     numbers = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
     number_of = dict(zip(_cells_of(numbers.astype(np.float32)).tolist(), numbers.tolist(), strict=True))
@@ -5048,7 +4984,7 @@ def _whole_numbers(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], mi
     return kept if len(kept) <= MAX_COUNTED else None
 
 
-def _histogram(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], missing: int, infinite: int) -> dict[str, Any]:
+def _histogram(cells: Array, counts: Array, missing: int, infinite: int) -> dict[str, Any]:
     """Sort cells into the buckets of an exponential histogram, of the finest scale at which they fit."""
     octave = 2 ** (HISTOGRAM_SCALE - 1)  # buckets of a power of two of the square
     edges = np.round(np.exp2(np.arange(octave) / octave) * 128) - 128
@@ -5060,7 +4996,7 @@ def _histogram(cells: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], missin
     while len(filled) and (filled.max() >> shift) - (filled.min() >> shift) >= HISTOGRAM_BUCKETS:
         shift += 1
 
-    def side(chosen: np.ndarray[Any, Any]) -> dict[str, Any]:
+    def side(chosen: Array) -> dict[str, Any]:
         chosen &= ~is_zero
         if not chosen.any():
             return {"offset": 0, "counts": []}
@@ -5111,7 +5047,7 @@ def _distinct(column: pa.Array | pa.ChunkedArray) -> Iterator[tuple[Any, int]]:
     return zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
 
 
-def _count_labels(values: pa.ChunkedArray | np.ndarray[Any, Any]) -> _Counted:
+def _count_labels(values: pa.ChunkedArray | Array) -> _Counted:
     """Count labels as they are printed."""
     if not isinstance(values, np.ndarray):
         values = np.array(values.to_pylist(), object)
@@ -5132,7 +5068,7 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
-def _are_numbers(predictions: np.ndarray[Any, Any]) -> bool:
+def _are_numbers(predictions: Array) -> bool:
     """Tell numbers from labels, also in an array of objects, as models return that keep their features' frame."""
     if predictions.dtype.kind != "O":
         return predictions.dtype.kind in "fiub"

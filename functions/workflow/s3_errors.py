@@ -43,53 +43,43 @@ class S3Failure(NamedTuple):
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. HEAD requests have no body and answer bare status codes,
 # which also decide codes that are not here. A missing key is 403 if the caller may not list the bucket: the reason names both.
 S3_FAILURES: dict[str, S3Failure] = {
-    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), S3Failure("InputNotFoundError", "does not exist")),
-    "NoSuchVersion": S3Failure("InputNotFoundError", "does not exist in that version"),
-    "NoSuchBucket": S3Failure("InputNotFoundError", "is in a bucket that does not exist"),
-    **dict.fromkeys(
-        ("AccessDenied", "403"),
-        S3Failure("InputNotFoundError", "may not be accessed or does not exist", "check the key and the role"),
-    ),
-    "InvalidObjectState": S3Failure("InputNotFoundError", "is archived", "restore it first"),
-    **dict.fromkeys(
-        ("MethodNotAllowed", "405"),
-        S3Failure("InputNotFoundError", "is deleted: its version is a delete marker", "name a version that is there"),
-    ),
-    **dict.fromkeys(
-        ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestExpired",
-         "RequestTimeTooSkewed"),
-        S3Failure("InputNotFoundError", "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
-    ),
-    "KMS": S3Failure("InputNotFoundError", "may not be accessed with its encryption key", "check that it is enabled, and the role"),
-    "400": S3Failure(
-        "InputNotFoundError",
-        "may not be accessed: the credentials or the encryption key are refused",
-        "check the role and the key",
-    ),
-    **dict.fromkeys(
-        ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
-        S3Failure("InvalidRequestError", "is in another region than the function", "use a bucket of its region"),
-    ),
-    "InvalidBucketName": S3Failure("InvalidRequestError", "is not a valid bucket name"),
-    "KeyTooLongError": S3Failure("InvalidRequestError", "has a key of more than 1024 bytes", "choose a shorter one"),
-    "EntityTooLarge": S3Failure("InvalidRequestError", "would be larger than S3 accepts", "lower chunk_size_mb"),
-    **dict.fromkeys(("NotImplemented", "501"), S3Failure("InvalidRequestError", "is in an S3 that does not offer what is needed")),
-    **dict.fromkeys(("PreconditionFailed", "412"), S3Failure("InputChangedError", "changed after it was planned")),
-    **dict.fromkeys(("InvalidRange", "416"), S3Failure("InputChangedError", "is shorter than it was when it was planned")),
-    "EntityTooSmall": S3Failure("IncompleteOutputError", "was given a part below S3's 5 MiB"),
-    "InvalidPart": S3Failure("IncompleteOutputError", "lost an uploaded part"),
-    "InvalidPartOrder": S3Failure("IncompleteOutputError", "was given its parts out of order"),
-    "NoSuchUpload": S3Failure("TransientS3Error", "lost its upload: another execution ended it"),
-    **dict.fromkeys(
-        ("InternalError", "500", "502", "503", "504", "SlowDown", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
-         "408", "429", "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
-         "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
-         "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequestsException", "TransactionInProgressException",
-         "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody", "OperationAborted", "ConditionalRequestConflict", "409",
-         "TemporaryRedirect", "307", "KMS.ThrottlingException", "KMS.DependencyTimeoutException", "KMS.KMSInternalException",
-         "KMS.KeyUnavailableException"),
-        S3Failure("TransientS3Error", "could not be reached: S3 was busy or broke off, and retrying did not help"),
-    ),
+    code: S3Failure(*failure)
+    for codes, *failure in (
+        ("NoSuchKey NotFound 404", "InputNotFoundError", "does not exist"),
+        ("NoSuchVersion", "InputNotFoundError", "does not exist in that version"),
+        ("NoSuchBucket", "InputNotFoundError", "is in a bucket that does not exist"),
+        ("AccessDenied 403", "InputNotFoundError", "may not be accessed or does not exist", "check the key and the role"),
+        ("InvalidObjectState", "InputNotFoundError", "is archived", "restore it first"),
+        ("MethodNotAllowed 405", "InputNotFoundError",
+         "is deleted: its version is a delete marker", "name a version that is there"),
+        ("""ExpiredToken InvalidToken TokenRefreshRequired InvalidAccessKeyId SignatureDoesNotMatch RequestExpired
+         RequestTimeTooSkewed""",
+         "InputNotFoundError", "may not be accessed: the credentials or the clock are refused", "renew them, or set it"),
+        ("KMS", "InputNotFoundError",
+         "may not be accessed with its encryption key", "check that it is enabled, and the role"),
+        ("400", "InputNotFoundError",
+         "may not be accessed: the credentials or the encryption key are refused", "check the role and the key"),
+        ("PermanentRedirect 301 AuthorizationHeaderMalformed IllegalLocationConstraintException",
+         "InvalidRequestError", "is in another region than the function", "use a bucket of its region"),
+        ("InvalidBucketName", "InvalidRequestError", "is not a valid bucket name"),
+        ("KeyTooLongError", "InvalidRequestError", "has a key of more than 1024 bytes", "choose a shorter one"),
+        ("EntityTooLarge", "InvalidRequestError", "would be larger than S3 accepts", "lower chunk_size_mb"),
+        ("NotImplemented 501", "InvalidRequestError", "is in an S3 that does not offer what is needed"),
+        ("PreconditionFailed 412", "InputChangedError", "changed after it was planned"),
+        ("InvalidRange 416", "InputChangedError", "is shorter than it was when it was planned"),
+        ("EntityTooSmall", "IncompleteOutputError", "was given a part below S3's 5 MiB"),
+        ("InvalidPart", "IncompleteOutputError", "lost an uploaded part"),
+        ("InvalidPartOrder", "IncompleteOutputError", "was given its parts out of order"),
+        ("NoSuchUpload", "TransientS3Error", "lost its upload: another execution ended it"),
+        ("""InternalError 500 502 503 504 SlowDown ServiceUnavailable RequestTimeout RequestTimeoutException 408 429
+         BandwidthLimitExceeded EC2ThrottledException LimitExceededException PriorRequestNotComplete
+         ProvisionedThroughputExceededException RequestLimitExceeded RequestThrottled RequestThrottledException
+         ThrottledException Throttling ThrottlingException TooManyRequestsException TransactionInProgressException
+         BadDigest XAmzContentSHA256Mismatch IncompleteBody OperationAborted ConditionalRequestConflict 409 TemporaryRedirect 307
+         KMS.ThrottlingException KMS.DependencyTimeoutException KMS.KMSInternalException KMS.KeyUnavailableException""",
+         "TransientS3Error", "could not be reached: S3 was busy or broke off, and retrying did not help"),
+    )
+    for code in codes.split()
 }  # fmt: skip
 
 # No answer, a body that breaks midway, or one that is not what was sent. botocore repeats the request only if there is no answer.
@@ -113,16 +103,9 @@ TRANSIENT_EXCEPTIONS = (
 # botocore does not send such a request.
 REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
 
-TRANSFER_EXCEPTIONS = (
-    Boto3Error,
-    CancelledError,
-    S3CopyFailedError,
-    S3DownloadFailedError,
-    S3UploadFailedError,
-    S3ValidationError,
-)
+_TRANSFER_EXCEPTIONS = (CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError)
 
-S3_EXCEPTIONS = (ClientError, BotoCoreError, *TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
+S3_EXCEPTIONS = (ClientError, BotoCoreError, Boto3Error, *_TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
 """Everything that an S3 call, or reading its body, may raise."""
 
 

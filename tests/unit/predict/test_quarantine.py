@@ -73,22 +73,22 @@ def test_infinite_values_are_rejected_together_not_row_by_row(tmp_path, monkeypa
 
 
 def test_missing_values_are_rejected_together_not_row_by_row(tmp_path, monkeypatch):
-    fitted = pd.DataFrame({"x1": [1.0, 2.0], "x2": [0.0, 1.0]})
+    fitted = pd.DataFrame({"x1": [1.0, 2.0], "x{2}": [0.0, 1.0]})
     model = LinearRegression().fit(fitted, [1.0, 2.0])
     calls = []
     predict = LinearRegression.predict
     monkeypatch.setattr(LinearRegression, "predict", lambda self, features: calls.append(len(features)) or predict(self, features))
     rows = [f"{i},{'' if i % 3 else i}" for i in range(3000)]
-    data = ("x1,x2\n" + "\n".join(rows) + "\n").encode()
+    data = ("x1,x{2}\n" + "\n".join(rows) + "\n").encode()
 
-    facts, output = score_locally(data, tmp_path, model=model, feature_columns=["x1", "x2"], on_bad_row="quarantine")
+    facts, output = score_locally(data, tmp_path, model=model, feature_columns=["x1", "x{2}"], on_bad_row="quarantine")
 
     assert facts.rejected_rows == 2000
     assert len(calls) < 60, "about one call for each halving"
     lines = output.decode().splitlines()[1:]
     assert [line.endswith(",") for line in lines] == [bool(i % 3) for i in range(3000)]
     reason = list(csv.reader((tmp_path / "part.csv.rejected.csv").open(newline="")))[1][3]
-    assert reason.startswith("no value in 'x2': the model refuses this row: Input X contains NaN")
+    assert reason.startswith("no value in 'x{2}': the model refuses this row: Input X contains NaN")
 
 
 @pytest.mark.parametrize("bad", [[0], [0, 1, 9], [5]])

@@ -11,7 +11,10 @@ start is from the start of the process until it asks for its first event; the fi
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -267,26 +270,13 @@ def run_family(
 
 def check_output(output: str, records: list[str], predictions: list[float] | list[str], tolerance: float) -> None:
     """Compare an output with the input's records and the model's own predictions. Raises SmokeError if they differ."""
-    position = 0
-    for row, record in enumerate(records):
-        start = f"{record},"
-        if not output.startswith(start, position):
-            raise SmokeError(f"record {row} (0 is the header) is not the input's")
-        end = output.find("\n", position + len(start))
-        found = output[position + len(start) : end].rstrip("\r")
-        if row == 0:
-            is_right = found == PREDICTION_COLUMN
-        else:
-            expected = predictions[row - 1]
-            if isinstance(expected, str):
-                is_right = found == expected
-            else:
-                is_right = bool(found) and abs(float(found) - expected) <= tolerance * abs(expected)
-        if not is_right:
-            raise SmokeError(f"record {row} (0 is the header) ends in {found!r}, the model itself says {predictions[row - 1]!r}")
-        position = end + 1
-    if position != len(output):
-        raise SmokeError("there is more in the output than in the input")
+    values = [row[-1] for row in csv.reader(io.StringIO(output, newline=""))]
+    expected = "".join(f"{record},{value}\n" for record, value in zip(records, values, strict=False))
+    if output != expected or len(values) != len(records):
+        raise SmokeError("the output is not the input's records, each with a value behind it")
+    for row, (value, told) in enumerate(zip(values, [PREDICTION_COLUMN, *predictions], strict=True)):
+        if value != told and not (value and isinstance(told, float) and math.isclose(float(value), told, rel_tol=tolerance)):
+            raise SmokeError(f"record {row} (0 is the header) ends in {value!r}, the model itself says {told!r}")
 
 
 def smoke(

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 
 import botocore.session
-import pytest
 from botocore import xform_name
 
 from batch_predict.cli.local_commands import DEMO_EXAMPLE
@@ -87,17 +86,16 @@ def test_aws_commands_have_services_operations_and_options_that_are_there(root):
     assert [(page, words, problem(words)) for page, words in found if problem(words)] == []
 
 
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        ("aws stepfunctions start-execution --input '{}'", "missing {'state-machine-arn'}"),
-        ("aws lambda wait function-alive --function-name a", "lambda has no function-alive"),
-        ("Y=1 && aws sqs receive-message --queue 'a\nb'", "unknown ['queue']"),
-    ],
-)
-def test_a_command_that_would_not_run_is_seen(command, says):
-    (words,) = commands(f"```\n{command}\n```")
-    assert says in problem(words)
+def test_the_readmes_commands_are_those_that_tests_run(root):
+    readme = (root / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test"} <= {target for words in commands(readme, "make") for target in words} <= targets
+    ours = [words[:3] for words in commands(readme, "batch-predict")]
+    assert ours == [
+        ["run", "--model", "model.joblib"],  # tests/installed, in an environment of its own
+        ["init"],  # tests/unit/cli/test_init.py
+        ["deploy"],  # tests/unit/cli/test_deploy_command.py
+    ]
 
 
 def test_make_demo_is_the_demo_that_tests_run(root):

@@ -8,8 +8,6 @@ import pytest
 import typer
 
 from batch_predict.cli import app as cli
-from batch_predict.cli.local_commands import DEMO_EXAMPLE, SERVE_EXAMPLE
-from batch_predict.cli.scoring_commands import RUN_EXAMPLE
 from tools import pages, reference
 
 
@@ -56,31 +54,6 @@ def test_the_lock_and_the_sources_name_no_registry(root):
 @pytest.mark.parametrize("name", ["start_execution", "schedule_request", "schedule_yesterday"])
 def test_sample_requests_are_valid(root, schema, name):
     jsonschema.validate(json.loads((root / f"events/{name}.json").read_text()), schema)
-
-
-def commands(text):
-    """The commands in a page's code blocks, each on one line."""
-    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    programs = ("make ", "aws ", "sam ", "batch-predict ", ".venv/bin/batch-predict ")
-    return [" ".join(line.split("  #")[0].split()) for line in lines if line.startswith(programs)]
-
-
-def test_the_readmes_commands_are_those_that_tests_run(root):
-    """A target of make exists; a command of batch-predict is one of the help's examples, which integration tests run."""
-    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
-    found = commands((root / "README.md").read_text())
-    assert {"make demo", "make test"} <= set(found)
-    examples = {" ".join(example.replace("\\\n", " ").split()) for example in (RUN_EXAMPLE, SERVE_EXAMPLE, DEMO_EXAMPLE)}
-    for command in found:
-        if command.startswith("make "):
-            assert set(command.split()[1:]) <= targets, command
-        if command.startswith(("batch-predict init", "batch-predict deploy")):
-            continue  # they ask, and so are tested by themselves: tests/unit/cli/test_init.py, test_deploy_command.py
-        if command.startswith("batch-predict run --model model.joblib "):
-            continue  # tests/installed runs it, in an environment of its own
-        if "batch-predict " in command:
-            assert any(example.endswith(command.removeprefix(".venv/bin/")) for example in examples), command
 
 
 def test_files_in_commands_are_there(root):

@@ -9,7 +9,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cfnlint.data.schemas.other.step_functions as cfnlint_schemas  # type: ignore[import-untyped]
+import networkx as nx  # type: ignore[import-untyped]  # cfn-lint's
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
@@ -155,13 +156,14 @@ def all_states(definition: JsonObject) -> list[tuple[str, JsonObject]]:
 def graph_problems(definition: JsonObject) -> Iterator[Problem]:
     """Find ways that lead nowhere, states that no way leads to, and results that are written over."""
     for machine in machines(definition):
-        edges = {name: set(targets(state)) for name, state in machine.states.items()}
-        if missing := {machine.start_at}.union(*edges.values()) - edges.keys():
+        graph = nx.DiGraph([(name, target) for name, state in machine.states.items() for target in targets(state)])
+        graph.add_nodes_from([*machine.states, machine.start_at])
+        if missing := graph.nodes - machine.states.keys():
             yield Problem(machine.where, f"leads to {', '.join(sorted(missing))}, which is no state here")
-        for name in edges.keys() - reached({machine.start_at}, edges):
+        for name in graph.nodes - nx.descendants(graph, machine.start_at) - {machine.start_at}:
             yield Problem(name, "is never reached")
-        back = {name: {source for source, found in edges.items() if name in found} for name in edges}
-        for name in edges.keys() - reached({name for name, found in edges.items() if not found}, back):
+        ends = [name for name, ways_out in graph.out_degree if not ways_out]
+        for name in graph.nodes - set(ends).union(*(nx.ancestors(graph, end) for end in ends)):
             yield Problem(name, "never reaches an end")
         yield from overwritten(machine)
 
@@ -170,17 +172,6 @@ def targets(state: JsonObject) -> Iterator[str]:
     """Yield the names of all states that a state leads to."""
     yield from (state[field] for field in ("Next", "Default") if field in state)
     yield from (item["Next"] for field in ("Catch", "Choices") for item in state.get(field, []))
-
-
-def reached(start: Iterable[str], edges: dict[str, set[str]]) -> set[str]:
-    """Return what the edges lead to, the start included."""
-    found, waiting = set(), list(start)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += edges.get(name, ())
-    return found
 
 
 def overwritten(machine: Machine) -> Iterator[Problem]:

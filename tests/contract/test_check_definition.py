@@ -4,8 +4,6 @@ import copy
 import json
 
 import pytest
-from cfnlint.api import lint_file
-from cfnlint.config import ManualArgs
 
 from tools import check_definition
 
@@ -106,12 +104,3 @@ def test_what_is_no_definition_is_said(text, problem, tmp_path, capsys):
 def test_the_definition_has_no_problem(capsys):
     assert check_definition.main([]) == 0
     assert capsys.readouterr().out == "batch_prediction.asl.json: 19 states, no problem\n"
-
-
-def test_cfn_lint_does_not_open_the_file_that_the_template_names(root, tmp_path):
-    """Nor does `sam validate --lint`, which runs it: once one of them does, the project needs no check of its own."""
-    (tmp_path / "template.yaml").write_text((root / "template.yaml").read_text())
-    (tmp_path / "statemachine").mkdir()
-    (tmp_path / "functions").symlink_to(root / "functions")
-    (tmp_path / "statemachine/batch_prediction.asl.json").write_text("not even JSON")
-    assert lint_file(tmp_path / "template.yaml", config=ManualArgs(regions=["us-east-1"])) == []

@@ -80,7 +80,7 @@ types: install ## Check types of what ships
 docs: install ## Write into the documentation what the code knows: tables of fields, the commands' help
 	$(BIN)/python -m tools.pages
 
-screenshots: install ## Make the pictures of the documentation anew; needs tmux and chromium
+screenshots: install ## Make the pictures of the documentation anew; needs chromium
 	$(BIN)/python -m tools.screenshots
 
 format: install ## Format the code

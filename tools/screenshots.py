@@ -1,18 +1,18 @@
 """Makes the pictures of the documentation anew, out of real runs: `make screenshots`, or `python -m tools.screenshots`.
 
-Needs tmux, in which the commands run as a person types them, and Chromium, which photographs the report's page. Takes about two
-minutes. Everything runs in a temporary folder, whose name is written as FOLDER in the pictures; nothing else in them is changed.
+Each command runs on a terminal of its own; Chromium photographs the report's page. Takes about two minutes. Everything runs in a
+temporary folder, whose name is written as FOLDER in the pictures; nothing else in them is changed.
 """
 
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import termios
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 
@@ -28,7 +28,7 @@ COLUMNS, ROWS = 100, 30
 SECONDS = 300  # for a command; the longest takes 20
 LARGEST_BYTES = 400_000
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium")
 DARK = "--blink-settings=preferredColorScheme=0"
 TALLEST = 14_000  # pixels of a page on a phone; what is left is cut off
 BELOW = 24
@@ -61,16 +61,13 @@ THEME = TerminalTheme(
 
 def main() -> None:
     """Write all pictures, and say how large they are."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if missing := [name for name, path in (("tmux", shutil.which("tmux")), ("chromium", browser)) if path is None]:
-        raise SystemExit(f"the pictures need {' and '.join(missing)}: apt-get install {' '.join(missing)}")
-    assert browser
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="flights-") as folder, _terminal(Path(folder)) as terminal:
-        _photograph_terminal(terminal)
-        page = _page(terminal)
-        for name, width, options in (("light", DESKTOP, []), ("dark", DESKTOP, [DARK]), ("phone", PHONE, [])):
-            _photograph_page(browser, page, IMAGES / f"report-{name}.png", width, options)
+    with tempfile.TemporaryDirectory(prefix="flights-") as name:
+        folder = Path(name)
+        _photograph_terminal(folder)
+        page = _page(folder)
+        for kind, width, options in (("light", DESKTOP, []), ("dark", DESKTOP, [DARK]), ("phone", PHONE, [])):
+            _photograph_page(page, IMAGES / f"report-{kind}.png", width, options)
         _cut_top(IMAGES / "report-light.png", IMAGES / "report-top.png")
     for picture in sorted(IMAGES.iterdir()):
         size = picture.stat().st_size
@@ -82,105 +79,78 @@ def main() -> None:
 # --- the terminal ---------------------------------------------------------------------------------------------------------------
 
 
-class _Terminal:
-    """A shell in a tmux of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._server = f"batch-predict-{os.getpid()}"
-        # The commands of the environment that runs this, in an empty home.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        settings = {
-            "PATH": path,
-            "HOME": str(folder),
-            "PS1": "$ ",
-            "LANG": "C.UTF-8",
-            "HISTFILE": os.devnull,
-            "PYTHONPATH": str(ROOT),
-        }
-        shell = ["env", *(f"{name}={value}" for name, value in settings.items()), "bash", "--noprofile", "--norc"]
-        self._tmux("-f", os.devnull, "new-session", "-d", "-x", str(COLUMNS), "-y", str(ROWS), "-c", str(folder), *shell)
-        self._wait_for(lambda: self.lines() == ["$"])
-
-    def _tmux(self, *arguments: str) -> str:
-        command = ["tmux", "-u", "-L", self._server, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout
-
-    def _wait_for(self, is_so: Callable[[], bool]) -> None:
-        ends = time.monotonic() + SECONDS
-        while not is_so():
-            if time.monotonic() > ends:
-                raise SystemExit(f"this took more than {SECONDS} seconds:\n{chr(10).join(self.lines())}")
-            time.sleep(0.05)
-
-    def type(self, command: str) -> None:
-        """Type a command, of several lines perhaps, on an empty screen."""
-        self._tmux("send-keys", "-R")
-        self._tmux("clear-history")
-        self._tmux("send-keys", "C-l")
-        self._wait_for(lambda: self.lines() == ["$"])
-        self._tmux("send-keys", "-l", f"{command}\n")
-        self._wait_for(lambda: self.lines() != ["$"])
-
-    def wait_until(self, pattern: str) -> None:
-        """Wait for a text, or for the command's end."""
-        self._wait_for(lambda: bool(re.search(pattern, "\n".join(self.lines()))) or self.lines()[-1] == "$")
-
-    def run(self, command: str) -> None:
-        """Type a command, and wait for its end."""
-        self.type(command)
-        self._wait_for(lambda: self.lines()[-1] == "$")
-
-    def lines(self, *options: str) -> list[str]:
-        """Return what is on the screen and above it, wrapped lines as one."""
-        return [line.rstrip() for line in self._tmux("capture-pane", "-p", "-J", "-S", "-", *options).rstrip().split("\n")]
-
-    def photograph(self, picture: str) -> None:
-        """Write what is on the screen and above it as SVG."""
-        lines = self.lines("-e")
-        if lines[-1].strip() == "$":
-            del lines[-1]
-        console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True, color_system="truecolor")
-        for line in lines:
-            text = Text.from_ansi(line.replace(str(self.folder), FOLDER))
-            text.rstrip()
-            for part in text.divide(range(COLUMNS, max(len(text), 1), COLUMNS)):  # as a terminal wraps
-                console.print(part, no_wrap=True)
-        name = Path(picture).stem
-        svg = console.export_svg(title="batch-predict", theme=THEME, unique_id=f"batch-predict-{name}")
-        svg = WEB_FONTS.sub("", svg).replace("Fira Code, monospace", FONTS)
-        (IMAGES / picture).write_text("\n".join(line.rstrip() for line in svg.split("\n") if line.strip()) + "\n", encoding="utf-8")
-
-    def close(self) -> None:
-        """End the shell and its tmux."""
-        self._tmux("kill-server")
+def _run(folder: Path, command: str, picture: str | None = None, *, when: str | None = None) -> None:
+    """Run a command on a terminal, and photograph what that shows in the end, or as soon as a text is on it."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (ROWS, COLUMNS))
+    # The commands of the environment that runs this, in an empty home.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = {"PATH": path, "HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        ["timeout", "--foreground", str(SECONDS), "bash", "-c", command],
+        cwd=folder,
+        env=os.environ | settings,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    typed = "\n> ".join(command.splitlines())  # as bash shows it
+    printed, screen = b"", Text()
+    with suppress(OSError):  # which a terminal raises at its end
+        while more := os.read(ours, 1 << 16):
+            printed += more
+            screen = _screen(f"$ {typed}\n{printed.decode(errors='ignore')}".replace(str(folder), FOLDER))
+            if when and re.search(when, screen.plain):
+                break
+    if picture:
+        _photograph(screen, picture)
+    with suppress(OSError):
+        while os.read(ours, 1 << 16):
+            pass
+    os.close(ours)
+    if process.wait() == 124:  # of `timeout`
+        raise SystemExit(f"this took more than {SECONDS} seconds:\n{screen.plain}")
 
 
-@contextmanager
-def _terminal(folder: Path) -> Iterator[_Terminal]:
-    terminal = _Terminal(folder)
-    try:
-        yield terminal
-    finally:
-        terminal.close()
+def _screen(printed: str) -> Text:
+    """Return what a terminal shows: rich clears lines and moves up, and does nothing else to them."""
+    lines = [""]
+    for part in re.split(r"(\r?\n|\r|\x1b\[2K|\x1b\[1A|\x1b\[\?25[lh])", printed):
+        if part in {"\n", "\r\n"}:
+            lines.append("")
+        elif part == "\x1b[1A":
+            lines.pop()
+        elif part in {"\r", "\x1b[2K"}:
+            lines[-1] = ""
+        elif not part.startswith("\x1b[?25"):
+            lines[-1] += part
+    return Text.from_ansi("\n".join(lines).rstrip())
 
 
-def _photograph_terminal(terminal: _Terminal) -> None:
-    terminal.type("batch-predict demo")
-    terminal.wait_until(r"Predict Chunks .*\b[45] of 9 chunks")
-    terminal.photograph("run.svg")
-    terminal.wait_until(r"^\$$")
-    terminal.run(PLAN)
-    terminal.photograph("plan.svg")
-    _write_samples(terminal.folder)
-    terminal.run(FAILING)
-    terminal.run("batch-predict explain")
-    terminal.photograph("explain.svg")
-    terminal.run(TOLERANT)
-    terminal.run(DETACHED)
-    terminal.run("batch-predict list")
-    terminal.photograph("list.svg")
-    terminal.run("batch-predict watch")
+def _photograph(screen: Text, picture: str) -> None:
+    """Write what is on the screen as SVG."""
+    console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True, color_system="truecolor")
+    for line in screen.split():
+        line.rstrip()
+        for part in line.divide(range(COLUMNS, max(len(line), 1), COLUMNS)):  # as a terminal wraps
+            console.print(part, no_wrap=True)
+    svg = console.export_svg(title="batch-predict", theme=THEME, unique_id=f"batch-predict-{Path(picture).stem}")
+    svg = WEB_FONTS.sub("", svg).replace("Fira Code, monospace", FONTS)
+    (IMAGES / picture).write_text("\n".join(line.rstrip() for line in svg.split("\n") if line.strip()) + "\n", encoding="utf-8")
+
+
+def _photograph_terminal(folder: Path) -> None:
+    _run(folder, "batch-predict demo", "run.svg", when=r"Predict Chunks .*\b[45] of 9 chunks")
+    _run(folder, PLAN, "plan.svg")
+    _write_samples(folder)
+    _run(folder, FAILING)
+    _run(folder, "batch-predict explain", "explain.svg")
+    _run(folder, TOLERANT)
+    _run(folder, DETACHED)
+    _run(folder, "batch-predict list", "list.svg")
+    _run(folder, "batch-predict watch")
 
 
 def _write_samples(folder: Path) -> None:
@@ -197,32 +167,42 @@ def _write_samples(folder: Path) -> None:
 # --- the report's page ----------------------------------------------------------------------------------------------------------
 
 
-def _page(terminal: _Terminal) -> Path:
+def _page(folder: Path) -> Path:
     """Have the page of the demo's run made."""
-    run = min((terminal.folder / ".batch-predict").glob("predictions-*")).name  # the oldest
-    terminal.run(f"batch-predict report {run} --reference january.csv --output report.html")
-    page = terminal.folder / "report.html"
-    page.write_text(page.read_text(encoding="utf-8").replace(str(terminal.folder), FOLDER), encoding="utf-8")
+    run = min((folder / ".batch-predict").glob("predictions-*")).name  # the oldest
+    _run(folder, f"batch-predict report {run} --reference january.csv --output report.html")
+    page = folder / "report.html"
+    page.write_text(page.read_text(encoding="utf-8").replace(str(folder), FOLDER), encoding="utf-8")
     return page
 
 
-def _photograph_page(browser: str, page: Path, picture: Path, width: int, options: list[str]) -> None:
-    """Write the whole page as PNG."""
+def chromium(profile: Path, *arguments: object) -> str:
+    """Run Chromium without a window and without network, and return what it prints. Raises FileNotFoundError if there is none."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        install = "brew install --cask chromium" if sys.platform == "darwin" else "apt-get install chromium"
+        raise FileNotFoundError(f"there is no Chromium here: {install}")
     command = [
-        browser,
+        program,
         "--headless=new",
         "--no-sandbox",  # it opens nothing but our own page, and root has no other way
         "--disable-gpu",
+        "--hide-scrollbars",  # as on a phone
         "--disable-dev-shm-usage",
-        "--hide-scrollbars",
         "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={page.parent / 'chromium'}",
-        f"--window-size={width},{TALLEST}",
-        f"--screenshot={picture}",
-        *options,
-        page.as_uri(),
+        f"--user-data-dir={profile}",
+        *map(str, arguments),
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)  # it takes one or two seconds
+    if finished.returncode:
+        raise RuntimeError(finished.stderr)
+    return finished.stdout
+
+
+def _photograph_page(page: Path, picture: Path, width: int, options: list[str]) -> None:
+    """Write the whole page as PNG."""
+    size = f"--window-size={width},{TALLEST}"
+    chromium(page.parent / "chromium", size, f"--screenshot={picture}", *options, page.as_uri())
     with Image.open(picture) as image:
         seen = image.convert("RGB")
     below = seen.crop((0, seen.height - 1, width, seen.height)).resize(seen.size)

@@ -3,42 +3,21 @@
 import html
 import json
 import os
-import shutil
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium")
-SECONDS = 60  # for a start and a page; it takes one or two
+from tools import screenshots
 
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
     """Run Chromium with arguments, and return what it prints."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        without = pytest.fail if os.environ.get("CI") else pytest.skip
-        command = "brew install --cask chromium" if sys.platform == "darwin" else "apt-get install chromium"
-        without(f"there is no Chromium here: {command}")
-    profile = tmp_path_factory.mktemp("chromium")
-
-    def run(*arguments):
-        command = [
-            program,
-            "--headless=new",
-            "--no-sandbox",  # it opens nothing but our own page, and root has no other way
-            "--disable-gpu",
-            "--hide-scrollbars",  # as on a phone
-            "--disable-dev-shm-usage",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={profile}",
-            *map(str, arguments),
-        ]
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-        assert finished.returncode == 0, finished.stderr
-        return finished.stdout
-
+    run = partial(screenshots.chromium, tmp_path_factory.mktemp("chromium"))
+    try:
+        run("--version")
+    except FileNotFoundError as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
     return run
 
 
@@ -69,7 +48,6 @@ function look(frame) {
   return {
     width: page.documentElement.scrollWidth,
     sections: Object.fromEntries([...page.querySelectorAll('section')].map(section => [section.id, {
-      text: section.innerText.slice(section.querySelector('h2').innerText.length).trim().length,
       height: section.getBoundingClientRect().height,
       empty: section.getBoundingClientRect().bottom - section.lastElementChild.getBoundingClientRect().bottom,
     }])),

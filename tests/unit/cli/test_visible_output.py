@@ -60,19 +60,7 @@ def test_what_commands_print_is_readable(text, monkeypatch):
     """Through the very functions that they print with; what `typer.echo` writes goes through the streams."""
     monkeypatch.setenv("NO_COLOR", "1")
     now = datetime(2026, 11, 28, tzinfo=UTC)
-    status = RunStatus(
-        name=text,
-        status="FAILED",
-        started=now,
-        stopped=now,
-        seconds=1.0,
-        state=text,
-        chunks=None,
-        output={},
-        error=text,
-        cause=text,
-        advice=text,
-    )
+    status = RunStatus(text, "FAILED", now, now, 1.0, state=text, error=text, cause=text, advice=text)
     lost = [{"error": text, "message": text, "chunk_index": 0, "data_s3_uri": text, "byte_range": [0, 1]}]
     result = Failed(error=text, cause=text, advice=text, name=text)
     file = io.StringIO()

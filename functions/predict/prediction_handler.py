@@ -91,18 +91,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from boto3.exceptions import Boto3Error, RetriesExceededError
 from boto3.s3.transfer import TransferConfig
+from botocore import exceptions as boto_errors
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ChecksumError,
-    ClientError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
-    InvalidDNSNameError,
-    ParamValidationError,
-)
-from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError
 from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
@@ -1637,7 +1627,7 @@ def _fetch(
                         if not growing.is_wanted:
                             break
             except TRANSIENT_EXCEPTIONS as error:
-                is_wrong = isinstance(error, FlexibleChecksumError)  # all bytes have come, but not those that were sent
+                is_wrong = isinstance(error, boto_errors.FlexibleChecksumError)  # all bytes have come, but not those that were sent
                 if attempt == BODY_ATTEMPTS or (is_wrong and growing):  # they may have been scored
                     raise
                 if is_wrong:
@@ -1860,11 +1850,11 @@ S3_FAILURES: dict[str, S3Failure] = {
 
 # No answer, a body that breaks midway, or one that is not what was sent. botocore repeats the request only if there is no answer.
 TRANSIENT_EXCEPTIONS = (
-    HTTPClientError,
-    BotocoreConnectionError,
-    IncompleteReadError,
-    ChecksumError,
-    FlexibleChecksumError,
+    boto_errors.HTTPClientError,
+    boto_errors.ConnectionError,
+    boto_errors.IncompleteReadError,
+    boto_errors.ChecksumError,
+    boto_errors.FlexibleChecksumError,
     ResponseParserError,
     RetriesExceededError,
     TransferRetriesExceededError,
@@ -1877,11 +1867,11 @@ TRANSIENT_EXCEPTIONS = (
 )
 
 # botocore does not send such a request.
-REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
+REFUSED_EXCEPTIONS = (boto_errors.ParamValidationError, boto_errors.InvalidDNSNameError, LocationValueError)
 
 _TRANSFER_EXCEPTIONS = (CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError)
 
-S3_EXCEPTIONS = (ClientError, BotoCoreError, Boto3Error, *_TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
+S3_EXCEPTIONS = (boto_errors.ClientError, boto_errors.BotoCoreError, Boto3Error, *_TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
 """Everything that an S3 call, or reading its body, may raise."""
 
 
@@ -1898,7 +1888,7 @@ def failure_of_call(error: Exception) -> S3Failure:
 
     Only S3's own words are repeated: those of the libraries may hold paths of the machine.
     """
-    if isinstance(error, ClientError):
+    if isinstance(error, boto_errors.ClientError):
         answer = error.response.get("Error", {})
         code = str(answer.get("Code", ""))
         failure = failure_of_answer(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

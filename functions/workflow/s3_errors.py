@@ -12,17 +12,7 @@ from socket import gaierror
 from typing import NamedTuple
 
 from boto3.exceptions import Boto3Error, RetriesExceededError
-from botocore.exceptions import (
-    BotoCoreError,
-    ChecksumError,
-    ClientError,
-    FlexibleChecksumError,
-    HTTPClientError,
-    IncompleteReadError,
-    InvalidDNSNameError,
-    ParamValidationError,
-)
-from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore import exceptions as boto_errors
 from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError
 from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
@@ -84,11 +74,11 @@ S3_FAILURES: dict[str, S3Failure] = {
 
 # No answer, a body that breaks midway, or one that is not what was sent. botocore repeats the request only if there is no answer.
 TRANSIENT_EXCEPTIONS = (
-    HTTPClientError,
-    BotocoreConnectionError,
-    IncompleteReadError,
-    ChecksumError,
-    FlexibleChecksumError,
+    boto_errors.HTTPClientError,
+    boto_errors.ConnectionError,
+    boto_errors.IncompleteReadError,
+    boto_errors.ChecksumError,
+    boto_errors.FlexibleChecksumError,
     ResponseParserError,
     RetriesExceededError,
     TransferRetriesExceededError,
@@ -101,11 +91,11 @@ TRANSIENT_EXCEPTIONS = (
 )
 
 # botocore does not send such a request.
-REFUSED_EXCEPTIONS = (ParamValidationError, InvalidDNSNameError, LocationValueError)
+REFUSED_EXCEPTIONS = (boto_errors.ParamValidationError, boto_errors.InvalidDNSNameError, LocationValueError)
 
 _TRANSFER_EXCEPTIONS = (CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError)
 
-S3_EXCEPTIONS = (ClientError, BotoCoreError, Boto3Error, *_TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
+S3_EXCEPTIONS = (boto_errors.ClientError, boto_errors.BotoCoreError, Boto3Error, *_TRANSFER_EXCEPTIONS, *TRANSIENT_EXCEPTIONS)
 """Everything that an S3 call, or reading its body, may raise."""
 
 
@@ -122,7 +112,7 @@ def failure_of_call(error: Exception) -> S3Failure:
 
     Only S3's own words are repeated: those of the libraries may hold paths of the machine.
     """
-    if isinstance(error, ClientError):
+    if isinstance(error, boto_errors.ClientError):
         answer = error.response.get("Error", {})
         code = str(answer.get("Code", ""))
         failure = failure_of_answer(code, error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

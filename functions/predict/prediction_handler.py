@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import builtins
 import bz2
+import codecs
 import csv
 import difflib
 import errno
@@ -3465,7 +3466,6 @@ class _Block:
         return self.data[start + (self._blank_bytes(row) if self.has_blank_lines else 0) : int(self.offsets[row + 1])]
 
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
 _BLANK = re.compile(rb"[ \t]*")
 """What `pandas.read_csv` skips: a line without anything but spaces."""
@@ -3486,24 +3486,9 @@ def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
         return None
     line_end = b"\r\n" if beginning[:end].endswith(b"\r") else b"\n"
     raw = beginning[: end + 1 - len(line_end)]
-    if mistake := _header_mistake(raw, line_end):
+    if mistake := header_mistake(raw):
         raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
     return Header(raw, line_end, _names_in(raw.decode("utf-8-sig")))
-
-
-def _header_mistake(raw: bytes, line_end: bytes) -> Mistake | None:
-    """Return what is wrong with a header as CSV."""
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return undecodable_header(error.start)
-    octets = np.frombuffer(b"\n" + raw.removeprefix(_BYTE_ORDER_MARK) + line_end, np.uint8)
-    quotes = np.flatnonzero(octets == ord('"'))
-    if _quote_problem(octets, quotes) is not None or _bare_return(octets, quotes, line_end) is not None:
-        return malformed_header(text)
-    commas = np.flatnonzero(octets == ord(","))
-    columns = 1 + int((np.searchsorted(quotes, commas) % 2 == 0).sum())
-    return too_many_columns(columns) if columns > MAX_DATA_COLUMNS else None
 
 
 @functools.lru_cache(maxsize=4)
@@ -3751,8 +3736,23 @@ def foreign_format(data: bytes) -> Mistake | None:
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
 
 
-def malformed_header(text: str) -> Mistake:
-    """Say why a first line is no header of RFC 4180, without repeating it: it may hold values."""
+# Possessive, because a field may have millions of characters: nothing that matched is ever given back.
+_FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
+RECORD = re.compile(rb"%b(?:,%b)*+" % (_FIELD, _FIELD))
+"""A record of RFC 4180, without its line end."""
+QUOTED = re.compile(rb'"[^"]*+"')
+
+
+def header_mistake(raw: bytes) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+    """Say why a first line, without its line end, is no header of RFC 4180; it is not repeated, because it may hold values."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 at byte {error.start} of its header, but perhaps Latin-1 or Windows-1252"
+        return Mistake(what, "save it as UTF-8")
+    if RECORD.fullmatch(raw.removeprefix(codecs.BOM_UTF8)):
+        columns, advice = 1 + QUOTED.sub(b"", raw).count(b","), "split the table, or leave out columns that nobody needs"
+        return Mistake(f"has {columns} columns, more than {MAX_DATA_COLUMNS}", advice) if columns > MAX_DATA_COLUMNS else None
     if kind := _markup(text):
         return kind
     if separator := re.search(r'"([;\t|^])"', text):
@@ -3762,18 +3762,6 @@ def malformed_header(text: str) -> Mistake:
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
-
-
-def too_many_columns(columns: int) -> Mistake:
-    """Say that a header has more columns than are read."""
-    return Mistake(
-        f"has {columns} columns, more than {MAX_DATA_COLUMNS}", "split the table, or leave out columns that nobody needs"
-    )
-
-
-def undecodable_header(byte: int) -> Mistake:
-    """Say that a first line is not UTF-8 at a byte, from 0."""
-    return Mistake(f"is not UTF-8 at byte {byte} of its header, but perhaps Latin-1 or Windows-1252", "save it as UTF-8")
 
 
 _MARKUP = {
@@ -4211,8 +4199,8 @@ def _parse_columns(
     """
     names = block.header.names
     records = block.records()
-    if records[:3] == _BYTE_ORDER_MARK:  # pyarrow drops one at the start of whatever it reads
-        records = _BYTE_ORDER_MARK + bytes(records)
+    if records[:3] == codecs.BOM_UTF8:  # pyarrow drops one at the start of whatever it reads
+        records = codecs.BOM_UTF8 + bytes(records)
     table = pacsv.read_csv(
         pa.BufferReader(pa.py_buffer(records)),
         read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(records) + 1),

@@ -6,13 +6,12 @@ number of quote characters before it is even, so records are found by counting, 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from .header_mistakes import MAX_DATA_COLUMNS, malformed_header, too_many_columns, undecodable_header
+from .header_mistakes import QUOTED, RECORD, header_mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +20,6 @@ QUOTE = b'"'
 LINE_FEED = b"\n"
 LINE_ENDS = b"\r\n"
 """The bytes that line ends consist of."""
-
-# Possessive, because a field may have millions of characters: nothing that matched is ever given back.
-_FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
-_RECORD = re.compile(rb"%b(?:,%b)*+" % (_FIELD, _FIELD))
-_QUOTED = re.compile(rb'"[^"]*+"')
 
 
 class Header(NamedTuple):
@@ -71,7 +65,7 @@ def is_record(record: bytes, columns: int) -> bool:
     """Whether a record, its line end included, is RFC 4180 and has this many fields."""
     fields = record.removesuffix(b"\n").removesuffix(b"\r")
     if QUOTE in fields:
-        return _RECORD.fullmatch(fields) is not None and _QUOTED.sub(b"", fields).count(b",") == columns - 1
+        return RECORD.fullmatch(fields) is not None and QUOTED.sub(b"", fields).count(b",") == columns - 1
     return fields.count(b",") == columns - 1 and b"\r" not in fields
 
 
@@ -85,17 +79,11 @@ def parse_header(record: bytes) -> Header:
     line_end = re.search(rb"\r?\n\Z|\Z", record)
     assert line_end
     names = record[: line_end.start()]
-    try:
-        text = names.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HeaderError(*undecodable_header(error.start)) from error
+    if mistake := header_mistake(names):
+        raise HeaderError(*mistake)
+    text = names.decode("utf-8-sig")
     if not text:
         raise HeaderError("has a blank first line", "put the names of the columns there")
-    if not _RECORD.fullmatch(names.removeprefix(codecs.BOM_UTF8)):
-        raise HeaderError(*malformed_header(text))
-    columns = 1 + _QUOTED.sub(b"", names).count(b",")
-    if columns > MAX_DATA_COLUMNS:
-        raise HeaderError(*too_many_columns(columns))
     return Header(_fields(text), len(record), line_end[0])
 
 

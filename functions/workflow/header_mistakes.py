@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 from typing import NamedTuple
@@ -65,8 +66,23 @@ def foreign_format(data: bytes) -> Mistake | None:
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
 
 
-def malformed_header(text: str) -> Mistake:
-    """Say why a first line is no header of RFC 4180, without repeating it: it may hold values."""
+# Possessive, because a field may have millions of characters: nothing that matched is ever given back.
+_FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
+RECORD = re.compile(rb"%b(?:,%b)*+" % (_FIELD, _FIELD))
+"""A record of RFC 4180, without its line end."""
+QUOTED = re.compile(rb'"[^"]*+"')
+
+
+def header_mistake(raw: bytes) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+    """Say why a first line, without its line end, is no header of RFC 4180; it is not repeated, because it may hold values."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 at byte {error.start} of its header, but perhaps Latin-1 or Windows-1252"
+        return Mistake(what, "save it as UTF-8")
+    if RECORD.fullmatch(raw.removeprefix(codecs.BOM_UTF8)):
+        columns, advice = 1 + QUOTED.sub(b"", raw).count(b","), "split the table, or leave out columns that nobody needs"
+        return Mistake(f"has {columns} columns, more than {MAX_DATA_COLUMNS}", advice) if columns > MAX_DATA_COLUMNS else None
     if kind := _markup(text):
         return kind
     if separator := re.search(r'"([;\t|^])"', text):
@@ -76,18 +92,6 @@ def malformed_header(text: str) -> Mistake:
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
-
-
-def too_many_columns(columns: int) -> Mistake:
-    """Say that a header has more columns than are read."""
-    return Mistake(
-        f"has {columns} columns, more than {MAX_DATA_COLUMNS}", "split the table, or leave out columns that nobody needs"
-    )
-
-
-def undecodable_header(byte: int) -> Mistake:
-    """Say that a first line is not UTF-8 at a byte, from 0."""
-    return Mistake(f"is not UTF-8 at byte {byte} of its header, but perhaps Latin-1 or Windows-1252", "save it as UTF-8")
 
 
 _MARKUP = {

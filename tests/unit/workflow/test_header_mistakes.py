@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow.header_mistakes import foreign_format, lacking_columns, malformed_header
+from workflow.header_mistakes import foreign_format, header_mistake, lacking_columns
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_line_that_has_a_wanted_column_is_the_header_whatever_else_it_has(name
     ],
 )
 def test_a_first_line_that_is_not_even_csv_is_said_by_its_kind(text, what):
-    assert what in malformed_header(text).what
+    assert what in header_mistake(text.encode()).what
 
 
 @pytest.mark.parametrize(

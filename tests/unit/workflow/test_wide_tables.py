@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 import prediction_handler
 from support.samples import EXECUTION
-from workflow import csv_records, header_mistakes, validate_request
+from workflow import header_mistakes, validate_request
 from workflow.csv_records import Header, HeaderError, parse_header
 from workflow.errors import InvalidRequestError
 from workflow.inputs import InputObject, require_same_layout
@@ -173,7 +173,7 @@ def header_of(columns, quoted=""):
 
 @pytest.mark.parametrize("quoted", ["", '"a,""b,\nc"'])
 def test_a_table_may_have_as_many_columns_as_the_bound_says_and_no_more(monkeypatch, quoted):
-    for module in (header_mistakes, prediction_handler, csv_records):
+    for module in (header_mistakes, prediction_handler):
         monkeypatch.setattr(module, "MAX_DATA_COLUMNS", 50)
     assert len(parse_header(header_of(50, quoted)).columns) == 50
     handlers = prediction_handler._read_header(header_of(50, quoted), URI)

@@ -1,7 +1,6 @@
 """The one door to what is deployed: the stack's files, the workflow's modules and the prediction handler.
 
-What this package knows of requests, errors, prices and statistics is read from the very files that run on AWS. A module of the
-workflow is loaded when it is first used, as `deployed.errors`: its libraries take long to import.
+A module of the workflow is loaded when it is first used, as `deployed.errors`: its libraries take long to import.
 """
 
 import importlib
@@ -74,10 +73,7 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def prediction_handler() -> ModuleType:
-    """Load the prediction handler anew, under its own name.
-
-    Anew, because its S3 client belongs to one stack; under its own name, because a model may have been pickled against it.
-    """
+    """Load the prediction handler anew, as its S3 client is one stack's, under the name that models may have been pickled by."""
     return _load(HANDLER, stack_directory() / "functions" / "predict" / f"{HANDLER}.py")
 
 

@@ -77,10 +77,7 @@ class BatchPredictor:
         }
 
     def plan(self, data: "Data", output: PathLike) -> Planned:
-        """Check everything, and return what a run would take: `chunks`, `objects`, `input_bytes`, `estimate`. Nothing is scored.
-
-        Raises InvalidRequestError if the request must change, and RunFailedError if the workflow refuses it.
-        """
+        """Return what a run would take, scoring nothing: `chunks`, `objects`, `input_bytes`, `estimate`. Raises as `run` does."""
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             planned = _succeeded(self._place.run(self._prepared(Path(folder), data, output, dry_run=True)))
         assert isinstance(planned, Planned)
@@ -167,10 +164,7 @@ class PredictionRun:
             return run.status()
 
     def wait(self, timeout: float | None = None, poll_seconds: float = 1.0) -> "PredictionRun":
-        """Return when the output is there.
-
-        Raises RunFailedError if the run fails, and TimeoutError after ``timeout`` seconds; the run goes on then.
-        """
+        """Return when the output is there. RunFailedError if the run fails, TimeoutError if it goes on after ``timeout`` s."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.status not in ENDED:
             if deadline is not None and time.monotonic() > deadline:

@@ -58,8 +58,13 @@ def deploy(
     options = _options(config)
     typer.echo("Building the functions …", err=True)
     build(config.parent, lambda line: typer.echo(line, err=True), config)
-    by_sam, by_aws = sam_commands(config, profile), aws_commands(options, code_bucket, profile)
-    typer.echo(_how(config.parent, by_sam, by_aws))
+    file = [] if config.name == "samconfig.toml" else ["--config-file", config.name]
+    by_sam = [["sam", "deploy", *file, *_profile(profile)]]  # which reads the settings itself
+    by_aws = aws_commands(options, code_bucket, profile)
+    where = "" if config.parent == Path() else f", in {config.parent}"
+    ways = ((f"\nDeploy with the SAM CLI{where}:", by_sam), (f"or with the AWS CLI{where}, and a bucket for the code:", by_aws))
+    for sentence, commands in ways:
+        typer.echo("\n".join([sentence, *(f"  {shlex.join(command)}" for command in commands)]))
     built_for = target.template_target()
     if target.find_interpreter(built_for.python) is None:
         wanted = built_for.python_version
@@ -99,12 +104,6 @@ def _options(config: Path) -> DeployOptions:
     return deploy_options(text)
 
 
-def sam_commands(config: Path, profile: str | None) -> list[Command]:
-    """Return what deploys `.aws-sam/build` with the SAM CLI, which reads the settings itself."""
-    file = [] if config.name == "samconfig.toml" else ["--config-file", config.name]
-    return [["sam", "deploy", *file, *_profile(profile)]]
-
-
 def aws_commands(options: DeployOptions, code_bucket: str | None, profile: str | None) -> list[Command]:
     """Return what deploys `.aws-sam/build` with the AWS CLI."""
     bucket = ["--s3-bucket", code_bucket or "BUCKET"]
@@ -125,13 +124,6 @@ def _profile(profile: str | None) -> list[str]:
 
 def _named(commands: list[Command]) -> str:
     return " and ".join(f"`{' '.join(command[: 2 if command[0] == 'sam' else 3])}`" for command in commands)
-
-
-def _how(directory: Path, by_sam: list[Command], by_aws: list[Command]) -> str:
-    where = "" if directory == Path() else f", in {directory}"
-    lines = [f"\nDeploy with the SAM CLI{where}:", *(f"  {shlex.join(command)}" for command in by_sam)]
-    lines += [f"or with the AWS CLI{where}, and a bucket for the code:", *(f"  {shlex.join(command)}" for command in by_aws)]
-    return "\n".join(lines)
 
 
 def _run(command: Command, directory: Path) -> None:

@@ -65,21 +65,17 @@ def check_model(
     if as_json:
         typer.echo(json.dumps(asdict(checked), default=str))
     else:
-        _print(checked)
+        console = VisibleConsole(sys.stdout)
+        for label, text in _lines(checked):
+            console.print(f"{label:11}{text}", soft_wrap=True)
+        if checked.request:
+            console.print(f"\nA request to begin with:\n{json.dumps(checked.request, indent=2)}", soft_wrap=True)
     for warning in checked.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     for problem in checked.problems:
         typer.echo(f"Error: {problem}", err=True)
     if checked.problems:
         raise typer.Exit(1)
-
-
-def _print(checked: ModelCheck) -> None:
-    console = VisibleConsole(sys.stdout)
-    for label, text in _lines(checked):
-        console.print(f"{label:11}{text}", soft_wrap=True)
-    if checked.request:
-        console.print(f"\nA request to begin with:\n{json.dumps(checked.request, indent=2)}", soft_wrap=True)
 
 
 def _lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:

@@ -70,9 +70,7 @@ class Screen(Watcher):
         self.rows: list[Row] = []
         self.console = VisibleConsole(file or sys.stderr)
         self._chunks_printed = 0.0
-        self._row_bytes: float | None = None
-        self._input_bytes = 0.0
-        self._there = 0
+        self._document: Mapping[str, Any] = {}
         self._goes_on = False
 
     def __enter__(self) -> Self:
@@ -132,34 +130,29 @@ class Screen(Watcher):
                 lost = row.chunks.failed if row.chunks else 0
                 row.seconds, row.failed = progress.seconds, progress.error is not None or lost > 0
                 row.detail = counted(row.chunks, row.there) if row.chunks and lost else f"{row.note}{detail_of(progress)}"
-                self._note(progress.document)
+                self._document = progress.document
                 if not progress.error or lost:  # else its last attempt has been shown
                     self._print(row.name, _joined(f"{row.seconds:.1f} s", row.detail))
             case AttemptFailed(error=error) if not (self.rows[-1].chunks and self.rows[-1].chunks.failed):
                 self.rows[-1].detail = failed_with(self.rows[-1].name, error)
                 self._print(self.rows[-1].name, self.rows[-1].detail)
             case ChunksCounted():
-                self.rows[-1].chunks, self.rows[-1].there = progress, self._there
-                self.rows[-1].rows = self._input_bytes / self._row_bytes if self._row_bytes else None
-                self._show_chunks(progress)
+                self._show_chunks(self.rows[-1], progress)
             case ExecutionEnded():
                 self._end_rows("stopped" if progress.status == "ABORTED" else "failed")
             case _:
                 pass
 
-    def _show_chunks(self, chunks: ChunksCounted) -> None:
+    def _show_chunks(self, row: Row, chunks: ChunksCounted) -> None:
+        row.chunks = chunks
+        if (plan := self._document.get("plan", {})).get("chunks"):
+            row.there = plan["chunks"] - plan["pending_chunks"]
+            if row_bytes := self._document.get("model", {}).get("row_bytes"):
+                row.rows = plan["input_bytes"] * plan["pending_chunks"] / plan["chunks"] / row_bytes
         is_last = chunks.succeeded + chunks.failed == chunks.total
         if is_last or time.monotonic() - self._chunks_printed >= PLAIN_SECONDS:
             self._chunks_printed = time.monotonic()
-            self._print(self.rows[-1].name, going(self.rows[-1]))
-
-    def _note(self, document: Mapping[str, Any]) -> None:
-        """Keep what turns counts of chunks into rows: the probe's record length, and the plan's bytes."""
-        self._row_bytes = document.get("model", {}).get("row_bytes") or self._row_bytes
-        plan = document.get("plan", {})
-        if plan.get("chunks"):
-            self._there = plan["chunks"] - plan["pending_chunks"]
-            self._input_bytes = plan["input_bytes"] * plan["pending_chunks"] / plan["chunks"]
+            self._print(row.name, going(row))
 
     def _begin(self, row: Row) -> Row:
         row.overhead = sum(earlier.seconds or 0.0 for earlier in self.rows)
@@ -233,10 +226,7 @@ def screen(*, quiet: bool = False, as_json: bool = False) -> Screen:
 
 
 def rows_table(rows: Sequence[Row], spinner: RenderableType = "", width: int = 80) -> RenderableType:
-    """Return the steps and states in the order in which they began, for a screen of so many columns.
-
-    A detail that does not fit beside its name stands below it, as wide as the screen.
-    """
+    """Return the steps and states in their order; a detail that does not fit beside its name stands below it."""
     names = max((len(row.name) for row in rows), default=0)
     beside = width - (1 + 1 + names + 1 + SECONDS_WIDTH + 1)
     parts: list[RenderableType] = []

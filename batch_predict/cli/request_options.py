@@ -135,11 +135,16 @@ def request_options(*left_out: str) -> OptionGroup:
 def field_option(name: str) -> Any:
     """Return the option of a field: its help and its default are the schema's unless `_FIELDS` has other ones."""
     field = _BY_NAME[name]
-    schema = _schema(field)
+    schema = request_schema()["properties"][name]
     default = schema.get("default")
     shown = "" if field.help or default is None or default is False else f" [default: {default}]"
     metavar = field.metavar or "|".join(schema.get("enum", ())) or None
     return typer.Option(field.flag, help=f"{field.help or schema['description']}{shown}", metavar=metavar, show_default=False)
+
+
+def field_flag(name: str) -> str:
+    """Return a field's option as it is typed."""
+    return _BY_NAME[name].flag
 
 
 def read_field(name: str, given: Any) -> Any:
@@ -148,13 +153,8 @@ def read_field(name: str, given: Any) -> Any:
 
 
 def _type(field: _Field) -> Any:
-    kind = _schema(field)["type"]
+    kind = request_schema()["properties"][field.name]["type"]
     return field.type or _TYPES[kind if isinstance(kind, str) else kind[0]]
-
-
-def _schema(field: _Field) -> dict[str, Any]:
-    schema: dict[str, Any] = request_schema()["properties"][field.name]
-    return schema
 
 
 def _request(request: Path | None, **options: Any) -> dict[str, Any]:

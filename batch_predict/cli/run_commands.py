@@ -89,8 +89,8 @@ def _watched(run: str | None, place: ThisMachine | OnStack, *, quiet: bool, as_j
         return found.status(), uploads
 
 
-def _print_status(known: RunStatus, uploads: Mapping[Path, str], place: ThisMachine | OnStack, *, as_json: bool) -> None:
-    known = _told(known, uploads)
+def _print_status(found: RunStatus, uploads: Mapping[Path, str], place: ThisMachine | OnStack, *, as_json: bool) -> None:
+    known = _told(found, uploads)
     if as_json:
         typer.echo(json.dumps(asdict(known), default=str))
     else:
@@ -167,7 +167,9 @@ def report(
         page = output or Path(re.sub(r"[^A-Za-z0-9._-]", "_", f"{found.name}.html"))
         if reference is not None and not reference.is_file():
             raise BatchPredictError(f"reference {reference} is not a file")
-        record = replace(with_local_places(report_input(found), uploads), is_local=isinstance(place, ThisMachine))
+        record = replace(report_input(found), is_local=isinstance(place, ThisMachine))
+        texts = ("request", "report", "so_far", "failures", "cause") if uploads else ()
+        record = replace(record, **{name: _localized(getattr(record, name), uploads) for name in texts})
         if reference is not None:
             record = compared(record, reference)
         try:
@@ -193,13 +195,8 @@ def _page_renderer() -> Callable[[ReportInput], str]:
     return render
 
 
-def with_local_places(record: ReportInput, uploads: Mapping[Path, str]) -> ReportInput:
-    """Return the record with the local paths that a reader knows, in place of the URIs that the files were uploaded to."""
-    texts = {name: _localized(getattr(record, name), uploads) for name in ("request", "report", "so_far", "failures", "cause")}
-    return replace(record, **texts) if uploads else record
-
-
 def _localized(value: Any, uploads: Mapping[Path, str], told: Callable[[str, Mapping[Path, str]], str] = with_local_paths) -> Any:
+    """Put the local paths that a reader knows in place of the URIs that the files were uploaded to."""
     if isinstance(value, str):
         return told(value, uploads)
     if isinstance(value, Mapping):

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from batch_predict import deployed
 from batch_predict.cli.progress import counted, skipped_objects
+from batch_predict.cli.request_options import field_flag
 from batch_predict.cli.visible_output import VisibleConsole
 from batch_predict.figures import COST_ITEMS, duration, megabytes, plural
 from batch_predict.runs.costs import sagemaker_instance
@@ -27,7 +29,6 @@ NEAR = 0.8
 """The share of a limit from which on a plan warns of it."""
 STYLES = {"SUCCEEDED": "green", "RUNNING": "cyan"}
 
-QUARANTINE = "batch-predict run … --on-bad-row quarantine"
 COMMANDS = {
     "OutputExistsError": "batch-predict run … --overwrite",
     "ModelError": "batch-predict check-model MODEL --data SAMPLE.csv",
@@ -99,15 +100,15 @@ def estimate_lines(estimate: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Rows", f"about {estimate['rows']:,}"
     yield "On AWS", f"about {estimate['seconds']:,.0f} s; a chunk takes {estimate['chunk_seconds']:,.1f} s"
     yield "Cost", f"about ${dollars['total']:.4f} ({parts})"
-    for number, assumption in enumerate(estimate["assumptions"]):
-        yield "" if number else "Assumes", assumption
+    yield from _under("Assumes", estimate["assumptions"])
+
+
+def _under(label: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip_longest([label][: len(texts)], texts, fillvalue="")
 
 
 def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator[tuple[str, str]]:
-    """Yield what a run would take, item by item, and the limits that it comes near.
-
-    `skipped` is the sentence about local files that are no data.
-    """
+    """Yield what a run would take, item by item, what local files are `skipped`, and the limits that it comes near."""
     estimate = result.estimate or {}
     yield "Objects", f"{result.objects:,}, {megabytes(result.input_bytes)}{skipped_objects(result.skipped_objects)}"
     if skipped:
@@ -120,29 +121,23 @@ def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator
     yield "Time", f"about {duration(estimate['seconds'])}; a chunk takes {estimate['chunk_seconds']:,.1f} s of {FUNCTION_SECONDS}"
     dollars = estimate["dollars"]
     yield "Cost", f"about ${dollars['total']:.4f} on AWS"
-    for (label, key), amount in zip(
-        COST_ITEMS,
-        (
-            f"{estimate['lambda_requests']:,} invocations, {estimate['lambda_gb_seconds']:,.1f} GB-seconds",
-            f"{estimate['state_transitions']:,} state transitions",
-            f"{estimate['s3_put_requests']:,} PUT and {estimate['s3_get_requests']:,} GET requests",
-        ),
-        strict=True,
-    ):
+    amounts = (
+        f"{estimate['lambda_requests']:,} invocations, {estimate['lambda_gb_seconds']:,.1f} GB-seconds",
+        f"{estimate['state_transitions']:,} state transitions",
+        f"{estimate['s3_put_requests']:,} PUT and {estimate['s3_get_requests']:,} GET requests",
+    )
+    for (label, key), amount in zip(COST_ITEMS, amounts, strict=True):
         yield "", f"{label:15}${dollars[key]:.4f}  {amount}"
     if compare:
         instance = sagemaker_instance(estimate["rows"], result.probe_rows_per_second or 0.0)
-        yield (
-            "Compare",
-            f"SageMaker Batch Transform, one {instance.name}: about {instance.hours * 60:,.1f} min, ${instance.dollars:.4f}",
-        )
+        minutes = f"about {instance.hours * 60:,.1f} min"
+        yield "Compare", f"SageMaker Batch Transform, one {instance.name}: {minutes}, ${instance.dollars:.4f}"
         yield "", f"with {instance.assumption}"
     if estimate["chunk_seconds"] > FUNCTION_SECONDS * NEAR:
         yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb"
     if result.chunks > max_chunks * NEAR:
         yield "Limit", f"nearly {max_chunks:,} chunks: beyond them, chunks grow"
-    for number, assumption in enumerate(estimate["assumptions"]):
-        yield "" if number else "Assumes", assumption
+    yield from _under("Assumes", estimate["assumptions"])
 
 
 def print_failure(console: Console, result: Failed, command: str | None = None) -> None:
@@ -214,9 +209,9 @@ def explanation_lines(
     yield from _chunk_lines(status)
     reasons = [_reason(record, status.advice) for record in lost[:SHOWN_CHUNKS]]
     said = reasons[0] if lost and lost[0]["error"] == status.error else ""  # Explain Failure speaks of the first
-    for number, (record, reason) in enumerate(zip(lost, reasons, strict=False)):
-        why = f": {reason}" if reason != said else ""
-        yield "" if number else "Where", f"chunk {record['chunk_index'] + 1}, {_where(record)}{why}"
+    whys = (f": {reason}" if reason != said else "" for reason in reasons)
+    places = (f"chunk {record['chunk_index'] + 1}, {_where(record)}{why}" for record, why in zip(lost, whys, strict=False))
+    yield from _under("Where", list(places))
     if len(lost) > SHOWN_CHUNKS:
         yield "", f"and {len(lost) - SHOWN_CHUNKS} more"
     if status.advice:
@@ -225,8 +220,10 @@ def explanation_lines(
         yield "Do", "Start the same request again: it goes on from the chunks that are finished."
     if lost:
         yield "Command", f"batch-predict chunk {status.name} {lost[0]['chunk_index'] + 1} --here{stack_option}"
-    keeps_rows_aside = "on_bad_row" in (status.advice or "")  # it does not help against other faults
-    if command := QUARANTINE if keeps_rows_aside else COMMANDS.get(status.error):
+    command = COMMANDS.get(status.error)
+    if remedy := deployed.errors.field_to_set(status.advice):
+        command = f"batch-predict run … {field_flag(remedy[0])} {remedy[1]}"
+    if command:
         model = str(request.get("model_s3_uri", "MODEL"))
         yield "" if lost else "Command", command.replace("run …", f"run{stack_option} …").replace("MODEL", model)
 
@@ -251,9 +248,8 @@ def _explained_success(status: RunStatus, stack_option: str) -> Iterator[tuple[s
 
 
 def _where(record: Mapping[str, Any]) -> str:
-    if record.get("byte_range"):
-        start, stop = record["byte_range"]
-        return f"{record['data_s3_uri']} bytes=[{start}, {stop})"
+    if edges := record.get("byte_range"):
+        return f"{record['data_s3_uri']} bytes=[{edges[0]}, {edges[1]})"
     return f"the objects listed in {record.get('segments_s3_uri')}"
 
 

@@ -1,8 +1,7 @@
 """Nothing that is printed, on a terminal or into a file, steers a terminal or hides text, whoever has written it.
 
-A header, a reason, a log line, a key, the cause of an error: all may be somebody else's text, with escape sequences that set the
-title, fill the clipboard or cover what was printed before. No print has to think of that: everything that the command line prints
-comes through here, by `visible_streams` or by a `VisibleConsole`.
+A header, a log line, a key, a cause: all may be somebody else's text, with escape sequences that cover what was printed before. So
+everything is printed through `visible_streams` or a `VisibleConsole`.
 """
 
 import sys

@@ -1,8 +1,6 @@
-"""Makes a Python process lack the modules that the deployed prediction function lacks.
+"""Makes a Python process lack the modules that the deployed prediction function lacks: it would have the user's own.
 
-A local run scores with the user's own environment, which has more than the deployed package: without this, a model that needs more
-runs here and is refused there. Lies beside the handler in the package that `batch_predict.local.deploy` zips, for
-`start_function.py`, and uses the standard library alone.
+Lies beside the handler in the package that `deploy.py` zips, for `start_function.py`, and uses the standard library alone.
 """
 
 import sys
@@ -29,10 +27,7 @@ def _is_in(module: str, has: Collection[str]) -> bool:
 
 
 def lack_other_modules(has: Collection[str]) -> None:
-    """Let nothing be imported from now on but the standard library and the top-level modules that the package ``has``.
-
-    What is imported already stays with those who have it, and cannot be imported again.
-    """
+    """Let nothing be imported from now on, or again, but the standard library and the package's top-level modules."""
     sys.meta_path.insert(0, _Lacking(has))
     for name in [name for name in sys.modules if not _is_in(name, has)]:
         del sys.modules[name]

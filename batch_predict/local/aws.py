@@ -261,10 +261,7 @@ def _becomes_ready(guard: subprocess.Popen[bytes], port: int, key: str, identity
 
 
 def answers(port: int, key: str, identity: str) -> bool:
-    """Return whether the emulator named ``identity`` answers on ``port`` of this machine.
-
-    Another emulator on that port has another identity: to be answered is not enough.
-    """
+    """Return whether the emulator named ``identity``, and not another one, answers on ``port`` of this machine."""
     request = AWSRequest("GET", f"http://{HOST}:{port}/_ministack/health")
     SigV4Auth(Credentials(ACCESS_KEY_ID, key), "sts", REGION).add_auth(request)
     connection = http.client.HTTPConnection(HOST, port, timeout=1)

@@ -67,10 +67,9 @@ def check_model(
     memory_mb: int | None = None,
     local_aws: Callable[[], AbstractContextManager[LocalAws]] | None = None,
 ) -> ModelCheck:
-    """Load a model as the prediction function does, in a process of its own, and score the first rows of ``data`` if given.
+    """Load a model as the prediction function does, and score the first rows of ``data`` by the function on ``local_aws``.
 
-    The sample is scored by the function itself, on what ``local_aws`` starts. Unpickling runs code: check only models that you
-    trust. Raises InvalidRequestError if a file cannot be read, or the names of the columns are needed and unknown.
+    Unpickling runs code: check only models that you trust. InvalidRequestError if a file cannot be read, or columns need names.
     """
     for noun, file in (("model", path), ("data", data)):
         if file is not None and (unread := unreadable(file)):

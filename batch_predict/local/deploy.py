@@ -1,7 +1,4 @@
-"""Deploys `template.yaml` to the embedded local AWS by the steps of `sam package` and `sam deploy`.
-
-The same template, state machine definition and handlers go to AWS. Only `LOCAL_ADAPTATIONS` differ here.
-"""
+"""Deploys `template.yaml` to the embedded local AWS, as `sam package` and `sam deploy` do. Only `LOCAL_ADAPTATIONS` differ."""
 
 import copy
 import hashlib
@@ -90,10 +87,7 @@ def adapt_definition(definition: JsonObject, *, tolerates: bool = True) -> JsonO
 
 
 def bootstrap(package: DeployedPackage | None = None) -> str:
-    """Return the script that starts a provided.al2023 function: this Python, importing the function's own files.
-
-    With a ``package``, Python finds only the modules that it has.
-    """
+    """Return the script that starts a provided.al2023 function by this Python, with the modules of its ``package`` alone."""
     assignments = ['PYTHONPATH="$LAMBDA_TASK_ROOT"']
     if package:
         assignments += [f"{name}={shlex.quote(value)}" for name, value in package.environment.items()]
@@ -120,9 +114,8 @@ def deploy(
 ) -> dict[str, str]:
     """Deploy ``directory``'s `template.yaml`, wait for it, and return the stack's outputs.
 
-    ``client`` makes a boto3 client for a service name. Packages go to ``bucket``, under `.deploy/`. Of
-    ``parameters``, those that the template declares are used. ``tolerates``: see `LOCAL_ADAPTATIONS`.
-    Raises BatchPredictError with the reasons of the resources that failed.
+    ``client`` makes a boto3 client for a service. Packages go to ``bucket``, under `.deploy/`; the template may declare fewer
+    ``parameters``. ``tolerates``: see `LOCAL_ADAPTATIONS`. Raises BatchPredictError with the reasons of the resources that failed.
     """
     template = yaml_parse((directory / "template.yaml").read_text())
     packaged = _package(adapt_template(template), directory, client("s3"), bucket, tolerates=tolerates)
@@ -169,10 +162,7 @@ def _package(template: JsonObject, directory: Path, s3: Any, bucket: str, *, tol
 
 
 def zip_function(code: Path, handler: str, package: DeployedPackage | None = None) -> bytes:
-    """Return a function's own files and the bootstrap as a deployment package: the same bytes for the same files.
-
-    ``package`` is what the function has on AWS, if it needs libraries.
-    """
+    """Return a function's own files and the bootstrap, which knows its ``package``, as a zip: equal for equal files."""
     files = {**function_files(code, handler), "bootstrap": bootstrap(package).encode()}
     if package:
         files[AS_PACKAGED.name] = AS_PACKAGED.read_bytes()

@@ -1,7 +1,6 @@
 """What the deployed prediction function has: its Python, its libraries and their versions, read from the files that build it.
 
-Local runs and `check-model` score with the user's own Python and libraries. They hand this to the handler and to `as_packaged`, so
-what the package would refuse is refused here.
+Local runs and `check-model` score with the user's own, and refuse by this what the package would refuse.
 """
 
 import json

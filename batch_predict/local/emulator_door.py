@@ -1,8 +1,7 @@
 """The emulator ministack behind a door that opens to whoever has the key of this start.
 
-ministack by itself answers everybody: any other user's program on this machine, and any web page in a browser on it. Started by
-`local_aws` as a script, with the key in the environment (AWS_SECRET_ACCESS_KEY), which only programs of the same user see. Callers
-sign with it, as on AWS: boto3, the AWS CLI and Terraform need nothing but these credentials.
+ministack by itself answers everybody: any user's program on this machine, and any web page in a browser on it. `local_aws` starts
+this script with the key in the environment (AWS_SECRET_ACCESS_KEY), and callers sign with it, as on AWS.
 
 The door is a layer of the emulator's own server: there is no port behind it. The Lambda Runtime API of each function has a port of
 its own, and opens by a second key, which `start_function.py` hands in.
@@ -37,13 +36,7 @@ ACCOUNT = re.compile(r"[0-9]{12}")
 
 
 class Door:
-    """An ASGI application that lets only requests with the key through to another one.
-
-    Args:
-        app: The application behind the door.
-        secret_of: Returns the secret of an access key id; None if there is no such key.
-
-    """
+    """An ASGI application that lets only requests with the key through; ``secret_of`` returns an access key id's secret, if any."""
 
     def __init__(self, app: Application, secret_of: Callable[[str], str | None]) -> None:
         self.app = app
@@ -104,8 +97,7 @@ def _query(scope: Scope) -> dict[str, list[str]]:
 def _stranger(headers: Mapping[str, str]) -> str | None:
     """Return why this cannot be a request of a program of ours; None if it may be one.
 
-    A browser sends Origin with every request of a page's script or form except plain reads, and Sec-Fetch-Site with those. A page
-    that has its own name resolved to this machine (DNS rebinding) sends that name as Host.
+    A web page's request has Origin or Sec-Fetch-Site; if it had its own name resolved to this machine, that name is its Host.
     """
     if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
         return BROWSER

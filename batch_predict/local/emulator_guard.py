@@ -1,8 +1,7 @@
 """Runs one command on behalf of an owner, and ends it with everything it started as soon as the owner is gone.
 
-Started by `local_aws` as a script in a session of its own, with a pipe as standard input that nobody ever writes to.
-The kernel closes that pipe however the owner ends, also by `kill -9`, on Linux and macOS alike; no signal handler or
-exit hook could promise that.
+`local_aws` starts this script in a session of its own, with a pipe as standard input that nobody writes to: the kernel closes it
+however the owner ends, also by `kill -9`.
 """
 
 import os

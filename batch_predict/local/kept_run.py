@@ -1,7 +1,7 @@
 """One run on this machine, in its folder `.batch-predict/<run>/`.
 
-Each run has an embedded AWS of its own. What that one knew at its end (the execution, its history, logs, plan, receipts and
-report, but no copy of model, data and output) is kept in the run's folder, and comes up again when somebody asks for it.
+What its embedded AWS knew at the end (execution, history, logs, plan, receipts and report, but no copy of model, data and output)
+is kept there, and comes up again when somebody asks for it.
 """
 
 import json
@@ -121,10 +121,7 @@ class KeptRun:
             self._end(Failed(status="ABORTED", error=INTERRUPTED, cause="its process was killed", seconds=seconds, name=self.name))
 
     def local_paths(self) -> dict[Path, str]:
-        """Return the local files of the run, with their URIs in its embedded AWS.
-
-        Its output is one of them, whether it was published or not, and so is what was published beside it.
-        """
+        """Return the run's local files with their URIs in its embedded AWS; its output is one of them, published or not."""
         output, _, name = str(self.about["request"].get("output_s3_uri", "")).rpartition("/")
         outcome = self.outcome()
         places = (outcome.output, outcome.report, outcome.rejected) if isinstance(outcome, Published) else ()
@@ -155,11 +152,7 @@ class KeptRun:
         return _RunHere(aws, self)
 
     def execute(self, watcher: Watcher = UNWATCHED) -> Outcome:
-        """Do the whole run in this process, and keep how it ended.
-
-        ``watcher`` is shown what comes before the execution, and each step of it.
-        Raises RunInterrupted if the process is told to stop.
-        """
+        """Do the whole run in this process, and keep how it ended; RunInterrupted if the process is told to stop."""
         began = self.created
         result: Outcome = Failed(status="ABORTED", error=INTERRUPTED, cause="its process was ended", name=self.name)
         try:

@@ -43,8 +43,7 @@ class KeptRuns:
     def create(self, prepared: PreparedRequest, name: str | None = None) -> KeptRun:
         """Make the folder of a new run, with the finished chunks of the request's newest run, if that is over without an output.
 
-        Deletes the oldest runs beyond `KEPT_RUNS`, and the finished chunks of unfinished ones beyond `KEPT_WORK` requests.
-        BatchPredictError if the name is taken, unless by a run that this one goes on with.
+        Deletes what is beyond `KEPT_RUNS` and `KEPT_WORK`. BatchPredictError if the name is taken, unless this run goes on with it.
         """
         self._require_ours()
         digest = _digest(prepared)

@@ -1,7 +1,7 @@
 """What a local run's embedded AWS leaves on disk: what is kept, for how long, and how the next run gets it.
 
-The emulator keeps each object as a file below `aws/objects`, replaced as a whole whenever it is written, with a file of metadata
-beside it. So two runs may share a file by a hard link: it takes no space twice, and neither changes what the other has.
+An object is a file below `aws/objects`, replaced as a whole when it is written, with metadata beside it. So runs may share files by
+hard links, and neither changes what the other has.
 """
 
 import json

@@ -18,10 +18,7 @@ PREFIXES = {"MODEL_S3_PREFIX": "ModelUri", "DATA_S3_PREFIX": "DataUri", "OUTPUT_
 
 
 def invoke_here(stack: Stack, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Call the handler's own `lambda_handler` with an event, with your credentials and not the function's role.
-
-    Returns its answer, `statusCode` and `body`, decoded. Loads the model in this process, which runs the code in it.
-    """
+    """Call the handler's `lambda_handler`, as you; return `statusCode` and `body`, decoded. It runs the code in the model."""
     # An event comes from a plan in S3: with your credentials, too, the handler goes nowhere that the stack's own could not.
     confined = {name: stack.outputs[output] for name, output in PREFIXES.items() if output in stack.outputs}
     with _environment(_variables(stack) | confined | deployed_package(stack_directory()).environment):

@@ -1,8 +1,7 @@
 """Tell the folders of runs that this user has made from all others, which are not opened.
 
-Looking at a run brings up its embedded AWS, with the functions that its folder holds, and the next run takes over its finished
-chunks: whoever wrote a folder runs code as the user who opens it. A project that was downloaded or unpacked may bring such folders,
-whose files then belong to the user. So each folder bears a mark that only this user can make, by a key that is kept elsewhere.
+Opening a run starts the functions that its folder holds: whoever wrote it runs code as the user. A downloaded project may bring
+such folders, which then belong to the user. So each bears a mark that only this user can make, by a key that is kept elsewhere.
 """
 
 import hmac

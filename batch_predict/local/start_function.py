@@ -1,9 +1,7 @@
-"""Starts a function of the embedded AWS on AWS's own runtime client, awslambdaric.
+"""Starts a function of the embedded AWS on AWS's own runtime client, awslambdaric, for the `bootstrap` that `deploy.py` zips.
 
-The `bootstrap` in the package that `batch_predict.local.deploy` zips starts it with the function's handler.
-
-The Runtime API wants a key, which is the first part of each path: AWS_LAMBDA_RUNTIME_API is `127.0.0.1:port/key`. The client's
-compiled part takes that as it is. Its Python part, which says that a handler could not be imported, takes an address alone.
+Each path of the Runtime API begins with a key: AWS_LAMBDA_RUNTIME_API is `127.0.0.1:port/key`, which the client's compiled part
+takes as it is. Its Python part, which says that a handler could not be imported, takes an address alone.
 """
 
 import json

@@ -1,7 +1,6 @@
-"""What the statistics of a column say, as far as they can: mean, quartiles, equal bins for a picture.
+"""What the statistics of a column say, as far as they can: mean, quartiles, equal bins for a picture (docs/report.md).
 
-The report keeps sums, an exponential histogram, and what is counted more exactly: few whole numbers, and probabilities by percents
-(docs/report.md). What is read from a histogram is known as exactly as its buckets are narrow.
+What is read from a histogram is known as exactly as its buckets are narrow; few whole numbers, and percents, are counted.
 """
 
 import math
@@ -175,10 +174,7 @@ class Values:
 
 
 def shared_edges(columns: Sequence[Values], bins: int) -> NDArray[np.float64] | None:
-    """Return the edges of equal bins over all that the columns hold; None if none holds a finite value.
-
-    Probabilities have a bin for each percent, and each bin of whole numbers holds as many of them.
-    """
+    """Return the edges of equal bins (of percents, or of equally many whole numbers) over all values; None without finite ones."""
     spans = [(span, column) for column in columns if (span := column.span())]
     if not spans:
         return None

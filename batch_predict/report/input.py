@@ -71,10 +71,7 @@ def report_input(run: Run) -> ReportInput:
 
 
 def so_far(run: Run) -> dict[str, Any]:
-    """Return what is known of a run as the fields of a report; nothing if it ended before it knew its model.
-
-    `chunks.failed` counts the error records that this run has left.
-    """
+    """Return what is known of a run as the fields of a report; nothing if it ended before it knew its model."""
     document = run.document()
     if "model" not in document:
         return {}
@@ -91,10 +88,7 @@ def so_far(run: Run) -> dict[str, Any]:
 
 
 def _facts(document: Any, chunks: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-    """Return what the receipts say, in the shape of a report.
-
-    Anything that is not the receipt of its chunk is passed over, as a merge would refuse it.
-    """
+    """Return what the receipts say, in the shape of a report; what is no receipt of its chunk is passed over, as by a merge."""
     counted, account = deployed.distributions.StatisticsSum(), deployed.accounting.Account([], [])
     for chunk, receipt in chunks:
         try:

@@ -1,7 +1,6 @@
 """The state machine's graph with what an execution did in it: laid out here, drawn by templates/state_graph.svg.j2.
 
-The way of a run that succeeds goes down on the left, everything else stands on the right. States that only lead to others (Choice,
-Pass) are not drawn, but their ways are.
+The way of a run that succeeds goes down on the left, all else is on the right. Of Choice and Pass, only the ways are drawn.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

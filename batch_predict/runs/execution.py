@@ -1,7 +1,4 @@
-"""Follow an execution of the state machine state by state and chunk by chunk.
-
-Everything is read from Step Functions' own record, so it is the same on AWS and on the embedded local AWS.
-"""
+"""Follow an execution state by state and chunk by chunk, by Step Functions' own record: the same on AWS and on the local AWS."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -64,9 +61,9 @@ UNWATCHED = Watcher()
 def follow_execution(
     client: Any, execution_arn: str, *, poll_seconds: float = 1.0, history: History | None = None
 ) -> Iterator[Progress]:
-    """Yield what happens in an execution until it is over, from its first state on, whenever it was started.
+    """Yield what happens in an execution until it is over, from its first state on; ``history`` takes what was read.
 
-    ``history`` takes what was read. On AWS each poll is two to five calls; their quotas begin at 10 a second.
+    On AWS each poll is two to five calls; their quotas begin at 10 a second.
     """
     history = history or History()
     chunks: ChunksCounted | None = None

@@ -101,10 +101,7 @@ class History:
 
     @property
     def reused_chunks(self) -> int:
-        """Return how many chunks an earlier execution has finished.
-
-        An execution that plans again finds what it has finished itself, so only the first plan of a fingerprint tells them.
-        """
+        """Return how many chunks an earlier execution has finished: those done at the first plan of this fingerprint."""
         return self._done_at_first[self.plan["fingerprint"]] if self.plan else 0
 
     def visits_of(self, execution: Mapping[str, Any]) -> list[StateVisit]:
@@ -156,10 +153,7 @@ class History:
 
 
 def _error_of(event: Mapping[str, Any], known: str | None) -> str | None:
-    """Return the error that a failure's event tells; None if it tells nothing more than is ``known`` of this attempt.
-
-    A Distributed Map fails by `MapRunFailed`, which has the error, then `MapStateFailed`, which has none.
-    """
+    """Return a failure's error if it tells more than is ``known``: a Map fails by `MapRunFailed`, then by bare `MapStateFailed`."""
     event_type = event["type"]
     error: str | None = event.get(f"{event_type[0].lower()}{event_type[1:]}EventDetails", {}).get("error")
     return error or (None if known else event_type)

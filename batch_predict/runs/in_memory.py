@@ -16,10 +16,7 @@ PathLike = str | os.PathLike[str]
 
 
 def model_path(model: object, folder: Path) -> str:
-    """Return a path or S3 URI unchanged, and write a fitted estimator into ``folder``, as `joblib.dump` does.
-
-    Raises TypeError for anything else, and InvalidRequestError if the estimator cannot be pickled.
-    """
+    """Return a path or S3 URI as it is, and write an estimator into ``folder``; InvalidRequestError if it cannot be pickled."""
     require_model(model)
     if isinstance(model, str | os.PathLike):
         return str(os.fspath(model))
@@ -64,10 +61,7 @@ def require_names(names: object) -> list[str] | None:
 
 
 def data_paths(data: object, folder: Path) -> list[str]:
-    """Return paths and S3 URIs unchanged, and write DataFrames as CSV files into ``folder``; in the given order.
-
-    Raises TypeError if ``data`` is neither one of these nor a list of them.
-    """
+    """Return paths and S3 URIs as they are, and write DataFrames as CSV into ``folder``; in the given order."""
     items = require_data(data)
     paths = []
     for number, item in enumerate(items, start=1):

@@ -35,10 +35,7 @@ class Found:
 
 
 def find_files(noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_rows: bool = False) -> Found:
-    """Return what the ``values`` of a field name; ``noun`` is what messages call it, `model` or `data`.
-
-    What is no name at all is left to the schema. With ``may_lack_rows`` a folder may hold no data.
-    """
+    """Return what the ``values`` of a field name; ``noun`` is `model` or `data`. What is no name at all is left to the schema."""
     found = Found()
     if not are_names(values):
         return found
@@ -90,10 +87,7 @@ def _folder_kind(path: Path) -> str:
 
 
 def _files_below(path: Path) -> "_FolderFiles | None":
-    """Return the files that a folder or a glob names; None if a path is neither.
-
-    The marker of a whole folder names it, too, as it does in S3.
-    """
+    """Return the files that a folder, or its marker as in S3, or a glob names; None if a path is neither."""
     if path.is_dir():
         return _FolderFiles(path)
     if path.name == deployed.inputs.MARKER and path.parent.is_dir():
@@ -103,10 +97,7 @@ def _files_below(path: Path) -> "_FolderFiles | None":
 
 
 class _FolderFiles:
-    """The files below a folder, as the workflow takes the objects under a prefix; but only those called *.csv, in any case.
-
-    With a glob, those that match it, whatever they are called; or, if it matches folders alone, the files of these.
-    """
+    """The files below a folder that are called *.csv, in any case; or those that match a glob, or are in folders that match it."""
 
     def __init__(self, folder: Path, glob: Sequence[str] = ()) -> None:
         self.problems: list[str] = []

@@ -107,10 +107,9 @@ def start(stack: Stack, prepared: PreparedRequest, name: str | None = None) -> s
 
 
 def conclude(stack: Stack, prepared: PreparedRequest, execution_arn: str, watcher: Watcher = UNWATCHED) -> Outcome:
-    """Follow the execution to its end, and download what it published: output and report appear whole, or not at all.
+    """Follow the execution to its end, and download what it published, all or nothing; ``watcher`` is shown each step.
 
-    ``watcher`` is shown each step of the execution. Raises BatchPredictError if AWS stops answering, or the output cannot be
-    written here.
+    Raises BatchPredictError if AWS stops answering, or the output cannot be written here.
     """
     history, lost_chunks = History(), None
     client = stack.client("stepfunctions")

@@ -1,7 +1,6 @@
 """Check a request and its local files before anything starts, and say which file goes where.
 
-A request here is the one of StartExecution, with local paths in place of S3 URIs: any of them on a deployed stack, and all of them
-on the embedded local AWS, which starts empty.
+Local paths stand in place of S3 URIs: of any on a deployed stack, and of all on the embedded local AWS, which starts empty.
 """
 
 import hashlib
@@ -63,10 +62,9 @@ class PreparedRequest:
 
 
 def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedRequest:
-    """Check a request and its local files, and say which file goes where: on a deployed stack, or on the embedded local AWS.
+    """Check a request and its local files, and say which goes where: on a deployed stack, or on the embedded local AWS.
 
-    On a stack, S3 URIs stay, and local files go below its prefixes, under the SHA-256 of their content. So the same file is
-    uploaded once, and the same request again is the same to the workflow: it finishes what is missing.
+    On a stack they go under the SHA-256 of their content: a file is uploaded once, and the same request finishes what is missing.
     Raises InvalidRequestError; nothing has been started or written then.
     """
     places = _places(stack)
@@ -162,10 +160,9 @@ def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
 def _output_place(
     value: object, places: _Places, *, overwrite: bool, used: Iterable[Path]
 ) -> tuple[Path | None, str | None, list[str]]:
-    """Return the local directory of the output, its URI, and what is wrong with it.
+    """Return the local directory of the output, its URI, and what is wrong with it; the workflow resolves its name.
 
-    The name is known as soon as the workflow has resolved the placeholders. An S3 URI stays in S3, and comes down into the current
-    directory if that S3 is the local AWS.
+    An S3 URI stays in S3, and comes down into the current directory if that S3 is the local AWS.
     """
     if not isinstance(value, str) or not value:
         return Path(), None, []

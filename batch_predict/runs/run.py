@@ -1,6 +1,6 @@
-"""Runs that were started before: by this command line, by StartExecution or by a schedule. Found by name, asked, explained, ended.
+"""Runs that were started before, by whomever: found by name, asked, explained, ended.
 
-Everything here is read from Step Functions and S3, so it is the same for a deployed stack and for the embedded local AWS.
+All is read from Step Functions and S3, so it is the same for a deployed stack and for the embedded local AWS.
 """
 
 import json
@@ -164,10 +164,7 @@ class Run:
         return found
 
     def chunk_event(self, number: int) -> dict[str, Any]:
-        """Return the event of chunk ``number``, from 1 as messages count, for a direct invocation of the prediction function.
-
-        It writes the very part and receipt that the run needs, so that the same request, started again, finds them.
-        """
+        """Return the event by which the prediction function writes chunk ``number``, from 1, as the run needs it."""
         chunks = self.chunks()
         if not 1 <= number <= len(chunks):
             raise BatchPredictError(f"run {self.name} has chunks 1 to {len(chunks)}, not {number}")
@@ -197,10 +194,9 @@ class Run:
         return sorted(mine, key=lambda record: record["chunk_index"])
 
     def attempts(self) -> dict[int, int]:
-        """Return how often each chunk was invoked, by its index, as the histories of the newest Map Run's children say.
+        """Return how often each chunk was invoked, by its index, as the newest Map Run's children say.
 
-        Empty if there are more than `HISTORIES_READ` children, whose histories would take minutes, or Step Functions no longer
-        has them (it keeps them for 90 days).
+        Empty if there are more than `HISTORIES_READ`, or Step Functions no longer has them (it keeps them for 90 days).
         """
         map_run_arn = newest_map_run(self.stepfunctions, self.execution_arn)
         if map_run_arn is None:
@@ -284,8 +280,7 @@ def find_run(stack: Stack, run: str) -> Run:
 def list_runs(stack: Stack, limit: int) -> list[ListedRun]:
     """Return the newest runs of a stack, newest first by their start.
 
-    Step Functions lists those that run by their start, all others by their end: of these a long run may stand before a later one.
-    So a page of them is looked at, however few are wanted.
+    Step Functions lists those that are over by their end, so a page of them is looked at, however few are wanted.
     """
     pages = (
         stack.client("stepfunctions")

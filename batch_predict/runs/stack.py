@@ -1,7 +1,4 @@
-"""The stack that a command talks to: one that is deployed on AWS, or the one on the embedded local AWS.
-
-Both answer the same calls, so nothing that follows a run, explains it or fetches its output asks which one it is.
-"""
+"""The stack that a command talks to, on AWS or on the embedded local AWS: both answer the same calls."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping

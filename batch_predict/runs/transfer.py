@@ -52,8 +52,7 @@ def _is_there(s3: Any, uri: str, size: int) -> bool:
 def require_own(prepared: PreparedRequest, published: Mapping[str, Any], name: str, resolved: str | None) -> None:
     """Raise BatchPredictError unless the execution names the places that follow from the request's output.
 
-    What it names it may have read from a report in S3, which others may be able to write; files here are named after it.
-    ``resolved`` is the request's output as Validate Request has returned it, with its placeholders resolved.
+    It may have read them from a report that others may write. ``resolved`` is the output as Validate Request has returned it.
     """
     output, report, rejected = (published.get(field) for field in ("output_s3_uri", "report_s3_uri", "rejected_s3_uri"))
     asked = resolved or output
@@ -86,10 +85,7 @@ def _resolves(template: str, uri: str, name: str) -> bool:
 
 
 def download(stack: Stack, prepared: PreparedRequest, published: Mapping[str, Any]) -> dict[str, Path]:
-    """Download what was published, at places that `require_own` has accepted.
-
-    All files are here before the first is in its place, and the report comes last, as in S3.
-    """
+    """Download what was published: all files are here before the first is in its place, and the report comes last, as in S3."""
     directory = prepared.output_directory
     assert directory is not None
     # Looked at again: placeholders are resolved now, and a run takes time.

@@ -1,7 +1,6 @@
 """Look up the value at the place that a message names, in the user's own file.
 
-The functions say where a value is and never what it is: their messages, logs and records go to AWS. On this machine the reader owns
-the data, so the value is looked up here, afterwards, and the functions are the same in both places.
+The functions never say what a value is: their messages go to AWS. On this machine the reader owns the data.
 """
 
 import ast

@@ -1,7 +1,6 @@
 """Checks that shared libraries would load on Lambda: each must find what it needs in the package or in Amazon Linux 2023.
 
-The files are read, whatever their processor. Loading them here would prove little: a host has libraries that Lambda's system lacks
-(libgomp), and newer ones.
+The files are read: loading them here would prove little, as a host has libraries that Lambda lacks (libgomp), and newer ones.
 """
 
 from __future__ import annotations

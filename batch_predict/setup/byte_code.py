@@ -1,12 +1,10 @@
 """Replaces every source in the current folder by its byte-code; runs on its own, in an interpreter of the target's Python.
 
 `package.py` starts it as `python -S -s -P byte_code.py PREFIX [--docstrings-only-in LIBRARY ...]`; it imports nothing of the
-project. The same sources give the same bytes, because they are compiled in order, in one process, with the sources' hashes and
-without this machine's paths.
+project. The same sources give the same bytes: they are compiled in order, with their hashes and without this machine's paths.
 
-Docstrings are a third of the libraries' byte-code, which is read at each cold start, and nobody reads them there. A source that
-mentions `__doc__` keeps its own, because it may compute with them. The rest behaves as under `python -OO`, which these libraries
-support.
+Docstrings are a third of the byte-code that each cold start reads. A source that mentions `__doc__` keeps its own, because it may
+compute with them. The rest behaves as under `python -OO`, which these libraries support.
 """
 
 from __future__ import annotations

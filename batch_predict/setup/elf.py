@@ -1,12 +1,8 @@
 """Reads shared libraries for any processor: removes their symbol tables, and says what they need to load.
 
-Removing the symbol table moves no other byte.
-
-What the dynamic loader reads lies in segments. Symbol tables and debug information lie in sections behind the last of them, which
-only linkers and debuggers read. So the file is cut there, and its header says that there are no sections. `strip` gains a little
-more, but it moves segments, which breaks libraries that patchelf has changed ("ELF load command address/offset not page-aligned"),
-and it knows only its own machine's processor. What such a library needs is read here, too: pyelftools finds the versions of symbols
-by the sections, which are gone.
+The dynamic loader reads segments; symbol tables lie in sections behind the last of them. So the file is cut there, and its header
+says that there are no sections. `strip` moves segments, which breaks libraries that patchelf has changed ("ELF load command
+address/offset not page-aligned"), and knows one processor alone; pyelftools finds versions of symbols by the sections.
 """
 
 from __future__ import annotations

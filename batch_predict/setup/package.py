@@ -77,7 +77,7 @@ def build_predict(
 ) -> Package:
     """Return the prediction function's package; its libraries are made anew only if something changed.
 
-    Raises PackageError if the package would be too large, incomplete or for another processor.
+    Raises PackageError if it would be too large, incomplete or for another processor.
     """
     lines = wheels.locked([*wheels.required_names(), *wheels.required_names(wheels.CARRIED_REQUIREMENTS)], built_for.python)
     interpreter = target.find_interpreter(built_for.python) if with_byte_code else None
@@ -194,10 +194,7 @@ def pack_carried(carried: dict[str, Path], directory: Path) -> dict[str, dict[st
 def compile_all(
     directory: Path, interpreter: Interpreter, *, prefix: str = "/var/task", with_docstrings: tuple[str, ...] | None = None
 ) -> None:
-    """Replace every source by its byte-code: there is no room for both.
-
-    Only the libraries of ``with_docstrings`` keep their docstrings; None means all.
-    """
+    """Replace every source by its byte-code, with docstrings only in the libraries of ``with_docstrings``; None means in all."""
     words = [] if with_docstrings is None else ["--docstrings-only-in", *with_docstrings]
     done = subprocess.run(
         [interpreter.path, "-S", "-s", "-P", str(Path(__file__).with_name("byte_code.py")), prefix, *words],
@@ -308,10 +305,7 @@ def _mb(size: int) -> str:
 
 
 def function_files(code: Path, handler: str) -> dict[str, bytes]:
-    """Return a function's own files by their paths in its package: those beside the module of its ``handler``.
-
-    ``code`` and ``handler`` are the template's, such as `functions/` and `workflow.plan_chunks.lambda_handler`.
-    """
+    """Return a function's own files, those beside the module of its ``handler`` in ``code``, by their paths in its package."""
     directory = code.joinpath(*handler.split(".")[:-2])
     return {path.relative_to(code).as_posix(): path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CODE}
 

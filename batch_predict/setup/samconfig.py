@@ -74,10 +74,7 @@ def current_settings(text: str) -> dict[str, str]:
 
 
 def configured(text: str, settings: Mapping[str, str]) -> str:
-    """Return a samconfig.toml with these settings in place of its own; everything else, comments too, stays as it is.
-
-    An empty setting is taken out, but for a prefix; one that is the template's default is not put in.
-    """
+    """Return a samconfig.toml with these settings, and all else as it is; empty ones but prefixes, and defaults, are left out."""
     document = _parsed(text)
     deploy = _deploy_table(document)
     for name in (STACK_NAME, REGION):
@@ -152,10 +149,9 @@ def _split(entry: str) -> dict[str, str]:
 
 
 def _override(name: str, value: str) -> String | str:
-    r"""Return an entry of `parameter_overrides` as the SAM CLI reads it.
+    r"""Return an entry of `parameter_overrides` as the SAM CLI reads it: it ends a value outside quotes at its first space.
 
-    It ends a value at its first space unless the value is in quotes, and knows no backslash in them but that of `\"`; JSON can
-    spell each character without either.
+    In quotes it knows no backslash but that of `\"`; JSON can spell each character without either.
     https://github.com/aws/aws-sam-cli/blob/develop/samcli/cli/types.py
     """
     if re.fullmatch(r"[^\s\"'\\,]+", value):

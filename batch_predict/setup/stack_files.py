@@ -1,7 +1,4 @@
-"""Writes the files of a stack, which an installed batch-predict has inside, into a folder, or builds what is deployed from them.
-
-`eject` gives a folder in which `sam build` and `sam deploy` work as in a checkout. `build` does what `sam build` does, without it.
-"""
+"""Writes the files of a stack into a folder, for `sam build` (`eject`), or builds what is deployed without it (`build`)."""
 
 import re
 import shutil
@@ -41,7 +38,7 @@ def stack_files() -> dict[str, bytes]:
 
 
 def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
-    """Write the files of a stack into a folder, and return their paths; a samconfig.toml that is there stays as it is.
+    """Write the files of a stack into a folder, where a samconfig.toml stays as it is, and return their paths.
 
     Raises BatchPredictError, before anything is written, if another file is in the way and not ``overwrite``.
     """
@@ -63,11 +60,7 @@ def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
 
 
 def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
-    """Build all functions into ``directory``'s `.aws-sam/build`, and return the template there, which names what was built.
-
-    The processor is that of ``settings``, by default ``directory``'s samconfig.toml.
-    Raises BatchPredictError if something cannot be built or written.
-    """
+    """Build all functions, for ``settings``' processor, into ``directory``'s `.aws-sam/build`, and return the template there."""
     source, built = stack_directory(), directory / BUILT
     try:
         built_for = target.template_target(settings=settings or directory / "samconfig.toml")

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 
 def _root() -> Path:
-    """Return the folder of `template.yaml`, whose functions are built.
-
-    It is `stack/` of an installed batch-predict, the folder that `batch-predict eject` wrote this one into, or the checkout.
-    """
+    """Return the folder of `template.yaml`: an installed batch-predict's `stack/`, the one that was ejected, or the checkout."""
     here = Path(__file__).resolve().parent
     folders = (here.parent / "stack", here.parent, here.parent.parent)
     return next((folder for folder in folders if (folder / "template.yaml").is_file()), here.parent.parent)
@@ -85,10 +82,9 @@ def template_functions(template: Path = ROOT / "template.yaml") -> list[str]:
 
 
 def template_target(template: Path = ROOT / "template.yaml", settings: Path | None = None) -> Target:
-    """Return what the functions are deployed as, by the template and by samconfig.toml, which lies beside it unless it is given.
+    """Return what the functions are deployed as, by the template and by samconfig.toml, both read as text: there may be no library.
 
-    Both are read as text, because there may be no YAML or TOML library here. `sam build` passes no parameters to make, so the
-    `Architecture` that `sam deploy` reads counts.
+    `sam build` passes no parameters to make, so the `Architecture` that `sam deploy` reads counts.
     """
     text = template.read_text()
     settings = settings or template.with_name("samconfig.toml")

@@ -48,10 +48,7 @@ def required_names(requirements: Path = REQUIREMENTS) -> list[str]:
 
 
 def locked(names: Iterable[str], python: tuple[int, int], lock: Path = LOCK) -> list[str]:
-    """Return the lock's lines of ``names`` for a Python on Lambda, with hashes and without markers.
-
-    pip's commands judge markers by the Python that runs them; the library that pip brings judges them for any Python.
-    """
+    """Return the lock's lines of ``names`` without markers: pip's library judges these for any Python, pip for its own."""
     if importlib.util.find_spec("pip") is None:
         raise PackageError(
             f"{sys.executable} has no pip, which gets the wheels: install it there (python -m ensurepip, or uv pip install pip), "

@@ -32,6 +32,13 @@ class PlannedChunk(NamedTuple):
     data_sha256: str
 
 
+def planned_chunk(chunk: Chunk, segments: Sequence[Segment]) -> PlannedChunk:
+    """Add up a chunk's segments."""
+    byte_ranges = [segment["byte_range"] for segment in segments]
+    objects = sum(start == 0 for start, _ in byte_ranges)
+    return PlannedChunk(chunk, objects, sum(stop - start for start, stop in byte_ranges), data_sha256_of(segments))
+
+
 class Done(NamedTuple):
     """A chunk that has its part."""
 
@@ -49,8 +56,8 @@ class Account(NamedTuple):
 def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequence[object]) -> Account:
     """Return what may be published, by what stands in the place of each chunk's receipt: None if there is nothing.
 
-    Raises MissingChunksError if too many chunks are missing, IncompleteOutputError if anything does not add up, and
-    UnsafeSplitError if the chunks that are there do not prove where they were cut.
+    Raises MissingChunksError if that is too little, IncompleteOutputError if it does not add up, and UnsafeSplitError if the chunks
+    that are there do not prove where they were cut.
     """
     pairs = list(zip(planned, receipts, strict=True))
     missing = [expected.chunk for expected, receipt in pairs if receipt is None]
@@ -140,11 +147,8 @@ def _objects_of(
             if before and start == 0:
                 yield _whole(before)
             before = segment
-        byte_ranges = [segment["byte_range"] for segment in segments]
-        cuts.append(cut_of(byte_ranges))
-        objects = sum(start == 0 for start, _ in byte_ranges)
-        input_bytes = sum(stop - start for start, stop in byte_ranges)
-        planned.append(PlannedChunk(chunk, objects, input_bytes, data_sha256_of(segments)))
+        cuts.append(cut_of([segment["byte_range"] for segment in segments]))
+        planned.append(planned_chunk(chunk, segments))
     if before:
         yield _whole(before)
 
@@ -167,10 +171,7 @@ SCORED_BY = {"deployment": _REDEPLOYED, "versions": _REDEPLOYED, "sha256": "anot
 
 
 def require_agreement(planned: PlannedChunk, receipt: object, model: Model) -> Receipt:
-    """Return a receipt that is this chunk's and adds up; otherwise raise IncompleteOutputError.
-
-    The chunk must have consumed all of its bytes and written every row that it read, scored by what answered the probe.
-    """
+    """Return a receipt that is this chunk's, has read and written all of it, and was scored by what was probed."""
     chunk = planned.chunk
     if not conforms(receipt, Receipt):
         raise IncompleteOutputError(f"the receipt of {located(chunk)} is not a receipt: {brief(receipt)}")
@@ -206,10 +207,7 @@ def has_plausible_sizes(receipt: Receipt) -> bool:
 
 
 def require_one_layout(done: list[Done]) -> None:
-    """Check that all parts may stand under one header: equal columns and line ends, and of one object the very same header.
-
-    Objects may differ by their BOM and by how they quote the names.
-    """
+    """Check that all parts may stand under one header: one object's are alike; others' may differ by BOM and quotes."""
     for before, after in pairwise(done):
         same_object = "data_s3_uri" in before.chunk and before.chunk["data_s3_uri"] == after.chunk.get("data_s3_uri")
         fields = ("layout_sha256", "header_bytes") if same_object else ("layout_sha256",)
@@ -232,10 +230,7 @@ def require_proven_boundaries(plan: Plan, missing: Sequence[Chunk], chunks: Sequ
 
 
 def require_unrefuted_plan(errors: Iterable[ErrorRecord | None]) -> None:
-    """Raise if a chunk was lost because the plan was wrong: then no other chunk can be trusted, however many are tolerated.
-
-    A wrong boundary is also in another chunk of its object, and a column's type is that of all chunks.
-    """
+    """Raise if a chunk was lost because the plan was wrong, in a boundary or a type: then no other chunk can be trusted."""
     for error in errors:
         for refutation in (UnsafeSplitError, ColumnTypeError):
             if error and error["error"] == refutation.__name__:

@@ -35,10 +35,7 @@ class Reading(NamedTuple):
 
 
 def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, columns: int) -> int | None:
-    """Return the first record boundary at or after `target`, as far as windows can tell; None if they cannot.
-
-    `read(start, stop)` returns bytes of the object, which has `size`. The size itself is a boundary, too.
-    """
+    """Return the first record boundary (or `size`) at or after `target`, as far as windows tell; `read(start, stop)` reads them."""
     start = target - 1  # the line feed that ends a record at the target lies one byte before it
     window = b""
     readings: list[Reading] = []
@@ -58,11 +55,7 @@ def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, 
 
 
 def are_consistent(targets: Sequence[int], guesses: Sequence[int]) -> bool:
-    """Whether guessed boundaries of one object, each the first at or after its target, can all be right.
-
-    A boundary that lies at or behind the next target is the first boundary there, too: a guess that says otherwise, before it or
-    behind it, shows that one of the two is wrong.
-    """
+    """Whether guessed boundaries of one object can all be right: one at or behind the next target is the first there, too."""
     return all(
         guess < next_target or guess == next_guess
         for (_, guess), (next_target, next_guess) in pairwise(zip(targets, guesses, strict=True))
@@ -72,7 +65,7 @@ def are_consistent(targets: Sequence[int], guesses: Sequence[int]) -> bool:
 def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> Reading | None:
     """Read a window as if its first byte lay inside quotes, or outside; None if no record follows the first boundary.
 
-    `at_end`: the object ends with the window. Then the last record needs no line end, nor any other after it.
+    `at_end`: the object ends with it, so the last record needs no line end, nor another after it.
     """
     if at_end and (quoted + window.count(QUOTE)) % 2:
         return None  # a quote that nothing closes
@@ -91,10 +84,7 @@ def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> R
 
 
 def content_stop(read: Callable[[int, int], bytes], size: int) -> int:
-    """Return where the bytes of an object stop that are more than the last line ends.
-
-    A boundary behind it would separate blank lines from the record that they follow, and only at an object's end are they no rows.
-    """
+    """Return where an object's bytes stop that are more than line ends: behind it, a boundary would cut off blank lines."""
     stop = size
     for window_bytes in chain(WINDOW_BYTES, repeat(WINDOW_BYTES[-1])):
         start = max(0, stop - window_bytes)
@@ -136,10 +126,7 @@ def scan_ranges(start: int, size: int, targets: Sequence[int]) -> list[tuple[int
 
 
 def exact_boundaries(scanned: Sequence[ScannedRange]) -> Iterator[int]:
-    """Yield the record boundaries of all ranges but the first, in increasing order and each once.
-
-    The ranges follow each other, and the first starts on a record boundary. ValueError if the quotes do not pair up.
-    """
+    """Yield the record boundaries of adjacent ranges but the first, each once. ValueError if the quotes do not pair up."""
     quotes = 0
     for number, found in enumerate(scanned):
         boundary = found.stops[quotes % 2]

@@ -60,10 +60,9 @@ def shares_of(sizes: Sequence[int], chunk_bytes: int) -> Iterator[Share]:
 
 
 def fitting_chunk_bytes(sizes: Sequence[int], chunk_size_mb: float) -> int:
-    """Return the target size of a chunk in bytes: as asked, or grown.
+    """Return the target size of a chunk in bytes: as asked, or grown until there are `MAX_CHUNKS` at most.
 
-    It grows until there are no more than `MAX_CHUNKS`, and, if that leaves `CHUNKS_BEFORE_GROWTH` of them, until S3 can copy the
-    parts.
+    If `CHUNKS_BEFORE_GROWTH` remain, it also grows until S3 can copy the parts.
     """
     if len(sizes) > MAX_CHUNKS * MAX_SEGMENTS:
         raise InvalidRequestError(

@@ -1,7 +1,7 @@
 """The types of open columns: those that neither the fitted model determines nor the request states.
 
-pandas types a column by all of its values, and no chunk has them all. So a column's type is one of a few kinds that can be joined:
-the kind of a whole column is the join of the kinds of its parts, in any order, and of each value as often as it is there.
+pandas types a column by all of its values, and no chunk has them all. So a type is one of a few kinds that can be joined, in any
+order, and of each value as often as it is there.
 """
 
 from __future__ import annotations
@@ -59,12 +59,8 @@ def widened(types: Mapping[str, Kind], found: Iterable[Mapping[str, Kind]], nume
         for column, kind in others.items():
             if column in wide:
                 wide[column] = join(wide[column], kind)
-    return {column: of_numbers(kind) if column in numeric else kind for column, kind in wide.items()}
-
-
-def of_numbers(kind: Kind) -> Kind:
-    """Return the kind of a column that the model takes for numbers: there a text is a bad row, and True among numbers is 1."""
-    return NUMBER if kind == TEXT else kind
+    # Where the model takes numbers, a text is a bad row, and True among numbers is 1.
+    return {column: NUMBER if kind == TEXT and column in numeric else kind for column, kind in wide.items()}
 
 
 def kind_of_texts(texts: Iterable[str]) -> Kind | None:

@@ -1,14 +1,14 @@
 """Which objects a request may name: those under the stack's prefixes, by keys that mean the same to every tool.
 
-`MODEL_S3_PREFIX`, `DATA_S3_PREFIX` and `OUTPUT_S3_PREFIX` hold `s3://bucket/prefix`, where the prefix may be empty. A URI is inside
-if it starts with it literally: what the roles allow is `bucket/prefix*`. A variable that is not set restricts nothing: then the
-role alone decides. `functions/predict/prediction_handler.py` has the same rules for its events, because it must stand alone.
+`MODEL_S3_PREFIX`, `DATA_S3_PREFIX` and `OUTPUT_S3_PREFIX` hold `s3://bucket/prefix`; a URI must start with it literally. One that
+is not set restricts nothing. `functions/predict/prediction_handler.py` has the same rules, because it must stand alone.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -41,8 +41,7 @@ def problems_of(request: Request) -> Iterator[str]:
         if field != "output_s3_uri" and (problem := in_work(uri)):
             yield f"{field} {problem}"
     output = request["output_s3_uri"]
-    if problem := among_models(output) or among_outputs(request["model_s3_uri"]) or among_data(request["model_s3_uri"]):
-        yield problem
+    yield from islice(_code_in_reach(request["model_s3_uri"], output), 1)
     if WORK_MARK in _key_of(output):
         yield f"output_s3_uri {output} has {WORK_MARK} in its key, where runs keep what is deleted again: write it elsewhere"
 
@@ -56,50 +55,31 @@ def outside(field: str, uri: str) -> str | None:
     return f"{uri} is not under {allowed}, the only place where this stack allows it: choose a URI that starts so"
 
 
-def among_models(output_s3_uri: str) -> str | None:
-    """Say that a run would write where models are read; None if it would not.
+def _code_in_reach(model: str, output: str) -> Iterator[str]:
+    """Say that who may write data, or an output, could make a model: a model is code.
 
-    An output begins with the input's own header, and a text can be a CSV and a pickle at once: who may write data could so make a
-    model, and a model is code.
+    An output begins with the input's own header, and a text can be a CSV and a pickle at once.
     """
-    models = os.environ.get(PREFIX_VARIABLES["model_s3_uri"])
-    work = f"{output_s3_uri}{WORK_MARK}"
-    for uri in (*sorted(written_uris(output_s3_uri)), work):
+    models, data, outputs = (os.environ.get(variable) for variable in PREFIX_VARIABLES.values())
+    work = f"{output}{WORK_MARK}"
+    for uri in (*sorted(written_uris(output)), work):
         if models and (uri.startswith(models) or (uri == work and models.startswith(work))):
-            return (
-                f"output_s3_uri {output_s3_uri} would write {uri}, where models are read ({models}): "
+            yield (
+                f"output_s3_uri {output} would write {uri}, where models are read ({models}): "
                 "a model runs code, and an output holds what its data hold; "
                 "choose an output_s3_uri elsewhere, and give the stack prefixes that do not overlap"
             )
-    return None
-
-
-def among_outputs(model_s3_uri: str) -> str | None:
-    """Say that a model lies where outputs are written; None if it does not, or where models have a prefix of their own."""
-    outputs = os.environ.get(PREFIX_VARIABLES["output_s3_uri"])
-    if os.environ.get(PREFIX_VARIABLES["model_s3_uri"]) or not outputs or not model_s3_uri.startswith(outputs):
-        return None
-    return (
-        f"model_s3_uri {model_s3_uri} lies where outputs are written ({outputs}): a model runs code, and an output holds what its "
-        "data hold; keep models elsewhere"
-    )
-
-
-def among_data(model_s3_uri: str) -> str | None:
-    """Say that a model lies where data are read; None if it does not. Who may write data must not make a model."""
-    models, data = (os.environ.get(PREFIX_VARIABLES[field]) for field in ("model_s3_uri", "data_s3_uri"))
-    if not (models and data and model_s3_uri.startswith(models) and model_s3_uri.startswith(data)):
-        return None
-    return (
-        f"model_s3_uri {model_s3_uri} lies where data are read ({data}): a model runs code; keep models where no data are written"
-    )
+    if outputs and not models and model.startswith(outputs):
+        yield (
+            f"model_s3_uri {model} lies where outputs are written ({outputs}): a model runs code, and an output holds what its "
+            "data hold; keep models elsewhere"
+        )
+    if models and data and model.startswith(models) and model.startswith(data):
+        yield f"model_s3_uri {model} lies where data are read ({data}): a model runs code; keep models where no data are written"
 
 
 def ambiguous(uri: str) -> str | None:
-    """Say that a key means another one to tools that normalise paths; None for one that cannot be mistaken.
-
-    S3 takes keys as they are, also those that it lists: this is about names that somebody writes.
-    """
+    """Say that a key means another one to tools that normalise paths. It is for names that somebody writes, not for S3's lists."""
     key = _key_of(uri).removesuffix("/")  # of a prefix
     for _ in range(DECODINGS):
         if _AMBIGUOUS.search(key):
@@ -115,10 +95,7 @@ def ambiguous(uri: str) -> str | None:
 
 
 def in_work(uri: str) -> str | None:
-    """Say that data or a model lie where runs keep their work; None if they do not.
-
-    An execution that starts for each new object would start for its own parts, and a part holds what its data hold.
-    """
+    """Say that data or a model lie where runs keep their work: an execution for each new object would start for its own parts."""
     if WORK_MARK not in _key_of(uri):
         return None
     return f"{uri} has {WORK_MARK} in its key, where runs keep parts and lists that are deleted again: name another object"

@@ -1,10 +1,8 @@
-"""The documents that pass between the states.
+"""The documents that pass between the states. Byte ranges are half-open, `[start, stop)`, and count from the object's first byte.
 
 The execution's document grows by name: `request`, `execution`, `prediction`, `probe` (Validate Request), `model` (Probe Model),
-`plan` (Plan Chunks), `output` (Merge Outputs), or `failure` and `explanation`. No state overwrites what another wrote; one that is
-entered again replaces its own. It stays far below Step Functions' 256 KiB: lists of objects and chunks live in S3.
-
-All byte ranges are half-open, `[start, stop)`, and count from the first byte of the object.
+`plan` (Plan Chunks), `output` (Merge Outputs), or `failure` and `explanation`. A state replaces nothing but its own. It stays far
+below Step Functions' 256 KiB: lists of objects and chunks live in S3.
 """
 
 from __future__ import annotations
@@ -28,9 +26,9 @@ Name = Annotated[str, lambda name: len(name) <= 10_000]
 
 
 class Request(TypedDict):
-    """The normalised request but for its columns: placeholders in URIs are resolved, and every other field is present.
+    """The normalised request: placeholders in URIs are resolved, and every other field is present.
 
-    The columns may be thousands: they are in the probe's event alone, and from then on in S3 (`Columns`, `Decision`).
+    But for its columns, which may be thousands: they are in the probe's event, and from then on in S3 (`Columns`, `Decision`).
     """
 
     model_s3_uri: str
@@ -106,11 +104,7 @@ class Segment(TypedDict):
 
 
 class Chunk(TypedDict):
-    """One item of the plan: with `PredictionFields`, a whole event of the prediction handler.
-
-    A chunk is a range of one object (`data_s3_uri`, `byte_range`, `data_etag`), or whole small objects one after the other
-    (`segments_s3_uri`).
-    """
+    """One item of the plan, with `PredictionFields` a whole prediction event: a range of an object, or whole small objects."""
 
     chunk_index: Count
     """From 0, in the order of the output."""

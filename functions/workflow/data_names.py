@@ -29,11 +29,10 @@ def other_format(name: str) -> str | None:
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a name, with its folders below what was named, is not data but lies beside it.
+    """Whether a name, with its folders below what was named, is not data but lies beside it, or is a run's work.
 
-    A part that begins with `_` or `.` hides what is in it: `_SUCCESS`, `.part-0.csv.crc`, `_temporary/0/…`, `.ipynb_checkpoints/…`,
-    `__MACOSX/…`. A folder that is called `name=value` does not: Hive and Spark keep the values of a column in it, whatever the
-    column's name begins with. The work of a run is hidden, too.
+    A part that begins with `_` or `.` hides what is in it: `_SUCCESS`, `.part-0.csv.crc`, `_temporary/0/…`, `__MACOSX/…`. A folder
+    that is called `name=value` does not: Hive and Spark keep a column's values in it.
     """
     *folders, name = path.split("/")
     return name.startswith(("_", ".")) or name.lower().endswith(BESIDE_DATA) or any(map(_hides, folders))

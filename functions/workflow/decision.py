@@ -1,20 +1,18 @@
 """What all chunks of a run agree on: the types of open columns, the names of the predictions, the deployment, the model.
 
-Plan Chunks decides it, every event of the prediction function names it by its digest, and every receipt repeats that. A chunk whose
-values do not fit a type refutes it: it writes what it has found beside its receipt (`chunk-00042.types.json`), and the next plan's
-decision is wider.
+Every event and receipt names it by its digest. A chunk whose values do not fit a type refutes it: it writes what it has found
+(`chunk-00042.types.json`), and the next plan's decision is wider.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from .column_types import Kind
 from .errors import IncompleteOutputError, InputChangedError
-from .s3 import CONCURRENT_REQUESTS, get_document, get_text, put_text
+from .s3 import get_document, get_text, in_parallel, put_text
 from .work import TYPES_SUFFIX
 
 if TYPE_CHECKING:
@@ -77,9 +75,8 @@ def _text_by_digest(client: S3Client, uri: str, sha256: str) -> str | None:
 
 def refutations(client: S3Client, uris: Iterable[str]) -> list[dict[str, Kind]]:
     """Return the types that chunks have found of columns that do not fit the decision, by the URIs of all that chunks have left."""
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        written = [uri for uri in uris if uri.endswith(TYPES_SUFFIX)]
-        return [types for types in pool.map(lambda uri: get_document(client, uri, dict[str, Kind]), written) if types]
+    written = [uri for uri in uris if uri.endswith(TYPES_SUFFIX)]
+    return [types for types in in_parallel(lambda uri: get_document(client, uri, dict[str, Kind]), written) if types]
 
 
 def _text(decision: Decision) -> str:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .conforms import conforms
-from .contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
+from .contract import Histogram, HistogramSide, ReportStatistics, Statistics, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-AnyValues = TypeVar("AnyValues", bound=Values)
 
 MAX_STATISTICS_COLUMNS = 200
 MAX_CLASSES, MAX_REASONS = 100, 50
@@ -69,28 +67,21 @@ def merged(left: Statistics, right: Statistics) -> Statistics:
     }
 
 
-def _merged_columns(left: Mapping[str, AnyValues], right: Mapping[str, AnyValues]) -> dict[str, AnyValues]:
+def _merged_columns(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
     columns = {**left, **right} | {name: merged_values(left[name], right[name]) for name in left.keys() & right.keys()}
     if len(columns) > MAX_STATISTICS_COLUMNS:
         raise ValueError(f"more than {MAX_STATISTICS_COLUMNS} columns")
     return columns
 
 
-def merged_values(left: AnyValues, right: AnyValues) -> AnyValues:
-    """Return the statistics of one column's values on both sides."""
-    return cast("AnyValues", _merged_values(left, right))
-
-
-def _merged_values(left: Values, right: Values) -> Values:
+def merged_values(left: Any, right: Any) -> Any:
+    """Return the statistics (`Values`) of one column's values on both sides."""
     if left["kind"] != right["kind"]:
         raise ValueError(f"a column is {left['kind']} and {right['kind']}")
-    rows, missing = left["rows"] + right["rows"], left["missing"] + right["missing"]
+    both = {"kind": left["kind"], "rows": left["rows"] + right["rows"], "missing": left["missing"] + right["missing"]}
     if left["kind"] == "number":
-        right = cast("NumberValues", right)
-        joined: NumberValues = {
-            "kind": "number",
-            "rows": rows,
-            "missing": missing,
+        joined = {
+            **both,
             "sum": _added(left["sum"], right["sum"]),
             "sum_of_squares": _added(left["sum_of_squares"], right["sum_of_squares"]),
             "min": min((value for value in (left["min"], right["min"]) if value is not None), default=None),
@@ -103,12 +94,9 @@ def _merged_values(left: Values, right: Values) -> Values:
             joined["percents"] = [a + b for a, b in zip(left["percents"], right["percents"], strict=True)]
         return joined
     if left["kind"] == "text":
-        hashed = [a + b for a, b in zip(left["hashed"], cast("TextValues", right)["hashed"], strict=True)]
-        return {"kind": "text", "rows": rows, "missing": missing, "hashed": hashed}
-    right = cast("ClassValues", right)
+        return {**both, "hashed": [a + b for a, b in zip(left["hashed"], right["hashed"], strict=True)]}
     classes, beyond = _merged_counts(left["classes"], right["classes"], MAX_CLASSES)
-    other = left["other_classes"] + right["other_classes"] + beyond
-    return {"kind": "class", "rows": rows, "missing": missing, "classes": classes, "other_classes": other}
+    return {**both, "classes": classes, "other_classes": left["other_classes"] + right["other_classes"] + beyond}
 
 
 def _added_whole_numbers(left: Mapping[str, int] | None, right: Mapping[str, int] | None) -> dict[str, int] | None:

@@ -35,10 +35,7 @@ if TYPE_CHECKING:
 
 
 class BatchPredictionError(Exception):
-    """Base of all errors of this project; never raised itself.
-
-    `what` says what happened and where, `advice` what to do about just that. Without advice, the one for its name applies.
-    """
+    """Base of all errors; never raised itself. `what` says what happened and where, `advice` what to do, if not `ADVICE`."""
 
     def __init__(self, what: str, advice: str | None = None) -> None:
         self.what, self.advice = encodable(what), encodable(advice) if advice else None  # Lambda's runtime writes it in UTF-8
@@ -169,12 +166,6 @@ def with_advice(what: str, advice: str | None) -> str:
     return f"{what}{stop}{ADVICE_MARK}{advice}"
 
 
-def split_advice(text: str) -> tuple[str, str | None]:
-    """Return what happened, and the advice if there is one."""
-    what, mark, advice = text.rpartition(ADVICE_MARK)
-    return (what, advice) if mark else (text, None)
-
-
 MESSAGE_CHARACTERS = 2000
 
 # Lambda's and the engine's own errors say little, or nothing, of what happened.
@@ -195,8 +186,14 @@ def told_by(failure: Failure) -> tuple[str, str | None]:
     if sentence:
         details = re.sub(r"^RequestId: \S+ (Error: )?", "", message)
         message = f"{sentence} ({details})" if details else sentence
-    what, advice = split_advice(message or failure["Error"])
-    return bounded(what), bounded(advice) if advice else ADVICE.get(failure["Error"])
+    before, _, after = (message or failure["Error"]).rpartition(ADVICE_MARK)
+    return (bounded(before), bounded(after)) if before else (bounded(after), ADVICE.get(failure["Error"]))
+
+
+def field_to_set(advice: str | None) -> tuple[str, str] | None:
+    """Return a field of the request and the value that helps, if advice ends in them: `(on_bad_row: quarantine)`."""
+    found = re.search(r"\((\w+): (\w+)\)\Z", advice or "")
+    return (found[1], found[2]) if found else None
 
 
 def bounded(message: str) -> str:

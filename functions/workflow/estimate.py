@@ -1,7 +1,6 @@
 """What a planned run will take and cost: the dry run's answer, computed from the plan and the probe's speed.
 
-A model of a few lines, not a promise: every number that it assumes is a constant here, and those that matter are said
-in `assumptions`.
+A model, not a promise: every number that it assumes is a constant here, and those that matter are said in `assumptions`.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ def estimate(
 ) -> Estimate:
     """Return duration, requests and cost of what is pending; `memory_mb` is the prediction function's.
 
-    If all prediction invocations are over, `measured_seconds` of them together replace what the probe promises.
+    If all predictions are over, `measured_seconds` of them together replace what the probe promises.
     """
     rows = round(work.input_bytes / work.row_bytes)
     output_bytes = work.input_bytes + PREDICTION_BYTES * rows

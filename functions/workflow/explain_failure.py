@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from .errors import (
 from .fingerprint import is_incomplete
 from .invocation import entry_point, log
 from .published import is_whole, published_output
-from .s3 import CONCURRENT_REQUESTS, head_object, list_pages, s3_client
+from .s3 import find_object, in_parallel, list_pages, s3_client
 from .utf8 import encodable
 from .work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
 
@@ -101,7 +100,7 @@ def explanation_of(
 
 def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
     """Whether chunks have found a column to be wider than decided: then the next decision is, so that this ends with the kinds."""
-    prefix = f"s3://{plan['bucket']}/{plan['work_prefix']}"
+    prefix = plan["agreed"]["work_s3_uri"]
     try:
         decision = read_decision(client, decision_uri(prefix), plan["decision_sha256"])
         left = [uri for page in list_pages(client, f"{prefix}chunk-") for uri, _, _ in page]
@@ -112,19 +111,12 @@ def is_decision_refuted(client: S3Client, plan: Plan) -> bool:
 
 
 def what_is_published(client: S3Client, document: Document) -> tuple[str, str] | None:
-    """Say that the output of an execution that fails is there, and how to complete the rest; None if it is not there.
-
-    The merge publishes, then writes what is beside the output, and is retried as often as any state: if that does not help, the
-    output stays, because it is right.
-    """
+    """Say that the output of an execution that fails is there, as it is right, and how to complete the rest; None if it is not."""
     output, plan = document["request"]["output_s3_uri"], document["plan"]
-    try:
-        head = head_object(client, output)
-    except InputNotFoundError:
+    head = find_object(client, output)
+    if head is None or not is_whole(head):
         return None
     identity = head.metadata.get(IDENTITY_METADATA, "")
-    if not is_whole(head):
-        return None
     if identity == plan["identity"]:
         return f"{output} is published and whole", "start the same request again: it completes what is missing beside the output"
     planned = plan["output_found"]
@@ -139,9 +131,8 @@ def what_is_published(client: S3Client, document: Document) -> tuple[str, str] |
 def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
     """Whether chunks may have been lost because a guessed boundary lies inside quotes.
 
-    A chunk knows when it has cut one quoted field, but not when it has cut two: then its rows are no rows, and whatever reads them
-    may fail by any error. If counting all quotes takes a minute at most, that is ruled out before anything else is blamed. No
-    boundary belongs to a grouped chunk.
+    A chunk that has cut two quoted fields does not know it, and may fail by any error. If counting all quotes takes a minute at
+    most, that is ruled out before anything else is blamed. No boundary belongs to a grouped chunk.
     """
     if plan["boundaries"] == "exact":
         return False
@@ -158,14 +149,9 @@ def is_about_chunks(error: str) -> bool:
 
 def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorRecord]:
     """Return this execution's error records in the plan's order; those of earlier executions stay in the work prefix."""
-    uris = [
-        uri
-        for page in list_pages(client, f"s3://{plan['bucket']}/{plan['work_prefix']}chunk-")
-        for uri, _, _ in page
-        if uri.endswith(ERROR_RECORD_SUFFIX)
-    ]
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        records = list(pool.map(partial(read_error_record, client), uris[:RECORDS_READ]))
+    pages = list_pages(client, f"{plan['agreed']['work_s3_uri']}chunk-")
+    uris = [uri for page in pages for uri, _, _ in page if uri.endswith(ERROR_RECORD_SUFFIX)]
+    records = in_parallel(partial(read_error_record, client), uris[:RECORDS_READ])
     mine = (record for record in records if record and record["execution_arn"] == execution_arn)
     return sorted(mine, key=lambda record: record["chunk_index"])
 

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 def identity_of(document: Document, columns: Columns, objects: Iterable[InputObject]) -> str:
-    """Return the SHA-256 of everything that decides the output: model, options, deployment, and the inputs in their order.
-
-    The feature columns are those that the model gets, whether the request or the model has named them.
-    """
+    """Return the SHA-256 of all that decides the output: model, its feature columns, options, deployment, the inputs in order."""
     prediction = document["prediction"]
     types = columns["stated_types"]
     version = prediction.get("model_version_id")
@@ -38,10 +35,7 @@ def identity_of(document: Document, columns: Columns, objects: Iterable[InputObj
 
 
 def fingerprint_of(identity: str, decision_sha256: str, cuts: Iterable[Sequence[int]]) -> str:
-    """Return the SHA-256 of a result's identity, of what was decided for all chunks, and of how the inputs are cut and grouped.
-
-    The cuts are in the inputs' order. A chunk is [start, stop) of one object, or a number of whole objects.
-    """
+    """Return the SHA-256 of a result's identity, of the decision, and of how the inputs are cut (`cut_of`), in their order."""
     digest = _digest({"identity": identity, "decision": decision_sha256})
     for cut in cuts:
         digest.update(_canonical(cut))
@@ -54,10 +48,7 @@ def cut_of(byte_ranges: Sequence[Sequence[int]]) -> list[int]:
 
 
 def data_sha256_of(segments: Iterable[Segment]) -> str:
-    """Return the SHA-256 of what a chunk reads, as its receipt says it: each segment's object, bytes and ETag, in their order.
-
-    `functions/predict/prediction_handler.py` has the same.
-    """
+    """Return the SHA-256 of what a chunk reads, segment by segment, as the prediction function writes it into its receipt."""
     named = [[segment["data_s3_uri"], *segment["byte_range"], segment["data_etag"]] for segment in segments]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 

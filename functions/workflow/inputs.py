@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,7 @@ from .data_names import is_hidden, natural_order
 from .errors import InvalidDataError, InvalidRequestError
 from .header_mistakes import foreign_format, mistaken_first_line
 from .limits import MAX_MANIFEST_BYTES, ObjectCount
-from .s3 import CONCURRENT_REQUESTS, get_json, head_object, list_pages, parse_s3_uri, read_range
+from .s3 import get_json, head_object, in_parallel, list_pages, parse_s3_uri, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,14 +114,12 @@ def glob_of(uri: str) -> Glob | None:
 def resolve(client: S3Client, uri: str, count: ObjectCount, *, may_lack_rows: bool = False) -> Listing:
     """Return the objects that one entry of `data_s3_uri` names: of a prefix or glob in natural order, else in the list's.
 
-    InvalidRequestError as soon as all entries together name more than one run may have. Objects that are named and empty are
-    an error unless `may_lack_rows`: then they are skipped, as under a prefix.
+    InvalidRequestError as soon as all entries together name too many. Empty ones are an error unless `may_lack_rows`, or skipped.
     """
     if not (is_prefix(uri) or glob_of(uri)):
         listed = read_manifest(client, uri, may_be_empty=may_lack_rows) if is_manifest(uri) else [uri]
         count.add(listed)
-        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-            named = list(pool.map(lambda item: _named_object(client, item, may_lack_rows=may_lack_rows), listed))
+        named = in_parallel(lambda item: _named_object(client, item, may_lack_rows=may_lack_rows), listed)
         filled = [found for found in named if found]
         return Listing(filled, len(named) - len(filled))
     objects: list[InputObject] = []

@@ -1,7 +1,4 @@
-"""What every function does around its own work: it names its errors, logs structured lines, counts in CloudWatch, watches the time.
-
-Every line names the execution, so that all that its functions have logged can be found.
-"""
+"""What every function does around its own work: it names errors, and executions in log lines, counts metrics, watches the time."""
 
 from __future__ import annotations
 
@@ -18,6 +15,8 @@ from .utf8 import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .contract import Unfinished
 
 Result = TypeVar("Result")
 
@@ -41,10 +40,9 @@ _execution: ContextVar[dict[str, str]] = ContextVar("execution", default=_NO_EXE
 
 
 def entry_point(handler: Callable[[Any, Any], Result]) -> Callable[[Any, Any], Result]:
-    """Give whatever a handler raises a name of `errors.py`: Step Functions retries and catches by names.
+    """Give whatever a handler raises a name of `errors.py`, and its advice in its text: Step Functions knows names and texts.
 
-    What the error advises goes along in its text. If it had no name, its kind and the stack trace are logged; its message may
-    hold a row's values, so it goes nowhere.
+    If it had no name, its kind and the stack trace are logged; its message may hold a row's values, so it goes nowhere.
     """
 
     @functools.wraps(handler)
@@ -81,10 +79,8 @@ def log(message: str, *, level: str = "INFO", **facts: object) -> None:
 
 
 def put_metrics(values: dict[str, float], **facts: object) -> None:
-    """Print one line of which CloudWatch Logs makes metrics by itself; the facts can be queried beside the numbers.
+    """Print one line of which CloudWatch Logs makes metrics by itself, without a call: few, as each costs (docs/operations.md).
 
-    This takes no call and no permission. A metric costs for each hour in which it was sent, so there are few:
-    docs/operations.md lists them.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """
     state_machine = os.environ.get(NAME_VARIABLE)
@@ -96,11 +92,24 @@ def put_metrics(values: dict[str, float], **facts: object) -> None:
     print(json_text({"_aws": described, DIMENSION: state_machine, **values, **_execution.get(), **facts}))
 
 
-def deadline_of(context: Any, hand_over_seconds: float) -> float:
-    """Return until when (`time.monotonic()`) a function may begin further work: so many seconds before Lambda ends it.
+class OutOfTimeError(Exception):
+    """A function's time is over before its work; what is done is noted, and its state's next entry goes on from there."""
 
-    What it leaves then, its state's next entry takes up.
-    """
-    if context is None:
-        return NO_DEADLINE
-    return time.monotonic() + float(context.get_remaining_time_in_millis()) / 1000 - hand_over_seconds
+    def __init__(self, done: int, total: int) -> None:
+        super().__init__(f"{done} of {total} are done")
+        self.done, self.total = done, total
+
+
+def resumable(
+    work: Callable[[float], Result], context: Any, hand_over_seconds: float, *, whole: str, unfinished: str
+) -> Result | Unfinished:
+    """Do work that may take several invocations, and log how far it is. It gets the time from which on it may begin no more."""
+    started = time.monotonic()
+    deadline = NO_DEADLINE if context is None else started + context.get_remaining_time_in_millis() / 1000 - hand_over_seconds
+    result: Any
+    try:
+        message, result = whole, work(deadline)
+    except OutOfTimeError as late:
+        message, result = unfinished, {"continuation": {"done": late.done, "total": late.total}}
+    log(message, milliseconds=round(1000 * (time.monotonic() - started)), **result)
+    return result  # type: ignore[no-any-return]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -31,21 +29,22 @@ from .errors import (
     TransientS3Error,
 )
 from .fingerprint import incomplete_identity
-from .invocation import NO_DEADLINE, deadline_of, entry_point, log, put_metrics
+from .invocation import NO_DEADLINE, OutOfTimeError, entry_point, log, put_metrics, resumable
 from .multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
 from .published import Result, published_output, standing_while_publishing
 from .report import report_of
 from .s3 import (
     CONCURRENT_REQUESTS,
-    batches,
     delete_objects,
     error_code,
     get_json,
+    in_parallel,
     list_pages,
     modified_under,
     only_in_place_of,
     parse_s3_uri,
     put_json,
+    read_ahead,
     s3_client,
     s3_failure,
 )
@@ -55,15 +54,14 @@ from .upload import abort, discard_upload, gather, open_upload, upload_parts, up
 from .work import UPLOAD_RECORD, columns_prefix, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
 
-    from .contract import Chunk, Continuation, Document, ErrorRecord, Output, Plan, Segment, Unfinished
+    from .contract import Chunk, Document, ErrorRecord, Output, Plan, Segment, Unfinished
 
 HAND_OVER_SECONDS = 180
-"""Before the function's time is over no further part is begun: those in flight may take up to three attempts of a minute."""
+"""Before the end of the function's time: the parts in flight may take up to three attempts of a minute."""
 
 NOT_AS_EXPECTED = ("PreconditionFailed", "412", "NoSuchKey", "404", "ConditionalRequestConflict", "409", "NoSuchUpload")
 """S3's answers to a conditional write if the key is not as the condition says, or if another write of it is under way.
@@ -75,19 +73,15 @@ S3 answers the same if a write succeeded, but its answer was lost and botocore r
 @entry_point
 def lambda_handler(event: Document, context: Any) -> Output | Unfinished:
     """Add the output to the execution's document."""
-    started = time.monotonic()
-    output = merge_outputs(s3_client(), event, deadline_of(context, HAND_OVER_SECONDS))
-    milliseconds = round(1000 * (time.monotonic() - started))
-    message = "output not whole yet" if "continuation" in output else "output published"
-    log(message, milliseconds=milliseconds, **output)
-    return output
+    work = partial(merge_outputs, s3_client(), event)
+    return resumable(work, context, HAND_OVER_SECONDS, whole="output published", unfinished="output not whole yet")
 
 
-def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEADLINE) -> Output | Unfinished:
-    """Publish the output and its report once, however often this runs; what is not done by `deadline` is left to the next run."""
+def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEADLINE) -> Output:
+    """Publish the output and its report once, however often this runs; OutOfTimeError if they are not whole by `deadline`."""
     request, plan = document["request"], document["plan"]
     published = (client, request["output_s3_uri"], plan["identity"], document["execution"]["arn"])
-    output: Output | Unfinished | None = published_output(*published)
+    output = published_output(*published)
     if output is None:
         try:
             output = publish_output(client, document, deadline)
@@ -96,18 +90,18 @@ def merge_outputs(client: S3Client, document: Document, deadline: float = NO_DEA
             output = published_output(*published)
             if output is None:
                 raise
-    if "continuation" not in output:
-        clean_up(client, document, keep_work=request["keep_work"] or not output["complete"])
+    clean_up(client, document, keep_work=request["keep_work"] or not output["complete"])
     return output
 
 
-def publish_output(client: S3Client, document: Document, deadline: float) -> Output | Unfinished:
+def publish_output(client: S3Client, document: Document, deadline: float) -> Output:
     """Account for every chunk, merge the parts, publish, and write the report last."""
     request, plan = document["request"], document["plan"]
-    decision = read_decision(client, decision_uri(work_uri_of(plan)), plan["decision_sha256"])
-    planned = planned_chunks(document, decision, with_segments(client, read_plan(client, plan)))
+    decision = read_decision(client, decision_uri(plan["agreed"]["work_s3_uri"]), plan["decision_sha256"])
+    chunks = read_plan(client, plan)
+    planned = planned_chunks(document, decision, zip(chunks, read_ahead(partial(read_segments, client), chunks), strict=True))
     statistics = StatisticsSum()
-    receipts = [without_statistics(receipt, statistics) for receipt in read_receipts(client, (item.chunk for item in planned))]
+    receipts = [without_statistics(receipt, statistics) for receipt in read_ahead(partial(read_receipt, client), chunks)]
     account = settle(document, planned, receipts)
     errors = error_records(client, account, document["execution"]["arn"])
     require_unrefuted_plan(errors)
@@ -116,8 +110,6 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     pieces = pieces_of(account.done)
     result = Result(identity, sum(piece.size for piece in pieces), digest_of(pieces))
     etag = merge(client, document, pieces, result, deadline)
-    if not isinstance(etag, str):
-        return {"continuation": etag}
     output: Output = {
         "output_s3_uri": request["output_s3_uri"],
         "report_s3_uri": report_uri(request["output_s3_uri"]),
@@ -151,37 +143,19 @@ def read_plan(client: S3Client, plan: Plan) -> list[Chunk]:
     """Return the plan's items."""
     uri = f"s3://{plan['bucket']}/{plan['plan_key']}"
     try:
-        return require_chunks(get_json(client, uri), work_uri_of(plan))
+        return require_chunks(get_json(client, uri), plan["agreed"]["work_s3_uri"])
     except ValueError as error:
         raise IncompleteOutputError(f"{uri} is not the plan: {error}") from error
 
 
-def with_segments(client: S3Client, chunks: list[Chunk]) -> Iterator[tuple[Chunk, Sequence[Segment]]]:
-    """Yield each chunk with its segments, in order; the lists of grouped chunks are read a few at a time."""
-
-    def read(chunk: Chunk) -> Sequence[Segment]:
-        if "segments_s3_uri" not in chunk:
-            return segments_of(chunk, None)
-        try:
-            return segments_of(chunk, get_json(client, chunk["segments_s3_uri"]))
-        except ValueError as error:
-            raise IncompleteOutputError(f"{chunk['segments_s3_uri']}: {error}") from error
-
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        for batch in batches(chunks, CONCURRENT_REQUESTS):
-            yield from zip(batch, pool.map(read, batch), strict=True)
-
-
-def read_receipts(client: S3Client, chunks: Iterable[Chunk]) -> Iterator[Any]:
-    """Yield each chunk's receipt, in order, read a few ahead: with its statistics one may have 100 kB and more."""
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        pending: deque[Future[Any]] = deque()
-        for chunk in chunks:
-            pending.append(pool.submit(read_receipt, client, chunk))
-            if len(pending) > 2 * CONCURRENT_REQUESTS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+def read_segments(client: S3Client, chunk: Chunk) -> list[Segment]:
+    """Return a chunk's segments: a group has a list of them."""
+    if "segments_s3_uri" not in chunk:
+        return segments_of(chunk, None)
+    try:
+        return segments_of(chunk, get_json(client, chunk["segments_s3_uri"]))
+    except ValueError as error:
+        raise IncompleteOutputError(f"{chunk['segments_s3_uri']}: {error}") from error
 
 
 def read_receipt(client: S3Client, chunk: Chunk) -> Any:
@@ -219,12 +193,9 @@ def pieces_of(done: list[Done]) -> list[Piece]:
     ]
 
 
-def merge(client: S3Client, document: Document, pieces: list[Piece], result: Result, deadline: float) -> str | Continuation:
-    """Make the pieces one object, visible at once or not at all; return its ETag, or how far it is at `deadline`.
-
-    What it replaces is what was seen while planning, or nothing.
-    """
-    output, work_uri = document["request"]["output_s3_uri"], work_uri_of(document["plan"])
+def merge(client: S3Client, document: Document, pieces: list[Piece], result: Result, deadline: float) -> str:
+    """Make the pieces one object, visible at once or not at all, in place of what was seen while planning; return its ETag."""
+    output, work_uri = document["request"]["output_s3_uri"], document["plan"]["agreed"]["work_s3_uri"]
     try:
         standing = standing_while_publishing(client, document, result)
     except OutputExistsError:
@@ -267,17 +238,13 @@ def upload_whole(
     description: dict[str, Any],
     replaced: str | None,
     deadline: float,
-) -> str | Continuation:
-    """Publish by a multipart upload. What the completion itself raises is not translated.
-
-    Passing trouble leaves the upload to the next attempt, which sends what is missing; an upload that is of no more use is aborted.
-    """
+) -> str:
+    """Publish by a multipart upload, left to the next attempt in passing trouble. What the completion raises is not translated."""
     bucket, key = parse_s3_uri(output)
     upload = open_upload(client, output, work_uri, parts, description)
     try:
         uploaded = upload_parts(client, upload, parts, deadline)
-        if len(uploaded) < len(parts):
-            return progress(output, len(upload.uploaded), len(uploaded), len(parts))
+        require_all(output, len(upload.uploaded), len(uploaded), len(parts))
         clear_side_files(client, output, replaced)
         return client.complete_multipart_upload(
             Bucket=bucket,
@@ -293,18 +260,19 @@ def upload_whole(
         raise
 
 
+def require_all(output: str, before: int, now: int, total: int) -> None:
+    """Raise OutOfTimeError unless all parts are there; TransientS3Error if none was added: no execution goes round for ever."""
+    if before == now < total:
+        raise TransientS3Error(f"{output}: no part could be copied before the function's time was over")
+    if now < total:
+        raise OutOfTimeError(now, total)
+
+
 def may_go_on(error: BaseException, output: str) -> bool:
     """Whether the next attempt can go on with the upload. After a conflict S3 wants a new one, and all of its parts again."""
     if isinstance(error, S3_EXCEPTIONS) and error_code(error) not in NOT_AS_EXPECTED:
         error = s3_failure(error, output)
-    return isinstance(error, TransientS3Error)
-
-
-def progress(output: str, before: int, now: int, total: int) -> Continuation:
-    """Return how far an upload is; raise if that is no further than before, so that no execution goes round for ever."""
-    if now == before:
-        raise TransientS3Error(f"{output}: no part could be copied before the function's time was over")
-    return {"done": now, "total": total}
+    return isinstance(error, (TransientS3Error, OutOfTimeError))
 
 
 def error_records(client: S3Client, account: Account, execution_arn: str) -> list[ErrorRecord | None]:
@@ -314,8 +282,7 @@ def error_records(client: S3Client, account: Account, execution_arn: str) -> lis
         record = read_error_record(client, error_record_uri(chunk["receipt_s3_uri"]))
         return record if record and record["execution_arn"] == execution_arn else None
 
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        return list(pool.map(read, account.missing))
+    return in_parallel(read, account.missing)
 
 
 def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:
@@ -324,7 +291,7 @@ def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:
     uri = request_prefix(output, plan["identity"])
     try:
         if keep_work:
-            discard_upload(client, output, work_uri_of(plan))
+            discard_upload(client, output, plan["agreed"]["work_s3_uri"])
             return
         refused = delete_work(client, output, uri)
         refused += delete_objects(client, columns_until(client, output, document["model"]["columns_s3_uri"]))
@@ -336,11 +303,7 @@ def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:
 
 
 def delete_work(client: S3Client, output: str, uri: str) -> list[str]:
-    """Delete the work of a published output, however it was cut; return the keys that S3 refused to delete.
-
-    Also the uploads of large parts whose prediction function was killed, of which nobody else knows, and those that other plans of
-    the request have noted.
-    """
+    """Delete the work of a published output, and uploads that killed functions or other plans have left; return refused keys."""
     for part, upload_id in uploads_under(client, uri):
         abort(client, part, upload_id)
     refused: list[str] = []
@@ -354,14 +317,6 @@ def delete_work(client: S3Client, output: str, uri: str) -> list[str]:
 
 
 def columns_until(client: S3Client, output: str, own: str) -> list[str]:
-    """Return what this execution's probe has written of the columns, and those before it that failed or were killed.
-
-    An execution that probed later, or in the same second, may still be about to plan.
-    """
+    """Return what this execution's probe has written, and those before it: one in the same second may still be about to plan."""
     written = modified_under(client, columns_prefix(output))
     return [own, *(uri for uri, modified in written.items() if own in written and modified < written[own])]
-
-
-def work_uri_of(plan: Plan) -> str:
-    """Return the work prefix as a URI."""
-    return f"s3://{plan['bucket']}/{plan['work_prefix']}"

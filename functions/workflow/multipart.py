@@ -83,8 +83,9 @@ def _parts(pieces: Iterable[Piece], copy_bytes: int) -> Iterator[Part]:
         if piece.size >= wanted + MIN_PART_BYTES:
             rest = piece
             if pending.pieces:
-                head, rest = _cut(piece, wanted)
-                yield GatheredPart([*pending.pieces, *([head] if wanted else [])])
+                middle = piece.start + wanted
+                head, rest = [piece._replace(stop=middle)] if wanted else [], piece._replace(start=middle)
+                yield GatheredPart([*pending.pieces, *head])
                 pending = GatheredPart([])
             yield from _copies(rest, copy_bytes)
         elif piece.size:
@@ -103,7 +104,3 @@ def _copies(piece: Piece, copy_bytes: int) -> Iterator[CopiedPart]:
         start = piece.start + piece.size * index // copies
         stop = piece.start + piece.size * (index + 1) // copies
         yield CopiedPart(piece._replace(start=start, stop=stop))
-
-
-def _cut(piece: Piece, size: int) -> tuple[Piece, Piece]:
-    return piece._replace(stop=piece.start + size), piece._replace(start=piece.start + size)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .accounting import PlannedChunk
+from .accounting import planned_chunk
 from .chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
 from .column_types import widened
 from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from .estimate import Work, estimate
-from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
+from .fingerprint import cut_of, fingerprint_of, identity_of
 from .inputs import (
     InputObject,
     Listing,
@@ -26,13 +24,13 @@ from .inputs import (
     require_same_layout,
     resolve,
 )
-from .invocation import NO_DEADLINE, deadline_of, entry_point, log
+from .invocation import NO_DEADLINE, entry_point, resumable
 from .limits import ObjectCount, require_ephemeral_storage
 from .published import found_while_planning
 from .resume import earlier_work, finished_chunks, is_refuted
-from .s3 import CONCURRENT_REQUESTS, parse_s3_uri, put_json, s3_client
+from .s3 import in_parallel, parse_s3_uri, put_json, s3_client
 from .sampling import mean_record_bytes, sampled_records, sampled_types
-from .splitting import Cut, Notes, OutOfTimeError, split_objects
+from .splitting import Cut, Notes, split_objects
 from .work import decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
 
 if TYPE_CHECKING:
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from .accounting import PlannedChunk
     from .column_types import Kind
     from .contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
     from .csv_records import Header
@@ -91,23 +90,12 @@ class Draft(NamedTuple):
 @entry_point
 def lambda_handler(event: Document, context: Any) -> Plan | Unfinished:
     """Add the plan to the execution's document."""
-    started = time.monotonic()
-    plan: Plan | Unfinished
-    try:
-        plan = plan_chunks(s3_client(), event, deadline_of(context, HAND_OVER_SECONDS))
-    except OutOfTimeError as late:
-        plan = {"continuation": {"done": late.done, "total": late.total}}
-    milliseconds = round(1000 * (time.monotonic() - started))
-    message = "scan not over yet" if "continuation" in plan else "chunks planned"
-    log(message, milliseconds=milliseconds, **plan)
-    return plan
+    work = partial(plan_chunks, s3_client(), event)
+    return resumable(work, context, HAND_OVER_SECONDS, whole="chunks planned", unfinished="scan not over yet")
 
 
 def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADLINE) -> Plan:
-    """Resolve the inputs, cut or group them, see what is there already of an earlier execution, and write the plan.
-
-    OutOfTimeError if counting the quotes of large objects is not over by `deadline`.
-    """
+    """Resolve the inputs, cut or group them, see what is there already, and write the plan; OutOfTimeError if a scan goes on."""
     request = document["request"]
     output = request["output_s3_uri"]
     inputs = read_inputs(client, request)
@@ -146,10 +134,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
 
 
 def read_inputs(client: S3Client, request: Request) -> Inputs:
-    """Return the objects of all entries in the caller's order, those left out that are known to hold no rows.
-
-    If no object has rows and none needs any, the first one stands for its header, if there is one.
-    """
+    """Return the objects of all entries in order, without those known to hold no rows; one for its header if none needs any."""
     listing = resolve_inputs(client, request)
     headers = read_headers(client, evenly_spread(listing.objects))
     objects = [found for found in listing.objects if found not in headers or has_rows(found, headers[found])]
@@ -179,8 +164,7 @@ def resolve_inputs(client: S3Client, request: Request) -> Listing:
     """Return the objects of all entries in the caller's order; InvalidRequestError if two of them name the same object."""
     uris, may_lack_rows = request["data_s3_uri"], request["on_no_rows"] == "succeed"
     count = ObjectCount()
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        listings = list(pool.map(lambda uri: resolve(client, uri, count, may_lack_rows=may_lack_rows), uris))
+    listings = in_parallel(lambda uri: resolve(client, uri, count, may_lack_rows=may_lack_rows), uris)
     for uri, listing in zip(uris, listings, strict=True):
         if not (listing.objects or may_lack_rows):
             raise InputNotFoundError(no_data(uri))
@@ -203,8 +187,7 @@ def evenly_spread(objects: Sequence[InputObject]) -> list[InputObject]:
 
 def read_headers(client: S3Client, objects: Sequence[InputObject]) -> dict[InputObject, Header]:
     """Read the headers of objects in parallel."""
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        return dict(zip(objects, pool.map(partial(read_header, client), objects), strict=True))
+    return dict(zip(objects, in_parallel(partial(read_header, client), objects), strict=True))
 
 
 def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
@@ -220,9 +203,8 @@ def unrefuted_draft(
 ) -> Draft | None:
     """Return the draft of these pieces that no chunk has refuted yet; None if a guessed boundary may lie inside quotes.
 
-    Chunks refute a draft by a boundary, or by values that the decided type of a column does not fit: then the next draft has the
-    wider type. What they found between guessed boundaries does not count, because these may be wrong: then the pieces
-    are cut exactly.
+    A chunk refutes a draft by a boundary, or by values that a column's type does not fit: then the next draft has the wider type.
+    Between guessed boundaries, which may be wrong, that counts for nothing: the pieces are cut exactly.
     """
     types = first_types(client, document, columns, inputs, cutting)
     while True:
@@ -282,18 +264,16 @@ def planned_of(draft: Draft) -> list[PlannedChunk]:
     """Return the plan's items, each with what its segments add up to."""
     planned = []
     for index, spans in enumerate(draft.cutting.chunks):
-        grouped = len(spans) > 1
+        segments = [segment_of(span) for span in spans]
         chunk: Chunk = {
             "chunk_index": index,
-            **({"segments_s3_uri": segments_uri(draft.prefix, index)} if grouped else segment_of(spans[0])),  # type: ignore[typeddict-item]
+            **({"segments_s3_uri": segments_uri(draft.prefix, index)} if len(spans) > 1 else segments[0]),  # type: ignore[typeddict-item]
             "decision_s3_uri": decision_uri(draft.prefix),
             "decision_sha256": draft.decision_sha256,
             "output_s3_uri": part_uri(draft.prefix, index),
             "receipt_s3_uri": receipt_uri(draft.prefix, index),
         }
-        objects = sum(span.start == 0 for span in spans)
-        input_bytes = sum(span.stop - span.start for span in spans)
-        planned.append(PlannedChunk(chunk, objects, input_bytes, data_sha256_of(map(segment_of, spans))))
+        planned.append(planned_chunk(chunk, segments))
     return planned
 
 
@@ -358,8 +338,7 @@ def write_plan(
         spans = draft.cutting.chunks[item.chunk["chunk_index"]]
         put_json(client, item.chunk["segments_s3_uri"], [segment_of(span) for span in spans])
 
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        list(pool.map(write_segments, (item for item in planned if "segments_s3_uri" in item.chunk)))
+    in_parallel(write_segments, (item for item in planned if "segments_s3_uri" in item.chunk))
     if plan["pending_key"] != plan["plan_key"]:
         put_json(client, f"s3://{plan['bucket']}/{plan['pending_key']}", [item.chunk for item in pending])
 

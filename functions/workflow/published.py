@@ -8,7 +8,7 @@ from .conforms import conforms
 from .contract import Output
 from .errors import InputNotFoundError, OutputExistsError, TransientS3Error
 from .fingerprint import is_incomplete
-from .s3 import ObjectHead, get_json, head_object
+from .s3 import ObjectHead, find_object, get_json, head_object
 from .work import IDENTITY_METADATA, PARTS_METADATA, SIZE_METADATA, rejected_uri, report_uri
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ class Standing(NamedTuple):
 def published_output(client: S3Client, output_s3_uri: str, identity: str, execution_arn: str) -> Output | None:
     """Return the output if it is there with its report as the result of this identity: nothing is left to do but to clean up.
 
-    The report has the ETag that S3 gave to the output when it was published, so that bytes which somebody has put in its place
-    are found out, even if they have the size and the metadata of the output.
+    The report has the output's ETag, so bytes of somebody else in its place are found out, whatever their size and metadata.
     """
     try:
         report = get_json(client, report_uri(output_s3_uri))
@@ -69,13 +68,10 @@ def published_output(client: S3Client, output_s3_uri: str, identity: str, execut
 
 
 def found_while_planning(client: S3Client, document: Document, identity: str) -> tuple[OutputFound | None, bool]:
-    """Return what is at the output's key, and whether it is this result with its report, so that nothing is left to do.
-
-    OutputExistsError if it is something else that must stay.
-    """
+    """Return what is at the output's key, and whether it is this result with its report; OutputExistsError if it must stay."""
     request = document["request"]
     output = request["output_s3_uri"]
-    head = _head(client, output)
+    head = find_object(client, output)
     if head is None:
         return None, False  # an output that may not be seen may not be written either: the plan's own PUT says so
     found = head.metadata.get(IDENTITY_METADATA, "")
@@ -98,17 +94,14 @@ def found_while_planning(client: S3Client, document: Document, identity: str) ->
 
 
 def standing_while_publishing(client: S3Client, document: Document, result: Result) -> Standing:
-    """Return what is at the output's key; OutputExistsError if this run may not replace it.
-
-    TransientS3Error if another execution of the request has just published, and its report is to come.
-    """
+    """Return what is at the output's key; OutputExistsError if it must stay, TransientS3Error if a twin's report is to come."""
     request, plan = document["request"], document["plan"]
     output, planned = request["output_s3_uri"], plan["output_found"]
-    head = _head(client, output)
+    head = find_object(client, output)
     if head is None:
         return Standing(None, is_result=False)
     is_as_planned = planned is not None and planned["etag"] == head.etag
-    is_known_to_be_another = is_as_planned and planned is not None and not planned["is_result"]
+    is_known_to_be_another = planned is not None and is_as_planned and not planned["is_result"]
     if result.is_in(head) and not is_known_to_be_another:
         return Standing(head.etag, is_result=True)
     found = head.metadata.get(IDENTITY_METADATA, "")
@@ -144,10 +137,3 @@ def _how_it_changed(client: S3Client, output: str, head: ObjectHead, identity: s
     except (InputNotFoundError, ValueError, KeyError, TypeError):
         return None
     return "it was rewritten, and has another ETag than its report says" if is_rewritten else None
-
-
-def _head(client: S3Client, output: str) -> ObjectHead | None:
-    try:
-        return head_object(client, output)
-    except InputNotFoundError:
-        return None

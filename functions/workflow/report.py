@@ -10,7 +10,7 @@ from .estimate import Work, estimate
 
 if TYPE_CHECKING:
     from .accounting import Account
-    from .contract import Decision, Document, ErrorRecord, Output, Receipt, ReportStatistics
+    from .contract import Decision, Document, ErrorRecord, Output, ReportStatistics
     from .estimate import Dollars
 
 SCHEMA_VERSION = 2
@@ -39,10 +39,7 @@ def report_of(
         | {"feature_columns": decision["feature_columns"], "column_types": decision["stated_types"] or None},
         "plan": {field: plan[field] for field in ("boundaries", "chunks", "objects", "input_bytes", "skipped_objects")},
         "output": output,
-        "bytes": {
-            "read": sum(done.receipt["input_bytes"] for done in account.done),
-            "written": output["bytes"],
-        },
+        "bytes": {"read": sum(done.receipt["input_bytes"] for done in account.done), "written": output["bytes"]},
         "failed_chunks": [
             {
                 "chunk_index": chunk["chunk_index"],
@@ -64,6 +61,7 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
     """Return what the chunks that are done say of the run: the part of the report that is known before there is an output."""
     plan = document["plan"]
     receipts = [done.receipt for done in account.done]
+    began = datetime.fromisoformat(document["execution"]["start_time"]).timestamp() * 1000
     read, rejected = (sum(receipt[name] for receipt in receipts) for name in ("rows_read", "rejected_rows"))
     return {
         "rows": {"read": read, "predicted": read - rejected, "rejected": rejected},
@@ -71,7 +69,8 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
         "chunks": {
             "planned": plan["chunks"],
             "predicted": len(account.done),
-            "reused": sum(_is_earlier(receipt, document) for receipt in receipts),
+            # The plan cannot say it: made again, it finds this execution's own chunks.
+            "reused": sum(receipt["started"] < began for receipt in receipts),
             "failed": len(account.missing),
         },
         "model": (receipts[0] if receipts else document["model"])["model"],
@@ -81,12 +80,6 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
         "statistics": statistics,
         "timeline": timeline(account),
     }
-
-
-def _is_earlier(receipt: Receipt, document: Document) -> bool:
-    """Say whether an earlier execution has predicted a chunk. The plan cannot say it: made again, it finds this execution's own."""
-    began = datetime.fromisoformat(document["execution"]["start_time"]).timestamp() * 1000
-    return receipt["started"] < began
 
 
 def timeline(account: Account) -> dict[str, list[Any]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .accounting import read_error_record, require_agreement
 from .errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
-from .s3 import CONCURRENT_REQUESTS, get_json, list_pages
+from .s3 import get_json, in_parallel, list_pages
 from .work import ERROR_RECORD_SUFFIX, rejected_uri
 
 if TYPE_CHECKING:
@@ -40,20 +39,14 @@ counted the quotes of a large input yet: without this, the same request could fa
 
 def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:
     """Whether a chunk of this plan was lost by what a boundary inside quotes leads to."""
-    records = [uri for uri in earlier if uri.endswith(ERROR_RECORD_SUFFIX)]
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        found = pool.map(partial(read_error_record, client), records)
-        return any(record["error"] in REFUTING_ERRORS and "byte_range" in record for record in found if record)
+    found = in_parallel(partial(read_error_record, client), [uri for uri in earlier if uri.endswith(ERROR_RECORD_SUFFIX)])
+    return any(record["error"] in REFUTING_ERRORS and "byte_range" in record for record in found if record)
 
 
 def finished_chunks(
     client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, model: Model, *, quarantine: bool
 ) -> set[int]:
-    """Return the indexes of the chunks that need not run again.
-
-    Their receipts are valid and agree with the decision, the model and the deployment of the probe,
-    and their parts (and lists of rejected rows) are there, with the size and ETag that the receipt says.
-    """
+    """Return the indexes of the chunks whose receipts agree with plan and probe, and whose parts and lists are as these say."""
 
     def is_finished(planned: PlannedChunk) -> bool:
         chunk = planned.chunk
@@ -67,6 +60,5 @@ def finished_chunks(
             return False
         return earlier[chunk["output_s3_uri"]] == (receipt["output_bytes"], receipt["output_etag"])
 
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        finished = pool.map(is_finished, chunks) if earlier else ()
-        return {planned.chunk["chunk_index"] for planned, is_done in zip(chunks, finished, strict=False) if is_done}
+    finished = in_parallel(is_finished, chunks)
+    return {planned.chunk["chunk_index"] for planned, is_done in zip(chunks, finished, strict=True) if is_done}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -19,7 +21,8 @@ from .utf8 import is_encodable, json_text
 from .work import WORK_MARK, WORK_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
@@ -42,6 +45,7 @@ DELETE_BATCH = 1000
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 Shape = TypeVar("Shape")
 
 _URI = re.compile(r"s3://(?!([0-9]+\.){3}[0-9]+/)(?![^/]*\.\.)([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", re.DOTALL)
@@ -65,6 +69,24 @@ def s3_client() -> S3Client:
         max_pool_connections=MAX_CONNECTIONS,
     )
     return boto3.client("s3", config=config)
+
+
+def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Call a function that asks S3 for each item, many at once; return the results in the items' order."""
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        return list(pool.map(function, items))
+
+
+def read_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield the results in the items' order, of which only a few are in memory: a receipt may have 100 kB and more."""
+    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+        pending: deque[Future[Result]] = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * CONCURRENT_REQUESTS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -102,6 +124,14 @@ def head_object(client: S3Client, uri: str, version_id: str | None = None) -> Ob
     with s3_calls(f"{uri} version {version_id}" if version_id else uri):
         head = client.head_object(Bucket=bucket, Key=key, **version)
     return ObjectHead(head["ContentLength"], head["ETag"], head["Metadata"])
+
+
+def find_object(client: S3Client, uri: str) -> ObjectHead | None:
+    """Return size, ETag and metadata of an object; None if there is none that may be seen."""
+    try:
+        return head_object(client, uri)
+    except InputNotFoundError:
+        return None
 
 
 def bucket_region(client: S3Client, bucket: str) -> str | None:
@@ -199,10 +229,7 @@ def only_in_place_of(etag: str | None) -> Any:
 
 
 def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = None, condition: Any = None) -> str:
-    """Write a value as a JSON object, as short as can be unless it is to be read by people; with its tag if it is work.
-
-    Returns its ETag; InputChangedError if a condition (`only_in_place_of`) does not hold.
-    """
+    """Write a value as a JSON object, and return its ETag; InputChangedError if a condition (`only_in_place_of`) does not hold."""
     separators = (",", ":") if indent is None else None
     return put_text(client, uri, json_text(value, indent=indent, separators=separators), condition=condition)
 
@@ -216,10 +243,7 @@ def put_text(client: S3Client, uri: str, text: str, *, condition: Any = None) ->
 
 
 def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[list[tuple[str, int, str]]]:
-    """Yield (URI, size, ETag) of all objects under a prefix, one page of S3's listing at a time.
-
-    Without those that have the delimiter after the prefix.
-    """
+    """Yield (URI, size, ETag) of objects under a prefix, page by page, but for those with the delimiter after the prefix."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")  # which may be empty: a whole bucket
     options: Any = {"Delimiter": delimiter} if delimiter else {}
     with s3_calls(uri):
@@ -248,15 +272,12 @@ def delete_object(client: S3Client, uri: str, etag: str) -> None:
 def delete_objects(client: S3Client, uris: Iterable[str]) -> list[str]:
     """Delete objects of one bucket; return the keys that S3 refused to delete."""
     refused: list[str] = []
-    for batch in batches(list(uris), DELETE_BATCH):
+    listed = list(uris)
+    for start in range(0, len(listed), DELETE_BATCH):
+        batch = listed[start : start + DELETE_BATCH]
         bucket, _ = parse_s3_uri(batch[0])
         keys: Any = [{"Key": parse_s3_uri(uri)[1]} for uri in batch]
         with s3_calls(batch[0]):
             answer = client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
         refused += [error.get("Key", "") for error in answer.get("Errors", ())]
     return refused
-
-
-def batches(items: list[Item], size: int) -> Iterable[list[Item]]:
-    """Cut a list into lists of at most `size` items."""
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .column_types import kind_of_texts
 from .csv_records import record_stops
-from .s3 import CONCURRENT_REQUESTS, read_range
+from .s3 import in_parallel, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,8 +32,7 @@ def sampled_records(client: S3Client, spans: Sequence[Span]) -> list[bytes]:
     count = min(SAMPLES, len(spans))
     some = [spans[index * len(spans) // count] for index in range(count)]
     window_bytes = min(WINDOW_BYTES, SAMPLED_BYTES // count)
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        return [record for records in pool.map(partial(_first_records, client, window_bytes), some) for record in records]
+    return [record for records in in_parallel(partial(_first_records, client, window_bytes), some) for record in records]
 
 
 def mean_record_bytes(records: Sequence[bytes]) -> float:

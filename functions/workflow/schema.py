@@ -35,7 +35,7 @@ def problems(value: object, schema: Schema, name: str = "the request") -> Iterat
         wanted = " or ".join(_TYPE_NAMES[type_name] for type_name in _types(schema))
         yield f"{name} must be {wanted}, not {_shown(value)}"
         return
-    if "enum" in schema and not any(_same(value, choice) for choice in schema["enum"]):
+    if "enum" in schema and _identity(value) not in map(_identity, schema["enum"]):
         close = _suggestion(value, schema["enum"])
         yield f"{name} must be one of {', '.join(map(str, schema['enum']))}, not {_shown(value)}{close}"
     if isinstance(value, str):
@@ -130,10 +130,6 @@ def _is_type(value: object, type_name: str) -> bool:
         "boolean": isinstance(value, bool),
         "null": value is None,
     }[type_name]
-
-
-def _same(left: object, right: object) -> bool:
-    return _identity(left) == _identity(right)
 
 
 def _identity(value: object) -> str:

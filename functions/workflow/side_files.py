@@ -1,9 +1,8 @@
 """The report and the list of rejected rows beside an output: gone before it is replaced, and written beside nobody else's.
 
-S3 replaces one object at a time. So the old ones are deleted before the new output is there, each only if it still is the one that
-was seen beside the old output. The new ones replace only what was seen beside the new output: an earlier attempt's, or a twin's.
-Whoever writes them looks once more whether the output is still his, and else takes back what he wrote. A reader never sees an
-output with the report of another for longer than that look takes.
+S3 replaces one object at a time. So the old ones are deleted before the new output is there, and new ones written after it, each
+only in place of what was seen beside that output. Whoever writes them looks once more whether the output is still his, and else
+takes back what he wrote: a reader never sees the report of another output for longer.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError, OutputExistsError, TransientS3Error
-from .s3 import delete_object, get_text, head_object, only_in_place_of, parse_s3_uri, s3_calls
+from .s3 import delete_object, find_object, get_text, only_in_place_of, parse_s3_uri, s3_calls
 from .work import rejected_uri, side_uris
 
 if TYPE_CHECKING:
@@ -32,10 +31,7 @@ SPOOLED_BYTES = 64 * 2**20
 
 
 def clear_side_files(client: S3Client, output: str, etag: str | None) -> None:
-    """Delete what stands beside the output with this ETag, or beside none; if there is another output, nothing is touched.
-
-    Whoever replaces the output meanwhile writes other side files, which have other ETags and stay.
-    """
+    """Delete what stands beside the output with this ETag, or beside none; what another output brings has other ETags and stays."""
     found = {uri: seen for uri in side_uris(output) if (seen := etag_of(client, uri))}
     if not found or etag_of(client, output) != etag:
         return
@@ -51,11 +47,7 @@ class SideFiles:
         self._written: dict[str, str] = {}
 
     def write(self, uri: str, write: Callable[..., str]) -> None:
-        """Write one of them if there is none or, if the output is this run's, replace what is there.
-
-        `write` takes the ETag of what it replaces, if anything, and returns the new one; if something else is there, it raises
-        InputChangedError.
-        """
+        """Write one if there is none, or, if the output is this run's, in place of what is there, whose ETag `write` takes."""
         try:
             self._written[uri] = write()
         except InputChangedError as error:
@@ -81,17 +73,12 @@ class SideFiles:
 
 def etag_of(client: S3Client, uri: str) -> str | None:
     """Return an object's ETag, None if there is none."""
-    try:
-        return head_object(client, uri).etag
-    except InputNotFoundError:
-        return None
+    head = find_object(client, uri)
+    return head.etag if head else None
 
 
 def write_rejected(client: S3Client, uri: str, account: Account, replaced: str | None = None) -> str:
-    """Gather the chunks' lists, and return the ETag of the whole; an empty list has a header, too.
-
-    It raises InputChangedError if there is another list than the one to be replaced. One PUT sends more than /tmp holds.
-    """
+    """Gather the chunks' lists, by one PUT, below a header, and return its ETag; InputChangedError if another list is there."""
     bucket, key = parse_s3_uri(uri)
     with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")

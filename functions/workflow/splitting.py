@@ -22,7 +22,8 @@ from .chunking import Span
 from .conforms import conforms
 from .contract import Count
 from .errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
-from .s3 import CONCURRENT_REQUESTS, get_json, put_json, read_range
+from .invocation import OutOfTimeError
+from .s3 import get_json, in_parallel, put_json, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,15 +58,6 @@ class Split(NamedTuple):
     """Whether any boundary is not proven yet."""
 
 
-class OutOfTimeError(Exception):
-    """A scan is not over; what it has found is noted, and the next one goes on from there."""
-
-    def __init__(self, done: int, total: int) -> None:
-        super().__init__(f"{done} of {total} ranges are scanned")
-        self.done = done
-        self.total = total
-
-
 class Notes(NamedTuple):
     """Where scans note what they have found, and when the function's time is over (`time.monotonic()`)."""
 
@@ -77,32 +69,20 @@ def split_objects(client: S3Client, cuts: Sequence[Cut], notes: Notes, *, exactl
     """Cut every object near its targets; InvalidDataError if a scan shows that an object's quotes do not pair up."""
     guesses = {} if exactly else guess_boundaries(client, [cut for cut in cuts if is_worth_guessing(cut)])
     boundaries = guesses | scan_boundaries(client, [cut for cut in cuts if cut.object not in guesses], notes)
-    stops = content_stops(client, [found for found, inner in boundaries.items() if inner])
-    spans = {
-        found: [Span(found, *edges) for edges in edges_of(found, [inner for inner in boundaries[found] if inner < stops[found]])]
-        for found in (cut.object for cut in cuts)
-    }
+
+    def spans_of(found: InputObject) -> list[Span]:
+        stop = content_stop(partial(_read, client, found), found.size) if boundaries[found] else 0
+        inner = dict.fromkeys(boundary for boundary in boundaries[found] if boundary < stop)
+        return [Span(found, *edges) for edges in pairwise([0, *inner, found.size])]
+
+    objects = [cut.object for cut in cuts]
+    spans = dict(zip(objects, in_parallel(spans_of, objects), strict=True))
     return Split(spans, guessed=any(len(spans[found]) > 1 for found in guesses))
 
 
 def is_worth_guessing(cut: Cut) -> bool:
     """Whether windows are much less than the whole."""
     return cut.object.size > WINDOWS_WORTH * WINDOW_BYTES[0] * (len(cut.targets) + 1)
-
-
-def edges_of(found: InputObject, boundaries: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield the ranges between boundaries, which may repeat."""
-    return pairwise([0, *dict.fromkeys(boundaries), found.size])
-
-
-def content_stops(client: S3Client, objects: Sequence[InputObject]) -> dict[InputObject, int]:
-    """Return for each object where its bytes stop that are more than line ends: it is cut before that or not at all."""
-
-    def stop(found: InputObject) -> int:
-        return content_stop(partial(_read, client, found), found.size)
-
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        return dict(zip(objects, pool.map(stop, objects), strict=True))
 
 
 def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject, list[int]]:
@@ -113,8 +93,7 @@ def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject,
         read = partial(_read, client, cut.object)
         return cut, guessed_boundary(read, target, cut.object.size, len(cut.header.columns))
 
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        results = list(pool.map(guess, ((cut, target) for cut in cuts for target in cut.targets)))
+    results = in_parallel(guess, ((cut, target) for cut in cuts for target in cut.targets))
     boundaries = {}
     for cut, group in groupby(results, key=lambda result: result[0]):
         guesses = [boundary for _, boundary in group if boundary is not None]

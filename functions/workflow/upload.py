@@ -1,8 +1,7 @@
 """The multipart upload that becomes the output: taken up where an earlier attempt was stopped, never left behind.
 
-Before any part is sent, `upload.json` in the work prefix says which upload it is; before there is one, it says which uploads there
-were of the same key. So whatever attempt is stopped, wherever, the next one finds what it left. An attempt that fails by passing
-trouble leaves it just so.
+`upload.json` in the work prefix says which uploads there were of the same key, then which one is ours. So whatever attempt is
+stopped, wherever, the next one finds what it left.
 """
 
 from __future__ import annotations
@@ -110,9 +109,9 @@ def _uploaded_parts(client: S3Client, output: str, upload_id: str, parts: Sequen
 
 
 def upload_parts(client: S3Client, upload: Upload, parts: Sequence[Part], deadline: float) -> list[CompletedPartTypeDef]:
-    """Copy or send the parts that are not there yet; none is begun after `deadline` (`time.monotonic()`).
+    """Copy or send the missing parts, beginning none after `deadline`; return all that are there, in order.
 
-    Returns those that are there, in order. On a failure it waits for those in flight: none may arrive after an abort.
+    On a failure it waits for those in flight: none may arrive after an abort.
     """
     bucket, key = parse_s3_uri(upload.output)
     memory = threading.BoundedSemaphore(GATHERED_IN_FLIGHT)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
 from itertools import accumulate, chain, islice
@@ -31,7 +31,7 @@ from .inputs import (
 )
 from .invocation import entry_point, log
 from .limits import MAX_REQUEST_BYTES
-from .s3 import CONCURRENT_REQUESTS, bucket_region, head_object, s3_client
+from .s3 import bucket_region, head_object, in_parallel, s3_client
 from .schema import full_match, problems, with_defaults
 from .work import columns_uri, written_uris
 
@@ -73,7 +73,10 @@ def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa
 
 def validate_request(client: S3Client, raw: object, execution: Execution) -> Validated:
     """Check a request by itself, then against what is in S3."""
-    request, stated = without_columns(normalise(raw, execution))
+    whole = normalise(raw, execution)
+    # The columns may be thousands, and go no further than to the probe.
+    stated: StatedColumns = {"feature_columns": whole["feature_columns"], "column_types": whole["column_types"]}
+    request = cast("Request", {name: value for name, value in whole.items() if name not in stated})
     require_own_region(client, request)
     model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
     require_data(client, request)
@@ -82,7 +85,8 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     first = object_to_probe(client, objects, request)
     if first:
         require_columns(request, stated, *first)
-    further = short_list(objects) if request["on_bad_row"] == "quarantine" else []
+    further = list(islice(objects, FURTHER_OBJECTS)) if request["on_bad_row"] == "quarantine" else []
+    sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in further)
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
@@ -105,17 +109,15 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
             **stated,
             "data_s3_uri": first[0].uri if first else None,
             "data_etag": first[0].etag if first else None,
-            "further_data": [{"data_s3_uri": found.uri, "data_etag": found.etag} for found in further],
+            "further_data": [
+                {"data_s3_uri": found.uri, "data_etag": found.etag}
+                for found, size in zip(further, sizes, strict=True)
+                if size <= FURTHER_BYTES
+            ],
             "probe_rows": PROBE_ROWS,
             "receipt_s3_uri": columns_uri(request["output_s3_uri"], execution["arn"]),
         },
     }
-
-
-def without_columns(whole: WholeRequest) -> tuple[Request, StatedColumns]:
-    """Return a request in two parts: its columns may be thousands, and go no further than to the probe."""
-    stated: StatedColumns = {"feature_columns": whole["feature_columns"], "column_types": whole["column_types"]}
-    return cast("Request", {name: value for name, value in whole.items() if name not in stated}), stated
 
 
 def normalise(raw: object, execution: Execution) -> WholeRequest:
@@ -132,12 +134,18 @@ def normalise(raw: object, execution: Execution) -> WholeRequest:
     for field in ("data_s3_uri", "output_s3_uri"):
         if field in fields and not any(problems(fields[field], schema["properties"][field], field)):
             given = [fields[field]] if isinstance(fields[field], str) else fields[field]  # from here on, data_s3_uri is a list
-            uris, uri_problems = _resolve_placeholders(field, given, known, _Clock(instant, zone))
+            uris, uri_problems = _resolve_placeholders(field, given, known, instant, zone)
             resolved[field] = uris if field == "data_s3_uri" else uris[0]
             found += uri_problems
     if not found:
-        request = cast("WholeRequest", with_defaults(fields | resolved, schema) | {"scheduled_time": _iso_utc(instant)})
-        found += [*_too_large(request), *problems_of(request), *_conflicts(request)]
+        scheduled_time = instant.isoformat().replace("+00:00", "Z")
+        request = cast("WholeRequest", with_defaults(fields | resolved, schema) | {"scheduled_time": scheduled_time})
+        if (n_bytes := len(json.dumps(request))) > MAX_REQUEST_BYTES:
+            found.append(
+                f"the request has {n_bytes} bytes as JSON, more than {MAX_REQUEST_BYTES}: "
+                "name the data by a prefix, a glob or a manifest, and leave feature_columns out if the model knows its columns"
+            )
+        found += [*problems_of(request), *_conflicts(request)]
         if not found:
             return request
     raise InvalidRequestError(bounded("; ".join(found)))
@@ -156,8 +164,7 @@ class _Start(NamedTuple):
 def _start_of(raw: object) -> _Start:
     """Take the input apart: it is a request, or what a rule of EventBridge has made of an object's event and a request.
 
-    EventBridge escapes nothing that it puts into a text, and whoever may write an object chooses its key. So the event's detail
-    comes as JSON of its own, and the key is put in here.
+    The key is put in here: EventBridge escapes nothing, and whoever may write an object chooses its key.
     """
     if not (isinstance(raw, dict) and "object_created" in raw):
         return _Start(raw, {}, None)
@@ -172,15 +179,6 @@ def _start_of(raw: object) -> _Start:
     return _Start(raw["request"], {"object_key": key}, time)
 
 
-def _too_large(request: WholeRequest) -> Iterator[str]:
-    n_bytes = len(json.dumps(request))
-    if n_bytes > MAX_REQUEST_BYTES:
-        yield (
-            f"the request has {n_bytes} bytes as JSON, more than {MAX_REQUEST_BYTES}: "
-            "name the data by a prefix, a glob or a manifest, and leave feature_columns out if the model knows its columns"
-        )
-
-
 @cache
 def request_schema() -> Schema:
     """Return the only description of the request."""
@@ -188,27 +186,16 @@ def request_schema() -> Schema:
     return schema
 
 
-class _Instant(NamedTuple):
-    time: datetime
-    problems: list[str]
-
-
-def _scheduled_time(raw: object, execution: Execution) -> _Instant:
+def _scheduled_time(raw: object, execution: Execution) -> tuple[datetime, list[str]]:
     start = datetime.fromisoformat(execution["start_time"])
     start = start.replace(tzinfo=start.tzinfo or UTC).astimezone(UTC)
     if not isinstance(raw, str):
-        return _Instant(start, [])  # absent, or the schema has said what is wrong with it
-    try:
+        return start, []  # absent, or the schema has said what is wrong with it
+    with suppress(ValueError, OverflowError):
         time = datetime.fromisoformat(raw)
         if time.tzinfo:
-            return _Instant(time.astimezone(UTC), [])
-    except (ValueError, OverflowError):
-        pass
-    return _Instant(start, [f"scheduled_time must be an instant such as 2026-11-24T02:00:00Z, not {json.dumps(raw)[:80]}"])
-
-
-def _iso_utc(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
+            return time.astimezone(UTC), []
+    return start, [f"scheduled_time must be an instant such as 2026-11-24T02:00:00Z, not {json.dumps(raw)[:80]}"]
 
 
 def _time_zone(name: object) -> tuple[tzinfo, list[str]]:
@@ -223,39 +210,30 @@ def _time_zone(name: object) -> tuple[tzinfo, list[str]]:
     return zone, []
 
 
-class _Clock(NamedTuple):
-    """What `{scheduled_time…}` is read from."""
-
-    time: datetime
-    """UTC."""
-    zone: tzinfo
-
-    def shown(self, shift: str, time_format: str) -> str:
-        """Return the time in the zone, so many days (of its calendar, whatever their hours) or hours before or after."""
-        amount = timedelta(**{SHIFT_UNITS[shift[-1]]: int(shift[:-1])}) if shift else timedelta()
-        if shift.endswith("d"):
-            return (self.time.astimezone(self.zone) + amount).strftime(time_format)
-        return (self.time + amount).astimezone(self.zone).strftime(time_format)
+def _shifted(instant: datetime, zone: tzinfo, shift: str) -> datetime:
+    """Return an instant in the zone, so many days (of its calendar, whatever their hours) or hours before or after."""
+    amount = timedelta(**{SHIFT_UNITS[shift[-1]]: int(shift[:-1])}) if shift else timedelta()
+    return instant.astimezone(zone) + amount if shift.endswith("d") else (instant + amount).astimezone(zone)
 
 
-def _resolve_placeholders(field: str, uris: list[str], known: Mapping[str, str], clock: _Clock) -> tuple[list[str], list[str]]:
-    """Return a field's URIs, and what is wrong with their placeholders.
-
-    Values are inserted as they are: a brace in them is not a placeholder.
-    """
+def _resolve_placeholders(
+    field: str, uris: list[str], known: Mapping[str, str], instant: datetime, zone: tzinfo
+) -> tuple[list[str], list[str]]:
+    """Return a field's URIs, and what is wrong with their placeholders; a brace in a value is not one."""
     found: list[str] = []
 
     def value_of(match: re.Match[str]) -> str:
         placeholder, _, time_format = match[1].partition(":")
-        if match[1] in known:
-            found.extend(_wildcards_in(field, match[0], known[match[1]]))
-            return known[match[1]]
+        if (value := known.get(match[1])) is not None:
+            if field == "data_s3_uri" and re.search(r"[*?\[]", value):
+                found.append(f"{field} has {match[0]}, which is {value!r} with a wildcard in it: it would name other objects")
+            return value
         if time_format and (shifted := re.fullmatch(r"scheduled_time([+-][0-9]{1,4}[dh])?", placeholder)):
             directives = re.findall("%(.?)", time_format, re.DOTALL)
             if unknown := [f"%{letter}" for letter in directives if letter not in STRFTIME_DIRECTIVES or not letter]:
                 found.append(f"{field} has the unknown time directive {unknown[0]} in {match[0]}")
             try:
-                return clock.shown(shifted[1] or "", time_format)
+                return _shifted(instant, zone, shifted[1] or "").strftime(time_format)
             except OverflowError:
                 found.append(f"{field} has a time before the year 1 or after 9999 in {match[0]}")
                 return match[0]
@@ -279,12 +257,6 @@ def _resolve_placeholders(field: str, uris: list[str], known: Mapping[str, str],
             if not full_match(pattern, resolved[-1]):
                 found.append(f"{field} resolves to {resolved[-1]}, which is not an S3 URI")
     return resolved, found
-
-
-def _wildcards_in(field: str, placeholder: str, value: str) -> Iterator[str]:
-    """Say that what is put into `data_s3_uri` would name other objects, too."""
-    if field == "data_s3_uri" and re.search(r"[*?\[]", value):
-        yield f"{field} has {placeholder}, which is {value!r} with a wildcard in it: it would name other objects"
 
 
 def _conflicts(request: WholeRequest) -> Iterator[str]:
@@ -325,8 +297,7 @@ def require_own_region(client: S3Client, request: Request) -> None:
     uris = [("model_s3_uri", request["model_s3_uri"]), *(("data_s3_uri", uri) for uri in request["data_s3_uri"])]
     named = dict.fromkeys((field, uri.split("/")[2]) for field, uri in [*uris, ("output_s3_uri", request["output_s3_uri"])])
     buckets = list(dict.fromkeys(bucket for _, bucket in named))
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        regions = dict(zip(buckets, pool.map(partial(bucket_region, client), buckets), strict=True))
+    regions = dict(zip(buckets, in_parallel(partial(bucket_region, client), buckets), strict=True))
     if found := [
         f"{field} names the bucket {bucket} in {regions[bucket]}" for field, bucket in named if regions[bucket] not in (None, here)
     ]:
@@ -348,17 +319,12 @@ def require_data(client: S3Client, request: Request) -> None:
             return str(error)
         return None
 
-    with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
-        found = [problem for problem in pool.map(missing, dict.fromkeys(request["data_s3_uri"])) if problem]
-    if found:
+    if found := [problem for problem in in_parallel(missing, dict.fromkeys(request["data_s3_uri"])) if problem]:
         raise InputNotFoundError(bounded("; ".join(found)))
 
 
 def object_to_probe(client: S3Client, objects: Iterator[InputObject], request: Request) -> tuple[InputObject, Header] | None:
-    """Return the first object that has rows and its header: what Probe Model predicts. The objects behind it are not looked at.
-
-    If no object has rows and none needs any, return the first one, or None if there is none.
-    """
+    """Return the first object that has rows, for Probe Model, and its header; if none needs rows, the very first one, or None."""
     first = None
     for found in objects:
         header = read_header(client, found)
@@ -369,13 +335,6 @@ def object_to_probe(client: S3Client, objects: Iterator[InputObject], request: R
         return first
     assert first
     raise nothing_to_predict(first[0])
-
-
-def short_list(objects: Iterator[InputObject]) -> list[InputObject]:
-    """Return the next objects, as many as the execution's document has room for."""
-    listed = list(islice(objects, FURTHER_OBJECTS))
-    sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in listed)
-    return [found for found, size in zip(listed, sizes, strict=True) if size <= FURTHER_BYTES]
 
 
 def require_columns(request: Request, stated: StatedColumns, first: InputObject, header: Header) -> None:

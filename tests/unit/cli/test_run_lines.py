@@ -13,7 +13,8 @@ from batch_predict.runs.run import ListedRun, RunStatus
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 CAUSE = "chunk 5 of 8, s3://b/in.csv bytes=[10, 20): row 3 is wrong."
-FAILED = RunStatus("r", "FAILED", START, START, 70, error="InvalidDataError", cause=CAUSE, advice="Correct it (on_bad_row).")
+ADVICE = "Correct it (on_bad_row: quarantine)"
+FAILED = RunStatus("r", "FAILED", START, START, 70, error="InvalidDataError", cause=CAUSE, advice=ADVICE)
 LOST = [
     {
         "chunk_index": 4,
@@ -38,7 +39,7 @@ def test_a_failure_is_explained_once_with_places_and_commands():
         ("Why", CAUSE),
         ("Where", "chunk 5, s3://b/in.csv bytes=[10, 20)"),
         ("", "chunk 7, the objects listed in s3://b/x.segments.json: ModelError: no. (fit it)"),
-        ("Do", "Correct it (on_bad_row)."),
+        ("Do", ADVICE),
         ("Command", "batch-predict chunk r 5 --here --stack prod"),
         ("", "batch-predict run --stack prod … --on-bad-row quarantine"),
     ]

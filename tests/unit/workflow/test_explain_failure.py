@@ -32,6 +32,7 @@ def lose(put):
 PLAN = {
     "bucket": BUCKET,
     "work_prefix": PREFIX,
+    "agreed": {"work_s3_uri": f"s3://{BUCKET}/{PREFIX}"},
     "identity": "1" * 64,
     "chunks": 12,
     "boundaries": "exact",

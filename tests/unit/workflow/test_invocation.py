@@ -8,7 +8,7 @@ import pytest
 from support.embedded_metrics import metrics_in
 from workflow import invocation, merge_outputs, record_failure
 from workflow.errors import InternalError
-from workflow.invocation import NO_DEADLINE, deadline_of
+from workflow.invocation import OutOfTimeError, resumable
 
 
 @pytest.fixture
@@ -82,8 +82,12 @@ class Context:
 
 
 def test_a_function_stops_before_lambda_does():
-    assert abs(deadline_of(Context(), 180) - (time.monotonic() + 720)) < 10
-    assert deadline_of(None, 180) == NO_DEADLINE
+    def work(deadline):
+        raise OutOfTimeError(round(min(deadline - time.monotonic(), 10_000)), 10_000)
+
+    sentences = {"whole": "all of it", "unfinished": "some of it"}
+    assert abs(resumable(work, Context(), 180, **sentences)["continuation"]["done"] - 720) < 10
+    assert resumable(work, None, 180, **sentences) == {"continuation": {"done": 10_000, "total": 10_000}}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from workflow.chunking import targets_of
 from workflow.csv_records import record_stops
 from workflow.errors import IncompleteOutputError, InputChangedError, InvalidDataError, TransientS3Error
 from workflow.inputs import InputObject, read_header
-from workflow.splitting import Cut, Notes, OutOfTimeError, split_objects
+from workflow.invocation import OutOfTimeError
+from workflow.splitting import Cut, Notes, split_objects
 
 ROWS = b"".join(b'%d,"text, with ""quotes""\nand a line break",%d.5\n' % (number, number) for number in range(60_000))
 PLAIN = b"a,b,c\n" + ROWS

@@ -3,17 +3,12 @@
 The files are read: loading them here would prove little, as a host has libraries that Lambda lacks (libgomp), and newer ones.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import elf
 from .target import PackageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _GLIBC: dict[str, tuple[int, ...]] = {"GLIBC": (2, 34)}
 SYSTEM: dict[str, dict[str, tuple[int, ...]]] = {

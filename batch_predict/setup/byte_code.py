@@ -7,8 +7,6 @@ Docstrings are a third of the byte-code that each cold start reads. A source tha
 compute with them. The rest behaves as under `python -OO`, which these libraries support.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import sys

@@ -5,13 +5,9 @@ says that there are no sections. `strip` moves segments, which breaks libraries 
 address/offset not page-aligned"), and knows one processor alone; pyelftools finds versions of symbols by the sections.
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import NamedTuple
 
 MACHINES = {183: "arm64", 62: "x86_64"}
 """e_machine, by Lambda's names: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html"""

@@ -8,8 +8,6 @@ Needs Python 3.11 with pip, and nothing of the project's environment. What costs
 all that it is made from.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import fcntl
@@ -21,16 +19,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from . import amazon_linux, elf, slimming, target, wheels
 from .target import ROOT, Interpreter, PackageError, Target
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 BUILD, DIST = target.build_folder(), ROOT / "dist"
 PREDICT = ROOT / "functions/predict"

@@ -3,13 +3,9 @@
 A pattern that matches nothing fails the build: after an upgrade the list is looked at again, before it silently does less.
 """
 
-from __future__ import annotations
-
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import NamedTuple
 
 
 class SlimmingError(Exception):

@@ -1,7 +1,5 @@
 """What a package is built for, read from `template.yaml`, and the interpreter of that Python on this machine if there is one."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -9,11 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import NamedTuple
 
 
 def _root() -> Path:

@@ -1,7 +1,5 @@
 """Gets wheels for a target from the project's lock file: the target's Python and processor, whatever this machine's are."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import re
@@ -10,13 +8,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .target import ROOT, PackageError, Target, build_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 LOCK = ROOT / "requirements.lock"
 REQUIREMENTS = ROOT / "functions/predict/requirements.txt"

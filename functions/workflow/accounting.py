@@ -1,26 +1,18 @@
 """Whether the receipts add up to the plan. Nothing is published unless they do."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from reprlib import repr as brief
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .conforms import conforms
-from .contract import Chunk, ErrorRecord, Receipt, Segment
+from .contract import Chunk, Decision, Document, ErrorRecord, Model, Plan, Receipt, Segment
 from .distributions import OTHER
 from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, MissingChunksError, UnsafeSplitError
 from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from .inputs import InputObject
-from .s3 import get_document
+from .s3 import S3Client, get_document
 from .work import decision_uri, part_uri, receipt_uri, segments_uri
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from mypy_boto3_s3 import S3Client
-
-    from .contract import Decision, Document, Model, Plan
 
 
 class PlannedChunk(NamedTuple):

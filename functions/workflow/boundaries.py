@@ -7,15 +7,11 @@ Guesses that contradict each other are refuted at once (`are_consistent`). The o
 its quotes, and all boundaries of an object are right exactly when all of its chunks count an even number.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .csv_records import LINE_ENDS, QUOTE, is_blank, is_record, record_stops
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 WINDOW_BYTES = (2**16, 2**18, 2**20, 2**22, 2**24, 2**25)
 """Bytes to read at a target, one size after the other until the guess is clear; the last holds two records of 16 MB."""

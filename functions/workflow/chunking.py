@@ -1,16 +1,11 @@
 """How objects become chunks by their sizes alone: large ones are split, small ones in a row are grouped."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from .errors import InvalidRequestError
+from .inputs import InputObject
 from .multipart import MAX_PARTS, MIN_PART_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from .inputs import InputObject
 
 MAX_CHUNKS = MAX_PARTS
 """Every chunk may become one part of the output."""

@@ -4,14 +4,10 @@ pandas types a column by all of its values, and no chunk has them all. So a type
 order, and of each value as often as it is there.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
-from typing import TYPE_CHECKING, Final, Literal, get_args
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+from typing import Final, Literal, get_args
 
 EMPTY: Final = "empty"
 """Only missing values so far."""

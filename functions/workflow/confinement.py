@@ -4,21 +4,15 @@
 is not set restricts nothing. `functions/predict/prediction_handler.py` has the same rules, because it must stand alone.
 """
 
-from __future__ import annotations
-
 import os
 import re
+from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from .contract import Request
 from .limits import MAX_KEY_BYTES, MAX_OUTPUT_KEY_BYTES
 from .work import WORK_MARK, written_uris
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .contract import Request
 
 PREFIX_VARIABLES = {"model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_PREFIX", "output_s3_uri": "OUTPUT_S3_PREFIX"}
 

@@ -8,8 +8,6 @@ What lies in S3 may have been cut, damaged or written by a stranger. A shape is 
 - an Annotated type: the function in it must agree, too.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from functools import cache

@@ -5,12 +5,10 @@ The execution's document grows by name: `request`, `execution`, `prediction`, `p
 below Step Functions' 256 KiB: lists of objects and chunks live in S3.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from .column_types import Kind  # noqa: TC001  # conforms.py resolves the fields' types
-from .estimate import Estimate  # noqa: TC001
+from .column_types import Kind  # conforms.py resolves the fields' types
+from .estimate import Estimate
 
 Count = Annotated[int, lambda count: 0 <= count <= 2**53]
 """A number of rows, bytes or milliseconds."""

@@ -4,17 +4,13 @@ The dialect is RFC 4180: comma, quotes doubled inside quoted fields, LF or CRLF.
 number of quote characters before it is even, so records are found by counting, never by parsing.
 """
 
-from __future__ import annotations
-
 import csv
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .header_mistakes import QUOTED, RECORD, header_mistake
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 QUOTE = b'"'
 LINE_FEED = b"\n"

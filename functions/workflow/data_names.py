@@ -3,8 +3,6 @@
 The command line loads this file for local folders, so that both places have one rule.
 """
 
-from __future__ import annotations
-
 import re
 
 BESIDE_DATA = (".csv.metadata", "._copying_")

@@ -4,23 +4,15 @@ Every event and receipt names it by its digest. A chunk whose values do not fit 
 (`chunk-00042.types.json`), and the next plan's decision is wider.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from .column_types import Kind
+from .contract import Columns, Decision, Model, Probe
 from .errors import IncompleteOutputError, InputChangedError
-from .s3 import get_document, get_text, in_parallel, put_text
+from .s3 import S3Client, get_document, get_text, in_parallel, put_text
 from .work import TYPES_SUFFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from mypy_boto3_s3 import S3Client
-
-    from .contract import Columns, Decision, Model, Probe
 
 
 def read_columns(client: S3Client, probe: Probe) -> Columns:

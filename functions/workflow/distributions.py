@@ -5,17 +5,13 @@ at a scale of s, bucket i holds magnitudes above base^i and up to base^(i+1), ba
 Two buckets of one scale make one of the next coarser, so histograms add up exactly, in any order and grouping.
 """
 
-from __future__ import annotations
-
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .conforms import conforms
 from .contract import Histogram, HistogramSide, ReportStatistics, Statistics, Values
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_STATISTICS_COLUMNS = 200
 MAX_CLASSES, MAX_REASONS = 100, 50

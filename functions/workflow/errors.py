@@ -21,17 +21,12 @@ Step Functions passes an error on as a name and a text. So advice stands in that
 again: everywhere else the two are apart.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import re
-from typing import TYPE_CHECKING
 
+from .contract import Failure
 from .utf8 import encodable
-
-if TYPE_CHECKING:
-    from .contract import Failure
 
 
 class BatchPredictionError(Exception):

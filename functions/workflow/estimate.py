@@ -3,8 +3,6 @@
 A model, not a promise: every number that it assumes is a constant here, and those that matter are said in `assumptions`.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple, TypedDict
 

@@ -1,12 +1,10 @@
 """Explain Failure: the first lost chunk's own error name, what happened and where, and what to do."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 from .accounting import located, read_error_record
 from .column_types import widened
+from .contract import Document, ErrorRecord, Explanation, Plan
 from .decision import read_decision, refutations
 from .errors import (
     ColumnTypeError,
@@ -22,14 +20,9 @@ from .errors import (
 from .fingerprint import is_incomplete
 from .invocation import entry_point, log
 from .published import is_whole, published_output
-from .s3 import find_object, in_parallel, list_pages, s3_client
+from .s3 import S3Client, find_object, in_parallel, list_pages, s3_client
 from .utf8 import encodable
 from .work import ERROR_RECORD_SUFFIX, IDENTITY_METADATA, decision_uri
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-    from .contract import Document, ErrorRecord, Explanation, Plan
 
 RECORDS_READ = 1000
 """Error records that are read, in the plan's order: enough to find the first one of this execution, within the function's time."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from .contract import Columns, Document, Segment
-    from .inputs import InputObject
+from .contract import Columns, Document, Segment
+from .inputs import InputObject
 
 
 def identity_of(document: Document, columns: Columns, objects: Iterable[InputObject]) -> str:

@@ -3,8 +3,6 @@
 `functions/predict/prediction_handler.py` must stand alone, so it has a copy of all below the imports: `make docs` writes it.
 """
 
-from __future__ import annotations
-
 import codecs
 import difflib
 import re

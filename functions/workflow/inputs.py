@@ -1,10 +1,9 @@
 """The input objects: which ones a request names, what their headers say, and whether they may stand under one header."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .confinement import ambiguous, in_work, outside
 from .csv_records import Header, HeaderError, is_blank, parse_header, record_stop
@@ -12,12 +11,7 @@ from .data_names import is_hidden, natural_order
 from .errors import InvalidDataError, InvalidRequestError
 from .header_mistakes import foreign_format, mistaken_first_line
 from .limits import MAX_MANIFEST_BYTES, ObjectCount
-from .s3 import get_json, head_object, in_parallel, list_pages, parse_s3_uri, read_range
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from mypy_boto3_s3 import S3Client
+from .s3 import S3Client, get_json, head_object, in_parallel, list_pages, parse_s3_uri, read_range
 
 MANIFEST_SUFFIX = ".manifest.json"
 MARKER = "_SUCCESS"

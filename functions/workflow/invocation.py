@@ -1,22 +1,17 @@
 """What every function does around its own work: it names errors, and executions in log lines, counts metrics, watches the time."""
 
-from __future__ import annotations
-
 import functools
 import math
 import os
 import time
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from .contract import Unfinished
 from .errors import named
 from .utf8 import json_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .contract import Unfinished
 
 Result = TypeVar("Result")
 

@@ -1,16 +1,11 @@
 """How much one run may ask for: refused before the work is done, not after it has filled a disk or a memory."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from .errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_KEY_BYTES = 1024
 """UTF-8 counts: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""

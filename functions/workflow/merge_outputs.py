@@ -1,11 +1,10 @@
 """Merge Outputs: the whole output, published at once, then its report; then the work is deleted."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .accounting import (
     Account,
@@ -18,6 +17,7 @@ from .accounting import (
     segments_of,
     settle,
 )
+from .contract import Chunk, Document, ErrorRecord, Output, Plan, Segment, Unfinished
 from .decision import read_decision
 from .distributions import StatisticsSum
 from .errors import (
@@ -35,6 +35,7 @@ from .published import Result, published_output, standing_while_publishing
 from .report import report_of
 from .s3 import (
     CONCURRENT_REQUESTS,
+    S3Client,
     delete_objects,
     error_code,
     get_json,
@@ -52,13 +53,6 @@ from .s3_errors import S3_EXCEPTIONS
 from .side_files import SideFiles, clear_side_files, write_rejected
 from .upload import abort, discard_upload, gather, open_upload, upload_parts, uploads_under
 from .work import UPLOAD_RECORD, columns_prefix, decision_uri, error_record_uri, rejected_uri, report_uri, request_prefix
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mypy_boto3_s3 import S3Client
-
-    from .contract import Chunk, Document, ErrorRecord, Output, Plan, Segment, Unfinished
 
 HAND_OVER_SECONDS = 180
 """Before the end of the function's time: the parts in flight may take up to three attempts of a minute."""

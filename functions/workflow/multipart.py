@@ -3,14 +3,10 @@
 Nothing here talks to S3. The rules are S3's: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 MIN_PART_BYTES = 5 * 2**20
 """The smallest part, except for the last. A source of at least this size is also above the 5 MB that a ranged copy needs."""

@@ -1,17 +1,18 @@
 """Plan Chunks: chunks that cover every object exactly once, on record boundaries, as a plan in S3."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from .accounting import planned_chunk
+from .accounting import PlannedChunk, planned_chunk
 from .chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
-from .column_types import widened
+from .column_types import Kind, widened
+from .contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
+from .csv_records import Header
 from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
-from .estimate import Work, estimate
+from .estimate import Estimate, Work, estimate
 from .fingerprint import cut_of, fingerprint_of, identity_of
 from .inputs import (
     InputObject,
@@ -27,23 +28,11 @@ from .inputs import (
 from .invocation import NO_DEADLINE, entry_point, resumable
 from .limits import ObjectCount, require_ephemeral_storage
 from .published import found_while_planning
-from .resume import earlier_work, finished_chunks, is_refuted
-from .s3 import in_parallel, parse_s3_uri, put_json, s3_client
+from .resume import EarlierWork, earlier_work, finished_chunks, is_refuted
+from .s3 import S3Client, in_parallel, parse_s3_uri, put_json, s3_client
 from .sampling import mean_record_bytes, sampled_records, sampled_types
 from .splitting import Cut, Notes, split_objects
 from .work import decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mypy_boto3_s3 import S3Client
-
-    from .accounting import PlannedChunk
-    from .column_types import Kind
-    from .contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
-    from .csv_records import Header
-    from .estimate import Estimate
-    from .resume import EarlierWork
 
 HEADERS_COMPARED = 10_000
 """Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""

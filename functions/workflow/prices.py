@@ -3,8 +3,6 @@
 Collected in `COLLECTED` from secondary copies of AWS's price pages; each price names the page to check it against.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 REGION = "us-east-1"

@@ -1,20 +1,13 @@
 """What is at the output's key: this very result, or what may be replaced by it, or what must stay."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .conforms import conforms
-from .contract import Output
+from .contract import Document, Output, OutputFound
 from .errors import InputNotFoundError, OutputExistsError, TransientS3Error
 from .fingerprint import is_incomplete
-from .s3 import ObjectHead, find_object, get_json, head_object
+from .s3 import ObjectHead, S3Client, find_object, get_json, head_object
 from .work import IDENTITY_METADATA, PARTS_METADATA, SIZE_METADATA, rejected_uri, report_uri
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-    from .contract import Document, OutputFound
 
 
 class Result(NamedTuple):

@@ -1,18 +1,10 @@
 """Record Failure: the error record of a chunk that was lost for good, beside the receipt that it never wrote."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from .contract import ChildFailure, ErrorRecord
 from .errors import told_by
 from .invocation import entry_point, log, put_metrics
-from .s3 import put_json, s3_client
+from .s3 import S3Client, put_json, s3_client
 from .work import error_record_uri
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-    from .contract import ChildFailure, ErrorRecord
 
 
 @entry_point

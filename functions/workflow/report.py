@@ -1,17 +1,12 @@
 """The report beside the output: what was predicted by what, what is missing and why, and where the time went."""
 
-from __future__ import annotations
-
 from collections import Counter
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
-from .estimate import Work, estimate
-
-if TYPE_CHECKING:
-    from .accounting import Account
-    from .contract import Decision, Document, ErrorRecord, Output, ReportStatistics
-    from .estimate import Dollars
+from .accounting import Account
+from .contract import Decision, Document, ErrorRecord, Output, ReportStatistics
+from .estimate import Dollars, Work, estimate
 
 SCHEMA_VERSION = 2
 

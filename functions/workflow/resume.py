@@ -1,22 +1,13 @@
 """What an earlier execution of the same request has left in the work prefix, and which of it can be used again."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from .accounting import read_error_record, require_agreement
+from .accounting import PlannedChunk, read_error_record, require_agreement
+from .contract import Model
 from .errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
-from .s3 import get_json, in_parallel, list_pages
+from .s3 import S3Client, get_json, in_parallel, list_pages
 from .work import ERROR_RECORD_SUFFIX, rejected_uri
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mypy_boto3_s3 import S3Client
-
-    from .accounting import PlannedChunk
-    from .contract import Model
 
 EarlierWork = dict[str, tuple[int, str]]
 """Size and ETag by URI."""

@@ -1,14 +1,14 @@
 """S3 as the workflow uses it: whatever a call raises arrives under a name of `errors.py`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -21,11 +21,10 @@ from .utf8 import is_encodable, json_text
 from .work import WORK_MARK, WORK_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
-    from datetime import datetime
+    import mypy_boto3_s3
 
-    from mypy_boto3_s3 import S3Client
+S3Client: TypeAlias = "mypy_boto3_s3.S3Client"
+"""boto3's types, which Lambda does not have."""
 
 CONCURRENT_REQUESTS = 16
 """S3 requests that one function has in flight at once: far below S3's limits, enough to hide its latency."""

@@ -4,8 +4,6 @@ This is the only table. From `class S3Failure` on, the prediction function has a
 errors are named by text here, and each of the two has classes of these names.
 """
 
-from __future__ import annotations
-
 import ssl
 from http.client import HTTPException
 from socket import gaierror

@@ -1,23 +1,14 @@
 """What a few records tell of all: how long one is, and what the values of a column are."""
 
-from __future__ import annotations
-
 import csv
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-from .column_types import kind_of_texts
+from .chunking import Span
+from .column_types import Kind, kind_of_texts
 from .csv_records import record_stops
-from .s3 import in_parallel, read_range
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from mypy_boto3_s3 import S3Client
-
-    from .chunking import Span
-    from .column_types import Kind
+from .s3 import S3Client, in_parallel, read_range
 
 SAMPLES = 100
 """Windows at most, each at the start of a chunk or of a grouped object: record boundaries."""

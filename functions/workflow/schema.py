@@ -3,18 +3,14 @@
 It interprets the keywords of `request.schema.json` (`x-expected` says a pattern in words); a test compares it with jsonschema.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from .utf8 import is_encodable, json_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Schema = dict[str, Any]
 

@@ -5,24 +5,15 @@ only in place of what was seen beside that output. Whoever writes them looks onc
 takes back what he wrote: a reader never sees the report of another output for longer.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import tempfile
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
+from .accounting import Account
 from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError, OutputExistsError, TransientS3Error
-from .s3 import delete_object, find_object, get_text, only_in_place_of, parse_s3_uri, s3_calls
+from .s3 import S3Client, delete_object, find_object, get_text, only_in_place_of, parse_s3_uri, s3_calls
 from .work import rejected_uri, side_uris
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mypy_boto3_s3 import S3Client
-
-    from .accounting import Account
-
 
 REJECTED_COLUMNS = ("data_s3_uri", "row", "byte", "reason")
 

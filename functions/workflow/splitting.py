@@ -1,12 +1,11 @@
 """Splits large objects at record boundaries: by windows around each target, or by counting every quote."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from .boundaries import (
     WINDOW_BYTES,
@@ -21,17 +20,11 @@ from .boundaries import (
 from .chunking import Span
 from .conforms import conforms
 from .contract import Count
+from .csv_records import Header
 from .errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
+from .inputs import InputObject
 from .invocation import OutOfTimeError
-from .s3 import get_json, in_parallel, put_json, read_range
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from mypy_boto3_s3 import S3Client
-
-    from .csv_records import Header
-    from .inputs import InputObject
+from .s3 import S3Client, get_json, in_parallel, put_json, read_range
 
 SCAN_BLOCK_BYTES = 8 * 2**20
 SCANS_IN_FLIGHT = 8

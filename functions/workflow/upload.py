@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,15 +20,13 @@ from .contract import UploadRecord
 from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError
 from .invocation import log
 from .multipart import CopiedPart, GatheredPart, Part, Piece
-from .s3 import CONCURRENT_REQUESTS, error_code, get_document, parse_s3_uri, put_json, read_range, s3_calls
+from .s3 import CONCURRENT_REQUESTS, S3Client, error_code, get_document, parse_s3_uri, put_json, read_range, s3_calls
 from .s3_errors import S3_EXCEPTIONS
 from .work import upload_record_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopyPartResultTypeDef, PartTypeDef, UploadPartOutputTypeDef
+
 
 PARTS_IN_FLIGHT = 64
 """Parts that are copied at once: S3 does the work, and takes seconds for each."""

@@ -1,7 +1,5 @@
 """Texts that UTF-8 cannot hold: half a surrogate pair, which JSON's escapes can spell."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,19 +1,20 @@
 """Validate Request: a complete request whose model and data exist and fit each other's columns, or all that is wrong with it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
 from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from .confinement import problems_of
+from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
+from .csv_records import Header
 from .data_names import other_format
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
 from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
@@ -31,18 +32,9 @@ from .inputs import (
 )
 from .invocation import entry_point, log
 from .limits import MAX_REQUEST_BYTES
-from .s3 import bucket_region, head_object, in_parallel, s3_client
-from .schema import full_match, problems, with_defaults
+from .s3 import S3Client, bucket_region, head_object, in_parallel, s3_client
+from .schema import Schema, full_match, problems, with_defaults
 from .work import columns_uri, written_uris
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from mypy_boto3_s3 import S3Client
-
-    from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
-    from .csv_records import Header
-    from .schema import Schema
 
 PROBE_ROWS = 1000
 """Rows that Probe Model predicts: enough to time the model, few enough to take a second."""

@@ -1,7 +1,5 @@
 """Where everything lies that a run writes: all names derive from the output's URI, the fingerprint and the chunk's index."""
 
-from __future__ import annotations
-
 import hashlib
 
 IDENTITY_METADATA = "batch-predict-identity"

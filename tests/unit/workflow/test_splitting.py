@@ -165,14 +165,6 @@ def test_an_object_whose_windows_say_nothing_is_scanned(s3, cut, reads, monkeypa
     assert "bytes=4-" in "".join(reads)
 
 
-def test_several_objects_are_split_at_once(s3, cut):
-    bodies = {"in/1.csv": PLAIN, "in/2.csv": DECEPTIVE, "in/3.csv": b"a,b\n" + b"1,2\n" * 1000}
-    tasks = [cut(4, body, key) for key, body in bodies.items()]
-    split = split_objects(s3, tasks, NOTES, exactly=True)
-    for task, body in zip(tasks, bodies.values(), strict=True):
-        require_right(split.spans[task.object], body)
-
-
 def test_an_unclosed_quote_is_an_error_of_the_data(s3, cut):
     task = cut(2, b'a,b\n1,"2\n' + b"3,4\n" * 1000)
     with pytest.raises(InvalidDataError, match=r"in/1\.csv .*never closed"):

@@ -16,7 +16,6 @@ import io
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,9 +26,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pandas as pd
+
 from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.setup import package, target, wheels
 from batch_predict.setup.target import Interpreter, PackageError, Target
+from tools import reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -296,27 +298,19 @@ def smoke(
 
 def table(figures: list[Figures]) -> str:
     """Return medians as a table."""
-    lines = ["| model | byte-code | unpacked | cold start ms | first invocation ms | second invocation ms |"]
-    lines.append("|---|---|---|---:|---:|---:|")
-    for family, byte_code in dict.fromkeys((figure.family, figure.byte_code) for figure in figures):
-        runs = [figure for figure in figures if (figure.family, figure.byte_code) == (family, byte_code)]
-        values = (statistics.median(getattr(run, name) for run in runs) for name in ("cold_start", "first", "second"))
-        start = [f"| {family}", "yes" if byte_code else "no", runs[0].carried or "nothing"]
-        lines.append(" | ".join([*start, *(f"{value:.0f}" for value in values)]) + " |")
-    return "\n".join(lines)
+    medians = pd.DataFrame(figures).groupby(["family", "byte_code", "carried"], sort=False).median().reset_index()
+    rows = [
+        (family, "yes" if byte_code else "no", carried or "nothing", *(f"{milliseconds:.0f}" for milliseconds in medians_of_it))
+        for family, byte_code, carried, *medians_of_it in medians.itertuples(index=False)
+    ]
+    head = ("model", "byte-code", "unpacked", "cold start ms", "first invocation ms", "second invocation ms")
+    return reference.table(head, rows)
 
 
 def cold_start_seconds(figures: list[Figures]) -> float:
     """Return what a new container takes more than a warm one: the median of the models, with byte-code."""
-    families = dict.fromkeys(figure.family for figure in figures if figure.byte_code)
-    runs = {family: [figure for figure in figures if figure.byte_code and figure.family == family] for family in families}
-    medians = (
-        statistics.median(figure.cold_start for figure in found)
-        + statistics.median(figure.first for figure in found)
-        - statistics.median(figure.second for figure in found)
-        for found in runs.values()
-    )
-    return round(statistics.median(medians) / 1000, 1)
+    medians = pd.DataFrame(figures).query("byte_code").groupby("family")[["cold_start", "first", "second"]].median()
+    return float(round((medians["cold_start"] + medians["first"] - medians["second"]).median() / 1000, 1))
 
 
 def main() -> None:

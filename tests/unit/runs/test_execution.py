@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -138,20 +139,11 @@ def test_the_newest_run_is_the_one_that_started_last():
         for name, start, stop in ended
     ]
 
-    class Listing:
-        state_machine_arn = "machine"
-
-        def client(self, _):
-            return self
-
-        def get_paginator(self, _):
-            return self
-
-        def paginate(self, **_):
-            yield {"executions": executions}
-
-    assert [run.name for run in list_runs(Listing(), 1)] == ["short"]
-    assert [run.name for run in list_runs(Listing(), 5)] == ["short", "long"]
+    paginator = SimpleNamespace(paginate=lambda **_: [{"executions": executions}])
+    client = SimpleNamespace(get_paginator=lambda _: paginator)
+    place = SimpleNamespace(state_machine_arn="machine", client=lambda _: client)
+    assert [run.name for run in list_runs(place, 1)] == ["short"]
+    assert [run.name for run in list_runs(place, 5)] == ["short", "long"]
 
 
 def test_chunks_of_the_newest_map_run_are_counted_when_they_change():

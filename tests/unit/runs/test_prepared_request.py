@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -190,31 +191,18 @@ def test_a_local_name_is_never_a_pattern(prepare_data, name):
         assert with_local_paths(f"{uri} row 2", prepared.uploads) == f"in/{name} row 2"
 
 
-def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_data):
+def test_more_files_than_a_request_should_name_are_listed_in_a_manifest(prepare_data, s3, get):
     write(*(f"in/part-{number}.csv" for number in range(NAMED_FILES)))
     assert len(keys(prepare_data("in"))) == NAMED_FILES
     write(f"in/part-{NAMED_FILES}.csv")
     prepared = prepare_data("in")
     assert keys(prepared) == ["data/files.manifest.json"]
 
-    stored = {}
-
-    class Aws:
-        title = "AWS"
-
-        def client(self, _):
-            return self
-
-        def upload_file(self, path, bucket, key):
-            stored[f"s3://{bucket}/{key}"] = Path(path).read_bytes()
-
-        def put_object(self, Bucket, Key, Body):  # noqa: N803  # boto3's names
-            stored[f"s3://{Bucket}/{Key}"] = Body
-
-    upload(Aws(), prepared)
-    listed = json.loads(stored[prepared.request["data_s3_uri"][0]])
+    s3.create_bucket(Bucket="batch-predict")
+    upload(SimpleNamespace(title="AWS", client=lambda _: s3), prepared)
+    listed = json.loads(get(prepared.request["data_s3_uri"][0]))
     assert [uri.rpartition("/")[2] for uri in listed] == [f"part-{number}.csv" for number in range(NAMED_FILES + 1)]
-    assert set(listed) < set(stored)
+    assert {get(uri) for uri in listed} == {b"a\n1\n"}
 
 
 def test_messages_name_the_local_paths():

@@ -44,23 +44,23 @@ REJECTED = [
 ]
 
 
-@pytest.fixture
-def plain_lines():
-    """What a screen that is no terminal prints of some progress, without the times of day."""
-
-    def plain_lines(progress):
-        file = io.StringIO()
-        with Screen(file) as screen:
-            for step in progress:
-                screen.show(step)
-        lines = file.getvalue().splitlines()
-        assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
-        return [line[9:] for line in lines]
-
-    return plain_lines
+def shown(steps, then=lambda _: None):
+    """What a screen that is no terminal prints of steps and of what follows, without the times of day; and its rows."""
+    file = io.StringIO()
+    with suppress(KeyboardInterrupt), Screen(file) as screen:
+        for step in steps:
+            screen.show(step)
+        then(screen)
+    lines = file.getvalue().splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
+    return [line[9:] for line in lines], screen.rows
 
 
-def test_plain_lines_of_a_run(plain_lines):
+def plain_lines(steps):
+    return shown(steps)[0]
+
+
+def test_plain_lines_of_a_run():
     assert plain_lines(RUN) == [
         "Plan Chunks … 0.3 s, 9 chunks, 31.1 MB",
         "Predict Chunks … 0 of 9 chunks",
@@ -71,30 +71,32 @@ def test_plain_lines_of_a_run(plain_lines):
     ]
 
 
-def test_plain_lines_of_a_rejection(plain_lines):
+def test_plain_lines_of_a_rejection():
     assert plain_lines(REJECTED) == ["Validate Request … failed with InvalidRequestError", "Request Rejected"]
 
 
 @pytest.mark.parametrize("error", [None, "States.ExceedToleratedFailureThreshold"], ids=["tolerated", "too many"])
-def test_a_map_that_lost_chunks_looks_failed_whether_it_went_on_or_not(plain_lines, error):
+def test_a_map_that_lost_chunks_looks_failed_whether_it_went_on_or_not(error):
     failed = [AttemptFailed("Predict Chunks", error)] if error else []
     lost = [RUN[4], ChunksCounted(9, 7, 2), *failed, StateExited("Predict Chunks", "Map", 4.04, error, PLAN)]
-    assert plain_lines(lost)[1:] == ["Predict Chunks … 4.0 s, 7 of 9 chunks, 2 failed"]
-    screen = Screen(io.StringIO())
-    for step in lost:
-        screen.show(step)
-    assert (screen.rows[0].failed, screen.rows[0].detail) == (True, "7 of 9 chunks, 2 failed")
+    lines, (row,) = shown(lost)
+    assert lines[1:] == ["Predict Chunks … 4.0 s, 7 of 9 chunks, 2 failed"]
+    assert (row.failed, row.detail) == (True, "7 of 9 chunks, 2 failed")
 
 
-def test_a_step_says_what_it_does_and_what_came_of_it():
-    file = io.StringIO()
-    with Screen(file) as screen, screen.step("Local AWS", "starting") as conclude:
-        conclude("http://127.0.0.1:1")
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_step_says_what_it_does_and_what_came_of_it(is_stopped):
+    def start(screen):
+        with screen.step("Local AWS", "starting") as conclude:
+            if is_stopped:
+                raise KeyboardInterrupt
+            conclude("http://127.0.0.1:1")
 
-    assert re.fullmatch(r"\S+ Local AWS … starting\n\S+ Local AWS … 0\.0 s, http://127\.0\.0\.1:1\n", file.getvalue())
+    end = "stopped" if is_stopped else "0.0 s, http://127.0.0.1:1"
+    assert shown([], start)[0] == ["Local AWS … starting", f"Local AWS … {end}"]
 
 
-def test_a_plan_that_is_made_again_is_no_second_merge(plain_lines):
+def test_a_plan_that_is_made_again_is_no_second_merge():
     error = "UnsafeSplitError"
     again = [
         *RUN[4:6],
@@ -154,26 +156,18 @@ def test_what_was_under_way_is_said_to_have_ended(drawn, error, how):
 
 
 def test_what_goes_on_without_this_process_is_not_said_to_have_ended():
-    file = io.StringIO()
-    with suppress(KeyboardInterrupt), Screen(file) as screen:
-        for step in RUN[:7]:
-            screen.show(step)
+    def leave(screen):
         screen.leave()
         raise KeyboardInterrupt
-    assert file.getvalue().splitlines()[-1].endswith("Predict Chunks … 0 of 9 chunks")
-    assert not screen.rows[-1].failed
+
+    lines, rows = shown(RUN[:7], leave)
+    assert lines[-1] == "Predict Chunks … 0 of 9 chunks"
+    assert not rows[-1].failed
 
 
-def test_an_execution_that_is_cancelled_leaves_no_state_under_way(plain_lines):
+def test_an_execution_that_is_cancelled_leaves_no_state_under_way():
     ended = ExecutionEnded("arn", "ABORTED", 6.0, {}, "Cancelled", "x")
     assert plain_lines([*RUN[4:7], ended])[-1] == "Predict Chunks … 1 of 9 chunks, stopped"
-
-
-def test_a_step_that_is_stopped_is_said_to_be():
-    file = io.StringIO()
-    with suppress(KeyboardInterrupt), Screen(file) as screen, screen.step("Local AWS", "starting"):
-        raise KeyboardInterrupt
-    assert file.getvalue().splitlines()[-1].endswith("Local AWS … stopped")
 
 
 @pytest.mark.parametrize("width", [60, 110])
@@ -221,7 +215,7 @@ def test_no_speed_is_said_before_scoring_has_taken_longer_than_what_is_about_it(
         (9, ChunksCounted(9, 8, 1), "8 of 9 chunks, 1 failed, about 8,000 rows"),
     ],
 )
-def test_the_rows_of_a_map_are_those_of_the_chunks_that_it_has_finished(plain_lines, pending, counted, says):
+def test_the_rows_of_a_map_are_those_of_the_chunks_that_it_has_finished(pending, counted, says):
     planned = {"model": {"row_bytes": 100.0}, "plan": {"chunks": 9, "pending_chunks": pending, "input_bytes": 900_000}}
     steps = [RUN[0], StateExited("Plan Chunks", "Task", 0.31, None, planned), RUN[4], counted]
     assert plain_lines(steps)[-1] == f"Predict Chunks … {says}"
@@ -313,8 +307,4 @@ def test_a_failure_is_one_line_where_no_one_wraps_it():
 
 
 def test_an_execution_that_ended_before_its_first_state_shows_nothing():
-    file = io.StringIO()
-    with Screen(file) as shown:
-        shown.show(ExecutionEnded("arn", "ABORTED", 0.1, {}, "Cancelled", "x"))
-
-    assert (shown.rows, file.getvalue()) == ([], "")
+    assert shown([ExecutionEnded("arn", "ABORTED", 0.1, {}, "Cancelled", "x")]) == ([], [])

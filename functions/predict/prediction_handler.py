@@ -468,8 +468,6 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Probed(NamedTuple):
-    """What a probe has found out."""
-
     scorer: _Scorer
     prediction_columns: list[str]
     warning: str | None
@@ -851,7 +849,6 @@ def _feature_columns(estimator: Any, event: dict[str, Any], decision: _Decision 
 
 
 def _stated_types(event: dict[str, Any], decision: _Decision | None, features: list[str]) -> dict[str, str]:
-    """Return the types that the request states, of columns that the model gets."""
     decided = decision.stated_types if decision else None
     named: dict[str, str] | None = event.get("column_types")
     if decided is not None and named not in (None, decided):
@@ -1429,8 +1426,6 @@ def _get(event: object, name: str) -> Any:
 
 
 class _Field(NamedTuple):
-    """What a field of an event may be."""
-
     is_valid: Callable[[object], bool]
     expected: str
     required: bool = False
@@ -1556,7 +1551,6 @@ def _download(client: S3Client, wanted: _Object, target: Path | _GrowingFile, ch
 
 
 def _head(client: S3Client, wanted: _Object) -> _Object:
-    """Return the object as S3 has it, without its bytes."""
     bucket, key = parse_s3_uri(wanted.s3_uri)
     options: dict[str, Any] = {"VersionId": wanted.version_id} if wanted.version_id else {}
     with _s3_errors(str(wanted)):
@@ -3388,16 +3382,12 @@ class Header(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where rows come from."""
-
     s3_uri: str
     start: int
     """Byte of the object at which the chunk, or its share of this object, starts."""
 
 
 class _Place(NamedTuple):
-    """Where a record stands."""
-
     source: _Source
     row: int
     """From 0, in the source."""
@@ -4171,23 +4161,17 @@ def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> pa.Tabl
 
     Raises ColumnTypeError if a value refutes what was decided for an open column.
     """
-    try:
-        table = _parse_plainly(block, columns)
-    except pa.ArrowInvalid:
+    are_plain = len(columns.plain) == len(columns.names)
+    # Plain numbers first as if only empty fields were missing values, which saves a sixth of the time.
+    for missing_values in (("",), MISSING_VALUES) if are_plain else (MISSING_VALUES,):
+        with suppress(pa.ArrowInvalid):
+            table = _parse_columns(block, columns.names, columns.plain, missing_values)
+            break
+    else:
         table = _parse_text(block, columns.names)
     if columns.known:
         table = _with_known_texts(block, columns, table)
     return pa.table([_as_kind(block, columns, name, table[name], reject) for name in columns.names], names=columns.names)
-
-
-def _parse_plainly(block: _Block, columns: _Columns) -> pa.Table:
-    """Parse all columns; plain numbers first as if only empty fields were missing values, which saves a sixth of the time."""
-    if len(columns.plain) == len(columns.names):
-        try:
-            return _parse_columns(block, columns.names, columns.plain, missing_values=("",))
-        except pa.ArrowInvalid:
-            pass
-    return _parse_columns(block, columns.names, columns.plain)
 
 
 def _parse_columns(
@@ -4385,7 +4369,6 @@ def _call_model(estimator: Any, method: str, features: Any) -> Array:
 
 
 def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
-    """Return a method of the model; ModelError if it has no such method."""
     found: Callable[[Any], Any] | None = getattr(estimator, method, None)
     if found is None:
         raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}", "choose another prediction_method")
@@ -4767,8 +4750,6 @@ class _ColumnSums:
 
 
 class _NumberSums:
-    """Columns of numbers."""
-
     def __init__(self) -> None:
         self._names: list[str] = []
         self._waiting: list[_Numbers] = []
@@ -4785,8 +4766,8 @@ class _NumberSums:
     def _count(self) -> None:
         waiting, self._waiting = self._waiting, []
         with np.errstate(over="ignore", invalid="ignore"):
-            for name, joined in _JOINED_MEASURES.items():
-                found = joined([getattr(numbers, name) for numbers in waiting], axis=0)
+            for name, joined in _MEASURES.items():
+                found = joined([numbers.measures[name] for numbers in waiting], axis=0)
                 self._sums[name] = joined([found, self._sums[name]], axis=0) if name in self._sums else found
         rows = sum(numbers.rows for numbers in waiting)
         self._rows += rows
@@ -4794,7 +4775,7 @@ class _NumberSums:
         for index in range(len(waiting[0].cells)):
             before = self._counts[index] if index < len(self._counts) else None
             is_share = bool(self._sums["is_share"][index])
-            np.concatenate([numbers.cells[index] if numbers.is_share[index] == is_share
+            np.concatenate([numbers.cells[index] if numbers.measures["is_share"][index] == is_share
                             else _cells_of_shares()[numbers.cells[index]] for numbers in waiting], out=wide)  # fmt: skip
             counts = np.bincount(wide, minlength=_CELLS)
             if before:
@@ -4837,23 +4818,27 @@ class _NumberSums:
 
 
 class _Numbers(NamedTuple):
-    """The columns of numbers of one block: arrays with an element, or a row, for each column."""
+    """The columns of numbers of one block."""
 
     names: list[str]
     rows: int
-    missing: np.ndarray[Any, np.dtype[np.int64]]
-    infinite: np.ndarray[Any, np.dtype[np.int64]]
-    total: np.ndarray[Any, np.dtype[np.float64]]
-    squares: np.ndarray[Any, np.dtype[np.float64]]
-    low: np.ndarray[Any, np.dtype[np.float64]]
-    """The smallest finite value; infinite if there is none."""
-    high: np.ndarray[Any, np.dtype[np.float64]]
-    is_whole: np.ndarray[Any, np.dtype[np.bool_]]
-    """Whether all finite values are whole numbers."""
-    is_share: np.ndarray[Any, np.dtype[np.bool_]]
-    """Whether the column has probabilities, and its cells are `_SHARE_CELLS` of equal width."""
+    measures: dict[str, Array]
+    """Those of `_MEASURES`: an array with an element for each column."""
     cells: np.ndarray[Any, np.dtype[np.uint16]]
     """Shape (n_columns, rows); zero if a value is missing or infinite."""
+
+
+_MEASURES: dict[str, Callable[..., Any]] = {
+    "missing": np.sum,
+    "infinite": np.sum,
+    "total": np.sum,
+    "squares": np.sum,
+    "low": np.min,  # the smallest finite value; infinite if there is none
+    "high": np.max,
+    "is_whole": np.all,  # whether all finite values are whole numbers
+    "is_share": np.all,  # whether the column has probabilities, and its cells are `_SHARE_CELLS` of equal width
+}
+"""What is measured of a column in a block, and how the measures of blocks make one of all."""
 
 
 def _measure_numbers(columns: dict[str, Any], shares: Collection[str]) -> _Numbers:
@@ -4882,7 +4867,8 @@ def _measure_numbers(columns: dict[str, Any], shares: Collection[str]) -> _Numbe
             is_whole[index] = _are_whole(values)
             is_share[index] = name in shares and not unknown and low[index] >= 0 and high[index] <= 1
             cells[index] = np.rint(values * _SHARE_CELLS) if is_share[index] else _cells_of(single)
-    return _Numbers([*columns], rows, missing, infinite, total, squares, low, high, is_whole, is_share, cells)
+    measures = (missing, infinite, total, squares, low, high, is_whole, is_share)
+    return _Numbers([*columns], rows, dict(zip(_MEASURES, measures, strict=True)), cells)
 
 
 def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -4935,19 +4921,6 @@ class _Cells(NamedTuple):
     is_share: bool
     cells: Array
     counts: Array
-
-
-_JOINED_MEASURES: dict[str, Callable[..., Any]] = {
-    "missing": np.sum,
-    "infinite": np.sum,
-    "total": np.sum,
-    "squares": np.sum,
-    "low": np.min,
-    "high": np.max,
-    "is_whole": np.all,
-    "is_share": np.all,
-}
-"""How the measures of blocks make one of all."""
 
 
 def _whole_numbers(cells: Array, counts: Array, missing: int) -> dict[str, int] | None:

@@ -65,10 +65,7 @@ def lambda_handler(event: dict[str, Any], context: object) -> Validated:  # noqa
 
 def validate_request(client: S3Client, raw: object, execution: Execution) -> Validated:
     """Check a request by itself, then against what is in S3."""
-    whole = normalise(raw, execution)
-    # The columns may be thousands, and go no further than to the probe.
-    stated: StatedColumns = {"feature_columns": whole["feature_columns"], "column_types": whole["column_types"]}
-    request = cast("Request", {name: value for name, value in whole.items() if name not in stated})
+    request, stated = without_columns(normalise(raw, execution))
     require_own_region(client, request)
     model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
     require_data(client, request)
@@ -110,6 +107,12 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
             "receipt_s3_uri": columns_uri(request["output_s3_uri"], execution["arn"]),
         },
     }
+
+
+def without_columns(whole: WholeRequest) -> tuple[Request, StatedColumns]:
+    """Return a request in two parts: its columns may be thousands, and go no further than to the probe."""
+    stated: StatedColumns = {"feature_columns": whole["feature_columns"], "column_types": whole["column_types"]}
+    return cast("Request", {name: value for name, value in whole.items() if name not in stated}), stated
 
 
 def normalise(raw: object, execution: Execution) -> WholeRequest:

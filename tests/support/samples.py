@@ -72,7 +72,8 @@ def rejection(s3, error=InvalidRequestError, **changed):
 def document_after_probe(s3, **changed):
     """The execution's document after Probe Model, with fields of the request changed by keyword."""
     changed = {"data_s3_uri": "s3://bucket/in/", "feature_columns": None} | changed
-    request, stated = validate_request.without_columns(normalised(**changed))
+    request = normalised(**changed)
+    stated = {name: request.pop(name) for name in ("feature_columns", "column_types")}
     prediction = {name: request[name] for name in contract.PredictionFields.__annotations__ if name in request}
     prediction |= {"model_etag": '"model"', "raise_errors": True, "execution_name": EXECUTION["name"]}
     probe = {**prediction, **stated, "data_s3_uri": "s3://bucket/in/1.csv", "data_etag": '"1"', "probe_rows": 1000}

@@ -111,11 +111,11 @@ def test_throttling_is_retried_by_the_state_machine(aws, run_execution, stored, 
 
     rule = Rule("throttle", operation="GetObject", range=f"^bytes={start}-", times=2 * botocore_attempts)
     output_uri = f"{places.output}throttled.csv"
-    with proxy.rules(rule) as (number,):
+    with proxy.rules(rule) as (throttled,):
         execution = run_execution(aws, {**stored, "output_s3_uri": output_uri, "chunk_size_mb": 1})
 
     assert execution["status"] == "SUCCEEDED", execution.get("cause")
-    assert proxy.injected()[number] == 2 * botocore_attempts
+    assert throttled.injected == 2 * botocore_attempts
     histories = child_histories(aws, execution)
     assert failures(histories[2]) == ["TransientS3Error", "TransientS3Error"]
     assert [failures(events) for index, events in histories.items() if index != 2] == [[]] * (len(chunks) - 1)

@@ -79,11 +79,10 @@ class Run:
         """Have this run's faults in force, and count them."""
         workload = self.workload
         rules = rules_of(workload.name, workload.faults, workload.name)
-        with self.proxy.rules(*rules) as numbers:
+        with self.proxy.rules(*rules) as in_force:
             yield
-        injected = self.proxy.injected()
-        for rule, number in zip(rules, numbers, strict=True):
-            self.outcome.counts.update({"faults": injected[number], f"faults: {rule.fault}": injected[number]})
+        for one in in_force:
+            self.outcome.counts.update({"faults": one.injected, f"faults: {one.rule.fault}": one.injected})
 
     def execute(self, requests):
         executions = self.stack.execute(requests)

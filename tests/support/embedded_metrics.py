@@ -5,62 +5,10 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 
 import json
 import time
-from typing import Any
 
-import jsonschema
-
-# The schema that the specification gives, without its titles and examples.
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["_aws"],
-    "properties": {
-        "_aws": {
-            "type": "object",
-            "required": ["Timestamp", "CloudWatchMetrics"],
-            "properties": {
-                "Timestamp": {"type": "integer"},
-                "CloudWatchMetrics": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["Namespace", "Dimensions", "Metrics"],
-                        "properties": {
-                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 1024},
-                            "Dimensions": {
-                                "type": "array",
-                                "minItems": 1,
-                                "items": {
-                                    "type": "array",
-                                    "minItems": 1,
-                                    "maxItems": 30,
-                                    "items": {"type": "string", "minLength": 1, "maxLength": 250},
-                                },
-                            },
-                            "Metrics": {
-                                "type": "array",
-                                "minItems": 1,
-                                "maxItems": 100,
-                                "items": {
-                                    "type": "object",
-                                    "required": ["Name"],
-                                    "properties": {
-                                        "Name": {"type": "string", "minLength": 1, "maxLength": 1024},
-                                        "Unit": {"enum": ["Count", "Bytes", "Milliseconds", "None"]},
-                                    },
-                                    "additionalProperties": False,
-                                },
-                            },
-                        },
-                        "additionalProperties": False,
-                    },
-                },
-            },
-            "additionalProperties": False,
-        }
-    },
-}
 FOURTEEN_DAYS, TWO_HOURS = 14 * 86_400_000, 2 * 3_600_000
 """Milliseconds that a metric may lie behind or ahead of CloudWatch's clock."""
+UNITS = {"Count", "Bytes", "Milliseconds", "None"}
 
 
 def metrics_in(log):
@@ -70,18 +18,24 @@ def metrics_in(log):
         document = json.loads(line) if line.startswith("{") else {}  # the whole line is the document, or it counts nothing
         if "_aws" not in document:
             continue
-        jsonschema.validate(document, SCHEMA)
         assert len(line.encode()) < 256 * 1024
+        timestamp, directives = (document["_aws"].pop(name) for name in ("Timestamp", "CloudWatchMetrics"))
         now = time.time() * 1000
-        assert now - FOURTEEN_DAYS < document["_aws"]["Timestamp"] < now + TWO_HOURS
-        for directive in document["_aws"]["CloudWatchMetrics"]:
-            names = [metric["Name"] for metric in directive["Metrics"]]
-            for name in names:  # targets are members of the root
-                value = document[name]
-                assert isinstance(value, int | float), name
-                assert not isinstance(value, bool), name
-            dimensions = {name: document[name] for keys in directive["Dimensions"] for name in keys}
-            assert all(isinstance(value, str) and 1 <= len(value) <= 1024 for value in dimensions.values())
-            values = {name: document[name] for name in names}
-            found.append({"namespace": directive["Namespace"], "dimensions": dimensions, "values": values})
+        assert now - FOURTEEN_DAYS < timestamp < now + TWO_HOURS
+        assert isinstance(timestamp, int)
+        assert not document["_aws"]
+        for directive in directives:
+            namespace, dimension_sets, metrics = (directive.pop(name) for name in ("Namespace", "Dimensions", "Metrics"))
+            assert not directive
+            assert {1 <= len(names) <= 30 for names in dimension_sets} == {True}
+            dimensions = {name: document[name] for names in dimension_sets for name in names}
+            assert all(len(name) <= 250 and 1 <= len(value) <= 1024 for name, value in dimensions.items())
+            units = {metric.pop("Name"): metric.pop("Unit") for metric in metrics}
+            assert set(units.values()) <= UNITS
+            assert not any(metrics)
+            assert all(1 <= len(name) <= 1024 for name in (namespace, *units))
+            assert 1 <= len(units) == len(metrics) <= 100
+            values = {name: document[name] for name in units}  # targets are members of the root
+            assert {type(value) for value in values.values()} <= {int, float}
+            found.append({"namespace": namespace, "dimensions": dimensions, "values": values})
     return found

@@ -65,9 +65,8 @@ class Executor:
                     self.run_execution(self.aws, request)
             before = len(self.proxy.journal(case.pattern))
             faults = rules(case)
-            with self.proxy.rules(*faults, *run.during(case)) as numbers:
+            with self.proxy.rules(*faults, *run.during(case)) as in_force:
                 first = self.ending(case, request)
-                counts = self.proxy.injected()
             requests = self.proxy.journal(case.pattern)[before:]
             all_well = first.status == "SUCCEEDED" and not first.work and not first.uploads
             # What was published without lost chunks is replaced by the whole only when told to.
@@ -79,7 +78,7 @@ class Executor:
         return Outcome(
             first,
             repeat,
-            [counts[number] for number in numbers[: len(faults)]],
+            [rule.injected for rule in in_force[: len(faults)]],
             run.output() if run.output else whole,
             whole,
             requests,

@@ -48,9 +48,9 @@ def test_a_prediction_function_killed_in_the_middle_of_a_chunk(aws, faulty, exec
     operation = "PutObject" if run == "grouped" else "UploadPart"
     hold = Rule("delay", "PredictChunkFunction", operation, f"{case.pattern}.*chunk-00000.csv$", seconds=30)
 
-    with faulty.rules(hold) as (number,), ThreadPoolExecutor(1) as pool:
+    with faulty.rules(hold) as (held,), ThreadPoolExecutor(1) as pool:
         ending = pool.submit(executor.ending, case, request)
-        wait_until(lambda: faulty.injected()[number], "the chunk")
+        wait_until(lambda: held.injected, "the chunk")
         wait_until(lambda: len(at_work(aws)) == 1, "the end of the other chunks")
         os.kill(at_work(aws)[0], signal.SIGKILL)
         succeeded(ending.result(), RUNS[run].input().output)
@@ -127,9 +127,9 @@ def test_of_two_requests_to_one_output_at_once_exactly_one_wins(aws, faulty, exe
     operation = "PutObject" if run == "grouped" else "CompleteMultipartUpload"
     hold = Rule("delay", "MergeOutputsFunction", operation, f"{case.pattern}out.csv$", seconds=15, times=None)
 
-    with faulty.rules(hold) as (number,), ThreadPoolExecutor(2) as pool:
+    with faulty.rules(hold) as (held,), ThreadPoolExecutor(2) as pool:
         endings = list(pool.map(lambda one: executor.ending(case, one), (request, other)))
-        assert faulty.injected()[number] == 2
+        assert held.injected == 2
 
     assert sorted(ending.error or "" for ending in endings) == ["", "OutputExistsError"]
     won = endings.index(next(ending for ending in endings if ending.error is None))
@@ -152,9 +152,9 @@ def test_of_two_requests_that_overwrite_one_output_at_once_exactly_one_wins(aws,
     operation = "PutObject" if run == "grouped" else "CompleteMultipartUpload"
     hold = Rule("delay", "MergeOutputsFunction", operation, f"{case.pattern}out.csv$", seconds=8, times=None)
 
-    with faulty.rules(hold) as (number,), ThreadPoolExecutor(2) as pool:
+    with faulty.rules(hold) as (held,), ThreadPoolExecutor(2) as pool:
         endings = list(pool.map(lambda one: executor.ending(case, one), (request, other)))
-        assert faulty.injected()[number] == 2
+        assert held.injected == 2
 
     assert sorted(ending.error or "" for ending in endings) == ["", "OutputExistsError"]
     lost, won = sorted(endings, key=lambda ending: ending.error is None)
@@ -179,9 +179,9 @@ def test_a_restart_in_the_middle_of_a_run(tmp_path, run_execution):
     with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url) as proxy:
         set_s3_endpoints(aws, {"PredictChunkFunction": proxy.url("PredictChunkFunction")})
         request = prepare(aws.client("s3"), case, run)
-        number = proxy.add(Rule("delay", operation="PutObject", key="chunk-00002.csv$", seconds=120))
+        held = proxy.add(Rule("delay", operation="PutObject", key="chunk-00002.csv$", seconds=120))
         aws.client("stepfunctions").start_execution(stateMachineArn=aws.state_machine_arn, input=json.dumps(request))
-        wait_until(lambda: proxy.injected()[number] and receipts(aws, case) == 2, "two of three chunks")
+        wait_until(lambda: held.injected and receipts(aws, case) == 2, "two of three chunks")
 
     with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url) as proxy:
         set_s3_endpoints(aws, {"PredictChunkFunction": None})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +29,8 @@ from support.s3_proxy import behind, s3_proxy
 
 EXECUTION_SECONDS = 120
 AWS_EXECUTION_SECONDS = 1800
+
+REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
 
 RunExecution = Callable[..., dict[str, Any]]
 
@@ -94,6 +97,46 @@ def run_execution():
         }
 
     return run
+
+
+@pytest.fixture
+def scored(aws, run_execution, places):
+    """Run a request whose output has this name, and which must succeed; return its execution."""
+
+    def scored(name, **fields):
+        execution = run_execution(aws, {"output_s3_uri": f"{places.output}{name}", **fields})
+        assert execution["status"] == "SUCCEEDED", (execution["error"], execution["cause"])
+        return execution
+
+    return scored
+
+
+@pytest.fixture
+def failed(aws, run_execution, places, uris):
+    """Run a request whose output has this name, and which must fail and publish nothing; return its error and cause."""
+
+    def failed(name, **fields):
+        output_uri = f"{places.output}{name}"
+        before = [uri for uri in uris(output_uri) if uri == output_uri]
+        execution = run_execution(aws, {"output_s3_uri": output_uri, **fields})
+        assert execution["status"] == "FAILED"
+        assert [uri for uri in uris(output_uri) if uri == output_uri] == before
+        assert "stackTrace" not in execution["cause"]
+        return execution["error"], execution["cause"]
+
+    return failed
+
+
+@pytest.fixture
+def report_of(read):
+    """Read the report of an execution that has succeeded."""
+
+    def report_of(execution):
+        report = json.loads(read(execution["output"]["report_s3_uri"]))
+        jsonschema.validate(report, REPORT_SCHEMA)
+        return report
+
+    return report_of
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,15 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import zipfile
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -28,10 +28,13 @@ from batch_predict.errors import BatchPredictError
 from batch_predict.local import aws as embedded
 from batch_predict.local import deploy
 from batch_predict.local.deployed_package import deployed_package
+from support.processes import is_alive
 
 pytestmark = pytest.mark.emulator("it is about the embedded AWS")
 
 PROJECT = Path(__file__).parents[2]
+ROLES = ("guard", "emulator", "function")
+"""Processes that the canary function reports."""
 GONE_SECONDS = 30  # for the guard to end the rest after its owner
 
 # Starts an embedded AWS, reports its processes, and then ends as told.
@@ -72,22 +75,12 @@ def asked(aws, method, path, headers, body=None):
         return response
 
 
-def runs(process_id):
-    """Whether the process is there and not merely waiting for its parent to notice its end."""
-    stat = Path(f"/proc/{process_id}/stat")
-    try:
-        os.kill(process_id, 0)
-        return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
 def assert_nothing_is_left(report):
     """Wait until the guard, the emulator, the function and their directory are gone; end the processes if they are not."""
-    processes = {role: report[role] for role in ("guard", "emulator", "function")}
+    processes = {role: report[role] for role in ROLES}
     directory = Path(report["environment"]["TMPDIR"])
     deadline = time.monotonic() + GONE_SECONDS
-    while (left := [role for role, pid in processes.items() if runs(pid)]) and time.monotonic() < deadline:
+    while (left := [role for role, pid in processes.items() if is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     for role in left:
         os.kill(processes[role], signal.SIGKILL)
@@ -98,14 +91,18 @@ def assert_nothing_is_left(report):
 
 
 class TestStack:
-    def test_the_deployed_definition_is_the_file_with_the_adaptations(self, aws):
+    def test_the_deployed_definition_is_the_file_but_for_the_limits_of_the_map(self, aws):
         definition = json.loads((PROJECT / "statemachine/batch_prediction.asl.json").read_text())
 
         deployed = aws.client("stepfunctions").describe_state_machine(stateMachineArn=aws.state_machine_arn)
 
         arn = r"arn:aws:lambda:[^:]+:\d+:function:batch-predict-(\w+)-[0-9A-Z]+"
-        unresolved = re.sub(arn, r"${\1Arn}", deployed["definition"])
-        assert json.loads(unresolved) == deploy.adapt_definition(definition)
+        adapted = json.loads(re.sub(arn, r"${\1Arn}", deployed["definition"]))
+        before, after = definition["States"]["Predict Chunks"], adapted["States"]["Predict Chunks"]
+        assert after.pop("MaxConcurrency") == deploy.usable_cores()
+        assert after.pop("ToleratedFailurePercentage") == 100
+        del before["MaxConcurrencyPath"], before["ToleratedFailurePercentagePath"]
+        assert adapted == definition
 
     @pytest.mark.thorough
     def test_a_stack_that_fails_says_what_failed_and_why_and_stops(self, canary_stack, monkeypatch, tmp_path):
@@ -160,18 +157,7 @@ class TestAdaptations:
             assert function["Properties"].pop("Runtime") == "provided.al2023"
         assert adapted == template
 
-    def test_only_the_limits_of_the_map_change_in_the_definition(self):
-        definition = json.loads((PROJECT / "statemachine/batch_prediction.asl.json").read_text())
-
-        adapted = deploy.adapt_definition(definition)
-
-        before, after = definition["States"]["Predict Chunks"], adapted["States"]["Predict Chunks"]
-        assert after.pop("MaxConcurrency") == deploy.usable_cores()
-        assert after.pop("ToleratedFailurePercentage") == 100
-        del before["MaxConcurrencyPath"], before["ToleratedFailurePercentagePath"]
-        assert adapted == definition
-
-    def test_a_package_is_the_directorys_code_and_the_bootstrap(self, tmp_path):
+    def test_a_functions_package_is_the_directorys_code_and_the_bootstrap(self, tmp_path):
         for name in ("flow/b.py", "flow/c.json", "flow/__pycache__/b.pyc", "flow/requirements.txt", "other/d.py"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(name)
@@ -194,29 +180,17 @@ class TestAdaptations:
 
 
 class TestIsolation:
-    @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
     def test_it_listens_on_loopback_only(self, canary_aws):
         report = invoke(canary_aws)
         for _ in range(100):  # some listeners come after the first answer
             if signed_get(canary_aws, "/_ministack/ready").status == 200:
                 break
             time.sleep(0.1)
-        sockets = set()
-        for role in ("guard", "emulator", "function"):
-            for descriptor in Path(f"/proc/{report[role]}/fd").iterdir():
-                with suppress(FileNotFoundError):  # closed meanwhile, so no listener
-                    sockets.add(str(descriptor.readlink()))
+        sockets = [one for role in ROLES for one in psutil.Process(report[role]).net_connections("inet")]
+        listening = {one.laddr for one in sockets if one.status == psutil.CONN_LISTEN}
 
-        listening = set()
-        for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-            for row in table.read_text().splitlines()[1:] if table.exists() else ():
-                _, local, _, state, *rest = row.split()
-                if state == "0A" and f"socket:[{rest[5]}]" in sockets:
-                    listening.add(local)
-
-        port = int(canary_aws.endpoint_url.rpartition(":")[2])
-        assert f"0100007F:{port:04X}" in listening
-        assert {address.partition(":")[0] for address in listening} == {"0100007F"}
+        assert ("127.0.0.1", int(canary_aws.endpoint_url.rpartition(":")[2])) in listening
+        assert {host for host, _ in listening} == {"127.0.0.1"}
 
     @pytest.mark.thorough
     def test_the_users_configuration_reaches_neither_functions_nor_clients(self, canary_stack, monkeypatch, tmp_path):
@@ -289,12 +263,10 @@ class TestDoor:
     def test_a_functions_runtime_api_answers_the_function_alone(self, canary_aws, path):
         address, _, key = invoke(canary_aws)["environment"]["AWS_LAMBDA_RUNTIME_API"].partition("/")
 
-        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
-            connection.request("POST", f"{path}/2018-06-01/runtime/init/error", b"{}")
-            assert connection.getresponse().status == 403
-        with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
-            connection.request("GET", f"{path}/2018-06-01/runtime/invocation/next")
-            assert connection.getresponse().status == 403
+        for method, asked_for in (("POST", "init/error"), ("GET", "invocation/next")):
+            with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+                connection.request(method, f"{path}/2018-06-01/runtime/{asked_for}")
+                assert connection.getresponse().status == 403
 
         assert len(key) == 64
         assert invoke(canary_aws)["function"]
@@ -316,9 +288,9 @@ class TestDoor:
 
     def test_the_key_is_in_no_command_line(self, canary_aws):
         report = invoke(canary_aws)
-        commands = [Path(f"/proc/{report[role]}/cmdline").read_bytes() for role in ("guard", "emulator", "function")]
+        words = [word for role in ROLES for word in psutil.Process(report[role]).cmdline()]
 
-        assert canary_aws.secret_access_key.encode() not in b"".join(commands)
+        assert canary_aws.secret_access_key not in "".join(words)
 
 
 class TestStart:
@@ -344,10 +316,7 @@ class TestStart:
 
     @pytest.mark.thorough
     def test_the_asked_port_and_log_file_are_used(self, canary_stack, tmp_path):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-
+        port = embedded._free_port()
         with embedded.local_aws(port, directory=canary_stack, log_file=tmp_path / "aws.log") as aws:
             assert aws.endpoint_url == f"http://127.0.0.1:{port}"
 

@@ -15,6 +15,7 @@ import psutil
 
 from batch_predict.local.aws import EMULATOR_DOOR
 from batch_predict.local.deploy import START_FUNCTION
+from support.processes import is_alive
 
 SAMPLE_SECONDS = 1.0
 YOUNG_SECONDS = 20.0
@@ -52,7 +53,7 @@ class Watch:
         self.emulator = self._emulator()
         self.directory = Path(self.emulator.cwd())
         self.started = time.monotonic()
-        self.known = {}
+        self.known = set()
 
     def _emulator(self):
         """Return the descendant of this process that listens on the endpoint's port; its guard has the same environment."""
@@ -84,7 +85,7 @@ class Watch:
                 command = process.cmdline()
                 if START_FUNCTION not in command:
                     continue
-                self.known[process.pid] = process
+                self.known.add(process.pid)
                 function = command[-1].removesuffix(".lambda_handler").removeprefix("workflow.")
                 age = time.time() - process.create_time()
                 memory = process.memory_info().rss / 1e6
@@ -99,8 +100,7 @@ class Watch:
 
     def left_after_stop(self):
         """Say which processes, port or directory are there after the embedded AWS has stopped."""
-        alive = [process for process in (self.emulator, *self.known.values()) if self._is_alive(process)]
-        left = [f"process {process.pid} is there after the end" for process in alive]
+        left = [f"process {pid} is there after the end" for pid in (self.emulator.pid, *self.known) if is_alive(pid)]
         address = urlsplit(self.aws.endpoint_url)
         with socket.socket() as probe:
             if probe.connect_ex((address.hostname or "", address.port or 0)) == 0:
@@ -108,13 +108,6 @@ class Watch:
         if self.directory.exists():
             left.append(f"{self.directory} is there after the end")
         return left
-
-    @staticmethod
-    def _is_alive(process):
-        try:
-            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
 
 
 def growth(samples, at_once):

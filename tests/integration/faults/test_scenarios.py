@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from executions import Executor
-from processes import processes_of
 from runs import RUNS, Case, prepare
 
 from batch_predict.local.aws import local_aws
 from support.histories import child_histories, failures
+from support.processes import functions_of
 from support.s3_proxy import Rule, s3_proxy, set_s3_endpoints
 
 pytestmark = pytest.mark.emulator("it kills the processes of functions")
@@ -57,18 +57,14 @@ def test_a_prediction_function_killed_in_the_middle_of_a_chunk(aws, faulty, exec
 
     assert failures(child_histories(aws, {"executionArn": ending.result().execution_arn})[0]) == ["Runtime.ExitError"]
     # What the process had in its own directory stays, as in /tmp on AWS, until another process starts.
-    for left in temporary_directories(aws):
-        shutil.rmtree(left)
+    for directory in {process.environ()["TMPDIR"] for process in functions_of(aws)}:
+        for left in Path(directory).glob("predict-*"):
+            shutil.rmtree(left)
 
 
 def at_work(aws):
     """Ids of the prediction functions' processes that have a part open."""
-    return [process.pid for process in processes_of(aws) if any(file.endswith("/part.csv") for file in process.open_files())]
-
-
-def temporary_directories(aws):
-    temporary = {process.environment["TMPDIR"] for process in processes_of(aws) if process.function}
-    return [path for directory in temporary for path in Path(directory).glob("predict-*")]
+    return [process.pid for process in functions_of(aws) if any(path.endswith("/part.csv") for path, *_ in process.open_files())]
 
 
 @pytest.mark.thorough

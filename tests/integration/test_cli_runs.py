@@ -1,6 +1,5 @@
-"""The command line for real: each command on a local AWS of its own, each bad input on the one that all tests share."""
+"""The command line for real: the examples of the commands' help, each on a local AWS of its own."""
 
-import contextlib
 import json
 import os
 import shlex
@@ -8,8 +7,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
-from pathlib import Path
 
 import boto3
 import joblib
@@ -17,14 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from botocore.config import Config
-from sklearn.linear_model import LinearRegression
 
 from batch_predict.cli import local_commands, model_command, scoring_commands
-from batch_predict.errors import BatchPredictError
 from batch_predict.local import flights
-from batch_predict.runs import outcome
-from batch_predict.runs.prepared_request import prepare
-from batch_predict.runs.transfer import upload
+from support.processes import descendants, is_alive
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -70,24 +63,6 @@ def example(text):
     return text.rpartition("\b\n")[2].strip()
 
 
-def processes_of(pid):
-    """The processes that a process has started, and those that these have."""
-    rows = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], check=True, capture_output=True, text=True).stdout.split()
-    parents = {int(child): int(parent) for child, parent in zip(rows[::2], rows[1::2], strict=True)}
-    found = {pid}
-    while fresh := {child for child, parent in parents.items() if parent in found} - found:
-        found |= fresh
-    return found - {pid}
-
-
-def is_alive(pid):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout
-        return bool(state) and not state.startswith("Z")
-    return False
-
-
 class TestRun:
     def test_the_example_of_its_help_scores_as_the_model_does(self, start, demo_directory):
         process = start(f"{example(scoring_commands.RUN_EXAMPLE)} --chunk-size-mb 0.05 --json", demo_directory)
@@ -122,7 +97,7 @@ class TestRun:
         process = start(f"{command} --chunk-size-mb 0.01", demo_directory)
         while "Validate Request" not in (line := process.stderr.readline()):
             assert line, "the run ended before"
-        children = processes_of(process.pid)
+        children = descendants(process.pid)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=SECONDS)
 
@@ -161,7 +136,7 @@ class TestServe:
     def test_the_example_of_its_help_prints_where_everything_is_and_stops(self, start):
         process = start(example(local_commands.SERVE_EXAMPLE))
         where = json.loads(process.stdout.readline())
-        children = processes_of(process.pid)
+        children = descendants(process.pid)
         client = boto3.client(
             "stepfunctions",
             endpoint_url=where["endpoint_url"],
@@ -224,90 +199,3 @@ print(status)
 
         assert (process.returncode, stdout) == (1, "")
         assert stderr.startswith("Error: the embedded AWS did not start on 127.0.0.1:")
-
-
-@pytest.fixture
-def local_files(tmp_path, monkeypatch):
-    """A model of a and b, and what may be taken for data and models."""
-    monkeypatch.chdir(tmp_path)
-    data = pd.DataFrame({"a": [1.0, 2.0, 3.0, 5.0], "b": [1.0, 0.0, 1.0, 2.0]})
-    joblib.dump(LinearRegression().fit(data, data["a"] * 2 - data["b"]), "model.joblib")
-    joblib.dump({"not": "a model"}, "dict.joblib")
-    for name, content in {
-        "data.csv": data.to_csv(index=False).encode(),
-        "text.csv": b"a,b\n1,2\n3,drei\n",
-    }.items():
-        Path(name).write_bytes(content)
-    return tmp_path
-
-
-@pytest.fixture
-def request_of(local_files):
-    """A request that runs, with other fields; its output's name is its own, as the local AWS is everybody's."""
-
-    def request_of(**fields):
-        return {
-            "model_s3_uri": "model.joblib",
-            "data_s3_uri": ["data.csv"],
-            "output_s3_uri": f"out-{time.time_ns()}.csv",
-            "prediction_column_name": "p",
-            "feature_columns": ["a", "b"],
-            **fields,
-        }
-
-    return request_of
-
-
-def run(aws, prepared):
-    upload(aws, prepared)
-    return outcome.conclude(aws, prepared, outcome.start(aws, prepared))
-
-
-class TestLocalRun:
-    def test_placeholders_are_resolved_in_the_local_name(self, aws, request_of):
-        output = f"out-{time.time_ns()}-{{scheduled_time:%Y-%m-%d}}.csv"
-        result = run(aws, prepare(request_of(output_s3_uri=output, scheduled_time="2026-11-24T02:00:00Z")))
-
-        assert result.output == Path(output.replace("{scheduled_time:%Y-%m-%d}", "2026-11-24"))
-        assert result.output.exists()
-
-    def test_the_list_of_rejected_rows_comes_along(self, aws, request_of):
-        result = run(aws, prepare(request_of(data_s3_uri="text.csv", on_bad_row="quarantine")))
-
-        assert (result.status, result.rows, result.rejected_rows) == ("SUCCEEDED", 2, 1), result.cause
-        assert pd.read_csv(result.output)["p"].isna().tolist() == [False, True]
-        assert result.rejected == result.output.with_name(f"{result.output}.rejected.csv")
-        assert pd.read_csv(result.rejected)["row"].tolist() == [2]
-
-    def test_overwrite_replaces_the_local_output(self, aws, request_of):
-        request = request_of(overwrite=True)
-        Path(request["output_s3_uri"]).write_text("old")
-
-        assert len(pd.read_csv(run(aws, prepare(request)).output)) == 4
-
-    def test_an_output_that_came_up_meanwhile_is_kept(self, aws, request_of):
-        request = request_of()
-        local_run = prepare(request)
-        Path(request["output_s3_uri"]).write_text("somebody else's")
-
-        with pytest.raises(BatchPredictError, match="exists already"):
-            run(aws, local_run)
-        assert Path(request["output_s3_uri"]).read_text() == "somebody else's"
-
-    @pytest.mark.parametrize(
-        ("fields", "error", "sentence"),
-        [
-            ({"data_s3_uri": "text.csv"}, "InvalidDataError", "It is row 2 of the file (line 3), column 'b': 'drei'"),
-            ({"model_s3_uri": "dict.joblib"}, "ModelError", "has no predict method"),
-        ],
-    )
-    def test_bad_input_has_error_cause_and_advice_and_writes_nothing(self, aws, request_of, local_files, fields, error, sentence):
-        before = set(local_files.iterdir())
-        result = run(aws, prepare(request_of(**fields)))
-
-        assert (result.status, result.error) == ("FAILED", error), result.cause
-        assert sentence in result.cause
-        assert result.advice
-        assert "s3://" not in result.cause.replace("s3://bucket/key", "")
-        assert "stackTrace" not in result.cause
-        assert set(local_files.iterdir()) == before

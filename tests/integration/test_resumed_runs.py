@@ -15,10 +15,9 @@ import pandas as pd
 import pexpect
 import pytest
 from sklearn.linear_model import LinearRegression
-from typer.testing import CliRunner
 
-from batch_predict.cli import app as cli
 from batch_predict.local.kept_runs import KeptRuns
+from support.command_line import invoke, succeed, write_files
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -33,13 +32,7 @@ CHUNKS = 27
 @pytest.fixture(autouse=True)
 def directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    data = pd.DataFrame({"a": [number / 4 for number in range(ROWS)], "b": [number % 7 for number in range(ROWS)]})
-    joblib.dump(LinearRegression().fit(data, data["a"] * 2 - data["b"]), "model.joblib")
-    Path("data.csv").write_text(data.to_csv(index=False))
-
-
-def command(text):
-    return CliRunner().invoke(cli.app, text.split(), prog_name="batch-predict")
+    write_files(ROWS, BAD_ROW)
 
 
 def start_until(text, number):
@@ -54,11 +47,10 @@ def start_until(text, number):
 
 def how_it_ended(run):
     """What four commands say: status, list, explain and the page."""
-    status = json.loads(command(f"status {run} --json").stdout)
-    listed = next(found for found in json.loads(command("list --json").stdout) if found["name"] == run)
-    explained = json.loads(command(f"explain {run} --json").stdout)
-    report = command(f"report {run} --output page.html")
-    assert report.exit_code == 0, report.output
+    status = json.loads(invoke(f"status {run} --json").stdout)
+    listed = next(found for found in json.loads(invoke("list --json").stdout) if found["name"] == run)
+    explained = json.loads(invoke(f"explain {run} --json").stdout)
+    succeed(f"report {run} --output page.html")
     page = html.unescape(Path("page.html").read_text())
     assert listed["status"] in page
     assert status["cause"].partition(" It is row ")[0] in page  # which may be passed on, and holds no value
@@ -92,18 +84,18 @@ def test_a_run_that_was_killed_goes_on_by_the_same_command():
     assert how_it_ended("night") == ("ABORTED", "Interrupted", "its process was killed")
     assert not list(Path(".batch-predict").rglob("data.csv"))
     shutil.rmtree(".batch-predict/night/aws/state")  # as where the machine lost power: Step Functions' record is gone
-    assert "Error    Interrupted: its process was killed\n" in command("status night").stdout
-    assert command("report night --output page.html").exit_code == 0
+    assert "Error    Interrupted: its process was killed\n" in invoke("status night").stdout
+    succeed("report night --output page.html")
     finished = len(receipts())
     assert finished >= 4
 
-    again = command(f"{run} --json")
+    again = invoke(f"{run} --json")
     assert again.exit_code == 0, again.stderr
     result = json.loads(again.stdout)
     assert (result["name"], result["chunks"], result["reused_chunks"]) == ("night", CHUNKS, finished)
     assert is_scored()
     assert not parts()
-    status = json.loads(command("status night --json").stdout)
+    status = json.loads(invoke("status night --json").stdout)
     assert (status["chunks"]["total"], status["reused_chunks"]) == (CHUNKS - finished, finished)
 
 
@@ -127,22 +119,20 @@ def test_a_run_that_was_stopped_keeps_the_screen_and_goes_on_unless_the_model_ch
     assert how_it_ended("first") == ("ABORTED", "Interrupted", "stopped by SIGINT")
 
     finished = len(receipts())
-    planned = command(f"plan {arguments.removeprefix('run').replace(' --name first', '')} --json")
+    planned = invoke(f"plan {arguments.removeprefix('run').replace(' --name first', '')} --json")
     assert f"{finished} of them there already" in planned.stderr
     Path("model.joblib").rename("old.joblib")
     data = pd.read_csv("data.csv")
     joblib.dump(LinearRegression().fit(data, data["a"]), "model.joblib")
-    changed = command(f"{arguments.replace('--name first', '--name second')} --json")
+    changed = invoke(f"{arguments.replace('--name first', '--name second')} --json")
     assert (changed.exit_code, json.loads(changed.stdout)["reused_chunks"]) == (0, 0), changed.stderr
     assert is_scored()
     assert not parts()  # also those of the first: they were for that output
 
 
 def test_a_run_that_failed_in_the_middle_runs_only_what_is_missing():
-    lines = Path("data.csv").read_text().splitlines()
-    Path("data.csv").write_text("\n".join([*lines[:BAD_ROW], "late,1", *lines[BAD_ROW + 1 :]]) + "\n")
-    run = f"{RUN} --data data.csv --output out.csv"
-    failed = command(f"{run} --name first")
+    run = f"{RUN} --data bad.csv --output out.csv"
+    failed = invoke(f"{run} --name first")
     assert failed.exit_code == 1
     assert f"{CHUNKS - 1} of {CHUNKS} chunks, 1 failed" in failed.stderr
     assert "Merge Outputs" not in failed.stderr  # as on AWS: the Map has failed
@@ -151,18 +141,18 @@ def test_a_run_that_failed_in_the_middle_runs_only_what_is_missing():
     assert (status, error) == ("FAILED", "InvalidDataError")
     number = cause.split()[1]  # chunk 20 of 27, …
 
-    again = command(f"{run} --name second --json")
+    again = invoke(f"{run} --name second --json")
     assert json.loads(again.stdout)["error"] == "InvalidDataError"
     assert f"{CHUNKS} chunks, {CHUNKS - 1} of them there already" in again.stderr
-    status = json.loads(command("status second --json").stdout)
+    status = json.loads(invoke("status second --json").stdout)
     assert (status["chunks"]["total"], status["reused_chunks"]) == (1, CHUNKS - 1)
     # The second has changed nothing of what the first has left.
-    assert f"chunk {number}, data.csv" in command("explain first").stdout
+    assert f"chunk {number}, bad.csv" in invoke("explain first").stdout
 
 
 @pytest.mark.thorough
 def test_a_detached_run_is_stopped_by_its_process_id():
-    command(f"{RUN.replace('0.002', '0.00002')} --data data.csv --output out.csv --name far --detach")
+    invoke(f"{RUN.replace('0.002', '0.00002')} --data data.csv --output out.csv --name far --detach")
     processes = subprocess.run(["ps", "-Aww", "-o", "pid=,args="], check=True, capture_output=True, text=True).stdout.splitlines()
     folder = str(KeptRuns().get("far").path.absolute())
     (pid,) = [int(line.split()[0]) for line in processes if "batch_predict.local.detached" in line and folder in line]
@@ -170,4 +160,4 @@ def test_a_detached_run_is_stopped_by_its_process_id():
     deadline = time.monotonic() + SECONDS
     while KeptRuns().get("far").status() == "RUNNING" and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert "Error    Interrupted: stopped by SIGTERM\n" in command("status far").stdout
+    assert "Error    Interrupted: stopped by SIGTERM\n" in invoke("status far").stdout

@@ -13,14 +13,12 @@ import joblib
 import pandas as pd
 import pexpect
 import pytest
-from sklearn.linear_model import LinearRegression
-from typer.testing import CliRunner
 
 from batch_predict import BatchPredictor, RunFailedError
-from batch_predict.cli import app as cli
 from batch_predict.errors import BatchPredictError
 from batch_predict.local.kept_runs import KeptRuns
 from batch_predict.runs.run import find_run
+from support.command_line import invoke, succeed, write_files
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
 
@@ -30,33 +28,13 @@ CHUNK_MB = 0.005  # a few chunks
 OPTIONS = "--model model.joblib --features a,b --prediction p --chunk-size-mb 0.005"
 
 
-def write_files(directory):
-    data = pd.DataFrame({"a": [number / 4 for number in range(ROWS)], "b": [number % 7 for number in range(ROWS)]})
-    joblib.dump(LinearRegression().fit(data, data["a"] * 2 - data["b"]), directory / "model.joblib")
-    text = data.to_csv(index=False)
-    (directory / "data.csv").write_text(text)
-    lines = text.splitlines()
-    lines[BAD_ROW] = "late,1"
-    (directory / "bad.csv").write_text("\n".join(lines) + "\n")
-
-
-def invoke(arguments):
-    return CliRunner().invoke(cli.app, arguments.split(), prog_name="batch-predict")
-
-
-def succeed(arguments):
-    result = invoke(arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     """A directory with a run that succeeded, `good`, and one that failed, `bad`."""
     directory = tmp_path_factory.mktemp("runs")
-    write_files(directory)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
+        write_files(ROWS, BAD_ROW)
         (directory / "quiet").write_text(succeed(f"run {OPTIONS} --data data.csv --output good.csv --name good --quiet"))
         failed = invoke(f"run {OPTIONS} --data bad.csv --output bad-out.csv --name bad --json")
         (directory / "progress").write_text(failed.stderr)
@@ -97,6 +75,7 @@ class TestThisMachine:
         text = succeed("explain bad")
 
         assert "Error    InvalidDataError" in text
+        assert not Path("bad-out.csv").exists()
         assert "column 'a': a text of 4 character(s) is not a number" in text
         assert "bad.csv bytes=[" in text
         assert "is not a number. It is row " in text  # this machine's owner may see it
@@ -228,7 +207,7 @@ def stack(aws, monkeypatch, tmp_path):
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    write_files(tmp_path)
+    write_files(ROWS, BAD_ROW)
     return aws
 
 
@@ -256,6 +235,17 @@ class TestStack:
         assert succeed(f"{text.replace(name, 'again-' + name).replace('again-' + output, output)} --overwrite --quiet") == ""
         assert stack.client("s3").head_object(Bucket=bucket, Key=key)["LastModified"] == before
         assert not Path(".batch-predict").exists()
+
+    @pytest.mark.usefixtures("stack")
+    def test_the_list_of_rejected_rows_comes_along_and_placeholders_are_resolved_here(self, name):
+        arguments = f"--data bad.csv --output {name}-{{scheduled_time:%Y}}.csv --scheduled-time 2026-11-24T02:00:00Z --overwrite"
+        Path(f"{name}-2026.csv").write_text("old")
+        result = json.loads(succeed(f"run {OPTIONS} {arguments} --on-bad-row quarantine --stack batch-predict --json"))
+
+        assert (result["rows"], result["rejected_rows"]) == (ROWS, 1)
+        assert (result["output"], result["rejected"]) == (f"{name}-2026.csv", f"{name}-2026.csv.rejected.csv")
+        assert pd.read_csv(result["rejected"])["row"].tolist() == [BAD_ROW]
+        assert pd.read_csv(result["output"])["p"].isna().sum() == 1
 
     @pytest.mark.thorough
     def test_uris_stay_and_so_does_the_output(self, stack, name):

@@ -114,6 +114,14 @@ def test_nothing_half_is_written(directory, broken):
     assert Path("out.csv").read_text() == "old"
 
 
+def test_an_output_that_came_up_meanwhile_is_kept():
+    Path("out.csv").write_text("somebody else's")
+
+    with pytest.raises(BatchPredictError, match="exists already"):
+        ended(Aws())
+    assert Path("out.csv").read_text() == "somebody else's"
+
+
 @pytest.mark.parametrize(
     "forged",
     [

@@ -7,9 +7,6 @@ missing object, and it knows no kms:ViaService. So tests/contract/test_grants.py
 state machine's role is written, not proven: the emulator does nothing under it.
 """
 
-import io
-import json
-import zipfile
 from collections import Counter
 from contextlib import suppress
 
@@ -22,20 +19,13 @@ from batch_predict import deployed
 from batch_predict.errors import BatchPredictError
 from batch_predict.local import deploy
 from batch_predict.local.aws import LOCAL_BUCKET as BUCKET
+from support.s3_proxy import function_names
 
 pytestmark = pytest.mark.emulator("it makes buckets, stacks and functions, and is denied what it asks for")
 
 ELSEWHERE = "permissions-elsewhere"
 MADE = "permissions-made-by-the-stack"
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}  # the last is the answer to a HEAD
-
-# What a function's code would be if somebody else had written it.
-CREDENTIALS = """
-import os
-
-def lambda_handler(event, context):
-    return {name: os.environ[f"AWS_{name}".upper()] for name in ("access_key_id", "secret_access_key", "session_token")}
-"""
 
 # (bucket, start of a key)
 PLACES = {
@@ -129,43 +119,24 @@ def objects(aws, say):
 
 
 @pytest.fixture(scope="module")
-def resources(aws):
-    found = aws.client("cloudformation").describe_stack_resources(StackName="batch-predict")["StackResources"]
-    return {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found}
+def client_of(aws):
+    """Make a client with the credentials of a function's role; the emulator lets root assume what only Lambda could."""
+    functions = function_names(aws)
 
+    def client_of(function, service="s3", stack=functions):
+        role = aws.client("lambda").get_function_configuration(FunctionName=stack[function])["Role"]
+        assumed = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="permissions")["Credentials"]
+        return boto3.client(
+            service,
+            region_name=aws.region,
+            endpoint_url=aws.endpoint_url,
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, proxies={}),
+            aws_access_key_id=assumed["AccessKeyId"],
+            aws_secret_access_key=assumed["SecretAccessKey"],
+            aws_session_token=assumed["SessionToken"],
+        )
 
-@pytest.fixture(scope="module")
-def client_of(aws, resources):
-    """Make a client with the credentials that a function of this role has."""
-    functions = aws.client("lambda")
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("credentials.py", CREDENTIALS)
-        bootstrap = zipfile.ZipInfo("bootstrap")
-        bootstrap.external_attr = 0o755 << 16
-        archive.writestr(bootstrap, deploy.bootstrap())
-    made = []
-
-    def client_of(function, service="s3", stack=resources):
-        name = f"as-{stack[function]}"
-        if name not in made:
-            role = functions.get_function_configuration(FunctionName=stack[function])["Role"]
-            functions.create_function(
-                FunctionName=name,
-                Role=role,
-                Runtime="provided.al2023",
-                Handler="credentials.lambda_handler",
-                Code={"ZipFile": package.getvalue()},
-            )
-            made.append(name)
-        answer = json.loads(functions.invoke(FunctionName=name)["Payload"].read())
-        credentials = {f"aws_{name}": value for name, value in answer.items()}
-        config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}, proxies={})
-        return boto3.client(service, region_name=aws.region, endpoint_url=aws.endpoint_url, config=config, **credentials)
-
-    yield client_of
-    for name in made:
-        functions.delete_function(FunctionName=name)
+    return client_of
 
 
 def upload(s3, bucket, prefix, root):

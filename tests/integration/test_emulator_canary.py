@@ -10,7 +10,6 @@ import json
 import time
 import uuid
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,155 +21,94 @@ SCHEDULED_INPUT = {"scheduled_time": "<aws.scheduler.scheduled-time>"}
 
 
 @pytest.fixture(scope="module")
-def invoke(canary_aws):
-    """Invoke a function with an event; return the error type (None without an error) and the decoded result."""
-    client = canary_aws.client("lambda")
+def create_states(canary_aws):
+    """Create a state machine of these states; return its ARN."""
 
-    def invoke(event, function_name=canary_aws.predict_function_name):
-        response = client.invoke(FunctionName=function_name, Payload=json.dumps(event))
-        result = json.loads(response["Payload"].read())
-        assert response.get("FunctionError") in {None, "Unhandled"}
-        return (result["errorType"] if "FunctionError" in response else None), result
-
-    return invoke
-
-
-@pytest.fixture(scope="module")
-def run_states(canary_aws, run_execution):
-    """Create a state machine of these states, run it with this input, and return the execution."""
-    client = canary_aws.client("stepfunctions")
-
-    def run_states(states, request):
-        state_machine = client.create_state_machine(
+    def create_states(states):
+        created = canary_aws.client("stepfunctions").create_state_machine(
             name=f"canary-{uuid.uuid4()}",
             roleArn=canary_aws.outputs["StateMachineRoleArn"],
             definition=json.dumps({"StartAt": next(iter(states)), "States": states}),
         )
-        return run_execution(canary_aws, request, state_machine_arn=state_machine["stateMachineArn"])
+        return created["stateMachineArn"]
 
-    return run_states
-
-
-@pytest.fixture
-def canary_task(canary_aws):
-    return {"Type": "Task", "Resource": canary_aws.outputs["CanaryFunctionArn"], "End": True}
+    return create_states
 
 
 @pytest.fixture
-def distributed_map(canary_task):
-    """A Distributed Map of the canary function over $.items, with further fields of the state."""
+def run_map(canary_aws, create_states, run_execution):
+    """Run a Distributed Map of the canary function over $.items, with further fields of the state; return the execution."""
 
-    def distributed_map(**fields):
-        processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "Canary"}
-        return {
-            "Type": "Map",
-            "ItemsPath": "$.items",
-            "ItemProcessor": {**processor, "States": {"Canary": canary_task}},
-            "End": True,
-            **fields,
-        }
+    def run_map(request, **fields):
+        task = {"Type": "Task", "Resource": canary_aws.outputs["CanaryFunctionArn"], "End": True}
+        mode = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+        processor = {"ProcessorConfig": mode, "StartAt": "Canary", "States": {"Canary": task}}
+        state = {"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": processor, "End": True, **fields}
+        return run_execution(canary_aws, request, state_machine_arn=create_states({"Map": state}))
 
-    return distributed_map
+    return run_map
 
 
-@pytest.fixture
-def schedule(canary_aws):
-    """A schedule that is due at once."""
-    client = canary_aws.client("stepfunctions")
-    state_machine = client.create_state_machine(
-        name="scheduled",
-        roleArn=canary_aws.outputs["StateMachineRoleArn"],
-        definition=json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}),
+def test_defect_python_runtimes_report_every_exception_as_handler_error(canary_aws, canary_stack):
+    """Why local deployment changes the runtime."""
+    client, package = canary_aws.client("lambda"), io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.write(canary_stack / "function" / "canary.py", "canary.py")
+    client.create_function(
+        FunctionName="python-runtime",
+        Runtime="python3.13",
+        Handler="canary.lambda_handler",
+        Role=canary_aws.outputs["StateMachineRoleArn"],
+        Code={"ZipFile": package.getvalue()},
     )
-    due = datetime.now(UTC) + timedelta(seconds=1)
-    canary_aws.client("scheduler").create_schedule(
-        Name="canary",
-        ScheduleExpression=f"at({due:%Y-%m-%dT%H:%M:%S})",
-        FlexibleTimeWindow={"Mode": "OFF"},
-        Target={
-            "Arn": state_machine["stateMachineArn"],
-            "RoleArn": canary_aws.outputs["StateMachineRoleArn"],
-            "Input": json.dumps(SCHEDULED_INPUT),
-        },
-    )
-    return state_machine["stateMachineArn"]
+
+    answer = client.invoke(FunctionName="python-runtime", Payload=b'{"raise": "InputChangedError"}')
+    assert json.loads(answer["Payload"].read())["errorType"] == "Runtime.HandlerError"
 
 
-class TestLambda:
-    def test_invocations_at_once_run_in_processes_of_their_own(self, invoke):
-        with ThreadPoolExecutor(4) as threads:
-            results = list(threads.map(lambda _: invoke({"sleep": 2})[1], range(4)))
+def test_defect_the_role_of_a_state_machine_is_not_enforced(canary_aws, create_states, run_execution):
+    """So the permissions of StateMachineRole are proven by nothing local."""
+    task = {"Type": "Task", "Resource": canary_aws.outputs["ImpatientFunctionArn"], "End": True}
 
-        assert len({result["function"] for result in results}) == 4
-
-    def test_defect_python_runtimes_report_every_exception_as_handler_error(self, canary_aws, canary_stack, invoke):
-        """Why local deployment changes the runtime."""
-        package = io.BytesIO()
-        with zipfile.ZipFile(package, "w") as archive:
-            archive.write(canary_stack / "function" / "canary.py", "canary.py")
-        canary_aws.client("lambda").create_function(
-            FunctionName="python-runtime",
-            Runtime="python3.13",
-            Handler="canary.lambda_handler",
-            Role=canary_aws.outputs["StateMachineRoleArn"],
-            Code={"ZipFile": package.getvalue()},
-        )
-
-        assert invoke({"raise": "InputChangedError"}, "python-runtime")[0] == "Runtime.HandlerError"
+    assert run_execution(canary_aws, {}, state_machine_arn=create_states({"Not Allowed": task}))["status"] == "SUCCEEDED"
 
 
-class TestStates:
-    def test_defect_the_role_of_a_state_machine_is_not_enforced(self, canary_aws, run_states):
-        """So the permissions of StateMachineRole are proven by nothing local."""
-        task = {"Type": "Task", "Resource": canary_aws.outputs["ImpatientFunctionArn"], "End": True}
+def test_defect_result_writer_writes_nothing_and_results_come_inline(canary_aws, run_map):
+    where = {"Bucket": canary_aws.bucket, "Prefix": "map-results"}
 
-        assert run_states({"Not Allowed": task}, {})["status"] == "SUCCEEDED"
+    execution = run_map({"items": [{}, {}]}, ResultWriter={"Resource": "arn:aws:states:::s3:putObject", "Parameters": where})
+
+    assert [set(result) for result in execution["output"]] == [set(execution["output"][0])] * 2
+    assert canary_aws.client("s3").list_objects_v2(**where)["KeyCount"] == 0
 
 
-class TestDistributedMap:
-    def test_defect_result_writer_writes_nothing_and_results_come_inline(self, canary_aws, run_states, distributed_map):
-        writer = {
-            "Resource": "arn:aws:states:::s3:putObject",
-            "Parameters": {"Bucket": canary_aws.bucket, "Prefix": "map-results"},
-        }
+@pytest.mark.parametrize(
+    ("fields", "processes"),
+    [
+        pytest.param({"MaxConcurrency": 1}, 1, id="literal-applied"),
+        pytest.param({"MaxConcurrencyPath": "$.limit"}, 3, id="defect-path-ignored"),
+    ],
+)
+def test_max_concurrency(run_map, fields, processes):
+    """Invocations at once run in processes of their own."""
+    execution = run_map({"items": [{"sleep": 1.5}] * 3, "limit": 1}, **fields)
 
-        execution = run_states({"Map": distributed_map(ResultWriter=writer)}, {"items": [{}, {}]})
+    assert len({result["function"] for result in execution["output"]}) == processes
 
-        assert [set(result) for result in execution["output"]] == [set(execution["output"][0])] * 2
-        written = canary_aws.client("s3").list_objects_v2(Bucket=canary_aws.bucket, Prefix="map-results")
-        assert written["KeyCount"] == 0
 
-    @pytest.mark.parametrize(
-        ("fields", "processes"),
-        [
-            pytest.param({"MaxConcurrency": 1}, 1, id="literal-applied"),
-            pytest.param({"MaxConcurrencyPath": "$.limit"}, 3, id="defect-path-ignored"),
-        ],
-    )
-    def test_max_concurrency(self, run_states, distributed_map, fields, processes):
-        execution = run_states({"Map": distributed_map(**fields)}, {"items": [{"sleep": 1.5}] * 3, "limit": 1})
+@pytest.mark.parametrize(
+    ("fields", "is_tolerated"),
+    [
+        pytest.param({}, False, id="default-is-0"),
+        pytest.param({"ToleratedFailurePercentage": 50}, True, id="literal-applied"),
+        pytest.param({"ToleratedFailurePercentage": 49}, False, id="literal-exceeded"),
+        pytest.param({"ToleratedFailurePercentagePath": "$.tolerated"}, False, id="defect-path-ignored"),
+    ],
+)
+def test_tolerated_failure_percentage(run_map, fields, is_tolerated):
+    execution = run_map({"items": [{}, {"raise": "InvalidDataError"}], "tolerated": 100}, **fields)
 
-        assert len({result["function"] for result in execution["output"]}) == processes
-
-    @pytest.mark.parametrize(
-        ("fields", "error"),
-        [
-            pytest.param({}, "States.ExceedToleratedFailureThreshold", id="default-is-0"),
-            pytest.param({"ToleratedFailurePercentage": 50}, None, id="literal-applied"),
-            pytest.param({"ToleratedFailurePercentage": 49}, "States.ExceedToleratedFailureThreshold", id="literal-exceeded"),
-            pytest.param(
-                {"ToleratedFailurePercentagePath": "$.tolerated"},
-                "States.ExceedToleratedFailureThreshold",
-                id="defect-path-ignored",
-            ),
-        ],
-    )
-    def test_tolerated_failure_percentage(self, run_states, distributed_map, fields, error):
-        request = {"items": [{}, {"raise": "InvalidDataError"}], "tolerated": 100}
-
-        execution = run_states({"Map": distributed_map(**fields)}, request)
-
-        assert execution.get("error") == error
+    assert execution.get("error") == (None if is_tolerated else "States.ExceedToleratedFailureThreshold")
 
 
 def test_defect_small_parts_and_ranged_copies_of_small_sources_are_accepted(canary_aws):
@@ -187,11 +125,19 @@ def test_defect_small_parts_and_ranged_copies_of_small_sources_are_accepted(cana
     assert s3.get_object(Bucket=canary_aws.bucket, Key="small")["Body"].read() == b"23452345"
 
 
-def test_defect_scheduler_passes_its_context_attribute_literally(canary_aws, schedule):
+def test_defect_scheduler_passes_its_context_attribute_literally(canary_aws, create_states):
     """AWS puts the time in its place. Also shows that a schedule starts an execution."""
+    machine = create_states({"Done": {"Type": "Succeed"}})
+    due = datetime.now(UTC) + timedelta(seconds=1)
+    canary_aws.client("scheduler").create_schedule(
+        Name="canary",
+        ScheduleExpression=f"at({due:%Y-%m-%dT%H:%M:%S})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": machine, "RoleArn": canary_aws.outputs["StateMachineRoleArn"], "Input": json.dumps(SCHEDULED_INPUT)},
+    )
     client = canary_aws.client("stepfunctions")
     deadline = time.monotonic() + SCHEDULER_SECONDS
-    while not (executions := client.list_executions(stateMachineArn=schedule)["executions"]):
+    while not (executions := client.list_executions(stateMachineArn=machine)["executions"]):
         assert time.monotonic() < deadline, f"the schedule did not fire within {SCHEDULER_SECONDS} s"
         time.sleep(0.2)
 

@@ -78,8 +78,7 @@ class Counter:
         elif kind == sre.ATOMIC_GROUP:
             yield from islice(self._sequence(list(argument), 0, text, at, groups), 1)
         elif kind in REPEATS:
-            repeated = self._run if len(argument[2]) == 1 and is_character(argument[2][0]) else self._repeated
-            ends = repeated(list(argument[2]), *argument[:2], text, at, groups, lazy=kind == sre.MIN_REPEAT)
+            ends = self._repeated(list(argument[2]), *argument[:2], text, at, groups, lazy=kind == sre.MIN_REPEAT)
             yield from islice(ends, 1) if kind == sre.POSSESSIVE_REPEAT else ends
         else:
             yield from self._beside(token, text, at, groups)
@@ -100,20 +99,6 @@ class Counter:
             found = next(self._sequence(list(body), 0, text, start, groups), None) if start >= 0 else None
             if (found is not None) == (kind == sre.ASSERT):
                 yield at, (found[1] if found else groups)
-
-    def _run(self, body: list[Any], least: int, most: Any, text: str, at: int, groups: Any, *, lazy: bool) -> Iterator[Any]:
-        """Repeat one character, without a stack."""
-        end = at
-        while True:
-            if lazy and end - at >= least:
-                yield end, groups
-            self._step()
-            if end == len(text) or end - at >= most or not fits(body[0], text[end], self.flags):
-                break
-            end += 1
-        for given_back in range(end, at + least - 1, -1) if not lazy else ():
-            self._step()
-            yield given_back, groups
 
     def _repeated(self, body: list[Any], least: int, most: Any, text: str, at: int, groups: Any, *, lazy: bool) -> Iterator[Any]:
         if lazy and least <= 0:

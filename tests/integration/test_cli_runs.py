@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import sysconfig
 
 import boto3
@@ -17,6 +16,7 @@ from botocore.config import Config
 
 from batch_predict.cli import local_commands, model_command, scoring_commands
 from batch_predict.local import flights
+from support import aws_cli
 from support.processes import descendants, is_alive
 
 pytestmark = pytest.mark.emulator("the command line runs on the embedded AWS")
@@ -158,34 +158,25 @@ class TestServe:
         assert not [pid for pid in children if is_alive(pid)]
 
     @pytest.mark.thorough
-    def test_what_it_says_for_people_can_be_pasted(self, start, demo_directory):
-        """boto3, told by nothing but the exports, does the steps that are printed for the AWS CLI."""
+    def test_what_it_says_for_people_can_be_pasted(self, start, demo_directory, tmp_path):
+        """Into a shell that knows nothing else of AWS; the tests' own `aws` stands for the AWS CLI."""
         process = start("batch-predict serve", demo_directory)
         text = ""
         while "--input" not in text:
             line = process.stdout.readline()
             assert line, text
             text += line
-        exports = dict(word.split("=") for line in text.splitlines() if line.startswith("export ") for word in line.split()[1:])
-        copies = [line.split()[3:5] for line in text.splitlines() if line.startswith("aws s3 cp ")]
-        start_execution = shlex.split(text[text.index("aws stepfunctions start-execution") :].replace("\\\n", ""))[3:]
-        options = dict(zip(start_execution[::2], start_execution[1::2], strict=True))
-        script = f"""
-import boto3, time
-s3, stepfunctions = boto3.client("s3"), boto3.client("stepfunctions")
-for path, folder in {copies!r}:
-    bucket, _, prefix = folder.removeprefix("s3://").partition("/")
-    s3.upload_file(path, bucket, prefix + path.rpartition("/")[2])
-machine, request = {options["--state-machine-arn"]!r}, {options["--input"]!r}
-arn = stepfunctions.start_execution(stateMachineArn=machine, input=request)["executionArn"]
-while (status := stepfunctions.describe_execution(executionArn=arn)["status"]) == "RUNNING":
-    time.sleep(0.1)
-print(status)
-"""
-        environment = {"PATH": os.environ["PATH"], "HOME": str(demo_directory), **exports}
-        done = subprocess.run(
-            [sys.executable, "-c", script], check=False, cwd=demo_directory, env=environment, capture_output=True, text=True
-        )
+        commands = "".join(line for line in text.splitlines(keepends=True) if line.startswith(("export ", "aws s3 cp ")))
+        start_execution = text[text.index("aws stepfunctions start-execution") :].strip()
+        aws_cli.install(tmp_path)
+        script = f"""{commands}
+arn=$({start_execution} --query executionArn --output text)
+while status=$(aws stepfunctions describe-execution --execution-arn $arn --query status --output text) && [ $status = RUNNING ]
+do sleep 0.1; done
+echo $status"""
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+        command = ["bash", "-euo", "pipefail", "-c", script]
+        done = subprocess.run(command, check=False, cwd=demo_directory, env=environment, capture_output=True, text=True)
 
         assert (done.stdout, done.stderr) == ("SUCCEEDED\n", "")
         process.send_signal(signal.SIGINT)

@@ -1,10 +1,7 @@
-"""A local run and check-model refuse what the deployed package would refuse, though this environment has more."""
+"""A local run refuses what the deployed package would refuse, though this environment has more."""
 
 import json
-import os
-import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pandas as pd
@@ -70,37 +67,3 @@ def test_a_model_that_the_package_can_score_is_scored_as_strictly_as_there(probe
     model = LinearRegression().fit(pd.DataFrame({"x": [1.0, 2.0]}), [2.0, 4.0])
     status, body = probe(model, strict=True)
     assert (status, body.get("rows")) == (200, 2), body
-
-
-def check(folder, model):
-    command = [
-        f"{sysconfig.get_path('scripts')}/batch-predict",
-        "check-model",
-        str(model),
-        "--data",
-        "sample.csv",
-        "--features",
-        "x",
-    ]
-    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_check_model_refuses_a_module_beside_the_model_and_code_by_value(tmp_path):
-    """In the current directory and on PYTHONPATH, where this environment does import it."""
-    (tmp_path / "sample.csv").write_bytes(DATA)
-    (tmp_path / "balanced").mkdir()
-    (tmp_path / "balanced/__init__.py").touch()
-    (tmp_path / "balanced/pipeline.py").write_text("class Doubled:\n    def predict(self, x): return [2 * row[0] for row in x]\n")
-    script = "import joblib; from balanced.pipeline import Doubled; joblib.dump(Doubled(), 'own.joblib')"
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
-    (tmp_path / "value.joblib").write_bytes(MODELS["by-value"])
-
-    own, value = check(tmp_path, tmp_path / "own.joblib"), check(tmp_path, tmp_path / "value.joblib")
-
-    assert (own.returncode, value.returncode) == (1, 1)
-    assert (
-        "needs the Python module 'balanced' (for its balanced.pipeline.Doubled), which the prediction function does not"
-        in own.stderr
-    )
-    assert REFUSED["by-value"] in value.stderr

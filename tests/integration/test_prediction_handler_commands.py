@@ -6,7 +6,7 @@
 import json
 import os
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from batch_predict.local.deploy import zip_function
+from support import aws_cli
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/prediction_handler.md").read_text()
@@ -60,10 +61,10 @@ def run_block(aws, planned, tmp_path):
     )
     real = os.environ.get("AWS_CLI")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/aws").write_text(
-        f'#!/bin/sh\nexec {real or shlex.join([sys.executable, str(ROOT / "tests/support/aws_cli.py")])} "$@"\n'
-    )
-    (tmp_path / "bin/aws").chmod(0o755)
+    if real:
+        (tmp_path / "bin/aws").symlink_to(shutil.which(real))
+    else:
+        aws_cli.install(tmp_path / "bin")
     environment = {
         "PATH": os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "HOME": os.environ["HOME"] if real else str(tmp_path),

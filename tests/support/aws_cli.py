@@ -8,6 +8,7 @@ AWS does not know fails here as it does there, and what is left is really sent.
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -18,6 +19,13 @@ from botocore.config import Config
 
 GLOBAL_OPTIONS = ("query", "output", "cli-read-timeout")
 SERVICES = {"s3api": "s3"}
+
+
+def install(directory):
+    """Write the command `aws` into a directory."""
+    path = directory / "aws"
+    path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, __file__])} "$@"\n')
+    path.chmod(0o755)
 
 
 def main(arguments):
@@ -54,6 +62,7 @@ def copy(source, target):
     client = make_client("s3", {})
     if target.startswith("s3://"):
         bucket, _, key = target.removeprefix("s3://").partition("/")
+        key += Path(source).name if key.endswith("/") else ""
         client.put_object(Bucket=bucket, Key=key, Body=Path(source).read_bytes())
         return
     bucket, _, key = source.removeprefix("s3://").partition("/")

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from engines import container, docker, stepfunctions_client, workflow_on
+from engines import stepfunctions_client, workflow_on
 
 from batch_predict.deployed import stack_directory
 from batch_predict.local.aws import local_aws
@@ -17,7 +17,6 @@ from support.s3_proxy import FUNCTIONS, behind, function_names, s3_proxy
 ENDPOINT = os.environ.get("STEPFUNCTIONS_LOCAL_ENDPOINT")
 LAMBDA_ENDPOINT = os.environ.get("LAMBDA_ENDPOINT", "http://127.0.0.1:3001")
 SECRET = os.environ.get("LAMBDA_SECRET_ACCESS_KEY")
-IMAGE = os.environ.get("STEPFUNCTIONS_LOCAL_IMAGE")  # what `make test-sfn-local` starts if there is Docker; `make test` starts none
 
 
 @pytest.fixture(scope="package")
@@ -60,15 +59,12 @@ def workflow(request, aws, arns):
     emulator = aws.client("stepfunctions")
     role = emulator.describe_state_machine(stateMachineArn=aws.state_machine_arn)["roleArn"]
     if request.param == "emulator":
-        yield workflow_on(emulator, text, arns, role)
-    elif ENDPOINT:
-        yield workflow_on(stepfunctions_client(ENDPOINT, aws.secret_access_key), text, arns, role)
-    elif IMAGE and (command := docker()):
-        with container(command, IMAGE, aws.endpoint_url, aws.secret_access_key) as endpoint:
-            yield workflow_on(stepfunctions_client(endpoint, aws.secret_access_key), text, arns, role)
-    else:
-        why = "no Docker runs" if IMAGE else "only `make test-sfn-local` starts it by Docker"
-        pytest.skip(f"no Step Functions Local: STEPFUNCTIONS_LOCAL_ENDPOINT names none, and {why}")
+        return workflow_on(emulator, text, arns, role)
+    if ENDPOINT:
+        return workflow_on(stepfunctions_client(ENDPOINT, aws.secret_access_key), text, arns, role)
+    pytest.skip(
+        "no Step Functions Local: STEPFUNCTIONS_LOCAL_ENDPOINT names none, and only `make test-sfn-local` starts it by Docker"
+    )
 
 
 @pytest.fixture

@@ -1,18 +1,11 @@
 """Where the rewritten definition runs: the emulator's own Step Functions, or AWS Step Functions Local."""
 
 import json
-import os
-import platform
 import re
-import shutil
-import socket
-import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -20,7 +13,6 @@ from botocore.config import Config
 from tools.stepfunctions_local import rewritten
 
 EXECUTION_SECONDS = 120
-PORT = 8083  # where Step Functions Local listens, always
 
 
 class Ended(NamedTuple):
@@ -67,9 +59,6 @@ def workflow_on(client: Any, text: str, arns: Mapping[str, str], role: str) -> W
     return Workflow(client, client.create_state_machine(name=name, definition=definition, roleArn=role)["stateMachineArn"])
 
 
-# --- Step Functions Local ---------------------------------------------------------------------------------------------------------
-
-
 def stepfunctions_client(endpoint_url: str, secret_access_key: str) -> Any:
     """Return a client for an engine, once it answers: botocore asks again for about a minute."""
     client = boto3.client(
@@ -82,41 +71,3 @@ def stepfunctions_client(endpoint_url: str, secret_access_key: str) -> Any:
     )
     client.list_state_machines()
     return client
-
-
-def docker() -> str | None:
-    """Return the command of a Docker that runs; None if there is none."""
-    command = shutil.which("docker")
-    if command and subprocess.run([command, "info"], capture_output=True, timeout=30, check=False).returncode == 0:
-        return command
-    return None
-
-
-@contextmanager
-def container(command: str, image: str, lambda_endpoint: str, secret_access_key: str) -> Iterator[str]:
-    """Run Step Functions Local by Docker, with functions at an endpoint on this machine's loopback; yield its own endpoint.
-
-    The key with which it signs is in no command line, which other users can see. On Linux the container shares the host's
-    network, because what listens on 127.0.0.1 cannot be reached from another one. Docker Desktop reaches it under a name.
-    """
-    with socket.socket() as probe:
-        free = probe.connect_ex(("127.0.0.1", PORT))
-        assert free, f"something listens on port {PORT}: is it what STEPFUNCTIONS_LOCAL_ENDPOINT names?"
-    shares = platform.system() == "Linux"
-    network = ["--network", "host"] if shares else ["--publish", f"127.0.0.1:{PORT}:{PORT}"]
-    host = "127.0.0.1" if shares else "host.docker.internal"
-    port = urlsplit(lambda_endpoint).port
-    variables = [f"LAMBDA_ENDPOINT=http://{host}:{port}", "AWS_DEFAULT_REGION=us-east-1", "AWS_ACCESS_KEY_ID=test"]
-    variables += ["AWS_SECRET_ACCESS_KEY", "WAIT_TIME_SCALE=0.1"]
-    run = subprocess.run(
-        [command, "run", "--rm", "--detach", *network, *(f"--env={variable}" for variable in variables), image],
-        env={**os.environ, "AWS_SECRET_ACCESS_KEY": secret_access_key},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    try:
-        yield f"http://127.0.0.1:{PORT}"
-    finally:
-        subprocess.run([command, "stop", run.stdout.strip()], capture_output=True, check=True)

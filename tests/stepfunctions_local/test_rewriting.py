@@ -1,11 +1,8 @@
-"""What the rewriting for Step Functions Local changes, and how Docker is told to start it."""
+"""What the rewriting for Step Functions Local changes."""
 
 import json
-import platform
-from contextlib import suppress
 
 import pytest
-from engines import container, docker
 
 from tools import stepfunctions_local
 from tools.stepfunctions_local import ROOT
@@ -33,26 +30,3 @@ def test_what_is_no_definition_is_said(tmp_path, capsys):
     with pytest.raises(SystemExit):
         stepfunctions_local.main([str(file)])
     assert "tools.check_definition says" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("system", "network", "host"),
-    [("Linux", "--network host", "127.0.0.1"), ("Darwin", "--publish 127.0.0.1:8083:8083", "host.docker.internal")],
-)
-def test_the_container_reaches_the_functions_and_is_stopped(tmp_path, monkeypatch, system, network, host):
-    """By a `docker` that starts nothing and writes down its commands."""
-    path, commands = tmp_path / "docker", tmp_path / "commands"
-    path.write_text(f'#!/bin/sh\necho "$*" >> {commands}\n[ "$1" != run ] || echo cafe\n')
-    path.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(platform, "system", lambda: system)
-    assert docker() == str(path)
-    with suppress(ZeroDivisionError), container(str(path), "image:1", "http://127.0.0.1:4567", "kept") as endpoint:
-        assert endpoint == "http://127.0.0.1:8083"
-        raise ZeroDivisionError
-    asked, started, stopped = commands.read_text().splitlines()
-    assert asked == "info"
-    assert started.startswith(f"run --rm --detach {network} --env=LAMBDA_ENDPOINT=http://{host}:4567 ")
-    assert "--env=AWS_SECRET_ACCESS_KEY " in started
-    assert "kept" not in started
-    assert stopped == "stop cafe"

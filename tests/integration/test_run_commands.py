@@ -238,12 +238,12 @@ class TestStack:
 
     @pytest.mark.usefixtures("stack")
     def test_the_list_of_rejected_rows_comes_along_and_placeholders_are_resolved_here(self, name):
-        arguments = f"--data bad.csv --output {name}-{{scheduled_time:%Y}}.csv --scheduled-time 2026-11-24T02:00:00Z --overwrite"
-        Path(f"{name}-2026.csv").write_text("old")
-        result = json.loads(succeed(f"run {OPTIONS} {arguments} --on-bad-row quarantine --stack batch-predict --json"))
+        arguments = f"--data bad.csv --output {{execution_name}}.csv --on-bad-row quarantine --overwrite --name {name}"
+        Path(f"{name}.csv").write_text("old")
+        result = json.loads(succeed(f"run {OPTIONS} {arguments} --stack batch-predict --json"))
 
         assert (result["rows"], result["rejected_rows"]) == (ROWS, 1)
-        assert (result["output"], result["rejected"]) == (f"{name}-2026.csv", f"{name}-2026.csv.rejected.csv")
+        assert (result["output"], result["rejected"]) == (f"{name}.csv", f"{name}.csv.rejected.csv")
         assert pd.read_csv(result["rejected"])["row"].tolist() == [BAD_ROW]
         assert pd.read_csv(result["output"])["p"].isna().sum() == 1
 

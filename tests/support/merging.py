@@ -85,6 +85,13 @@ class Run:
         key = key_of(chunk["receipt_s3_uri"]).removesuffix(".json") + ".error.json"
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record))
 
+    def reject(self, index):
+        """Let a chunk have rejected its second row."""
+        chunk = self.chunks[index]
+        self.tamper(index, rejected_rows=1)
+        listed = f"data_s3_uri,row,byte,reason\n{chunk['data_s3_uri']},2,8,not a number\n"
+        self.s3.put_object(Bucket=BUCKET, Key=f"{key_of(chunk['output_s3_uri'])}.rejected.csv", Body=listed)
+
     def tamper(self, index, **changed):
         key = key_of(self.chunks[index]["receipt_s3_uri"])
         receipt = json.loads(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())

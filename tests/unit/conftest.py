@@ -10,7 +10,7 @@ from support import s3_rules
 from support.kills import Doomed
 from support.merging import Run
 from support.places import dumped, split_uri
-from support.samples import BUCKET, document_after_probe, s3_error
+from support.samples import BUCKET, EXECUTION, document_after_probe, s3_error
 from support.strict_s3 import StrictS3
 from workflow import chunking, multipart
 
@@ -77,6 +77,19 @@ def keys(s3):
 
 
 @pytest.fixture
+def outputs_are(s3, put, keys):
+    """Have nothing below out/ but these objects."""
+
+    def outputs_are(objects):
+        for key in keys("out/"):
+            s3.delete_object(Bucket=BUCKET, Key=key)
+        for key, body in objects.items():
+            put(key, body)
+
+    return outputs_are
+
+
+@pytest.fixture
 def uploads(s3):
     """List the uploads that were neither completed nor aborted."""
     return lambda: s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
@@ -124,12 +137,18 @@ def document(s3):
 
 @pytest.fixture
 def run(s3, put, document, monkeypatch):
-    """An execution with a chunk of each object: of 10 rows each, or of as many as `row_counts` says."""
+    """An execution with a chunk of each object: of 10 rows each, or of as many as `row_counts` says.
+
+    `pads` are digits that each prediction of a chunk has more, or of all chunks; `number` is that of the execution.
+    """
     monkeypatch.setattr(chunking, "MAX_SEGMENTS", 1)
 
-    def make(row_counts=(10, 10, 10), pads=None, **changed):
+    def make(row_counts=(10, 10, 10), pads=None, number=1, **changed):
         for index, rows in enumerate(row_counts):
             put(f"in/{index}.csv", b"a,b\n" + b"".join(b"%d,%d\n" % (index, row) for row in range(rows)))
-        return Run(s3, document(**changed), pads)
+        made = document(**changed)
+        if number != 1:
+            made["execution"] |= {"arn": f"{EXECUTION['arn']}-{number}", "name": f"run-{number}"}
+        return Run(s3, made, dict.fromkeys(range(len(row_counts)), pads) if isinstance(pads, int) else pads)
 
     return make

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
 
-from support.kills import Killed
 from support.merging import OUTPUT, key_of
-from support.samples import BUCKET, EXECUTION
+from support.samples import BUCKET
 from workflow.errors import IncompleteOutputError
 from workflow.merge_outputs import merge_outputs
 
@@ -19,8 +17,6 @@ KIB = 2**10
 REPORT = f"{OUTPUT}.report.json"
 REJECTED = f"{OUTPUT}.rejected.csv"
 WORK = f"{OUTPUT}.work/"
-
-ANOTHER_EXECUTION = EXECUTION | {"arn": EXECUTION["arn"].replace("run-1", "run-2"), "name": "run-2"}
 
 MOMENTS = pytest.mark.parametrize("moment", ["unsent", "unheard"])
 
@@ -79,7 +75,7 @@ class Scene:
         assert [key for key in self.left if key.startswith("out/") and not key.startswith(WORK)] == beside
         assert shape.lost or not self.keys(WORK)
 
-    def arrive(self, execution=EXECUTION):
+    def arrive(self):
         """Come to the merge in an empty bucket, where two other people's uploads are in progress."""
         for key in self.keys():
             self.s3.delete_object(Bucket=BUCKET, Key=key)
@@ -92,27 +88,23 @@ class Scene:
         if self.shape.older == "another":
             self.old = OLD
         elif self.shape.older == "rewritten":
-            self.come_again(execution).merge()
+            self.come_again().merge()
             self.old = {key: self.read(key) or b"" for key in (OUTPUT, REPORT)}
             self.old[OUTPUT] = self.old[OUTPUT].replace(b"7\n", b"8\n")
         metadata = self.s3.head_object(Bucket=BUCKET, Key=OUTPUT)["Metadata"] if self.shape.older == "rewritten" else {}
         for key, body in self.old.items():
             self.s3.put_object(Bucket=BUCKET, Key=key, Body=body, Metadata=metadata)
-        return self.come_again(execution)
+        return self.come_again()
 
-    def come_again(self, execution):
+    def come_again(self, number=1):
         """Come to the merge by an execution that finds what is there."""
         rows = 4
         pads = {index: size * KIB // rows for index, size in enumerate(self.shape.kilobytes)}
-        run = self.run(tuple(rows for _ in pads), pads, **self.shape.request)
-        run.document["execution"] = execution
+        run = self.run(tuple(rows for _ in pads), pads, number, **self.shape.request)
         for index in self.shape.rejected:
-            chunk = run.chunks[index]
-            run.tamper(index, rejected_rows=1)
-            listed = f"data_s3_uri,row,byte,reason\n{chunk['data_s3_uri']},2,8,not a number\n"
-            self.s3.put_object(Bucket=BUCKET, Key=f"{key_of(chunk['output_s3_uri'])}.rejected.csv", Body=listed)
+            run.reject(index)
         for index in self.shape.lost:
-            run.lose(index, execution["arn"])
+            run.lose(index, run.document["execution"]["arn"])
         self.work, self.execution = self.keys(WORK), run
         return run
 
@@ -209,7 +201,7 @@ def test_a_killed_merge_is_completed_by_its_repeat(scene, kills, shape, moment):
 def test_another_execution_completes_a_killed_merge(scene, kills, shape, moment):
     at = scene(shape)
     for _ in kills(at.arrive, moment):
-        at.assert_published(at.come_again(ANOTHER_EXECUTION).merge())
+        at.assert_published(at.come_again(2).merge())
 
 
 @pytest.mark.thorough
@@ -255,33 +247,3 @@ def merge_killed(execution, doomed):
     """Merge in a process that is killed; tell whether it was, or came to its end before."""
     doomed.run(lambda client: merge_outputs(client, execution.document))
     return doomed.killed_in is not None
-
-
-@MOMENTS
-def test_a_killed_process_does_nothing_more(killed_at, put, keys, moment):
-    """Neither its handlers nor its threads reach S3, and a call is carried out only if it was killed after that."""
-    put("0", b"")
-    tried = []
-
-    def work(client):
-        def write(number):
-            tried.append(number)
-            client.put_object(Bucket=BUCKET, Key=str(number), Body=b"")
-
-        try:
-            write(1)
-            write(2)
-        except BaseException:
-            write(3)
-            raise
-        finally:
-            with pytest.raises(Killed), ThreadPoolExecutor() as pool:
-                list(pool.map(write, [4]))
-        return "done"
-
-    doomed = killed_at(2, moment)
-    assert doomed.run(work) is None
-    assert tried == [1, 2, 3, 4]
-    assert doomed.killed_in == "PutObject"
-    assert doomed.calls == ["PutObject"] * 2
-    assert keys() == (["0", "1"] if moment == "unsent" else ["0", "1", "2"])

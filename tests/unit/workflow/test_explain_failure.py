@@ -265,10 +265,3 @@ def test_a_grouped_chunk_is_named_by_its_list(s3, document, lose, put):
     put(f"{PREFIX}chunk-00000.error.json", json.dumps(record))
     cause = explain(s3, document, MAP_FAILURE)["cause"]
     assert cause.startswith("chunk 1 of 12, the objects listed in chunk-00000.segments.json: s3://bucket/in/7.csv row 3")
-
-
-def test_the_handler_adapts(s3, document, monkeypatch, capsys):
-    monkeypatch.setattr(explain_failure, "s3_client", lambda: s3)
-    event = document() | {"failure": MAP_FAILURE}
-    assert explain_failure.lambda_handler(event, None)["error"] == MAP_FAILURE["Error"]
-    assert json.loads(capsys.readouterr().out)["execution_name"] == event["execution"]["name"]

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from support.embedded_metrics import metrics_in
-from workflow import invocation, merge_outputs, record_failure
+from workflow import explain_failure, invocation, merge_outputs, plan_chunks, record_failure
 from workflow.errors import InternalError
 from workflow.invocation import OutOfTimeError, resumable
 
@@ -74,6 +74,14 @@ def test_dollars_count_where_they_are_known(run, capsys, monkeypatch):
 def test_nothing_is_counted_outside_of_a_stack(run, capsys):
     run().merge()
     assert not metrics_in(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("state", [plan_chunks, merge_outputs, explain_failure], ids=lambda state: state.__name__)
+def test_a_state_logs_one_line_with_its_execution(run, s3, monkeypatch, capsys, state):
+    document = run().document | {"failure": {"Error": "States.Timeout", "Cause": ""}}
+    monkeypatch.setattr(state, "s3_client", lambda: s3)
+    state.lambda_handler(document, None)
+    assert json.loads(capsys.readouterr().out)["execution_name"] == "run-1"
 
 
 class Context:

@@ -22,6 +22,9 @@ from workflow.invocation import OutOfTimeError
 from workflow.multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
 from workflow.work import columns_uri
 
+COPIED = 6 * MIB // 10
+"""Digits of each of ten predictions, so that S3 copies their part."""
+
 REPORT_SCHEMA = json.loads(Path(merge_outputs.__file__).with_name("report.schema.json").read_text())
 
 
@@ -123,28 +126,29 @@ def test_grouped_objects_are_accounted_for(s3, put, get, document):
     assert get(OUTPUT) == b"a,b,prediction\n0,2,7\n1,2,7\n2,2,7\n"
 
 
-@pytest.mark.parametrize("damage", ["fewer", "twice", "gap", "none", "no list", "gone"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda segments: segments.pop(),
+        lambda segments: segments.insert(1, segments[0]),
+        lambda segments: segments[1]["byte_range"].insert(0, 1),
+        lambda segments: segments[1].update(byte_range=[1, 8]),
+        lambda segments: segments.clear(),
+        None,
+    ],
+    ids=["fewer", "twice", "no range", "gap", "none", "gone"],
+)
 def test_a_group_that_does_not_add_up_is_refused(s3, put, get, document, damage):
     for index in range(3):
         put(f"in/{index}.csv", b"a,b\n%d,2\n" % index)
     execution = Run(s3, document())
     key = key_of(execution.chunks[0]["segments_s3_uri"])
     segments = json.loads(get(key))
-    match damage:
-        case "fewer":
-            segments.pop()
-        case "twice":
-            segments[1] = segments[0]
-        case "gap":
-            segments[1]["byte_range"][0] = 1
-        case "none":
-            segments = []
-        case "no list":
-            put(key, b"{")
-        case "gone":
-            s3.delete_object(Bucket=BUCKET, Key=key)
-    if damage not in {"no list", "gone"}:
+    if damage:
+        damage(segments)
         put(key, json.dumps(segments))
+    else:
+        s3.delete_object(Bucket=BUCKET, Key=key)
     with pytest.raises((IncompleteOutputError, InputNotFoundError)):
         execution.merge()
 
@@ -157,7 +161,7 @@ def test_parts_of_other_columns_are_not_joined(run):
 
 
 def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(run, get, uploads, monkeypatch):
-    execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
+    execution = run(pads=COPIED)
     expected = execution.expected()
     monkeypatch.setattr(upload, "PARTS_IN_FLIGHT", 1)
     sent = []
@@ -179,7 +183,7 @@ def test_a_merge_that_runs_out_of_time_goes_on_where_it_stopped(run, get, upload
 
 @pytest.mark.parametrize("difference", ["other parts", "another size"])
 def test_what_an_earlier_attempt_sent_is_used_only_if_it_is_the_same(run, get, put, uploads, s3, fail_calls, difference):
-    execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
+    execution = run(pads=COPIED)
     expected = execution.expected()
     fail_calls("CompleteMultipartUpload", "SlowDown", times=1)
     with pytest.raises(TransientS3Error):
@@ -201,7 +205,7 @@ def receipt_of(get, chunk):
 
 
 def test_a_merge_without_progress_does_not_go_round(run, get, uploads):
-    execution = run(pads=dict.fromkeys(range(3), 6 * MIB // 10))
+    execution = run(pads=COPIED)
     expected = execution.expected()
     with pytest.raises(TransientS3Error, match="no part could be copied"):
         merge_outputs.merge_outputs(execution.s3, execution.document, -1.0)
@@ -239,7 +243,7 @@ def test_a_wrong_boundary_voids_the_plan_whatever_is_tolerated(guessed_run):
 
 def test_parts_are_guarded_by_checksums(run, s3):
     """S3 refuses a part with a checksum where the upload was created without, and a completion that does not repeat it."""
-    execution = run((10, 10, 10), {0: 6 * MIB // 10})
+    execution = run((10, 10, 10), {0: COPIED})
     seen = {}
     for operation in ("CreateMultipartUpload", "CompleteMultipartUpload"):
         s3.meta.events.register(
@@ -321,8 +325,6 @@ def test_tolerated_chunks_are_listed_with_their_reason(run, get, keys):
         {"rows_written": 9},
         {"rows_read": 11},
         {"rejected_rows": 11},
-        {"rejected_rows": None},
-        {"rows_read": None, "rows_written": None},
         {"input_bytes": 1},
         {"data_sha256": "0" * 64},
         {"quote_parity": 1},
@@ -332,12 +334,8 @@ def test_tolerated_chunks_are_listed_with_their_reason(run, get, keys):
         {"output_s3_uri": "s3://bucket/in/0.csv"},
         {"header_bytes": 0},
         {"output_bytes": 3},
-        {"output_etag": None},
         {"layout_sha256": ""},
-        {"output_etag": "a\r\nb"},
-        {"milliseconds": {"total": 10**400}},
         {"memory_mb": True},
-        {"model": {"warnings": [[[]]]}},
     ],
     ids=str,
 )
@@ -384,10 +382,10 @@ def test_a_plan_that_does_not_cover_the_input_publishes_nothing(run, put, keys, 
     assert OUTPUT not in keys()
 
 
-@pytest.mark.parametrize("size", [0, 6 * MIB // 10], ids=["gathered", "copied"])
+@pytest.mark.parametrize("size", [0, COPIED], ids=["gathered", "copied"])
 @pytest.mark.parametrize("change", ["truncated", "rewritten", "gone"])
 def test_a_part_that_is_not_its_receipt_s_publishes_nothing(run, s3, get, put, keys, uploads, size, change):
-    execution = run(pads=dict.fromkeys(range(3), size))
+    execution = run(pads=size)
     key = key_of(execution.chunks[1]["output_s3_uri"])
     if change == "truncated":
         put(key, get(key)[:-1])
@@ -419,7 +417,7 @@ def sent(s3):
 def test_passing_trouble_leaves_the_upload_and_only_what_is_missing_is_sent_again(
     run, fail_calls, uploads, get, keys, sent, operation
 ):
-    execution = run((10,) * 5, pads=dict.fromkeys(range(4), 6 * MIB // 10))
+    execution = run((10,) * 5, pads=dict.fromkeys(range(4), COPIED))
     expected = execution.expected()
     fail_calls(operation, "SlowDown", times=1)
     with pytest.raises(TransientS3Error):
@@ -436,7 +434,7 @@ def test_passing_trouble_leaves_the_upload_and_only_what_is_missing_is_sent_agai
     ("operation", "code", "status"), [("UploadPartCopy", "AccessDenied", 403), ("UploadPart", "InvalidArgument", 400)]
 )
 def test_an_upload_that_is_of_no_more_use_is_aborted(run, fail_calls, uploads, keys, operation, code, status):
-    execution = run(pads={0: 6 * MIB // 10, 1: 6 * MIB // 10})
+    execution = run(pads={0: COPIED, 1: COPIED})
     fail_calls(operation, code, status=status)
     with pytest.raises((IncompleteOutputError, InputNotFoundError)):
         execution.merge()
@@ -451,7 +449,7 @@ def test_a_completion_that_answers_200_with_an_error_is_a_failure(run, s3, uploa
         def stream(self):
             return [b"<Error><Code>InternalError</Code><Message>busy</Message></Error>"]
 
-    execution = run(pads={0: 6 * MIB // 10})
+    execution = run(pads={0: COPIED})
     expected = execution.expected()
     answers = [Raw(), Raw()]  # botocore asks twice
 
@@ -468,7 +466,7 @@ def test_a_completion_that_answers_200_with_an_error_is_a_failure(run, s3, uploa
 
 def test_an_answer_that_was_lost_is_found_again(run, s3, get):
     """botocore repeats a completion whose answer was lost; S3 says then that there is no such upload."""
-    execution = run(pads={0: 6 * MIB // 10})
+    execution = run(pads={0: COPIED})
     expected = execution.expected()
 
     def completed_but_unheard(**_):
@@ -506,18 +504,3 @@ def test_what_probes_of_executions_before_have_left_goes_too(run, put, s3):
     assert merge_outputs.columns_until(s3, f"s3://{BUCKET}/{OUTPUT}", uris[1]) == [uris[1], uris[0]]
     merge_outputs.clean_up(s3, execution.document, keep_work=False)
     assert set(merge_outputs.modified_under(s3, f"s3://{BUCKET}/{OUTPUT}.work/")) == {uris[2]}
-
-
-@pytest.mark.parametrize("operation", ["GetObject", "PutObject"])
-def test_a_busy_s3_is_transient(run, fail_calls, operation):
-    execution = run()
-    fail_calls(operation, "SlowDown")
-    with pytest.raises(TransientS3Error):
-        execution.merge()
-
-
-def test_the_handler_adapts(run, s3, monkeypatch, capsys):
-    execution = run()
-    monkeypatch.setattr(merge_outputs, "s3_client", lambda: s3)
-    assert merge_outputs.lambda_handler(execution.document, None)["complete"]
-    assert json.loads(capsys.readouterr().out)["rows"] == 30

@@ -277,10 +277,3 @@ def test_a_manifest_must_not_list_what_the_run_writes(s3, put, document, suffix)
     put("in/all.manifest.json", json.dumps([f"s3://bucket/out/result.csv{suffix}"]))
     with pytest.raises(InvalidRequestError, match="would overwrite the input"):
         plan_chunks.plan_chunks(s3, document(data_s3_uri=["s3://bucket/in/all.manifest.json"], overwrite=True))
-
-
-def test_the_handler_adapts(s3, put, document, monkeypatch, capsys):
-    put("in/1.csv", b"a,b\n1,2\n")
-    monkeypatch.setattr(plan_chunks, "s3_client", lambda: s3)
-    assert plan_chunks.lambda_handler(document(), None)["chunks"] == 1
-    assert json.loads(capsys.readouterr().out)["milliseconds"] >= 0

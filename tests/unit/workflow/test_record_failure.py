@@ -71,10 +71,3 @@ def test_the_record_says_what_step_functions_saw(s3, get, error, cause, message,
 
 def test_a_long_message_is_cut(s3):
     assert len(record_failure.record_failure(s3, child("E", "x" * 10_000))["message"]) == 2000
-
-
-def test_the_handler_adapts(s3, monkeypatch, capsys):
-    monkeypatch.setattr(record_failure, "s3_client", lambda: s3)
-    assert record_failure.lambda_handler(child("E", "x"), None)["error"] == "E"
-    line = json.loads(capsys.readouterr().out)
-    assert (line["execution_name"], line["record"]["chunk_index"]) == ("nightly", 42)

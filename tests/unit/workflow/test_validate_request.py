@@ -4,7 +4,7 @@ import pytest
 
 from support.samples import BUCKET, EXECUTION, REQUEST, refusal, rejection, validated
 from workflow import inputs, validate_request
-from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError, TransientS3Error
+from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from workflow.work import columns_uri
 
 
@@ -300,23 +300,6 @@ def test_the_probe_is_the_first_object_with_rows(s3, put):
     put("in/part-10.csv", "a,b\n1,2\n")
     put("in/part-9.csv", "a,b\n1,2\n")
     assert validated(s3, data_s3_uri="s3://bucket/in/")["probe"]["data_s3_uri"] == "s3://bucket/in/part-9.csv"
-
-
-@pytest.mark.usefixtures("model")
-@pytest.mark.parametrize("operation", ["HeadObject", "GetObject"])
-def test_a_busy_s3_is_transient(s3, put, fail_calls, operation):
-    put("in/1.csv", "a,b\n1,2\n")
-    fail_calls(operation, "SlowDown")
-    rejection(s3, TransientS3Error)
-
-
-@pytest.mark.usefixtures("model")
-def test_the_handler_adapts(s3, put, monkeypatch, capsys):
-    put("in/1.csv", "a,b\n1,2\n")
-    monkeypatch.setattr(validate_request, "s3_client", lambda: s3)
-    document = validate_request.lambda_handler({"request": REQUEST, "execution": EXECUTION}, None)
-    assert document["request"]["max_concurrency"] == 100
-    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders():

@@ -1937,11 +1937,14 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
     _model_cache.move_to_end(place)
     if event.get("strict") and cached.facts["warnings"]:
         raise ModelError(f"{s3_uri} is refused, because the request is strict: {'; '.join(cached.facts['warnings'])}")
-    if sha256 and cached.facts["sha256"] != sha256:
-        raise ModelError(
-            f"{s3_uri} is not the pinned model: its SHA-256 is {cached.facts['sha256']}, the request allows only {sha256}"
-        )
+    if sha256:
+        _require_pinned(s3_uri, cached.facts["sha256"], sha256)
     return cached
+
+
+def _require_pinned(s3_uri: str, found: str, sha256: str) -> None:
+    if found != sha256:
+        raise ModelError(f"{s3_uri} is not the pinned model: its SHA-256 is {found}, the request allows only {sha256}")
 
 
 def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, storage: _Storage | None) -> _Model:
@@ -1959,8 +1962,8 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
         found = _download(client, wanted, path, require_room)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha256 and digest != sha256:  # before anything is unpickled: unpickling runs code
-            raise ModelError(f"{s3_uri} is not the pinned model: its SHA-256 is {digest}, the request allows only {sha256}")
+        if sha256:  # before anything is unpickled: unpickling runs code
+            _require_pinned(s3_uri, digest, sha256)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
@@ -2870,9 +2873,8 @@ def _expected(step: Any, columns: list[str], then: _NextStep) -> _Expectations: 
         if getattr(step, "passthrough", False) and hasattr(step, "final_estimator_"):  # stacking: predictions, then the columns
             final = step.final_estimator_
             behind = [f"\0{position}" for position in range(getattr(final, "n_features_in_", len(columns)) - len(columns))]
-            opinions.append(
-                {column: kind for column, kind in _expected(final, behind + columns, _no_opinion).items() if column in columns}
-            )
+            found = _expected(final, behind + columns, _no_opinion)
+            opinions.append({column: found[column] for column in columns if column in found})
         return _in_one_array(_combine(opinions))
     if type(step).__name__ == "MissingIndicator" and (step.missing_values is None or step.missing_values != step.missing_values):
         return dict.fromkeys(columns, _Expected(UNREAD))
@@ -2934,9 +2936,7 @@ def _in_one_array(found: _Expectations) -> _Expectations:
     """Keep integers in all columns if one column must have them: a step that makes one array of them gives it one type."""
     if all(expected.kind in (NUMBER, TEXT, UNREAD) for expected in found.values()):
         return found
-    return {
-        column: expected._replace(kind=INTEGERS_TOO) if expected.kind == NUMBER else expected for column, expected in found.items()
-    }
+    return {column: one._replace(kind=INTEGERS_TOO) if one.kind == NUMBER else one for column, one in found.items()}
 
 
 def _expected_of_imputer(imputer: Any, columns: list[str], then: _NextStep) -> _Expectations:
@@ -4788,11 +4788,10 @@ class _NumberSums:
         """Return each column's statistics as `contract.NumberValues` describes them."""
         if self._waiting:
             self._count()
-        return {
-            name: self._of(index, *counted) for index, (name, counted) in enumerate(zip(self._names, self._counts, strict=True))
-        }
+        return {name: self._of(index) for index, name in enumerate(self._names)}
 
-    def _of(self, index: int, is_share: bool, cells: Array, counts: Array) -> dict[str, Any]:
+    def _of(self, index: int) -> dict[str, Any]:
+        is_share, cells, counts = self._counts[index]
         missing, infinite = (int(self._sums[name][index]) for name in ("missing", "infinite"))
         low, high = (float(self._sums[name][index]) + 0.0 for name in ("low", "high"))  # no negative zero
         is_whole = bool(self._sums["is_whole"][index])

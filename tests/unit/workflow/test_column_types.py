@@ -99,14 +99,6 @@ def test_an_integer_beyond_64_bits_is_an_integer_that_its_chunk_refuses(text):
         assert (as_pandas([text, "1.5"]), as_pandas(["1.5", text])) == (TEXT, NUMBER)
 
 
-FEW_OF_EACH = [text for texts in SPELLINGS.values() for text in texts[:3]]
-
-
-@pytest.mark.parametrize("texts", [(left, right) for left, right in product(FEW_OF_EACH, repeat=2)], ids=brief)
-def test_two_fields_are_what_pandas_takes_them_for(texts):
-    assert kind_of_texts(texts) == as_pandas(list(texts))
-
-
 columns = st.lists(
     st.sampled_from(SPELLINGS[EMPTY])
     | st.sampled_from(SPELLINGS[BOOLEAN])

@@ -121,34 +121,20 @@ def test_every_plan_has_an_estimate_that_adds_up(work, speed, concurrency, memor
     assert dollars["s3"] == pytest.approx(requested, abs=1e-6, rel=1e-9)
 
 
-@given(works(), st.integers(1, 5), SPEEDS, CONCURRENCY, MEMORY)
-def test_more_of_the_same_chunks_never_take_or_cost_less(work, times, speed, concurrency, memory_mb):
-    more = Work(*(times * count for count in work[:-1]), work.row_bytes)
-    smaller = estimate(work, speed, concurrency, memory_mb)
-    larger = estimate(more, speed, concurrency, memory_mb)
-    assert all(larger[field] >= smaller[field] for field in AMOUNTS)
-    assert all(larger["dollars"][service] >= dollars for service, dollars in smaller["dollars"].items())
+@given(works(), st.integers(1, 5), SPEEDS, CONCURRENCY, MEMORY, MEMORY)
+def test_more_work_never_takes_less_and_more_memory_never_longer(work, times, speed, concurrency, memory_mb, more_mb):
+    def found(changed, memory_mb=memory_mb):
+        return estimate(changed, speed, concurrency, memory_mb)
 
-
-@given(works(), st.integers(1, 4), SPEEDS, CONCURRENCY, MEMORY)
-def test_shorter_rows_are_more_work(work, times, speed, concurrency, memory_mb):
-    longer = estimate(work, speed, concurrency, memory_mb)
-    shorter = estimate(work._replace(row_bytes=work.row_bytes / times), speed, concurrency, memory_mb)
-    assert all(shorter[field] >= longer[field] for field in ("rows", "seconds", "lambda_gb_seconds"))
-
-
-@given(works(), SPEEDS, CONCURRENCY, MEMORY, MEMORY)
-def test_more_memory_is_never_slower_and_asks_for_the_same(work, speed, concurrency, memory_mb, other_mb):
-    small = estimate(work, speed, concurrency, min(memory_mb, other_mb))
-    large = estimate(work, speed, concurrency, max(memory_mb, other_mb))
-    assert large["seconds"] <= small["seconds"]
-    assert [large[field] for field in COUNTS] == [small[field] for field in COUNTS]
-
-
-@given(works(), SPEEDS, CONCURRENCY, MEMORY)
-def test_what_is_resumed_is_not_paid_for_again(work, speed, concurrency, memory_mb):
-    resumed = work._replace(pending_chunks=0, grouped_objects=0, grouped_chunks=0, input_bytes=0)
-    whole = estimate(work, speed, concurrency, memory_mb)
-    rest = estimate(resumed, speed, concurrency, memory_mb)
-    assert all(rest[field] <= whole[field] for field in ("seconds", "lambda_gb_seconds", "lambda_requests", "state_transitions"))
-    assert rest["dollars"]["lambda"] <= whole["dollars"]["lambda"]
+    whole = found(work)
+    resumed = found(work._replace(pending_chunks=0, grouped_objects=0, grouped_chunks=0, input_bytes=0))
+    more_chunks = found(Work(*(times * count for count in work[:-1]), work.row_bytes))
+    shorter_rows = found(work._replace(row_bytes=work.row_bytes / times))
+    more_memory = found(work, max(memory_mb, more_mb))
+    paid = ("seconds", "lambda_gb_seconds", "lambda_requests", "state_transitions")
+    assert all(resumed[field] <= whole[field] for field in paid)
+    assert all(more_chunks[field] >= whole[field] for field in AMOUNTS)
+    assert all(more_chunks["dollars"][service] >= dollars for service, dollars in whole["dollars"].items())
+    assert all(shorter_rows[field] >= whole[field] for field in ("rows", "seconds", "lambda_gb_seconds"))
+    assert more_memory["seconds"] <= whole["seconds"]
+    assert [more_memory[field] for field in COUNTS] == [whole[field] for field in COUNTS]

@@ -3,7 +3,6 @@
 import heapq
 import json
 import random
-from itertools import pairwise
 
 import pytest
 
@@ -68,12 +67,6 @@ def test_no_chunk_is_lost_to_the_ten_executions_of_a_new_account(retriers):
     assert [lost_chunks(throttled, seed) for seed in SEEDS] == [0] * len(SEEDS)
 
 
-def test_with_the_patience_for_other_trouble_a_quarter_would_be_lost(retriers):
-    """So the simulation can fail: these are the numbers by which throttling was retried before."""
-    lost = [lost_chunks(retrier_of("Lambda.ServiceException", retriers), seed) for seed in SEEDS]
-    assert all(40 <= count <= 60 for count in lost), lost
-
-
 def test_a_throttled_chunk_is_patient_for_an_hour_and_asks_once_a_minute_at_least(retriers):
     throttled = retrier_of("Lambda.TooManyRequestsException", retriers)
     assert throttled is retriers[0]
@@ -93,8 +86,8 @@ def test_a_function_that_is_not_ready_is_waited_for_longer_than_two_minutes(retr
 
 def test_an_error_has_one_retrier(retriers):
     """The first that names it wins, so a second one would never be asked."""
-    named = sorted(error for retrier in retriers for error in retrier["ErrorEquals"])
-    assert not [error for error, following in pairwise(named) if error == following]
+    named = [error for retrier in retriers for error in retrier["ErrorEquals"]]
+    assert len(named) == len(set(named))
 
 
 def test_no_time_out_ends_the_waiting(definition):

@@ -7,7 +7,6 @@ import difflib
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression
@@ -149,14 +148,6 @@ def test_the_parts_of_a_column_transformer_are_asked_once_for_what_comes_of_them
     monkeypatch.setattr(prediction_handler, "_names_put_out", lambda *arguments: asked.append(1) or named(*arguments))
     assert {expected.kind for expected in prediction_handler.expected_columns(model, columns).values()} == {"number"}
     assert len(asked) == 1
-
-
-def test_columns_with_categories_that_look_missing_are_put_into_the_table_together(monkeypatch):
-    block = next(prediction_handler._read_blocks(*block_of(b"a,b,c\nNA,,x\n")))
-    columns = prediction_handler._Columns(["a", "b", "c"], dict.fromkeys("abc", "text"), known={"a": ("NA",), "c": ("NA",)})
-    table = prediction_handler._with_known_texts(block, columns, prediction_handler._parse_columns(block, ["a", "b", "c"]))
-    assert table.to_pydict() == {"a": ["NA"], "b": [None], "c": ["x"]}
-    assert not hasattr(pa.Table, "set_column") or "set_column" not in prediction_handler._with_known_texts.__code__.co_names
 
 
 def block_of(data):

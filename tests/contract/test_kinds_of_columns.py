@@ -3,23 +3,18 @@
 import itertools
 
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import prediction_handler as handler
+from differential import spellings
 from workflow import column_types
 
 SPELLINGS = [
-    *("7", "-007", "+5", " 1 ", "\t2", "1\n", "12\v", "\f3", "9223372036854775807", "-9223372036854775808"),
-    *("0" * 30 + "1", "1\u00a0", "fal\u017fe"),
-    *("9223372036854775808", "-9223372036854775809", "18446744073709551616", "9" * 400, "1" + "0" * 5000),
-    *("1.5", ".5", "1.", "1e5", "-2E-3", " 1.5 ", "1e400", "1e-400", "12345678901234567890.5", "0.1234567890123456789012345"),
-    *("inf", "-Infinity", "+INF", "iNf", " inf", "inf ", "infinit", "nan(1)", "NAN", "Nan", "+nan", " nan"),
-    *("True", "false", "TRUE", "tRue", "True ", "yes"),
-    *("1_000", "0x1A", "1e", "e5", "--5", "+", "-", ".", "1e+", "1 2", "1,5", "\u0661"),
-    *("\ufeff1", "x", " ", "", "NA", "None", "<NA>", "-1.#IND", "null", "nan", "\u017f", "trUE\u0130"),
-]  # fmt: skip
+    *spellings.SPELLINGS,
+    *("12\v", "\f3", "fal\u017fe", "trUE\u0130", "\u0661", "infinit", "1.#IND"),
+    *("9" * 400, "1" + "0" * 5000, "0" * 30 + "1", "12345678901234567890.5"),
+]
 MISSING = frozenset(handler.MISSING_VALUES)
 
 
@@ -31,9 +26,8 @@ def test_the_missing_values_are_the_same():
     assert column_types.MISSING_VALUES == MISSING
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS, ids=lambda text: repr(text[:20]))
-def test_one_value_is_of_the_same_kind(spelling):
-    assert column_types.kind_of_text(spelling) == the_handlers([spelling])
+def test_one_value_is_of_the_same_kind():
+    assert [text for text in SPELLINGS if column_types.kind_of_text(text) != the_handlers([text])] == []
 
 
 @given(st.lists(st.sampled_from(SPELLINGS), min_size=1, max_size=6))

@@ -266,13 +266,6 @@ def by_condition(condition, value):
     return {"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]}
 
 
-def test_what_an_account_may_demand_is_off_by_default(template):
-    names = ("PredictReservedConcurrency", "PermissionsBoundary", "VpcSubnetIds", "VpcSecurityGroupIds", "KmsKeyArn")
-    assert {template["Parameters"][name]["Default"] for name in names} == {""}
-    assert {template["Parameters"][name]["Default"] for name in ("NotifyOfSuccess", "CreateOutputBucket")} == {"false"}
-    assert not [name for name in FUNCTIONS if "VpcConfig" in template["Resources"][name]["Properties"]]  # all have the global one
-
-
 def test_every_role_has_the_boundary(template):
     boundary = by_condition("HasPermissionsBoundary", {"Ref": "PermissionsBoundary"})
     assert template["Globals"]["Function"]["PermissionsBoundary"] == boundary  # of the roles that SAM makes

@@ -103,11 +103,6 @@ def test_the_dashboard_weighs_each_functions_time_with_its_memory(dashboard, tem
     assert weighed == expected
 
 
-def test_everything_is_traced(template):
-    assert template["Globals"]["Function"]["Tracing"] == "Active"
-    assert template["Resources"]["StateMachine"]["Properties"]["Tracing"] == {"Enabled": True}
-
-
 def test_dead_letters_are_encrypted_and_kept_as_long_as_operations_says(root, template):
     queue = template["Resources"]["DeadLetters"]["Properties"]
     assert queue["SqsManagedSseEnabled"] is True

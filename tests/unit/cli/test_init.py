@@ -14,7 +14,6 @@ from batch_predict.cli import init_command
 from batch_predict.cli.app import app
 from batch_predict.deployed import template_parameters
 from batch_predict.setup.samconfig import current_settings
-from batch_predict.setup.stack_files import FILES, FOLDERS
 from batch_predict.setup.stack_settings import (
     MAY_BE_EMPTY,
     PLACEHOLDERS,
@@ -466,8 +465,3 @@ def settings_of(places):
 def test_places_that_overlap_are_refused(places, pairs):
     said = list(overlaps(settings_of(places)))
     assert [sentence.partition(" overlap")[0] for sentence in said] == [f"{one}Prefix and {other}Prefix" for one, other in pairs]
-
-
-def test_an_installed_package_has_the_files_of_a_stack():
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build["force-include"] == {name: f"batch_predict/stack/{name}" for name in (*FILES, *FOLDERS)}

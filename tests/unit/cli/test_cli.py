@@ -178,8 +178,23 @@ class TestMistakes:
 
 
 class TestOptions:
-    def test_only_what_is_given_goes_into_the_request(self, invoke, prepared):
-        invoke(RUN)
+    @pytest.mark.parametrize(
+        ("features", "options", "fields"),
+        [
+            ("a,b", "", {}),
+            ("a,b", "--chunk-size-mb 1.5 --max-concurrency 3", {"chunk_size_mb": 1.5, "max_concurrency": 3}),
+            ("a,b", "--tolerated-failure-percentage 5", {"tolerated_failure_percentage": 5}),
+            ("a,b", "--prediction-method predict_proba", {"prediction_method": "predict_proba"}),
+            ("a,b", f"--model-sha256 {'0' * 64}", {"model_sha256": "0" * 64}),
+            ("a,b", "--on-bad-row quarantine", {"on_bad_row": "quarantine"}),
+            ("a,b", "--strict --overwrite --dry-run", {"strict": True, "overwrite": True, "dry_run": True}),
+            ("a,b", "--column-type a=text --column-type b=integer", {"column_types": {"a": "text", "b": "integer"}}),
+            ("a=b,b", "--column-type a=b=text", {"feature_columns": ["a=b", "b"], "column_types": {"a=b": "text"}}),
+            ('a , b, "c,d"', "", {"feature_columns": ["a", "b", "c,d"]}),  # one record of CSV
+        ],
+    )
+    def test_only_what_is_given_goes_into_the_request(self, invoke, prepared, features, options, fields):
+        invoke([features if word == "a,b" else word for word in [*RUN.split(), *options.split()]])
 
         assert prepared[0].request == {
             "model_s3_uri": "s3://batch-predict/models/model.joblib",
@@ -187,40 +202,14 @@ class TestOptions:
             "output_s3_uri": "s3://batch-predict/output/out.csv",
             "prediction_column_name": "p",
             "feature_columns": ["a", "b"],
+            **fields,
         }
-
-    def test_the_others_have_the_schemas_names(self, invoke, prepared):
-        sha = "0" * 64
-        invoke(
-            f"{RUN} --chunk-size-mb 1.5 --max-concurrency 3 --tolerated-failure-percentage 5 --prediction-method predict_proba "
-            f"--model-sha256 {sha} --on-bad-row quarantine --strict --overwrite --dry-run "
-            "--column-type a=text --column-type b=integer"
-        )
-
-        given = prepared[0].request
-        assert (given["chunk_size_mb"], given["max_concurrency"], given["tolerated_failure_percentage"]) == (1.5, 3, 5)
-        assert (given["prediction_method"], given["model_sha256"]) == ("predict_proba", sha)
-        assert given["on_bad_row"] == "quarantine"
-        assert given["column_types"] == {"a": "text", "b": "integer"}
-        assert given["strict"] is given["overwrite"] is given["dry_run"] is True
 
     @pytest.mark.parametrize("data", ["--data other.csv data.csv", "--data other.csv --data data.csv", "--data=other.csv data.csv"])
     def test_data_takes_several_files_in_the_order_given(self, invoke, prepared, data):
         invoke(RUN.replace("--data data.csv", data))
 
         assert [uri.rpartition("/")[2] for uri in prepared[0].request["data_s3_uri"]] == ["other.csv", "data.csv"]
-
-    def test_features_are_one_record_of_csv(self, invoke, prepared):
-        arguments = RUN.split()
-        arguments[arguments.index("a,b")] = 'a , b, "c,d"'
-        invoke(arguments)
-
-        assert prepared[0].request["feature_columns"] == ["a", "b", "c,d"]
-
-    def test_a_column_with_an_equals_sign_has_a_type(self, invoke, prepared):
-        invoke(f"{RUN.replace('a,b', 'a=b,b')} --column-type a=b=text")
-
-        assert prepared[0].request["column_types"] == {"a=b": "text"}
 
     def test_a_request_names_local_paths(self, invoke, prepared):
         fields = {"model_s3_uri": "model.joblib", "data_s3_uri": ["data.csv"], "output_s3_uri": "out-{execution_name}.csv"}

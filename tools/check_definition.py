@@ -9,7 +9,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 import cfnlint.data.schemas.other.step_functions as cfnlint_schemas  # type: ignore[import-untyped]
 import networkx as nx  # type: ignore[import-untyped]  # cfn-lint's
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.validators import extend
+from cfnlint.jsonschema import StandardValidator, ValidationError  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 JsonObject = dict[str, Any]
@@ -126,15 +125,7 @@ def _validator() -> Any:
     operator["properties"] |= {"Comment": {}}
     operator["additionalProperties"] = False
     definitions["choice"]["properties"]["Choices"]["minItems"] = 1
-    with_xor: Any = extend(Draft202012Validator, {"requiredXor": _required_xor})  # type: ignore[no-untyped-call]
-    return with_xor(schema)
-
-
-def _required_xor(_: Any, names: list[str], instance: Any, schema: JsonObject) -> Iterator[ValidationError]:  # noqa: ARG001
-    """Apply cfn-lint's own keyword: exactly one of the fields must be there."""
-    there = [name for name in names if isinstance(instance, dict) and name in instance]
-    if isinstance(instance, dict) and len(there) != 1:
-        yield ValidationError(f"needs one of {', '.join(names)}, but has {' and '.join(there) or 'none'}")
+    return StandardValidator(schema)
 
 
 # --- the graph of states ----------------------------------------------------------------------------------------------------------
@@ -204,7 +195,7 @@ def state_problems(definition: JsonObject, template: JsonObject) -> Iterator[Pro
         if kind in {"Task", "Map"}:
             yield from catch_problems(name, state)
         if kind == "Map":
-            yield from (Problem(name, what) for rule, what in MAP_RULES.items() if not holds(state, rule))
+            yield from (Problem(name, what) for field, (holds, what) in MAP_RULES.items() if not holds(state.get(field, "")))
         if kind == "Choice" and "Default" not in state:
             yield Problem(name, "has no Default: what no rule matches would end the execution")
         if kind == "Fail" and not all((field in state) != (f"{field}Path" in state) for field in ("Error", "Cause")):
@@ -244,30 +235,27 @@ def catch_problems(name: str, state: JsonObject) -> Iterator[Problem]:
             yield Problem(name, "a Catch loses the document: it needs a ResultPath")
 
 
-MAP_RULES = {
-    "Label": "needs a Label of 40 letters and digits at most: its Map Runs' ARNs have it",
-    "ItemReader": "must read its items from S3, by a path: the state does not grow with the number of chunks",
-    "ResultWriter": "must write its results to S3, by a path",
-    "ResultPath": "its results would pass 256 KiB of state: ResultPath must be null",
-    "ItemProcessor": "must run its children as DISTRIBUTED and STANDARD: they take longer than five minutes",
-    "MaxConcurrencyPath": "must take MaxConcurrencyPath from the document",
-    "ToleratedFailurePercentagePath": "must take ToleratedFailurePercentagePath from the document",
+def by_path(part: JsonObject) -> bool:
+    """Return whether a reader or a writer is there, and takes its place from the document."""
+    return bool(part) and all(name.endswith(".$") for name in part["Parameters"])
+
+
+MAP_RULES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "Label": (
+        lambda label: re.fullmatch(r"[A-Za-z0-9_-]{1,40}", label),
+        "needs a Label of 40 letters and digits at most: its Map Runs' ARNs have it",
+    ),
+    "ItemReader": (by_path, "must read its items from S3, by a path: the state does not grow with the number of chunks"),
+    "ResultWriter": (by_path, "must write its results to S3, by a path"),
+    "ResultPath": (lambda path: path is None, "its results would pass 256 KiB of state: ResultPath must be null"),
+    "ItemProcessor": (
+        lambda processor: processor["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "must run its children as DISTRIBUTED and STANDARD: they take longer than five minutes",
+    ),
+    "MaxConcurrencyPath": (bool, "must take MaxConcurrencyPath from the document"),
+    "ToleratedFailurePercentagePath": (bool, "must take ToleratedFailurePercentagePath from the document"),
 }
 """What a Map must have, and why. https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html"""
-
-
-def holds(state: JsonObject, rule: str) -> bool:
-    """Return whether a Map keeps one of `MAP_RULES`."""
-    value = state.get(rule, "")
-    if rule == "Label":
-        return re.fullmatch(r"[A-Za-z0-9_-]{1,40}", value) is not None
-    if rule == "ResultPath":
-        return value is None
-    if rule == "ItemProcessor":
-        return bool(value["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"})
-    if rule in {"ItemReader", "ResultWriter"}:
-        return bool(value) and all(name.endswith(".$") for name in value["Parameters"])
-    return bool(value)
 
 
 if __name__ == "__main__":

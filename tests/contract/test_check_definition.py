@@ -33,11 +33,11 @@ def add(**fields):
 FAULTS = [
     # The schema.
     (drop("", "StartAt"), "definition: 'StartAt' is a required property"),
-    (drop("Plan Chunks", "Next"), "Plan Chunks: needs one of Next, End, but has none"),
-    (put("Plan Chunks", ResultsPath="$.plan"), "Plan Chunks: Additional properties"),
-    (put("Plan Chunks", "Catch", 0, Resultpath="$.failure"), "Plan Chunks: Catch.0: Additional properties"),
-    (put("Plan Chunks", "Retry", 0, MaxDelay=60), "Plan Chunks: Retry.0: Additional properties"),
-    (put("Decide What To Run", "Choices", 2, NumericEqual=0), "Decide What To Run: Choices.2: Additional properties"),
+    (drop("Plan Chunks", "Next"), "Plan Chunks: Only one of ['Next', 'End'] is a required property"),
+    (put("Plan Chunks", ResultsPath="$.plan"), "Plan Chunks: ResultsPath: Additional properties"),
+    (put("Plan Chunks", "Catch", 0, Resultpath="$.failure"), "Plan Chunks: Catch.0.Resultpath: Additional properties"),
+    (put("Plan Chunks", "Retry", 0, MaxDelay=60), "Plan Chunks: Retry.0.MaxDelay: Additional properties"),
+    (put("Decide What To Run", "Choices", 2, NumericEqual=0), "Decide What To Run: Choices.2.NumericEqual: Additional properties"),
     # The graph.
     (put("", StartAt="Begin"), "definition: leads to Begin, which is no state here"),
     (put("Is Merged", Default="Done"), "definition: leads to Done"),

@@ -281,21 +281,6 @@ def check_output(output: str, records: list[str], predictions: list[float] | lis
             raise SmokeError(f"record {row} (0 is the header) ends in {value!r}, the model itself says {told!r}")
 
 
-def smoke(
-    path: Path, built_for: Target, interpreter: Interpreter, aws: LocalAws, *, byte_code: bool, rounds: int = 1
-) -> list[Figures]:
-    """Run a package's zip with each family, in fresh processes."""
-    with tempfile.TemporaryDirectory(prefix="batch-predict-smoke-") as name:
-        directory = Path(name)
-        unpacked = unpack(path, built_for, interpreter, directory)
-        facts = fit_models(unpacked, directory)
-        return [
-            Figures(family, byte_code, *run_family(unpacked, aws, facts, family, directory))
-            for _ in range(rounds)
-            for family in MODELS
-        ]
-
-
 def table(figures: list[Figures]) -> str:
     """Return medians as a table."""
     medians = pd.DataFrame(figures).groupby(["family", "byte_code", "carried"], sort=False).median().reset_index()
@@ -320,10 +305,16 @@ def main() -> None:
     arguments = parser.parse_args()
     built_for, interpreter = smoke_target()
     figures = []
-    with local_aws() as aws:
-        for byte_code in (True, False):
-            path = package.zip_predict(built_for, with_byte_code=byte_code)
-            figures += smoke(path, built_for, interpreter, aws, byte_code=byte_code, rounds=arguments.rounds)
+    for byte_code in (True, False):
+        path = package.zip_predict(built_for, with_byte_code=byte_code)
+        with local_aws() as aws, tempfile.TemporaryDirectory(prefix="batch-predict-smoke-") as name:
+            unpacked = unpack(path, built_for, interpreter, Path(name))
+            facts = fit_models(unpacked, Path(name))
+            figures += [
+                Figures(family, byte_code, *run_family(unpacked, aws, facts, family, Path(name)))
+                for _ in range(arguments.rounds)
+                for family in MODELS
+            ]
     print(f"Python {interpreter.version}, {built_for.architecture}; every output was right")
     print(table(figures))
     print(f"A new container takes {cold_start_seconds(figures)} s more than a warm one (COLD_START_SECONDS of estimate.py)")

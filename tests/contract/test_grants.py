@@ -312,6 +312,14 @@ def test_a_role_is_assumed_by_its_service_for_this_stacks_own(template):
     assert "Name" not in template["Resources"]["ObjectStart"]["Properties"]  # CloudFormation puts the resource's name into it
 
 
+FUNCTIONS_OF_RULES = {
+    "Fn::Equals": lambda one, other: one == other,
+    "Fn::Not": lambda value: not value,
+    "Fn::Or": lambda *values: any(values),
+    "Fn::And": lambda *values: all(values),
+}
+
+
 def value_of(expression, parameters):
     """Evaluate what a rule of the template may be made of."""
     if not isinstance(expression, dict):
@@ -319,13 +327,7 @@ def value_of(expression, parameters):
     ((name, argument),) = expression.items()
     if name == "Ref":
         return parameters[argument]
-    values = [value_of(item, parameters) for item in argument]
-    return {
-        "Fn::Equals": lambda: values[0] == values[1],
-        "Fn::Not": lambda: not values[0],
-        "Fn::Or": lambda: any(values),
-        "Fn::And": lambda: all(values),
-    }[name]()
+    return FUNCTIONS_OF_RULES[name](*(value_of(item, parameters) for item in argument))
 
 
 def broken_rules(template, parameters):
@@ -340,33 +342,24 @@ def broken_rules(template, parameters):
     ]
 
 
-BUCKETS = {"ModelBucket": "m", "DataBucket": "d", "OutputBucket": "o"}
-
-
-def test_subnets_and_security_groups_go_together(template):
-    subnets, groups = {"VpcSubnetIds": "subnet-1,subnet-2"}, {"VpcSecurityGroupIds": "sg-1"}
-    assert not broken_rules(template, BUCKETS)
-    assert not broken_rules(template, BUCKETS | subnets | groups)
-    for one in (subnets, groups):
-        (said,) = broken_rules(template, BUCKETS | one)
-        assert said.startswith("VpcSubnetIds and VpcSecurityGroupIds go together")
-
-
-PLACES = [
-    ("b models/ b data/ b output/", None),
-    ("m  d  o ", None),
-    ("b  d  b output/", "ModelPrefix and OutputPrefix"),
-    ("b models/ d  b ", "ModelPrefix and OutputPrefix"),
-    ("b models/ b  o ", "ModelPrefix and DataPrefix"),
-    ("m  b data/ b ", "DataPrefix and OutputPrefix"),
+VPC = {"VpcSubnetIds": "subnet-1,subnet-2", "VpcSecurityGroupIds": "sg-1"}
+RULES = [
+    ("b models/ b data/ b output/", {}, None),
+    ("m  d  o ", {}, None),
+    ("m  d  o ", VPC, None),
+    *(("m  d  o ", {name: VPC[name]}, "VpcSubnetIds and VpcSecurityGroupIds go together") for name in VPC),
+    ("b  d  b output/", {}, "ModelPrefix and OutputPrefix must not overlap"),
+    ("b models/ d  b ", {}, "ModelPrefix and OutputPrefix must not overlap"),
+    ("b models/ b  o ", {}, "ModelPrefix and DataPrefix must not overlap"),
+    ("m  b data/ b ", {}, "DataPrefix and OutputPrefix must not overlap"),
 ]
 
 
-@pytest.mark.parametrize(("places", "refused"), PLACES)
-def test_the_template_refuses_prefixes_that_overlap_as_far_as_rules_can_tell(template, places, refused):
+@pytest.mark.parametrize(("places", "network", "refused"), RULES)
+def test_the_template_refuses_half_a_network_and_prefixes_that_overlap_as_far_as_rules_can_tell(template, places, network, refused):
     names = [f"{kind}{part}" for kind in ("Model", "Data", "Output") for part in ("Bucket", "Prefix")]
-    broken = broken_rules(template, dict(zip(names, places.split(" "), strict=True)))
-    assert [sentence.partition(" must not overlap")[0] for sentence in broken] == ([refused] if refused else [])
+    broken = broken_rules(template, network | dict(zip(names, places.split(" "), strict=True)))
+    assert [sentence.startswith(refused or "nothing") for sentence in broken] == ([True] if refused else []), broken
 
 
 def test_each_exception_from_checkov_has_its_reason(root):

@@ -208,16 +208,12 @@ def test_the_table_of_features_has_extremes_and_quartiles_as_exact_as_they_are_k
     lines = {name: cells for name, *cells in rows}
     features = report()["statistics"]["features"]
     distance = features["distance"]
-    quartiles = [f"{quartile:g}" for quartile in np.quantile(months_of(features), [0.25, 0.5, 0.75], method="inverted_cdf")]
+    months = [int(month) for month, count in features["month"]["whole_numbers"].items() for _ in range(count)]
+    quartiles = [f"{quartile:g}" for quartile in np.quantile(months, [0.25, 0.5, 0.75], method="inverted_cdf")]
     assert lines["month"][-5:] == ["1", *quartiles, "12"]
     assert (lines["distance"][-5], lines["distance"][-1]) == (f"{distance['min']:,.0f}", f"{distance['max']:,.0f}")
     old = {name: value for name, value in MONTH.items() if name not in {"min", "max", "whole", "whole_numbers"}}
     assert "\N{EN DASH}" in page_of(with_statistics(features={"month": old})).sections["features"]
-
-
-def months_of(features):
-    numbers = features["month"]["whole_numbers"]
-    return [int(number) for number, count in numbers.items() for _ in range(count)]
 
 
 def test_missing_values_are_listed_the_worst_first():

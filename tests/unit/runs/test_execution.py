@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -10,7 +9,6 @@ from botocore.exceptions import ClientError
 from batch_predict.runs import history
 from batch_predict.runs.execution import ChunksCounted, ExecutionEnded, follow_execution
 from batch_predict.runs.history import AttemptFailed, StateEntered, StateExited
-from batch_predict.runs.run import list_runs
 
 START = datetime(2026, 11, 24, 2, tzinfo=UTC)
 ARN = "arn:aws:states:us-east-1:123456789012:execution:machine:run-1"
@@ -123,27 +121,6 @@ def test_an_execution_that_was_just_started_may_not_be_known_yet(monkeypatch):
     unknown_at_first("describe_execution", 4)
     with pytest.raises(ClientError):
         list(follow_execution(client, ARN, poll_seconds=0))
-
-
-def test_the_newest_run_is_the_one_that_started_last():
-    """AWS sorts running executions by start and all others by end: a long one that has just ended stands first."""
-    ended = [("long", 0, 100), ("short", 50, 60), ("child", 55, 58)]
-    executions = [
-        {
-            "name": name,
-            "status": "SUCCEEDED",
-            "startDate": START + timedelta(seconds=start),
-            "stopDate": START + timedelta(seconds=stop),
-            **({"mapRunArn": "map-run"} if name == "child" else {}),
-        }
-        for name, start, stop in ended
-    ]
-
-    paginator = SimpleNamespace(paginate=lambda **_: [{"executions": executions}])
-    client = SimpleNamespace(get_paginator=lambda _: paginator)
-    place = SimpleNamespace(state_machine_arn="machine", client=lambda _: client)
-    assert [run.name for run in list_runs(place, 1)] == ["short"]
-    assert [run.name for run in list_runs(place, 5)] == ["short", "long"]
 
 
 def test_chunks_of_the_newest_map_run_are_counted_when_they_change():

@@ -761,7 +761,7 @@ def _rejected_path(part: Path) -> Path:
 def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
     present = set(header.names)
     if taken := [name for name in names if name in present]:
-        raise InvalidRequestError(f"{s3_uri} has columns {_named(taken)} already", "choose another prediction_column_name")
+        raise InvalidRequestError(f"{s3_uri} has columns {shown_names(taken)} already", "choose another prediction_column_name")
 
 
 class _Decision(NamedTuple):
@@ -855,14 +855,8 @@ def _stated_types(event: dict[str, Any], decision: _Decision | None, features: l
         raise InvalidRequestError("column_types states other types than the run has decided", "leave it out")
     stated = (decided if decided is not None else named) or {}
     if unknown := sorted(stated.keys() - set(features)):
-        raise InvalidRequestError(f"column_types names columns that are not among the model's: {_named(unknown)}")
+        raise InvalidRequestError(f"column_types names columns that are not among the model's: {shown_names(unknown)}")
     return stated
-
-
-def _named(names: Sequence[str], most: int = 50) -> str:
-    """List names, the first of them if they are many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(_shown, names[:most])) + more
 
 
 def _decide_columns(
@@ -956,7 +950,7 @@ class _Scorer:
         if self.strict:
             for row, column, text in rounded:
                 fault = "too large to be exact (2^53)"
-                shown, public = f"{_shown(text)} is an integer {fault}", f"an integer of {len(text)} characters is {fault}"
+                shown, public = f"{shown_text(text)} is an integer {fault}", f"an integer of {len(text)} characters is {fault}"
                 reject(row, _Reason(shown, public, f"an integer {fault}").after(f"column {column!r}: "))
         rows = np.delete(np.arange(block.rows), list(reasons))
         rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
@@ -1268,8 +1262,7 @@ def _written_by(event: dict[str, Any]) -> _Named:
 def _listed(problems: list[str]) -> str:
     more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
     text = f"{len(problems)} problem(s): {'; '.join(problems[:_SHOWN_PROBLEMS])}{more}"
-    text = text if len(text) <= MESSAGE_CHARACTERS else f"{text[: MESSAGE_CHARACTERS - 1]}…"
-    return text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= MESSAGE_CHARACTERS else f"{text[: MESSAGE_CHARACTERS - 1]}…"
 
 
 _SHOWN_PROBLEMS = 50
@@ -3175,15 +3168,15 @@ def _require_fitted_columns(estimator: Any, columns: list[str]) -> None:
 def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) -> Mistake | None:
     """Say how a request's columns differ from those that the model was fitted on; None if they do not, or if it does not know."""
     if fitted := _feature_names_in(estimator):
-        shown = ", ".join(map(_quoted_name, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
+        shown = ", ".join(map(shown_text, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
         if set(fitted) != set(columns):
             what = f"it was fitted on {len(fitted)} columns, and {_difference(columns, fitted, 'feature_columns')}"
             return Mistake(what, f"give {shown} as feature_columns")
         if is_order_wrong and fitted != columns:
             first = next(index for index, name in enumerate(fitted) if name != columns[index])
             what = (
-                f"they are the same columns in another order: column {first + 1} was {_quoted_name(fitted[first])} in the fit, "
-                f"and is {_quoted_name(columns[first])} in feature_columns"
+                f"they are the same columns in another order: column {first + 1} was {shown_text(fitted[first])} in the fit, "
+                f"and is {shown_text(columns[first])} in feature_columns"
             )
             return Mistake(what, f"give them in the order of the fit: {shown}")
     expected = getattr(estimator, "n_features_in_", None)
@@ -3323,7 +3316,7 @@ def _reject_texts(name: str, texts: pa.ChunkedArray, fits: Any, fault: str, reje
         reason = _Reason(missing := f"a missing value {fault}", missing, missing)
         if text is not None:
             public = f"a text of {len(text)} character(s) {fault}"
-            reason = _Reason(f"{_shown(text)} {fault}", public, counted or f"a value {fault}")
+            reason = _Reason(f"{shown_text(text)} {fault}", public, counted or f"a value {fault}")
         reject(int(row), reason.after(f"column {name!r}: "))
 
 
@@ -3348,10 +3341,6 @@ def _to_number(text: str) -> float | None:
     sign = -1.0 if stripped.startswith("-") else 1.0
     value = _SPELLED_NUMBERS.get(stripped.removeprefix("-").removeprefix("+").lower())
     return None if value is None else sign * value
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
@@ -3776,11 +3765,9 @@ def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
     places: dict[str, str] = {}
     for name in names:
         places.setdefault(_plain_name(name), name)
-    shown = [f"{_quoted_name(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
+    shown = [f"{shown_text(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
     more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
-    rest = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
-    known = ", ".join(map(_quoted_name, names[:SHOWN_COLUMNS]))
-    what = f"has no column {', '.join(shown)}{more}; it has {known}{rest}"
+    what = f"has no column {', '.join(shown)}{more}; it has {shown_names(names)}"
     return Mistake(what, "correct feature_columns, or the names in the header")
 
 
@@ -3789,8 +3776,7 @@ REPEATED_ADVICE = "rename one: a column that is used must be the only one of its
 
 def repeated_columns(names: list[str]) -> str:
     """Say that columns which are used are there more than once."""
-    more = f" and {len(names) - SHOWN_MISSING} more" if len(names) > SHOWN_MISSING else ""
-    return f"more than one column named {', '.join(map(_quoted_name, names[:SHOWN_MISSING]))}{more}"
+    return f"more than one column named {shown_names(names, SHOWN_MISSING)}"
 
 
 def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
@@ -3839,15 +3825,15 @@ def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
             how = "with other capitals"
         else:
             how = "with spaces around it" if found.strip(" ") == name.strip(" ") else "with other or invisible characters in it"
-        return f" (it has {_quoted_name(found)}, {how})"
+        return f" (it has {shown_text(found)}, {how})"
     unnamed = re.fullmatch(r"Unnamed: ([0-9]{1,6})", name)
     if unnamed and int(unnamed[1]) < len(names) and not names[int(unnamed[1])]:
         return f" (as pandas calls column {int(unnamed[1]) + 1}, which has no name: '')"
     base, _, number = name.rpartition(".")
     if number.isdecimal() and names.count(base) > 1:
-        return f" (as pandas calls one of the columns named {_quoted_name(base)})"
+        return f" (as pandas calls one of the columns named {shown_text(base)})"
     close = close_name(name, names)
-    return f" (did you mean {_quoted_name(close)}?)" if close else ""
+    return f" (did you mean {shown_text(close)}?)" if close else ""
 
 
 def close_name(name: str, names: list[str]) -> str | None:
@@ -3863,8 +3849,15 @@ def _plain_name(name: str) -> str:
     return "".join(letter for letter in name if letter.isprintable() and not letter.isspace()).casefold()
 
 
-def _quoted_name(name: str) -> str:
-    return repr(name if len(name) <= 60 else f"{name[:60]}…")
+def shown_names(names: list[str], most: int = SHOWN_COLUMNS) -> str:
+    """List names as a message shows them, the first of them if they are many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown_text, names[:most])) + more
+
+
+def shown_text(text: str) -> str:
+    """Quote a text, or the beginning of a long one."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
 # {{{end}}} of the copy
@@ -3998,9 +3991,9 @@ def _difference(names: list[str], expected: list[str], subject: str = "it") -> s
         return f"{subject} has {len(names)} columns, not {len(expected)}"
     if not missing and not added:
         first = next(index for index, name in enumerate(names) if name != expected[index])
-        return f"they are in another order, column {first + 1} is {_shown(names[first])}, not {_shown(expected[first])}"
+        return f"they are in another order, column {first + 1} is {shown_text(names[first])}, not {shown_text(expected[first])}"
     verbs = {"lacks": missing, "adds": added}
-    return " and ".join(f"{subject} {verb} {_named(columns, 20)}" for verb, columns in verbs.items() if columns)
+    return " and ".join(f"{subject} {verb} {shown_names(columns, 20)}" for verb, columns in verbs.items() if columns)
 
 
 def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:

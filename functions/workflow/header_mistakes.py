@@ -114,11 +114,9 @@ def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
     places: dict[str, str] = {}
     for name in names:
         places.setdefault(_plain_name(name), name)
-    shown = [f"{_quoted_name(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
+    shown = [f"{shown_text(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
     more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
-    rest = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
-    known = ", ".join(map(_quoted_name, names[:SHOWN_COLUMNS]))
-    what = f"has no column {', '.join(shown)}{more}; it has {known}{rest}"
+    what = f"has no column {', '.join(shown)}{more}; it has {shown_names(names)}"
     return Mistake(what, "correct feature_columns, or the names in the header")
 
 
@@ -127,8 +125,7 @@ REPEATED_ADVICE = "rename one: a column that is used must be the only one of its
 
 def repeated_columns(names: list[str]) -> str:
     """Say that columns which are used are there more than once."""
-    more = f" and {len(names) - SHOWN_MISSING} more" if len(names) > SHOWN_MISSING else ""
-    return f"more than one column named {', '.join(map(_quoted_name, names[:SHOWN_MISSING]))}{more}"
+    return f"more than one column named {shown_names(names, SHOWN_MISSING)}"
 
 
 def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
@@ -177,15 +174,15 @@ def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:
             how = "with other capitals"
         else:
             how = "with spaces around it" if found.strip(" ") == name.strip(" ") else "with other or invisible characters in it"
-        return f" (it has {_quoted_name(found)}, {how})"
+        return f" (it has {shown_text(found)}, {how})"
     unnamed = re.fullmatch(r"Unnamed: ([0-9]{1,6})", name)
     if unnamed and int(unnamed[1]) < len(names) and not names[int(unnamed[1])]:
         return f" (as pandas calls column {int(unnamed[1]) + 1}, which has no name: '')"
     base, _, number = name.rpartition(".")
     if number.isdecimal() and names.count(base) > 1:
-        return f" (as pandas calls one of the columns named {_quoted_name(base)})"
+        return f" (as pandas calls one of the columns named {shown_text(base)})"
     close = close_name(name, names)
-    return f" (did you mean {_quoted_name(close)}?)" if close else ""
+    return f" (did you mean {shown_text(close)}?)" if close else ""
 
 
 def close_name(name: str, names: list[str]) -> str | None:
@@ -201,5 +198,12 @@ def _plain_name(name: str) -> str:
     return "".join(letter for letter in name if letter.isprintable() and not letter.isspace()).casefold()
 
 
-def _quoted_name(name: str) -> str:
-    return repr(name if len(name) <= 60 else f"{name[:60]}…")
+def shown_names(names: list[str], most: int = SHOWN_COLUMNS) -> str:
+    """List names as a message shows them, the first of them if they are many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown_text, names[:most])) + more
+
+
+def shown_text(text: str) -> str:
+    """Quote a text, or the beginning of a long one."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")

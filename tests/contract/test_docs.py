@@ -1,4 +1,4 @@
-"""What the documentation says is what the files say."""
+"""What the documentation says is what the files say, and its links lead somewhere."""
 
 import json
 import re
@@ -7,8 +7,9 @@ import jsonschema
 import pytest
 import typer
 
+import prediction_handler
 from batch_predict.cli import app as cli
-from tools import pages, reference
+from tools import figures, pages, reference
 
 
 def test_what_is_generated_is_what_the_code_says(capfd):
@@ -60,3 +61,46 @@ def test_files_in_commands_are_there(root):
     for page in [root / "README.md", *root.glob("docs/*.md")]:
         for path in re.findall(r"file://([\w./-]+)|\$\(cat ([\w./-]+)\)", page.read_text()):
             assert (root / "".join(path)).exists(), f"{page.name}: {path}"
+
+
+def test_the_comparison_names_no_price_limit_or_ratio_but_those_of_the_files(root, template):
+    page, performance = ((root / f"docs/{name}.md").read_text() for name in ("comparison", "performance"))
+    text = " ".join(page.split())
+    assert "$" not in page.replace(figures.comparison(), "")
+    assert f"[{figures.on_lambda(figures.ARM) / figures.on_instance():.2f} times]" in page
+    assert f"records above {prediction_handler.MAX_RECORD_BYTES // 10**6} MB" in page
+    assert f"larger than {template['Parameters']['PredictMemorySize']['MaxValue']:,} MB" in page
+    assert f"longer than {template['Resources']['PredictChunkFunction']['Properties']['Timeout'] // 60} minutes" in page
+    ratios = dict(re.findall(r"^\| a (ridge|forest) \| ([\d.]+) \| ", performance, re.MULTILINE))
+    assert f"estimate has it over in {figures.ten_gigabytes()['seconds']:.0f} seconds" in text
+    assert f"{ratios['ridge']} times with a linear model, {ratios['forest']} with a forest" in text
+
+
+def anchor(heading):
+    """Return a heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("folder", [".", "docs", "events"])
+def test_every_link_leads_to_a_file_and_a_heading(root, folder):
+    broken = []
+    for page in (root / folder).glob("*.md"):
+        for target in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+            path, _, name = target.partition("#")
+            file = page.parent / path if path else page
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE) if name and file.exists() else []
+            if not file.exists() or (name and name not in map(anchor, headings)):
+                broken.append(f"{page.name}: {target}")
+    assert broken == []
+
+
+def test_every_path_that_a_page_names_is_there(root):
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *root.glob("docs/*.md"), *root.glob("events/*.md")]
+    folders = "batch_predict|benchmarks|docs|events|examples|functions|statemachine|tests|tools"
+    missing = {
+        f"{page.name}: {path}"
+        for page in pages
+        for path in re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+        if not (root / path).exists()
+    }
+    assert missing - {"performance.md: benchmarks/results/"} == set()  # a benchmark writes there

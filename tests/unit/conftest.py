@@ -1,18 +1,23 @@
 """S3 in memory: moto, held to S3's rules by `strict_s3.py`. No test here opens a socket."""
 
+import json
 from functools import partial
+from pathlib import Path
 
+import jsonschema
 import moto
 import moto.s3.models
 import pytest
 
 from support import s3_rules
 from support.kills import Doomed
-from support.merging import Run
+from support.merging import OUTPUT, Run
 from support.places import dumped, split_uri
 from support.samples import BUCKET, EXECUTION, document_after_probe, s3_error
 from support.strict_s3 import StrictS3
-from workflow import chunking, multipart
+from workflow import chunking, merge_outputs, multipart
+
+REPORT_SCHEMA = json.loads(Path(merge_outputs.__file__).with_name("report.schema.json").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +74,18 @@ def get(s3):
         return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     return get
+
+
+@pytest.fixture
+def report(get):
+    """Read the report of the tests' output, which is as its schema says."""
+
+    def report():
+        found = json.loads(get(f"{OUTPUT}.report.json"))
+        jsonschema.validate(found, REPORT_SCHEMA)
+        return found
+
+    return report
 
 
 @pytest.fixture

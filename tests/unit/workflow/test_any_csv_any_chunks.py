@@ -183,7 +183,7 @@ def csv_of(rows):
     return b"".join(records_of([COLUMNS, *rows]))
 
 
-def test_a_later_chunk_widens_the_type_for_all(types, put, get):
+def test_a_later_chunk_widens_the_type_for_all(types, put, report):
     put("in/1.csv", csv_of([("007", "1"), ("012", "2")] * 20 + [("A12", ""), ("B7", "3")]))
     output = types.execute(chunk_size_mb=1e-4)
     assert output["complete"]
@@ -195,10 +195,10 @@ def test_a_later_chunk_widens_the_type_for_all(types, put, get):
         "stated_types": {},
         "numeric_columns": [],
     } | {field: types.decision()[field] for field in ("deployment", "model_sha256")}
-    report = json.loads(get(f"{OUTPUT}.report.json"))
-    assert report["column_types"] == {"a": TEXT, "b": NUMBER}
-    assert report["fingerprint"] == types.plans[-1]["fingerprint"] != types.plans[0]["fingerprint"]
-    assert report["identity"] == types.plans[0]["identity"]
+    made = report()
+    assert made["column_types"] == {"a": TEXT, "b": NUMBER}
+    assert made["fingerprint"] == types.plans[-1]["fingerprint"] != types.plans[0]["fingerprint"]
+    assert made["identity"] == types.plans[0]["identity"]
 
 
 def test_windows_decide_before_a_chunk_has_to(types, put, monkeypatch):

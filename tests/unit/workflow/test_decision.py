@@ -106,15 +106,15 @@ def test_a_decision_that_is_not_the_one_that_was_made_is_refused(run, put, keys,
     assert OUTPUT not in keys()
 
 
-def test_what_is_rounded_is_added_up(run, get):
+def test_what_is_rounded_is_added_up(run, report):
     execution = run()
     execution.tamper(0, rounded_integers=3)
     execution.tamper(2, rounded_integers=4)
     execution.document["model"]["warnings"] = ["Predictions depend on the rows that are predicted together."]
     execution.merge()
-    report = json.loads(get(f"{OUTPUT}.report.json"))
-    assert report["rounded_integers"] == 7
-    assert report["warnings"] == ["Predictions depend on the rows that are predicted together."]
+    made = report()
+    assert made["rounded_integers"] == 7
+    assert made["warnings"] == ["Predictions depend on the rows that are predicted together."]
 
 
 # --- no success without predictions -----------------------------------------------------------------------------------------------

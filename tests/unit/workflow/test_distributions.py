@@ -5,15 +5,12 @@ import json
 from functools import reduce
 from itertools import chain, pairwise
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_merge_outputs import REPORT_SCHEMA
 
 import prediction_handler as handler
 from support.chunk_statistics import number_statistics, sample, statistics
-from support.merging import OUTPUT
 from workflow import accounting, distributions, merge_outputs
 from workflow.distributions import StatisticsSum, checked, empty, merged
 
@@ -162,17 +159,16 @@ def test_both_deployables_have_the_same_limits():
 # --- in the report ----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_report_has_the_sum_of_the_receipts_and_their_times(run, get):
+def test_the_report_has_the_sum_of_the_receipts_and_their_times(run, get, report):
     execution = run()
     for index in range(3):
         execution.tamper(index, statistics=sample(), started=1_795_600_000_000 + index, rejected_rows=index)
     execution.tamper(2, milliseconds={"init": 1.0, "total": 9.0})
     execution.merge()
-    report = json.loads(get(f"{OUTPUT}.report.json"))
-    jsonschema.validate(report, REPORT_SCHEMA)
-    assert report["statistics"] == {"chunks": 3, **reduce(merged, [sample()] * 3)}
+    made = report()
+    assert made["statistics"] == {"chunks": 3, **reduce(merged, [sample()] * 3)}
     chunks = execution.chunks
-    assert report["timeline"] == {
+    assert made["timeline"] == {
         "chunk_index": [0, 1, 2],
         "started": [1_795_600_000_000, 1_795_600_000_001, 1_795_600_000_002],
         "milliseconds": [4.0, 4.0, 9.0],
@@ -184,25 +180,23 @@ def test_the_report_has_the_sum_of_the_receipts_and_their_times(run, get):
     }
 
 
-def test_receipts_without_statistics_or_with_none_keep_no_output_back(run, get):
+def test_receipts_without_statistics_or_with_none_keep_no_output_back(run, report):
     execution = run()
     execution.tamper(1, statistics=sample())
     execution.tamper(2, statistics={"features": "31337"})
     assert execution.merge()["complete"]
-    report = json.loads(get(f"{OUTPUT}.report.json"))
-    jsonschema.validate(report, REPORT_SCHEMA)
-    assert report["statistics"] == {"chunks": 1, **sample()}
-    assert "31337" not in json.dumps(report)
+    made = report()
+    assert made["statistics"] == {"chunks": 1, **sample()}
+    assert "31337" not in json.dumps(made)
 
 
-def test_the_timeline_leaves_missing_chunks_out(run, get):
+def test_the_timeline_leaves_missing_chunks_out(run, report):
     execution = run(tolerated_failure_percentage=50)
     execution.lose(1)
     execution.merge()
-    report = json.loads(get(f"{OUTPUT}.report.json"))
-    jsonschema.validate(report, REPORT_SCHEMA)
-    assert report["timeline"]["chunk_index"] == [0, 2]
-    assert {len(column) for column in report["timeline"].values()} == {2}
+    made = report()
+    assert made["timeline"]["chunk_index"] == [0, 2]
+    assert {len(column) for column in made["timeline"].values()} == {2}
 
 
 def test_merging_keeps_no_statistics_but_their_sum(run, monkeypatch):

@@ -68,14 +68,6 @@ TRANSIENT_CLASSES = {
     "botocore.parsers": {"ResponseParserError"},
     "boto3.exceptions": {"RetriesExceededError"},
     "s3transfer.exceptions": {"RetriesExceededError"},
-    # Every one but the malformed URL's.
-    "urllib3.exceptions": {
-        *("HTTPError", "PoolError", "RequestError", "SSLError", "ProxyError", "DecodeError", "ProtocolError"),
-        *("MaxRetryError", "HostChangedError", "TimeoutStateError", "TimeoutError", "ReadTimeoutError", "ConnectTimeoutError"),
-        *("NewConnectionError", "NameResolutionError", "EmptyPoolError", "FullPoolError", "ClosedPoolError", "ResponseError"),
-        *("ResponseNotChunked", "BodyNotHttplibCompatible", "IncompleteRead", "InvalidChunkLength", "InvalidHeader"),
-        *("HeaderParsingError", "UnrewindableBodyError"),
-    },
 }
 REFUSED_CLASSES = {
     "botocore.exceptions": {"ParamValidationError", "InvalidDNSNameError"},
@@ -122,7 +114,9 @@ def expected_name(found):
         return TRANSIENT
     if found.__name__ in REFUSED_CLASSES.get(found.__module__, ()):
         return REQUEST
-    return "InternalError" if found.__name__ in NOT_OF_CALLS else ABSENT
+    if found.__name__ in NOT_OF_CALLS:
+        return "InternalError"
+    return TRANSIENT if found.__module__ == "urllib3.exceptions" else ABSENT
 
 
 def name_of(error):

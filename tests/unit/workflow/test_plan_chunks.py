@@ -214,12 +214,6 @@ def test_objects_of_another_layout_are_refused(s3, put, document, second, reason
     assert "s3://bucket/in/2.csv" in str(caught.value)
 
 
-def test_headers_may_differ_by_bom_and_quotes(s3, put, document):
-    put("in/1.csv", b"a,b\n1,2\n")
-    put("in/2.csv", b'\xef\xbb\xbf"a",b\n1,2\n')
-    assert plan_chunks.plan_chunks(s3, document())["objects"] == 2
-
-
 def test_an_existing_output_is_refused(s3, put, document):
     put("in/1.csv", b"a,b\n1,2\n")
     put("out/result.csv", b"precious")

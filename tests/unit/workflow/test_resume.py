@@ -47,10 +47,6 @@ def test_the_map_tolerates_as_many_chunks_of_the_rest_as_of_all(run, replan):
     assert replan(execution)["tolerated_failure_percentage"] == 40
 
 
-def test_where_nothing_is_missing_nothing_runs(run, replan, get):
-    assert pending(get, replan(run())) == []
-
-
 def test_a_finished_request_runs_nothing_again(run, replan, get):
     """Its work is deleted: the published output itself says whose result it is, however it was cut."""
     execution = run()

@@ -82,15 +82,8 @@ def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3, cut):
     assert not split.guessed
 
 
-def test_guesses_that_cross_are_no_guess(s3, cut):
+def test_guesses_that_cross_are_no_guess_and_leave_the_other_object_s(s3, cut):
     """The window of the first target grows beyond the second, and finds the field's end; that of the second is deceived."""
-    task = cut(4, CROSSING)
-    split = split_objects(s3, [task], NOTES, exactly=False)
-    require_right(split.spans[task.object], CROSSING)
-    assert not split.guessed
-
-
-def test_one_object_s_contradiction_leaves_the_other_s_guess(s3, cut):
     tasks = [cut(4, CROSSING), cut(5, PLAIN, "in/2.csv")]
     split = split_objects(s3, tasks, NOTES, exactly=False)
     assert split.guessed

@@ -161,6 +161,7 @@ def test_tmp_is_left_clean_after_success_and_error(s3, put, tmp_path, monkeypatc
         (b"", "InvalidDataError", "empty"),
         (b"x1,x2\n", "InvalidDataError", "no rows"),
         (b"x1,x2", "InvalidDataError", "no rows"),
+        (b'"x1,x2', "InvalidDataError", "no end to its header"),
         (b"x1,y\n1,2\n", "InvalidRequestError", "no column 'x2'"),
         (b"x1,x2,prediction\n1,2,3\n", "InvalidRequestError", "'prediction' already"),
         (b"x1,x2,x1\n1,2,3\n", "InvalidDataError", "more than one column named 'x1'"),

@@ -1,13 +1,11 @@
 """Any event, CSV, model and list of segments: the prediction function answers success or a named error, and shows nothing else."""
 
-import io
 import json
 import pickle
 import resource
 import sys
 import types
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import prediction_handler as handler
+from support.places import dumped
 
 FRAME = pd.DataFrame({"x1": [1.0, 2.0, 3.0, 4.0], "x2": [0.5, -1.0, 2.0, 0.0]})
 DATA = b'x1,x2,note\n1,2,a\n-3.5,4e2,"b, ""c"""\n007, 5 ,\xc3\xa9\n,1,"d\ne"\n' * 3
@@ -47,12 +46,6 @@ WAYS = [
     {"segments": [SEGMENT, SEGMENT]},
     {"segments_s3_uri": "s3://bucket/segments.json"},
 ]
-
-
-def dumped(model, **options):
-    buffer = io.BytesIO()
-    joblib.dump(model, buffer, **options)
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +173,7 @@ MODELS = [
     pickle.dumps(FITTED, protocol=0),
 ]
 STRANGE = [
-    *(5, None, [], {}, "text", object(), LinearRegression, LinearRegression(), StandardScaler().fit(FRAME), np.arange(3), FRAME),
+    *(5, None, [], {}, ["text"], object(), LinearRegression, LinearRegression(), StandardScaler().fit(FRAME), np.arange(3), FRAME),
     *(Answering(kind) for kind in (ValueError, KeyError, MemoryError, RecursionError, OSError, UnicodeError, StopIteration)),
     *(Answering(shape) for shape in ((), (1,), (2,), (0,), (2, 2))),
     *(Answering([value]) for value in (None, "é\n\",", b"x", 1j, float("nan"), 10**30, "\ud800", {}, [1, 2])),

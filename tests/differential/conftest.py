@@ -8,10 +8,6 @@ from batch_predict.setup import package, target
 from differential import files, models, table
 from tools import smoke
 
-SMALL_VARIANTS = (
-    *("plain", "missing", "missing_first", "one_row_missing", "digits_then_text", "booleans_and_missing", "unusual_texts"),
-    "large_integers",
-)
 FEW_VARIANTS = ("plain", "missing", "digits_then_text", "booleans_and_missing", "large_integers")
 
 
@@ -35,24 +31,23 @@ def place(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def table_of(tmp_path_factory):
-    """Return a table of some models and variants; the models are fitted once."""
+    """Return a table of some models and variants; it is made once for both places."""
 
     @functools.cache
-    def table_of(names, variants, is_whole):
-        chosen = [models.MODELS[name] for name in names]
-        return table.Table(tmp_path_factory.mktemp("models"), chosen, variants, is_whole=is_whole)
+    def table_of(chosen, variants):
+        return table.Table(tmp_path_factory.mktemp("models"), [models.MODELS[name] for name in chosen], variants)
 
     return table_of
 
 
 @pytest.fixture(scope="session")
 def held_table(is_whole, place, table_of):
-    """All models with `--whole-table`; else a few in the environment, and more of them in the package."""
+    """All of it with `--whole-table`; else a few models in the environment, and each in the package, which may lack a library."""
     if is_whole:
-        return table_of(tuple(models.MODELS), tuple(files.VARIANTS), is_whole=True)
+        return table_of(tuple(models.MODELS), tuple(files.VARIANTS))
     if place.name == "package":
-        return table_of(tuple(models.IN_SMALL_TABLE), SMALL_VARIANTS, is_whole=False)
-    return table_of(tuple(models.FEW), FEW_VARIANTS, is_whole=False)
+        return table_of(tuple(models.MODELS), ("plain", "missing"))
+    return table_of(models.FEW, FEW_VARIANTS)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ Every cell is text here, as it stands in the file. What it means is pandas's bus
 
 from __future__ import annotations
 
+import csv
+import io
 import random
-from collections.abc import Callable
 
 Columns = dict[str, list[str]]
 
@@ -20,6 +21,9 @@ ZIPS = ["00501", "10001", "02134", "94103"]
 CODES = ["007", "012", "A12", "B7", "1E5"]
 COUNTRIES = ["NA", "ZA", "BW", "None"]
 WORDS = ["refund", "my", "order", "great", "product", "where", "is", "parcel", "broken", "on", "arrival", "works", "well"]
+
+ALL, FIRST_HALF, SECOND_HALF = slice(0, ROWS), slice(0, HALF), slice(HALF, ROWS)
+"""The rows that a change is for; the middle is the end of a chunk, wherever a file is cut."""
 
 NUMBERS = ("age", "height", "rank", "dose", "visits", "serial")
 INTEGERS = ("age", "rank", "visits", "serial")
@@ -59,228 +63,38 @@ def training() -> Columns:
     return _columns(TRAINING_ROWS, seed=1, missing=0.15)
 
 
-def to_score() -> Columns:
-    """Return the file whose variants are scored; it has no missing value."""
-    return _columns(ROWS, seed=2, missing=0.0)
+def to_score(variant: str) -> Columns:
+    """Return one of the files that are scored; the file "plain" has no missing value, and the others differ from it."""
+    columns = _columns(ROWS, seed=2, missing=0.0)
+    for names, rows, values in VARIANTS[variant]:
+        for name in names:
+            for row in range(ROWS)[rows]:
+                if (value := values[row % len(values)]) is not None:
+                    columns[name][row] = value
+    if variant.startswith("one_row"):
+        columns = {name: values[:1] for name, values in columns.items()}
+    return columns
 
 
-def written(columns: Columns, names: list[str], *, line_end: str = "\n", quote_all: bool = False) -> list[str]:
-    """Return a CSV file's records with their line ends, the header first.
+def written(columns: Columns, names: list[str]) -> list[str]:
+    """Return a CSV file's records with their line ends, the header first."""
 
-    A missing value that is alone in its record is quoted: an empty line is no record to pandas.
-    """
+    def record(values: tuple[str, ...] | list[str]) -> str:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(values)
+        return line.getvalue()
 
-    def field(text: str) -> str:
-        needs_quotes = quote_all or any(character in text for character in ',"\r\n') or (not text and len(names) == 1)
-        return '"{}"'.format(text.replace('"', '""')) if needs_quotes else text
-
-    rows = zip(*(columns[name] for name in names), strict=True)
-    return [",".join(map(field, record)) + line_end for record in [names, *rows]]
+    return [record(values) for values in [names, *zip(*(columns[name] for name in names), strict=True)]]
 
 
 # --- variants -------------------------------------------------------------------------------------------------------------------
 
-Change = Callable[[Columns], None]
-
-VARIANTS: dict[str, Change] = {}
-"""By name: each changes the columns of a file in place."""
-
-MISSING_WORDS = ["NA", "NaN", "null", "None", "n/a", "#N/A", "nan", "<NA>", "NULL", "N/A", "-nan"]
-
-
-def variant(change: Change) -> Change:
-    VARIANTS[change.__name__] = change
-    return change
-
-
-def _features(columns: Columns) -> list[str]:
-    return [name for name in columns if name != "id"]
-
-
-def _alternate(columns: Columns, names: tuple[str, ...], values: list[str], *, first: int = 0, last: int = ROWS) -> None:
-    """Write values into rows [first, last) of some columns, each in turn."""
-    for name in names:
-        for row in range(first, last):
-            columns[name][row] = values[row % len(values)]
-
-
-@variant
-def plain(columns: Columns) -> None:
-    """Nothing is missing, and nothing is unusual."""
-
-
-@variant
-def missing(columns: Columns) -> None:
-    chance = random.Random(3)
-    for name in _features(columns):
-        columns[name] = ["" if chance.random() < 0.3 else value for value in columns[name]]
-
-
-@variant
-def missing_words(columns: Columns) -> None:
-    """Missing values in all of pandas's spellings."""
-    chance = random.Random(4)
-    for name in _features(columns):
-        columns[name] = [chance.choice(MISSING_WORDS) if chance.random() < 0.3 else value for value in columns[name]]
-
-
-@variant
-def missing_first(columns: Columns) -> None:
-    """The first chunk has no value at all."""
-    _alternate(columns, tuple(_features(columns)), [""], last=HALF)
-
-
-@variant
-def missing_last(columns: Columns) -> None:
-    """Only the last row tells that an integer, a boolean or a text can be missing."""
-    _alternate(columns, tuple(_features(columns)), [""], first=ROWS - 1)
-
-
-@variant
-def no_value(columns: Columns) -> None:
-    """Whole columns are missing."""
-    _alternate(columns, tuple(_features(columns)), [""])
-
-
-@variant
-def one_row(columns: Columns) -> None:
-    for name in columns:
-        del columns[name][1:]
-
-
-@variant
-def one_row_missing(columns: Columns) -> None:
-    one_row(columns)
-    for name in _features(columns):
-        columns[name][0] = ""
-
-
-@variant
-def unseen(columns: Columns) -> None:
-    """Categories that were not there when the model was fitted, among some that were."""
-    for name in TEXTS:
-        columns[name][2::3] = [f"new {row}" for row in range(2, ROWS, 3)]
-
-
-@variant
-def digits(columns: Columns) -> None:
-    """Every text looks like an integer."""
-    _alternate(columns, TEXTS, ["007", "12", "1"])
-
-
-@variant
-def digits_then_text(columns: Columns) -> None:
-    """The texts of the first chunk look like integers."""
-    _alternate(columns, TEXTS, ["007", "12", "1"], last=HALF)
-
-
-@variant
-def text_then_digits(columns: Columns) -> None:
-    _alternate(columns, TEXTS, ["007", "12", "1"], first=HALF)
-
-
-@variant
-def booleans_then_text(columns: Columns) -> None:
-    """The texts of the first chunk look like booleans."""
-    _alternate(columns, TEXTS, ["True", "False"], last=HALF)
-
-
-@variant
-def booleans_and_missing(columns: Columns) -> None:
-    """Texts and booleans are True, False or missing: an object column in pandas."""
-    _alternate(columns, (*TEXTS, *BOOLEANS), ["True", "False", ""])
-
-
-@variant
-def booleans_then_missing(columns: Columns) -> None:
-    _alternate(columns, (*TEXTS, *BOOLEANS), ["True", "False"], last=HALF)
-    _alternate(columns, BOOLEANS, [""], first=HALF)
-
-
-@variant
-def booleans_then_numbers(columns: Columns) -> None:
-    """One kind in the first chunk, another in the second: text as a whole."""
-    _alternate(columns, (*TEXTS, *BOOLEANS, *NUMBERS), ["True", "False"], last=HALF)
-    _alternate(columns, (*TEXTS, *BOOLEANS, *NUMBERS), ["1", "0"], first=HALF)
-
-
-@variant
-def boolean_spellings(columns: Columns) -> None:
-    _alternate(columns, BOOLEANS, ["TRUE", "false", "True", "FALSE", "true"])
-
-
-@variant
-def swapped(columns: Columns) -> None:
-    """Numbers come as booleans, booleans as numbers."""
-    _alternate(columns, NUMBERS, ["True", "False"])
-    _alternate(columns, BOOLEANS, ["1", "0"])
-
-
-@variant
-def integers_then_decimals(columns: Columns) -> None:
-    _alternate(columns, (*NUMBERS, *TEXTS), ["40", "7", "150"], last=HALF)
-    _alternate(columns, (*NUMBERS, *TEXTS), ["1.5", "2.25"], first=HALF)
-
-
-@variant
-def integers_then_missing(columns: Columns) -> None:
-    _alternate(columns, (*NUMBERS, *TEXTS), ["40", "7", "150"])
-    _alternate(columns, (*NUMBERS, *TEXTS), ["3", ""], first=HALF)
-
-
-@variant
-def spellings_of_numbers(columns: Columns) -> None:
-    _alternate(columns, NUMBERS, ["+40", " 7", "7.", "0150", "1e2", "-0", ".5", "1E+01", "8 ", "60.0"])
-
-
-@variant
-def decimals(columns: Columns) -> None:
-    """More digits than a float64 has, as other programs print them."""
-    chance = random.Random(5)
-    for name in NUMBERS:
-        columns[name] = [
-            f"{chance.random() * 10 ** chance.randint(-3, 3):.{chance.choice([15, 17, 20, 25])}g}" for _ in range(ROWS)
-        ]
-
-
-@variant
-def infinite(columns: Columns) -> None:
-    _alternate(columns, NUMBERS, ["inf"], first=3, last=4)
-    _alternate(columns, NUMBERS, ["-Infinity"], first=ROWS - 2, last=ROWS - 1)
-
-
-@variant
-def large_integers(columns: Columns) -> None:
-    """Beyond 2^53, where a float64 has no longer every integer."""
-    _alternate(columns, INTEGERS, ["9007199254740993", "-9007199254740995", "3", "1234567890123456789"])
-
-
-@variant
-def unsigned_integers(columns: Columns) -> None:
-    """Beyond 2^63: uint64 in pandas."""
-    _alternate(columns, INTEGERS, ["18446744073709551615", "3", "9223372036854775809"])
-
-
-@variant
-def huge_integers(columns: Columns) -> None:
-    """Beyond 2^64: Python's own integers in pandas."""
-    _alternate(columns, INTEGERS, ["184467440737095516170", "3", "-5"])
-
-
-@variant
-def text_among_numbers(columns: Columns) -> None:
-    """One cell of each column of numbers is none."""
-    _alternate(columns, (*NUMBERS, *BOOLEANS), ["unknown"], first=HALF + 1, last=HALF + 2)
-
-
-@variant
-def booleans_among_numbers(columns: Columns) -> None:
-    _alternate(columns, NUMBERS, ["True"], first=HALF + 1, last=HALF + 2)
-
-
-@variant
-def unusual_texts(columns: Columns) -> None:
-    odd = [
+FEATURES = (*NUMBERS, *BOOLEANS, *TEXTS)
+DIGITS, WORDS_OF_BOOLEANS, MISSING = ["007", "12", "1"], ["True", "False"], [""]
+_chance = random.Random(5)
+DECIMALS = [f"{_chance.random() * 10 ** _chance.randint(-3, 3):.{_chance.choice([15, 17, 20, 25])}g}" for _ in range(ROWS)]
+ODD_TEXTS = [
+    *(
         "\ufeffParis",
         " Paris",
         "Paris ",
@@ -295,19 +109,44 @@ def unusual_texts(columns: Columns) -> None:
         "-",
         "''",
         "0x1A",
-    ]
-    for name in TEXTS:
-        columns[name][: len(odd)] = odd
+    ),
+]
 
-
-@variant
-def feff_first(columns: Columns) -> None:
-    """U+FEFF begins a record of the file, and of a chunk."""
-    for name in TEXTS:
-        columns[name][HALF] = "\ufeff" + columns[name][HALF]
-    columns["id"][HALF] = "\ufeff" + columns["id"][HALF]
-
-
-@variant
-def dates(columns: Columns) -> None:
-    _alternate(columns, TEXTS, ["2024-02-29", "2020-01-01", "1999-12-31"])
+VARIANTS: dict[str, list[tuple[tuple[str, ...], slice, list[str | None]]]] = {
+    "plain": [],
+    # what is missing
+    "missing": [((name,), ALL, [_chance.choice(["", "NA", "None", *[None] * 6]) for _ in range(ROWS)]) for name in FEATURES],
+    "missing_first": [(FEATURES, FIRST_HALF, MISSING)],
+    "missing_last": [(FEATURES, slice(ROWS - 1, ROWS), MISSING)],
+    "no_value": [(FEATURES, ALL, MISSING)],
+    "one_row": [],
+    "one_row_missing": [(FEATURES, ALL, MISSING)],
+    # what texts look like, in all rows or in the first chunk
+    "unseen": [(TEXTS, ALL, [None, None, "new", None, None, "newer"])],
+    "digits": [(TEXTS, ALL, DIGITS)],
+    "digits_then_text": [(TEXTS, FIRST_HALF, DIGITS)],
+    "text_then_digits": [(TEXTS, SECOND_HALF, DIGITS)],
+    "booleans_then_text": [(TEXTS, FIRST_HALF, WORDS_OF_BOOLEANS)],
+    "dates": [(TEXTS, ALL, ["2024-02-29", "2020-01-01", "1999-12-31"])],
+    "unusual_texts": [(TEXTS, slice(0, len(ODD_TEXTS)), ODD_TEXTS)],
+    "feff_first": [(("id", *TEXTS), slice(HALF, HALF + 1), ["\ufeffParis"])],
+    # booleans: True, False or missing is an object column in pandas, one kind and then another is text as a whole
+    "booleans_and_missing": [((*TEXTS, *BOOLEANS), ALL, ["True", "FALSE", "", "true", "False"])],
+    "booleans_then_missing": [((*TEXTS, *BOOLEANS), FIRST_HALF, WORDS_OF_BOOLEANS), (BOOLEANS, SECOND_HALF, MISSING)],
+    "booleans_then_numbers": [(FEATURES, FIRST_HALF, WORDS_OF_BOOLEANS), (FEATURES, SECOND_HALF, ["1", "0"])],
+    "swapped": [(NUMBERS, ALL, WORDS_OF_BOOLEANS), (BOOLEANS, ALL, ["1", "0"])],
+    # numbers
+    "integers_then_decimals": [
+        ((*NUMBERS, *TEXTS), FIRST_HALF, ["40", "7", "150"]),
+        ((*NUMBERS, *TEXTS), SECOND_HALF, ["1.5", "2.25"]),
+    ],
+    "integers_then_missing": [((*NUMBERS, *TEXTS), FIRST_HALF, ["40", "7", "150"]), ((*NUMBERS, *TEXTS), SECOND_HALF, ["3", ""])],
+    "decimals": [(NUMBERS, ALL, DECIMALS)],
+    "infinite": [(NUMBERS, slice(3, 4), ["inf"]), (NUMBERS, slice(ROWS - 2, ROWS - 1), ["-Infinity"])],
+    "large_integers": [(INTEGERS, ALL, ["9007199254740993", "-9007199254740995", "3", "1234567890123456789"])],
+    "unsigned_integers": [(INTEGERS, ALL, ["18446744073709551615", "3", "9223372036854775809"])],
+    "huge_integers": [(INTEGERS, ALL, ["184467440737095516170", "3", "-5"])],
+    "text_among_numbers": [((*NUMBERS, *BOOLEANS), slice(HALF + 1, HALF + 2), ["unknown"])],
+    "booleans_among_numbers": [(NUMBERS, slice(HALF + 1, HALF + 2), ["True"])],
+}
+"""By name: columns, rows, and what stands in these rows in turn; None leaves a value as it is."""

@@ -1,4 +1,8 @@
-"""The models of the differential table: families of estimators as people combine them, each with the columns it is fitted on.
+"""The models of the differential table: estimators as people combine them, each with the columns it is fitted on.
+
+The handler looks into a model to decide what its columns are and whether it is given arrays, DataFrames or texts. There is a model
+for each way in which a column comes to the step that decides: of numbers every estimator of scikit-learn that can be fitted on
+three columns, of texts and of mixed columns one for each kind of step, of selection and of wrapper.
 
 A model is fitted on what `pandas.read_csv` makes of the training file, in the project's environment, and scored by the handler
 there and in the package.
@@ -7,107 +11,81 @@ there and in the package.
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.cluster import Birch, KMeans, MeanShift, MiniBatchKMeans
+from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector, make_column_transformer
 from sklearn.covariance import EllipticEnvelope
-from sklearn.cross_decomposition import PLSRegression
-from sklearn.decomposition import PCA, FastICA, TruncatedSVD
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
-from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (
-    AdaBoostClassifier,
-    AdaBoostRegressor,
     BaggingClassifier,
     BaggingRegressor,
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
-    RandomTreesEmbedding,
     StackingClassifier,
     StackingRegressor,
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # so that the next import finds it
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
-from sklearn.feature_selection import RFE, SelectFromModel, SelectKBest, VarianceThreshold, f_regression
+from sklearn.feature_selection import SelectFromModel, VarianceThreshold
 from sklearn.frozen import FrozenEstimator
-from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
-from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.isotonic import IsotonicRegression
-from sklearn.kernel_approximation import Nystroem, RBFSampler
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import (
-    ElasticNet,
-    HuberRegressor,
-    Lasso,
-    LinearRegression,
-    LogisticRegression,
-    Perceptron,
-    PoissonRegressor,
-    RANSACRegressor,
-    Ridge,
-    RidgeClassifier,
-    SGDClassifier,
-    SGDRegressor,
-)
-from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+from sklearn.linear_model import LinearRegression, LogisticRegression, RANSACRegressor, Ridge, SGDClassifier
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, RandomizedSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier, OutputCodeClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOutputRegressor, RegressorChain
-from sklearn.naive_bayes import BernoulliNB, CategoricalNB, GaussianNB, MultinomialNB
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor, NearestCentroid
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.naive_bayes import CategoricalNB, MultinomialNB
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import (
     Binarizer,
     FunctionTransformer,
-    KBinsDiscretizer,
     MinMaxScaler,
-    Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
-    PolynomialFeatures,
-    PowerTransformer,
-    QuantileTransformer,
-    RobustScaler,
     SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sklearn.svm import SVC, SVR, LinearSVC, OneClassSVM
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.svm import SVC, LinearSVC, OneClassSVM
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import all_estimators
 
 from differential import files, own_steps
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+has_xgboost = find_spec("xgboost") is not None  # there are no wheels for macOS
+if has_xgboost:
+    import xgboost
 
 PLAIN = ["age", "height", "rank"]
 """Columns of numbers that lack none in the training file."""
 HOLES = ["age", "height", "dose", "visits"]
 """Columns of numbers of which some lack values."""
 TEXTS = ["city", "plan"]
+JOBS = ["city", "job"]
+"""Columns of texts of which one lacks values."""
 MIXED = ["age", "dose", "city", "job"]
 EVERYTHING = ["age", "height", "dose", "visits", "paid", "smoker", "city", "plan", "job", "code"]
 
 SCORES = ("predict", "predict_proba", "decision_function")
 """Methods; those that a fitted model lacks are left out."""
+CATEGORIES = {"dtype": {"city": "category", "job": "category"}}
 
 
 @dataclass(frozen=True)
@@ -116,7 +94,7 @@ class Model:
 
     name: str
     family: str
-    make: Callable[[], Any]
+    estimator: Any
     features: list[str]
     target: str
     read: dict[str, Any] = field(default_factory=dict)
@@ -125,19 +103,18 @@ class Model:
     """Whether it is fitted on an array, so that it knows no names."""
     as_series: bool = False
     """Whether it is fitted on a Series of texts, and scores one."""
-    needs: str | None = None
-    """A module that may be absent here."""
 
 
 MODELS: dict[str, Model] = {}
 
 
-def add(family: str, name: str, make: Callable[[], Any], features: list[str], target: str = "number", **options: Any) -> None:
+def add(family: str, name: str, estimator: Any, features: list[str], target: str = "number", **options: Any) -> None:
     if name in MODELS:
         raise ValueError(f"two models are called {name}")
-    MODELS[name] = Model(name, family, make, features, target, **options)
+    MODELS[name] = Model(name, family, estimator, features, target, **options)
 
 
+@cache
 def targets() -> dict[str, Any]:
     """Return what there is to predict, by name: one element or row for each row of the training file."""
     frame = training_frame()
@@ -147,12 +124,10 @@ def targets() -> dict[str, Any]:
     word = np.array(["low", "mid, or so", 'high "er"'], dtype=object)[thirds]
     return {
         "number": number.to_numpy(),
-        "count": np.maximum(number, 0).round().to_numpy(),
         "two numbers": np.column_stack([number, -number / 3]),
         "class": thirds,
         "word": word,
         "yes": thirds > 0,
-        "sign": np.where(thirds > 0, 1, -1),
         "half labelled": np.where(np.arange(len(thirds)) % 3 == 0, -1, (thirds > 0).astype(int)),
         "two words": np.column_stack([word, np.where(thirds > 1, "yes", "no")]),
         "tags": np.column_stack([thirds > 0, thirds > 1, number > number.mean()]).astype(int),
@@ -174,13 +149,7 @@ def fit(model: Model) -> Any:
     """Fit a model as a person would."""
     frame = training_frame(**model.read)[model.features]
     features: Any = frame[model.features[0]] if model.as_series else frame.to_numpy() if model.as_array else frame
-    target = targets()[model.target]
-    estimator = model.make()
-    return estimator.fit(features) if target is None else estimator.fit(features, target)
-
-
-def is_here(model: Model) -> bool:
-    return model.needs is None or find_spec(model.needs) is not None
+    return clone(model.estimator).fit(features, targets()[model.target])
 
 
 # --- pieces that come back ------------------------------------------------------------------------------------------------------
@@ -190,807 +159,361 @@ def one_hot(**options: Any) -> OneHotEncoder:
     return OneHotEncoder(**{"handle_unknown": "ignore", "sparse_output": False, **options})
 
 
-def ordinal(**options: Any) -> OrdinalEncoder:
-    return OrdinalEncoder(**{"handle_unknown": "use_encoded_value", "unknown_value": -1, **options})
-
-
 def ridge_after(*steps: Any) -> Pipeline:
     return make_pipeline(*steps, Ridge())
-
-
-def classes_after(*steps: Any) -> Pipeline:
-    return make_pipeline(*steps, LogisticRegression(max_iter=300))
-
-
-def mixed(final: Any) -> Pipeline:
-    """Build what most tutorials build: numbers filled in and scaled, texts filled in and one-hot."""
-    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot())
-    return make_pipeline(ColumnTransformer([("numbers", numbers, ["age", "dose"]), ("texts", texts, ["city", "job"])]), final)
-
-
-def texts_only(final: Any) -> Pipeline:
-    return make_pipeline(ColumnTransformer([("texts", one_hot(), TEXTS)], remainder="drop"), final)
-
-
-def logistic() -> LogisticRegression:
-    return LogisticRegression(max_iter=300)
 
 
 def scaled(final: Any) -> Pipeline:
     return make_pipeline(StandardScaler(), final)
 
 
+def encoded(final: Any) -> Pipeline:
+    return make_pipeline(ColumnTransformer([("texts", one_hot(), TEXTS)]), final)
+
+
+def mixed(final: Any) -> Pipeline:
+    """Build what most tutorials build: numbers filled in and scaled, texts filled in and one-hot."""
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot())
+    return make_pipeline(ColumnTransformer([("numbers", numbers, ["age", "dose"]), ("texts", texts, JOBS)]), final)
+
+
+ORDINAL = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+TARGET = TargetEncoder(cv=2, random_state=0)
+LOGISTIC = LogisticRegression(max_iter=300)
+TREES = HistGradientBoostingRegressor(max_iter=9)
+FOREST = RandomForestRegressor(8, random_state=0)
+
 # --- numbers --------------------------------------------------------------------------------------------------------------------
 
-for _array in (False, True):
-    _suffix = ", fitted on an array" if _array else ""
-    add("linear", f"Ridge{_suffix}", Ridge, PLAIN, as_array=_array)
-    add("linear", f"LogisticRegression{_suffix}", lambda: scaled(logistic()), PLAIN, "word", as_array=_array)
-    add("boosting", f"HistGB{_suffix}", lambda: HistGradientBoostingRegressor(max_iter=12), HOLES, as_array=_array)
-    add("forests", f"RandomForest{_suffix}", lambda: RandomForestRegressor(8, random_state=0), PLAIN, as_array=_array)
+SWEPT = {"classifier": "word", "regressor": "number", "cluster": "none", "transformer": "number"}
+"""Kinds of scikit-learn's estimators, and what they predict. Each estimator is a model here, each transformer comes before a Ridge;
+those that cannot be fitted on plain numbers are left out by `fit_all`."""
 
-add("linear", "LinearRegression", LinearRegression, PLAIN)
-add("linear", "LinearRegression of one column", LinearRegression, ["age"])
-add("linear", "LinearRegression of large integers", LinearRegression, ["serial", "age"])
-add("linear", "LinearRegression of two numbers", LinearRegression, PLAIN, "two numbers")
-add("linear", "LinearRegression of booleans", LinearRegression, ["paid", "age"])
-add("linear", "Lasso", lambda: Lasso(0.1), PLAIN)
-add("linear", "ElasticNet", lambda: scaled(ElasticNet(0.1)), PLAIN)
-add("linear", "HuberRegressor", lambda: scaled(HuberRegressor()), PLAIN)
-add("linear", "PoissonRegressor", lambda: scaled(PoissonRegressor()), PLAIN, "count")
-add("linear", "SGDRegressor", lambda: scaled(SGDRegressor(random_state=0)), PLAIN)
-add("linear", "RANSACRegressor", lambda: RANSACRegressor(random_state=0), PLAIN)
-add("linear", "LogisticRegression of booleans", lambda: scaled(logistic()), PLAIN, "yes")
-add("linear", "LogisticRegression of integers", lambda: scaled(logistic()), PLAIN, "class")
-add("linear", "RidgeClassifier", RidgeClassifier, PLAIN, "word")
-add("linear", "SGDClassifier", lambda: scaled(SGDClassifier(random_state=0)), PLAIN, "word")
-add("linear", "Perceptron", lambda: scaled(Perceptron(random_state=0)), PLAIN, "yes")
-add("linear", "LinearDiscriminantAnalysis", LinearDiscriminantAnalysis, PLAIN, "word")
-add("linear", "QuadraticDiscriminantAnalysis", QuadraticDiscriminantAnalysis, PLAIN, "class")
-add("linear", "PLSRegression", lambda: PLSRegression(2), PLAIN)
-add("linear", "IsotonicRegression", lambda: IsotonicRegression(out_of_bounds="clip"), ["height"])
-add("linear", "KernelRidge", lambda: scaled(KernelRidge(kernel="rbf")), PLAIN)
 
-add("trees", "DecisionTreeRegressor", lambda: DecisionTreeRegressor(max_depth=5, random_state=0), PLAIN)
-add("trees", "DecisionTreeRegressor with missing values", lambda: DecisionTreeRegressor(max_depth=5, random_state=0), HOLES)
-add("trees", "DecisionTreeClassifier", lambda: DecisionTreeClassifier(max_depth=4, random_state=0), PLAIN, "word")
-add("trees", "DecisionTreeClassifier of two words", lambda: DecisionTreeClassifier(max_depth=4, random_state=0), PLAIN, "two words")
-add("forests", "RandomForestRegressor with missing values", lambda: RandomForestRegressor(8, random_state=0), HOLES)
-add("forests", "RandomForestRegressor of two numbers", lambda: RandomForestRegressor(8, random_state=0), PLAIN, "two numbers")
-add("forests", "RandomForestClassifier", lambda: RandomForestClassifier(8, random_state=0), PLAIN, "word")
-add("forests", "RandomForestClassifier of two words", lambda: RandomForestClassifier(8, random_state=0), PLAIN, "two words")
-add("forests", "RandomForestClassifier of tags", lambda: RandomForestClassifier(8, random_state=0), PLAIN, "tags")
-add("forests", "ExtraTreesRegressor", lambda: ExtraTreesRegressor(8, random_state=0), PLAIN)
-add("forests", "ExtraTreesClassifier", lambda: ExtraTreesClassifier(8, random_state=0), PLAIN, "yes")
-add("forests", "RandomTreesEmbedding and Ridge", lambda: ridge_after(RandomTreesEmbedding(4, random_state=0)), PLAIN)
-add("boosting", "GradientBoostingRegressor", lambda: GradientBoostingRegressor(n_estimators=10, random_state=0), PLAIN)
-add("boosting", "GradientBoostingClassifier", lambda: GradientBoostingClassifier(n_estimators=6, random_state=0), PLAIN, "word")
-add("boosting", "AdaBoostRegressor", lambda: AdaBoostRegressor(n_estimators=6, random_state=0), PLAIN)
-add("boosting", "AdaBoostClassifier", lambda: AdaBoostClassifier(n_estimators=6, random_state=0), PLAIN, "word")
-add("boosting", "HistGB classes", lambda: HistGradientBoostingClassifier(max_iter=6), HOLES, "word")
-add("boosting", "HistGB yes or no", lambda: HistGradientBoostingClassifier(max_iter=6), HOLES, "yes")
-add("boosting", "HistGB Poisson", lambda: HistGradientBoostingRegressor(loss="poisson", max_iter=6), HOLES, "count")
-add(
-    "boosting",
-    "HistGB of booleans with missing values",
-    lambda: HistGradientBoostingRegressor(max_iter=9),
-    ["smoker", "paid", "age"],
-)
-add("boosting", "HistGB of large integers", lambda: HistGradientBoostingRegressor(max_iter=9), ["serial", "age"])
+def sweep(kind: str) -> None:
+    for name, make in all_estimators(type_filter=kind):
+        try:
+            with warnings.catch_warnings(action="ignore"):  # some are deprecated
+                estimator = make()
+        except TypeError:  # it wraps others, and comes below
+            continue
+        given = estimator.get_params()
+        estimator.set_params(**{name: value for name, value in {"random_state": 0, "n_estimators": 8}.items() if name in given})
+        if kind != "transformer":
+            add(kind, name, estimator, PLAIN, SWEPT[kind])
+        elif name != "DictionaryLearning":  # it takes 20 seconds
+            add(kind, f"{name} and Ridge", ridge_after(estimator), PLAIN)
 
-add("kernels", "SVR", lambda: scaled(SVR()), PLAIN)
-add("kernels", "SVC", lambda: scaled(SVC()), PLAIN, "word")
-add("kernels", "SVC one against one", lambda: scaled(SVC(decision_function_shape="ovo")), PLAIN, "word")
-add("kernels", "LinearSVC", lambda: scaled(LinearSVC(random_state=0)), PLAIN, "word")
-add("kernels", "GaussianProcessRegressor", lambda: scaled(GaussianProcessRegressor(alpha=0.1)), PLAIN)
-add("kernels", "GaussianProcessClassifier", lambda: scaled(GaussianProcessClassifier()), PLAIN, "yes")
-add("kernels", "Nystroem and Ridge", lambda: ridge_after(StandardScaler(), Nystroem(n_components=20, random_state=0)), PLAIN)
-add("kernels", "RBFSampler and SGD", lambda: make_pipeline(StandardScaler(), RBFSampler(random_state=0), Ridge()), PLAIN)
-add("neighbours", "KNeighborsRegressor", lambda: scaled(KNeighborsRegressor()), PLAIN)
-add("neighbours", "KNeighborsClassifier", lambda: scaled(KNeighborsClassifier()), PLAIN, "word")
-add("neighbours", "NearestCentroid", NearestCentroid, PLAIN, "word")
-add("naive Bayes", "GaussianNB", GaussianNB, PLAIN, "word")
-add("naive Bayes", "BernoulliNB", BernoulliNB, PLAIN, "class")
-add("naive Bayes", "MultinomialNB", lambda: make_pipeline(MinMaxScaler(clip=True), MultinomialNB()), PLAIN, "word")
-add("naive Bayes", "CategoricalNB", lambda: make_pipeline(OrdinalEncoder(), CategoricalNB(min_categories=10)), TEXTS, "word")
-add("networks", "MLPRegressor", lambda: scaled(MLPRegressor(hidden_layer_sizes=(6,), max_iter=30, random_state=0)), PLAIN)
-add("networks", "MLPClassifier", lambda: scaled(MLPClassifier(hidden_layer_sizes=(6,), max_iter=30, random_state=0)), PLAIN, "word")
-add("dummies", "DummyRegressor", DummyRegressor, EVERYTHING)
-add("dummies", "DummyClassifier", lambda: DummyClassifier(strategy="most_frequent"), EVERYTHING, "word")
 
-add("clusters", "KMeans", lambda: KMeans(3, n_init=1, random_state=0), PLAIN, "none")
-add("clusters", "MiniBatchKMeans", lambda: MiniBatchKMeans(3, n_init=1, random_state=0), PLAIN, "none")
-add("clusters", "Birch", lambda: Birch(n_clusters=3), PLAIN, "none")
-add("clusters", "MeanShift", MeanShift, ["age"], "none")
-add("clusters", "KMeans over mixed columns", lambda: mixed(KMeans(3, n_init=1, random_state=0)), MIXED, "none")
-add("mixtures", "GaussianMixture", lambda: GaussianMixture(2, random_state=0), PLAIN, "none")
-add("mixtures", "BayesianGaussianMixture", lambda: BayesianGaussianMixture(n_components=2, random_state=0), PLAIN, "none")
-add("outliers", "IsolationForest", lambda: IsolationForest(n_estimators=8, random_state=0), PLAIN, "none")
-add("outliers", "LocalOutlierFactor", lambda: LocalOutlierFactor(novelty=True), PLAIN, "none")
-add("outliers", "OneClassSVM", lambda: scaled(OneClassSVM()), PLAIN, "none")
-add("outliers", "EllipticEnvelope", lambda: EllipticEnvelope(random_state=0), PLAIN, "none")
+for _kind in SWEPT:
+    sweep(_kind)
 
-# --- missing numbers ------------------------------------------------------------------------------------------------------------
+add("numbers", "Ridge, fitted on an array", Ridge(), PLAIN, as_array=True)
+add("numbers", "LogisticRegression, fitted on an array", scaled(LOGISTIC), PLAIN, "word", as_array=True)
+add("numbers", "HistGB, fitted on an array", TREES, HOLES, as_array=True)
+add("numbers", "LinearRegression of one column", LinearRegression(), ["age"])
+add("numbers", "LinearRegression of large integers", LinearRegression(), ["serial", "age"])
+add("numbers", "LinearRegression of booleans", LinearRegression(), ["paid", "age"])
+add("numbers", "LinearRegression of two numbers", LinearRegression(), PLAIN, "two numbers")
+add("numbers", "LogisticRegression of booleans", scaled(LOGISTIC), PLAIN, "yes")
+add("numbers", "LogisticRegression of integers", scaled(LOGISTIC), PLAIN, "class")
+add("numbers", "SVC one against one", scaled(SVC(decision_function_shape="ovo")), PLAIN, "word")
+add("numbers", "MultinomialNB of scaled numbers", make_pipeline(MinMaxScaler(clip=True), MultinomialNB()), PLAIN, "word")
+add("numbers", "IsotonicRegression of one column", IsotonicRegression(out_of_bounds="clip"), ["height"])
+add("numbers", "GaussianMixture", GaussianMixture(2, random_state=0), PLAIN, "none")
+add("numbers", "IsolationForest", IsolationForest(n_estimators=8, random_state=0), PLAIN, "none")
+add("numbers", "LocalOutlierFactor", LocalOutlierFactor(novelty=True), PLAIN, "none")
+add("numbers", "OneClassSVM", scaled(OneClassSVM()), PLAIN, "none")
+add("numbers", "EllipticEnvelope", EllipticEnvelope(random_state=0), PLAIN, "none")
+add("numbers", "SplineTransformer that extrapolates nothing", ridge_after(SplineTransformer(extrapolation="error")), PLAIN)
+add("numbers", "FunctionTransformer(np.log1p)", ridge_after(FunctionTransformer(np.log1p)), ["age", "height"])
+add("numbers", "SelectFromModel", ridge_after(SelectFromModel(Ridge())), PLAIN)
+add("numbers", "Pipeline with a cut-out step", Pipeline([("scale", None), ("ridge", Ridge())]), PLAIN)
+add("numbers", "FeatureUnion of numbers", ridge_after(make_union(PCA(2), StandardScaler(), "passthrough")), PLAIN)
 
-for _strategy in ("mean", "median", "most_frequent", "constant"):
-    add(
-        "imputers",
-        f"SimpleImputer({_strategy}) of numbers",
-        lambda strategy=_strategy: ridge_after(SimpleImputer(strategy=strategy, fill_value=0 if strategy == "constant" else None)),
-        HOLES,
-    )
-add("imputers", "SimpleImputer with indicator", lambda: ridge_after(SimpleImputer(add_indicator=True)), HOLES)
-add("imputers", "SimpleImputer keeps empty columns", lambda: ridge_after(SimpleImputer(keep_empty_features=True)), HOLES)
-add("imputers", "SimpleImputer of booleans", lambda: ridge_after(SimpleImputer(strategy="most_frequent")), ["smoker", "paid"])
-add("imputers", "SimpleImputer of integers", lambda: ridge_after(SimpleImputer(strategy="most_frequent")), ["age", "rank"])
-add("imputers", "KNNImputer", lambda: ridge_after(KNNImputer(n_neighbors=3)), HOLES)
-add("imputers", "IterativeImputer", lambda: ridge_after(IterativeImputer(max_iter=3, random_state=0)), HOLES)
-add("imputers", "MissingIndicator of numbers", lambda: ridge_after(MissingIndicator(features="all")), HOLES)
-add(
-    "imputers",
-    "MissingIndicator beside values",
-    lambda: ridge_after(make_union(SimpleImputer(), MissingIndicator(features="all"))),
-    HOLES,
-)
-add("imputers", "MissingIndicator of texts", lambda: ridge_after(MissingIndicator(features="all")), ["job", "code"])
-add(
-    "imputers",
-    "MissingIndicator beside a one-hot encoder",
-    lambda: ridge_after(
-        make_union(
-            make_pipeline(SimpleImputer(strategy="constant", fill_value="none"), one_hot()), MissingIndicator(features="all")
-        )
-    ),
-    ["code", "job"],
-)
+add("trees", "HistGB", TREES, HOLES)
+add("trees", "HistGB of booleans with missing values", TREES, ["smoker", "paid", "age"])
+add("trees", "HistGB of large integers", TREES, ["serial", "age"])
+add("trees", "HistGB yes or no", HistGradientBoostingClassifier(max_iter=6), HOLES, "yes")
+add("trees", "DecisionTreeClassifier of two words", DecisionTreeClassifier(max_depth=4, random_state=0), PLAIN, "two words")
+add("trees", "RandomForestRegressor with missing values", FOREST, HOLES)
+add("trees", "RandomForestRegressor of two numbers", FOREST, PLAIN, "two numbers")
+add("trees", "RandomForestClassifier of tags", RandomForestClassifier(8, random_state=0), PLAIN, "tags")
+for _name, _categories, _features, _read in (
+    ("names", JOBS, MIXED, {}),
+    ("positions", [2, 3], MIXED, {}),
+    ("the dtype", "from_dtype", MIXED, CATEGORIES),
+    ("integers", ["visits"], ["age", "visits"], {}),
+):
+    _boosting = HistGradientBoostingRegressor(categorical_features=_categories, max_iter=9)
+    add("trees", f"HistGB with categories by {_name}", _boosting, _features, read=_read)
 
-# --- texts ----------------------------------------------------------------------------------------------------------------------
+# --- missing values -------------------------------------------------------------------------------------------------------------
 
+MOST_FREQUENT = SimpleImputer(strategy="most_frequent")
+A_WORD = SimpleImputer(strategy="constant", fill_value="None")  # which is spelled like a missing value
+LACKING = MissingIndicator(features="all")
+add("imputers", "SimpleImputer(mean) of numbers", ridge_after(SimpleImputer()), HOLES)
+add("imputers", "SimpleImputer(most_frequent) of numbers", ridge_after(MOST_FREQUENT), HOLES)
+add("imputers", "SimpleImputer(constant) of numbers", ridge_after(SimpleImputer(strategy="constant", fill_value=0)), HOLES)
+add("imputers", "SimpleImputer with indicator", ridge_after(SimpleImputer(add_indicator=True)), HOLES)
+add("imputers", "SimpleImputer of booleans", ridge_after(MOST_FREQUENT), ["smoker", "paid"])
+add("imputers", "SimpleImputer of integers", ridge_after(MOST_FREQUENT), ["age", "rank"])
+add("imputers", "KNNImputer", ridge_after(KNNImputer(n_neighbors=3)), HOLES)
+add("imputers", "VarianceThreshold of missing values", make_pipeline(VarianceThreshold(), TREES), HOLES)
+add("imputers", "MissingIndicator beside values", ridge_after(make_union(SimpleImputer(), LACKING)), HOLES)
+add("imputers", "MissingIndicator of texts", ridge_after(LACKING), ["job", "code"])
+_filled = make_pipeline(A_WORD, one_hot())
+add("imputers", "MissingIndicator beside a one-hot encoder", ridge_after(make_union(_filled, LACKING)), ["code", "job"])
+add("imputers", "SimpleImputer(most_frequent) and OneHotEncoder", ridge_after(MOST_FREQUENT, one_hot()), JOBS)
+add("imputers", "SimpleImputer(constant) and OneHotEncoder", ridge_after(A_WORD, one_hot()), JOBS)
+add("imputers", "SimpleImputer(constant) and OrdinalEncoder", make_pipeline(A_WORD, ORDINAL, FOREST), ["job", "code"])
+_indicating = SimpleImputer(strategy="most_frequent", add_indicator=True)
+add("imputers", "SimpleImputer with indicator of texts", ridge_after(_indicating, one_hot()), JOBS)
+
+# --- encoders -------------------------------------------------------------------------------------------------------------------
+
+AS_THEY_ARE: dict[str, Any] = {"keep_default_na": False}
 for _name, _options in {
     "OneHotEncoder": {},
     "OneHotEncoder(error)": {"handle_unknown": "error"},
-    "OneHotEncoder(warn)": {"handle_unknown": "warn"},
     "OneHotEncoder(sparse)": {"sparse_output": True},
-    "OneHotEncoder(drop=first)": {"drop": "first"},
-    "OneHotEncoder(drop=if_binary)": {"drop": "if_binary"},
     "OneHotEncoder(min_frequency)": {"min_frequency": 30, "handle_unknown": "infrequent_if_exist"},
-    "OneHotEncoder(max_categories)": {"max_categories": 2, "handle_unknown": "infrequent_if_exist"},
 }.items():
-    add("encoders", f"{_name} of texts", lambda options=_options: ridge_after(one_hot(**options)), ["city", "job"])
-for _name, _options in {
-    "OrdinalEncoder": {},
-    "OrdinalEncoder(error)": {"handle_unknown": "error", "unknown_value": None},
-    "OrdinalEncoder(missing=-2)": {"encoded_missing_value": -2},
-    "OrdinalEncoder(min_frequency)": {"min_frequency": 30, "encoded_missing_value": -2},
-}.items():
-    add(
-        "encoders",
-        f"{_name} of texts",
-        lambda options=_options: make_pipeline(ordinal(**options), HistGradientBoostingRegressor(max_iter=9)),
-        ["city", "job"],
-    )
-add("encoders", "OrdinalEncoder of texts, Ridge", lambda: ridge_after(ordinal(encoded_missing_value=-2)), ["city", "job"])
-add("encoders", "TargetEncoder", lambda: ridge_after(TargetEncoder(cv=2, random_state=0)), ["city", "job"])
-add("encoders", "TargetEncoder of classes", lambda: classes_after(TargetEncoder(cv=2, random_state=0)), ["city", "job"], "word")
-add("encoders", "TargetEncoder of codes", lambda: ridge_after(TargetEncoder(cv=2, random_state=0)), ["code", "zip"])
-add("encoders", "OneHotEncoder of booleans", lambda: ridge_after(one_hot()), ["paid"])
-add("encoders", "OneHotEncoder of booleans with missing values", lambda: ridge_after(one_hot()), ["smoker"])
-add("encoders", "OneHotEncoder of integers", lambda: ridge_after(one_hot()), ["rank", "zip"])
-add("encoders", "OneHotEncoder of integers with missing values", lambda: ridge_after(one_hot()), ["visits"])
-add("encoders", "OneHotEncoder of everything", lambda: ridge_after(one_hot()), EVERYTHING)
-add("encoders", "OrdinalEncoder of everything", lambda: ridge_after(ordinal(encoded_missing_value=-2)), EVERYTHING)
-add("encoders", "OneHotEncoder of codes", lambda: ridge_after(one_hot()), ["code"])
+    add("encoders", f"{_name} of texts", ridge_after(one_hot(**_options)), JOBS)
+add("encoders", "OneHotEncoder of booleans", ridge_after(one_hot()), ["paid"])
+add("encoders", "OneHotEncoder of booleans with missing values", ridge_after(one_hot()), ["smoker"])
+add("encoders", "OneHotEncoder of integers", ridge_after(one_hot()), ["rank", "zip"])
+add("encoders", "OneHotEncoder of integers with missing values", ridge_after(one_hot()), ["visits"])
+add("encoders", "OneHotEncoder of everything", ridge_after(one_hot()), EVERYTHING)
 add(
     "encoders",
     "OneHotEncoder of ids read as text",
-    lambda: ridge_after(one_hot()),
+    ridge_after(one_hot()),
     ["zip", "code"],
     read={"dtype": {"zip": str, "code": str}},
 )
-add("encoders", "OneHotEncoder of NA and None", lambda: ridge_after(one_hot()), ["country", "job"], read={"keep_default_na": False})
-add("encoders", "OrdinalEncoder of NA and None", lambda: ridge_after(ordinal()), ["country"], read={"keep_default_na": False})
+add("encoders", "OneHotEncoder of NA and None", ridge_after(one_hot()), ["country", "job"], read=AS_THEY_ARE)
+add("encoders", "OrdinalEncoder of texts", make_pipeline(ORDINAL, TREES), JOBS)
+add("encoders", "OrdinalEncoder of everything", ridge_after(ORDINAL), EVERYTHING)
 add(
-    "encoders",
-    "TargetEncoder of NA and None",
-    lambda: ridge_after(TargetEncoder(cv=2, random_state=0)),
-    ["country"],
-    read={"keep_default_na": False},
+    "encoders", "OrdinalEncoder and CategoricalNB", make_pipeline(OrdinalEncoder(), CategoricalNB(min_categories=10)), TEXTS, "word"
 )
-for _fill in ("most_frequent", "constant"):
-    add(
-        "encoders",
-        f"SimpleImputer({_fill}) and OneHotEncoder",
-        lambda fill=_fill: ridge_after(SimpleImputer(strategy=fill, fill_value="none" if fill == "constant" else None), one_hot()),
-        ["city", "job"],
-    )
-add(
-    "encoders",
-    "SimpleImputer(constant) and OrdinalEncoder",
-    lambda: make_pipeline(SimpleImputer(strategy="constant", fill_value="?"), ordinal(), RandomForestRegressor(8, random_state=0)),
-    ["job", "code"],
-)
-add(
-    "encoders",
-    "SimpleImputer with indicator of texts",
-    lambda: ridge_after(SimpleImputer(strategy="most_frequent", add_indicator=True), one_hot()),
-    ["city", "job"],
-)
+add("encoders", "TargetEncoder of texts", ridge_after(TARGET), JOBS)
+add("encoders", "TargetEncoder of classes", make_pipeline(TARGET, LOGISTIC), JOBS, "word")
+add("encoders", "TargetEncoder of codes", ridge_after(TARGET), ["code", "zip"])
+add("encoders", "TargetEncoder of NA and None", ridge_after(TARGET), ["country"], read=AS_THEY_ARE)
 
-# --- shapes of numbers ----------------------------------------------------------------------------------------------------------
+# --- columns that are selected --------------------------------------------------------------------------------------------------
 
-for _step in (
-    lambda: KBinsDiscretizer(4, encode="onehot-dense"),
-    lambda: KBinsDiscretizer(4, encode="ordinal", strategy="uniform"),
-    lambda: PolynomialFeatures(2),
-    SplineTransformer,
-    lambda: SplineTransformer(extrapolation="error"),
-    RobustScaler,
-    PowerTransformer,
-    lambda: QuantileTransformer(n_quantiles=20),
-    Normalizer,
-    lambda: Binarizer(threshold=40),
-    lambda: PCA(2),
-    lambda: FastICA(2, random_state=0),
-    lambda: TruncatedSVD(2, random_state=0),
-    lambda: SelectKBest(f_regression, k=2),
-    lambda: RFE(LinearRegression(), n_features_to_select=2),
-    lambda: SelectFromModel(Lasso(0.1)),
-    VarianceThreshold,
-    lambda: FunctionTransformer(np.abs, feature_names_out="one-to-one"),
-    FunctionTransformer,
+add("columns", "ColumnTransformer, the usual", mixed(Ridge()), MIXED)
+add("columns", "ColumnTransformer, the usual, clusters", mixed(KMeans(3, n_init=1, random_state=0)), MIXED, "none")
+add("columns", "ColumnTransformer in another order than the file", mixed(Ridge()), ["job", "city", "dose", "age"])
+for _name, _numbers, _texts in (
+    ("positions", [0, 1], [2, -1]),
+    ("slices", slice(0, 2), slice("city", "job")),
+    ("masks", [True, True, False, False], [False, False, True, True]),
+    ("types", make_column_selector(dtype_include="number"), make_column_selector(dtype_exclude="number")),
+    ("a function", own_steps.is_number, []),
 ):
-    add("shapes", f"{_step()!r} and Ridge".replace("\n", " "), lambda step=_step: ridge_after(step()), PLAIN)
-add("shapes", "FunctionTransformer(np.log1p) and Ridge", lambda: ridge_after(FunctionTransformer(np.log1p)), ["age", "height"])
-add(
-    "shapes",
-    "VarianceThreshold of missing values",
-    lambda: make_pipeline(VarianceThreshold(), HistGradientBoostingRegressor(max_iter=9)),
-    HOLES,
-)
+    _selected = make_column_transformer((SimpleImputer(), _numbers), (one_hot(), _texts))
+    add("columns", f"ColumnTransformer by {_name}", ridge_after(_selected), MIXED)
 
-# --- column transformers --------------------------------------------------------------------------------------------------------
 
-add("columns", "ColumnTransformer, the usual", lambda: mixed(Ridge()), MIXED)
-add("columns", "ColumnTransformer, the usual, classes", lambda: mixed(logistic()), MIXED, "word")
-add("columns", "ColumnTransformer, the usual, forest", lambda: mixed(RandomForestClassifier(8, random_state=0)), MIXED, "yes")
-add(
-    "columns",
-    "ColumnTransformer by positions",
-    lambda: ridge_after(ColumnTransformer([("n", SimpleImputer(), [0, 1]), ("t", one_hot(), [2, -1])])),
-    MIXED,
-)
-add(
-    "columns",
-    "ColumnTransformer by slices",
-    lambda: ridge_after(ColumnTransformer([("n", SimpleImputer(), slice(0, 2)), ("t", one_hot(), slice("city", "job"))])),
-    MIXED,
-)
-add(
-    "columns",
-    "ColumnTransformer by masks",
-    lambda: ridge_after(
-        ColumnTransformer([("n", SimpleImputer(), [True, True, False, False]), ("t", one_hot(), [False, False, True, True])])
-    ),
-    MIXED,
-)
-add(
-    "columns",
-    "ColumnTransformer by types",
-    lambda: ridge_after(
-        make_column_transformer(
-            (SimpleImputer(), make_column_selector(dtype_include="number")),
-            (one_hot(), make_column_selector(dtype_exclude="number")),
-        )
-    ),
-    MIXED,
-)
-add(
-    "columns",
-    "ColumnTransformer by a function",
-    lambda: ridge_after(ColumnTransformer([("n", SimpleImputer(), own_steps.is_number)])),
-    MIXED,
-)
-add(
-    "columns",
-    "ColumnTransformer passes numbers through",
-    lambda: ridge_after(ColumnTransformer([("t", one_hot(), ["city"]), ("n", "passthrough", ["age", "rank"])])),
-    ["age", "rank", "city"],
-)
-add(
-    "columns",
-    "ColumnTransformer passes a boolean through",
-    lambda: ridge_after(ColumnTransformer([("t", one_hot(), ["city"]), ("b", "passthrough", ["paid"])])),
-    ["paid", "city"],
-)
+def city_and(*parts: Any, encoder: Any = None, columns: Any = ("city",), **options: Any) -> ColumnTransformer:
+    return make_column_transformer((encoder or one_hot(), list(columns)), *parts, **options)
+
+
+_passed = city_and(("passthrough", ["age", "rank"]))
+add("columns", "ColumnTransformer passes numbers through", ridge_after(_passed), ["age", "rank", "city"])
+_passed = city_and(("passthrough", ["smoker", "paid"]), encoder=ORDINAL)
 add(
     "columns",
     "ColumnTransformer passes booleans with missing values through",
-    lambda: make_pipeline(
-        ColumnTransformer([("t", ordinal(), ["city"]), ("b", "passthrough", ["smoker", "paid"])]),
-        HistGradientBoostingRegressor(max_iter=9),
-    ),
+    make_pipeline(_passed, TREES),
     ["paid", "smoker", "city"],
 )
-add(
-    "columns",
-    "ColumnTransformer passes the rest through",
-    lambda: ridge_after(ColumnTransformer([("t", one_hot(), ["city"])], remainder="passthrough")),
-    ["age", "paid", "height", "city"],
-)
-add(
-    "columns",
-    "ColumnTransformer passes the rest to trees",
-    lambda: make_pipeline(
-        ColumnTransformer([("t", ordinal(), ["city", "job"])], remainder="passthrough"), HistGradientBoostingRegressor(max_iter=9)
-    ),
-    MIXED,
-)
-add(
-    "columns",
-    "ColumnTransformer passes texts to an encoder",
-    lambda: ridge_after(ColumnTransformer([("t", "passthrough", ["city", "job"])]), one_hot()),
-    ["city", "job"],
-)
-add(
-    "columns",
-    "ColumnTransformer passes codes to an encoder",
-    lambda: ridge_after(ColumnTransformer([("t", "passthrough", ["code", "zip"])]), one_hot()),
-    ["zip", "code"],
-)
-add(
-    "columns",
-    "ColumnTransformer passes all to a one-hot encoder",
-    lambda: ridge_after(ColumnTransformer([("t", "passthrough", ["paid", "visits", "city"])]), one_hot()),
-    ["visits", "paid", "city"],
-)
-add(
-    "columns",
-    "ColumnTransformer drops the rest",
-    lambda: ridge_after(ColumnTransformer([("n", SimpleImputer(), ["age", "dose"]), ("d", "drop", ["city"])])),
-    MIXED,
-)
-add(
-    "columns",
-    "ColumnTransformer scales the rest",
-    lambda: ridge_after(
-        ColumnTransformer([("t", one_hot(), ["city"])], remainder=make_pipeline(SimpleImputer(), StandardScaler()))
-    ),
-    ["age", "dose", "city"],
-)
-add(
-    "columns",
-    "ColumnTransformer with short names, DataFrames between steps",
-    lambda: ridge_after(
-        ColumnTransformer([("t", one_hot(), ["city", "job"])], remainder="passthrough", verbose_feature_names_out=False)
-    ).set_output(transform="pandas"),
-    ["age", "paid", "city", "job"],
-)
-add(
-    "columns",
-    "ColumnTransformer within one",
-    lambda: ridge_after(
-        ColumnTransformer(
-            [
-                ("all", ColumnTransformer([("t", one_hot(), ["city"]), ("n", SimpleImputer(), ["dose"])]), ["city", "dose"]),
-                ("a", "passthrough", ["age"]),
-            ]
-        )
-    ),
-    ["age", "dose", "city"],
-)
-add(
-    "columns",
-    "ColumnTransformer, one column by two steps",
-    lambda: ridge_after(ColumnTransformer([("o", one_hot(), ["rank"]), ("s", StandardScaler(), ["rank"])])),
-    ["rank"],
-)
-add("columns", "ColumnTransformer in another order than the file", lambda: mixed(Ridge()), ["job", "city", "dose", "age"])
-add(
-    "columns",
-    "Pipeline that starts with passthrough",
-    lambda: Pipeline([("none", "passthrough"), ("encode", one_hot()), ("ridge", Ridge())]),
-    ["city", "code"],
-)
-add("columns", "Pipeline with a cut-out step", lambda: Pipeline([("scale", None), ("ridge", Ridge())]), PLAIN)
-add(
-    "columns",
-    "Pipeline within a Pipeline",
-    lambda: make_pipeline(make_pipeline(make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot())), Ridge()),
-    ["city", "job"],
-)
-add(
-    "columns",
-    "FeatureUnion of numbers",
-    lambda: ridge_after(FeatureUnion([("p", PCA(2)), ("s", StandardScaler()), ("n", "passthrough")])),
-    PLAIN,
-)
-add(
-    "columns",
-    "FeatureUnion of encoders",
-    lambda: ridge_after(FeatureUnion([("o", one_hot()), ("n", ordinal(encoded_missing_value=-2)), ("d", "drop")])),
-    ["city", "job"],
-)
+_passed = city_and(remainder="passthrough")
+add("columns", "ColumnTransformer passes the rest through", ridge_after(_passed), ["age", "paid", "height", "city"])
+_passed = city_and(encoder=ORDINAL, columns=JOBS, remainder="passthrough")
+add("columns", "ColumnTransformer passes the rest to trees", make_pipeline(_passed, TREES), MIXED)
+_passed = make_column_transformer(("passthrough", ["code", "zip"]))
+add("columns", "ColumnTransformer passes codes to an encoder", ridge_after(_passed, one_hot()), ["zip", "code"])
+_passed = make_column_transformer(("passthrough", ["paid", "visits", "city"]))
+add("columns", "ColumnTransformer passes all to a one-hot encoder", ridge_after(_passed, one_hot()), ["visits", "paid", "city"])
+_dropped = make_column_transformer((SimpleImputer(), ["age", "dose"]), ("drop", ["city"]))
+add("columns", "ColumnTransformer drops the rest", ridge_after(_dropped), MIXED)
+_rest = make_pipeline(SimpleImputer(), StandardScaler())
+add("columns", "ColumnTransformer scales the rest", ridge_after(city_and(remainder=_rest)), ["age", "dose", "city"])
+_short = city_and(columns=JOBS, remainder="passthrough", verbose_feature_names_out=False)
+_short = ridge_after(_short).set_output(transform="pandas")
+add("columns", "ColumnTransformer with short names, DataFrames between steps", _short, ["age", "paid", "city", "job"])
+_within = make_column_transformer((city_and((SimpleImputer(), ["dose"])), ["city", "dose"]), ("passthrough", ["age"]))
+add("columns", "ColumnTransformer within one", ridge_after(_within), ["age", "dose", "city"])
+_twice = make_column_transformer((one_hot(), ["rank"]), (StandardScaler(), ["rank"]))
+add("columns", "ColumnTransformer, one column by two steps", ridge_after(_twice), ["rank"])
+_named = city_and(encoder=ORDINAL, columns=JOBS, remainder="passthrough", verbose_feature_names_out=False)
+_boosting = HistGradientBoostingRegressor(categorical_features=JOBS, max_iter=9)
+add("columns", "HistGB after an OrdinalEncoder", make_pipeline(_named.set_output(transform="pandas"), _boosting), MIXED)
+_idle = Pipeline([("none", "passthrough"), ("encode", one_hot()), ("ridge", Ridge())])
+add("columns", "Pipeline that starts with passthrough", _idle, ["city", "code"])
+add("columns", "Pipeline within a Pipeline", ridge_after(make_pipeline(make_pipeline(MOST_FREQUENT, one_hot()))), JOBS)
+_union = FeatureUnion([("o", one_hot()), ("n", ORDINAL), ("d", "drop")])
+add("columns", "FeatureUnion of encoders", ridge_after(_union), JOBS)
 add(
     "columns",
     "FeatureUnion passes texts through",
-    lambda: ridge_after(make_union("passthrough", "passthrough"), one_hot()),
+    ridge_after(make_union("passthrough", "passthrough"), one_hot()),
     ["city", "code"],
 )
+_frames = ridge_after(MOST_FREQUENT, one_hot()).set_output(transform="pandas")
+add("columns", "DataFrames between steps of texts", _frames, JOBS)
 add(
     "columns",
-    "DataFrames between steps",
-    lambda: make_pipeline(SimpleImputer(), StandardScaler(), Ridge()).set_output(transform="pandas"),
-    HOLES,
-)
-add(
-    "columns",
-    "DataFrames between steps of texts",
-    lambda: make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot(), Ridge()).set_output(transform="pandas"),
-    ["city", "job"],
-)
-
-add(
-    "boosting",
-    "HistGB with categories by names",
-    lambda: HistGradientBoostingRegressor(categorical_features=["city", "job"], max_iter=9),
-    MIXED,
-)
-add(
-    "boosting",
-    "HistGB with categories by positions",
-    lambda: HistGradientBoostingClassifier(categorical_features=[2, 3], max_iter=6),
-    MIXED,
-    "word",
-)
-add(
-    "boosting",
-    "HistGB with categories of integers",
-    lambda: HistGradientBoostingRegressor(categorical_features=["visits"], max_iter=9),
-    ["age", "visits"],
-)
-add(
-    "boosting",
-    "HistGB with categories from the dtype",
-    lambda: HistGradientBoostingRegressor(categorical_features="from_dtype", max_iter=9),
-    MIXED,
-    read={"dtype": {"city": "category", "job": "category"}},
-)
-add(
-    "boosting",
-    "HistGB after an OrdinalEncoder",
-    lambda: make_pipeline(
-        make_column_transformer((ordinal(), ["city", "job"]), remainder="passthrough", verbose_feature_names_out=False).set_output(
-            transform="pandas"
-        ),
-        HistGradientBoostingRegressor(categorical_features=["city", "job"], max_iter=9),
-    ),
-    MIXED,
+    "FunctionTransformer before an encoder of codes",
+    ridge_after(FunctionTransformer(), one_hot()),
+    ["code", "zip", "smoker"],
 )
 
 # --- texts in words -------------------------------------------------------------------------------------------------------------
 
-add("words", "TfidfVectorizer of a column", lambda: ridge_after(ColumnTransformer([("w", TfidfVectorizer(), "note")])), ["note"])
-add(
-    "words",
-    "CountVectorizer beside numbers",
-    lambda: ridge_after(ColumnTransformer([("w", CountVectorizer(), "note"), ("n", StandardScaler(), ["age"])])),
-    ["age", "note"],
-)
-add(
-    "words",
-    "HashingVectorizer of a column",
-    lambda: ridge_after(ColumnTransformer([("w", HashingVectorizer(n_features=64), "note")])),
-    ["note"],
-)
-add(
-    "words",
-    "CountVectorizer of characters of codes",
-    lambda: ridge_after(ColumnTransformer([("w", CountVectorizer(analyzer="char"), "code")])),
-    ["code"],
-)
-add(
-    "words",
-    "CountVectorizer by position",
-    lambda: ridge_after(ColumnTransformer([("w", CountVectorizer(), 1)], remainder="passthrough")),
-    ["age", "note"],
-)
-add(
-    "words",
-    "TfidfVectorizer and SVD",
-    lambda: ridge_after(ColumnTransformer([("w", make_pipeline(TfidfVectorizer(), TruncatedSVD(3, random_state=0)), "note")])),
-    ["note"],
-)
-add("words", "texts to a classifier", lambda: classes_after(TfidfVectorizer()), ["note"], "word", as_series=True)
-add("words", "texts to naive Bayes", lambda: make_pipeline(CountVectorizer(), MultinomialNB()), ["note"], "yes", as_series=True)
-add(
-    "words",
-    "texts hashed to SGD",
-    lambda: make_pipeline(HashingVectorizer(n_features=64), SGDClassifier(random_state=0)),
-    ["note"],
-    "word",
-    as_series=True,
-)
-add(
-    "words",
-    "texts to a union of vectorizers",
-    lambda: classes_after(make_union(CountVectorizer(), TfidfVectorizer(analyzer="char"))),
-    ["note"],
-    "word",
-    as_series=True,
-)
-add(
-    "words",
-    "texts to calibrated classes",
-    lambda: CalibratedClassifierCV(make_pipeline(TfidfVectorizer(), LinearSVC()), cv=2),
-    ["note"],
-    "yes",
-    as_series=True,
-)
-add(
-    "words",
-    "texts in a grid search",
-    lambda: GridSearchCV(make_pipeline(TfidfVectorizer(), logistic()), {"logisticregression__C": [1.0]}, cv=2),
-    ["note"],
-    "word",
-    as_series=True,
-)
-add(
-    "words",
-    "texts to one against the rest",
-    lambda: make_pipeline(TfidfVectorizer(), OneVsRestClassifier(LinearSVC())),
-    ["note"],
-    "word",
-    as_series=True,
-)
-add(
-    "words",
-    "texts by a column's function",
-    lambda: ridge_after(FunctionTransformer(own_steps.first_column), TfidfVectorizer()),
-    ["note"],
-)
-add(
-    "words",
-    "texts with a tokenizer of one's own",
-    lambda: ridge_after(ColumnTransformer([("w", TfidfVectorizer(tokenizer=own_steps.words, token_pattern=None), "note")])),
-    ["note"],
-)
+HASHING = HashingVectorizer(n_features=64)
+for _name, _vectorizer, _column in (
+    ("TfidfVectorizer of a column", TfidfVectorizer(), "note"),
+    ("HashingVectorizer of a column", HASHING, "note"),
+    ("CountVectorizer of characters of codes", CountVectorizer(analyzer="char"), "code"),
+    ("TfidfVectorizer with a tokenizer of one's own", TfidfVectorizer(tokenizer=own_steps.words, token_pattern=None), "note"),
+):
+    add("words", _name, ridge_after(make_column_transformer((_vectorizer, _column))), [_column])
+_beside = make_column_transformer((CountVectorizer(), "note"), (StandardScaler(), ["age"]))
+add("words", "CountVectorizer beside numbers", ridge_after(_beside), ["age", "note"])
+_by_position = make_column_transformer((CountVectorizer(), 1), remainder="passthrough")
+add("words", "CountVectorizer by position", ridge_after(_by_position), ["age", "note"])
+add("words", "texts by a column's function", ridge_after(FunctionTransformer(own_steps.first_column), TfidfVectorizer()), ["note"])
+for _name, _estimator, _target in (
+    ("a classifier", make_pipeline(TfidfVectorizer(), LOGISTIC), "word"),
+    ("a hashing classifier", make_pipeline(HASHING, SGDClassifier(random_state=0)), "word"),
+    ("a union of vectorizers", make_pipeline(make_union(CountVectorizer(), TfidfVectorizer(analyzer="char")), LOGISTIC), "word"),
+    ("calibrated classes", CalibratedClassifierCV(make_pipeline(TfidfVectorizer(), LinearSVC()), cv=2), "yes"),
+    ("a grid search", GridSearchCV(make_pipeline(TfidfVectorizer(), LOGISTIC), {}, cv=2), "word"),
+):
+    add("words", f"texts to {_name}", _estimator, ["note"], _target, as_series=True)
 
 # --- estimators around others ---------------------------------------------------------------------------------------------------
 
-AROUND: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "GridSearchCV": (lambda inner: GridSearchCV(inner, {}, cv=2), "word"),
-    "RandomizedSearchCV": (lambda inner: RandomizedSearchCV(inner, {"verbose": [False]}, n_iter=1, cv=2), "word"),
-    "CalibratedClassifierCV": (lambda inner: CalibratedClassifierCV(inner, cv=2), "word"),
-    "CalibratedClassifierCV without ensemble": (lambda inner: CalibratedClassifierCV(inner, cv=2, ensemble=False), "yes"),
-    "OneVsRestClassifier": (OneVsRestClassifier, "word"),
-    "OneVsRestClassifier of tags": (OneVsRestClassifier, "tags"),
-    "OneVsOneClassifier": (OneVsOneClassifier, "word"),
-    "OutputCodeClassifier": (lambda inner: OutputCodeClassifier(inner, random_state=0), "word"),
-    "MultiOutputClassifier": (MultiOutputClassifier, "two words"),
-    "ClassifierChain": (ClassifierChain, "tags"),
-    "BaggingClassifier": (lambda inner: BaggingClassifier(inner, 3, random_state=0), "word"),
-    "VotingClassifier": (lambda inner: VotingClassifier([("a", inner), ("b", inner)], voting="soft"), "word"),
-    "StackingClassifier": (lambda inner: StackingClassifier([("a", inner)], logistic(), cv=2), "word"),
-    "SelfTrainingClassifier": (SelfTrainingClassifier, "half labelled"),
-    "TunedThresholdClassifierCV": (lambda inner: TunedThresholdClassifierCV(inner, cv=2), "yes"),
-    "FixedThresholdClassifier": (lambda inner: FixedThresholdClassifier(inner, threshold=0.4), "yes"),
-}
-AROUND_NUMBERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "MultiOutputRegressor": (MultiOutputRegressor, "two numbers"),
-    "RegressorChain": (RegressorChain, "two numbers"),
-    "BaggingRegressor": (lambda inner: BaggingRegressor(inner, 3, random_state=0), "number"),
-    "VotingRegressor": (lambda inner: VotingRegressor([("a", inner), ("b", inner)]), "number"),
-    "StackingRegressor": (lambda inner: StackingRegressor([("a", inner)], Ridge(), cv=2), "number"),
-    "StackingRegressor with passthrough": (
-        lambda inner: StackingRegressor([("a", inner)], HistGradientBoostingRegressor(max_iter=5), cv=2, passthrough=True),
-        "number",
-    ),
-    "TransformedTargetRegressor": (lambda inner: TransformedTargetRegressor(inner, func=np.cbrt, inverse_func=np.square), "number"),
-    "RANSACRegressor": (lambda inner: RANSACRegressor(inner, random_state=0, min_samples=40), "number"),
-}
-NUMBERS_ONLY = {
-    *("OneVsOneClassifier", "ClassifierChain", "RegressorChain", "SelfTrainingClassifier", "RANSACRegressor"),
-    *("BaggingClassifier", "BaggingRegressor", "StackingRegressor with passthrough"),
-}
-"""What takes no DataFrame of texts, or makes an array of it, which names no columns."""
-for _name, (_around, _target) in AROUND.items():
-    add("around", f"{_name} over numbers", lambda around=_around: around(scaled(logistic())), PLAIN, _target)
-    if _name not in NUMBERS_ONLY:
-        add("around", f"{_name} over texts", lambda around=_around: around(texts_only(logistic())), TEXTS, _target)
-add(
-    "around",
-    "BaggingClassifier over encoded texts",
-    lambda: BaggingClassifier(make_pipeline(one_hot(), logistic()), 3, random_state=0),
-    TEXTS,
-    "word",
-)
-add(
-    "around",
-    "BaggingRegressor over encoded texts",
-    lambda: BaggingRegressor(make_pipeline(one_hot(), Ridge()), 3, random_state=0),
-    ["city", "code"],
-)
-add("around", "ClassifierChain over encoded texts", lambda: make_pipeline(one_hot(), ClassifierChain(logistic())), TEXTS, "tags")
-for _name, (_around, _target) in AROUND_NUMBERS.items():
-    add("around", f"{_name} over numbers", lambda around=_around: around(scaled(Ridge())), PLAIN, _target)
-    if _name not in NUMBERS_ONLY:
-        add("around", f"{_name} over texts", lambda around=_around: around(texts_only(Ridge())), TEXTS, _target)
-add("around", "RegressorChain over encoded texts", lambda: make_pipeline(one_hot(), RegressorChain(Ridge())), TEXTS, "two numbers")
-add(
-    "around",
-    "AdaBoostRegressor over codes",
-    lambda: make_pipeline(one_hot(), AdaBoostRegressor(Ridge(), n_estimators=3, random_state=0)),
-    ["code"],
-)
-add("around", "CalibratedClassifierCV over missing texts", lambda: CalibratedClassifierCV(mixed(logistic()), cv=2), MIXED, "word")
-add(
-    "around",
-    "BaggingRegressor over missing values",
-    lambda: BaggingRegressor(make_pipeline(SimpleImputer(), Ridge()), 3, random_state=0),
-    HOLES,
-)
-add(
-    "around",
-    "VotingRegressor of pipelines over different columns",
-    lambda: VotingRegressor(
-        [
-            ("t", ridge_after(ColumnTransformer([("t", one_hot(), ["city", "job"])]))),
-            ("n", ridge_after(ColumnTransformer([("n", SimpleImputer(), ["age", "dose"])]))),
-        ]
-    ),
-    MIXED,
-)
-add(
-    "around",
-    "a search around a vote of pipelines",
-    lambda: GridSearchCV(VotingClassifier([("a", texts_only(logistic()))]), {"voting": ["soft"]}, cv=2),
-    TEXTS,
-    "word",
-)
-
-
-def _frozen(around: Callable[[Any], Any], inner: Any, features: list[str], target: str) -> Any:
-    """Wrap an estimator that is fitted already."""
-    fitted = inner.fit(training_frame()[features], targets()[target])
-    return around(FrozenEstimator(fitted))
-
-
-add(
-    "around",
-    "CalibratedClassifierCV of a frozen one over texts",
-    lambda: _frozen(CalibratedClassifierCV, texts_only(logistic()), TEXTS, "word"),
-    TEXTS,
-    "word",
-)
-add("around", "FrozenEstimator over texts", lambda: _frozen(lambda inner: inner, mixed(logistic()), MIXED, "word"), MIXED, "word")
-add(
-    "around",
-    "FixedThresholdClassifier of a frozen one",
-    lambda: _frozen(FixedThresholdClassifier, scaled(logistic()), PLAIN, "yes"),
-    PLAIN,
-    "yes",
-)
+_texts, _numbers = encoded(LOGISTIC), scaled(LOGISTIC)
+for _around, _features, _target in (
+    (GridSearchCV(_texts, {}, cv=2), TEXTS, "word"),
+    (RandomizedSearchCV(_texts, {"verbose": [False]}, n_iter=1, cv=2), TEXTS, "word"),
+    (CalibratedClassifierCV(_texts, cv=2), TEXTS, "word"),
+    (OneVsRestClassifier(_texts), TEXTS, "word"),
+    (OneVsOneClassifier(_numbers), PLAIN, "word"),
+    (OutputCodeClassifier(_texts, random_state=0), TEXTS, "word"),
+    (MultiOutputClassifier(_texts), TEXTS, "two words"),
+    (ClassifierChain(_numbers), PLAIN, "tags"),
+    (BaggingClassifier(make_pipeline(one_hot(), LOGISTIC), 3, random_state=0), TEXTS, "word"),
+    (VotingClassifier([("a", _texts), ("b", _texts)], voting="soft"), TEXTS, "word"),
+    (StackingClassifier([("a", _texts)], LOGISTIC, cv=2), TEXTS, "word"),
+    (SelfTrainingClassifier(_numbers), PLAIN, "half labelled"),
+    (TunedThresholdClassifierCV(_texts, cv=2), TEXTS, "yes"),
+    (FixedThresholdClassifier(_texts, threshold=0.4), TEXTS, "yes"),
+    (MultiOutputRegressor(encoded(Ridge())), TEXTS, "two numbers"),
+    (RegressorChain(scaled(Ridge())), PLAIN, "two numbers"),
+    (BaggingRegressor(make_pipeline(SimpleImputer(), Ridge()), 3, random_state=0), HOLES, "number"),
+    (StackingRegressor([("a", scaled(Ridge()))], TREES, cv=2, passthrough=True), PLAIN, "number"),
+    (TransformedTargetRegressor(encoded(Ridge()), func=np.cbrt, inverse_func=np.square), TEXTS, "number"),
+    (RANSACRegressor(scaled(Ridge()), random_state=0, min_samples=40), PLAIN, "number"),
+):
+    add("around", f"{type(_around).__name__} around a pipeline", _around, _features, _target)
+add("around", "CalibratedClassifierCV without ensemble", CalibratedClassifierCV(_texts, cv=2, ensemble=False), TEXTS, "yes")
+add("around", "CalibratedClassifierCV over missing texts", CalibratedClassifierCV(mixed(LOGISTIC), cv=2), MIXED, "word")
+add("around", "OneVsRestClassifier of tags", OneVsRestClassifier(_texts), TEXTS, "tags")
+add("around", "BaggingRegressor over encoded texts", BaggingRegressor(ridge_after(one_hot()), 3, random_state=0), ["city", "code"])
+_vote = [
+    ("t", ridge_after(make_column_transformer((one_hot(), JOBS)))),
+    ("n", ridge_after(make_column_transformer((SimpleImputer(), ["age", "dose"])))),
+]
+add("around", "VotingRegressor of pipelines over different columns", VotingRegressor(_vote), MIXED)
+_search = GridSearchCV(VotingClassifier([("a", _texts)]), {"voting": ["soft"]}, cv=2)
+add("around", "a search around a vote of pipelines", _search, TEXTS, "word")
+_frozen = FrozenEstimator(clone(_texts).fit(training_frame()[TEXTS], targets()["word"]))
+add("around", "FrozenEstimator over texts", _frozen, TEXTS, "word")
+add("around", "CalibratedClassifierCV of a frozen one over texts", CalibratedClassifierCV(_frozen), TEXTS, "word")
 
 # --- other libraries ------------------------------------------------------------------------------------------------------------
 
 
-def _lightgbm(kind: str, **options: Any) -> Any:
-    import lightgbm  # noqa: PLC0415  # may be absent
-
-    return getattr(lightgbm, kind)(**{"n_estimators": 8, "min_child_samples": 5, "verbose": -1, "n_jobs": 1, **options})
-
-
-def _xgboost(kind: str, **options: Any) -> Any:
-    import xgboost  # noqa: PLC0415  # may be absent
-
-    return getattr(xgboost, kind)(**{"n_estimators": 8, "n_jobs": 1, **options})
+def add_boosters(family: str, regressor: Any, classifier: Any, options: dict[str, Any], of_categories: dict[str, Any]) -> None:
+    options = {"n_estimators": 8, "n_jobs": 1, **options}
+    add(family, regressor.__name__, regressor(**options), HOLES)
+    add(family, classifier.__name__, classifier(**options), HOLES, "class")
+    add(family, f"{classifier.__name__} yes or no", classifier(**options), ["age", "paid", "dose"], "yes")
+    add(family, f"{regressor.__name__} of categories", regressor(**options, **of_categories), MIXED, read=CATEGORIES)
+    add(family, f"{regressor.__name__} over mixed columns", mixed(regressor(**options)), MIXED)
 
 
-CATEGORIES = {"dtype": {"city": "category", "job": "category"}}
-add("LightGBM", "LGBMRegressor", lambda: _lightgbm("LGBMRegressor"), HOLES, needs="lightgbm")
-add("LightGBM", "LGBMClassifier", lambda: _lightgbm("LGBMClassifier"), HOLES, "word", needs="lightgbm")
-add("LightGBM", "LGBMClassifier yes or no", lambda: _lightgbm("LGBMClassifier"), ["age", "paid", "dose"], "yes", needs="lightgbm")
-add("LightGBM", "LGBMRegressor of categories", lambda: _lightgbm("LGBMRegressor"), MIXED, read=CATEGORIES, needs="lightgbm")
-add("LightGBM", "LGBMRegressor over mixed columns", lambda: mixed(_lightgbm("LGBMRegressor")), MIXED, needs="lightgbm")
-add(
-    "LightGBM",
-    "LGBMClassifier calibrated",
-    lambda: CalibratedClassifierCV(_lightgbm("LGBMClassifier"), cv=2),
-    HOLES,
-    "word",
-    needs="lightgbm",
-)
-add("XGBoost", "XGBRegressor", lambda: _xgboost("XGBRegressor"), HOLES, needs="xgboost")
-add("XGBoost", "XGBClassifier", lambda: _xgboost("XGBClassifier"), HOLES, "class", needs="xgboost")
-add("XGBoost", "XGBClassifier yes or no", lambda: _xgboost("XGBClassifier"), ["age", "paid", "dose"], "yes", needs="xgboost")
-add(
-    "XGBoost",
-    "XGBRegressor of categories",
-    lambda: _xgboost("XGBRegressor", enable_categorical=True),
-    MIXED,
-    read=CATEGORIES,
-    needs="xgboost",
-)
-add("XGBoost", "XGBRegressor over mixed columns", lambda: mixed(_xgboost("XGBRegressor")), MIXED, needs="xgboost")
+add_boosters("LightGBM", lightgbm.LGBMRegressor, lightgbm.LGBMClassifier, {"min_child_samples": 5, "verbose": -1}, {})
+if has_xgboost:
+    add_boosters("XGBoost", xgboost.XGBRegressor, xgboost.XGBClassifier, {}, {"enable_categorical": True})
 
 # --- somebody's own -------------------------------------------------------------------------------------------------------------
 
-add(
-    "own",
-    "astype(str) and OneHotEncoder",
-    lambda: ridge_after(FunctionTransformer(own_steps.as_text), one_hot()),
-    ["rank", "code", "zip"],
-)
-add(
-    "own", "astype(str) of all kinds of columns", lambda: ridge_after(FunctionTransformer(own_steps.as_text), one_hot()), EVERYTHING
-)
-add(
-    "own",
-    "astype(str) of some columns",
-    lambda: ridge_after(
-        ColumnTransformer(
-            [("c", make_pipeline(FunctionTransformer(own_steps.as_text), one_hot()), ["visits", "smoker"])], remainder="drop"
-        )
-    ),
-    ["visits", "smoker", "age"],
-)
-add("own", "lower case and OneHotEncoder", lambda: ridge_after(FunctionTransformer(own_steps.lowered), one_hot()), ["city", "code"])
-add("own", "lengths of texts", lambda: ridge_after(FunctionTransformer(own_steps.lengths)), ["city", "code"])
-add("own", "parts of dates", lambda: ridge_after(FunctionTransformer(own_steps.date_parts)), ["day"])
-add(
-    "own",
-    "identity before OneHotEncoder",
-    lambda: ridge_after(FunctionTransformer(own_steps.identity), one_hot()),
-    ["code", "smoker", "visits"],
-)
-add(
-    "columns",
-    "FunctionTransformer before an encoder of codes",
-    lambda: ridge_after(FunctionTransformer(), one_hot()),
-    ["code", "zip", "smoker"],
-)
-add("own", "a column made of two", lambda: ridge_after(own_steps.Ratio()), PLAIN)
-add("own", "an estimator of one's own", own_steps.Echo, PLAIN)
-add("own", "an estimator that tells types", own_steps.Types, EVERYTHING)
-add("own", "an estimator that tells types of numbers", own_steps.Types, ["age", "height", "dose", "visits", "serial"])
-add("own", "an estimator that tells types of codes", own_steps.Types, ["zip", "code", "country", "smoker"])
-add(
-    "own",
-    "a search around steps of one's own",
-    lambda: GridSearchCV(ridge_after(FunctionTransformer(own_steps.as_text), one_hot()), {}, cv=2),
-    ["rank", "code"],
-)
-
-IN_SMALL_TABLE = (
-    *("Ridge", "Ridge, fitted on an array", "LinearRegression of large integers", "LogisticRegression", "HistGB", "RandomForest"),
-    *("DecisionTreeClassifier of two words", "SVC one against one", "KMeans", "IsolationForest", "DummyClassifier"),
-    *("HistGB of booleans with missing values", "HistGB with categories by names", "SimpleImputer with indicator"),
-    *("SimpleImputer(mean) of numbers", "MissingIndicator beside a one-hot encoder", "OneHotEncoder of texts"),
-    *("OrdinalEncoder(missing=-2) of texts", "TargetEncoder of codes", "OneHotEncoder of booleans with missing values"),
-    *("OneHotEncoder of integers with missing values", "OneHotEncoder of ids read as text", "OneHotEncoder of NA and None"),
-    *("SimpleImputer(most_frequent) and OneHotEncoder", "OneHotEncoder of everything", "ColumnTransformer, the usual"),
-    *("ColumnTransformer by slices", "ColumnTransformer passes the rest to trees", "ColumnTransformer passes codes to an encoder"),
-    *("ColumnTransformer with short names, DataFrames between steps", "FeatureUnion of encoders", "TfidfVectorizer of a column"),
-    *(
-        "texts to a classifier",
-        "texts to calibrated classes",
-        "CalibratedClassifierCV over texts",
-        "OneVsRestClassifier over texts",
-    ),
-    *("MultiOutputClassifier over texts", "VotingRegressor over texts", "StackingRegressor with passthrough over numbers"),
-    *("CalibratedClassifierCV of a frozen one over texts", "LGBMRegressor", "XGBRegressor", "astype(str) of all kinds of columns"),
-    *("lower case and OneHotEncoder", "an estimator that tells types", "FunctionTransformer before an encoder of codes"),
-)
-"""Those that `make test-thorough` scores in the package; `make smoke` has them all."""
+AS_CODES = make_pipeline(FunctionTransformer(own_steps.as_text), one_hot())
+"""It tells an integer from the same number as a float, and from a boolean."""
+add("own", "astype(str) of codes", ridge_after(AS_CODES), ["rank", "code", "zip"])
+add("own", "astype(str) of all kinds of columns", ridge_after(AS_CODES), EVERYTHING)
+add("own", "astype(str) after a SimpleImputer", ridge_after(MOST_FREQUENT, AS_CODES), ["visits"])
+add("own", "astype(str) after a constant", ridge_after(A_WORD, AS_CODES), ["smoker"])
+_both = make_column_transformer((StandardScaler(), ["paid"]), (AS_CODES, ["paid"]))
+add("own", "astype(str) of booleans that are numbers, too", ridge_after(_both), ["paid"])
+_apart = make_column_transformer((AS_CODES, [0]), (StandardScaler(), [1]))
+_put_out = make_column_transformer((StandardScaler(), ["age"]), ("passthrough", ["age"])).set_output(transform="pandas")
+_by_name = make_column_transformer((AS_CODES, ["passthrough__age"]), remainder="passthrough")
+_scaled_age = ridge_after(make_column_transformer((StandardScaler(), ["age"])))
+_marked = make_column_transformer((MissingIndicator(missing_values=1, features="all"), ["rank"]), (StandardScaler(), ["age"]))
+for _name, _estimator in {
+    "after a selection": ridge_after(VarianceThreshold(), AS_CODES),
+    "after a Binarizer": ridge_after(Binarizer(threshold=40), AS_CODES),
+    "of a part of an array": ridge_after(MOST_FREQUENT, _apart),
+    "in a bag": BaggingRegressor(ridge_after(_apart), 3, random_state=0),
+    "in a RANSACRegressor": RANSACRegressor(ridge_after(AS_CODES), min_samples=40, random_state=0),
+    "behind a stack": StackingRegressor([("a", _scaled_age)], ridge_after(AS_CODES), passthrough=True, cv=2),
+    "by a name that is put out": ridge_after(_put_out, _by_name),
+    "in a search": GridSearchCV(ridge_after(AS_CODES), {}, cv=2),
+}.items():
+    add("own", f"astype(str) of integers {_name}", _estimator, ["age", "rank"])
+add("own", "astype(str) of integers, fitted on an array", ridge_after(_apart), ["age", "rank"], as_array=True)
+add("own", "an integer for what is missing", ridge_after(_marked), ["age", "rank"])
+for _name, _function, _features in (
+    ("lower case", own_steps.lowered, ["city", "code"]),
+    ("identity", own_steps.identity, ["code", "smoker", "visits"]),
+):
+    add("own", f"{_name} and OneHotEncoder", ridge_after(FunctionTransformer(_function), one_hot()), _features)
+add("own", "lengths of texts", ridge_after(FunctionTransformer(own_steps.lengths)), ["city", "code"])
+add("own", "parts of dates", ridge_after(FunctionTransformer(own_steps.date_parts)), ["day"])
+add("own", "a column made of two", ridge_after(own_steps.Ratio()), PLAIN)
+add("own", "an estimator of one's own", own_steps.Echo(), PLAIN)
+add("own", "an estimator that tells types", own_steps.Tell(), EVERYTHING)
+add("own", "an estimator that tells types of numbers", own_steps.Tell(), ["age", "height", "dose", "visits", "serial"])
+add("own", "an estimator that tells types of codes", own_steps.Tell(), ["zip", "code", "country", "smoker"])
 
 FEW = (
-    *("Ridge", "Ridge, fitted on an array", "LinearRegression of large integers", "LogisticRegression", "HistGB"),
+    *("Ridge", "Ridge, fitted on an array", "LinearRegression of large integers", "LogisticRegression of booleans", "HistGB"),
     *("DecisionTreeClassifier of two words", "HistGB of booleans with missing values", "RandomForestRegressor of two numbers"),
-    *("SimpleImputer(mean) of numbers", "OneHotEncoder of booleans with missing values", "TargetEncoder of codes"),
-    *("OneHotEncoder of integers with missing values", "OneHotEncoder of NA and None", "ColumnTransformer, the usual"),
-    *("ColumnTransformer passes codes to an encoder", "FeatureUnion of encoders", "texts to a classifier"),
-    *("CalibratedClassifierCV over texts", "LGBMRegressor", "XGBRegressor", "an estimator that tells types"),
-    "FunctionTransformer before an encoder of codes",
+    *(
+        "SimpleImputer(mean) of numbers",
+        "SimpleImputer(most_frequent) and OneHotEncoder",
+        "MissingIndicator beside a one-hot encoder",
+    ),
+    *("OneHotEncoder of booleans with missing values", "OneHotEncoder of integers with missing values", "TargetEncoder of codes"),
+    *("OneHotEncoder of NA and None", "ColumnTransformer, the usual", "ColumnTransformer passes codes to an encoder"),
+    *("FeatureUnion of encoders", "FunctionTransformer before an encoder of codes", "texts to a classifier"),
+    *("CalibratedClassifierCV around a pipeline", "LGBMRegressor", *(["XGBRegressor"] if has_xgboost else [])),
+    *(
+        "an estimator that tells types",
+        "an integer for what is missing",
+        *(name for name in MODELS if name.startswith("astype(str)")),
+    ),
 )
 """Those of `make test`: one for each way in which the handler decides what a model is given."""

@@ -62,18 +62,6 @@ class Echo(RegressorMixin, BaseEstimator):
         return np.asarray(features, dtype=float).sum(axis=1)
 
 
-class Types(ClassifierMixin, BaseEstimator):
-    """Predicts what pandas made of each row: the columns' types and the values."""
-
-    def fit(self, features, target=None):  # noqa: ARG002
-        self.fitted_ = True
-        return self
-
-    def predict(self, features):
-        types = " ".join(str(features[name].dtype) for name in features.columns)
-        return np.array([f"{types}: {row!r}" for row in features.itertuples(index=False, name=None)], dtype=object)
-
-
 class Tell(ClassifierMixin, BaseEstimator):
     """Predicts what it is given: each row's values, and of which type the columns are, a line for each feature."""
 

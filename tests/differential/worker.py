@@ -7,9 +7,8 @@ the workflow scores: the model is probed, a decision is written, each chunk is s
 the decision widens and all chunks are scored anew.
 """
 
-from __future__ import annotations
-
 import hashlib
+import io
 import itertools
 import json
 import logging
@@ -18,7 +17,6 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
 
 import prediction_handler as handler
 
@@ -29,36 +27,27 @@ MOST_PLANS = 20
 """A column's kind can widen four times."""
 
 
-class Body:
+class Body(io.BytesIO):
     """An object's bytes on the way."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def iter_chunks(self, size: int) -> Any:
-        return (self._content[start : start + size] for start in range(0, len(self._content), size))
-
-    def read(self) -> bytes:
-        return self._content
-
-    def close(self) -> None:
-        """Nothing is open."""
+    def iter_chunks(self, size):
+        return iter(lambda: self.read(size), b"")
 
 
 class MemoryS3:
     """What the handler asks of an S3 client."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.objects: dict[str, bytes] = {}
 
-    def _found(self, key: str, condition: str | None) -> tuple[bytes, str]:
+    def _found(self, key, condition):
         content = self.objects[key]
         etag = f'"{hashlib.md5(content).hexdigest()}"'
         if condition not in (None, etag):
             raise AssertionError(f"{key} is not the object that was asked for")
         return content, etag
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str | None = None, IfMatch: str | None = None, **_: Any) -> Any:  # noqa: ARG002, N803  # boto3's names
+    def get_object(self, *, Bucket, Key, Range=None, IfMatch=None, **_):  # noqa: ARG002, N803  # boto3's names
         content, etag = self._found(Key, IfMatch)
         answer = {"ETag": etag}
         if Range:
@@ -69,26 +58,26 @@ class MemoryS3:
             piece = content
         return {**answer, "Body": Body(piece), "ContentLength": len(piece)}
 
-    def head_object(self, *, Bucket: str, Key: str, **_: Any) -> Any:  # noqa: ARG002, N803  # boto3's names
+    def head_object(self, *, Bucket, Key, **_):  # noqa: ARG002, N803  # boto3's names
         content, etag = self._found(Key, None)
         return {"ETag": etag, "ContentLength": len(content), "Metadata": {}}
 
-    def put_object(self, *, Bucket: str, Key: str, Body: Any, **_: Any) -> Any:  # noqa: ARG002, N803  # boto3's names
+    def put_object(self, *, Bucket, Key, Body, **_):  # noqa: ARG002, N803  # boto3's names
         self.objects[Key] = Body if isinstance(Body, bytes) else Body.read()
         return {"ETag": self._found(Key, None)[1]}
 
-    def upload_fileobj(self, file: Any, bucket: str, key: str, **_: Any) -> None:  # noqa: ARG002
+    def upload_fileobj(self, file, bucket, key, **_):  # noqa: ARG002
         self.objects[key] = file.read()
 
 
 # --- one decision a run ---------------------------------------------------------------------------------------------------------
 
 
-def invoke(event: dict[str, Any]) -> dict[str, Any]:
+def invoke(event):
     return json.loads(json.dumps(handler.lambda_handler(json.loads(json.dumps(event)), None)))
 
 
-def probed(event: dict[str, Any], content: bytes) -> dict[str, Any]:
+def probed(event, content):
     """Probe the first rows, reading no further than they take: a real file is longer than what a probe reads."""
     block_bytes = handler.BLOCK_BYTES
     try:
@@ -98,7 +87,7 @@ def probed(event: dict[str, Any], content: bytes) -> dict[str, Any]:
         handler.BLOCK_BYTES = block_bytes
 
 
-def score(s3: MemoryS3, job: dict[str, Any]) -> dict[str, Any]:
+def score(s3, job):
     """Score a job, and return its output and what was decided."""
     content = s3.objects[DATA] = job["csv"]
     base = {
@@ -163,7 +152,7 @@ def score(s3: MemoryS3, job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def answered(s3: MemoryS3, job: dict[str, Any]) -> dict[str, Any]:
+def answered(s3, job):
     """Score a job; an error is an answer."""
     whole_blocks = handler.BLOCK_BYTES
     try:
@@ -178,7 +167,7 @@ def answered(s3: MemoryS3, job: dict[str, Any]) -> dict[str, Any]:
         handler.BLOCK_BYTES = whole_blocks
 
 
-def main() -> None:
+def main():
     """Take the paths of jobs and results."""
     jobs, results = map(Path, sys.argv[1:3])
     warnings.simplefilter("ignore")

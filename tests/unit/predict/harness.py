@@ -1,6 +1,5 @@
 """What the handler's tests share: events, small models, and a way to score bytes without S3."""
 
-import io
 import json
 
 import numpy as np
@@ -62,13 +61,6 @@ def score_locally(data, folder, block_bytes=4_000_000, model=None, **fields):
 def last_fields(output):
     """Return the predictions of an output as they are written, if none of them is quoted."""
     return [line.rpartition(",")[2] for line in output.decode().splitlines()[1:]]
-
-
-def assert_predicted_as_by_pandas(folder, data, model, columns, frame=None):
-    """Score bytes, and hold the predictions against the model's own for what `pandas.read_csv` reads, or for another frame."""
-    _, output = score_locally(data, folder, model=model, feature_columns=columns)
-    expected = model.predict(pd.read_csv(io.BytesIO(data))[columns] if frame is None else frame)
-    np.testing.assert_allclose([float(value) for value in last_fields(output)], expected, rtol=1e-9)
 
 
 def frame(rows=500, seed=0):

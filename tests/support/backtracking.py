@@ -8,6 +8,7 @@ does not fit.
 from __future__ import annotations
 
 import re
+import re._compiler as compiler  # type: ignore[import-not-found]
 import re._constants as sre  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from itertools import islice
@@ -20,10 +21,6 @@ MANY = 100
 """A repeat that may go on for longer than this is followed without end."""
 ALPHABET = [chr(code) for code in range(256)] + ["ä", "\u2028", "…", "\ud800"]
 REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT}
-NAMED_CLASSES = {
-    sre.CATEGORY_DIGIT: r"\d", sre.CATEGORY_NOT_DIGIT: r"\D", sre.CATEGORY_SPACE: r"\s", sre.CATEGORY_NOT_SPACE: r"\S",
-    sre.CATEGORY_WORD: r"\w", sre.CATEGORY_NOT_WORD: r"\W",
-}  # fmt: skip
 
 
 class TooManyStepsError(Exception):
@@ -31,13 +28,14 @@ class TooManyStepsError(Exception):
 
 
 class Counter:
-    """Matches one pattern, and counts."""
+    """Matches one pattern and counts, and makes texts that are hard for it."""
 
     def __init__(self, pattern: str | bytes, flags: int = 0, limit: int = 2_000_000) -> None:
         self.tokens = list(parser.parse(pattern, flags))
         self.flags = re.compile(pattern, flags).flags
         self.limit = limit
         self.steps = 0
+        self._fitting: dict[tuple[int, str], bool] = {}
 
     def count(self, text: str, mode: str) -> int:
         """Return the steps of a call of `re`: `fullmatch` and `match` begin once, all others wherever they may."""
@@ -50,6 +48,57 @@ class Counter:
                 break
             position = position + 1 if end is None or end == position else end
         return self.steps
+
+    def fits(self, token: Any, character: str) -> bool:
+        """Whether one character is what a token of the pattern asks for."""
+        key = (id(token), character)
+        if key not in self._fitting:
+            alone = compiler.compile(parser.SubPattern(parser.State(), [token]), self.flags)
+            self._fitting[key] = alone.fullmatch(character) is not None
+        return self._fitting[key]
+
+    def hard_texts(self, length: int) -> set[str]:
+        """Return texts of which one repeat of the pattern fills about `length` characters."""
+        classes = list(_characters(self.tokens))
+        repeated = [token for repeat in _repeats(self.tokens) for token in _characters(list(repeat[1][2]))]
+        kinds: dict[tuple[bool, ...], str] = {}
+        for character in ALPHABET:
+            if any(self.fits(token, character) for token in repeated):
+                kinds.setdefault(tuple(self.fits(token, character) for token in classes), character)
+        found = {"a" * length} | {character * length + end for character in kinds.values() for end in ("", "\0")}
+        for target in _repeats(self.tokens):
+            for character in kinds.values():
+                unit = self._sample(list(target[1][2]), character) or character
+                start, rest = self._around(self.tokens, target, length // len(unit), character)
+                found |= {start + end for end in ("", "\0", "!", rest, rest + "\0", rest + unit)}
+        return found | {"\0" + text for text in found}  # a search begins anywhere
+
+    def _around(self, tokens: list[Any], target: Any, times: int, character: str) -> tuple[str, str]:
+        """Return a text up to the end of the filled repeat, and what would complete it."""
+        for index, token in enumerate(tokens):
+            if token is not target and not any(_holds(inner, target) for inner in _inner(token)):
+                continue
+            before = self._sample(tokens[:index], character)
+            after = self._sample(tokens[index + 1 :], character)
+            if token is target:
+                return before + self._sample(list(token[1][2]), character) * times, after
+            (inner,) = [inner for inner in _inner(token) if _holds(inner, target)]
+            start, rest = self._around(inner, target, times, character)
+            return before + start, rest + after
+        raise AssertionError(target)
+
+    def _sample(self, tokens: list[Any], character: str) -> str:
+        """Return a text that fits, as far as one can tell; of `character` where that may stand, and as short as may be."""
+        text = ""
+        for token in tokens:
+            kind, argument = token
+            if is_character(token):
+                text += next((one for one in (character, "1", "a", *ALPHABET) if self.fits(token, one)), "")
+            elif kind in REPEATS:
+                text += self._sample(list(argument[2]), character) * max(1, argument[0])
+            elif kind not in (sre.ASSERT, sre.ASSERT_NOT) and _inner(token):
+                text += self._sample(_inner(token)[0], character)
+        return text
 
     def _step(self) -> None:
         self.steps += 1
@@ -67,7 +116,7 @@ class Counter:
         kind, argument = token
         self._step()
         if is_character(token):
-            if at < len(text) and fits(token, text[at], self.flags):
+            if at < len(text) and self.fits(token, text[at]):
                 yield at + 1, groups
         elif kind == sre.SUBPATTERN:
             for end, found in self._sequence(list(argument[3]), 0, text, at, groups):
@@ -115,46 +164,6 @@ def is_character(token: Any) -> bool:
     return token[0] in (sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN)
 
 
-def fits(token: Any, character: str, flags: int) -> bool:
-    kind, argument = token
-    if kind == sre.ANY:
-        return bool(flags & re.DOTALL) or character != "\n"
-    members, negated = ([(kind, argument)], False) if kind != sre.IN else (argument, argument[0][0] == sre.NEGATE)
-    spellings = {character, *((character.lower(), character.upper()) if flags & re.IGNORECASE else ())}
-    return any(_is_member(member, one) for member in members for one in spellings if len(one) == 1) != negated
-
-
-def _is_member(member: Any, character: str) -> bool:
-    kind, argument = member
-    if kind == sre.LITERAL:
-        return ord(character) == argument
-    if kind == sre.NOT_LITERAL:
-        return ord(character) != argument
-    if kind == sre.RANGE:
-        return bool(argument[0] <= ord(character) <= argument[1])
-    return kind == sre.CATEGORY and re.match(NAMED_CLASSES[argument], character) is not None
-
-
-def hard_texts(pattern: str | bytes, flags: int, length: int) -> set[str]:
-    """Return texts of which one repeat of the pattern fills about `length` characters."""
-    tokens = list(parser.parse(pattern, flags))
-    classes = list(_characters(tokens))
-    repeated = [token for repeat in _repeats(tokens) for token in _characters(list(repeat[1][2]))]
-    kinds: dict[tuple[bool, ...], str] = {}
-    for character in ALPHABET:
-        if any(fits(token, character, flags) for token in repeated):
-            kinds.setdefault(tuple(fits(token, character, flags) for token in classes), character)
-    found = set()
-    for target in _repeats(tokens):
-        for character in kinds.values():
-            unit = _sample(list(target[1][2]), character, flags) or character
-            start, rest = _around(tokens, target, length // len(unit), character, flags)
-            found |= {start + end for end in ("", "\0", "!", rest, rest + "\0", rest + unit)}
-    found |= {"a" * length}
-    found |= {character * length + end for character in kinds.values() for end in ("", "\0")}
-    return found | {"\0" + text for text in found}  # a search begins anywhere
-
-
 def _characters(tokens: list[Any]) -> Iterator[Any]:
     for token in tokens:
         if is_character(token):
@@ -186,32 +195,3 @@ def _inner(token: Any) -> list[list[Any]]:
 
 def _holds(tokens: list[Any], target: Any) -> bool:
     return any(token is target or any(_holds(inner, target) for inner in _inner(token)) for token in tokens)
-
-
-def _around(tokens: list[Any], target: Any, times: int, character: str, flags: int) -> tuple[str, str]:
-    """Return a text up to the end of the filled repeat, and what would complete it."""
-    for index, token in enumerate(tokens):
-        if token is not target and not any(_holds(inner, target) for inner in _inner(token)):
-            continue
-        before = _sample(tokens[:index], character, flags)
-        after = _sample(tokens[index + 1 :], character, flags)
-        if token is target:
-            return before + _sample(list(token[1][2]), character, flags) * times, after
-        (inner,) = [inner for inner in _inner(token) if _holds(inner, target)]
-        start, rest = _around(inner, target, times, character, flags)
-        return before + start, rest + after
-    raise AssertionError(target)
-
-
-def _sample(tokens: list[Any], character: str, flags: int) -> str:
-    """Return a text that fits, as far as one can tell; of `character` where that may stand, and as short as may be."""
-    text = ""
-    for token in tokens:
-        kind, argument = token
-        if is_character(token):
-            text += next((one for one in (character, "1", "a", *ALPHABET) if fits(token, one, flags)), "")
-        elif kind in REPEATS:
-            text += _sample(list(argument[2]), character, flags) * max(1, argument[0])
-        elif kind not in (sre.ASSERT, sre.ASSERT_NOT) and _inner(token):
-            text += _sample(_inner(token)[0], character, flags)
-    return text

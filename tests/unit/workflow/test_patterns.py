@@ -1,6 +1,6 @@
 """No text makes a regular expression of the functions take more steps than its length warrants: one cell could stop a run.
 
-Steps are counted (tests/backtracking.py), so that a busy machine changes nothing.
+Steps are counted (tests/support/backtracking.py), so that a busy machine changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 import prediction_handler
-from support.backtracking import Counter, TooManyStepsError, hard_texts
+from support.backtracking import Counter, TooManyStepsError
 from workflow import header_mistakes
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
@@ -109,7 +109,7 @@ PATTERNS = [pattern for path in sorted(FUNCTIONS.glob("*/*.py")) for pattern in 
 def growth(text, flags, mode, limit=2_000_000):
     """Return by what factor the steps grow where a text's length doubles, in the worst text."""
     counter = Counter(text, flags, limit)
-    steps = [max(counter.count(hard, mode) for hard in hard_texts(text, flags, length)) for length in LENGTHS]
+    steps = [max(counter.count(hard, mode) for hard in counter.hard_texts(length)) for length in LENGTHS]
     return steps[1] / (steps[0] + 10)
 
 

@@ -1,10 +1,6 @@
 """`make demo`, a slice of the year."""
 
 import json
-import os
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -13,10 +9,10 @@ import pytest
 
 from batch_predict.cli.local_commands import DEMO_EXAMPLE
 from batch_predict.local import flights
+from support.pages import READERS, run
 
 pytestmark = pytest.mark.emulator("the demo runs on the embedded AWS")
 
-SECONDS = 100
 EXAMPLE = DEMO_EXAMPLE.rpartition("\b\n")[2].strip()
 ROWS = int(EXAMPLE.rpartition(" ")[2])
 
@@ -25,18 +21,7 @@ ROWS = int(EXAMPLE.rpartition(" ")[2])
 def demo(tmp_path_factory):
     """What the example of the demo's help leaves in .demo, and what it prints: the result, and the way to it on standard error."""
     directory = tmp_path_factory.mktemp("demo")
-    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        EXAMPLE,
-        shell=True,
-        check=False,
-        cwd=directory,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run("bash", EXAMPLE, directory, READERS)
     return directory / ".demo", done.stdout, done.stderr
 
 
@@ -65,17 +50,11 @@ def test_it_shows_states_rows_and_where_everything_is(demo):
     for state in ("Validate Request", "Probe Model", "Plan Chunks", "Predict Chunks", "Merge Outputs", "Published"):
         assert state in stderr
     assert f"{ROWS:,} in 9 chunks" in stdout
-    for name in ("predictions.csv", "predictions.csv.report.json", f"flights-{ROWS}.csv", "arrival_delay.joblib"):
-        assert str(Path(".demo", name)) in stdout
-        assert (directory / name).exists()
+    names = {"predictions.csv", "predictions.csv.report.json", f"flights-{ROWS}.csv", "arrival_delay.joblib"}
+    assert {path.name for path in directory.iterdir()} == names  # and nothing else is left
+    assert all(f".demo/{name}" in stdout for name in names)
     assert "carrier  flight  origin  dest" in stdout
     assert json.loads((directory / "predictions.csv.report.json").read_text())
-
-
-def test_nothing_but_that_is_left(demo):
-    names = {path.name for path in demo[0].iterdir()}
-
-    assert names == {"predictions.csv", "predictions.csv.report.json", f"flights-{ROWS}.csv", "arrival_delay.joblib"}
 
 
 def test_what_was_made_once_is_kept(demo):

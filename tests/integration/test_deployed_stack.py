@@ -39,16 +39,7 @@ def pytest_aws(aws, tmp_path):
 
     def run(*options):
         theirs = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTEST_"))}
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            f"--basetemp={tmp_path / 'basetemp'}",
-            "--aws",
-            *options,
-        ]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", tmp_path / "basetemp", "--aws", *options]
         return subprocess.run(command, check=False, cwd=ROOT, env=theirs | aws.environment(), capture_output=True, text=True)
 
     return run

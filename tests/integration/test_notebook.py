@@ -4,7 +4,6 @@ import ast
 import inspect
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from batch_predict import BatchPredictor, PredictionRun
+from support.pages import READERS, SECONDS, blocks, run
 
 pytestmark = pytest.mark.emulator("BatchPredictor runs on the embedded AWS")
 
 DOCS = Path(__file__).parents[2] / "docs"
 NOTEBOOK = DOCS / "batch_predictor.ipynb"
 PAGE = DOCS / "python.md"
-SECONDS = 120
 LAUNCHED = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 ROWS = 3000
 REJECTED = 22  # flights without `dep_delay`
@@ -96,24 +95,17 @@ def test_the_notebook_is_short_stored_without_outputs_and_ends_in_text():
     assert [cell.outputs for cell in code] == [[]] * len(code)
     assert {cell.execution_count for cell in code} == {None}
     assert notebook.cells[-1].cell_type == "markdown"
-    call = ast.parse(python_blocks(notebook.cells[-1].source)[0]).body[0].value
+    ((_, block),) = blocks(notebook.cells[-1].source, "python")
+    call = ast.parse(block).body[0].value
     assert {keyword.arg for keyword in call.keywords} >= {"stack", "on_bad_row"}
     inspect.signature(BatchPredictor).bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
 
 
-def python_blocks(text):
-    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-
-
 @pytest.mark.thorough
 def test_the_block_of_the_python_page_runs(tmp_path):
-    (block,) = python_blocks(PAGE.read_text())
-    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent), "BATCH_PREDICT_HOME": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", block], check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS
-    )
+    (block,) = blocks(PAGE.read_text(), "python")
+    done = run(*block, tmp_path, READERS | {"PYTHONPATH": str(DOCS.parent), "BATCH_PREDICT_HOME": ""})
 
-    assert done.returncode == 0, done.stderr
     said, *_, last_row = done.stdout.splitlines()
     assert said == "1000 rows in predictions.csv"
     assert last_row.split()[:3] == ["999", "999", "5"]

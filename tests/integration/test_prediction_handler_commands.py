@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from batch_predict.local.deploy import zip_function
 from support import aws_cli
+from support.pages import blocks, run
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/prediction_handler.md").read_text()
@@ -76,10 +76,7 @@ def run_block(aws, planned, tmp_path):
     }
 
     def run_block(language, block):
-        command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
-        done = subprocess.run([*command, block], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return run(language, block, tmp_path, environment).stdout
 
     return run_block
 
@@ -105,7 +102,7 @@ def wait_for_output(s3):
 def test_the_page_can_be_followed(aws, buckets, run_block):
     s3, functions = aws.client("s3"), aws.client("lambda")
     printed = {}
-    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+    for language, block in blocks(PAGE, "bash|python"):
         if "create-function" in block:  # LOCAL_ADAPTATIONS in batch_predict/local/deploy.py says why
             block = block.replace("--runtime python3.13", "--runtime provided.al2023")  # noqa: PLW2901
         if "--invocation-type Event" in block:
@@ -126,9 +123,7 @@ def test_the_page_can_be_followed(aws, buckets, run_block):
     answer, scored = output_of("--cli-read-timeout").split("}id,", 1)
     (answer,) = re.findall(r'^\{"statusCode": 200.*$', f"{answer}}}", re.MULTILINE)
     body = json.loads(json.loads(answer)["body"])
-    (documented,) = [
-        json.loads(text) for text in re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE) if "rows_read" in text
-    ]
+    (documented,) = [json.loads(text) for _, text in blocks(PAGE, "json") if "rows_read" in text]
     measured = {"milliseconds", "started", "output_bytes", "model"}  # other versions print other digits
     assert {name: value for name, value in body.items() if name not in measured} == {
         name: value for name, value in documented.items() if name not in measured

@@ -1,55 +1,33 @@
 """docs/tutorial.md, followed from top to bottom in a directory of its own: each `bash` and `python` block, and what it prints."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-import sysconfig
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
 import pandas as pd
 import pytest
 
+from support.pages import READERS, blocks, run
+
 pytestmark = [pytest.mark.emulator("the command line runs on the embedded AWS"), pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/tutorial.md").read_text()
-SECONDS = 100
 # What differs from machine to machine, or with the versions of libraries.
 MEASURED = re.compile(r"[0-9a-f]{64}|[\d.,]+ (kB|MB|s|rows/s)\b|(scikit-learn|Pipeline) [\d.]+")
-
-
-def blocks(page):
-    """[(language, block, what the page says that it prints)] of the blocks that can run here."""
-    found = re.findall(r"^```(bash|python|text)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    return [
-        (language, block, after[1] if after and after[0] == "text" else "")
-        for (language, block), after in zip(found, [*found[1:], None], strict=True)
-        if language != "text"
-    ]
 
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
     """The directory, and [(what was to be printed, what was printed)]."""
     directory = tmp_path_factory.mktemp("tutorial")
-    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
     printed = []
-    for language, block, expected in blocks(PAGE):
-        command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
-        done = subprocess.run(
-            [*command, block],
-            check=False,
-            cwd=directory,
-            env={**os.environ, "PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-        printed.append((expected, done.stderr + done.stdout))
+    for (language, block), (following, text) in pairwise([*blocks(PAGE, "bash|python|text"), ("", "")]):
+        if language != "text":
+            done = run(language, block, directory, READERS)
+            printed.append((text if following == "text" else "", done.stderr + done.stdout))
     return directory, printed
 
 

@@ -13,9 +13,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import psutil
 
-from batch_predict.local.aws import EMULATOR_DOOR
-from batch_predict.local.deploy import START_FUNCTION
-from support.processes import is_alive
+from support.processes import functions_of, is_alive
 
 SAMPLE_SECONDS = 1.0
 YOUNG_SECONDS = 20.0
@@ -50,17 +48,9 @@ class Watch:
         self.aws = aws
         self.at_once = at_once
         self.samples = []
-        self.emulator = self._emulator()
-        self.directory = Path(self.emulator.cwd())
-        self.started = time.monotonic()
         self.known = set()
-
-    def _emulator(self):
-        """Return the descendant of this process that listens on the endpoint's port; its guard has the same environment."""
-        port = str(urlsplit(self.aws.endpoint_url).port)
-        descendants = psutil.Process().children(recursive=True)
-        emulators = (process for process in descendants if process.cmdline()[1:] == ["-P", EMULATOR_DOOR])
-        return next(process for process in emulators if process.environ().get("GATEWAY_PORT") == port)
+        self.directories = set()
+        self.started = time.monotonic()
 
     @contextmanager
     def watching(self):
@@ -80,34 +70,33 @@ class Watch:
 
     def sample(self):
         now = time.monotonic() - self.started
-        for process in self.emulator.children():
+        for process in functions_of(self.aws):
             with suppress(psutil.Error):
-                command = process.cmdline()
-                if START_FUNCTION not in command:
-                    continue
-                self.known.add(process.pid)
-                function = command[-1].removesuffix(".lambda_handler").removeprefix("workflow.")
+                environment = process.environ()
+                self.known.add(process)
+                self.directories.add(Path(environment["TMPDIR"]))
                 age = time.time() - process.create_time()
                 memory = process.memory_info().rss / 1e6
-                self.samples.append(Sample(now, function, process.pid, memory, process.num_fds(), age))
+                name = environment["AWS_LAMBDA_FUNCTION_NAME"]
+                self.samples.append(Sample(now, name, process.pid, memory, process.num_fds(), age))
 
     def found(self):
         """Return the leaks, while nothing runs any more."""
-        left = [path.name for path in self.directory.iterdir() if not path.name.startswith(EMULATORS_OWN)]
-        files = [f"{name} is in the functions' temporary directory" for name in sorted(left)]
+        names = {path.name for directory in self.directories for path in directory.iterdir()}
+        left = sorted(name for name in names if not name.startswith(EMULATORS_OWN))
+        files = [f"{name} is in the functions' temporary directory" for name in left]
         unseen = [] if self.samples else ["no process of a function was seen"]
         return [*unseen, *growth(self.samples, self.at_once), *files]
 
     def left_after_stop(self):
         """Say which processes, port or directory are there after the embedded AWS has stopped."""
-        left = [f"process {pid} is there after the end" for pid in (self.emulator.pid, *self.known) if is_alive(pid)]
+        alive = [process.pid for process in self.known if process.is_running() and is_alive(process.pid)]
+        left = [f"process {pid} is there after the end" for pid in alive]
         address = urlsplit(self.aws.endpoint_url)
         with socket.socket() as probe:
             if probe.connect_ex((address.hostname or "", address.port or 0)) == 0:
                 left.append(f"port {address.port} is open after the end")
-        if self.directory.exists():
-            left.append(f"{self.directory} is there after the end")
-        return left
+        return left + [f"{directory} is there after the end" for directory in self.directories if directory.exists()]
 
 
 def growth(samples, at_once):

@@ -122,14 +122,6 @@ class TestThisMachine:
             r"<dt>Output</dt><dd><code>(<[^>]*>)?bad-out\.csv", failed
         )  # where it would be here, and not in the embedded S3
 
-    @pytest.mark.thorough
-    def test_a_report_compares_features_and_predictions_with_another_runs_output_or_report(self):
-        for reference in ("good.csv", "good.csv.report.json"):
-            page = Path(succeed(f"report good --reference {reference} --output compared.html").strip()).read_text()
-            assert page.count('aria-label="Population stability index of') == 2  # features and predictions
-            assert reference in page
-            assert "It has no prediction" not in page
-
     def test_the_attempts_of_each_chunk_are_in_its_childs_history(self):
         with KeptRuns().get("good").opened() as aws:
             run = find_run(aws, "good")

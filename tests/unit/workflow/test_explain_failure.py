@@ -253,15 +253,8 @@ def test_a_failure_while_a_scan_goes_on_is_its_own(s3, document):
     assert explain_failure.explain_failure(s3, event)["error"] == "States.Timeout"
 
 
-def test_a_grouped_chunk_is_named_by_its_list(s3, document, lose, put):
-    record = {
-        "chunk_index": 0,
-        "segments_s3_uri": "s3://bucket/out.csv.work/f/chunk-00000.segments.json",
-        "error": "InvalidDataError",
-        "message": "s3://bucket/in/7.csv row 3 is ragged",
-        "advice": None,
-        "execution_arn": EXECUTION["arn"],
-    }
-    put(f"{PREFIX}chunk-00000.error.json", json.dumps(record))
+def test_a_grouped_chunk_is_named_by_its_list(s3, document, lose):
+    listed = "s3://bucket/out.csv.work/f/chunk-00000.segments.json"
+    lose(0, segments_s3_uri=listed, data_s3_uri=None, byte_range=None, message="s3://bucket/in/7.csv row 3 is ragged")
     cause = explain(s3, document, MAP_FAILURE)["cause"]
     assert cause.startswith("chunk 1 of 12, the objects listed in chunk-00000.segments.json: s3://bucket/in/7.csv row 3")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.merging import predict
-from support.samples import validated
+from support.samples import BUCKET, validated
 from workflow import merge_outputs, plan_chunks
 from workflow.errors import InputChangedError, InputNotFoundError, InvalidDataError, InvalidRequestError
 
@@ -27,16 +27,24 @@ HEADER_DAYS = {
 }
 
 
+STORED = {
+    "model.joblib": b"model",
+    "in/empty.csv": b"",
+    "in/none.manifest.json": b"[]",
+    "in/empty.manifest.json": b'["s3://bucket/in/empty.csv"]',
+    "in/header.csv": b"a,b\n",
+    "in/headers/1.csv": b"\xef\xbb\xbfa,b\r\n",
+    "in/headers/2.csv": b"a,b",
+    "in/full/1.csv": b"a,b\n1,2\n",
+}
+
+
 @pytest.fixture
-def days(put):
-    put("model.joblib", b"model")
-    put("in/empty.csv", b"")
-    put("in/none.manifest.json", b"[]")
-    put("in/empty.manifest.json", b'["s3://bucket/in/empty.csv"]')
-    put("in/header.csv", b"a,b\n")
-    put("in/headers/1.csv", b"\xef\xbb\xbfa,b\r\n")
-    put("in/headers/2.csv", b"a,b")
-    put("in/full/1.csv", b"a,b\n1,2\n")
+def s3(s3):
+    """An S3 that has these objects."""
+    for key, body in STORED.items():
+        s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    return s3
 
 
 def without_rows(document, uri, **changed):
@@ -55,7 +63,6 @@ def published(s3, document, get):
     return merge_outputs.merge_outputs(s3, document)
 
 
-@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", [*EMPTY_DAYS.values(), *HEADER_DAYS.values()], ids=[*EMPTY_DAYS, *HEADER_DAYS])
 def test_without_the_option_it_is_an_error_that_names_it(s3, uri):
     with pytest.raises((InputNotFoundError, InvalidDataError, InvalidRequestError)) as caught:
@@ -63,7 +70,6 @@ def test_without_the_option_it_is_an_error_that_names_it(s3, uri):
     assert isinstance(caught.value, InvalidRequestError) or "on_no_rows" in str(caught.value)  # an empty manifest is none
 
 
-@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", EMPTY_DAYS.values(), ids=EMPTY_DAYS)
 def test_of_no_object_the_model_alone_is_probed(s3, uri):
     document = validated(s3, data_s3_uri=uri, **SUCCEED)
@@ -72,7 +78,6 @@ def test_of_no_object_the_model_alone_is_probed(s3, uri):
     assert document["probe"]["on_no_rows"] == "succeed"
 
 
-@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", HEADER_DAYS.values(), ids=HEADER_DAYS)
 def test_a_header_alone_is_probed_and_its_columns_are_checked(s3, uri):
     assert validated(s3, data_s3_uri=uri, **SUCCEED)["probe"]["data_s3_uri"].startswith("s3://bucket/in/header")
@@ -80,14 +85,12 @@ def test_a_header_alone_is_probed_and_its_columns_are_checked(s3, uri):
         validated(s3, data_s3_uri=uri, **SUCCEED, feature_columns=["a", "c"])
 
 
-@pytest.mark.usefixtures("days")
 def test_what_is_named_must_be_there_all_the_same(s3):
     for missing in ("s3://bucket/in/typo.csv", "s3://bucket/in/typo.manifest.json"):
         with pytest.raises(InputNotFoundError):
             validated(s3, data_s3_uri=["s3://bucket/in/day=1/", missing], **SUCCEED)
 
 
-@pytest.mark.usefixtures("days")
 def test_a_day_with_rows_is_as_ever_also_beside_an_empty_one(s3, document):
     uris = ["s3://bucket/in/day=1/", "s3://bucket/in/empty.csv", "s3://bucket/in/header.csv", "s3://bucket/in/full/"]
     assert validated(s3, data_s3_uri=uris, **SUCCEED)["probe"]["data_s3_uri"] == "s3://bucket/in/full/1.csv"
@@ -95,7 +98,6 @@ def test_a_day_with_rows_is_as_ever_also_beside_an_empty_one(s3, document):
     assert (plan["chunks"], plan["objects"], plan["skipped_objects"], plan["input_bytes"]) == (1, 1, 2, 8)
 
 
-@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("changed", [{}, {"on_bad_row": "quarantine"}, {"keep_work": True}], ids=str)
 @pytest.mark.parametrize("uri", EMPTY_DAYS.values(), ids=EMPTY_DAYS)
 def test_of_no_object_the_output_is_empty(s3, document, get, report, uri, changed):
@@ -107,7 +109,6 @@ def test_of_no_object_the_output_is_empty(s3, document, get, report, uri, change
     assert (report()["plan"]["objects"], report()["estimated_cost"]) == (0, None)
 
 
-@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", HEADER_DAYS.values(), ids=HEADER_DAYS)
 def test_of_headers_the_first_is_the_output(s3, document, get, report, uri):
     output = published(s3, without_rows(document, uri), get)
@@ -116,7 +117,6 @@ def test_of_headers_the_first_is_the_output(s3, document, get, report, uri):
     assert (output["rows"], output["chunks"], report()["plan"]["objects"]) == (0, 1, 1)
 
 
-@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", ["s3://bucket/in/day=1/", "s3://bucket/in/header.csv"])
 def test_the_same_request_again_finds_what_is_published(s3, document, get, uri):
     first = published(s3, without_rows(document, uri), get)
@@ -127,14 +127,12 @@ def test_the_same_request_again_finds_what_is_published(s3, document, get, uri):
     assert merge_outputs.merge_outputs(s3, again) == first
 
 
-@pytest.mark.usefixtures("days")
 @pytest.mark.parametrize("uri", ["s3://bucket/in/day=1/", "s3://bucket/in/header.csv"])
 def test_a_dry_run_says_that_nothing_is_to_be_done(s3, document, uri):
     plan = plan_chunks.plan_chunks(s3, without_rows(document, uri, dry_run=True))
     assert (plan["estimate"]["rows"], plan["chunks"]) == (0, int(uri.endswith(".csv")))
 
 
-@pytest.mark.usefixtures("days")
 def test_data_that_come_or_go_after_the_probe_are_a_changed_input(s3, document):
     with pytest.raises(InputChangedError, match="had no rows when the model was probed, and now it has rows"):
         plan_chunks.plan_chunks(s3, without_rows(document, "s3://bucket/in/full/"))

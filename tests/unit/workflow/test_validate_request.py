@@ -9,11 +9,12 @@ from workflow.work import columns_uri
 
 
 @pytest.fixture
-def model(put):
-    return put("model.joblib", b"model")
+def s3(s3):
+    """An S3 that has the request's model."""
+    s3.put_object(Bucket=BUCKET, Key="model.joblib", Body=b"model")
+    return s3
 
 
-@pytest.mark.usefixtures("model")
 def test_a_valid_request_starts_the_document(s3, put):
     etag = put("in/1.csv", "id,a,b\n1,2,3\n")
     document = validated(s3)
@@ -34,7 +35,6 @@ def test_a_valid_request_starts_the_document(s3, put):
     }
 
 
-@pytest.mark.usefixtures("model")
 def test_the_probe_may_look_on_in_further_objects_where_bad_rows_are_quarantined(s3, put):
     put("in/0.csv", "id,a,b\n")
     etags = [put(f"in/{index}.csv", "id,a,b\n1,2,3\n") for index in range(1, 60)]
@@ -62,7 +62,6 @@ def test_anything_but_a_request_is_rejected(raw):
         validate_request.normalise(raw, EXECUTION)
 
 
-@pytest.mark.usefixtures("model")
 def test_placeholders_are_resolved_in_utc(s3, put):
     put("in/2026-11-23.csv", "a,b\n1,2\n")
     request = validated(
@@ -76,7 +75,6 @@ def test_placeholders_are_resolved_in_utc(s3, put):
     assert request["scheduled_time"] == "2026-11-23T23:00:00Z"
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("scheduled", "zone", "placeholder", "shown"),
     [
@@ -122,7 +120,6 @@ def test_a_time_outside_of_the_calendar_is_a_problem(scheduled, zone, shift):
     assert "output_s3_uri has a time before the year 1 or after 9999" in message
 
 
-@pytest.mark.usefixtures("model")
 def test_a_marker_stands_for_the_folder_that_it_completes(s3, put):
     put("in/day=1/part-0.csv", "a,b\n1,2\n")
     put("in/day=1/_SUCCESS", "")
@@ -167,7 +164,8 @@ def test_a_scheduled_time_must_be_an_instant(time):
 
 
 def test_a_missing_model_is_named(s3):
-    assert "s3://bucket/model.joblib does not exist" in rejection(s3, InputNotFoundError)
+    missing = "s3://bucket/other.joblib"
+    assert f"{missing} does not exist" in rejection(s3, InputNotFoundError, model_s3_uri=missing)
 
 
 def test_a_version_of_the_model_is_looked_for_and_passed_on(s3, put):
@@ -182,7 +180,6 @@ def test_a_version_of_the_model_is_looked_for_and_passed_on(s3, put):
     assert f"s3://bucket/model.joblib version {'7' * 32}" in missing
 
 
-@pytest.mark.usefixtures("model")
 def test_all_missing_data_is_named(s3, put):
     put("empty/", b"")
     put("empty/_SUCCESS", b"x")
@@ -191,7 +188,6 @@ def test_all_missing_data_is_named(s3, put):
         assert uri in message
 
 
-@pytest.mark.usefixtures("model")
 def test_columns_that_do_not_fit_are_listed_with_suggestions(s3, put):
     put("in/1.csv", "id,A,prediction\n1,2,3\n")
     message = rejection(s3)
@@ -200,19 +196,16 @@ def test_columns_that_do_not_fit_are_listed_with_suggestions(s3, put):
     assert "choose another prediction_column_name" in message
 
 
-@pytest.mark.usefixtures("model")
 def test_the_list_of_columns_is_bounded(s3, put):
     put("in/1.csv", ",".join(f"c{index}" for index in range(60)) + "\n1\n")
     assert "'c49' and 10 more" in rejection(s3)
 
 
-@pytest.mark.usefixtures("model")
 def test_columns_that_nobody_uses_may_be_called_alike_and_by_no_name(s3, put):
     put("in/1.csv", ",note,a,note,b,,\n0,x,1,y,2,,\n")
     assert validated(s3)
 
 
-@pytest.mark.usefixtures("model")
 def test_a_file_without_header_is_said_and_its_values_are_not(s3, put):
     put("in/1.csv", "31337,secret\n1,2\n")
     message = rejection(s3)
@@ -220,7 +213,6 @@ def test_a_file_without_header_is_said_and_its_values_are_not(s3, put):
     assert "31337" not in message
 
 
-@pytest.mark.usefixtures("model")
 def test_stated_types_are_passed_on(s3, put):
     put("in/1.csv", b"a,b\n1,2\n")
     types = {"b": "text"}
@@ -250,7 +242,6 @@ def test_the_prediction_must_not_be_a_feature():
     assert "prediction_column_name a is also one of feature_columns" in refusal(prediction_column_name="a")
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -273,27 +264,23 @@ def test_data_that_cannot_be_scored_says_why(s3, put, body, reason):
     assert "s3://bucket/in/1.csv" in message
 
 
-@pytest.mark.usefixtures("model")
 def test_quoted_names_and_a_bom_are_read(s3, put):
     put("in/1.csv", '\ufeffa,"income, ""net""\n(EUR)"\r\n1,2\r\n')
     assert validated(s3, feature_columns=["a", 'income, "net"\n(EUR)'])
 
 
-@pytest.mark.usefixtures("model")
 def test_a_long_header_is_read_in_growing_steps(s3, put):
     names = [f"column_{index:06}" for index in range(20_000)]
     put("in/1.csv", ",".join(["a", "b", *names]) + "\n" + "1," * 20_001 + "1\n")
     assert validated(s3)
 
 
-@pytest.mark.usefixtures("model")
 def test_a_header_without_end_is_given_up(s3, put, monkeypatch):
     monkeypatch.setattr(inputs, "HEADER_READS", (4, 16))
     put("in/1.csv", "x" * 100 + "\n1\n")
     assert "does not end within 16 bytes" in rejection(s3, InvalidDataError)
 
 
-@pytest.mark.usefixtures("model")
 def test_the_probe_is_the_first_object_with_rows(s3, put):
     put("in/_SUCCESS", b"x")
     put("in/part-2.csv", "a,b\n")
@@ -331,7 +318,6 @@ KEYS = [
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_key_of_an_object_that_starts_is_a_key_and_nothing_else(s3, put, key):
-    put("model.joblib", b"model")
     request = started_by_object(s3, put, key)
     assert request["data_s3_uri"] == [f"s3://bucket/{key}"]
     assert request["output_s3_uri"] == "s3://bucket/out/2031.csv"

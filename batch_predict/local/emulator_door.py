@@ -66,7 +66,7 @@ class Door:
     def _has_key(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> bool:
         """Return whether the request is signed with the secret of the access key that it names."""
         query = _query(scope)
-        presigned = _is_presigned(headers)
+        presigned = "authorization" not in headers
         signature = sigv4.parse_query_signature(query) if presigned else sigv4.parse_header_signature(headers)
         if not isinstance(signature, sigv4.HeaderSignature) or signature.region_set is not None:
             return False
@@ -104,14 +104,10 @@ def _stranger(headers: Mapping[str, str]) -> str | None:
     return None if OWN_HOST.fullmatch(headers.get("host", "")) else OTHER_HOST
 
 
-def _is_presigned(headers: Mapping[str, str]) -> bool:
-    return "authorization" not in headers
-
-
 def _signs_its_body(scope: Scope, headers: Mapping[str, str]) -> bool:
-    """Return whether the signature is over a digest of the body that no header names; S3's clients name it."""
-    service = "s3" if _is_presigned(headers) and "/s3/aws4_request" in _query(scope).get("X-Amz-Credential", [""])[0] else ""
-    return "x-amz-content-sha256" not in headers and service != "s3"
+    """Return whether the signature is over a digest of the body that no header names; S3's clients name it, but presigned."""
+    is_s3 = "authorization" not in headers and "/s3/aws4_request" in _query(scope).get("X-Amz-Credential", [""])[0]
+    return "x-amz-content-sha256" not in headers and not is_s3
 
 
 async def _body(receive: Receive) -> bytes:

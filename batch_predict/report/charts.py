@@ -89,16 +89,11 @@ def distribution(name: str, label: str, quartiles: Sequence[float], bins: Bins, 
     """Draw a column's values as bars of equal width, with its quartiles, and the reference as a line if there is one."""
     figure, axes = blank(WIDTH, 220)
     axes.stairs(100 * bins.shares, bins.edges, fill=True, color=MAIN)
-    if reference is not None:
-        axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
+    _values_axis(axes, bins, reference, 6)
     for quartile in quartiles:
         axes.axvline(quartile, color=INK, linewidth=1, linestyle=(0, (3, 2)))
-    axes.set_xlim(bins.edges[0], bins.edges[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=bins.are_apart))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
     axes.set_xlabel(visible(label, 50))
     axes.set_ylabel("% of rows")
-    axes.grid(visible=False, axis="x")
     return svg_of(figure, name, f"Distribution of {visible(label, 200)}")
 
 
@@ -133,17 +128,24 @@ def small_distribution(name: str, label: str, now: Bins, reference: Bins | None 
         axes.bar(now.edges[:-1] + step / 2, 100 * now.shares, 0.84 * step, color=MAIN)
     else:
         axes.stairs(100 * now.shares, now.edges, fill=True, color=MAIN)
-    if reference is not None:
-        axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
-    axes.set_xlim(now.edges[0], now.edges[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(3, integer=now.are_apart) if axis else NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
+    _values_axis(axes, now, reference, 3)
+    if not axis:
+        axes.xaxis.set_major_locator(NullLocator())
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
     axes.tick_params(labelsize=10)
-    axes.grid(visible=False, axis="x")
     reference_too = "" if reference is None else ": the reference as a line, this run as bars"
     return svg_of(figure, name, f"Distribution of {visible(label, 200)}{reference_too}")
+
+
+def _values_axis(axes: Axes, bins: Bins, reference: Bins | None, ticks: int) -> None:
+    """Draw the reference as a line, and the axis of a column's values."""
+    if reference is not None:
+        axes.stairs(100 * reference.shares, reference.edges, color=INK, linewidth=1.2)
+    axes.set_xlim(bins.edges[0], bins.edges[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=bins.are_apart))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
+    axes.grid(visible=False, axis="x")
 
 
 def _timeline_legend(axes: Axes, timeline: ChunkTimeline, what: str) -> None:

@@ -91,7 +91,8 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
-        finalize=_finalized,
+        # Nothing that is written hides other text; it is escaped after that.
+        finalize=lambda value: visible_lines(value, LONGEST_CHARACTERS) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -110,11 +111,6 @@ def _environment() -> Environment:
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8").strip())  # noqa: S704
     environment.globals |= {"style": style, "box_width": BOX_WIDTH, "box_height": BOX_HEIGHT}
     return environment
-
-
-def _finalized(value: Any) -> Any:
-    """Remove what hides other text from everything that is written, before it is escaped."""
-    return visible_lines(value, LONGEST_CHARACTERS) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _name(text: object, limit: int = NAME_CHARACTERS) -> Markup:

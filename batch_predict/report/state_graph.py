@@ -88,25 +88,17 @@ def state_graph(
     right = MARGIN + BOX_WIDTH + (len(lanes) + 2) * LANE
     places = {name: (MARGIN, 1 + row * STEP) for row, name in enumerate(main)}
     places |= {name: (right, 1 + row * STEP) for row, name in enumerate(aside)}
-    lost = {name: failed_chunks for name in drawn if states[name]["Type"] == "Map"}
-    boxes = [
-        _box(
-            name,
-            states[name]["Type"],
-            places[name],
-            [visit for visit in visits if visit.name == name],
-            is_over=is_over,
-            failed_chunks=lost.get(name, 0),
-        )
-        for name in (*main, *aside)
-    ]
+    boxes = []
+    for name in (*main, *aside):
+        kind, own = states[name]["Type"], [visit for visit in visits if visit.name == name]
+        lost = failed_chunks if kind == "Map" else 0
+        boxes.append(_box(name, kind, places[name], own, is_over=is_over, failed_chunks=lost))
     ways = [
         Way(_path(start, end, places, main, lanes), taken=(start, end) in taken)
         for start, ends in drawn.items()
         for end in ends
         # A way back is drawn only if it was taken: that it exists is no part of the story.
-        if (start, end) in taken or not _goes_back(start, end, places)
-        if start != end
+        if start != end and ((start, end) in taken or places[start] < places[end])
     ]
     height = max(y for _, y in places.values()) + BOX_HEIGHT + 1
     width = (right if aside else MARGIN) + BOX_WIDTH + MARGIN
@@ -123,11 +115,6 @@ def _families(entered: Sequence[str], drawn: Mapping[str, Sequence[str]], aside:
             seen.add(name)
             yield name
             waiting += [end for end in reversed(drawn[name]) if end in aside and end not in entered]
-
-
-def _goes_back(start: str, end: str, places: Mapping[str, tuple[int, int]]) -> bool:
-    (x, y), (end_x, end_y) = places[start], places[end]
-    return end_x < x or (end_x == x and end_y < y)
 
 
 def _targets(state: Mapping[str, Any]) -> Iterator[str]:

@@ -97,8 +97,11 @@ def count_chunks(client: Any, execution_arn: str) -> ChunksCounted | None:
         return None
     counts = client.describe_map_run(mapRunArn=map_run_arn)["itemCounts"]
     failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
-    seconds = _chunk_seconds(client, map_run_arn) if counts["succeeded"] else None
-    return ChunksCounted(counts["total"], counts["succeeded"], failed, seconds)
+    seconds = []
+    if counts["succeeded"]:
+        found = client.list_executions(mapRunArn=map_run_arn, statusFilter="SUCCEEDED", maxResults=DURATIONS)["executions"]
+        seconds = [(child["stopDate"] - child["startDate"]).total_seconds() for child in found if child.get("stopDate")]
+    return ChunksCounted(counts["total"], counts["succeeded"], failed, sum(seconds) / len(seconds) if seconds else None)
 
 
 def newest_map_run(client: Any, execution_arn: str) -> str | None:
@@ -111,12 +114,6 @@ def newest_map_run(client: Any, execution_arn: str) -> str | None:
         raise
     newest: str | None = max(map_runs, key=lambda map_run: map_run["startDate"])["mapRunArn"] if map_runs else None
     return newest
-
-
-def _chunk_seconds(client: Any, map_run_arn: str) -> float | None:
-    found = client.list_executions(mapRunArn=map_run_arn, statusFilter="SUCCEEDED", maxResults=DURATIONS)["executions"]
-    seconds = [(child["stopDate"] - child["startDate"]).total_seconds() for child in found if child.get("stopDate")]
-    return sum(seconds) / len(seconds) if seconds else None
 
 
 def _ended(execution: Mapping[str, Any]) -> ExecutionEnded:

@@ -11,8 +11,6 @@ from batch_predict.figures import plural
 from batch_predict.visible_text import visible
 
 S3_SCHEME = "s3://"
-WILDCARDS = r"[*?\[]"
-"""What makes a path that does not exist a glob: as in data_s3_uri, but in any part."""
 CSV_SUFFIX = ".csv"
 """End of the names of a folder's files that are data, in any case: a folder on this machine holds other files, too."""
 NAMED_SKIPPED = 3
@@ -92,7 +90,8 @@ def _files_below(path: Path) -> "_FolderFiles | None":
         return _FolderFiles(path)
     if path.name == deployed.inputs.MARKER and path.parent.is_dir():
         return _FolderFiles(path.parent)
-    wild = next((index for index, part in enumerate(path.parts) if re.search(WILDCARDS, part)), None)
+    # A path that does not exist is a glob by the same characters as in data_s3_uri, but in any part.
+    wild = next((index for index, part in enumerate(path.parts) if deployed.data_names.WILDCARDS.search(part)), None)
     return None if wild is None or path.exists() else _FolderFiles(Path(*path.parts[:wild]), path.parts[wild:])
 
 

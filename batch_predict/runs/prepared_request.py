@@ -67,7 +67,9 @@ def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedR
     On a stack they go under the SHA-256 of their content: a file is uploaded once, and the same request finishes what is missing.
     Raises InvalidRequestError; nothing has been started or written then.
     """
-    places = _places(stack)
+    local = [f"{S3_SCHEME}{LOCAL_BUCKET}/{folder}/" for folder in ("models", "data", "output")]
+    models, datas, outputs = [stack.outputs[name] for name in ("ModelUri", "DataUri", "OutputUri")] if stack else local
+    places = _Places(models, datas, outputs, is_local=stack is None)
     data_value = request.get("data_s3_uri")
     data_values = data_value if isinstance(data_value, list) else [data_value]
     may_lack_rows = request.get("on_no_rows") == "succeed"
@@ -122,13 +124,6 @@ class _Places:
         name = f"files{deployed.inputs.MANIFEST_SUFFIX}"  # no data file is called so: manifests are no local data
         digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
         return f"{self.data}{name}" if self.is_local else f"{self.data}{UPLOADS}{digest[:DIGEST_DIGITS]}/{name}"
-
-
-def _places(stack: Stack | None) -> _Places:
-    if stack:
-        return _Places(stack.outputs["ModelUri"], stack.outputs["DataUri"], stack.outputs["OutputUri"], is_local=False)
-    models, data, output = (f"{S3_SCHEME}{LOCAL_BUCKET}/{folder}/" for folder in ("models", "data", "output"))
-    return _Places(models, data, output, is_local=True)
 
 
 def _located(place: Path | str, uploads: Mapping[Path, str]) -> str:

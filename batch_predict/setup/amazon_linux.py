@@ -39,9 +39,13 @@ def check_links(package: Path, carried: Iterable[Path] = ()) -> None:
             for name in needs.libraries:
                 found = _find(name, path, needs.folders, tree, package)
                 versions = needs.versions.get(name, [])
-                lacking = [v for v in versions if v not in parsed[found].own_versions] if found else _too_new(name, versions)
-                if lacking is None:
+                if not (found or name in SYSTEM):
                     raise PackageError(f"{path.name} needs {name}, which neither the package nor Lambda's Amazon Linux 2023 has")
+                lacking = [
+                    version
+                    for version in versions
+                    if not (version in parsed[found].own_versions if found else _has(SYSTEM[name], version))
+                ]
                 if lacking:
                     where = "the package's" if found else "Amazon Linux 2023's"
                     raise PackageError(f"{path.name} needs {', '.join(lacking)} of {name}, which {where} does not have")
@@ -53,12 +57,6 @@ def _find(name: str, path: Path, folders: list[str], tree: Path, package: Path) 
     own = [place for place in places if place.is_relative_to(tree)]
     candidates = (place / name for place in [*own, *(package / folder for folder in LIBRARY_FOLDERS)])
     return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _too_new(name: str, versions: list[str]) -> list[str] | None:
-    """Return the versions that the system's library lacks, or None if the system has no such library."""
-    newest = SYSTEM.get(name)
-    return None if newest is None else [version for version in versions if not _has(newest, version)]
 
 
 def _has(newest: dict[str, tuple[int, ...]], version: str) -> bool:

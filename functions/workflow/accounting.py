@@ -53,21 +53,18 @@ def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequen
     """
     pairs = list(zip(planned, receipts, strict=True))
     missing = [expected.chunk for expected, receipt in pairs if receipt is None]
-    require_enough(missing, len(pairs), document["request"]["tolerated_failure_percentage"])
+    tolerated = document["request"]["tolerated_failure_percentage"]
+    # The tolerance is checked here, too, so that the outcome does not depend on what the engine's Map counts.
+    if missing and (len(missing) == len(pairs) or len(missing) * 100 > tolerated * len(pairs)):
+        raise MissingChunksError(
+            f"{len(missing)} of {len(pairs)} chunks have no output, more than tolerated_failure_percentage "
+            f"{tolerated:g} allows; the first is {located(missing[0])}"
+        )
     model = document["model"]["model"]
     done = [Done(expected.chunk, require_agreement(expected, receipt, model)) for expected, receipt in pairs if receipt is not None]
     require_one_layout(done)
     require_proven_boundaries(document["plan"], missing, [expected.chunk for expected in planned])
     return Account(done, missing)
-
-
-def require_enough(missing: Sequence[Chunk], chunks: int, tolerated_failure_percentage: float) -> None:
-    """Check the tolerance here, too, so that the outcome does not depend on what the engine's Map counts."""
-    if missing and (len(missing) == chunks or len(missing) * 100 > tolerated_failure_percentage * chunks):
-        raise MissingChunksError(
-            f"{len(missing)} of {chunks} chunks have no output, more than tolerated_failure_percentage "
-            f"{tolerated_failure_percentage:g} allows; the first is {located(missing[0])}"
-        )
 
 
 def require_chunks(items: object, prefix: str) -> list[Chunk]:
@@ -150,8 +147,7 @@ def _whole(last: Segment) -> InputObject:
 
 
 def _continues(before: Segment, segment: Segment) -> bool:
-    same = all(before[field] == segment[field] for field in ("data_s3_uri", "data_etag"))
-    return same and segment["byte_range"][0] == before["byte_range"][1]
+    return _whole(before) == (segment["data_s3_uri"], segment["byte_range"][0], segment["data_etag"])
 
 
 IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "decision_sha256", "output_s3_uri")
@@ -183,19 +179,14 @@ def require_agreement(planned: PlannedChunk, receipt: object, model: Model) -> R
             raise IncompleteOutputError(
                 f"the receipt of {located(chunk)} does not add up: its {field} is {brief(receipt.get(field))}, not {value}"
             )
-    if not (receipt["layout_sha256"] and has_plausible_sizes(receipt)):
+    header, size, rows = receipt["header_bytes"], receipt["output_bytes"], receipt["rows_read"]
+    # A row is at least a delimiter and a line end.
+    fits = size >= header + 2 * rows and receipt["rejected_rows"] <= rows and (header > 0 or size == 0)
+    if not (receipt["layout_sha256"] and fits):
         raise IncompleteOutputError(
             f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {brief(receipt)}"
         )
     return receipt
-
-
-def has_plausible_sizes(receipt: Receipt) -> bool:
-    """Whether the part can hold its header and its rows: each is at least a delimiter and a line end."""
-    header, size = receipt["header_bytes"], receipt["output_bytes"]
-    return (
-        size >= header + 2 * receipt["rows_read"] and receipt["rejected_rows"] <= receipt["rows_read"] and (header > 0 or size == 0)
-    )
 
 
 def require_one_layout(done: list[Done]) -> None:

@@ -11,6 +11,7 @@ from itertools import islice
 from urllib.parse import unquote
 
 from .contract import Request
+from .data_names import WILDCARDS
 from .limits import MAX_KEY_BYTES, MAX_OUTPUT_KEY_BYTES
 from .work import WORK_MARK, written_uris
 
@@ -19,7 +20,6 @@ PREFIX_VARIABLES = {"model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_P
 DECODINGS = 5
 """Times that a key may be percent-encoded over: no tool decodes more often."""
 
-_WILDCARDS = re.compile(r"[*?\[]")
 _AMBIGUOUS = re.compile(r"^/|//|(^|[/\\])\.\.?([/\\]|$)|[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -43,7 +43,7 @@ def problems_of(request: Request) -> Iterator[str]:
 def outside(field: str, uri: str) -> str | None:
     """Say that a URI is not under the prefix that the stack allows for its field; None if it is."""
     allowed = os.environ.get(PREFIX_VARIABLES[field])
-    literal = _WILDCARDS.split(uri)[0] if field == "data_s3_uri" else uri  # a wildcard may stand for something else than itself
+    literal = WILDCARDS.split(uri)[0] if field == "data_s3_uri" else uri  # a wildcard may stand for something else than itself
     if not allowed or literal.startswith(allowed):
         return None
     return f"{uri} is not under {allowed}, the only place where this stack allows it: choose a URI that starts so"

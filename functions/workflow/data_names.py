@@ -20,6 +20,10 @@ OTHER_FORMATS = (
 """Ends of names that promise something else than CSV with commas: whoever reads an output of that name would take it for that."""
 
 
+WILDCARDS = re.compile(r"[*?\[]")
+"""What makes a name a glob."""
+
+
 def other_format(name: str) -> str | None:
     """Return the end of a name that promises another format than CSV, in lower case; None if it promises none."""
     lower = name.lower()

@@ -7,6 +7,8 @@ Every event and receipt names it by its digest. A chunk whose values do not fit 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
 from .column_types import Kind
 from .contract import Columns, Decision, Model, Probe
@@ -17,10 +19,9 @@ from .work import TYPES_SUFFIX
 
 def read_columns(client: S3Client, probe: Probe) -> Columns:
     """Return what the probe has found of the columns; InputChangedError if the object is not what it has written."""
-    text = _text_by_digest(client, probe["columns_s3_uri"], probe["columns_sha256"])
-    if text is None:
-        raise InputChangedError(f"{probe['columns_s3_uri']} is not what Probe Model has written there: start the request again")
-    columns: Columns = json.loads(text)
+    uri = probe["columns_s3_uri"]
+    refusal = InputChangedError(f"{uri} is not what Probe Model has written there: start the request again")
+    columns: Columns = _value_by_digest(client, uri, probe["columns_sha256"], refusal)
     return columns
 
 
@@ -49,20 +50,17 @@ def write_decision(client: S3Client, uri: str, decision: Decision) -> None:
 
 def read_decision(client: S3Client, uri: str, sha256: str) -> Decision:
     """Return the decision with this digest; IncompleteOutputError if the object is another one."""
-    text = _text_by_digest(client, uri, sha256)
-    if text is None:
-        raise IncompleteOutputError(f"{uri} is not the decision that was made: its SHA-256 is another")
-    decision: Decision = json.loads(text)
+    refusal = IncompleteOutputError(f"{uri} is not the decision that was made: its SHA-256 is another")
+    decision: Decision = _value_by_digest(client, uri, sha256, refusal)
     return decision
 
 
-def _text_by_digest(client: S3Client, uri: str, sha256: str) -> str | None:
-    """Return an object's text if it has this digest."""
-    try:
+def _value_by_digest(client: S3Client, uri: str, sha256: str, refusal: Exception) -> Any:
+    with suppress(ValueError):  # it is not UTF-8
         text = get_text(client, uri)
-    except ValueError:  # it is not UTF-8
-        return None
-    return text if hashlib.sha256(text.encode()).hexdigest() == sha256 else None
+        if hashlib.sha256(text.encode()).hexdigest() == sha256:
+            return json.loads(text)
+    raise refusal
 
 
 def refutations(client: S3Client, uris: Iterable[str]) -> list[dict[str, Kind]]:

@@ -53,7 +53,8 @@ def explain_failure(client: S3Client, document: Document) -> Explanation:
     message, advice = told_by(failure)
     if not plan or "continuation" in plan:
         return explanation_of(error, message, advice)
-    if not is_about_chunks(error):
+    has_lost_chunks = error == MissingChunksError.__name__ or (error.startswith("States.") and error not in TASK_ERRORS)
+    if not has_lost_chunks:  # those that were tolerated do not explain any other failure
         if published_so_far := what_is_published(client, document):
             fact, advice = published_so_far
             message = f"{message}. {fact}"
@@ -133,11 +134,6 @@ def is_plan_doubtful(plan: Plan, lost: list[ErrorRecord]) -> bool:
         return True
     looks_wrong = any("byte_range" in record and record["error"] not in NEVER_OF_A_WRONG_CUT for record in lost)
     return looks_wrong and plan["input_bytes"] <= RESCANNED_BYTES
-
-
-def is_about_chunks(error: str) -> bool:
-    """Whether the Map failed, or the merge missed chunks; tolerated chunks do not explain any other failure."""
-    return error == MissingChunksError.__name__ or (error.startswith("States.") and error not in TASK_ERRORS)
 
 
 def lost_chunks(client: S3Client, plan: Plan, execution_arn: str) -> list[ErrorRecord]:

@@ -1,7 +1,5 @@
 """What makes two runs the same: the identity of a result, and the fingerprint of the work that leads to it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -15,17 +13,16 @@ def identity_of(document: Document, columns: Columns, objects: Iterable[InputObj
     prediction = document["prediction"]
     types = columns["stated_types"]
     version = prediction.get("model_version_id")
-    digest = _digest(
-        {
-            "model": [prediction["model_s3_uri"], prediction["model_etag"], *([version] if version else [])],
-            "feature_columns": columns["feature_columns"],
-            "prediction_column_name": prediction["prediction_column_name"],
-            "prediction_method": prediction["prediction_method"],
-            "on_bad_row": prediction["on_bad_row"],
-            "deployment": document["model"]["model"]["deployment"],
-            **({"column_types": types} if types else {}),
-        }
-    )
+    options = {
+        "model": [prediction["model_s3_uri"], prediction["model_etag"], *([version] if version else [])],
+        "feature_columns": columns["feature_columns"],
+        "prediction_column_name": prediction["prediction_column_name"],
+        "prediction_method": prediction["prediction_method"],
+        "on_bad_row": prediction["on_bad_row"],
+        "deployment": document["model"]["model"]["deployment"],
+        **({"column_types": types} if types else {}),
+    }
+    digest = hashlib.sha256(_canonical(options))
     for found in objects:
         digest.update(_canonical(found))
     return digest.hexdigest()
@@ -33,7 +30,7 @@ def identity_of(document: Document, columns: Columns, objects: Iterable[InputObj
 
 def fingerprint_of(identity: str, decision_sha256: str, cuts: Iterable[Sequence[int]]) -> str:
     """Return the SHA-256 of a result's identity, of the decision, and of how the inputs are cut (`cut_of`), in their order."""
-    digest = _digest({"identity": identity, "decision": decision_sha256})
+    digest = hashlib.sha256(_canonical({"identity": identity, "decision": decision_sha256}))
     for cut in cuts:
         digest.update(_canonical(cut))
     return digest.hexdigest()
@@ -64,10 +61,6 @@ def is_incomplete(published_identity: str, identity: str) -> bool:
 
 
 _WITHOUT = "-without-"
-
-
-def _digest(fields: object) -> hashlib._Hash:
-    return hashlib.sha256(_canonical(fields))
 
 
 def _canonical(value: object) -> bytes:

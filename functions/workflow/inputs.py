@@ -1,13 +1,12 @@
 """The input objects: which ones a request names, what their headers say, and whether they may stand under one header."""
 
-import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from .confinement import ambiguous, in_work, outside
 from .csv_records import Header, HeaderError, is_blank, parse_header, record_stop
-from .data_names import is_hidden, natural_order
+from .data_names import WILDCARDS, is_hidden, natural_order
 from .errors import InvalidDataError, InvalidRequestError
 from .header_mistakes import foreign_format, mistaken_first_line
 from .limits import MAX_MANIFEST_BYTES, ObjectCount
@@ -54,7 +53,7 @@ class Glob(NamedTuple):
     @property
     def prefix(self) -> str:
         """What every match starts with: the longest that a listing can be narrowed to."""
-        return self.folder + self.pattern[: _wildcard(self.pattern)]
+        return self.folder + WILDCARDS.split(self.pattern)[0]
 
     def matches(self, uri: str) -> bool:
         """Whether an object is directly in the folder, and its name matches."""
@@ -96,11 +95,11 @@ def is_manifest(uri: str) -> bool:
 
 def glob_of(uri: str) -> Glob | None:
     """Return the glob that an entry is; InvalidRequestError if its wildcard stands too early."""
-    wildcard = _wildcard(uri)
+    wildcard = WILDCARDS.search(uri)
     if wildcard is None:
         return None
     folder, slash, pattern = uri.rpartition("/")
-    if wildcard <= len(folder):
+    if wildcard.start() <= len(folder):
         raise InvalidRequestError(f"{uri} has a wildcard (one of * ? [) before its last part: list the prefixes one by one")
     return Glob(folder + slash, pattern)
 
@@ -190,7 +189,7 @@ def is_object_uri(uri: str) -> bool:
         parse_s3_uri(uri)
     except InvalidRequestError:
         return False
-    return not (is_prefix(uri) or is_manifest(uri) or _wildcard(uri) is not None)
+    return not (is_prefix(uri) or is_manifest(uri) or WILDCARDS.search(uri))
 
 
 def read_header(client: S3Client, found: InputObject) -> Header:
@@ -253,11 +252,6 @@ def _lacking(columns: list[str], others: list[str]) -> list[str]:
 def _shown(columns: list[str]) -> str:
     rest = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
     return ", ".join(repr(column[:100]) for column in columns[:NAMED_COLUMNS]) + rest
-
-
-def _wildcard(text: str) -> int | None:
-    found = re.search(r"[*?\[]", text)
-    return found.start() if found else None
 
 
 def _by_name(found: InputObject) -> str:

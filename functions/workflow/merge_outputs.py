@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from .accounting import (
-    Account,
     Done,
     planned_chunks,
     read_error_record,
@@ -97,7 +96,13 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     statistics = StatisticsSum()
     receipts = [without_statistics(receipt, statistics) for receipt in read_ahead(partial(read_receipt, client), chunks)]
     account = settle(document, planned, receipts)
-    errors = error_records(client, account, document["execution"]["arn"])
+    execution_arn = document["execution"]["arn"]
+
+    def error_record(chunk: Chunk) -> ErrorRecord | None:  # of this execution, if there is one
+        record = read_error_record(client, error_record_uri(chunk["receipt_s3_uri"]))
+        return record if record and record["execution_arn"] == execution_arn else None
+
+    errors = in_parallel(error_record, account.missing)
     require_unrefuted_plan(errors)
     require_predictions(account, statistics.result()["rejected_reasons"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
@@ -267,16 +272,6 @@ def may_go_on(error: BaseException, output: str) -> bool:
     if isinstance(error, S3_EXCEPTIONS) and error_code(error) not in NOT_AS_EXPECTED:
         error = s3_failure(error, output)
     return isinstance(error, (TransientS3Error, OutOfTimeError))
-
-
-def error_records(client: S3Client, account: Account, execution_arn: str) -> list[ErrorRecord | None]:
-    """Return why each missing chunk is missing, None if this execution left no record."""
-
-    def read(chunk: Chunk) -> ErrorRecord | None:
-        record = read_error_record(client, error_record_uri(chunk["receipt_s3_uri"]))
-        return record if record and record["execution_arn"] == execution_arn else None
-
-    return in_parallel(read, account.missing)
 
 
 def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:

@@ -88,8 +88,14 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     request = document["request"]
     output = request["output_s3_uri"]
     inputs = read_inputs(client, request)
-    require_as_probed(inputs, document["model"]["rows"])
-    forbid_overwriting(inputs.objects, output)
+    has_any = any(found not in inputs.headers or has_rows(found, inputs.headers[found]) for found in inputs.objects)
+    if has_any != (document["model"]["rows"] > 0):  # without rows, the probe could not see what the model makes of them
+        before, now = ("no rows", "rows") if has_any else ("rows", "no rows")
+        raise InputChangedError(f"the data had {before} when the model was probed, and now it has {now}")
+    written = written_uris(output)
+    for found in inputs.objects:  # entries that name one by itself never get here
+        if found.uri in written or found.uri.startswith(f"{output}.work/"):
+            raise InvalidRequestError(f"output_s3_uri {output} would overwrite the input {found.uri}: choose another output_s3_uri")
     columns = read_columns(client, document["model"])
     identity = identity_of(document, columns, inputs.objects)
     output_found, published = found_while_planning(client, document, identity)
@@ -100,20 +106,16 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     require_ephemeral_storage(largest_chunk_bytes(sizes, chunk_bytes), model_bytes)
     notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)
     exactly = document.get("explanation", {}).get("plan_exactly", False)
-    draft = unrefuted_draft(
-        client, document, columns, inputs, cut_inputs(client, inputs, chunk_bytes, notes, exactly=exactly), identity
-    )
-    if not draft:
-        cutting = cut_inputs(client, inputs, chunk_bytes, notes, exactly=True)
-        draft = unrefuted_draft(client, document, columns, inputs, cutting, identity)
-    assert draft  # exact boundaries cannot be refuted
+    draft = None
+    while not draft:  # exact boundaries cannot be refuted
+        cutting = cut_inputs(client, inputs, chunk_bytes, notes, exactly=exactly)
+        draft, exactly = unrefuted_draft(client, document, columns, inputs, cutting, identity), True
 
     planned = planned_of(draft)
-    largest = max((item.input_bytes for item in planned), default=0)  # a cut waits for the end of its record
-    require_ephemeral_storage(largest, model_bytes)
+    # Again: a cut waits for the end of its record.
+    require_ephemeral_storage(max((item.input_bytes for item in planned), default=0), model_bytes)
     quarantine = request["on_bad_row"] == "quarantine"
-    model = document["model"]["model"]
-    finished = finished_chunks(client, planned, draft.earlier, model, quarantine=quarantine)
+    finished = finished_chunks(client, planned, draft.earlier, document["model"]["model"], quarantine=quarantine)
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
     plan = plan_of(document, inputs, draft, planned, pending, identity, output_found)
     if request["dry_run"]:
@@ -134,14 +136,6 @@ def read_inputs(client: S3Client, request: Request) -> Inputs:
     inputs = Inputs(objects, headers, listing.skipped + len(listing.objects) - len(objects))
     require_same_layout(compared(inputs))
     return inputs
-
-
-def require_as_probed(inputs: Inputs, probed_rows: int) -> None:
-    """Raise if data came or went since the probe: without rows it could not see what the model makes of them."""
-    has_any = any(found not in inputs.headers or has_rows(found, inputs.headers[found]) for found in inputs.objects)
-    if has_any != (probed_rows > 0):
-        before, now = ("no rows", "rows") if has_any else ("rows", "no rows")
-        raise InputChangedError(f"the data had {before} when the model was probed, and now it has {now}")
 
 
 def compared(inputs: Inputs) -> list[tuple[InputObject, Header]]:
@@ -179,14 +173,6 @@ def read_headers(client: S3Client, objects: Sequence[InputObject]) -> dict[Input
     return dict(zip(objects, in_parallel(partial(read_header, client), objects), strict=True))
 
 
-def forbid_overwriting(objects: Sequence[InputObject], output: str) -> None:
-    """Raise if an input is something that the run would write; entries that name it by itself never get here."""
-    written = written_uris(output)
-    for found in objects:
-        if found.uri in written or found.uri.startswith(f"{output}.work/"):
-            raise InvalidRequestError(f"output_s3_uri {output} would overwrite the input {found.uri}: choose another output_s3_uri")
-
-
 def unrefuted_draft(
     client: S3Client, document: Document, columns: Columns, inputs: Inputs, cutting: Cutting, identity: str
 ) -> Draft | None:
@@ -197,13 +183,18 @@ def unrefuted_draft(
     """
     types = first_types(client, document, columns, inputs, cutting)
     while True:
-        draft = draft_of(client, document, cutting, identity, decision_of(columns, types, document["model"]["model"]))
-        found = refutations(client, draft.earlier)
-        if cutting.guessed and (found or is_refuted(client, draft.earlier)):
+        decision = decision_of(columns, types, document["model"]["model"])
+        sha256 = decision_sha256(decision)
+        cuts = (cut_of([(span.start, span.stop) for span in spans]) for spans in cutting.chunks)
+        fingerprint = fingerprint_of(identity, sha256, cuts)
+        prefix = work_prefix(document["request"]["output_s3_uri"], identity, fingerprint)
+        earlier = earlier_work(client, prefix)
+        found = refutations(client, earlier)
+        if cutting.guessed and (found or is_refuted(client, earlier)):
             return None
         wider = widened(types, found, columns["numeric_columns"])
         if wider == types:
-            return draft
+            return Draft(cutting, decision, sha256, fingerprint, prefix, earlier)
         types = wider
 
 
@@ -216,15 +207,6 @@ def first_types(client: S3Client, document: Document, columns: Columns, inputs: 
     header = inputs.headers.get(first) or read_header(client, first)
     sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
     return widened(probed, [sampled], columns["numeric_columns"])
-
-
-def draft_of(client: S3Client, document: Document, cutting: Cutting, identity: str, decision: Decision) -> Draft:
-    """Name the work of these pieces under this decision, and list what is there of it."""
-    sha256 = decision_sha256(decision)
-    cuts = (cut_of([(span.start, span.stop) for span in spans]) for spans in cutting.chunks)
-    fingerprint = fingerprint_of(identity, sha256, cuts)
-    prefix = work_prefix(document["request"]["output_s3_uri"], identity, fingerprint)
-    return Draft(cutting, decision, sha256, fingerprint, prefix, earlier_work(client, prefix))
 
 
 def cut_inputs(client: S3Client, inputs: Inputs, chunk_bytes: int, notes: Notes, *, exactly: bool) -> Cutting:

@@ -57,6 +57,9 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
     plan = document["plan"]
     receipts = [done.receipt for done in account.done]
     began = datetime.fromisoformat(document["execution"]["start_time"]).timestamp() * 1000
+    by_stage: Counter[str] = Counter()
+    for receipt in receipts:
+        by_stage.update(receipt["milliseconds"])
     read, rejected = (sum(receipt[name] for receipt in receipts) for name in ("rows_read", "rejected_rows"))
     return {
         "rows": {"read": read, "predicted": read - rejected, "rejected": rejected},
@@ -70,7 +73,7 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
         },
         "model": (receipts[0] if receipts else document["model"])["model"],
         "warnings": document["model"]["warnings"],
-        "milliseconds": milliseconds_by_stage(account),
+        "milliseconds": {stage: round(milliseconds, 3) for stage, milliseconds in by_stage.items()},
         "estimated_cost": estimated_cost(document, account),
         "statistics": statistics,
         "timeline": timeline(account),
@@ -90,15 +93,6 @@ def timeline(account: Account) -> dict[str, list[Any]]:
         "data_s3_uri": [chunk.get("data_s3_uri") for chunk, _ in done],
         "byte_range": [chunk.get("byte_range") for chunk, _ in done],
     }
-
-
-def milliseconds_by_stage(account: Account) -> dict[str, float]:
-    """Return the time of all chunks together, by stage."""
-    total: Counter[str] = Counter()
-    for done in account.done:
-        for stage, milliseconds in done.receipt["milliseconds"].items():
-            total[stage] += milliseconds  # type: ignore[assignment]
-    return {stage: round(milliseconds, 3) for stage, milliseconds in total.items()}
 
 
 class Cost(TypedDict):

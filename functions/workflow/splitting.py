@@ -60,7 +60,9 @@ class Notes(NamedTuple):
 
 def split_objects(client: S3Client, cuts: Sequence[Cut], notes: Notes, *, exactly: bool) -> Split:
     """Cut every object near its targets; InvalidDataError if a scan shows that an object's quotes do not pair up."""
-    guesses = {} if exactly else guess_boundaries(client, [cut for cut in cuts if is_worth_guessing(cut)])
+    # Only where windows are much less than the whole.
+    large = [cut for cut in cuts if cut.object.size > WINDOWS_WORTH * WINDOW_BYTES[0] * (len(cut.targets) + 1)]
+    guesses = {} if exactly else guess_boundaries(client, large)
     boundaries = guesses | scan_boundaries(client, [cut for cut in cuts if cut.object not in guesses], notes)
 
     def spans_of(found: InputObject) -> list[Span]:
@@ -71,11 +73,6 @@ def split_objects(client: S3Client, cuts: Sequence[Cut], notes: Notes, *, exactl
     objects = [cut.object for cut in cuts]
     spans = dict(zip(objects, in_parallel(spans_of, objects), strict=True))
     return Split(spans, guessed=any(len(spans[found]) > 1 for found in guesses))
-
-
-def is_worth_guessing(cut: Cut) -> bool:
-    """Whether windows are much less than the whole."""
-    return cut.object.size > WINDOWS_WORTH * WINDOW_BYTES[0] * (len(cut.targets) + 1)
 
 
 def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject, list[int]]:

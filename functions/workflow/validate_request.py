@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache, partial
 from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from .confinement import problems_of
 from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
 from .csv_records import Header
-from .data_names import other_format
+from .data_names import WILDCARDS, other_format
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
 from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
 from .inputs import (
@@ -118,18 +118,18 @@ def without_columns(whole: WholeRequest) -> tuple[Request, StatedColumns]:
 def normalise(raw: object, execution: Execution) -> WholeRequest:
     """Return the request with defaults and resolved placeholders; InvalidRequestError lists all problems of the request itself."""
     schema = request_schema()
-    start = _start_of(raw)
-    found = list(islice(problems(start.request, schema), SHOWN_PROBLEMS))
-    fields: dict[str, Any] = start.request if isinstance(start.request, dict) else {}
-    instant, time_problem = _scheduled_time(fields.get("scheduled_time", start.time), execution)
+    given, placeholders, time = _start_of(raw)
+    found = list(islice(problems(given, schema), SHOWN_PROBLEMS))
+    fields: dict[str, Any] = given if isinstance(given, dict) else {}
+    instant, time_problem = _scheduled_time(fields.get("scheduled_time", time), execution)
     zone, zone_problem = _time_zone(fields.get("time_zone", "UTC"))
     found += [*time_problem, *zone_problem]
-    known = {"execution_name": execution["name"], **start.placeholders}
+    known = {"execution_name": execution["name"], **placeholders}
     resolved: dict[str, Any] = {}
     for field in ("data_s3_uri", "output_s3_uri"):
         if field in fields and not any(problems(fields[field], schema["properties"][field], field)):
-            given = [fields[field]] if isinstance(fields[field], str) else fields[field]  # from here on, data_s3_uri is a list
-            uris, uri_problems = _resolve_placeholders(field, given, known, instant, zone)
+            listed = [fields[field]] if isinstance(fields[field], str) else fields[field]  # from here on, data_s3_uri is a list
+            uris, uri_problems = _resolve_placeholders(field, listed, known, instant, zone)
             resolved[field] = uris if field == "data_s3_uri" else uris[0]
             found += uri_problems
     if not found:
@@ -146,23 +146,13 @@ def normalise(raw: object, execution: Execution) -> WholeRequest:
     raise InvalidRequestError(bounded("; ".join(found)))
 
 
-class _Start(NamedTuple):
-    """What an execution is started with."""
-
-    request: object
-    placeholders: dict[str, str]
-    """The key of the object that has started it."""
-    time: str | None
-    """The time of that event."""
-
-
-def _start_of(raw: object) -> _Start:
-    """Take the input apart: it is a request, or what a rule of EventBridge has made of an object's event and a request.
+def _start_of(raw: object) -> tuple[object, dict[str, str], str | None]:
+    """Return the request, placeholders and time of an input, which may be what a rule of EventBridge has made of an object's event.
 
     The key is put in here: EventBridge escapes nothing, and whoever may write an object chooses its key.
     """
     if not (isinstance(raw, dict) and "object_created" in raw):
-        return _Start(raw, {}, None)
+        return raw, {}, None
     try:
         key, time = raw["object_created"]["object"]["key"], raw["time"]
     except (KeyError, TypeError):
@@ -171,7 +161,7 @@ def _start_of(raw: object) -> _Start:
         raise InvalidRequestError(
             "the input is not what an object starts with: object_created (the detail of S3's event), its time, and the request"
         )
-    return _Start(raw["request"], {"object_key": key}, time)
+    return raw["request"], {"object_key": key}, time
 
 
 @cache
@@ -220,7 +210,7 @@ def _resolve_placeholders(
     def value_of(match: re.Match[str]) -> str:
         placeholder, _, time_format = match[1].partition(":")
         if (value := known.get(match[1])) is not None:
-            if field == "data_s3_uri" and re.search(r"[*?\[]", value):
+            if field == "data_s3_uri" and WILDCARDS.search(value):
                 found.append(f"{field} has {match[0]}, which is {value!r} with a wildcard in it: it would name other objects")
             return value
         if time_format and (shifted := re.fullmatch(r"scheduled_time([+-][0-9]{1,4}[dh])?", placeholder)):

@@ -5,6 +5,10 @@ BatchPredictError          the caller can change something; the message says wha
 └── RunFailedError         the run is over without an output
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class BatchPredictError(Exception):
     """Something that the caller can change did not work; the message says what, where, and what to do."""
@@ -20,3 +24,12 @@ class RunFailedError(BatchPredictError):
     def __init__(self, message: str, error: str, cause: str | None, advice: str | None) -> None:
         super().__init__(message)
         self.error, self.cause, self.advice = error, cause, advice
+
+
+@contextmanager
+def file_troubles(done: str = "read or written", path: Path | str = "a file") -> Iterator[None]:
+    """Say in one sentence which file (``path``, if the error does not say it) cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        raise BatchPredictError(f"{error.filename or path} cannot be {done}: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ import typer
 
 from batch_predict.cli.commands import OptionGroup, command, example, option
 from batch_predict.deployed import template_parameters
-from batch_predict.errors import BatchPredictError
+from batch_predict.errors import BatchPredictError, file_troubles
 from batch_predict.setup.samconfig import configured, current_settings, difference, read_config, start_text
 from batch_predict.setup.stack_settings import (
     MAY_BE_EMPTY,
@@ -91,10 +91,8 @@ def init(
             raise BatchPredictError(f"{config} has settings already, and was left as it is: --overwrite changes it")
         if not yes and not overwrite and not typer.confirm(f"Write this to {config}?", default=not is_set):
             raise BatchPredictError(f"{config} was left as it is")
-        try:
+        with file_troubles("written", config):
             config.write_bytes(after.encode())
-        except OSError as error:
-            raise BatchPredictError(f"{config} cannot be written: {error.strerror}") from error
     typer.echo(_how_to_deploy(config))
 
 

@@ -17,7 +17,7 @@ from batch_predict.cli.commands import command, example
 from batch_predict.cli.progress import Screen, screen
 from batch_predict.cli.scoring_commands import conclude
 from batch_predict.cli.visible_output import VisibleConsole
-from batch_predict.errors import BatchPredictError
+from batch_predict.errors import BatchPredictError, file_troubles
 from batch_predict.figures import megabytes, plural
 from batch_predict.local import flights
 from batch_predict.local.aws import ACCESS_KEY_ID, LocalAws, local_aws
@@ -125,13 +125,11 @@ def demo(
 
 
 def _demo_files(directory: Path, rows: int | None, shown: Screen) -> tuple[Path, Path]:
-    try:
+    with file_troubles("written", directory):
         with shown.step("Flights", "writing the year's flights as CSV") as conclude_step:
             data = flights.write_flights(directory, rows)
             conclude_step(f"{plural(rows or flights.ROWS, 'row')}, {megabytes(data.stat().st_size)}")
         with shown.step("Model", "fitting a pipeline that predicts the arrival's delay") as conclude_step:
             model = flights.fit_model(directory)
             conclude_step(f"{model}, {megabytes(model.stat().st_size)}")
-    except OSError as error:
-        raise BatchPredictError(f"{error.filename or directory} cannot be written: {error.strerror or error}") from error
     return data, model

@@ -1,7 +1,6 @@
 """The options that stand for a request's fields: types, defaults and descriptions are the request schema's."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typer.core import TyperCommand
 from batch_predict.cli.commands import OptionGroup, option
 from batch_predict.deployed import request_schema
 from batch_predict.errors import InvalidRequestError
+from batch_predict.setup.stack_settings import request_in
 
 
 class _Field(NamedTuple):
@@ -164,19 +164,10 @@ def _request(request: Path | None, **options: Any) -> dict[str, Any]:
         if given:
             flags = ", ".join(_BY_NAME[name].flag for name in given)
             raise InvalidRequestError(f"--request is the whole request: leave out {flags}")
-        return _read_request(request)
+        found = request_in(request)
+        if not isinstance(found, dict):
+            raise InvalidRequestError(f"request {request} must be one JSON object")
+        return found
     if missing := [_BY_NAME[name].flag for name in request_schema()["required"] if name not in given]:
         raise InvalidRequestError(f"missing {', '.join(missing)}")
     return {name: read_field(name, value) for name, value in given.items()}
-
-
-def _read_request(file: Path) -> dict[str, Any]:
-    try:
-        request = json.loads(file.read_bytes())
-    except OSError as error:
-        raise InvalidRequestError(f"request {file} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # also if it is not text
-        raise InvalidRequestError(f"request {file} is not JSON: {error}") from error
-    if not isinstance(request, dict):
-        raise InvalidRequestError(f"request {file} must be one JSON object")
-    return request

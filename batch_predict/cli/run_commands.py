@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from batch_predict.cli.commands import JsonOption, Place, command, example, stack_option
 from batch_predict.cli.progress import screen
 from batch_predict.cli.run_lines import SHOWN_CHUNKS, explanation_lines, print_lines, print_runs, status_lines
-from batch_predict.errors import BatchPredictError
+from batch_predict.errors import BatchPredictError, file_troubles
 from batch_predict.local.one_chunk import invoke_here
 from batch_predict.places import OnStack, ThisMachine
 from batch_predict.report.drift import compared
@@ -172,10 +172,8 @@ def report(
         record = replace(record, **{name: _localized(getattr(record, name), uploads) for name in texts})
         if reference is not None:
             record = compared(record, reference)
-        try:
+        with file_troubles("written", page):
             page.write_text(render(record), encoding="utf-8")
-        except OSError as error:
-            raise BatchPredictError(f"{page} cannot be written: {error.strerror}") from error
         typer.echo(f"{page}")
     if opens and not webbrowser.open(page.absolute().as_uri()):
         typer.echo("No browser could be opened: open the file yourself.", err=True)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batch_predict.errors import BatchPredictError
+from batch_predict.errors import BatchPredictError, file_troubles
 from batch_predict.local import kept_work
 from batch_predict.local.kept_run import KeptRun, write_json
 from batch_predict.local.own_folders import FOLDER_MODE, mark_of, why_not_ours
@@ -154,10 +154,8 @@ class KeptRuns:
 
 def _digest(prepared: PreparedRequest) -> str:
     """Return a SHA-256 of all that decides the finished chunks of a request, the contents of its files included."""
-    try:
+    with file_troubles("read"):
         files = [(uri, sha256_of(path)) for path, uri in prepared.uploads.items()]
-    except OSError as error:
-        raise BatchPredictError(f"{error.filename} cannot be read: {error.strerror}") from error
     request = {field: value for field, value in prepared.request.items() if field not in NOT_DECIDING}
     place = str((prepared.output_directory or Path()).absolute())
     return hashlib.sha256(json.dumps([request, place, files], sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from batch_predict.errors import BatchPredictError
+from batch_predict.errors import BatchPredictError, file_troubles
 from batch_predict.runs.local_files import S3_SCHEME
 from batch_predict.runs.prepared_request import PreparedRequest, in_the_way
 from batch_predict.runs.stack import Stack, aws_troubles
@@ -116,12 +116,3 @@ def _fetched(stack: Stack, uri: str, path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def file_troubles() -> Iterator[None]:
-    """Say in one sentence which file cannot be read or written."""
-    try:
-        yield
-    except OSError as error:
-        raise BatchPredictError(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}") from error

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from batch_predict.deployed import stack_directory
-from batch_predict.errors import BatchPredictError
+from batch_predict.errors import BatchPredictError, file_troubles
 from batch_predict.setup import package, target
 from batch_predict.setup.package import Say
 from batch_predict.setup.slimming import SlimmingError
@@ -50,12 +50,10 @@ def eject(directory: Path, *, overwrite: bool = False) -> list[Path]:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         named = f"{', '.join(map(str, others[:3]))}{more}"
         raise BatchPredictError(f"{named} would be replaced, and nothing was written: name another folder, or use --overwrite")
-    try:
+    with file_troubles("written"):
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    except OSError as error:
-        raise BatchPredictError(f"{error.filename} cannot be written: {error.strerror}") from error
     return list(files)
 
 

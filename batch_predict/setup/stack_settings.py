@@ -5,13 +5,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dateutil.zoneinfo import get_zonefile_instance  # type: ignore[import-untyped]
 
 from batch_predict import deployed
 from batch_predict.deployed import request_schema, template_parameters
-from batch_predict.errors import BatchPredictError
+from batch_predict.errors import InvalidRequestError
 from batch_predict.setup.schedule_expression import schedule_problem
 
 STACK_NAME, REGION = "stack_name", "region"
@@ -124,12 +124,17 @@ def read_answer(name: str, answer: str) -> str:
         return ""
     if name != "ScheduleRequest" or not value or value.startswith("{"):
         return value
+    return json.dumps(request_in(Path(value)), separators=(",", ":"))
+
+
+def request_in(file: Path) -> Any:
+    """Return what a file holds as JSON; InvalidRequestError if it cannot be read."""
     try:
-        return json.dumps(json.loads(Path(value).read_bytes()), separators=(",", ":"))
+        return json.loads(file.read_bytes())
     except OSError as error:
-        raise BatchPredictError(f"request {value} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BatchPredictError(f"request {value} is not JSON: {error}") from error
+        raise InvalidRequestError(f"request {file} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # also if it is not text
+        raise InvalidRequestError(f"request {file} is not JSON: {error}") from error
 
 
 def is_switch(name: str) -> bool:

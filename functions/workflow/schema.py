@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from operator import ge, gt, le
 from typing import Any
 
 from .utf8 import is_encodable, json_text
@@ -69,13 +70,9 @@ def _string_problems(value: str, schema: Schema, name: str) -> Iterator[str]:
 
 
 def _number_problems(value: float, schema: Schema, name: str) -> Iterator[str]:
-    # Negated, so that NaN passes none of them.
-    if "exclusiveMinimum" in schema and not value > schema["exclusiveMinimum"]:
-        yield f"{name} must be above {schema['exclusiveMinimum']}, not {_shown(value)}"
-    if "minimum" in schema and not value >= schema["minimum"]:
-        yield f"{name} must be at least {schema['minimum']}, not {_shown(value)}"
-    if "maximum" in schema and not value <= schema["maximum"]:
-        yield f"{name} must be at most {schema['maximum']}, not {_shown(value)}"
+    for keyword, is_within, words in (("exclusiveMinimum", gt, "above"), ("minimum", ge, "at least"), ("maximum", le, "at most")):
+        if keyword in schema and not is_within(value, schema[keyword]):  # NaN is within none
+            yield f"{name} must be {words} {schema[keyword]}, not {_shown(value)}"
 
 
 def _array_problems(value: list[Any], schema: Schema, name: str) -> Iterator[str]:

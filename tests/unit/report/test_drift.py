@@ -72,13 +72,6 @@ def test_texts_and_labels_by_hand():
     assert population_stability_index(*labels) == pytest.approx(expected)
 
 
-def test_what_cannot_be_compared_is_said():
-    with pytest.raises(ValueError, match="kind number cannot be compared with one of kind text"):
-        population_stability_index(text({1: 1}), number([1.0]))
-    with pytest.raises(ValueError, match="without rows"):
-        population_stability_index(text({}), text({1: 1}))
-
-
 def test_a_reference_sample_is_counted_as_the_function_counts(tmp_path):
     generator = np.random.default_rng(5)
     rows = [

@@ -12,7 +12,7 @@ from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, Mi
 from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
 from .inputs import InputObject
 from .s3 import S3Client, get_document
-from .work import decision_uri, part_uri, receipt_uri, segments_uri
+from .work import chunk_places
 
 
 class PlannedChunk(NamedTuple):
@@ -72,14 +72,7 @@ def require_chunks(items: object, prefix: str) -> list[Chunk]:
     if not conforms(items, list[Chunk]) or not all(map(names_its_data, items)):
         raise ValueError(f"{brief(items)} is not a list of chunks")
     for index, chunk in enumerate(items):
-        names = {
-            "chunk_index": index,
-            "decision_s3_uri": decision_uri(prefix),
-            "output_s3_uri": part_uri(prefix, index),
-            "receipt_s3_uri": receipt_uri(prefix, index),
-        }
-        if "segments_s3_uri" in chunk:
-            names["segments_s3_uri"] = segments_uri(prefix, index)
+        names = {"chunk_index": index, **chunk_places(prefix, index, grouped="segments_s3_uri" in chunk)}
         for field, name in names.items():
             if chunk[field] != name:  # type: ignore[literal-required]
                 raise ValueError(f"{field} of chunk {index + 1} is {brief(chunk[field])}, not {name}")  # type: ignore[literal-required]

@@ -35,17 +35,6 @@ class Piece(NamedTuple):
         return self.stop - self.start
 
 
-class CopiedPart(NamedTuple):
-    """A part that S3 copies by itself."""
-
-    piece: Piece
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.piece.size
-
-
 class GatheredPart(NamedTuple):
     """A part whose pieces pass through memory, because they are too small to be copied."""
 
@@ -57,7 +46,8 @@ class GatheredPart(NamedTuple):
         return sum(piece.size for piece in self.pieces)
 
 
-Part = CopiedPart | GatheredPart
+Part = Piece | GatheredPart
+"""What S3 copies by itself, or what is gathered here."""
 
 
 def digest_of(pieces: Iterable[Piece]) -> str:
@@ -93,10 +83,10 @@ def _parts(pieces: Iterable[Piece], copy_bytes: int) -> Iterator[Part]:
         yield pending
 
 
-def _copies(piece: Piece, copy_bytes: int) -> Iterator[CopiedPart]:
+def _copies(piece: Piece, copy_bytes: int) -> Iterator[Piece]:
     """Cut into equal copies, so that none is below the minimum."""
     copies = -(-piece.size // copy_bytes)
     for index in range(copies):
         start = piece.start + piece.size * index // copies
         stop = piece.start + piece.size * (index + 1) // copies
-        yield CopiedPart(piece._replace(start=start, stop=stop))
+        yield piece._replace(start=start, stop=stop)

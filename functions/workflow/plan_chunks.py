@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from .accounting import PlannedChunk, planned_chunk
 from .chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
@@ -32,7 +32,7 @@ from .resume import EarlierWork, earlier_work, finished_chunks, is_refuted
 from .s3 import S3Client, in_parallel, parse_s3_uri, put_json, s3_client
 from .sampling import mean_record_bytes, sampled_records, sampled_types
 from .splitting import Cut, Notes, split_objects
-from .work import decision_uri, part_uri, receipt_uri, scan_uri, segments_uri, work_prefix, written_uris
+from .work import chunk_places, decision_uri, scan_uri, work_prefix, written_uris
 
 HEADERS_COMPARED = 10_000
 """Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""
@@ -236,15 +236,10 @@ def planned_of(draft: Draft) -> list[PlannedChunk]:
     planned = []
     for index, spans in enumerate(draft.cutting.chunks):
         segments = [segment_of(span) for span in spans]
-        chunk: Chunk = {
-            "chunk_index": index,
-            **({"segments_s3_uri": segments_uri(draft.prefix, index)} if len(spans) > 1 else segments[0]),  # type: ignore[typeddict-item]
-            "decision_s3_uri": decision_uri(draft.prefix),
-            "decision_sha256": draft.decision_sha256,
-            "output_s3_uri": part_uri(draft.prefix, index),
-            "receipt_s3_uri": receipt_uri(draft.prefix, index),
-        }
-        planned.append(planned_chunk(chunk, segments))
+        places = chunk_places(draft.prefix, index, grouped=len(spans) > 1)
+        data: Any = segments[0] if len(spans) == 1 else {}
+        chunk = {"chunk_index": index, **data, **places, "decision_sha256": draft.decision_sha256}
+        planned.append(planned_chunk(cast("Chunk", chunk), segments))
     return planned
 
 

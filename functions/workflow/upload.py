@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from .contract import UploadRecord
 from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError
 from .invocation import log
-from .multipart import CopiedPart, GatheredPart, Part, Piece
+from .multipart import GatheredPart, Part, Piece
 from .s3 import CONCURRENT_REQUESTS, S3Client, error_code, get_document, parse_s3_uri, put_json, read_range, s3_calls
 from .s3_errors import S3_EXCEPTIONS
 from .work import upload_record_uri
@@ -117,7 +117,7 @@ def upload_parts(client: S3Client, upload: Upload, parts: Sequence[Part], deadli
     failed = threading.Event()
 
     def send(number: int, part: Part) -> CompletedPartTypeDef:
-        if isinstance(part, CopiedPart):
+        if isinstance(part, Piece):
             return completed_part(number, copy_part(client, upload, number, part))
         with memory:
             body = gather(client, readers, part)
@@ -147,19 +147,19 @@ def completed_part(number: int, answer: UploadPartOutputTypeDef | CopyPartResult
     return part
 
 
-def copy_part(client: S3Client, upload: Upload, number: int, part: CopiedPart) -> CopyPartResultTypeDef:
-    """Let S3 copy a range of a part, if it is still the one of its receipt."""
+def copy_part(client: S3Client, upload: Upload, number: int, piece: Piece) -> CopyPartResultTypeDef:
+    """Let S3 copy a piece, if it is still of the part of its receipt."""
     bucket, key = parse_s3_uri(upload.output)
-    source_bucket, source_key = parse_s3_uri(part.piece.uri)
-    with part_as_in_receipt(part.piece), s3_calls(part.piece.uri):
+    source_bucket, source_key = parse_s3_uri(piece.uri)
+    with part_as_in_receipt(piece), s3_calls(piece.uri):
         copied = client.upload_part_copy(
             Bucket=bucket,
             Key=key,
             UploadId=upload.upload_id,
             PartNumber=number,
             CopySource={"Bucket": source_bucket, "Key": source_key},
-            CopySourceRange=f"bytes={part.piece.start}-{part.piece.stop - 1}",
-            CopySourceIfMatch=part.piece.etag,
+            CopySourceRange=f"bytes={piece.start}-{piece.stop - 1}",
+            CopySourceIfMatch=piece.etag,
         )
     return copied["CopyPartResult"]
 

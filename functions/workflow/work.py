@@ -40,19 +40,12 @@ def scan_uri(output_s3_uri: str, identity: str, chunk_bytes: int) -> str:
     return f"{request_prefix(output_s3_uri, identity)}scan-{chunk_bytes}.json"
 
 
-def part_uri(prefix: str, chunk_index: int) -> str:
-    """Return where the chunk's share of the output goes."""
-    return f"{chunk_name(prefix, chunk_index)}.csv"
-
-
-def receipt_uri(prefix: str, chunk_index: int) -> str:
-    """Return where the chunk's receipt goes."""
-    return f"{chunk_name(prefix, chunk_index)}{RECEIPT_SUFFIX}"
-
-
-def segments_uri(prefix: str, chunk_index: int) -> str:
-    """Return where the list of a grouped chunk's objects goes."""
-    return f"{chunk_name(prefix, chunk_index)}.segments.json"
+def chunk_places(prefix: str, chunk_index: int, *, grouped: bool) -> dict[str, str]:
+    """Return where the objects of a chunk go, by their fields in the plan; zero-padded, so that a listing is in its order."""
+    name = f"{prefix}chunk-{chunk_index:05}"
+    segments = {"segments_s3_uri": f"{name}.segments.json"} if grouped else {}
+    own = {"output_s3_uri": f"{name}.csv", "receipt_s3_uri": f"{name}{RECEIPT_SUFFIX}"}
+    return {**segments, "decision_s3_uri": decision_uri(prefix), **own}
 
 
 def decision_uri(prefix: str) -> str:
@@ -78,11 +71,6 @@ def upload_record_uri(prefix: str) -> str:
 def error_record_uri(receipt_s3_uri: str) -> str:
     """Return where the error record goes of a chunk that was lost for good."""
     return receipt_s3_uri.removesuffix(RECEIPT_SUFFIX) + ERROR_RECORD_SUFFIX
-
-
-def chunk_name(prefix: str, chunk_index: int) -> str:
-    """Return the common start of a chunk's keys; zero-padded, so that a listing is in the plan's order."""
-    return f"{prefix}chunk-{chunk_index:05}"
 
 
 def rejected_uri(output_s3_uri: str) -> str:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 import prediction_handler as handler
 from support.scripted_s3 import SHORT_PATIENCE_SECONDS, ScriptedS3, cut, garble, refuse, reset, stall, whole
 from workflow import errors, merge_outputs, s3, upload
-from workflow.multipart import CopiedPart, Piece
+from workflow.multipart import Piece
 from workflow.published import Result
 
 pytestmark = pytest.mark.emulator("it scripts the answers of an S3 of its own")
@@ -120,7 +120,7 @@ def test_a_completion_that_answers_200_with_an_error_arrives_as_500(server):
 @pytest.mark.parametrize("code", ["InternalError", "SlowDown", "NeverHeardOf"])
 def test_a_copy_that_answers_200_with_an_error_is_transient(server, code):
     server.script = [refuse(code, 200)]
-    part = CopiedPart(Piece(URI, '"v1"', 0, 6_000_000))
+    part = Piece(URI, '"v1"', 0, 6_000_000)
     with pytest.raises(errors.TransientS3Error):
         upload.copy_part(server.client(), upload.Upload("s3://bucket/out", "u", {}), 1, part)
 

@@ -17,7 +17,7 @@ from workflow.errors import (
     UnsafeSplitError,
 )
 from workflow.invocation import OutOfTimeError
-from workflow.multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, CopiedPart, GatheredPart, Piece, parts_of
+from workflow.multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, GatheredPart, Piece, parts_of
 from workflow.work import columns_uri
 
 COPIED = 6 * MIB // 10
@@ -82,10 +82,10 @@ def test_parts_keep_s3_s_rules_for_any_sizes(sizes):
     pieces = [Piece(f"s3://bucket/{index}", "", 100, 100 + size) for index, size in enumerate(sizes)]
     parts = parts_of(pieces)
     assert all(part.size >= MIN_PART_BYTES for part in parts[:-1])
-    assert all(MIN_PART_BYTES <= part.size <= MAX_COPY_BYTES for part in parts if isinstance(part, CopiedPart))
+    assert all(MIN_PART_BYTES <= part.size <= MAX_COPY_BYTES for part in parts if isinstance(part, Piece))
     assert all(part.size <= 18 * MIB for part in parts if isinstance(part, GatheredPart))
     assert len(parts) <= len(sizes) + sum(size // COPY_BYTES for size in sizes)
-    flat = [piece for part in parts for piece in (part.pieces if isinstance(part, GatheredPart) else [part.piece])]
+    flat = [piece for part in parts for piece in (part.pieces if isinstance(part, GatheredPart) else [part])]
     joined = []
     for piece in flat:
         if joined and joined[-1].uri == piece.uri and joined[-1].stop == piece.start:

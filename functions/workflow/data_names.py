@@ -5,6 +5,9 @@ The command line loads this file for local folders, so that both places have one
 
 import re
 
+WILDCARDS = re.compile(r"[*?\[]")
+"""What makes a name a glob."""
+
 BESIDE_DATA = (".csv.metadata", "._copying_")
 """Ends of names, in lower case, of what Athena writes beside a result, and Hadoop while it copies a file."""
 
@@ -18,10 +21,6 @@ OTHER_FORMATS = (
     ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip", ".zst", ".zstd",
 )  # fmt: skip
 """Ends of names that promise something else than CSV with commas: whoever reads an output of that name would take it for that."""
-
-
-WILDCARDS = re.compile(r"[*?\[]")
-"""What makes a name a glob."""
 
 
 def other_format(name: str) -> str | None:

@@ -9,6 +9,7 @@ state machine's role is written, not proven: the emulator does nothing under it.
 
 from collections import Counter
 from contextlib import suppress
+from typing import NamedTuple
 
 import boto3
 import pytest
@@ -27,22 +28,31 @@ ELSEWHERE = "permissions-elsewhere"
 MADE = "permissions-made-by-the-stack"
 DENIED = {"AccessDenied", "AccessDeniedException", "403"}  # the last is the answer to a HEAD
 
-# (bucket, start of a key)
+
+class Place(NamedTuple):
+    bucket: str
+    prefix: str
+
+    def key(self, name):
+        """The fields that name an object there."""
+        return {"Bucket": self.bucket, "Key": f"{self.prefix}{name}"}
+
+
 PLACES = {
-    "model": (BUCKET, "models/permissions/"),
-    "data": (BUCKET, "data/permissions/"),
-    "output": (BUCKET, "output/permissions/"),
-    "work": (BUCKET, "output/permissions/run.csv.work/identity/fingerprint/"),
-    "beside models/": (BUCKET, "models-of-others/"),
-    "beside data/": (BUCKET, "data-of-others/"),
-    "beside output/": (BUCKET, "output-of-others/"),
-    "another prefix": (BUCKET, "permissions/"),
-    "a work prefix outside of output/": (BUCKET, "permissions/run.csv.work/identity/fingerprint/"),
-    "the functions' code": (BUCKET, ".deploy/"),
-    "models/ of another bucket": (ELSEWHERE, "models/permissions/"),
-    "data/ of another bucket": (ELSEWHERE, "data/permissions/"),
-    "output/ of another bucket": (ELSEWHERE, "output/permissions/"),
-    "a work prefix of another bucket": (ELSEWHERE, "output/permissions/run.csv.work/identity/fingerprint/"),
+    "model": Place(BUCKET, "models/permissions/"),
+    "data": Place(BUCKET, "data/permissions/"),
+    "output": Place(BUCKET, "output/permissions/"),
+    "work": Place(BUCKET, "output/permissions/run.csv.work/identity/fingerprint/"),
+    "beside models/": Place(BUCKET, "models-of-others/"),
+    "beside data/": Place(BUCKET, "data-of-others/"),
+    "beside output/": Place(BUCKET, "output-of-others/"),
+    "another prefix": Place(BUCKET, "permissions/"),
+    "a work prefix outside of output/": Place(BUCKET, "permissions/run.csv.work/identity/fingerprint/"),
+    "the functions' code": Place(BUCKET, ".deploy/"),
+    "models/ of another bucket": Place(ELSEWHERE, "models/permissions/"),
+    "data/ of another bucket": Place(ELSEWHERE, "data/permissions/"),
+    "output/ of another bucket": Place(ELSEWHERE, "output/permissions/"),
+    "a work prefix of another bucket": Place(ELSEWHERE, "output/permissions/run.csv.work/identity/fingerprint/"),
 }
 
 ALLOWED = {
@@ -108,12 +118,12 @@ def objects(aws, say):
     """An object in every place; at the end, none, and a line that says how much was tried."""
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=ELSEWHERE)
-    for bucket, prefix in PLACES.values():
-        s3.put_object(Bucket=bucket, Key=f"{prefix}there", Body=b"x")
+    for place in PLACES.values():
+        s3.put_object(**place.key("there"), Body=b"x")
     yield
-    for bucket, prefix in PLACES.values():
+    for place in PLACES.values():
         for name in ("there", "written", "uploaded"):
-            s3.delete_object(Bucket=bucket, Key=f"{prefix}{name}")
+            s3.delete_object(**place.key(name))
     s3.delete_bucket(Bucket=ELSEWHERE)
     say(f"permissions of {len(ALLOWED)} roles: {counted['denied']} calls denied, {counted['allowed']} allowed")
 
@@ -139,16 +149,16 @@ def client_of(aws):
     return client_of
 
 
-def upload(s3, bucket, prefix, root):
-    fields = {"Bucket": bucket, "Key": f"{prefix}uploaded"}
+def upload(s3, place, root):
+    fields = place.key("uploaded")
     fields["UploadId"] = s3.create_multipart_upload(**fields)["UploadId"]
     part = s3.upload_part(**fields, PartNumber=1, Body=b"x")
     s3.complete_multipart_upload(**fields, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
 
 
 def on_upload(method):
-    def call(s3, bucket, prefix, root):
-        fields = {"Bucket": bucket, "Key": f"{prefix}uploaded"}
+    def call(s3, place, root):
+        fields = place.key("uploaded")
         fields["UploadId"] = root.create_multipart_upload(**fields)["UploadId"]
         try:
             getattr(s3, method)(**fields)
@@ -159,49 +169,31 @@ def on_upload(method):
     return call
 
 
-def copy_from(s3, bucket, prefix, root):
-    """Copy it where a role that writes at all may certainly write."""
-    s3.copy_object(Bucket=BUCKET, Key=f"{PLACES['work'][1]}written", CopySource={"Bucket": bucket, "Key": f"{prefix}there"})
-
-
-def delete_several(s3, bucket, prefix, root):
-    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": f"{prefix}absent"}]})
+def delete_several(s3, place, root):
+    answer = s3.delete_objects(Bucket=place.bucket, Delete={"Objects": [{"Key": f"{place.prefix}absent"}]})
     for error in answer.get("Errors", ()):  # S3 refuses key by key
         raise ClientError({"Error": error}, "DeleteObjects")
 
 
-def on_object(method, name="there", **fields):
-    def call(s3, bucket, prefix, root):
-        getattr(s3, method)(Bucket=bucket, Key=f"{prefix}{name}", **fields)
-
-    return call
-
-
-def on_prefix(method):
-    def call(s3, bucket, prefix, root):
-        getattr(s3, method)(Bucket=bucket, Prefix=prefix)
-
-    return call
-
-
-# Each is given the role's client, a bucket, the start of a key, and root's client.
+# Each is given the role's client, a place, and root's client.
 CALLS = {
-    "get": on_object("get_object"),
-    "head": on_object("head_object"),
-    "get version": on_object("get_object", VersionId="null"),
-    "list": on_prefix("list_objects_v2"),
-    "list versions": on_prefix("list_object_versions"),
-    "put": on_object("put_object", "written", Body=b"x"),
+    "get": lambda s3, place, _: s3.get_object(**place.key("there")),
+    "head": lambda s3, place, _: s3.head_object(**place.key("there")),
+    "get version": lambda s3, place, _: s3.get_object(**place.key("there"), VersionId="null"),
+    "list": lambda s3, place, _: s3.list_objects_v2(Bucket=place.bucket, Prefix=place.prefix),
+    "list versions": lambda s3, place, _: s3.list_object_versions(Bucket=place.bucket, Prefix=place.prefix),
+    "put": lambda s3, place, _: s3.put_object(**place.key("written"), Body=b"x"),
     "upload": upload,
     "abort upload": on_upload("abort_multipart_upload"),
     "list parts": on_upload("list_parts"),
-    "copy from": copy_from,
-    "delete": on_object("delete_object", "absent"),
+    # To where a role that writes at all may certainly write.
+    "copy from": lambda s3, place, _: s3.copy_object(**PLACES["work"].key("written"), CopySource=place.key("there")),
+    "delete": lambda s3, place, _: s3.delete_object(**place.key("absent")),
     "delete several": delete_several,
-    "delete version": on_object("delete_object", "absent", VersionId="null"),
-    "read tags": on_object("get_object_tagging"),
-    "write tags": on_object("put_object_tagging", Tagging={"TagSet": []}),
-    "read ACL": on_object("get_object_acl"),
+    "delete version": lambda s3, place, _: s3.delete_object(**place.key("absent"), VersionId="null"),
+    "read tags": lambda s3, place, _: s3.get_object_tagging(**place.key("there")),
+    "write tags": lambda s3, place, _: s3.put_object_tagging(**place.key("there"), Tagging={"TagSet": []}),
+    "read ACL": lambda s3, place, _: s3.get_object_acl(**place.key("there")),
 }
 
 # Of a whole bucket, or of other services: nobody's, but for the merge, which looks for what a killed attempt has left.
@@ -247,7 +239,7 @@ def test_a_role_may_do_what_its_function_does_and_nothing_else(aws, client_of, f
         (name, place)
         for name, call in CALLS.items()
         for place, location in PLACES.items()
-        if not is_denied(call, s3, *location, root)
+        if not is_denied(call, s3, location, root)
     }
     assert allowed == {(name, place) for name, places in ALLOWED[function].items() for place in places}
 
@@ -280,8 +272,8 @@ def test_root_may_do_all_of_it(aws):
     """What is denied to a role is denied because of the role."""
     root = aws.client("s3")
     for call in CALLS.values():
-        for location in PLACES.values():
-            call(root, *location, root)
+        for place in PLACES.values():
+            call(root, place, root)
 
 
 @pytest.fixture(scope="module")

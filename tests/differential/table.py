@@ -137,6 +137,8 @@ OF_PLAIN_NUMBERS = {
     *("text_among_numbers", "booleans_among_numbers"),
 }
 """Variants for the many models of plain numbers, to which the handler gives the same."""
+NO_INTEGERS = ("text_among_numbers", "booleans_among_numbers")
+"""Not for own steps behind scikit-learn's: there one row that is no number makes floats of the column's integers."""
 SEVERAL_ROWS, BLOCK_BYTES, FEW_PROBED = 5, 300, 3
 
 
@@ -158,6 +160,9 @@ def files_of(model, variants):
     chosen = {}
     for variant in variants:
         columns = files.to_score(variant)
+        tells_integers = model.family == "own" and set(model.features) <= set(files.INTEGERS)
+        if tells_integers and variant in NO_INTEGERS:
+            continue
         if model.features != models.PLAIN or variant in OF_PLAIN_NUMBERS:
             chosen.setdefault(repr([columns[name] for name in model.features]), variant)
     return [file_of(model, variant) for variant in chosen.values()]

@@ -419,5 +419,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (PackageError, slimming.SlimmingError) as error:
+    except PackageError as error:
         sys.exit(f"error: {error}")

@@ -7,9 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-
-class SlimmingError(Exception):
-    """The list no longer describes the libraries."""
+from .target import PackageError
 
 
 class Omission(NamedTuple):
@@ -73,14 +71,14 @@ OMISSIONS = (
 
 
 def slim(directory: Path) -> dict[str, int]:
-    """Delete what `OMISSIONS` lists, and return the bytes of each; raises SlimmingError for a pattern without a match."""
+    """Delete what `OMISSIONS` lists, and return the bytes of each; raises PackageError for a pattern without a match."""
     gained = {}
     for omission in OMISSIONS:
         gained[omission.what] = 0
         for pattern in omission.patterns:
             found = sorted(directory.glob(pattern))
             if not found:
-                raise SlimmingError(f"{pattern} ({omission.what}) matches nothing: update slimming.py to the libraries")
+                raise PackageError(f"{pattern} ({omission.what}) matches nothing: update slimming.py to the libraries")
             for path in found:
                 gained[omission.what] += size_of(path)
                 if path.is_dir():

@@ -8,7 +8,6 @@ from batch_predict.deployed import stack_directory
 from batch_predict.errors import BatchPredictError, file_troubles
 from batch_predict.setup import package, target
 from batch_predict.setup.package import Say
-from batch_predict.setup.slimming import SlimmingError
 from batch_predict.setup.target import PackageError
 
 FILES = ("template.yaml", "samconfig.toml", "requirements.lock")
@@ -69,7 +68,7 @@ def build(directory: Path, say: Say, settings: Path | None = None) -> Path:
         text = (source / "template.yaml").read_text(encoding="utf-8")
         template = built / "template.yaml"
         template.write_text(built_template(text, {"functions/predict/": predict.name, "functions/": workflow.name}))
-    except (PackageError, SlimmingError) as error:
+    except PackageError as error:
         raise BatchPredictError(str(error)) from error
     except OSError as error:
         raise BatchPredictError(f"{error.filename or built} cannot be written: {error.strerror or error}") from error

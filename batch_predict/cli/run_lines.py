@@ -15,7 +15,7 @@ from batch_predict.cli.progress import counted, skipped_objects
 from batch_predict.cli.request_options import field_flag
 from batch_predict.cli.visible_output import VisibleConsole
 from batch_predict.figures import COST_ITEMS, duration, megabytes, plural
-from batch_predict.runs.costs import sagemaker_instance
+from batch_predict.runs.costs import sagemaker_comparison
 from batch_predict.runs.outcome import INTERRUPTED, Failed, Planned, Published
 from batch_predict.runs.run import CANCELLED, ENDED, ListedRun, RunStatus
 
@@ -129,10 +129,7 @@ def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator
     for (label, key), amount in zip(COST_ITEMS, amounts, strict=True):
         yield "", f"{label:15}${dollars[key]:.4f}  {amount}"
     if compare:
-        instance = sagemaker_instance(estimate["rows"], result.probe_rows_per_second or 0.0)
-        minutes = f"about {instance.hours * 60:,.1f} min"
-        yield "Compare", f"SageMaker Batch Transform, one {instance.name}: {minutes}, ${instance.dollars:.4f}"
-        yield "", f"with {instance.assumption}"
+        yield from _under("Compare", sagemaker_comparison(estimate["rows"], result.probe_rows_per_second or 0.0))
     if estimate["chunk_seconds"] > FUNCTION_SECONDS * NEAR:
         yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb"
     if result.chunks > max_chunks * NEAR:

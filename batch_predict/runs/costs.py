@@ -1,7 +1,5 @@
 """What runs cost on AWS: a chunk of one that goes on, and the same scoring on SageMaker Batch Transform."""
 
-from dataclasses import dataclass
-
 from batch_predict import deployed
 from batch_predict.deployed import deployed_memory_mb
 
@@ -19,22 +17,12 @@ def chunk_dollars(seconds: float) -> float:
     return compute + deployed.estimate.CHILD_TRANSITIONS * deployed.prices.STATE_TRANSITION.dollars + requests
 
 
-@dataclass(frozen=True)
-class Instance:
-    """The same scoring on one instance of SageMaker Batch Transform, to compare with."""
-
-    name: str
-    hours: float
-    dollars: float
-    assumption: str
-
-
-def sagemaker_instance(rows: int, rows_per_second: float) -> Instance:
-    """Return what one ml.m5.xlarge takes for so many rows; `rows_per_second` is one vCPU's, as the probe measured it."""
+def sagemaker_comparison(rows: int, rows_per_second: float) -> tuple[str, str]:
+    """Return what one instance takes for so many rows, and what that assumes; `rows_per_second` is one vCPU's by the probe."""
     price = deployed.prices.SAGEMAKER_ML_M5_XLARGE_HOUR
-    seconds = SAGEMAKER_START_SECONDS + rows / max(rows_per_second * SAGEMAKER_VCPUS, 1e-9)
-    assumption = (
-        f"one instance at ${price.dollars} an hour, {SAGEMAKER_START_SECONDS} s to start, and all {SAGEMAKER_VCPUS} vCPUs scoring "
-        "at the probe's speed without a pause for HTTP or JSON"
+    hours = (SAGEMAKER_START_SECONDS + rows / max(rows_per_second * SAGEMAKER_VCPUS, 1e-9)) / 3600
+    how = f"{SAGEMAKER_START_SECONDS} s to start, and all {SAGEMAKER_VCPUS} vCPUs scoring at the probe's speed"
+    return (
+        f"SageMaker Batch Transform, one ml.m5.xlarge: about {hours * 60:,.1f} min, ${hours * price.dollars:.4f}",
+        f"with one instance at ${price.dollars} an hour, {how} without a pause for HTTP or JSON",
     )
-    return Instance("ml.m5.xlarge", seconds / 3600, seconds / 3600 * price.dollars, assumption)

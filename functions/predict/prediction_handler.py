@@ -3170,7 +3170,7 @@ def _other_columns(estimator: Any, columns: list[str], *, is_order_wrong: bool) 
     if fitted := _feature_names_in(estimator):
         shown = ", ".join(map(shown_text, fitted[:SHOWN_COLUMNS])) + (", …" if len(fitted) > SHOWN_COLUMNS else "")
         if set(fitted) != set(columns):
-            what = f"it was fitted on {len(fitted)} columns, and {_difference(columns, fitted, 'feature_columns')}"
+            what = f"it was fitted on {len(fitted)} columns, and {difference(columns, fitted, 'feature_columns')}"
             return Mistake(what, f"give {shown} as feature_columns")
         if is_order_wrong and fitted != columns:
             first = next(index for index, name in enumerate(fitted) if name != columns[index])
@@ -3779,6 +3779,20 @@ def repeated_columns(names: list[str]) -> str:
     return f"more than one column named {shown_names(names, SHOWN_MISSING)}"
 
 
+def difference(names: list[str], expected: list[str], subject: str = "it") -> str:
+    """Say in which columns a header, or whatever the subject is, differs from another."""
+    here, there = set(names), set(expected)
+    missing = [name for name in expected if name not in here]
+    added = [name for name in names if name not in there]
+    if not missing and not added and len(names) != len(expected):
+        return f"{subject} has {len(names)} columns, not {len(expected)}"
+    if not missing and not added:
+        first = next(index for index, name in enumerate(names) if name != expected[index])
+        return f"they are in another order, column {first + 1} is {shown_text(names[first])}, not {shown_text(expected[first])}"
+    verbs = {"lacks": missing, "adds": added}
+    return " and ".join(f"{subject} {verb} {shown_names(columns, 20)}" for verb, columns in verbs.items() if columns)
+
+
 def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
     """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
 
@@ -3953,10 +3967,8 @@ class _Chunk:
             repeated = list((Counter(header.names) - Counter(self.header.names)).keys() & set(self.header.names))
             if repeated and not missing:
                 raise InvalidDataError(f"{segment.source.s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
-            difference = _difference(header.names, self.header.names)
-            raise InvalidDataError(
-                f"{segment.source.s3_uri} has other columns than {self.s3_uri}: {difference}", "make all objects alike"
-            )
+            what = f"has other columns than {self.s3_uri}: {difference(header.names, self.header.names)}"
+            raise InvalidDataError(f"{segment.source.s3_uri} {what}", "make all objects alike")
         if header.line_end not in (b"", self.header.line_end):
             other = self._first_with_line_end.source.s3_uri
             ends = {b"\n": "LF", b"\r\n": "CRLF"}
@@ -3980,20 +3992,6 @@ class _Chunk:
             if isinstance(segment.data, _GrowingFile):
                 segment.data.wait_for(2**63)
         return [segment for segment in self.segments if segment.byte_range not in (None, [0, segment.object_bytes])]
-
-
-def _difference(names: list[str], expected: list[str], subject: str = "it") -> str:
-    """Say in which columns a header, or whatever the subject is, differs from another."""
-    here, there = set(names), set(expected)
-    missing = [name for name in expected if name not in here]
-    added = [name for name in names if name not in there]
-    if not missing and not added and len(names) != len(expected):
-        return f"{subject} has {len(names)} columns, not {len(expected)}"
-    if not missing and not added:
-        first = next(index for index, name in enumerate(names) if name != expected[index])
-        return f"they are in another order, column {first + 1} is {shown_text(names[first])}, not {shown_text(expected[first])}"
-    verbs = {"lacks": missing, "adds": added}
-    return " and ".join(f"{subject} {verb} {shown_names(columns, 20)}" for verb, columns in verbs.items() if columns)
 
 
 def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from .errors import InvalidDataError
 from .header_mistakes import QUOTED, RECORD, header_mistake
 
 QUOTE = b'"'
@@ -28,14 +29,6 @@ class Header(NamedTuple):
     """LF or CRLF, or nothing if the object ends with its header."""
     is_alone: bool = False
     """Whether it is known that nothing but blank lines follows in its object."""
-
-
-class HeaderError(ValueError):
-    """A first line is not a header: what it is, completing a sentence that begins with the object's URI, and what to do."""
-
-    def __init__(self, what: str, advice: str) -> None:
-        super().__init__(f"{what}: {advice}")
-        self.what, self.advice = what, advice
 
 
 def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:
@@ -70,16 +63,16 @@ def is_blank(text: bytes) -> bool:
     return not text.strip(LINE_ENDS + b" \t")
 
 
-def parse_header(record: bytes) -> Header:
-    """Read the first record of an object, BOM and line end included. HeaderError says what is wrong with it."""
+def parse_header(record: bytes, uri: str) -> Header:
+    """Read the first record of an object, BOM and line end included. InvalidDataError says what is wrong with it."""
     line_end = re.search(rb"\r?\n\Z|\Z", record)
     assert line_end
     names = record[: line_end.start()]
     if mistake := header_mistake(names):
-        raise HeaderError(*mistake)
+        raise InvalidDataError(f"{uri} {mistake.what}", mistake.advice)
     text = names.decode("utf-8-sig")
     if not text:
-        raise HeaderError("has a blank first line", "put the names of the columns there")
+        raise InvalidDataError(f"{uri} has a blank first line", "put the names of the columns there")
     return Header(_fields(text), len(record), line_end[0])
 
 

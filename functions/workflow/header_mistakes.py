@@ -128,6 +128,20 @@ def repeated_columns(names: list[str]) -> str:
     return f"more than one column named {shown_names(names, SHOWN_MISSING)}"
 
 
+def difference(names: list[str], expected: list[str], subject: str = "it") -> str:
+    """Say in which columns a header, or whatever the subject is, differs from another."""
+    here, there = set(names), set(expected)
+    missing = [name for name in expected if name not in here]
+    added = [name for name in names if name not in there]
+    if not missing and not added and len(names) != len(expected):
+        return f"{subject} has {len(names)} columns, not {len(expected)}"
+    if not missing and not added:
+        first = next(index for index, name in enumerate(names) if name != expected[index])
+        return f"they are in another order, column {first + 1} is {shown_text(names[first])}, not {shown_text(expected[first])}"
+    verbs = {"lacks": missing, "adds": added}
+    return " and ".join(f"{subject} {verb} {shown_names(columns, 20)}" for verb, columns in verbs.items() if columns)
+
+
 def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
     """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
 

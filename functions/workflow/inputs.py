@@ -5,10 +5,10 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from .confinement import ambiguous, in_work, outside
-from .csv_records import Header, HeaderError, is_blank, parse_header, record_stop
+from .csv_records import Header, is_blank, parse_header, record_stop
 from .data_names import WILDCARDS, is_hidden, natural_order
 from .errors import InvalidDataError, InvalidRequestError
-from .header_mistakes import foreign_format, mistaken_first_line
+from .header_mistakes import difference, foreign_format, mistaken_first_line
 from .limits import MAX_MANIFEST_BYTES, ObjectCount
 from .s3 import S3Client, get_json, head_object, in_parallel, list_pages, parse_s3_uri, read_range
 
@@ -19,9 +19,6 @@ MARKER = "_SUCCESS"
 HEADER_READS = (2**16, 2**20, 2**24)
 """Bytes to read, one after the other, until the first record is whole; no header is longer than the last."""
 
-
-NAMED_COLUMNS = 10
-"""Columns that a message names before it only counts."""
 
 _LINE_ENDS = {b"\n": "LF", b"\r\n": "CRLF"}
 
@@ -201,10 +198,7 @@ def read_header(client: S3Client, found: InputObject) -> Header:
             raise InvalidDataError(f"{found.uri} is not CSV but {foreign.what}", foreign.advice)
         stop = record_stop(data) or (limit if limit == found.size else None)
         if stop and not (is_blank(data[stop:]) and limit < min(found.size, HEADER_READS[-1])):
-            try:
-                header = parse_header(data[:stop])
-            except HeaderError as error:
-                raise InvalidDataError(f"{found.uri} {error.what}", error.advice) from error
+            header = parse_header(data[:stop], found.uri)
             return header._replace(is_alone=limit == found.size and is_blank(data[stop:]))
     raise InvalidDataError(
         f"{found.uri} cannot be read as CSV: its header does not end within {HEADER_READS[-1]} bytes", "look for an unclosed quote"
@@ -223,35 +217,14 @@ def require_same_layout(headers: Sequence[tuple[InputObject, Header]]) -> None:
         if header.columns != reference.columns:
             if mistake := mistaken_first_line(reference.columns, header.columns):  # its values are not to be shown as names
                 raise InvalidDataError(f"{other.uri} {mistake.what}, unlike {first.uri}", mistake.advice)
-            difference = column_difference(reference.columns, header.columns)
-            raise InvalidDataError(f"{other.uri} has other columns than {first.uri}: {difference}", "make all objects alike")
+            what = f"has other columns than {first.uri}: {difference(header.columns, reference.columns)}"
+            raise InvalidDataError(f"{other.uri} {what}", "make all objects alike")
         if header.line_end != reference.line_end:
             raise InvalidDataError(
                 f"{other.uri} ends its lines with {_LINE_ENDS[header.line_end]}, but {first.uri} "
                 f"with {_LINE_ENDS[reference.line_end]}",
                 "make all objects alike",
             )
-
-
-def column_difference(first: list[str], other: list[str]) -> str:
-    """Say what `other` has in place of the columns of `first`."""
-    missing, extra = _lacking(first, other), _lacking(other, first)
-    if not missing and not extra:
-        position = next((index for index, pair in enumerate(zip(first, other, strict=False)) if pair[0] != pair[1]), len(first))
-        return f"they are in another order from column {position + 1} on"
-    sentences = [f"it lacks {_shown(missing)}"] if missing else []
-    return " and ".join([*sentences, *([f"it adds {_shown(extra)}"] if extra else [])])
-
-
-def _lacking(columns: list[str], others: list[str]) -> list[str]:
-    """Return the columns that are not among others."""
-    known = set(others)
-    return [column for column in columns if column not in known]
-
-
-def _shown(columns: list[str]) -> str:
-    rest = f" and {len(columns) - NAMED_COLUMNS} more" if len(columns) > NAMED_COLUMNS else ""
-    return ", ".join(repr(column[:100]) for column in columns[:NAMED_COLUMNS]) + rest
 
 
 def _by_name(found: InputObject) -> str:

@@ -7,6 +7,8 @@ from hypothesis import given
 from support.csv_samples import csv_bytes, records
 from workflow.csv_records import is_blank, is_record, parse_header, record_stop, record_stops
 
+URI = "s3://bucket/in.csv"
+
 
 @given(csv_bytes())
 def test_records_stop_where_the_csv_module_ends_them(data):
@@ -44,9 +46,9 @@ def test_the_header_is_what_the_csv_module_reads_first(data):
     first = records(data)[0]
     if not first:
         with pytest.raises(ValueError, match="blank"):
-            parse_header(data[:stop])
+            parse_header(data[:stop], URI)
         return
-    header = parse_header(data[:stop])
+    header = parse_header(data[:stop], URI)
     assert header.columns == first
     assert header.stop == stop
 
@@ -72,12 +74,12 @@ def test_record_stop_needs_no_more_than_the_record(data):
 )
 def test_a_header_that_cannot_be_read_says_why(record, reason):
     with pytest.raises(ValueError, match=reason):
-        parse_header(record)
+        parse_header(record, URI)
 
 
 @pytest.mark.parametrize(("record", "line_end"), [(b"a,b\n", b"\n"), (b"a,b\r\n", b"\r\n"), (b"a,b", b"")])
 def test_a_header_knows_its_line_end(record, line_end):
-    assert parse_header(record).line_end == line_end
+    assert parse_header(record, URI).line_end == line_end
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_a_header_knows_its_line_end(record, line_end):
     ],
 )
 def test_a_byte_order_mark_is_one_at_the_very_start_only(record, columns):
-    header = parse_header(record.encode())
+    header = parse_header(record.encode(), URI)
     assert (header.columns, header.stop) == (columns, len(record.encode()))
 
 
@@ -105,4 +107,4 @@ def test_blank_lines_are_nothing_but_line_ends_and_spaces(text, blank):
 
 def test_a_long_name_is_read():
     name = "x" * 200_000
-    assert parse_header(f"{name},b\n".encode()).columns == [name, "b"]
+    assert parse_header(f"{name},b\n".encode(), URI).columns == [name, "b"]

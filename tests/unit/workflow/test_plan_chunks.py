@@ -200,8 +200,8 @@ def test_a_large_object_is_compared_in_any_case(s3, put, document, monkeypatch):
     ("second", "reason"),
     [
         (b"a,c\n1,2\n", "it lacks 'b' and it adds 'c'"),
-        (b"b,a\n1,2\n", "another order from column 1"),
-        (b"a,b,b\n1,2,3\n", "another order from column 3"),
+        (b"b,a\n1,2\n", "in another order, column 1 is 'b', not 'a'"),
+        (b"a,b,b\n1,2,3\n", "it has 3 columns, not 2"),
         (b"a,b\r\n1,2\r\n", "ends its lines with CRLF"),
     ],
 )

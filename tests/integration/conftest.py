@@ -4,11 +4,8 @@ IAM is enforced, and Step Functions does not wait before its retries. With `--aw
 """
 
 import json
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -22,17 +19,13 @@ from sklearn.preprocessing import OneHotEncoder
 
 from batch_predict.local.aws import LocalAws, local_aws
 from batch_predict.local.flights import write_flights
+from support import executions
 from support.deployed_stack import Places, delete_all, find_stack
 from support.flights_data import FEATURES, NUMBERS, ROWS, TEXTS
 from support.places import dumped, split_uri
 from support.s3_proxy import behind, s3_proxy
 
-EXECUTION_SECONDS = 300  # a fault that stays has botocore and Step Functions wait; 110 s were seen on a busy machine
-AWS_EXECUTION_SECONDS = 1800
-
 REPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "functions/workflow/report.schema.json").read_text())
-
-RunExecution = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -72,31 +65,7 @@ def canary_aws(canary_stack):
 
 @pytest.fixture(scope="session")
 def run_execution():
-    """Start an execution, wait for its end, and return its description with input and output decoded."""
-
-    def run(aws, request, *, state_machine_arn=None, name=None):
-        stepfunctions = aws.client("stepfunctions")
-        started = stepfunctions.start_execution(
-            stateMachineArn=state_machine_arn or aws.state_machine_arn,
-            input=json.dumps(request),
-            **({"name": name} if name else {}),
-        )
-        seconds = EXECUTION_SECONDS if isinstance(aws, LocalAws) else AWS_EXECUTION_SECONDS
-        start = time.monotonic()
-        while True:
-            execution = stepfunctions.describe_execution(executionArn=started["executionArn"])
-            if execution["status"] != "RUNNING":
-                break
-            elapsed = time.monotonic() - start
-            assert elapsed < seconds, f"{started['executionArn']} runs for more than {seconds} s"
-            time.sleep(min(2, max(0.02, elapsed / 20)))  # looking is work, too, which those that run need
-        return {
-            **execution,
-            "input": json.loads(execution["input"]),
-            "output": json.loads(execution["output"]) if execution["status"] == "SUCCEEDED" else None,
-        }
-
-    return run
+    return executions.run_execution
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Run the soak: `make soak MINUTES=20`, or `python -m soak --help` with PYTHONPATH=tests:."""
 
 import argparse
-import itertools
+import math
 import sys
-import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -53,24 +52,18 @@ def soak(options):
         for estimator in estimators:
             stack.put(f"s3://{aws.bucket}/models/{estimator.name}.joblib", estimator.content)
         with s3_proxy(aws.endpoint_url) as proxy, behind(proxy, aws):
-            with watch.watching():
-                run_all(options, stack, proxy, estimators, figures)
+            run_all(options, stack, proxy, estimators, figures, watch)
             look_back(stack, watch, figures)
-    figures.leaks += watch.left_after_stop()
     return figures
 
 
-def run_all(options, stack, proxy, estimators, figures):
-    deadline = time.monotonic() + 60 * options.minutes
-    numbers = numbers_of(options, deadline)
-    lock = threading.Lock()
+def run_all(options, stack, proxy, estimators, figures, watch):
+    """Start runs, some at once, until there are enough or the time is over; watch them from here."""
+    numbers = iter(options.only or range(options.runs or sys.maxsize))
+    deadline = math.inf if options.only or options.runs else time.monotonic() + 60 * options.minutes
 
     def work():
-        while True:
-            with lock:
-                number = next(numbers, None)
-            if number is None:
-                return
+        while time.monotonic() < deadline and (number := next(numbers, None)) is not None:
             run_one(f"{options.seed}-{number}", stack, proxy, estimators, figures)
 
     with ThreadPoolExecutor(options.at_once) as pool:
@@ -78,20 +71,12 @@ def run_all(options, stack, proxy, estimators, figures):
         said = time.monotonic()
         while not all(worker.done() for worker in workers):
             time.sleep(0.2)
+            watch.sample()
             if time.monotonic() - said >= PROGRESS_SECONDS:
                 said = time.monotonic()
                 print(figures.line(), flush=True)
         for worker in workers:
             worker.result()
-
-
-def numbers_of(options, deadline):
-    if options.only:
-        yield from options.only
-    elif options.runs:
-        yield from range(options.runs)
-    else:
-        yield from itertools.takewhile(lambda _: time.monotonic() < deadline, itertools.count())
 
 
 def run_one(seed, stack, proxy, estimators, figures):

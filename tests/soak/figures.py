@@ -1,7 +1,5 @@
 """What a soak counts, as it goes, and as a table at the end."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter
@@ -18,9 +16,15 @@ class Figures:
         self._started = time.monotonic()
 
     def add(self, workload, outcome):
+        kinds = {
+            "runs": True,
+            "runs under faults": workload.faults != "none",
+            "runs planted to fail": bool(workload.errors),
+            "runs with two executions at once": workload.twins > 1,
+            "runs that are repeated": workload.repeats > 0,
+        }
         with self._lock:
-            self.counts.update(["runs", *kinds_of(workload)])
-            self.counts += outcome.counts
+            self.counts += Counter(name for name, holds in kinds.items() if holds) + outcome.counts
             self.mismatches += [f"{workload.name}: {problem}" for problem in outcome.problems]
             self.leaks += [f"{workload.name}: {leak}" for leak in outcome.leaks]
 
@@ -29,9 +33,8 @@ class Figures:
         return not self.mismatches and not self.leaks
 
     def line(self):
-        counted = ", ".join(
-            f"{self.counts[name]:,} {name}" for name in ("runs", "executions", "chunks", "rows", "faults", "retries")
-        )
+        names = ("runs", "executions", "chunks", "rows", "faults", "retries")
+        counted = ", ".join(f"{self.counts[name]:,} {name}" for name in names)
         seconds = time.monotonic() - self._started
         return f"{seconds:6.0f} s  {counted}, {len(self.mismatches)} mismatches, {len(self.leaks)} leaks"
 
@@ -39,13 +42,3 @@ class Figures:
         counts = [*sorted(self.counts.items()), ("mismatches", len(self.mismatches)), ("leaks", len(self.leaks))]
         lines = [f"{name:60}{count:,}" for name, count in counts]
         return "\n".join([*lines, *(f"MISMATCH {text}" for text in self.mismatches), *(f"LEAK {text}" for text in self.leaks)])
-
-
-def kinds_of(workload):
-    facts = {
-        "runs under faults": workload.faults != "none",
-        "runs planted to fail": bool(workload.errors),
-        "runs with two executions at once": workload.twins > 1,
-        "runs that are repeated": workload.repeats > 0,
-    }
-    return [name for name, holds in facts.items() if holds]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import pandas as pd
 import psutil
 
-from support.processes import functions_of, is_alive
+from support.processes import functions_of
 
 SAMPLE_SECONDS = 1.0
 YOUNG_SECONDS = 20.0
@@ -42,38 +39,23 @@ class Sample(NamedTuple):
 
 
 class Watch:
-    """Samples the functions' processes in the background."""
+    """What was seen of the functions' processes."""
 
     def __init__(self, aws, at_once):
         self.aws = aws
         self.at_once = at_once
         self.samples = []
-        self.known = set()
         self.directories = set()
         self.started = time.monotonic()
 
-    @contextmanager
-    def watching(self):
-        over = threading.Event()
-
-        def watch():
-            while not over.wait(SAMPLE_SECONDS):
-                self.sample()
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
     def sample(self):
+        """Look at each process, once every `SAMPLE_SECONDS` at most."""
         now = time.monotonic() - self.started
+        if self.samples and now < self.samples[-1].seconds + SAMPLE_SECONDS:
+            return
         for process in functions_of(self.aws):
             with suppress(psutil.Error):
                 environment = process.environ()
-                self.known.add(process)
                 self.directories.add(Path(environment["TMPDIR"]))
                 age = time.time() - process.create_time()
                 memory = process.memory_info().rss / 1e6
@@ -87,16 +69,6 @@ class Watch:
         files = [f"{name} is in the functions' temporary directory" for name in left]
         unseen = [] if self.samples else ["no process of a function was seen"]
         return [*unseen, *growth(self.samples, self.at_once), *files]
-
-    def left_after_stop(self):
-        """Say which processes, port or directory are there after the embedded AWS has stopped."""
-        alive = [process.pid for process in self.known if process.is_running() and is_alive(process.pid)]
-        left = [f"process {pid} is there after the end" for pid in alive]
-        address = urlsplit(self.aws.endpoint_url)
-        with socket.socket() as probe:
-            if probe.connect_ex((address.hostname or "", address.port or 0)) == 0:
-                left.append(f"port {address.port} is open after the end")
-        return left + [f"{directory} is there after the end" for directory in self.directories if directory.exists()]
 
 
 def growth(samples, at_once):

@@ -46,8 +46,7 @@ class Run:
             if self.is_without_prediction():
                 workload.errors.add("InvalidDataError")
             with self.faults():
-                requests = [workload.request] * workload.twins + ([workload.rival] if workload.rival else [])
-                executions = self.execute(requests)
+                executions = self.execute(workload.at_once)
             if self.judge(executions) or self.finish():
                 self.repeat()
                 self.look_for_leftovers()
@@ -88,8 +87,8 @@ class Run:
         executions = self.stack.execute(requests)
         for execution in executions:
             chunks, retries = self.stack.history(execution)
-            whole = execution.output.get("complete", True)
-            end = execution.error or f"{execution.status}{'' if whole else ' without some chunks'}"
+            is_partial = execution.output and not execution.output["complete"]
+            end = execution.error or f"{execution.status}{' without some chunks' if is_partial else ''}"
             self.outcome.counts.update({"executions": 1, f"executions: {end}": 1, "chunks": chunks, "retries": retries})
         return executions
 
@@ -107,7 +106,7 @@ class Run:
         if workload.rival:
             allowed.add("OutputExistsError")
         for execution in executions:
-            if execution.succeeded:
+            if execution.output:
                 if workload.errors and execution.output["complete"]:
                     self.problem(f"succeeded as a whole, though it should end as one of {sorted(workload.errors)}")
             elif execution.error in allowed:
@@ -116,8 +115,7 @@ class Run:
                 pass  # its twin has lost chunks, which was tolerated, and has published before it
             else:
                 self.problem(f"ended as {execution.error}, not as one of {sorted(allowed) or 'success'}: {execution.cause}")
-        requests = [workload.request] * workload.twins + ([workload.rival] if workload.rival else [])
-        winners = [(execution, request) for execution, request in zip(executions, requests, strict=True) if execution.succeeded]
+        winners = [pair for pair in zip(executions, workload.at_once, strict=True) if pair[0].output]
         if not winners:
             if self.stack.get(workload.output_uri) != workload.foreign:
                 self.check_published_by_failure(executions)
@@ -183,7 +181,7 @@ class Run:
 
     def run_to_success(self):
         (execution,) = self.execute([self.workload.request])
-        if not execution.succeeded:
+        if not execution.output:
             self.problem(f"without faults it ended as {execution.error}: {execution.cause}")
             return None
         self.check_output(execution, self.workload.request, self.workload.objects, set())

@@ -1,32 +1,25 @@
 """The embedded AWS, as the soak uses it: objects, executions and their histories."""
 
-from __future__ import annotations
-
 import json
-import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from support.executions import run_execution
+from support.histories import child_histories, parent_history
 from support.places import split_uri
 
-EXECUTION_SECONDS = 300  # a storm of faults, with botocore's own waits between attempts
-POLL_SECONDS = 0.05
 
-
-@dataclass(frozen=True)
-class Execution:
+class Execution(NamedTuple):
     arn: str
     status: str
     error: str
     cause: str
-    output: dict[str, Any]
-
-    @property
-    def succeeded(self):
-        return self.status == "SUCCEEDED"
+    output: dict[str, Any] | None
+    """Of one that has succeeded."""
 
 
 class Stack:
@@ -35,7 +28,6 @@ class Stack:
     def __init__(self, aws):
         self.aws = aws
         self.s3 = aws.client("s3")
-        self.states = aws.client("stepfunctions")
 
     def put(self, uri, content):
         bucket, key = split_uri(uri)
@@ -75,33 +67,22 @@ class Stack:
                 self.s3.delete_object(Bucket=self.aws.bucket, Key=key)
 
     def execute(self, requests):
-        """Start executions of requests at once, and wait for all."""
-        machine = self.aws.state_machine_arn
-        started = [self.states.start_execution(stateMachineArn=machine, input=json.dumps(request)) for request in requests]
-        return [self._ended(execution["executionArn"]) for execution in started]
-
-    def _ended(self, arn):
-        deadline = time.monotonic() + EXECUTION_SECONDS
-        while (found := self.states.describe_execution(executionArn=arn))["status"] == "RUNNING":
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{arn} runs for more than {EXECUTION_SECONDS} s")
-            time.sleep(POLL_SECONDS)
-        return Execution(
-            arn, found["status"], found.get("error", ""), found.get("cause", ""), json.loads(found.get("output") or "{}")
-        )
+        """Run an execution of each request, all at once."""
+        with ThreadPoolExecutor(len(requests)) as pool:
+            ended = pool.map(partial(run_execution, self.aws), requests)
+            return [
+                Execution(one["executionArn"], one["status"], one.get("error", ""), one.get("cause", ""), one["output"])
+                for one in ended
+            ]
 
     def history(self, execution):
         """Return how many chunks an execution has run, and how many tasks were tried again."""
-        children = [
-            child["executionArn"]
-            for run in self.states.list_map_runs(executionArn=execution.arn)["mapRuns"]
-            for page in self.states.get_paginator("list_executions").paginate(mapRunArn=run["mapRunArn"])
-            for child in page["executions"]
-        ]
-        return len(children), sum(map(self._retries, [execution.arn, *children]))
+        described = {"executionArn": execution.arn}
+        children = child_histories(self.aws, described)
+        return len(children), sum(map(retries, [parent_history(self.aws, described), *children.values()]))
 
-    def _retries(self, arn):
-        """Count tasks that follow themselves: after a failure, as no plan or merge here is so large that it goes on."""
-        pages = self.states.get_paginator("get_execution_history").paginate(executionArn=arn)
-        events = [event for page in pages for event in page["events"] if event["type"] == "TaskScheduled"]
-        return sum(one == other for one, other in pairwise(event["taskScheduledEventDetails"]["resource"] for event in events))
+
+def retries(events):
+    """Count tasks that follow themselves: after a failure, as no plan or merge here is so large that it goes on."""
+    scheduled = [event["taskScheduledEventDetails"]["resource"] for event in events if event["type"] == "TaskScheduled"]
+    return sum(one == other for one, other in pairwise(scheduled))

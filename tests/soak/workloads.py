@@ -62,6 +62,11 @@ class Workload:
     def output_uri(self):
         return self.request["output_s3_uri"]
 
+    @property
+    def at_once(self):
+        """The requests that are started together."""
+        return [self.request] * self.twins + ([self.rival] if self.rival else [])
+
 
 def random_workload(seed, bucket, estimators):
     """Make a workload; the same one for the same seed."""

@@ -5,17 +5,16 @@ temporary folder, whose name is written as FOLDER in the pictures; nothing else 
 """
 
 import os
-import pty
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import termios
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 
+import pexpect  # type: ignore[import-untyped]
 from PIL import Image, ImageChops
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -25,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs/images"
 FOLDER = "/home/you/flights"
 COLUMNS, ROWS = 100, 30
-SECONDS = 300  # for a command; the longest takes 20
+SECONDS = 300  # without a sign of a command; the longest takes 20 in all
 LARGEST_BYTES = 400_000
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium")
@@ -81,37 +80,27 @@ def main() -> None:
 
 def _run(folder: Path, command: str, picture: str | None = None, *, when: str | None = None) -> None:
     """Run a command on a terminal, and photograph what that shows in the end, or as soon as a text is on it."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (ROWS, COLUMNS))
     # The commands of the environment that runs this, in an empty home.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     settings = {"PATH": path, "HOME": str(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        ["timeout", "--foreground", str(SECONDS), "bash", "-c", command],
+    process = pexpect.spawn(
+        "bash",
+        ["-c", command],
         cwd=folder,
         env=os.environ | settings,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
+        dimensions=(ROWS, COLUMNS),
+        encoding="utf-8",
+        timeout=SECONDS,
     )
-    os.close(theirs)
     typed = "\n> ".join(command.splitlines())  # as bash shows it
-    printed, screen = b"", Text()
-    with suppress(OSError):  # which a terminal raises at its end
-        while more := os.read(ours, 1 << 16):
-            printed += more
-            screen = _screen(f"$ {typed}\n{printed.decode(errors='ignore')}".replace(str(folder), FOLDER))
-            if when and re.search(when, screen.plain):
-                break
+    printed, screen = "", Text()
+    with suppress(pexpect.EOF):
+        while not (when and re.search(when, screen.plain)):
+            printed += process.read_nonblocking(1 << 16, SECONDS)
+            screen = _screen(f"$ {typed}\n{printed}".replace(str(folder), FOLDER))
     if picture:
         _photograph(screen, picture)
-    with suppress(OSError):
-        while os.read(ours, 1 << 16):
-            pass
-    os.close(ours)
-    if process.wait() == 124:  # of `timeout`
-        raise SystemExit(f"this took more than {SECONDS} seconds:\n{screen.plain}")
+    process.expect(pexpect.EOF)
 
 
 def _screen(printed: str) -> Text:

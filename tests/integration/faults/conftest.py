@@ -1,10 +1,8 @@
 """All six functions reach S3 through a fault proxy, with IAM enforced."""
 
-import json
-
 import pytest
+from executions import Executor
 
-from batch_predict.deployed import stack_directory
 from support.s3_proxy import behind, s3_proxy
 
 
@@ -15,16 +13,6 @@ def faulty(aws):
         yield proxy
 
 
-@pytest.fixture(scope="session")
-def definition_tasks():
-    """Names of all Task states."""
-
-    def tasks(states):
-        for name, state in states.items():
-            if state["Type"] == "Task":
-                yield name
-            if state["Type"] == "Map":
-                yield from tasks(state["ItemProcessor"]["States"])
-
-    definition = json.loads((stack_directory() / "statemachine" / "batch_prediction.asl.json").read_text())
-    return set(tasks(definition["States"]))
+@pytest.fixture(scope="module")
+def executor(aws, faulty):
+    return Executor(aws, faulty)

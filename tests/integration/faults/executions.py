@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runs import Case, prepare
 
+from support.executions import run_execution
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from support.s3_proxy import Request
-
-    RunExecution = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,9 @@ class Outcome:
 class Executor:
     """Runs cases on the embedded AWS; any thread may use it."""
 
-    def __init__(self, aws, proxy, run_execution):
+    def __init__(self, aws, proxy):
         self.aws = aws
         self.proxy = proxy
-        self.run_execution = run_execution
         self.s3 = aws.client("s3")
 
     def outcome(self, run, name, rules):
@@ -62,7 +59,7 @@ class Executor:
         try:
             for earlier in run.before(case):
                 with self.proxy.rules(*earlier):
-                    self.run_execution(self.aws, request)
+                    run_execution(self.aws, request)
             before = len(self.proxy.journal(case.pattern))
             faults = rules(case)
             with self.proxy.rules(*faults, *run.during(case)) as in_force:
@@ -86,7 +83,7 @@ class Executor:
 
     def ending(self, case, request):
         """Start an execution, and look at what it leaves."""
-        execution = self.run_execution(self.aws, request)
+        execution = run_execution(self.aws, request)
         output = None
         with suppress(self.s3.exceptions.NoSuchKey):
             output = self.s3.get_object(Bucket=case.bucket, Key=case.key("output", "out.csv"))["Body"].read()

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from executions import Executor
 from expectations import CELLS, SITES, TABLE
 from matrix import fault_free_sites, markdown, try_cells
 
@@ -25,11 +24,6 @@ IN_MAKE_TEST = {
     for cell in CELLS
     if str(cell) == ONE_REFUSAL or (SITES[cell.site] == "split" and cell.fault == "throttle" and not cell.persistent)
 }
-
-
-@pytest.fixture(scope="module")
-def executor(aws, faulty, run_execution):
-    return Executor(aws, faulty, run_execution)
 
 
 @pytest.fixture(scope="module")

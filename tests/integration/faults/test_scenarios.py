@@ -22,11 +22,6 @@ pytestmark = pytest.mark.emulator("it kills the processes of functions")
 WAIT_SECONDS = 60
 
 
-@pytest.fixture
-def executor(aws, faulty, run_execution):
-    return Executor(aws, faulty, run_execution)
-
-
 def wait_until(condition, what):
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
@@ -167,7 +162,7 @@ def test_of_two_requests_that_overwrite_one_output_at_once_exactly_one_wins(aws,
 
 
 @pytest.mark.thorough
-def test_a_restart_in_the_middle_of_a_run(tmp_path, run_execution):
+def test_a_restart_in_the_middle_of_a_run(tmp_path):
     """The emulator ends while a chunk is held, and comes back with its objects: the same request uses what is there."""
     case = Case("restarted", "batch-predict")
     run = RUNS["grouped"]
@@ -181,7 +176,7 @@ def test_a_restart_in_the_middle_of_a_run(tmp_path, run_execution):
 
     with local_aws(**settings) as aws, s3_proxy(aws.endpoint_url) as proxy:
         set_s3_endpoints(aws, {"PredictChunkFunction": None})
-        executor = Executor(aws, proxy, run_execution)
+        executor = Executor(aws, proxy)
         assert receipts(aws, case) == 2
         succeeded(executor.ending(case, request), run.input().output)
         assert report(executor, case)["chunks"] == {"planned": 3, "predicted": 3, "reused": 2, "failed": 0}

@@ -17,7 +17,7 @@ from batch_predict.local.aws import STACK_PARAMETERS
 from batch_predict.local.deploy import deploy
 from support.histories import attempts, child_histories, parent_history, states_entered
 from support.s3_proxy import FUNCTIONS, function_names
-from tools.check_definition import all_states
+from tools.check_definition import all_states, targets
 from workflow import errors
 
 pytestmark = [
@@ -225,15 +225,9 @@ def test_every_edge_of_the_definition_is_walked(failing_aws, told, request_of, r
     machine = states.describe_state_machine(stateMachineArn=failing_aws.state_machine_arn)
     pages = states.get_paginator("list_executions").paginate(stateMachineArn=failing_aws.state_machine_arn)
     ways = [states_entered(failing_aws, execution) for page in pages for execution in page["executions"]]
-    assert {edge for way in ways for edge in pairwise(way)} == set(edges(json.loads(machine["definition"])["States"]))
+    edges = {(name, target) for name, state in json.loads(machine["definition"])["States"].items() for target in targets(state)}
+    assert {edge for way in ways for edge in pairwise(way)} == edges
     # The emulator's history has no states of the Map's children: the orders of its two Tasks go into their Catches.
-
-
-def edges(states):
-    for name, state in states.items():
-        targets = [state.get("Next"), state.get("Default")]
-        targets += [rule["Next"] for field in ("Catch", "Choices") for rule in state.get(field, ())]
-        yield from ((name, target) for target in targets if target)
 
 
 @pytest.mark.thorough

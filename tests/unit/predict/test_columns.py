@@ -1,16 +1,9 @@
 """What a model is given: what pandas would have read, by what the model, the request or the whole of the data says."""
 
-import csv
-import io
-from itertools import chain, product
-
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from harness import last_fields, score_locally
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from own_code import OneThreadAtATime, ShowsTypes, as_text
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import BaggingClassifier, RandomForestRegressor
@@ -19,55 +12,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 import prediction_handler as handler
-
-SPELLINGS = {
-    handler.INTEGER: ["7", "-007", "+5", " 1 ", "\t2", "12\v", "9223372036854775807"],
-    handler.NUMBER: ["1.5", ".5", "1.", "1e5", "-2E-3", " 1.5", "inf", "-Infinity", "1e400"],
-    handler.BOOLEAN: ["True", "false", "TRUE", "tRue"],
-    handler.TEXT: [
-        *("A12", "0x1A", "1_000", "1e", "--5", "nan(1)", "NAN", "1d5", "+", " inf", "True ", "\u0661", "1\u00a0", "\ufeff1", "1 2"),
-    ],
-    None: ["", "NA", "nan", "None", "<NA>", "-1.#IND"],
-}
-ALL_SPELLINGS = [spelling for spellings in SPELLINGS.values() for spelling in spellings]
-PANDAS_TYPES = {"int64": handler.INTEGER, "float64": handler.NUMBER, "bool": handler.BOOLEAN, "str": handler.TEXT}
-
-
-def pandas_kind(texts):
-    """Return the kind of a column as pandas reads it from a file."""
-    file = io.StringIO()
-    csv.writer(file).writerows([["z", "pad"], *([text, 0] for text in texts)])
-    column = pd.read_csv(io.StringIO(file.getvalue()), low_memory=False)["z"]
-    if column.isna().all():
-        return handler.EMPTY
-    return handler.OPTIONAL_BOOLEAN if str(column.dtype) == "object" else PANDAS_TYPES[str(column.dtype)]
-
-
-def handler_kind(texts):
-    missing = set(handler.MISSING_VALUES)
-    return handler.kind_of(pa.array([None if text in missing else text for text in texts], pa.string()))
-
-
-def test_values_are_what_pandas_makes_of_them_alone_and_together():
-    first_of_each = [spellings[0] for spellings in SPELLINGS.values()]
-    for texts in chain(product(ALL_SPELLINGS), product(first_of_each, repeat=2), product(first_of_each, repeat=3)):
-        assert handler_kind(texts) == pandas_kind(texts), texts
-
-
-@given(st.lists(st.sampled_from(ALL_SPELLINGS), min_size=1), st.data())
-@settings(deadline=None)
-def test_parts_of_a_column_join_to_what_the_whole_is(texts, data):
-    cut = data.draw(st.integers(0, len(texts)))
-    parts = [handler_kind(part) for part in (texts[:cut], texts[cut:]) if part]
-    assert handler.join_kinds(parts[0], parts[-1]) == handler_kind(texts)
-
-
-def test_kinds_are_a_lattice():
-    kinds = handler.DECIDED_KINDS
-    for one, two, three in product(kinds, repeat=3):
-        assert handler.join_kinds(one, two) == handler.join_kinds(two, one)
-        assert handler.join_kinds(handler.join_kinds(one, two), three) == handler.join_kinds(one, handler.join_kinds(two, three))
-    assert all(handler.join_kinds(kind, handler.TEXT) == handler.TEXT and handler.join_kinds(kind, kind) == kind for kind in kinds)
 
 
 def test_what_is_not_finite_is_written_so_that_it_reads_back(tmp_path):

@@ -1,15 +1,18 @@
-"""Columns are typed as pandas types them, and the types of parts join to that of the whole."""
+"""Columns are typed as pandas types them, and the types of parts join to that of the whole, in both deployables."""
 
 import io
 from itertools import product
 from time import perf_counter
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
+import prediction_handler as handler
+from differential import spellings
 from workflow.column_types import (
     BOOLEAN,
     EMPTY,
@@ -18,6 +21,7 @@ from workflow.column_types import (
     MISSING_VALUES,
     NUMBER,
     OPTIONAL_BOOLEAN,
+    STATED_KINDS,
     TEXT,
     join,
     kind_of_texts,
@@ -48,19 +52,19 @@ SPELLINGS = {
             "1e\N{ARABIC-INDIC DIGIT FIVE}",
             " inf",
             "inf ",
-            "+-inf",
-            "infinit",
-            "infx",
-            "1.#INF",
-            "-1.#INF",
-            "nan(1)",
         ),
+        *("+-inf", "infinit", "infx", "1.#INF", "-1.#INF", "nan(1)"),
         *("NAN", "Nan", "+nan", "-NAN", "+NaN", "nan ", " NA", "NA ", "Null", "none", " ", "  ", "\t", " True", "True ", "True\n"),
         *("T", "yes", "\N{NO-BREAK SPACE}1", "1\N{NO-BREAK SPACE}", "\N{EM SPACE}1", "\ufeff1", "1\ufeff", "1\x1c", "1\x85", "1\0"),
-        *("2024-01-01", "1:2", '1"2', "'1'", "x", "Tru\N{CYRILLIC SMALL LETTER IE}"),
+        *("2024-01-01", "1:2", '1"2', "'1'", "x", "Tru\N{CYRILLIC SMALL LETTER IE}", "trUE\u0130", "fal\u017fe"),
     ],
 }
 BEYOND_64_BITS = [str(2**63), str(-(2**63) - 1), str(2**64), "9" * 30, f" +{'9' * 5000}"]
+
+
+def in_handler(texts):
+    """The kind of the column for the prediction handler."""
+    return handler.kind_of(pa.array([None if text in MISSING_VALUES else text for text in texts], pa.string()))
 
 
 def brief(text):
@@ -82,17 +86,21 @@ def as_pandas(texts):
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in SPELLINGS.items() for text in texts], ids=brief)
 def test_a_field_is_what_pandas_takes_it_for(kind, text):
-    assert kind_of_texts([text]) == kind == as_pandas([text])
+    assert kind_of_texts([text]) == in_handler([text]) == kind == as_pandas([text])
+
+
+def test_both_deployables_read_alike_what_differential_tests_hold_to_pandas():
+    assert [text for text in spellings.SPELLINGS if kind_of_texts([text]) != in_handler([text])] == []
 
 
 def test_missing_values_are_those_of_pandas():
-    assert MISSING_VALUES == STR_NA_VALUES
+    assert MISSING_VALUES == set(handler.MISSING_VALUES) == STR_NA_VALUES
 
 
 @pytest.mark.parametrize("text", BEYOND_64_BITS, ids=brief)
 def test_an_integer_beyond_64_bits_is_an_integer_that_its_chunk_refuses(text):
     """What pandas makes of such a column depends on what else is in it, and in which order."""
-    assert kind_of_texts([text]) == kind_of_texts([text, "1"]) == INTEGER
+    assert kind_of_texts([text]) == in_handler([text]) == kind_of_texts([text, "1"]) == INTEGER
     assert kind_of_texts(["1.5", text]) == kind_of_texts([text, ""]) == NUMBER
     assert as_pandas(["x", text]) == kind_of_texts(["x", text]) == TEXT
     if len(text) > 20:
@@ -111,7 +119,7 @@ columns = st.lists(
 
 @given(texts=columns)
 def test_a_column_is_what_pandas_takes_it_for(texts):
-    assert kind_of_texts(texts) == as_pandas(texts)
+    assert kind_of_texts(texts) == in_handler(texts) == as_pandas(texts)
 
 
 @given(texts=columns, data=st.data())
@@ -124,13 +132,14 @@ def test_however_a_column_is_cut_its_parts_join_to_the_whole(texts, data):
 
 @given(text=st.text("+-.eE0123456789 \tinfINFtrueTRUEfalseNA_x\n\"'", max_size=12))
 def test_any_text_is_what_pandas_takes_it_for(text):
-    assert kind_of_texts([text, ""]) == as_pandas([text, ""])
+    assert kind_of_texts([text, ""]) == in_handler([text, ""]) == as_pandas([text, ""])
 
 
 def test_kinds_are_a_semilattice():
+    assert (handler.DECIDED_KINDS, handler.STATED_KINDS) == (KINDS, STATED_KINDS)
     for left, right, third in product(KINDS, repeat=3):
         assert join(left, left) == left
-        assert join(left, right) == join(right, left)
+        assert join(left, right) == join(right, left) == handler.join_kinds(left, right)
         assert join(left, join(right, third)) == join(join(left, right), third)
 
 

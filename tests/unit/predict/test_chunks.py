@@ -1,6 +1,5 @@
 """Byte ranges, receipts, the probe, the model cache and what the environment may lack."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,38 +8,10 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, frame, invoke, linear, make_event, mixed_pipeline
+from harness import BUCKET, DATA, MODEL, frame, invoke, linear, make_event, mixed_pipeline
 from sklearn.linear_model import Ridge
 
 import prediction_handler as handler
-
-
-def test_chunks_of_an_object_join_to_the_whole(s3, put, get):
-    put(MODEL, FirstColumn())  # exact; a linear model's last bits depend on how many rows BLAS sums at once
-    records = [f'{i},{i * 0.5},"line\n{i}"\r\n'.encode() for i in range(200)]
-    header = b"\xef\xbb\xbfx1,x2,note\r\n"
-    put(DATA, header + b"".join(records))
-    assert invoke()[0] == 200
-    whole = get(OUTPUT)
-
-    cut = len(header) + sum(map(len, records[:77]))
-    size = len(header) + sum(map(len, records))
-    bodies = []
-    for index, byte_range in enumerate(([0, cut], [cut, size])):
-        part, receipt_uri = f"s3://{BUCKET}/w/part-{index}.csv", f"s3://{BUCKET}/w/part-{index}.json"
-        handler.lambda_handler(
-            make_event(byte_range=byte_range, chunk_index=index, output_s3_uri=part, receipt_s3_uri=receipt_uri, raise_errors=True),
-            None,
-        )
-        receipt = json.loads(get(receipt_uri))
-        assert receipt["rows_read"] == receipt["rows_written"] == (77, 123)[index]
-        assert receipt["input_bytes"] == byte_range[1] - byte_range[0]
-        assert receipt["output_bytes"] == len(get(part))
-        assert receipt["quote_parity"] == 0
-        assert receipt["output_etag"] == s3.head_object(Bucket=BUCKET, Key=f"w/part-{index}.csv")["ETag"]
-        assert get(part)[: receipt["header_bytes"]] == b"\xef\xbb\xbfx1,x2,note,prediction\r\n"
-        bodies.append(get(part)[receipt["header_bytes"] :])
-    assert whole == b"\xef\xbb\xbfx1,x2,note,prediction\r\n" + b"".join(bodies)
 
 
 def test_a_range_beyond_the_object_is_named(s3, put):

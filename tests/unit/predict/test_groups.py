@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 import json
 import threading
 import time
@@ -142,17 +141,6 @@ def test_a_group_without_rows_is_a_part_with_a_header(put_all, get, objects, met
     assert get(OUTPUT) == b"x1,x2," + columns + b"\n"
     assert body["header_bytes"] == body["output_bytes"] == len(get(OUTPUT))
     assert body["input_bytes"] == sum(map(len, objects))
-
-
-def test_the_list_in_s3_gives_what_the_inline_list_gives(put, put_all, get):
-    segments = put_all(b"x1,x2\n1,2\n", b"x1,x2\n3,4\n")
-    _, inline = score(segments)
-    part = get(OUTPUT)
-    put(LIST, json.dumps(segments))
-    status, listed = invoke(data_s3_uri=None, segments_s3_uri=LIST, column_types=NUMBERS)
-    assert (status, get(OUTPUT)) == (200, part)
-    assert (inline.pop("segments_s3_uri"), listed.pop("segments_s3_uri")) == (None, LIST)
-    assert [body.pop("milliseconds") and body.pop("started") and body for body in (inline, listed)] == [inline] * 2
 
 
 def test_a_group_may_begin_and_end_within_objects(put_all, get):
@@ -323,19 +311,6 @@ def test_a_bad_row_beside_a_sound_range_is_no_unsafe_split(put_all):
     status, body = score(segments)
     assert (status, body["error"]) == (400, "InvalidDataError")
     assert body["message"].startswith(f"{uri_of(1)} row 1 (byte 6), column 'x2'")
-
-
-def test_rejected_rows_name_their_own_object(put_all, get):
-    first = b"x1,x2\n1,2\nzwei,2\n"
-    segments = put_all(first, b"x1,x2\n", b"\xef\xbb\xbfx1,x2\nvier,5\n6,7\nacht,9", b"x1,x2\n10,11\nelf,1\n")
-    segments[0]["byte_range"] = [10, len(first)]
-    status, body = score(segments, on_bad_row="quarantine")
-    assert (status, body["rows"], body["rejected_rows"]) == (200, 6, 4)
-    rejected = list(csv.DictReader(io.StringIO(get(f"{OUTPUT}.rejected.csv").decode(), newline="")))
-    assert [(row["data_s3_uri"], int(row["row"]), int(row["byte"])) for row in rejected] == [
-        (uri_of(0), 1, 10), (uri_of(2), 1, 9), (uri_of(2), 3, 20), (uri_of(3), 2, 12),
-    ]  # fmt: skip
-    assert [row["reason"].split("'")[3] for row in rejected] == ["zwei", "vier", "acht", "elf"]
 
 
 # --- S3 ------------------------------------------------------------------------------------------------------------------------

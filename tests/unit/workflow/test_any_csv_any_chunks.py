@@ -145,11 +145,11 @@ def test_one_object_in_any_chunks(numbers, table, chunk_bytes, bom, last_line_en
 
 
 def put_cut(workflow, header, records, cuts):
-    """Write a table as several objects; returns their prefix."""
+    """Write a table as several objects, every other one with a byte order mark; returns their prefix."""
     edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(records)}), len(records)]
     prefix = f"objects/{workflow.runs}/"
     for number, (start, stop) in enumerate(pairwise(edges)):
-        workflow.put(f"{prefix}{number}.csv", header + b"".join(records[start:stop]))
+        workflow.put(f"{prefix}{number}.csv", number % 2 * b"\xef\xbb\xbf" + header + b"".join(records[start:stop]))
     return f"s3://{BUCKET}/{prefix}"
 
 

@@ -73,15 +73,6 @@ def test_guesses_are_right_or_refuted_whatever_the_data(table, targets, windows)
     assert found == true or any(data.count(b'"', start, stop) % 2 for start, stop in pairwise(edges))
 
 
-@pytest.mark.parametrize("window", [64, 1024, 2**16])
-def test_ordinary_data_is_guessed_right(monkeypatch, window):
-    monkeypatch.setattr(boundaries, "WINDOW_BYTES", tuple(window * 4**step for step in range(4)))
-    row = '{0},"a ""quoted"" text, with\na line break and {0}",{0}.5,plain\n'
-    data = "".join(row.format(number) for number in range(200)).encode()
-    for target in range(1, len(data) - 1, 37):
-        assert guessed_boundary(reader(data), target, len(data), 4) == first_stop(data, target)
-
-
 @pytest.mark.parametrize("columns", [1, 2])
 def test_blank_lines_tell_nothing_and_do_not_prevent_a_guess(monkeypatch, columns):
     """In the middle, where only a file of one column may have them, and at the end."""

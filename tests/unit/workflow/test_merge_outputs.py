@@ -341,13 +341,6 @@ def test_parts_of_an_object_have_one_header(s3, put, document):
         execution.merge()
 
 
-def test_headers_of_objects_may_differ_in_length(s3, put, document, get):
-    put("in/0.csv", b"a,b\n1,2\n")
-    put("in/1.csv", b'\xef\xbb\xbf"a",b\n3,4\n')
-    Run(s3, document()).merge()
-    assert get(OUTPUT) == b"a,b,prediction\n1,2,7\n3,4,7\n"
-
-
 @pytest.mark.parametrize(
     "change",
     [

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from support.samples import BUCKET, found_columns
-from workflow import plan_chunks, splitting
+from workflow import plan_chunks
 from workflow.errors import (
     InvalidDataError,
     InvalidRequestError,
@@ -67,21 +67,6 @@ def test_the_plan_is_written_beside_the_output(s3, put, get, document):
             "receipt_s3_uri": f"s3://bucket/{prefix}chunk-00000.json",
         }
     ]
-
-
-def test_chunks_are_about_as_large_as_asked(s3, put, get, document):
-    put("in/1.csv", ROWS)
-    chunks = planned(get, plan_chunks.plan_chunks(s3, document(chunk_size_mb=0.005)))
-    sizes = [chunk["byte_range"][1] - chunk["byte_range"][0] for chunk in chunks]
-    assert len(chunks) == -(-len(ROWS) // 5000)
-    assert max(sizes) - min(sizes) < 50
-
-
-def test_small_objects_are_never_scanned(s3, put, document, monkeypatch):
-    put("in/1.csv", ROWS)
-    monkeypatch.setattr(splitting, "scan_range", None)
-    monkeypatch.setattr(splitting, "guessed_boundary", None)
-    assert plan_chunks.plan_chunks(s3, document())["chunks"] == 1
 
 
 def test_a_prefix_is_in_natural_order_without_what_holds_no_data(s3, put, get, document):

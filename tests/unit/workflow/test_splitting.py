@@ -16,10 +16,6 @@ from workflow.splitting import Cut, Notes, split_objects
 
 ROWS = b"".join(b'%d,"text, with ""quotes""\nand a line break",%d.5\n' % (number, number) for number in range(60_000))
 PLAIN = b"a,b,c\n" + ROWS
-HALF = ROWS.index(b"\n30000,") + 1
-DECEPTIVE = b"a,b,c\n" + ROWS[:HALF] + b'7,"' + b"1,2,3\n" * 200_000 + b'",7.5\n' + ROWS[HALF:]
-"""With one record of 1.2 MB whose quoted field looks like records."""
-
 
 LINE = b"1,some text of usual length\n"
 CROSSING = b"a,doc\n" + LINE * (900_000 // len(LINE))
@@ -70,16 +66,6 @@ def test_windows_are_enough_for_ordinary_data(s3, cut, reads):
     assert len(reads) == 4 + 1  # a window at each target, and the end
     sizes = [span.stop - span.start for span in split.spans[task.object]]
     assert max(sizes) - min(sizes) < 200
-
-
-def test_a_deceived_guess_is_found_by_parity_and_corrected_by_the_scan(s3, cut):
-    task = cut(5, DECEPTIVE)
-    guess = split_objects(s3, [task], NOTES, exactly=False).spans[task.object]
-    parities = [DECEPTIVE.count(b'"', span.start, span.stop) % 2 for span in guess]
-    assert any(parities)
-    split = split_objects(s3, [task], NOTES, exactly=True)
-    require_right(split.spans[task.object], DECEPTIVE)
-    assert not split.guessed
 
 
 def test_guesses_that_cross_are_no_guess_and_leave_the_other_object_s(s3, cut):

@@ -10,10 +10,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from benchmarks.formula_objects import QUOTED_EVERY, RECORD_BYTES, Joined, Records, Reference, SmallObjects
+from benchmarks.formula_objects import QUOTED_EVERY, RECORD_BYTES, Records
 from benchmarks.formula_s3 import FormulaS3
 from benchmarks.scale_case import add_predictions, measure_case, output_problems
 from benchmarks.scale_input import add_input, parse_case
@@ -120,21 +118,6 @@ def test_a_boundary_inside_a_record_is_seen_and_a_group_is_one_part(client):
     assert "not on record boundaries" in problems[0]
 
 
-SMALL = [
-    Records([(0, 60)]),
-    Records([(0, 60)], quoted=True),
-    Records([(5, 9), (100, 101), (7, 60)], quoted=True, scored=True),
-    Joined([Reference(Records([(3, 20)]), 50, 1050), Reference(Records([(0, 9)], scored=True), 111, 500)]),
-]
-
-
-@given(st.sampled_from(SMALL), st.data())
-def test_any_range_is_a_slice_of_the_whole(content, data):
-    start = data.draw(st.integers(0, content.size))
-    stop = data.draw(st.integers(start, content.size))
-    assert content.read(start, stop) == content.read(0, content.size)[start:stop]
-
-
 @pytest.mark.parametrize("quoted", [False, True])
 def test_records_are_csv_of_one_length_and_scored_ones_have_a_prediction_more(quoted):
     number = 3 * QUOTED_EVERY
@@ -147,21 +130,6 @@ def test_records_are_csv_of_one_length_and_scored_ones_have_a_prediction_more(qu
     assert {len(row) for row in rows} == {4}
     assert sum("\n" in row[3] for row in rows) == (3 if quoted else 0)
     assert scored_rows == [[*row, "7.25" if index else "prediction"] for index, row in enumerate(rows)]
-
-
-@pytest.mark.parametrize("n_objects", [1, 9, 10, 11, 1234, 4000])
-def test_small_objects_are_listed_in_the_order_of_their_keys(client, n_objects):
-    objects = SmallObjects("in/", n_objects)
-    client.add_prefix(objects)
-    client.add_bytes("in/part-1.txt", b"x")
-    client.add_bytes("other", b"x")
-    pages = list(client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="in/"))
-    listed = [item for page in pages for item in page["Contents"]]
-    assert [item["Key"] for item in listed] == sorted([objects.key(number + 1) for number in range(n_objects)] + ["in/part-1.txt"])
-    assert {len(page["Contents"]) for page in pages[:-1]} <= {1000}
-    for item in (listed[0], listed[-1]):
-        answer = client.get_object(Bucket=BUCKET, Key=item["Key"])
-        assert (answer["ETag"], len(answer["Body"].read())) == (item["ETag"], item["Size"])
 
 
 def test_calls_and_bytes_are_counted(client):

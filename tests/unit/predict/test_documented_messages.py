@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
@@ -37,13 +36,6 @@ PREFIXES = {
 HEADER = b"id,distance,dep_delay\n"
 ROW = b"007,1400,2\n"
 QUOTED = HEADER + b'1,2,"3"\n4,5,"6"\n'
-
-
-class OwnModel:
-    """Of no library that the package has."""
-
-    def predict(self, features):
-        return np.asarray(features)[:, 0]
 
 
 class Boosted:

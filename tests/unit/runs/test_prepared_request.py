@@ -116,29 +116,6 @@ def test_what_is_wrong_with_model_and_output_is_said(fields, says):
         prepare(request | fields)
 
 
-HIDDEN = [
-    "in/.orders.csv",
-    "in/.~lock.orders.csv",
-    "in/._orders.csv",
-    "in/_SUCCESS",
-    "in/.part-0.csv.crc",
-    "in/_temporary/0/attempt_1/part-0.csv",
-    "in/.ipynb_checkpoints/orders-checkpoint.csv",
-    "in/__MACOSX/orders.csv",
-    "in/4f1c.csv.metadata",
-    "in/out.csv.work/1/2/chunk-00000.csv",
-]
-
-
-@pytest.mark.parametrize("name", HIDDEN)
-def test_what_is_hidden_below_a_directory_is_skipped(prepare_data, name):
-    write("in/orders.csv", name)
-    prepared = prepare_data("in")
-
-    assert keys(prepared) == ["data/orders.csv"]
-    assert prepared.skipped == {"hidden": [Path(name)]}
-
-
 def test_what_was_skipped_is_counted_and_said(prepare_data):
     write("in/orders.csv", "in/_SUCCESS", "in/notes.txt", "in/b.xlsx", *(f"in/.x{number}.csv" for number in range(4)))
     write("in/part-1.csv", text="")

@@ -148,14 +148,6 @@ def test_the_parts_of_a_column_transformer_are_asked_once_for_what_comes_of_them
     assert len(asked) == 1
 
 
-def block_of(data):
-    import io  # noqa: PLC0415
-
-    header = prediction_handler._read_header(data, URI)
-    assert header
-    return io.BytesIO(data[header.size :]), header, prediction_handler._Source(URI, 0), header.size, 1 << 20
-
-
 def header_of(columns, quoted=""):
     return ",".join([quoted or "first", *(f"c{number}" for number in range(1, columns))]).encode() + b"\n"
 

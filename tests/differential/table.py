@@ -7,7 +7,6 @@ as fitted   the same, where the file is read with the types that the columns had
 both fail   pandas or the model raises, and the handler ends in a named error
 lenient     the handler predicts where pandas or the model raises: only what RULES lists, and booleans in columns of numbers
 refused     the handler ends in a named error where the model predicts: only what RULES lists
-by batch    the model itself answers differently for a DataFrame and for its slices, which are the chunks
 different   all else; there may be none
 """
 
@@ -36,7 +35,7 @@ RELATIVE, OF_THE_LARGEST = 1e-9, 1e-13
 """How far numbers may differ: of themselves, and of the largest prediction, since sums end near zero by chance."""
 
 SAME, AS_FITTED, BOTH_FAIL, DIFFERENT = "same", "as fitted", "both fail", "different"
-LENIENT, REFUSED, BATCH = "lenient", "refused", "by batch"
+LENIENT, REFUSED = "lenient", "refused"
 
 
 class Rule(NamedTuple):
@@ -193,21 +192,17 @@ class Reference(NamedTuple):
     error: str = ""
 
 
-def reference(model, estimator, content, method, *, as_fitted=False, slices=None):
-    """Predict a file's DataFrame, whole or some rows at a time."""
+def reference(model, estimator, content, method, *, as_fitted=False, rows=None):
+    """Predict a file's DataFrame, whole or some rows of it."""
     try:
         read = {**model.read, **(fitted_types(model, content) if as_fitted else {})}
         frame = pd.read_csv(io.BytesIO(content), **read)[model.features]
-        rows, names = [], []
-        for chosen in slices or [range(len(frame))]:
-            piece = frame.iloc[[row for row in chosen if row < len(frame)]]
-            if piece.empty:
-                continue
-            with warnings.catch_warnings(action="ignore"):
-                answer = getattr(estimator, method)(piece[model.features[0]] if model.as_series else piece)
-            rows += as_rows(answer)
-            names = names_of(estimator, method, answer)
-        return Reference(rows, names)
+        frame = frame if rows is None else frame.iloc[list(rows)]
+        if frame.empty:
+            return Reference([])
+        with warnings.catch_warnings(action="ignore"):
+            answer = getattr(estimator, method)(frame[model.features[0]] if model.as_series else frame)
+        return Reference(as_rows(answer), names_of(estimator, method, answer))
     except Exception as error:  # noqa: BLE001  # models raise what they like
         return Reference(None, error=f"{type(error).__name__}: {error}")
 
@@ -339,13 +334,13 @@ class Table:
                 cells += [Cell(model, file, method, CUTS[1]) for method in methods]
         return cells
 
-    def _expected(self, cell, content=None, *, as_fitted=False, slices=None):
+    def _expected(self, cell, content=None, *, as_fitted=False, rows=None):
         """Return what the model predicts for a cell's file, or for other content in its place."""
         content = cell.file.content if content is None else content
-        key = cell.model.name, content, cell.method, as_fitted, slices
+        key = cell.model.name, content, cell.method, as_fitted, rows
         if key not in self._references:
             estimator = self.estimators[cell.model.name]
-            self._references[key] = reference(cell.model, estimator, content, cell.method, as_fitted=as_fitted, slices=slices)
+            self._references[key] = reference(cell.model, estimator, content, cell.method, as_fitted=as_fitted, rows=rows)
         return self._references[key]
 
     def _readings(self, cell, rejected=frozenset()):
@@ -379,8 +374,6 @@ class Table:
             return Verdict(REFUSED, reason)
         if any(self._expected(cell, as_fitted=as_fitted).rows is None for as_fitted in ways_to_read(cell)):
             return Verdict(AS_FITTED, words)
-        if any(found.rows is None for _, found in self._in_slices(cell)):
-            return Verdict(BATCH, words)
         return Verdict(DIFFERENT, f"refused: {words}")
 
     def _judge_predictions(self, cell, names, rows):
@@ -390,23 +383,7 @@ class Table:
         expected = self._expected(cell)
         if expected.rows is None and (reason := allowed(LENIENT, cell, expected.error)):
             return Verdict(LENIENT, reason)
-        for as_fitted, found in self._in_slices(cell):
-            if difference(found, names, rows) is None:
-                return Verdict(BATCH)
-            if cell.cut == "several blocks" and found.rows is not None:  # nobody knows how many rows a block has
-                printed = [[str(value) for value in row] for row in found.rows]
-                whole = self._expected(cell, as_fitted=as_fitted)
-                if whole.rows is not None and difference(whole, found.names, printed) is not None:
-                    return Verdict(BATCH)
         return Verdict(DIFFERENT, f"predicts {rows[:2]}; {difference(expected, names, rows)}")
-
-    def _in_slices(self, cell):
-        """Yield what the model predicts for the slices of a DataFrame that the chunks are; single rows stand for blocks."""
-        if cell.cut != "one chunk":
-            size = SEVERAL_ROWS if cell.cut == "several chunks" else 1
-            slices = tuple(range(start, start + size) for start in range(0, len(cell.file.records) - 1, size))
-            for as_fitted in ways_to_read(cell):
-                yield as_fitted, self._expected(cell, as_fitted=as_fitted, slices=slices)
 
     def _judge_quarantine(self, cell, answer, names, rows):
         """Judge an output whose bad rows are set apart: the others are predicted as in a file without these."""
@@ -442,7 +419,7 @@ class Table:
 
     def _of_whole(self, cell, rows):
         """Return what the model makes of some rows, typed as pandas types the whole file."""
-        return self._expected(cell, slices=(tuple(rows),))
+        return self._expected(cell, rows=tuple(rows))
 
 
 def ways_to_read(cell):

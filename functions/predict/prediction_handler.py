@@ -2003,6 +2003,8 @@ def load_model(model_path: str | Path) -> Any:
         raise _of_a_script(scripts)
     if contents.is_whole is False and (text := _text_of(path)):  # its letters may be taken for opcodes, and name something
         raise next(ModelError(what, advice) for pattern, what, advice in _TEXTS if re.match(pattern, text))
+    if contents.has_damaged_type:
+        raise ModelError("is damaged: the type of one of its arrays is not as NumPy writes it", "copy it again")
     try:
         for find in contents.names.values():  # all of them before the pickle runs anything
             find()
@@ -2566,6 +2568,8 @@ class _Contents:
     """Whether it ends as a pickle does; None if it is too long to say."""
     reached: str = ""
     """The last of the names that unpickling has come to."""
+    has_damaged_type: bool = False
+    """Whether an array's type has a state that NumPy does not write, and that may crash it."""
 
 
 def _contents_of(path: Path) -> _Contents:
@@ -2680,6 +2684,8 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
         version = stated.get("_sklearn_version")
         if isinstance(version, str) and len(self._contents.sklearn_versions) < MAX_REASONS:
             self._contents.sklearn_versions[version[:40]] = None
+        if isinstance(made, _Placeholder) and made.named == "numpy.dtype" and _is_damaged_type(made.arguments, state):
+            self._contents.has_damaged_type = True
         if isinstance(made, _Placeholder) and made.named == "joblib.numpy_pickle.NumpyArrayWrapper":
             self._pass_over_array(stated)
 
@@ -2699,6 +2705,16 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
     dispatch: ClassVar[dict[int, Callable[..., Any]]] = pickle._Unpickler.dispatch | {  # noqa: SLF001
         pickle.FRAME[0]: load_frame, pickle.BYTEARRAY8[0]: load_bytearray8, pickle.BUILD[0]: load_build,
     }  # fmt: skip
+
+
+def _is_damaged_type(arguments: Sequence[Any], state: Any) -> bool:
+    """Tell whether a NumPy type without fields has other flags than NumPy writes (arraydescr_setstate in descriptor.c).
+
+    NumPy believes them: with those of objects it takes numbers for addresses.
+    """
+    kind = re.fullmatch(r"[<>|=]?([biufcmMSUO])\d*", str(arguments[0])) if arguments else None
+    is_whole = isinstance(state, tuple) and len(state) in (8, 9)  # version, order, subtype, names, fields, size, alignment, flags
+    return kind is not None and not (is_whole and state[2:5] == (None,) * 3 and state[7] == {"O": 63, "U": 8}.get(kind[1], 0))
 
 
 def _of_a_script(names: list[str]) -> ModelError:

@@ -20,6 +20,7 @@ from types import FunctionType
 
 import cloudpickle
 import joblib
+import numpy as np
 import pandas as pd
 import pytest
 import sklearn
@@ -532,6 +533,9 @@ def test_arrays_out_of_band_are_missed(refusal):
 # --- read without being run -----------------------------------------------------------------------------------------------------
 
 
+DAMAGED_TYPE = "is damaged: the type of one of its arrays is not as NumPy writes it: copy it again"
+
+
 def pipeline():
     columns = pd.DataFrame({"a": [1.0, 2.0, 3.0], "c": ["x", "y", "z"]})
     steps = ColumnTransformer([("c", OneHotEncoder(), ["c"])], remainder=StandardScaler())
@@ -553,6 +557,21 @@ def test_joblibs_files_are_read_to_their_end_without_being_run(tmp_path, options
         "sklearn.tree._tree.Tree",
         "joblib.numpy_pickle.NumpyArrayWrapper",
     } <= contents.names.keys()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "kind", ["?", "<i4", ">f8", "c16", "O", "U3", "S3", "M8[ns]", "m8[s]", "V4", [("a", "f8"), ("b", "O")]], ids=str
+)
+def test_a_numpy_type_with_other_flags_is_damaged(tmp_path, refusal, kind, protocol):
+    """NumPy crashes on some of them, and the process with it."""
+    content = pickle.dumps(np.dtype(kind), protocol)
+    (tmp_path / "type.pkl").write_bytes(content)
+    assert not handler._contents_of(tmp_path / "type.pkl").has_damaged_type
+    if protocol >= 2 and kind == "O":
+        assert content.count(b"K?t") == 1
+        for damaged in (b"K>t", b"t"):
+            assert refusal(content.replace(b"K?t", damaged)) == DAMAGED_TYPE
 
 
 @pytest.mark.parametrize("protocol", range(6))

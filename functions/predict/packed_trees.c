@@ -1,8 +1,8 @@
 /* Adds up the trees of an ensemble, row by row and tree by tree, in the order in which scikit-learn adds them.
 
-   packed_trees.py lays the trees out, calls this through ctypes, and compares the sums with scikit-learn's own, bit for bit. Nothing
-   here allocates but the two entry points, and nothing calls more than libc. A sum is the same to the bit only if no addition is
-   fused with a multiplication unless scikit-learn's own is: compile with -ffp-contract=off. */
+   packed_trees.py lays the trees out, calls this through ctypes, and compares the sums with scikit-learn's own, bit for bit. Only
+   the two entry points allocate, and nothing but libc is called. Compile with -ffp-contract=off: scikit-learn's wheels do not fuse the
+   addition with the multiplication on either processor, so a fused one would give other bits. */
 
 #include <math.h>
 #include <stddef.h>
@@ -11,13 +11,13 @@
 #include <string.h>
 
 enum {
-    VERSION = 1,       /* of these structures; packed_trees.py refuses another */
-    WALKED_ROWS = 4096, /* rows of a block: they stay in the second cache while the trees pass by */
-    STEPPED = 8,       /* rows that walk down a tree side by side, so that their waits for memory overlap */
-    RANKED_ROWS = 512, /* rows of a block whose ranks stay in the first cache */
-    LANES = 32,        /* rows that are tested by one instruction, or by two where vectors have 16 bytes */
-    MAX_LEAVES = 256,  /* of a ranked tree: a leaf's number is a byte */
-    SET_BYTES = 257,   /* a category's byte each, and the missing value's */
+    VERSION = 1,           /* of these structures; packed_trees.py refuses another */
+    WALKED_BYTES = 4 << 20, /* of a block of rows; a large tree takes its way to the cache once a block */
+    WALKED_ROWS = 32768,   /* the most rows of such a block */
+    STEPPED = 8,           /* rows that walk down a tree side by side, so that their waits for memory overlap */
+    RANKED_ROWS = 512,     /* rows of a block whose ranks stay in the first cache */
+    LANES = 32,            /* rows that are tested at once, by one instruction if vectors have 32 bytes */
+    MAX_LEAVES = 256,      /* of a ranked tree: a leaf's number is a byte */
 };
 
 /* The rows to score, and the sums to add to. Strides are in elements. */
@@ -35,20 +35,11 @@ typedef struct {
     double scale;
 } ensemble;
 
-/* scikit-learn's own line is `sum += scale * value`. Compilers for 64-bit ARM fuse it there by default, and nothing is fused on x86. */
-static inline double added(double sum, double scale, double value) {
-#ifdef __aarch64__
-    return fma(scale, value, sum);
-#else
-    return sum + scale * value;
-#endif
-}
-
 static inline void add_leaf(const ensemble *of, const block *to, int64_t row, int64_t tree, const double *values) {
     double *sums = to->sums + row * to->sums_row_stride + tree % of->turns * to->sums_output_stride;
     for (int64_t output = 0; output < of->width; output++) {
         double *sum = sums + output * to->sums_output_stride;
-        *sum = added(*sum, of->scale, values[output]);
+        *sum += of->scale * values[output]; /* scikit-learn's own line; a forest's and a histogram's scale is 1, which changes no bit */
     }
 }
 
@@ -117,11 +108,13 @@ static int gather(const walked *trees, const block *rows, int64_t first, size_t 
 /* Add up the trees for float32 features. Returns 0 if memory is lacking, and 1 otherwise. */
 int add_walked(const walked *trees, const block *rows) {
     const size_t row_size = (size_t)trees->n_features + 1;
-    float *gathered = calloc(WALKED_ROWS * row_size, sizeof *gathered);
-    uint32_t *found = malloc(WALKED_ROWS * sizeof *found);
+    int64_t most = (int64_t)(WALKED_BYTES / sizeof(float) / row_size / STEPPED + 1) * STEPPED;
+    most = most < WALKED_ROWS ? most : WALKED_ROWS;
+    float *gathered = calloc((size_t)most * row_size, sizeof *gathered);
+    uint32_t *found = malloc((size_t)most * sizeof *found);
     const int is_room = gathered && found;
-    for (int64_t first = 0; is_room && first < rows->rows; first += WALKED_ROWS) {
-        const size_t count = (size_t)(rows->rows - first < WALKED_ROWS ? rows->rows - first : WALKED_ROWS);
+    for (int64_t first = 0; is_room && first < rows->rows; first += most) {
+        const size_t count = (size_t)(rows->rows - first < most ? rows->rows - first : most);
         const int is_missing = gather(trees, rows, first, count, gathered);
         for (int64_t tree = 0; tree < trees->of.trees; tree++) {
             const node *nodes = trees->nodes + trees->starts[tree];
@@ -140,6 +133,153 @@ int add_walked(const walked *trees, const block *rows) {
     free(gathered);
     free(found);
     return is_room;
+}
+
+/* --- ranked trees: at most 256 leaves, and at most 255 thresholds a feature ---------------------------------------------------- */
+
+/* A column holds a byte for each row: how many of its feature's thresholds are less than the value, so that a value is at most the
+   threshold of number n if its byte is at most n. Missing values have the byte that goes to the side of the column's nodes. In a
+   column of categories, the byte of a category says by itself to which side it goes. */
+enum { MISSING_RIGHT, MISSING_LEFT, CATEGORIES };
+
+typedef struct {
+    int32_t feature, kind;
+    int64_t start; /* in the thresholds, or in the categories: 256 bytes, and the byte of any other value */
+    int64_t count; /* of the thresholds */
+} column;
+
+/* A row goes to `right` if its byte in the column is more than `rank`. What follows is a leaf's number, or MAX_LEAVES and a test's;
+   tests stand in front of those that follow them. */
+typedef struct {
+    uint16_t column, left, right;
+    uint16_t rank;
+} test;
+
+typedef struct {
+    ensemble of;
+    const test *tests;
+    const int64_t *starts;       /* of each tree's tests, and the end of the last */
+    const int64_t *value_starts; /* of each tree's leaves */
+    const column *columns;       /* those of one feature side by side, MISSING_RIGHT first */
+    int64_t n_columns;
+    const double *thresholds;
+    const uint8_t *categories;
+    int64_t is_double; /* the features: float64, or float32 */
+    int64_t is_wide;   /* whether the processor has AVX2 */
+} ranked;
+
+typedef int8_t lanes __attribute__((vector_size(LANES)));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void read_feature(const ranked *trees, const block *rows, int64_t first, size_t count, int32_t feature, double *values) {
+    const int64_t start = first * rows->row_stride + feature * rows->feature_stride;
+    for (size_t row = 0; row < count; row++) {
+        const int64_t place = start + (int64_t)row * rows->row_stride;
+        values[row] = trees->is_double ? ((const double *)rows->x)[place] : (double)((const float *)rows->x)[place];
+    }
+}
+
+/* Count the thresholds, which ascend, that are less than each value; all rows take the same steps of the search, side by side. */
+INLINE void rank(const double *thresholds, int64_t count, const double *values, uint8_t *ranks) {
+    uint32_t below[RANKED_ROWS] = {0};
+    uint32_t left = (uint32_t)count;
+    for (; left > 1; left -= left / 2) {
+        const double *middle = thresholds + left / 2 - 1;
+        for (size_t row = 0; row < RANKED_ROWS; row++) {
+            below[row] += middle[below[row]] < values[row] ? left / 2 : 0;
+        }
+    }
+    for (size_t row = 0; row < RANKED_ROWS; row++) {
+        below[row] += thresholds[below[row]] < values[row];
+        ranks[row] = (uint8_t)(values[row] == values[row] ? below[row] : UINT8_MAX);
+    }
+}
+
+/* Bytes are compared with a sign, for which all vector units have an instruction; so they are kept 128 lower. */
+INLINE int8_t with_sign(uint8_t byte) { return (int8_t)(byte - 128); }
+
+INLINE void fill_columns(const ranked *trees, const block *rows, int64_t first, size_t count, int8_t *columns) {
+    double values[RANKED_ROWS] = {0};
+    uint8_t ranks[RANKED_ROWS];
+    for (int64_t place = 0; place < trees->n_columns; place++) {
+        const column *here = trees->columns + place;
+        int8_t *bytes = columns + place * RANKED_ROWS;
+        if (place == 0 || here->feature != here[-1].feature) {
+            read_feature(trees, rows, first, count, here->feature, values);
+        }
+        if (here->kind == CATEGORIES) {
+            for (size_t row = 0; row < RANKED_ROWS; row++) {
+                const int is_category = values[row] >= 0 && values[row] < 256;
+                bytes[row] = with_sign(trees->categories[here->start + (is_category ? (int)values[row] : 256)]);
+            }
+            continue;
+        }
+        if (here->kind == MISSING_RIGHT) {
+            rank(trees->thresholds + here->start, here->count, values, ranks);
+        }
+        for (size_t row = 0; row < RANKED_ROWS; row++) {
+            const int goes_left = here->kind == MISSING_LEFT && values[row] != values[row];
+            bytes[row] = with_sign(goes_left ? 0 : ranks[row]);
+        }
+    }
+}
+
+/* Find the leaves of LANES rows: each test, from the last to the first, chooses between what its two sides have found. */
+INLINE void choose(const test *tests, int64_t count, const int8_t *columns, lanes *found, uint8_t *leaves) {
+    for (int64_t place = count - 1; place >= 0; place--) {
+        const test here = tests[place];
+        lanes bytes;
+        memcpy(&bytes, columns + here.column * RANKED_ROWS, sizeof bytes);
+        const lanes is_right = bytes > with_sign((uint8_t)here.rank);
+        found[MAX_LEAVES + place] = (is_right & found[here.right]) | (~is_right & found[here.left]);
+    }
+    memcpy(leaves, found + (count ? MAX_LEAVES : 0), sizeof *found);
+}
+
+INLINE void add_ranked_blocks(const ranked *trees, const block *rows, int8_t *columns) {
+    lanes found[2 * MAX_LEAVES];
+    uint8_t leaves[RANKED_ROWS];
+    for (int leaf = 0; leaf < MAX_LEAVES; leaf++) {
+        memset(found + leaf, leaf, sizeof *found);
+    }
+    for (int64_t first = 0; first < rows->rows; first += RANKED_ROWS) {
+        const size_t count = (size_t)(rows->rows - first < RANKED_ROWS ? rows->rows - first : RANKED_ROWS);
+        fill_columns(trees, rows, first, count, columns);
+        for (int64_t tree = 0; tree < trees->of.trees; tree++) {
+            const test *tests = trees->tests + trees->starts[tree];
+            const double *values = trees->of.values + trees->value_starts[tree] * trees->of.width;
+            for (size_t row = 0; row < count; row += LANES) {
+                choose(tests, trees->starts[tree + 1] - trees->starts[tree], columns + row, found, leaves + row);
+            }
+            for (size_t row = 0; row < count; row++) {
+                add_leaf(&trees->of, rows, first + (int64_t)row, tree, values + leaves[row] * trees->of.width);
+            }
+        }
+    }
+}
+
+#ifdef __x86_64__
+static __attribute__((target("avx2"))) void add_wide(const ranked *trees, const block *rows, int8_t *columns) {
+    add_ranked_blocks(trees, rows, columns);
+}
+#endif
+
+static void add_narrow(const ranked *trees, const block *rows, int8_t *columns) { add_ranked_blocks(trees, rows, columns); }
+
+/* Add up small trees. Returns 0 if memory is lacking, and 1 otherwise. */
+int add_ranked(const ranked *trees, const block *rows) {
+    int8_t *columns = malloc((size_t)trees->n_columns * RANKED_ROWS + 1);
+    if (columns == NULL) {
+        return 0;
+    }
+#ifdef __x86_64__
+    (trees->is_wide ? add_wide : add_narrow)(trees, rows, columns);
+#else
+    add_narrow(trees, rows, columns);
+#endif
+    free(columns);
+    return 1;
 }
 
 int packed_trees_version(void) { return VERSION; }

@@ -1,35 +1,31 @@
 """Scores forests and boosted trees with a kernel in C, and to the bit as scikit-learn does.
 
-`with_packed_trees` gives a copy of a model in which one method is another: the one that adds up the trees. Everything around it, the
-checks of the input, the argmax, the link functions, stays scikit-learn's own. `pack` lays the trees out for packed_trees.c. The sums
-are compared with scikit-learn's, bit for bit, on rows that are made for it and on the first rows that are scored. If there is any
-difference, scikit-learn scores.
-
-The kernel is a shared library beside this file, or the one that PACKED_TREES_LIBRARY names. Without it, scikit-learn scores.
+`with_packed_trees` gives a copy of a model in which one method is another: the one that adds up the trees. Everything around it
+stays scikit-learn's own: the checks of the input, the argmax, the link functions. The sums are compared with scikit-learn's, bit for
+bit, on rows that are made for it and on the first rows that are scored. If there is any difference, or no kernel, scikit-learn scores.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import os
+import logging
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tree_kernel import CATEGORY_BYTES, GOES_LEFT, GOES_RIGHT, Array, Ensemble, PackedTrees, Tree, kernel, lay_out
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Array = np.ndarray[Any, Any]
+logger = logging.getLogger(__name__)
 
-LIBRARY, LIBRARY_VARIABLE = "packed_trees.so", "PACKED_TREES_LIBRARY"
-LIBRARY_VERSION = 1
-"""Of the structures in packed_trees.c."""
 CHECKED_ROWS = 1024
 """Rows that are made for the check, and the most of the first rows that are compared."""
+CHECKED_TREES = 32
+"""Trees whose thresholds these rows lie on."""
 DIFFERS = "the packed trees differ from scikit-learn's {where}, so scikit-learn scores, and more slowly"
 
 
@@ -45,17 +41,28 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
         *before, (name, last) = model.steps
         packed = with_packed_trees(last, warn)
         return model if packed is last else _copied(model, steps=[*before, (name, packed)])
-    trees = pack(model)
+    ensemble = ensemble_of(model)
+    if ensemble is None:
+        return model
+    if kernel() is None:
+        _say_that_scikit_learn_scores()
+    trees = lay_out(ensemble)
     if trees is None:
         return model
     family = _FAMILIES[_kind(model)]
-    reference = _copied(model, **family.changed)
-    bare = _copied(reference, _preprocessor=None) if family.is_binned else reference
-    if not _is_equal(family.sums(bare, trees), getattr(bare, family.method), rows_beside_thresholds(trees, bare)):
+    reference = _copied(model, **family.reference)
+    bare = _copied(reference, **family.bare)
+    rows = rows_beside_thresholds(ensemble, model.n_features_in_)
+    if not _is_equal(family.sums(bare, trees), getattr(bare, family.method), rows):
         warn(DIFFERS.format(where="on rows that are made to check them"))
         return model
     method = _FirstChecked(family.sums(reference, trees), getattr(reference, family.method), warn)
     return _copied(model, **{family.method: method})
+
+
+@functools.cache
+def _say_that_scikit_learn_scores() -> None:
+    logger.info("the kernel for trees was not built for this machine: scikit-learn scores them, and more slowly")
 
 
 def _copied(estimator: Any, **changed: Any) -> Any:
@@ -100,7 +107,7 @@ def _is_equal(quick: Callable[[Any], Any], own: Callable[[Any], Any], rows: Any)
     )
 
 
-# --- families: what scikit-learn 1.9 does around its trees ----------------------------------------------------------------------------
+# --- families: what scikit-learn does around its trees --------------------------------------------------------------------------
 
 
 def _forest_predict(forest: Any, trees: PackedTrees) -> Callable[[Any], Array]:
@@ -165,268 +172,153 @@ class _Family(NamedTuple):
     """The method that adds up the trees."""
     sums: Callable[[Any, PackedTrees], Callable[[Any], Any]]
     """Makes that method anew, of an estimator and its trees."""
-    trees: Callable[[Any], _Ensemble]
-    changed: dict[str, Any] = {}  # noqa: RUF012
-    """What the estimator has otherwise while it is the reference: in several threads a forest adds up in any order."""
-    is_binned: bool = False
+    ensemble: Callable[[Any], Ensemble]
+    reference: dict[str, Any]
+    """What the estimator has otherwise while it is compared: in several threads a forest adds up in any order."""
+    bare: dict[str, Any]
+    """What it has otherwise for rows that are made, whose categories are encoded already."""
 
 
 # --- trees as scikit-learn has them ---------------------------------------------------------------------------------------------
 
 
-class _Ensemble(NamedTuple):
-    """All nodes of all trees, one tree after the other; node numbers count through all of them."""
-
-    roots: Array
-    left: Array
-    """-1 in a leaf, as in `right`."""
-    right: Array
-    feature: Array
-    threshold: Array
-    """A value goes to the left if it is at most as large."""
-    missing_left: Array
-    values: Array
-    """(nodes, numbers that a tree adds)."""
-    dtype: type
-    """Of the features when they are compared."""
-    turns: int = 1
-    """Trees that follow each other, each for another output."""
-    scale: float = 1.0
-    """By which every number of a leaf is multiplied before it is added."""
-    takes_missing: bool = True
-    takes_infinite: bool = False
-
-    @property
-    def inner(self) -> Array:
-        """The nodes with a test."""
-        return np.flatnonzero(self.left >= 0)
+def ensemble_of(estimator: Any) -> Ensemble | None:
+    """Return the trees of an estimator; None if it is no fitted one of exactly those types that are known."""
+    family = _FAMILIES.get(_kind(estimator))
+    if family is None:
+        return None
+    try:
+        return family.ensemble(estimator)
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError):  # scikit-learn knows what is wrong with it, if anything
+        return None
 
 
-def _forest_trees(forest: Any) -> _Ensemble:
-    trees = [_known(tree, "sklearn.tree._classes.").tree_ for tree in forest.estimators_]
+def _forest_trees(forest: Any) -> Ensemble:
+    trees = [_tree(estimator, "sklearn.tree._classes.") for estimator in forest.estimators_]
     takes_missing = bool(forest.estimators_[0]._support_missing_values(np.empty((0, 0))))  # noqa: SLF001
-    return _trees_of(trees)._replace(takes_missing=takes_missing)
+    return Ensemble(trees, np.float32, takes_missing=takes_missing)
 
 
-def _gradient_trees(boosting: Any) -> _Ensemble:
-    trees = [_known(tree, "sklearn.tree._classes.DecisionTreeRegressor").tree_ for tree in boosting.estimators_.ravel()]
+def _gradient_trees(boosting: Any) -> Ensemble:
+    trees = [_tree(estimator, "sklearn.tree._classes.DecisionTreeRegressor") for estimator in boosting.estimators_.ravel()]
     turns, scale = boosting.estimators_.shape[1], float(boosting.learning_rate)
-    return _trees_of(trees)._replace(turns=turns, scale=scale, takes_missing=False)
+    return Ensemble(trees, np.float32, turns, scale, takes_missing=False)
 
 
-def _known(item: Any, kind: str) -> Any:
-    """Return an inner estimator of a known type; TypeError otherwise."""
-    if not _kind(item).startswith(kind):
-        raise TypeError(f"trees of another type: {_kind(item)}")
-    return item
-
-
-def _trees_of(trees: list[Any]) -> _Ensemble:
-    sizes = np.array([tree.node_count for tree in trees])
-    starts = np.cumsum(sizes) - sizes
-    shift = np.repeat(starts, sizes)
-    left, right = (np.concatenate([getattr(tree, name) for tree in trees]) for name in ("children_left", "children_right"))
-    is_leaf = left < 0
-    return _Ensemble(
-        starts,
-        np.where(is_leaf, -1, left + shift),
-        np.where(is_leaf, -1, right + shift),
-        np.concatenate([tree.feature for tree in trees]),
-        np.concatenate([tree.threshold for tree in trees]),
-        np.concatenate([tree.missing_go_to_left for tree in trees]).astype(bool),
-        np.concatenate([tree.value.reshape(tree.node_count, -1) for tree in trees]),
-        np.float32,
+def _tree(estimator: Any, kind: str) -> Tree:
+    if not _kind(estimator).startswith(kind):
+        raise TypeError(f"trees of another type: {_kind(estimator)}")
+    tree = estimator.tree_
+    values = tree.value.reshape(tree.node_count, -1)
+    return Tree(
+        tree.children_left, tree.children_right, tree.feature, tree.threshold, tree.missing_go_to_left.astype(bool), values, {}
     )
+
+
+def _histogram_trees(boosting: Any) -> Ensemble:
+    if boosting._baseline_prediction.dtype != np.float64:  # noqa: SLF001
+        raise TypeError("sums of another type")
+    mapper = boosting._bin_mapper  # noqa: SLF001
+    known, places = mapper.make_known_categories_bitsets()
+    trees = [
+        _histogram_tree(predictor, known, places)
+        for predictors in boosting._predictors  # noqa: SLF001
+        for predictor in predictors
+    ]
+    return Ensemble(trees, np.float64, boosting.n_trees_per_iteration_, takes_infinite=True)
+
+
+def _histogram_tree(predictor: Any, known: Array, places: Array) -> Tree:
+    nodes = predictor.nodes
+    is_leaf = nodes["is_leaf"].astype(bool)
+    left, right = (np.where(is_leaf, -1, nodes[name].astype(np.int64)) for name in ("left", "right"))
+    missing_left = nodes["missing_go_to_left"].astype(bool)
+    categories = {
+        int(node): _category_bytes(
+            predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]],
+            known[places[nodes["feature_idx"][node]]],
+            GOES_LEFT if missing_left[node] else GOES_RIGHT,
+        )
+        for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~is_leaf)
+    }
+    values = nodes["value"].reshape(-1, 1)
+    return Tree(left, right, nodes["feature_idx"], nodes["num_threshold"], missing_left, values, categories)
+
+
+def _category_bytes(goes_left: Array, known: Array, missing: int) -> bytes:
+    """Say of each category to which side it goes; one that is unknown goes where missing values go."""
+    is_left, is_known = (
+        np.unpackbits(bits.astype("<u4").view(np.uint8), bitorder="little").astype(bool) for bits in (goes_left, known)
+    )
+    sides = np.where(is_left, GOES_LEFT, np.where(is_known, GOES_RIGHT, missing))
+    return bytes([*sides.tolist(), missing])
 
 
 _FAMILIES = {
     **{
-        f"sklearn.ensemble._forest.{name}Regressor": _Family("predict", _forest_predict, _forest_trees, {"n_jobs": 1})
+        f"sklearn.ensemble._forest.{name}Regressor": _Family("predict", _forest_predict, _forest_trees, {"n_jobs": 1}, {})
         for name in ("RandomForest", "ExtraTrees")
     },
     **{
-        f"sklearn.ensemble._forest.{name}Classifier": _Family("predict_proba", _forest_predict_proba, _forest_trees, {"n_jobs": 1})
+        f"sklearn.ensemble._forest.{name}Classifier": _Family(
+            "predict_proba", _forest_predict_proba, _forest_trees, {"n_jobs": 1}, {}
+        )
         for name in ("RandomForest", "ExtraTrees")
     },
     **{
-        f"sklearn.ensemble._gb.GradientBoosting{name}": _Family("_raw_predict", _gradient_raw_predict, _gradient_trees)
+        f"sklearn.ensemble._gb.GradientBoosting{name}": _Family("_raw_predict", _gradient_raw_predict, _gradient_trees, {}, {})
+        for name in ("Regressor", "Classifier")
+    },
+    **{
+        f"sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoosting{name}": _Family(
+            "_raw_predict", _histogram_raw_predict, _histogram_trees, {}, {"_preprocessor": None}
+        )
         for name in ("Regressor", "Classifier")
     },
 }
 
 
-# --- trees as the kernel has them ------------------------------------------------------------------------------------------------
-
-
-class _Block(ctypes.Structure):
-    _fields_ = (
-        ("x", ctypes.c_void_p),
-        ("rows", ctypes.c_int64),
-        ("row_stride", ctypes.c_int64),
-        ("feature_stride", ctypes.c_int64),
-        ("sums", ctypes.c_void_p),
-        ("sums_row_stride", ctypes.c_int64),
-        ("sums_output_stride", ctypes.c_int64),
-    )
-
-
-class _Summed(ctypes.Structure):
-    _fields_ = (
-        ("values", ctypes.c_void_p),
-        ("trees", ctypes.c_int64),
-        ("width", ctypes.c_int64),
-        ("turns", ctypes.c_int64),
-        ("scale", ctypes.c_double),
-    )
-
-
-class _Walked(ctypes.Structure):
-    _fields_ = (
-        ("of", _Summed),
-        ("nodes", ctypes.c_void_p),
-        ("starts", ctypes.c_void_p),
-        ("features", ctypes.c_void_p),
-        ("n_features", ctypes.c_int64),
-        ("shift", ctypes.c_int64),
-    )
-
-
-class PackedTrees:
-    """The trees of an ensemble as the kernel takes them."""
-
-    def __init__(self, ensemble: _Ensemble, function: Any, structure: Any, arrays: tuple[Array, ...]) -> None:
-        self.ensemble = ensemble
-        self._function, self._structure = function, structure
-        self._arrays = arrays  # the structure has their addresses
-
-    def sums(self, features: Array) -> Array:
-        """Add up the trees for rows of checked features: (rows, numbers that a tree adds)."""
-        return self.add(features, np.zeros((len(features), self.ensemble.values.shape[1])))
-
-    def add(self, features: Array, sums: Array) -> Array:
-        """Add the trees to the sums, in the order of the trees, and return the sums."""
-        if features.dtype != self.ensemble.dtype or sums.dtype != np.float64 or len(features) != len(sums):
-            raise TypeError(f"features are {features.dtype} and sums {sums.dtype} of {len(features)} and {len(sums)} rows")
-        strides = [stride // features.itemsize for stride in features.strides], [stride // 8 for stride in sums.strides]
-        block = _Block(features.ctypes.data, len(features), *strides[0], sums.ctypes.data, *strides[1])
-        if not self._function(ctypes.byref(self._structure), ctypes.byref(block)):
-            raise MemoryError
-        return sums
-
-
-def pack(estimator: Any) -> PackedTrees | None:
-    """Lay the trees of an estimator out for the kernel; None if it is none of those that are known, or there is no kernel."""
-    family = _FAMILIES.get(_kind(estimator))
-    kernel = _kernel()
-    if family is None or kernel is None:
-        return None
-    try:
-        return _walked(family.trees(estimator), kernel)
-    except (AttributeError, TypeError, ValueError, KeyError, IndexError):  # fitted otherwise, or not at all: scikit-learn knows
-        return None
-
-
-def _walked(ensemble: _Ensemble, kernel: Any) -> PackedTrees | None:
-    """Lay trees out to be walked down, of any size; None if a node has no room for its feature and its child."""
-    order, starts, sizes = _breadth_first(ensemble)
-    features = np.unique(ensemble.feature[ensemble.inner]).astype(np.int32)
-    shift = int(max(sizes)).bit_length() + 1
-    if len(features) >> (32 - shift):
-        return None
-    is_leaf = ensemble.left[order] < 0
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    begin = np.repeat(starts, sizes)
-    child = np.where(is_leaf, place[order], place[ensemble.left[order]]) - begin
-    feature = np.where(is_leaf, len(features), np.searchsorted(features, ensemble.feature[order]))
-    nodes = np.empty(len(order), [("threshold", np.float32), ("link", np.uint32)])
-    nodes["threshold"] = rounded_down(ensemble.threshold[order])
-    nodes["threshold"][is_leaf] = np.arange(is_leaf.sum(), dtype=np.uint32).view(np.float32)
-    missing_left = ensemble.missing_left[order] & ~is_leaf
-    nodes["link"] = child | missing_left.astype(np.int64) << (shift - 1) | feature << shift
-    values = np.ascontiguousarray(ensemble.values[order[is_leaf]])
-    structure = _Walked(
-        _Summed(values.ctypes.data, len(sizes), values.shape[1], ensemble.turns, ensemble.scale),
-        nodes.ctypes.data, starts.ctypes.data, features.ctypes.data, len(features), shift,
-    )  # fmt: skip
-    return PackedTrees(ensemble, kernel.add_walked, structure, (values, nodes, starts, features))
-
-
-def _breadth_first(ensemble: _Ensemble) -> tuple[Array, Array, Array]:
-    """Return the nodes tree by tree, each level by level with children side by side; where each tree begins, and its size."""
-    level, tree = ensemble.roots, np.arange(len(ensemble.roots))
-    levels, trees = [], []
-    while len(level):
-        levels.append(level)
-        trees.append(tree)
-        is_inner = ensemble.left[level] >= 0
-        parents, tree = level[is_inner], np.repeat(tree[is_inner], 2)
-        level = np.column_stack([ensemble.left[parents], ensemble.right[parents]]).ravel()
-    of_tree = np.concatenate(trees)
-    order = np.concatenate(levels)[np.argsort(of_tree, kind="stable")]
-    sizes = np.bincount(of_tree, minlength=len(ensemble.roots))
-    return order, np.cumsum(sizes) - sizes, sizes
-
-
-def rounded_down(thresholds: Array) -> Array:
-    """Return the largest float32 that is at most as large as each threshold: no float32 lies between, so each test stays as it is."""
-    with np.errstate(over="ignore"):
-        nearest = thresholds.astype(np.float32)
-    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
-
-
-@functools.cache
-def _kernel() -> Any:
-    """Return the shared library; None if there is none, or none for this system."""
-    path = Path(os.environ.get(LIBRARY_VARIABLE) or Path(__file__).with_name(LIBRARY))
-    if not path.is_file():
-        return None
-    try:
-        library = ctypes.CDLL(str(path))
-        is_known = library.packed_trees_version() == LIBRARY_VERSION
-    except (OSError, AttributeError):
-        return None
-    return library if is_known else None
-
-
 # --- rows to check by -----------------------------------------------------------------------------------------------------------
 
 
-def rows_beside_thresholds(trees: PackedTrees, estimator: Any) -> Array:
+def rows_beside_thresholds(ensemble: Ensemble, n_features: int) -> Array:
     """Make rows whose features lie on thresholds and one step beside them, some missing and some infinite if that is allowed.
 
-    Each row goes down one tree. Each feature that it meets on its way, and that has no value yet, gets one by that node's threshold.
+    Each row goes down one tree. A feature that it meets on its way, and that has no value yet, gets one by that node's threshold.
     """
-    ensemble, random = trees.ensemble, np.random.default_rng(0)
-    rows = np.full((CHECKED_ROWS, estimator.n_features_in_), np.nan, ensemble.dtype)
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(CHECKED_ROWS, n_features)).astype(ensemble.dtype)
     is_set = np.zeros(rows.shape, bool)
-    numbers = np.arange(CHECKED_ROWS)
-    if len(inner := ensemble.inner):  # what no node of the way gives a value has that of any node
-        for node in random.choice(inner, 4 * rows.shape[1]):
-            beside = _beside(ensemble.threshold[np.full(CHECKED_ROWS, node)], ensemble, random)
-            rows[:, ensemble.feature[node]] = beside
-    rows = np.where(np.isnan(rows) & ~is_set, random.normal(size=rows.shape).astype(ensemble.dtype), rows)
-    at = random.choice(ensemble.roots, CHECKED_ROWS)
-    while len(numbers):
-        is_inner = ensemble.left[at] >= 0
-        numbers, at = numbers[is_inner], at[is_inner]
-        features, thresholds = ensemble.feature[at], ensemble.threshold[at]
-        values = np.where(is_set[numbers, features], rows[numbers, features], _beside(thresholds, ensemble, random))
-        rows[numbers, features] = values
-        is_set[numbers, features] = True
-        goes_left = np.where(np.isnan(values), ensemble.missing_left[at], values <= thresholds)
-        at = np.where(goes_left, ensemble.left[at], ensemble.right[at])
+    for tree in ensemble.trees:  # a category is a whole number, whatever test the row meets
+        for feature in np.unique(tree.feature[list(tree.categories)]):
+            rows[:, feature] = random.integers(-1, CATEGORY_BYTES, CHECKED_ROWS) // random.integers(1, 99, CHECKED_ROWS)
+            is_set[:, feature] = True
+    chosen = random.choice(len(ensemble.trees), min(len(ensemble.trees), CHECKED_TREES), replace=False)
+    for numbers, tree in zip(np.array_split(np.arange(CHECKED_ROWS), len(chosen)), chosen, strict=True):
+        _go_down(ensemble.trees[tree], ensemble, numbers, rows, is_set, random)
     return rows
 
 
-def _beside(thresholds: Array, ensemble: _Ensemble, random: np.random.Generator) -> Array:
+def _go_down(tree: Tree, ensemble: Ensemble, numbers: Array, rows: Array, is_set: Array, random: np.random.Generator) -> None:
+    at = np.zeros(len(numbers), np.int64)
+    while len(numbers):
+        is_inner = tree.left[at] >= 0
+        numbers, at = numbers[is_inner], at[is_inner]
+        features = tree.feature[at]
+        values = np.where(is_set[numbers, features], rows[numbers, features], _beside(tree.threshold[at], ensemble, random))
+        rows[numbers, features] = values
+        is_set[numbers, features] = True
+        at = np.where(tree.goes_left(at, values), tree.left[at], tree.right[at])
+
+
+def _beside(thresholds: Array, ensemble: Ensemble, random: np.random.Generator) -> Array:
     """Return a value for each threshold: it, one of its neighbours, or rarely no value, or an infinite one."""
     infinite = np.array([-np.inf, np.inf], ensemble.dtype)
     with np.errstate(over="ignore"):
         values = thresholds.astype(ensemble.dtype)
     step = random.integers(-1, 2, len(values))
     values = np.where(step, np.nextafter(values, infinite[(step + 1) // 2]), values)
-    rare = random.integers(0, 20, len(values))
+    rare = random.integers(0, 40, len(values))
     if ensemble.takes_infinite:
         values = np.where(rare < 2, infinite[rare % 2], values)
     else:

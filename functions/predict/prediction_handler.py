@@ -653,7 +653,8 @@ def score_file(
     paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
     segments = [_Segment(_Source(path.name, 0), None, None, path) for path in paths]
     chunk = _Chunk(segments, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
-    return _score_chunk(chunk, Path(output), _Model(model, {}), options)
+    packed = _with_packed_trees(model, logger.warning)
+    return _score_chunk(chunk, Path(output), _Model(packed, {}), options)
 
 
 def _score_chunk(
@@ -1966,8 +1967,12 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
     installed = importlib.metadata.version("scikit-learn")
     versions = {w.message.original_sklearn_version for w in caught if hasattr(w.message, "original_sklearn_version")}
     fitted = ", ".join(sorted(versions)) or installed
+    notes = [
+        *([f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else []),
+        *_package_differences(),
+    ]
     return _Model(
-        estimator,
+        _with_packed_trees(estimator, notes.append),
         {
             "s3_uri": s3_uri,
             "etag": wanted.etag,
@@ -1979,12 +1984,18 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
             "versions": _versions(estimator),
             "steps": _steps(estimator),
             "deployment": _deployment(),
-            "warnings": [
-                *([f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else []),
-                *_package_differences(),
-            ],
+            "warnings": notes,
         },
     )
+
+
+def _with_packed_trees(estimator: Any, warn: Callable[[str], object]) -> Any:
+    """Let a kernel in C score trees, to the bit as scikit-learn does, if its modules lie beside this file."""
+    try:
+        import packed_trees  # noqa: PLC0415  # this file may be taken alone
+    except ModuleNotFoundError:
+        return estimator
+    return packed_trees.with_packed_trees(estimator, warn)
 
 
 def load_model(model_path: str | Path) -> Any:
@@ -3076,7 +3087,9 @@ def _takes_texts(estimator: Any) -> bool:
 
 
 _PLAIN_TYPES = (str, bytes, int, float, complex, bool, type(None), np.generic)
-_TRUSTED_LIBRARIES = frozenset({"sklearn", "numpy", "scipy", "pandas", "joblib", *sys.stdlib_module_names} - {"__main__"})
+_TRUSTED_LIBRARIES = frozenset(
+    {"sklearn", "numpy", "scipy", "pandas", "joblib", "packed_trees", *sys.stdlib_module_names} - {"__main__"}
+)
 
 
 class _Parts(NamedTuple):

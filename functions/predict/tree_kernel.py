@@ -1,0 +1,286 @@
+"""Lays trees out for packed_trees.c, and calls it.
+
+The kernel is a shared library beside this file, or the one that PACKED_TREES_LIBRARY names.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+LIBRARY, LIBRARY_VARIABLE = "packed_trees.so", "PACKED_TREES_LIBRARY"
+LIBRARY_VERSION = 1
+"""Of the structures in packed_trees.c."""
+MAX_LEAVES, MAX_THRESHOLDS, MAX_COLUMNS = 256, 255, 2**16
+"""Of a ranked tree, of a feature, and of all features together: what fits into the bytes of packed_trees.c."""
+MISSING_RIGHT, MISSING_LEFT, CATEGORIES = range(3)
+GOES_LEFT, GOES_RIGHT = 0, 255
+"""What the byte of a category says."""
+CATEGORY_BYTES = 257
+"""256 categories, and any other value, which is missing."""
+
+
+class Tree(NamedTuple):
+    """A tree as scikit-learn has it: an element for each node, the root first."""
+
+    left: Array
+    """-1 in a leaf, as in `right`."""
+    right: Array
+    feature: Array
+    threshold: Array
+    """A value goes to the left if it is at most as large."""
+    missing_left: Array
+    values: Array
+    """(nodes, numbers that the tree adds)."""
+    categories: dict[int, bytes]
+    """By their nodes, the tests of categories: what each category's byte says."""
+
+    def goes_left(self, nodes: Array, values: Array) -> Array:
+        """Tell which way values go at inner nodes."""
+        left = np.where(np.isnan(values), self.missing_left[nodes], values <= self.threshold[nodes])
+        for place in np.flatnonzero(np.isin(nodes, list(self.categories))):
+            value = values[place]
+            category = int(value) if 0 <= value < CATEGORY_BYTES - 1 else CATEGORY_BYTES - 1
+            left[place] = self.categories[int(nodes[place])][category] == GOES_LEFT
+        return left
+
+
+class Ensemble(NamedTuple):
+    """Trees, and how they are added up."""
+
+    trees: list[Tree]
+    dtype: type[np.floating[Any]]
+    """Of the features when they are compared."""
+    turns: int = 1
+    """Trees that follow each other, each for another output."""
+    scale: float = 1.0
+    """By which every number of a leaf is multiplied before it is added."""
+    takes_missing: bool = True
+    takes_infinite: bool = False
+
+
+class _Block(ctypes.Structure):
+    _fields_ = (
+        ("x", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("rows", "row_stride", "feature_stride")),
+        ("sums", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("sums_row_stride", "sums_output_stride")),
+    )
+
+
+class _Summed(ctypes.Structure):
+    _fields_ = (
+        ("values", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("trees", "width", "turns")),
+        ("scale", ctypes.c_double),
+    )
+
+
+class _Walked(ctypes.Structure):
+    _fields_ = (
+        ("of", _Summed),
+        *((name, ctypes.c_void_p) for name in ("nodes", "starts", "features")),
+        *((name, ctypes.c_int64) for name in ("n_features", "shift")),
+    )
+
+
+class _Ranked(ctypes.Structure):
+    _fields_ = (
+        ("of", _Summed),
+        *((name, ctypes.c_void_p) for name in ("tests", "starts", "value_starts", "columns")),
+        ("n_columns", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("thresholds", "categories")),
+        *((name, ctypes.c_int64) for name in ("is_double", "is_wide")),
+    )
+
+
+_NODE = np.dtype([("threshold", np.float32), ("link", np.uint32)])
+_TEST = np.dtype([(name, np.uint16) for name in ("column", "left", "right", "rank")])
+_COLUMN = np.dtype([("feature", np.int32), ("kind", np.int32), ("start", np.int64), ("count", np.int64)])
+
+
+class PackedTrees:
+    """The trees of an ensemble as the kernel takes them."""
+
+    def __init__(self, ensemble: Ensemble, function: Any, structure: Any, arrays: tuple[Array, ...]) -> None:
+        self.is_ranked = isinstance(structure, _Ranked)
+        self._dtype, self._width = ensemble.dtype, ensemble.trees[0].values.shape[1]
+        self._function, self._structure = function, structure
+        self._arrays = arrays  # the structure has their addresses
+
+    def sums(self, features: Array) -> Array:
+        """Add up the trees for rows of checked features: (rows, numbers that a tree adds)."""
+        return self.add(features, np.zeros((len(features), self._width)))
+
+    def add(self, features: Array, sums: Array) -> Array:
+        """Add the trees to the sums, in the order of the trees, and return the sums."""
+        if features.dtype != self._dtype or sums.dtype != np.float64 or len(features) != len(sums):
+            raise TypeError(f"features are {features.dtype} and sums {sums.dtype} of {len(features)} and {len(sums)} rows")
+        block = _Block(features.ctypes.data, len(features), *_steps(features), sums.ctypes.data, *_steps(sums))
+        if not self._function(ctypes.byref(self._structure), ctypes.byref(block)):
+            raise MemoryError
+        return sums
+
+
+def _steps(matrix: Array) -> list[int]:
+    return [stride // matrix.itemsize for stride in matrix.strides]
+
+
+def lay_out(ensemble: Ensemble) -> PackedTrees | None:
+    """Lay an ensemble out for one of the kernels; None if no kernel is there, or none takes it."""
+    library = kernel()
+    if library is None:
+        return None
+    return _ranked(ensemble, library) or _walked(ensemble, library)
+
+
+@functools.cache
+def kernel() -> Any:
+    """Return the shared library; None if there is none, or none for this system."""
+    path = Path(os.environ.get(LIBRARY_VARIABLE) or Path(__file__).with_name(LIBRARY))
+    if not path.is_file():
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+        is_known = library.packed_trees_version() == LIBRARY_VERSION
+    except (OSError, AttributeError):
+        return None
+    return library if is_known else None
+
+
+def _walked(ensemble: Ensemble, library: Any) -> PackedTrees | None:
+    """Lay trees out to be walked down; None if a node has no room for its feature and its child, or features are not float32."""
+    features = np.unique(np.concatenate([tree.feature[tree.left >= 0] for tree in ensemble.trees])).astype(np.int32)
+    sizes = [len(tree.left) for tree in ensemble.trees]
+    shift = max(sizes).bit_length() + 1
+    if ensemble.dtype != np.float32 or len(features) >> max(32 - shift, 0):
+        return None
+    starts = np.cumsum([0, *sizes])
+    nodes = np.empty(starts[-1], _NODE)
+    values, n_values = [], 0
+    for start, tree in zip(starts, ensemble.trees, strict=False):
+        order = _breadth_first(tree)
+        numbers = np.arange(len(order))
+        place = np.empty(len(order), np.int64)
+        place[order] = numbers
+        left = tree.left[order]
+        is_leaf = left < 0
+        here = nodes[start : start + len(order)]
+        here["threshold"] = rounded_down(tree.threshold[order])
+        leaves = order[is_leaf]
+        here["threshold"][is_leaf] = np.arange(n_values, n_values + len(leaves), dtype=np.uint32).view(np.float32)
+        feature = np.where(is_leaf, len(features), np.searchsorted(features, tree.feature[order]))
+        missing_left = (tree.missing_left[order] & ~is_leaf).astype(np.int64)
+        here["link"] = np.where(is_leaf, numbers, place[left]) | missing_left << (shift - 1) | feature << shift
+        values.append(tree.values[leaves])
+        n_values += len(leaves)
+    joined = np.concatenate(values)
+    structure = _Walked(
+        _Summed(joined.ctypes.data, len(sizes), joined.shape[1], ensemble.turns, ensemble.scale),
+        *(array.ctypes.data for array in (nodes, starts, features)), len(features), shift,
+    )  # fmt: skip
+    return PackedTrees(ensemble, library.add_walked, structure, (joined, nodes, starts, features))
+
+
+def _breadth_first(tree: Tree) -> Array:
+    """Return the nodes of a tree level by level, with children side by side."""
+    levels = [np.zeros(1, np.int64)]
+    while len(parents := levels[-1][tree.left[levels[-1]] >= 0]):
+        levels.append(np.stack([tree.left[parents], tree.right[parents]], axis=1).ravel())
+    return np.concatenate(levels)
+
+
+def rounded_down(thresholds: Array) -> Array:
+    """Return the largest float32 that is at most as large as each threshold; no float32 lies between, so tests stay as they are."""
+    with np.errstate(over="ignore"):
+        nearest = thresholds.astype(np.float32)
+    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+
+
+def _ranked(ensemble: Ensemble, library: Any) -> PackedTrees | None:
+    """Lay small trees out to be tested by ranks; None if a tree has too many leaves, or a feature too many thresholds."""
+    if max(len(tree.left) for tree in ensemble.trees) > 2 * MAX_LEAVES - 1:
+        return None
+    orders = [_breadth_first(tree) for tree in ensemble.trees]
+    inner = [order[tree.left[order] >= 0] for order, tree in zip(orders, ensemble.trees, strict=True)]
+    leaves = [order[tree.left[order] < 0] for order, tree in zip(orders, ensemble.trees, strict=True)]
+    starts, value_starts = np.cumsum([0, *map(len, inner)]), np.cumsum([0, *map(len, leaves)])
+    columns = _columns(ensemble.trees, inner)
+    if columns is None:
+        return None
+    tests = np.empty(starts[-1], _TEST)
+    tests["column"], tests["rank"] = columns.of_tests, columns.ranks
+    for start, tree, nodes, ends in zip(starts, ensemble.trees, inner, leaves, strict=False):
+        numbers = np.empty(len(tree.left), np.uint16)
+        numbers[nodes] = MAX_LEAVES + np.arange(len(nodes))
+        numbers[ends] = np.arange(len(ends))
+        tests["left"][start : start + len(nodes)] = numbers[tree.left[nodes]]
+        tests["right"][start : start + len(nodes)] = numbers[tree.right[nodes]]
+    values = np.concatenate([tree.values[ends] for tree, ends in zip(ensemble.trees, leaves, strict=True)])
+    arrays = (values, tests, starts, value_starts, columns.columns, columns.thresholds, columns.categories)
+    structure = _Ranked(
+        _Summed(values.ctypes.data, len(orders), values.shape[1], ensemble.turns, ensemble.scale),
+        *(array.ctypes.data for array in arrays[1:5]), len(columns.columns),
+        *(array.ctypes.data for array in arrays[5:]), int(ensemble.dtype == np.float64), int(_has_avx2()),
+    )  # fmt: skip
+    return PackedTrees(ensemble, library.add_ranked, structure, arrays)
+
+
+class _Columns(NamedTuple):
+    columns: Array
+    thresholds: Array
+    categories: Array
+    of_tests: Array
+    """The column of each test."""
+    ranks: Array
+    """And the number of its threshold there."""
+
+
+def _columns(trees: list[Tree], inner: list[Array]) -> _Columns | None:
+    """Find the columns of bytes that tests look at; None if they are too many, or a feature has too many thresholds."""
+    pairs = list(zip(trees, inner, strict=True))
+    feature = np.concatenate([tree.feature[nodes] for tree, nodes in pairs])
+    threshold = np.concatenate([tree.threshold[nodes] for tree, nodes in pairs])
+    missing_left = np.concatenate([tree.missing_left[nodes] for tree, nodes in pairs])
+    tables = [tree.categories.get(int(node), b"") for tree, nodes in pairs for node in (nodes if tree.categories else ())]
+    tables = tables if any(tables) else [b""] * len(feature)
+    is_number = np.array([not table for table in tables], bool)
+    of_tests, ranks = np.zeros((2, len(feature)), np.int64)
+    columns: list[tuple[int, int, int, int]] = []
+    thresholds, categories = [np.empty(0)], bytearray()
+    for one in np.unique(feature):
+        numbers = np.flatnonzero((feature == one) & is_number)
+        if len(numbers):
+            known, ranks[numbers] = np.unique(threshold[numbers], return_inverse=True)
+            if len(known) > MAX_THRESHOLDS:
+                return None
+            start = sum(map(len, thresholds))
+            of_tests[numbers] = len(columns) + missing_left[numbers]
+            kinds = (MISSING_RIGHT, MISSING_LEFT) if missing_left[numbers].any() else (MISSING_RIGHT,)
+            columns += [(one, kind, start, len(known)) for kind in kinds]
+            thresholds.append(known)
+        places: dict[bytes, int] = {}
+        for test in np.flatnonzero((feature == one) & ~is_number):
+            if tables[test] not in places:
+                places[tables[test]] = len(columns)
+                columns.append((one, CATEGORIES, len(categories), 0))
+                categories += tables[test]
+            of_tests[test] = places[tables[test]]
+    if len(columns) > MAX_COLUMNS:
+        return None
+    table = np.frombuffer(bytes(categories), np.uint8)
+    return _Columns(np.array(columns, _COLUMN), np.concatenate(thresholds), table, of_tests, ranks)
+
+
+@functools.cache
+def _has_avx2() -> bool:
+    """Tell whether the processor has vectors of 32 bytes, and the system keeps them: Linux lists it then."""
+    facts = Path("/proc/cpuinfo")
+    return facts.is_file() and "avx2" in facts.read_text().split()

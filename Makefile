@@ -147,7 +147,7 @@ audit-stack: $(AUDIT_VENV)/.installed ## Check template and GitHub workflow for 
 # --strict: a package that the service does not know is a failure, never a silence.
 audit-dependencies: $(AUDIT_VENV)/.installed ## Ask PyPI for known vulnerabilities of everything locked
 	$(AUDIT_BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-	  -r requirements.lock -r requirements-audit.lock -r requirements-sam.lock
+	  -r requirements.lock -r requirements-audit.lock -r requirements-sam.lock -r requirements-kernel.lock
 
 # Apart from the project's: checkov pins old versions of what we use.
 $(AUDIT_VENV)/.installed: requirements-audit.lock
@@ -160,6 +160,7 @@ lock: ## Resolve the dependencies anew (needs uv)
 	  --all-extras --group dev --group bench pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group audit -o requirements-audit.lock
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group sam -o requirements-sam.lock
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group kernel -o requirements-kernel.lock
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) $(AUDIT_VENV) $(SAM_VENV) .demo .batch-predict .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist .aws-sam

@@ -19,6 +19,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from batch_predict.errors import BatchPredictError
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
 from batch_predict.runs.stack import stack_outputs
+from batch_predict.setup import kernel
 from batch_predict.setup.package import function_files, zip_files
 
 AS_PACKAGED = Path(__file__).with_name("as_packaged.py")
@@ -166,6 +167,8 @@ def zip_function(code: Path, handler: str, package: DeployedPackage | None = Non
     files = {**function_files(code, handler), "bootstrap": bootstrap(package).encode()}
     if package:
         files[AS_PACKAGED.name] = AS_PACKAGED.read_bytes()
+        library = kernel.local_kernel()
+        files |= {kernel.LIBRARY: library} if library else {}
     zipped = io.BytesIO()
     zip_files(zipped, files)
     return zipped.getvalue()

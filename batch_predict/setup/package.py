@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from . import amazon_linux, elf, slimming, target, wheels
+from . import amazon_linux, elf, kernel, slimming, target, wheels
 from .target import ROOT, Interpreter, PackageError, Target
 
 BUILD, DIST = target.build_folder(), ROOT / "dist"
@@ -38,7 +38,7 @@ DIRECT_UPLOAD_BYTES = 50_000_000
 """The largest zip that can be sent to Lambda itself; a larger one must go through S3 (the same page)."""
 LARGEST_SHOWN = 15
 
-SOURCES = ("amazon_linux.py", "byte_code.py", "elf.py", "package.py", "slimming.py", "target.py", "wheels.py")
+SOURCES = ("amazon_linux.py", "byte_code.py", "elf.py", "kernel.py", "package.py", "slimming.py", "target.py", "wheels.py")
 """The builder's own files, on which the package depends."""
 CODE = (".py", ".json")
 """What of a function's folder is deployed; beside it lie the files that a package or an image is made by."""
@@ -91,8 +91,11 @@ def build_predict(
             os.utime(folder)
             report = json.loads((folder / "report.json").read_text())
     own = function_files(PREDICT, "prediction_handler.lambda_handler")
+    own[kernel.LIBRARY] = kernel.lambda_kernel(built_for.architecture, build / "kernel")
     own["deployment.json"] = deployment(report["distributions"], built_for, own)
-    own.update(compiled(PREDICT / "prediction_handler.py", interpreter) if interpreter else {})
+    if interpreter:
+        for name in [name for name in own if name.endswith(".py")]:
+            own.update(compiled(PREDICT / name, interpreter))
     print_report(report, say)
     limit = limit or (MAX_BYTES if interpreter else MAX_SOURCE_BYTES)
     total = check_size(folder / "libraries", report["owners"], limit, more=sum(map(len, own.values())))
@@ -220,7 +223,8 @@ def required_modules(handler: Path = PREDICT / "prediction_handler.py") -> list[
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.partition(".")[0])
-    return sorted((names | set(MODEL_LIBRARIES)) - sys.stdlib_module_names - {*wheels.RUNTIME, *CARRIED})
+    beside = {path.stem for path in handler.parent.glob("*.py")}
+    return sorted((names | set(MODEL_LIBRARIES)) - sys.stdlib_module_names - beside - {*wheels.RUNTIME, *CARRIED})
 
 
 def check_imports(directory: Path, modules: list[str]) -> list[str]:

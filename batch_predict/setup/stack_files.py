@@ -10,7 +10,7 @@ from batch_predict.setup import package, target
 from batch_predict.setup.package import Say
 from batch_predict.setup.target import PackageError
 
-FILES = ("template.yaml", "samconfig.toml", "requirements.lock")
+FILES = ("template.yaml", "samconfig.toml", "requirements.lock", "requirements-kernel.lock")
 FOLDERS = ("functions", "statemachine", "events")
 DEFINITION = "statemachine/batch_prediction.asl.json"
 BUILDER = "builder"

@@ -1,8 +1,8 @@
 """Scores forests and boosted trees with a kernel in C, and to the bit as scikit-learn does.
 
-`with_packed_trees` gives a copy of a model in which one method is another: the one that adds up the trees. Everything around it
-stays scikit-learn's own: the checks of the input, the argmax, the link functions. The sums are compared with scikit-learn's, bit for
-bit, on rows that are made for it and on the first rows that are scored. If there is any difference, or no kernel, scikit-learn scores.
+`with_packed_trees` gives a copy of a model in which one method is another: the one that adds up the trees. All around it stays
+scikit-learn's own: the checks of the input, the argmax, the link functions. The sums are compared with scikit-learn's, to the bit,
+on rows that are made for it and on the first rows that are scored. If they differ, or without the kernel, scikit-learn scores.
 """
 
 from __future__ import annotations

@@ -1,9 +1,29 @@
-"""S3 as the handler sees it: moto, held to S3's rules."""
+"""S3 as the handler sees it: moto, held to S3's rules; and the kernel for trees, as the package has it."""
+
+import os
 
 import pytest
 from harness import BUCKET
 
 import prediction_handler as handler
+from batch_predict.setup import kernel
+from tree_kernel import LIBRARY_VARIABLE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library(tmp_path_factory):
+    """The kernel that scores trees in these tests: this machine's, unless a test of sanitizers names another."""
+    if path := os.environ.get(LIBRARY_VARIABLE):
+        yield path
+        return
+    path = tmp_path_factory.mktemp("kernel") / kernel.LIBRARY
+    content = kernel.local_kernel()
+    if content is None:
+        pytest.fail("the kernel for trees cannot be compiled: install a C compiler (cc)")
+    path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LIBRARY_VARIABLE, str(path))
+        yield path
 
 
 @pytest.fixture

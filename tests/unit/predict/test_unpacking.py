@@ -200,9 +200,10 @@ def deployment(directory, *paths):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A folder with a copy of the handler."""
+    """A folder with a copy of the function's modules."""
     (tmp_path / "function").mkdir()
-    shutil.copy(SOURCE, tmp_path / "function")
+    for module in SOURCE.parent.glob("*.py"):
+        shutil.copy(module, tmp_path / "function")
     return tmp_path / "function"
 
 

@@ -1,0 +1,270 @@
+"""Trees by the kernel beside scikit-learn's own: every bit of what comes out, on and beside thresholds, missing, infinite."""
+
+import numpy as np
+import packed_trees
+import pytest
+import tree_kernel
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from batch_predict.setup import kernel
+
+METHODS = ("predict", "predict_proba", "decision_function")
+FORESTS = (RandomForestRegressor, RandomForestClassifier, ExtraTreesRegressor, ExtraTreesClassifier)
+GRADIENT = (GradientBoostingRegressor, GradientBoostingClassifier)
+HISTOGRAM = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
+LOSSES = {
+    GradientBoostingRegressor: ("squared_error", "huber", "quantile"),
+    HistGradientBoostingRegressor: ("squared_error", "poisson", "gamma"),
+}
+
+
+def bits(answer):
+    """What a method answers or raises, to the bit."""
+    if isinstance(answer, list):
+        return [bits(one) for one in answer]
+    return answer.dtype.str, answer.shape, answer.tobytes()
+
+
+def called(model, method, rows):
+    try:
+        return bits(getattr(model, method)(rows))
+    except (ValueError, AttributeError) as error:
+        return type(error), str(error)
+
+
+def packed(model):
+    """The model with packed trees; fails if it is not packed, or differs on rows that are made for the check."""
+    warned = []
+    found = packed_trees.with_packed_trees(model, warned.append)
+    assert found is not model
+    assert not warned
+    return found
+
+
+def assert_same(model, rows):
+    quick = packed(model)
+    for method in METHODS:
+        assert called(quick, method, rows) == called(model, method, rows)
+
+
+def made_rows(model, random, count):
+    """Rows on thresholds and beside them, in any order, and as many as wanted."""
+    ensemble = packed_trees.ensemble_of(model)
+    rows = packed_trees.rows_beside_thresholds(ensemble, model.n_features_in_)
+    return rows[random.permutation(len(rows))[:count]]
+
+
+@st.composite
+def fitted(draw, kinds):
+    """A fitted model of one of the kinds, and a generator of random numbers."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    kind = draw(st.sampled_from(kinds))
+    rows, features = draw(st.integers(20, 150)), draw(st.integers(1, 6))
+    inputs = random.normal(size=(rows, features)) * 10.0 ** random.integers(-3, 4, features)
+    if draw(st.booleans()):
+        inputs = np.round(inputs)
+    if kind not in GRADIENT and draw(st.booleans()):
+        inputs[random.random(inputs.shape) < 0.2] = np.nan
+    target = np.nan_to_num(inputs).sum(axis=1) + random.normal(size=rows)
+    options = {"random_state": 0, "max_depth": draw(st.sampled_from([1, 2, 5, None]))}
+    if kind.__name__.endswith("Classifier"):
+        classes = draw(st.integers(2, 4))
+        target = np.searchsorted(np.quantile(target, np.arange(1, classes) / classes), target)
+        target[:classes] = np.arange(classes)
+        target = np.array(["a", "b", "c", "d"])[target] if draw(st.booleans()) else target
+    else:
+        target = np.abs(target) + 0.1
+        options |= {"loss": draw(st.sampled_from(LOSSES[kind]))} if kind in LOSSES else {}
+    if kind in FORESTS:
+        options |= {"n_estimators": draw(st.integers(1, 6)), "n_jobs": draw(st.sampled_from([None, 1]))}
+        if draw(st.booleans()):
+            target = np.column_stack([target, np.roll(target, 3)])
+    elif kind in GRADIENT:
+        init = draw(
+            st.sampled_from([None, "zero", LogisticRegression() if kind is GradientBoostingClassifier else LinearRegression()])
+        )
+        options |= {"n_estimators": draw(st.integers(1, 6)), "learning_rate": draw(st.sampled_from([0.1, 0.37, 1.0])), "init": init}
+    else:
+        options |= {"max_iter": draw(st.integers(1, 6)), "min_samples_leaf": 2, "early_stopping": False}
+    weights = random.random(rows) if draw(st.booleans()) else None
+    return kind(**options).fit(inputs, target, sample_weight=weights), random
+
+
+@given(
+    fitted(FORESTS + GRADIENT + HISTOGRAM), st.integers(1, 700), st.sampled_from("CF"), st.sampled_from([np.float32, np.float64])
+)
+def test_every_answer_is_scikit_learns_to_the_bit(model_and_random, count, order, dtype):
+    model, random = model_and_random
+    rows = np.array(made_rows(model, random, count), dtype, order=order)
+    assert_same(model, rows)
+
+
+@given(fitted(FORESTS + GRADIENT))
+def test_both_kernels_add_up_to_the_same(model_and_random):
+    model, random = model_and_random
+    ensemble = packed_trees.ensemble_of(model)
+    rows = made_rows(model, random, 100)
+    kernels = [lay_out(ensemble, tree_kernel.kernel()) for lay_out in (tree_kernel._walked, tree_kernel._ranked)]
+    sums = [trees.add(rows, np.full((len(rows), 12), 0.5)) for trees in kernels]
+    assert [trees.is_ranked for trees in kernels] == [False, True]
+    assert bits(sums[0]) == bits(sums[1])
+    assert (sums[0][:, :1] != 0.5).any() or not np.concatenate([tree.values for tree in ensemble.trees]).any()
+
+
+@pytest.mark.parametrize("extreme", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", FORESTS + GRADIENT + HISTOGRAM)
+def test_missing_and_infinite_values_are_scored_or_refused_alike(kind, extreme):
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(80, 3))
+    model = kind(random_state=0).fit(inputs, (inputs.sum(axis=1) > 0).astype(int))
+    rows = random.normal(size=(40, 3))
+    rows[random.random(rows.shape) < 0.3] = extreme
+    assert_same(model, rows)
+
+
+def test_categories_go_where_scikit_learn_sends_them():
+    random = np.random.default_rng(0)
+    inputs = np.column_stack([random.integers(0, 30, 800) * 1.0, random.normal(size=800), random.integers(0, 3, 800) * 1.0])
+    inputs[random.random(inputs.shape) < 0.05] = np.nan
+    target = np.nan_to_num(inputs[:, 0] % 7 * 3 + inputs[:, 1] + inputs[:, 2] * 5)
+    model = HistGradientBoostingRegressor(categorical_features=[0, 2], max_iter=30).fit(inputs, target)
+    assert any(tree.categories for tree in packed_trees.ensemble_of(model).trees)
+    unknown = np.array([[99.0, 0.1, 1.0], [-1.0, 0.2, 7.0], [3.0, np.nan, np.nan], [255.0, 0.0, 2.0], [1e300, 0.0, -np.inf]])
+    assert_same(model, np.concatenate([inputs, unknown]))
+
+
+def test_many_trees_of_many_leaves_walk_and_cross_the_blocks():
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(3000, 5)).astype(np.float32)
+    model = RandomForestRegressor(4, random_state=0).fit(inputs, inputs.sum(axis=1) + random.normal(size=3000))
+    assert not tree_kernel.lay_out(packed_trees.ensemble_of(model)).is_ranked
+    assert_same(model, random.normal(size=(40_003, 5)))
+
+
+def test_only_known_types_are_packed():
+    class Own(RandomForestRegressor):
+        pass
+
+    inputs = np.random.default_rng(0).normal(size=(600, 2))
+    target = inputs.sum(axis=1)
+    large = HistGradientBoostingRegressor(max_iter=2, max_leaf_nodes=None, min_samples_leaf=1).fit(inputs, target)
+    for model in (Own(2).fit(inputs, target), LinearRegression().fit(inputs, target), RandomForestRegressor(), large):
+        assert packed_trees.with_packed_trees(model, pytest.fail) is model
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_pipelines_last_step_is_packed(sparse):
+    random = np.random.default_rng(0)
+    inputs = np.column_stack([random.integers(0, 4, 300), random.normal(size=300)])
+    encoder = ColumnTransformer(
+        [("one", OneHotEncoder(sparse_output=sparse), [0]), ("two", StandardScaler(), [1])], sparse_threshold=float(sparse)
+    )
+    model = make_pipeline(encoder, RandomForestClassifier(5, random_state=0)).fit(inputs, inputs[:, 1] > 0)
+    assert_same(model, inputs)
+    assert isinstance(vars(packed(model).steps[-1][1])["predict_proba"], packed_trees._FirstChecked)
+
+
+@pytest.mark.parametrize("threshold", [0.1, -0.1, 1e300, -1e300, 1e-60, -1e-60, 3.4028236e38, np.inf, 0.0])
+def test_a_float32_is_at_most_a_threshold_if_it_is_at_most_the_rounded_one(threshold):
+    rounded = tree_kernel.rounded_down(np.array([threshold]))[0]
+    limits = np.float32([-np.inf, np.inf])
+    for value in np.float32([rounded, *np.nextafter(rounded, limits), *limits, 0.0]):
+        assert (value <= rounded) == (float(value) <= threshold)
+
+
+def test_several_threads_score_side_by_side():
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(500, 4))
+    model = RandomForestRegressor(20, random_state=0).fit(inputs, inputs.sum(axis=1))
+    quick = packed(model)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(quick.predict, [inputs] * 32))
+    assert {answer.tobytes() for answer in answers} == {model.predict(inputs).tobytes()}
+
+
+# --- wrong kernels ---------------------------------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "ranked threshold": ("bytes > with_sign", "bytes >= with_sign"),
+    "walked threshold": ("!(value <= here.threshold)", "!(value < here.threshold)"),
+    "last bit": ("*sum += of->scale * values[output]", "*sum += of->scale * (values[output] * (1 + 0x1p-52))"),
+    "walked missing value": ("((value != value) &", "((value == value) &"),
+    "ranked missing value": ("goes_left ? 0 :", "goes_left ? 255 :"),
+}
+
+
+@pytest.fixture
+def wrong(request, tmp_path, monkeypatch):
+    """A kernel with one mistake in its source."""
+    right, mistaken = MISTAKES[request.param]
+    source = kernel.SOURCE.read_text()
+    assert source.count(right) == 1
+    (tmp_path / "packed_trees.c").write_text(source.replace(right, mistaken))
+    monkeypatch.setattr(kernel, "SOURCE", tmp_path / "packed_trees.c")
+    (tmp_path / kernel.LIBRARY).write_bytes(kernel.local_kernel(tmp_path / "cache"))
+    monkeypatch.setenv(tree_kernel.LIBRARY_VARIABLE, str(tmp_path / kernel.LIBRARY))
+    tree_kernel.kernel.cache_clear()
+    yield request.param
+    tree_kernel.kernel.cache_clear()
+
+
+def forest(what):
+    random = np.random.default_rng(0)
+    count = 150 if what.startswith("ranked") else 3000
+    inputs = random.normal(size=(count, 3))
+    inputs[random.random(inputs.shape) < 0.1] = np.nan
+    return RandomForestRegressor(10, random_state=0).fit(inputs, np.nan_to_num(inputs).sum(axis=1)), inputs
+
+
+@pytest.mark.parametrize(
+    "wrong", ["last bit", *(pytest.param(name, marks=pytest.mark.thorough) for name in MISTAKES)], indirect=True
+)
+def test_the_check_catches_a_wrong_kernel(wrong):
+    model, _ = forest(wrong)
+    warned = []
+    assert packed_trees.with_packed_trees(model, warned.append) is model
+    assert len(warned) == 1
+    assert "on rows that are made to check them, so scikit-learn scores" in warned[0]
+
+
+@pytest.mark.parametrize("wrong", ["last bit"], indirect=True)
+def test_the_first_rows_catch_what_made_rows_have_not(wrong, monkeypatch):
+    model, inputs = forest(wrong)
+    warned, own = [], packed_trees._is_equal
+    monkeypatch.setattr(packed_trees, "_is_equal", lambda *_: True)
+    found = packed_trees.with_packed_trees(model, warned.append)
+    monkeypatch.setattr(packed_trees, "_is_equal", own)
+    assert bits(found.predict(inputs)) == bits(model.predict(inputs))
+    assert len(warned) == 1
+    assert "on the first rows, so scikit-learn scores" in warned[0]
+    assert bits(found.predict(inputs[:7])) == bits(model.predict(inputs[:7]))
+
+
+def test_without_a_kernel_scikit_learn_scores_and_the_log_says_it_once(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv(tree_kernel.LIBRARY_VARIABLE, str(tmp_path / "absent.so"))
+    tree_kernel.kernel.cache_clear()
+    packed_trees._say_that_scikit_learn_scores.cache_clear()
+    model, _ = forest("ranked")
+    with caplog.at_level("INFO"):
+        assert [packed_trees.with_packed_trees(model, pytest.fail) for _ in range(2)] == [model, model]
+    tree_kernel.kernel.cache_clear()
+    assert [record.message for record in caplog.records if "kernel" in record.message] == [
+        "the kernel for trees was not built for this machine: scikit-learn scores them, and more slowly"
+    ]

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 SOURCE = ROOT / "functions/predict/packed_trees.c"
 LOCK = ROOT / "requirements-kernel.lock"
 CACHE = target.build_folder() / "kernel"
-LIBRARY = "packed_trees.so"
+LIBRARY = "libpacked_trees.so"
 """Its name beside the handler (functions/predict/tree_kernel.py)."""
 FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", "-fPIC")
 COMPILE_SECONDS = 300

@@ -15,7 +15,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-LIBRARY, LIBRARY_VARIABLE = "packed_trees.so", "PACKED_TREES_LIBRARY"
+LIBRARY, LIBRARY_VARIABLE = "libpacked_trees.so", "PACKED_TREES_LIBRARY"
 LIBRARY_VERSION = 1
 """Of the structures in packed_trees.c."""
 MAX_LEAVES, MAX_THRESHOLDS, MAX_COLUMNS = 256, 255, 2**16

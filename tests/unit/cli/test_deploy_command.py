@@ -100,7 +100,8 @@ class TestEject:
         inside = {
             str(path.relative_to(ROOT)) for folder in folders for path in folder.rglob("*.*") if "__pycache__" not in path.parts
         }
-        beside = {"template.yaml", "samconfig.toml", "requirements.lock", "Makefile", "functions/predict/Dockerfile"}
+        locks = {"requirements.lock", "requirements-kernel.lock"}
+        beside = locks | {"template.yaml", "samconfig.toml", "Makefile", "functions/predict/Dockerfile"}
         assert inside | beside | own == set(map(str, files))
 
     def test_all_that_the_template_names_is_there_and_each_function_has_its_target_as_in_a_checkout(self):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from batch_predict.setup import kernel
 from benchmarks.cases import DATASETS, Case
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def start_module(name: str, *words: object) -> subprocess.Popen[str]:
     """Start a module of the benchmark in a process of its own."""
     paths = [ROOT, ROOT / "functions/predict", ROOT / "functions"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    environment |= {"PACKED_TREES_LIBRARY": str(library)} if (library := kernel.local_kernel()) else {}
     command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, words)]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -168,7 +168,7 @@ def zip_function(code: Path, handler: str, package: DeployedPackage | None = Non
     if package:
         files[AS_PACKAGED.name] = AS_PACKAGED.read_bytes()
         library = kernel.local_kernel()
-        files |= {kernel.LIBRARY: library} if library else {}
+        files |= {kernel.LIBRARY: library.read_bytes()} if library else {}
     zipped = io.BytesIO()
     zip_files(zipped, files)
     return zipped.getvalue()

@@ -47,13 +47,13 @@ def lambda_kernel(architecture: str, cache: Path = CACHE) -> bytes:
     return path.read_bytes()
 
 
-def local_kernel(cache: Path = CACHE) -> bytes | None:
-    """Return the library for this machine; None, which the log says, if it cannot be compiled here."""
+def local_kernel(cache: Path = CACHE) -> Path | None:
+    """Return the library for this machine, compiled once; None, which the log says, if it cannot be compiled here."""
     try:
         architecture = target.host_architecture()
         packaged = _lambda_library(architecture, cache) if architecture else None
         if packaged and packaged.is_file() and platform.libc_ver()[0] == "glibc":
-            return packaged.read_bytes()
+            return packaged
         compiler = _local_compiler()
         if compiler is None:
             logger.info("no C compiler here (cc, or the package ziglang): scikit-learn scores trees, and more slowly")
@@ -62,7 +62,7 @@ def local_kernel(cache: Path = CACHE) -> bytes | None:
         if not path.is_file():
             cache.mkdir(parents=True, exist_ok=True)
             _compile(compiler, path)
-        return path.read_bytes()
+        return path
     except (OSError, PackageError) as error:
         logger.info("the kernel for trees cannot be compiled: scikit-learn scores them, and more slowly: %s", error)
         return None

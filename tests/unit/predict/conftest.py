@@ -11,16 +11,13 @@ from tree_kernel import LIBRARY_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)
-def library(tmp_path_factory):
+def library():
     """The kernel that scores trees in these tests: this machine's, unless a test of sanitizers names another."""
     if path := os.environ.get(LIBRARY_VARIABLE):
         yield path
         return
-    path = tmp_path_factory.mktemp("kernel") / kernel.LIBRARY
-    content = kernel.local_kernel()
-    if content is None:
-        pytest.fail("the kernel for trees cannot be compiled: install a C compiler (cc)")
-    path.write_bytes(content)
+    path = kernel.local_kernel()
+    assert path, "install a C compiler (cc)"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LIBRARY_VARIABLE, str(path))
         yield path

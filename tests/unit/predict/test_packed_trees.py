@@ -229,8 +229,7 @@ def wrong(request, tmp_path, monkeypatch):
     assert source.count(right) == 1
     (tmp_path / "packed_trees.c").write_text(source.replace(right, mistaken))
     monkeypatch.setattr(kernel, "SOURCE", tmp_path / "packed_trees.c")
-    (tmp_path / kernel.LIBRARY).write_bytes(kernel.local_kernel(tmp_path / "cache"))
-    monkeypatch.setenv(tree_kernel.LIBRARY_VARIABLE, str(tmp_path / kernel.LIBRARY))
+    monkeypatch.setenv(tree_kernel.LIBRARY_VARIABLE, str(kernel.local_kernel(tmp_path / "cache")))
     tree_kernel.kernel.cache_clear()
     yield request.param
     tree_kernel.kernel.cache_clear()

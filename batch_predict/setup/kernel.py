@@ -62,10 +62,10 @@ def local_kernel(cache: Path = CACHE) -> Path | None:
         if not path.is_file():
             cache.mkdir(parents=True, exist_ok=True)
             _compile(compiler, path)
-        return path
     except (OSError, PackageError) as error:
         logger.info("the kernel for trees cannot be compiled: scikit-learn scores them, and more slowly: %s", error)
         return None
+    return path
 
 
 def _lambda_library(architecture: str, cache: Path) -> Path:

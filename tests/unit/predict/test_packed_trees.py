@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from harness import DATA, MODEL, OUTPUT, invoke
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
@@ -21,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 import packed_trees
+import prediction_handler as handler
 import tree_kernel
 from batch_predict.setup import kernel
 
@@ -118,21 +120,22 @@ def fitted(draw, kinds):
 )
 def test_every_answer_is_scikit_learns_to_the_bit(model_and_random, count, order, dtype):
     model, random = model_and_random
-    rows = np.array(made_rows(model, random, count), dtype, order=order)
+    with np.errstate(over="ignore"):
+        rows = np.array(made_rows(model, random, count), dtype, order=order)
     assert_same(model, rows)
 
 
 @given(fitted(FORESTS + GRADIENT))
-def test_both_kernels_add_up_to_the_same(model_and_random):
+def test_both_kernels_give_every_bit(model_and_random):
     model, random = model_and_random
     ensemble = packed_trees.ensemble_of(model)
     assume(tree_kernel.lay_out(ensemble).is_ranked)  # else a feature has too many thresholds
     rows = made_rows(model, random, 100)
     kernels = [lay_out(ensemble, tree_kernel.kernel()) for lay_out in (tree_kernel._walked, tree_kernel._ranked)]
-    sums = [trees.add(rows, np.full((len(rows), 12), 0.5)) for trees in kernels]
     assert [trees.is_ranked for trees in kernels] == [False, True]
-    assert bits(sums[0]) == bits(sums[1])
-    assert (sums[0][:, :1] != 0.5).any() or not np.concatenate([tree.values for tree in ensemble.trees]).any()
+    family = packed_trees._FAMILIES[packed_trees._kind(model)]
+    expected = bits(getattr(model, family.method)(rows))
+    assert [bits(family.sums(model, trees)(rows)) for trees in kernels] == [expected, expected]
 
 
 @pytest.mark.parametrize("extreme", [np.nan, np.inf, -np.inf])
@@ -265,6 +268,32 @@ def test_the_first_rows_catch_what_made_rows_have_not(wrong, monkeypatch):
     assert len(warned) == 1
     assert "on the first rows, so scikit-learn scores" in warned[0]
     assert bits(found.predict(inputs[:7])) == bits(model.predict(inputs[:7]))
+
+
+@pytest.mark.parametrize("wrong", ["last bit"], indirect=True)
+def test_the_receipt_says_that_scikit_learn_scored(wrong, put, get):
+    model, inputs = forest("ranked")
+    rows = np.nan_to_num(inputs)
+    put(MODEL, model)
+    put(DATA, "a,b,c\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows.tolist()))
+    status, receipt = invoke(feature_columns=["a", "b", "c"])
+    assert (status, len(receipt["model"]["warnings"])) == (200, 1)
+    assert "so scikit-learn scores" in receipt["model"]["warnings"][0]
+    predictions = [float(line.rpartition(",")[2]) for line in get(OUTPUT).decode().splitlines()[1:]]
+    assert predictions == model.predict(rows).tolist()
+
+
+def test_a_chunk_is_scored_by_the_kernel(put, get):
+    model, inputs = forest("ranked")
+    rows = np.nan_to_num(inputs)
+    put(MODEL, model)
+    put(DATA, "a,b,c\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows.tolist()))
+    status, receipt = invoke(feature_columns=["a", "b", "c"])
+    assert (status, receipt["model"]["warnings"]) == (200, [])
+    predictions = [float(line.rpartition(",")[2]) for line in get(OUTPUT).decode().splitlines()[1:]]
+    assert predictions == model.predict(rows).tolist()
+    (used,) = (kept.estimator for kept in handler._model_cache.values())
+    assert isinstance(vars(used)["predict"], packed_trees._FirstChecked)
 
 
 def test_without_a_kernel_scikit_learn_scores_and_the_log_says_it_once(monkeypatch, tmp_path, caplog):

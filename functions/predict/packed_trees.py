@@ -53,7 +53,10 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
     reference = _copied(model, **family.reference)
     bare = _copied(reference, **family.bare)
     rows = rows_beside_thresholds(ensemble, model.n_features_in_)
-    if not _is_equal(family.sums(bare, trees), getattr(bare, family.method), rows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, of names that the made rows lack
+        is_equal = _is_equal(family.sums(bare, trees), getattr(bare, family.method), rows)
+    if not is_equal:
         warn(DIFFERS.format(where="on rows that are made to check them"))
         return model
     method = _FirstChecked(family.sums(reference, trees), getattr(reference, family.method), warn)
@@ -96,9 +99,7 @@ class _FirstChecked:
 
 def _is_equal(quick: Callable[[Any], Any], own: Callable[[Any], Any], rows: Any) -> bool:
     """Tell whether two methods answer the same, to the bit; whatever one of them raises goes on to the caller."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, of names that the made rows lack
-        expected, found = own(rows), quick(rows)
+    expected, found = own(rows), quick(rows)
     if not isinstance(expected, list):
         expected, found = [expected], [found]
     return len(expected) == len(found) and all(

@@ -1995,7 +1995,11 @@ def _with_packed_trees(estimator: Any, warn: Callable[[str], object]) -> Any:
         import packed_trees  # noqa: PLC0415  # this file may be taken alone
     except ModuleNotFoundError:
         return estimator
-    return packed_trees.with_packed_trees(estimator, warn)
+    try:
+        return packed_trees.with_packed_trees(estimator, warn)
+    except Exception as error:  # noqa: BLE001  # what is wrong with a model is found when it is called
+        logger.warning(_log_line({"message": f"trees not packed: {type(error).__name__}"}))
+        return estimator
 
 
 def load_model(model_path: str | Path) -> Any:

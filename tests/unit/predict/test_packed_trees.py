@@ -283,6 +283,15 @@ def test_the_receipt_says_that_scikit_learn_scored(wrong, put, get):
     assert predictions == model.predict(rows).tolist()
 
 
+def test_a_model_that_cannot_be_packed_is_scored_as_it_is():
+    model, _ = forest("ranked")
+    del model.n_features_in_
+    assert handler._with_packed_trees(model, pytest.fail) is model
+    empty = make_pipeline(model)
+    empty.steps = []
+    assert handler._with_packed_trees(empty, pytest.fail) is empty
+
+
 def test_a_chunk_is_scored_by_the_kernel(put, get):
     model, inputs = forest("ranked")
     rows = np.nan_to_num(inputs)

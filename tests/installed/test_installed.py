@@ -130,7 +130,17 @@ def test_an_ejected_folder_is_built_by_a_plain_python(installed, tmp_path):
     """One that has no batch-predict and no library: pip alone, and that is for the prediction function."""
     assert installed.run("batch-predict eject there", tmp_path).returncode == 0
     assert {path.name for path in (tmp_path / "there").iterdir()} == {
-        *("template.yaml", "samconfig.toml", "requirements.lock", "Makefile", "builder", "functions", "statemachine", "events")
+        *(
+            "template.yaml",
+            "samconfig.toml",
+            "requirements.lock",
+            "requirements-kernel.lock",
+            "Makefile",
+            "builder",
+            "functions",
+            "statemachine",
+            "events",
+        )
     }
     python = shlex.quote(f"{(installed.bin / 'python').resolve()} -S")
     done = installed.run(f"make -C there PYTHON={python} ARTIFACTS_DIR=made build-MergeOutputsFunction", tmp_path)

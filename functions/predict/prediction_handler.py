@@ -1908,6 +1908,8 @@ class _Model(NamedTuple):
     estimator: Any
     facts: dict[str, Any]
     """As `contract.Model` describes them; written into every receipt."""
+    differences: tuple[str, ...] = ()
+    """What may make its predictions other ones than where it was fitted: `strict` refuses it then."""
 
 
 _model_cache: OrderedDict[tuple[str, str | None, str], _Model] = OrderedDict()
@@ -1929,8 +1931,8 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
         ):
             _model_cache.popitem(last=False)
     _model_cache.move_to_end(place)
-    if event.get("strict") and cached.facts["warnings"]:
-        raise ModelError(f"{s3_uri} is refused, because the request is strict: {'; '.join(cached.facts['warnings'])}")
+    if event.get("strict") and cached.differences:
+        raise ModelError(f"{s3_uri} is refused, because the request is strict: {'; '.join(cached.differences)}")
     if sha256:
         _require_pinned(s3_uri, cached.facts["sha256"], sha256)
     return cached
@@ -1967,10 +1969,11 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
     installed = importlib.metadata.version("scikit-learn")
     versions = {w.message.original_sklearn_version for w in caught if hasattr(w.message, "original_sklearn_version")}
     fitted = ", ".join(sorted(versions)) or installed
-    notes = [
+    differences = (
         *([f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else []),
         *_package_differences(),
-    ]
+    )
+    notes = list(differences)
     return _Model(
         _with_packed_trees(estimator, notes.append),
         {
@@ -1986,6 +1989,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
             "deployment": _deployment(),
             "warnings": notes,
         },
+        differences,
     )
 
 

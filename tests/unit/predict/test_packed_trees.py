@@ -276,7 +276,7 @@ def test_the_receipt_says_that_scikit_learn_scored(wrong, put, get):
     rows = np.nan_to_num(inputs)
     put(MODEL, model)
     put(DATA, "a,b,c\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows.tolist()))
-    status, receipt = invoke(feature_columns=["a", "b", "c"])
+    status, receipt = invoke(feature_columns=["a", "b", "c"], strict=True)
     assert (status, len(receipt["model"]["warnings"])) == (200, 1)
     assert "so scikit-learn scores" in receipt["model"]["warnings"][0]
     predictions = [float(line.rpartition(",")[2]) for line in get(OUTPUT).decode().splitlines()[1:]]

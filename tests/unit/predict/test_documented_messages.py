@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
@@ -148,6 +149,7 @@ CASES = [
     (lambda world: world.put_model_that_names_what_is_gone(), {}),
     (model((Path(__file__).parent / "by_value/python3.8.pickle").read_bytes()), {}),
     (lambda world: world.put_half_a_model(), {}),
+    (model(pickle.dumps(np.dtype("O")).replace(b"K?t", b"K>t")), {}),  # other flags
     (model(b"\x80not a model"), {}),
     (model({"model": linear(COLUMNS)}), {}),
     (model(linear(["dep_delay", "distance"])), {}),

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import xgboost
 from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, invoke, linear, make_event
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -80,7 +81,7 @@ def test_a_model_knows_the_columns_that_it_was_fitted_on(estimator, names):
 
 def test_a_model_that_kept_no_names_is_scored_and_explained_as_one_without_them(tmp_path):
     """Its `feature_names_in_` is there, and None: some libraries write that after a fit on an array."""
-    encoded = make_pipeline(ENCODER, LogisticRegression()).fit(FRAME, TARGET)
+    encoded = make_pipeline(clone(ENCODER), LogisticRegression()).fit(FRAME, TARGET)
     encoded[0].feature_names_in_ = None
     expected = {name: found.kind for name, found in handler.expected_columns(encoded, ["b", "a", "c"]).items()}
     assert (expected["c"], handler.fitted_columns(encoded)) == (handler.TEXT, None)

@@ -292,6 +292,16 @@ def test_a_model_that_cannot_be_packed_is_scored_as_it_is():
     assert handler._with_packed_trees(empty, pytest.fail) is empty
 
 
+def test_packed_trees_need_no_large_blocks(tmp_path):
+    model, _ = forest("ranked")
+    path = tmp_path / "data.csv"
+    path.write_text("a,b,c\n" + 1000 * f"{'1' * 100},2,3\n")
+    chunk = handler._Chunk([handler._Segment(handler._Source("data.csv", 0), None, None, path)], is_group=False)
+    packed = handler._with_packed_trees(model, pytest.fail)
+    assert handler._block_bytes(model, chunk) > handler.BLOCK_BYTES
+    assert handler._block_bytes(packed, chunk) == handler._block_bytes(make_pipeline(packed), chunk) == handler.BLOCK_BYTES
+
+
 def test_a_chunk_is_scored_by_the_kernel(put, get):
     model, inputs = forest("ranked")
     rows = np.nan_to_num(inputs)

@@ -44,7 +44,7 @@ def start_module(name: str, *words: object) -> subprocess.Popen[str]:
     """Start a module of the benchmark in a process of its own."""
     paths = [ROOT, ROOT / "functions/predict", ROOT / "functions"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    environment |= {"PACKED_TREES_LIBRARY": str(library)} if (library := kernel.local_kernel()) else {}
+    environment |= {"PREDICT_KERNEL_LIBRARY": str(library)} if (library := kernel.local_kernel()) else {}
     command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, words)]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

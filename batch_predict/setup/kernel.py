@@ -1,4 +1,4 @@
-"""Compiles the prediction function's kernel for trees: for Lambda's processors by the pinned ziglang, and for this machine.
+"""Compiles the prediction function's kernel: for Lambda's processors by the pinned ziglang, and for this machine.
 
 Lambda's libraries are built on any host: ziglang is a C compiler in a wheel, with the headers and the symbols of each glibc.
 """
@@ -21,19 +21,25 @@ from .target import ARCHITECTURES, NEWEST_GLIBC, ROOT, PackageError
 
 logger = logging.getLogger(__name__)
 
-SOURCE = ROOT / "functions/predict/packed_trees.c"
+FOLDER = ROOT / "functions/predict"
+"""All C files in it are the kernel."""
 LOCK = ROOT / "requirements-kernel.lock"
 CACHE = target.build_folder() / "kernel"
-LIBRARY = "libpacked_trees.so"
-"""Its name beside the handler (functions/predict/tree_kernel.py)."""
+LIBRARY = "libpredict_kernel.so"
+"""Its name beside the handler (functions/predict/predict_kernel.py)."""
 FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", "-fPIC")
 COMPILE_SECONDS = 300
 
 
-def lambda_kernel(architecture: str, cache: Path = CACHE) -> bytes:
-    """Return the library for one of Lambda's processors, which is compiled if source, flags and compiler are new.
+def sources() -> list[Path]:
+    """Return the C files."""
+    return sorted(FOLDER.glob("*.c"))
 
-    Raises PackageError if ziglang cannot be had, or does not take the source.
+
+def lambda_kernel(architecture: str, cache: Path = CACHE) -> bytes:
+    """Return the library for one of Lambda's processors, which is compiled if sources, flags and compiler are new.
+
+    Raises PackageError if ziglang cannot be had, or does not take the sources.
     """
     path = _lambda_library(architecture, cache)
     if not path.is_file():
@@ -73,7 +79,7 @@ def _lambda_library(architecture: str, cache: Path) -> Path:
 
 
 def _key(*parts: str) -> str:
-    contents = [SOURCE.read_bytes(), Path(__file__).read_bytes(), *(part.encode() for part in parts)]
+    contents = [*(source.read_bytes() for source in sources()), Path(__file__).read_bytes(), *(part.encode() for part in parts)]
     return hashlib.sha256(b"\0".join(contents)).hexdigest()[:16]
 
 
@@ -97,10 +103,10 @@ def _install_zig(folder: Path) -> list[str]:
 
 
 def _compile(compiler: list[str], path: Path, environment: dict[str, str] | None = None) -> None:
-    """Compile the source into a file that is there when it is whole."""
+    """Compile the sources into a file that is there when it is whole."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         partial = Path(folder) / path.name
-        command = [*compiler, *FLAGS, "-shared", str(SOURCE), "-o", str(partial)]
+        command = [*compiler, *FLAGS, "-shared", *map(str, sources()), "-o", str(partial)]
         try:
             done = subprocess.run(
                 command,
@@ -111,7 +117,7 @@ def _compile(compiler: list[str], path: Path, environment: dict[str, str] | None
                 timeout=COMPILE_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise PackageError(f"{compiler[0]} took more than {COMPILE_SECONDS} s for {SOURCE.name}") from error
+            raise PackageError(f"{compiler[0]} took more than {COMPILE_SECONDS} s for the kernel") from error
         if done.returncode:
-            raise PackageError(f"{compiler[0]} could not compile {SOURCE.name}:\n{done.stderr.strip()}")
+            raise PackageError(f"{compiler[0]} could not compile the kernel:\n{done.stderr.strip()}")
         partial.replace(path)

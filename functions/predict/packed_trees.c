@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum {
-    VERSION = 1,           /* of these structures; packed_trees.py refuses another */
     WALKED_BYTES = 4 << 20, /* of a block of rows; a large tree takes its way to the cache once a block */
     WALKED_ROWS = 32768,   /* the most rows of such a block */
     STEPPED = 8,           /* rows that walk down a tree side by side, so that their waits for memory overlap */
@@ -281,5 +280,3 @@ int add_ranked(const ranked *trees, const block *rows) {
     free(columns);
     return 1;
 }
-
-int packed_trees_version(void) { return VERSION; }

@@ -1,23 +1,18 @@
-"""Lays trees out for packed_trees.c, and calls it.
-
-The kernel is a shared library beside this file, or the one that PACKED_TREES_LIBRARY names.
-"""
+"""Lays trees out for packed_trees.c, and calls it."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from predict_kernel import kernel
+
 Array = np.ndarray[Any, Any]
 
-LIBRARY, LIBRARY_VARIABLE = "libpacked_trees.so", "PACKED_TREES_LIBRARY"
-LIBRARY_VERSION = 1
-"""Of the structures in packed_trees.c."""
 MAX_LEAVES, MAX_THRESHOLDS, MAX_COLUMNS = 256, 255, 2**16
 """Of a ranked tree, of a feature, and of all features together: what fits into the bytes of packed_trees.c."""
 MISSING_RIGHT, MISSING_LEFT, CATEGORIES = range(3)
@@ -139,20 +134,6 @@ def lay_out(ensemble: Ensemble) -> PackedTrees | None:
     if library is None:
         return None
     return _ranked(ensemble, library) or _walked(ensemble, library)
-
-
-@functools.cache
-def kernel() -> Any:
-    """Return the shared library; None if there is none, or none for this system."""
-    path = Path(os.environ.get(LIBRARY_VARIABLE) or Path(__file__).with_name(LIBRARY))
-    if not path.is_file():
-        return None
-    try:
-        library = ctypes.CDLL(str(path))
-        is_known = library.packed_trees_version() == LIBRARY_VERSION
-    except (OSError, AttributeError):
-        return None
-    return library if is_known else None
 
 
 def _walked(ensemble: Ensemble, library: Any) -> PackedTrees | None:

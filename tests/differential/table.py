@@ -467,7 +467,7 @@ def environment_place():
     """Return the project's environment, the functions' folder on its path."""
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "AWS_PROFILE")}
     variables |= {"PYTHONPATH": str(ROOT / "functions/predict"), "PYTHONDONTWRITEBYTECODE": "1", "AWS_DEFAULT_REGION": "us-east-1"}
-    variables |= {"PACKED_TREES_LIBRARY": str(library)} if (library := kernel.local_kernel()) else {}
+    variables |= {"PREDICT_KERNEL_LIBRARY": str(library)} if (library := kernel.local_kernel()) else {}
     return Place("environment", [sys.executable, "-P"], variables)
 
 

@@ -1,4 +1,4 @@
-"""S3 as the handler sees it: moto, held to S3's rules; and the kernel for trees, as the package has it."""
+"""S3 as the handler sees it: moto, held to S3's rules; and the kernel in C, as the package has it."""
 
 import os
 
@@ -7,7 +7,7 @@ from harness import BUCKET
 
 import prediction_handler as handler
 from batch_predict.setup import kernel
-from tree_kernel import LIBRARY_VARIABLE
+from predict_kernel import LIBRARY_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)

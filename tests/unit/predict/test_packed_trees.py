@@ -1,5 +1,7 @@
 """Trees by the kernel beside scikit-learn's own: every bit of what comes out, on and beside thresholds, missing, infinite."""
 
+import shutil
+
 import numpy as np
 import pytest
 from harness import DATA, MODEL, OUTPUT, invoke
@@ -22,6 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 import packed_trees
+import predict_kernel
 import prediction_handler as handler
 import tree_kernel
 from batch_predict.setup import kernel
@@ -131,7 +134,7 @@ def test_both_kernels_give_every_bit(model_and_random):
     ensemble = packed_trees.ensemble_of(model)
     assume(tree_kernel.lay_out(ensemble).is_ranked)  # else a feature has too many thresholds
     rows = made_rows(model, random, 100)
-    kernels = [lay_out(ensemble, tree_kernel.kernel()) for lay_out in (tree_kernel._walked, tree_kernel._ranked)]
+    kernels = [lay_out(ensemble, predict_kernel.kernel()) for lay_out in (tree_kernel._walked, tree_kernel._ranked)]
     assert [trees.is_ranked for trees in kernels] == [False, True]
     family = packed_trees._FAMILIES[packed_trees._kind(model)]
     expected = bits(getattr(model, family.method)(rows))
@@ -228,14 +231,16 @@ MISTAKES = {
 def wrong(request, tmp_path, monkeypatch):
     """A kernel with one mistake in its source."""
     right, mistaken = MISTAKES[request.param]
-    source = kernel.SOURCE.read_text()
+    shutil.copytree(kernel.FOLDER, tmp_path / "sources", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    path = tmp_path / "sources/packed_trees.c"
+    source = path.read_text()
     assert source.count(right) == 1
-    (tmp_path / "packed_trees.c").write_text(source.replace(right, mistaken))
-    monkeypatch.setattr(kernel, "SOURCE", tmp_path / "packed_trees.c")
-    monkeypatch.setenv(tree_kernel.LIBRARY_VARIABLE, str(kernel.local_kernel(tmp_path / "cache")))
-    tree_kernel.kernel.cache_clear()
+    path.write_text(source.replace(right, mistaken))
+    monkeypatch.setattr(kernel, "FOLDER", path.parent)
+    monkeypatch.setenv(predict_kernel.LIBRARY_VARIABLE, str(kernel.local_kernel(tmp_path / "cache")))
+    predict_kernel.kernel.cache_clear()
     yield request.param
-    tree_kernel.kernel.cache_clear()
+    predict_kernel.kernel.cache_clear()
 
 
 def forest(what):
@@ -316,13 +321,13 @@ def test_a_chunk_is_scored_by_the_kernel(put, get):
 
 
 def test_without_a_kernel_scikit_learn_scores_and_the_log_says_it_once(monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv(tree_kernel.LIBRARY_VARIABLE, str(tmp_path / "absent.so"))
-    tree_kernel.kernel.cache_clear()
+    monkeypatch.setenv(predict_kernel.LIBRARY_VARIABLE, str(tmp_path / "absent.so"))
+    predict_kernel.kernel.cache_clear()
     packed_trees._say_that_scikit_learn_scores.cache_clear()
     model, _ = forest("ranked")
     with caplog.at_level("INFO"):
         assert [packed_trees.with_packed_trees(model, pytest.fail) for _ in range(2)] == [model, model]
-    tree_kernel.kernel.cache_clear()
+    predict_kernel.kernel.cache_clear()
     assert [record.message for record in caplog.records if "kernel" in record.message] == [
         "the kernel for trees was not built for this machine: scikit-learn scores them, and more slowly"
     ]

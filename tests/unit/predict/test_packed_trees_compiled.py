@@ -11,6 +11,7 @@ import pytest
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 
 import packed_trees
+import predict_kernel
 import tree_kernel
 from batch_predict.setup import kernel
 
@@ -30,25 +31,25 @@ def test_no_sanitizer_finds_fault(tmp_path):
     library = tmp_path / kernel.LIBRARY
     environment = {
         **os.environ,
-        tree_kernel.LIBRARY_VARIABLE: str(library),
+        predict_kernel.LIBRARY_VARIABLE: str(library),
         "LD_PRELOAD": " ".join(runtimes),
         "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path / 'found'}",
     }
 
-    def run(source):
-        subprocess.run([compiler, *kernel.FLAGS, *SANITIZERS, "-shared", str(source), "-o", str(library)], check=True)
+    def run(*sources):
+        subprocess.run([compiler, *kernel.FLAGS, *SANITIZERS, "-shared", *map(str, sources), "-o", str(library)], check=True)
         words = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not thorough", "-k", "bits or bit or kernels or blocks or categories"]
         command = [sys.executable, "-m", "pytest", *words, f"--basetemp={tmp_path / 'inner'}", str(TESTS)]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    done = run(kernel.SOURCE)
+    done = run(*kernel.sources())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert " passed" in done.stdout
-    faulty = tmp_path / "faulty.c"
+    source, faulty = kernel.FOLDER / "packed_trees.c", tmp_path / "faulty.c"
     right = "(size_t)trees->n_columns * RANKED_ROWS + 1"
-    assert kernel.SOURCE.read_text().count(right) == 1
-    faulty.write_text(kernel.SOURCE.read_text().replace(right, "(size_t)trees->n_columns * RANKED_ROWS - 1"))
-    assert run(faulty).returncode
+    assert source.read_text().count(right) == 1
+    faulty.write_text(source.read_text().replace(right, "(size_t)trees->n_columns * RANKED_ROWS - 1"))
+    assert run(faulty, *(path for path in kernel.sources() if path != source)).returncode
     assert "heap-buffer-overflow" in "".join(path.read_text() for path in tmp_path.glob("found.*"))
 
 
@@ -92,7 +93,7 @@ def program(trees, rows, outputs):
     text = "".join(f"#define {name} {size}\n" for name, size in (sizes | {"TURNS": of.turns, "SCALE": of.scale.hex()}).items())
     text += "".join(array(declaration, values.ravel()) for declaration, values in zip(declarations, arrays, strict=False))
     text += array("float x", rows.ravel()) + "static double sums[ROWS * OUTPUTS];\n"
-    return PROGRAM.format(source=kernel.SOURCE, arrays=text, kind=kind, fields=fields)
+    return PROGRAM.format(source=kernel.FOLDER / "packed_trees.c", arrays=text, kind=kind, fields=fields)
 
 
 @pytest.mark.thorough
@@ -106,7 +107,7 @@ def test_arm64_gives_the_same_bits(kind, is_ranked, tmp_path, zig):
     inputs = np.random.default_rng(0).normal(size=(60, 3))
     model = kind(n_estimators=5, max_depth=4, random_state=0).fit(inputs, np.arange(60) % 2)
     ensemble = packed_trees.ensemble_of(model)
-    trees = (tree_kernel._ranked if is_ranked else tree_kernel._walked)(ensemble, tree_kernel.kernel())
+    trees = (tree_kernel._ranked if is_ranked else tree_kernel._walked)(ensemble, predict_kernel.kernel())
     rows = packed_trees.rows_beside_thresholds(ensemble, 3)[:200].astype(np.float32)
     expected = trees.sums(rows)
     (tmp_path / "main.c").write_text(program(trees, rows, expected.shape[1]))

@@ -11,10 +11,12 @@ from batch_predict.setup.target import PackageError
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """The source in a file that a test may change."""
-    path = tmp_path / "packed_trees.c"
-    shutil.copy(kernel.SOURCE, path)
-    monkeypatch.setattr(kernel, "SOURCE", path)
+    """A source in a folder that a test may change."""
+    path = tmp_path / "sources/packed_trees.c"
+    path.parent.mkdir()
+    for source in kernel.sources():
+        shutil.copy(source, path.parent)
+    monkeypatch.setattr(kernel, "FOLDER", path.parent)
     return path
 
 

@@ -11,7 +11,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 import prediction_handler
 from tools.reference import table
 from workflow import estimate, invocation, prices
-from workflow.estimate import MB_PER_GB, MB_PER_VCPU
+from workflow.lambda_limits import MB_PER_GB, MB_PER_VCPU
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ SAGEMAKER_START_SECONDS = 240
 
 def chunk_dollars(seconds: float) -> float:
     """Return what one chunk of this duration costs on AWS: its invocation, its transitions, and writing its part and receipt."""
-    gb_seconds = seconds * deployed_memory_mb() / deployed.estimate.MB_PER_GB
+    gb_seconds = seconds * deployed_memory_mb() / deployed.lambda_limits.MB_PER_GB
     compute = gb_seconds * deployed.prices.LAMBDA_ARM64_GB_SECOND.dollars + deployed.prices.LAMBDA_REQUEST.dollars
     requests = 2 * deployed.prices.S3_PUT_REQUEST.dollars + 2 * deployed.prices.S3_GET_REQUEST.dollars
     return compute + deployed.estimate.CHILD_TRANSITIONS * deployed.prices.STATE_TRANSITION.dollars + requests

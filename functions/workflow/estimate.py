@@ -6,14 +6,12 @@ A model, not a promise: every number that it assumes is a constant here, and tho
 import math
 from typing import NamedTuple, TypedDict
 
+from .lambda_limits import MB_PER_GB, vcpus
 from .multipart import GATHER_BYTES, MIN_PART_BYTES
 from .prices import COLLECTED, LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, REGION, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
 
 VALIDATE_MB, PLAN_MB, MERGE_MB = 512, 1769, 1769
 """Memory of the workflow's functions in template.yaml."""
-MB_PER_VCPU = 1769
-"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
-MB_PER_GB = 1024
 
 RIDGE_MB_PER_SECOND, RIDGE_CORES = 233, 2
 """MB (10^6 bytes) of input per second: `make bench`, *a* ridge, ours, in docs/performance.md. No model is scored faster."""
@@ -110,10 +108,10 @@ def estimate(
     rows = round(work.input_bytes / work.row_bytes)
     output_bytes = work.input_bytes + PREDICTION_BYTES * rows
     workers = min(max_concurrency, work.pending_chunks)
-    vcpus = memory_mb / MB_PER_VCPU
+    n_vcpus = vcpus(memory_mb)
     # The probe ran on one vCPU, or on the share of one that the memory buys.
-    rows_per_second = max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND) * max(1, vcpus)
-    mb_per_second = min(S3_MB_PER_SECOND, RIDGE_MB_PER_SECOND / RIDGE_CORES * vcpus)
+    rows_per_second = max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND) * max(1, n_vcpus)
+    mb_per_second = min(S3_MB_PER_SECOND, RIDGE_MB_PER_SECOND / RIDGE_CORES * n_vcpus)
 
     scoring = max(rows / rows_per_second, work.input_bytes / 1e6 / mb_per_second)
     writing = output_bytes / 1e6 / S3_MB_PER_SECOND
@@ -149,7 +147,7 @@ def estimate(
         "state_transitions": transitions,
         "dollars": _dollars(gb_seconds, invocations, transitions, puts, gets),
         "assumptions": [
-            f"The model scores {speed} rows/s on {vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
+            f"The model scores {speed} rows/s on {n_vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
             f"No chunk is read and scored faster than {mb_per_second:.0f} MB/s, or written faster than {S3_MB_PER_SECOND} MB/s.",
             f"Functions at once: {workers:,}, as the quota allows; each starts cold once ({COLD_START_SECONDS} s, not on Lambda).",
             f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second.",

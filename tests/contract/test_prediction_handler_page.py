@@ -11,7 +11,7 @@ from test_grants import statements_of
 import prediction_handler as handler
 from tools import figures
 from workflow import contract, prices
-from workflow.estimate import MB_PER_VCPU
+from workflow.lambda_limits import MB_PER_VCPU
 
 PUBLIC = (
     handler.lambda_handler,

@@ -1,0 +1,35 @@
+"""What the memory size of a Lambda function buys: processor time, cores and network, for estimates and benchmarks alike."""
+
+import math
+
+MB_PER_GB = 1024
+"""Lambda's MB and GB are binary: a GB of GB-seconds is 1,024 of the MB in which the memory size is set."""
+
+MB_PER_VCPU = 1769
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+TWO_CORES_MB = 3_008
+"""The largest memory size with two cores: https://stackoverflow.com/questions/66522916 and the study that is cited there."""
+
+NETWORK_MB_PER_SECOND = 75
+"""MB (10^6 bytes) a second between S3 and one function, each way, below `SCALED_NETWORK_MEMORY_MB`. Assumed: 90 were
+measured at 640 MB."""
+SCALED_NETWORK_MBIT, SCALED_NETWORK_MEMORY_MB, MAX_NETWORK_MBIT = 625, 2_048, 3_000
+"""Since August 2026, functions outside of a VPC have 625 Mbit/s at 2 GB of memory, in proportion to 3,000 Mbit/s at 10 GB.
+Collected in November 2026 from secondary copies of AWS's announcement."""
+
+
+def vcpus(memory_mb: int) -> float:
+    """Return the processor seconds that a function gets a second."""
+    return memory_mb / MB_PER_VCPU
+
+
+def cores(memory_mb: int) -> int:
+    """Return how many cores a function sees, which share its vCPUs: at most six."""
+    return 2 if memory_mb <= TWO_CORES_MB else max(3, math.ceil(memory_mb / MB_PER_VCPU))
+
+
+def network_mb_per_second(memory_mb: int) -> float:
+    """Return MB (10^6 bytes) a second that a function outside of a VPC reads from S3, and as many that it writes."""
+    if memory_mb < SCALED_NETWORK_MEMORY_MB:
+        return NETWORK_MB_PER_SECOND
+    return min(MAX_NETWORK_MBIT, SCALED_NETWORK_MBIT * memory_mb / SCALED_NETWORK_MEMORY_MB) / 8

@@ -186,7 +186,7 @@ INLINE void rank(const double *thresholds, int64_t count, const double *values, 
     for (; left > 1; left -= left / 2) {
         const double *middle = thresholds + left / 2 - 1;
         for (size_t row = 0; row < RANKED_ROWS; row++) {
-            below[row] += middle[below[row]] < values[row] ? left / 2 : 0;
+            below[row] += (left / 2) & -(uint32_t)(middle[below[row]] < values[row]); /* a jump would be mispredicted every other time */
         }
     }
     for (size_t row = 0; row < RANKED_ROWS; row++) {
@@ -226,6 +226,7 @@ INLINE void fill_columns(const ranked *trees, const block *rows, int64_t first, 
 
 /* Find the leaves of LANES rows: each test, from the last to the first, chooses between what its two sides have found. */
 INLINE void choose(const test *tests, int64_t count, const int8_t *columns, lanes *found, uint8_t *leaves) {
+#pragma GCC unroll 4 /* clang does not by itself, and takes a quarter longer */
     for (int64_t place = count - 1; place >= 0; place--) {
         const test here = tests[place];
         lanes bytes;

@@ -13,8 +13,8 @@ PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durat
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-thorough test-installed test-all test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
-  docs screenshots format bench bench-planning bench-scale bench-workflow package smoke image-template sam-validate sam-build audit audit-stack \
-  audit-dependencies lock clean
+  docs screenshots format bench bench-planning bench-scale bench-lambda bench-workflow package smoke image-template sam-validate sam-build \
+  audit audit-stack audit-dependencies lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -105,6 +105,9 @@ bench-planning: install ## Plan 1 GB in one object and 50,000 small objects on t
 
 bench-scale: install ## Plan and merge 1 KB to 10 TB on an S3 of formulas; BENCH="--cases 1KB 100MB" for a quick look
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks.scale $(BENCH)
+
+bench-lambda: install ## Time and price invocations by memory size, behind Lambda's network; BENCH="--scale 0.1" for a quick look
+	$(BIN)/python -m benchmarks.lambda_sizes $(BENCH)
 
 bench-workflow: install ## Compare the whole local workflow with the usual pandas handler; BENCH="--scale 0.1 --rounds 1"
 	$(BIN)/python -m benchmarks.workflow $(BENCH)

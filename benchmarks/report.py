@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from benchmarks import machine
 from benchmarks.cases import CONTESTANTS, Case
-from benchmarks.targets import targets
+from benchmarks.targets import Target, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from benchmarks.results import Results
 
@@ -38,7 +38,7 @@ def as_text(results: Results) -> str:
             "Peak memory of the handler with ridge, by size of the file.",
             table(("file MB", "peak MB", "largest"), _memory(results)),
         ]
-    parts.append(table(("target", "bound", "measured", "met"), _targets(results)))
+    parts.append(table(("target", "bound", "measured", "met"), target_rows(targets(results))))
     parts += [f"PROBLEM: {problem}" for problem in results.problems]
     return "\n\n".join(parts)
 
@@ -106,9 +106,9 @@ def _memory(results: Results) -> list[list[str]]:
     ]
 
 
-def _targets(results: Results) -> list[list[str]]:
+def target_rows(found: Iterable[Target]) -> list[list[str]]:
     words = {True: "yes", False: "NO", None: "-"}
     return [
-        [found.measure, f"{found.sign} {found.bound:g} {found.unit}".strip(), _number(found.value), words[found.is_met]]
-        for found in targets(results)
+        [target.measure, f"{target.sign} {target.bound:g} {target.unit}".strip(), _number(target.value), words[target.is_met]]
+        for target in found
     ]

@@ -96,7 +96,7 @@ def _counted(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, d
             file.seek(header.size)
             for block in handler._read_blocks(file, header, source, header.size, handler.BLOCK_BYTES):  # noqa: SLF001
                 rejected: set[int] = set()
-                table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row))  # noqa: SLF001
+                table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row)).table  # noqa: SLF001
                 for name, values in predictions.items():
                     if not values["missing"]:  # so this model gives no missing ones: the row was rejected when it was scored
                         rejected.update(np.flatnonzero(table[name].is_null().to_numpy()).tolist())

@@ -62,14 +62,16 @@ def local_kernel(cache: Path = CACHE) -> Path | None:
             return packaged
         compiler = _local_compiler()
         if compiler is None:
-            logger.info("no C compiler here (cc, or the package ziglang): scikit-learn scores trees, and more slowly")
+            logger.info(
+                "no C compiler here (cc, or the package ziglang): scikit-learn scores trees and pyarrow reads numbers, more slowly"
+            )
             return None
         path = cache / f"{sys.platform}-{platform.machine()}-{_key(*compiler)}.so"
         if not path.is_file():
             cache.mkdir(parents=True, exist_ok=True)
             _compile(compiler, path)
     except (OSError, PackageError) as error:
-        logger.info("the kernel for trees cannot be compiled: scikit-learn scores them, and more slowly: %s", error)
+        logger.info("the kernel cannot be compiled: scikit-learn scores trees and pyarrow reads numbers, more slowly: %s", error)
         return None
     return path
 

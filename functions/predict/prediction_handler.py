@@ -948,15 +948,15 @@ class _Scorer:
                 raise (ModelError if reason.is_models else InvalidDataError)(f"{block.at(row)}, {reason.public}", reason.advice)
             reasons.setdefault(row, reason)
 
-        table = _parse_features(block, self.columns, reject)
-        rounded = _rounded_integers(block, self.columns, table)
+        features = _parse_features(block, self.columns, reject)
+        rounded = _rounded_integers(block, self.columns, features)
         if self.strict:
             for row, column, text in rounded:
                 fault = "too large to be exact (2^53)"
                 shown, public = f"{shown_text(text)} is an integer {fault}", f"an integer of {len(text)} characters is {fault}"
                 reject(row, _Reason(shown, public, f"an integer {fault}").after(f"column {column!r}: "))
         rows = np.delete(np.arange(block.rows), list(reasons))
-        rows, predictions = self._predict(table if not reasons else table.take(rows), rows, reject)
+        rows, predictions = self._predict(features if not reasons else features.take(rows), rows, reject)
         if predictions is None:
             names = self.expected_names(reasons.values())
             columns = [pa.array([b","] * block.rows, pa.binary())] * len(names)
@@ -967,7 +967,8 @@ class _Scorer:
             if len(rows) < block.rows:
                 columns = [_spread(column, rows, block.rows) for column in columns]
         rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
-        statistics = self._statistics(table if len(rows) == block.rows else table.take(rows), predictions, names, reasons.values())
+        counted = features if len(rows) == block.rows else features.take(rows)
+        statistics = self._statistics(counted.table, predictions, names, reasons.values())
         return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), statistics)
 
     def _statistics(
@@ -981,18 +982,17 @@ class _Scorer:
         counted = _count_predictions(names, predictions, self.method, is_classifier=is_classifier)
         return _BlockStatistics(_count_columns(table, kinds), counted, rejected)
 
-    def _predict(self, table: pa.Table, rows: Array, reject: Reject) -> tuple[Array, Array | None]:
+    def _predict(self, parsed: _Features, rows: Array, reject: Reject) -> tuple[Array, Array | None]:
         """Predict rows, given with their numbers in the block; returns those that the model accepts, and the predictions."""
         if not len(rows):
             return rows, None
-        features = self._input(table)
         try:
-            return rows, self._call(features)
+            return rows, self._call_once(parsed)
         except ModelError:
             raise
         except Exception:  # noqa: BLE001  # models raise what they like
-            features = self._input(table)  # a step may have changed them where they are
-            missing = np.column_stack([_missing(column) for column in table.columns])
+            features = self._input(parsed.table)  # a step may have changed them where they are
+            missing = np.column_stack([_missing(column) for column in parsed.table.columns])
 
         accepted, predictions, reasons = bisect_refused(self.estimator, self.method, features, missing)
         if predictions is None and not self.takes_rows():
@@ -1001,6 +1001,15 @@ class _Scorer:
             names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
             reject(int(rows[row]), _refused(reasons[row], f"no value in {', '.join(names)}: " if names else ""))
         return rows[accepted], predictions
+
+    def _call_once(self, parsed: _Features) -> Array:
+        if self.given == ARRAY and parsed.matrix is not None:
+            try:
+                return self._call(parsed.matrix)
+            except ValueError as error:
+                if "read-only" not in str(error):  # so numpy and Cython call what a step wanted to change where it is
+                    raise
+        return self._call(self._input(parsed.table))
 
     def _input(self, table: pa.Table) -> Any:
         return _to_model_input(table, self.given, self.columns.kinds)
@@ -1091,15 +1100,15 @@ class _Scorer:
     def depends_on_other_rows(self, block: _Block) -> str | None:
         """Return a warning if predictions of a block's rows depend on which rows are predicted together with them."""
         reasons: set[int] = set()
-        table = _parse_features(block, self.columns, lambda row, _: reasons.add(row))
-        rows, whole = self._predict(table, np.arange(block.rows), lambda row, _: reasons.add(row))
+        features = _parse_features(block, self.columns, lambda row, _: reasons.add(row))
+        rows, whole = self._predict(features, np.arange(block.rows), lambda row, _: reasons.add(row))
         kept = np.delete(np.arange(block.rows), list(reasons))
         if whole is None or len(kept) < 2 or len(rows) != len(kept):
             return None
         middle = len(kept) // 2
         try:
-            halves = [self._call(self._input(table.take(part))) for part in (kept[:middle], kept[middle:])]
-            together = self._call(self._input(table.take(kept)))
+            halves = [self._call(self._input(features.table.take(part))) for part in (kept[:middle], kept[middle:])]
+            together = self._call(self._input(features.table.take(kept)))
             differ = _differ(together, np.concatenate(halves))
         except Exception:  # noqa: BLE001  # it takes all rows or one by one, but not these
             return None
@@ -3446,6 +3455,8 @@ class _Block:
     origins: tuple[tuple[int, _Place], ...]
     """Rows of the block (from 0) at which another object begins, the first one first, and where these stand there."""
     has_blank_lines: bool = False
+    copied: tuple[list[str], memoryview] | None = None
+    """Some columns' names, and CSV of them alone."""
 
     @property
     def rows(self) -> int:
@@ -4158,7 +4169,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
         def reject(row: int, reason: _Reason) -> None:
             raise InvalidDataError(f"{block.at(row)}, {reason.public}")
 
-        return _parse_features(block, columns, reject)
+        return _parse_features(block, columns, reject).table
 
     tables = [parse(block) for block in chunk.blocks(BLOCK_BYTES)]
     if not tables:
@@ -4186,22 +4197,76 @@ class _Columns:
         return frozenset(name for name in self.names if self.kinds[name] == NUMBER and name not in self.open)
 
 
-def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> pa.Table:
+@dataclass(frozen=True)
+class _Features:
+    """The feature columns of some rows, in order."""
+
+    table: pa.Table
+    matrix: Array | None = None
+    """The table's memory as the model gets it, if the kernel in C has read all columns."""
+    exact: frozenset[str] = frozenset()
+    """Columns of which it is known that no number is beyond 2^53."""
+
+    def take(self, rows: Array) -> _Features:
+        """Return some of the rows."""
+        return _Features(self.table.take(rows))
+
+
+def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> _Features:
     """Parse the feature columns of a block, in order; `reject` gets the rows with what does not fit their columns' types.
 
     Raises ColumnTypeError if a value refutes what was decided for an open column.
     """
+    numbers, copied = _read_numbers(block, columns)
+    read = dict(zip(numbers.names, numbers.columns(), strict=True)) if numbers else {}
+    others = [name for name in columns.names if name not in read]
+    if others:
+        table = _parse_others(copied, columns, others)
+        read |= {name: _as_kind(block, columns, name, table[name], reject) for name in others}
+    table = pa.table([read[name] for name in columns.names], names=columns.names)
+    if numbers is None:
+        return _Features(table)
+    return _Features(table, None if others else numbers.matrix, numbers.exact)
+
+
+def _read_numbers(block: _Block, columns: _Columns) -> tuple[Any, _Block]:
+    """Let the kernel in C read plain numbers; also returns the block, with a copy of the other columns if there are such.
+
+    None in place of the numbers means that pyarrow has to read all: no kernel is there, or it does not take the block.
+    """
+    names = [name for name in columns.names if name in columns.plain and name not in columns.known]
+    while names and not block.has_blank_lines and (library := _number_kernel()):
+        others = [name for name in block.header.names if name in columns.kinds and name not in names]
+        numbers = library.read(block.data, block.offsets, len(block.header.line_end), block.header.names, names, others)
+        if numbers is None:
+            break
+        if not numbers.declined:
+            return numbers, replace(block, copied=(others, numbers.copied)) if others else block
+        names = [name for name in names if name not in numbers.declined]
+    return None, block
+
+
+@functools.cache
+def _number_kernel() -> Any:
+    """Return the module that reads numbers; None if it does not lie beside this file, which may be taken alone."""
+    try:
+        import number_kernel  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    return number_kernel
+
+
+def _parse_others(block: _Block, columns: _Columns, names: list[str]) -> pa.Table:
+    """Parse columns by pyarrow: plain numbers as float64, or as text if one is spelled as pyarrow does not take it."""
     are_plain = len(columns.plain) == len(columns.names)
     # Plain numbers first as if only empty fields were missing values, which saves a sixth of the time.
     for missing_values in (("",), MISSING_VALUES) if are_plain else (MISSING_VALUES,):
         with suppress(pa.ArrowInvalid):
-            table = _parse_columns(block, columns.names, columns.plain, missing_values)
+            table = _parse_columns(block, names, columns.plain, missing_values)
             break
     else:
-        table = _parse_text(block, columns.names)
-    if columns.known:
-        table = _with_known_texts(block, columns, table)
-    return pa.table([_as_kind(block, columns, name, table[name], reject) for name in columns.names], names=columns.names)
+        table = _parse_text(block, names)
+    return _with_known_texts(block, columns, table) if columns.known else table
 
 
 def _parse_columns(
@@ -4211,8 +4276,7 @@ def _parse_columns(
 
     Raises pyarrow.ArrowInvalid when a number is not one in pyarrow's spelling, or a row has too many or too few fields.
     """
-    names = block.header.names
-    records = block.records()
+    names, records = block.copied or (block.header.names, block.records())
     if records[:3] == codecs.BOM_UTF8:  # pyarrow drops one at the start of whatever it reads
         records = codecs.BOM_UTF8 + bytes(records)
     table = pacsv.read_csv(
@@ -4266,13 +4330,13 @@ def _with_known_texts(block: _Block, columns: _Columns, table: pa.Table) -> pa.T
     return pa.table(read)
 
 
-def _rounded_integers(block: _Block, columns: _Columns, table: pa.Table) -> list[tuple[int, str, str]]:
+def _rounded_integers(block: _Block, columns: _Columns, features: _Features) -> list[tuple[int, str, str]]:
     """Return (row, column, text) of each integer that its float64 rounds, as pandas and scikit-learn do beyond 2^53."""
     found: list[tuple[int, str, str]] = []
     for column in columns.names:
-        if not pa.types.is_floating(table[column].type):
+        if column in features.exact or not pa.types.is_floating(features.table[column].type):
             continue
-        values = np.asarray(table[column])  # NaN where a value is missing
+        values = np.asarray(features.table[column])  # NaN where a value is missing
         if values.max(initial=0.0) < 2**53 and values.min(initial=0.0) > -(2**53):
             continue
         with np.errstate(invalid="ignore"):

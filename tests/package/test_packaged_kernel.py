@@ -1,4 +1,4 @@
-"""The kernel for trees: for the function's processor, and in use in the package."""
+"""The kernel: for the function's processor, and in use in the package."""
 
 import subprocess
 

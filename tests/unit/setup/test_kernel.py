@@ -44,7 +44,7 @@ def test_what_does_not_compile_is_done_without_and_said(tmp_path, source, caplog
     source.write_text(source.read_text() + mistake)
     with caplog.at_level(logging.INFO):
         assert kernel.local_kernel(tmp_path / "cache") is None
-    assert "the kernel for trees cannot be compiled: scikit-learn scores them" in caplog.text
+    assert "the kernel cannot be compiled: scikit-learn scores trees and pyarrow reads numbers" in caplog.text
     assert not list((tmp_path / "cache").glob("*"))
 
 

@@ -1,6 +1,8 @@
 """The kernel as other compilers' options and another processor run it."""
 
+import math
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -9,19 +11,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+from test_numbers import spellings
 
+import number_kernel
 import packed_trees
 import predict_kernel
 import tree_kernel
 from batch_predict.setup import kernel
 
-TESTS = Path(__file__).with_name("test_packed_trees.py")
+TREES = (
+    "packed_trees",
+    "bits or bit or kernels or blocks or categories",
+    "n_columns * RANKED_ROWS + 1",
+    "n_columns * RANKED_ROWS - 1",
+)
+NUMBERS = ("numbers", "not hostile_files", "of->offsets[row + 1] < ROOM", "of->offsets[row + 1] < 0")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
-def test_no_sanitizer_finds_fault(tmp_path):
+@pytest.mark.parametrize(("name", "tests", "right", "wrong"), [TREES, NUMBERS])
+def test_no_sanitizer_finds_fault(name, tests, right, wrong, tmp_path):
     """Under AddressSanitizer and UndefinedBehaviorSanitizer; a test proves that they look."""
     compiler = shutil.which("gcc")
     if compiler is None:
@@ -33,24 +44,24 @@ def test_no_sanitizer_finds_fault(tmp_path):
         **os.environ,
         predict_kernel.LIBRARY_VARIABLE: str(library),
         "LD_PRELOAD": " ".join(runtimes),
+        "PYTHONMALLOC": "malloc",
         "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path / 'found'}",
     }
 
     def run(*sources):
         subprocess.run([compiler, *kernel.FLAGS, *SANITIZERS, "-shared", *map(str, sources), "-o", str(library)], check=True)
-        words = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not thorough", "-k", "bits or bit or kernels or blocks or categories"]
-        command = [sys.executable, "-m", "pytest", *words, f"--basetemp={tmp_path / 'inner'}", str(TESTS)]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not thorough", "-k", tests, f"--basetemp={tmp_path / 'inner'}"]
+        command = [sys.executable, "-m", "pytest", *options, str(Path(__file__).with_name(f"test_{name}.py"))]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     done = run(*kernel.sources())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert " passed" in done.stdout
-    source, faulty = kernel.FOLDER / "packed_trees.c", tmp_path / "faulty.c"
-    right = "(size_t)trees->n_columns * RANKED_ROWS + 1"
-    assert source.read_text().count(right) == 1
-    faulty.write_text(source.read_text().replace(right, "(size_t)trees->n_columns * RANKED_ROWS - 1"))
-    assert run(faulty, *(path for path in kernel.sources() if path != source)).returncode
-    assert "heap-buffer-overflow" in "".join(path.read_text() for path in tmp_path.glob("found.*"))
+    path, faulty = kernel.FOLDER / f"{name}.c", tmp_path / f"{name}.c"
+    assert path.read_text().count(right) == 1
+    faulty.write_text(path.read_text().replace(right, wrong))
+    assert run(faulty, *(other for other in kernel.sources() if other != path)).returncode
+    assert "AddressSanitizer" in "".join(path.read_text() for path in tmp_path.glob("found.*"))
 
 
 PROGRAM = """
@@ -100,21 +111,66 @@ def program(trees, rows, outputs):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("is_ranked", [False, True])
 @pytest.mark.parametrize("kind", [RandomForestClassifier, GradientBoostingRegressor])
-def test_arm64_gives_the_same_bits(kind, is_ranked, tmp_path, zig):
-    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-    if emulator is None:
-        pytest.skip("needs qemu-aarch64 (Debian: qemu-user-static)")
+def test_arm64_gives_the_same_bits(kind, is_ranked, on_arm64):
     inputs = np.random.default_rng(0).normal(size=(60, 3))
     model = kind(n_estimators=5, max_depth=4, random_state=0).fit(inputs, np.arange(60) % 2)
     ensemble = packed_trees.ensemble_of(model)
     trees = (tree_kernel._ranked if is_ranked else tree_kernel._walked)(ensemble, predict_kernel.kernel())
     rows = packed_trees.rows_beside_thresholds(ensemble, 3)[:200].astype(np.float32)
     expected = trees.sums(rows)
-    (tmp_path / "main.c").write_text(program(trees, rows, expected.shape[1]))
-    target = ("-target", "aarch64-linux-musl", "-static", *kernel.FLAGS[:2], "-ffp-contract=off")
-    caches = {f"ZIG_{name}_CACHE_DIR": str(tmp_path / "cache") for name in ("GLOBAL", "LOCAL")}
-    subprocess.run([*zig, *target, str(tmp_path / "main.c"), "-o", str(tmp_path / "main")], env=os.environ | caches, check=True)
-    assert subprocess.check_output([emulator, str(tmp_path / "main")]) == expected.tobytes()
+    assert on_arm64(program(trees, rows, expected.shape[1])) == expected.tobytes()
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_arm64_reads_the_same_numbers(on_arm64):
+    generator = random.Random(0)
+    texts = [text for text in (spellings(generator) for _ in range(20_000)) if math.isfinite(float(text))]
+    data = "".join(f"\n{text},é" for text in texts) + "\n"
+    offsets = np.cumsum([0, *(len(f"\n{text},é".encode()) for text in texts)])
+    arrays = {"data": ("uint8_t", np.frombuffer(data.encode(), np.uint8)), "offsets": ("int32_t", offsets)}
+    arrays["powers"] = ("uint64_t", number_kernel._powers())
+    declared = "".join(array(f"{kind} {name}", values) for name, (kind, values) in arrays.items())
+    found = on_arm64(NUMBERS_PROGRAM.format(source=kernel.FOLDER / "numbers.c", arrays=declared, rows=len(texts)))
+    assert found == np.array([float(text) for text in texts]).tobytes() + "é\n".encode() * len(texts)
+
+
+NUMBERS_PROGRAM = """
+#include "{source}"
+#include <stdio.h>
+
+{arrays}
+static double values[{rows}];
+static uint8_t copied[sizeof data];
+
+int main(void) {{
+    const int32_t columns[] = {{0, COPIED}};
+    int64_t missing = 0;
+    uint8_t large = 0, declined = 0;
+    const request all = {{data, sizeof data, offsets, {rows}, 1, columns, 2, powers, values, &missing, &large, &declined, copied}};
+    const int size = read_numbers(&all);
+    fwrite(values, sizeof *values, declined ? 0 : {rows}, stdout);
+    fwrite(copied, 1, (size_t)size, stdout);
+    return 0;
+}}
+"""
+
+
+@pytest.fixture
+def on_arm64(tmp_path, zig):
+    """Compiles a program for arm64, and returns what it writes."""
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if emulator is None:
+        pytest.skip("needs qemu-aarch64 (Debian: qemu-user-static)")
+
+    def output(source):
+        (tmp_path / "main.c").write_text(source)
+        target = ("-target", "aarch64-linux-musl", "-static", *kernel.FLAGS[:2], "-ffp-contract=off")
+        caches = {f"ZIG_{name}_CACHE_DIR": str(tmp_path / "cache") for name in ("GLOBAL", "LOCAL")}
+        subprocess.run([*zig, *target, str(tmp_path / "main.c"), "-o", str(tmp_path / "main")], env=os.environ | caches, check=True)
+        return subprocess.check_output([emulator, str(tmp_path / "main")])
+
+    return output
 
 
 @pytest.fixture(scope="module")

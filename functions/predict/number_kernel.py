@@ -1,0 +1,106 @@
+"""Has numbers.c read the columns of numbers of a block of CSV."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from predict_kernel import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    Array = np.ndarray[Any, Any]
+
+UNREAD, COPIED = -1, -2
+"""What numbers.c is told of fields that are not read, in place of a column's number."""
+FIRST_POWER, LAST_POWER = -342, 308
+"""Of ten: those whose products with 64 bits may be finite and not zero."""
+
+
+class _Request(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_char_p),
+        ("size", ctypes.c_int64),
+        ("offsets", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("rows", "line_end")),
+        ("columns", ctypes.c_void_p),
+        ("fields", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("powers", "values", "missing", "is_large", "is_declined", "copied")),
+    )
+
+
+class Numbers(NamedTuple):
+    """What was read of a block."""
+
+    names: Sequence[str]
+    matrix: Array
+    """Shape (rows, names), by columns; NaN where a field is empty. It cannot be changed: `columns` has its memory."""
+    missing: Array
+    """How many fields of each column are empty."""
+    exact: frozenset[str]
+    """Columns of which it is known that no number is beyond 2^53."""
+    declined: frozenset[str]
+    """Columns with a field that is not spelled as numbers.c takes it: their values are not to be used."""
+    copied: memoryview
+    """CSV of the columns that were copied."""
+
+    def columns(self) -> list[pa.Array]:
+        """Return the columns, null where a field is empty."""
+        rows, size = len(self.matrix), self.matrix.itemsize * len(self.matrix)
+        memory = pa.py_buffer(self.matrix.T)
+        columns = []
+        for index, missing in enumerate(self.missing.tolist()):
+            valid = pa.py_buffer(np.packbits(~np.isnan(self.matrix[:, index]), bitorder="little")) if missing else None
+            columns.append(pa.Array.from_buffers(pa.float64(), rows, [valid, memory.slice(index * size, size)], missing))
+        return columns
+
+
+def read(
+    data: bytes, offsets: Array, line_end: int, header: Sequence[str], numbers: Sequence[str], copied: Collection[str]
+) -> Numbers | None:
+    """Read the columns `numbers`, and copy the columns `copied`, of records whose quotes have been checked.
+
+    Record i is `data[offsets[i] + line_end : offsets[i + 1]]`, and a line end follows. Returns None if there is no kernel, or if a
+    record has too few or too many fields.
+    """
+    library = kernel()
+    if library is None:
+        return None
+    places = {name: place for place, name in enumerate(numbers)} | dict.fromkeys(copied, COPIED)
+    columns = np.array([places.get(name, UNREAD) for name in header], np.int32)
+    rows = len(offsets) - 1
+    matrix = np.empty((rows, len(numbers)), order="F")
+    missing = np.zeros(len(numbers), np.int64)
+    is_large, is_declined = np.zeros((2, len(numbers)), np.bool_)
+    copy = np.empty(int(offsets[-1] - offsets[0]) if copied else 0, np.uint8)
+    request = _Request(
+        data, len(data), offsets.ctypes.data, rows, line_end, columns.ctypes.data, len(columns),
+        *(array.ctypes.data for array in (_powers(), matrix, missing, is_large, is_declined, copy)),
+    )  # fmt: skip
+    size = library.read_numbers(ctypes.byref(request))
+    if size < 0:
+        return None
+    matrix.flags.writeable = False
+    exact = frozenset(name for name, is_set in zip(numbers, is_large.tolist(), strict=True) if not is_set)
+    declined = frozenset(name for name, is_set in zip(numbers, is_declined.tolist(), strict=True) if is_set)
+    return Numbers(numbers, matrix, missing, exact, declined, copy.data[:size])
+
+
+@functools.cache
+def _powers() -> Array:
+    """Return the first 128 bits of the powers of five, two words each, in which numbers.c has the powers of ten.
+
+    As Lemire's algorithm wants them: rounded down, but those from 5^-27 to 5^-1 up.
+    """
+    words = []
+    for power in range(FIRST_POWER, LAST_POWER + 1):
+        five = 5 ** abs(power)
+        size = five.bit_length()
+        bits = (five << 128) >> size if power >= 0 else (1 << (127 + size)) // five + (power >= -27)
+        words += divmod(bits, 1 << 64)
+    return np.array(words, np.uint64)

@@ -28,6 +28,15 @@ Size = tuple[Case, int, int]
 """Case, MB of a chunk, MB of memory."""
 
 
+class Dollars(NamedTuple):
+    compute: float
+    """Lambda."""
+    requests: float
+    """To S3: those of the function, and those that planning and merging add."""
+    states: float
+    """Step Functions: the chunk's child execution."""
+
+
 class Invocation(NamedTuple):
     seconds: float
     processor_seconds: float
@@ -80,19 +89,24 @@ class Figures:
     def gb_seconds(self, invocation: Invocation) -> float:
         return invocation.seconds * self.memory_mb / MB_PER_GB
 
-    def dollars(self, invocation: Invocation) -> float:
-        """Return what one chunk costs: Lambda, its child execution, requests to S3."""
+    def dollars(self, invocation: Invocation) -> Dollars:
+        """Return what one chunk costs."""
         compute = self.gb_seconds(invocation) * prices.LAMBDA_ARM64_GB_SECOND.dollars + prices.LAMBDA_REQUEST.dollars
         puts, gets = self.puts + CHUNK_PUTS, self.gets + CHUNK_GETS
         requests = puts * prices.S3_PUT_REQUEST.dollars + gets * prices.S3_GET_REQUEST.dollars
-        return compute + estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars + requests
+        return Dollars(compute, requests, estimate.CHILD_TRANSITIONS * prices.STATE_TRANSITION.dollars)
 
     @property
-    def dollars_per_tb(self) -> float:
+    def tb_dollars(self) -> Dollars:
         """Of a TB (10^12 bytes) of which `CONCURRENCY` chunks start cold."""
         chunks = 1e12 / self.bytes_in
         cold = min(chunks, CONCURRENCY)
-        return cold * self.dollars(self.cold) + (chunks - cold) * self.dollars(self.warm)
+        pairs = zip(self.dollars(self.cold), self.dollars(self.warm), strict=True)
+        return Dollars(*(cold * first + (chunks - cold) * later for first, later in pairs))
+
+    @property
+    def dollars_per_tb(self) -> float:
+        return sum(self.tb_dollars)
 
 
 def reckoned(base: Figures, memory_mb: int) -> Figures:

@@ -61,7 +61,8 @@ the page cache. S3 waits {1000 * LATENCY_SECONDS:.0f} ms before each answer. The
 processor seconds by vCPUs. A TB: {CONCURRENCY} chunks cold, the others warm, with requests and state transitions, on arm64."""
 
 HEADS = ["data, model", "memory MB", "vCPUs", "MB/s", "", "warm s", "cold s", "bound s", "/ bound", "GB-s", "cold GB-s", "$ a TB"]
-BEST_HEADS = ["data, model", "chunk MB", "peak MB", "MB/vCPU-s", "cheapest MB", "$ a TB", "s", "fastest MB", "$ a TB", "s"]
+PRICE_HEADS = ["s", "$ a TB", "Lambda + S3 + states"]
+BEST_HEADS = ["data, model", "chunk MB", "peak MB", "MB/vCPU-s", "cheapest MB", *PRICE_HEADS, "fastest MB", *PRICE_HEADS]
 
 EPILOG = """\
 example, about a minute:
@@ -232,6 +233,7 @@ def write(arguments: argparse.Namespace, found: dict[Size, Figures]) -> str:
     sizes = [
         {**dataclasses.asdict(figures), "case": str(figures.case), "cold": figures.cold._asdict(), "warm": figures.warm._asdict()}
         | {name: getattr(figures, name) for name in derived}
+        | {"tb_dollars": figures.tb_dollars._asdict()}
         for figures in found.values()
     ]
     met = list(targets(found, LARGE_MB, SMALL_MB))
@@ -279,7 +281,8 @@ def _best(found: dict[Size, Figures]) -> list[list[str]]:
         speed = max((figures.mb_per_vcpu_second for figures in measured), default=0)
         row = [str(case), str(chunk_mb), f"{peak / 1e6:.0f}", f"{speed:.0f}"]
         for best in (cheapest(of_case), fastest(of_case)):
-            row += [f"{best.memory_mb:,}", f"{best.dollars_per_tb:.2f}", f"{best.warm.seconds:.2f}"] if best else ["-"] * 3
+            split = " + ".join(f"{dollars:.2f}" for dollars in (best.tb_dollars if best else ()))
+            row += [f"{best.memory_mb:,}", f"{best.warm.seconds:.2f}", f"{best.dollars_per_tb:.2f}", split] if best else ["-"] * 4
         rows.append(row)
     return rows
 

@@ -50,9 +50,11 @@ def test_the_reckoning_agrees_with_what_it_is_made_of_and_says_how_far_off_it_is
 
 def test_a_tb_pays_memory_requests_and_transitions_and_100_cold_starts():
     # A GB-second at 0.0000133334, a request at 0.0000002, two transitions at 0.000025, ten PUTs and six GETs.
-    fixed = 0.2e-6 + 2 * 0.025e-3 + 10 * 0.005e-3 + 6 * 0.0004e-3
-    warm, cold = (seconds * 1769 / 1024 * 0.0000133334 + fixed for seconds in (5.5, 7.0))
-    assert BASE.dollars_per_tb == pytest.approx(100 * cold + (1e12 / 300e6 - 100) * warm)
+    chunks = 1e12 / 300e6
+    warm, cold = (seconds * 1769 / 1024 * 0.0000133334 + 0.2e-6 for seconds in (5.5, 7.0))
+    requests, states = 10 * 0.005e-3 + 6 * 0.0004e-3, 2 * 0.025e-3
+    assert BASE.tb_dollars == pytest.approx((100 * cold + (chunks - 100) * warm, chunks * requests, chunks * states))
+    assert BASE.dollars_per_tb == pytest.approx(sum(BASE.tb_dollars))
 
 
 def test_the_cheapest_size_is_one_that_the_peak_memory_fits_into():

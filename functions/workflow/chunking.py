@@ -54,19 +54,29 @@ def shares_of(sizes: Sequence[int], chunk_bytes: int) -> Iterator[Share]:
         yield Share(first, len(sizes), 1)
 
 
-def fitting_chunk_bytes(sizes: Sequence[int], chunk_size_mb: float) -> int:
-    """Return the target size of a chunk in bytes: as asked, or grown until there are `MAX_CHUNKS` at most.
+def number_of_chunks(sizes: Sequence[int], chunk_bytes: int) -> int:
+    """Return how many chunks objects of these sizes become."""
+    return sum(share.pieces for share in shares_of(sizes, chunk_bytes))
 
-    If `CHUNKS_BEFORE_GROWTH` remain, it also grows until S3 can copy the parts.
-    """
+
+def floor_bytes(total: int, chunk_bytes: int) -> int:
+    """Return a size of chunks that was thought of, or what lets S3 copy the parts if `CHUNKS_BEFORE_GROWTH` remain then."""
+    return max(chunk_bytes, min(COPYABLE_CHUNK_BYTES, total // CHUNKS_BEFORE_GROWTH))
+
+
+def asked_chunk_bytes(sizes: Sequence[int], chunk_size_mb: float) -> int:
+    """Return the size of chunks that a request asks for, or what it must grow to."""
+    return fitting_chunk_bytes(sizes, floor_bytes(sum(sizes), max(1, round(chunk_size_mb * BYTES_PER_MB))))
+
+
+def fitting_chunk_bytes(sizes: Sequence[int], chunk_bytes: int) -> int:
+    """Return a size of chunks, grown until there are `MAX_CHUNKS` at most."""
     if len(sizes) > MAX_CHUNKS * MAX_SEGMENTS:
         raise InvalidRequestError(
             f"data_s3_uri names {len(sizes)} objects, more than {MAX_CHUNKS * MAX_SEGMENTS}: split the request"
         )
-    total = sum(sizes)
-    asked = max(1, round(chunk_size_mb * BYTES_PER_MB))
-    chunk_bytes = max(asked, min(COPYABLE_CHUNK_BYTES, total // CHUNKS_BEFORE_GROWTH), -(-total // MAX_CHUNKS))
-    while sum(share.pieces for share in shares_of(sizes, chunk_bytes)) > MAX_CHUNKS:
+    chunk_bytes = max(chunk_bytes, -(-sum(sizes) // MAX_CHUNKS))
+    while number_of_chunks(sizes, chunk_bytes) > MAX_CHUNKS:
         chunk_bytes += -(-chunk_bytes // 8)
     return chunk_bytes
 

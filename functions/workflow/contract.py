@@ -34,8 +34,8 @@ class Request(TypedDict):
     """Always a list, in the caller's order."""
     output_s3_uri: str
     prediction_column_name: str
-    chunk_size_mb: float
-    """Target bytes of input a chunk, in MB (10^6 bytes)."""
+    chunk_size_mb: float | None
+    """Target bytes of input a chunk, in MB (10^6 bytes); None if the planner chooses."""
     max_concurrency: int
     tolerated_failure_percentage: float
     """0 to 100."""
@@ -367,6 +367,16 @@ class Receipt(TypedDict):
     """`Statistics`, only in S3 and not in what the function returns. Whatever stands there, it holds no output back."""
 
 
+class KeptChunkSize(TypedDict):
+    """The size of chunks that the planner has chosen for a request (`chunk-size.json`).
+
+    The probe of the next execution may be faster or slower, but its chunks must be the same.
+    """
+
+    chunk_bytes: Annotated[int, lambda chunk_bytes: 0 < chunk_bytes <= 10**13]
+    reason: Name
+
+
 class OutputFound(TypedDict):
     """What was at the output's key while the run was planned."""
 
@@ -397,6 +407,10 @@ class Plan(TypedDict):
     agreed: Agreed
     boundaries: str
     """`guessed` from windows and proven by the chunks, or `exact`: found by counting every quote, or none was needed."""
+    chunk_size_mb: float
+    """Target bytes of input a chunk, in MB (10^6 bytes)."""
+    chunk_size_reason: str
+    """A sentence for people: the size, what a chunk takes, and why it is so."""
     chunks: int
     pending_chunks: int
     """Chunks without a valid receipt and part of an earlier execution of the same request."""

@@ -6,17 +6,13 @@ A model, not a promise: every number that it assumes is a constant here, and tho
 import math
 from typing import NamedTuple, TypedDict
 
-from .lambda_limits import MB_PER_GB, vcpus
+from .lambda_limits import MB_PER_GB, network_mb_per_second, vcpus
 from .multipart import GATHER_BYTES, MIN_PART_BYTES
 from .prices import COLLECTED, LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, REGION, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
 
 VALIDATE_MB, PLAN_MB, MERGE_MB = 512, 1769, 1769
 """Memory of the workflow's functions in template.yaml."""
 
-RIDGE_MB_PER_SECOND, RIDGE_CORES = 233, 2
-"""MB (10^6 bytes) of input per second: `make bench`, *a* ridge, ours, in docs/performance.md. No model is scored faster."""
-S3_MB_PER_SECOND = 70
-"""MB (10^6 bytes) per second between S3 and one function, each way; assumed. Reading overlaps with scoring, writing follows it."""
 COLD_START_SECONDS = 4.8
 """What a new container takes more than a warm one: start, imports, unpacking, model. The median of the models in docs/package.md,
 with byte-code: measured by `make smoke` with the package itself, outside of Lambda, where reading its 245 MB comes on top."""
@@ -25,7 +21,7 @@ INVOCATION_SECONDS = 0.2
 SMALL_REQUEST_SECONDS = 0.002
 """A small S3 request takes about 30 ms, and 16 are in flight (`s3.CONCURRENT_REQUESTS`); assumed."""
 PREDICTION_BYTES = 19
-"""A comma and a float64 of 17 digits and a point, which each row of the output has more than its row of the input."""
+"""A comma and a float64 of 17 digits and a point: each column of predictions adds as much to a row."""
 SLOWEST_ROWS_PER_SECOND = 0.05
 """The probe rounds what is slower to 0."""
 
@@ -44,15 +40,27 @@ MERGE_SECONDS_PER_CHUNK = 0.04
 """40 s for 1,000 chunks: 64 copies in flight, 2.5 s each; assumed."""
 LAMBDA_REQUESTS = 4
 """Validate Request, Probe Model, Plan Chunks, Merge Outputs."""
-PUT_REQUESTS = 9
-"""Any run has them: LIST to validate, decision, plan, three results of the Map, start and end of the upload, the report."""
-GET_REQUESTS = 12
-"""Any run has them: the three buckets' and the model's HEAD, header; probe's rows, model; output's HEAD; the plan for the Map
-and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are left out."""
+PUT_REQUESTS = 10
+"""Any run has them: LIST to validate, decision, plan, size of chunks, three results of the Map, start and end of the upload, the
+report."""
+GET_REQUESTS = 13
+"""Any run has them: the three buckets' and the model's HEAD, header; probe's rows, model; output's HEAD; size of chunks; the plan
+for the Map and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are
+left out."""
 SINGLE_PUT_BYTES, UPLOAD_PART_BYTES = 2**24, 2**23
 """The prediction function sends smaller parts at once, larger ones in pieces of this size (boto3's own)."""
 LISTED_KEYS = 1000
 """Keys in one answer: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+
+
+class Row(NamedTuple):
+    """A row on average, and how fast it is scored."""
+
+    input_bytes: float
+    """With its line end; above 0."""
+    prediction_bytes: float
+    per_vcpu_second: float
+    """Rows; above 0."""
 
 
 class Work(NamedTuple):
@@ -71,6 +79,8 @@ class Work(NamedTuple):
     """Input of the pending chunks."""
     row_bytes: float
     """Mean record length with its line end, without headers; above 0."""
+    prediction_bytes: float = PREDICTION_BYTES
+    """What a row of the output has more."""
 
 
 Dollars = TypedDict("Dollars", {"lambda": float, "step_functions": float, "s3": float, "total": float})
@@ -106,17 +116,10 @@ def estimate(
     If all predictions are over, `measured_seconds` of them together replace what the probe promises.
     """
     rows = round(work.input_bytes / work.row_bytes)
-    output_bytes = work.input_bytes + PREDICTION_BYTES * rows
+    row = Row(work.row_bytes, work.prediction_bytes, rows_per_vcpu_second(probe_rows_per_second, memory_mb))
     workers = min(max_concurrency, work.pending_chunks)
-    n_vcpus = vcpus(memory_mb)
-    # The probe ran on one vCPU, or on the share of one that the memory buys.
-    rows_per_second = max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND) * max(1, n_vcpus)
-    mb_per_second = min(S3_MB_PER_SECOND, RIDGE_MB_PER_SECOND / RIDGE_CORES * n_vcpus)
-
-    scoring = max(rows / rows_per_second, work.input_bytes / 1e6 / mb_per_second)
-    writing = output_bytes / 1e6 / S3_MB_PER_SECOND
     waiting = INVOCATION_SECONDS * work.pending_chunks + SMALL_REQUEST_SECONDS * work.grouped_objects
-    warm = scoring + writing + waiting
+    warm = scoring_seconds(work.input_bytes, work.pending_chunks, row, memory_mb) + waiting
     predict = warm + COLD_START_SECONDS * workers if measured_seconds is None else measured_seconds
     plan = WORKFLOW_START_SECONDS + SMALL_REQUEST_SECONDS * (work.objects + work.chunks)
     merge = WORKFLOW_START_SECONDS + MERGE_SECONDS_PER_CHUNK * work.chunks
@@ -133,9 +136,10 @@ def estimate(
     invocations = LAMBDA_REQUESTS + work.pending_chunks
     transitions = PARENT_TRANSITIONS + CHILD_TRANSITIONS * work.pending_chunks
     # If all parts are there already, their size is not known: copying them costs more.
+    output_bytes = work.input_bytes + work.prediction_bytes * rows
     part_bytes = output_bytes / work.pending_chunks if work.pending_chunks else MIN_PART_BYTES + 1
     puts, gets = _put_requests(work, part_bytes), _get_requests(work, part_bytes, workers)
-    speed = f"{rows_per_second:,.1f}".removesuffix(".0")
+    speed = f"{row.per_vcpu_second * vcpus(memory_mb):,.1f}".removesuffix(".0")
     return {
         "rows": rows,
         "chunk_seconds": round(predict / max(1, work.pending_chunks), 1),
@@ -147,17 +151,34 @@ def estimate(
         "state_transitions": transitions,
         "dollars": _dollars(gb_seconds, invocations, transitions, puts, gets),
         "assumptions": [
-            f"The model scores {speed} rows/s on {n_vcpus:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
-            f"No chunk is read and scored faster than {mb_per_second:.0f} MB/s, or written faster than {S3_MB_PER_SECOND} MB/s.",
+            f"The model scores {speed} rows/s on {vcpus(memory_mb):.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
+            f"Rows are scored while others are read and written, at {network_mb_per_second(memory_mb):.0f} MB/s each way.",
             f"Functions at once: {workers:,}, as the quota allows; each starts cold once ({COLD_START_SECONDS} s, not on Lambda).",
             f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second.",
-            f"Every prediction adds {PREDICTION_BYTES} bytes to its row.",
+            f"Predictions add {work.prediction_bytes:,.0f} bytes to a row.",
             f"Planning reads only headers and around chunk boundaries, {SMALL_REQUEST_SECONDS * 1000:.0f} ms each.",
             f"Merging takes {1000 * MERGE_SECONDS_PER_CHUNK:.0f} s per 1,000 chunks.",
             "Nothing is retried, no row is rejected, and no chunk boundary falls inside quotes.",
             f"Prices are those of {REGION} in {COLLECTED}, for arm64, without free tiers; storage, logs and traces are left out.",
         ],
     }
+
+
+def rows_per_vcpu_second(probe_rows_per_second: float, memory_mb: int) -> float:
+    """Return the speed of a whole vCPU: the probe ran on one, or on the share of one that the memory buys."""
+    return max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND) / min(1, vcpus(memory_mb))
+
+
+def scoring_seconds(input_bytes: float, chunks: int, row: Row, memory_mb: int) -> float:
+    """Return how long download, scoring and upload of some equal chunks take, one chunk after the other.
+
+    The three overlap, but the last piece of a part can only be sent after the last row.
+    """
+    rows, network = input_bytes / row.input_bytes, network_mb_per_second(memory_mb) * 1e6
+    output_bytes = input_bytes + rows * row.prediction_bytes
+    last_bytes = min(output_bytes, SINGLE_PUT_BYTES * chunks)
+    computing = rows / (row.per_vcpu_second * vcpus(memory_mb))
+    return max(input_bytes / network, computing, (output_bytes - last_bytes) / network) + last_bytes / network
 
 
 def _map_seconds(work: Work, warm: float, workers: int) -> float:

@@ -7,6 +7,8 @@ MB_PER_GB = 1024
 
 MB_PER_VCPU = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+DEFAULT_MEMORY_MB = 1769
+"""What template.yaml gives the prediction function; tests hold the template and the pages to it."""
 TWO_CORES_MB = 3_008
 """The largest memory size with two cores: https://stackoverflow.com/questions/66522916 and the study that is cited there."""
 

@@ -6,13 +6,33 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 from .accounting import PlannedChunk, planned_chunk
-from .chunking import Span, fitting_chunk_bytes, largest_chunk_bytes, shares_of, targets_of
+from .chunking import (
+    BYTES_PER_MB,
+    Span,
+    asked_chunk_bytes,
+    fitting_chunk_bytes,
+    largest_chunk_bytes,
+    shares_of,
+    targets_of,
+)
 from .column_types import Kind, widened
-from .contract import Chunk, Columns, Decision, Document, OutputFound, Plan, Request, Segment, Unfinished
+from .contract import (
+    Chunk,
+    Columns,
+    Decision,
+    Document,
+    KeptChunkSize,
+    OutputFound,
+    Plan,
+    Probe,
+    Request,
+    Segment,
+    Unfinished,
+)
 from .csv_records import Header
 from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
-from .estimate import Estimate, Work, estimate
+from .estimate import PREDICTION_BYTES, Estimate, Row, Work, estimate, rows_per_vcpu_second
 from .fingerprint import cut_of, fingerprint_of, identity_of
 from .inputs import (
     InputObject,
@@ -26,13 +46,15 @@ from .inputs import (
     resolve,
 )
 from .invocation import NO_DEADLINE, entry_point, resumable
-from .limits import ObjectCount, require_ephemeral_storage
+from .lambda_limits import DEFAULT_MEMORY_MB
+from .limits import ObjectCount, chunk_room_bytes, require_ephemeral_storage
 from .published import found_while_planning
 from .resume import EarlierWork, earlier_work, finished_chunks, is_refuted
-from .s3 import S3Client, in_parallel, parse_s3_uri, put_json, s3_client
+from .s3 import S3Client, get_document, in_parallel, parse_s3_uri, put_json, s3_client
 from .sampling import mean_record_bytes, sampled_records, sampled_types
+from .sizing import SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice
 from .splitting import Cut, Notes, split_objects
-from .work import chunk_places, decision_uri, scan_uri, work_prefix, written_uris
+from .work import chunk_places, chunk_size_uri, decision_uri, scan_uri, work_prefix, written_uris
 
 HEADERS_COMPARED = 10_000
 """Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""
@@ -41,8 +63,7 @@ HAND_OVER_SECONDS = 60
 """Before the function's time is over no further block is read: those in flight may be read again."""
 
 MEMORY_VARIABLE = "PREDICT_MEMORY_SIZE"
-"""MB of the prediction function, which the template tells this one for the dry run's estimate."""
-DEFAULT_MEMORY_MB = 1769
+"""MB of the prediction function, which the template tells this one for the size of chunks and the dry run's estimate."""
 
 
 class Inputs(NamedTuple):
@@ -101,7 +122,9 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     output_found, published = found_while_planning(client, document, identity)
 
     sizes = [found.size for found in inputs.objects]
-    chunk_bytes = fitting_chunk_bytes(sizes, request["chunk_size_mb"])
+    row = row_of(document["model"], columns)
+    chunk_size = find_chunk_size(client, document, identity, sizes, row)
+    chunk_bytes, chunks_told = chunk_size.bytes, described(chunk_size, row, memory_mb())
     model_bytes = document["model"]["model"]["bytes"]
     require_ephemeral_storage(largest_chunk_bytes(sizes, chunk_bytes), model_bytes)
     notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)
@@ -117,11 +140,40 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     quarantine = request["on_bad_row"] == "quarantine"
     finished = finished_chunks(client, planned, draft.earlier, document["model"]["model"], quarantine=quarantine)
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
-    plan = plan_of(document, inputs, draft, planned, pending, identity, output_found)
+    plan = plan_of(document, inputs, draft, planned, pending, identity, output_found, chunk_bytes, chunks_told)
     if request["dry_run"]:
-        plan["estimate"] = estimate_of(client, document, draft, planned, pending)
+        plan["estimate"] = estimate_of(client, document, row, draft, planned, pending)
+        plan["estimate"]["assumptions"].insert(0, chunks_told)
     write_plan(client, plan, draft, planned, pending)
+    if request["chunk_size_mb"] is None and not request["dry_run"]:
+        put_json(client, chunk_size_uri(output, identity), {"chunk_bytes": chunk_bytes, "reason": chunk_size.reason})
     return plan
+
+
+def find_chunk_size(client: S3Client, document: Document, identity: str, sizes: Sequence[int], row: Row | None) -> ChunkSize:
+    """Return the size of chunks: as the request says, as an earlier execution of it has chosen, or as suits the work."""
+    request = document["request"]
+    if (asked_mb := request["chunk_size_mb"]) is not None:
+        return ChunkSize(asked_chunk_bytes(sizes, asked_mb), f"the request asks for {asked_mb:g} MB")
+    if kept := get_document(client, chunk_size_uri(request["output_s3_uri"], identity), KeptChunkSize):
+        return ChunkSize(fitting_chunk_bytes(sizes, kept["chunk_bytes"]), kept["reason"])
+    if not row:
+        return ChunkSize(WORTHWHILE_BYTES, "there are no rows")
+    room_bytes = chunk_room_bytes(document["model"]["model"]["bytes"])
+    return chunk_size_of(sizes, row, request["max_concurrency"], memory_mb(), room_bytes)
+
+
+def row_of(probe: Probe, columns: Columns) -> Row | None:
+    """Return what the probe has found of a row; None if there is none."""
+    if not probe["rows"]:
+        return None
+    speed = rows_per_vcpu_second(probe["rows_per_second"], memory_mb())
+    return Row(probe["row_bytes"], PREDICTION_BYTES * len(columns["prediction_columns"]), speed)
+
+
+def memory_mb() -> int:
+    """Return the prediction function's memory."""
+    return int(os.environ.get(MEMORY_VARIABLE, DEFAULT_MEMORY_MB))
 
 
 def read_inputs(client: S3Client, request: Request) -> Inputs:
@@ -256,6 +308,8 @@ def plan_of(
     pending: Sequence[PlannedChunk],
     identity: str,
     output_found: OutputFound | None,
+    chunk_bytes: int,
+    chunks_told: str,
 ) -> Plan:
     """Describe the plan."""
     bucket, prefix = parse_s3_uri(draft.prefix)
@@ -277,6 +331,8 @@ def plan_of(
             "work_s3_uri": draft.prefix,
         },
         "boundaries": "guessed" if draft.cutting.guessed else "exact",
+        "chunk_size_mb": chunk_bytes / BYTES_PER_MB,
+        "chunk_size_reason": chunks_told,
         "chunks": len(planned),
         "pending_chunks": len(pending),
         # The request's tolerance is of all chunks, but the Map sees only those that it runs.
@@ -310,9 +366,15 @@ def write_plan(
 
 
 def estimate_of(
-    client: S3Client, document: Document, draft: Draft, planned: Sequence[PlannedChunk], pending: Sequence[PlannedChunk]
+    client: S3Client,
+    document: Document,
+    row: Row | None,
+    draft: Draft,
+    planned: Sequence[PlannedChunk],
+    pending: Sequence[PlannedChunk],
 ) -> Estimate:
-    """Return what the rest of the run would take."""
+    """Return what the rest of the run would take, and which memory sizes would suit it."""
+    probe = document["model"]
     grouped = [item for item in pending if "segments_s3_uri" in item.chunk]
     spans = draft.cutting.spans()
     work = Work(
@@ -323,6 +385,11 @@ def estimate_of(
         grouped_chunks=len(grouped),
         input_bytes=sum(item.input_bytes for item in pending),
         row_bytes=mean_record_bytes(sampled_records(client, spans) if spans else []),
+        prediction_bytes=row.prediction_bytes if row else 0,
     )
-    memory_mb = int(os.environ.get(MEMORY_VARIABLE, DEFAULT_MEMORY_MB))
-    return estimate(work, document["model"]["rows_per_second"], document["request"]["max_concurrency"], memory_mb)
+    found = estimate(work, probe["rows_per_second"], document["request"]["max_concurrency"], memory_mb())
+    if row:
+        model_bytes = probe["model"]["bytes"]
+        needed_mb = SCORING_MB + model_bytes / 2**20
+        found["assumptions"].append(memory_advice(row, needed_mb, memory_mb(), chunk_room_bytes(model_bytes)))
+    return found

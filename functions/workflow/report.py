@@ -32,7 +32,10 @@ def report_of(
         "finished": finished.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "request": document["request"]
         | {"feature_columns": decision["feature_columns"], "column_types": decision["stated_types"] or None},
-        "plan": {field: plan[field] for field in ("boundaries", "chunks", "objects", "input_bytes", "skipped_objects")},
+        "plan": {
+            field: plan[field]
+            for field in ("boundaries", "chunk_size_mb", "chunk_size_reason", "chunks", "objects", "input_bytes", "skipped_objects")
+        },
         "output": output,
         "bytes": {"read": sum(done.receipt["input_bytes"] for done in account.done), "written": output["bytes"]},
         "failed_chunks": [

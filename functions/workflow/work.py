@@ -35,6 +35,11 @@ def work_prefix(output_s3_uri: str, identity: str, fingerprint: str) -> str:
     return f"{request_prefix(output_s3_uri, identity)}{fingerprint[:NAME_DIGITS]}/"
 
 
+def chunk_size_uri(output_s3_uri: str, identity: str) -> str:
+    """Return where the size of chunks is kept that the planner has chosen: whoever resumes the request must not choose another."""
+    return f"{request_prefix(output_s3_uri, identity)}chunk-size.json"
+
+
 def scan_uri(output_s3_uri: str, identity: str, chunk_bytes: int) -> str:
     """Return where a scan for exact boundaries that takes several invocations notes how far it is."""
     return f"{request_prefix(output_s3_uri, identity)}scan-{chunk_bytes}.json"

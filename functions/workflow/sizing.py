@@ -1,0 +1,165 @@
+"""Which sizes suit a run: of its chunks, if the request does not say it, and of the prediction function's memory.
+
+Both come from the estimate's model of time and dollars. Nothing here talks to S3.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .chunking import BYTES_PER_MB, MAX_CHUNKS, MAX_SEGMENTS, fitting_chunk_bytes, floor_bytes, number_of_chunks
+from .estimate import INVOCATION_SECONDS, SMALL_REQUEST_SECONDS, Row, Work, estimate, scoring_seconds
+from .lambda_limits import network_mb_per_second, vcpus
+
+MAX_CHUNK_SECONDS = 60
+"""What a chunk takes at most: a retry repeats all of it, and a run ends with its last chunk."""
+WORTHWHILE_SAVING = 0.02
+"""Chunks grow as long as twice the size makes the run cheaper by this share."""
+WORTHWHILE_BYTES = 64 * BYTES_PER_MB
+"""A small run is not cut finer than into chunks of a second of work, or of so many bytes: each may start a container."""
+FEW_CHUNKS, FEW_CHUNKS_BYTES = 4, 16 * BYTES_PER_MB
+"""But into so many chunks if each has so many bytes: a machine of one's own has a few cores, and S3 can copy the parts."""
+SMALLEST_CHUNK_BYTES = BYTES_PER_MB / 2**10
+
+TB = 10**12
+MANY_FUNCTIONS = 100
+"""Functions at once, by which the price of a TB is reckoned: how often functions start cold hardly matters for so much."""
+
+MEMORY_SIZES_MB = (512, 640, 768, 1024, 1280, 1536, 1769, 2048, 2560, 3008, 3538, 5307, 7076, 8845, 10_240)
+"""Those that are compared: few, and whole vCPUs from one on."""
+SCORING_MB = 410
+"""MB of memory that the function takes beside the model, at most: *b* forest in docs/performance.md."""
+
+
+class ChunkSize(NamedTuple):
+    """The target size of a chunk, and why it is so."""
+
+    bytes: int
+    reason: str
+    """A clause of a sentence."""
+
+
+class MemorySize(NamedTuple):
+    """What a memory size of the prediction function makes of a model."""
+
+    memory_mb: int
+    mb_per_second: float
+    """MB (10^6 bytes) of input that one function takes a second, without its start."""
+    dollars_per_tb: float
+
+
+def chunk_size_of(sizes: Sequence[int], row: Row, max_concurrency: int, memory_mb: int, room_bytes: int) -> ChunkSize:
+    """Return the size of chunks for objects of these sizes: large, but spread evenly over the functions that may run at once.
+
+    `room_bytes` is what a chunk and its part may take of the prediction function's disk.
+    """
+    total = sum(sizes)
+    limit = largest_chunk(row, memory_mb, room_bytes, total / max(1, len(sizes)))
+    worthwhile = min(WORTHWHILE_BYTES, max(FEW_CHUNKS_BYTES, total // FEW_CHUNKS), round(1e6 * mb_per_second(row, memory_mb)))
+    smallest = min(limit.bytes, floor_bytes(total, worthwhile))
+    turns = max(1, math.ceil(total / (limit.bytes * max_concurrency)))
+    even = math.ceil(total / (turns * max_concurrency))
+    chunk_bytes = max(smallest, even)
+    wanted = max(turns * max_concurrency, -(-len(sizes) // MAX_SEGMENTS))
+    while chunk_bytes < limit.bytes and number_of_chunks(sizes, chunk_bytes) > wanted:  # whole objects do not fill them evenly
+        chunk_bytes = min(limit.bytes, chunk_bytes + -(-chunk_bytes // 8))
+    at_once = f"max_concurrency lets {max_concurrency:,} run at once"
+    if (fitting := fitting_chunk_bytes(sizes, chunk_bytes)) > chunk_bytes:
+        return ChunkSize(fitting, f"there may be {MAX_CHUNKS:,} at most")
+    if chunk_bytes == limit.bytes:
+        return limit
+    if even < smallest:
+        return ChunkSize(chunk_bytes, "smaller ones are not worth an invocation")
+    if turns > 1:
+        return ChunkSize(chunk_bytes, f"{at_once}, {turns:,} times over, and {limit.reason}")
+    return ChunkSize(chunk_bytes, at_once)
+
+
+def described(size: ChunkSize, row: Row | None, memory_mb: int) -> str:
+    """Return a sentence about the size of chunks, with what one takes if anything was probed."""
+    mb = figure(size.bytes / BYTES_PER_MB)
+    if not row:
+        return f"Chunks of {mb} MB: {size.reason}."
+    seconds, speed = (figure(value) for value in (chunk_seconds(size.bytes, row, memory_mb), mb_per_second(row, memory_mb)))
+    return f"Chunks of {mb} MB, {seconds} s each at {speed} MB/s: {size.reason}."
+
+
+def largest_chunk(row: Row, memory_mb: int, room_bytes: int, object_bytes: float = math.inf) -> ChunkSize:
+    """Return the largest size that time, disk and prices allow, in MB a power of two: a little more speed hardly ever changes it.
+
+    `object_bytes` is the mean size of objects, which a chunk reads one after the other.
+    """
+    chunk_bytes, reason = SMALLEST_CHUNK_BYTES, ""
+    while not reason:
+        doubled = 2 * chunk_bytes
+        before, after = (dollars_per_tb(size, row, memory_mb) for size in (chunk_bytes, doubled))
+        if chunk_seconds(doubled, row, memory_mb, object_bytes) > MAX_CHUNK_SECONDS:
+            reason = f"larger ones take more than {MAX_CHUNK_SECONDS} s, all of which a retry repeats"
+        elif doubled * (2 + row.prediction_bytes / row.input_bytes) > room_bytes:
+            reason = "larger ones and their parts do not fit into PredictEphemeralStorageSize"
+        elif before - after < WORTHWHILE_SAVING * before:
+            reason = f"larger ones are cheaper by less than {WORTHWHILE_SAVING:.0%}"
+        else:
+            chunk_bytes = doubled
+    return ChunkSize(int(chunk_bytes), reason)
+
+
+def chunk_seconds(chunk_bytes: float, row: Row, memory_mb: int, object_bytes: float = math.inf) -> float:
+    """Return how long a chunk's invocation takes, without a cold start."""
+    opening = SMALL_REQUEST_SECONDS * (chunk_bytes // object_bytes)
+    return INVOCATION_SECONDS + opening + scoring_seconds(chunk_bytes, 1, row, memory_mb)
+
+
+def mb_per_second(row: Row, memory_mb: int) -> float:
+    """Return how many MB (10^6 bytes) of input one function takes a second: what the slowest of network and processor allows."""
+    network = network_mb_per_second(memory_mb) / (1 + row.prediction_bytes / row.input_bytes)
+    return min(network, row.per_vcpu_second * vcpus(memory_mb) * row.input_bytes / 1e6)
+
+
+def dollars_per_tb(chunk_bytes: float, row: Row, memory_mb: int) -> float:
+    """Return what a TB of input costs in chunks of this size."""
+    chunks = math.ceil(TB / chunk_bytes)
+    work = Work(chunks, chunks, 1, 0, 0, TB, row.input_bytes, row.prediction_bytes)
+    probe_rows_per_second = row.per_vcpu_second * min(1, vcpus(memory_mb))
+    return estimate(work, probe_rows_per_second, MANY_FUNCTIONS, memory_mb)["dollars"]["total"]
+
+
+def memory_sizes(row: Row, needed_mb: float, room_bytes: int) -> list[MemorySize]:
+    """Return what each size that has enough memory makes of a model; the last one alone if none has."""
+    enough = [memory_mb for memory_mb in MEMORY_SIZES_MB if memory_mb >= needed_mb] or [MEMORY_SIZES_MB[-1]]
+    return [memory_size(row, memory_mb, room_bytes) for memory_mb in enough]
+
+
+def memory_size(row: Row, memory_mb: int, room_bytes: int) -> MemorySize:
+    """Return what one size makes of a model, in chunks as large as it likes them."""
+    chunk = largest_chunk(row, memory_mb, room_bytes)
+    return MemorySize(memory_mb, mb_per_second(row, memory_mb), dollars_per_tb(chunk.bytes, row, memory_mb))
+
+
+def memory_advice(row: Row, needed_mb: float, memory_mb: int, room_bytes: int) -> str:
+    """Say which memory sizes are the cheapest and the fastest for a model, and what it has."""
+    sizes = memory_sizes(row, needed_mb, room_bytes)
+    return (
+        f"PredictMemorySize: {_said(cheapest(sizes))} is the cheapest for this model, {_said(fastest(sizes))} the fastest; "
+        f"the function has {_said(memory_size(row, memory_mb, room_bytes))}. About {needed_mb:,.0f} MB are needed."
+    )
+
+
+def cheapest(sizes: Sequence[MemorySize]) -> MemorySize:
+    """Return the fastest of the sizes that cost the least, or hardly more."""
+    least = min(size.dollars_per_tb for size in sizes)
+    return fastest([size for size in sizes if size.dollars_per_tb <= least * (1 + WORTHWHILE_SAVING)])
+
+
+def fastest(sizes: Sequence[MemorySize]) -> MemorySize:
+    """Return the smallest of the sizes that are as fast as any."""
+    return max(sizes, key=lambda size: (size.mb_per_second, -size.memory_mb))
+
+
+def _said(size: MemorySize) -> str:
+    return f"{size.memory_mb:,} MB ({figure(size.mb_per_second)} MB/s a function, ${size.dollars_per_tb:,.2f} a TB)"
+
+
+def figure(value: float) -> str:
+    """Return a number with three digits at least."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -124,7 +124,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     sizes = [found.size for found in inputs.objects]
     row = row_of(document["model"], columns)
     chunk_size = find_chunk_size(client, document, identity, sizes, row)
-    chunk_bytes, chunks_told = chunk_size.bytes, described(chunk_size, row, memory_mb())
+    chunk_bytes, chunks_told = chunk_size.bytes, described(chunk_size, row, memory_mb(), sizes)
     model_bytes = document["model"]["model"]["bytes"]
     require_ephemeral_storage(largest_chunk_bytes(sizes, chunk_bytes), model_bytes)
     notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)

@@ -54,8 +54,9 @@ def chunk_size_of(sizes: Sequence[int], row: Row, max_concurrency: int, memory_m
     `room_bytes` is what a chunk and its part may take of the prediction function's disk.
     """
     total = sum(sizes)
-    limit = largest_chunk(row, memory_mb, room_bytes, total / max(1, len(sizes)))
-    worthwhile = min(WORTHWHILE_BYTES, max(FEW_CHUNKS_BYTES, total // FEW_CHUNKS), round(1e6 * mb_per_second(row, memory_mb)))
+    limit = largest_chunk(row, memory_mb, room_bytes, sizes)
+    second = 1 / (1 / (1e6 * mb_per_second(row, memory_mb)) + SMALL_REQUEST_SECONDS * len(sizes) / max(1, total))
+    worthwhile = min(WORTHWHILE_BYTES, max(FEW_CHUNKS_BYTES, total // FEW_CHUNKS), round(second))
     smallest = min(limit.bytes, floor_bytes(total, worthwhile))
     turns = max(1, math.ceil(total / (limit.bytes * max_concurrency)))
     even = math.ceil(total / (turns * max_concurrency))
@@ -75,25 +76,25 @@ def chunk_size_of(sizes: Sequence[int], row: Row, max_concurrency: int, memory_m
     return ChunkSize(chunk_bytes, at_once)
 
 
-def described(size: ChunkSize, row: Row | None, memory_mb: int) -> str:
+def described(size: ChunkSize, row: Row | None, memory_mb: int, sizes: Sequence[int]) -> str:
     """Return a sentence about the size of chunks, with what one takes if anything was probed."""
     mb = figure(size.bytes / BYTES_PER_MB)
     if not row:
         return f"Chunks of {mb} MB: {size.reason}."
-    seconds, speed = (figure(value) for value in (chunk_seconds(size.bytes, row, memory_mb), mb_per_second(row, memory_mb)))
+    seconds, speed = (figure(value) for value in (chunk_seconds(size.bytes, row, memory_mb, sizes), mb_per_second(row, memory_mb)))
     return f"Chunks of {mb} MB, {seconds} s each at {speed} MB/s: {size.reason}."
 
 
-def largest_chunk(row: Row, memory_mb: int, room_bytes: int, object_bytes: float = math.inf) -> ChunkSize:
+def largest_chunk(row: Row, memory_mb: int, room_bytes: int, sizes: Sequence[int] = ()) -> ChunkSize:
     """Return the largest size that time, disk and prices allow, in MB a power of two: a little more speed hardly ever changes it.
 
-    `object_bytes` is the mean size of objects, which a chunk reads one after the other.
+    The `sizes` are those of the objects, if they may be small.
     """
     chunk_bytes, reason = SMALLEST_CHUNK_BYTES, ""
     while not reason:
         doubled = 2 * chunk_bytes
         before, after = (dollars_per_tb(size, row, memory_mb) for size in (chunk_bytes, doubled))
-        if chunk_seconds(doubled, row, memory_mb, object_bytes) > MAX_CHUNK_SECONDS:
+        if chunk_seconds(doubled, row, memory_mb, sizes) > MAX_CHUNK_SECONDS:
             reason = f"larger ones take more than {MAX_CHUNK_SECONDS} s, all of which a retry repeats"
         elif doubled * (2 + row.prediction_bytes / row.input_bytes) > room_bytes:
             reason = "larger ones and their parts do not fit into PredictEphemeralStorageSize"
@@ -104,10 +105,10 @@ def largest_chunk(row: Row, memory_mb: int, room_bytes: int, object_bytes: float
     return ChunkSize(int(chunk_bytes), reason)
 
 
-def chunk_seconds(chunk_bytes: float, row: Row, memory_mb: int, object_bytes: float = math.inf) -> float:
-    """Return how long a chunk's invocation takes, without a cold start."""
-    opening = SMALL_REQUEST_SECONDS * (chunk_bytes // object_bytes)
-    return INVOCATION_SECONDS + opening + scoring_seconds(chunk_bytes, 1, row, memory_mb)
+def chunk_seconds(chunk_bytes: float, row: Row, memory_mb: int, sizes: Sequence[int] = ()) -> float:
+    """Return how long a chunk's invocation takes, without a cold start; it opens one object of these sizes after the other."""
+    opened = min(MAX_SEGMENTS, len(sizes), len(sizes) * chunk_bytes / max(1, sum(sizes)))
+    return INVOCATION_SECONDS + SMALL_REQUEST_SECONDS * opened + scoring_seconds(chunk_bytes, 1, row, memory_mb)
 
 
 def mb_per_second(row: Row, memory_mb: int) -> float:

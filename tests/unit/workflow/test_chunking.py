@@ -5,15 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow import chunking
-from workflow.chunking import COPYABLE_CHUNK_BYTES, MAX_CHUNKS, MAX_SEGMENTS, Share, fitting_chunk_bytes, shares_of, targets_of
+from workflow.chunking import (
+    COPYABLE_CHUNK_BYTES,
+    MAX_CHUNKS,
+    MAX_SEGMENTS,
+    Share,
+    asked_chunk_bytes,
+    fitting_chunk_bytes,
+    number_of_chunks,
+    shares_of,
+    targets_of,
+)
 from workflow.errors import InvalidRequestError
 from workflow.multipart import MIN_PART_BYTES
 
 SIZES = st.lists(st.one_of(st.integers(1, 100), st.integers(1, 10**14)), min_size=1, max_size=50)
-
-
-def chunks(sizes, chunk_bytes):
-    return sum(share.pieces for share in shares_of(sizes, chunk_bytes))
 
 
 @given(SIZES, st.integers(1, 10**14))
@@ -39,13 +45,13 @@ def test_a_group_has_no_more_objects_than_its_function_can_read():
 
 
 def test_fifty_thousand_small_objects_make_a_handful_of_chunks():
-    assert chunks([2048] * 50_000, fitting_chunk_bytes([2048] * 50_000, 64)) == 3
+    assert number_of_chunks([2048] * 50_000, asked_chunk_bytes([2048] * 50_000, 64)) == 3
 
 
 @given(SIZES, st.floats(1e-6, 10_000))
 def test_the_chunk_size_grows_to_fit(sizes, chunk_size_mb):
-    chunk_bytes = fitting_chunk_bytes(sizes, chunk_size_mb)
-    assert chunks(sizes, chunk_bytes) <= MAX_CHUNKS
+    chunk_bytes = asked_chunk_bytes(sizes, chunk_size_mb)
+    assert number_of_chunks(sizes, chunk_bytes) <= MAX_CHUNKS
     assert chunk_bytes >= max(1, round(chunk_size_mb * 1e6))
 
 
@@ -60,12 +66,12 @@ def test_the_chunk_size_grows_to_fit(sizes, chunk_size_mb):
     ],
 )
 def test_the_chunk_size_is_as_asked_unless_it_must_grow(size, asked, expected):
-    assert fitting_chunk_bytes([size], asked) == expected
+    assert asked_chunk_bytes([size], asked) == expected
 
 
 @given(st.integers(500 * 2**21, 10**14), st.floats(1e-6, 100))
 def test_large_inputs_make_parts_that_s3_copies(size, chunk_size_mb):
-    pieces = chunks([size], fitting_chunk_bytes([size], chunk_size_mb))
+    pieces = number_of_chunks([size], asked_chunk_bytes([size], chunk_size_mb))
     edges = [0, *targets_of(size, pieces), size]
     assert all(stop - start >= MIN_PART_BYTES for start, stop in pairwise(edges))
     assert len(edges) == pieces + 1

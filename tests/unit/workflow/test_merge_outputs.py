@@ -262,7 +262,7 @@ def test_the_report_is_written_last_and_adds_up(run, report):
 def test_work_is_kept_when_asked(run, keys):
     execution = run(keep_work=True)
     execution.merge()
-    assert len(keys("out/result.csv.work/")) == 8
+    assert len(keys("out/result.csv.work/")) == 9
 
 
 @pytest.mark.thorough

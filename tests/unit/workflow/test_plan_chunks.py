@@ -47,6 +47,8 @@ def test_the_plan_is_written_beside_the_output(s3, put, get, document):
             "work_s3_uri": f"s3://{BUCKET}/{prefix}",
         },
         "boundaries": "exact",
+        "chunk_size_mb": 4,
+        "chunk_size_reason": "Chunks of 4 MB, 1.43 s each at 4 MB/s: smaller ones are not worth an invocation.",
         "chunks": 1,
         "pending_chunks": 1,
         "tolerated_failure_percentage": 0.0,

@@ -21,7 +21,7 @@ def test_a_valid_request_starts_the_document(s3, put):
     assert document["execution"] == EXECUTION
     assert document["request"]["data_s3_uri"] == ["s3://bucket/in/1.csv"]
     assert document["request"]["scheduled_time"] == "2026-11-24T02:00:00.123000Z"
-    assert document["request"]["chunk_size_mb"] == 64
+    assert document["request"]["chunk_size_mb"] is None
     assert document["prediction"]["raise_errors"] is True
     assert document["prediction"]["model_etag"] == s3.head_object(Bucket=BUCKET, Key="model.joblib")["ETag"]
     assert document["probe"] == document["prediction"] | {

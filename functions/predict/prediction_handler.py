@@ -427,6 +427,8 @@ MAX_ANSWER_BYTES = 2**21
 """The most that a probe answers about columns, as JSON: Lambda answers with 6 MB, in which this JSON is escaped once more."""
 MORE_PROBE_ROWS = 20_000
 """Rows within the first `BLOCK_BYTES` that the probe tries before it gives up, if it cannot predict a single one."""
+TIMED_SECONDS = 0.5
+"""What the probe takes at most to see how fast a model is."""
 
 
 def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
@@ -558,10 +560,32 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
             if dependence and scorer.strict:
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
             row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
-            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, rows.rows / max(seconds, 1e-6))
+            speed = _rows_per_second(scorer, block, rows.rows / max(seconds, 1e-6))
+            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed)
         refused += scored.statistics.reasons
     refusal = scorer.nothing_predicted(refused)
     raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
+
+
+def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
+    """Return how fast a worker splits and scores the block, or as much of it as takes `TIMED_SECONDS` by the `first` speed.
+
+    That is a model's first call, which loads libraries, and too few rows for a model that scores thousands as fast as one.
+    """
+    rows = block.part(0, min(block.rows, math.ceil(first * TIMED_SECONDS)))
+    source = block.at(0).source
+
+    def timed() -> float:
+        started = time.perf_counter()
+        for part in _read_blocks(io.BytesIO(rows.elements()), block.header, source, 0, BLOCK_BYTES):
+            scorer.score(part)
+        return time.perf_counter() - started
+
+    with ThreadPoolExecutor(1, initializer=_limit_threads) as pool:
+        try:
+            return max(first, rows.rows / max(pool.submit(timed).result(), 1e-6))
+        except PredictionError:  # a later row is a bad one: its chunk says so
+            return first
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:

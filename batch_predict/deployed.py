@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         prices,
         report,
         schema,
+        sizing,
     )
 
 # Modules of the workflow.
@@ -47,6 +48,7 @@ __all__ = [
     "prices",
     "report",
     "schema",
+    "sizing",
 ]
 
 HANDLER = "prediction_handler"

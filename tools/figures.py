@@ -10,7 +10,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 import prediction_handler
 from tools.reference import table
-from workflow import estimate, invocation, prices
+from workflow import estimate, invocation, prices, sizing
 from workflow.lambda_limits import MB_PER_GB, MB_PER_VCPU
 
 ROOT = Path(__file__).parents[1]
@@ -55,10 +55,16 @@ def on_instance() -> float:
 
 def ten_gigabytes() -> estimate.Estimate:
     """Return the dry run's estimate of 10 GB with a linear model, its speed as measured."""
-    case = measured()["a ridge"]
-    chunks = -(-INPUT_MB // CHUNK_MB)
+    case, chunks = measured()["a ridge"], ten_gigabytes_in_chunks()
     work = estimate.Work(chunks, chunks, 1, 0, 0, INPUT_MB * 10**6, case.seconds * case.mb_per_second * 1e6 / CASE_ROWS)
     return estimate.estimate(work, CASE_ROWS / case.seconds / 2, MAX_CONCURRENCY, MEMORY_MB)
+
+
+def ten_gigabytes_in_chunks() -> int:
+    """Return how many chunks the planner makes of that."""
+    case = measured()["a ridge"]
+    row = estimate.Row(case.seconds * case.mb_per_second * 1e6 / CASE_ROWS, estimate.PREDICTION_BYTES, CASE_ROWS / case.seconds / 2)
+    return -(-INPUT_MB * 10**6 // sizing.chunk_size_of([INPUT_MB * 10**6], row, MAX_CONCURRENCY, MEMORY_MB, 2 * 10**9).bytes)
 
 
 def comparison() -> str:
@@ -68,7 +74,7 @@ def comparison() -> str:
     busy, busy_pandas = (INPUT_MB / case_mb * measured(one)["a ridge"].processor_seconds for one in ("ours", "pandas"))
     seconds = f"s of processor time / {INSTANCE_VCPUS} x ${hour:.2f} / 3,600"
     run = f"Lambda ${dollars['lambda']:.4f} + Step Functions ${dollars['step_functions']:.4f} + S3 ${dollars['s3']:.4f}"
-    what = f"{INPUT_MB / 1000:.0f} GB with a linear model here, by the dry run's estimate: {-(-INPUT_MB // CHUNK_MB)} chunks, "
+    what = f"{INPUT_MB / 1000:.0f} GB with a linear model here, by the dry run's estimate: {ten_gigabytes_in_chunks()} chunks, "
     minutes = "minutes of the instance, start-up and transfers included, that cost as much as the run here"
     arm, x86 = on_lambda(ARM), on_lambda(X86)
     return table(

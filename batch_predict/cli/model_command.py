@@ -16,7 +16,7 @@ from batch_predict.deployed import request_schema
 from batch_predict.errors import InvalidRequestError
 from batch_predict.figures import megabytes, plural
 from batch_predict.local.aws import local_aws
-from batch_predict.local.check_model import SCORING_MB, ModelCheck
+from batch_predict.local.check_model import ModelCheck, memory_advice, needed_mb
 from batch_predict.local.check_model import check_model as model_check
 
 CHECK_MODEL_EXAMPLE = example(
@@ -92,11 +92,13 @@ def _lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
     if facts["classes"] is not None:
         yield "Classes", f"{len(facts['classes'])}: {_first(facts['classes'], SHOWN_LABELS)}"
     loaded = f"{facts['memory_bytes'] / 2**20:,.0f} MB, loaded in {facts['load_seconds']:.2f} s"
-    yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and takes {SCORING_MB} beside a model at most"
+    yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and needs about {needed_mb(facts):,.0f}"
     if checked.sample:
         sample = checked.sample
         columns = ", ".join(sample.prediction_columns)
         yield "Sample", f"{plural(sample.rows, 'row')}, {sample.rows_per_second:,.0f} rows/s on one core here; adds {columns}"
+    if advice := memory_advice(checked):
+        yield "Advice", advice
 
 
 def _first(names: list[str], number: int) -> str:

@@ -131,7 +131,7 @@ def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator
     if compare:
         yield from _under("Compare", sagemaker_comparison(estimate["rows"], result.probe_rows_per_second or 0.0))
     if estimate["chunk_seconds"] > FUNCTION_SECONDS * NEAR:
-        yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb"
+        yield "Limit", f"a chunk takes nearly the {FUNCTION_SECONDS} s that a function has: lower --chunk-size-mb, or split the run"
     if result.chunks > max_chunks * NEAR:
         yield "Limit", f"nearly {max_chunks:,} chunks: beyond them, chunks grow"
     yield from _under("Assumes", estimate["assumptions"])

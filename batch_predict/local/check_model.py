@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from batch_predict import deployed
 from batch_predict.deployed import deployed_memory_mb, stack_directory
 from batch_predict.errors import InvalidRequestError
 from batch_predict.local.aws import LocalAws
@@ -23,8 +24,6 @@ from batch_predict.runs.prepared_request import sha256_of
 from batch_predict.runs.value_here import told_here
 
 PROBE_ROWS = 1000
-SCORING_MB = 410
-"""MB of memory that the function takes beside the model, at most: *b* forest in docs/performance.md."""
 PREDICTION = "prediction"
 
 
@@ -36,6 +35,8 @@ class Sample:
     rows_per_second: float
     """Measured on one core of this machine."""
     prediction_columns: list[str]
+    row_bytes: float
+    """The mean length of a row, with its line end."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,26 @@ def _problems(
         yield f"--features names {difference} than the model was fitted on: {', '.join(known)}"
     if columns and facts["n_features"] not in (None, len(columns)):
         yield f"it was fitted on {facts['n_features']} columns, but --features names {len(columns)}"
-    needed = facts["memory_bytes"] / 2**20 + SCORING_MB
+    needed = needed_mb(facts)
     if max(needed, size / 2**20) > memory_mb:
         yield f"it needs about {needed:,.0f} MB of memory, and the function has {memory_mb:,}: raise PredictMemorySize"
+
+
+def needed_mb(facts: Mapping[str, Any]) -> float:
+    """Return the memory that the function needs with a model."""
+    return float(facts["memory_bytes"] / 2**20 + deployed.sizing.SCORING_MB)
+
+
+def memory_advice(checked: ModelCheck) -> str | None:
+    """Say which memory sizes are the cheapest and the fastest for a model, by the sample's speed; None if none was scored."""
+    if not checked.sample:
+        return None
+    sample, estimate, sizing = checked.sample, deployed.estimate, deployed.sizing
+    columns = len(sample.prediction_columns)
+    row = estimate.Row(sample.row_bytes, estimate.PREDICTION_BYTES * columns, max(sample.rows_per_second, 1e-9))
+    storage_mb = int(deployed.template_parameters()["PredictEphemeralStorageSize"]["Default"])
+    advice: str = sizing.memory_advice(row, needed_mb(checked.facts), checked.memory_mb, storage_mb * 2**20 - checked.bytes)
+    return advice
 
 
 def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -168,4 +186,4 @@ def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], predictio
     if result["statusCode"] != 200:
         message = told_here(body["message"], {path: f"{event['model_s3_uri']}", data: f"{event['data_s3_uri']}"})
         return None, [f"{body['error']}: {message}"]
-    return Sample(body["rows"], body["rows_per_second"], body["prediction_columns"]), []
+    return Sample(body["rows"], body["rows_per_second"], body["prediction_columns"], body["row_bytes"]), []

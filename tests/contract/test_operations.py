@@ -7,7 +7,7 @@ import pytest
 from state_names import FILES, resource_of
 
 import prediction_handler
-from workflow import invocation, merge_outputs, plan_chunks
+from workflow import invocation, lambda_limits, merge_outputs, plan_chunks
 
 FUNCTIONS = sorted({resource_of(state) for state in FILES})
 PAUSES = {"PlanChunksFunction": plan_chunks.HAND_OVER_SECONDS, "MergeOutputsFunction": merge_outputs.HAND_OVER_SECONDS}
@@ -141,7 +141,7 @@ def test_a_new_account_can_deploy_every_function(template):
 
 def test_the_default_memory_is_the_same_wherever_it_is_said(root, template):
     default = template["Parameters"]["PredictMemorySize"]["Default"]
-    assert default == plan_chunks.DEFAULT_MEMORY_MB
+    assert default == lambda_limits.DEFAULT_MEMORY_MB
     assert f"; {default:,} MB of memory" in (root / "README.md").read_text()
     operations = (root / "docs/operations.md").read_text()
     assert f"the default of {default:,} MB" in operations

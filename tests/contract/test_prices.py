@@ -63,20 +63,11 @@ def test_the_planner_is_told_the_prediction_functions_memory(template):
     variables = template["Resources"]["PlanChunksFunction"]["Properties"]["Environment"]["Variables"]
     assert variables[plan_chunks.MEMORY_VARIABLE] == {"Ref": "PredictMemorySize"}
     assert template["Resources"]["PredictChunkFunction"]["Properties"]["MemorySize"] == {"Ref": "PredictMemorySize"}
-    assert template["Parameters"]["PredictMemorySize"]["Default"] == plan_chunks.DEFAULT_MEMORY_MB
 
 
 def test_uploads_are_the_handlers():
     assert estimate.SINGLE_PUT_BYTES == prediction_handler.SINGLE_PUT_BYTES
     assert TransferConfig().multipart_chunksize == estimate.UPLOAD_PART_BYTES
-
-
-def test_throughput_is_what_the_performance_page_states(root):
-    page = (root / "docs/performance.md").read_text()
-    work_seconds_and_rate = re.search(r"^\| a ridge \| ours \| *[\d.]+ \| *(\d+) \|", page, re.MULTILINE)
-    assert int(work_seconds_and_rate[1]) == estimate.RIDGE_MB_PER_SECOND
-    assert "\n## The machine\nTwo cores" in page
-    assert estimate.RIDGE_CORES == 2
 
 
 def test_every_price_is_used_and_has_a_page_of_aws(root):

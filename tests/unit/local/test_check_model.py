@@ -18,6 +18,7 @@ import pytest
 import sklearn.base
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from batch_predict import deployed
 from batch_predict.errors import InvalidRequestError
 from batch_predict.local import check_model as module
 from batch_predict.local.check_model import check_model
@@ -161,4 +162,4 @@ def test_what_scoring_takes_beside_a_model_is_as_measured():
         for line in (ROOT / "docs/performance.md").read_text().splitlines()
         if line.count("|") == 8 and "| ours |" in line
     )
-    assert largest <= module.SCORING_MB <= largest + 10
+    assert largest <= deployed.sizing.SCORING_MB <= largest + 10

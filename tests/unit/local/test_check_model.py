@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import os
 import pickle
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import sklearn.base
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from batch_predict import deployed
+from batch_predict.cli import model_command
 from batch_predict.errors import InvalidRequestError
 from batch_predict.local import check_model as module
 from batch_predict.local.check_model import check_model
@@ -154,6 +156,17 @@ def test_what_is_no_model_is_one_problem(tmp_path):
     found = check_model(path)
     assert found.problems == (f"{path} ended the process that loaded it: status 7",)
     assert (found.facts, found.request) == ({}, None)
+
+
+def test_the_cheapest_and_the_fastest_memory_are_told_of_a_model_that_was_scored(inspected):
+    sample = module.Sample(rows=1000, rows_per_second=10**6, prediction_columns=["p"], row_bytes=200)
+    lines = dict(model_command._lines(dataclasses.replace(inspected, sample=sample)))
+    assert re.match(r"PredictMemorySize: 640 MB .* is the cheapest for this model, 10,240 MB .* the fastest; the", lines["Advice"])
+    ballast = {**inspected.facts, "memory_bytes": 2000 * MB}
+    lines = dict(model_command._lines(dataclasses.replace(inspected, sample=sample, facts=ballast)))
+    assert "2,560 MB" in lines["Advice"]
+    assert lines["Memory"].endswith("needs about 2,410")
+    assert "Advice" not in dict(model_command._lines(inspected))
 
 
 def test_what_scoring_takes_beside_a_model_is_as_measured():

@@ -36,6 +36,28 @@ def test_the_probe_scores_the_first_rows_and_writes_nothing(s3, put, probe_rows,
     assert s3.list_objects_v2(Bucket=BUCKET, Prefix="out/")["KeyCount"] == 0
 
 
+class SlowAtFirst:
+    """A model whose first call loads libraries, on a clock of its own."""
+
+    now, calls = 0.0, 0
+
+    def predict(self, features):
+        SlowAtFirst.now += 1e-5 * len(features) if SlowAtFirst.calls else 0.1
+        SlowAtFirst.calls += 1
+        return np.zeros(len(features))
+
+
+@pytest.mark.parametrize(("later_row", "rows_per_second"), [("3,4", 10**5), ("3,bad", 10**4)])
+def test_the_probe_times_a_warm_model_unless_a_later_row_is_bad(put, monkeypatch, later_row, rows_per_second):
+    monkeypatch.setattr(SlowAtFirst, "calls", 0)
+    monkeypatch.setattr(handler.time, "perf_counter", lambda: SlowAtFirst.now)
+    put(MODEL, SlowAtFirst())
+    put(DATA, "x1,x2\n" + "1,2\n" * 2000 + later_row + "\n")
+    status, body = invoke(probe_rows=1000, column_types={"x1": "number", "x2": "number"})
+    assert (status, body["rows"]) == (200, 1000)
+    assert body["rows_per_second"] == pytest.approx(rows_per_second)
+
+
 def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):
     put(DATA, "x1,x2\n1,2\n")
     uris = [f"s3://{BUCKET}/models/{number}.joblib" for number in range(6)]

@@ -97,10 +97,10 @@ def planned(s3, put, document):
 
 
 def test_a_resumed_run_has_its_chunks_whatever_the_probe_says_now(planned, get):
-    first = planned(1000)
-    assert (first["chunk_size_mb"], first["chunks"]) == (0.004, 31)
+    first = planned(3000)
+    assert (round(first["chunk_size_mb"], 4), first["chunks"]) == (0.012, 11)
     again = planned(10**6)
-    assert (again["fingerprint"], again["chunks"]) == (first["fingerprint"], 31)
+    assert (again["fingerprint"], again["chunks"]) == (first["fingerprint"], 11)
     assert "smaller ones are not worth an invocation" in again["chunk_size_reason"]
     assert planned(10**6, max_concurrency=1)["fingerprint"] == first["fingerprint"]
     assert planned(10**6, dry_run=True)["fingerprint"] == first["fingerprint"]
@@ -108,16 +108,16 @@ def test_a_resumed_run_has_its_chunks_whatever_the_probe_says_now(planned, get):
 
 
 def test_an_explicit_size_wins_and_is_not_kept(planned):
-    asked = planned(1000, chunk_size_mb=0.07)
+    asked = planned(3000, chunk_size_mb=0.07)
     assert (asked["chunk_size_mb"], asked["chunks"]) == (0.07, 2)
     assert asked["chunk_size_reason"].endswith(": the request asks for 0.07 MB.")
-    assert planned(1000)["chunks"] == 31
-    assert planned(1000, chunk_size_mb=0.07)["fingerprint"] == asked["fingerprint"]
+    assert planned(3000)["chunks"] == 11
+    assert planned(3000, chunk_size_mb=0.07)["fingerprint"] == asked["fingerprint"]
 
 
 def test_a_dry_run_explains_the_size_and_binds_nobody(planned, keys):
-    plan = planned(1000, dry_run=True)
-    reason = "Chunks of 0.004 MB, 1.2 s each at 0.004 MB/s: smaller ones are not worth an invocation."
+    plan = planned(3000, dry_run=True)
+    reason = "Chunks of 0.012 MB, 1.2 s each at 0.012 MB/s: smaller ones are not worth an invocation."
     assert plan["chunk_size_reason"] == plan["estimate"]["assumptions"][0] == reason
     assert not [key for key in keys("out/") if key.endswith("chunk-size.json")]
     assert planned(10**6)["chunks"] == 1
@@ -125,18 +125,18 @@ def test_a_dry_run_explains_the_size_and_binds_nobody(planned, keys):
 
 @pytest.mark.parametrize("kept", [b"{", b'{"chunk_bytes": 0, "reason": ""}'])
 def test_a_damaged_note_counts_for_nothing(planned, keys, put, kept):
-    first = planned(1000)
+    first = planned(3000)
     (note,) = [key for key in keys("out/") if key.endswith("chunk-size.json")]
     put(note, kept)
-    assert planned(1000)["fingerprint"] == first["fingerprint"]
+    assert planned(3000)["fingerprint"] == first["fingerprint"]
 
 
 def test_a_tampered_note_makes_no_more_chunks_than_there_may_be(planned, keys, put, monkeypatch):
-    planned(1000)
+    planned(3000)
     (note,) = [key for key in keys("out/") if key.endswith("chunk-size.json")]
     put(note, json.dumps({"chunk_bytes": 1, "reason": ""}))
-    monkeypatch.setattr(chunking, "MAX_CHUNKS", 40)
-    assert 1 < planned(1000)["chunks"] <= 40
+    monkeypatch.setattr(chunking, "MAX_CHUNKS", 9)
+    assert 1 < planned(3000)["chunks"] <= 9
 
 
 def test_the_bounds_of_disk_and_memory_are_the_stacks(s3, put, document, monkeypatch):

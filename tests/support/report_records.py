@@ -84,7 +84,15 @@ def report(number=44, **fields):
         "started": "2026-11-24T02:00:00.123Z",
         "finished": "2026-11-24T02:00:19.845Z",
         "request": request(),
-        "plan": {"boundaries": "guessed", "chunks": number, "objects": 12, "input_bytes": number * 800_000, "skipped_objects": 0},
+        "plan": {
+            "boundaries": "guessed",
+            "chunk_size_mb": 0.8,
+            "chunk_size_reason": "Chunks of 0.8 MB, 1.2 s each at 0.8 MB/s: max_concurrency lets 100 run at once.",
+            "chunks": number,
+            "objects": 12,
+            "input_bytes": number * 800_000,
+            "skipped_objects": 0,
+        },
         "output": {
             "output_s3_uri": OUTPUT,
             "report_s3_uri": f"{OUTPUT}.report.json",

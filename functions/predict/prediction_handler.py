@@ -568,22 +568,24 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
 
 
 def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
-    """Return how fast a worker splits and scores the block, or as much of it as takes `TIMED_SECONDS` by the `first` speed.
+    """Return how fast a worker splits and scores so many of the block's rows as take `TIMED_SECONDS` by the `first` speed.
 
-    That is a model's first call, which loads libraries, and too few rows for a model that scores thousands as fast as one.
+    That is a model's first call, which loads libraries, and too few rows for a model that scores thousands as fast as one. If the
+    object is small, its rows are scored several times.
     """
-    rows = block.part(0, min(block.rows, math.ceil(first * TIMED_SECONDS)))
-    source = block.at(0).source
+    wanted = math.ceil(first * TIMED_SECONDS)
+    records = bytes(block.part(0, min(block.rows, wanted)).elements())
+    records *= max(1, min(wanted // block.rows, BLOCK_BYTES // len(records)))
 
     def timed() -> float:
-        started = time.perf_counter()
-        for part in _read_blocks(io.BytesIO(rows.elements()), block.header, source, 0, BLOCK_BYTES):
-            scorer.score(part)
-        return time.perf_counter() - started
+        started, rows = time.perf_counter(), 0
+        for part in _read_blocks(io.BytesIO(records), block.header, block.at(0).source, 0, BLOCK_BYTES):
+            rows += scorer.score(part).rows
+        return rows / max(time.perf_counter() - started, 1e-6)
 
     with ThreadPoolExecutor(1, initializer=_limit_threads) as pool:
         try:
-            return max(first, rows.rows / max(pool.submit(timed).result(), 1e-6))
+            return max(first, pool.submit(timed).result())
         except PredictionError:  # a later row is a bad one: its chunk says so
             return first
 

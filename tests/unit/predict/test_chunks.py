@@ -47,12 +47,16 @@ class SlowAtFirst:
         return np.zeros(len(features))
 
 
-@pytest.mark.parametrize(("later_row", "rows_per_second"), [("3,4", 10**5), ("3,bad", 10**4)])
-def test_the_probe_times_a_warm_model_unless_a_later_row_is_bad(put, monkeypatch, later_row, rows_per_second):
+@pytest.mark.parametrize(
+    ("rows", "rows_per_second"),
+    [("1,2\n" * 2001, 10**5), ("1,2\n" * 2000 + "3,bad\n", 10**4), ("1,2\n" * 1000, 10**5)],
+    ids=["a block", "a later row is bad", "no more rows"],
+)
+def test_the_probe_times_a_warm_model_unless_a_later_row_is_bad(put, monkeypatch, rows, rows_per_second):
     monkeypatch.setattr(SlowAtFirst, "calls", 0)
     monkeypatch.setattr(handler.time, "perf_counter", lambda: SlowAtFirst.now)
     put(MODEL, SlowAtFirst())
-    put(DATA, "x1,x2\n" + "1,2\n" * 2000 + later_row + "\n")
+    put(DATA, f"x1,x2\n{rows}")
     status, body = invoke(probe_rows=1000, column_types={"x1": "number", "x2": "number"})
     assert (status, body["rows"]) == (200, 1000)
     assert body["rows_per_second"] == pytest.approx(rows_per_second)

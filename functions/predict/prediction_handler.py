@@ -573,21 +573,22 @@ def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
     That is a model's first call, which loads libraries, and too few rows for a model that scores thousands as fast as one. If the
     object is small, its rows are scored several times.
     """
-    wanted = math.ceil(first * TIMED_SECONDS)
-    records = bytes(block.part(0, min(block.rows, wanted)).elements())
-    records *= max(1, min(wanted // block.rows, BLOCK_BYTES // len(records)))
+    speed = first
 
-    def timed() -> float:
+    def timed(wanted: int) -> float:
+        records = bytes(block.part(0, min(block.rows, wanted)).elements())
+        records *= max(1, min(wanted // block.rows, BLOCK_BYTES // len(records)))
         started, rows = time.perf_counter(), 0
         for part in _read_blocks(io.BytesIO(records), block.header, block.at(0).source, 0, BLOCK_BYTES):
             rows += scorer.score(part).rows
         return rows / max(time.perf_counter() - started, 1e-6)
 
-    with ThreadPoolExecutor(1, initializer=_limit_threads) as pool:
-        try:
-            return max(first, pool.submit(timed).result())
-        except PredictionError:  # a later row is a bad one: its chunk says so
-            return first
+    # A later row may be a bad one: its chunk says so.
+    with ThreadPoolExecutor(1, initializer=_limit_threads) as pool, suppress(PredictionError):
+        speed = max(first, pool.submit(timed, math.ceil(first * TIMED_SECONDS)).result())
+        if speed > 2 * first:  # there is time for more rows, to which the cost of a call matters less
+            speed = max(speed, pool.submit(timed, math.ceil(speed * TIMED_SECONDS)).result())
+    return speed
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:

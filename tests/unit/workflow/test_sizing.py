@@ -18,7 +18,14 @@ ROOM = 2000 * 2**20
 LINEAR = Row(input_bytes=200, prediction_bytes=20, per_vcpu_second=10**6)
 FOREST = LINEAR._replace(per_vcpu_second=40_000)
 SLOW = LINEAR._replace(per_vcpu_second=100)
-TIME, DISK, SPREAD, WORTH, MOST = "60 s", "PredictEphemeralStorageSize", "max_concurrency", "not worth", "10,000 at most"
+TIME, DISK, SPREAD, WORTH, MOST, PRICE = (
+    "60 s",
+    "PredictEphemeralStorageSize",
+    "max_concurrency",
+    "not worth",
+    "10,000 at most",
+    "cheaper by less",
+)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +42,7 @@ TIME, DISK, SPREAD, WORTH, MOST = "60 s", "PredictEphemeralStorageSize", "max_co
         ([GB], SLOW, 1000, 1769, 1, TIME),  # a second of work is 0.02 MB, and a minute 1 MB
         ([100 * GB], SLOW, 100, 1769, 10, MOST),
         ([10_000 * GB], LINEAR, 1000, 1769, 1000, MOST),
+        ([50 * GB], LINEAR._replace(per_vcpu_second=1000), 100, 10_240, 31, PRICE),  # 32, which takes 28 s; a GB-second is dear
         ([70 * 10**6] * 365, LINEAR, 100, 1769, 280, SPREAD),  # 92 chunks of four whole objects, not 122 of three
         ([2000] * 10**4, LINEAR, 10, 1769, 2, SPREAD),  # 1,000 small objects, each of which takes 2 ms to open
     ],

@@ -42,7 +42,7 @@ class ContestantError(Exception):
 
 def start_module(name: str, *words: object) -> subprocess.Popen[str]:
     """Start a module of the benchmark in a process of its own."""
-    paths = [ROOT, ROOT / "functions/predict", ROOT / "functions"]
+    paths = [ROOT, ROOT / "functions/predict", ROOT / "functions", ROOT / "tests"]  # S3's rules are the tests'
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     environment |= {"PREDICT_KERNEL_LIBRARY": str(library)} if (library := kernel.local_kernel()) else {}
     command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, words)]

@@ -16,15 +16,15 @@ from benchmarks.scale_limits import LAMBDA_SECONDS, Check, bytes_through, checks
 
 Figures = dict[str, Any]
 
-CASES = ("1KB", "1GB", "1TB", "10TB", "1TB-quoted", "1000000-objects")
+CASES = ("1KB", "1GB", "1TB", "10TB", "1TB-quoted", "1TB-23-features", "1TB-200-features", "1000000-objects")
 
 NOTE = """\
-The seconds are without S3's own: no call waits here. Peak memory is the process's, with the interpreter, botocore (a real client \
-adds some 15 MB) and what the stand-in for S3 keeps; "before" is what was resident before each of the two."""
+The seconds are the processor's, without S3's own: no call waits here. Peak memory is the process's, with the interpreter, \
+botocore (a real client adds some 15 MB) and what the stand-in for S3 keeps; "before" is what was resident before each of both."""
 
 EPILOG = """\
-inputs are named by their size (1KB, 100MB, 10TB, one object; 1TB-quoted has line breaks in quotes) or number (2000-objects of
-2 KB under one prefix).
+inputs are named by their size (1KB, 100MB, 10TB, one object; 1TB-quoted has line breaks in quotes,
+1TB-200-features statistics of 200 features in each receipt) or number (2000-objects of 2 KB under one prefix).
 
 example, some seconds:
   python -m benchmarks.scale --cases 1KB 100MB 2000-objects

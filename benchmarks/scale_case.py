@@ -9,18 +9,20 @@ import hashlib
 import json
 import sys
 import time
+from collections import Counter
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.formula_objects import RECORD_BYTES, Joined, Records
+from benchmarks.formula_objects import RECORD_BYTES, Joined, Records, Reference
 from benchmarks.formula_s3 import FormulaS3
+from benchmarks.measure import output_of, start_module
 from benchmarks.memory import forget_peak, peak_bytes
 from benchmarks.scale_input import BUCKET, CHUNK_SIZE_MB, INPUT_PREFIX, ScaleCase, add_input, parse_case
 from workflow import merge_outputs, plan_chunks
 from workflow.fingerprint import data_sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     JsonObject = dict[str, Any]
 
@@ -72,21 +74,26 @@ def measure_case(case: ScaleCase) -> JsonObject:
     document = document_of(case)
     document["plan"], planning = measured(client, lambda: plan_chunks.plan_chunks(client, document))
     plan = document["plan"]
-    plan_bytes = client.content(plan["plan_key"]).size
-    chunks = json.loads(client.content(plan["plan_key"]).read(0, plan_bytes))
-    problems, edges = add_predictions(client, chunks, is_quoted=case.is_quoted)
+    items = _bytes_of(client, plan["plan_key"])
+    chunks = json.loads(items)
+    variants = add_statistics(client, case.n_features)
+    problems, edges = add_predictions(client, chunks, variants, is_quoted=case.is_quoted)
     document["output"], merging = measured(client, lambda: merge_outputs.merge_outputs(client, document))
 
     expected = Records(whole, quoted=case.is_quoted, scored=True)
     problems += output_problems(client, expected, edges)
     problems += leftovers(client, plan["work_prefix"])
+    if variants:
+        report = json.loads(_bytes_of(client, f"{OUTPUT_KEY}.report.json"))
+        problems += statistics_problems(report["statistics"], [json.loads(_bytes_of(client, key)) for key in variants], len(chunks))
     output = client.content(OUTPUT_KEY)
     return {
         "case": case.name,
         "input_bytes": case.n_bytes,
         "objects": case.n_objects,
+        "features": case.n_features,
         "chunks": plan["chunks"],
-        "plan_bytes": plan_bytes,
+        "plan_bytes": len(items),
         "largest_item_bytes": max(_json_bytes({**chunk, **document["prediction"]}) for chunk in chunks),
         "document_bytes": _json_bytes(document),
         "output_bytes": output.size,
@@ -155,9 +162,9 @@ def measured(client: FormulaS3, work: Callable[[], JsonObject]) -> tuple[JsonObj
     """Return what the work returns, and what it took."""
     forget_peak()
     resident = peak_bytes()
-    before, started = client.used(), time.perf_counter()
+    before, started = client.used(), time.process_time()
     found = work()
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     used = client.used() - before
     return found, {
         "seconds": seconds,
@@ -176,8 +183,7 @@ def segments_of(client: FormulaS3, chunk: JsonObject) -> list[JsonObject]:
     """Return the ranges of a chunk, which are many where it is a group of small objects."""
     if "segments_s3_uri" not in chunk:
         return [chunk]
-    content = client.content(_key(chunk["segments_s3_uri"]))
-    segments: list[JsonObject] = json.loads(content.read(0, content.size))
+    segments: list[JsonObject] = json.loads(_bytes_of(client, _key(chunk["segments_s3_uri"])))
     return segments
 
 
@@ -209,13 +215,26 @@ def receipt_of(chunk: JsonObject, segments: list[JsonObject], part: Records, eta
     }
 
 
-def add_predictions(client: FormulaS3, chunks: list[JsonObject], *, is_quoted: bool) -> tuple[list[str], list[int]]:
-    """Put every chunk's part and receipt into the bucket.
+def add_statistics(client: FormulaS3, features: int) -> list[str]:
+    """Put statistics of chunks with so many features into the bucket; return the keys, none without features."""
+    variants = output_of(start_module("scale_statistics", features)) if features else []
+    keys = [f"statistics-{index}.json" for index in range(len(variants))]
+    for key, variant in zip(keys, variants, strict=True):
+        client.add_bytes(key, json.dumps(variant, separators=(",", ":")).encode())
+    return keys
+
+
+def add_predictions(
+    client: FormulaS3, chunks: list[JsonObject], statistics: Sequence[str] = (), *, is_quoted: bool
+) -> tuple[list[str], list[int]]:
+    """Put every chunk's part and receipt into the bucket, with the statistics at these keys in turn.
 
     Returns the problems of the plan, and where the output goes over from one chunk to the next.
     """
     problems: list[str] = []
     bodies = []
+    client.add_bytes("end", b"}")
+    end = client.content("end")
     for chunk in chunks:
         segments = segments_of(client, chunk)
         runs = []
@@ -229,8 +248,13 @@ def add_predictions(client: FormulaS3, chunks: list[JsonObject], *, is_quoted: b
             runs.append((first + max(start // RECORD_BYTES, 1), first + stop // RECORD_BYTES))
         part = Records(_joined(runs), quoted=is_quoted, scored=True)
         etag = client.add(_key(chunk["output_s3_uri"]), part)
-        receipt = receipt_of(chunk, segments, part, etag)
-        client.add_bytes(_key(chunk["receipt_s3_uri"]), json.dumps(receipt).encode())
+        key, receipt = _key(chunk["receipt_s3_uri"]), json.dumps(receipt_of(chunk, segments, part, etag)).encode()
+        if statistics:
+            own = client.content(statistics[chunk["chunk_index"] % len(statistics)])
+            client.add_bytes(key, receipt.removesuffix(b"}") + b', "statistics": ')
+            client.add(key, Joined([Reference(text, 0, text.size) for text in (client.content(key), own, end)]))
+        else:
+            client.add_bytes(key, receipt)
         bodies.append(part.size - part.header_bytes)
     header = Records([], scored=True).header_bytes
     return problems[:10], [header + rows for rows in accumulate(bodies)][:-1]
@@ -263,12 +287,42 @@ def output_problems(client: FormulaS3, expected: Records, edges: Iterable[int]) 
     return wrong[:10]
 
 
+def statistics_problems(found: JsonObject, variants: list[JsonObject], chunks: int) -> list[str]:
+    """Compare what a report says of so many chunks, which have the variants' statistics in turn, with their sum."""
+    times = [len(range(index, chunks, len(variants))) for index in range(len(variants))]
+    wrong = [] if found["chunks"] == chunks else [f"the report has the statistics of {found['chunks']} chunks, not {chunks}"]
+    for name, values in found["features"].items():
+        own = [variant["features"][name] for variant in variants]
+        rows = sum(number * value["rows"] for number, value in zip(times, own, strict=True))
+        expected: Counter[tuple[str, int]] = Counter()
+        for number, value in zip(times, own, strict=True):
+            for bucket, count in buckets(value["histogram"], values["histogram"]["scale"]).items():
+                expected[bucket] += number * count
+        if (values["rows"], buckets(values["histogram"], values["histogram"]["scale"])) != (rows, expected):
+            wrong.append(f"the report's statistics of {name} are not the sum of the chunks'")
+    return wrong[:10]
+
+
+def buckets(histogram: JsonObject, scale: int) -> Counter[tuple[str, int]]:
+    """Return what the buckets of a scale hold, by sign and number."""
+    found: Counter[tuple[str, int]] = Counter()
+    for sign in ("positive", "negative"):
+        for number, count in enumerate(histogram[sign]["counts"], histogram[sign]["offset"]):
+            found[sign, number >> (histogram["scale"] - scale)] += count
+    return +found
+
+
 def leftovers(client: FormulaS3, work_prefix: str) -> list[str]:
     """Say what the merge should have ended or deleted."""
     keys = client.list_objects_v2(Bucket=BUCKET, Prefix=work_prefix).get("Contents", [])
     uploads = client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
     found = [f"{item['Key']} was not deleted" for item in keys[:3]]
     return found + [f"the upload of {upload['Key']} was not ended" for upload in uploads[:3]]
+
+
+def _bytes_of(client: FormulaS3, key: str) -> bytes:
+    content = client.content(key)
+    return content.read(0, content.size)
 
 
 def _key(uri: str) -> str:

@@ -24,17 +24,19 @@ class ScaleCase(NamedTuple):
     n_bytes: int
     n_objects: int
     is_quoted: bool
+    n_features: int = 0
+    """Features whose statistics each receipt has; 0: none."""
 
 
 def parse_case(name: str) -> ScaleCase:
-    """Read `1KB`, `10TB`, `1TB-quoted` or `1000000-objects`; ValueError on anything else."""
+    """Read `1KB`, `10TB`, `1TB-quoted`, `1TB-23-features` or `1000000-objects`; ValueError on anything else."""
     if match := re.fullmatch(r"([1-9]\d*)-objects", name):
         n_objects = int(match[1])
         return ScaleCase(name, n_objects * SmallObjects(INPUT_PREFIX, n_objects).size, n_objects, is_quoted=False)
-    match = re.fullmatch(r"([1-9]\d*)([KMGT]?B)(-quoted)?", name)
+    match = re.fullmatch(r"([1-9]\d*)([KMGT]?B)(-quoted|-([1-9]\d*)-features)?", name)
     if not match or int(match[1]) * UNITS[match[2]] < 2 * RECORD_BYTES:
-        raise ValueError(f"{name} is not an input: write 1KB, 10TB, 1TB-quoted or 1000000-objects")
-    return ScaleCase(name, int(match[1]) * UNITS[match[2]], 1, bool(match[3]))
+        raise ValueError(f"{name} is not an input: write 1KB, 10TB, 1TB-quoted, 1TB-23-features or 1000000-objects")
+    return ScaleCase(name, int(match[1]) * UNITS[match[2]], 1, match[3] == "-quoted", int(match[4] or 0))
 
 
 def add_input(client: FormulaS3, case: ScaleCase) -> list[tuple[int, int]]:

@@ -23,6 +23,12 @@ PEAK_BYTES = 200_000_000
 """Of one object, however large it is."""
 FUNCTION_BYTES = 1769 * 2**20
 """Memory of the functions that plan and merge (template.yaml): the list of a million objects takes its share."""
+MERGE_SECONDS = {23: 20, 200: 60}
+"""Most that a merge may take, by the features whose statistics each receipt has."""
+STATISTICS_BYTES = 1000
+"""Of one feature in a receipt, beside which all else is small."""
+MERGE_PEAK_BYTES = 300_000_000
+"""Of a merge of receipts with statistics."""
 LAMBDA_SECONDS = 900
 """https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 CALLS_PER_CHUNK = 1.25
@@ -68,18 +74,20 @@ def checks_of(figures: Figures) -> Iterator[Check]:
     if error := figures.get("error"):
         yield Check(case, "ends well", "", error, holds=False)
         return
-    problems = figures["problems"]
+    problems, features = figures["problems"], figures["features"]
     yield Check(case, "output is every record and its prediction, work deleted", "", "; ".join(problems) or "yes", not problems)
     yield at_most("chunks", figures["chunks"], MAX_CHUNKS)
     yield at_most("plan.json", figures["plan_bytes"], PLAN_BYTES, "bytes")
     yield at_most("largest item with the request's fields", figures["largest_item_bytes"], STATE_BYTES, "bytes")
     yield at_most("the execution's document", figures["document_bytes"], STATE_BYTES, "bytes")
     for phase in ("plan", "merge"):
-        limit = PEAK_BYTES if figures["objects"] == 1 else FUNCTION_BYTES
+        limit = FUNCTION_BYTES if figures["objects"] > 1 else MERGE_PEAK_BYTES if features and phase == "merge" else PEAK_BYTES
         yield at_most(f"{phase}: peak memory", figures[phase]["peak_bytes"], limit, "bytes")
-        yield at_most(f"{phase}: seconds, without S3's", round(figures[phase]["seconds"], 1), LAMBDA_SECONDS)
+        most = MERGE_SECONDS.get(features, LAMBDA_SECONDS) if phase == "merge" else LAMBDA_SECONDS
+        yield at_most(f"{phase}: seconds, without S3's", round(figures[phase]["seconds"], 1), most)
     if figures["objects"] == 1 and figures["input_bytes"] >= TERABYTE:
-        yield at_most("bytes read and written by plan and merge", bytes_through(figures, "plan", "merge"), BYTES_THROUGH)
+        limit = BYTES_THROUGH + figures["chunks"] * features * STATISTICS_BYTES
+        yield at_most("bytes read and written by plan and merge", bytes_through(figures, "plan", "merge"), limit)
     if parts := figures["part_bytes"]:
         yield at_most("parts", len(parts), MAX_PARTS)
         yield at_most("largest part", max(parts), MAX_PART_BYTES, "bytes")

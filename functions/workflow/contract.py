@@ -12,7 +12,7 @@ from .estimate import Estimate
 
 Count = Annotated[int, lambda count: 0 <= count <= 2**53]
 """A number of rows, bytes or milliseconds."""
-Counts = Annotated[list[int], lambda counts: not counts or (min(counts) >= 0 and max(counts) <= 2**53)]
+Counts = Annotated[list[int], lambda counts: min(counts, default=0) >= 0 and sum(counts) <= 2**53]
 """Counts of a histogram; they are checked all at once, because a merge may read a hundred million."""
 ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
 """[start, stop), in bytes."""

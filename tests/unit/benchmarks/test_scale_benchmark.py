@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.formula_objects import QUOTED_EVERY, RECORD_BYTES, Records
 from benchmarks.formula_s3 import FormulaS3
-from benchmarks.scale_case import add_predictions, measure_case, output_problems
+from benchmarks.scale_case import add_predictions, measure_case, output_problems, statistics_problems
 from benchmarks.scale_input import add_input, parse_case
 from benchmarks.scale_limits import checks_of, growth_checks
 
@@ -23,6 +23,7 @@ FIGURES = {
     "case": "10TB",
     "input_bytes": 10**13,
     "objects": 1,
+    "features": 0,
     "chunks": 10_000,
     "plan_bytes": 4 * 10**6,
     "largest_item_bytes": 1000,
@@ -33,6 +34,9 @@ FIGURES = {
     "merge": PHASE,
     "problems": [],
 }
+
+
+NOTHING = {"offset": 0, "counts": []}
 
 
 def broken(**changed):
@@ -53,6 +57,8 @@ def test_all_limits_hold_of_figures_within_them():
         ({"document_bytes": 262_145}, "the execution's document"),
         ({"plan": {**PHASE, "peak_bytes": 200_000_001}}, "plan: peak memory"),
         ({"merge": {**PHASE, "seconds": 901.0}}, "merge: seconds"),
+        ({"features": 200, "merge": {**PHASE, "seconds": 61.0}}, "merge: seconds"),
+        ({"features": 200, "merge": {**PHASE, "peak_bytes": 300_000_001}}, "merge: peak memory"),
         ({"merge": {**PHASE, "bytes_written": 10**9}}, "bytes read and written"),
         ({"part_bytes": [10**9] * 10_001}, "parts"),
         ({"part_bytes": [5 * 2**30 + 1]}, "largest part"),
@@ -74,7 +80,16 @@ def test_calls_that_grow_with_the_bytes_are_seen():
     assert not list(growth_checks({"1TB": FIGURES, "10TB": {"case": "10TB", "error": "failed"}}))
 
 
-@pytest.mark.parametrize("name", ["1KB", "20MB-quoted", "30-objects", pytest.param("10TB", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1KB",
+        "20MB-quoted",
+        "30-objects",
+        pytest.param("1GB-3-features", marks=pytest.mark.thorough),
+        pytest.param("10TB", marks=pytest.mark.thorough),
+    ],
+)
 def test_the_workflow_keeps_the_limits_at_any_size(name):
     """10 TB are 10,000 chunks and parts. But for memory: this process has much more in it than the function."""
     broken = [check for check in checks_of(measure_case(parse_case(name))) if not check.holds]
@@ -97,6 +112,26 @@ def test_a_wrong_byte_of_the_output_or_a_lost_record_at_an_edge_is_seen(client):
     large, edge = 10**8, 10**7
     client.add("out/result.csv", Records([(0, edge), (edge + 1, large + 1)], scored=True))
     assert output_problems(client, Records([(0, large)], scored=True), [111 + 105 * edge])
+
+
+def test_a_wrong_sum_of_statistics_is_seen():
+    variants = [
+        {
+            "features": {
+                "x": {"rows": rows, "histogram": {"scale": 1, "positive": {"offset": 5, "counts": [rows]}, "negative": NOTHING}}
+            }
+        }
+        for rows in (3, 4)
+    ]
+    right = {"scale": 0, "positive": {"offset": 2, "counts": [10]}, "negative": NOTHING}
+    for chunks, rows, histogram, is_right in (
+        (3, 10, right, True),
+        (3, 11, right, False),
+        (2, 10, right, False),
+        (3, 10, {**right, "positive": NOTHING}, False),
+    ):
+        report = {"chunks": chunks, "features": {"x": {"rows": rows, "histogram": histogram}}}
+        assert bool(statistics_problems(report, variants, 3)) != is_right
 
 
 def test_a_boundary_inside_a_record_is_seen_and_a_group_is_one_part(client):

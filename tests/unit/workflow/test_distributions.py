@@ -45,7 +45,9 @@ def test_statistics_add_up_in_any_order_and_grouping(a, b, c):
 
 @given(st.lists(st.tuples(numbers, labels, labels, labels), min_size=1, max_size=6))
 def test_the_sum_of_chunks_is_that_of_all_rows(parts):
-    found = reduce(merged, [statistics(*part) for part in parts])
+    counted = [statistics(*part) for part in parts]
+    found = merged(*counted)
+    assert json.dumps(found) == json.dumps(reduce(merged, counted))
     whole = statistics(*(list(chain.from_iterable(column)) for column in zip(*parts, strict=True)))
     assert without_sums(found) == without_sums(whole)
     sums = [value["features"]["x"]["sum"] for value in (found, whole)]
@@ -145,6 +147,16 @@ def test_a_column_of_another_kind_leaves_its_chunk_out():
     total.add(sample())
     assert total.result()["chunks"] == 2
     assert number(total.result())["rows"] == 6
+
+
+def test_statistics_of_any_number_of_chunks_are_added_and_of_no_more_columns_than_one_may_have():
+    total, others = StatisticsSum(), sample()
+    others["features"] = {f"x{index}": number(others) for index in range(199)}
+    chunks = 2 * distributions.BATCH + 1
+    for _ in range(chunks):
+        total.add(sample())
+    total.add(others)
+    assert total.result() == {"chunks": chunks, **merged(*[sample()] * chunks)}
 
 
 def test_both_deployables_have_the_same_limits():

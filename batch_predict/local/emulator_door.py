@@ -7,12 +7,18 @@ The door is a layer of the emulator's own server: there is no port behind it. Th
 its own, and opens by a second key, which `start_function.py` hands in.
 """
 
+import hashlib
 import hmac
+import json
 import re
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import copy_context
 from http.server import BaseHTTPRequestHandler
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -228,12 +234,85 @@ def randomize_sessions() -> None:
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = execution_credentials
 
 
+# --- an execution's functions start while its first ones run ----------------------------------------------------------------------
+
+
+def start_functions_early() -> None:
+    """Start the processes of an execution's functions one after the other when it starts: each would wait for its own else."""
+    from ministack.core import lambda_runtime  # noqa: PLC0415
+    from ministack.services import lambda_svc, stepfunctions  # noqa: PLC0415
+
+    run = stepfunctions._run_execution  # noqa: SLF001
+
+    def start_functions(execution_arn: str) -> None:
+        execution = stepfunctions._executions[execution_arn]  # noqa: SLF001
+        definition = json.loads(stepfunctions._state_machines[execution["stateMachineArn"]]["definition"])  # noqa: SLF001
+        for name in functions_of(definition):
+            function = lambda_svc._functions[name]  # noqa: SLF001
+            worker = lambda_runtime.get_or_create_worker(name, function["config"], function["code_zip"])
+            lambda_runtime.ensure_spawned(worker)  # an invocation meanwhile waits for this very process
+
+    def run_execution(execution_arn: str) -> None:
+        def start() -> None:
+            with suppress(Exception):  # whatever hinders it, the invocation says
+                start_functions(execution_arn)
+
+        Thread(target=copy_context().run, args=(start,), daemon=True).start()  # the context says whose account it is
+        run(execution_arn)
+
+    stepfunctions._run_execution = run_execution  # noqa: SLF001
+
+
+def reuse_digests() -> None:
+    """Compute the MD5 of each part of an upload once: the emulator does it again when the upload is completed."""
+    from ministack.services import s3  # noqa: PLC0415
+
+    complete = s3._complete_multipart_upload  # noqa: SLF001
+    known: dict[int, str] = {}
+
+    class Hashlib:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(hashlib, name)
+
+        @staticmethod
+        def md5(data: bytes = b"") -> Any:
+            etag = known.get(id(data))
+            return SimpleNamespace(digest=lambda: bytes.fromhex(etag)) if etag else hashlib.md5(data)  # noqa: S324
+
+    def complete_with_digests(bucket: str, key: str, body: bytes, query: Any, headers: Any = None) -> Any:
+        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"), {"parts": {}})  # noqa: SLF001
+        known.update({id(part["body"]): part["etag"].strip('"') for part in upload["parts"].values()})
+        try:
+            return complete(bucket, key, body, query, headers)
+        finally:
+            known.clear()
+
+    s3.hashlib = Hashlib()
+    s3._complete_multipart_upload = complete_with_digests  # noqa: SLF001
+
+
+def functions_of(definition: Mapping[str, Any]) -> list[str]:
+    """Return the names of the functions that an execution calls if nothing fails, in the order of its states."""
+    states, ahead, found = definition["States"], [definition["StartAt"]], dict[str, None]()
+    for name in ahead:
+        state = states[name]
+        if state["Type"] == "Task":
+            found[state["Resource"].split(":")[-1]] = None
+        if "ItemProcessor" in state:
+            found |= dict.fromkeys(functions_of(state["ItemProcessor"]))
+        following = [state.get("Next"), state.get("Default"), *(choice["Next"] for choice in state.get("Choices", ()))]
+        ahead += [state for state in following if state and state not in ahead]
+    return list(found)
+
+
 def main() -> None:
     """Run the emulator until it is ended."""
     from ministack import app  # type: ignore[import-untyped]  # noqa: PLC0415  # reads the environment, and takes a second
 
     close_runtime_api(secrets.token_hex())
     randomize_sessions()
+    start_functions_early()
+    reuse_digests()
     app.app = Door(app.app, secret_of)
     app.main()
 

@@ -5,6 +5,7 @@ is held by the tests of the workflow: names of errors, retries, catches and path
 conditional writes by faults/test_scenarios.py.
 """
 
+import hashlib
 import io
 import json
 import time
@@ -121,7 +122,8 @@ def test_defect_small_parts_and_ranged_copies_of_small_sources_are_accepted(cana
     for number in (1, 2):
         copied = s3.upload_part_copy(**target, PartNumber=number, CopySource=source, CopySourceRange="bytes=2-5")
         parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
-    s3.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+    completed = s3.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+    assert completed["ETag"] == f'"{hashlib.md5(2 * hashlib.md5(b"2345").digest()).hexdigest()}-2"'
     assert s3.get_object(Bucket=canary_aws.bucket, Key="small")["Body"].read() == b"23452345"
 
 

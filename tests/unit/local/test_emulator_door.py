@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import json
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -9,7 +11,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from batch_predict.local.emulator_door import Door
+from batch_predict.local.emulator_door import Door, functions_of
 
 SECRET = "the key of this start"
 HOST = "127.0.0.1:4566"
@@ -164,3 +166,9 @@ def test_a_body_that_is_signed_by_its_digest_alone_is_not_held_back():
 
     assert ("X-Amz-Content-SHA256", digest) in headers
     assert ask(method, url, headers, b"row2")[2] == b"row2"  # which S3 itself compares
+
+
+def test_an_execution_starts_the_functions_that_it_calls_if_nothing_fails():
+    definition = json.loads((Path(__file__).parents[3] / "statemachine/batch_prediction.asl.json").read_text())
+    states = ("ValidateRequest", "PredictChunk", "PlanChunks", "MergeOutputs")
+    assert functions_of(definition) == [f"${{{state}FunctionArn}}" for state in states]

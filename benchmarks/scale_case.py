@@ -152,6 +152,8 @@ def document_of(case: ScaleCase) -> JsonObject:
             "rows_per_second": 1e6,
             "columns_s3_uri": f"s3://{BUCKET}/{COLUMNS_KEY}",
             "columns_sha256": hashlib.sha256(COLUMNS).hexdigest(),
+            "stored_model_s3_uri": None,
+            "stored_model_sha256": None,
             "warnings": [],
             "model": MODEL,
         },

@@ -60,13 +60,19 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
     if not is_equal:
         warn(DIFFERS.format(where="on rows that are made to check them"))
         return model
-    method = _FirstChecked(family.sums(reference, trees), getattr(reference, family.method), warn)
+    method = _FirstChecked(family.sums(reference, trees), getattr(reference, family.method), warn, trees)
     return _copied(model, **{family.method: method})
 
 
 @functools.cache
 def _say_that_scikit_learn_scores() -> None:
     logger.info("the kernel for trees was not built for this machine: scikit-learn scores them, and more slowly")
+
+
+def trees_of(model: Any) -> PackedTrees | None:
+    """Return the trees by which an estimator scores that `with_packed_trees` has given; None if scikit-learn scores."""
+    found = (value for value in vars(model).values() if isinstance(value, _FirstChecked))
+    return next((method.trees for method in found if method.is_quick), None)
 
 
 def _copied(estimator: Any, **changed: Any) -> Any:
@@ -82,10 +88,16 @@ def _kind(estimator: Any) -> str:
 class _FirstChecked:
     """A method of an estimator that is quick, and that is compared with scikit-learn's own on the first rows."""
 
-    def __init__(self, quick: Callable[[Any], Any], own: Callable[[Any], Any], warn: Callable[[str], object]) -> None:
-        self._quick, self._own, self._warn = quick, own, warn
+    def __init__(
+        self, quick: Callable[[Any], Any], own: Callable[[Any], Any], warn: Callable[[str], object], trees: PackedTrees
+    ) -> None:
+        self._quick, self._own, self._warn, self.trees = quick, own, warn, trees
         self._is_checked = False
         self._checking = threading.Lock()
+
+    @property
+    def is_quick(self) -> bool:
+        return self._quick is not self._own
 
     def __call__(self, features: Any) -> Any:
         with self._checking:  # blocks are scored side by side, and none before the check is done

@@ -291,12 +291,19 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
             _fetch_headers(client, chunk.segments)
         with _downloading(client, chunk.segments, storage):
             with watch.stage("model"):
-                model = _cached_model(client, event, storage)
+                model = _stored_model(client, event) or _cached_model(client, event, storage)
                 decision = _read_decision(client, event, model)
             try:
                 with watch.stage("predict"):
                     infer = functools.partial(_kinds_of_objects, client, storage, Path(folder), chunk)
-                    scored = _score_chunk(chunk, part, model, event, decision, infer)
+                    try:
+                        scored = _score_chunk(chunk, part, model, event, decision, infer)
+                    except Exception as error:
+                        if not model.is_stored:
+                            raise
+                        logger.info(_log_line({"message": f"scored again by the model itself, after {type(error).__name__}"}))
+                        model = _cached_model(client, event, storage)
+                        scored = _score_chunk(chunk, part, model, event, decision, infer)
             except (InvalidDataError, ColumnTypeError) as error:
                 if cut := chunk.cut_segment():
                     message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
@@ -429,6 +436,7 @@ MORE_PROBE_ROWS = 20_000
 """Rows within the first `BLOCK_BYTES` that the probe tries before it gives up, if it cannot predict a single one."""
 TIMED_SECONDS = 0.5
 """What the probe takes at most to see how fast a model is."""
+_CHANGE_OUTPUT = "output_s3_uri must change, nothing can be written there"
 
 
 def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
@@ -465,7 +473,8 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         )
     if not s3_uri:
         return result | columns
-    sha256 = _put_json(client, s3_uri, columns, "output_s3_uri must change, nothing can be written there")
+    result |= _store_model(client, event, model, found)
+    sha256 = _put_json(client, s3_uri, columns, _CHANGE_OUTPUT)
     return result | {"columns_s3_uri": s3_uri, "columns_sha256": sha256}
 
 
@@ -476,6 +485,8 @@ class _Probed(NamedTuple):
     rows: int = 0
     row_bytes: float = 0.0
     rows_per_second: float = 0.0
+    sample: _Block | None = None
+    """These rows, if all of them were predicted."""
 
 
 def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
@@ -561,7 +572,8 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
             row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
             speed = _rows_per_second(scorer, block, rows.rows / max(seconds, 1e-6))
-            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed)
+            sample = None if scored.rejected else rows
+            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, sample)
         refused += scored.statistics.reasons
     refusal = scorer.nothing_predicted(refused)
     raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
@@ -616,6 +628,30 @@ def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | N
         warning = f"the model cannot predict a made-up row, so this output without rows has one prediction column, {scorer.name}"
     _check_new_names(columns, s3_uri, header)
     return _Probed(scorer, columns, warning)
+
+
+def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: _Probed) -> dict[str, str | None]:
+    """Write the model as numbers, if it can be, beside what is found of the columns: chunks need no scikit-learn for them."""
+    result: dict[str, str | None] = {"stored_model_s3_uri": None, "stored_model_sha256": None}
+    sample, columns = found.sample, found.scorer.columns
+    if not (sample and _is_sklearn(model.estimator)):
+        return result
+    try:
+        import stored_model  # noqa: PLC0415  # this file may be taken alone
+
+        def scorer_of(stored: Any) -> _Scorer:
+            return _make_scorer(_model_of_numbers(stored), event, "", sample.header, None, lambda _: columns.kinds)
+
+        table = _parse_features(sample, columns, lambda *_: None).table
+        content = stored_model.checked(stored_model.Stored(*model[:3]), found.scorer, scorer_of, table)
+    except Exception as error:  # noqa: BLE001  # then chunks take the model itself
+        logger.info(_log_line({"message": f"the model is not stored as numbers: {_reason_of(error).public}"}))
+        return result
+    s3_uri = f"{event['receipt_s3_uri'].removesuffix('.json')}.model"
+    return {
+        "stored_model_s3_uri": s3_uri,
+        "stored_model_sha256": _put(client, s3_uri, content, "application/octet-stream", _CHANGE_OUTPUT),
+    }
 
 
 # --- score loop -----------------------------------------------------------------------------------------------------------------
@@ -841,6 +877,7 @@ def _make_scorer(
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
     given = _input_of(model.estimator, _parts_of(model.estimator), columns)
+    given = TABLE if model.is_stored and given == FRAME else given
     fitted = fitted_columns(model.estimator) or []
     if given != ARRAY and _module_of(model.estimator).startswith("lightgbm.") and sorted(fitted) == sorted(names):
         _require_fitted_columns(model.estimator, names)  # it takes columns by their places, whatever their names
@@ -858,6 +895,7 @@ def _make_scorer(
         strict=bool(event.get("strict")),
         decision=decision,
         saved_with=_saved_by_another((model.facts.get("sklearn_version") or "").split(", ")),
+        is_stored=model.is_stored,
     )
 
 
@@ -952,7 +990,7 @@ class _Scorer:
     estimator: Any
     columns: _Columns
     given: str
-    """What the model gets: ARRAY, VALUES, FRAME or TEXTS."""
+    """What the model gets: ARRAY, VALUES, FRAME, TEXTS or TABLE."""
     examples: dict[str, Any]
     """A value of each column that the model knows."""
     name: str
@@ -963,6 +1001,8 @@ class _Scorer:
     """If there is one, the model has predicted rows of this data before."""
     saved_with: tuple[str, str] | None = None
     """What to say, and to do, if another version of scikit-learn than the one here saved the model."""
+    is_stored: bool = False
+    """Whether the model is one of numbers alone: if it does not take rows, the model itself says why."""
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
@@ -989,7 +1029,7 @@ class _Scorer:
             columns = [pa.array([b","] * block.rows, pa.binary())] * len(names)
         else:
             n_outputs = predictions.shape[1] if predictions.ndim == 2 else None
-            names = _output_columns(self.name, self.estimator, self.method, n_outputs)
+            names = self.output_names(n_outputs)
             columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
             if len(rows) < block.rows:
                 columns = [_spread(column, rows, block.rows) for column in columns]
@@ -1017,7 +1057,9 @@ class _Scorer:
             return rows, self._call_once(parsed)
         except ModelError:
             raise
-        except Exception:  # noqa: BLE001  # models raise what they like
+        except Exception:  # models raise what they like
+            if self.is_stored:
+                raise
             features = self._input(parsed.table)  # a step may have changed them where they are
             missing = np.column_stack([_missing(column) for column in parsed.table.columns])
 
@@ -1036,7 +1078,14 @@ class _Scorer:
             except ValueError as error:
                 if "read-only" not in str(error):  # so numpy and Cython call what a step wanted to change where it is
                     raise
-        return self._call(self._input(parsed.table))
+        return self.predict(parsed.table)
+
+    def predict(self, table: pa.Table) -> Array:
+        """Predict rows, all of which the model must take."""
+        return self._call(self._input(table))
+
+    def output_names(self, n_outputs: int | None) -> list[str]:
+        return _output_columns(self.name, self.estimator, self.method, n_outputs)
 
     def _input(self, table: pa.Table) -> Any:
         return _to_model_input(table, self.given, self.columns.kinds)
@@ -1052,7 +1101,7 @@ class _Scorer:
             predictions = self._call(self._example_row())
         except Exception as error:  # models raise what they like
             raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
-        return _output_columns(self.name, self.estimator, self.method, predictions.shape[1] if predictions.ndim == 2 else None)
+        return self.output_names(predictions.shape[1] if predictions.ndim == 2 else None)
 
     def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
         """Return the error for rows of which none could be predicted: the data are to blame if the model takes an example row."""
@@ -1134,8 +1183,8 @@ class _Scorer:
             return None
         middle = len(kept) // 2
         try:
-            halves = [self._call(self._input(features.table.take(part))) for part in (kept[:middle], kept[middle:])]
-            together = self._call(self._input(features.table.take(kept)))
+            halves = [self.predict(features.table.take(part)) for part in (kept[:middle], kept[middle:])]
+            together = self.predict(features.table.take(kept))
             differ = _differ(together, np.concatenate(halves))
         except Exception:  # noqa: BLE001  # it takes all rows or one by one, but not these
             return None
@@ -1276,7 +1325,10 @@ _Named = list[tuple[str, str]]
 
 
 def _read_by(event: dict[str, Any]) -> _Named:
-    single = [(name, event.get(name)) for name in ("model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")]
+    single = [
+        (name, event.get(name))
+        for name in ("model_s3_uri", "stored_model_s3_uri", "segments_s3_uri", "decision_s3_uri", "data_s3_uri")
+    ]
     listed = [named for name in ("segments", "further_data") for named in _data_in(event.get(name), name)]
     return [(name, uri) for name, uri in single if isinstance(uri, str)] + listed
 
@@ -1310,7 +1362,8 @@ _SHOWN_PROBLEMS = 50
 
 _WORK_FIELDS = ("segments_s3_uri", "decision_s3_uri", "output_s3_uri", "receipt_s3_uri")
 _PREFIX_VARIABLES = {
-    "model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_PREFIX", **dict.fromkeys(_WORK_FIELDS, "OUTPUT_S3_PREFIX"),
+    "model_s3_uri": "MODEL_S3_PREFIX", "data_s3_uri": "DATA_S3_PREFIX", "stored_model_s3_uri": "OUTPUT_S3_PREFIX",
+    **dict.fromkeys(_WORK_FIELDS, "OUTPUT_S3_PREFIX"),
 }  # fmt: skip
 
 
@@ -1502,6 +1555,8 @@ _EVENT_FIELDS = {
     ),
     "decision_s3_uri": _URI,
     "decision_sha256": _SHA256,
+    "stored_model_s3_uri": _URI,
+    "stored_model_sha256": _SHA256,
     "work_s3_uri": _FOLDER_URI,
     "chunk_index": _Field(_is_count, "an integer from 0"),
     "receipt_s3_uri": _FILE_URI,
@@ -1736,10 +1791,13 @@ def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
 
 def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
     """Write a document; returns the SHA-256 of the object's bytes."""
+    return _put(client, s3_uri, json.dumps(document, separators=(",", ":")).encode(), "application/json", refusal)
+
+
+def _put(client: S3Client, s3_uri: str, body: bytes, content_type: str, refusal: str) -> str:
     bucket, key = parse_s3_uri(s3_uri)
-    body = json.dumps(document, separators=(",", ":")).encode()
     with _s3_errors(s3_uri, refusal):
-        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **_work_tag(key))
+        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, **_work_tag(key))
     return hashlib.sha256(body).hexdigest()
 
 
@@ -1948,10 +2006,47 @@ class _Model(NamedTuple):
     """As `contract.Model` describes them; written into every receipt."""
     differences: tuple[str, ...] = ()
     """What may make its predictions other ones than where it was fitted: `strict` refuses it then."""
+    is_stored: bool = False
+    """Whether it is one of numbers alone, which the run's probe has written (stored_model.py)."""
 
 
 _model_cache: OrderedDict[tuple[str, str | None, str], _Model] = OrderedDict()
-"""By URI, version and ETag."""
+"""By URI, version and ETag; those that a probe has stored, by URI and SHA-256."""
+
+
+def _stored_model(client: S3Client, event: dict[str, Any]) -> _Model | None:
+    """Take the event's model as its run's probe has stored it; None if it has not, or if the model itself is in memory already."""
+    s3_uri, sha256 = event.get("stored_model_s3_uri"), event.get("stored_model_sha256")
+    if (
+        not (s3_uri and sha256)
+        or (event["model_s3_uri"], event.get("model_version_id"), str(event.get("model_etag"))) in _model_cache
+    ):
+        return None
+    place = (s3_uri, None, sha256)
+    try:
+        stored = _model_cache.get(place) or _read_stored_model(client, s3_uri, sha256)
+    except Exception as error:  # noqa: BLE001  # without the model's numbers, the model itself will do
+        logger.warning(_log_line({"message": f"{s3_uri} cannot be used: {_reason_of(error).public}"}))
+        return None
+    named = {"s3_uri": "model_s3_uri", "etag": "model_etag", "version_id": "model_version_id", "sha256": "model_sha256"}
+    is_it = all(event.get(field_name) in (None, stored.facts[name]) for name, field_name in named.items())
+    if not is_it or stored.facts["deployment"] != _deployment() or (event.get("strict") and stored.differences):
+        return None
+    _keep_model(place, stored)
+    return stored
+
+
+def _read_stored_model(client: S3Client, s3_uri: str, sha256: str) -> _Model:
+    import stored_model  # noqa: PLC0415  # this file may be taken alone
+
+    content, _ = _read(client, _Object(s3_uri), stored_model.require_size)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise InputChangedError("it is not what the probe has written there")
+    return _model_of_numbers(stored_model.read(content))
+
+
+def _model_of_numbers(stored: Any) -> _Model:
+    return _Model(stored.estimator, stored.facts, stored.differences, is_stored=True)
 
 
 def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | None = None) -> _Model:
@@ -1963,17 +2058,22 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
     cached = _model_cache.get(place)
     if cached is None:
         cached = _fetch_model(client, event, wanted._replace(etag=known.etag), storage)
-        _model_cache[place] = cached
-        while len(_model_cache) > 1 and (
-            len(_model_cache) > MODEL_CACHE_SIZE or sum(kept.facts["bytes"] for kept in _model_cache.values()) > MODEL_CACHE_BYTES
-        ):
-            _model_cache.popitem(last=False)
-    _model_cache.move_to_end(place)
+    _keep_model(place, cached)
     if event.get("strict") and cached.differences:
         raise ModelError(f"{s3_uri} is refused, because the request is strict: {'; '.join(cached.differences)}")
     if sha256:
         _require_pinned(s3_uri, cached.facts["sha256"], sha256)
     return cached
+
+
+def _keep_model(place: tuple[str, str | None, str], model: _Model) -> None:
+    """Keep a model that is in use, and forget those that were used long ago."""
+    _model_cache[place] = model
+    _model_cache.move_to_end(place)
+    while len(_model_cache) > 1 and (
+        len(_model_cache) > MODEL_CACHE_SIZE or sum(kept.facts["bytes"] for kept in _model_cache.values()) > MODEL_CACHE_BYTES
+    ):
+        _model_cache.popitem(last=False)
 
 
 def _require_pinned(s3_uri: str, found: str, sha256: str) -> None:
@@ -3134,7 +3234,7 @@ def _takes_texts(estimator: Any) -> bool:
 
 _PLAIN_TYPES = (str, bytes, int, float, complex, bool, type(None), np.generic)
 _TRUSTED_LIBRARIES = frozenset(
-    {"sklearn", "numpy", "scipy", "pandas", "joblib", "packed_trees", *sys.stdlib_module_names} - {"__main__"}
+    {"sklearn", "numpy", "scipy", "pandas", "joblib", "packed_trees", "tree_kernel", *sys.stdlib_module_names} - {"__main__"}
 )
 
 
@@ -4399,8 +4499,9 @@ def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
     return kinds
 
 
-ARRAY, VALUES, FRAME, TEXTS = "array", "values", "frame", "texts"
-"""What a model gets: a float64 array by columns; what `to_numpy` makes of a DataFrame; a DataFrame; a Series of texts."""
+ARRAY, VALUES, FRAME, TEXTS, TABLE = "array", "values", "frame", "texts", "table"
+"""What a model gets: a float64 array by columns; what `to_numpy` makes of a DataFrame; a DataFrame; a Series of texts; or, if it
+is stored as numbers, a pyarrow.Table in place of a DataFrame."""
 
 
 def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
@@ -4422,6 +4523,8 @@ def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
         for position, column in enumerate(table.columns):
             array[:, position] = column.to_numpy()
         return array
+    if given == TABLE:
+        return table
     frame = _to_frame(table, kinds)
     if given == VALUES:
         return frame.to_numpy()

@@ -101,18 +101,52 @@ _TEST = np.dtype([(name, np.uint16) for name in ("column", "left", "right", "ran
 _COLUMN = np.dtype([("feature", np.int32), ("kind", np.int32), ("start", np.int64), ("count", np.int64)])
 
 
+class Layout(NamedTuple):
+    """Trees as a kernel takes them, and nothing but numbers: what a run stores of them (stored_model.py)."""
+
+    is_ranked: bool
+    is_double: bool
+    """The features: float64, or float32."""
+    trees: int
+    width: int
+    """Numbers that a tree adds."""
+    turns: int
+    scale: float
+    shift: int
+    """Of a walked node's feature; 0 in ranked trees."""
+    arrays: tuple[Array, ...]
+    """In the order of the structure: the values, and the other pointers."""
+
+    def is_sound(self, n_features: int) -> bool:
+        """Tell whether the kernel stays within these arrays, and within rows of so many features: it does not look itself."""
+        values, *others = self.arrays
+        kinds = _RANKED_TYPES if self.is_ranked else _WALKED_TYPES
+        are_typed = [(array.dtype, array.ndim) for array in others] == [(np.dtype(kind), 1) for kind in kinds]
+        if not (are_typed and values.dtype == np.float64 and values.shape[1:] == (self.width,) and self.turns > 0):
+            return False
+        with np.errstate(over="ignore"):
+            return (_is_ranked_sound if self.is_ranked else _is_walked_sound)(self, n_features)
+
+
 class PackedTrees:
     """The trees of an ensemble as the kernel takes them."""
 
-    def __init__(self, ensemble: Ensemble, function: Any, structure: Any, arrays: tuple[Array, ...]) -> None:
-        self.is_ranked = isinstance(structure, _Ranked)
-        self._dtype, self._width = ensemble.dtype, ensemble.trees[0].values.shape[1]
-        self._function, self._structure = function, structure
-        self._arrays = arrays  # the structure has their addresses
+    def __init__(self, layout: Layout, library: Any) -> None:
+        self.layout, self.is_ranked = layout, layout.is_ranked
+        self._dtype = np.float64 if layout.is_double else np.float32
+        values, *others = layout.arrays  # the structure has their addresses
+        addresses = [array.ctypes.data for array in others]
+        of = _Summed(values.ctypes.data, layout.trees, layout.width, layout.turns, layout.scale)
+        if layout.is_ranked:
+            self._function, counted = library.add_ranked, len(others[3])
+            self._structure: Any = _Ranked(of, *addresses[:4], counted, *addresses[4:], layout.is_double, int(_has_avx2()))
+        else:
+            self._function = library.add_walked
+            self._structure = _Walked(of, *addresses, len(others[2]), layout.shift)
 
     def sums(self, features: Array) -> Array:
         """Add up the trees for rows of checked features: (rows, numbers that a tree adds)."""
-        return self.add(features, np.zeros((len(features), self._width)))
+        return self.add(features, np.zeros((len(features), self.layout.width)))
 
     def add(self, features: Array, sums: Array) -> Array:
         """Add the trees to the sums, in the order of the trees, and return the sums."""
@@ -128,15 +162,64 @@ def _steps(matrix: Array) -> list[int]:
     return [stride // matrix.itemsize for stride in matrix.strides]
 
 
+_WALKED_TYPES = (_NODE, np.int64, np.int32)
+_RANKED_TYPES = (_TEST, np.int64, np.int64, _COLUMN, np.float64, np.uint8)
+
+
+def _is_walked_sound(layout: Layout, n_features: int) -> bool:
+    values, nodes, starts, features = layout.arrays
+    if not (_are_starts(starts, layout.trees, len(nodes), 1) and 0 < layout.shift < 32 and _are_within(features, n_features)):
+        return False
+    sizes = np.diff(starts)
+    own, size = np.arange(len(nodes)) - np.repeat(starts[:-1], sizes), np.repeat(sizes, sizes)
+    child, feature = nodes["link"] & ((1 << (layout.shift - 1)) - 1), nodes["link"] >> layout.shift
+    is_leaf = child == own
+    leads_on = (child > own) & (child + 1 < size) & (feature < len(features))  # a way that never leads back ends in a leaf
+    ends = (feature == len(features)) & (nodes["threshold"].view(np.uint32) < len(values))
+    return bool(np.where(is_leaf, ends, leads_on).all())
+
+
+def _is_ranked_sound(layout: Layout, n_features: int) -> bool:
+    values, tests, starts, value_starts, columns, thresholds, categories = layout.arrays
+    if not (_are_starts(starts, layout.trees, len(tests), 0) and _are_starts(value_starts, layout.trees, len(values), 1)):
+        return False
+    sizes, leaves = np.diff(starts), np.diff(value_starts)
+    own = np.arange(len(tests)) - np.repeat(starts[:-1], sizes)
+    found = []
+    for side in (tests["left"].astype(np.int64), tests["right"].astype(np.int64)):
+        test = side - MAX_LEAVES
+        found.append(np.where(test < 0, side < np.repeat(leaves, sizes), (test > own) & (test < np.repeat(sizes, sizes))).all())
+    room = np.where(columns["kind"] == CATEGORIES, len(categories) - CATEGORY_BYTES, len(thresholds) - columns["count"])
+    is_read = columns["kind"] != MISSING_LEFT
+    are_columns = _are_within(columns["feature"], n_features) and _are_within(columns["kind"], CATEGORIES + 1)
+    has_room = (columns["start"] >= 0) & (columns["start"] <= room) & ((columns["kind"] == CATEGORIES) | (columns["count"] > 0))
+    return bool(
+        all(found)
+        and (sizes + 1 == leaves).all()
+        and leaves.max(initial=0) <= MAX_LEAVES
+        and _are_within(tests["column"], len(columns))
+        and are_columns
+        and (has_room | ~is_read).all()
+    )
+
+
+def _are_within(numbers: Array, stop: int) -> bool:
+    return bool(((numbers >= 0) & (numbers < stop)).all())
+
+
+def _are_starts(starts: Array, trees: int, stop: int, least: int) -> bool:
+    """Tell whether these are the starts of so many trees, each of at least so many elements, and the end of the last."""
+    return len(starts) == trees + 1 and starts[0] == 0 and starts[-1] == stop and bool((np.diff(starts) >= least).all())
+
+
 def lay_out(ensemble: Ensemble) -> PackedTrees | None:
     """Lay an ensemble out for one of the kernels; None if no kernel is there, or none takes it."""
     library = kernel()
-    if library is None:
-        return None
-    return _ranked(ensemble, library) or _walked(ensemble, library)
+    layout = (_ranked(ensemble) or _walked(ensemble)) if library else None
+    return PackedTrees(layout, library) if layout else None
 
 
-def _walked(ensemble: Ensemble, library: Any) -> PackedTrees | None:
+def _walked(ensemble: Ensemble) -> Layout | None:
     """Lay trees out to be walked down; None if a node has no room for its feature and its child, or features are not float32."""
     features = np.unique(np.concatenate([tree.feature[tree.left >= 0] for tree in ensemble.trees])).astype(np.int32)
     sizes = [len(tree.left) for tree in ensemble.trees]
@@ -163,11 +246,8 @@ def _walked(ensemble: Ensemble, library: Any) -> PackedTrees | None:
         values.append(tree.values[leaves])
         n_values += len(leaves)
     joined = np.concatenate(values)
-    structure = _Walked(
-        _Summed(joined.ctypes.data, len(sizes), joined.shape[1], ensemble.turns, ensemble.scale),
-        *(array.ctypes.data for array in (nodes, starts, features)), len(features), shift,
-    )  # fmt: skip
-    return PackedTrees(ensemble, library.add_walked, structure, (joined, nodes, starts, features))
+    arrays = (joined, nodes, starts, features)
+    return Layout(False, False, len(sizes), joined.shape[1], ensemble.turns, ensemble.scale, shift, arrays)
 
 
 def _breadth_first(tree: Tree) -> Array:
@@ -185,7 +265,7 @@ def rounded_down(thresholds: Array) -> Array:
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
-def _ranked(ensemble: Ensemble, library: Any) -> PackedTrees | None:
+def _ranked(ensemble: Ensemble) -> Layout | None:
     """Lay small trees out to be tested by ranks; None if a tree has too many leaves, or a feature too many thresholds."""
     if max(len(tree.left) for tree in ensemble.trees) > 2 * MAX_LEAVES - 1:
         return None
@@ -206,12 +286,8 @@ def _ranked(ensemble: Ensemble, library: Any) -> PackedTrees | None:
         tests["right"][start : start + len(nodes)] = numbers[tree.right[nodes]]
     values = np.concatenate([tree.values[ends] for tree, ends in zip(ensemble.trees, leaves, strict=True)])
     arrays = (values, tests, starts, value_starts, columns.columns, columns.thresholds, columns.categories)
-    structure = _Ranked(
-        _Summed(values.ctypes.data, len(orders), values.shape[1], ensemble.turns, ensemble.scale),
-        *(array.ctypes.data for array in arrays[1:5]), len(columns.columns),
-        *(array.ctypes.data for array in arrays[5:]), int(ensemble.dtype == np.float64), int(_has_avx2()),
-    )  # fmt: skip
-    return PackedTrees(ensemble, library.add_ranked, structure, arrays)
+    is_double = ensemble.dtype == np.float64
+    return Layout(True, is_double, len(orders), values.shape[1], ensemble.turns, ensemble.scale, 0, arrays)
 
 
 class _Columns(NamedTuple):

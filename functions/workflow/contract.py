@@ -130,7 +130,10 @@ class Agreed(TypedDict):
     decision_s3_uri: str
     decision_sha256: str
     work_s3_uri: str
-    """Ends in `/`; what a chunk writes, and what it reads of the run, lies under it."""
+    """Ends in `/`; what a chunk writes, and what it reads of the run, lies under it, except the stored model."""
+    stored_model_s3_uri: str | None
+    """As `Probe` has it, of this execution; the decision does not name it, so that resumed runs find their work."""
+    stored_model_sha256: str | None
 
 
 class Columns(TypedDict):
@@ -224,6 +227,11 @@ class Probe(TypedDict):
     """The place of `Columns`."""
     columns_sha256: str
     """The digest of that object's bytes."""
+    stored_model_s3_uri: str | None
+    """The model as numbers, without code: chunks read it in place of the model, and need no scikit-learn. None if it has steps or
+    trees for which scikit-learn is needed."""
+    stored_model_sha256: str | None
+    """The digest of that object's bytes: a chunk that finds others reads the model itself."""
     warnings: list[str]
     """What may make predictions differ, such as that they depend on the rows that are predicted together."""
     model: Model

@@ -300,7 +300,8 @@ def clean_up(client: S3Client, document: Document, *, keep_work: bool) -> None:
             discard_upload(client, output, plan["agreed"]["work_s3_uri"])
             return
         refused = delete_work(client, output, uri)
-        refused += delete_objects(client, columns_until(client, output, document["model"]["columns_s3_uri"]))
+        probe = document["model"]
+        refused += delete_objects(client, columns_until(client, output, probe["columns_s3_uri"], probe["stored_model_s3_uri"]))
     except BatchPredictionError as error:
         log("work not deleted", work_prefix=uri, error=str(error))
     else:
@@ -322,7 +323,8 @@ def delete_work(client: S3Client, output: str, uri: str) -> list[str]:
     return refused
 
 
-def columns_until(client: S3Client, output: str, own: str) -> list[str]:
+def columns_until(client: S3Client, output: str, own: str, stored_model: str | None) -> list[str]:
     """Return what this execution's probe has written, and those before it: one in the same second may still be about to plan."""
     written = modified_under(client, columns_prefix(output))
-    return [own, *(uri for uri, modified in written.items() if own in written and modified < written[own])]
+    earlier = [uri for uri, modified in written.items() if own in written and modified < written[own] and uri != stored_model]
+    return [own, *filter(None, [stored_model]), *earlier]

@@ -329,6 +329,8 @@ def plan_of(
             "decision_s3_uri": decision_uri(draft.prefix),
             "decision_sha256": draft.decision_sha256,
             "work_s3_uri": draft.prefix,
+            "stored_model_s3_uri": document["model"]["stored_model_s3_uri"],
+            "stored_model_sha256": document["model"]["stored_model_sha256"],
         },
         "boundaries": "guessed" if draft.cutting.guessed else "exact",
         "chunk_size_mb": chunk_bytes / BYTES_PER_MB,

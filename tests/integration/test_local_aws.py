@@ -174,7 +174,9 @@ class TestAdaptations:
         zipped = deploy.zip_function(PROJECT / "functions/predict", "prediction_handler.lambda_handler", package)
 
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
-            modules = ["number_kernel.py", "packed_trees.py", "predict_kernel.py", "prediction_handler.py", "tree_kernel.py"]
+            stored = ["stored_model.py", "stored_steps.py", "stored_transforms.py"]
+            kernels = ["number_kernel.py", "packed_trees.py", "predict_kernel.py"]
+            modules = [*kernels, "prediction_handler.py", *stored, "tree_kernel.py"]
             assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "libpredict_kernel.so", *modules]
             assert archive.read("bootstrap").decode() == deploy.bootstrap(package)
         assert json.dumps(package.python) in deploy.bootstrap(package)

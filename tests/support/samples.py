@@ -95,6 +95,7 @@ def found_columns(s3, document, **changed):
     digest = hashlib.sha256(body.encode()).hexdigest()
     s3.put_object(Bucket=BUCKET, Key=f"columns/{digest}.json", Body=body)
     document["model"] |= {"columns_s3_uri": f"s3://{BUCKET}/columns/{digest}.json", "columns_sha256": digest}
+    document["model"] |= {"stored_model_s3_uri": None, "stored_model_sha256": None}
 
 
 def s3_error(operation, code, status):

@@ -140,6 +140,7 @@ def test_a_probe_writes_the_names_where_it_is_told_and_answers_without_them(put,
     assert json.loads(written) == {name: plain.pop(name) for name in list(plain) if "columns" in name or "types" in name}
     assert answer.pop("columns_s3_uri") == COLUMNS
     assert answer.pop("columns_sha256") == hashlib.sha256(written).hexdigest()
+    assert answer.pop("stored_model_sha256") == hashlib.sha256(get(answer.pop("stored_model_s3_uri"))).hexdigest()
     assert answer.keys() == plain.keys()
 
 

@@ -91,7 +91,7 @@ def literal(value):
 
 def program(trees, rows, outputs):
     """Return C that scores the rows by the packed trees, which it holds, and writes the sums."""
-    structure, arrays = trees._structure, trees._arrays
+    structure, arrays = trees._structure, trees.layout.arrays
     of, kind = structure.of, "ranked" if trees.is_ranked else "walked"
     declarations = ["double values", "test tests", "int64_t starts", "int64_t value_starts", "column columns", "double thresholds"]
     fields = f"tests, starts, value_starts, columns, {getattr(structure, 'n_columns', 0)}, thresholds, NULL, 0, 0"
@@ -115,7 +115,8 @@ def test_arm64_gives_the_same_bits(kind, is_ranked, on_arm64):
     inputs = np.random.default_rng(0).normal(size=(60, 3))
     model = kind(n_estimators=5, max_depth=4, random_state=0).fit(inputs, np.arange(60) % 2)
     ensemble = packed_trees.ensemble_of(model)
-    trees = (tree_kernel._ranked if is_ranked else tree_kernel._walked)(ensemble, predict_kernel.kernel())
+    layout = (tree_kernel._ranked if is_ranked else tree_kernel._walked)(ensemble)
+    trees = tree_kernel.PackedTrees(layout, predict_kernel.kernel())
     rows = packed_trees.rows_beside_thresholds(ensemble, 3)[:200].astype(np.float32)
     expected = trees.sums(rows)
     assert on_arm64(program(trees, rows, expected.shape[1])) == expected.tobytes()

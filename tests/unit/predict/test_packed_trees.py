@@ -134,7 +134,8 @@ def test_both_kernels_give_every_bit(model_and_random):
     ensemble = packed_trees.ensemble_of(model)
     assume(tree_kernel.lay_out(ensemble).is_ranked)  # else a feature has too many thresholds
     rows = made_rows(model, random, 100)
-    kernels = [lay_out(ensemble, predict_kernel.kernel()) for lay_out in (tree_kernel._walked, tree_kernel._ranked)]
+    layouts = [lay_out(ensemble) for lay_out in (tree_kernel._walked, tree_kernel._ranked)]
+    kernels = [tree_kernel.PackedTrees(layout, predict_kernel.kernel()) for layout in layouts]
     assert [trees.is_ranked for trees in kernels] == [False, True]
     family = packed_trees._FAMILIES[packed_trees._kind(model)]
     expected = bits(getattr(model, family.method)(rows))

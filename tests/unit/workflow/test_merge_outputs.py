@@ -479,7 +479,9 @@ def test_what_probes_of_executions_before_have_left_goes_too(run, put, s3):
         put(key_of(uri), b"{}")
         if uri != uris[2]:
             time.sleep(1.1)  # S3 says seconds
-    execution.document["model"]["columns_s3_uri"] = uris[1]
-    assert merge_outputs.columns_until(s3, f"s3://{BUCKET}/{OUTPUT}", uris[1]) == [uris[1], uris[0]]
+    model = uris[1].replace(".json", ".model")
+    put(key_of(model), b"numbers")
+    execution.document["model"] |= {"columns_s3_uri": uris[1], "stored_model_s3_uri": model}
+    assert merge_outputs.columns_until(s3, f"s3://{BUCKET}/{OUTPUT}", uris[1], model) == [uris[1], model, uris[0]]
     merge_outputs.clean_up(s3, execution.document, keep_work=False)
     assert set(merge_outputs.modified_under(s3, f"s3://{BUCKET}/{OUTPUT}.work/")) == {uris[2]}

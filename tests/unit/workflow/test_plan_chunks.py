@@ -45,6 +45,8 @@ def test_the_plan_is_written_beside_the_output(s3, put, get, document):
             "decision_s3_uri": f"s3://{BUCKET}/{prefix}decision.json",
             "decision_sha256": plan["decision_sha256"],
             "work_s3_uri": f"s3://{BUCKET}/{prefix}",
+            "stored_model_s3_uri": None,
+            "stored_model_sha256": None,
         },
         "boundaries": "exact",
         "chunk_size_mb": 4,
@@ -224,6 +226,11 @@ def test_the_fingerprint_is_the_result_s_identity(s3, put, document):
         fingerprint(max_concurrency=7, overwrite=True, keep_work=True),
         fingerprint(column_types={}),
         fingerprint(lambda event: event["model"]["model"].update(versions={})),
+        fingerprint(
+            lambda event: event["model"].update(
+                stored_model_s3_uri="s3://bucket/out.work/columns-1.model", stored_model_sha256="0" * 64
+            )
+        ),
     ]
     other = [
         fingerprint(feature_columns=["b", "a"]),

@@ -1,0 +1,375 @@
+"""What a probe stores of a model, as numbers: chunks score by it to the bit, and take the model itself if anything is unusual."""
+
+import hashlib
+import importlib
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, make_event
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, QuantileTransformer, RobustScaler, StandardScaler
+
+import packed_trees
+import predict_kernel
+import prediction_handler as handler
+import stored_model
+import stored_steps
+import tree_kernel
+
+COLUMNS = f"s3://{BUCKET}/out/w.work/columns-1.json"
+NAMES = ["x1", "x2", "x3"]
+
+
+def fitted(model, labels=None, rows=300):
+    """Fit a model on columns with names; `labels` are as many classes."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(rows, 3)), columns=NAMES)
+    target = frame.to_numpy() @ [1.0, -2.0, 0.5] + random.normal(size=rows)
+    if labels:
+        target = np.array([*labels])[np.digitize(target, np.quantile(target, np.arange(1, len(labels)) / len(labels)))]
+    return model.fit(frame, target)
+
+
+def csv(rows=300, **changed):
+    frame = pd.DataFrame(np.random.default_rng(1).normal(size=(rows, 3)), columns=NAMES)
+    for name, (row, value) in changed.items():
+        frame[name] = frame[name].astype(object)
+        frame.loc[row, name] = value
+    return frame.to_csv(index=False)
+
+
+@pytest.fixture
+def probe(s3, put):
+    """Put a model and data, and probe them; returns the fields that the workflow hands to a chunk."""
+
+    def probe(model, data=None, **fields):
+        handler._model_cache.clear()
+        event = {"feature_columns": None, "model_etag": put(MODEL, model), "raise_errors": True, **fields}
+        put(DATA, data or csv())
+        answer = handler.lambda_handler(make_event(**event, probe_rows=100, receipt_s3_uri=COLUMNS), None)
+        stored = {name: answer[name] for name in ("stored_model_s3_uri", "stored_model_sha256")}
+        return event | stored
+
+    return probe
+
+
+@pytest.fixture
+def chunk(get):
+    """Score a chunk in a new container; returns its receipt without times, its part, and its rejected rows."""
+
+    def chunk(event):
+        handler._model_cache.clear()
+        receipt = handler.lambda_handler(make_event(**event), None)
+        rejected = get(f"{OUTPUT}.rejected.csv") if event.get("on_bad_row") == "quarantine" else None
+        return {name: value for name, value in receipt.items() if name not in ("started", "milliseconds")}, get(OUTPUT), rejected
+
+    return chunk
+
+
+def without_stored(event):
+    return event | {"stored_model_s3_uri": None, "stored_model_sha256": None}
+
+
+def lacks_scikit_learn(monkeypatch):
+    """Let every import of what a stored model does without fail."""
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("sklearn", "joblib", "pandas"):
+            monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "method"),
+    [
+        (RandomForestRegressor(5, random_state=0), None, "predict"),
+        (RandomForestClassifier(5, random_state=0), "abc", "predict_proba"),
+        (GradientBoostingClassifier(n_estimators=5), "ab", "predict"),
+        (make_pipeline(SimpleImputer(), StandardScaler(), Ridge()), None, "predict"),
+        (make_pipeline(MinMaxScaler(), LogisticRegression()), "abc", "predict_proba"),
+    ],
+)
+def test_a_chunk_needs_no_scikit_learn_and_writes_the_same_bytes(model, labels, method, probe, chunk, monkeypatch, s3):
+    event = probe(fitted(model, labels), prediction_method=method)
+    expected = chunk(without_stored(event))
+    s3.delete_object(Bucket=BUCKET, Key="models/m.joblib")
+    lacks_scikit_learn(monkeypatch)
+    assert chunk(event) == expected
+
+
+def test_the_stored_model_is_kept_between_chunks_and_the_model_itself_comes_first(probe, chunk, s3):
+    event = probe(fitted(Ridge()))
+    chunk(event)
+    s3.delete_object(Bucket=BUCKET, Key="out/w.work/columns-1.model")
+    handler.lambda_handler(make_event(**event), None)  # in the same container
+    assert [model.is_stored for model in handler._model_cache.values()] == [True]
+    chunk(without_stored(event))
+    handler.lambda_handler(make_event(**event), None)
+    assert [model.is_stored for model in handler._model_cache.values()] == [False]
+
+
+def test_what_is_stored_is_work_that_expires_and_is_equal_for_equal_models(probe, s3, get):
+    first = probe(fitted(RandomForestRegressor(3, random_state=0)))
+    content = get(first["stored_model_s3_uri"])
+    assert hashlib.sha256(content).hexdigest() == first["stored_model_sha256"]
+    tags = s3.get_object_tagging(Bucket=BUCKET, Key="out/w.work/columns-1.model")["TagSet"]
+    assert tags == [{"Key": "batch-predict", "Value": "work"}]
+    assert probe(fitted(RandomForestRegressor(3, random_state=0))) == first
+
+
+DAMAGES = {
+    "another digest": lambda content, event: (content, event | {"stored_model_sha256": "0" * 64}),
+    "another version": lambda content, _: (content.replace(b"model 1", b"model 2", 1), None),
+    "cut off": lambda content, _: (content[:-64], None),
+    "empty": lambda *_: (b"", None),
+    "another deployment": lambda content, _: (content.replace(handler._deployment().encode(), b"0" * 64), None),
+    "another model": lambda content, event: (content.replace(event["model_etag"].strip('"').encode(), b"0" * 32), None),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "missing"])
+def test_a_chunk_takes_the_model_itself_if_the_stored_one_is_not_what_it_should_be(damage, probe, chunk, get, put, s3, caplog):
+    event = probe(fitted(Ridge()))
+    expected = chunk(without_stored(event))
+    if damage == "missing":
+        s3.delete_object(Bucket=BUCKET, Key="out/w.work/columns-1.model")
+    else:
+        content, changed = DAMAGES[damage](get(event["stored_model_s3_uri"]), event)
+        put(event["stored_model_s3_uri"], content)
+        event = changed or event | {"stored_model_sha256": hashlib.sha256(content).hexdigest()}
+    assert chunk(event) == expected
+    assert [model.is_stored for model in handler._model_cache.values()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("model", "value", "on_bad_row"),
+    [
+        (Ridge(), "", "quarantine"),
+        (Ridge(), "inf", "fail"),
+        (GradientBoostingRegressor(n_estimators=3), "1e39", "quarantine"),
+        (GradientBoostingRegressor(n_estimators=3), "1e39", "fail"),
+        (GradientBoostingRegressor(n_estimators=3), "abc", "quarantine"),
+    ],
+)
+def test_rows_that_the_model_refuses_are_refused_in_its_own_words(model, value, on_bad_row, probe, chunk):
+    event = probe(fitted(model), csv(x2=(200, value)), on_bad_row=on_bad_row)
+    assert event["stored_model_s3_uri"]
+    outcomes = []
+    for tried in (event, without_stored(event)):
+        try:
+            outcomes.append(chunk(tried))
+        except handler.PredictionError as error:
+            outcomes.append((type(error), str(error)))
+    assert outcomes[0] == outcomes[1]
+    assert isinstance(outcomes[0][0], dict) or "row 201" in outcomes[0][1]
+
+
+class Doubled(BaseEstimator):
+    """Somebody's own step."""
+
+    def fit(self, _features, _target=None):
+        return self
+
+    def transform(self, features):
+        return features * 2
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        FirstColumn(),
+        make_pipeline(Doubled(), Ridge()),
+        make_pipeline(QuantileTransformer(n_quantiles=10), Ridge()),
+        make_pipeline(StandardScaler().set_output(transform="pandas"), Ridge()),
+        GradientBoostingRegressor(n_estimators=2, init=LinearRegression()),
+    ],
+)
+def test_a_model_for_which_scikit_learn_is_needed_is_not_stored(model, probe, chunk):
+    if not isinstance(model, FirstColumn):
+        fitted(model)
+    event = probe(model, feature_columns=NAMES)
+    assert event["stored_model_s3_uri"] is None
+    chunk(event)
+
+
+def test_a_model_is_not_stored_if_it_refuses_rows_of_the_probe_or_if_there_are_none(probe, get):
+    assert probe(fitted(Ridge()), csv(x1=(5, "")), on_bad_row="quarantine")["stored_model_s3_uri"] is None
+    assert probe(fitted(Ridge()), "x1,x2,x3\n", on_no_rows="succeed")["stored_model_s3_uri"] is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda answer: np.nextafter(answer, np.inf), lambda answer: answer[:-1], lambda answer: answer * 1.0j]
+)
+def test_a_model_is_not_stored_if_its_numbers_alone_answer_otherwise(wrong, probe, monkeypatch):
+    right = stored_steps._Linear.predict
+    monkeypatch.setattr(stored_steps._Linear, "predict", lambda self, features: wrong(right(self, features)))
+    assert probe(fitted(Ridge()))["stored_model_s3_uri"] is None
+
+
+def test_a_model_is_not_stored_if_its_numbers_alone_answer_made_rows_otherwise(probe, monkeypatch):
+    """The rows of the probe lack nothing."""
+    monkeypatch.setattr(stored_steps, "checked", lambda _, features, **__: np.nan_to_num(features))
+    assert probe(fitted(Ridge()))["stored_model_s3_uri"] is None
+
+
+def test_without_its_modules_or_in_a_direct_probe_nothing_is_stored(probe, put, monkeypatch):
+    put(MODEL, fitted(Ridge()))
+    put(DATA, csv())
+    answer = handler.lambda_handler(make_event(feature_columns=None, raise_errors=True, probe_rows=5), None)
+    assert "stored_model_s3_uri" not in answer
+    monkeypatch.setitem(sys.modules, "stored_model", None)
+    assert probe(fitted(Ridge()))["stored_model_s3_uri"] is None
+
+
+def test_trees_need_the_kernel_where_they_are_scored(probe, chunk, monkeypatch):
+    event = probe(fitted(RandomForestRegressor(3, random_state=0)))
+    expected = chunk(without_stored(event))
+    monkeypatch.setattr(stored_steps, "kernel", lambda: None)
+    assert chunk(event) == expected
+
+
+def test_a_stored_model_may_not_be_read_outside_of_the_outputs(monkeypatch):
+    monkeypatch.setenv("OUTPUT_S3_PREFIX", f"s3://{BUCKET}/out/")
+    event = make_event(stored_model_s3_uri=f"s3://{BUCKET}/data/x.work/m.model", stored_model_sha256="0" * 64)
+    with pytest.raises(handler.InvalidRequestError, match=r"stored_model_s3_uri .* is not under"):
+        handler.validate_event(event)
+
+
+def test_no_array_of_objects_is_read():
+    content = stored_model.written(stored_model.Stored(fitted(Ridge()), {}, ()))
+    length = int.from_bytes(content[len(stored_model.MAGIC) :][:8], "little")
+    start = len(stored_model.MAGIC) + 8
+    document = json.loads(content[start : start + length])
+    document["arrays"][0][0] = "|O"
+    changed = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(ValueError, match="objects"):
+        stored_model.read(content[: len(stored_model.MAGIC)] + len(changed).to_bytes(8, "little") + changed + bytes(10_000))
+
+
+# --- trees that a kernel may be given ---------------------------------------------------------------------------------------------
+
+
+def link(child, feature, shift=10):
+    return child | feature << shift
+
+
+WALKED = tree_kernel.Layout(
+    False, False, 1, 1, 1, 1.0, 10,
+    (
+        np.zeros((2, 1)),
+        np.array([(0.5, link(1, 0)), (0.0, link(1, 1)), (1e-45, link(2, 1))], tree_kernel._NODE),
+        np.array([0, 3]),
+        np.array([2], np.int32),
+    ),
+)  # fmt: skip
+RANKED = tree_kernel.Layout(
+    True, False, 1, 1, 1, 1.0, 0,
+    (
+        np.zeros((3, 1)),
+        np.array([(0, 0, 257, 0), (1, 1, 2, 255)], tree_kernel._TEST),
+        np.array([0, 2]),
+        np.array([0, 3]),
+        np.array([(2, 0, 0, 1), (1, 2, 0, 0)], tree_kernel._COLUMN),
+        np.array([0.5]),
+        np.zeros(257, np.uint8),
+    ),
+)  # fmt: skip
+WRONG = [
+    (WALKED, 0, None, np.zeros((2, 2))), (WALKED, 0, None, np.zeros((1, 1))), (WALKED, 1, ("link", 0), link(0, 0)),
+    (WALKED, 1, ("link", 0), link(2, 0)), (WALKED, 1, ("link", 0), link(1, 1)), (WALKED, 1, ("link", 2), link(2, 0)),
+    (WALKED, 1, ("link", 1), link(0, 1)), (WALKED, 1, ("threshold", 2), 1.0), (WALKED, 1, ("threshold", 2), np.nan),
+    (WALKED, 2, None, np.array([0, 4])), (WALKED, 2, None, np.array([1, 3])), (WALKED, 2, None, np.array([0, 3], np.int32)),
+    (WALKED, 2, None, np.array([3])), (WALKED, 3, 0, 3), (WALKED, 3, 0, -1),
+    (RANKED, 0, None, np.zeros((2, 1))), (RANKED, 0, None, np.zeros((4, 1))), (RANKED, 1, ("column", 0), 2),
+    (RANKED, 1, ("left", 0), 3), (RANKED, 1, ("right", 1), 256), (RANKED, 1, ("right", 0), 258), (RANKED, 1, ("left", 1), 257),
+    (RANKED, 2, None, np.array([0, 3])), (RANKED, 3, None, np.array([0, 2])), (RANKED, 4, ("feature", 0), 3),
+    (RANKED, 4, ("kind", 0), 3), (RANKED, 4, ("start", 0), 1), (RANKED, 4, ("start", 0), -1), (RANKED, 4, ("count", 0), 0),
+    (RANKED, 4, ("count", 0), 2), (RANKED, 4, ("start", 1), 1), (RANKED, 5, None, np.array([], np.float64)),
+]  # fmt: skip
+
+
+def test_no_kernel_gets_trees_that_lead_out_of_their_arrays():
+    assert WALKED.is_sound(3)
+    assert RANKED.is_sound(3)
+    for layout, index, place, value in WRONG:
+        arrays = [np.array(array) for array in layout.arrays]
+        if place is None:
+            arrays[index] = value
+        else:
+            name, row = place if isinstance(place, tuple) else (Ellipsis, place)
+            arrays[index][name][row] = value
+        assert not layout._replace(arrays=tuple(arrays)).is_sound(3), (layout.is_ranked, index, place, value)
+
+
+@pytest.mark.thorough
+@given(st.sampled_from([WALKED, RANKED]), st.integers(0, 6), st.integers(0, 40), st.integers(0, 2**32))
+@settings(max_examples=2000)
+def test_sound_trees_are_scored_whatever_else_they_are(layout, index, place, value):
+    """A kernel with sanitizers would see it read elsewhere; without them, it must come to an end."""
+    arrays = [np.array(array) for array in layout.arrays]
+    octets = arrays[index % len(arrays)].reshape(-1).view(np.uint8)
+    octets[place % len(octets) :][:4] = np.frombuffer(value.to_bytes(5, "little")[:4], np.uint8)[
+        : len(octets) - place % len(octets)
+    ]
+    changed = layout._replace(arrays=tuple(arrays))
+    if changed.is_sound(3):
+        rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+        assert len(tree_kernel.PackedTrees(changed, predict_kernel.kernel()).sums(rows)) == 40
+
+
+# --- every kind of step -----------------------------------------------------------------------------------------------------------
+
+BEFORE = [
+    (),
+    (StandardScaler(),),
+    (MinMaxScaler(clip=True),),
+    (MaxAbsScaler(), RobustScaler()),
+    (SimpleImputer(strategy="constant", fill_value=0.5, add_indicator=True), StandardScaler()),
+]
+SMALL = {"n_estimators": 5, "Cs": 3, "max_iter": 100, "random_state": 0}
+
+
+def bits(answer):
+    return answer.dtype.str, answer.shape, answer.tolist() if answer.dtype == object else answer.tobytes()
+
+
+@pytest.mark.thorough
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("kind", stored_steps.PREDICTORS)
+def test_every_kind_answers_every_number_of_rows_to_the_bit(kind, before):
+    module, _, name = kind.rpartition(".")
+    last = getattr(importlib.import_module(module), name)()
+    small = SMALL | ({"max_iter": 5} if ".ensemble." in kind else {})
+    last.set_params(**{name: value for name, value in small.items() if name in last.get_params()})
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(400, 7)) * 10.0 ** random.integers(-3, 4, 7)
+    target = (inputs / inputs.std(axis=0)) @ random.normal(size=7) + random.normal(size=400)
+    for labels in ("ab", "abcd") if is_classifier(last) else (None,):
+        if labels:
+            target = np.array([*labels])[np.digitize(target, np.quantile(target, np.arange(1, len(labels)) / len(labels)))]
+        holey = (
+            np.where(random.random(inputs.shape) < 0.1, np.nan, inputs)
+            if before and isinstance(before[0], SimpleImputer)
+            else inputs
+        )
+        model = packed_trees.with_packed_trees(make_pipeline(*before, last).fit(holey, target), pytest.fail)
+        stored = stored_model.read(stored_model.written(stored_model.Stored(model, {}, ()))).estimator
+        for method in ("predict", "predict_proba", "decision_function"):
+            for rows in (1, 2, 3, 8, 33, 400) if hasattr(model, method) else ():
+                for order in "FC":
+                    features = np.array(holey[:rows], order=order)
+                    assert bits(getattr(stored, method)(features)) == bits(getattr(model, method)(features))
+        target = inputs @ random.normal(size=7)

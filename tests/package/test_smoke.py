@@ -41,6 +41,14 @@ def test_a_chunk_is_scored_as_the_model_itself_scores_it(unpacked, aws, models, 
         assert family in carried
 
 
+@pytest.mark.parametrize(
+    "family", ["ridge", pytest.param("forest", marks=pytest.mark.thorough), pytest.param("histgb", marks=pytest.mark.thorough)]
+)
+def test_a_chunk_is_scored_the_same_by_what_a_probe_has_stored(unpacked, aws, models, family):
+    cold_start = smoke.run_stored(unpacked, aws, models[1], family, models[0])
+    assert cold_start.pickled > 0 < cold_start.stored
+
+
 def test_errors_have_the_handlers_names(unpacked, aws, tmp_path):
     with pytest.raises(SmokeError, match=r"^chunk 0: InvalidRequestError: "):
         smoke.invoked(unpacked, aws, tmp_path, {"raise_errors": True})

@@ -158,7 +158,12 @@ static inline const uint8_t *read_number(const request *of, const uint8_t *at, c
     const int is_negative = *at == '-';
     const uint8_t *first = at + is_negative;
     uint64_t number = 0;
-    const uint8_t *after = read_digits(first, &number);
+    const uint8_t *after = first + 1;
+    if (*after == '.' && is_digit(*first)) { /* the most frequent case, without the wait for the number of digits */
+        number = (uint64_t)(*first - '0');
+    } else {
+        after = read_digits(first, &number);
+    }
     int64_t digits = after - first, decimals = 0;
     if (*after == '.') {
         const uint8_t *point = after + 1;
@@ -180,7 +185,10 @@ static inline const uint8_t *read_number(const request *of, const uint8_t *at, c
         }
         of->is_large[column] |= found >= 9007199254740992.0;
     }
-    *value = is_negative ? -found : found;
+    uint64_t bits; /* signs are as good as random, so no jump */
+    memcpy(&bits, &found, sizeof bits);
+    bits ^= (uint64_t)is_negative << 63;
+    memcpy(value, &bits, sizeof bits);
     return after;
 }
 
@@ -207,9 +215,11 @@ static inline int read_record(const request *of, const uint8_t *at, const uint8_
         const uint8_t *first = at;
         if (column >= 0 && !of->is_declined[column]) {
             at = read_number(of, first, end, column, of->values + column * of->rows + row);
-            of->is_declined[column] = at == NULL;
-        }
-        if (column < 0 || at == NULL || of->is_declined[column]) {
+            if (at == NULL) {
+                of->is_declined[column] = 1;
+                at = end_of_field(first, end);
+            }
+        } else {
             at = end_of_field(first, end);
         }
         if (column == COPIED) {

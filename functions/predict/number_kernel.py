@@ -1,4 +1,4 @@
-"""Has numbers.c read the columns of numbers of a block of CSV."""
+"""Has numbers.c read the columns of numbers of a block of CSV, find octets in it, and join its records with predictions."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ UNREAD, COPIED = -1, -2
 FIRST_POWER, LAST_POWER = -342, 308
 """Of ten: those whose products with 64 bits may be finite and not zero."""
 
+FIND_BYTES = 1 << 18
+"""Searched at once: each may be a place, and fresh memory for all of a block's would cost more than the search."""
+
 
 class _Request(ctypes.Structure):
     _fields_ = (
@@ -39,7 +42,7 @@ class Numbers(NamedTuple):
 
     names: Sequence[str]
     matrix: Array
-    """Shape (rows, names), by columns; NaN where a field is empty. It cannot be changed: `columns` has its memory."""
+    """Shape (rows, names), by columns; NaN where a field is empty. It cannot be changed: `table` has its memory."""
     missing: Array
     """How many fields of each column are empty."""
     exact: frozenset[str]
@@ -49,7 +52,7 @@ class Numbers(NamedTuple):
     copied: memoryview
     """CSV of the columns that were copied."""
 
-    def columns(self) -> list[pa.Array]:
+    def table(self) -> pa.Table:
         """Return the columns, null where a field is empty."""
         rows, size = len(self.matrix), self.matrix.itemsize * len(self.matrix)
         memory = pa.py_buffer(self.matrix.T)
@@ -57,7 +60,7 @@ class Numbers(NamedTuple):
         for index, missing in enumerate(self.missing.tolist()):
             valid = pa.py_buffer(np.packbits(~np.isnan(self.matrix[:, index]), bitorder="little")) if missing else None
             columns.append(pa.Array.from_buffers(pa.float64(), rows, [valid, memory.slice(index * size, size)], missing))
-        return columns
+        return pa.table(columns, names=list(self.names))
 
 
 def read(
@@ -89,6 +92,39 @@ def read(
     exact = frozenset(name for name, is_set in zip(numbers, is_large.tolist(), strict=True) if not is_set)
     declined = frozenset(name for name, is_set in zip(numbers, is_declined.tolist(), strict=True) if is_set)
     return Numbers(numbers, matrix, missing, exact, declined, copy.data[:size])
+
+
+def find(data: bytes, octet: int) -> Array | None:
+    """Return where an octet is; None if there is no kernel."""
+    library = kernel()
+    if library is None:
+        return None
+    found, pieces = np.empty(FIND_BYTES, np.int32), []
+    for start in range(0, len(data), FIND_BYTES):
+        part = ctypes.c_int64(start), ctypes.c_int64(min(start + FIND_BYTES, len(data)))
+        pieces.append(found[: library.find_octet(data, *part, octet, found.ctypes.data_as(ctypes.c_void_p))].copy())
+    return np.concatenate(pieces)
+
+
+class _Texts(ctypes.Structure):
+    _fields_ = (("octets", ctypes.c_void_p), ("offsets", ctypes.c_void_p))
+
+
+def join(columns: Sequence[pa.Array]) -> memoryview | None:
+    """Join binary columns without nulls, row by row; None if there is no kernel."""
+    library = kernel()
+    if library is None:
+        return None
+    size, texts = 0, (_Texts * len(columns))()
+    for text, column in zip(texts, columns, strict=True):
+        _, offsets, octets = column.buffers()
+        places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+        text.octets, text.offsets = octets.address, places.ctypes.data
+        size += int(places[-1] - places[0])
+    joined = np.empty(size, np.uint8)
+    n_columns, rows = ctypes.c_int64(len(columns)), ctypes.c_int64(len(columns[0]))
+    library.join_texts(texts, n_columns, rows, joined.ctypes.data_as(ctypes.c_void_p))
+    return joined.data
 
 
 @functools.cache

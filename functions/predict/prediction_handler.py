@@ -3678,9 +3678,11 @@ def _bare_return(octets: Array, quotes: Array, line_end: bytes) -> int | None:
     return int(outside[0]) if len(outside) else None
 
 
-def _positions(octets: Array, octet: int) -> Array:
-    """Find an octet, in steps whose masks stay in the processor's cache."""
-    step = 1 << 18
+def _positions(data: bytes, octet: int) -> Array:
+    """Find an octet; without the kernel in C in steps whose masks stay in the processor's cache."""
+    if (library := _number_kernel()) and (known := library.find(data, octet)) is not None:
+        return np.asarray(known)
+    octets, step = np.frombuffer(data, np.uint8), 1 << 18
     found = [np.flatnonzero(octets[start : start + step] == octet) + start for start in range(0, len(octets), step)]
     return np.concatenate(found)
 
@@ -3716,8 +3718,8 @@ def _read_blocks(
             added = len(line_end)
         has_quotes = b'"' in data
         octets = np.frombuffer(data, np.uint8)
-        feeds = _positions(octets, ord("\n"))
-        quotes = _positions(octets, ord('"')) if has_quotes else feeds[:0]
+        feeds = _positions(data, ord("\n"))
+        quotes = _positions(data, ord('"')) if has_quotes else feeds[:0]
         if has_quotes:
             feeds = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
         edges = (feeds - (len(line_end) - 1)).astype(np.int32)
@@ -4328,15 +4330,20 @@ class _Columns:
 class _Features:
     """The feature columns of some rows, in order."""
 
-    table: pa.Table
+    make_table: Callable[[], pa.Table]
     matrix: Array | None = None
     """The table's memory as the model gets it, if the kernel in C has read all columns."""
     exact: frozenset[str] = frozenset()
     """Columns of which it is known that no number is beyond 2^53."""
 
+    @functools.cached_property
+    def table(self) -> pa.Table:
+        """Made when it is asked for: a table of hundreds of columns costs half as much as reading them."""
+        return self.make_table()
+
     def take(self, rows: Array) -> _Features:
         """Return some of the rows."""
-        return _Features(self.table.take(rows))
+        return _Features(functools.partial(self.table.take, rows))
 
 
 def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> _Features:
@@ -4345,15 +4352,15 @@ def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> _Featur
     Raises ColumnTypeError if a value refutes what was decided for an open column.
     """
     numbers, copied = _read_numbers(block, columns)
-    read = dict(zip(numbers.names, numbers.columns(), strict=True)) if numbers else {}
-    others = [name for name in columns.names if name not in read]
-    if others:
-        table = _parse_others(copied, columns, others)
-        read |= {name: _as_kind(block, columns, name, table[name], reject) for name in others}
-    table = pa.table([read[name] for name in columns.names], names=columns.names)
-    if numbers is None:
-        return _Features(table)
-    return _Features(table, None if others else numbers.matrix, numbers.exact)
+    if numbers and len(numbers.names) == len(columns.names):
+        return _Features(numbers.table, numbers.matrix, numbers.exact)
+    read = numbers.table() if numbers else pa.table({})
+    known = set(read.column_names)
+    others = [name for name in columns.names if name not in known]
+    table = _parse_others(copied, columns, others)
+    parsed = {name: _as_kind(block, columns, name, table[name], reject) for name in others}
+    table = pa.table([parsed[name] if name in parsed else read[name] for name in columns.names], names=columns.names)
+    return _Features(lambda: table, exact=numbers.exact if numbers else frozenset())
 
 
 def _read_numbers(block: _Block, columns: _Columns) -> tuple[Any, _Block]:
@@ -4363,7 +4370,8 @@ def _read_numbers(block: _Block, columns: _Columns) -> tuple[Any, _Block]:
     """
     names = [name for name in columns.names if name in columns.plain and name not in columns.known]
     while names and not block.has_blank_lines and (library := _number_kernel()):
-        others = [name for name in block.header.names if name in columns.kinds and name not in names]
+        left = columns.kinds.keys() - names
+        others = [name for name in block.header.names if name in left] if left else []
         numbers = library.read(block.data, block.offsets, len(block.header.line_end), block.header.names, names, others)
         if numbers is None:
             break
@@ -4807,8 +4815,7 @@ def _format_column(values: Array) -> pa.Array:
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
     text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).replace(b"[", b",", 1)
-    commas = np.flatnonzero(np.frombuffer(text, np.uint8) == ord(","))
-    offsets = np.append(commas, len(text) - 1).astype(np.int32)
+    offsets = np.append(_positions(text, ord(",")), len(text) - 1).astype(np.int32)
     return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
@@ -4828,6 +4835,8 @@ def _quoted(text: str) -> str:
 def _append_predictions(block: _Block, columns: list[pa.Array]) -> memoryview:
     """Join each record with its printed predictions; line ends stand before the records."""
     records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
+    if (library := _number_kernel()) and (known := library.join([records, *columns])) is not None:
+        return memoryview(known)
     joined = pc.binary_join_element_wise(records, *columns, pa.scalar(b"", pa.binary()))
     _, offsets, data = joined.buffers()
     edges = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]

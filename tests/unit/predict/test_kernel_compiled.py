@@ -133,7 +133,8 @@ def test_arm64_reads_the_same_numbers(on_arm64):
     arrays["powers"] = ("uint64_t", number_kernel._powers())
     declared = "".join(array(f"{kind} {name}", values) for name, (kind, values) in arrays.items())
     found = on_arm64(NUMBERS_PROGRAM.format(source=kernel.FOLDER / "numbers.c", arrays=declared, rows=len(texts)))
-    assert found == np.array([float(text) for text in texts]).tobytes() + "é\n".encode() * len(texts)
+    feeds = number_kernel.find(data.encode(), ord("\n"))
+    assert found == np.array([float(text) for text in texts]).tobytes() + "é\n".encode() * len(texts) + feeds.tobytes()
 
 
 NUMBERS_PROGRAM = """
@@ -143,6 +144,7 @@ NUMBERS_PROGRAM = """
 {arrays}
 static double values[{rows}];
 static uint8_t copied[sizeof data];
+static int32_t found[sizeof data];
 
 int main(void) {{
     const int32_t columns[] = {{0, COPIED}};
@@ -152,6 +154,7 @@ int main(void) {{
     const int size = read_numbers(&all);
     fwrite(values, sizeof *values, declined ? 0 : {rows}, stdout);
     fwrite(copied, 1, (size_t)size, stdout);
+    fwrite(found, sizeof *found, (size_t)find_octet(data, 0, sizeof data, '\\n', found), stdout);
     return 0;
 }}
 """

@@ -121,7 +121,7 @@ class _Arrays:
         self.pieces: list[bytes] = []
         self._size = 0
 
-    def described(self, value: Any) -> Any:
+    def described(self, value: Any) -> Any:  # noqa: PLR0911  # a kind of value each
         """Return a value as JSON that refers to arrays: what JSON does not know is an object with its name."""
         if value is None or type(value) in (bool, int, float, str):
             return value
@@ -129,6 +129,10 @@ class _Arrays:
             return [self.described(item) for item in value]
         if isinstance(value, (Layout, tuple)):
             return {"layout" if isinstance(value, Layout) else "tuple": [self.described(item) for item in value]}
+        if isinstance(value, dict):
+            return {"dict": {str(name): self.described(item) for name, item in value.items()}}
+        if isinstance(value, slice):
+            return {"slice": [self.described(item) for item in (value.start, value.stop)]}
         if isinstance(value, np.generic):
             return {"scalar": self._kept(np.asarray(value))}
         if isinstance(value, np.ndarray):
@@ -174,6 +178,8 @@ def _restored(value: Any, arrays: list[Array]) -> Any:
     if name == "layout":
         return Layout(*(_restored(part, arrays) for part in item))
     readers: dict[str, Callable[[], Any]] = {
+        "dict": lambda: {name: _restored(part, arrays) for name, part in item.items()},
+        "slice": lambda: slice(*_restored(item, arrays)),
         "array": lambda: arrays[item],
         "scalar": lambda: arrays[item][()],
         "objects": lambda: np.array(item, object),

@@ -11,6 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 
 from predict_kernel import kernel
 from tree_kernel import Array, PackedTrees
@@ -39,7 +40,7 @@ class Step:
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
         """Return what is kept of an estimator."""
-        if vars(estimator).get("_sklearn_output_config"):
+        if {*vars(estimator).get("_sklearn_output_config", {}).values()} - {None, "default"}:
             raise NotStoredError("puts out frames")
         named = ("n_features_in_", "feature_names_in_", "classes_", *cls.attributes)
         found = {name: getattr(estimator, name, None) for name in named}
@@ -47,7 +48,9 @@ class Step:
 
 
 def checked(step: Step, features: Any, *, missing: bool = False, infinite: bool = False) -> Array:
-    """Return features as they are; NotStoredError if scikit-learn would refuse or convert them."""
+    """Return features as they are, or a table's as an array; NotStoredError if scikit-learn would refuse or convert them."""
+    if isinstance(features, pa.Table):
+        features = matrix_of(features)
     is_plain = isinstance(features, np.ndarray) and features.dtype in (np.float64, np.float32)
     if not (is_plain and features.ndim == 2 and features.shape[1] == step.n_features_in_ and len(features)):
         raise NotStoredError("features of another type or shape")
@@ -56,6 +59,16 @@ def checked(step: Step, features: Any, *, missing: bool = False, infinite: bool 
     if not is_finite and ((not infinite and np.isinf(features).any()) or (not missing and np.isnan(features).any())):
         raise NotStoredError("features that are missing or infinite")
     return features  # type: ignore[no-any-return]
+
+
+def matrix_of(table: pa.Table) -> Array:
+    """Return a table of numbers as pandas gives a frame of them to scikit-learn: by columns."""
+    matrix = np.empty((len(table), table.num_columns), order="F")
+    for place, column in enumerate(table.columns):
+        if column.type not in (pa.float64(), pa.int64()) or (column.type == pa.int64() and column.null_count):
+            raise NotStoredError("features of another type")
+        matrix[:, place] = column.to_numpy()
+    return matrix
 
 
 # --- linear models --------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from stored_steps import NotStoredError, Step, checked
+from stored_steps import NotStoredError, Step, checked, matrix_of
 
 if TYPE_CHECKING:
     from tree_kernel import Array
@@ -92,17 +94,21 @@ class _Robust(_Scaler):
 
 class _Imputer(Step):
     attributes = ("statistics_", "strategy", "indicator_")
+    """Of numbers, or of texts: these stay a table."""
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
-        missing, statistics = estimator.missing_values, estimator.statistics_
-        if not (isinstance(missing, float) and np.isnan(missing) and estimator._fill_dtype == np.float64):  # noqa: SLF001
-            raise NotStoredError("fills in more than missing numbers")
-        if np.isnan(statistics.astype(np.float64)).any():
+        missing, statistics, kind = estimator.missing_values, estimator.statistics_, estimator._fill_dtype  # noqa: SLF001
+        are_texts = kind.kind == "O" and all(type(value) is str for value in statistics) and estimator.indicator_ is None
+        if not (isinstance(missing, float) and np.isnan(missing) and (are_texts or kind == np.float64)):
+            raise NotStoredError("fills in more than missing numbers or texts")
+        if not are_texts and np.isnan(statistics.astype(np.float64)).any():
             raise NotStoredError("leaves out empty columns")
-        return super().numbers_of(estimator)
+        return super().numbers_of(estimator) | {"are_texts": are_texts}
 
-    def transform(self, features: Any) -> Array:
+    def transform(self, features: Any) -> Any:
+        if self.are_texts:
+            return _filled(features, self.statistics_)
         values = checked(self, features, missing=True)
         if values.dtype != np.float64:
             raise NotStoredError("features of another type")
@@ -113,6 +119,103 @@ class _Imputer(Step):
             return values
         shown = self.indicator_.features_
         return np.hstack([values, is_missing if shown.size == values.shape[1] else is_missing[:, shown]])
+
+
+def _filled(table: Any, texts: Array) -> pa.Table:
+    columns = _texts_of(table, len(texts))
+    return pa.table([pc.fill_null(column, text) for column, text in zip(columns, texts, strict=True)], names=table.column_names)
+
+
+def _texts_of(table: Any, count: int) -> list[pa.ChunkedArray]:
+    """Return the columns of a table of texts."""
+    if not (isinstance(table, pa.Table) and table.num_columns == count and all(kind == pa.string() for kind in table.schema.types)):
+        raise NotStoredError("features that are no texts")
+    columns: list[pa.ChunkedArray] = table.columns
+    return columns
+
+
+class _Encoder(Step):
+    attributes = ("categories_", "handle_unknown", "unknown_value")
+    takes_missing = False
+    """Whether a missing value may be a category."""
+
+    @classmethod
+    def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        plain = {"min_frequency": None, "max_categories": None, "drop": None, "dtype": np.float64}
+        if any(getattr(estimator, name, value) != value for name, value in plain.items()):
+            raise NotStoredError("encodes in a rare way")
+        categories = [category for categories in estimator.categories_ for category in categories]
+        if not all(type(category) is str or (cls.takes_missing and category != category) for category in categories):  # noqa: PLR0124  # NaN
+            raise NotStoredError("encodes more than texts")
+        return super().numbers_of(estimator)
+
+    def codes_of(self, features: Any, *, take_unknown: bool) -> list[Array]:
+        """Return the numbers of each column's categories; -1 for others and for missing values."""
+        columns = _texts_of(features, len(self.categories_))
+        found = [
+            pc.fill_null(pc.index_in(column, pa.array(categories.tolist(), pa.string(), from_pandas=True)), -1).to_numpy()
+            for column, categories in zip(columns, self.categories_, strict=True)
+        ]
+        if not take_unknown and any((codes < 0).any() for codes in found):
+            raise NotStoredError("categories that are unknown")
+        return found
+
+
+class _OneHot(_Encoder):
+    takes_missing = True
+
+    def transform(self, features: Any) -> Array:
+        codes = self.codes_of(features, take_unknown=self.handle_unknown == "ignore")
+        encoded = np.zeros((len(features), sum(map(len, self.categories_))))
+        start = 0
+        for column, categories in zip(codes, self.categories_, strict=True):
+            rows = np.flatnonzero(column >= 0)
+            encoded[rows, start + column[rows]] = 1.0
+            start += len(categories)
+        return encoded
+
+
+class _Ordinal(_Encoder):
+    def transform(self, features: Any) -> Array:
+        codes = self.codes_of(features, take_unknown=self.handle_unknown == "use_encoded_value")
+        return np.column_stack([np.where(column < 0, getattr(self, "unknown_value", 0), column) for column in codes]).astype(float)
+
+
+class _Identity(Step):
+    func = None
+    """As a FunctionTransformer's that passes on what it gets."""
+
+    @classmethod
+    def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        if estimator.func is not None:
+            raise NotStoredError("has a function")
+        return super().numbers_of(estimator)
+
+    def transform(self, features: Any) -> Array:
+        if not (isinstance(features, pa.Table) and {*features.schema.types} == {pa.float64()}):
+            raise NotStoredError("features of another type")
+        return matrix_of(features)
+
+
+class _ColumnTransformer(Step):
+    attributes = ("transformers_", "output_indices_", "_transformer_to_input_indices")
+
+    @classmethod
+    def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        if estimator.sparse_output_:
+            raise NotStoredError("puts out sparse features")
+        return super().numbers_of(estimator)
+
+    def transform(self, features: Any) -> Array:
+        if not isinstance(features, pa.Table):
+            raise NotStoredError("features of another type")
+        named = ((step, self._transformer_to_input_indices[name]) for name, step, _ in self.transformers_)
+        parts = [
+            step.transform(features.select([str(self.feature_names_in_[place]) for place in places]))
+            for step, places in named
+            if step != "drop" and places
+        ]
+        return np.hstack(parts)
 
 
 class _Indicator(Step):
@@ -127,4 +230,8 @@ TRANSFORMERS: dict[str, type[Step]] = {
     "sklearn.preprocessing._data.RobustScaler": _Robust,
     "sklearn.impute._base.SimpleImputer": _Imputer,
     "sklearn.impute._base.MissingIndicator": _Indicator,
+    "sklearn.preprocessing._encoders.OneHotEncoder": _OneHot,
+    "sklearn.preprocessing._encoders.OrdinalEncoder": _Ordinal,
+    "sklearn.preprocessing._function_transformer.FunctionTransformer": _Identity,
+    "sklearn.compose._column_transformer.ColumnTransformer": _ColumnTransformer,
 }

@@ -12,16 +12,26 @@ from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, make_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, QuantileTransformer, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 
 import packed_trees
 import predict_kernel
@@ -42,6 +52,30 @@ def fitted(model, labels=None, rows=300):
     if labels:
         target = np.array([*labels])[np.digitize(target, np.quantile(target, np.arange(1, len(labels)) / len(labels)))]
     return model.fit(frame, target)
+
+
+def mixed(final):
+    """A model that takes text, too, in each way that can be stored; some of its texts and numbers are missing."""
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot)
+    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
+    return make_pipeline(
+        ColumnTransformer(
+            [("city", one_hot, ["city"]), ("again", texts, ["city"]), ("kind", ordinal, ["kind"]), ("x", numbers, ["x1", "x2"])],
+            remainder="passthrough",
+        ),
+        final,
+    )
+
+
+def mixed_frame(rows, seed):
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame(random.normal(size=(rows, 3)), columns=NAMES)
+    frame["city"], frame["kind"] = random.choice(["Zürich", "New York, NY", "08"], rows), random.choice(["x", "y"], rows)
+    frame.loc[::9, "city"] = np.nan
+    frame.loc[::7, "x1"] = np.nan
+    return frame
 
 
 def csv(rows=300, **changed):
@@ -107,6 +141,26 @@ def test_a_chunk_needs_no_scikit_learn_and_writes_the_same_bytes(model, labels, 
     s3.delete_object(Bucket=BUCKET, Key="models/m.joblib")
     lacks_scikit_learn(monkeypatch)
     assert chunk(event) == expected
+
+
+def test_a_chunk_needs_no_pandas_for_texts_and_writes_the_same_bytes(probe, chunk, monkeypatch, s3):
+    train = mixed_frame(200, 0)
+    event = probe(mixed(Ridge()).fit(train, train["x3"] + (train["city"] == "08")), mixed_frame(200, 1).to_csv(index=False))
+    expected = chunk(without_stored(event))
+    s3.delete_object(Bucket=BUCKET, Key="models/m.joblib")
+    lacks_scikit_learn(monkeypatch)
+    assert chunk(event) == expected
+
+
+@pytest.mark.parametrize(("column", "value"), [("city", "Chur"), ("kind", "new"), ("kind", ""), ("x1", ""), ("x3", "")])
+def test_texts_that_are_new_or_missing_are_encoded_alike(column, value, probe, chunk):
+    train = mixed_frame(200, 0)
+    data = mixed_frame(200, 1)
+    data.loc[150, column] = value or np.nan
+    model = mixed(HistGradientBoostingRegressor(max_iter=3)).fit(train, train["x2"])
+    event = probe(model, data.to_csv(index=False), on_bad_row="quarantine")
+    assert event["stored_model_s3_uri"]
+    assert chunk(event) == chunk(without_stored(event))
 
 
 def test_the_stored_model_is_kept_between_chunks_and_the_model_itself_comes_first(probe, chunk, s3):

@@ -16,6 +16,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import xgboost
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.feature_extraction.text import CountVectorizer
@@ -49,7 +50,9 @@ def families() -> dict[str, Family]:
     numbers = ("numbers", StandardScaler(), X)
     imputed = make_pipeline(SimpleImputer(strategy="constant", fill_value="unknown"), one_hot)
     median = ("median", SimpleImputer(strategy="median", add_indicator=True), ["income"])
-    framed = ColumnTransformer([("city", one_hot, ["city"]), numbers, median]).set_output(transform="pandas")
+    framed = clone(ColumnTransformer([("city", one_hot, ["city"]), numbers, median])).set_output(
+        transform="pandas"
+    )  # not its steps
     as_category = FunctionTransformer(pd.DataFrame.astype, kw_args={"dtype": {"city": "category"}})
     return {
         "ridge": Family(make_pipeline(StandardScaler(), Ridge()), X),

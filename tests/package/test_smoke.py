@@ -42,7 +42,7 @@ def test_a_chunk_is_scored_as_the_model_itself_scores_it(unpacked, aws, models, 
 
 
 @pytest.mark.parametrize(
-    "family", ["ridge", pytest.param("forest", marks=pytest.mark.thorough), pytest.param("histgb", marks=pytest.mark.thorough)]
+    "family", ["columns", pytest.param("forest", marks=pytest.mark.thorough), pytest.param("histgb", marks=pytest.mark.thorough)]
 )
 def test_a_chunk_is_scored_the_same_by_what_a_probe_has_stored(unpacked, aws, models, family):
     cold_start = smoke.run_stored(unpacked, aws, models[1], family, models[0])

@@ -149,6 +149,7 @@ def document_of(case: ScaleCase) -> JsonObject:
         "probe": {**prediction, "data_s3_uri": first, "data_etag": '"1"', "probe_rows": 1000},
         "model": {
             "rows": 1000,
+            "row_bytes": float(RECORD_BYTES),
             "rows_per_second": 1e6,
             "columns_s3_uri": f"s3://{BUCKET}/{COLUMNS_KEY}",
             "columns_sha256": hashlib.sha256(COLUMNS).hexdigest(),

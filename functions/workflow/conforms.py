@@ -30,6 +30,8 @@ from typing import (
 Shape = TypeVar("Shape")
 Check = Callable[[Any], bool]
 
+LARGEST_FLOAT = sys.float_info.max
+
 
 def conforms(value: object, shape: type[Shape]) -> TypeGuard[Shape]:
     """Whether a value has a shape."""
@@ -47,11 +49,17 @@ def _check_of(shape: Any) -> Check:
     if origin is Literal:
         return lambda value: any(type(value) is type(part) and value == part for part in parts)
     if origin is Annotated:
-        check, further = _check_of(parts[0]), parts[1]
-        return lambda value: check(value) and further(value)
+        return _annotated(parts[0], parts[1])
     if shape == list[int]:
         return lambda value: type(value) is list and {*map(type, value)} <= {int}
     return _COMPOSED[origin](*map(_check_of, parts)) if origin else _PLAIN[shape]
+
+
+def _annotated(shape: Any, further: Check) -> Check:
+    if shape is int:
+        return lambda value: type(value) is int and further(value)
+    check = _check_of(shape)
+    return lambda value: check(value) and further(value)
 
 
 def _check_of_document(shape: Any) -> Check:
@@ -105,7 +113,7 @@ _PLAIN: dict[Any, Check] = {
     str: lambda value: type(value) is str,
     bool: lambda value: type(value) is bool,
     int: lambda value: type(value) is int,  # which True is not
-    float: lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
+    float: lambda value: type(value) in (int, float) and abs(value) <= LARGEST_FLOAT,
     NoneType: lambda value: value is None,
     object: lambda _: True,
 }

@@ -74,7 +74,7 @@ from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from itertools import islice, pairwise
@@ -91,7 +91,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from boto3.exceptions import Boto3Error, RetriesExceededError
-from boto3.s3.transfer import TransferConfig
 from botocore import exceptions as boto_errors
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
@@ -102,9 +101,11 @@ from urllib3.exceptions import HTTPError, LocationValueError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     import pandas as pd
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
     Array = np.ndarray[Any, Any]
     Check = Callable[[Any], None]
@@ -274,14 +275,18 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
 
     Raises a PredictionError. Nothing has been written then, except that a ColumnTypeError leaves beside the receipt what the
-    columns hold. Memory does not grow with the chunk; /tmp holds the chunk and its part. `predict` includes waiting for bytes.
+    columns hold. Memory does not grow with the chunk; /tmp holds the chunk. `predict` includes waiting for bytes that come, and
+    sending those that are scored; `upload` is what is left of that.
     """
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch()
     output_s3_uri, receipt_s3_uri = event["output_s3_uri"], event.get("receipt_s3_uri")
     rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
-    with _temporary_directory() as folder:
-        part = Path(folder, "part.csv")
+    with (
+        _temporary_directory() as folder,
+        _Upload(client, output_s3_uri) as part,
+        _Upload(client, rejected_s3_uri) if rejected_s3_uri else nullcontext() as rejected,
+    ):
         storage = _Storage(folder)
         with watch.stage("header"):
             may_lack_rows = event.get("on_no_rows") == "succeed"
@@ -297,13 +302,13 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
                 with watch.stage("predict"):
                     infer = functools.partial(_kinds_of_objects, client, storage, Path(folder), chunk)
                     try:
-                        scored = _score_chunk(chunk, part, model, event, decision, infer)
+                        scored = _score_chunk(chunk, part, rejected, model, event, decision, infer)
                     except Exception as error:
                         if not model.is_stored:
                             raise
                         logger.info(_log_line({"message": f"scored again by the model itself, after {type(error).__name__}"}))
                         model = _cached_model(client, event, storage)
-                        scored = _score_chunk(chunk, part, model, event, decision, infer)
+                        scored = _score_chunk(chunk, part, rejected, model, event, decision, infer)
             except (InvalidDataError, ColumnTypeError) as error:
                 if cut := chunk.cut_segment():
                     message = f"{cut.source.s3_uri} bytes=[{cut.source.start}, {cut.stop}) cut a quoted field: {error}"
@@ -312,9 +317,9 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
                     _put_json(client, _types_uri(receipt_s3_uri), _wider_kinds(chunk, model, event, decision))
                 raise
         with watch.stage("upload"):
-            upload_to_s3(client, part, output_s3_uri)
-            if rejected_s3_uri:
-                upload_to_s3(client, _rejected_path(part), rejected_s3_uri)
+            if rejected:
+                rejected.complete()
+            part.complete()
     times = {"started": started, "milliseconds": watch.stop(), "memory_mb": _memory_mb()}
     receipt = _receipt(event, chunk, scored, decision) | times | {"model": model.facts}
     if receipt_s3_uri:
@@ -717,13 +722,20 @@ def score_file(
     segments = [_Segment(_Source(path.name, 0), None, None, path) for path in paths]
     chunk = _Chunk(segments, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
     packed = _with_packed_trees(model, logger.warning)
-    return _score_chunk(chunk, Path(output), _Model(packed, {}), options)
+    rejected = Path(f"{output}.rejected.csv") if on_bad_row == "quarantine" else None
+    return _score_chunk(chunk, Path(output), rejected, _Model(packed, {}), options)
 
 
 def _score_chunk(
-    chunk: _Chunk, part: Path, model: _Model, event: dict[str, Any], decision: _Decision | None = None, infer: Infer | None = None
+    chunk: _Chunk,
+    part: Path | _Upload,
+    rejected: Path | _Upload | None,
+    model: _Model,
+    event: dict[str, Any],
+    decision: _Decision | None = None,
+    infer: Infer | None = None,
 ) -> ScoredFile:
-    """Score a local chunk into a local part, and its rejected rows into `<part>.rejected.csv` if they are quarantined.
+    """Score a local chunk into a part, and list its rejected rows if they are quarantined.
 
     Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
     """
@@ -733,10 +745,8 @@ def _score_chunk(
     statistics = _Statistics(scorer.columns)
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
-    rejected_path = _rejected_path(part) if scorer.quarantine else Path(os.devnull)
-    with part.open("wb") as output, rejected_path.open("w", newline="", encoding="utf-8") as rejected_file:
-        rejected = csv.writer(rejected_file, lineterminator=header.line_end.decode())
-        rejected.writerow(("data_s3_uri", "row", "byte", "reason"))
+    with part.open("wb") as output, (rejected or Path(os.devnull)).open("wb") as rejected_list:
+        rejected_list.write(_csv_lines([("data_s3_uri", "row", "byte", "reason")], header.line_end))
 
         def write_header() -> int:
             _check_new_names(names, chunk.s3_uri, header)
@@ -750,7 +760,8 @@ def _score_chunk(
             if not rows:
                 header_bytes = write_header()
             output.write(scored.joined)
-            rejected.writerows((place.source.s3_uri, place.row + 1, place.byte, reason) for place, reason in scored.rejected)
+            listed = [(place.source.s3_uri, place.row + 1, place.byte, reason) for place, reason in scored.rejected]
+            rejected_list.write(_csv_lines(listed, header.line_end))
             statistics.add(names, scored.statistics)
             rows += scored.rows
             rejected_rows += len(scored.rejected)
@@ -820,8 +831,10 @@ def _limit_threads() -> None:
     threadpoolctl.threadpool_limits(1)
 
 
-def _rejected_path(part: Path) -> Path:
-    return part.with_name(f"{part.name}.rejected.csv")
+def _csv_lines(records: Iterable[tuple[Any, ...]], line_end: bytes) -> bytes:
+    lines = io.StringIO(newline="")
+    csv.writer(lines, lineterminator=line_end.decode()).writerows(records)
+    return lines.getvalue().encode()
 
 
 def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
@@ -1587,7 +1600,13 @@ DOWNLOADS_AT_ONCE = 16
 DOWNLOAD_PIECE_BYTES = 1 << 20
 """Bytes of a body that are in memory before they go to disk: 16 MiB for all downloads together, whatever the objects' sizes."""
 SINGLE_PUT_BYTES = 2**24
-"""Up to this size a part is sent by one PUT: three more requests for a parallel upload would cost more than they save."""
+"""An output below this size is sent by one PUT: more requests would cost more than they save."""
+UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**23, 4
+"""Larger ones leave in pieces of this size or a block more, so many at once: they are all of an output that is in memory.
+
+S3 takes 10,000 pieces, so 80 GiB, which are more than a function can send in its 15 minutes:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
 WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
 """In the keys of objects that the workflow deletes after publishing, and on them: a rule can match tags, not key suffixes."""
 
@@ -1774,19 +1793,102 @@ class _GrowingFile:
 
 
 def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
-    """Write the file to `s3_uri`: whole or not at all, in parallel parts when it is large.
+    """Write the file to `s3_uri`: whole or not at all, in parallel pieces when it is large.
 
     Raises InvalidRequestError if S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
     """
-    bucket, key = parse_s3_uri(s3_uri)
-    with _s3_errors(s3_uri, "cannot write the output"), Path(local_path).open("rb") as file:
-        client.upload_fileobj(
-            file,
-            bucket,
-            key,
-            ExtraArgs={"ContentType": "text/csv", **_work_tag(key)},
-            Config=TransferConfig(multipart_threshold=SINGLE_PUT_BYTES, max_concurrency=4),
-        )
+    with _Upload(client, s3_uri) as upload, Path(local_path).open("rb") as file:
+        while piece := file.read(UPLOAD_PIECE_BYTES):
+            upload.write(piece)
+        upload.complete()
+
+
+class _Upload:
+    """An object of S3 that leaves while it is written: whole after `complete`, or else not at all. It is opened as a Path is.
+
+    boto3's own upload of a stream would go on reading after a piece has failed, and keep more of them in memory.
+    """
+
+    def __init__(self, client: S3Client, s3_uri: str) -> None:
+        self._client, self._s3_uri = client, s3_uri
+        self._bucket, self._key = parse_s3_uri(s3_uri)
+        self._upload_id: str | None = None
+        self._pool = ThreadPoolExecutor(UPLOADS_AT_ONCE, "upload")
+        self._sent: list[Future[CompletedPartTypeDef]] = []
+        self._waiting: list[bytes | memoryview] = []
+        self._waiting_bytes = 0
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)  # no piece may arrive after the abort
+        if self._upload_id:
+            with suppress(*S3_EXCEPTIONS):  # a lifecycle rule, or the merge of the run, ends what stays
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
+
+    @contextmanager
+    def open(self, mode: str) -> Iterator[Self]:  # noqa: ARG002
+        """Write from the beginning."""
+        yield self
+
+    def tell(self) -> int:
+        return self._bytes
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Take some bytes, and send what has become a piece; raises what an earlier piece has failed of."""
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        self._bytes += len(data)
+        if self._waiting_bytes >= (UPLOAD_PIECE_BYTES if self._sent else SINGLE_PUT_BYTES):
+            self._send_piece()
+        return len(data)
+
+    def complete(self) -> None:
+        """Let the object appear, in place of what was there; raises what a piece has failed of."""
+        if not self._sent:
+            with self._errors():
+                self._client.put_object(**self._described(), Body=b"".join(self._waiting))
+            return
+        if self._waiting_bytes:
+            self._send_piece()
+        parts = [sent.result() for sent in self._sent]
+        with self._errors():
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=self._key, UploadId=str(self._upload_id), MultipartUpload={"Parts": parts}
+            )
+        self._upload_id = None
+
+    def _send_piece(self) -> None:
+        """Send all that waits in the background, once no more than the others are on their way."""
+        if not self._upload_id:
+            with self._errors():  # the kind of checksum that botocore sends with each piece must be said beforehand
+                created = self._client.create_multipart_upload(**self._described(), ChecksumAlgorithm="CRC32")
+            self._upload_id = created["UploadId"]
+        if len(self._sent) >= UPLOADS_AT_ONCE:
+            self._sent[-UPLOADS_AT_ONCE].result()
+        body, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
+        self._sent.append(self._pool.submit(self._send, len(self._sent) + 1, body))
+
+    def _send(self, number: int, body: bytes) -> CompletedPartTypeDef:
+        with self._errors():
+            answer = self._client.upload_part(
+                Bucket=self._bucket,
+                Key=self._key,
+                UploadId=str(self._upload_id),
+                PartNumber=number,
+                Body=body,
+                ChecksumAlgorithm="CRC32",
+            )
+        checksum: CompletedPartTypeDef = {"ChecksumCRC32": answer["ChecksumCRC32"]} if "ChecksumCRC32" in answer else {}
+        return {"PartNumber": number, "ETag": answer["ETag"], **checksum}  # an emulator may know no checksums
+
+    def _described(self) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": self._key, "ContentType": "text/csv", **_work_tag(self._key)}
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return _s3_errors(self._s3_uri, "cannot write the output")
 
 
 def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
@@ -1841,17 +1943,16 @@ class _Storage:
         self._lock = threading.Lock()
 
     def take_for_chunk(self, n_bytes: int, s3_uri: str) -> None:
-        """Reserve room for bytes of the chunk and as many of its part; InvalidRequestError if they do not fit."""
+        """Reserve room for bytes of the chunk; InvalidRequestError if they do not fit."""
         with self._lock:
-            chunk_bytes = self._chunk_bytes + n_bytes
-            if self._taken + 2 * n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
+            if self._taken + n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
                 raise InvalidRequestError(
-                    f"{s3_uri}: the chunk's {chunk_bytes} bytes and its part need {2 * chunk_bytes} bytes of the "
-                    f"function's ephemeral storage, where {self._free} are free",
+                    f"{s3_uri}: the chunk has {self._chunk_bytes + n_bytes} bytes, more than the "
+                    f"{self._free - self._taken + self._chunk_bytes} that are free of the function's ephemeral storage",
                     "raise PredictEphemeralStorageSize or lower chunk_size_mb",
                 )
-            self._chunk_bytes = chunk_bytes
-            self._taken += 2 * n_bytes
+            self._chunk_bytes += n_bytes
+            self._taken += n_bytes
 
     def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
         """Reserve room for a model; ModelError if it does not fit."""
@@ -1873,7 +1974,7 @@ def _s3_errors(s3_uri: str, refusal: str = "") -> Iterator[None]:
     except S3_EXCEPTIONS as error:
         failure = failure_of_call(error)
         kinds = {kind.__name__: kind for kind in PredictionError.__subclasses__()}
-        kind = kinds.get(failure.error, InternalError)  # a merge's own error would be of an upload that boto3 has made wrongly
+        kind = kinds.get(failure.error, InternalError)  # a merge's own error would be of an upload that was made wrongly
         if refusal and kind is InputNotFoundError:  # it is no input
             raise InvalidRequestError(f"{refusal}: {s3_uri} {failure.reason}", failure.advice) from error
         raise kind(f"{s3_uri} {failure.reason}", failure.advice) from error

@@ -96,6 +96,7 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError
 from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
+from s3transfer.utils import ReadFileChunk
 from urllib3.exceptions import HTTPError, LocationValueError
 
 if TYPE_CHECKING:
@@ -275,8 +276,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
 
     Raises a PredictionError. Nothing has been written then, except that a ColumnTypeError leaves beside the receipt what the
-    columns hold. Memory does not grow with the chunk; /tmp holds the chunk. `predict` includes waiting for bytes that come, and
-    sending those that are scored; `upload` is what is left of that.
+    columns hold. Memory does not grow with the chunk; /tmp holds the chunk and its part. `predict` includes waiting for bytes; the
+    part leaves meanwhile, and `upload` is what is left of that.
     """
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch()
@@ -284,8 +285,8 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
     with (
         _temporary_directory() as folder,
-        _Upload(client, output_s3_uri) as part,
-        _Upload(client, rejected_s3_uri) if rejected_s3_uri else nullcontext() as rejected,
+        _Upload(client, Path(folder, "part.csv"), output_s3_uri) as part,
+        _Upload(client, Path(folder, "rejected.csv"), rejected_s3_uri) if rejected_s3_uri else nullcontext() as rejected,
     ):
         storage = _Storage(folder)
         with watch.stage("header"):
@@ -1599,13 +1600,11 @@ DOWNLOADS_AT_ONCE = 16
 """Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
 DOWNLOAD_PIECE_BYTES = 1 << 20
 """Bytes of a body that are in memory before they go to disk: 16 MiB for all downloads together, whatever the objects' sizes."""
-SINGLE_PUT_BYTES = 2**24
-"""An output below this size is sent by one PUT: more requests would cost more than they save."""
-UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**23, 4
-"""Larger ones leave in pieces of this size or a block more, so many at once: they are all of an output that is in memory.
+UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**24, 4
+"""What is larger leaves in pieces of this size, so many side by side.
 
-S3 takes 10,000 pieces, so 80 GiB, which are more than a function can send in its 15 minutes:
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+A TB in pieces of 8 MiB would be 0.6 $ of requests, and with larger ones the last piece would be waited for longer. S3 takes 10,000
+pieces from 5 MiB on, far more than /tmp holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
 """In the keys of objects that the workflow deletes after publishing, and on them: a rule can match tags, not key suffixes."""
@@ -1797,95 +1796,87 @@ def upload_to_s3(client: S3Client, local_path: str | Path, s3_uri: str) -> None:
 
     Raises InvalidRequestError if S3 refuses (no such bucket, no permission), TransientS3Error after botocore's retries.
     """
-    with _Upload(client, s3_uri) as upload, Path(local_path).open("rb") as file:
-        while piece := file.read(UPLOAD_PIECE_BYTES):
-            upload.write(piece)
+    with _Upload(client, Path(local_path), s3_uri) as upload:
         upload.complete()
 
 
 class _Upload:
-    """An object of S3 that leaves while it is written: whole after `complete`, or else not at all. It is opened as a Path is.
+    """A local file that leaves for S3 while it is written: a whole object after `complete`, and none if a `with` ends before.
 
-    boto3's own upload of a stream would go on reading after a piece has failed, and keep more of them in memory.
+    It is opened as a Path is. boto3's own upload of a stream would keep all pieces that are on their way in memory, and go on
+    reading to the end after one has failed.
     """
 
-    def __init__(self, client: S3Client, s3_uri: str) -> None:
-        self._client, self._s3_uri = client, s3_uri
-        self._bucket, self._key = parse_s3_uri(s3_uri)
-        self._upload_id: str | None = None
+    def __init__(self, client: S3Client, path: Path, s3_uri: str) -> None:
+        self._client, self._path, self._s3_uri = client, path, s3_uri
+        bucket, key = parse_s3_uri(s3_uri)
+        self._place: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        self._description = {**self._place, "ContentType": "text/csv", **_work_tag(key)}
         self._pool = ThreadPoolExecutor(UPLOADS_AT_ONCE, "upload")
-        self._sent: list[Future[CompletedPartTypeDef]] = []
-        self._waiting: list[bytes | memoryview] = []
-        self._waiting_bytes = 0
-        self._bytes = 0
+        self._pieces: list[Future[CompletedPartTypeDef]] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)  # no piece may arrive after the abort
-        if self._upload_id:
-            with suppress(*S3_EXCEPTIONS):  # a lifecycle rule, or the merge of the run, ends what stays
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._key, UploadId=self._upload_id)
+        if "UploadId" in self._place:
+            with suppress(*S3_EXCEPTIONS):  # what stays is ended by the merge of its run, or by a lifecycle rule
+                self._client.abort_multipart_upload(**self._place)
 
     @contextmanager
-    def open(self, mode: str) -> Iterator[Self]:  # noqa: ARG002
+    def open(self, mode: str) -> Iterator[Self]:
         """Write from the beginning."""
-        yield self
+        with self._path.open(mode) as file:
+            self._file: IO[bytes] = file
+            yield self
 
     def tell(self) -> int:
-        return self._bytes
+        return self._file.tell()
 
     def write(self, data: bytes | memoryview) -> int:
-        """Take some bytes, and send what has become a piece; raises what an earlier piece has failed of."""
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        self._bytes += len(data)
-        if self._waiting_bytes >= (UPLOAD_PIECE_BYTES if self._sent else SINGLE_PUT_BYTES):
-            self._send_piece()
-        return len(data)
+        """Write, and send pieces as soon as there is more than them; raises what an earlier one has failed of."""
+        for piece in self._pieces:
+            if piece.done():
+                piece.result()
+        written = self._file.write(data)
+        while self._file.tell() > self._sent_bytes + UPLOAD_PIECE_BYTES:
+            self._file.flush()
+            self._send(UPLOAD_PIECE_BYTES)
+        return written
 
     def complete(self) -> None:
-        """Let the object appear, in place of what was there; raises what a piece has failed of."""
-        if not self._sent:
-            with self._errors():
-                self._client.put_object(**self._described(), Body=b"".join(self._waiting))
+        """Send the rest of the file, and let the object appear; raises what any piece has failed of."""
+        size = self._path.stat().st_size
+        if size <= UPLOAD_PIECE_BYTES:
+            with self._errors(), self._path.open("rb") as file:
+                self._client.put_object(**self._description, Body=file)
             return
-        if self._waiting_bytes:
-            self._send_piece()
-        parts = [sent.result() for sent in self._sent]
+        while self._sent_bytes < size:
+            self._send(min(size - self._sent_bytes, UPLOAD_PIECE_BYTES))
+        parts = [piece.result() for piece in self._pieces]
         with self._errors():
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket, Key=self._key, UploadId=str(self._upload_id), MultipartUpload={"Parts": parts}
-            )
-        self._upload_id = None
+            self._client.complete_multipart_upload(**self._place, MultipartUpload={"Parts": parts})
+        del self._place["UploadId"]
 
-    def _send_piece(self) -> None:
-        """Send all that waits in the background, once no more than the others are on their way."""
-        if not self._upload_id:
-            with self._errors():  # the kind of checksum that botocore sends with each piece must be said beforehand
-                created = self._client.create_multipart_upload(**self._described(), ChecksumAlgorithm="CRC32")
-            self._upload_id = created["UploadId"]
-        if len(self._sent) >= UPLOADS_AT_ONCE:
-            self._sent[-UPLOADS_AT_ONCE].result()
-        body, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
-        self._sent.append(self._pool.submit(self._send, len(self._sent) + 1, body))
+    @property
+    def _sent_bytes(self) -> int:
+        return len(self._pieces) * UPLOAD_PIECE_BYTES
 
-    def _send(self, number: int, body: bytes) -> CompletedPartTypeDef:
-        with self._errors():
-            answer = self._client.upload_part(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=str(self._upload_id),
-                PartNumber=number,
-                Body=body,
-                ChecksumAlgorithm="CRC32",
-            )
-        checksum: CompletedPartTypeDef = {"ChecksumCRC32": answer["ChecksumCRC32"]} if "ChecksumCRC32" in answer else {}
-        return {"PartNumber": number, "ETag": answer["ETag"], **checksum}  # an emulator may know no checksums
+    def _send(self, n_bytes: int) -> None:
+        """Send these next bytes of the file in the background."""
+        if "UploadId" not in self._place:
+            with self._errors():  # the kind of checksum that goes with each piece must be said beforehand
+                created = self._client.create_multipart_upload(**self._description, ChecksumAlgorithm="CRC32")
+            self._place["UploadId"] = created["UploadId"]
+        self._pieces.append(self._pool.submit(self._send_piece, len(self._pieces) + 1, self._sent_bytes, n_bytes))
 
-    def _described(self) -> dict[str, Any]:
-        return {"Bucket": self._bucket, "Key": self._key, "ContentType": "text/csv", **_work_tag(self._key)}
+    def _send_piece(self, number: int, start: int, n_bytes: int) -> CompletedPartTypeDef:
+        with self._errors(), ReadFileChunk.from_filename(str(self._path), start, n_bytes) as piece:
+            body: Any = piece
+            sent = self._client.upload_part(**self._place, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")
+        checksum: CompletedPartTypeDef = {"ChecksumCRC32": sent["ChecksumCRC32"]} if "ChecksumCRC32" in sent else {}
+        return {"PartNumber": number, "ETag": sent["ETag"], **checksum}  # an emulator may know no checksums
 
     def _errors(self) -> AbstractContextManager[None]:
         return _s3_errors(self._s3_uri, "cannot write the output")
@@ -1943,16 +1934,17 @@ class _Storage:
         self._lock = threading.Lock()
 
     def take_for_chunk(self, n_bytes: int, s3_uri: str) -> None:
-        """Reserve room for bytes of the chunk; InvalidRequestError if they do not fit."""
+        """Reserve room for bytes of the chunk and as many of its part; InvalidRequestError if they do not fit."""
         with self._lock:
-            if self._taken + n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
+            chunk_bytes = self._chunk_bytes + n_bytes
+            if self._taken + 2 * n_bytes > self._free:  # nothing is taken: the model may still fit, and is not to blame
                 raise InvalidRequestError(
-                    f"{s3_uri}: the chunk has {self._chunk_bytes + n_bytes} bytes, more than the "
-                    f"{self._free - self._taken + self._chunk_bytes} that are free of the function's ephemeral storage",
+                    f"{s3_uri}: the chunk's {chunk_bytes} bytes and its part need {2 * chunk_bytes} bytes of the "
+                    f"function's ephemeral storage, where {self._free} are free",
                     "raise PredictEphemeralStorageSize or lower chunk_size_mb",
                 )
-            self._chunk_bytes += n_bytes
-            self._taken += n_bytes
+            self._chunk_bytes = chunk_bytes
+            self._taken += 2 * n_bytes
 
     def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
         """Reserve room for a model; ModelError if it does not fit."""

@@ -47,8 +47,8 @@ GET_REQUESTS = 13
 """Any run has them: the three buckets' and the model's HEAD, header; probe's rows, model; output's HEAD; size of chunks; the plan
 for the Map and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are
 left out."""
-SINGLE_PUT_BYTES, UPLOAD_PART_BYTES = 2**24, 2**23
-"""The prediction function sends smaller parts at once, larger ones in pieces of this size (boto3's own)."""
+UPLOAD_PIECE_BYTES = 2**24
+"""The prediction function sends parts up to this size at once, larger ones in pieces of this size."""
 LISTED_KEYS = 1000
 """Keys in one answer: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
 
@@ -176,7 +176,7 @@ def scoring_seconds(input_bytes: float, chunks: int, row: Row, memory_mb: int) -
     """
     rows, network = input_bytes / row.input_bytes, network_mb_per_second(memory_mb) * 1e6
     output_bytes = input_bytes + rows * row.prediction_bytes
-    last_bytes = min(output_bytes, SINGLE_PUT_BYTES * chunks)
+    last_bytes = min(output_bytes, UPLOAD_PIECE_BYTES * chunks)
     computing = rows / (row.per_vcpu_second * vcpus(memory_mb))
     return max(input_bytes / network, computing, (output_bytes - last_bytes) / network) + last_bytes / network
 
@@ -191,7 +191,7 @@ def _map_seconds(work: Work, warm: float, workers: int) -> float:
 
 
 def _put_requests(work: Work, part_bytes: float) -> int:
-    upload = 1 if part_bytes < SINGLE_PUT_BYTES else 2 + math.ceil(part_bytes / UPLOAD_PART_BYTES)
+    upload = 1 if part_bytes <= UPLOAD_PIECE_BYTES else 2 + math.ceil(part_bytes / UPLOAD_PIECE_BYTES)
     requests = {
         "listing the input": math.ceil(work.objects / LISTED_KEYS),
         "parts and receipts": (upload + 1) * work.pending_chunks,

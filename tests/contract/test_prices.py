@@ -2,8 +2,6 @@
 
 import re
 
-from boto3.s3.transfer import TransferConfig
-
 import prediction_handler
 from tools.smoke import Figures, cold_start_seconds
 from workflow import estimate, plan_chunks, prices
@@ -66,8 +64,7 @@ def test_the_planner_is_told_the_prediction_functions_memory(template):
 
 
 def test_uploads_are_the_handlers():
-    assert estimate.SINGLE_PUT_BYTES == prediction_handler.SINGLE_PUT_BYTES
-    assert TransferConfig().multipart_chunksize == estimate.UPLOAD_PART_BYTES
+    assert estimate.UPLOAD_PIECE_BYTES == prediction_handler.UPLOAD_PIECE_BYTES
 
 
 def test_every_price_is_used_and_has_a_page_of_aws(root):

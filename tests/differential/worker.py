@@ -66,9 +66,6 @@ class MemoryS3:
         self.objects[Key] = Body if isinstance(Body, bytes) else Body.read()
         return {"ETag": self._found(Key, None)[1]}
 
-    def upload_fileobj(self, file, bucket, key, **_):  # noqa: ARG002
-        self.objects[key] = file.read()
-
 
 # --- one decision a run ---------------------------------------------------------------------------------------------------------
 

@@ -55,10 +55,8 @@ def tags(s3, uri):
 
 
 @pytest.mark.usefixtures("stored")
-@pytest.mark.parametrize("single_put_bytes", [handler.SINGLE_PUT_BYTES, 8], ids=["one PUT", "in parts"])
-def test_work_carries_its_tag_and_an_output_does_not(s3, monkeypatch, single_put_bytes):
-    """A lifecycle rule expires what carries it."""
-    monkeypatch.setattr(handler, "SINGLE_PUT_BYTES", single_put_bytes)
+def test_work_carries_its_tag_and_an_output_does_not(s3):
+    """A lifecycle rule expires what carries it; for what leaves in pieces, see test_uploads.py."""
     part = f"{OUTPUT}.work/identity/fingerprint/chunk-00000.csv"
     for output in (part, OUTPUT):
         assert invoke(on_bad_row="quarantine", output_s3_uri=output, receipt_s3_uri=f"{output}.json")[0] == 200

@@ -209,7 +209,7 @@ def test_what_stops_the_scoring_takes_back_what_has_left(s3, put, get, calls, up
 
 
 @pytest.mark.usefixtures("stored")
-@pytest.mark.parametrize("moment", ["unsent", "unheard"])
+@pytest.mark.parametrize("moment", ["unsent", pytest.param("unheard", marks=pytest.mark.thorough)])
 def test_a_killed_function_leaves_all_or_nothing_and_the_next_one_succeeds(s3, put, get, uploads, killed_at, moment):
     """What a killed function leaves of an upload, the run's merge ends, or the bucket's lifecycle rule."""
     put(DATA, b"x1\n" + ROWS[: 3 * PIECE])

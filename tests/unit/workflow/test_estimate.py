@@ -50,12 +50,12 @@ def test_a_linear_model_on_one_object_by_hand():
     assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 136.8
     assert found["lambda_requests"] == 4 + 10
     assert found["state_transitions"] == 9 + 2 * 10
-    # A listing; ten parts of 83.3 MB in 10 uploads each with start and end, and ten receipts; ten copies; a listing to delete.
-    assert found["s3_put_requests"] == 10 + 1 + 10 * (10 + 2 + 1) + 10 + 1
+    # A listing; ten parts of 83.3 MB in 5 pieces each with start and end, and ten receipts; ten copies; a listing to delete.
+    assert found["s3_put_requests"] == 10 + 1 + 10 * (5 + 2 + 1) + 10 + 1
     # Headers and boundaries; header and range of each chunk; HEAD of each part; ten decisions; five models; ten receipts.
     assert found["s3_get_requests"] == 13 + (1 + 10) + 2 * 10 + 10 + 10 + 5 + 10
-    # About 137 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 152 at 0.000005 and 79 at 0.0000004.
-    assert found["dollars"] == {"lambda": 0.001826, "step_functions": 0.000725, "s3": 0.000792, "total": 0.003343}
+    # About 137 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 102 at 0.000005 and 79 at 0.0000004.
+    assert found["dollars"] == {"lambda": 0.001826, "step_functions": 0.000725, "s3": 0.000542, "total": 0.003093}
 
 
 def test_a_slow_model_is_bound_by_the_probes_speed():

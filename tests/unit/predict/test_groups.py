@@ -71,7 +71,9 @@ def score_files(objects, folder, block_bytes, *, is_group):
     original, handler.BLOCK_BYTES = handler.BLOCK_BYTES, block_bytes
     try:
         chunk = handler._Chunk(segments, is_group=is_group)
-        facts = handler._score_chunk(chunk, folder / "part.csv", handler._Model(Numbers(), {}), event)
+        facts = handler._score_chunk(
+            chunk, folder / "part.csv", folder / "part.csv.rejected.csv", handler._Model(Numbers(), {}), event
+        )
     finally:
         handler.BLOCK_BYTES = original
     rejected = list(csv.reader((folder / "part.csv.rejected.csv").open(newline="", encoding="utf-8")))

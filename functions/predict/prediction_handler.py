@@ -73,7 +73,7 @@ import zlib
 from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
@@ -305,7 +305,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
                     try:
                         scored = _score_chunk(chunk, part, rejected, model, event, decision, infer)
                     except Exception as error:
-                        if not model.is_stored:
+                        if not model.is_stored or isinstance(error, TransientS3Error):
                             raise
                         logger.info(_log_line({"message": f"scored again by the model itself, after {type(error).__name__}"}))
                         model = _cached_model(client, event, storage)
@@ -1819,14 +1819,23 @@ class _Upload:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)  # no piece may arrive after the abort
+        self._take_back()
+        self._pool.shutdown()
+
+    def _take_back(self) -> None:
+        for piece in self._pieces:
+            piece.cancel()
+        wait(self._pieces)  # none may arrive after the abort
+        self._pieces.clear()
         if "UploadId" in self._place:
             with suppress(*S3_EXCEPTIONS):  # what stays is ended by the merge of its run, or by a lifecycle rule
                 self._client.abort_multipart_upload(**self._place)
+            del self._place["UploadId"]
 
     @contextmanager
     def open(self, mode: str) -> Iterator[Self]:
-        """Write from the beginning."""
+        """Write from the beginning: what has left of an earlier attempt is taken back."""
+        self._take_back()
         with self._path.open(mode) as file:
             self._file: IO[bytes] = file
             yield self

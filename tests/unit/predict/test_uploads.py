@@ -208,6 +208,18 @@ def test_what_stops_the_scoring_takes_back_what_has_left(s3, put, get, calls, up
     assert uploads() == []
 
 
+def test_an_output_that_is_begun_anew_has_nothing_of_its_first_beginning(s3, get, uploads, tmp_path):
+    """A chunk is scored again by the model itself if the stored form of it fails."""
+    with handler._Upload(s3, tmp_path / "file", OUTPUT) as upload:
+        for content in (b"first" * PIECE, b"second" * PIECE):
+            with upload.open("wb") as output:
+                for start in range(0, len(content), BLOCK):
+                    output.write(content[start : start + BLOCK])
+        upload.complete()
+    assert get(OUTPUT) == content
+    assert uploads() == []
+
+
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize("moment", ["unsent", pytest.param("unheard", marks=pytest.mark.thorough)])
 def test_a_killed_function_leaves_all_or_nothing_and_the_next_one_succeeds(s3, put, get, uploads, killed_at, moment):

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 LIBRARY, LIBRARY_VARIABLE = "libpredict_kernel.so", "PREDICT_KERNEL_LIBRARY"
-LIBRARY_VERSION = 1
+LIBRARY_VERSION = 2
 """Of its structures and functions: predict_kernel.c."""
 
 
@@ -24,3 +24,10 @@ def kernel() -> ctypes.CDLL | None:
     except (OSError, AttributeError):
         return None
     return library if is_known else None
+
+
+@functools.cache
+def has_avx2() -> bool:
+    """Tell whether the processor has vectors of 32 bytes, and the system keeps them: Linux lists it then."""
+    facts = Path("/proc/cpuinfo")
+    return facts.is_file() and "avx2" in facts.read_text().split()

@@ -743,7 +743,7 @@ def _score_chunk(
     read, header = _Tally(), chunk.header
     infer = infer or functools.partial(_infer_kinds, chunk.blocks(BLOCK_BYTES))
     scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer)
-    statistics = _Statistics(scorer.columns)
+    statistics = scorer.statistics
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
     with part.open("wb") as output, (rejected or Path(os.devnull)).open("wb") as rejected_list:
@@ -1048,20 +1048,21 @@ class _Scorer:
             if len(rows) < block.rows:
                 columns = [_spread(column, rows, block.rows) for column in columns]
         rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
-        counted = features if len(rows) == block.rows else features.take(rows)
-        statistics = self._statistics(counted.table, predictions, names, reasons.values())
-        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), statistics)
+        counted = _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, Counter(reason.counted for reason in reasons.values()))
+        if predictions is not None:
+            counted = counted._replace(
+                features=self.statistics.count_features(features if len(rows) == block.rows else features.take(rows)),
+                predictions=self.statistics.count_predictions(names, predictions, self.method, is_classifier=self._is_classifier()),
+            )
+        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), counted)
 
-    def _statistics(
-        self, table: pa.Table, predictions: Array | None, names: list[str], reasons: Iterable[_Reason]
-    ) -> _BlockStatistics:
-        rejected = Counter(reason.counted for reason in reasons)
-        if predictions is None:
-            return _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, rejected)
-        kinds = {name: self.columns.kinds[name] for name in self.columns.names[:MAX_STATISTICS_COLUMNS]}
-        is_classifier = getattr(self.estimator, "classes_", None) is not None
-        counted = _count_predictions(names, predictions, self.method, is_classifier=is_classifier)
-        return _BlockStatistics(_count_columns(table, kinds), counted, rejected)
+    @functools.cached_property
+    def statistics(self) -> _Statistics:
+        """What is counted of the blocks."""
+        return _Statistics(self.columns)
+
+    def _is_classifier(self) -> bool:
+        return getattr(self.estimator, "classes_", None) is not None
 
     def _predict(self, parsed: _Features, rows: Array, reject: Reject) -> tuple[Array, Array | None]:
         """Predict rows, given with their numbers in the block; returns those that the model accepts, and the predictions."""
@@ -4972,12 +4973,15 @@ _ZERO_EXPONENT = -60
 """Magnitudes of up to 2^-60 count as zero, from about 2^64 on as infinite. At the finest scale, 2^6 divides its bucket's number."""
 _CELLS = 1 << 16
 """Buckets are made of cells. A cell is the upper 16 bits of a number's square as float32; 7 of these belong to the mantissa."""
-_SHARE_CELLS = 65_000
-"""The cells of probabilities are of equal width: 650 for each percent."""
+_SHARES = 65_000
+"""Probabilities are rounded to so many equal parts: 650 for each percent."""
 LARGEST_COUNTED, MAX_COUNTED = 128, 64
 """Whole numbers up to this magnitude have a cell each. If there are at most `MAX_COUNTED`, each is counted by itself."""
-_KEPT_BLOCKS = 16
-"""Blocks are counted together, as there are more cells than a block has rows; 2 bytes a number are kept until then."""
+_FIRST_BUCKET = 2 * _ZERO_EXPONENT * 2 ** (HISTOGRAM_SCALE - 1)
+_BUCKETS = 128 * 2 ** (HISTOGRAM_SCALE - 1) - _FIRST_BUCKET
+"""The first bucket of the finest scale, and how many there are of either sign: squares are below 2^128, as float32."""
+_FIRST_WHOLE = 1 + 2 * _BUCKETS
+"""The first bin of a whole number (`_Bins`)."""
 CLASS, SHARE = "class", "share"
 """Two more kinds that a column is counted as: labels, and probabilities."""
 
@@ -4990,7 +4994,7 @@ def column_statistics(blocks: Iterable[Any], kinds: dict[str, str]) -> dict[str,
     """
     sums = _ColumnSums()
     for block in blocks:
-        sums.add(_count_columns(block, kinds))
+        sums.add(sums.count(block, kinds))
     found = sums.result()
     return {name: found[name] for name in kinds if name in found}
 
@@ -5006,28 +5010,6 @@ class _ColumnCounts(NamedTuple):
 _NOTHING_COUNTED = _ColumnCounts(None, {})
 
 
-def _count_columns(block: Any, kinds: dict[str, str]) -> _ColumnCounts:
-    counters = {TEXT: _count_texts, CLASS: _count_labels}
-    numbers = {name: block[name] for name, kind in kinds.items() if kind not in counters}
-    return _ColumnCounts(
-        _measure_numbers(numbers, {name for name in numbers if kinds[name] == SHARE}) if numbers else None,
-        {name: counters[kind](block[name]) for name, kind in kinds.items() if kind in counters},
-    )
-
-
-def _count_predictions(names: list[str], predictions: Array, method: str, *, is_classifier: bool) -> _ColumnCounts:
-    """Count a block's predictions, at least one row, by what they are: labels, probabilities or other numbers."""
-    columns = dict(zip(names, predictions.reshape(len(predictions), -1).T[:MAX_STATISTICS_COLUMNS], strict=False))
-    try:
-        are_labels = not _are_numbers(predictions) or (method == "predict" and is_classifier)
-        kind = CLASS if are_labels else SHARE if method == "predict_proba" else NUMBER
-        return _count_columns(columns, dict.fromkeys(columns, kind))
-    except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
-        logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
-        uncounted = _Counted(CLASS, len(predictions), 0, Counter({None: len(predictions)}))  # labels beyond those that have a name
-        return _ColumnCounts(None, dict.fromkeys(columns, uncounted))
-
-
 class _BlockStatistics(NamedTuple):
     """What a block adds to a chunk's statistics."""
 
@@ -5038,13 +5020,37 @@ class _BlockStatistics(NamedTuple):
 
 
 class _Statistics:
-    """The statistics of a chunk, added up block by block; thousands of blocks take as much memory as one."""
+    """The statistics of a chunk, added up block by block; thousands of blocks take as much memory as one.
+
+    Workers count blocks, several at once and in any order; what they return is added in the order of the blocks.
+    """
 
     def __init__(self, columns: _Columns) -> None:
         self._feature_names, self._prediction_names = columns.names, list[str]()
+        self._kinds = {name: columns.kinds[name] for name in columns.names[:MAX_STATISTICS_COLUMNS]}
         self._features, self._predictions = _ColumnSums(), _ColumnSums()
         self.reasons: Counter[str] = Counter()
         """How many rows were not scored for each reason."""
+
+    def count_features(self, features: _Features) -> _ColumnCounts:
+        """Count the features of a block's scored rows, at least one."""
+        if features.matrix is not None:
+            return self._features.count_numbers([*self._kinds], features.matrix.T[: len(self._kinds)])
+        return self._features.count(features.table, self._kinds)
+
+    def count_predictions(self, names: list[str], predictions: Array, method: str, *, is_classifier: bool) -> _ColumnCounts:
+        """Count a block's predictions, at least one row, by what they are: labels, probabilities or other numbers."""
+        names = names[:MAX_STATISTICS_COLUMNS]
+        columns = predictions.reshape(len(predictions), -1).T[: len(names)]
+        try:
+            if not _are_numbers(predictions) or (method == "predict" and is_classifier):
+                return _ColumnCounts(None, {name: _count_labels(column) for name, column in zip(names, columns, strict=True)})
+            are_shares = [method == "predict_proba"] * len(names)
+            return self._predictions.count_numbers(names, np.ascontiguousarray(columns, np.float64), are_shares)
+        except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
+            logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
+            uncounted = _Counted(CLASS, len(predictions), 0, Counter({None: len(predictions)}))  # labels beyond those with a name
+            return _ColumnCounts(None, dict.fromkeys(names, uncounted))
 
     def add(self, predictions: list[str], block: _BlockStatistics) -> None:
         """Add a block, whose predictions have these names."""
@@ -5072,7 +5078,22 @@ class _ColumnSums:
         self._numbers = _NumberSums()
         self._others: dict[str, _Counted] = {}
 
+    def count(self, block: Any, kinds: dict[str, str]) -> _ColumnCounts:
+        """Count a block, which gives each column by its name, and has at least one row."""
+        counters = {TEXT: _count_texts, CLASS: _count_labels}
+        others = {name: counters[kind](block[name]) for name, kind in kinds.items() if kind in counters}
+        names = [name for name in kinds if name not in others]
+        if not names:
+            return _ColumnCounts(None, others)
+        columns, shares = [_plain_numbers(block[name]) for name in names], [kinds[name] == SHARE for name in names]
+        return self.count_numbers(names, columns, shares)._replace(others=others)
+
+    def count_numbers(self, names: list[str], columns: Sequence[Array] | Array, shares: Sequence[bool] = ()) -> _ColumnCounts:
+        """Count float64 columns, each contiguous, in which NaN is missing; `shares` tells which are probabilities, if any are."""
+        return _ColumnCounts(self._numbers.count(names, columns, shares), {})
+
     def add(self, block: _ColumnCounts) -> None:
+        """Add a block that was counted."""
         if block.numbers:
             self._numbers.add(block.numbers)
         for name, more in block.others.items():
@@ -5084,125 +5105,139 @@ class _ColumnSums:
         return self._numbers.result() | {name: counted.written() for name, counted in self._others.items()}
 
 
+class _Numbers(NamedTuple):
+    """The columns of numbers of one block, whose values have been counted."""
+
+    rows: int
+    measures: Array
+    """Of shape (measures, columns), float64: `_MEASURES`."""
+
+
+_MEASURES = ("missing", "infinite", "total", "squares", "low", "is_whole", "high")
+"""Four sums; the smallest finite value, infinite if there is none; 1 if all finite ones are whole numbers; the largest one."""
+_MOST_ROWS = 2**32 - 1
+"""That are counted in 32 bits, which take half as long as 64."""
+
+
 class _NumberSums:
+    """The columns of numbers. Blocks are counted in any order, which changes no count, and their measures are added in theirs."""
+
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._names: list[str] = []
-        self._waiting: list[_Numbers] = []
+        self._shares = np.empty(0, np.bool_)
+        self._counts = np.empty((0, 0), np.uint32)
+        self._counted, self._settled = 0, np.zeros((), np.int64)
         self._rows = 0
-        self._sums: dict[str, Array] = {}
-        self._counts: list[_Cells] = []
+        self._measures: Array | None = None
+
+    def count(self, names: list[str], columns: Sequence[Array] | Array, shares: Sequence[bool]) -> _Numbers:
+        rows = len(columns[0])
+        with self._lock:
+            if not self._names:
+                self._names, self._shares = names, np.array(shares or [False] * len(names))
+                self._counts = np.zeros((len(names), len(_bins().buckets)), np.uint32)
+            if self._counted + rows > _MOST_ROWS:
+                self._settled, self._counted = self._settled + self._counts, 0
+                self._counts[:] = 0
+            self._counted += rows
+            return _Numbers(rows, _count_numbers(columns, self._shares, self._counts))
 
     def add(self, numbers: _Numbers) -> None:
-        self._names = numbers.names
-        self._waiting.append(numbers)
-        if len(self._waiting) == _KEPT_BLOCKS:
-            self._count()
-
-    def _count(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        self._rows += numbers.rows
+        if self._measures is None:
+            self._measures = numbers.measures
+            return
+        before, more = self._measures, numbers.measures
         with np.errstate(over="ignore", invalid="ignore"):
-            for name, joined in _MEASURES.items():
-                found = joined([numbers.measures[name] for numbers in waiting], axis=0)
-                self._sums[name] = joined([found, self._sums[name]], axis=0) if name in self._sums else found
-        rows = sum(numbers.rows for numbers in waiting)
-        self._rows += rows
-        wide = np.empty(rows, np.int64)  # as bincount wants them: fresh memory for every column would cost as much as counting
-        for index in range(len(waiting[0].cells)):
-            before = self._counts[index] if index < len(self._counts) else None
-            is_share = bool(self._sums["is_share"][index])
-            np.concatenate([numbers.cells[index] if numbers.measures["is_share"][index] == is_share
-                            else _cells_of_shares()[numbers.cells[index]] for numbers in waiting], out=wide)  # fmt: skip
-            counts = np.bincount(wide, minlength=_CELLS)
-            if before:
-                cells = before.cells if before.is_share == is_share else _cells_of_shares()[before.cells]
-                np.add.at(counts, cells, before.counts)
-            filled = np.flatnonzero(counts != 0)
-            self._counts[index : index + 1] = [_Cells(is_share, filled, counts[filled])]
+            before[:4] += more[:4]
+        np.minimum(before[4:6], more[4:6], out=before[4:6])
+        np.maximum(before[6], more[6], out=before[6])
 
     def result(self) -> dict[str, dict[str, Any]]:
         """Return each column's statistics as `contract.NumberValues` describes them."""
-        if self._waiting:
-            self._count()
-        return {name: self._of(index) for index, name in enumerate(self._names)}
+        if self._measures is None:
+            return {}
+        measures = (self._measures.T + 0.0).tolist()  # no negative zero
+        return {name: self._of(index, *measures[index]) for index, name in enumerate(self._names)}
 
-    def _of(self, index: int) -> dict[str, Any]:
-        is_share, cells, counts = self._counts[index]
-        missing, infinite = (int(self._sums[name][index]) for name in ("missing", "infinite"))
-        low, high = (float(self._sums[name][index]) + 0.0 for name in ("low", "high"))  # no negative zero
-        is_whole = bool(self._sums["is_whole"][index])
-        magnitudes = _cells_of_shares()[cells] if is_share else cells
+    def _of(
+        self, index: int, missing: float, infinite: float, total: float, squares: float, low: float, is_whole: float, high: float
+    ) -> dict[str, Any]:
+        counts, bins = self._counts[index].astype(np.int64), _bins()
+        if self._settled.ndim:
+            counts += self._settled[index]
+        in_buckets, finer = counts[:_FIRST_WHOLE], counts[_FIRST_WHOLE:]
+        filled = np.flatnonzero(finer != 0)
+        np.add.at(in_buckets, bins.buckets[_FIRST_WHOLE + filled], finer[filled])
+        in_buckets[0] -= int(missing + infinite)  # as which zeros they are counted
         counted = {
             "kind": NUMBER,
             "rows": self._rows,
-            "missing": missing,
-            "sum": _finite_or_none(self._sums["total"][index]),
-            "sum_of_squares": _finite_or_none(self._sums["squares"][index]),
+            "missing": int(missing),
+            "sum": _finite_or_none(total),
+            "sum_of_squares": _finite_or_none(squares),
             "min": _finite_or_none(low),
             "max": _finite_or_none(high),
-            "whole": is_whole,
+            "whole": bool(is_whole),
             "whole_numbers": None,
-            "histogram": _histogram(magnitudes, counts, missing, infinite),
+            "histogram": _histogram(in_buckets, int(infinite)),
         }
-        if is_share:
-            percents = np.bincount(np.rint(cells / (_SHARE_CELLS / 100)).astype(np.int64), counts, minlength=101)
+        if self._shares[index] and not missing and not infinite and low >= 0 and high <= 1:
+            percents = np.bincount(bins.percents[filled], finer[filled], 101)
             counted["percents"] = percents.astype(np.int64).tolist()
-        if is_whole and not infinite and (low > high or max(-low, high) <= LARGEST_COUNTED):
-            counted["whole_numbers"] = _whole_numbers(magnitudes, counts, missing)
+        if is_whole and not infinite and low >= -LARGEST_COUNTED and high <= LARGEST_COUNTED:
+            counted["whole_numbers"] = _whole_numbers(bins.numbers[filled], finer[filled], int(missing))
         return counted
 
 
-class _Numbers(NamedTuple):
-    """The columns of numbers of one block."""
-
-    names: list[str]
-    rows: int
-    measures: dict[str, Array]
-    """Those of `_MEASURES`: an array with an element for each column."""
-    cells: np.ndarray[Any, np.dtype[np.uint16]]
-    """Shape (n_columns, rows); zero if a value is missing or infinite."""
+def _plain_numbers(column: pa.ChunkedArray | Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a column as contiguous float64, NaN in place of missing values."""
+    if not isinstance(column, np.ndarray):
+        column = (column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column).to_numpy()
+    return np.ascontiguousarray(column, np.float64)
 
 
-_MEASURES: dict[str, Callable[..., Any]] = {
-    "missing": np.sum,
-    "infinite": np.sum,
-    "total": np.sum,
-    "squares": np.sum,
-    "low": np.min,  # the smallest finite value; infinite if there is none
-    "high": np.max,
-    "is_whole": np.all,  # whether all finite values are whole numbers
-    "is_share": np.all,  # whether the column has probabilities, and its cells are `_SHARE_CELLS` of equal width
-}
-"""What is measured of a column in a block, and how the measures of blocks make one of all."""
+def _count_numbers(columns: Sequence[Array] | Array, shares: Array, counts: Array) -> Array:
+    """Add columns of a block to the counts by bins, shape (columns, bins), and return their measures: in C if there is a kernel."""
+    bins, kernel = _bins(), _statistics_kernel()
+    measures: Array | None = kernel and kernel.count(columns, shares, bins.of_cells, bins.of_shares, _FIRST_WHOLE, counts)
+    if measures is None:
+        return np.array([_count_column(*column) for column in zip(columns, shares, counts, strict=True)]).T
+    return measures
 
 
-def _measure_numbers(columns: dict[str, Any], shares: Collection[str]) -> _Numbers:
-    """Measure columns of one block, at least one row; `shares` are probabilities, unless one is not between 0 and 1."""
-    rows, number = len(next(iter(columns.values()))), len(columns)
-    missing, infinite = np.zeros((2, number), np.int64)
-    total, squares, low, high = np.zeros((4, number))
-    is_whole, is_share = np.zeros((2, number), np.bool_)
-    cells = np.empty((number, rows), np.uint16)
-    single = np.empty(rows, np.float32)
+@functools.cache
+def _statistics_kernel() -> Any:
+    """Return the module that counts in C; None if it does not lie beside this file, which may be taken alone."""
+    try:
+        import statistics_kernel  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    return statistics_kernel
+
+
+def _count_column(values: np.ndarray[Any, np.dtype[np.float64]], is_share: bool, counts: Array) -> tuple[float, ...]:
+    """Count a column, and return its `_MEASURES`, as statistics.c does for many."""
+    missing = infinite = 0
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for index, (name, column) in enumerate(columns.items()):
-            values, missing[index] = _plain_numbers(column)
-            unknown = missing[index]
-            total[index], squares[index] = values.sum(), np.dot(values, values)
-            single[:] = values
-            if not squares[index] < 2.0**126:  # also NaN
-                is_finite = np.isfinite(values)
-                missing[index] += np.isnan(values).sum()
-                infinite[index] = np.isinf(single * single).sum()
-                single[~np.isfinite(single * single)] = 0.0
-                unknown += rows - np.count_nonzero(is_finite)
-                values = np.where(is_finite, values, 0.0)
-                total[index], squares[index] = values.sum(), np.dot(values, values)
-            low[index], high[index] = _extremes(values, unknown)
-            is_whole[index] = _are_whole(values)
-            is_share[index] = name in shares and not unknown and low[index] >= 0 and high[index] <= 1
-            cells[index] = np.rint(values * _SHARE_CELLS) if is_share[index] else _cells_of(single)
-    measures = (missing, infinite, total, squares, low, high, is_whole, is_share)
-    return _Numbers([*columns], rows, dict(zip(_MEASURES, measures, strict=True)), cells)
+        single = values.astype(np.float32)
+        finite, squares = values, np.dot(values, values)
+        if not squares < 2.0**126:  # also NaN
+            square = single * single
+            missing, infinite = np.isnan(values).sum(), np.isinf(square).sum()
+            single[~np.isfinite(square)] = 0.0
+            finite = values[np.isfinite(values)]
+            squares = np.dot(finite, finite)
+        bins = _bins().of_cells[_cells_of(single)]
+        if is_share:
+            chosen = (values >= 0) & (values <= 1)
+            bins[chosen] = _bins().of_shares[np.rint(values[chosen] * _SHARES).astype(np.int64)]
+        first = bins.min()
+        found = np.bincount(bins - first)
+        counts[first : first + len(found)] += found.astype(np.uint32)
+        is_whole = all((np.rint(some) == some).all() for some in (finite[:8], finite))  # of most columns the first ones are not
+        return missing, infinite, finite.sum(), squares, finite.min(initial=np.inf), is_whole, finite.max(initial=-np.inf)
 
 
 def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -5218,82 +5253,86 @@ def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, 
     return bits
 
 
+class _Bins(NamedTuple):
+    """The bins in which values are counted.
+
+    The first is for what is too small for a bucket; then each bucket has one; each cell with a whole number up to `LARGEST_COUNTED`
+    has one, and so have probabilities by their bucket and their percents.
+    """
+
+    of_cells: np.ndarray[Any, np.dtype[np.uint16]]
+    of_shares: np.ndarray[Any, np.dtype[np.uint16]]
+    """The bin of each 65,000th."""
+    buckets: Array
+    """For each bin, the one of its bucket."""
+    numbers: Array
+    """For each bin from `_FIRST_WHOLE` on, the whole number in it, if a column has whole numbers alone."""
+    percents: Array
+    """And its percents, if it has probabilities alone."""
+
+
 @functools.cache
-def _cells_of_shares() -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the cell that a number has, for each cell of probabilities."""
-    return _cells_of((np.arange(_SHARE_CELLS + 1) / _SHARE_CELLS).astype(np.float32)).astype(np.int64)
+def _bins() -> _Bins:
+    octave = 2 ** (HISTOGRAM_SCALE - 1)  # buckets of a power of two of the square
+    edges = np.round(np.exp2(np.arange(octave) / octave) * 128) - 128
+    cells = np.arange(_CELLS)
+    exponents = ((cells >> 7) & 255) - 127
+    buckets = exponents * octave + np.searchsorted(edges, cells & 127, side="right") - 1 - _FIRST_BUCKET
+    is_zero = (exponents == 128) | (buckets < 0)
+    in_buckets = np.where(is_zero, 0, 1 + buckets + _BUCKETS * (cells >= _CELLS // 2))
+
+    whole = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
+    cells_of_whole = _cells_of(whole.astype(np.float32))
+    of_cells = in_buckets.copy()
+    of_cells[cells_of_whole] = _FIRST_WHOLE + LARGEST_COUNTED + whole
+    of_cells[_cells_of(np.array([-0.0], np.float32))] = _FIRST_WHOLE + LARGEST_COUNTED
+
+    shares = np.arange(_SHARES + 1)
+    percents = np.rint(shares / (_SHARES / 100)).astype(np.int64)
+    percents[-1] += 1  # for now, so that 1 has a bin of its own
+    in_share_buckets = in_buckets[_cells_of((shares / _SHARES).astype(np.float32))]
+    _, firsts, of_shares = np.unique(in_share_buckets * 102 + percents, return_index=True, return_inverse=True)
+    return _Bins(
+        of_cells.astype(np.uint16),
+        (_FIRST_WHOLE + len(whole) + of_shares).astype(np.uint16),
+        np.concatenate([np.arange(_FIRST_WHOLE), in_buckets[cells_of_whole], in_share_buckets[firsts]]),
+        np.concatenate([whole, (firsts == _SHARES).astype(np.int64)]),
+        np.concatenate([np.zeros(len(whole), np.int64), np.minimum(percents[firsts], 100)]),
+    )
 
 
-def _extremes(values: np.ndarray[Any, np.dtype[np.float64]], unknown: int) -> tuple[float, float]:
-    """Return the smallest and largest value; `unknown` zeros stand for missing ones. Both are infinite if all do."""
-    low, high = float(np.minimum.reduce(values)), float(np.maximum.reduce(values))
-    if unknown and not low < 0 < high and np.count_nonzero(values) + unknown == len(values):  # has no zero of its own
-        chosen = values != 0
-        return float(values.min(where=chosen, initial=np.inf)), float(values.max(where=chosen, initial=-np.inf))
-    return low, high
-
-
-def _are_whole(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-    """Tell whether all values are whole numbers; of most columns where they are not, one of three says so."""
-    some = (values[0], values[len(values) // 2], values[-1])
-    return all(value.is_integer() for value in some) and bool((np.rint(values) == values).all())
-
-
-def _plain_numbers(column: pa.ChunkedArray | Array) -> tuple[np.ndarray[Any, np.dtype[np.float64]], int]:
-    """Return a column as float64, zeros in place of missing values, and how many these are."""
-    if isinstance(column, np.ndarray):
-        return np.ascontiguousarray(column, np.float64), 0
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
-    missing = column.null_count
-    return (pc.fill_null(column, 0) if missing else column).to_numpy().astype(np.float64, copy=False), missing
-
-
-class _Cells(NamedTuple):
-    """The cells of one column that are not empty."""
-
-    is_share: bool
-    cells: Array
-    counts: Array
-
-
-def _whole_numbers(cells: Array, counts: Array, missing: int) -> dict[str, int] | None:
-    """Count each whole number by itself, none of which is beyond `LARGEST_COUNTED`; None if there are too many."""
-    numbers = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
-    number_of = dict(zip(_cells_of(numbers.astype(np.float32)).tolist(), numbers.tolist(), strict=True))
+def _whole_numbers(numbers: Array, counts: Array, missing: int) -> dict[str, int] | None:
+    """Count each whole number by itself; None if there are too many."""
     found: Counter[int] = Counter()
-    for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
-        found[number_of.get(cell, 0)] += count  # zero has another cell where it is negative
+    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        found[number] += count
     found[0] -= missing  # as which they are counted
     kept = {str(number): count for number, count in sorted(found.items()) if count}
     return kept if len(kept) <= MAX_COUNTED else None
 
 
-def _histogram(cells: Array, counts: Array, missing: int, infinite: int) -> dict[str, Any]:
-    """Sort cells into the buckets of an exponential histogram, of the finest scale at which they fit."""
-    octave = 2 ** (HISTOGRAM_SCALE - 1)  # buckets of a power of two of the square
-    edges = np.round(np.exp2(np.arange(octave) / octave) * 128) - 128
-    exponents = ((cells >> 7) & 255) - 127
-    buckets = exponents * octave + np.searchsorted(edges, cells & 127, side="right") - 1
-    is_zero = (exponents == 128) | (buckets < 2 * _ZERO_EXPONENT * octave)
-    filled = buckets[~is_zero]
+def _histogram(counts: Array, infinite: int) -> dict[str, Any]:
+    """Make an exponential histogram of the counts of zero and of all buckets, of the finest scale at which they fit."""
+    sides = counts[1 : 1 + _BUCKETS], counts[1 + _BUCKETS :]
+    filled = [np.flatnonzero(side != 0) for side in sides]
+    ends = [int(places[end]) for places in filled if len(places) for end in (0, -1)]
     shift = 0
-    while len(filled) and (filled.max() >> shift) - (filled.min() >> shift) >= HISTOGRAM_BUCKETS:
+    while ends and (max(ends) >> shift) - (min(ends) >> shift) >= HISTOGRAM_BUCKETS:
         shift += 1
 
-    def side(chosen: Array) -> dict[str, Any]:
-        chosen &= ~is_zero
-        if not chosen.any():
+    def side(counts: Array, filled: Array) -> dict[str, Any]:
+        if not len(filled):
             return {"offset": 0, "counts": []}
-        places = buckets[chosen] >> shift
-        summed = np.bincount(places - places.min(), counts[chosen])
-        return {"offset": int(places.min()), "counts": summed.astype(np.int64).tolist()}
+        first, last = int(filled[0]) >> shift, int(filled[-1]) >> shift
+        joined = counts[first << shift : (last + 1) << shift].reshape(-1, 1 << shift).sum(axis=1)
+        return {"offset": first + (_FIRST_BUCKET >> shift), "counts": joined.tolist()}
 
+    positive, negative = map(side, sides, filled)
     return {
         "scale": HISTOGRAM_SCALE - shift,
-        "zero": int(counts[is_zero].sum()) - missing - infinite,  # as which they are counted
-        "positive": side(cells < _CELLS // 2),
-        "negative": side(cells >= _CELLS // 2),
+        "zero": int(counts[0]),
+        "positive": positive,
+        "negative": negative,
         "infinite": infinite,
     }
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from predict_kernel import kernel
+from predict_kernel import has_avx2, kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -139,7 +137,7 @@ class PackedTrees:
         of = _Summed(values.ctypes.data, layout.trees, layout.width, layout.turns, layout.scale)
         if layout.is_ranked:
             self._function, counted = library.add_ranked, len(others[3])
-            self._structure: Any = _Ranked(of, *addresses[:4], counted, *addresses[4:], layout.is_double, int(_has_avx2()))
+            self._structure: Any = _Ranked(of, *addresses[:4], counted, *addresses[4:], layout.is_double, int(has_avx2()))
         else:
             self._function = library.add_walked
             self._structure = _Walked(of, *addresses, len(others[2]), layout.shift)
@@ -334,10 +332,3 @@ def _columns(trees: list[Tree], inner: list[Array]) -> _Columns | None:
         return None
     table = np.frombuffer(bytes(categories), np.uint8)
     return _Columns(np.array(columns, _COLUMN), np.concatenate(thresholds), table, of_tests, ranks)
-
-
-@functools.cache
-def _has_avx2() -> bool:
-    """Tell whether the processor has vectors of 32 bytes, and the system keeps them: Linux lists it then."""
-    facts = Path("/proc/cpuinfo")
-    return facts.is_file() and "avx2" in facts.read_text().split()

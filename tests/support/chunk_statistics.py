@@ -12,13 +12,11 @@ import prediction_handler as handler
 
 def statistics(values: list[float], predicted: list[str], texts: list[str], reasons: list[str]) -> Any:
     """Count some rows as the prediction function does; as many of each column as there are."""
-    block = handler._BlockStatistics(
-        handler._count_columns({"x": np.array(values), "text": pa.chunked_array([texts])}, {"x": "number", "text": "text"}),
-        handler._count_columns({"p": np.array(predicted)}, {"p": "class"}),
-        Counter(reasons),
-    )
     counted = handler._Statistics(handler._Columns(["x", "text"], {"x": "number", "text": "text"}))
-    counted.add(["p"], block)
+    features = {"x": np.array(values), "text": pa.chunked_array([texts])}
+    counted_features = counted._features.count(features, {"x": "number", "text": "text"})
+    counted_predictions = counted._predictions.count({"p": np.array(predicted)}, {"p": "class"})
+    counted.add(["p"], handler._BlockStatistics(counted_features, counted_predictions, Counter(reasons)))
     return json.loads(json.dumps(counted.result(), allow_nan=False))
 
 

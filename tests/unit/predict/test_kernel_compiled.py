@@ -16,6 +16,8 @@ from test_numbers import spellings
 import number_kernel
 import packed_trees
 import predict_kernel
+import prediction_handler
+import statistics_kernel
 import tree_kernel
 from batch_predict.setup import kernel
 
@@ -26,12 +28,13 @@ TREES = (
     "n_columns * RANKED_ROWS - 1",
 )
 NUMBERS = ("numbers", "not hostile_files", "of->offsets[row + 1] < ROOM", "of->offsets[row + 1] < 0")
+STATISTICS = ("statistics", "kernel", "row < rest ? values", "row < 2 * WIDTH ? values")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("name", "tests", "right", "wrong"), [TREES, NUMBERS])
+@pytest.mark.parametrize(("name", "tests", "right", "wrong"), [TREES, NUMBERS, STATISTICS])
 def test_no_sanitizer_finds_fault(name, tests, right, wrong, tmp_path):
     """Under AddressSanitizer and UndefinedBehaviorSanitizer; a test proves that they look."""
     compiler = shutil.which("gcc")
@@ -155,6 +158,41 @@ int main(void) {{
     fwrite(values, sizeof *values, declined ? 0 : {rows}, stdout);
     fwrite(copied, 1, (size_t)size, stdout);
     fwrite(found, sizeof *found, (size_t)find_octet(data, 0, sizeof data, '\\n', found), stdout);
+    return 0;
+}}
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(1800)
+def test_arm64_counts_to_the_same_bits(on_arm64):
+    generator = np.random.default_rng(0)
+    values = np.concatenate([generator.normal(size=(1, 1499)), generator.random((1, 1499)), generator.integers(-9, 9, (1, 1499))])
+    values[:, ::7], values[0, ::5] = np.nan, -np.inf
+    bins, shares = prediction_handler._bins(), np.array([0, 1, 0], np.uint8)
+    counts = np.zeros((3, len(bins.buckets)), np.uint32)
+    measures = statistics_kernel.count(values, shares, bins.of_cells, bins.of_shares, prediction_handler._FIRST_WHOLE, counts)
+    arrays = {"double values": values, "uint8_t shares": shares, "uint16_t cells": bins.of_cells, "uint16_t parts": bins.of_shares}
+    declared = "".join(array(name, elements.ravel()) for name, elements in arrays.items())
+    sizes = {"bins": len(bins.buckets), "whole": prediction_handler._FIRST_WHOLE}
+    found = on_arm64(STATISTICS_PROGRAM.format(source=kernel.FOLDER / "statistics.c", arrays=declared, **sizes))
+    assert found == measures.tobytes() + counts.tobytes()
+
+
+STATISTICS_PROGRAM = """
+#include "{source}"
+#include <stdio.h>
+
+{arrays}
+static double all[7 * 3];
+static uint32_t counts[3 * {bins}];
+
+int main(void) {{
+    const double *columns[] = {{values, values + 1499, values + 2 * 1499}};
+    const request of = {{columns, 3, 1499, shares, cells, parts, {whole}, 0, all, {bins}, counts}};
+    count_columns(&of);
+    fwrite(all, sizeof all, 1, stdout);
+    fwrite(counts, sizeof counts, 1, stdout);
     return 0;
 }}
 """

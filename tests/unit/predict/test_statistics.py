@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import prediction_handler as handler
+import statistics_kernel
 from workflow import distributions
 
 RECEIPT = f"{OUTPUT}.json"
@@ -165,13 +166,56 @@ def test_a_forests_probabilities_are_the_percents_that_they_are():
 
 @pytest.mark.parametrize("odd", [1.25, -0.25, np.nan, np.inf])
 def test_what_is_not_between_0_and_1_is_no_probability(odd):
-    blocks = [[0.25, 0.5], [0.75, odd], [1.0, 0.0]]
+    blocks = [[0.25, 0.5], [0.75, odd], [1.0, 0.0, 2.0**-20]]
     for order in (blocks, blocks[::-1], *([block] * 20 + blocks for block in blocks)):
         found = counted_shares(*order)[0]
-        expected = count(np.concatenate(order))
+        values = np.concatenate(order)
+        expected = count(values)
         assert "percents" not in found
-        assert found.pop("histogram") == expected.pop("histogram")
+        assert found.pop("histogram") == count(np.where(values == 2.0**-20, 0, values))["histogram"]
+        del expected["histogram"]
         assert found == expected
+
+
+hostile = st.one_of(
+    any_numbers,
+    st.floats(),
+    st.integers(-131, 131).map(float),
+    st.floats(0, 1),
+    st.sampled_from([-0.0, np.nan, np.inf, -np.inf, 5e-324, 2.0**52 + 1, 2.0**64, 0.5 / 65_000, 1.5 / 65_000]),
+)
+
+
+@given(st.lists(st.lists(hostile, min_size=1, max_size=9), min_size=1, max_size=4), st.integers(1, 40) | st.integers(900, 3000))
+def test_the_kernel_counts_as_numpy_does(library, columns, rows):  # it must be there
+    """To the bit, but for the last ones of sums, and in vectors of any size alike; columns lie together or apart."""
+    together = np.array([np.resize(column, rows) for column in columns])
+    shares = np.arange(len(columns)) % 2 == 1
+    counts, expected_counts, again = np.zeros((3, len(columns), len(handler._bins().buckets)), np.uint32)
+    measures = handler._count_numbers(together, shares, counts)
+    assert handler._count_numbers([*together], shares, again).tobytes() == measures.tobytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics_kernel, "has_avx2", lambda: False)
+        assert handler._count_numbers(together, shares, again).tobytes() == measures.tobytes()
+        patch.setattr(statistics_kernel, "kernel", lambda: None)
+        expected = handler._count_numbers(together, shares, expected_counts)
+    assert (counts == expected_counts).all()
+    assert (again == 2 * counts).all()
+    exact = [index for index, name in enumerate(handler._MEASURES) if name not in {"total", "squares"}]
+    np.testing.assert_array_equal(measures[exact], expected[exact])
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.where(np.isfinite(together), together, 0)
+        for index, terms in ((2, finite), (3, finite**2)):
+            sure = np.isfinite(np.abs(terms).sum(axis=1))
+            close = np.abs(measures[index] - expected[index])[sure] <= 1e-12 * np.abs(terms).sum(axis=1)[sure]
+            assert close.all()
+
+
+def test_more_rows_than_32_bits_count_add_up(monkeypatch):
+    blocks = [[1.0, 0.3], [2.0, np.nan], [3.0, 5e9]] * 5
+    expected = counted_shares(*blocks)
+    monkeypatch.setattr(handler, "_MOST_ROWS", 5)
+    assert counted_shares(*blocks) == expected
 
 
 @pytest.mark.parametrize(

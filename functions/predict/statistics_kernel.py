@@ -1,0 +1,57 @@
+"""Has statistics.c measure and count columns of numbers."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from predict_kernel import has_avx2, kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Array = np.ndarray[Any, Any]
+
+MEASURES = 7
+"""How many there are of a column; statistics.c has their order."""
+
+
+class _Request(ctypes.Structure):
+    _fields_ = (
+        ("columns", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("n_columns", "rows")),
+        *((name, ctypes.c_void_p) for name in ("are_shares", "bins", "share_bins")),
+        *((name, ctypes.c_int64) for name in ("first_whole", "is_wide")),
+        ("measures", ctypes.c_void_p),
+        ("n_bins", ctypes.c_int64),
+        ("counts", ctypes.c_void_p),
+    )
+
+
+def count(
+    columns: Sequence[Array] | Array, are_shares: Array, bins: Array, share_bins: Array, first_whole: int, counts: Array
+) -> Array | None:
+    """Count float64 columns, each of them contiguous: add them to the uint32 `counts`, of shape (n_columns, n_bins).
+
+    Returns their measures, of shape (MEASURES, n_columns); None if there is no kernel.
+    """
+    library = kernel()
+    if library is None:
+        return None
+    if isinstance(columns, np.ndarray):
+        addresses = columns.ctypes.data + np.arange(len(columns), dtype=np.uintp) * columns.strides[0]
+    else:
+        addresses = np.array([column.ctypes.data for column in columns], np.uintp)
+    measures = np.empty((MEASURES, len(columns)))
+    library.count_columns(
+        ctypes.byref(
+            _Request(
+                addresses.ctypes.data, len(columns), len(columns[0]),
+                *(array.ctypes.data for array in (are_shares, bins, share_bins)), first_whole, has_avx2(),
+                measures.ctypes.data, counts.shape[1], counts.ctypes.data,
+            )
+        )
+    )  # fmt: skip
+    return measures

@@ -8,6 +8,7 @@ from harness import BUCKET
 import prediction_handler as handler
 from batch_predict.setup import kernel
 from predict_kernel import LIBRARY_VARIABLE
+from predict_kernel import kernel as loaded
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +21,7 @@ def library():
     assert path, "install a C compiler (cc)"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LIBRARY_VARIABLE, str(path))
+        loaded.cache_clear()  # a test of another folder may have found none
         yield path
 
 

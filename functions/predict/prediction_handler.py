@@ -5057,7 +5057,8 @@ class _Statistics:
         self._prediction_names = predictions
         self._features.add(block.features)
         self._predictions.add(block.predictions)
-        self.reasons = _added(self.reasons, block.reasons, MAX_REASONS)
+        if block.reasons:
+            self.reasons = _added(self.reasons, block.reasons, MAX_REASONS)
 
     def result(self) -> dict[str, Any]:
         """Return the statistics as `contract.Statistics` describes them."""
@@ -5159,18 +5160,23 @@ class _NumberSums:
         if self._measures is None:
             return {}
         measures = (self._measures.T + 0.0).tolist()  # no negative zero
-        return {name: self._of(index, *measures[index]) for index, name in enumerate(self._names)}
+        counts = self._settled + self._counts if self._settled.ndim else self._counts
+        joined = _join_buckets(counts).tolist()
+        return {name: self._of(counts[index], joined[index], index, *measures[index]) for index, name in enumerate(self._names)}
 
     def _of(
-        self, index: int, missing: float, infinite: float, total: float, squares: float, low: float, is_whole: float, high: float
+        self,
+        counts: Array,
+        joined: list[int],
+        index: int,
+        missing: float,
+        infinite: float,
+        total: float,
+        squares: float,
+        low: float,
+        is_whole: float,
+        high: float,
     ) -> dict[str, Any]:
-        counts, bins = self._counts[index].astype(np.int64), _bins()
-        if self._settled.ndim:
-            counts += self._settled[index]
-        in_buckets, finer = counts[:_FIRST_WHOLE], counts[_FIRST_WHOLE:]
-        filled = np.flatnonzero(finer != 0)
-        np.add.at(in_buckets, bins.buckets[_FIRST_WHOLE + filled], finer[filled])
-        in_buckets[0] -= int(missing + infinite)  # as which zeros they are counted
         counted = {
             "kind": NUMBER,
             "rows": self._rows,
@@ -5181,13 +5187,18 @@ class _NumberSums:
             "max": _finite_or_none(high),
             "whole": bool(is_whole),
             "whole_numbers": None,
-            "histogram": _histogram(in_buckets, int(infinite)),
+            "histogram": _histogram(joined, int(missing), int(infinite)),
         }
-        if self._shares[index] and not missing and not infinite and low >= 0 and high <= 1:
-            percents = np.bincount(bins.percents[filled], finer[filled], 101)
-            counted["percents"] = percents.astype(np.int64).tolist()
-        if is_whole and not infinite and low >= -LARGEST_COUNTED and high <= LARGEST_COUNTED:
-            counted["whole_numbers"] = _whole_numbers(bins.numbers[filled], finer[filled], int(missing))
+        is_share = self._shares[index] and not missing and not infinite and low >= 0 and high <= 1
+        is_counted = is_whole and not infinite and low >= -LARGEST_COUNTED and high <= LARGEST_COUNTED
+        if is_share or is_counted:
+            finer, bins = counts[_FIRST_WHOLE:], _bins()
+            filled = np.flatnonzero(finer)
+            if is_share:
+                percents = np.bincount(bins.percents[filled], finer[filled], 101)
+                counted["percents"] = percents.astype(np.int64).tolist()
+            if is_counted:
+                counted["whole_numbers"] = _whole_numbers(bins.numbers[filled], finer[filled], int(missing))
         return counted
 
 
@@ -5256,8 +5267,8 @@ def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, 
 class _Bins(NamedTuple):
     """The bins in which values are counted.
 
-    The first is for what is too small for a bucket; then each bucket has one; each cell with a whole number up to `LARGEST_COUNTED`
-    has one, and so have probabilities by their bucket and their percents.
+    The first is for what is too small for a bucket; then each bucket has one, the positive and the negative one side by side; each
+    cell with a whole number up to `LARGEST_COUNTED` has one, and so have probabilities by their bucket and their percents.
     """
 
     of_cells: np.ndarray[Any, np.dtype[np.uint16]]
@@ -5279,7 +5290,7 @@ def _bins() -> _Bins:
     exponents = ((cells >> 7) & 255) - 127
     buckets = exponents * octave + np.searchsorted(edges, cells & 127, side="right") - 1 - _FIRST_BUCKET
     is_zero = (exponents == 128) | (buckets < 0)
-    in_buckets = np.where(is_zero, 0, 1 + buckets + _BUCKETS * (cells >= _CELLS // 2))
+    in_buckets = np.where(is_zero, 0, 1 + 2 * buckets + (cells >= _CELLS // 2))
 
     whole = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
     cells_of_whole = _cells_of(whole.astype(np.float32))
@@ -5311,28 +5322,46 @@ def _whole_numbers(numbers: Array, counts: Array, missing: int) -> dict[str, int
     return kept if len(kept) <= MAX_COUNTED else None
 
 
-def _histogram(counts: Array, infinite: int) -> dict[str, Any]:
-    """Make an exponential histogram of the counts of zero and of all buckets, of the finest scale at which they fit."""
-    sides = counts[1 : 1 + _BUCKETS], counts[1 + _BUCKETS :]
-    filled = [np.flatnonzero(side != 0) for side in sides]
-    ends = [int(places[end]) for places in filled if len(places) for end in (0, -1)]
+def _join_buckets(counts: Array) -> Array:
+    """Join the counts of columns by bins to buckets, of the finest scale at which they fit: in C if there is a kernel.
+
+    Returns for each column how much coarser that scale is, the first bucket, the count of zero, and those of the buckets from the
+    first one on, `HISTOGRAM_BUCKETS` of either sign.
+    """
+    buckets, kernel = _bins().buckets, _statistics_kernel()
+    joined: Array | None = None
+    if kernel and counts.dtype == np.uint32:
+        joined = kernel.join(counts, buckets, HISTOGRAM_BUCKETS)
+    return np.array([_join_column(column, buckets) for column in counts]) if joined is None else joined
+
+
+def _join_column(counts: Array, buckets: Array) -> Array:
+    filled = np.flatnonzero(counts)
+    places, sides = np.divmod(buckets[filled] - 1, 2)  # zero's place is -1
+    low, high = int(places[places >= 0].min(initial=_BUCKETS)), int(places.max(initial=-1))
     shift = 0
-    while ends and (max(ends) >> shift) - (min(ends) >> shift) >= HISTOGRAM_BUCKETS:
+    while (high >> shift) - (low >> shift) >= HISTOGRAM_BUCKETS:
         shift += 1
+    first = low >> shift if high >= 0 else 0
+    index = np.where(places < 0, 0, 1 + sides * HISTOGRAM_BUCKETS + (places >> shift) - first)
+    return np.array([shift, first, *np.bincount(index, counts[filled], 1 + 2 * HISTOGRAM_BUCKETS).astype(np.int64)])
 
-    def side(counts: Array, filled: Array) -> dict[str, Any]:
-        if not len(filled):
+
+def _histogram(joined: list[int], missing: int, infinite: int) -> dict[str, Any]:
+    """Write a column's joined buckets as an exponential histogram."""
+    shift, first, zero, *counts = joined
+
+    def side(counts: list[int]) -> dict[str, Any]:
+        filled = [place for place, count in enumerate(counts) if count]
+        if not filled:
             return {"offset": 0, "counts": []}
-        first, last = int(filled[0]) >> shift, int(filled[-1]) >> shift
-        joined = counts[first << shift : (last + 1) << shift].reshape(-1, 1 << shift).sum(axis=1)
-        return {"offset": first + (_FIRST_BUCKET >> shift), "counts": joined.tolist()}
+        return {"offset": (_FIRST_BUCKET >> shift) + first + filled[0], "counts": counts[filled[0] : filled[-1] + 1]}
 
-    positive, negative = map(side, sides, filled)
     return {
         "scale": HISTOGRAM_SCALE - shift,
-        "zero": int(counts[0]),
-        "positive": positive,
-        "negative": negative,
+        "zero": zero - missing - infinite,  # as which they are counted
+        "positive": side(counts[:HISTOGRAM_BUCKETS]),
+        "negative": side(counts[HISTOGRAM_BUCKETS:]),
         "infinite": infinite,
     }
 

@@ -209,3 +209,33 @@ void count_columns(const request *of) {
         (of->is_wide ? add_wide : add_narrow)(of, number);
     }
 }
+
+/* Join the counts of each column to `most` buckets of either sign at most, by making one of two as often as it needs. Bucket 0 is
+   zero's; then there is a positive one and a negative one of each magnitude. What is written is: how often that was, the first
+   magnitude, the count of zero, and those of the buckets from the first one on, positive ones first. */
+void join_buckets(
+    int64_t n_columns, int64_t n_bins, int64_t most, const uint32_t *counts, const int64_t *buckets, int64_t *joined
+) {
+    for (; n_columns > 0; n_columns--, counts += n_bins, joined += 3 + 2 * most) {
+        int64_t low = INT64_MAX, high = -1, shift = 0;
+        for (int64_t bin = 0; bin < n_bins; bin++) {
+            if (counts[bin] && buckets[bin]) {
+                const int64_t place = (buckets[bin] - 1) / 2;
+                low = place < low ? place : low;
+                high = place > high ? place : high;
+            }
+        }
+        while (high >= 0 && (high >> shift) - (low >> shift) >= most) {
+            shift++;
+        }
+        memset(joined, 0, (size_t)(3 + 2 * most) * sizeof *joined);
+        joined[0] = shift;
+        joined[1] = high < 0 ? 0 : low >> shift;
+        for (int64_t bin = 0; bin < n_bins; bin++) {
+            if (counts[bin]) {
+                const int64_t place = (buckets[bin] - 1) / 2, is_negative = (buckets[bin] - 1) % 2;
+                joined[buckets[bin] ? 3 + is_negative * most + (place >> shift) - joined[1] : 2] += counts[bin];
+            }
+        }
+    }
+}

@@ -55,3 +55,18 @@ def count(
         )
     )  # fmt: skip
     return measures
+
+
+def join(counts: Array, buckets: Array, most: int) -> Array | None:
+    """Join the uint32 counts of columns by bins to those of buckets; `buckets` has the int64 number of each bin's.
+
+    Returns for each column how often two buckets became one, the first bucket, the count of zero, and those of `most` buckets of
+    either sign; None if there is no kernel.
+    """
+    library = kernel()
+    if library is None:
+        return None
+    joined = np.empty((len(counts), 3 + 2 * most), np.int64)
+    sizes = [ctypes.c_int64(size) for size in (*counts.shape, most)]
+    library.join_buckets(*sizes, *(ctypes.c_void_p(array.ctypes.data) for array in (counts, buckets, joined)))
+    return joined

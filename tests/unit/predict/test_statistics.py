@@ -199,8 +199,10 @@ def test_the_kernel_counts_as_numpy_does(library, columns, rows):  # it must be 
         assert handler._count_numbers(together, shares, again).tobytes() == measures.tobytes()
         patch.setattr(statistics_kernel, "kernel", lambda: None)
         expected = handler._count_numbers(together, shares, expected_counts)
+        joined = handler._join_buckets(counts)
     assert (counts == expected_counts).all()
     assert (again == 2 * counts).all()
+    assert (handler._join_buckets(counts) == joined).all()
     exact = [index for index, name in enumerate(handler._MEASURES) if name not in {"total", "squares"}]
     np.testing.assert_array_equal(measures[exact], expected[exact])
     with np.errstate(over="ignore", invalid="ignore"):

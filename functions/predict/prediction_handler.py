@@ -1820,8 +1820,8 @@ class _Upload:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._take_back()
-        self._pool.shutdown()
+        with self._pool:
+            self._take_back()
 
     def _take_back(self) -> None:
         for piece in self._pieces:

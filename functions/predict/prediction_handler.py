@@ -1601,11 +1601,11 @@ DOWNLOADS_AT_ONCE = 16
 """Objects of a grouped chunk that are fetched side by side; small ones cost the wait for S3 (some 20 ms), not their bytes."""
 DOWNLOAD_PIECE_BYTES = 1 << 20
 """Bytes of a body that are in memory before they go to disk: 16 MiB for all downloads together, whatever the objects' sizes."""
-UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**24, 4
+UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**25, 4
 """What is larger leaves in pieces of this size, so many side by side.
 
-A TB in pieces of 8 MiB would be 0.6 $ of requests, and with larger ones the last piece would be waited for longer. S3 takes 10,000
-pieces from 5 MiB on, far more than /tmp holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+A TB in pieces of 8 MiB would be 0.60 $ of requests, and is 0.15 $; the last one of larger pieces would be waited for longer.
+S3 takes 10,000 pieces from 5 MiB on, far more than /tmp holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
 """In the keys of objects that the workflow deletes after publishing, and on them: a rule can match tags, not key suffixes."""

@@ -144,7 +144,7 @@ static void count_whole(const request *of, const uint16_t *cells, size_t rows, u
 static void count_shares(const request *of, const double *values, const uint16_t *cells, size_t rows, uint32_t *counts) {
     for (size_t row = 0; row < rows; row++) {
         const int is_share = values[row] >= 0 && values[row] <= 1;
-        const double rounded = is_share ? (values[row] * SHARES + 0x1p52) - 0x1p52 : 0; /* a half to the even one */
+        const double rounded = is_share ? (values[row] * (double)SHARES + 0x1p52) - 0x1p52 : 0; /* a half to the even one */
         counts[is_share ? of->share_bins[(size_t)rounded] : of->bins[cells[row]]]++;
     }
 }
@@ -160,7 +160,7 @@ INLINE void add_values(const request *of, int64_t number, const double *values, 
         find_cells(values, count, cells, to, 0);
     }
     const int is_whole = are_whole(values, count);
-    to->is_whole = to->is_whole && is_whole;
+    to->is_whole = is_whole ? to->is_whole : 0;
     if (of->are_shares[number]) {
         count_shares(of, values, cells, counted, counts);
     } else if (is_whole && counted > WHOLE) {

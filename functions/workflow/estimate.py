@@ -47,7 +47,7 @@ GET_REQUESTS = 13
 """Any run has them: the three buckets' and the model's HEAD, header; probe's rows, model; output's HEAD; size of chunks; the plan
 for the Map and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are
 left out."""
-UPLOAD_PIECE_BYTES = 2**24
+UPLOAD_PIECE_BYTES = 2**25
 """The prediction function sends parts up to this size at once, larger ones in pieces of this size."""
 LISTED_KEYS = 1000
 """Keys in one answer: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""

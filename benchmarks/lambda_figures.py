@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks.cases import Case
 from benchmarks.targets import Target
 from workflow import estimate, prices
-from workflow.lambda_limits import MB_PER_GB, network_mb_per_second, vcpus
-from workflow.plan_chunks import DEFAULT_MEMORY_MB
+from workflow.lambda_limits import DEFAULT_MEMORY_MB, MB_PER_GB, network_mb_per_second, vcpus
 from workflow.validate_request import request_schema
 
 if TYPE_CHECKING:

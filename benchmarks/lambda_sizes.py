@@ -36,6 +36,7 @@ from benchmarks.paced_s3 import BUCKET, LATENCY_SECONDS, PacedS3, etag_of, paced
 from benchmarks.report import table, target_rows
 from workflow.decision import decision_of
 from workflow.lambda_limits import MB_PER_VCPU, cores, network_mb_per_second, vcpus
+from workflow.sizing import MEMORY_SIZES_MB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,6 @@ LARGE_MB, SMALL_MB = 256, 64
 """MB (10^6 bytes) of the chunks."""
 DATA_SCALE = 1.3
 """Of the datasets' full size, so that each has a chunk of 256 MB in it."""
-MEMORY_MB = (512, 640, 768, 1024, MB_PER_VCPU, 2688, 3538, 5307, 7076, 10_240)
 MEASURED_MB = {LARGE_MB: (512, 1024, MB_PER_VCPU, 2688), SMALL_MB: (512, MB_PER_VCPU)}
 """By the chunk's size. The others are reckoned: some have more vCPUs than most machines, some would take minutes more."""
 SPARE_CORES = 0.4
@@ -98,7 +98,14 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--scale", type=float, default=1, help="share of the chunks' full size (default: 1)")
     add("--cases", nargs="+", type=_case, default=CASES, metavar="CASE", help=f"default: {', '.join(map(str, CASES))}")
-    add("--memory", nargs="+", type=int, default=MEMORY_MB, metavar="MB", help=f"default: {' '.join(map(str, MEMORY_MB))}")
+    add(
+        "--memory",
+        nargs="+",
+        type=int,
+        default=MEMORY_SIZES_MB,
+        metavar="MB",
+        help=f"default: {' '.join(map(str, MEMORY_SIZES_MB))}",
+    )
     add("--json", action="store_true", help="print JSON instead of tables; both are written to --results in any case")
     add("--results", type=Path, default=ROOT / "benchmarks/results", metavar="FOLDER", help="default: benchmarks/results")
     add("--cache", type=Path, default=Path(tempfile.gettempdir()), metavar="FOLDER",

@@ -1,6 +1,6 @@
-/* Adds up the trees of an ensemble, row by row and tree by tree, in the order in which scikit-learn adds them.
+/* Adds up the trees of an ensemble, row by row and tree by tree, in the order in which the library adds them.
 
-   packed_trees.py lays the trees out, calls this through ctypes, and compares the sums with scikit-learn's own, bit for bit. Only
+   packed_trees.py lays the trees out, calls this through ctypes, and compares the sums with the library's own, bit for bit. Only
    the two entry points allocate, and nothing but libc is called. Compile with -ffp-contract=off: scikit-learn's wheels do not fuse the
    addition with the multiplication on either processor, so a fused one would give other bits. */
 
@@ -23,8 +23,9 @@ enum {
 typedef struct {
     const void *x;
     int64_t rows, row_stride, feature_stride;
-    double *sums;
+    void *sums;
     int64_t sums_row_stride, sums_output_stride;
+    int64_t is_single; /* the sums: float32, of trees that add one number, or float64 */
 } block;
 
 /* What both kinds of trees have. Tree t adds the `width` numbers of the leaf to the outputs from `t % turns` on, times `scale`. */
@@ -34,11 +35,38 @@ typedef struct {
     double scale;
 } ensemble;
 
-static inline void add_leaf(const ensemble *of, const block *to, int64_t row, int64_t tree, const double *values) {
-    double *sums = to->sums + row * to->sums_row_stride + tree % of->turns * to->sums_output_stride;
-    for (int64_t output = 0; output < of->width; output++) {
-        double *sum = sums + output * to->sums_output_stride;
-        *sum += of->scale * values[output]; /* scikit-learn's own line; a forest's and a histogram's scale is 1, which changes no bit */
+#define INLINE static inline __attribute__((always_inline))
+
+/* Add the numbers of each row's leaf; `width` and `is_single` are constants where this is inlined. */
+INLINE void add_numbers(
+    const ensemble *of, const block *to, int64_t start, size_t count, const double *values, const uint32_t *leaves, int64_t width,
+    int is_single
+) {
+    const int64_t row_stride = to->sums_row_stride, output_stride = to->sums_output_stride;
+    const double scale = of->scale;
+    for (size_t row = 0; row < count; row++) {
+        for (int64_t output = 0; output < width; output++) {
+            const int64_t place = start + (int64_t)row * row_stride + output * output_stride;
+            const double added = scale * values[leaves[row] * width + output]; /* scikit-learn's own line; others have 1 as scale */
+            if (is_single) {
+                ((float *)to->sums)[place] += (float)added; /* a float's value, as XGBoost's are */
+            } else {
+                ((double *)to->sums)[place] += added;
+            }
+        }
+    }
+}
+
+INLINE void add_leaves(
+    const ensemble *of, const block *to, int64_t first, size_t count, int64_t tree, const double *values, const uint32_t *leaves
+) {
+    const int64_t start = first * to->sums_row_stride + tree % of->turns * to->sums_output_stride;
+    if (to->is_single) {
+        add_numbers(of, to, start, count, values, leaves, 1, 1);
+    } else if (of->width == 1) {
+        add_numbers(of, to, start, count, values, leaves, 1, 0);
+    } else {
+        add_numbers(of, to, start, count, values, leaves, of->width, 0);
     }
 }
 
@@ -123,10 +151,9 @@ int add_walked(const walked *trees, const block *rows) {
                 walk(nodes, (uint32_t)trees->shift, gathered, row_size, count, found, 0);
             }
             for (size_t row = 0; row < count; row++) {
-                uint32_t number;
-                memcpy(&number, &nodes[found[row]].threshold, sizeof number);
-                add_leaf(&trees->of, rows, first + (int64_t)row, tree, trees->of.values + number * trees->of.width);
+                memcpy(found + row, &nodes[found[row]].threshold, sizeof *found);
             }
+            add_leaves(&trees->of, rows, first, count, tree, trees->of.values, found);
         }
     }
     free(gathered);
@@ -168,8 +195,6 @@ typedef struct {
 } ranked;
 
 typedef int8_t lanes __attribute__((vector_size(LANES)));
-
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE void read_feature(const ranked *trees, const block *rows, int64_t first, size_t count, int32_t feature, double *values) {
     const int64_t start = first * rows->row_stride + feature * rows->feature_stride;
@@ -239,7 +264,8 @@ INLINE void choose(const test *tests, int64_t count, const int8_t *columns, lane
 
 INLINE void add_ranked_blocks(const ranked *trees, const block *rows, int8_t *columns) {
     lanes found[2 * MAX_LEAVES];
-    uint8_t leaves[RANKED_ROWS];
+    uint8_t leaves[RANKED_ROWS] = {0};
+    uint32_t numbers[RANKED_ROWS];
     for (int leaf = 0; leaf < MAX_LEAVES; leaf++) {
         memset(found + leaf, leaf, sizeof *found);
     }
@@ -252,9 +278,10 @@ INLINE void add_ranked_blocks(const ranked *trees, const block *rows, int8_t *co
             for (size_t row = 0; row < count; row += LANES) {
                 choose(tests, trees->starts[tree + 1] - trees->starts[tree], columns + row, found, leaves + row);
             }
-            for (size_t row = 0; row < count; row++) {
-                add_leaf(&trees->of, rows, first + (int64_t)row, tree, values + leaves[row] * trees->of.width);
+            for (size_t row = 0; row < RANKED_ROWS; row++) {
+                numbers[row] = leaves[row];
             }
+            add_leaves(&trees->of, rows, first, count, tree, values, numbers);
         }
     }
 }

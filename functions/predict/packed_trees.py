@@ -27,7 +27,7 @@ CHECKED_ROWS = 1024
 """Rows that are made for the check, and the most of the first rows that are compared."""
 CHECKED_TREES = 32
 """Trees whose thresholds these rows lie on."""
-DIFFERS = "the packed trees differ from scikit-learn's {where}, so scikit-learn scores, and more slowly"
+DIFFERS = "the packed trees differ from {library}'s {where}, so {library} scores, and more slowly"
 
 
 # --- models ---------------------------------------------------------------------------------------------------------------------
@@ -42,6 +42,10 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
         *before, (name, last) = model.steps
         packed = with_packed_trees(last, warn)
         return model if packed is last else _copied(model, steps=[*before, (name, packed)])
+    if type(model).__module__ in ("lightgbm.sklearn", "xgboost.sklearn"):
+        from packed_boosters import with_packed_booster  # noqa: PLC0415  # it needs this module
+
+        return with_packed_booster(model, warn)
     ensemble = ensemble_of(model)
     if ensemble is None:
         return model
@@ -58,7 +62,7 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
         warnings.simplefilter("ignore")  # scikit-learn's, of names that the made rows lack
         is_equal = _is_equal(family.sums(bare, trees), getattr(bare, family.method), rows)
     if not is_equal:
-        warn(DIFFERS.format(where="on rows that are made to check them"))
+        warn(DIFFERS.format(library="scikit-learn", where="on rows that are made to check them"))
         return model
     method = _FirstChecked(family.sums(reference, trees), getattr(reference, family.method), warn, trees)
     return _copied(model, **{family.method: method})
@@ -86,7 +90,9 @@ def _kind(estimator: Any) -> str:
 
 
 class _FirstChecked:
-    """A method of an estimator that is quick, and that is compared with scikit-learn's own on the first rows."""
+    """A method of an estimator that is quick, and that is compared with its library's own on the first rows."""
+
+    library = "scikit-learn"
 
     def __init__(
         self, quick: Callable[[Any], Any], own: Callable[[Any], Any], warn: Callable[[str], object], trees: PackedTrees
@@ -104,7 +110,7 @@ class _FirstChecked:
             if not self._is_checked:
                 rows = features.iloc[:CHECKED_ROWS] if hasattr(features, "iloc") else features[:CHECKED_ROWS]
                 if not _is_equal(self._quick, self._own, rows):
-                    self._warn(DIFFERS.format(where="on the first rows"))
+                    self._warn(DIFFERS.format(library=self.library, where="on the first rows"))
                     self._quick = self._own
                 self._is_checked = True
         return self._quick(features)

@@ -785,7 +785,9 @@ def _workers(estimator: Any) -> int:
 
     Lambda shows three cores from 3,009 MB on, although two vCPUs are paid for.
     """
-    if _parts_of(estimator).strangers:  # custom models, and those of other libraries, may not be thread-safe
+    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+    scorers = steps[:-1] if _is_packed(estimator) else steps
+    if _parts_of(scorers).strangers:  # custom models, and those of other libraries, may not be thread-safe
         return 1
     cores, memory_mb = os.cpu_count() or 1, _memory_mb()
     if memory_mb is None or _deployed_package():  # the local AWS says the memory, too, and its cores are the machine's
@@ -795,10 +797,9 @@ def _workers(estimator: Any) -> int:
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
     """Return how many bytes of input to score at once: more if rows are long and each call of the model is costly."""
-    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    is_packed = any(type(value).__module__ == "packed_trees" for value in getattr(last, "__dict__", {}).values())
+    last = _last_step(estimator)
     # Forests and their like; packed trees and histogram boosting are as fast with 8,000 rows as with 32,000.
-    if is_packed or not hasattr(last, "estimators_"):
+    if _is_packed(estimator) or not hasattr(last, "estimators_"):
         return BLOCK_BYTES
     sample = b""
     for segment in chunk.segments:
@@ -807,6 +808,16 @@ def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
                 sample += file.read(HEADER_READ_BYTES - len(sample))
     row_bytes = len(sample) // max(sample.count(b"\n"), 1)
     return max(BLOCK_BYTES, min(row_bytes * FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES))
+
+
+def _is_packed(estimator: Any) -> bool:
+    """Tell whether the kernel scores a model's trees, for which any number of threads may call it."""
+    values = getattr(_last_step(estimator), "__dict__", {}).values()
+    return any(type(value).__module__ in ("packed_trees", "packed_boosters") for value in values)
+
+
+def _last_step(estimator: Any) -> Any:
+    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
 
 
 def _map_blocks(function: Callable[[_Block], _Scored], blocks: Iterator[_Block], workers: int) -> Iterator[_Scored]:

@@ -64,7 +64,7 @@ class _Block(ctypes.Structure):
         ("x", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("rows", "row_stride", "feature_stride")),
         ("sums", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("sums_row_stride", "sums_output_stride")),
+        *((name, ctypes.c_int64) for name in ("sums_row_stride", "sums_output_stride", "is_single")),
     )
 
 
@@ -147,10 +147,11 @@ class PackedTrees:
         return self.add(features, np.zeros((len(features), self.layout.width)))
 
     def add(self, features: Array, sums: Array) -> Array:
-        """Add the trees to the sums, in the order of the trees, and return the sums."""
-        if features.dtype != self._dtype or sums.dtype != np.float64 or len(features) != len(sums):
+        """Add the trees to the sums, in the order of the trees, and return the sums; float32 if the trees add one number each."""
+        is_single = self.layout.width == 1 and sums.dtype == np.float32
+        if features.dtype != self._dtype or not (is_single or sums.dtype == np.float64) or len(features) != len(sums):
             raise TypeError(f"features are {features.dtype} and sums {sums.dtype} of {len(features)} and {len(sums)} rows")
-        block = _Block(features.ctypes.data, len(features), *_steps(features), sums.ctypes.data, *_steps(sums))
+        block = _Block(features.ctypes.data, len(features), *_steps(features), sums.ctypes.data, *_steps(sums), is_single)
         if not self._function(ctypes.byref(self._structure), ctypes.byref(block)):
             raise MemoryError
         return sums
@@ -304,8 +305,9 @@ def _columns(trees: list[Tree], inner: list[Array]) -> _Columns | None:
     feature = np.concatenate([tree.feature[nodes] for tree, nodes in pairs])
     threshold = np.concatenate([tree.threshold[nodes] for tree, nodes in pairs])
     missing_left = np.concatenate([tree.missing_left[nodes] for tree, nodes in pairs])
-    tables = [tree.categories.get(int(node), b"") for tree, nodes in pairs for node in (nodes if tree.categories else ())]
-    tables = tables if any(tables) else [b""] * len(feature)
+    tables = [b""] * len(feature)
+    if any(tree.categories for tree in trees):
+        tables = [tree.categories.get(int(node), b"") for tree, nodes in pairs for node in nodes]
     is_number = np.array([not table for table in tables], bool)
     of_tests, ranks = np.zeros((2, len(feature)), np.int64)
     columns: list[tuple[int, int, int, int]] = []

@@ -222,7 +222,7 @@ def test_several_threads_score_side_by_side():
 MISTAKES = {
     "ranked threshold": ("bytes > with_sign", "bytes >= with_sign"),
     "walked threshold": ("!(value <= here.threshold)", "!(value < here.threshold)"),
-    "last bit": ("*sum += of->scale * values[output]", "*sum += of->scale * (values[output] * (1 + 0x1p-52))"),
+    "last bit": ("const double added = scale *", "const double added = (1 + 0x1p-52) * scale *"),
     "walked missing value": ("((value != value) &", "((value == value) &"),
     "ranked missing value": ("goes_left ? 0 :", "goes_left ? 255 :"),
 }

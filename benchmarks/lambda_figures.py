@@ -19,6 +19,8 @@ CONCURRENCY: int = request_schema()["properties"]["max_concurrency"]["default"]
 """Functions at once, each of which starts cold once."""
 CHUNK_PUTS, CHUNK_GETS = 1, 2
 """Requests that planning and merging add to a chunk's own: a copy; a boundary and a receipt."""
+PLANNED_MB = 512
+"""MB (10^6 bytes) of the chunks that the planner makes of a large input if /tmp has the template's size: priced, not measured."""
 BURST_BYTES = 10**10
 WITHIN_MEMORY = 0.9
 """Share of a function's memory that its process may take; assumed, as the runtime takes some, too."""
@@ -129,6 +131,21 @@ def reckoned(base: Figures, memory_mb: int) -> Figures:
     return replace(base, memory_mb=memory_mb, is_measured=False, warm=warm, cold=cold)
 
 
+def stretched(small: Figures, large: Figures, bytes_in: float) -> Figures:
+    """Return what a chunk of another size would take: each number lies on the line through those of two sizes."""
+    share = (bytes_in - small.bytes_in) / (large.bytes_in - small.bytes_in)
+
+    def between(one: float, other: float) -> float:
+        return one + share * (other - one)
+
+    cold, warm = (Invocation(*map(between, one, other)) for one, other in ((small.cold, large.cold), (small.warm, large.warm)))
+    bytes_out, puts, gets = (round(between(getattr(small, name), getattr(large, name))) for name in ("bytes_out", "puts", "gets"))
+    return replace(
+        large, chunk_mb=round(bytes_in / 1e6), is_measured=False, bytes_in=round(bytes_in), bytes_out=bytes_out, puts=puts,
+        gets=gets, cold=cold, warm=warm,
+    )  # fmt: skip
+
+
 def error_of_reckoning(found: Iterable[Figures]) -> float:
     """Return how far off, as a share, the worst measured size would be if it were reckoned from the next smaller one."""
     measured = sorted((figures for figures in found if figures.is_measured), key=lambda figures: figures.size)
@@ -152,11 +169,9 @@ def fastest(found: list[Figures]) -> Figures | None:
 def burst_seconds(small: Figures, large: Figures) -> float:
     """Return what a run of 10 GB takes, all of whose chunks start cold at once: simulated, with the estimate's constants.
 
-    The chunk's own seconds lie between those of two chunk sizes; the probe is a cold start.
+    The probe is a cold start.
     """
-    chunk_bytes = BURST_BYTES / CONCURRENCY
-    slope = (large.cold.seconds - small.cold.seconds) / (large.bytes_in - small.bytes_in)
-    chunk = small.cold.seconds + slope * (chunk_bytes - small.bytes_in)
+    chunk = stretched(small, large, BURST_BYTES / CONCURRENCY).cold.seconds
     probe = large.cold.seconds - large.warm.seconds + estimate.INVOCATION_SECONDS
     plan = estimate.WORKFLOW_START_SECONDS + estimate.SMALL_REQUEST_SECONDS * (CONCURRENCY + 1)
     merge = estimate.WORKFLOW_START_SECONDS + estimate.MERGE_SECONDS_PER_CHUNK * CONCURRENCY
@@ -173,14 +188,16 @@ def targets(found: dict[Size, Figures], large_mb: int, small_mb: int) -> Iterato
     large = [figures for figures in measured if figures.chunk_mb == large_mb]
     yield Target("warm invocation against its bound, worst", "≤", 1.15, "x", max((one.times_bound for one in large), default=None))
     for case, bound in DOLLAR_BOUNDS.items():
-        best = cheapest([figures for figures in found.values() if figures.size[:2] == (case, large_mb)])
-        yield Target(f"a TB at the cheapest size, {case}", "≤", bound, "$", best and best.dollars_per_tb)
+        pairs = [(found.get((case, small_mb, size)), one) for (of, mb, size), one in found.items() if (of, mb) == (case, large_mb)]
+        best = cheapest([stretched(small, one, PLANNED_MB * 1e6) for small, one in pairs if small])
+        what = f"a TB in chunks of {PLANNED_MB} MB at the cheapest size, {case}" + (f" ({best.memory_mb:,} MB)" if best else "")
+        yield Target(what, "≤", bound, "$", best and best.dollars_per_tb)
     for case, bound in SPEED_BOUNDS.items():
         speeds = [figures.mb_per_vcpu_second for figures in large if figures.case == case]
         yield Target(f"whole invocation, {case}", "≥", bound, "MB/vCPU-s", max(speeds, default=None))
     yield Target("largest peak memory through S3", "≤", 300, "MB", max((one.peak_bytes / 1e6 for one in measured), default=None))
-    pairs = [(one, other) for one in large for other in measured if other.size == (one.case, small_mb, one.memory_mb)]
-    spreads = [100 * abs(one.peak_bytes - other.peak_bytes) / (one.peak_bytes + other.peak_bytes) for one, other in pairs]
+    same = [(one, other) for one in large for other in measured if other.size == (one.case, small_mb, one.memory_mb)]
+    spreads = [100 * abs(one.peak_bytes - other.peak_bytes) / (one.peak_bytes + other.peak_bytes) for one, other in same]
     yield Target("its spread over chunk sizes, worst", "≤", 10, "%", max(spreads, default=None))
     seconds = {
         memory: burst_seconds(small, figures)

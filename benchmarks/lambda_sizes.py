@@ -148,6 +148,7 @@ def prepare(s3: PacedS3, data: Path, model: Path, features: list[str], scale: fl
         "output_s3_uri": f"s3://{BUCKET}/{PART_KEY}",
         "receipt_s3_uri": f"s3://{BUCKET}/{WORK}receipt.json",
         "chunk_index": 1,
+        **{name: probed["answer"][name] for name in ("stored_model_s3_uri", "stored_model_sha256")},
     }
     content = s3.objects["data.csv"]
     # Most chunks lie behind the header, which is then read by itself; no field of these files has a line break in it.

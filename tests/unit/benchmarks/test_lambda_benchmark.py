@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.cases import Case
-from benchmarks.lambda_figures import Figures, Invocation, burst_seconds, cheapest, error_of_reckoning, fastest, reckoned, targets
+from benchmarks.lambda_figures import (
+    Figures,
+    Invocation,
+    burst_seconds,
+    cheapest,
+    error_of_reckoning,
+    fastest,
+    reckoned,
+    stretched,
+    targets,
+)
 
 RIDGE = Case("a", "ridge")
 # 300 MB at 75 MB/s are 4 s, of which none is waited for the processor (2 s); then 1 s of upload, and 0.5 s of waits.
@@ -65,6 +75,15 @@ def test_the_cheapest_size_is_one_that_the_peak_memory_fits_into():
     assert cheapest(sizes[:1]) is fastest(sizes[:1]) is None
 
 
+def test_a_larger_chunk_lies_on_the_line_through_two():
+    small = replace(BASE, bytes_in=100_000_000, bytes_out=0, puts=1, warm=BASE.warm._replace(seconds=1.5))
+    larger = stretched(small, BASE, 500e6)
+    assert (larger.bytes_in, larger.bytes_out, larger.puts) == (500_000_000, 2 * BASE.bytes_out, 2 * BASE.puts - 1)
+    assert larger.warm.seconds == pytest.approx(1.5 + 2 * 4)
+    assert larger.cold == pytest.approx(BASE.cold)
+    assert not larger.is_measured
+
+
 def test_10_gb_are_a_wave_of_100_cold_chunks():
     small = replace(BASE, chunk_mb=64, bytes_in=50_000_000, cold=COLD._replace(seconds=3.0))
     # Validate; probe (a cold start of 1.5 s); plan; starts; the chunk of 100 MB, 3 s and a fifth of the 4 s between the two; merge.
@@ -77,7 +96,9 @@ def test_targets_are_of_what_was_measured():
     found = {target.measure: target for target in targets({figures.size: figures for figures in sizes}, 256, 64)}
     assert found["warm invocation against its bound, worst"].value == 1.25
     assert found["warm invocation against its bound, worst"].is_met is False
-    assert found["a TB at the cheapest size, a ridge"].value == BASE.dollars_per_tb
+    # Both chunks take the same time and requests here, and so would a larger one.
+    larger = replace(BASE, bytes_in=512_000_000).dollars_per_tb
+    assert found["a TB in chunks of 512 MB at the cheapest size, a ridge (1,769 MB)"].value == pytest.approx(larger)
     assert found["whole invocation, a ridge"].value == 150
     assert found["largest peak memory through S3"].value == 500
     assert found["its spread over chunk sizes, worst"].value == pytest.approx(100 * 250 / 750)

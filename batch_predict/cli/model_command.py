@@ -46,7 +46,7 @@ def check_model(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Say what a model is, and whether the prediction function can use it.
+    """Say what a model is, whether the prediction function can use it, and, with --data, which memory sizes suit it.
 
     Loading a model runs the code in it: check only models that you trust.
     Exits 0 if nothing stands in the way, and 1 if something does.
@@ -92,7 +92,7 @@ def _lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
     if facts["classes"] is not None:
         yield "Classes", f"{len(facts['classes'])}: {_first(facts['classes'], SHOWN_LABELS)}"
     loaded = f"{facts['memory_bytes'] / 2**20:,.0f} MB, loaded in {facts['load_seconds']:.2f} s"
-    yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and needs about {needed_mb(facts):,.0f}"
+    yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and needs about {needed_mb(facts):,.0f} MB"
     if checked.sample:
         sample = checked.sample
         columns = ", ".join(sample.prediction_columns)

@@ -165,7 +165,7 @@ def test_the_cheapest_and_the_fastest_memory_are_told_of_a_model_that_was_scored
     ballast = {**inspected.facts, "memory_bytes": 2000 * MB}
     lines = dict(model_command._lines(dataclasses.replace(inspected, sample=sample, facts=ballast)))
     assert lines["Advice"].startswith("PredictMemorySize: 3,538 MB")
-    assert lines["Memory"].endswith("needs about 2,410")
+    assert lines["Memory"].endswith("needs about 2,410 MB")
     assert "Advice" not in dict(model_command._lines(inspected))
 
 

@@ -1,4 +1,4 @@
-"""An S3 on this machine that is as slow as a function's network: what a real client, with TLS and checksums, makes of it.
+"""An S3 on this machine that is as slow as a function's network, for a real client with TLS and checksums.
 
 It runs in threads of the benchmark's process, so none of its processor time is the function's. It knows what the prediction
 function asks for, of one bucket; of an object that came in parts it keeps the size alone.

@@ -238,7 +238,7 @@ def randomize_sessions() -> None:
 
 
 def start_functions_early() -> None:
-    """Start the processes of an execution's functions one after the other when it starts: each would wait for its own else."""
+    """Start the processes of an execution's functions, one after the other, when it starts: few states wait for theirs then."""
     from ministack.core import lambda_runtime  # noqa: PLC0415
     from ministack.services import lambda_svc, stepfunctions  # noqa: PLC0415
 

@@ -37,7 +37,7 @@ typedef struct {
     int64_t *missing;       /* for each column, how many fields are empty: these are NaN */
     uint8_t *is_large;      /* whether a number may be beyond 2^53, from where on doubles do not hold all integers */
     uint8_t *is_declined;
-    uint8_t *copied; /* CSV of the fields that are copied: with room for all data and as much as may be looked at */
+    uint8_t *copied; /* CSV of the fields that are copied: there is room for all records */
 } request;
 
 static const double exact_powers[MOST_DIGITS + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,

@@ -1,8 +1,9 @@
 """Score one CSV object in S3, one byte range of it, or many small objects as one, with a fitted scikit-learn model.
 
-The prediction Lambda, whole in this file: drop it into any stack. Each output record is the input record's own bytes, a comma and
-the prediction; only the feature columns are parsed. Invoked directly it answers `{"statusCode": 200|400|500, "body": "<json>"}`;
-with `"raise_errors": true`, as the state machine sets it, it raises the named error, because Step Functions retries on error names.
+The prediction Lambda, whole in this file: drop it into any stack. The modules and the kernel in C beside it make it faster, and are
+optional. Each output record is the input record's own bytes, a comma and the prediction; only the feature columns are parsed.
+Invoked directly it answers `{"statusCode": 200|400|500, "body": "<json>"}`; with `"raise_errors": true`, as the state machine sets
+it, it raises the named error, because Step Functions retries on error names.
 
 Environment variables, all optional:
 
@@ -275,9 +276,9 @@ def _put_metrics(receipt: dict[str, Any], execution_name: str | None) -> None:
 def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     """Score one chunk: write its part, then its receipt, and return the receipt (`contract.Receipt`).
 
-    Raises a PredictionError. Nothing has been written then, except that a ColumnTypeError leaves beside the receipt what the
-    columns hold. Memory does not grow with the chunk; /tmp holds the chunk and its part. `predict` includes waiting for bytes; the
-    part leaves meanwhile, and `upload` is what is left of that.
+    Raises a PredictionError. There is no receipt then, and no part unless it is the receipt that cannot be written; a
+    ColumnTypeError leaves beside the receipt's place what the columns hold. Memory does not grow with the chunk; /tmp holds the
+    chunk and its part. `predict` includes waiting for bytes; the part leaves meanwhile, and `upload` is what is left of that.
     """
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch()
@@ -441,7 +442,7 @@ MAX_ANSWER_BYTES = 2**21
 MORE_PROBE_ROWS = 20_000
 """Rows within the first `BLOCK_BYTES` that the probe tries before it gives up, if it cannot predict a single one."""
 TIMED_SECONDS = 0.5
-"""What the probe takes at most to see how fast a model is."""
+"""What the probe takes for a timing of the model, of which there are two at most."""
 _CHANGE_OUTPUT = "output_s3_uri must change, nothing can be written there"
 
 
@@ -588,8 +589,8 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
 def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
     """Return how fast a worker splits and scores so many of the block's rows as take `TIMED_SECONDS` by the `first` speed.
 
-    That is a model's first call, which loads libraries, and too few rows for a model that scores thousands as fast as one. If the
-    object is small, its rows are scored several times.
+    The first speed is that of a model's first call, which loads libraries, and of too few rows for a model that scores thousands as
+    fast as one. If the object is small, its rows are scored several times.
     """
     speed = first
 
@@ -2246,7 +2247,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
 
 
 def _with_packed_trees(estimator: Any, warn: Callable[[str], object]) -> Any:
-    """Let a kernel in C score trees, to the bit as scikit-learn does, if its modules lie beside this file."""
+    """Let the kernel in C score trees, to the bit as their library does, if its modules lie beside this file."""
     try:
         import packed_trees  # noqa: PLC0415  # this file may be taken alone
     except ModuleNotFoundError:

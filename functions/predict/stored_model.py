@@ -47,10 +47,10 @@ def require_size(response: dict[str, Any]) -> None:
 
 
 def checked(model: Stored, scorer: Any, scorer_of: Callable[[Stored], Any], table: pa.Table) -> bytes:
-    """Return a model as bytes; NotStoredError if it has steps that are not known, or scores rows otherwise when it is read again.
+    """Return a model as bytes; NotStoredError if it has steps that are not known, or scores rows differently when it is read again.
 
     The rows are those of a table, all of which the model takes, and others that are made of its values: mixed by columns, few
-    or many, with missing ones. If the model refuses some of these, the stored one may do nothing but raise an error. Scorers are
+    or many, with missing ones. If the model refuses some of these, the stored one must raise an error, too. Scorers are
     the prediction handler's.
     """
     content = written(model)
@@ -60,7 +60,7 @@ def checked(model: Stored, scorer: Any, scorer_of: Callable[[Stored], Any], tabl
     expected = _answer(scorer, table)
     is_equal = expected is not None and _answer(own, table) == expected
     if not (is_equal and all(_answer(own, rows) in (None, _answer(scorer, rows)) for rows in _made_of(table))):
-        raise NotStoredError("answers otherwise by its numbers alone")
+        raise NotStoredError("answers differently by its numbers alone")
     return content
 
 

@@ -93,8 +93,9 @@ class _Robust(_Scaler):
 
 
 class _Imputer(Step):
+    """Fills in numbers, or texts, which stay a table."""
+
     attributes = ("statistics_", "strategy", "indicator_")
-    """Of numbers, or of texts: these stay a table."""
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:

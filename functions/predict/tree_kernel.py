@@ -21,7 +21,7 @@ CATEGORY_BYTES = 257
 
 
 class Tree(NamedTuple):
-    """A tree as scikit-learn has it: an element for each node, the root first."""
+    """A tree as scikit-learn lays it out: each array has an element for each node, the root first."""
 
     left: Array
     """-1 in a leaf, as in `right`."""

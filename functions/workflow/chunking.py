@@ -60,7 +60,7 @@ def number_of_chunks(sizes: Sequence[int], chunk_bytes: int) -> int:
 
 
 def floor_bytes(total: int, chunk_bytes: int) -> int:
-    """Return a size of chunks that was thought of, or what lets S3 copy the parts if `CHUNKS_BEFORE_GROWTH` remain then."""
+    """Return a size of chunks, grown until S3 can copy the parts if `CHUNKS_BEFORE_GROWTH` chunks remain then."""
     return max(chunk_bytes, min(COPYABLE_CHUNK_BYTES, total // CHUNKS_BEFORE_GROWTH))
 
 

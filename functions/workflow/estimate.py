@@ -15,7 +15,8 @@ VALIDATE_MB, PLAN_MB, MERGE_MB = 512, 1769, 1769
 
 COLD_START_SECONDS = 4.8
 """What a new container takes more than a warm one: start, imports, unpacking, model. The median of the models in docs/package.md,
-with byte-code: measured by `make smoke` with the package itself, outside of Lambda, where reading its 245 MB comes on top."""
+with byte-code: measured by `make smoke` with the package itself, outside of Lambda, where reading its 245 MB comes on top. Chunks
+that score by a stored model take less, which is not in it."""
 INVOCATION_SECONDS = 0.2
 """Every invocation waits for about six S3 requests, one after the other, 30 ms each; assumed."""
 SMALL_REQUEST_SECONDS = 0.002

@@ -51,7 +51,10 @@ def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:
 
 
 def chunk_room_bytes(model_bytes: int) -> int:
-    """Return what a chunk and its part may take of the prediction function's ephemeral storage, with a margin for a long record."""
+    """Return what a chunk and its part may take of the prediction function's ephemeral storage, with a margin for a long record.
+
+    If nobody says how large it is, it is taken for the largest that there is.
+    """
     storage_mb = os.environ.get(STORAGE_VARIABLE, "")
     storage_mb = storage_mb if storage_mb.isdecimal() else f"{MAX_STORAGE_MB}"
     return int(storage_mb) * 2**20 - model_bytes - 3 * STORAGE_MARGIN_BYTES

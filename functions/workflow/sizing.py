@@ -14,7 +14,7 @@ from .lambda_limits import network_mb_per_second, vcpus
 MAX_CHUNK_SECONDS = 60
 """What a chunk takes at most: a retry repeats all of it, and a run ends with its last chunk."""
 WORTHWHILE_SAVING = 0.02
-"""Chunks grow as long as twice the size makes the run cheaper by this share."""
+"""Chunks grow as long as twice the size makes the run cheaper by this share; memory sizes that cost so little more are as cheap."""
 WORTHWHILE_BYTES = 64 * BYTES_PER_MB
 """A small run is not cut finer than into chunks of a second of work, or of so many bytes: each may start a container."""
 FEW_CHUNKS, FEW_CHUNKS_BYTES = 4, 16 * BYTES_PER_MB
@@ -112,7 +112,7 @@ def chunk_seconds(chunk_bytes: float, row: Row, memory_mb: int, sizes: Sequence[
 
 
 def mb_per_second(row: Row, memory_mb: int) -> float:
-    """Return how many MB (10^6 bytes) of input one function takes a second: what the slowest of network and processor allows."""
+    """Return how many MB (10^6 bytes) of input one function takes a second: what the slower of network and processor allows."""
     network = network_mb_per_second(memory_mb) / (1 + row.prediction_bytes / row.input_bytes)
     return min(network, row.per_vcpu_second * vcpus(memory_mb) * row.input_bytes / 1e6)
 
@@ -132,7 +132,7 @@ def memory_sizes(row: Row, needed_mb: float, room_bytes: int) -> list[MemorySize
 
 
 def memory_size(row: Row, memory_mb: int, room_bytes: int) -> MemorySize:
-    """Return what one size makes of a model, in chunks as large as it likes them."""
+    """Return what one size makes of a model, in chunks of the largest size."""
     chunk = largest_chunk(row, memory_mb, room_bytes)
     return MemorySize(memory_mb, mb_per_second(row, memory_mb), dollars_per_tb(chunk.bytes, row, memory_mb))
 
@@ -162,5 +162,5 @@ def _said(size: MemorySize) -> str:
 
 
 def figure(value: float) -> str:
-    """Return a number with three digits at least."""
+    """Write a number with three significant digits, or with all that stand before its point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -140,10 +140,11 @@ def memory_size(row: Row, memory_mb: int, room_bytes: int) -> MemorySize:
 def memory_advice(row: Row, needed_mb: float, memory_mb: int, room_bytes: int) -> str:
     """Say which memory sizes are the cheapest and the fastest for a model, and what it has."""
     sizes = memory_sizes(row, needed_mb, room_bytes)
-    return (
-        f"PredictMemorySize: {_said(cheapest(sizes))} is the cheapest for this model, {_said(fastest(sizes))} the fastest; "
-        f"the function has {_said(memory_size(row, memory_mb, room_bytes))}. About {needed_mb:,.0f} MB are needed."
-    )
+    cheap, fast = cheapest(sizes), fastest(sizes)
+    both = f"{_said(cheap)} is the cheapest for this model, {_said(fast)} the fastest"
+    best = both if cheap != fast else f"{_said(cheap)} is the cheapest and the fastest for this model"
+    here = _said(memory_size(row, memory_mb, room_bytes))
+    return f"PredictMemorySize: {best}; the function has {here}. About {needed_mb:,.0f} MB are needed."
 
 
 def cheapest(sizes: Sequence[MemorySize]) -> MemorySize:

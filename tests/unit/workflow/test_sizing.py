@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -194,6 +195,13 @@ def test_a_model_that_needs_more_memory_is_offered_no_less():
 def test_of_sizes_that_cost_nearly_the_same_the_fastest_is_advised():
     sizes = [MemorySize(512, 20, 1.18), MemorySize(1769, 61, 1.20), MemorySize(3538, 122, 1.30), MemorySize(7076, 122, 2)]
     assert (cheapest(sizes).memory_mb, fastest(sizes).memory_mb) == (1769, 3538)
+
+
+def test_one_size_that_is_the_cheapest_and_the_fastest_is_named_once():
+    slow = sizing.memory_advice(LINEAR._replace(per_vcpu_second=1000), 410, 1769, ROOM)
+    assert re.match(
+        r"PredictMemorySize: 10,240 MB [^;]* is the cheapest and the fastest for this model; the function has 1,769 MB", slow
+    )
 
 
 @given(ROWS.filter(lambda row: row.per_vcpu_second > 1), st.sampled_from(sizing.MEMORY_SIZES_MB))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from packed_trees import DIFFERS, _copied, _FirstChecked, _is_equal, _kind, rows_beside_thresholds
-from tree_kernel import CATEGORY_BYTES, GOES_LEFT, GOES_RIGHT, Array, Ensemble, PackedTrees, Tree, lay_out
+from packed_trees import DIFFERS, _copied, _FirstChecked, _is_equal, rows_beside_thresholds
+from tree_kernel import CATEGORY_BYTES, GOES_LEFT, GOES_RIGHT, Array, Ensemble, PackedTrees, Tree, kind_of, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class _Family(NamedTuple):
 
 def with_packed_booster(model: Any, warn: Callable[[str], object]) -> Any:
     """Do for an estimator of these libraries what `packed_trees.with_packed_trees` does for scikit-learn's."""
-    family = _FAMILIES.get(_kind(model))
+    family = _FAMILIES.get(kind_of(model))
     booster = getattr(model, "_Booster", None)
     if family is None or booster is None:
         return model

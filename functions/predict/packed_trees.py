@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from predict_kernel import kernel
-from tree_kernel import CATEGORY_BYTES, GOES_LEFT, GOES_RIGHT, Array, Ensemble, PackedTrees, Tree, lay_out
+from tree_kernel import CATEGORY_BYTES, GOES_LEFT, GOES_RIGHT, Array, Ensemble, PackedTrees, Tree, kind_of, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
     trees = lay_out(ensemble)
     if trees is None:
         return model
-    family = _FAMILIES[_kind(model)]
+    family = _FAMILIES[kind_of(model)]
     reference = _copied(model, **family.reference)
     bare = _copied(reference, **family.bare)
     rows = rows_beside_thresholds(ensemble, model.n_features_in_)
@@ -83,10 +83,6 @@ def _copied(estimator: Any, **changed: Any) -> Any:
     copied = object.__new__(type(estimator))
     vars(copied).update(vars(estimator), **changed)
     return copied
-
-
-def _kind(estimator: Any) -> str:
-    return f"{type(estimator).__module__}.{type(estimator).__qualname__}"
 
 
 class _FirstChecked:
@@ -204,7 +200,7 @@ class _Family(NamedTuple):
 
 def ensemble_of(estimator: Any) -> Ensemble | None:
     """Return the trees of an estimator; None if it is no fitted one of exactly those types that are known."""
-    family = _FAMILIES.get(_kind(estimator))
+    family = _FAMILIES.get(kind_of(estimator))
     if family is None:
         return None
     try:
@@ -226,8 +222,8 @@ def _gradient_trees(boosting: Any) -> Ensemble:
 
 
 def _tree(estimator: Any, kind: str) -> Tree:
-    if not _kind(estimator).startswith(kind):
-        raise TypeError(f"trees of another type: {_kind(estimator)}")
+    if not kind_of(estimator).startswith(kind):
+        raise TypeError(f"trees of another type: {kind_of(estimator)}")
     tree = estimator.tree_
     values = tree.value.reshape(tree.node_count, -1)
     return Tree(

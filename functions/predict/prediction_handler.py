@@ -1081,7 +1081,9 @@ class _Scorer:
         if not len(rows):
             return rows, None
         try:
-            return rows, self._call_once(parsed)
+            return rows, self._call(
+                parsed.matrix if self.given == ARRAY and parsed.matrix is not None else self._input(parsed.table)
+            )
         except ModelError:
             raise
         except Exception:  # models raise what they like
@@ -1097,15 +1099,6 @@ class _Scorer:
             names = [repr(self.columns.names[i]) for i in np.flatnonzero(missing[row] == NO_VALUE)[:5]]
             reject(int(rows[row]), _refused(reasons[row], f"no value in {', '.join(names)}: " if names else ""))
         return rows[accepted], predictions
-
-    def _call_once(self, parsed: _Features) -> Array:
-        if self.given == ARRAY and parsed.matrix is not None:
-            try:
-                return self._call(parsed.matrix)
-            except ValueError as error:
-                if "read-only" not in str(error):  # so numpy and Cython call what a step wanted to change where it is
-                    raise
-        return self.predict(parsed.table)
 
     def predict(self, table: pa.Table) -> Array:
         """Predict rows, all of which the model must take."""
@@ -4645,6 +4638,7 @@ def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
         array = np.empty((table.num_rows, table.num_columns), order="F")  # linear models take half the time of one by rows
         for position, column in enumerate(table.columns):
             array[:, position] = column.to_numpy()
+        array.flags.writeable = False
         return array
     if given == TABLE:
         return table
@@ -4698,7 +4692,7 @@ def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str])
 def _call_model(estimator: Any, method: str, features: Any) -> Array:
     """Call the model once; the result has shape (n_rows,) or (n_rows, n_outputs)."""
     try:
-        answer = _method_of(estimator, method)(features)
+        answer = _answer_of(_method_of(estimator, method), features)
     except SystemExit as error:
         raise ModelError(f"the model's {method} ends the process (SystemExit)", _CALL_IT) from error
     if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
@@ -4713,6 +4707,17 @@ def _call_model(estimator: Any, method: str, features: Any) -> Array:
     if predictions.ndim == 2 and predictions.shape[1] == 0:
         raise ModelError(f"the model's {method} gives no outputs", "fit it with a target")
     return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
+
+
+def _answer_of(predict: Callable[[Any], Any], features: Any) -> Any:
+    """Call a method with features that it may only read, as it reads a frame's: what a step changed, the next one would see."""
+    try:
+        return predict(features)
+    except ValueError as error:
+        is_changed = "read-only" in str(error)  # so numpy and Cython call what a step wanted to change where it is
+        if not (is_changed and isinstance(features, np.ndarray)):
+            raise
+    return predict(features.copy(order="K"))
 
 
 def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
@@ -4787,7 +4792,11 @@ def _refuses(call: Callable[[Any], object], features: Any) -> bool:
 
 
 def _take(features: Any, rows: Array) -> Any:
-    return features.iloc[rows] if hasattr(features, "iloc") else features[rows]
+    if hasattr(features, "iloc"):
+        return features.iloc[rows]
+    taken = features[rows]
+    taken.flags.writeable = features.flags.writeable
+    return taken
 
 
 def _filled(features: Any) -> Any:

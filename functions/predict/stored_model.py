@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from stored_steps import PREDICTORS, NotStoredError
 from stored_transforms import TRANSFORMERS
-from tree_kernel import Array, Layout
+from tree_kernel import Array, Layout, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,7 +193,7 @@ _KINDS = PREDICTORS | TRANSFORMERS
 
 def _numbers_of(estimator: Any) -> tuple[str, dict[str, Any]]:
     """Return an estimator's kind and its numbers; NotStoredError if it is of no known kind."""
-    kind = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+    kind = kind_of(estimator)
     if kind not in _KINDS:
         raise NotStoredError(f"has a {type(estimator).__name__}")
     return kind, _KINDS[kind].numbers_of(estimator)

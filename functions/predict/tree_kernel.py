@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,13 @@ GOES_LEFT, GOES_RIGHT = 0, 255
 """What the byte of a category says."""
 CATEGORY_BYTES = 257
 """256 categories, and any other value, which is missing."""
+
+
+def kind_of(estimator: Any) -> str:
+    """Return the module and the name of an estimator's class; nothing if the class is another one that only calls itself so."""
+    own = type(estimator)
+    is_it = getattr(sys.modules.get(own.__module__), own.__name__, None) is own
+    return f"{own.__module__}.{own.__qualname__}" if is_it else ""
 
 
 class Tree(NamedTuple):

@@ -153,7 +153,7 @@ def copied():
 @cache
 def large():
     """The same, the first part above what the prediction function sends by one PUT."""
-    return by_manifest(36)
+    return by_manifest(72)
 
 
 def lost(case):
@@ -182,7 +182,7 @@ GROUPED = {"chunk_size_mb": 0.0009}
 TOLERANT = GROUPED | {"tolerated_failure_percentage": 50}
 GUESSED = {"chunk_size_mb": 0.4}
 COPIED = {"chunk_size_mb": 6.002}
-LARGE = {"chunk_size_mb": 18.002}
+LARGE = {"chunk_size_mb": 36.002}
 
 RUNS = {
     run.name: run

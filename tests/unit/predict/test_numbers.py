@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import number_kernel
 import predict_kernel
@@ -190,6 +191,9 @@ def model_of(kind):
         fills = FunctionTransformer(np.nan_to_num, kw_args={"copy": False, "nan": 7.0})
         model = make_pipeline(fills, StandardScaler(copy=False), LinearRegression())
         return model.fit(numbers.to_numpy(copy=True), frame["x1"])
+    if kind == "shared":
+        scalers = [("one", MinMaxScaler(copy=False)), ("other", StandardScaler(copy=False))]
+        return make_pipeline(FeatureUnion(scalers), DecisionTreeRegressor()).fit(numbers, frame["x1"])
     return make_pipeline(*([SimpleImputer()] if kind == "missing" else []), LinearRegression()).fit(numbers, frame["x1"])
 
 
@@ -330,6 +334,15 @@ def test_a_model_may_change_its_features_where_they_are(tmp_path):
     with_kernel, without = both_outcomes(data, tmp_path, 400, "changes")
     assert with_kernel == without
     assert b"-48" in with_kernel[1]
+
+
+@pytest.mark.parametrize("odd", ["1.5", "+1.5", "x"], ids=["plain", "odd", "bad"])
+def test_a_step_that_changes_its_features_changes_none_of_another_step(odd, tmp_path):
+    """As of a DataFrame: neither with the kernel nor without, and whatever stands in another row."""
+    data = b"id,x2,city,x1,note\n" + b"".join(f"a,{n / 7},b,{(n - 9) / 5},c\n".encode() for n in range(19))
+    for result in both_outcomes(data + f"a,1.5,b,{odd},c\n".encode(), tmp_path, 10_000, "shared", on_bad_row="quarantine"):
+        found = pd.read_csv(io.BytesIO(result[1]), nrows=19)
+        assert found["p"].tolist() == model_of("shared").predict(found[["x1", "x2"]]).tolist()
 
 
 @pytest.mark.parametrize("lacking", ["module", "library"])

@@ -36,7 +36,7 @@ def packed(model):
 
 def made_rows(model, random, count):
     """Rows on thresholds and beside them, and values that libraries read in a way of their own."""
-    booster, family = model._Booster, packed_boosters._FAMILIES[packed_trees._kind(model)]
+    booster, family = model._Booster, packed_boosters._FAMILIES[tree_kernel.kind_of(model)]
     boosted = family.read(booster, packed_boosters._asked(model, booster, family))
     rows = packed_trees.rows_beside_thresholds(boosted.ensemble, boosted.n_features).astype(np.float64)
     rows = rows[random.permutation(len(rows))[:count]]

@@ -137,7 +137,7 @@ def test_both_kernels_give_every_bit(model_and_random):
     layouts = [lay_out(ensemble) for lay_out in (tree_kernel._walked, tree_kernel._ranked)]
     kernels = [tree_kernel.PackedTrees(layout, predict_kernel.kernel()) for layout in layouts]
     assert [trees.is_ranked for trees in kernels] == [False, True]
-    family = packed_trees._FAMILIES[packed_trees._kind(model)]
+    family = packed_trees._FAMILIES[tree_kernel.kind_of(model)]
     expected = bits(getattr(model, family.method)(rows))
     assert [bits(family.sums(model, trees)(rows)) for trees in kernels] == [expected, expected]
 
@@ -181,6 +181,13 @@ def test_only_known_types_are_packed():
     large = HistGradientBoostingRegressor(max_iter=2, max_leaf_nodes=None, min_samples_leaf=1).fit(inputs, target)
     for model in (Own(2).fit(inputs, target), LinearRegression().fit(inputs, target), RandomForestRegressor(), large):
         assert packed_trees.with_packed_trees(model, pytest.fail) is model
+
+
+def test_a_class_that_only_calls_itself_as_scikit_learn_does_is_not_packed():
+    own = type("RandomForestRegressor", (RandomForestRegressor,), {"__module__": RandomForestRegressor.__module__})
+    inputs = np.arange(20.0).reshape(10, 2)
+    model = own(2).fit(inputs, inputs[:, 0])
+    assert packed_trees.with_packed_trees(model, pytest.fail) is model
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -258,6 +258,12 @@ def test_a_model_for_which_scikit_learn_is_needed_is_not_stored(model, probe, ch
     chunk(event)
 
 
+def test_a_class_that_only_calls_itself_as_scikit_learn_does_is_not_stored():
+    own = fitted(type("Ridge", (Ridge,), {"__module__": Ridge.__module__})())
+    with pytest.raises(stored_steps.NotStoredError):
+        stored_model._numbers_of(own)
+
+
 def test_a_model_is_not_stored_if_it_refuses_rows_of_the_probe_or_if_there_are_none(probe, get):
     assert probe(fitted(Ridge()), csv(x1=(5, "")), on_bad_row="quarantine")["stored_model_s3_uri"] is None
     assert probe(fitted(Ridge()), "x1,x2,x3\n", on_no_rows="succeed")["stored_model_s3_uri"] is None

@@ -36,7 +36,7 @@ ATTEMPTS = {
     "Lambda.AWSLambdaException": 6,
     "Lambda.SdkClientException": 6,
     "Lambda.ClientExecutionTimeoutException": 6,
-    "Lambda.TooManyRequestsException": 121,
+    "Lambda.TooManyRequestsException": 1001,
     "Lambda.CodeArtifactUserPendingException": 7,
     "Lambda.CodeArtifactUserDeletedException": 7,
     "Lambda.ResourceNotReadyException": 7,

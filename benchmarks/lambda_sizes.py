@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import resource
 import sys
@@ -35,7 +36,7 @@ from benchmarks.measure import ROOT, Files, output_of, start_module
 from benchmarks.paced_s3 import BUCKET, LATENCY_SECONDS, PacedS3, etag_of, paced_s3
 from benchmarks.report import table, target_rows
 from workflow.decision import decision_of
-from workflow.lambda_limits import MB_PER_VCPU, cores, network_mb_per_second, vcpus
+from workflow.lambda_limits import MB_PER_VCPU, network_mb_per_second, vcpus
 from workflow.sizing import MEMORY_SIZES_MB
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ MEASURED_MB = {LARGE_MB: (512, 1024, MB_PER_VCPU, 2688), SMALL_MB: (512, MB_PER_
 """By the chunk's size. The others are reckoned: some have more vCPUs than most machines, some would take minutes more."""
 SPARE_CORES = 0.4
 """What this machine needs beside the function's vCPUs for S3's side of the network."""
+TWO_CORES_MB = 3_008
+"""The largest memory size with two cores: https://stackoverflow.com/questions/66522916 and the study that is cited there."""
 PERIOD_MICROSECONDS = 20_000
 """In which a quota is given out."""
 WORK = "out.csv.work/"
@@ -198,6 +201,11 @@ def invoke(s3: PacedS3, events: list[dict[str, Any]], memory_mb: int, group: Pat
     found: list[dict[str, Any]] = output_of(start_module("invocation", json.dumps({**asked, "started": started})))["found"]
     other_cores = (_others_seconds() - others) / (time.monotonic() - started)
     return [one | {"other_cores": max(0, other_cores)} for one in found]
+
+
+def cores(memory_mb: int) -> int:
+    """Return how many cores a function sees, which share its vCPUs: at most six."""
+    return 2 if memory_mb <= TWO_CORES_MB else max(3, math.ceil(vcpus(memory_mb)))
 
 
 def _others_seconds() -> float:

@@ -47,9 +47,7 @@ def targets(results: Results) -> Iterator[Target]:
     for case, bound in TIMES_PANDAS.items():
         yield Target(f"work against pandas, {case}", "≥", bound, "x", results.ratio(case, "pandas", "ours", "work_seconds"))
     for case, bound in TIMES_FLOOR.items():
-        yield Target(
-            f"work against the floor, {case}", "≥", bound, "x", results.ratio(case, "floor", "ours", "work_seconds")
-        )
+        yield Target(f"work against the floor, {case}", "≥", bound, "x", results.ratio(case, "floor", "ours", "work_seconds"))
     yield Target(f"whole process against pandas, {PLAIN}", "≥", 8, "x", results.ratio(PLAIN, "pandas", "ours", "process_seconds"))
     for case, bound in AGAINST_POLARS.items():
         yield Target(f"work against polars, {case}", "≤", bound, "x", results.ratio(case, "ours", "polars", "work_seconds"))

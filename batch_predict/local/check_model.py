@@ -150,7 +150,8 @@ def memory_advice(checked: ModelCheck) -> str | None:
     columns = len(sample.prediction_columns)
     row = estimate.Row(sample.row_bytes, estimate.PREDICTION_BYTES * columns, max(sample.rows_per_second, 1e-9))
     storage_mb = int(deployed.template_parameters()["PredictEphemeralStorageSize"]["Default"])
-    advice: str = sizing.memory_advice(row, needed_mb(checked.facts), checked.memory_mb, storage_mb * 2**20 - checked.bytes)
+    room_bytes = deployed.limits.chunk_room_bytes(checked.bytes, storage_mb)
+    advice: str = sizing.memory_advice(row, needed_mb(checked.facts), checked.memory_mb, room_bytes)
     return advice
 
 

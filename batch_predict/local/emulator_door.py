@@ -7,7 +7,6 @@ The door is a layer of the emulator's own server: there is no port behind it. Th
 its own, and opens by a second key, which `start_function.py` hands in.
 """
 
-import hashlib
 import hmac
 import json
 import re
@@ -18,7 +17,6 @@ from contextlib import suppress
 from contextvars import copy_context
 from http.server import BaseHTTPRequestHandler
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -263,34 +261,6 @@ def start_functions_early() -> None:
     stepfunctions._run_execution = run_execution  # noqa: SLF001
 
 
-def reuse_digests() -> None:
-    """Compute the MD5 of each part of an upload once: the emulator does it again when the upload is completed."""
-    from ministack.services import s3  # noqa: PLC0415
-
-    complete = s3._complete_multipart_upload  # noqa: SLF001
-    known: dict[int, str] = {}
-
-    class Hashlib:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(hashlib, name)
-
-        @staticmethod
-        def md5(data: bytes = b"") -> Any:
-            etag = known.get(id(data))
-            return SimpleNamespace(digest=lambda: bytes.fromhex(etag)) if etag else hashlib.md5(data)  # noqa: S324
-
-    def complete_with_digests(bucket: str, key: str, body: bytes, query: Any, headers: Any = None) -> Any:
-        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"), {"parts": {}})  # noqa: SLF001
-        known.update({id(part["body"]): part["etag"].strip('"') for part in upload["parts"].values()})
-        try:
-            return complete(bucket, key, body, query, headers)
-        finally:
-            known.clear()
-
-    s3.hashlib = Hashlib()
-    s3._complete_multipart_upload = complete_with_digests  # noqa: SLF001
-
-
 def functions_of(definition: Mapping[str, Any]) -> list[str]:
     """Return the names of the functions that an execution calls if nothing fails, in the order of its states."""
     states, ahead, found = definition["States"], [definition["StartAt"]], dict[str, None]()
@@ -312,7 +282,6 @@ def main() -> None:
     close_runtime_api(secrets.token_hex())
     randomize_sessions()
     start_functions_early()
-    reuse_digests()
     app.app = Door(app.app, secret_of)
     app.main()
 

@@ -641,10 +641,10 @@ def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: 
     """Write the model as numbers, if it can be, beside what is found of the columns: chunks need no scikit-learn for them."""
     result: dict[str, str | None] = {"stored_model_s3_uri": None, "stored_model_sha256": None}
     sample, columns = found.sample, found.scorer.columns
-    if not (sample and _is_sklearn(model.estimator)):
+    stored_model = _beside("stored_model")
+    if not (sample and stored_model and _is_sklearn(model.estimator)):
         return result
     try:
-        import stored_model  # noqa: PLC0415  # this file may be taken alone
 
         def scorer_of(stored: Any) -> _Scorer:
             return _make_scorer(_model_of_numbers(stored), event, "", sample.header, None, lambda _: columns.kinds)
@@ -1081,9 +1081,8 @@ class _Scorer:
         if not len(rows):
             return rows, None
         try:
-            return rows, self._call(
-                parsed.matrix if self.given == ARRAY and parsed.matrix is not None else self._input(parsed.table)
-            )
+            has_matrix = self.given == ARRAY and parsed.matrix is not None
+            return rows, self._call(parsed.matrix if has_matrix else self._input(parsed.table))
         except ModelError:
             raise
         except Exception:  # models raise what they like
@@ -2125,10 +2124,8 @@ _model_cache: OrderedDict[tuple[str, str | None, str], _Model] = OrderedDict()
 def _stored_model(client: S3Client, event: dict[str, Any]) -> _Model | None:
     """Take the event's model as its run's probe has stored it; None if it has not, or if the model itself is in memory already."""
     s3_uri, sha256 = event.get("stored_model_s3_uri"), event.get("stored_model_sha256")
-    if (
-        not (s3_uri and sha256)
-        or (event["model_s3_uri"], event.get("model_version_id"), str(event.get("model_etag"))) in _model_cache
-    ):
+    itself = (event["model_s3_uri"], event.get("model_version_id"), str(event.get("model_etag")))
+    if not (s3_uri and sha256 and _beside("stored_model")) or itself in _model_cache:
         return None
     place = (s3_uri, None, sha256)
     try:
@@ -2145,8 +2142,7 @@ def _stored_model(client: S3Client, event: dict[str, Any]) -> _Model | None:
 
 
 def _read_stored_model(client: S3Client, s3_uri: str, sha256: str) -> _Model:
-    import stored_model  # noqa: PLC0415  # this file may be taken alone
-
+    stored_model = _beside("stored_model")
     content, _ = _read(client, _Object(s3_uri), stored_model.require_size)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise InputChangedError("it is not what the probe has written there")
@@ -2241,9 +2237,8 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
 
 def _with_packed_trees(estimator: Any, warn: Callable[[str], object]) -> Any:
     """Let the kernel in C score trees, to the bit as their library does, if its modules lie beside this file."""
-    try:
-        import packed_trees  # noqa: PLC0415  # this file may be taken alone
-    except ModuleNotFoundError:
+    packed_trees = _beside("packed_trees")
+    if packed_trees is None:
         return estimator
     try:
         return packed_trees.with_packed_trees(estimator, warn)
@@ -2580,6 +2575,15 @@ CARRIED = Path(__file__).with_name("carried")
 
 It exists nowhere else. The libraries would not fit unpacked, and scikit-learn would import pandas for every model."""
 _carrying = threading.RLock()
+
+
+@functools.cache
+def _beside(module: str) -> Any:
+    """Return a module that makes this file faster; None if it does not lie beside it: the file may be taken alone."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        return None
 
 
 def _make_importable(module: str) -> None:
@@ -3788,7 +3792,7 @@ def _bare_return(octets: Array, quotes: Array, line_end: bytes) -> int | None:
 
 def _positions(data: bytes, octet: int) -> Array:
     """Find an octet; without the kernel in C in steps whose masks stay in the processor's cache."""
-    if (library := _number_kernel()) and (known := library.find(data, octet)) is not None:
+    if (library := _beside("number_kernel")) and (known := library.find(data, octet)) is not None:
         return np.asarray(known)
     octets, step = np.frombuffer(data, np.uint8), 1 << 18
     found = [np.flatnonzero(octets[start : start + step] == octet) + start for start in range(0, len(octets), step)]
@@ -4477,7 +4481,7 @@ def _read_numbers(block: _Block, columns: _Columns) -> tuple[Any, _Block]:
     None in place of the numbers means that pyarrow has to read all: no kernel is there, or it does not take the block.
     """
     names = [name for name in columns.names if name in columns.plain and name not in columns.known]
-    while names and not block.has_blank_lines and (library := _number_kernel()):
+    while names and not block.has_blank_lines and (library := _beside("number_kernel")):
         left = columns.kinds.keys() - names
         others = [name for name in block.header.names if name in left] if left else []
         numbers = library.read(block.data, block.offsets, len(block.header.line_end), block.header.names, names, others)
@@ -4487,16 +4491,6 @@ def _read_numbers(block: _Block, columns: _Columns) -> tuple[Any, _Block]:
             return numbers, replace(block, copied=(others, numbers.copied)) if others else block
         names = [name for name in names if name not in numbers.declined]
     return None, block
-
-
-@functools.cache
-def _number_kernel() -> Any:
-    """Return the module that reads numbers; None if it does not lie beside this file, which may be taken alone."""
-    try:
-        import number_kernel  # noqa: PLC0415
-    except ModuleNotFoundError:
-        return None
-    return number_kernel
 
 
 def _parse_others(block: _Block, columns: _Columns, names: list[str]) -> pa.Table:
@@ -4959,7 +4953,7 @@ def _quoted(text: str) -> str:
 def _append_predictions(block: _Block, columns: list[pa.Array]) -> memoryview:
     """Join each record with its printed predictions; line ends stand before the records."""
     records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
-    if (library := _number_kernel()) and (known := library.join([records, *columns])) is not None:
+    if (library := _beside("number_kernel")) and (known := library.join([records, *columns])) is not None:
         return memoryview(known)
     joined = pc.binary_join_element_wise(records, *columns, pa.scalar(b"", pa.binary()))
     _, offsets, data = joined.buffers()
@@ -5232,21 +5226,11 @@ def _plain_numbers(column: pa.ChunkedArray | Array) -> np.ndarray[Any, np.dtype[
 
 def _count_numbers(columns: Sequence[Array] | Array, shares: Array, counts: Array) -> Array:
     """Add columns of a block to the counts by bins, shape (columns, bins), and return their measures: in C if there is a kernel."""
-    bins, kernel = _bins(), _statistics_kernel()
+    bins, kernel = _bins(), _beside("statistics_kernel")
     measures: Array | None = kernel and kernel.count(columns, shares, bins.of_cells, bins.of_shares, _FIRST_WHOLE, counts)
     if measures is None:
         return np.array([_count_column(*column) for column in zip(columns, shares, counts, strict=True)]).T
     return measures
-
-
-@functools.cache
-def _statistics_kernel() -> Any:
-    """Return the module that counts in C; None if it does not lie beside this file, which may be taken alone."""
-    try:
-        import statistics_kernel  # noqa: PLC0415
-    except ModuleNotFoundError:
-        return None
-    return statistics_kernel
 
 
 def _count_column(values: np.ndarray[Any, np.dtype[np.float64]], is_share: bool, counts: Array) -> tuple[float, ...]:
@@ -5349,7 +5333,7 @@ def _join_buckets(counts: Array) -> Array:
     Returns for each column how much coarser that scale is, the first bucket, the count of zero, and those of the buckets from the
     first one on, `HISTOGRAM_BUCKETS` of either sign.
     """
-    buckets, kernel = _bins().buckets, _statistics_kernel()
+    buckets, kernel = _bins().buckets, _beside("statistics_kernel")
     joined: Array | None = None
     if kernel and counts.dtype == np.uint32:
         joined = kernel.join(counts, buckets, HISTOGRAM_BUCKETS)

@@ -1,6 +1,4 @@
-"""What the memory size of a Lambda function buys: processor time, cores and network, for estimates and benchmarks alike."""
-
-import math
+"""What the memory size of a Lambda function buys: processor time and network, for estimates and benchmarks alike."""
 
 MB_PER_GB = 1024
 """Lambda's MB and GB are binary: a GB of GB-seconds is 1,024 of the MB in which the memory size is set."""
@@ -9,8 +7,6 @@ MB_PER_VCPU = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 DEFAULT_MEMORY_MB = 1769
 """What template.yaml gives the prediction function; tests hold the template and the pages to it."""
-TWO_CORES_MB = 3_008
-"""The largest memory size with two cores: https://stackoverflow.com/questions/66522916 and the study that is cited there."""
 
 NETWORK_MB_PER_SECOND = 75
 """MB (10^6 bytes) a second between S3 and one function, each way, below `SCALED_NETWORK_MEMORY_MB`. Assumed: 90 were
@@ -23,11 +19,6 @@ Collected in November 2026 from secondary copies of AWS's announcement."""
 def vcpus(memory_mb: int) -> float:
     """Return the processor seconds that a function gets a second."""
     return memory_mb / MB_PER_VCPU
-
-
-def cores(memory_mb: int) -> int:
-    """Return how many cores a function sees, which share its vCPUs: at most six."""
-    return 2 if memory_mb <= TWO_CORES_MB else max(3, math.ceil(memory_mb / MB_PER_VCPU))
 
 
 def network_mb_per_second(memory_mb: int) -> float:

@@ -50,14 +50,14 @@ def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:
     )
 
 
-def chunk_room_bytes(model_bytes: int) -> int:
+def chunk_room_bytes(model_bytes: int, storage_mb: int | None = None) -> int:
     """Return what a chunk and its part may take of the prediction function's ephemeral storage, with a margin for a long record.
 
-    If nobody says how large it is, it is taken for the largest that there is.
+    The template tells the planner how large that is; if nobody says it, it is taken for the largest that there is.
     """
-    storage_mb = os.environ.get(STORAGE_VARIABLE, "")
-    storage_mb = storage_mb if storage_mb.isdecimal() else f"{MAX_STORAGE_MB}"
-    return int(storage_mb) * 2**20 - model_bytes - 3 * STORAGE_MARGIN_BYTES
+    told = os.environ.get(STORAGE_VARIABLE, "")
+    size_mb = storage_mb or (int(told) if told.isdecimal() else MAX_STORAGE_MB)
+    return size_mb * 2**20 - model_bytes - 3 * STORAGE_MARGIN_BYTES
 
 
 class ObjectCount:

@@ -392,6 +392,6 @@ def estimate_of(
     found = estimate(work, probe["rows_per_second"], document["request"]["max_concurrency"], memory_mb())
     if row:
         model_bytes = probe["model"]["bytes"]
-        needed_mb = SCORING_MB + model_bytes / 2**20
-        found["assumptions"].append(memory_advice(row, needed_mb, memory_mb(), chunk_room_bytes(model_bytes)))
+        advice = memory_advice(row, SCORING_MB + model_bytes / 2**20, memory_mb(), chunk_room_bytes(model_bytes))
+        found["assumptions"].append(f"{advice} A model whose file is compressed needs more: `batch-predict check-model` says it.")
     return found

@@ -28,7 +28,7 @@ MANY_FUNCTIONS = 100
 MEMORY_SIZES_MB = (512, 640, 768, 1024, 1769, 2688, 3538, 5307, 7076, 10_240)
 """Those that are compared, also by `make bench-lambda`. In a new account 3,008 is the most."""
 SCORING_MB = 410
-"""MB of memory that the function takes beside the model, at most: *b* forest in docs/performance.md."""
+"""MB (2^20 bytes) that the function takes beside the model, at most: *b* forest without the kernel, in docs/performance.md."""
 
 
 class ChunkSize(NamedTuple):

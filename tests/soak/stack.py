@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from support.executions import run_execution
-from support.histories import child_histories, parent_history
+from support.histories import child_histories, history
 from support.places import split_uri
 
 
@@ -79,7 +79,7 @@ class Stack:
         """Return how many chunks an execution has run, and how many tasks were tried again."""
         described = {"executionArn": execution.arn}
         children = child_histories(self.aws, described)
-        return len(children), sum(map(retries, [parent_history(self.aws, described), *children.values()]))
+        return len(children), sum(map(retries, [history(self.aws, described), *children.values()]))
 
 
 def retries(events):

@@ -16,9 +16,8 @@ def child_histories(aws, execution):
     histories = {}
     for run in states.list_map_runs(executionArn=execution["executionArn"])["mapRuns"]:
         for child in states.list_executions(mapRunArn=run["mapRunArn"])["executions"]:
-            events = states.get_execution_history(executionArn=child["executionArn"], maxResults=1000)["events"]
             described = states.describe_execution(executionArn=child["executionArn"])
-            histories[json.loads(described["input"])["event"]["chunk_index"]] = events
+            histories[json.loads(described["input"])["event"]["chunk_index"]] = history(aws, child)
     return histories
 
 
@@ -29,11 +28,11 @@ def failures(events):
 
 def states_entered(aws, execution):
     """Names of the states of the parent execution, in order."""
-    events = parent_history(aws, execution)
+    events = history(aws, execution)
     return [event["stateEnteredEventDetails"]["name"] for event in events if event["type"].endswith("StateEntered")]
 
 
-def parent_history(aws, execution):
+def history(aws, execution):
     pages = aws.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution["executionArn"])
     return [event for page in pages for event in page["events"]]
 

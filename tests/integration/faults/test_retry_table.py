@@ -15,7 +15,7 @@ from runs import Case, grouped, tree_bytes
 from batch_predict.deployed import stack_directory
 from batch_predict.local.aws import STACK_PARAMETERS
 from batch_predict.local.deploy import deploy
-from support.histories import attempts, child_histories, parent_history, states_entered
+from support.histories import attempts, child_histories, history, states_entered
 from support.s3_proxy import FUNCTIONS, function_names
 from tools.check_definition import all_states, targets
 from workflow import errors
@@ -171,7 +171,7 @@ def told(request, failing_aws, request_of, run_execution):
         number, order = numbered
         execution = run_execution(failing_aws, request_of(str(number), f"fail at {order.state} with {order.error}"))
         assert execution["status"] == "FAILED", order
-        failed = by_state(attempts(parent_history(failing_aws, execution)), "Probe Model")
+        failed = by_state(attempts(history(failing_aws, execution)), "Probe Model")
         for events in child_histories(failing_aws, execution).values():
             failed |= by_state(attempts(events), "Predict Chunk")
         end = states_entered(failing_aws, execution)[-1]

@@ -16,6 +16,8 @@ from benchmarks.lambda_figures import (
     stretched,
     targets,
 )
+from benchmarks.lambda_sizes import cores
+from workflow.lambda_limits import vcpus
 
 RIDGE = Case("a", "ridge")
 # 300 MB at 75 MB/s are 4 s, of which none is waited for the processor (2 s); then 1 s of upload, and 0.5 s of waits.
@@ -103,3 +105,11 @@ def test_targets_are_of_what_was_measured():
     assert found["largest peak memory through S3"].value == 500
     assert found["its spread over chunk sizes, worst"].value == pytest.approx(100 * 250 / 750)
     assert found["whole invocation, b ridge"].is_met is None
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "n_cores"),
+    [(128, 2), (3008, 2), (3009, 3), (5307, 3), (5308, 4), (7076, 4), (7077, 5), (8845, 5), (8846, 6), (10240, 6)],
+)
+def test_cores_are_at_least_the_vcpus_that_share_them(memory_mb, n_cores):
+    assert cores(memory_mb) == n_cores >= vcpus(memory_mb)

@@ -210,8 +210,9 @@ def outcome(data, folder, block_bytes, kind, **fields):
 
 def both_outcomes(*arguments, **fields):
     """With the kernel and without."""
+    own = handler._beside
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handler, "_number_kernel", lambda: None)
+        patch.setattr(handler, "_beside", lambda name: None if name == "number_kernel" else own(name))
         without = outcome(*arguments, **fields)
     return outcome(*arguments, **fields), without
 
@@ -257,9 +258,9 @@ def features_of(data, block_bytes, kinds):
 
 def assert_same_features(data, block_bytes, has_text):
     kinds = {"x1": handler.NUMBER, "x2": handler.NUMBER} | ({"city": handler.TEXT} if has_text else {})
-    with_kernel = features_of(data, block_bytes, kinds)
+    own, with_kernel = handler._beside, features_of(data, block_bytes, kinds)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(handler, "_number_kernel", lambda: None)
+        patch.setattr(handler, "_beside", lambda name: None if name == "number_kernel" else own(name))
         assert with_kernel == features_of(data, block_bytes, kinds)
 
 
@@ -353,11 +354,11 @@ def test_without_the_kernel_pyarrow_reads(lacking, monkeypatch, tmp_path):
         monkeypatch.setitem(handler.sys.modules, "number_kernel", None)
     else:
         monkeypatch.setenv(predict_kernel.LIBRARY_VARIABLE, str(Path(tmp_path, "absent.so")))
-    for cached in (handler._number_kernel, predict_kernel.kernel):
+    for cached in (handler._beside, predict_kernel.kernel):
         cached.cache_clear()
     try:
         assert outcome(data, tmp_path, 400, "missing") == expected
-        assert (handler._number_kernel() is None) == (lacking == "module")
+        assert (handler._beside("number_kernel") is None) == (lacking == "module")
     finally:
-        for cached in (handler._number_kernel, predict_kernel.kernel):
+        for cached in (handler._beside, predict_kernel.kernel):
             cached.cache_clear()

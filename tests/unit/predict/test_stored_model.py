@@ -289,7 +289,7 @@ def test_without_its_modules_or_in_a_direct_probe_nothing_is_stored(probe, put, 
     put(DATA, csv())
     answer = handler.lambda_handler(make_event(feature_columns=None, raise_errors=True, probe_rows=5), None)
     assert "stored_model_s3_uri" not in answer
-    monkeypatch.setitem(sys.modules, "stored_model", None)
+    monkeypatch.setattr(handler, "_beside", lambda _: None)
     assert probe(fitted(Ridge()))["stored_model_s3_uri"] is None
 
 

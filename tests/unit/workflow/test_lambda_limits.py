@@ -1,14 +1,6 @@
 import pytest
 
-from workflow.lambda_limits import cores, network_mb_per_second, vcpus
-
-
-@pytest.mark.parametrize(
-    ("memory_mb", "n_cores"),
-    [(128, 2), (3008, 2), (3009, 3), (5307, 3), (5308, 4), (7076, 4), (7077, 5), (8845, 5), (8846, 6), (10240, 6)],
-)
-def test_cores_are_at_least_the_vcpus_that_share_them(memory_mb, n_cores):
-    assert cores(memory_mb) == n_cores >= vcpus(memory_mb)
+from workflow.lambda_limits import network_mb_per_second, vcpus
 
 
 @pytest.mark.parametrize(("memory_mb", "mb"), [(640, 75), (2047, 75), (2048, 78.125), (4096, 156.25), (10240, 375)])

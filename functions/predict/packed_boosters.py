@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from packed_trees import DIFFERS, _copied, _FirstChecked, _is_equal, rows_beside_thresholds
+from packed_trees import DIFFERS, FirstChecked, copied, is_equal, rows_beside_thresholds
 from tree_kernel import CATEGORY_BYTES, GOES_LEFT, GOES_RIGHT, Array, Ensemble, PackedTrees, Tree, kind_of, lay_out
 
 if TYPE_CHECKING:
@@ -62,17 +62,16 @@ def with_packed_booster(model: Any, warn: Callable[[str], object]) -> Any:
         return model
     quick = functools.partial(_predict, boosted, trees)
     own_as_asked = functools.partial(own, **asked)
-    if not _is_equal(quick, own_as_asked, rows_beside_thresholds(boosted.ensemble, boosted.n_features)):
+    if not is_equal(quick, own_as_asked, rows_beside_thresholds(boosted.ensemble, boosted.n_features)):
         warn(DIFFERS.format(library=family.library, where="on rows that are made to check them"))
         return model
-    checked = _FirstChecked(quick, own_as_asked, warn, trees)
-    checked.library = family.library
+    checked = FirstChecked(quick, own_as_asked, warn, trees, family.library)
 
     def answer(data: Any, **options: Any) -> Any:
         numbers = _numbers(data, boosted)
         return own(data, **options) if numbers is None or options != asked else checked(numbers)
 
-    return _copied(model, _Booster=_StandIn(booster, **{family.method: answer}))
+    return copied(model, _Booster=_StandIn(booster, **{family.method: answer}))
 
 
 class _StandIn:
@@ -95,7 +94,7 @@ def _asked(model: Any, booster: Any, family: _Family) -> dict[str, Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names that the row lacks
-        _copied(model, _Booster=_StandIn(booster, **{family.method: answer})).predict(np.zeros((1, model.n_features_in_)))
+        copied(model, _Booster=_StandIn(booster, **{family.method: answer})).predict(np.zeros((1, model.n_features_in_)))
     return asked
 
 

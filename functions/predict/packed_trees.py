@@ -41,7 +41,7 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
     if type(model).__module__ == "sklearn.pipeline" and type(model).__name__ == "Pipeline":
         *before, (name, last) = model.steps
         packed = with_packed_trees(last, warn)
-        return model if packed is last else _copied(model, steps=[*before, (name, packed)])
+        return model if packed is last else copied(model, steps=[*before, (name, packed)])
     if type(model).__module__ in ("lightgbm.sklearn", "xgboost.sklearn"):
         from packed_boosters import with_packed_booster  # noqa: PLC0415  # it needs this module
 
@@ -55,17 +55,17 @@ def with_packed_trees(model: Any, warn: Callable[[str], object]) -> Any:
     if trees is None:
         return model
     family = _FAMILIES[kind_of(model)]
-    reference = _copied(model, **family.reference)
-    bare = _copied(reference, **family.bare)
+    reference = copied(model, **family.reference)
+    bare = copied(reference, **family.bare)
     rows = rows_beside_thresholds(ensemble, model.n_features_in_)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, of names that the made rows lack
-        is_equal = _is_equal(family.sums(bare, trees), getattr(bare, family.method), rows)
-    if not is_equal:
+        is_right = is_equal(family.sums(bare, trees), getattr(bare, family.method), rows)
+    if not is_right:
         warn(DIFFERS.format(library="scikit-learn", where="on rows that are made to check them"))
         return model
-    method = _FirstChecked(family.sums(reference, trees), getattr(reference, family.method), warn, trees)
-    return _copied(model, **{family.method: method})
+    method = FirstChecked(family.sums(reference, trees), getattr(reference, family.method), warn, trees)
+    return copied(model, **{family.method: method})
 
 
 @functools.cache
@@ -75,44 +75,50 @@ def _say_that_scikit_learn_scores() -> None:
 
 def trees_of(model: Any) -> PackedTrees | None:
     """Return the trees by which an estimator scores that `with_packed_trees` has given; None if scikit-learn scores."""
-    found = (value for value in vars(model).values() if isinstance(value, _FirstChecked))
+    found = (value for value in vars(model).values() if isinstance(value, FirstChecked))
     return next((method.trees for method in found if method.is_quick), None)
 
 
-def _copied(estimator: Any, **changed: Any) -> Any:
-    copied = object.__new__(type(estimator))
-    vars(copied).update(vars(estimator), **changed)
-    return copied
+def copied(estimator: Any, **changed: Any) -> Any:
+    """Return a copy of an estimator that has some attributes otherwise."""
+    copy = object.__new__(type(estimator))
+    vars(copy).update(vars(estimator), **changed)
+    return copy
 
 
-class _FirstChecked:
+class FirstChecked:
     """A method of an estimator that is quick, and that is compared with its library's own on the first rows."""
 
-    library = "scikit-learn"
-
     def __init__(
-        self, quick: Callable[[Any], Any], own: Callable[[Any], Any], warn: Callable[[str], object], trees: PackedTrees
+        self,
+        quick: Callable[[Any], Any],
+        own: Callable[[Any], Any],
+        warn: Callable[[str], object],
+        trees: PackedTrees,
+        library: str = "scikit-learn",
     ) -> None:
-        self._quick, self._own, self._warn, self.trees = quick, own, warn, trees
+        self._quick, self._own, self._warn, self.trees, self._library = quick, own, warn, trees, library
         self._is_checked = False
         self._checking = threading.Lock()
 
     @property
     def is_quick(self) -> bool:
+        """Whether it has not been found to differ."""
         return self._quick is not self._own
 
     def __call__(self, features: Any) -> Any:
+        """Answer as the library does."""
         with self._checking:  # blocks are scored side by side, and none before the check is done
             if not self._is_checked:
                 rows = features.iloc[:CHECKED_ROWS] if hasattr(features, "iloc") else features[:CHECKED_ROWS]
-                if not _is_equal(self._quick, self._own, rows):
-                    self._warn(DIFFERS.format(library=self.library, where="on the first rows"))
+                if not is_equal(self._quick, self._own, rows):
+                    self._warn(DIFFERS.format(library=self._library, where="on the first rows"))
                     self._quick = self._own
                 self._is_checked = True
         return self._quick(features)
 
 
-def _is_equal(quick: Callable[[Any], Any], own: Callable[[Any], Any], rows: Any) -> bool:
+def is_equal(quick: Callable[[Any], Any], own: Callable[[Any], Any], rows: Any) -> bool:
     """Tell whether two methods answer the same, to the bit; whatever one of them raises goes on to the caller."""
     expected, found = own(rows), quick(rows)
     if not isinstance(expected, list):

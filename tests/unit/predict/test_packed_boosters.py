@@ -286,10 +286,10 @@ def test_a_wrong_sum_is_caught_and_the_library_scores(make, library, monkeypatch
     monkeypatch.setattr(packed_boosters, "_predict", wrong)
     warned = []
     assert packed_trees.with_packed_trees(model, warned.append) is model
-    is_equal = packed_boosters._is_equal
-    monkeypatch.setattr(packed_boosters, "_is_equal", lambda *_: True)
+    is_equal = packed_boosters.is_equal
+    monkeypatch.setattr(packed_boosters, "is_equal", lambda *_: True)
     found, later = packed(model)
-    monkeypatch.setattr(packed_boosters, "_is_equal", is_equal)
+    monkeypatch.setattr(packed_boosters, "is_equal", is_equal)
     assert bits(found.predict(inputs)) == bits(model.predict(inputs))
     where = ["on rows that are made to check them", "on the first rows"]
     assert warned + later == [

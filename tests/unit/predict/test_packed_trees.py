@@ -199,7 +199,7 @@ def test_a_pipelines_last_step_is_packed(sparse):
     )
     model = make_pipeline(encoder, RandomForestClassifier(5, random_state=0)).fit(inputs, inputs[:, 1] > 0)
     assert_same(model, inputs)
-    assert isinstance(vars(packed(model).steps[-1][1])["predict_proba"], packed_trees._FirstChecked)
+    assert isinstance(vars(packed(model).steps[-1][1])["predict_proba"], packed_trees.FirstChecked)
 
 
 @pytest.mark.parametrize("threshold", [0.1, -0.1, 1e300, -1e300, 1e-60, -1e-60, 3.4028236e38, np.inf, 0.0])
@@ -273,10 +273,10 @@ def test_the_check_catches_a_wrong_kernel(wrong):
 @pytest.mark.parametrize("wrong", ["last bit"], indirect=True)
 def test_the_first_rows_catch_what_made_rows_have_not(wrong, monkeypatch):
     model, inputs = forest(wrong)
-    warned, own = [], packed_trees._is_equal
-    monkeypatch.setattr(packed_trees, "_is_equal", lambda *_: True)
+    warned, own = [], packed_trees.is_equal
+    monkeypatch.setattr(packed_trees, "is_equal", lambda *_: True)
     found = packed_trees.with_packed_trees(model, warned.append)
-    monkeypatch.setattr(packed_trees, "_is_equal", own)
+    monkeypatch.setattr(packed_trees, "is_equal", own)
     assert bits(found.predict(inputs)) == bits(model.predict(inputs))
     assert len(warned) == 1
     assert "on the first rows, so scikit-learn scores" in warned[0]
@@ -325,7 +325,7 @@ def test_a_chunk_is_scored_by_the_kernel(put, get):
     predictions = [float(line.rpartition(",")[2]) for line in get(OUTPUT).decode().splitlines()[1:]]
     assert predictions == model.predict(rows).tolist()
     (used,) = (kept.estimator for kept in handler._model_cache.values())
-    assert isinstance(vars(used)["predict"], packed_trees._FirstChecked)
+    assert isinstance(vars(used)["predict"], packed_trees.FirstChecked)
 
 
 def test_without_a_kernel_scikit_learn_scores_and_the_log_says_it_once(monkeypatch, tmp_path, caplog):

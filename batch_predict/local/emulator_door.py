@@ -217,18 +217,23 @@ def randomize_sessions() -> None:
     from ministack.core import lambda_runtime  # noqa: PLC0415
     from ministack.services import lambda_svc, sts  # noqa: PLC0415
 
-    credentials_of = lambda_runtime.execution_credentials
+    register, credentials_of = sts.register_session, lambda_runtime.execution_credentials
     salt = secrets.token_bytes()
+
+    def register_session(access_key: str, session: dict[str, Any]) -> None:
+        if "Expiration" not in session:  # a function's role: all other sessions end
+            # Before it is registered: each start of a process registers the session that the function's others are using.
+            session = {**session, "SecretAccessKey": hmac.digest(salt, access_key.encode(), "sha256").hex()}
+        register(access_key, session)
 
     def execution_credentials(config: Any) -> dict[str, str]:
         credentials: dict[str, str] = credentials_of(config)
         session = sts._sessions.get(credentials["AWS_ACCESS_KEY_ID"])  # noqa: SLF001
         if session is None:  # root's, as IAM is not enforced
             return credentials
-        # The same for each process of the function: the session is theirs together.
-        session["SecretAccessKey"] = hmac.digest(salt, credentials["AWS_ACCESS_KEY_ID"].encode(), "sha256").hex()
         return {**credentials, "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"]}
 
+    sts.register_session = register_session
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = execution_credentials
 
 

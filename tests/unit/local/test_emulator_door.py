@@ -11,7 +11,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from batch_predict.local.emulator_door import Door, functions_of
+from batch_predict.local.emulator_door import Door, functions_of, randomize_sessions, secret_of
 
 SECRET = "the key of this start"
 HOST = "127.0.0.1:4566"
@@ -166,6 +166,39 @@ def test_a_body_that_is_signed_by_its_digest_alone_is_not_held_back():
 
     assert ("X-Amz-Content-SHA256", digest) in headers
     assert ask(method, url, headers, b"row2")[2] == b"row2"  # which S3 itself compares
+
+
+def test_a_functions_role_has_one_secret_at_every_moment(monkeypatch):
+    """Each start of a process registers the session anew, while the function's other processes are signing with it."""
+    from ministack import app  # noqa: PLC0415
+    from ministack.core import lambda_runtime  # noqa: PLC0415
+    from ministack.services import lambda_svc, sts  # noqa: PLC0415
+
+    seen = []
+
+    class Sessions(dict):
+        def __setitem__(self, access_key, session):
+            super().__setitem__(access_key, session)
+            seen.append(secret_of(access_key))
+
+    for module in (lambda_runtime, lambda_svc):
+        monkeypatch.setattr(module, "execution_credentials", module.execution_credentials)
+    monkeypatch.setattr(sts, "register_session", sts.register_session)
+    monkeypatch.setattr(sts, "_sessions", Sessions())
+    monkeypatch.setattr(app, "AUTH", True)
+    function = {
+        "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:predict",
+        "Role": "arn:aws:iam::000000000000:role/predict",
+        "FunctionName": "predict",
+    }
+    guessable = lambda_runtime.execution_credentials(function)["AWS_SECRET_ACCESS_KEY"]
+    seen.clear()
+
+    randomize_sessions()
+    secrets = [lambda_svc.execution_credentials(function)["AWS_SECRET_ACCESS_KEY"] for _ in range(2)]
+
+    assert seen == secrets == secrets[:1] * 2
+    assert guessable not in secrets
 
 
 def test_an_execution_starts_the_functions_that_it_calls_if_nothing_fails():

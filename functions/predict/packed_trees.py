@@ -79,6 +79,17 @@ def trees_of(model: Any) -> PackedTrees | None:
     return next((method.trees for method in found if method.is_quick), None)
 
 
+def single_tree_of(estimator: Any) -> tuple[Ensemble, PackedTrees | None]:
+    """Return a single tree of scikit-learn's, and how the kernel takes it if that gives the same bits.
+
+    scikit-learn itself is nearly as fast with one tree, so only a stored model needs it.
+    """
+    ensemble = Ensemble([_tree(estimator, kind_of(estimator))], np.float32, takes_missing=_takes_missing(estimator))
+    trees, rows = lay_out(ensemble), rows_beside_thresholds(ensemble, estimator.n_features_in_)
+    is_right = trees and is_equal(trees.single, lambda rows: estimator.tree_.predict(rows).reshape(len(rows), -1), rows)
+    return ensemble, trees if is_right else None
+
+
 def copied(estimator: Any, **changed: Any) -> Any:
     """Return a copy of an estimator that has some attributes otherwise."""
     copy = object.__new__(type(estimator))
@@ -217,8 +228,11 @@ def ensemble_of(estimator: Any) -> Ensemble | None:
 
 def _forest_trees(forest: Any) -> Ensemble:
     trees = [_tree(estimator, "sklearn.tree._classes.") for estimator in forest.estimators_]
-    takes_missing = bool(forest.estimators_[0]._support_missing_values(np.empty((0, 0))))  # noqa: SLF001
-    return Ensemble(trees, np.float32, takes_missing=takes_missing)
+    return Ensemble(trees, np.float32, takes_missing=_takes_missing(forest.estimators_[0]))
+
+
+def _takes_missing(tree: Any) -> bool:
+    return bool(tree._support_missing_values(np.empty((0, 0))))  # noqa: SLF001
 
 
 def _gradient_trees(boosting: Any) -> Ensemble:

@@ -136,13 +136,18 @@ class _Trees(Step):
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
-        import packed_trees  # noqa: PLC0415  # only where the model itself is loaded
-
-        trees, ensemble = packed_trees.trees_of(estimator), packed_trees.ensemble_of(estimator)
+        ensemble, trees = cls.trees_of(estimator)
         if trees is None or ensemble is None:
             raise NotStoredError("has trees that are not packed")
         found = super().numbers_of(estimator) | {"layout": trees.layout, "takes_missing": ensemble.takes_missing}
         return found | cls.sums_of(estimator)
+
+    @classmethod
+    def trees_of(cls, estimator: Any) -> tuple[Any, PackedTrees | None]:
+        """Return an estimator's ensemble, and how the kernel takes it; None for what it does not take."""
+        import packed_trees  # noqa: PLC0415  # only where the model itself is loaded
+
+        return packed_trees.ensemble_of(estimator), packed_trees.trees_of(estimator)
 
     @classmethod
     def sums_of(cls, estimator: Any) -> dict[str, Any]:
@@ -171,29 +176,67 @@ class _Forest(_Trees):
 
     @classmethod
     def sums_of(cls, estimator: Any) -> dict[str, Any]:
-        if estimator.n_outputs_ > 1:
-            raise NotStoredError("has several outputs")
         return {"n_trees": len(estimator.estimators_)}
 
     def sums(self, features: Any) -> Array:
         if self.layout.turns != 1:
             raise NotStoredError("trees of other outputs")
-        sums = self.trees.sums(self.features_of(features))
+        return self.summed(self.features_of(features))
+
+    def summed(self, features: Array) -> Array:
+        """Return the mean of the trees, (rows, numbers that a tree adds)."""
+        sums = self.trees.sums(features)
         sums /= self.n_trees
         return sums
 
 
 class _ForestRegressor(_Forest):
     def predict(self, features: Any) -> Array:
-        return self.sums(features)[:, 0]
+        sums = self.sums(features)
+        return sums if self.n_outputs_ > 1 else sums[:, 0]
 
 
 class _ForestClassifier(_Forest):
-    def predict_proba(self, features: Any) -> Array:
-        return self.sums(features)
+    def predict_proba(self, features: Any) -> Array | list[Array]:
+        sums = self.sums(features)
+        if self.n_outputs_ == 1:
+            return sums
+        width = max(self.n_classes_)
+        return [sums[:, output * width :][:, :classes] for output, classes in enumerate(self.n_classes_)]
 
     def predict(self, features: Any) -> Array:
-        return self.classes_.take(np.argmax(self.sums(features), axis=1), axis=0)  # type: ignore[no-any-return]
+        shares = self.predict_proba(features)
+        if self.n_outputs_ == 1:
+            return self.classes_.take(np.argmax(shares, axis=1), axis=0)  # type: ignore[no-any-return]
+        found = np.empty((len(shares[0]), self.n_outputs_), self.classes_[0].dtype)
+        for output, (classes, of_output) in enumerate(zip(self.classes_, shares, strict=True)):
+            found[:, output] = classes.take(np.argmax(of_output, axis=1), axis=0)
+        return found
+
+
+class _Single(_Forest):
+    """A tree by itself."""
+
+    @classmethod
+    def trees_of(cls, estimator: Any) -> tuple[Any, PackedTrees | None]:
+        import packed_trees  # noqa: PLC0415  # only where the model itself is loaded
+
+        return packed_trees.single_tree_of(estimator)
+
+    @classmethod
+    def sums_of(cls, _: Any) -> dict[str, Any]:
+        return {}
+
+    def summed(self, features: Array) -> Array:
+        return self.trees.single(features)
+
+
+class _TreeRegressor(_Single, _ForestRegressor):
+    pass
+
+
+class _TreeClassifier(_Single, _ForestClassifier):
+    pass
 
 
 class _Boosting(_Trees):
@@ -293,6 +336,8 @@ PREDICTORS: dict[str, type[Step]] = {
     },
     **{f"sklearn.ensemble._forest.{name}Regressor": _ForestRegressor for name in ("RandomForest", "ExtraTrees")},
     **{f"sklearn.ensemble._forest.{name}Classifier": _ForestClassifier for name in ("RandomForest", "ExtraTrees")},
+    **{f"sklearn.tree._classes.{name}Regressor": _TreeRegressor for name in ("DecisionTree", "ExtraTree")},
+    **{f"sklearn.tree._classes.{name}Classifier": _TreeClassifier for name in ("DecisionTree", "ExtraTree")},
     "sklearn.ensemble._gb.GradientBoostingRegressor": _GradientRegressor,
     "sklearn.ensemble._gb.GradientBoostingClassifier": _GradientClassifier,
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor": _HistogramRegressor,

@@ -154,6 +154,10 @@ class PackedTrees:
         """Add up the trees for rows of checked features: (rows, numbers that a tree adds)."""
         return self.add(features, np.zeros((len(features), self.layout.width)))
 
+    def single(self, features: Array) -> Array:
+        """Return what a single tree gives: nothing is added to its numbers, which may be -0."""
+        return self.add(features, np.full((len(features), self.layout.width), -0.0))
+
     def add(self, features: Array, sums: Array) -> Array:
         """Add the trees to the sums, in the order of the trees, and return the sums; float32 if the trees add one number each."""
         is_single = self.layout.width == 1 and sums.dtype == np.float32

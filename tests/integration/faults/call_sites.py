@@ -21,6 +21,7 @@ KINDS = (
     (r"\.work/.*/chunk-\d+\.json$", "receipt"),
     (r"\.work/.*/scan-\d+\.json$", "scan notes"),
     (r"\.work/.*/chunk-$", "chunks"),
+    (r"\.work/columns-.*\.model$", "stored model"),
     (r"\.work/columns-", "columns"),
     (r"\.work/", "work"),
     (r"/out\.csv\.report\.json$", "report"),

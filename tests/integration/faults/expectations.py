@@ -40,9 +40,11 @@ TABLE: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("PlanChunks", "PutObject", "pending plan"): ("resumed", NOT_FOUND, NOT_FOUND),
     ("PlanChunks", "PutObject", "segments"): ("grouped", NOT_FOUND, NOT_FOUND),
     ("PredictChunk", "GetObject", "model"): ("split", NOT_FOUND, NOT_FOUND, CHANGED),
+    ("PredictChunk", "GetObject", "stored model"): ("grouped", SURVIVED, SURVIVED),
     ("PredictChunk", "GetObject", "data"): ("split", NOT_FOUND, NOT_FOUND, CHANGED),
     ("PredictChunk", "GetObject", "decision"): ("split", NOT_FOUND, NOT_FOUND),
     ("PredictChunk", "GetObject", "segments"): ("grouped", NOT_FOUND, NOT_FOUND),
+    ("PredictChunk", "PutObject", "stored model"): ("grouped", INVALID, INVALID),
     ("PredictChunk", "PutObject", "columns"): ("split", INVALID, INVALID),
     ("PredictChunk", "PutObject", "part"): ("split", INVALID, INVALID),
     ("PredictChunk", "PutObject", "rejected rows of a part"): ("split", INVALID, INVALID),
@@ -113,7 +115,18 @@ MAY_ANSWER_200_WITH_AN_ERROR = {"CompleteMultipartUpload", "UploadPartCopy"}
 SENDS_A_BODY = {"PutObject", "UploadPart"}
 
 # Ranged reads carry no checksum: a flipped bit in them is TCP's and TLS's to notice. Objects that are not there have none either.
-READ_WHOLE = {"model", "manifest", "segments", "plan", "columns", "decision", "receipt", "error record", "rejected rows of a part"}
+READ_WHOLE = {
+    "model",
+    "stored model",
+    "manifest",
+    "segments",
+    "plan",
+    "columns",
+    "decision",
+    "receipt",
+    "error record",
+    "rejected rows of a part",
+}
 
 REPRESENTATIVES: dict[Site, tuple[Fault, str]] = {
     Site("ValidateRequest", "HeadObject", "model"): ("throttle", TRANSIENT),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
@@ -32,6 +33,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import packed_trees
 import predict_kernel
@@ -130,6 +132,8 @@ def lacks_scikit_learn(monkeypatch):
     [
         (RandomForestRegressor(5, random_state=0), None, "predict"),
         (RandomForestClassifier(5, random_state=0), "abc", "predict_proba"),
+        (DecisionTreeRegressor(random_state=0), None, "predict"),
+        (DecisionTreeClassifier(max_depth=4, random_state=0), "abc", "predict_proba"),
         (GradientBoostingClassifier(n_estimators=5), "ab", "predict"),
         (make_pipeline(SimpleImputer(), StandardScaler(), Ridge()), None, "predict"),
         (make_pipeline(MinMaxScaler(), LogisticRegression()), "abc", "predict_proba"),
@@ -141,6 +145,35 @@ def test_a_chunk_needs_no_scikit_learn_and_writes_the_same_bytes(model, labels, 
     s3.delete_object(Bucket=BUCKET, Key="models/m.joblib")
     lacks_scikit_learn(monkeypatch)
     assert chunk(event) == expected
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize("model", [DecisionTreeRegressor(), ExtraTreesClassifier(3), DecisionTreeClassifier()])
+def test_trees_of_several_outputs_are_stored_too(model, method, probe, chunk):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(200, 3)), columns=NAMES)
+    target = np.column_stack([np.where(frame["x1"] > 0, 1, 7), np.digitize(frame["x2"], [-1, 0, 1])])
+    if not hasattr(model, method):
+        return
+    event = probe(model.fit(frame, target), prediction_method=method)
+    assert event["stored_model_s3_uri"]
+    assert chunk(event) == chunk(without_stored(event))
+
+
+def test_a_single_tree_keeps_the_sign_of_zero():
+    tree = fitted(DecisionTreeRegressor(max_depth=2))
+    tree.tree_.value[:] = -0.0
+    stored = stored_model.read(stored_model.written(stored_model.Stored(tree, {}, ()))).estimator
+    rows = np.zeros((3, 3))
+    assert bits(stored.predict(rows)) == bits(tree.predict(rows)) == ("<f8", (3,), np.full(3, -0.0).tobytes())
+
+
+def test_a_single_tree_is_not_stored_if_the_kernel_gives_other_bits(monkeypatch):
+    tree, right = fitted(DecisionTreeRegressor()), tree_kernel.PackedTrees.single
+    assert packed_trees.single_tree_of(tree)[1]
+    monkeypatch.setattr(tree_kernel.PackedTrees, "single", lambda *of: np.nextafter(right(*of), np.inf))
+    with pytest.raises(stored_steps.NotStoredError, match="not packed"):
+        stored_model._numbers_of(tree)
 
 
 def test_a_chunk_needs_no_pandas_for_texts_and_writes_the_same_bytes(probe, chunk, monkeypatch, s3):

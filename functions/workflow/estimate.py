@@ -10,7 +10,7 @@ from .lambda_limits import MB_PER_GB, network_mb_per_second, vcpus
 from .multipart import GATHER_BYTES, MIN_PART_BYTES
 from .prices import COLLECTED, LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, REGION, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
 
-VALIDATE_MB, PLAN_MB, MERGE_MB = 512, 1769, 1769
+VALIDATE_MB, PLAN_MB, MERGE_MB = 1769, 1769, 1769
 """Memory of the workflow's functions in template.yaml."""
 
 COLD_START_SECONDS = 4.8

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, FlexibleChecksumError
 
 from .conforms import conforms
 from .errors import ERRORS, BatchPredictionError, InputChangedError, InputNotFoundError, InvalidRequestError, TransientS3Error
+from .multipart import PARTS_IN_FLIGHT
 from .s3_errors import S3_EXCEPTIONS, TRANSIENT_EXCEPTIONS, failure_of_call
 from .utf8 import is_encodable, json_text
 from .work import WORK_MARK, WORK_TAG
@@ -29,7 +30,7 @@ S3Client: TypeAlias = "mypy_boto3_s3.S3Client"
 CONCURRENT_REQUESTS = 16
 """S3 requests that one function has in flight at once: far below S3's limits, enough to hide its latency."""
 
-MAX_CONNECTIONS = 96
+MAX_CONNECTIONS = PARTS_IN_FLIGHT + CONCURRENT_REQUESTS
 """Connections of the client: the most requests that any function has in flight."""
 
 BODY_ATTEMPTS = 5

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from .contract import UploadRecord
 from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError
 from .invocation import log
-from .multipart import GatheredPart, Part, Piece
+from .multipart import PARTS_IN_FLIGHT, GatheredPart, Part, Piece
 from .s3 import CONCURRENT_REQUESTS, S3Client, error_code, get_document, parse_s3_uri, put_json, read_range, s3_calls
 from .s3_errors import S3_EXCEPTIONS
 from .work import upload_record_uri
@@ -27,9 +27,6 @@ from .work import upload_record_uri
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopyPartResultTypeDef, PartTypeDef, UploadPartOutputTypeDef
 
-
-PARTS_IN_FLIGHT = 64
-"""Parts that are copied at once: S3 does the work, and takes seconds for each."""
 
 GATHERED_IN_FLIGHT = 8
 """Parts that pass through memory at once: each takes up to 18 MiB, and as much again to be sent."""

@@ -46,16 +46,16 @@ def test_a_linear_model_on_one_object_by_hand():
     assert found["chunk_seconds"] == round((reading + writing + waiting + cold) / 10, 1) == 3.4
     # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.97 s after a cold start, merging 10 chunks.
     assert found["seconds"] == round(1 + 5.8 + 1.022 + (4.8 + 2 * 0.97) + 1.4, 1) == 16.0
-    gb_seconds = (512 * 1 + 3538 * 5.8 + 1769 * 1.022 + 3538 * 33.67 + 1769 * 1.4) / 1024
-    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 141.1
+    gb_seconds = (1769 * 1 + 3538 * 5.8 + 1769 * 1.022 + 3538 * 33.67 + 1769 * 1.4) / 1024
+    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 142.3
     assert found["lambda_requests"] == 4 + 10
     assert found["state_transitions"] == 9 + 2 * 10
     # A listing; ten parts of 83.3 MB in 3 pieces each with start and end, and ten receipts; ten copies; a listing to delete.
     assert found["s3_put_requests"] == 10 + 1 + 10 * (3 + 2 + 1) + 10 + 1
     # Headers and boundaries; header and range of each chunk; HEAD of each part; ten decisions; five models; ten receipts.
     assert found["s3_get_requests"] == 13 + (1 + 10) + 2 * 10 + 10 + 10 + 5 + 10
-    # About 141 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 82 at 0.000005 and 79 at 0.0000004.
-    assert found["dollars"] == {"lambda": 0.001884, "step_functions": 0.000725, "s3": 0.000442, "total": 0.003051}
+    # About 142 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 82 at 0.000005 and 79 at 0.0000004.
+    assert found["dollars"] == {"lambda": 0.0019, "step_functions": 0.000725, "s3": 0.000442, "total": 0.003067}
 
 
 def test_a_slow_model_is_bound_by_the_probes_speed():

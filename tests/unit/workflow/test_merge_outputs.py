@@ -17,7 +17,17 @@ from workflow.errors import (
     UnsafeSplitError,
 )
 from workflow.invocation import OutOfTimeError
-from workflow.multipart import COPY_BYTES, MAX_COPY_BYTES, MAX_PARTS, MIN_PART_BYTES, GatheredPart, Piece, parts_of
+from workflow.multipart import (
+    COPY_BYTES,
+    LEAST_COPY_BYTES,
+    MAX_COPY_BYTES,
+    MAX_PARTS,
+    MIN_PART_BYTES,
+    PARTS_IN_FLIGHT,
+    GatheredPart,
+    Piece,
+    parts_of,
+)
 from workflow.work import columns_uri
 
 COPIED = 6 * MIB // 10
@@ -84,7 +94,7 @@ def test_parts_keep_s3_s_rules_for_any_sizes(sizes):
     assert all(part.size >= MIN_PART_BYTES for part in parts[:-1])
     assert all(MIN_PART_BYTES <= part.size <= MAX_COPY_BYTES for part in parts if isinstance(part, Piece))
     assert all(part.size <= 18 * MIB for part in parts if isinstance(part, GatheredPart))
-    assert len(parts) <= len(sizes) + sum(size // COPY_BYTES for size in sizes)
+    assert len(parts) <= len(sizes) + PARTS_IN_FLIGHT + sum(size // COPY_BYTES for size in sizes)
     flat = [piece for part in parts for piece in (part.pieces if isinstance(part, GatheredPart) else [part])]
     joined = []
     for piece in flat:
@@ -99,6 +109,14 @@ def test_copies_grow_where_there_would_be_too_many():
     pieces = [Piece(f"s3://bucket/{index}", "", 0, 2 * COPY_BYTES) for index in range(MAX_PARTS)]
     assert len(parts_of(pieces)) == MAX_PARTS
     assert len(parts_of(pieces[:100])) == 200
+
+
+@pytest.mark.parametrize(("n_pieces", "size", "n_parts"), [(100, 100 * 10**6, 100), (20, 2**29, 80), (4, 10 * 2**30, 128)])
+def test_large_parts_are_cut_until_s3_copies_as_much_at_once_as_it_may(n_pieces, size, n_parts):
+    parts = parts_of([Piece(f"s3://bucket/{index}", "", 0, size) for index in range(n_pieces)])
+    assert len(parts) == n_parts <= PARTS_IN_FLIGHT
+    assert len({part.size for part in parts}) == 1
+    assert min(size, LEAST_COPY_BYTES) <= parts[0].size
 
 
 def test_parts_without_rows_and_without_bytes(run, get):

@@ -97,7 +97,6 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import CancelledError, S3CopyFailedError, S3DownloadFailedError, S3UploadFailedError, S3ValidationError
 from s3transfer.exceptions import RetriesExceededError as TransferRetriesExceededError
-from s3transfer.utils import ReadFileChunk
 from urllib3.exceptions import HTTPError, LocationValueError
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, UploadPartOutputTypeDef
 
     Array = np.ndarray[Any, Any]
     Check = Callable[[Any], None]
@@ -293,8 +292,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         with watch.stage("header"):
             may_lack_rows = event.get("on_no_rows") == "succeed"
             chunk = _Chunk(_plan_segments(client, event, Path(folder)), not event.get("data_s3_uri"), may_lack_rows)
-            planned = (segment.stop - segment.source.start for segment in chunk.segments if segment.stop is not None)
-            storage.take_for_chunk(sum(planned), chunk.s3_uri)
+            storage.take_for_chunk(chunk.planned_bytes, chunk.s3_uri)
             _fetch_headers(client, chunk.segments)
         with _downloading(client, chunk.segments, storage):
             with watch.stage("model"):
@@ -761,6 +759,8 @@ def _score_chunk(
                 raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
             if not rows:
                 header_bytes = write_header()
+            if isinstance(output, _Upload):
+                output.bytes_to_come = chunk.bytes_to_come(read)
             output.write(scored.joined)
             listed = [(place.source.s3_uri, place.row + 1, place.byte, reason) for place, reason in scored.rejected]
             rejected_list.write(_csv_lines(listed, header.line_end))
@@ -1606,11 +1606,14 @@ DOWNLOADS_AT_ONCE = 16
 DOWNLOAD_PIECE_BYTES = 1 << 20
 """Bytes of a body that are in memory before they go to disk: 16 MiB for all downloads together, whatever the objects' sizes."""
 UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**25, 4
-"""What is larger leaves in pieces of this size, so many side by side.
-
-A TB in pieces of 8 MiB would be 0.60 $ of requests, and is 0.15 $; the last one of larger pieces would be waited for longer.
-S3 takes 10,000 pieces from 5 MiB on, far more than /tmp holds: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-"""
+"""What is larger leaves in pieces of this size, so many side by side: the requests of a TB are 0.15 $, 0.60 $ with 8 MiB."""
+LEAST_PIECE_BYTES = 5 * 2**20
+"""S3 takes no smaller piece before the last, and up to 10,000: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+UPLOAD_READ_BYTES = 1 << 16
+"""Bytes of a piece that are read at once: botocore copies what it has not sent of them again and again."""
+UPLOAD_PATIENCE_SECONDS = 5
+"""How long a connection waits for bytes that are not scored yet, before it is given up: S3 ends idle ones after some 20 s, by
+RequestTimeout of https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
 WORK_MARK, WORK_TAG = ".work/", "batch-predict=work"
 """In the keys of objects that the workflow deletes after publishing, and on them: a rule can match tags, not key suffixes."""
 
@@ -1764,6 +1767,10 @@ class _GrowingFile:
             self.object_bytes = _download(client, wanted, self, check).size
         except BaseException as caught:  # noqa: BLE001  # raised by `wait_for`
             error = caught
+        self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that nothing more will come, and what is raised for whoever waits."""
         with self._changed:
             self._is_over, self._error = True, error
             self._changed.notify_all()
@@ -1773,10 +1780,10 @@ class _GrowingFile:
             self._bytes += count
             self._changed.notify_all()
 
-    def wait_for(self, position: int) -> None:
-        """Wait until the bytes up to `position` have come, or all have; raises what ended the download."""
+    def wait_for(self, position: int, seconds: float | None = None) -> None:
+        """Wait until the bytes up to `position` have come, or all have, or time is over; raises what ended the download."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_over or self._bytes >= position)
+            self._changed.wait_for(lambda: self._is_over or self._bytes >= position, seconds)
             if self._error:
                 raise self._error
 
@@ -1818,7 +1825,15 @@ class _Upload:
         self._place: dict[str, Any] = {"Bucket": bucket, "Key": key}
         self._description = {**self._place, "ContentType": "text/csv", **_work_tag(key)}
         self._pool = ThreadPoolExecutor(UPLOADS_AT_ONCE, "upload")
+        self._begin()
+
+    def _begin(self) -> None:
+        self._growing = _GrowingFile(self._path)
         self._pieces: list[Future[CompletedPartTypeDef]] = []
+        self._announced_bytes = 0
+        """Bytes of all pieces that have begun to leave; the last one may not be written yet."""
+        self.bytes_to_come = 0
+        """How many more will be written at least, beyond the next `write`; if it was too many, the last piece is sent again."""
 
     def __enter__(self) -> Self:
         return self
@@ -1828,10 +1843,10 @@ class _Upload:
             self._take_back()
 
     def _take_back(self) -> None:
+        self._growing.end(_CutOff())
         for piece in self._pieces:
             piece.cancel()
         wait(self._pieces)  # none may arrive after the abort
-        self._pieces.clear()
         if "UploadId" in self._place:
             with suppress(*S3_EXCEPTIONS):  # what stays is ended by the merge of its run, or by a lifecycle rule
                 self._client.abort_multipart_upload(**self._place)
@@ -1841,6 +1856,7 @@ class _Upload:
     def open(self, mode: str) -> Iterator[Self]:
         """Write from the beginning: what has left of an earlier attempt is taken back."""
         self._take_back()
+        self._begin()
         with self._path.open(mode) as file:
             self._file: IO[bytes] = file
             yield self
@@ -1849,51 +1865,105 @@ class _Upload:
         return self._file.tell()
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write, and send pieces as soon as there is more than them; raises what an earlier one has failed of."""
+        """Write, and send pieces as soon as they begin; raises what an earlier one has failed of."""
         for piece in self._pieces:
             if piece.done():
                 piece.result()
         written = self._file.write(data)
-        while self._file.tell() > self._sent_bytes + UPLOAD_PIECE_BYTES:
-            self._file.flush()
-            self._send(UPLOAD_PIECE_BYTES)
+        self._file.flush()
+        self._growing.advance(written)
+        while size := self._next_piece(self._file.tell()):
+            self._send(size)
         return written
+
+    def _next_piece(self, written: int) -> int:
+        """Return the size of the piece that begins, 0 if none does.
+
+        It leaves while it is written, so that little is left after the last row. The sizes depend on bytes alone, never on time: a
+        chunk that is scored twice at once has one ETag.
+        """
+        certain = written + self.bytes_to_come
+        size = min(UPLOAD_PIECE_BYTES, certain - self._announced_bytes)
+        least = LEAST_PIECE_BYTES if self.bytes_to_come else UPLOAD_PIECE_BYTES
+        return size if written > self._announced_bytes and certain > UPLOAD_PIECE_BYTES and size >= least else 0
 
     def complete(self) -> None:
         """Send the rest of the file, and let the object appear; raises what any piece has failed of."""
+        self._growing.end()
         size = self._path.stat().st_size
-        if size <= UPLOAD_PIECE_BYTES:
+        if not self._pieces and size <= UPLOAD_PIECE_BYTES:
             with self._errors(), self._path.open("rb") as file:
                 self._client.put_object(**self._description, Body=file)
             return
-        while self._sent_bytes < size:
-            self._send(min(size - self._sent_bytes, UPLOAD_PIECE_BYTES))
+        while self._announced_bytes < size:
+            self._send(min(size - self._announced_bytes, UPLOAD_PIECE_BYTES))
         parts = [piece.result() for piece in self._pieces]
         with self._errors():
             self._client.complete_multipart_upload(**self._place, MultipartUpload={"Parts": parts})
         del self._place["UploadId"]
 
-    @property
-    def _sent_bytes(self) -> int:
-        return len(self._pieces) * UPLOAD_PIECE_BYTES
-
-    def _send(self, n_bytes: int) -> None:
+    def _send(self, size: int) -> None:
         """Send these next bytes of the file in the background."""
         if "UploadId" not in self._place:
             with self._errors():  # the kind of checksum that goes with each piece must be said beforehand
                 created = self._client.create_multipart_upload(**self._description, ChecksumAlgorithm="CRC32")
             self._place["UploadId"] = created["UploadId"]
-        self._pieces.append(self._pool.submit(self._send_piece, len(self._pieces) + 1, self._sent_bytes, n_bytes))
+        self._pieces.append(self._pool.submit(self._send_piece, len(self._pieces) + 1, self._announced_bytes, size))
+        self._announced_bytes += size
 
-    def _send_piece(self, number: int, start: int, n_bytes: int) -> CompletedPartTypeDef:
-        with self._errors(), ReadFileChunk.from_filename(str(self._path), start, n_bytes) as piece:
-            body: Any = piece
-            sent = self._client.upload_part(**self._place, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")
+    def _send_piece(self, number: int, start: int, size: int) -> CompletedPartTypeDef:
+        growing = self._growing
+        try:
+            sent = self._put_piece(number, _Piece(growing, start, size))
+        except _CutOff:  # bytes came too slowly, or fewer than were certain
+            growing.wait_for(start + size)
+            sent = self._put_piece(number, _Piece(growing, start, min(size, self._path.stat().st_size - start)))
         checksum: CompletedPartTypeDef = {"ChecksumCRC32": sent["ChecksumCRC32"]} if "ChecksumCRC32" in sent else {}
         return {"PartNumber": number, "ETag": sent["ETag"], **checksum}  # an emulator may know no checksums
 
+    def _put_piece(self, number: int, piece: _Piece) -> UploadPartOutputTypeDef:
+        with self._errors(), piece as body:
+            return self._client.upload_part(**self._place, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")
+
     def _errors(self) -> AbstractContextManager[None]:
         return _s3_errors(self._s3_uri, "cannot write the output")
+
+
+class _CutOff(BaseException):  # botocore would repeat the request after an Exception
+    """A piece's bytes do not come, or not now."""
+
+
+class _Piece:
+    """Some bytes of a growing file as the body of a request, which waits for them; it can be sent again."""
+
+    def __init__(self, growing: _GrowingFile, start: int, size: int) -> None:
+        self._growing, self._start, self._size = growing, start, size
+
+    def __enter__(self) -> Any:
+        self._file = self._growing.path.open("rb", buffering=0)
+        self.seek(0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+    def seek(self, position: int) -> None:
+        self._file.seek(self._start + position)
+
+    def read(self, size: int | None = None) -> bytes:
+        left = self._size - self.tell()
+        wanted = left if size is None or size < 0 else min(size, UPLOAD_READ_BYTES, left)
+        self._growing.wait_for(self._file.tell() + wanted, UPLOAD_PATIENCE_SECONDS)
+        content = self._file.read(wanted)
+        if len(content) < wanted:
+            raise _CutOff
+        return content
 
 
 def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
@@ -4224,6 +4294,15 @@ class _Chunk:
     @functools.cached_property
     def _first_with_line_end(self) -> _Segment:
         return next((segment for segment in self.segments if self._header_of(segment).line_end), self.segments[0])
+
+    @functools.cached_property
+    def planned_bytes(self) -> int:
+        """Bytes of the segments whose ends are known from the start."""
+        return sum(segment.stop - segment.source.start for segment in self.segments if segment.stop is not None)
+
+    def bytes_to_come(self, read: _Tally) -> int:
+        """Return how many bytes of records there are at least beyond those that were read: without later objects' headers."""
+        return max(0, self.planned_bytes - read.bytes - self.header.size * (len(self.segments) - 1))
 
     def _header_of(self, segment: _Segment) -> Header:
         segment.is_begun = True

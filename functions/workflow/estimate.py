@@ -49,7 +49,7 @@ GET_REQUESTS = 13
 for the Map and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are
 left out."""
 UPLOAD_PIECE_BYTES = 2**25
-"""The prediction function sends parts up to this size at once, larger ones in pieces of this size."""
+"""The prediction function sends parts up to this size at once, larger ones in pieces of this size, and two smaller ones."""
 LISTED_KEYS = 1000
 """Keys in one answer: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
 
@@ -173,11 +173,11 @@ def rows_per_vcpu_second(probe_rows_per_second: float, memory_mb: int) -> float:
 def scoring_seconds(input_bytes: float, chunks: int, row: Row, memory_mb: int) -> float:
     """Return how long download, scoring and upload of some equal chunks take, one chunk after the other.
 
-    The three overlap, but the last piece of a part can only be sent after the last row.
+    The three overlap, but a small part, or the last piece of a larger one, can only be sent after the last row.
     """
     rows, network = input_bytes / row.input_bytes, network_mb_per_second(memory_mb) * 1e6
     output_bytes = input_bytes + rows * row.prediction_bytes
-    last_bytes = min(output_bytes, UPLOAD_PIECE_BYTES * chunks)
+    last_bytes = output_bytes if output_bytes <= UPLOAD_PIECE_BYTES * chunks else MIN_PART_BYTES * chunks
     computing = rows / (row.per_vcpu_second * vcpus(memory_mb))
     return max(input_bytes / network, computing, (output_bytes - last_bytes) / network) + last_bytes / network
 
@@ -192,7 +192,7 @@ def _map_seconds(work: Work, warm: float, workers: int) -> float:
 
 
 def _put_requests(work: Work, part_bytes: float) -> int:
-    upload = 1 if part_bytes <= UPLOAD_PIECE_BYTES else 2 + math.ceil(part_bytes / UPLOAD_PIECE_BYTES)
+    upload = 1 if part_bytes <= UPLOAD_PIECE_BYTES else 3 + math.ceil(part_bytes / UPLOAD_PIECE_BYTES)
     requests = {
         "listing the input": math.ceil(work.objects / LISTED_KEYS),
         "parts and receipts": (upload + 1) * work.pending_chunks,

@@ -34,6 +34,7 @@ EVENT = {
 def small_pieces(small_parts, monkeypatch):
     """KiB for MiB: a piece has as many blocks as in earnest."""
     monkeypatch.setattr(handler, "UPLOAD_PIECE_BYTES", PIECE)
+    monkeypatch.setattr(handler, "LEAST_PIECE_BYTES", 5 * KIB)
     monkeypatch.setattr(handler, "BLOCK_BYTES", BLOCK)
 
 
@@ -117,6 +118,43 @@ def test_pieces_leave_before_the_last_block_is_scored(s3, get, calls, uploads, p
     assert uploads() == []
 
 
+RANGE = {"byte_range": [0, len(CSV)]}
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_piece_begins_before_it_is_scored_if_the_chunks_end_is_known(s3, get, predict):
+    """What is left after the last row is less than the smallest piece."""
+    sizes, begun = sizes_of_pieces(s3), threading.Event()
+    s3.meta.events.register("before-send.s3.UploadPart", lambda **_: begun.set())
+    predict(lambda block: block < 3 or begun.wait(30) or pytest.fail("no piece has begun"))
+    score(**RANGE)
+    assert get(PART) == SCORED
+    *sent, last = (sizes[number] for number in sorted(sizes))
+    assert sum(sent) + last == len(SCORED)
+    assert sent == sorted(sent, reverse=True), "they shrink towards the end"
+    assert (max(sent), min(sent) >= handler.LEAST_PIECE_BYTES > last) == (PIECE, True)
+    again = sizes_of_pieces(s3)
+    score(**RANGE)
+    assert again == sizes, "else two ETags"
+
+
+@pytest.mark.parametrize("patience", [0.001, 30], ids=["slow", "fewer"])
+def test_a_piece_whose_bytes_do_not_come_in_time_or_at_all_is_sent_again(s3, get, calls, tmp_path, monkeypatch, patience):
+    monkeypatch.setattr(handler, "UPLOAD_PATIENCE_SECONDS", patience)
+    begun, sizes = [], sizes_of_pieces(s3)
+    s3.meta.events.register("before-send.s3.UploadPart", lambda **_: begun.append(0))
+    content = ROWS[: 2 * PIECE + 7]
+    with handler._Upload(s3, tmp_path / "file", OUTPUT) as upload:
+        with upload.open("wb") as output:
+            for start in range(0, len(content), BLOCK):
+                output.bytes_to_come = 2 * PIECE if patience > 1 else max(0, len(content) - start - BLOCK)
+                output.write(content[start : start + BLOCK])
+                time.sleep(0.01)
+        upload.complete()
+    assert get(OUTPUT) == content
+    assert len(begun) > calls.count("UploadPart") == len(sizes) == 3, "one was given up"
+
+
 @pytest.mark.usefixtures("stored")
 def test_a_piece_whose_connection_breaks_is_sent_again(s3, get, monkeypatch):
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
@@ -195,14 +233,15 @@ def test_what_stops_the_scoring_takes_back_what_has_left(s3, put, get, calls, up
     put(DATA, CSV + end)
     put(ANOTHER, b"x2\n1\n")
     put(PART, b"older")
-    s3.meta.events.register("before-call.s3.UploadPart", lambda **_: time.sleep(0.1))
+    begun = []
+    s3.meta.events.register("before-call.s3.UploadPart", lambda **_: begun.append(0) or time.sleep(0.1))
     predict(first or (lambda _: None))
     with pytest.raises(getattr(handler, error, KeyboardInterrupt)):
         score(**fields)
     for thread in threading.enumerate():
         if thread.name.startswith("upload"):
             thread.join()
-    assert "UploadPart" in calls, "the pieces before were on their way"
+    assert begun, "the pieces before were on their way"
     assert calls[-1] == "AbortMultipartUpload"
     assert get(PART) == b"older"
     assert uploads() == []

@@ -39,35 +39,35 @@ MEMORY = st.integers(512, 10_240)
 
 def test_a_linear_model_on_one_object_by_hand():
     found = estimate(ONE_OBJECT, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
-    # Reading at 625 Mbit/s x 3538 / 2048 = 135 MB/s takes longer than scoring 7 M rows at 2 M rows/s, and than writing all but the
-    # last 32 MiB of each of the ten parts of 83.3 MB.
-    reading, writing, waiting, cold = 700 / 135, 10 * 2**25 / 1e6 / 135, 10 * 0.2, 5 * 4.8
+    # Writing ten parts of 83.3 MB at 625 Mbit/s x 3538 / 2048 = 135 MB/s takes longer than reading, and than scoring 7 M rows at
+    # 2 M rows/s, even without the last 5 MiB of each part.
+    writing, waiting, cold = 833 / 135, 10 * 0.2, 5 * 4.8
     assert found["rows"] == 7_000_000
-    assert found["chunk_seconds"] == round((reading + writing + waiting + cold) / 10, 1) == 3.4
-    # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.97 s after a cold start, merging 10 chunks.
-    assert found["seconds"] == round(1 + 5.8 + 1.022 + (4.8 + 2 * 0.97) + 1.4, 1) == 16.0
-    gb_seconds = (1769 * 1 + 3538 * 5.8 + 1769 * 1.022 + 3538 * 33.67 + 1769 * 1.4) / 1024
-    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 142.3
+    assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 3.2
+    # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.82 s after a cold start, merging 10 chunks.
+    assert found["seconds"] == round(1 + 5.8 + 1.022 + (4.8 + 2 * 0.817) + 1.4, 1) == 15.7
+    gb_seconds = (1769 * 1 + 3538 * 5.8 + 1769 * 1.022 + 3538 * 32.17 + 1769 * 1.4) / 1024
+    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 137.1
     assert found["lambda_requests"] == 4 + 10
     assert found["state_transitions"] == 9 + 2 * 10
-    # A listing; ten parts of 83.3 MB in 3 pieces each with start and end, and ten receipts; ten copies; a listing to delete.
-    assert found["s3_put_requests"] == 10 + 1 + 10 * (3 + 2 + 1) + 10 + 1
+    # A listing; ten parts of 83.3 MB in 4 pieces each with start and end, and ten receipts; ten copies; a listing to delete.
+    assert found["s3_put_requests"] == 10 + 1 + 10 * (4 + 2 + 1) + 10 + 1
     # Headers and boundaries; header and range of each chunk; HEAD of each part; ten decisions; five models; ten receipts.
     assert found["s3_get_requests"] == 13 + (1 + 10) + 2 * 10 + 10 + 10 + 5 + 10
-    # About 142 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 82 at 0.000005 and 79 at 0.0000004.
-    assert found["dollars"] == {"lambda": 0.0019, "step_functions": 0.000725, "s3": 0.000442, "total": 0.003067}
+    # About 137 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 92 at 0.000005 and 79 at 0.0000004.
+    assert found["dollars"] == {"lambda": 0.001831, "step_functions": 0.000725, "s3": 0.000492, "total": 0.003048}
 
 
 def test_a_slow_model_is_bound_by_the_probes_speed():
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=TWO_VCPUS)
-    # 700,000 rows a chunk at 2 x 1,000 rows/s, and 0.25 s to write the last of it, 0.2 s to wait, 4.8 s to start.
-    assert found["chunk_seconds"] == round(350 + 0.25 + 0.2 + 4.8, 1)
+    # 700,000 rows a chunk at 2 x 1,000 rows/s, and 0.04 s to write the last of it, 0.2 s to wait, 4.8 s to start.
+    assert found["chunk_seconds"] == round(350 + 0.04 + 0.2 + 4.8, 1)
 
 
 @pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700), (512, 700)])
 def test_a_share_of_a_vcpu_is_in_the_probes_speed_already(memory_mb, scoring):
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=memory_mb)
-    assert found["chunk_seconds"] == pytest.approx(scoring + 0.3 + 0.2 + 4.8, abs=0.2)
+    assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.2 + 4.8, abs=0.2)
 
 
 def test_many_predictions_a_row_are_bound_by_writing_them():

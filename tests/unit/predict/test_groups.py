@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 import time
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -207,12 +208,14 @@ def test_a_large_object_between_small_ones_is_streamed(put_all, get, monkeypatch
     monkeypatch.setattr(handler, "BLOCK_BYTES", 5000)
     large = [f"{index},{index % 7}" for index in range(20_000)]
     objects = [b"x1,x2\n-1,0\n", ("x1,x2\n" + "\n".join(large)).encode(), b"x1,x2\n-2,0\n", b"x1,x2\n-3,0\n"]
-    pieces = []
+    pieces = defaultdict(list)
     advance = handler._GrowingFile.advance
-    monkeypatch.setattr(handler._GrowingFile, "advance", lambda self, count: pieces.append(count) or advance(self, count))
+    monkeypatch.setattr(
+        handler._GrowingFile, "advance", lambda self, count: pieces[self.path.name].append(count) or advance(self, count)
+    )
     status, body = score(put_all(*objects))
     assert (status, body["rows"]) == (200, 20_003)
-    assert max(pieces) == 1000
+    assert max(pieces["data-1.csv"]) == 1000
     read = [line.rsplit(",", 1) for line in get(OUTPUT).decode().splitlines()[1:]]
     assert [record for record, _ in read] == ["-1,0", *large, "-2,0", "-3,0"]
     assert all(float(record.split(",")[0]) == float(value) for record, value in read)

@@ -167,15 +167,11 @@ def fastest(found: list[Figures]) -> Figures | None:
 
 
 def burst_seconds(small: Figures, large: Figures) -> float:
-    """Return what a run of 10 GB takes, all of whose chunks start cold at once: simulated, with the estimate's constants.
-
-    The probe is a cold start.
-    """
-    chunk = stretched(small, large, BURST_BYTES / CONCURRENCY).cold.seconds
-    probe = large.cold.seconds - large.warm.seconds + estimate.INVOCATION_SECONDS
-    plan = estimate.WORKFLOW_START_SECONDS + estimate.SMALL_REQUEST_SECONDS * (CONCURRENCY + 1)
-    merge = estimate.WORKFLOW_START_SECONDS + estimate.MERGE_SECONDS_PER_CHUNK * CONCURRENCY
-    return estimate.WORKFLOW_START_SECONDS + probe + plan + CONCURRENCY / estimate.CHILD_STARTS_PER_SECOND + chunk + merge
+    """Return what a run of 10 GB takes, all of whose chunks start cold at once: simulated, with what the estimate assumes."""
+    chunk = stretched(small, large, BURST_BYTES / CONCURRENCY)
+    before = estimate.validate_seconds() + estimate.probe_seconds(large.memory_mb) + estimate.plan_seconds(1, CONCURRENCY)
+    chunks = CONCURRENCY / estimate.CHILD_STARTS_PER_SECOND + estimate.CONTAINER_SECONDS + chunk.cold.seconds
+    return before + chunks + estimate.merge_seconds(CONCURRENCY, chunk.bytes_out)
 
 
 SPEED_BOUNDS = {Case("a", "ridge"): 210, Case("b", "ridge"): 210, Case("c", "ridge"): 210, Case("a", "columns"): 90}

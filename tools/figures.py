@@ -56,7 +56,8 @@ def on_instance() -> float:
 def ten_gigabytes() -> estimate.Estimate:
     """Return the dry run's estimate of 10 GB with a linear model, its speed as measured."""
     case, chunks = measured()["a ridge"], ten_gigabytes_in_chunks()
-    work = estimate.Work(chunks, chunks, 1, 0, 0, INPUT_MB * 10**6, case.seconds * case.mb_per_second * 1e6 / CASE_ROWS)
+    row_bytes = case.seconds * case.mb_per_second * 1e6 / CASE_ROWS
+    work = estimate.Work(chunks, chunks, 1, 0, 0, INPUT_MB * 10**6, row_bytes, is_stored=True)
     return estimate.estimate(work, CASE_ROWS / case.seconds / 2, MAX_CONCURRENCY, MEMORY_MB)
 
 

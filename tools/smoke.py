@@ -64,6 +64,8 @@ class Figures(NamedTuple):
     first: float
     """Invocation; unpacks, imports scikit-learn and loads the model."""
     second: float
+    processor: float
+    """Of the processor, until the first chunk is scored."""
 
 
 class Answer(NamedTuple):
@@ -77,9 +79,11 @@ class Answer(NamedTuple):
 
 
 class ColdStart(NamedTuple):
-    """Processor time of a fresh process until its first chunk is scored, in milliseconds."""
+    """Processor time of a fresh process until its first event is answered, in milliseconds."""
 
     family: str
+    probe: float
+    """Loads the model, scores 1,000 rows and stores it as numbers."""
     pickled: float
     stored: float
     """By the model as numbers, which a probe in another process has stored."""
@@ -242,10 +246,10 @@ def invoked(unpacked: Unpacked, aws: LocalAws, directory: Path, *events: object)
 
 def run_family(
     unpacked: Unpacked, aws: LocalAws, facts: dict[str, Any], family: str, directory: Path
-) -> tuple[str, float, float, float]:
+) -> tuple[str, float, float, float, float]:
     """Score both chunks in a fresh process with an empty /tmp, and check them.
 
-    Returns the libraries that were unpacked, and milliseconds: cold start, first and second invocation.
+    Returns the libraries that were unpacked, and milliseconds: cold start, first and second invocation; processor until the first.
     """
     records, rows = facts["records"], len(facts["records"]) - 1
     events = chunk_events(aws, facts, family, directory)
@@ -261,25 +265,26 @@ def run_family(
         part = read(aws, event["output_s3_uri"])
         output += part[receipt["header_bytes"] if chunk else 0 :].decode()  # each part has a header; the merge leaves them out
     check_output(output, records, facts["models"][family]["predictions"], RELATIVE_TOLERANCE.get(family, LINEAR_TOLERANCE))
-    return ", ".join(carried), cold_start, answers[0].milliseconds, answers[1].milliseconds
+    return ", ".join(carried), cold_start, answers[0].milliseconds, answers[1].milliseconds, answers[0].processor
 
 
 def run_stored(unpacked: Unpacked, aws: LocalAws, facts: dict[str, Any], family: str, directory: Path) -> ColdStart | None:
     """Score both chunks by the model itself and by what a probe stores of it, each in a fresh process, and compare the parts.
 
-    Returns the processor time of both; None if the probe stores nothing.
+    Returns the processor time of the probe and of both; None if the probe stores nothing.
     """
     events = chunk_events(aws, facts, family, directory)
     model_etag = aws.client("s3").head_object(Bucket=aws.bucket, Key=f"models/{family}.joblib")["ETag"]
     events = [event | {"model_etag": model_etag} for event in events]  # as the workflow's are
     columns = events[0]["output_s3_uri"].replace("chunk-00000.csv", "columns-1.json")
     probe = {name: value for name, value in events[0].items() if name not in ("byte_range", "chunk_index", "output_s3_uri")}
-    processor, parts = [], []
+    parts = []
     with tempfile.TemporaryDirectory(dir=directory, prefix="tmp-") as temporary:
         _, (probed,) = invoked(unpacked, aws, Path(temporary), probe | {"probe_rows": 1000, "receipt_s3_uri": columns})
         stored = {name: probed.result[name] for name in ("stored_model_s3_uri", "stored_model_sha256")}
         if stored["stored_model_s3_uri"] is None:
             return None
+        processor = [probed.processor]
         for fields in ({}, stored):
             _, answers = invoked(unpacked, aws, Path(temporary), *(event | fields for event in events))
             processor.append(answers[0].processor)
@@ -341,21 +346,23 @@ def table(figures: list[Figures]) -> str:
         (family, "yes" if byte_code else "no", carried or "nothing", *(f"{milliseconds:.0f}" for milliseconds in medians_of_it))
         for family, byte_code, carried, *medians_of_it in medians.itertuples(index=False)
     ]
-    head = ("model", "byte-code", "unpacked", "cold start ms", "first invocation ms", "second invocation ms")
+    head = ("model", "byte-code", "unpacked", "cold start ms", "first invocation ms", "second invocation ms", "processor ms")
     return reference.table(head, rows)
 
 
 def stored_table(cold_starts: list[ColdStart]) -> str:
     """Return the least processor times as a table, which tell more than times on a busy machine."""
     least = pd.DataFrame(cold_starts).groupby("family", sort=False).min().reset_index()
-    rows = [(family, f"{pickled:.0f}", f"{stored:.0f}") for family, pickled, stored in least.itertuples(index=False)]
-    return reference.table(("model", "processor ms until the first chunk is scored", "with the stored model"), rows)
+    rows = [(family, *(f"{milliseconds:.0f}" for milliseconds in of_it)) for family, *of_it in least.itertuples(index=False)]
+    return reference.table(("model", "the probe", "by the model itself", "by what is stored"), rows)
 
 
-def cold_start_seconds(figures: list[Figures]) -> float:
-    """Return what a new container takes more than a warm one: the median of the models, with byte-code."""
-    medians = pd.DataFrame(figures).query("byte_code").groupby("family")[["cold_start", "first", "second"]].median()
-    return float(round((medians["cold_start"] + medians["first"] - medians["second"]).median() / 1000, 1))
+def cold_start_seconds(figures: list[Figures], cold_starts: list[ColdStart]) -> dict[str, float]:
+    """Return the estimate's constants: processor seconds of a cold start, medians of the models, with byte-code."""
+    model = pd.DataFrame(figures).query("byte_code").groupby("family")["processor"].median().median()
+    stored = pd.DataFrame(cold_starts).groupby("family")[["probe", "stored"]].min().median()
+    found = {"MODEL_PROCESSOR_SECONDS": model, "STORED_PROCESSOR_SECONDS": stored["stored"]}
+    return {name: round(value / 1000, 1) for name, value in (found | {"PROBE_PROCESSOR_SECONDS": stored["probe"]}).items()}
 
 
 def main() -> None:
@@ -381,7 +388,7 @@ def main() -> None:
     print(f"Python {interpreter.version}, {built_for.architecture}; every output was right")
     print(table(figures))
     print(stored_table(cold_starts))
-    print(f"A new container takes {cold_start_seconds(figures)} s more than a warm one (COLD_START_SECONDS of estimate.py)")
+    print("Of estimate.py:", ", ".join(f"{name} {seconds}" for name, seconds in cold_start_seconds(figures, cold_starts).items()))
 
 
 if __name__ == "__main__":

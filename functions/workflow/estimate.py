@@ -7,20 +7,31 @@ import math
 from typing import NamedTuple, TypedDict
 
 from .lambda_limits import MB_PER_GB, network_mb_per_second, vcpus
-from .multipart import GATHER_BYTES, MIN_PART_BYTES
+from .multipart import GATHER_BYTES, LEAST_COPY_BYTES, MIN_PART_BYTES, PARTS_IN_FLIGHT, copy_bytes_of
 from .prices import COLLECTED, LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, REGION, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
 
-VALIDATE_MB, PLAN_MB, MERGE_MB = 1769, 1769, 1769
-"""Memory of the workflow's functions in template.yaml."""
+WORKFLOW_MB = 1769
+"""Memory of Validate Request, Plan Chunks and Merge Outputs in template.yaml."""
 
-COLD_START_SECONDS = 4.8
-"""What a new container takes more than a warm one: start, imports, unpacking, model. The median of the models in docs/package.md,
-with byte-code: measured by `make smoke` with the package itself, outside of Lambda, where reading its 245 MB comes on top. Chunks
-that score by a stored model take less, which is not in it."""
-INVOCATION_SECONDS = 0.2
-"""Every invocation waits for about six S3 requests, one after the other, 30 ms each; assumed."""
+CONTAINER_SECONDS = 0.3
+"""A new container of Lambda takes so long until it imports our code. The median of all starts of Python functions is 0.2 to 0.4 s,
+with their own imports: https://edjgeek.com/blog/lambda-cold-starts-dead. Reading the package's 250 MB may come on top."""
+MODEL_PROCESSOR_SECONDS, STORED_PROCESSOR_SECONDS, PROBE_PROCESSOR_SECONDS = 1.4, 0.4, 1.3
+"""Processor seconds of a new process until its first event is answered: a chunk by the model itself, a chunk by a stored model,
+the probe with its 1,000 rows. Medians of the models in docs/package.md, measured by `make smoke` with the package itself."""
+WORKFLOW_PROCESSOR_SECONDS = 0.25
+"""Processor seconds of a new process until a function of the workflow has its S3 client; measured, see docs/performance.md."""
+REQUEST_SECONDS = 0.03
+"""S3 answers nine of ten reads within 20 ms: https://github.com/dvassallo/s3-benchmark. Writes and lists take longer."""
 SMALL_REQUEST_SECONDS = 0.002
-"""A small S3 request takes about 30 ms, and 16 are in flight (`s3.CONCURRENT_REQUESTS`); assumed."""
+"""16 small requests are in flight (`s3.CONCURRENT_REQUESTS`)."""
+INVOCATION_SECONDS = 0.2
+"""The prediction function's six requests, one after the other."""
+VALIDATE_REQUESTS, PLAN_REQUESTS, MERGE_REQUESTS = 5, 10, 21
+"""Requests of the states that wait for one another, in a run of any size; counted with a client that waits before each."""
+COPY_START_SECONDS, COPY_MB_PER_SECOND = 2.7, 80
+"""S3 copies an object in parts: start and end together, and MB (10^6 bytes) a second of each copy, however many there are at once.
+The line through the 25 measurements of https://github.com/awslabs/aws-c-s3/pull/288, of up to 10 GiB; 24 lie within a quarter."""
 PREDICTION_BYTES = 19
 """A comma and a float64 of 17 digits and a point: each column of predictions adds as much to a row."""
 SLOWEST_ROWS_PER_SECOND = 0.05
@@ -33,12 +44,6 @@ CHILD_TRANSITIONS = 2
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-transitions.html"""
 CHILD_STARTS_PER_SECOND = 100
 """Step Functions starts about so many Standard children a second."""
-WORKFLOW_START_SECONDS = 1.0
-"""Validate Request, Plan Chunks and Merge Outputs each: importing boto3 and their few own requests; assumed."""
-PROBE_SECONDS = COLD_START_SECONDS + 1.0
-"""Probe Model: a cold start and 1,000 rows."""
-MERGE_SECONDS_PER_CHUNK = 0.04
-"""40 s for 1,000 chunks: 64 copies in flight, 2.5 s each; assumed."""
 LAMBDA_REQUESTS = 4
 """Validate Request, Probe Model, Plan Chunks, Merge Outputs."""
 PUT_REQUESTS = 10
@@ -82,6 +87,8 @@ class Work(NamedTuple):
     """Mean record length with its line end, without headers; above 0."""
     prediction_bytes: float = PREDICTION_BYTES
     """What a row of the output has more."""
+    is_stored: bool = False
+    """Whether chunks score by a stored model, and so start without scikit-learn."""
 
 
 Dollars = TypedDict("Dollars", {"lambda": float, "step_functions": float, "s3": float, "total": float})
@@ -121,25 +128,25 @@ def estimate(
     workers = min(max_concurrency, work.pending_chunks)
     waiting = INVOCATION_SECONDS * work.pending_chunks + SMALL_REQUEST_SECONDS * work.grouped_objects
     warm = scoring_seconds(work.input_bytes, work.pending_chunks, row, memory_mb) + waiting
-    predict = warm + COLD_START_SECONDS * workers if measured_seconds is None else measured_seconds
-    plan = WORKFLOW_START_SECONDS + SMALL_REQUEST_SECONDS * (work.objects + work.chunks)
-    merge = WORKFLOW_START_SECONDS + MERGE_SECONDS_PER_CHUNK * work.chunks
-    seconds = WORKFLOW_START_SECONDS + PROBE_SECONDS + plan + _map_seconds(work, warm, workers) + merge
+    cold = cold_start_seconds(STORED_PROCESSOR_SECONDS if work.is_stored else MODEL_PROCESSOR_SECONDS, memory_mb)
+    predict = warm + cold * workers if measured_seconds is None else measured_seconds
+    # If all parts are there already, their size is not known: copying them costs more.
+    output_bytes = work.input_bytes + work.prediction_bytes * rows
+    part_bytes = output_bytes / work.pending_chunks if work.pending_chunks else MIN_PART_BYTES + 1
+    validate, probe = validate_seconds(), probe_seconds(memory_mb)
+    plan, merge = plan_seconds(work.objects, work.chunks), merge_seconds(work.chunks, part_bytes)
+    seconds = validate + probe + plan + _map_seconds(work, warm, cold, workers) + merge
 
     mb_seconds = {
-        "Validate Request": VALIDATE_MB * WORKFLOW_START_SECONDS,
-        "Probe Model": memory_mb * PROBE_SECONDS,
-        "Plan Chunks": PLAN_MB * plan,
+        "the workflow's functions": WORKFLOW_MB * (validate + plan + merge),
+        "Probe Model": memory_mb * probe,
         "Predict Chunk": memory_mb * predict,
-        "Merge Outputs": MERGE_MB * merge,
     }
     gb_seconds = sum(mb_seconds.values()) / MB_PER_GB
     invocations = LAMBDA_REQUESTS + work.pending_chunks
     transitions = PARENT_TRANSITIONS + CHILD_TRANSITIONS * work.pending_chunks
-    # If all parts are there already, their size is not known: copying them costs more.
-    output_bytes = work.input_bytes + work.prediction_bytes * rows
-    part_bytes = output_bytes / work.pending_chunks if work.pending_chunks else MIN_PART_BYTES + 1
     puts, gets = _put_requests(work, part_bytes), _get_requests(work, part_bytes, workers)
+    by = "by the stored model" if work.is_stored else "by the model itself"
     speed = f"{row.per_vcpu_second * vcpus(memory_mb):,.1f}".removesuffix(".0")
     return {
         "rows": rows,
@@ -154,15 +161,53 @@ def estimate(
         "assumptions": [
             f"The model scores {speed} rows/s on {vcpus(memory_mb):.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
             f"Rows are scored while others are read and written, at {network_mb_per_second(memory_mb):.0f} MB/s each way.",
-            f"Functions at once: {workers:,}, as the quota allows; each starts cold once ({COLD_START_SECONDS} s, not on Lambda).",
-            f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second.",
+            f"Functions at once: {workers:,}, as the quota allows; each starts cold once, {cold:.1f} s {by} (not on Lambda).",
+            f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second; what a Map takes to begin and end is left out.",
             f"Predictions add {work.prediction_bytes:,.0f} bytes to a row.",
             f"Planning reads only headers and around chunk boundaries, {SMALL_REQUEST_SECONDS * 1000:.0f} ms each.",
-            f"Merging takes {1000 * MERGE_SECONDS_PER_CHUNK:.0f} s per 1,000 chunks.",
+            f"S3 copies {PARTS_IN_FLIGHT} parts at once, each at {COPY_MB_PER_SECOND} MB/s.",
             "Nothing is retried, no row is rejected, and no chunk boundary falls inside quotes.",
             f"Prices are those of {REGION} in {COLLECTED}, for arm64, without free tiers; storage, logs and traces are left out.",
         ],
     }
+
+
+def cold_start_seconds(processor_seconds: float, memory_mb: int) -> float:
+    """Return how long a new container takes: its imports have one thread, and the share of a vCPU that the memory buys."""
+    return CONTAINER_SECONDS + processor_seconds / min(1, vcpus(memory_mb))
+
+
+def validate_seconds() -> float:
+    """Return how long Validate Request takes."""
+    return _state_seconds(VALIDATE_REQUESTS)
+
+
+def probe_seconds(memory_mb: int) -> float:
+    """Return how long Probe Model takes."""
+    return cold_start_seconds(PROBE_PROCESSOR_SECONDS, memory_mb) + INVOCATION_SECONDS
+
+
+def plan_seconds(objects: int, chunks: int) -> float:
+    """Return how long Plan Chunks takes, which reads headers and around boundaries."""
+    return _state_seconds(PLAN_REQUESTS) + SMALL_REQUEST_SECONDS * (objects + chunks)
+
+
+def merge_seconds(chunks: int, part_bytes: float) -> float:
+    """Return how long Merge Outputs takes, which reads receipts, and has parts of these bytes copied, or gathers small ones."""
+    return _state_seconds(MERGE_REQUESTS) + SMALL_REQUEST_SECONDS * chunks + _joining_seconds(chunks, part_bytes)
+
+
+def _state_seconds(requests: int) -> float:
+    return cold_start_seconds(WORKFLOW_PROCESSOR_SECONDS, WORKFLOW_MB) + REQUEST_SECONDS * requests
+
+
+def _joining_seconds(chunks: int, part_bytes: float) -> float:
+    if not chunks or part_bytes <= MIN_PART_BYTES:
+        return chunks * part_bytes / (network_mb_per_second(WORKFLOW_MB) * 1e6)
+    # Few parts are cut, though copies below the least size are no faster; many are copied in turns.
+    turns = math.ceil(chunks / PARTS_IN_FLIGHT) / max(1, PARTS_IN_FLIGHT // chunks)
+    copied_bytes = max(part_bytes * turns, min(part_bytes, LEAST_COPY_BYTES))
+    return COPY_START_SECONDS + copied_bytes / (COPY_MB_PER_SECOND * 1e6)
 
 
 def rows_per_vcpu_second(probe_rows_per_second: float, memory_mb: int) -> float:
@@ -182,13 +227,13 @@ def scoring_seconds(input_bytes: float, chunks: int, row: Row, memory_mb: int) -
     return max(input_bytes / network, computing, (output_bytes - last_bytes) / network) + last_bytes / network
 
 
-def _map_seconds(work: Work, warm: float, workers: int) -> float:
+def _map_seconds(work: Work, warm: float, cold: float, workers: int) -> float:
     """Chunks run in waves, unless Step Functions starts them more slowly than they end."""
     if not work.pending_chunks:
         return 0
     chunk = warm / work.pending_chunks
     waves = math.ceil(work.pending_chunks / workers)
-    return COLD_START_SECONDS + max(waves * chunk, work.pending_chunks / CHILD_STARTS_PER_SECOND + chunk)
+    return cold + max(waves * chunk, work.pending_chunks / CHILD_STARTS_PER_SECOND + chunk)
 
 
 def _put_requests(work: Work, part_bytes: float) -> int:
@@ -196,10 +241,17 @@ def _put_requests(work: Work, part_bytes: float) -> int:
     requests = {
         "listing the input": math.ceil(work.objects / LISTED_KEYS),
         "parts and receipts": (upload + 1) * work.pending_chunks,
-        "merging": work.chunks if part_bytes > MIN_PART_BYTES else math.ceil(part_bytes * work.chunks / GATHER_BYTES),
+        "merging": _merging_requests(work.chunks, part_bytes),
         "listing the work": math.ceil(2 * work.chunks / LISTED_KEYS),
     }
     return PUT_REQUESTS + sum(requests.values())
+
+
+def _merging_requests(chunks: int, part_bytes: float) -> int:
+    total_bytes = part_bytes * chunks
+    if part_bytes <= MIN_PART_BYTES:
+        return math.ceil(total_bytes / GATHER_BYTES)
+    return chunks * math.ceil(part_bytes / copy_bytes_of(total_bytes, chunks))
 
 
 def _get_requests(work: Work, part_bytes: float, workers: int) -> int:

@@ -5,6 +5,7 @@ Nothing here talks to S3. The rules are S3's: https://docs.aws.amazon.com/Amazon
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -62,14 +63,15 @@ def digest_of(pieces: Iterable[Piece]) -> str:
     return hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).hexdigest()
 
 
-def copy_bytes_of(total_bytes: float) -> int:
-    """Return the size of one copy for an output of so many bytes: as many as S3 may copy at once, if they are worth it."""
-    return min(COPY_BYTES, max(LEAST_COPY_BYTES, int(total_bytes) // PARTS_IN_FLIGHT))
+def copy_bytes_of(total_bytes: float, n_pieces: int) -> int:
+    """Return the size of one copy for an output of some pieces: small enough for S3 to copy all at once, if that is worth it."""
+    free = max(1, PARTS_IN_FLIGHT + 1 - n_pieces)  # each piece has up to one copy more than its bytes make
+    return min(COPY_BYTES, max(LEAST_COPY_BYTES, math.ceil(total_bytes / free)))
 
 
 def parts_of(pieces: Sequence[Piece]) -> list[Part]:
     """Return the parts that together are the pieces in their order; only the last one may be below `MIN_PART_BYTES`."""
-    parts = list(_parts(pieces, copy_bytes_of(sum(piece.size for piece in pieces))))
+    parts = list(_parts(pieces, copy_bytes_of(sum(piece.size for piece in pieces), len(pieces))))
     return parts if len(parts) <= MAX_PARTS else list(_parts(pieces, MAX_COPY_BYTES))
 
 

@@ -388,6 +388,7 @@ def estimate_of(
         input_bytes=sum(item.input_bytes for item in pending),
         row_bytes=mean_record_bytes(sampled_records(client, spans) if spans else []),
         prediction_bytes=row.prediction_bytes if row else 0,
+        is_stored=probe["stored_model_s3_uri"] is not None,
     )
     found = estimate(work, probe["rows_per_second"], document["request"]["max_concurrency"], memory_mb())
     if row:

@@ -88,8 +88,11 @@ def test_a_larger_chunk_lies_on_the_line_through_two():
 
 def test_10_gb_are_a_wave_of_100_cold_chunks():
     small = replace(BASE, chunk_mb=64, bytes_in=50_000_000, cold=COLD._replace(seconds=3.0))
-    # Validate; probe (a cold start of 1.5 s); plan; starts; the chunk of 100 MB, 3 s and a fifth of the 4 s between the two; merge.
-    assert burst_seconds(small, BASE) == pytest.approx(1 + 1.7 + (1 + 0.202) + 1 + 3.8 + (1 + 4))
+    # A state's start takes 0.3 s and 0.25 processor seconds; then 5, 10 and 21 requests of 30 ms, and 2 ms for each chunk.
+    validate, plan, merge = 0.55 + 0.15, 0.55 + 0.3 + 0.202, 0.55 + 0.63 + 0.2
+    # The chunk of 100 MB takes 3 s and a fifth of the 4 s between the two, after the start of its container; its part has 330 MB.
+    probe, chunk, copies = 0.3 + 1.3 + 0.2, 0.3 + 3.8, 2.7 + 330 / 80
+    assert burst_seconds(small, BASE) == pytest.approx(validate + probe + plan + 1 + chunk + merge + copies)
 
 
 def test_targets_are_of_what_was_measured():

@@ -1,14 +1,19 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workflow.estimate import Work, estimate
+from workflow.estimate import merge_seconds as merging
+from workflow.multipart import MIN_PART_BYTES
 from workflow.prices import LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
 
 MB = 10**6
 TWO_VCPUS = 3538
+COLD = 0.3 + 1.4
+"""A container, and the processor seconds of the model itself on a whole vCPU."""
+VALIDATE, PROBE = 0.3 + 0.25 + 5 * 0.03, 0.3 + 1.3 + 0.2
 ONE_OBJECT = Work(chunks=10, pending_chunks=10, objects=1, grouped_objects=0, grouped_chunks=0, input_bytes=700 * MB, row_bytes=100)
 COUNTS = ("lambda_requests", "s3_put_requests", "s3_get_requests", "state_transitions")
 AMOUNTS = ("rows", "seconds", "lambda_gb_seconds", *COUNTS)
@@ -17,7 +22,7 @@ AMOUNTS = ("rows", "seconds", "lambda_gb_seconds", *COUNTS)
 @st.composite
 def works(draw):
     """Any plan that the planner may make, up to 10 TB in 10,000 chunks."""
-    chunks = draw(st.integers(1, 10_000))
+    chunks = draw(st.integers(0, 10_000))
     pending = draw(st.integers(0, chunks))
     grouped = draw(st.integers(0, pending))
     grouped_objects = draw(st.integers(2 * grouped, 2 * grouped + 100_000)) if grouped else 0
@@ -29,7 +34,14 @@ def works(draw):
         grouped_chunks=grouped,
         input_bytes=draw(st.integers(4 * pending, 10**13)) if pending else 0,
         row_bytes=draw(st.floats(2, 16 * MB)),
+        is_stored=draw(st.booleans()),
     )
+
+
+def is_copied(work):
+    """Whether the parts are large enough for S3 to copy them, which is faster than to gather them."""
+    rows = round(work.input_bytes / work.row_bytes)
+    return not work.pending_chunks or (work.input_bytes + work.prediction_bytes * rows) / work.pending_chunks > MIN_PART_BYTES
 
 
 SPEEDS = st.one_of(st.just(0.0), st.floats(0.1, 1e8))
@@ -37,43 +49,70 @@ CONCURRENCY = st.integers(1, 10_000)
 MEMORY = st.integers(512, 10_240)
 
 
+def plan_seconds(headers_and_boundaries):
+    return 0.3 + 0.25 + 10 * 0.03 + 0.002 * headers_and_boundaries
+
+
+def merge_seconds(chunks, joining):
+    return 0.3 + 0.25 + 21 * 0.03 + 0.002 * chunks + joining
+
+
 def test_a_linear_model_on_one_object_by_hand():
     found = estimate(ONE_OBJECT, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
     # Writing ten parts of 83.3 MB at 625 Mbit/s x 3538 / 2048 = 135 MB/s takes longer than reading, and than scoring 7 M rows at
     # 2 M rows/s, even without the last 5 MiB of each part.
-    writing, waiting, cold = 833 / 135, 10 * 0.2, 5 * 4.8
+    writing, waiting, cold = 833 / 135, 10 * 0.2, 5 * COLD
     assert found["rows"] == 7_000_000
-    assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 3.2
-    # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.82 s after a cold start, merging 10 chunks.
-    assert found["seconds"] == round(1 + 5.8 + 1.022 + (4.8 + 2 * 0.817) + 1.4, 1) == 15.7
-    gb_seconds = (1769 * 1 + 3538 * 5.8 + 1769 * 1.022 + 3538 * 32.17 + 1769 * 1.4) / 1024
-    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 137.1
+    assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 1.7
+    # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.82 s after a cold start, ten copies at once.
+    plan, merge = plan_seconds(11), merge_seconds(10, 2.7 + 83.3 / 80)
+    assert found["seconds"] == round(VALIDATE + PROBE + plan + COLD + 2 * 0.817 + merge, 1) == 11.6
+    gb_seconds = (1769 * (VALIDATE + plan + merge) + 3538 * (PROBE + writing + waiting + cold)) / 1024
+    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 75.1
     assert found["lambda_requests"] == 4 + 10
     assert found["state_transitions"] == 9 + 2 * 10
     # A listing; ten parts of 83.3 MB in 4 pieces each with start and end, and ten receipts; ten copies; a listing to delete.
     assert found["s3_put_requests"] == 10 + 1 + 10 * (4 + 2 + 1) + 10 + 1
     # Headers and boundaries; header and range of each chunk; HEAD of each part; ten decisions; five models; ten receipts.
     assert found["s3_get_requests"] == 13 + (1 + 10) + 2 * 10 + 10 + 10 + 5 + 10
-    # About 137 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 92 at 0.000005 and 79 at 0.0000004.
-    assert found["dollars"] == {"lambda": 0.001831, "step_functions": 0.000725, "s3": 0.000492, "total": 0.003048}
+    # About 75 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 92 at 0.000005 and 79 at 0.0000004.
+    assert found["dollars"] == {"lambda": 0.001004, "step_functions": 0.000725, "s3": 0.000492, "total": 0.002221}
 
 
 def test_a_slow_model_is_bound_by_the_probes_speed():
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=TWO_VCPUS)
-    # 700,000 rows a chunk at 2 x 1,000 rows/s, and 0.04 s to write the last of it, 0.2 s to wait, 4.8 s to start.
-    assert found["chunk_seconds"] == round(350 + 0.04 + 0.2 + 4.8, 1)
+    # 700,000 rows a chunk at 2 x 1,000 rows/s, and 0.04 s to write the last of it, 0.2 s to wait, and the start.
+    assert found["chunk_seconds"] == round(350 + 0.04 + 0.2 + COLD, 1)
+
+
+@pytest.mark.parametrize(("memory_mb", "share"), [(1769, 1), (5307, 1), (512, 512 / 1769)])
+def test_a_chunk_by_a_stored_model_starts_sooner_and_with_less_memory_later(memory_mb, share):
+    by_model, stored = (
+        estimate(ONE_OBJECT._replace(is_stored=is_stored), 10**6, max_concurrency=10, memory_mb=memory_mb)
+        for is_stored in (False, True)
+    )
+    assert by_model["seconds"] - stored["seconds"] == pytest.approx((1.4 - 0.4) / share, abs=0.11)
+    assert any(f"each starts cold once, {0.3 + 0.4 / share:.1f} s by the stored model" in told for told in stored["assumptions"])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "copied_mb"),
+    [(1, 2**27 / 1e6), (16, 2**27 / 1e6), (64, 250), (100, 500), (128, 500), (129, 2 * 500), (1000, 8 * 500)],
+)
+def test_parts_of_500_mb_are_cut_if_they_are_few_and_copied_in_turns_if_they_are_many(chunks, copied_mb):
+    assert merging(chunks, 500 * MB) == pytest.approx(merge_seconds(chunks, 2.7 + copied_mb / 80))
 
 
 @pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700), (512, 700)])
 def test_a_share_of_a_vcpu_is_in_the_probes_speed_already(memory_mb, scoring):
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=memory_mb)
-    assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.2 + 4.8, abs=0.2)
+    assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.2 + 0.3 + 1.4 / min(1, memory_mb / 1769), abs=0.2)
 
 
 def test_many_predictions_a_row_are_bound_by_writing_them():
     """Ten probabilities, say: the part is three times the chunk."""
     found = estimate(ONE_OBJECT._replace(prediction_bytes=190), probe_rows_per_second=10**7, max_concurrency=10, memory_mb=1769)
-    assert found["chunk_seconds"] == round(70 * 2.9 / 75 + 0.2 + 4.8, 1)
+    assert found["chunk_seconds"] == round(70 * 2.9 / 75 + 0.2 + COLD, 1)
 
 
 def test_small_objects_are_gathered_by_hand():
@@ -83,14 +122,14 @@ def test_small_objects_are_gathered_by_hand():
     assert found["s3_put_requests"] == 10 + 2 + 2 * (1 + 1) + 2 + 1
     assert found["s3_get_requests"] == 13 + (2000 + 2) + 2000 + 2 + 2 + 2 + 2 + 2
     # 1,000 objects a chunk take 2 ms each, whatever is in them.
-    assert found["chunk_seconds"] == round(4 / 135 + 4.76 / 135 + 0.2 + 2 + 4.8, 1)
+    assert found["chunk_seconds"] == round(4 / 135 + 4.76 / 135 + 0.2 + 2 + COLD, 1)
 
 
 def test_where_nothing_is_pending_only_the_workflow_costs():
     work = ONE_OBJECT._replace(pending_chunks=0, input_bytes=0)
     found = estimate(work, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
     assert (found["rows"], found["chunk_seconds"]) == (0, 0)
-    assert found["seconds"] == round(1 + 5.8 + 1.022 + 1.4, 1)
+    assert found["seconds"] == round(VALIDATE + PROBE + plan_seconds(11) + merge_seconds(10, 2.7 + 5 * 2**20 / 80e6), 1)
     assert (found["lambda_requests"], found["state_transitions"]) == (4, 9)
     assert found["s3_put_requests"] == 10 + 1 + 10 + 1
     assert found["s3_get_requests"] == 13 + (1 + 10) + 2 * 10 + 10
@@ -101,7 +140,9 @@ def test_many_short_chunks_wait_for_step_functions_to_start_them():
     work = ONE_OBJECT._replace(chunks=10_000, pending_chunks=10_000, input_bytes=10_000 * MB)
     found = estimate(work, probe_rows_per_second=10**7, max_concurrency=10_000, memory_mb=TWO_VCPUS)
     chunk = 1 / 135 + 1.19 / 135 + 0.2
-    assert found["seconds"] == round(1 + 5.8 + (1 + 0.002 * 10_001) + (4.8 + 10_000 / 100 + chunk) + (1 + 400), 1)
+    # 10,000 parts of 1.19 MB pass through the merge.
+    merge = merge_seconds(10_000, 10_000 * 1.19 / 75)
+    assert found["seconds"] == round(VALIDATE + PROBE + plan_seconds(10_001) + COLD + 10_000 / 100 + chunk + merge, 1)
 
 
 @given(works(), SPEEDS, CONCURRENCY, MEMORY)
@@ -130,13 +171,17 @@ def test_more_work_never_takes_less_and_more_memory_never_longer(work, times, sp
     whole = found(work)
     resumed = found(work._replace(pending_chunks=0, grouped_objects=0, grouped_chunks=0, input_bytes=0))
     counts = {field: times * count for field, count in work._asdict().items() if isinstance(count, int)}
-    more_chunks = found(work._replace(**counts | {"prediction_bytes": work.prediction_bytes}))
-    shorter_rows = found(work._replace(row_bytes=work.row_bytes / times))
+    repeated = work._replace(**counts | {"prediction_bytes": work.prediction_bytes, "is_stored": work.is_stored})
+    assume(is_copied(repeated) == is_copied(work))  # but for one row
+    more_chunks = found(repeated)
+    shorter = work._replace(row_bytes=work.row_bytes / times)
+    shorter_rows = found(shorter)
     more_memory = found(work, max(memory_mb, more_mb))
     paid = ("seconds", "lambda_gb_seconds", "lambda_requests", "state_transitions")
-    assert all(resumed[field] <= whole[field] for field in paid)
+    assert all(resumed[field] <= whole[field] or not is_copied(work) for field in paid)
     assert all(more_chunks[field] >= whole[field] for field in AMOUNTS)
     assert all(more_chunks["dollars"][service] >= dollars for service, dollars in whole["dollars"].items())
-    assert all(shorter_rows[field] >= whole[field] for field in ("rows", "seconds", "lambda_gb_seconds"))
+    if is_copied(shorter) == is_copied(work):
+        assert all(shorter_rows[field] >= whole[field] for field in ("rows", "seconds", "lambda_gb_seconds"))
     assert more_memory["seconds"] <= whole["seconds"]
     assert [more_memory[field] for field in COUNTS] == [whole[field] for field in COUNTS]

@@ -111,11 +111,11 @@ def test_copies_grow_where_there_would_be_too_many():
     assert len(parts_of(pieces[:100])) == 200
 
 
-@pytest.mark.parametrize(("n_pieces", "size", "n_parts"), [(100, 100 * 10**6, 100), (20, 2**29, 80), (4, 10 * 2**30, 128)])
+@pytest.mark.parametrize(("n_pieces", "size", "n_parts"), [(100, 10**8, 100), (20, 2**29, 80), (3, 3 * 2**32, 126)])
 def test_large_parts_are_cut_until_s3_copies_as_much_at_once_as_it_may(n_pieces, size, n_parts):
     parts = parts_of([Piece(f"s3://bucket/{index}", "", 0, size) for index in range(n_pieces)])
     assert len(parts) == n_parts <= PARTS_IN_FLIGHT
-    assert len({part.size for part in parts}) == 1
+    assert max(part.size for part in parts) - min(part.size for part in parts) <= 1
     assert min(size, LEAST_COPY_BYTES) <= parts[0].size
 
 

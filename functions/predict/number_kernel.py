@@ -1,4 +1,4 @@
-"""Has numbers.c read the columns of numbers of a block of CSV, find octets in it, and join its records with predictions."""
+"""Has numbers.c read the columns of numbers of a block, and records.c find octets in it and join its records with predictions."""
 
 from __future__ import annotations
 

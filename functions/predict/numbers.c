@@ -1,20 +1,19 @@
 /* Reads the columns of numbers of CSV records: into one array by columns, each number rounded to the nearest double.
 
    prediction_handler.py has cut the records and checked their quotes, and number_kernel.py calls this through ctypes. What is here is
-   the usual spelling of a number alone: -12.5e-3. A column that has any other in it is declined, and pyarrow reads it. At the end are
-   two things more that cost too much in NumPy and pyarrow: where an octet is, and records joined with printed predictions. */
+   the usual spelling of a number alone: -12.5e-3. A column that has any other in it is declined, and pyarrow reads it. */
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 enum {
     WORD = 8,             /* bytes that are looked at together */
-    ROOM = 2 * WORD,      /* bytes behind a record that may be looked at */
+    WINDOW = 2 * WORD,
+    ROOM = 4 * WORD,      /* bytes before and behind a record that may be looked at */
+    EXACT_DIGITS = 15,    /* of numbers that all are less than 2^53 */
+    FAMILIAR = 8,         /* numbers of one form after which the next one is expected to have it */
     MOST_DIGITS = 19,     /* that 64 bits hold, whatever they are */
     FIRST_POWER = -342,   /* the range of powers of ten whose products with 64 bits may be finite and not zero */
     LAST_POWER = 308,
@@ -24,6 +23,11 @@ enum {
 };
 
 enum { UNREAD = -1, COPIED = -2 }; /* what is not a number: fields that nobody wants, and fields that are copied */
+
+typedef uint8_t octets __attribute__((vector_size(WINDOW)));
+typedef uint16_t shorts __attribute__((vector_size(WINDOW)));
+typedef uint32_t words __attribute__((vector_size(WINDOW)));
+typedef uint64_t longs __attribute__((vector_size(WINDOW)));
 
 typedef struct {
     const uint8_t *data; /* row i is [offsets[i] + line_end, offsets[i + 1]); a line end stands there */
@@ -40,6 +44,17 @@ typedef struct {
     uint8_t *copied; /* CSV of the fields that are copied: there is room for all records */
 } request;
 
+/* A field of the records, and the form of its numbers: of those that have at most EXACT_DIGITS digits, and no exponent. */
+typedef struct {
+    octets digits, decimals; /* masks of the last bytes of a window: as many as there are digits, and behind the point */
+    double *values;          /* of its column; NULL if it is not read */
+    double power;            /* of ten, by which the digits are divided */
+    int32_t column;
+    uint16_t form;
+    uint8_t seen;          /* how often numbers had this form since they had another, up to FAMILIAR: then the form is expected */
+    uint8_t length, point; /* of numbers without their sign, and where the point is, from the end; 0 if there is none */
+} field;
+
 static const double exact_powers[MOST_DIGITS + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,
                                                      1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19};
 static const uint64_t whole_powers[WORD + 1] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
@@ -50,6 +65,12 @@ static inline uint64_t word_at(const uint8_t *at) {
     return word; /* both of Lambda's processors have the first byte in the lowest bits */
 }
 
+#define HIGHEST_BITS UINT64_C(0x8080808080808080)
+/* What brings the number of two neighbours into the upper one: of digits, of numbers up to 99, of numbers up to 9999. */
+#define JOIN_ONES (1 + (10 << 8))
+#define JOIN_TWOS (1 + (100 << 16))
+#define JOIN_FOURS (1 + (UINT64_C(10000) << 32))
+
 /* Return the bytes before the first of which `marks` has the highest bit. */
 static inline unsigned bytes_before(uint64_t marks) { return marks ? (unsigned)__builtin_ctzll(marks) / 8 : WORD; }
 
@@ -58,15 +79,51 @@ static inline const uint8_t *read_digits(const uint8_t *at, uint64_t *number) {
     unsigned count;
     do {
         uint64_t digits = word_at(at) ^ UINT64_C(0x3030303030303030);
-        count = bytes_before(((digits + UINT64_C(0x7676767676767676)) | digits) & UINT64_C(0x8080808080808080));
+        count = bytes_before(((digits + UINT64_C(0x7676767676767676)) | digits) & HIGHEST_BITS);
         digits = digits << (32 - 4 * count) << (32 - 4 * count); /* as if zeros stood before them */
-        digits = digits * 10 + (digits >> 8);                    /* each other byte has two digits */
-        const uint64_t even = digits & UINT64_C(0xff000000ff), odd = (digits >> 16) & UINT64_C(0xff000000ff);
-        const uint64_t value = (even * (100 + (UINT64_C(1000000) << 32)) + odd * (1 + (UINT64_C(10000) << 32))) >> 32;
-        *number = *number * whole_powers[count] + value;
+        const uint64_t twos = (digits * JOIN_ONES >> 8) & UINT64_C(0x00ff00ff00ff00ff);
+        const uint64_t fours = (twos * JOIN_TWOS >> 16) & UINT64_C(0x0000ffff0000ffff);
+        *number = *number * whole_powers[count] + (fours * JOIN_FOURS >> 32);
         at += count;
     } while (count == WORD);
     return at;
+}
+
+static octets last_bytes(int64_t count) {
+    static const uint8_t masks[2 * WINDOW] = {[WINDOW] = 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    octets mask;
+    memcpy(&mask, masks + count, sizeof mask);
+    return mask;
+}
+
+/* Note the form of a number. */
+static inline void see(field *of, int64_t length, int64_t digits, int64_t decimals) {
+    const uint16_t form = (uint16_t)(length << 8 | digits << 4 | decimals);
+    of->seen = (uint8_t)((of->seen + 1) & -(form == of->form)); /* as good as random, so no jump */
+    of->form = form;
+    if (of->seen == FAMILIAR) {
+        const int64_t point = length > digits;
+        of->length = (uint8_t)length;
+        of->point = (uint8_t)(point * (decimals + 1));
+        of->digits = last_bytes(digits);
+        of->decimals = last_bytes(point ? decimals : WINDOW);
+        of->power = exact_powers[decimals];
+    }
+}
+
+/* Read a number of the form that is expected, which ends here; returns whether it has that form. Where it ends does not have to be
+   found then, for which the next one would wait. */
+static inline int read_familiar(const field *of, const uint8_t *end, uint64_t *number) {
+    octets window, before;
+    memcpy(&window, end - WINDOW, sizeof window);
+    memcpy(&before, end - WINDOW - 1, sizeof before);
+    window = (((window & of->decimals) | (before & ~of->decimals)) ^ '0') & of->digits; /* without the point */
+    const longs others = (longs)((window + 0x76) | window);
+    const shorts twos = ((shorts)window & 0xff) * 10 + ((shorts)window >> 8);
+    const words hundreds = (words)(twos * (shorts){100, 1, 100, 1, 100, 1, 100, 1});
+    const longs fours = (longs)((hundreds & 0xffff) + (hundreds >> 16));
+    *number = (fours[0] * JOIN_FOURS >> 32) * whole_powers[WORD] + (fours[1] * JOIN_FOURS >> 32);
+    return !((others[0] | others[1]) & HIGHEST_BITS) && (of->point == 0 || end[-(int)of->point] == '.');
 }
 
 /* Round `number` times ten to the `power`, none of which is out of range, to the nearest double, and return its bits. By Lemire,
@@ -157,10 +214,10 @@ static __attribute__((noinline)) const uint8_t *read_rare(const uint8_t *at, dou
 
 static inline int ends(const uint8_t *at, const uint8_t *end) { return *at == ',' || at == end; }
 
-/* Read a field into a place of a column; returns where the field ends, or NULL if it is not a number. */
-static inline const uint8_t *read_number(const request *of, const uint8_t *at, const uint8_t *end, int32_t column, double *value) {
-    const int is_negative = *at == '-';
-    const uint8_t *first = at + is_negative;
+/* Read a number without its sign; returns its end, or NULL if it is not one, or not here. */
+static __attribute__((noinline)) const uint8_t *read_any(
+    const request *of, const uint8_t *first, const uint8_t *end, field *to, double *value
+) {
     uint64_t number = 0;
     const uint8_t *after = first + 1;
     if (*after == '.' && is_digit(*first)) { /* the most frequent case, without the wait for the number of digits */
@@ -175,24 +232,49 @@ static inline const uint8_t *read_number(const request *of, const uint8_t *at, c
         decimals = after - point;
         digits += decimals;
     }
+    if (!ends(after, end) || (uint64_t)(digits - 1) >= MOST_DIGITS) {
+        after = read_rare(first, value, of->powers);
+    } else if (number < UINT64_C(1) << 53) {
+        *value = (double)(int64_t)number / exact_powers[decimals];
+        if (digits <= EXACT_DIGITS) {
+            see(to, after - first, digits, decimals);
+        }
+        return after;
+    } else {
+        const uint64_t bits = rounded(number, -decimals, of->powers);
+        memcpy(value, &bits, sizeof bits);
+    }
+    if (after == NULL || !ends(after, end)) {
+        return NULL;
+    }
+    of->is_large[to->column] |= *value >= 9007199254740992.0;
+    return after;
+}
+
+/* Read a number into a row of its column; returns where it ends, or NULL if it is not one. */
+static inline const uint8_t *read_number(const request *of, const uint8_t *at, const uint8_t *end, int64_t row, field *to) {
+    const int is_negative = *at == '-';
+    const uint8_t *first = at + is_negative, *after = first + to->length;
+    uint64_t number;
     double found;
-    if (ends(after, end) && (uint64_t)(digits - 1) < MOST_DIGITS && number < UINT64_C(1) << 53) {
-        found = (double)(int64_t)number / exact_powers[decimals];
+    if (to->seen == FAMILIAR && ends(after, end) && read_familiar(to, after, &number)) {
+        found = (double)(int64_t)number / to->power;
     } else if (ends(at, end)) {
-        of->missing[column]++;
-        *value = NAN;
+        of->missing[to->column]++;
+        to->values[row] = NAN;
         return at;
     } else {
-        after = read_rare(first, &found, of->powers);
-        if (after == NULL || !ends(after, end)) {
+        double any;
+        after = read_any(of, first, end, to, &any);
+        if (after == NULL) {
             return NULL;
         }
-        of->is_large[column] |= found >= 9007199254740992.0;
+        found = any;
     }
     uint64_t bits; /* signs are as good as random, so no jump */
     memcpy(&bits, &found, sizeof bits);
     bits ^= (uint64_t)is_negative << 63;
-    memcpy(value, &bits, sizeof bits);
+    memcpy(to->values + row, &bits, sizeof bits);
     return after;
 }
 
@@ -213,25 +295,22 @@ static const uint8_t *end_of_field(const uint8_t *at, const uint8_t *end) {
 }
 
 /* Read a record; returns whether it has as many fields as it should. */
-static inline int read_record(const request *of, const uint8_t *at, const uint8_t *end, int64_t row, uint8_t **copied) {
-    for (int64_t field = 0; field < of->fields; field++) {
-        const int32_t column = of->columns[field];
+static inline int read_record(const request *of, field *fields, const uint8_t *at, const uint8_t *end, int64_t row, uint8_t **copied) {
+    const field *last = fields + of->fields - 1;
+    for (field *one = fields; one <= last; one++) {
         const uint8_t *first = at;
-        if (column >= 0 && !of->is_declined[column]) {
-            at = read_number(of, first, end, column, of->values + column * of->rows + row);
-            if (at == NULL) {
-                of->is_declined[column] = 1;
-                at = end_of_field(first, end);
-            }
-        } else {
+        at = one->values ? read_number(of, first, end, row, one) : end_of_field(first, end);
+        if (at == NULL) {
+            of->is_declined[one->column] = 1;
+            one->values = NULL;
             at = end_of_field(first, end);
         }
-        if (column == COPIED) {
+        if (one->column == COPIED) {
             memcpy(*copied, first, (size_t)(at - first));
             *copied += at - first;
             *(*copied)++ = ',';
         }
-        if (field < of->fields - 1 && at++ == end) {
+        if (one != last && at++ == end) {
             return 0;
         }
     }
@@ -243,21 +322,27 @@ static inline int read_record(const request *of, const uint8_t *at, const uint8_
 int read_numbers(const request *of) {
     uint8_t *copied = of->copied, *copy = NULL;
     int64_t row = 0;
-    for (; row < of->rows; row++) {
+    field *fields = calloc((size_t)of->fields, sizeof *fields);
+    for (int64_t place = 0; fields && place < of->fields; place++) {
+        const int32_t column = of->columns[place];
+        fields[place].column = column;
+        fields[place].values = column >= 0 ? of->values + column * of->rows : NULL;
+    }
+    for (; fields && row < of->rows; row++) {
         const uint8_t *at = of->data + of->offsets[row] + of->line_end, *end = of->data + of->offsets[row + 1];
         const uint8_t *before = copied;
-        if (of->size - of->offsets[row + 1] < ROOM) {
+        if (of->size - of->offsets[row + 1] < ROOM || of->offsets[row] < ROOM) {
             const size_t size = (size_t)(end - at);
             free(copy);
-            copy = calloc(size + ROOM, 1);
+            copy = calloc(ROOM + size + ROOM, 1);
             if (copy == NULL) {
                 break;
             }
-            memcpy(copy, at, size);
-            at = copy;
+            memcpy(copy + ROOM, at, size);
+            at = copy + ROOM;
             end = at + size;
         }
-        if (!read_record(of, at, end, row, &copied)) {
+        if (!read_record(of, fields, at, end, row, &copied)) {
             break;
         }
         if (copied != before) {
@@ -265,62 +350,6 @@ int read_numbers(const request *of) {
         }
     }
     free(copy);
+    free(fields);
     return row == of->rows ? (int)(copied - of->copied) : -1;
-}
-
-/* --- octets and texts ------------------------------------------------------------------------------------------------------------ */
-
-/* Return which of the next 64 bytes are an octet, the first one in the lowest bit. */
-static inline uint64_t places_of(const uint8_t *at, uint8_t octet) {
-    uint64_t places = 0;
-#ifdef __SSE2__
-    const __m128i wanted = _mm_set1_epi8((char)octet);
-    for (int part = 0; part < 4; part++) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(at + 16 * part));
-        places |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, wanted)) << 16 * part;
-    }
-#else
-    for (int part = 0; part < 8; part++) {
-        const uint64_t others = word_at(at + WORD * part) ^ octet * UINT64_C(0x0101010101010101);
-        const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f), marks = ~(((others & low) + low) | others | low);
-        places |= (marks >> 7) * UINT64_C(0x0102040810204080) >> 56 << 8 * part; /* the highest bits, side by side */
-    }
-#endif
-    return places;
-}
-
-/* Write where an octet is in [first, stop), and return how often; there must be room for as many places as there are bytes. */
-int find_octet(const uint8_t *data, int64_t first, int64_t stop, int octet, int32_t *found) {
-    int count = 0;
-    for (; first < stop; first += 64) {
-        uint64_t places;
-        if (stop - first >= 64) {
-            places = places_of(data + first, (uint8_t)octet);
-        } else {
-            uint8_t last[64] = {0};
-            memcpy(last, data + first, (size_t)(stop - first));
-            places = places_of(last, (uint8_t)octet) & ((UINT64_C(1) << (stop - first)) - 1);
-        }
-        for (; places; places &= places - 1) {
-            found[count++] = (int32_t)(first + __builtin_ctzll(places));
-        }
-    }
-    return count;
-}
-
-typedef struct {
-    const uint8_t *octets;
-    const int32_t *offsets; /* text i is [offsets[i], offsets[i + 1]) */
-} texts;
-
-/* Write the first texts of all columns, then the second ones, and so on; there must be room for all. */
-void join_texts(const texts *columns, int64_t n_columns, int64_t rows, uint8_t *joined) {
-    for (int64_t row = 0; row < rows; row++) {
-        for (int64_t column = 0; column < n_columns; column++) {
-            const int32_t first = columns[column].offsets[row];
-            const size_t size = (size_t)(columns[column].offsets[row + 1] - first);
-            memcpy(joined, columns[column].octets + first, size);
-            joined += size;
-        }
-    }
 }

@@ -101,6 +101,42 @@ def test_every_power_of_ten():
     )
 
 
+def first_numbers(pairs):
+    """The bits of the first field of each record of two, or what they are instead."""
+    data = b"\n" + b"".join(b"%s,%s\n" % pair for pair in pairs)
+    offsets = np.cumsum([0, *(len(b"%s,%s\n" % pair) for pair in pairs)]).astype(np.int32)
+    numbers = number_kernel.read(data, offsets, 1, ["x", "y"], ["x", "y"], [])
+    if numbers is None or numbers.declined:
+        return "another number of fields" if numbers is None else numbers.declined
+    return numbers.matrix[:, 0].view(np.uint64).tolist()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**64))
+def test_a_text_is_read_the_same_after_numbers_of_one_form(seed):
+    """The kernel expects that form then: it may be another one, or no number, by one character."""
+    generator = random.Random(seed)
+    digits = generator.randint(1, 17)
+    decimals = generator.randint(-1, digits)
+
+    def spelled():
+        text = "".join(generator.choices("0123456789", k=digits))
+        return generator.choice(["", "-"]) + (text if decimals < 0 else f"{text[: digits - decimals]}.{text[digits - decimals :]}")
+
+    usual = [spelled() for _ in range(12)]
+    assert_numbers(usual)
+    pairs = [(text.encode(), b"1.5") for text in usual]
+    for _ in range(20):
+        odd = bytearray(spelled().encode())
+        place = generator.randint(0, len(odd))
+        odd[place : place + generator.randint(0, 1)] = generator.choice(
+            [b"", bytes([generator.choice(b'0159.-+eE, "\n\r\0/:\xae\xff')])]
+        )
+        pair = (bytes(odd), b"2.5")
+        alone, behind = first_numbers([pair]), first_numbers([*pairs, pair, *pairs])
+        assert behind == (alone if isinstance(alone, (str, frozenset)) else first_numbers(pairs) + alone + first_numbers(pairs))
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [

@@ -108,7 +108,7 @@ def _compile(compiler: list[str], path: Path, environment: dict[str, str] | None
     """Compile the sources into a file that is there when it is whole."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         partial = Path(folder) / path.name
-        command = [*compiler, *FLAGS, "-shared", *map(str, sources()), "-o", str(partial)]
+        command = [*compiler, *FLAGS, "-shared", *map(str, sources()), "-lm", "-o", str(partial)]
         try:
             done = subprocess.run(
                 command,

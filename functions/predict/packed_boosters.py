@@ -32,10 +32,16 @@ class _Boosted(NamedTuple):
     n_features: int
     names: list[str] | None
     """Of the columns, in the order that a DataFrame must have; None for any."""
-    compared: Callable[[Array], Array]
-    """Makes of rows what the trees compare."""
+    zeros: list[int]
+    """Features whose zeros are missing values."""
+    categories: list[int]
+    """Features that are cut to whole numbers."""
     predictions: Callable[[Array], Array]
-    """Makes predictions of (rows, outputs) sums."""
+    """Makes predictions of (rows, outputs) sums, with the library's own code."""
+    objective: str
+    """Its name, in the library's words."""
+    divisor: int = 1
+    """By which sums are divided before."""
 
 
 class _Family(NamedTuple):
@@ -71,14 +77,23 @@ def with_packed_booster(model: Any, warn: Callable[[str], object]) -> Any:
         numbers = _numbers(data, boosted)
         return own(data, **options) if numbers is None or options != asked else checked(numbers)
 
-    return copied(model, _Booster=_StandIn(booster, **{family.method: answer}))
+    return copied(model, _Booster=_StandIn(booster, packed=(boosted, checked), **{family.method: answer}))
+
+
+def boosted_of(model: Any) -> tuple[_Boosted, PackedTrees] | None:
+    """Return what scores an estimator that `with_packed_booster` has given; None if its library scores."""
+    stand_in = vars(model).get("_Booster")
+    if not isinstance(stand_in, _StandIn):
+        return None
+    boosted, checked = vars(stand_in)["packed"]
+    return (boosted, checked.trees) if checked.is_quick else None
 
 
 class _StandIn:
-    """A booster with another method."""
+    """A booster with other attributes."""
 
-    def __init__(self, booster: Any, **methods: Any) -> None:
-        vars(self).update(methods, _booster=booster)
+    def __init__(self, booster: Any, **attributes: Any) -> None:
+        vars(self).update(attributes, _booster=booster)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(vars(self)["_booster"], name)
@@ -109,8 +124,19 @@ def _numbers(data: Any, boosted: _Boosted) -> Array | None:
 
 
 def _predict(boosted: _Boosted, trees: PackedTrees, features: Array) -> Array:
-    sums = np.tile(boosted.start, (len(features), 1))
-    return boosted.predictions(trees.add(boosted.compared(features), sums))
+    known = compared(features, boosted.ensemble.dtype, boosted.zeros, boosted.categories)
+    return boosted.predictions(trees.add(known, np.tile(boosted.start, (len(features), 1))))
+
+
+def compared(features: Array, dtype: Any, zeros: list[int], categories: list[int]) -> Array:
+    """Return what the trees compare: of some features, zeros are missing values; others are cut to whole numbers."""
+    with np.errstate(over="ignore"):
+        features = features.astype(dtype, copy=bool(zeros or categories))
+    for feature in zeros:
+        features[np.abs(features[:, feature]) <= _ZERO, feature] = np.nan
+    for feature in categories:
+        features[:, feature] = np.trunc(features[:, feature])
+    return features
 
 
 # --- LightGBM -------------------------------------------------------------------------------------------------------------------
@@ -122,7 +148,7 @@ _ZERO = float(np.float32(1e-35))
 _IS_CATEGORICAL, _DEFAULT_LEFT, _MISSING_SHIFT = 1, 2, 2
 _MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2
 """What LightGBM's decision types say."""
-_AS_SUMMED = ("", "regression", "regression_l1", "huber", "fair", "quantile", "mape")
+_AS_SUMMED = ("", "lambdarank", "rank_xendcg", "regression", "regression_l1", "huber", "fair", "quantile", "mape")
 _CONVERTED = ("poisson", "gamma", "tweedie", "binary", "multiclass", "multiclassova", "cross_entropy", "cross_entropy_lambda")
 """LightGBM's objectives; none of those that are converted tells a sum from 0 that is read as zero."""
 
@@ -148,16 +174,6 @@ def _lightgbm(booster: Any, asked: dict[str, Any]) -> _Boosted | None:
     iterations = len(parts) // turns if "average_output" in header else 1
     convert = _lightgbm_converter(booster, header, turns) if objective not in _AS_SUMMED else None
 
-    def compared(features: Array) -> Array:
-        if not zeros and not categories:
-            return features.astype(np.float64, copy=False)
-        features = features.astype(np.float64)
-        for feature in zeros:
-            features[np.abs(features[:, feature]) <= _ZERO, feature] = np.nan
-        for feature in categories:
-            features[:, feature] = np.trunc(features[:, feature])
-        return features
-
     def predictions(sums: Array) -> Array:
         sums /= iterations
         if convert:
@@ -165,7 +181,8 @@ def _lightgbm(booster: Any, asked: dict[str, Any]) -> _Boosted | None:
         return sums if turns > 1 else sums[:, 0]
 
     ensemble = Ensemble([part[0] for part in parts], np.float64, turns, takes_infinite=True)
-    return _Boosted(ensemble, np.zeros(turns), n_features, None, compared, predictions)
+    start = np.zeros(turns)
+    return _Boosted(ensemble, start, n_features, None, sorted(zeros), sorted(categories), predictions, objective, iterations)
 
 
 def _united(sets: Any) -> set[int]:
@@ -293,16 +310,12 @@ def _xgboost(booster: Any, asked: dict[str, Any]) -> _Boosted | None:
     convert.load_model(bytearray(json.dumps(document).encode()))
     start = convert.inplace_predict(np.zeros((1, 1), np.float32), predict_type="margin").reshape(turns)
 
-    def compared(features: Array) -> Array:
-        with np.errstate(over="ignore"):
-            return features.astype(np.float32, copy=False)
-
     def predictions(sums: Array) -> Array:
         margins = sums if turns > 1 else sums[:, 0]
         return convert.inplace_predict(np.zeros((len(sums), 1), np.float32), base_margin=margins)  # type: ignore[no-any-return]
 
     ensemble = Ensemble([_xgboost_tree(tree) for tree in trees], np.float32, turns, takes_infinite=True)
-    return _Boosted(ensemble, start, n_features, names, compared, predictions)
+    return _Boosted(ensemble, start, n_features, names, [], [], predictions, learner["objective"]["name"])
 
 
 def _xgboost_tree(tree: dict[str, Any]) -> Tree:
@@ -316,6 +329,9 @@ def _xgboost_tree(tree: dict[str, Any]) -> Tree:
 
 
 _FAMILIES = {
-    **{f"lightgbm.sklearn.LGBM{name}": _Family("LightGBM", "predict", _lightgbm) for name in ("Regressor", "Classifier")},
-    **{f"xgboost.sklearn.XGB{name}": _Family("XGBoost", "inplace_predict", _xgboost) for name in ("Regressor", "Classifier")},
+    **{f"lightgbm.sklearn.LGBM{name}": _Family("LightGBM", "predict", _lightgbm) for name in ("Regressor", "Classifier", "Ranker")},
+    **{
+        f"xgboost.sklearn.XGB{name}": _Family("XGBoost", "inplace_predict", _xgboost)
+        for name in ("Regressor", "Classifier", "RFRegressor", "RFClassifier")
+    },
 }

@@ -304,7 +304,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
                     try:
                         scored = _score_chunk(chunk, part, rejected, model, event, decision, infer)
                     except Exception as error:
-                        if not model.is_stored or isinstance(error, TransientS3Error):
+                        if not model.is_stored or isinstance(error, _OF_S3):
                             raise
                         logger.info(_log_line({"message": f"scored again by the model itself, after {type(error).__name__}"}))
                         model = _cached_model(client, event, storage)
@@ -329,6 +329,10 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         _put_json(client, receipt_s3_uri, {**receipt, "statistics": scored.statistics})
     # `rows` is for those who invoke the function directly.
     return {"rows": scored.rows, **receipt}
+
+
+_OF_S3 = (TransientS3Error, InputNotFoundError, InputChangedError, InvalidRequestError)
+"""What S3 answers while a chunk is scored: another model would not help."""
 
 
 def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision: _Decision | None) -> dict[str, Any]:
@@ -640,7 +644,7 @@ def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: 
     result: dict[str, str | None] = {"stored_model_s3_uri": None, "stored_model_sha256": None}
     sample, columns = found.sample, found.scorer.columns
     stored_model = _beside("stored_model")
-    if not (sample and stored_model and _is_sklearn(model.estimator)):
+    if not (sample and stored_model):
         return result
     try:
 
@@ -814,7 +818,7 @@ def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
 def _is_packed(estimator: Any) -> bool:
     """Tell whether the kernel scores a model's trees, for which any number of threads may call it."""
     values = getattr(_last_step(estimator), "__dict__", {}).values()
-    return any(type(value).__module__ in ("packed_trees", "packed_boosters") for value in values)
+    return any(type(value).__module__ in ("packed_trees", "packed_boosters", "tree_kernel") for value in values)
 
 
 def _last_step(estimator: Any) -> Any:

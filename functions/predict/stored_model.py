@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stored_boosters import BOOSTERS
 from stored_steps import PREDICTORS, NotStoredError
 from stored_transforms import TRANSFORMERS
 from tree_kernel import Array, Layout, kind_of
@@ -188,7 +189,7 @@ def _restored(value: Any, arrays: list[Array]) -> Any:
     return readers[name]()
 
 
-_KINDS = PREDICTORS | TRANSFORMERS
+_KINDS = PREDICTORS | BOOSTERS | TRANSFORMERS
 
 
 def _numbers_of(estimator: Any) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ depend on it. What is not listed here, and rows that scikit-learn would refuse, 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -97,6 +98,11 @@ class _LinearClassifier(_Linear):
 
 
 class _Logistic(_LinearClassifier):
+    @classmethod
+    def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        require_expit()
+        return super().numbers_of(estimator)
+
     def predict_proba(self, features: Any) -> Array:
         scores = self.decision_function(features)
         if self.classes_.size > 2:
@@ -114,9 +120,31 @@ def _labels(classes: Array, scores: Array, *, strictly: bool) -> Array:
 
 
 def _expit(scores: Array) -> Array:
-    from scipy.special import expit  # noqa: PLC0415  # scikit-learn's own: no other gives its bits; imported only by who needs it
+    if kernel() is None:
+        from scipy.special import expit  # noqa: PLC0415  # scikit-learn's own; costs a third of a cold start
 
-    return expit(scores)  # type: ignore[no-any-return]
+        return expit(scores)  # type: ignore[no-any-return]
+    return 1 / (1 + exponentials(-scores))
+
+
+@functools.cache
+def require_expit() -> None:
+    """Raise NotStoredError if SciPy has other bits than `_expit` on this machine."""
+    from scipy.special import expit  # noqa: PLC0415  # only where the model itself is loaded
+
+    scores = np.random.default_rng(0).normal(size=4096) * np.logspace(-2, 3, 4096)
+    if _expit(scores).tobytes() != expit(scores).tobytes():
+        raise NotStoredError("has a sigmoid with other bits than the kernel's")
+
+
+def exponentials(values: Array) -> Array:
+    """Return what libm's `exp` gives, as SciPy and other libraries call it: NumPy's own has other bits."""
+    library = kernel()
+    if library is None or values.dtype not in (np.float64, np.float32):
+        raise NotStoredError("no kernel for these exponentials")
+    found = np.array(values, order="C")
+    library.exponentials(ctypes.c_void_p(found.ctypes.data), ctypes.c_int64(found.size), ctypes.c_int64(found.itemsize == 4))
+    return found
 
 
 def _softmax(scores: Array) -> Array:
@@ -131,11 +159,14 @@ def _softmax(scores: Array) -> Array:
 # --- trees ----------------------------------------------------------------------------------------------------------------------
 
 
-class _Trees(Step):
+class Trees(Step):
+    """Stands for an estimator whose trees the kernel adds up."""
+
     takes_infinite: ClassVar[bool] = False
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        """Return what is kept of an estimator: its trees as the kernel takes them."""
         ensemble, trees = cls.trees_of(estimator)
         if trees is None or ensemble is None:
             raise NotStoredError("has trees that are not packed")
@@ -156,6 +187,7 @@ class _Trees(Step):
 
     @functools.cached_property
     def trees(self) -> PackedTrees:
+        """Return them as the kernel takes them; NotStoredError without it, or if it would leave their arrays."""
         library = kernel()
         if library is None:
             raise NotStoredError("no kernel for trees")
@@ -171,7 +203,7 @@ class _Trees(Step):
         return checked(self, features, missing=self.takes_missing, infinite=self.takes_infinite)
 
 
-class _Forest(_Trees):
+class _Forest(Trees):
     attributes = ("n_outputs_", "n_classes_")
 
     @classmethod
@@ -239,7 +271,7 @@ class _TreeClassifier(_Single, _ForestClassifier):
     pass
 
 
-class _Boosting(_Trees):
+class _Boosting(Trees):
     order: ClassVar[Any] = "C"
     """Of the sums in memory, on which the bits of further sums depend."""
 
@@ -262,7 +294,8 @@ class _GradientBoosting(_Boosting):
         rows = np.zeros((32, estimator.n_features_in_), np.float32)
         if not isinstance(estimator.init_, str) and type(estimator.init_).__module__ != "sklearn.dummy":
             raise NotStoredError("begins with the predictions of a model")
-        return {"start": estimator._raw_predict_init(rows)[0]}  # noqa: SLF001
+        link = type(estimator._loss.link).__name__  # noqa: SLF001
+        return {"start": estimator._raw_predict_init(rows)[0], "link": link}  # noqa: SLF001
 
 
 class _HistogramBoosting(_Boosting):
@@ -280,6 +313,11 @@ class _BoostingClassifier(_Boosting):
     is_strict: ClassVar[bool]
     """Whether a score of zero belongs to the first of two classes."""
 
+    @classmethod
+    def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        require_expit()
+        return super().numbers_of(estimator)
+
     def predict(self, features: Any) -> Array:
         return _labels(self.classes_, self.raw(features), strictly=self.is_strict)
 
@@ -288,7 +326,7 @@ class _BoostingClassifier(_Boosting):
         if raw.shape[1] > 1:
             return _softmax(raw)
         shares = np.empty((len(raw), 2))
-        shares[:, 1] = _expit(raw[:, 0])
+        shares[:, 1] = _expit(2 * raw[:, 0] if self.link == "HalfLogitLink" else raw[:, 0])
         shares[:, 0] = 1 - shares[:, 1]
         return shares
 

@@ -52,7 +52,7 @@ def test_no_sanitizer_finds_fault(name, tests, right, wrong, tmp_path):
     }
 
     def run(*sources):
-        subprocess.run([compiler, *kernel.FLAGS, *SANITIZERS, "-shared", *map(str, sources), "-o", str(library)], check=True)
+        subprocess.run([compiler, *kernel.FLAGS, *SANITIZERS, "-shared", *map(str, sources), "-lm", "-o", str(library)], check=True)
         options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "not thorough", "-k", tests, f"--basetemp={tmp_path / 'inner'}"]
         command = [sys.executable, "-m", "pytest", *options, str(Path(__file__).with_name(f"test_{name}.py"))]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -11,6 +11,7 @@ import pytest
 from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, make_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -34,10 +35,12 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from xgboost import XGBClassifier, XGBRegressor
 
 import packed_trees
 import predict_kernel
 import prediction_handler as handler
+import stored_boosters
 import stored_model
 import stored_steps
 import tree_kernel
@@ -78,6 +81,11 @@ def mixed_frame(rows, seed):
     frame.loc[::9, "city"] = np.nan
     frame.loc[::7, "x1"] = np.nan
     return frame
+
+
+def stored(estimator):
+    """An estimator as it is read again."""
+    return stored_model.read(stored_model.written(stored_model.Stored(estimator, {}, ()))).estimator
 
 
 def csv(rows=300, **changed):
@@ -123,7 +131,7 @@ def without_stored(event):
 def lacks_scikit_learn(monkeypatch):
     """Let every import of what a stored model does without fail."""
     for name in [*sys.modules]:
-        if name.partition(".")[0] in ("sklearn", "joblib", "pandas"):
+        if name.partition(".")[0] in ("sklearn", "scipy", "joblib", "pandas", "lightgbm", "xgboost"):
             monkeypatch.setitem(sys.modules, name, None)
 
 
@@ -137,6 +145,11 @@ def lacks_scikit_learn(monkeypatch):
         (GradientBoostingClassifier(n_estimators=5), "ab", "predict"),
         (make_pipeline(SimpleImputer(), StandardScaler(), Ridge()), None, "predict"),
         (make_pipeline(MinMaxScaler(), LogisticRegression()), "abc", "predict_proba"),
+        (LogisticRegression(), "ab", "predict_proba"),
+        (LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1), "abc", "predict"),
+        (make_pipeline(StandardScaler(), LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1)), "ab", "decision_function"),
+        (XGBRegressor(n_estimators=5, n_jobs=1), None, "predict"),
+        (XGBClassifier(n_estimators=5, n_jobs=1), (0, 1), "predict_proba"),
     ],
 )
 def test_a_chunk_needs_no_scikit_learn_and_writes_the_same_bytes(model, labels, method, probe, chunk, monkeypatch, s3):
@@ -160,12 +173,22 @@ def test_trees_of_several_outputs_are_stored_too(model, method, probe, chunk):
     assert chunk(event) == chunk(without_stored(event))
 
 
+def test_exponentials_with_other_bits_than_the_librarys_are_not_used(monkeypatch):
+    boosted = fitted(XGBClassifier(n_estimators=2, n_jobs=1), (0, 1))
+    packed = packed_trees.with_packed_trees(boosted, pytest.fail)
+    for module in (stored_steps, stored_boosters):
+        monkeypatch.setattr(module, "exponentials", np.exp)
+    stored_steps.require_expit.cache_clear()
+    for model, why in ((fitted(LogisticRegression(), "ab"), "sigmoid"), (packed, "objective binary:logistic")):
+        with pytest.raises(stored_steps.NotStoredError, match=why):
+            stored(model)
+
+
 def test_a_single_tree_keeps_the_sign_of_zero():
     tree = fitted(DecisionTreeRegressor(max_depth=2))
     tree.tree_.value[:] = -0.0
-    stored = stored_model.read(stored_model.written(stored_model.Stored(tree, {}, ()))).estimator
     rows = np.zeros((3, 3))
-    assert bits(stored.predict(rows)) == bits(tree.predict(rows)) == ("<f8", (3,), np.full(3, -0.0).tobytes())
+    assert bits(stored(tree).predict(rows)) == bits(tree.predict(rows)) == ("<f8", (3,), np.full(3, -0.0).tobytes())
 
 
 def test_a_single_tree_is_not_stored_if_the_kernel_gives_other_bits(monkeypatch):
@@ -263,6 +286,19 @@ def test_rows_that_the_model_refuses_are_refused_in_its_own_words(model, value, 
     assert isinstance(outcomes[0][0], dict) or "row 201" in outcomes[0][1]
 
 
+def test_a_chunk_is_not_scored_again_if_s3_refuses_its_part(probe, chunk, monkeypatch):
+    event, scored = probe(fitted(Ridge())), []
+
+    def refused(*_):
+        scored.append("once")
+        raise handler.InvalidRequestError("cannot write the output")
+
+    monkeypatch.setattr(handler, "_score_chunk", refused)
+    with pytest.raises(handler.InvalidRequestError):
+        chunk(event)
+    assert scored == ["once"]
+
+
 class Doubled(BaseEstimator):
     """Somebody's own step."""
 
@@ -331,6 +367,9 @@ def test_trees_need_the_kernel_where_they_are_scored(probe, chunk, monkeypatch):
     expected = chunk(without_stored(event))
     monkeypatch.setattr(stored_steps, "kernel", lambda: None)
     assert chunk(event) == expected
+    logistic = fitted(LogisticRegression(), "ab")
+    expected = bits(logistic.predict_proba(np.zeros((2, 3))))
+    assert bits(stored(logistic).predict_proba(np.zeros((2, 3)))) == expected  # by SciPy's own
 
 
 def test_a_stored_model_may_not_be_read_outside_of_the_outputs(monkeypatch):
@@ -459,10 +498,10 @@ def test_every_kind_answers_every_number_of_rows_to_the_bit(kind, before):
             else inputs
         )
         model = packed_trees.with_packed_trees(make_pipeline(*before, last).fit(holey, target), pytest.fail)
-        stored = stored_model.read(stored_model.written(stored_model.Stored(model, {}, ()))).estimator
+        again = stored(model)
         for method in ("predict", "predict_proba", "decision_function"):
             for rows in (1, 2, 3, 8, 33, 400) if hasattr(model, method) else ():
                 for order in "FC":
                     features = np.array(holey[:rows], order=order)
-                    assert bits(getattr(stored, method)(features)) == bits(getattr(model, method)(features))
+                    assert bits(getattr(again, method)(features)) == bits(getattr(model, method)(features))
         target = inputs @ random.normal(size=7)

@@ -285,6 +285,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
     with (
         _temporary_directory() as folder,
+        ThreadPoolExecutor(1, "removal") as removal,
         _Upload(client, Path(folder, "part.csv"), output_s3_uri) as part,
         _Upload(client, Path(folder, "rejected.csv"), rejected_s3_uri) if rejected_s3_uri else nullcontext() as rejected,
     ):
@@ -293,9 +294,10 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
             may_lack_rows = event.get("on_no_rows") == "succeed"
             chunk = _Chunk(_plan_segments(client, event, Path(folder)), not event.get("data_s3_uri"), may_lack_rows)
             storage.take_for_chunk(chunk.planned_bytes, chunk.s3_uri)
-            _fetch_headers(client, chunk.segments)
+            _fetch_headers(client, [segment for segment in chunk.segments if not segment.etag])
         with _downloading(client, chunk.segments, storage):
             with watch.stage("model"):
+                _fetch_headers(client, chunk.segments)
                 model = _stored_model(client, event) or _cached_model(client, event, storage)
                 decision = _read_decision(client, event, model)
             try:
@@ -320,13 +322,14 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
             if rejected:
                 rejected.complete()
             part.complete()
-    times = {"started": started, "milliseconds": watch.stop(), "memory_mb": _memory_mb()}
-    receipt = _receipt(event, chunk, scored, decision) | times | {"model": model.facts}
-    if receipt_s3_uri:
-        receipt["output_etag"] = _head(client, _Object(output_s3_uri)).etag
-        receipt["rejected_etag"] = _head(client, _Object(rejected_s3_uri)).etag if rejected_s3_uri else None
-        # The statistics are not in what is returned: a state's result may have 256 KiB.
-        _put_json(client, receipt_s3_uri, {**receipt, "statistics": scored.statistics})
+        removal.submit(shutil.rmtree, folder, ignore_errors=True)  # freeing half a GB takes as long as two requests
+        times = {"started": started, "milliseconds": watch.stop(), "memory_mb": _memory_mb()}
+        receipt = _receipt(event, chunk, scored, decision) | times | {"model": model.facts}
+        if receipt_s3_uri:
+            receipt["output_etag"] = _head(client, _Object(output_s3_uri)).etag
+            receipt["rejected_etag"] = _head(client, _Object(rejected_s3_uri)).etag if rejected_s3_uri else None
+            # The statistics are not in what is returned: a state's result may have 256 KiB.
+            _put_json(client, receipt_s3_uri, {**receipt, "statistics": scored.statistics})
     # `rows` is for those who invoke the function directly.
     return {"rows": scored.rows, **receipt}
 
@@ -1613,8 +1616,6 @@ UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**25, 4
 """What is larger leaves in pieces of this size, so many side by side: the requests of a TB are 0.15 $, 0.60 $ with 8 MiB."""
 LEAST_PIECE_BYTES = 5 * 2**20
 """S3 takes no smaller piece before the last, and up to 10,000: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
-UPLOAD_READ_BYTES = 1 << 16
-"""Bytes of a piece that are read at once: botocore copies what it has not sent of them again and again."""
 UPLOAD_PATIENCE_SECONDS = 5
 """How long a connection waits for bytes that are not scored yet, before it is given up: S3 ends idle ones after some 20 s, by
 RequestTimeout of https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
@@ -1962,7 +1963,7 @@ class _Piece:
 
     def read(self, size: int | None = None) -> bytes:
         left = self._size - self.tell()
-        wanted = left if size is None or size < 0 else min(size, UPLOAD_READ_BYTES, left)
+        wanted = left if size is None or size < 0 else min(size, left)
         self._growing.wait_for(self._file.tell() + wanted, UPLOAD_PATIENCE_SECONDS)
         content = self._file.read(wanted)
         if len(content) < wanted:
@@ -4397,13 +4398,13 @@ def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, An
 
 
 def _fetch_headers(client: S3Client, segments: list[_Segment]) -> None:
-    """Read the headers of objects whose later bytes are scored."""
+    """Read the headers of objects whose later bytes are scored, and their ETags if the event does not have them."""
 
     def fetch(segment: _Segment) -> None:
         segment.header, segment.etag = _remote_header(client, segment.source.s3_uri, segment.etag)
 
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "header") as pool:
-        list(pool.map(fetch, [segment for segment in segments if segment.source.start]))
+        list(pool.map(fetch, [segment for segment in segments if segment.source.start and not segment.header]))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import joblib
@@ -19,6 +20,27 @@ def test_a_range_beyond_the_object_is_named(s3, put):
     put(DATA, "x1,x2\n1,2\n")
     status, body = invoke(byte_range=[0, 50])
     assert (status, body["error"]) == (400, "InputChangedError")
+
+
+@pytest.mark.parametrize("knows_etag", [True, False])
+def test_a_range_is_downloaded_while_its_header_is_read_if_both_are_of_one_object(s3, put, knows_etag):
+    put(MODEL, linear())
+    etag = put(DATA, content := "x1,x2\n" + "1,2\n" * 20)
+    asked, both = [], threading.Event()
+
+    def ask(params, **_):
+        if DATA.endswith(params["Key"]):
+            asked.append(params.get("IfMatch"))
+            if len(asked) == 2:
+                both.set()
+            elif knows_etag and not both.wait(30):
+                pytest.fail("one after the other")
+
+    s3.meta.events.register("before-parameter-build.s3.GetObject", ask)
+    status, body = invoke(byte_range=[10, len(content)], **({"data_etag": etag} if knows_etag else {}))
+    assert (status, body["rows"]) == (200, 19)
+    assert asked == ([etag, etag] if knows_etag else [None, etag])
+    assert both.is_set()
 
 
 @pytest.mark.parametrize("probe_rows", [1, 3, 1000])

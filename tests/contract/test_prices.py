@@ -58,6 +58,23 @@ def test_a_cold_start_is_what_was_measured_of_the_package(root):
     }
 
 
+def test_the_page_has_what_the_dry_run_assumes(root):
+    section = (root / "docs/performance.md").read_text().partition("## What the dry run assumes")[2]
+    requests = (estimate.VALIDATE_REQUESTS, estimate.PLAN_REQUESTS, estimate.MERGE_REQUESTS, 6)
+    processor = (estimate.MODEL_PROCESSOR_SECONDS, estimate.STORED_PROCESSOR_SECONDS, estimate.PROBE_PROCESSOR_SECONDS)
+    for figure in (
+        f"{estimate.CONTAINER_SECONDS} s",
+        ", ".join(map(str, processor)),
+        f"{estimate.WORKFLOW_PROCESSOR_SECONDS}",
+        ", ".join(map(str, requests)),
+        f"{1000 * estimate.REQUEST_SECONDS:.0f} ms",
+        f"{1000 * estimate.SMALL_REQUEST_SECONDS:.0f} ms",
+        f"{estimate.CHILD_STARTS_PER_SECOND} a second",
+        f"{estimate.COPY_START_SECONDS} s and {estimate.COPY_MB_PER_SECOND} MB/s",
+    ):
+        assert f" | {figure} | " in section, figure
+
+
 def test_the_planner_is_told_the_prediction_functions_memory(template):
     variables = template["Resources"]["PlanChunksFunction"]["Properties"]["Environment"]["Variables"]
     assert variables[plan_chunks.MEMORY_VARIABLE] == {"Ref": "PredictMemorySize"}

@@ -177,9 +177,11 @@ def test_a_dry_run_says_what_the_run_would_take(aws, scored, eight_chunks, uris,
     assert estimate["lambda_requests"] == 8 + 4
     assert estimate["dollars"]["total"] > 0
     assert any("1,769 MB" in assumption for assumption in estimate["assumptions"])
+    assert any("by the stored model" in assumption for assumption in estimate["assumptions"])
     assert "Predict Chunks" not in states_entered(aws, execution)
-    columns, *planned = sorted(uri.rpartition("/")[2] for uri in uris(f"{places.output}estimated.csv"))
-    assert (columns.startswith("columns-"), planned) == (True, ["decision.json", "plan.json"])
+    columns, stored, *planned = sorted(uri.rpartition("/")[2] for uri in uris(f"{places.output}estimated.csv"))
+    assert columns.startswith("columns-")
+    assert [stored, *planned] == [columns.replace(".json", ".model"), "decision.json", "plan.json"]
 
 
 def test_a_column_that_looks_like_integers_until_the_last_row_is_text_for_all(aws, scored, saved, put, read, report_of, places):

@@ -25,10 +25,11 @@ REQUEST_SECONDS = 0.03
 """S3 answers nine of ten reads within 20 ms: https://github.com/dvassallo/s3-benchmark. Writes and lists take longer."""
 SMALL_REQUEST_SECONDS = 0.002
 """16 small requests are in flight (`s3.CONCURRENT_REQUESTS`)."""
-INVOCATION_SECONDS = 0.2
-"""The prediction function's six requests, one after the other."""
 VALIDATE_REQUESTS, PLAN_REQUESTS, MERGE_REQUESTS = 5, 10, 21
 """Requests of the states that wait for one another, in a run of any size; counted with a client that waits before each."""
+CHUNK_REQUESTS = 5
+"""The same of the prediction function: the first bytes, the last piece, its completion, the part's HEAD and the receipt."""
+INVOCATION_SECONDS = CHUNK_REQUESTS * REQUEST_SECONDS
 COPY_START_SECONDS, COPY_MB_PER_SECOND = 2.7, 80
 """S3 copies an object in parts: start and end together, and MB (10^6 bytes) a second of each copy, however many there are at once.
 The line through the 25 measurements of https://github.com/awslabs/aws-c-s3/pull/288, of up to 10 GiB; 24 lie within a quarter."""

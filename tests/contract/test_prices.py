@@ -60,7 +60,7 @@ def test_a_cold_start_is_what_was_measured_of_the_package(root):
 
 def test_the_page_has_what_the_dry_run_assumes(root):
     section = (root / "docs/performance.md").read_text().partition("## What the dry run assumes")[2]
-    requests = (estimate.VALIDATE_REQUESTS, estimate.PLAN_REQUESTS, estimate.MERGE_REQUESTS, 6)
+    requests = (estimate.VALIDATE_REQUESTS, estimate.PLAN_REQUESTS, estimate.MERGE_REQUESTS, estimate.CHUNK_REQUESTS)
     processor = (estimate.MODEL_PROCESSOR_SECONDS, estimate.STORED_PROCESSOR_SECONDS, estimate.PROBE_PROCESSOR_SECONDS)
     for figure in (
         f"{estimate.CONTAINER_SECONDS} s",

@@ -91,7 +91,7 @@ def test_10_gb_are_a_wave_of_100_cold_chunks():
     # A state's start takes 0.3 s and 0.25 processor seconds; then 5, 10 and 21 requests of 30 ms, and 2 ms for each chunk.
     validate, plan, merge = 0.55 + 0.15, 0.55 + 0.3 + 0.202, 0.55 + 0.63 + 0.2
     # The chunk of 100 MB takes 3 s and a fifth of the 4 s between the two, after the start of its container; its part has 330 MB.
-    probe, chunk, copies = 0.3 + 1.3 + 0.2, 0.3 + 3.8, 2.7 + 330 / 80
+    probe, chunk, copies = 0.3 + 1.3 + 0.15, 0.3 + 3.8, 2.7 + 330 / 80
     assert burst_seconds(small, BASE) == pytest.approx(validate + probe + plan + 1 + chunk + merge + copies)
 
 

@@ -13,7 +13,7 @@ MB = 10**6
 TWO_VCPUS = 3538
 COLD = 0.3 + 1.4
 """A container, and the processor seconds of the model itself on a whole vCPU."""
-VALIDATE, PROBE = 0.3 + 0.25 + 5 * 0.03, 0.3 + 1.3 + 0.2
+VALIDATE, PROBE = 0.3 + 0.25 + 5 * 0.03, 0.3 + 1.3 + 0.15
 ONE_OBJECT = Work(chunks=10, pending_chunks=10, objects=1, grouped_objects=0, grouped_chunks=0, input_bytes=700 * MB, row_bytes=100)
 COUNTS = ("lambda_requests", "s3_put_requests", "s3_get_requests", "state_transitions")
 AMOUNTS = ("rows", "seconds", "lambda_gb_seconds", *COUNTS)
@@ -61,28 +61,28 @@ def test_a_linear_model_on_one_object_by_hand():
     found = estimate(ONE_OBJECT, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
     # Writing ten parts of 83.3 MB at 625 Mbit/s x 3538 / 2048 = 135 MB/s takes longer than reading, and than scoring 7 M rows at
     # 2 M rows/s, even without the last 5 MiB of each part.
-    writing, waiting, cold = 833 / 135, 10 * 0.2, 5 * COLD
+    writing, waiting, cold = 833 / 135, 10 * 0.15, 5 * COLD
     assert found["rows"] == 7_000_000
-    assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 1.7
-    # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.82 s after a cold start, ten copies at once.
+    assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 1.6
+    # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.77 s after a cold start, ten copies at once.
     plan, merge = plan_seconds(11), merge_seconds(10, 2.7 + 83.3 / 80)
-    assert found["seconds"] == round(VALIDATE + PROBE + plan + COLD + 2 * 0.817 + merge, 1) == 11.6
+    assert found["seconds"] == round(VALIDATE + PROBE + plan + COLD + 2 * 0.767 + merge, 1) == 11.5
     gb_seconds = (1769 * (VALIDATE + plan + merge) + 3538 * (PROBE + writing + waiting + cold)) / 1024
-    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 75.1
+    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 73.2
     assert found["lambda_requests"] == 4 + 10
     assert found["state_transitions"] == 9 + 2 * 10
     # A listing; ten parts of 83.3 MB in 4 pieces each with start and end, and ten receipts; ten copies; a listing to delete.
     assert found["s3_put_requests"] == 10 + 1 + 10 * (4 + 2 + 1) + 10 + 1
     # Headers and boundaries; header and range of each chunk; HEAD of each part; ten decisions; five models; ten receipts.
     assert found["s3_get_requests"] == 13 + (1 + 10) + 2 * 10 + 10 + 10 + 5 + 10
-    # About 75 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 92 at 0.000005 and 79 at 0.0000004.
-    assert found["dollars"] == {"lambda": 0.001004, "step_functions": 0.000725, "s3": 0.000492, "total": 0.002221}
+    # About 73 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 92 at 0.000005 and 79 at 0.0000004.
+    assert found["dollars"] == {"lambda": 0.000978, "step_functions": 0.000725, "s3": 0.000492, "total": 0.002195}
 
 
 def test_a_slow_model_is_bound_by_the_probes_speed():
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=TWO_VCPUS)
-    # 700,000 rows a chunk at 2 x 1,000 rows/s, and 0.04 s to write the last of it, 0.2 s to wait, and the start.
-    assert found["chunk_seconds"] == round(350 + 0.04 + 0.2 + COLD, 1)
+    # 700,000 rows a chunk at 2 x 1,000 rows/s, and 0.04 s to write the last of it, 0.15 s to wait, and the start.
+    assert found["chunk_seconds"] == round(350 + 0.04 + 0.15 + COLD, 1)
 
 
 @pytest.mark.parametrize(("memory_mb", "share"), [(1769, 1), (5307, 1), (512, 512 / 1769)])
@@ -106,13 +106,13 @@ def test_parts_of_500_mb_are_cut_if_they_are_few_and_copied_in_turns_if_they_are
 @pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700), (512, 700)])
 def test_a_share_of_a_vcpu_is_in_the_probes_speed_already(memory_mb, scoring):
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=memory_mb)
-    assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.2 + 0.3 + 1.4 / min(1, memory_mb / 1769), abs=0.2)
+    assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.15 + 0.3 + 1.4 / min(1, memory_mb / 1769), abs=0.2)
 
 
 def test_many_predictions_a_row_are_bound_by_writing_them():
     """Ten probabilities, say: the part is three times the chunk."""
     found = estimate(ONE_OBJECT._replace(prediction_bytes=190), probe_rows_per_second=10**7, max_concurrency=10, memory_mb=1769)
-    assert found["chunk_seconds"] == round(70 * 2.9 / 75 + 0.2 + COLD, 1)
+    assert found["chunk_seconds"] == round(70 * 2.9 / 75 + 0.15 + COLD, 1)
 
 
 def test_small_objects_are_gathered_by_hand():
@@ -122,7 +122,7 @@ def test_small_objects_are_gathered_by_hand():
     assert found["s3_put_requests"] == 10 + 2 + 2 * (1 + 1) + 2 + 1
     assert found["s3_get_requests"] == 13 + (2000 + 2) + 2000 + 2 + 2 + 2 + 2 + 2
     # 1,000 objects a chunk take 2 ms each, whatever is in them.
-    assert found["chunk_seconds"] == round(4 / 135 + 4.76 / 135 + 0.2 + 2 + COLD, 1)
+    assert found["chunk_seconds"] == round(4 / 135 + 4.76 / 135 + 0.15 + 2 + COLD, 1)
 
 
 def test_where_nothing_is_pending_only_the_workflow_costs():
@@ -139,7 +139,7 @@ def test_where_nothing_is_pending_only_the_workflow_costs():
 def test_many_short_chunks_wait_for_step_functions_to_start_them():
     work = ONE_OBJECT._replace(chunks=10_000, pending_chunks=10_000, input_bytes=10_000 * MB)
     found = estimate(work, probe_rows_per_second=10**7, max_concurrency=10_000, memory_mb=TWO_VCPUS)
-    chunk = 1 / 135 + 1.19 / 135 + 0.2
+    chunk = 1 / 135 + 1.19 / 135 + 0.15
     # 10,000 parts of 1.19 MB pass through the merge.
     merge = merge_seconds(10_000, 10_000 * 1.19 / 75)
     assert found["seconds"] == round(VALIDATE + PROBE + plan_seconds(10_001) + COLD + 10_000 / 100 + chunk + merge, 1)

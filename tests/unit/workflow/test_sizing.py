@@ -126,7 +126,7 @@ def test_an_explicit_size_wins_and_is_not_kept(planned):
 
 def test_a_dry_run_explains_the_size_and_binds_nobody(planned, keys):
     plan = planned(3000, dry_run=True)
-    reason = "Chunks of 0.012 MB, 1.2 s each at 0.012 MB/s: smaller ones are not worth an invocation."
+    reason = "Chunks of 0.012 MB, 1.15 s each at 0.012 MB/s: smaller ones are not worth an invocation."
     assert plan["chunk_size_reason"] == plan["estimate"]["assumptions"][0] == reason
     assert not [key for key in keys("out/") if key.endswith("chunk-size.json")]
     assert planned(10**6)["chunks"] == 1

@@ -36,7 +36,7 @@ from benchmarks.measure import ROOT, Files, output_of, start_module
 from benchmarks.paced_s3 import BUCKET, LATENCY_SECONDS, PacedS3, etag_of, paced_s3
 from benchmarks.report import table, target_rows
 from workflow.decision import decision_of
-from workflow.lambda_limits import MB_PER_VCPU, network_mb_per_second, vcpus
+from workflow.lambda_limits import DEFAULT_MEMORY_MB, MB_PER_VCPU, network_mb_per_second, vcpus
 from workflow.sizing import MEMORY_SIZES_MB
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ LARGE_MB, SMALL_MB = 256, 64
 """MB (10^6 bytes) of the chunks."""
 DATA_SCALE = 1.3
 """Of the datasets' full size, so that each has a chunk of 256 MB in it."""
-MEASURED_MB = {LARGE_MB: (512, 1024, MB_PER_VCPU, 2688), SMALL_MB: (512, MB_PER_VCPU)}
+MEASURED_MB = {LARGE_MB: (512, DEFAULT_MEMORY_MB, MB_PER_VCPU, 2688), SMALL_MB: (512, MB_PER_VCPU)}
 """By the chunk's size. The others are reckoned: some have more vCPUs than most machines, some would take minutes more."""
 SPARE_CORES = 0.4
 """What this machine needs beside the function's vCPUs for S3's side of the network."""

@@ -82,7 +82,7 @@ variable "kms_key_arn" {
 variable "memory_size" {
   type        = number
   description = "MB. 1,769 MB buy one vCPU. In a new account more than 3,008 fail to deploy."
-  default     = 1769
+  default     = 1024
 }
 
 variable "ephemeral_storage_size" {

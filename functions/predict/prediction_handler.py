@@ -43,6 +43,7 @@ import builtins
 import bz2
 import codecs
 import csv
+import ctypes
 import difflib
 import errno
 import functools
@@ -414,6 +415,11 @@ def _memory_mb() -> int | None:
     return int(memory) if memory.isdecimal() else None
 
 
+def _limiting_memory_mb() -> int | None:
+    """Return the memory that limits this function; None elsewhere, also on the local AWS, which only says what it would be."""
+    return None if _deployed_package() else _memory_mb()
+
+
 class _Stopwatch:
     """Milliseconds by stage."""
 
@@ -583,7 +589,7 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
             if dependence and scorer.strict:
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
             row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
-            speed = _rows_per_second(scorer, block, rows.rows / max(seconds, 1e-6))
+            speed = _rows_per_second(scorer, block, rows.rows / max(seconds, 1e-6)) / _share_of_a_vcpu()
             sample = None if scored.rejected else rows
             return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, sample)
         refused += scored.statistics.reasons
@@ -613,6 +619,11 @@ def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
         if speed > 2 * first:  # there is time for more rows, to which the cost of a call matters less
             speed = max(speed, pool.submit(timed, math.ceil(speed * TIMED_SECONDS)).result())
     return speed
+
+
+def _share_of_a_vcpu() -> float:
+    """Return what one worker gets of a vCPU: all of it, unless the function has little memory."""
+    return min(1.0, (_limiting_memory_mb() or MB_PER_VCPU) / MB_PER_VCPU)
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
@@ -797,10 +808,8 @@ def _workers(estimator: Any) -> int:
     scorers = steps[:-1] if _is_packed(estimator) else steps
     if _parts_of(scorers).strangers:  # custom models, and those of other libraries, may not be thread-safe
         return 1
-    cores, memory_mb = os.cpu_count() or 1, _memory_mb()
-    if memory_mb is None or _deployed_package():  # the local AWS says the memory, too, and its cores are the machine's
-        return cores
-    return min(cores, max(1, round(memory_mb / MB_PER_VCPU)))
+    cores, memory_mb = os.cpu_count() or 1, _limiting_memory_mb()
+    return cores if memory_mb is None else min(cores, max(1, round(memory_mb / MB_PER_VCPU)))
 
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
@@ -2267,7 +2276,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
         room = storage or _Storage(folder)
 
         def require_room(response: dict[str, Any]) -> None:
-            size, memory_mb = response["ContentLength"], _memory_mb()
+            size, memory_mb = response["ContentLength"], _limiting_memory_mb()
             if memory_mb and size > memory_mb * 2**20:
                 raise ModelError(f"{s3_uri} has {size} bytes, more than the function's {memory_mb} MB", "raise PredictMemorySize")
             room.take_for_model(size, s3_uri)
@@ -2354,7 +2363,14 @@ def load_model(model_path: str | Path) -> Any:
     if no_model := _no_estimator(estimator):
         raise ModelError(*no_model)
     _use_one_thread(estimator)
+    _return_freed_memory()
     return estimator
+
+
+def _return_freed_memory() -> None:
+    """Give back the gaps that unpickling leaves between a model's arrays: glibc keeps them once the kernel is loaded (memory.c)."""
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 _unpickling = threading.RLock()

@@ -223,6 +223,7 @@ class Probe(TypedDict):
     row_bytes: float
     """The mean length of a row of input with its line end; 0 without rows, like the next field."""
     rows_per_second: float
+    """Of one worker on a whole vCPU, whatever share of one the function has."""
     columns_s3_uri: str
     """The place of `Columns`."""
     columns_sha256: str

@@ -125,7 +125,7 @@ def estimate(
     If all predictions are over, `measured_seconds` of them together replace what the probe promises.
     """
     rows = round(work.input_bytes / work.row_bytes)
-    row = Row(work.row_bytes, work.prediction_bytes, rows_per_vcpu_second(probe_rows_per_second, memory_mb))
+    row = Row(work.row_bytes, work.prediction_bytes, max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND))
     workers = min(max_concurrency, work.pending_chunks)
     waiting = INVOCATION_SECONDS * work.pending_chunks + SMALL_REQUEST_SECONDS * work.grouped_objects
     warm = scoring_seconds(work.input_bytes, work.pending_chunks, row, memory_mb) + waiting
@@ -209,11 +209,6 @@ def _joining_seconds(chunks: int, part_bytes: float) -> float:
     turns = math.ceil(chunks / PARTS_IN_FLIGHT) / max(1, PARTS_IN_FLIGHT // chunks)
     copied_bytes = max(part_bytes * turns, min(part_bytes, LEAST_COPY_BYTES))
     return COPY_START_SECONDS + copied_bytes / (COPY_MB_PER_SECOND * 1e6)
-
-
-def rows_per_vcpu_second(probe_rows_per_second: float, memory_mb: int) -> float:
-    """Return the speed of a whole vCPU: the probe ran on one, or on the share of one that the memory buys."""
-    return max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND) / min(1, vcpus(memory_mb))
 
 
 def scoring_seconds(input_bytes: float, chunks: int, row: Row, memory_mb: int) -> float:

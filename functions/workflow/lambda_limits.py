@@ -5,8 +5,9 @@ MB_PER_GB = 1024
 
 MB_PER_VCPU = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
-DEFAULT_MEMORY_MB = 1769
-"""What template.yaml gives the prediction function; tests hold the template and the pages to it."""
+DEFAULT_MEMORY_MB = 1024
+"""What template.yaml gives the prediction function; tests hold the template and the pages to it. Of the sizes that were measured,
+the smallest at which the network alone bounds linear models and packed trees (docs/performance.md)."""
 
 NETWORK_MB_PER_SECOND = 75
 """MB (10^6 bytes) a second between S3 and one function, each way, below `SCALED_NETWORK_MEMORY_MB`. Assumed: 90 were

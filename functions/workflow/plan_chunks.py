@@ -32,7 +32,7 @@ from .contract import (
 from .csv_records import Header
 from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
-from .estimate import PREDICTION_BYTES, Estimate, Row, Work, estimate, rows_per_vcpu_second
+from .estimate import PREDICTION_BYTES, SLOWEST_ROWS_PER_SECOND, Estimate, Row, Work, estimate
 from .fingerprint import cut_of, fingerprint_of, identity_of
 from .inputs import (
     InputObject,
@@ -52,7 +52,7 @@ from .published import found_while_planning
 from .resume import EarlierWork, earlier_work, finished_chunks, is_refuted
 from .s3 import S3Client, get_document, in_parallel, parse_s3_uri, put_json, s3_client
 from .sampling import mean_record_bytes, sampled_records, sampled_types
-from .sizing import SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice
+from .sizing import LOADED_TIMES, SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice
 from .splitting import Cut, Notes, split_objects
 from .work import chunk_places, chunk_size_uri, decision_uri, scan_uri, work_prefix, written_uris
 
@@ -167,7 +167,7 @@ def row_of(probe: Probe, columns: Columns) -> Row | None:
     """Return what the probe has found of a row; None if there is none."""
     if not probe["rows"]:
         return None
-    speed = rows_per_vcpu_second(probe["rows_per_second"], memory_mb())
+    speed = max(probe["rows_per_second"], SLOWEST_ROWS_PER_SECOND)
     return Row(probe["row_bytes"], PREDICTION_BYTES * len(columns["prediction_columns"]), speed)
 
 
@@ -393,6 +393,7 @@ def estimate_of(
     found = estimate(work, probe["rows_per_second"], document["request"]["max_concurrency"], memory_mb())
     if row:
         model_bytes = probe["model"]["bytes"]
-        advice = memory_advice(row, SCORING_MB + model_bytes / 2**20, memory_mb(), chunk_room_bytes(model_bytes))
+        needed_mb = SCORING_MB + LOADED_TIMES * model_bytes / 2**20
+        advice = memory_advice(row, needed_mb, memory_mb(), chunk_room_bytes(model_bytes))
         found["assumptions"].append(f"{advice} A model whose file is compressed needs more: `batch-predict check-model` says it.")
     return found

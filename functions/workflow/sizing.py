@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .chunking import BYTES_PER_MB, MAX_CHUNKS, MAX_SEGMENTS, fitting_chunk_bytes, floor_bytes, number_of_chunks
 from .estimate import INVOCATION_SECONDS, SMALL_REQUEST_SECONDS, Row, Work, estimate, scoring_seconds
-from .lambda_limits import network_mb_per_second, vcpus
+from .lambda_limits import MB_PER_VCPU, network_mb_per_second, vcpus
 
 MAX_CHUNK_SECONDS = 60
 """What a chunk takes at most: a retry repeats all of it, and a run ends with its last chunk."""
@@ -29,6 +29,9 @@ MEMORY_SIZES_MB = (512, 640, 768, 1024, 1769, 2688, 3538, 5307, 7076, 10_240)
 """Those that are compared, also by `make bench-lambda`. In a new account 3,008 is the most."""
 SCORING_MB = 410
 """MB (2^20 bytes) that the function takes beside the model, at most: *b* forest without the kernel, in docs/performance.md."""
+LOADED_TIMES = 2
+"""What a model takes while it is loaded, by its file: the unpickler holds what it has read until its end, beside what the model has
+copied of it. Measured with forests: 2.03 to 2.06."""
 
 
 class ChunkSize(NamedTuple):
@@ -121,8 +124,7 @@ def dollars_per_tb(chunk_bytes: float, row: Row, memory_mb: int) -> float:
     """Return what a TB of input costs in chunks of this size."""
     chunks = math.ceil(TB / chunk_bytes)
     work = Work(chunks, chunks, 1, 0, 0, TB, row.input_bytes, row.prediction_bytes)
-    probe_rows_per_second = row.per_vcpu_second * min(1, vcpus(memory_mb))
-    return estimate(work, probe_rows_per_second, MANY_FUNCTIONS, memory_mb)["dollars"]["total"]
+    return estimate(work, row.per_vcpu_second, MANY_FUNCTIONS, memory_mb)["dollars"]["total"]
 
 
 def memory_sizes(row: Row, needed_mb: float, room_bytes: int) -> list[MemorySize]:
@@ -144,7 +146,8 @@ def memory_advice(row: Row, needed_mb: float, memory_mb: int, room_bytes: int) -
     both = f"{_said(cheap)} is the cheapest for this model, {_said(fast)} the fastest"
     best = both if cheap != fast else f"{_said(cheap)} is the cheapest and the fastest for this model"
     here = _said(memory_size(row, memory_mb, room_bytes))
-    return f"PredictMemorySize: {best}; the function has {here}. About {needed_mb:,.0f} MB are needed."
+    one_worker = f"Models that one worker scores, as those with code of their own, hardly gain beyond {MB_PER_VCPU:,} MB."
+    return f"PredictMemorySize: {best}; the function has {here}. About {needed_mb:,.0f} MB are needed. {one_worker}"
 
 
 def cheapest(sizes: Sequence[MemorySize]) -> MemorySize:

@@ -176,7 +176,7 @@ def test_a_dry_run_says_what_the_run_would_take(aws, scored, eight_chunks, uris,
     assert abs(estimate["rows"] - 60_000) < 3000
     assert estimate["lambda_requests"] == 8 + 4
     assert estimate["dollars"]["total"] > 0
-    assert any("1,769 MB" in assumption for assumption in estimate["assumptions"])
+    assert any("1,024 MB" in assumption for assumption in estimate["assumptions"])
     assert any("by the stored model" in assumption for assumption in estimate["assumptions"])
     assert "Predict Chunks" not in states_entered(aws, execution)
     columns, stored, *planned = sorted(uri.rpartition("/")[2] for uri in uris(f"{places.output}estimated.csv"))

@@ -84,6 +84,22 @@ def test_the_probe_times_a_warm_model_unless_a_later_row_is_bad(put, monkeypatch
     assert body["rows_per_second"] == pytest.approx(rows_per_second)
 
 
+@pytest.mark.parametrize(
+    ("memory_mb", "package", "rows_per_second"),
+    [("884", "{}", 1e5 * 1769 / 884), ("3538", "{}", 1e5), ("884", '{"python": "3.13"}', 1e5)],
+    ids=["half a vCPU", "two vCPUs", "the local AWS, whose memory buys nothing"],
+)
+def test_the_probe_tells_the_speed_of_a_whole_vcpu(put, monkeypatch, memory_mb, package, rows_per_second):
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory_mb)
+    monkeypatch.setenv("DEPLOYED_PACKAGE", package)
+    monkeypatch.setattr(SlowAtFirst, "calls", 1)
+    monkeypatch.setattr(handler.time, "perf_counter", lambda: SlowAtFirst.now)
+    put(MODEL, SlowAtFirst())
+    put(DATA, "x1,x2\n" + "1,2\n" * 2000)
+    body = invoke(probe_rows=1000, column_types={"x1": "number", "x2": "number"})[1]
+    assert body["rows_per_second"] == pytest.approx(rows_per_second, rel=1e-4)
+
+
 def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):
     put(DATA, "x1,x2\n1,2\n")
     uris = [f"s3://{BUCKET}/models/{number}.joblib" for number in range(6)]

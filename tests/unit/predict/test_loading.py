@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import platform
 import subprocess
 import sys
 import tarfile
@@ -668,3 +669,30 @@ def test_nothing_is_resolved_before_the_pin_is_checked(put, monkeypatch):
     assert "is not the pinned model" in invoke(model_sha256="0" * 64)[1]["message"]
     pinned = hashlib.sha256(b"c__main__\nclean\n.").hexdigest()
     assert "needs 'clean' of the script" in invoke(model_sha256=pinned)[1]["message"]
+
+
+class CopiesItsState(FirstColumn):
+    """As scikit-learn's trees do, while the unpickler holds what it has read until its end."""
+
+    def __setstate__(self, state):
+        self.arrays = [array.copy() for array in state["arrays"]]
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists() or platform.libc_ver()[0] != "glibc", reason="needs Linux with glibc")
+def test_a_loaded_model_leaves_no_gaps_in_the_memory(tmp_path):
+    model = FirstColumn()
+    model.parts = [CopiesItsState() for _ in range(40)]
+    for part in model.parts:
+        part.arrays = [np.ones(12_500) for _ in range(10)]  # 100 kB each: glibc takes them from its heap in any case
+    joblib.dump(model, tmp_path / "model.joblib")
+    del model, part
+    gc.collect()
+    handler._return_freed_memory()
+    before = resident_bytes()
+    loaded = handler.load_model(tmp_path / "model.joblib")
+    assert len(loaded.parts) == 40
+    assert resident_bytes() - before < 60e6  # the arrays are 40 MB

@@ -103,8 +103,8 @@ def test_parts_of_500_mb_are_cut_if_they_are_few_and_copied_in_turns_if_they_are
     assert merging(chunks, 500 * MB) == pytest.approx(merge_seconds(chunks, 2.7 + copied_mb / 80))
 
 
-@pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700), (512, 700)])
-def test_a_share_of_a_vcpu_is_in_the_probes_speed_already(memory_mb, scoring):
+@pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700 * 1769 / 884), (512, 700 * 1769 / 512)])
+def test_less_than_a_vcpu_is_slower_than_the_probe_says_of_a_whole_one(memory_mb, scoring):
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=memory_mb)
     assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.15 + 0.3 + 1.4 / min(1, memory_mb / 1769), abs=0.2)
 

@@ -92,12 +92,14 @@ BODY = b"a,b\n" + b"1,2\n" * 30_000
 
 
 @pytest.fixture
-def planned(s3, put, document):
-    """Plan a run of 120 KB with a model of so many rows a second, as an execution of its own."""
+def planned(s3, put, document, monkeypatch):
+    """Plan a run of 120 KB with a model of so many rows a second, as an execution of its own; the function has one vCPU."""
     put("in/1.csv", BODY)
+    monkeypatch.setenv(plan_chunks.MEMORY_VARIABLE, "1769")
 
-    def plan(rows_per_second, **changed):
+    def plan(rows_per_second, model_mb=0, **changed):
         event = document(**changed)
+        event["model"]["model"]["bytes"] = model_mb * 2**20
         event["model"]["rows_per_second"] = rows_per_second
         event["execution"] |= {"name": f"run-{rows_per_second}"}
         return plan_chunks.plan_chunks(s3, event)
@@ -168,11 +170,15 @@ def test_without_rows_there_is_nothing_to_reckon(s3, put, document):
     assert not any("PredictMemorySize" in assumption for assumption in plan["estimate"]["assumptions"])
 
 
-def test_the_memory_sizes_are_in_the_dry_run(planned, s3, put, document):
-    *_, advice = planned(10**6, dry_run=True)["estimate"]["assumptions"]
-    assert advice.startswith("PredictMemorySize: ")
+def test_the_memory_sizes_are_in_the_dry_run(planned):
+    *_, advice = planned(10**8, dry_run=True)["estimate"]["assumptions"]
+    assert advice.startswith("PredictMemorySize: 512 MB (")
     assert "the function has 1,769 MB (" in advice
-    assert "About 410 MB are needed. A model whose file is compressed needs more" in advice
+    assert "About 410 MB are needed. Models that one worker scores" in advice
+    assert "A model whose file is compressed needs more" in advice
+    *_, of_a_large_model = planned(10**8, model_mb=310, dry_run=True)["estimate"]["assumptions"]
+    assert of_a_large_model.startswith("PredictMemorySize: 1,769 MB (")  # 1,024 hold 307 MB, which are twice that while loading
+    assert "About 1,030 MB are needed." in of_a_large_model
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------------------

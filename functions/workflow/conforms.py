@@ -9,6 +9,7 @@ What lies in S3 may have been cut, damaged or written by a stranger. A shape is 
 """
 
 import sys
+from array import array
 from collections.abc import Callable
 from functools import cache
 from types import NoneType, UnionType
@@ -29,6 +30,8 @@ from typing import (
 
 Shape = TypeVar("Shape")
 Check = Callable[[Any], bool]
+Natural = Annotated[int, lambda number: 0 <= number < 2**64]
+"""A merge may read hundreds of millions, so a list of them is checked as a whole, in which True passes for 1."""
 
 LARGEST_FLOAT = sys.float_info.max
 
@@ -50,8 +53,8 @@ def _check_of(shape: Any) -> Check:
         return lambda value: any(type(value) is type(part) and value == part for part in parts)
     if origin is Annotated:
         return _annotated(parts[0], parts[1])
-    if shape == list[int]:
-        return lambda value: type(value) is list and {*map(type, value)} <= {int}
+    if shape == list[Natural]:
+        return _are_natural
     return _COMPOSED[origin](*map(_check_of, parts)) if origin else _PLAIN[shape]
 
 
@@ -80,6 +83,16 @@ def _check_of_document(shape: Any) -> Check:
 
 def _list_of(item: Check) -> Check:
     return lambda value: type(value) is list and all(map(item, value))
+
+
+def _are_natural(value: Any) -> bool:
+    if type(value) is not list:
+        return False
+    try:
+        array("Q", value)
+    except (TypeError, OverflowError):
+        return False
+    return True
 
 
 def _tuple_of(*items: Check) -> Check:

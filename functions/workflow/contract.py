@@ -8,12 +8,13 @@ below Step Functions' 256 KiB: lists of objects and chunks live in S3.
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from .column_types import Kind  # conforms.py resolves the fields' types
+from .conforms import Natural
 from .estimate import Estimate
 
 Count = Annotated[int, lambda count: 0 <= count <= 2**53]
 """A number of rows, bytes or milliseconds."""
-Counts = Annotated[list[int], lambda counts: min(counts, default=0) >= 0 and sum(counts) <= 2**53]
-"""Counts of a histogram; they are checked all at once, because a merge may read a hundred million."""
+Counts = Annotated[list[Natural], lambda counts: sum(counts) <= 2**50]
+"""Counts of a histogram: those of 10,000 chunks, added up, still fit into 64 bits each."""
 ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
 """[start, stop), in bytes."""
 Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]

@@ -7,13 +7,12 @@ Two buckets of one scale make one of the next coarser, so histograms add up exac
 
 import math
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 from .conforms import conforms
-from .contract import Histogram, HistogramSide, ReportStatistics, Statistics, Values
+from .contract import ClassValues, Histogram, HistogramSide, NumberValues, ReportStatistics, Statistics, TextValues, Values
 
 MAX_STATISTICS_COLUMNS = 200
 MAX_CLASSES, MAX_REASONS = 100, 50
@@ -25,165 +24,240 @@ PERCENTS = 101
 """As in the prediction function, which explains them; a contract test holds them equal."""
 COARSEST_SCALE = -1
 """80 buckets of it hold every magnitude that the prediction function counts."""
-MAX_OFFSET = 2**15
+MAX_OFFSET = 2 ** (6 + HISTOGRAM_SCALE)
 """Above every bucket's number, at any scale: magnitudes are between 2^-60 and 2^64."""
-
-
-BATCH = 32
-"""Chunks whose statistics are added at once: many lists are added in a fraction of the time of one after the other."""
 
 
 class StatisticsSum:
     """The statistics of chunks, added up: as much memory for a few chunks as for thousands."""
 
     def __init__(self) -> None:
-        self._sum = empty()
-        self._waiting: list[Statistics] = []
-        self._kinds: dict[str, dict[str, str]] = {"predictions": {}, "features": {}}
+        self._columns: dict[str, dict[str, Any]] = {"predictions": {}, "features": {}}
+        self._left_out = dict.fromkeys(self._columns, 0)
+        self._reasons: dict[str, int] = {}
         self._chunks = 0
 
     def add(self, statistics: object) -> None:
         """Add a chunk's. What is none, or does not fit to the others, is left out: it is missing from `chunks` then."""
         try:
-            found = checked(statistics)
-            self._kinds = {group: _kinds(known, found[group]) for group, known in self._kinds.items()}  # type: ignore[literal-required]
+            found: Any = checked(statistics)
+            for group, known in self._columns.items():
+                _require_fit(known, found[group])
         except ValueError:
             return
+        for group, known in self._columns.items():
+            for name, values in found[group].items():
+                if name not in known:
+                    known[name] = _SUMS[values["kind"]]()
+                known[name].add(values)
+            self._left_out[group] = max(self._left_out[group], found[f"{group}_left_out"])
+        _add_by_name(self._reasons, found["rejected_reasons"], MAX_REASONS, OTHER)
         self._chunks += 1
-        self._waiting.append(found)
-        if len(self._waiting) == BATCH:
-            self._add_up()
-
-    def _add_up(self) -> None:
-        self._sum, self._waiting = merged(self._sum, *self._waiting), []
 
     def result(self) -> ReportStatistics:
         """Return the sum, and of how many chunks it is."""
-        self._add_up()
-        return {"chunks": self._chunks, **self._sum}
+        found: dict[str, Any] = {"chunks": self._chunks}
+        for group, known in self._columns.items():
+            found[group] = {name: values.result() for name, values in known.items()}
+            found[f"{group}_left_out"] = self._left_out[group]
+        return cast("ReportStatistics", found | {"rejected_reasons": {**self._reasons}})
 
 
-def _kinds(known: Mapping[str, str], columns: Mapping[str, Any]) -> dict[str, str]:
-    """Return the kinds of all columns; ValueError if one has another kind than before, or if there are too many."""
-    kinds = {**known, **{name: values["kind"] for name, values in columns.items()}}
-    if any(kinds[name] != kind for name, kind in known.items()):
+def _require_fit(known: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+    """Raise ValueError if a column has another kind than before, or if there are too many."""
+    if any(known[name].kind != values["kind"] for name, values in columns.items() if name in known):
         raise ValueError("a column is of two kinds")
-    if len(kinds) > MAX_STATISTICS_COLUMNS:
+    if len(known.keys() | columns.keys()) > MAX_STATISTICS_COLUMNS:
         raise ValueError(f"more than {MAX_STATISTICS_COLUMNS} columns")
-    return kinds
 
 
-def empty() -> Statistics:
-    """Return the statistics of no row."""
-    return {"predictions": {}, "predictions_left_out": 0, "features": {}, "features_left_out": 0, "rejected_reasons": {}}
+class _NumberSum:
+    """`NumberValues` of chunks."""
 
+    kind = "number"
 
-def merged(*parts: Statistics) -> Statistics:
-    """Return the statistics of all together; a column is of one kind in all of them."""
-    return {
-        "predictions": _merged_columns([part["predictions"] for part in parts]),
-        "predictions_left_out": max(part["predictions_left_out"] for part in parts),
-        "features": _merged_columns([part["features"] for part in parts]),
-        "features_left_out": max(part["features_left_out"] for part in parts),
-        "rejected_reasons": _merged_counts([part["rejected_reasons"] for part in parts], MAX_REASONS, OTHER)[0],
-    }
+    def __init__(self) -> None:
+        self._rows = self._missing = 0
+        self._sum = self._squares = 0.0
+        self._low, self._high = math.inf, -math.inf
+        self._is_whole = True
+        self._numbers: dict[str, int] | None = {}
+        self._percents: int | None = 0
+        self._histogram = _HistogramSum()
 
+    def add(self, values: NumberValues) -> None:
+        low, high = values["min"], values["max"]
+        numbers, percents = values["whole_numbers"], values.get("percents")
+        self._rows += values["rows"]
+        self._missing += values["missing"]
+        self._sum += math.nan if (more := values["sum"]) is None else more
+        self._squares += math.nan if (more := values["sum_of_squares"]) is None else more
+        self._low = self._low if low is None or low >= self._low else low
+        self._high = self._high if high is None or high <= self._high else high
+        self._is_whole = self._is_whole and values["whole"]
+        if numbers is None or self._numbers is None:
+            self._numbers = None
+        else:
+            _add_by_name(self._numbers, numbers, len(_COUNTED))
+        self._percents = None if percents is None or self._percents is None else self._percents + _packed(percents)
+        self._histogram.add(values["histogram"])
 
-def _merged_columns(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    names = dict.fromkeys(chain.from_iterable(parts))
-    return {name: merged_values(*(part[name] for part in parts if name in part)) for name in names}
-
-
-def merged_values(*parts: Any) -> Any:
-    """Return the statistics (`Values`) of all values of one column."""
-    kind = parts[0]["kind"]
-    both = {"kind": kind, **{name: sum([part[name] for part in parts]) for name in ("rows", "missing")}}
-    if kind == "number":
-        joined = {
-            **both,
-            "sum": _added([part["sum"] for part in parts]),
-            "sum_of_squares": _added([part["sum_of_squares"] for part in parts]),
-            "min": min([part["min"] for part in parts if part["min"] is not None], default=None),
-            "max": max([part["max"] for part in parts if part["max"] is not None], default=None),
-            "whole": all(part["whole"] for part in parts),
-            "whole_numbers": _added_whole_numbers([part["whole_numbers"] for part in parts]),
-            "histogram": merged_histograms(*(part["histogram"] for part in parts)),
+    def result(self) -> NumberValues:
+        numbers = self._numbers
+        found: NumberValues = {
+            "kind": "number",
+            "rows": self._rows,
+            "missing": self._missing,
+            "sum": _finite_or_none(self._sum),
+            "sum_of_squares": _finite_or_none(self._squares),
+            "min": _finite_or_none(self._low),
+            "max": _finite_or_none(self._high),
+            "whole": self._is_whole,
+            "whole_numbers": None,
+            "histogram": self._histogram.result(),
         }
-        if all("percents" in part for part in parts):
-            joined["percents"] = _added_counts([part["percents"] for part in parts])
-        return joined
-    if kind == "text":
-        return {**both, "hashed": _added_counts([part["hashed"] for part in parts])}
-    classes, beyond = _merged_counts([part["classes"] for part in parts], MAX_CLASSES)
-    return {**both, "classes": classes, "other_classes": sum([part["other_classes"] for part in parts]) + beyond}
+        if numbers is not None and len(numbers) <= MAX_COUNTED:
+            found["whole_numbers"] = {number: numbers[number] for number in sorted(numbers, key=int)}
+        if self._percents is not None:
+            found["percents"] = _unpacked(self._percents, PERCENTS)
+        return found
 
 
-def _added_counts(lists: Sequence[list[int]]) -> list[int]:
-    return list(map(sum, zip(*lists, strict=True)))
+class _TextSum:
+    """`TextValues` of chunks."""
+
+    kind = "text"
+
+    def __init__(self) -> None:
+        self._rows = self._missing = self._hashed = 0
+
+    def add(self, values: TextValues) -> None:
+        self._rows += values["rows"]
+        self._missing += values["missing"]
+        self._hashed += _packed(values["hashed"])
+
+    def result(self) -> TextValues:
+        return {"kind": "text", "rows": self._rows, "missing": self._missing, "hashed": _unpacked(self._hashed, HASHES)}
 
 
-def _added_whole_numbers(parts: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
-    counts: Counter[str] = Counter()
-    for part in parts:
-        if part is None:
-            return None
-        counts.update(part)
-    return {number: counts[number] for number in sorted(counts, key=int)} if len(counts) <= MAX_COUNTED else None
+class _ClassSum:
+    """`ClassValues` of chunks."""
+
+    kind = "class"
+
+    def __init__(self) -> None:
+        self._rows = self._missing = self._others = 0
+        self._classes: dict[str, int] = {}
+
+    def add(self, values: ClassValues) -> None:
+        self._rows += values["rows"]
+        self._missing += values["missing"]
+        self._others += values["other_classes"] + _add_by_name(self._classes, values["classes"], MAX_CLASSES)
+
+    def result(self) -> ClassValues:
+        counted = {**self._classes}
+        return {"kind": "class", "rows": self._rows, "missing": self._missing, "classes": counted, "other_classes": self._others}
 
 
-def _added(parts: Sequence[float | None]) -> float | None:
-    """Add one after the other, as `sum` did until Python 3.12; None if a float cannot hold it, which JSON cannot say."""
-    total: float = 0
-    for part in parts:
-        if part is None or not math.isfinite(total := total + part):
-            return None
-    return total
+_SUMS: dict[str, Callable[[], Any]] = {each.kind: each for each in (_NumberSum, _TextSum, _ClassSum)}
 
 
-def _merged_counts(parts: Sequence[Mapping[str, int]], most: int, other: str | None = None) -> tuple[dict[str, int], int]:
-    """Add up counts by name, of at most so many names; what has no place is counted under `other`, or returned."""
-    counts: dict[str, int] = dict(parts[0])
+def _finite_or_none(value: float) -> float | None:
+    """JSON has no infinity. A sum that was infinite, or that a chunk did not know, has never become finite again."""
+    return value if math.isfinite(value) else None
+
+
+def _add_by_name(counts: dict[str, int], more: Mapping[str, int], most: int, other: str | None = None) -> int:
+    """Add to counts of at most so many names; what has no place is counted under `other`, or returned."""
     beyond = 0
-    for name, count in chain.from_iterable(part.items() for part in parts[1:]):
+    for name, count in more.items():
         if name in counts or name == other or len(counts) - (other in counts) < most:
             counts[name] = counts.get(name, 0) + count
         else:
             beyond += count
     if other is not None and beyond:
         counts[other] = counts.get(other, 0) + beyond
-    return counts, beyond
+        return 0
+    return beyond
 
 
 def merged_histograms(*histograms: Histogram) -> Histogram:
     """Return the histogram of all together: the one of all values at once."""
-    scale = min(histogram["scale"] for histogram in histograms)
-    by_scale: dict[int, list[Histogram]] = {}
+    total = _HistogramSum()
     for histogram in histograms:
-        by_scale.setdefault(histogram["scale"], []).append(histogram)
-    positive, negative = (
-        _joined([coarser(_joined([histogram[sign] for histogram in own]), finer - scale) for finer, own in by_scale.items()])
-        for sign in ("positive", "negative")
-    )
-    ends = [end for side in (positive, negative) if side["counts"] for end in _ends(side)]
-    shift = 0
-    while ends and (max(ends) >> shift) - (min(ends) >> shift) >= HISTOGRAM_BUCKETS:
-        shift += 1
-    return {
-        "scale": scale - shift,
-        "zero": sum([histogram["zero"] for histogram in histograms]),
-        "positive": coarser(positive, shift),
-        "negative": coarser(negative, shift),
-        "infinite": sum([histogram["infinite"] for histogram in histograms]),
-    }
+        total.add(histogram)
+    return total.result()
 
 
-def _joined(sides: Sequence[HistogramSide]) -> HistogramSide:
-    filled = [side for side in sides if side["counts"]]
-    if len(filled) < 2:
-        return filled[0] if filled else {"offset": 0, "counts": []}
-    first, last = min(side["offset"] for side in filled), max(_ends(side)[1] for side in filled)
-    aligned = [[0] * (side["offset"] - first) + side["counts"] + [0] * (last - _ends(side)[1]) for side in filled]
-    return {"offset": first, "counts": _added_counts(aligned)}
+class _HistogramSum:
+    """Histograms, added up scale by scale; only the sums are made coarser."""
+
+    def __init__(self) -> None:
+        self._zero = self._infinite = 0
+        self._sides: dict[int, tuple[_SideSum, _SideSum]] = {}
+
+    def add(self, histogram: Histogram) -> None:
+        self._zero += histogram["zero"]
+        self._infinite += histogram["infinite"]
+        scale = histogram["scale"]
+        if scale not in self._sides:
+            self._sides[scale] = (_SideSum(), _SideSum())
+        positive, negative = self._sides[scale]
+        positive.add(histogram["positive"])
+        negative.add(histogram["negative"])
+
+    def result(self) -> Histogram:
+        scale = min(self._sides, default=HISTOGRAM_SCALE)
+        joined = (_SideSum(), _SideSum())
+        for finer, sides in self._sides.items():
+            for total, side in zip(joined, sides, strict=True):
+                total.add(coarser(side.result(), finer - scale))
+        positive, negative = (side.result() for side in joined)
+        ends = [end for side in (positive, negative) if side["counts"] for end in _ends(side)]
+        shift = 0
+        while ends and (max(ends) >> shift) - (min(ends) >> shift) >= HISTOGRAM_BUCKETS:
+            shift += 1
+        return {
+            "scale": scale - shift,
+            "zero": self._zero,
+            "positive": coarser(positive, shift),
+            "negative": coarser(negative, shift),
+            "infinite": self._infinite,
+        }
+
+
+class _SideSum:
+    """Buckets of one sign and scale."""
+
+    def __init__(self) -> None:
+        self._offset = self._counts = 0
+
+    def add(self, side: HistogramSide) -> None:
+        if not side["counts"]:
+            return
+        counts, ahead = _packed(side["counts"]), side["offset"] - self._offset
+        if not self._counts:
+            self._offset, self._counts = side["offset"], counts
+        elif ahead >= 0:
+            self._counts += counts << ahead * COUNT_BITS
+        else:
+            self._offset, self._counts = side["offset"], counts + (self._counts << -ahead * COUNT_BITS)
+
+    def result(self) -> HistogramSide:
+        length = -(-self._counts.bit_length() // COUNT_BITS)
+        return {"offset": self._offset, "counts": _unpacked(self._counts, length)}
+
+
+COUNT_BITS = 64
+"""A list of counts is added to another as one integer, in which each has so many bits: a tenth of the time of one by one."""
+
+
+def _packed(counts: list[int]) -> int:
+    return int.from_bytes(array("Q", counts), "little")  # as all processors of Lambda are
+
+
+def _unpacked(packed: int, length: int) -> list[int]:
+    return array("Q", packed.to_bytes(length * COUNT_BITS // 8, "little")).tolist()
 
 
 def _ends(side: HistogramSide) -> tuple[int, int]:
@@ -246,31 +320,32 @@ def _adds_up(values: Values) -> bool:
     if values["kind"] == "text":
         return len(values["hashed"]) == HASHES and values["rows"] == values["missing"] + sum(values["hashed"])
     if values["kind"] == "class":
-        counted = values["other_classes"] + sum(values["classes"].values())
-        return len(values["classes"]) <= MAX_CLASSES and values["rows"] == values["missing"] + counted
-    histogram, low, high = values["histogram"], values["min"], values["max"]
-    finite = histogram["zero"] + sum(histogram["positive"]["counts"]) + sum(histogram["negative"]["counts"])
-    numbers, percents = values["whole_numbers"], values.get("percents")
+        labelled = values["other_classes"] + sum(values["classes"].values())
+        return len(values["classes"]) <= MAX_CLASSES and values["rows"] == values["missing"] + labelled
+    low, high, numbers, percents = values["min"], values["max"], values["whole_numbers"], values.get("percents")
+    counted = _counted_in(values["histogram"])
+    if counted is None or values["rows"] != values["missing"] + values["histogram"]["infinite"] + counted:
+        return False
     return (
-        values["rows"] == values["missing"] + histogram["infinite"] + finite
-        and _is_histogram(histogram)
-        and (low is None) == (high is None)
+        (low is None) == (high is None)
         and (low is None or high is None or low <= high)
-        and (numbers is None or (values["whole"] and len(numbers) <= MAX_COUNTED and sum(numbers.values()) == finite))
+        and (numbers is None or (values["whole"] and len(numbers) <= MAX_COUNTED and sum(numbers.values()) == counted))
         and (numbers is None or numbers.keys() <= _COUNTED)
-        and (percents is None or (len(percents) == PERCENTS and sum(percents) == finite))
+        and (percents is None or (len(percents) == PERCENTS and sum(percents) == counted))
     )
 
 
 _COUNTED = {str(number) for number in range(-LARGEST_COUNTED, LARGEST_COUNTED + 1)}
 
 
-def _is_histogram(histogram: Histogram) -> bool:
-    filled = [side for side in (histogram["positive"], histogram["negative"]) if side["counts"]]
-    ends = [end for side in filled for end in _ends(side)] or [0]
-    return (
-        COARSEST_SCALE <= histogram["scale"] <= HISTOGRAM_SCALE
-        and all(side["counts"][0] and side["counts"][-1] for side in filled)
-        and -MAX_OFFSET <= min(ends) <= max(ends) <= MAX_OFFSET
-        and max(ends) - min(ends) < HISTOGRAM_BUCKETS
-    )
+def _counted_in(histogram: Histogram) -> int | None:
+    """Return how many finite values are in a histogram, None if it cannot be one."""
+    counted, first, last = histogram["zero"], MAX_OFFSET, -MAX_OFFSET  # so one with buckets beyond them would be too long
+    for side in (histogram["positive"], histogram["negative"]):
+        if counts := side["counts"]:
+            if not (counts[0] and counts[-1]):
+                return None
+            counted += sum(counts)
+            first, last = min(first, side["offset"]), max(last, side["offset"] + len(counts) - 1)
+    is_possible = COARSEST_SCALE <= histogram["scale"] <= HISTOGRAM_SCALE and last - first < HISTOGRAM_BUCKETS
+    return counted if is_possible else None

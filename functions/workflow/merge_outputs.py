@@ -40,10 +40,12 @@ from .s3 import (
     delete_objects,
     error_code,
     get_json,
+    get_text,
     in_parallel,
     list_pages,
     modified_under,
     only_in_place_of,
+    parse_json,
     parse_s3_uri,
     put_json,
     read_ahead,
@@ -100,7 +102,8 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     planned = planned_chunks(document, decision, zip(chunks, read_ahead(partial(read_segments, client), chunks), strict=True))
     statistics = StatisticsSum()
     with rare_garbage_collection():
-        receipts = [without_statistics(receipt, statistics) for receipt in read_ahead(partial(read_receipt, client), chunks)]
+        texts = read_ahead(partial(read_receipt, client), chunks)
+        receipts = [parse_receipt(chunk, text, statistics) for chunk, text in zip(chunks, texts, strict=True)]
     account = settle(document, planned, receipts)
     execution_arn = document["execution"]["arn"]
 
@@ -163,18 +166,36 @@ def read_segments(client: S3Client, chunk: Chunk) -> list[Segment]:
         raise IncompleteOutputError(f"{chunk['segments_s3_uri']}: {error}") from error
 
 
-def read_receipt(client: S3Client, chunk: Chunk) -> Any:
+def read_receipt(client: S3Client, chunk: Chunk) -> str | None:
     """Return what stands in the place of a chunk's receipt, None if the chunk never finished."""
-    uri = chunk["receipt_s3_uri"]
     try:
-        receipt = get_json(client, uri)
+        return get_text(client, chunk["receipt_s3_uri"])
     except InputNotFoundError:
         return None
     except ValueError as error:
-        raise IncompleteOutputError(f"{uri} is not a receipt: {error}") from error
+        raise _no_receipt(chunk, error) from error
+
+
+def parse_receipt(chunk: Chunk, text: str | None, statistics: StatisticsSum) -> Any:
+    """Return a receipt without its statistics, which are added to the others': 10,000 receipts are kept at once.
+
+    The threads that read do not parse: they would take turns, and each would find the others' receipts in the processor's cache.
+    """
+    if text is None:
+        return None
+    try:
+        receipt = parse_json(text)
+    except ValueError as error:
+        raise _no_receipt(chunk, error) from error
     if receipt is None:
-        raise IncompleteOutputError(f"{uri} is not a receipt: it is null")
+        raise _no_receipt(chunk, "it is null")
+    if isinstance(receipt, dict):  # else it is refused with what else does not add up
+        statistics.add(receipt.pop("statistics", None))
     return receipt
+
+
+def _no_receipt(chunk: Chunk, reason: object) -> IncompleteOutputError:
+    return IncompleteOutputError(f"{chunk['receipt_s3_uri']} is not a receipt: {reason}")
 
 
 @contextmanager
@@ -186,13 +207,6 @@ def rare_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def without_statistics(receipt: Any, statistics: StatisticsSum) -> Any:
-    """Add a receipt's statistics to the others', and drop them: 10,000 receipts are kept at once."""
-    if isinstance(receipt, dict):  # else it is refused with what else does not add up
-        statistics.add(receipt.pop("statistics", None))
-    return receipt
 
 
 def pieces_of(done: list[Done]) -> list[Piece]:

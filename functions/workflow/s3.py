@@ -203,7 +203,11 @@ def get_text(client: S3Client, uri: str, *, max_bytes: int | None = None) -> str
 
 def get_json(client: S3Client, uri: str, *, max_bytes: int | None = None) -> Any:
     """Return the value of a JSON object; ValueError if it is not JSON, or nested deeper than anything written here."""
-    text = get_text(client, uri, max_bytes=max_bytes)
+    return parse_json(get_text(client, uri, max_bytes=max_bytes))
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a text; ValueError if it is not JSON, or nested deeper than anything written here."""
     try:
         return json.loads(text, parse_constant=_no_number)
     except RecursionError as error:

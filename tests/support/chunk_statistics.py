@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 import prediction_handler as handler
+from workflow.distributions import StatisticsSum
 
 
 def statistics(values: list[float], predicted: list[str], texts: list[str], reasons: list[str]) -> Any:
@@ -28,3 +29,13 @@ def number_statistics(values: Any, *, are_shares: bool = False) -> Any:
 
 def sample() -> Any:
     return statistics([1.0, -2.5, 0.0], ["a", "b", "a"], ["t", "u", "t"], ["column 'x': not a number"])
+
+
+def merged(*parts: Any) -> Any:
+    """Return the statistics of chunks together, each of which must be counted."""
+    total = StatisticsSum()
+    for part in parts:
+        total.add(part)
+    found: Any = total.result()
+    assert found.pop("chunks") == len(parts)
+    return found

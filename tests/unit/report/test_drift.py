@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from batch_predict.report.drift import LARGE, MODERATE, drift_of, population_stability_index, reference_statistics
+from support.chunk_statistics import merged
 from support.chunk_statistics import number_statistics as number
 from workflow import distributions
 
@@ -84,7 +85,7 @@ def test_a_reference_sample_is_counted_as_the_function_counts(tmp_path):
     kinds = {"x": "number", "city": "text", "flag": "number", "absent": "number"}
     found = reference_statistics(path, {"features": {name: {"kind": kind} for name, kind in kinds.items()}})["features"]
     assert list(found) == ["x", "city", "flag"]
-    statistics = distributions.empty() | {"features": found}
+    statistics = merged() | {"features": found}
     assert json.dumps(distributions.checked(statistics)) == json.dumps(statistics)
     expected = number([float(row[0]) if row[0] != "NA" else np.nan for row in rows])
     assert found["x"].pop("sum_of_squares") == pytest.approx(expected.pop("sum_of_squares"))
@@ -145,7 +146,7 @@ def test_labels_of_an_output_are_counted_as_they_are_printed(tmp_path):
 
 
 def test_another_report_is_a_reference(tmp_path):
-    statistics = distributions.empty() | {"features": {"x": number([1.0, 2.0])}, "predictions": {"p": probabilities([0.5])}}
+    statistics = merged() | {"features": {"x": number([1.0, 2.0])}, "predictions": {"p": probabilities([0.5])}}
     path = tmp_path / "out.csv.report.json"
     path.write_text(json.dumps({"statistics": statistics}))
     assert reference_statistics(path, {}) == {name: statistics[name] for name in ("features", "predictions")}

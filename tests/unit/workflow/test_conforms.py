@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 import pytest
 
-from workflow.conforms import conforms
+from workflow.conforms import Natural, conforms
 
 
 class Inner(TypedDict):
@@ -28,6 +28,8 @@ class Shape(TypedDict):
         ({"a": [1, None]}, dict[str, tuple[int, int | None]]),
         ("no", Literal["yes", "no"]),
         (1.5, float),
+        ([], list[Natural]),
+        ([0, 2**64 - 1], list[Natural]),
         ([[{}]], object),
     ],
 )
@@ -44,6 +46,7 @@ def test_a_value_of_the_shape_conforms(value, shape):
         ({"name": "a", "inner": None, "other": 1}, Shape),
         *(({"name": "a", "inner": None, "pair": pair}, Shape) for pair in (None, [1], [1, 2, 3], [1, "2"], {"0": 1, "1": 2})),
         ({"0": 1}, list[int]),
+        *((value, list[Natural]) for value in ({"0": 1}, (1,), [1, -1], [1.0], ["1"], [None], [2**64], [[1]])),
         ([1], dict[str, int]),
         ({"a": [1]}, dict[str, tuple[int, int | None]]),
         ("perhaps", Literal["yes", "no"]),

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prediction_handler as handler
-from support.chunk_statistics import number_statistics, sample, statistics
+from support.chunk_statistics import merged, number_statistics, sample, statistics
 from workflow import accounting, distributions, merge_outputs
-from workflow.distributions import StatisticsSum, checked, empty, merged
+from workflow.distributions import StatisticsSum, checked
 
 numbers = st.one_of(
     st.lists(st.one_of(st.floats(width=32), st.integers(-50, 50).map(float), st.just(0.0)), min_size=1, max_size=40),
@@ -38,7 +38,7 @@ def test_statistics_add_up_in_any_order_and_grouping(a, b, c):
     together = without_sums(merged(merged(a, b), c))
     assert without_sums(merged(a, merged(b, c))) == together
     assert without_sums(merged(c, merged(b, a))) == together
-    assert merged(a, empty()) == merged(empty(), a) == a
+    assert merged(a, merged()) == merged(merged(), a) == a
     for part in (a, merged(merged(a, b), c)):
         assert checked(part) == part
 
@@ -69,18 +69,31 @@ def test_more_labels_and_reasons_than_have_a_name_are_counted_together():
 def test_whole_numbers_are_counted_while_they_are_few():
     few, more = (statistics([*map(float, part)], ["a"], ["t"], [])["features"]["x"] for part in (range(40), range(30, 80)))
     assert few["whole_numbers"] == {str(number): 1 for number in range(40)}
-    both = distributions.merged_values(few, more)
+    both = merged_values(few, more)
     assert (both["whole"], both["whole_numbers"], both["min"], both["max"]) == (True, None, 0, 79)
-    assert distributions.merged_values(few, few)["whole_numbers"] == {str(number): 2 for number in range(40)}
+    assert merged_values(few, few)["whole_numbers"] == {str(number): 2 for number in range(40)}
+
+
+def test_what_one_chunk_does_not_know_the_sum_does_not_know():
+    few, huge = number_statistics([1.0, 2.0]), number_statistics([1e200])
+    assert huge["sum_of_squares"] is None
+    for columns in ((few, huge), (huge, few)):
+        found = merged_values(*columns)
+        assert (found["sum"], found["sum_of_squares"], found["max"]) == (1e200, None, 1e200)
+
+
+def test_of_columns_left_out_the_most_counts():
+    parts = [{**merged(), "features_left_out": left_out, "predictions_left_out": 1} for left_out in (3, 7, 5)]
+    assert (merged(*parts)["features_left_out"], merged(*parts)["predictions_left_out"]) == (7, 1)
 
 
 def test_probabilities_add_up_and_no_others_with_them():
     probabilities, numbers = (number_statistics(values, are_shares=True) for values in ([0.0, 0.004, 0.29, 1.0], [0.5, 1.5]))
-    twice = distributions.merged_values(probabilities, probabilities)
+    twice = merged_values(probabilities, probabilities)
     assert {percent: count for percent, count in enumerate(twice["percents"]) if count} == {0: 4, 29: 2, 100: 2}
-    assert "percents" not in distributions.merged_values(probabilities, numbers)
-    assert distributions.merged_values(numbers, probabilities)["histogram"]["zero"] == 1
-    statistics = {**distributions.empty(), "features": {"x": twice}}
+    assert "percents" not in merged_values(probabilities, numbers)
+    assert merged_values(numbers, probabilities)["histogram"]["zero"] == 1
+    statistics = {**merged(), "features": {"x": twice}}
     assert distributions.checked(json.loads(json.dumps(statistics))) == statistics
 
 
@@ -99,6 +112,10 @@ def number(value):
     return value["features"]["x"]
 
 
+def merged_values(*columns):
+    return number(merged(*({**merged(), "features": {"x": values}} for values in columns)))
+
+
 MALFORMED = [
     lambda s: s.pop("features"),
     lambda s: s.update(features={f"x{index}": number(s) for index in range(201)}),
@@ -113,6 +130,10 @@ MALFORMED = [
     lambda s: number(s)["histogram"].update(scale=-2),
     lambda s: number(s)["histogram"]["positive"].update(offset=10**9),
     lambda s: number(s)["histogram"]["positive"].update(offset=500),
+    *(
+        lambda s, at=at: [number(s)["histogram"][sign].update(offset=at) for sign in ("positive", "negative")]
+        for at in (3000, -3000)
+    ),
     lambda s: number(s)["histogram"]["positive"].update(counts=[0, 1]),
     lambda s: number(s)["histogram"]["positive"].update(counts=[1] * 81),
     lambda s: number(s).update(min=2.0),
@@ -152,11 +173,24 @@ def test_a_column_of_another_kind_leaves_its_chunk_out():
 def test_statistics_of_any_number_of_chunks_are_added_and_of_no_more_columns_than_one_may_have():
     total, others = StatisticsSum(), sample()
     others["features"] = {f"x{index}": number(others) for index in range(199)}
-    chunks = 2 * distributions.BATCH + 1
+    chunks = 65
     for _ in range(chunks):
         total.add(sample())
     total.add(others)
     assert total.result() == {"chunks": chunks, **merged(*[sample()] * chunks)}
+
+
+def test_the_largest_counts_of_ten_thousand_chunks_do_not_run_into_each_other():
+    most, chunks = 2**50, 10_000
+    part, total = number_statistics([1.0, 2.0, 2.1]), StatisticsSum()
+    counts = part["histogram"]["positive"]["counts"]
+    counts[0] = most - sum(counts[1:])
+    whole = {**merged(), "features": {"x": {**part, "rows": most}}}
+    for _ in range(chunks):
+        total.add(whole)
+    found = number(total.result())
+    assert found["histogram"]["positive"]["counts"] == [chunks * count for count in counts]
+    assert found["rows"] == chunks * most
 
 
 def test_both_deployables_have_the_same_limits():

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 UNREAD, COPIED = -1, -2
 """What numbers.c is told of fields that are not read, in place of a column's number."""
-FIRST_POWER, LAST_POWER = -342, 308
-"""Of ten: those whose products with 64 bits may be finite and not zero."""
+FIRST_POWER, LAST_POWER = -342, 324
+"""Of ten: those whose products with 64 bits may be finite and not zero, and those by which the smallest doubles are printed."""
+PRINTED_BYTES, ROOM = 25, 64
+"""Of a comma and a number, at most; and behind what is joined, which may be written, too."""
 
 FIND_BYTES = 1 << 18
 """Searched at once: each may be a place, and fresh memory for all of a block's would cost more than the search."""
@@ -127,9 +129,25 @@ def join(columns: Sequence[pa.Array]) -> memoryview | None:
     return joined.data
 
 
+def join_numbers(data: bytes, offsets: Array, numbers: Array) -> memoryview | None:
+    """Join records, `data[offsets[i] : offsets[i + 1]]`, each with one or several numbers; None if there is no kernel.
+
+    The numbers are float64, of the shape (rows,) or (rows, columns), by rows, and are printed as orjson does, or `str` those that
+    are not finite.
+    """
+    library = kernel()
+    if library is None:
+        return None
+    joined = np.empty(int(offsets[-1] - offsets[0]) + PRINTED_BYTES * numbers.size + ROOM, np.uint8)
+    sizes = [ctypes.c_int64(size) for size in (len(data), len(numbers), numbers.size // len(numbers))]
+    addresses = [ctypes.c_void_p(array.ctypes.data) for array in (offsets, numbers, _powers(), joined)]
+    library.join_numbers.restype = ctypes.c_int64
+    return joined.data[: library.join_numbers(data, *sizes, *addresses)]
+
+
 @functools.cache
 def _powers() -> Array:
-    """Return the first 128 bits of the powers of five, two words each, in which numbers.c has the powers of ten.
+    """Return the first 128 bits of the powers of five, two words each, in which the kernel has the powers of ten.
 
     As Lemire's algorithm wants them: rounded down, but those from 5^-27 to 5^-1 up.
     """

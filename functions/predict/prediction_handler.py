@@ -1068,13 +1068,9 @@ class _Scorer:
         rows, predictions = self._predict(features if not reasons else features.take(rows), rows, reject)
         if predictions is None:
             names = self.expected_names(reasons.values())
-            columns = [pa.array([b","] * block.rows, pa.binary())] * len(names)
         else:
-            n_outputs = predictions.shape[1] if predictions.ndim == 2 else None
-            names = self.output_names(n_outputs)
-            columns = [_format_column(values) for values in ([predictions] if n_outputs is None else predictions.T)]
-            if len(rows) < block.rows:
-                columns = [_spread(column, rows, block.rows) for column in columns]
+            names = self.output_names(predictions.shape[1] if predictions.ndim == 2 else None)
+        joined = _append_predictions(block, rows, predictions, len(names))
         rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
         counted = _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, Counter(reason.counted for reason in reasons.values()))
         if predictions is not None:
@@ -1082,7 +1078,7 @@ class _Scorer:
                 features=self.statistics.count_features(features if len(rows) == block.rows else features.take(rows)),
                 predictions=self.statistics.count_predictions(names, predictions, self.method, is_classifier=self._is_classifier()),
             )
-        return _Scored(block.rows, names, _append_predictions(block, columns), rejected, len(rounded), counted)
+        return _Scored(block.rows, names, joined, rejected, len(rounded), counted)
 
     @functools.cached_property
     def statistics(self) -> _Statistics:
@@ -5050,10 +5046,21 @@ def _quoted(text: str) -> str:
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
 
 
-def _append_predictions(block: _Block, columns: list[pa.Array]) -> memoryview:
-    """Join each record with its printed predictions; line ends stand before the records."""
+def _append_predictions(block: _Block, rows: Array, predictions: Array | None, n_outputs: int) -> memoryview:
+    """Join each record with its printed predictions, empty ones if it is not of the rows; line ends stand before the records."""
+    library = _beside("number_kernel")
+    if library and predictions is not None and predictions.dtype.kind == "f" and len(rows) == block.rows:
+        numbers = predictions.astype(np.float64, order="C", copy=False)
+        if (known := library.join_numbers(block.data, block.offsets, numbers)) is not None:
+            return memoryview(known)
+    if predictions is None:
+        columns = [pa.array([b","] * block.rows, pa.binary())] * n_outputs
+    else:
+        columns = [_format_column(values) for values in predictions.reshape(len(rows), -1).T]
+        if len(rows) < block.rows:
+            columns = [_spread(column, rows, block.rows) for column in columns]
     records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
-    if (library := _beside("number_kernel")) and (known := library.join([records, *columns])) is not None:
+    if library and (known := library.join([records, *columns])) is not None:
         return memoryview(known)
     joined = pc.binary_join_element_wise(records, *columns, pa.scalar(b"", pa.binary()))
     _, offsets, data = joined.buffers()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from test_numbers import spellings
+from test_records import hard_numbers, random_numbers
 
 import number_kernel
 import packed_trees
@@ -29,12 +30,13 @@ TREES = (
 )
 NUMBERS = ("numbers", "not hostile_files", "of->offsets[row + 1] < ROOM", "of->offsets[row + 1] < 0")
 STATISTICS = ("statistics", "kernel", "row < rest ? values", "row < 2 * WIDTH ? values")
+RECORDS = ("records", "records", "if (size + COPIED > (size_t)(end - from))", "if (size > (size_t)(end - from))")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("name", "tests", "right", "wrong"), [TREES, NUMBERS, STATISTICS])
+@pytest.mark.parametrize(("name", "tests", "right", "wrong"), [TREES, NUMBERS, STATISTICS, RECORDS])
 def test_no_sanitizer_finds_fault(name, tests, right, wrong, tmp_path):
     """Under AddressSanitizer and UndefinedBehaviorSanitizer; a test proves that they look."""
     compiler = shutil.which("gcc")
@@ -163,10 +165,16 @@ int main(void) {{
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
-def test_arm64_finds_the_same_octets(on_arm64):
+def test_arm64_finds_the_same_octets_and_prints_the_same_numbers(on_arm64):
     data = np.random.default_rng(0).integers(0, 256, 10_001).astype(np.uint8)
-    found = on_arm64(RECORDS_PROGRAM.format(source=kernel.FOLDER / "records.c", arrays=array("uint8_t data", data)))
-    assert found == number_kernel.find(data.tobytes(), ord("\n")).tobytes()
+    numbers = np.concatenate([hard_numbers()[::3], random_numbers(0, 1000)])
+    offsets = (np.arange(len(numbers) + 1) % 3).cumsum().astype(np.int32)
+    joined = bytes(number_kernel.join_numbers(bytes(offsets[-1]), offsets, numbers))
+    arrays = {"uint8_t data": data, "int32_t offsets": offsets, "uint64_t powers": number_kernel._powers()}
+    arrays |= {"uint64_t numbers": numbers.view(np.uint64), "uint8_t records": np.zeros(offsets[-1], np.uint8)}
+    declared = "".join(array(name, values) for name, values in arrays.items())
+    found = on_arm64(RECORDS_PROGRAM.format(source=kernel.FOLDER / "records.c", arrays=declared, rows=len(numbers)))
+    assert found == number_kernel.find(data.tobytes(), ord("\n")).tobytes() + joined
 
 
 RECORDS_PROGRAM = """
@@ -175,9 +183,14 @@ RECORDS_PROGRAM = """
 
 {arrays}
 static int32_t found[sizeof data];
+static double values[{rows}];
+static uint8_t joined[sizeof records + {rows} * 25 + 64];
 
 int main(void) {{
     fwrite(found, sizeof *found, (size_t)find_octet(data, 0, sizeof data, '\\n', found), stdout);
+    memcpy(values, numbers, sizeof values);
+    const int64_t size = join_numbers(records, sizeof records, {rows}, 1, offsets, values, powers, joined);
+    fwrite(joined, 1, (size_t)size, stdout);
     return 0;
 }}
 """

@@ -356,15 +356,6 @@ def test_fields_are_counted_to_the_end_of_the_data(fields):
             assert (read is not None) == (len(next(csv.reader([text], strict=True))) == fields)
 
 
-def test_octets_are_found_at_any_place():
-    """Also in the last bytes, and where the search goes on in another piece."""
-    generator = np.random.default_rng(0)
-    for size in [*range(1, 200), 1 << 18, (1 << 18) + 1, 600_000]:
-        data = generator.choice(np.frombuffer(b",\n\x00\xac\xff-", np.uint8), size)
-        for octet in b",\n\xff":
-            assert number_kernel.find(data.tobytes(), octet).tolist() == np.flatnonzero(data == octet).tolist()
-
-
 def test_a_model_may_change_its_features_where_they_are(tmp_path):
     """The kernel's array serves the statistics as well: such a model gets a copy."""
     data = b"id,x2,city,x1,note\n" + b"".join(f"a,{number},b,{-number},c\na,,b,1,c\n".encode() for number in range(49))

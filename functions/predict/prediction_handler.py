@@ -919,7 +919,7 @@ def _make_scorer(
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
     given = _input_of(model.estimator, _parts_of(model.estimator), columns)
-    given = TABLE if model.is_stored and given == FRAME else given
+    given = TABLE if model.is_stored and given in (FRAME, VALUES) else given
     fitted = fitted_columns(model.estimator) or []
     if given != ARRAY and _module_of(model.estimator).startswith("lightgbm.") and sorted(fitted) == sorted(names):
         _require_fitted_columns(model.estimator, names)  # it takes columns by their places, whatever their names
@@ -4707,7 +4707,7 @@ def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
 
 ARRAY, VALUES, FRAME, TEXTS, TABLE = "array", "values", "frame", "texts", "table"
 """What a model gets: a float64 array by columns; what `to_numpy` makes of a DataFrame; a DataFrame; a Series of texts; or, if it
-is stored as numbers, a pyarrow.Table in place of a DataFrame."""
+is stored as numbers, a pyarrow.Table in place of a DataFrame and of its values."""
 
 
 def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:

@@ -56,7 +56,11 @@ def checked(model: Stored, scorer: Any, scorer_of: Callable[[Stored], Any], tabl
     """
     content = written(model)
     own = scorer_of(read(content))
-    if _told(own) != _told(scorer) or (own.given, scorer.given) not in ((scorer.given, scorer.given), ("table", "frame")):
+    if _told(own) != _told(scorer) or (own.given, scorer.given) not in (
+        (scorer.given, scorer.given),
+        ("table", "frame"),
+        ("table", "values"),
+    ):
         raise NotStoredError("expects other columns by its numbers alone")
     expected = _answer(scorer, table)
     is_equal = expected is not None and _answer(own, table) == expected

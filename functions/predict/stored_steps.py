@@ -299,14 +299,17 @@ class _GradientBoosting(_Boosting):
 
 
 class _HistogramBoosting(_Boosting):
+    attributes = ("_preprocessor",)
     takes_infinite, order = True, "F"
 
     @classmethod
     def sums_of(cls, estimator: Any) -> dict[str, Any]:
-        if estimator._preprocessor is not None:  # noqa: SLF001
-            raise NotStoredError("has categories")
         link = type(estimator._loss.link).__name__  # noqa: SLF001
         return {"start": np.ravel(estimator._baseline_prediction), "link": link}  # noqa: SLF001
+
+    def features_of(self, features: Any) -> Array:
+        encoder = vars(self).get("_preprocessor")
+        return super().features_of(encoder.transform(features) if encoder else features)
 
 
 class _BoostingClassifier(_Boosting):

@@ -136,25 +136,26 @@ def _texts_of(table: Any, count: int) -> list[pa.ChunkedArray]:
 
 
 class _Encoder(Step):
-    attributes = ("categories_", "handle_unknown", "unknown_value")
-    takes_missing = False
-    """Whether a missing value may be a category."""
+    """Encodes columns of texts, of which a missing one may be a category, and columns of numbers."""
+
+    attributes = ("categories_", "handle_unknown", "unknown_value", "encoded_missing_value")
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
         plain = {"min_frequency": None, "max_categories": None, "drop": None, "dtype": np.float64}
         if any(getattr(estimator, name, value) != value for name, value in plain.items()):
             raise NotStoredError("encodes in a rare way")
-        categories = [category for categories in estimator.categories_ for category in categories]
-        if not all(type(category) is str or (cls.takes_missing and category != category) for category in categories):  # noqa: PLR0124  # NaN
-            raise NotStoredError("encodes more than texts")
+        for categories in estimator.categories_:
+            are_texts = all(type(value) is str or value != value for value in categories)  # noqa: PLR0124  # NaN
+            if not (are_texts or categories.dtype.kind in "iuf"):
+                raise NotStoredError("encodes more than texts and numbers")
         return super().numbers_of(estimator)
 
     def codes_of(self, features: Any, *, take_unknown: bool) -> list[Array]:
-        """Return the numbers of each column's categories; -1 for others and for missing values."""
-        columns = _texts_of(features, len(self.categories_))
+        """Return the numbers of each column's categories; -1 for others."""
+        columns = features.columns if isinstance(features, pa.Table) else list(checked(self, features, missing=True).T)
         found = [
-            pc.fill_null(pc.index_in(column, pa.array(categories.tolist(), pa.string(), from_pandas=True)), -1).to_numpy()
+            _codes_of_numbers(column, categories) if categories.dtype.kind in "iuf" else _codes_of_texts(column, categories)
             for column, categories in zip(columns, self.categories_, strict=True)
         ]
         if not take_unknown and any((codes < 0).any() for codes in found):
@@ -162,9 +163,27 @@ class _Encoder(Step):
         return found
 
 
-class _OneHot(_Encoder):
-    takes_missing = True
+def _codes_of_texts(column: Any, categories: Array) -> Array:
+    if not (isinstance(column, pa.ChunkedArray) and column.type == pa.string()):
+        raise NotStoredError("features that are no texts")
+    known = pa.array(categories.tolist(), pa.string(), from_pandas=True)
+    return pc.fill_null(pc.index_in(column, known), -1).to_numpy()  # type: ignore[no-any-return]
 
+
+def _codes_of_numbers(column: Any, categories: Array) -> Array:
+    is_column = isinstance(column, pa.ChunkedArray)
+    values = matrix_of(pa.table([column], ["x"]))[:, 0] if is_column else column
+    largest = 2**53 if is_column and column.type == pa.int64() else np.inf  # above it, integers are rounded
+    if (np.abs(values) >= largest).any():
+        raise NotStoredError("features that are too large")
+    known, is_missing = categories[categories == categories], np.isnan(values)  # noqa: PLR0124  # NaN, which is the last
+    places = np.searchsorted(known, values)
+    is_known = known[np.minimum(places, len(known) - 1)] == values if len(known) else np.zeros(len(values), bool)
+    missing = len(known) if len(known) < len(categories) else -1
+    return np.where(is_missing, missing, np.where(is_known, places, -1))
+
+
+class _OneHot(_Encoder):
     def transform(self, features: Any) -> Array:
         codes = self.codes_of(features, take_unknown=self.handle_unknown == "ignore")
         encoded = np.zeros((len(features), sum(map(len, self.categories_))))
@@ -179,21 +198,36 @@ class _OneHot(_Encoder):
 class _Ordinal(_Encoder):
     def transform(self, features: Any) -> Array:
         codes = self.codes_of(features, take_unknown=self.handle_unknown == "use_encoded_value")
-        return np.column_stack([np.where(column < 0, getattr(self, "unknown_value", 0), column) for column in codes]).astype(float)
+        encoded = np.empty((len(features), len(codes)))
+        for place, (column, categories) in enumerate(zip(codes, self.categories_, strict=True)):
+            known = np.arange(len(categories), dtype=float)
+            if len(categories) and categories[-1] != categories[-1]:  # NaN
+                known[-1] = self.encoded_missing_value
+            encoded[:, place] = np.append(known, getattr(self, "unknown_value", np.nan))[column]
+        return encoded
+
+
+_CHECK = "sklearn.utils.validation.check_array"
 
 
 class _Identity(Step):
+    """A FunctionTransformer that passes on what it gets, perhaps as the array that histogram boosting makes of it."""
+
     func = None
-    """As a FunctionTransformer's that passes on what it gets."""
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
-        if estimator.func is not None:
+        if estimator.func is None:
+            return super().numbers_of(estimator)
+        is_check = getattr(estimator.func, "keywords", {}) == {"dtype": [np.float64], "ensure_all_finite": False}
+        if not (is_check and f"{estimator.func.func.__module__}.{estimator.func.func.__qualname__}" == _CHECK):
             raise NotStoredError("has a function")
-        return super().numbers_of(estimator)
+        return super().numbers_of(estimator) | {"func": "check_array"}
 
     def transform(self, features: Any) -> Array:
-        if not (isinstance(features, pa.Table) and {*features.schema.types} == {pa.float64()}):
+        if not isinstance(features, pa.Table):
+            return features  # type: ignore[no-any-return]
+        if self.func is None and {*features.schema.types} != {pa.float64()}:
             raise NotStoredError("features of another type")
         return matrix_of(features)
 
@@ -208,15 +242,14 @@ class _ColumnTransformer(Step):
         return super().numbers_of(estimator)
 
     def transform(self, features: Any) -> Array:
-        if not isinstance(features, pa.Table):
-            raise NotStoredError("features of another type")
         named = ((step, self._transformer_to_input_indices[name]) for name, step, _ in self.transformers_)
-        parts = [
-            step.transform(features.select([str(self.feature_names_in_[place]) for place in places]))
-            for step, places in named
-            if step != "drop" and places
-        ]
-        return np.hstack(parts)
+        return np.hstack([step.transform(self._chosen(features, places)) for step, places in named if step != "drop" and places])
+
+    def _chosen(self, features: Any, places: list[int]) -> Any:
+        if not isinstance(features, pa.Table):
+            return checked(self, features, missing=True, infinite=True)[:, places]
+        names = getattr(self, "feature_names_in_", None)
+        return features.select(places if names is None else [str(names[place]) for place in places])
 
 
 class _Indicator(Step):

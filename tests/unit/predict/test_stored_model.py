@@ -63,11 +63,16 @@ def mixed(final):
     """A model that takes text, too, in each way that can be stored; some of its texts and numbers are missing."""
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     texts = make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot)
-    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
     return make_pipeline(
         ColumnTransformer(
-            [("city", one_hot, ["city"]), ("again", texts, ["city"]), ("kind", ordinal, ["kind"]), ("x", numbers, ["x1", "x2"])],
+            [
+                ("city", one_hot, ["city", "month"]),
+                ("again", texts, ["city"]),
+                ("kind", ordinal, ["kind", "share"]),
+                ("x", numbers, ["x1", "x2"]),
+            ],
             remainder="passthrough",
         ),
         final,
@@ -78,8 +83,10 @@ def mixed_frame(rows, seed):
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(random.normal(size=(rows, 3)), columns=NAMES)
     frame["city"], frame["kind"] = random.choice(["Zürich", "New York, NY", "08"], rows), random.choice(["x", "y"], rows)
+    frame["month"], frame["share"] = random.integers(1, 13, rows), random.choice([0.25, 0.5, -0.0], rows)
     frame.loc[::9, "city"] = np.nan
     frame.loc[::7, "x1"] = np.nan
+    frame.loc[::5, "share"] = np.nan
     return frame
 
 
@@ -208,15 +215,36 @@ def test_a_chunk_needs_no_pandas_for_texts_and_writes_the_same_bytes(probe, chun
     assert chunk(event) == expected
 
 
-@pytest.mark.parametrize(("column", "value"), [("city", "Chur"), ("kind", "new"), ("kind", ""), ("x1", ""), ("x3", "")])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("city", "Chur"), ("kind", "new"), ("kind", ""), ("x1", ""), ("x3", ""), ("month", 13), ("share", 0.0), ("share", np.inf)],
+)
 def test_texts_that_are_new_or_missing_are_encoded_alike(column, value, probe, chunk):
     train = mixed_frame(200, 0)
     data = mixed_frame(200, 1)
-    data.loc[150, column] = value or np.nan
+    data.loc[150, column] = np.nan if value == "" else value
     model = mixed(HistGradientBoostingRegressor(max_iter=3)).fit(train, train["x2"])
     event = probe(model, data.to_csv(index=False), on_bad_row="quarantine")
     assert event["stored_model_s3_uri"]
     assert chunk(event) == chunk(without_stored(event))
+
+
+@pytest.mark.parametrize("names", [None, ["city", "month", "x1", "share", "x2"]])
+def test_histogram_boosting_encodes_its_categories_alike(names, probe, chunk, monkeypatch):
+    train, data = mixed_frame(300, 0), mixed_frame(300, 1)
+    data.loc[200, ["month", "share", "city"]] = 99, 0.125, "Chur"
+    used = names or ["x1", "share", "month"]
+    features = train[used] if names else train[used].to_numpy()
+    if "city" in used:
+        features = features.assign(city=features["city"].astype("category"))
+    categorical = ["share", "month", "city"] if names else [1, 2]
+    model = HistGradientBoostingRegressor(max_iter=3, categorical_features=categorical)
+    model.fit(features, train["x2"] + train["month"] % 3 + train["share"].fillna(9))
+    event = probe(model, data.to_csv(index=False), feature_columns=used)
+    assert event["stored_model_s3_uri"]
+    expected = chunk(without_stored(event))
+    lacks_scikit_learn(monkeypatch)
+    assert chunk(event) == expected
 
 
 def test_the_stored_model_is_kept_between_chunks_and_the_model_itself_comes_first(probe, chunk, s3):

@@ -763,6 +763,7 @@ def _score_chunk(
     statistics = scorer.statistics
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
+    bytes_to_come = chunk.record_bytes
     with part.open("wb") as output, (rejected or Path(os.devnull)).open("wb") as rejected_list:
         rejected_list.write(_csv_lines([("data_s3_uri", "row", "byte", "reason")], header.line_end))
 
@@ -777,8 +778,9 @@ def _score_chunk(
                 raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
             if not rows:
                 header_bytes = write_header()
+            bytes_to_come -= scored.input_bytes
             if isinstance(output, _Upload):
-                output.bytes_to_come = chunk.bytes_to_come(read)
+                output.bytes_to_come = max(0, bytes_to_come)
             output.write(scored.joined)
             listed = [(place.source.s3_uri, place.row + 1, place.byte, reason) for place, reason in scored.rejected]
             rejected_list.write(_csv_lines(listed, header.line_end))
@@ -1015,6 +1017,7 @@ class _Scored(NamedTuple):
     """What becomes of a block."""
 
     rows: int
+    input_bytes: int
     names: list[str]
     """The names of the prediction columns."""
     joined: memoryview
@@ -1078,7 +1081,8 @@ class _Scorer:
                 features=self.statistics.count_features(features if len(rows) == block.rows else features.take(rows)),
                 predictions=self.statistics.count_predictions(names, predictions, self.method, is_classifier=self._is_classifier()),
             )
-        return _Scored(block.rows, names, joined, rejected, len(rounded), counted)
+        input_bytes = int(block.offsets[-1] - block.offsets[0])
+        return _Scored(block.rows, input_bytes, names, joined, rejected, len(rounded), counted)
 
     @functools.cached_property
     def statistics(self) -> _Statistics:
@@ -1618,9 +1622,11 @@ DOWNLOADS_AT_ONCE = 16
 DOWNLOAD_PIECE_BYTES = 1 << 20
 """Bytes of a body that are in memory before they go to disk: 16 MiB for all downloads together, whatever the objects' sizes."""
 UPLOAD_PIECE_BYTES, UPLOADS_AT_ONCE = 2**25, 4
-"""What is larger leaves in pieces of this size, so many side by side: the requests of a TB are 0.15 $, 0.60 $ with 8 MiB."""
-LEAST_PIECE_BYTES = 5 * 2**20
-"""S3 takes no smaller piece before the last, and up to 10,000: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+"""What is larger leaves in pieces of this size, so many side by side: the requests of a TB are 0.15 $, 0.60 $ with 8 MiB.
+
+One before the last may have a quarter of it; S3 takes 10,000 pieces of 5 MiB or more, and a smaller last one:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
 UPLOAD_PATIENCE_SECONDS = 5
 """How long a connection waits for bytes that are not scored yet, before it is given up: S3 ends idle ones after some 20 s, by
 RequestTimeout of https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
@@ -1894,7 +1900,7 @@ class _Upload:
         """
         certain = written + self.bytes_to_come
         size = min(UPLOAD_PIECE_BYTES, certain - self._announced_bytes)
-        least = LEAST_PIECE_BYTES if self.bytes_to_come else UPLOAD_PIECE_BYTES
+        least = UPLOAD_PIECE_BYTES // 4 if self.bytes_to_come else UPLOAD_PIECE_BYTES
         return size if written > self._announced_bytes and certain > UPLOAD_PIECE_BYTES and size >= least else 0
 
     def complete(self) -> None:
@@ -4317,9 +4323,10 @@ class _Chunk:
         """Bytes of the segments whose ends are known from the start."""
         return sum(segment.stop - segment.source.start for segment in self.segments if segment.stop is not None)
 
-    def bytes_to_come(self, read: _Tally) -> int:
-        """Return how many bytes of records there are at least beyond those that were read: without later objects' headers."""
-        return max(0, self.planned_bytes - read.bytes - self.header.size * (len(self.segments) - 1))
+    @property
+    def record_bytes(self) -> int:
+        """`planned_bytes` without headers, if these are as long as the first one."""
+        return self.planned_bytes - self.header.size * sum(segment.source.start == 0 for segment in self.segments)
 
     def _header_of(self, segment: _Segment) -> Header:
         segment.is_begun = True

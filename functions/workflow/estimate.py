@@ -55,7 +55,8 @@ GET_REQUESTS = 13
 for the Map and the merge; decision; report. Windows of the data, which are read only if the model leaves a column's type open, are
 left out."""
 UPLOAD_PIECE_BYTES = 2**25
-"""The prediction function sends parts up to this size at once, larger ones in pieces of this size, and two smaller ones."""
+"""The prediction function sends parts up to this size at once, larger ones in pieces of this size, and two smaller ones.
+Fewer bytes are left after the last row than `MIN_PART_BYTES`, on average."""
 LISTED_KEYS = 1000
 """Keys in one answer: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
 

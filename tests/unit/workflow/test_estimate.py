@@ -60,7 +60,7 @@ def merge_seconds(chunks, joining):
 def test_a_linear_model_on_one_object_by_hand():
     found = estimate(ONE_OBJECT, probe_rows_per_second=10**6, max_concurrency=5, memory_mb=TWO_VCPUS)
     # Writing ten parts of 83.3 MB at 625 Mbit/s x 3538 / 2048 = 135 MB/s takes longer than reading, and than scoring 7 M rows at
-    # 2 M rows/s, even without the last 5 MiB of each part.
+    # 2 M rows/s, even without the last bytes of each part.
     writing, waiting, cold = 833 / 135, 10 * 0.15, 5 * COLD
     assert found["rows"] == 7_000_000
     assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 1.6

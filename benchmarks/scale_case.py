@@ -151,6 +151,7 @@ def document_of(case: ScaleCase) -> JsonObject:
             "rows": 1000,
             "row_bytes": float(RECORD_BYTES),
             "rows_per_second": 1e6,
+            "one_worker": False,
             "columns_s3_uri": f"s3://{BUCKET}/{COLUMNS_KEY}",
             "columns_sha256": hashlib.sha256(COLUMNS).hexdigest(),
             "stored_model_s3_uri": None,

@@ -34,6 +34,8 @@ class Sample:
     rows: int
     rows_per_second: float
     """Measured on one core of this machine."""
+    one_worker: bool
+    """Whether one worker scores all blocks, which more cores do not help."""
     prediction_columns: list[str]
     row_bytes: float
     """The mean length of a row, with its line end."""
@@ -148,7 +150,8 @@ def memory_advice(checked: ModelCheck) -> str | None:
         return None
     sample, estimate, sizing = checked.sample, deployed.estimate, deployed.sizing
     columns = len(sample.prediction_columns)
-    row = estimate.Row(sample.row_bytes, estimate.PREDICTION_BYTES * columns, max(sample.rows_per_second, 1e-9))
+    speed = max(sample.rows_per_second, 1e-9)
+    row = estimate.Row(sample.row_bytes, estimate.PREDICTION_BYTES * columns, speed, sample.one_worker)
     storage_mb = int(deployed.template_parameters()["PredictEphemeralStorageSize"]["Default"])
     room_bytes = deployed.limits.chunk_room_bytes(checked.bytes, storage_mb)
     advice: str = sizing.memory_advice(row, needed_mb(checked.facts), checked.memory_mb, room_bytes)
@@ -187,4 +190,4 @@ def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], predictio
     if result["statusCode"] != 200:
         message = told_here(body["message"], {path: f"{event['model_s3_uri']}", data: f"{event['data_s3_uri']}"})
         return None, [f"{body['error']}: {message}"]
-    return Sample(body["rows"], body["rows_per_second"], body["prediction_columns"], body["row_bytes"]), []
+    return Sample(body["rows"], body["rows_per_second"], body["one_worker"], body["prediction_columns"], body["row_bytes"]), []

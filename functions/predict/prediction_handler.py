@@ -472,6 +472,7 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "rows": found.rows,
         "row_bytes": round(found.row_bytes, 1),
         "rows_per_second": round(found.rows_per_second, 1),
+        "one_worker": _has_one_worker(found.scorer.estimator),
         "warnings": [found.warning] if found.warning else [],
         "model": model.facts,
     }
@@ -806,12 +807,16 @@ def _workers(estimator: Any) -> int:
 
     Lambda shows three cores from 3,009 MB on, although two vCPUs are paid for.
     """
-    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
-    scorers = steps[:-1] if _is_packed(estimator) else steps
-    if _parts_of(scorers).strangers:  # custom models, and those of other libraries, may not be thread-safe
+    if _has_one_worker(estimator):
         return 1
     cores, memory_mb = os.cpu_count() or 1, _limiting_memory_mb()
     return cores if memory_mb is None else min(cores, max(1, round(memory_mb / MB_PER_VCPU)))
+
+
+def _has_one_worker(estimator: Any) -> bool:
+    """Tell whether blocks are scored one after the other: custom models, and those of other libraries, may not be thread-safe."""
+    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+    return bool(_parts_of(steps[:-1] if _is_packed(estimator) else steps).strangers)
 
 
 def _block_bytes(estimator: Any, chunk: _Chunk) -> int:

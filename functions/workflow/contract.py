@@ -225,6 +225,8 @@ class Probe(TypedDict):
     """The mean length of a row of input with its line end; 0 without rows, like the next field."""
     rows_per_second: float
     """Of one worker on a whole vCPU, whatever share of one the function has."""
+    one_worker: bool
+    """Whether one worker scores all blocks, which more than one vCPU does not help."""
     columns_s3_uri: str
     """The place of `Columns`."""
     columns_sha256: str

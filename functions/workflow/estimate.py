@@ -69,6 +69,8 @@ class Row(NamedTuple):
     prediction_bytes: float
     per_vcpu_second: float
     """Rows; above 0."""
+    one_worker: bool = False
+    """Whether one worker scores all blocks, which more than one vCPU does not help."""
 
 
 class Work(NamedTuple):
@@ -91,6 +93,8 @@ class Work(NamedTuple):
     """What a row of the output has more."""
     is_stored: bool = False
     """Whether chunks score by a stored model, and so start without scikit-learn."""
+    one_worker: bool = False
+    """As in `Row`."""
 
 
 Dollars = TypedDict("Dollars", {"lambda": float, "step_functions": float, "s3": float, "total": float})
@@ -126,7 +130,7 @@ def estimate(
     If all predictions are over, `measured_seconds` of them together replace what the probe promises.
     """
     rows = round(work.input_bytes / work.row_bytes)
-    row = Row(work.row_bytes, work.prediction_bytes, max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND))
+    row = Row(work.row_bytes, work.prediction_bytes, max(probe_rows_per_second, SLOWEST_ROWS_PER_SECOND), work.one_worker)
     workers = min(max_concurrency, work.pending_chunks)
     waiting = INVOCATION_SECONDS * work.pending_chunks + SMALL_REQUEST_SECONDS * work.grouped_objects
     warm = scoring_seconds(work.input_bytes, work.pending_chunks, row, memory_mb) + waiting
@@ -149,7 +153,8 @@ def estimate(
     transitions = PARENT_TRANSITIONS + CHILD_TRANSITIONS * work.pending_chunks
     puts, gets = _put_requests(work, part_bytes), _get_requests(work, part_bytes, workers)
     by = "by the stored model" if work.is_stored else "by the model itself"
-    speed = f"{row.per_vcpu_second * vcpus(memory_mb):,.1f}".removesuffix(".0")
+    used = used_vcpus(row, memory_mb)
+    speed = f"{row.per_vcpu_second * used:,.1f}".removesuffix(".0")
     return {
         "rows": rows,
         "chunk_seconds": round(predict / max(1, work.pending_chunks), 1),
@@ -161,7 +166,7 @@ def estimate(
         "state_transitions": transitions,
         "dollars": _dollars(gb_seconds, invocations, transitions, puts, gets),
         "assumptions": [
-            f"The model scores {speed} rows/s on {vcpus(memory_mb):.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
+            f"The model scores {speed} rows/s on {used:.1f} vCPUs ({memory_mb:,} MB), each as fast as the probe.",
             f"Rows are scored while others are read and written, at {network_mb_per_second(memory_mb):.0f} MB/s each way.",
             f"Functions at once: {workers:,}, as the quota allows; each starts cold once, {cold:.1f} s {by} (not on Lambda).",
             f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second; what a Map takes to begin and end is left out.",
@@ -212,6 +217,11 @@ def _joining_seconds(chunks: int, part_bytes: float) -> float:
     return COPY_START_SECONDS + copied_bytes / (COPY_MB_PER_SECOND * 1e6)
 
 
+def used_vcpus(row: Row, memory_mb: int) -> float:
+    """Return the processor seconds a second by which rows are scored."""
+    return min(1, vcpus(memory_mb)) if row.one_worker else vcpus(memory_mb)
+
+
 def scoring_seconds(input_bytes: float, chunks: int, row: Row, memory_mb: int) -> float:
     """Return how long download, scoring and upload of some equal chunks take, one chunk after the other.
 
@@ -220,7 +230,7 @@ def scoring_seconds(input_bytes: float, chunks: int, row: Row, memory_mb: int) -
     rows, network = input_bytes / row.input_bytes, network_mb_per_second(memory_mb) * 1e6
     output_bytes = input_bytes + rows * row.prediction_bytes
     last_bytes = output_bytes if output_bytes <= UPLOAD_PIECE_BYTES * chunks else MIN_PART_BYTES * chunks
-    computing = rows / (row.per_vcpu_second * vcpus(memory_mb))
+    computing = rows / (row.per_vcpu_second * used_vcpus(row, memory_mb))
     return max(input_bytes / network, computing, (output_bytes - last_bytes) / network) + last_bytes / network
 
 

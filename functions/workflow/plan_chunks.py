@@ -168,7 +168,7 @@ def row_of(probe: Probe, columns: Columns) -> Row | None:
     if not probe["rows"]:
         return None
     speed = max(probe["rows_per_second"], SLOWEST_ROWS_PER_SECOND)
-    return Row(probe["row_bytes"], PREDICTION_BYTES * len(columns["prediction_columns"]), speed)
+    return Row(probe["row_bytes"], PREDICTION_BYTES * len(columns["prediction_columns"]), speed, probe["one_worker"])
 
 
 def memory_mb() -> int:
@@ -389,6 +389,7 @@ def estimate_of(
         row_bytes=mean_record_bytes(sampled_records(client, spans) if spans else []),
         prediction_bytes=row.prediction_bytes if row else 0,
         is_stored=probe["stored_model_s3_uri"] is not None,
+        one_worker=probe["one_worker"],
     )
     found = estimate(work, probe["rows_per_second"], document["request"]["max_concurrency"], memory_mb())
     if row:

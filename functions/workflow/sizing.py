@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .chunking import BYTES_PER_MB, MAX_CHUNKS, MAX_SEGMENTS, fitting_chunk_bytes, floor_bytes, number_of_chunks
-from .estimate import INVOCATION_SECONDS, SMALL_REQUEST_SECONDS, Row, Work, estimate, scoring_seconds
-from .lambda_limits import MB_PER_VCPU, network_mb_per_second, vcpus
+from .estimate import INVOCATION_SECONDS, SMALL_REQUEST_SECONDS, Row, Work, estimate, scoring_seconds, used_vcpus
+from .lambda_limits import MB_PER_VCPU, network_mb_per_second
 
 MAX_CHUNK_SECONDS = 60
 """What a chunk takes at most: a retry repeats all of it, and a run ends with its last chunk."""
@@ -117,13 +117,13 @@ def chunk_seconds(chunk_bytes: float, row: Row, memory_mb: int, sizes: Sequence[
 def mb_per_second(row: Row, memory_mb: int) -> float:
     """Return how many MB (10^6 bytes) of input one function takes a second: what the slower of network and processor allows."""
     network = network_mb_per_second(memory_mb) / (1 + row.prediction_bytes / row.input_bytes)
-    return min(network, row.per_vcpu_second * vcpus(memory_mb) * row.input_bytes / 1e6)
+    return min(network, row.per_vcpu_second * used_vcpus(row, memory_mb) * row.input_bytes / 1e6)
 
 
 def dollars_per_tb(chunk_bytes: float, row: Row, memory_mb: int) -> float:
     """Return what a TB of input costs in chunks of this size."""
     chunks = math.ceil(TB / chunk_bytes)
-    work = Work(chunks, chunks, 1, 0, 0, TB, row.input_bytes, row.prediction_bytes)
+    work = Work(chunks, chunks, 1, 0, 0, TB, row.input_bytes, row.prediction_bytes, one_worker=row.one_worker)
     return estimate(work, row.per_vcpu_second, MANY_FUNCTIONS, memory_mb)["dollars"]["total"]
 
 
@@ -146,8 +146,8 @@ def memory_advice(row: Row, needed_mb: float, memory_mb: int, room_bytes: int) -
     both = f"{_said(cheap)} is the cheapest for this model, {_said(fast)} the fastest"
     best = both if cheap != fast else f"{_said(cheap)} is the cheapest and the fastest for this model"
     here = _said(memory_size(row, memory_mb, room_bytes))
-    one_worker = f"Models that one worker scores, as those with code of their own, hardly gain beyond {MB_PER_VCPU:,} MB."
-    return f"PredictMemorySize: {best}; the function has {here}. About {needed_mb:,.0f} MB are needed. {one_worker}"
+    why = f" One worker scores it, so more than {MB_PER_VCPU:,} MB buy a faster network alone." if row.one_worker else ""
+    return f"PredictMemorySize: {best}; the function has {here}. About {needed_mb:,.0f} MB are needed.{why}"
 
 
 def cheapest(sizes: Sequence[MemorySize]) -> MemorySize:

@@ -77,7 +77,7 @@ def document_after_probe(s3, **changed):
     prediction = {name: request[name] for name in contract.PredictionFields.__annotations__ if name in request}
     prediction |= {"model_etag": '"model"', "raise_errors": True, "execution_name": EXECUTION["name"]}
     probe = {**prediction, **stated, "data_s3_uri": "s3://bucket/in/1.csv", "data_etag": '"1"', "probe_rows": 1000}
-    model = {"rows": 2, "row_bytes": 4.0, "rows_per_second": 1e6, "warnings": [], "model": MODEL}
+    model = {"rows": 2, "row_bytes": 4.0, "rows_per_second": 1e6, "one_worker": False, "warnings": [], "model": MODEL}
     made = {"request": request, "execution": EXECUTION, "prediction": prediction, "probe": probe, "model": model}
     made = json.loads(json.dumps(made))  # so that a test may change it
     features = {"feature_columns": stated["feature_columns"]} if stated["feature_columns"] else {}

@@ -159,7 +159,7 @@ def test_what_is_no_model_is_one_problem(tmp_path):
 
 
 def test_the_cheapest_and_the_fastest_memory_are_told_of_a_model_that_was_scored(inspected):
-    sample = module.Sample(rows=1000, rows_per_second=10**6, prediction_columns=["p"], row_bytes=200)
+    sample = module.Sample(rows=1000, rows_per_second=10**6, one_worker=False, prediction_columns=["p"], row_bytes=200)
     lines = dict(model_command._lines(dataclasses.replace(inspected, sample=sample)))
     assert re.match(r"PredictMemorySize: 640 MB .* is the cheapest for this model, 10,240 MB .* the fastest; the", lines["Advice"])
     ballast = {**inspected.facts, "memory_bytes": 2000 * MB}

@@ -98,6 +98,13 @@ def test_the_probe_tells_the_speed_of_a_whole_vcpu(put, monkeypatch, memory_mb, 
     put(DATA, "x1,x2\n" + "1,2\n" * 2000)
     body = invoke(probe_rows=1000, column_types={"x1": "number", "x2": "number"})[1]
     assert body["rows_per_second"] == pytest.approx(rows_per_second, rel=1e-4)
+    assert body["one_worker"] is True  # a class of its own
+
+
+def test_the_probe_tells_that_any_number_of_workers_scores_a_model(put):
+    put(MODEL, linear())
+    put(DATA, "x1,x2\n1,2\n")
+    assert invoke(probe_rows=5)[1]["one_worker"] is False
 
 
 def test_models_are_dropped_by_count_and_by_bytes(s3, put, monkeypatch):

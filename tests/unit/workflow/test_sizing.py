@@ -174,8 +174,7 @@ def test_the_memory_sizes_are_in_the_dry_run(planned):
     *_, advice = planned(10**8, dry_run=True)["estimate"]["assumptions"]
     assert advice.startswith("PredictMemorySize: 512 MB (")
     assert "the function has 1,769 MB (" in advice
-    assert "About 410 MB are needed. Models that one worker scores" in advice
-    assert "A model whose file is compressed needs more" in advice
+    assert "About 410 MB are needed. A model whose file is compressed needs more" in advice
     *_, of_a_large_model = planned(10**8, model_mb=310, dry_run=True)["estimate"]["assumptions"]
     assert of_a_large_model.startswith("PredictMemorySize: 1,769 MB (")  # 1,024 hold 307 MB, which are twice that while loading
     assert "About 1,030 MB are needed." in of_a_large_model
@@ -201,6 +200,15 @@ def test_a_model_that_needs_more_memory_is_offered_no_less():
 def test_of_sizes_that_cost_nearly_the_same_the_fastest_is_advised():
     sizes = [MemorySize(512, 20, 1.18), MemorySize(1769, 61, 1.20), MemorySize(3538, 122, 1.30), MemorySize(7076, 122, 2)]
     assert (cheapest(sizes).memory_mb, fastest(sizes).memory_mb) == (1769, 3538)
+
+
+def test_a_model_that_one_worker_scores_gains_nothing_from_a_second_vcpu():
+    sizes = memory_sizes(LINEAR._replace(per_vcpu_second=1000, one_worker=True), 410, ROOM)
+    assert (cheapest(sizes).memory_mb, fastest(sizes).memory_mb) == (1769, 1769)
+    assert fastest(sizes).mb_per_second == pytest.approx(1000 * 200 / 1e6)
+    advice = sizing.memory_advice(LINEAR._replace(per_vcpu_second=1000, one_worker=True), 2000, 1769, ROOM)
+    assert "2,688 MB (0.2 MB/s a function" in advice
+    assert advice.endswith("One worker scores it, so more than 1,769 MB buy a faster network alone.")
 
 
 def test_one_size_that_is_the_cheapest_and_the_fastest_is_named_once():

@@ -50,7 +50,7 @@ def test_the_plan_is_written_beside_the_output(s3, put, get, document):
         },
         "boundaries": "exact",
         "chunk_size_mb": 2.315432,
-        "chunk_size_reason": "Chunks of 2.32 MB, 1.38 s each at 2.32 MB/s: smaller ones are not worth an invocation.",
+        "chunk_size_reason": "Chunks of 2.32 MB, 1.33 s each at 2.32 MB/s: smaller ones are not worth an invocation.",
         "chunks": 1,
         "pending_chunks": 1,
         "tolerated_failure_percentage": 0.0,

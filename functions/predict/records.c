@@ -227,21 +227,20 @@ static __attribute__((noinline)) uint8_t *print_rare(uint8_t *to, const decimal 
 
 /* Print a number. More bytes may be written than belong to it. */
 static inline uint8_t *print(uint8_t *to, const decimal *number) {
-    const int first = number->first, count = number->count;
+    const int first = number->first, count = number->count, is_small = first < 0; /* as good as random, so no jump */
     *to = '-';
     to += number->is_negative;
-    if (first >= 0 && first <= LAST_PLAIN) {
-        memcpy(to, number->digits, 2 * WORD);
-        to[first + 1] = '.';
-        memcpy(to + first + 2, number->digits + first + 1, 2 * WORD);
-        return to + (count > first + 1 ? count : first + 2) + 1;
+    if (first < FIRST_PLAIN || first > LAST_PLAIN) {
+        return print_rare(to, number);
     }
-    if (first < 0 && first >= FIRST_PLAIN) {
-        memcpy(to, "0.000000", WORD);
-        memcpy(to + 1 - first, number->digits, 3 * WORD);
-        return to + 1 - first + count;
-    }
-    return print_rare(to, number);
+    memcpy(to, "00000000", WORD);
+    to += (1 - first) & -is_small;
+    const int before = 1 + (first & (is_small - 1)); /* digits that are where the first copy brings them */
+    memcpy(to, number->digits, 2 * WORD);
+    to += !is_small;
+    to[first] = '.';
+    memcpy(to + before, number->digits + before, 2 * WORD);
+    return to + (count > first + 2 ? count : first + 2);
 }
 
 /* Copy a text that ends before `end`, and return where the copy ends; bytes behind it are written, too. */

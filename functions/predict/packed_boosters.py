@@ -64,8 +64,8 @@ def with_packed_booster(model: Any, warn: Callable[[str], object]) -> Any:
     except (AttributeError, TypeError, ValueError, KeyError, IndexError):  # of another version
         return model
     trees = boosted and lay_out(boosted.ensemble)
-    if not boosted or not trees or not trees.is_ranked:  # XGBoost itself is nearly as fast as trees that are walked
-        return model
+    if not boosted or not trees or not (trees.is_ranked or trees.layout.is_double):
+        return model  # XGBoost itself is nearly as fast as trees that are walked
     quick = functools.partial(_predict, boosted, trees)
     own_as_asked = functools.partial(own, **asked)
     if not is_equal(quick, own_as_asked, rows_beside_thresholds(boosted.ensemble, boosted.n_features)):

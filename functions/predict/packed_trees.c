@@ -70,7 +70,7 @@ INLINE void add_leaves(
     }
 }
 
-/* --- walked trees: any size, float32 features -------------------------------------------------------------------------------- */
+/* --- walked trees: any size -------------------------------------------------------------------------------------------------- */
 
 /* Children lie side by side: a row goes to `child`, or to the right of it. `link` has, from its lowest bit on, the child, one bit
    that sends missing values to the left, and the feature from bit `shift` on. A leaf is its own child; its feature is the one behind
@@ -87,6 +87,9 @@ typedef struct {
     const int32_t *features;  /* that any node tests: columns of x */
     int64_t n_features;
     int64_t shift;
+    const double *thresholds;        /* of each feature, ascending, if features are float64: nodes compare how many are less */
+    const int64_t *threshold_starts; /* and the end of the last */
+    int64_t is_double;               /* the features: float64, or float32 */
 } walked;
 
 /* Find each row's leaf; `with_missing` is a constant where this is inlined. */
@@ -114,14 +117,28 @@ static inline __attribute__((always_inline)) void walk(
     }
 }
 
+/* Count the thresholds that are less than a value; one that is missing stays so. */
+INLINE float count_below(const double *thresholds, int64_t count, double value) {
+    int64_t below = 0;
+    for (; count > 1; count -= count / 2) {
+        below += (count / 2) & -(int64_t)(thresholds[below + count / 2 - 1] < value); /* a jump would be mispredicted */
+    }
+    below += thresholds[below] < value;
+    return value == value ? (float)below : NAN;
+}
+
 /* Copy rows into `to`, one behind the other, each with minus infinity at its end; tell whether a value is missing. */
 static int gather(const walked *trees, const block *rows, int64_t first, size_t count, float *to) {
     const size_t row_size = (size_t)trees->n_features + 1;
     int is_missing = 0;
     for (size_t feature = 0; feature < row_size - 1; feature++) {
-        const float *from = (const float *)rows->x + first * rows->row_stride + trees->features[feature] * rows->feature_stride;
+        const int64_t start = first * rows->row_stride + trees->features[feature] * rows->feature_stride;
+        const int64_t known = trees->is_double ? trees->threshold_starts[feature] : 0;
+        const int64_t n_known = trees->is_double ? trees->threshold_starts[feature + 1] - known : 0;
         for (size_t row = 0; row < count; row++) {
-            const float value = from[(int64_t)row * rows->row_stride];
+            const int64_t place = start + (int64_t)row * rows->row_stride;
+            const float value = trees->is_double ? count_below(trees->thresholds + known, n_known, ((const double *)rows->x)[place])
+                                                 : ((const float *)rows->x)[place];
             to[row * row_size + feature] = value;
             is_missing |= value != value;
         }
@@ -132,7 +149,7 @@ static int gather(const walked *trees, const block *rows, int64_t first, size_t 
     return is_missing;
 }
 
-/* Add up the trees for float32 features. Returns 0 if memory is lacking, and 1 otherwise. */
+/* Add up trees of any size. Returns 0 if memory is lacking, and 1 otherwise. */
 int add_walked(const walked *trees, const block *rows) {
     const size_t row_size = (size_t)trees->n_features + 1;
     int64_t most = (int64_t)(WALKED_BYTES / sizeof(float) / row_size / STEPPED + 1) * STEPPED;

@@ -89,6 +89,8 @@ class _Walked(ctypes.Structure):
         ("of", _Summed),
         *((name, ctypes.c_void_p) for name in ("nodes", "starts", "features")),
         *((name, ctypes.c_int64) for name in ("n_features", "shift")),
+        *((name, ctypes.c_void_p) for name in ("thresholds", "threshold_starts")),
+        ("is_double", ctypes.c_int64),
     )
 
 
@@ -148,7 +150,7 @@ class PackedTrees:
             self._structure: Any = _Ranked(of, *addresses[:4], counted, *addresses[4:], layout.is_double, int(has_avx2()))
         else:
             self._function = library.add_walked
-            self._structure = _Walked(of, *addresses, len(others[2]), layout.shift)
+            self._structure = _Walked(of, *addresses[:3], len(others[2]), layout.shift, *addresses[3:], layout.is_double)
 
     def sums(self, features: Array) -> Array:
         """Add up the trees for rows of checked features: (rows, numbers that a tree adds)."""
@@ -173,12 +175,14 @@ def _steps(matrix: Array) -> list[int]:
     return [stride // matrix.itemsize for stride in matrix.strides]
 
 
-_WALKED_TYPES = (_NODE, np.int64, np.int32)
+_WALKED_TYPES = (_NODE, np.int64, np.int32, np.float64, np.int64)
 _RANKED_TYPES = (_TEST, np.int64, np.int64, _COLUMN, np.float64, np.uint8)
 
 
 def _is_walked_sound(layout: Layout, n_features: int) -> bool:
-    values, nodes, starts, features = layout.arrays
+    values, nodes, starts, features, thresholds, threshold_starts = layout.arrays
+    if layout.is_double and not _are_starts(threshold_starts, len(features), len(thresholds), 1):
+        return False
     if not (_are_starts(starts, layout.trees, len(nodes), 1) and 0 < layout.shift < 32 and _are_within(features, n_features)):
         return False
     sizes = np.diff(starts)
@@ -231,13 +235,18 @@ def lay_out(ensemble: Ensemble) -> PackedTrees | None:
 
 
 def _walked(ensemble: Ensemble) -> Layout | None:
-    """Lay trees out to be walked down; None if a node has no room for its feature and its child, or features are not float32."""
+    """Lay trees out to be walked down; None if a node has no room for its feature and its child, or tests categories.
+
+    Of features that are float64, nodes compare ranks among the feature's thresholds, which a float32 holds.
+    """
     features = np.unique(np.concatenate([tree.feature[tree.left >= 0] for tree in ensemble.trees])).astype(np.int32)
     sizes = [len(tree.left) for tree in ensemble.trees]
     shift = max(sizes).bit_length() + 1
-    if ensemble.dtype != np.float32 or len(features) >> max(32 - shift, 0):
+    is_double = ensemble.dtype == np.float64
+    if any(tree.categories for tree in ensemble.trees) or len(features) >> max(32 - shift, 0):
         return None
     starts = np.cumsum([0, *sizes])
+    ranks, known, known_starts = _ranks(ensemble.trees, features) if is_double else (None, np.empty(0), np.zeros(1, np.int64))
     nodes = np.empty(starts[-1], _NODE)
     values, n_values = [], 0
     for start, tree in zip(starts, ensemble.trees, strict=False):
@@ -248,7 +257,8 @@ def _walked(ensemble: Ensemble) -> Layout | None:
         left = tree.left[order]
         is_leaf = left < 0
         here = nodes[start : start + len(order)]
-        here["threshold"] = rounded_down(tree.threshold[order])
+        thresholds = tree.threshold if ranks is None else ranks[start : start + len(order)]
+        here["threshold"] = rounded_down(thresholds[order])
         leaves = order[is_leaf]
         here["threshold"][is_leaf] = np.arange(n_values, n_values + len(leaves), dtype=np.uint32).view(np.float32)
         feature = np.where(is_leaf, len(features), np.searchsorted(features, tree.feature[order]))
@@ -257,8 +267,20 @@ def _walked(ensemble: Ensemble) -> Layout | None:
         values.append(tree.values[leaves])
         n_values += len(leaves)
     joined = np.concatenate(values)
-    arrays = (joined, nodes, starts, features)
-    return Layout(False, False, len(sizes), joined.shape[1], ensemble.turns, ensemble.scale, shift, arrays)
+    arrays = (joined, nodes, starts, features, known, known_starts)
+    return Layout(False, is_double, len(sizes), joined.shape[1], ensemble.turns, ensemble.scale, shift, arrays)
+
+
+def _ranks(trees: list[Tree], features: Array) -> tuple[Array, Array, Array]:
+    """Return the rank of each node's threshold among those of its feature, these thresholds, and the starts of each feature's."""
+    feature, threshold = (np.concatenate([getattr(tree, name) for tree in trees]) for name in ("feature", "threshold"))
+    is_inner = np.concatenate([tree.left >= 0 for tree in trees])
+    ranks, known = np.zeros(len(feature)), [np.empty(0)]
+    for one in features:
+        nodes = np.flatnonzero(is_inner & (feature == one))
+        found, ranks[nodes] = np.unique(threshold[nodes], return_inverse=True)
+        known.append(found)
+    return ranks, np.concatenate(known), np.cumsum(list(map(len, known)))
 
 
 def _breadth_first(tree: Tree) -> Array:

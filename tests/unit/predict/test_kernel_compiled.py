@@ -103,8 +103,8 @@ def program(trees, rows, outputs):
     if kind == "walked":
         nodes = arrays[1].view(np.uint32).reshape(-1, 2)
         declarations = ["double values", "uint32_t nodes", "int64_t starts", "int32_t features"]
-        arrays = (arrays[0], nodes.ravel(), *arrays[2:])
-        fields = f"(const node *)nodes, starts, features, {structure.n_features}, {structure.shift}"
+        arrays = (arrays[0], nodes.ravel(), *arrays[2:4])
+        fields = f"(const node *)nodes, starts, features, {structure.n_features}, {structure.shift}, NULL, NULL, 0"
     sizes = {"ROWS": len(rows), "WIDTH": rows.shape[1], "OUTPUTS": outputs, "TREES": of.trees, "VALUES": of.width}
     text = "".join(f"#define {name} {size}\n" for name, size in (sizes | {"TURNS": of.turns, "SCALE": of.scale.hex()}).items())
     text += "".join(array(declaration, values.ravel()) for declaration, values in zip(declarations, arrays, strict=False))

@@ -190,6 +190,12 @@ def test_lightgbms_categories_may_be_in_some_trees_only_and_are_cut_to_whole_num
     assert {bool(tree.categories) for tree in trees} == {False, True}
 
 
+def test_lightgbms_trees_of_many_leaves_walk():
+    model = lgbm(LGBMRegressor, num_leaves=300, min_child_samples=1, max_bin=1000).fit(INPUTS, TARGET)
+    assert not packed_boosters.boosted_of(packed(model)[0])[1].is_ranked
+    assert_same(model, made_rows(model, np.random.default_rng(0), 1000))
+
+
 def test_a_ranking_is_scored_too():
     random = np.random.default_rng(0)
     inputs, target = data(random, classes=3)
@@ -223,7 +229,6 @@ DECLINED = {
     "linear trees": lambda: lgbm(LGBMRegressor, linear_tree=True).fit(INPUTS, TARGET),
     "square roots": lambda: lgbm(LGBMRegressor, reg_sqrt=True).fit(INPUTS, TARGET),
     "early stopping of a prediction": lambda: lgbm(LGBMClassifier, pred_early_stop=True).fit(INPUTS, TARGET > 0),
-    "large trees": lambda: lgbm(LGBMRegressor, num_leaves=300, n_estimators=1, min_child_samples=1).fit(INPUTS, TARGET),
     "pandas' categories": lambda: lgbm(LGBMRegressor).fit(NAMES, TARGET),
     "many categories": lambda: lgbm(LGBMRegressor, cat_smooth=1, min_data_per_group=1).fit(
         MANY, MANY[:, 0] % 7, categorical_feature=[0]

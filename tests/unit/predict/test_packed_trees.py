@@ -128,7 +128,7 @@ def test_every_answer_is_scikit_learns_to_the_bit(model_and_random, count, order
     assert_same(model, rows)
 
 
-@given(fitted(FORESTS + GRADIENT))
+@given(fitted(FORESTS + GRADIENT + HISTOGRAM))
 def test_both_kernels_give_every_bit(model_and_random):
     model, random = model_and_random
     ensemble = packed_trees.ensemble_of(model)
@@ -172,14 +172,22 @@ def test_many_trees_of_many_leaves_walk_and_cross_the_blocks():
     assert_same(model, random.normal(size=(40_003, 5)))
 
 
+def test_trees_of_many_leaves_walk_by_the_ranks_of_float64():
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(2000, 3)) * [1, 1e-300, 1e300]
+    inputs[random.random(inputs.shape) < 0.1] = np.nan
+    model = HistGradientBoostingRegressor(max_iter=3, max_leaf_nodes=None, min_samples_leaf=1).fit(inputs, random.normal(size=2000))
+    assert not packed_trees.trees_of(packed(model)).is_ranked
+    assert_same(model, np.concatenate([inputs, made_rows(model, random, 500), [[np.inf, -np.inf, 0]]]))
+
+
 def test_only_known_types_are_packed():
     class Own(RandomForestRegressor):
         pass
 
     inputs = np.random.default_rng(0).normal(size=(600, 2))
     target = inputs.sum(axis=1)
-    large = HistGradientBoostingRegressor(max_iter=2, max_leaf_nodes=None, min_samples_leaf=1).fit(inputs, target)
-    for model in (Own(2).fit(inputs, target), LinearRegression().fit(inputs, target), RandomForestRegressor(), large):
+    for model in (Own(2).fit(inputs, target), LinearRegression().fit(inputs, target), RandomForestRegressor()):
         assert packed_trees.with_packed_trees(model, pytest.fail) is model
 
 

@@ -215,18 +215,19 @@ def test_a_chunk_needs_no_pandas_for_texts_and_writes_the_same_bytes(probe, chun
     assert chunk(event) == expected
 
 
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [("city", "Chur"), ("kind", "new"), ("kind", ""), ("x1", ""), ("x3", ""), ("month", 13), ("share", 0.0), ("share", np.inf)],
-)
-def test_texts_that_are_new_or_missing_are_encoded_alike(column, value, probe, chunk):
+NEW, MISSING = {"city": "Chur", "kind": "new", "month": 13, "share": 0.0}, dict.fromkeys(("kind", "x1", "x3"), np.nan)
+
+
+@pytest.mark.parametrize(("odd", "is_taken"), [(NEW, True), (MISSING, True), ({"share": np.inf}, False)])
+def test_values_that_are_new_or_missing_are_encoded_alike(odd, is_taken, probe, chunk):
     train = mixed_frame(200, 0)
     data = mixed_frame(200, 1)
-    data.loc[150, column] = np.nan if value == "" else value
+    data.loc[150, [*odd]] = [*odd.values()]
     model = mixed(HistGradientBoostingRegressor(max_iter=3)).fit(train, train["x2"])
     event = probe(model, data.to_csv(index=False), on_bad_row="quarantine")
-    assert event["stored_model_s3_uri"]
-    assert chunk(event) == chunk(without_stored(event))
+    scored = chunk(event)
+    assert all(model.is_stored for model in handler._model_cache.values()) == is_taken
+    assert scored == chunk(without_stored(event))
 
 
 @pytest.mark.parametrize("names", [None, ["city", "month", "x1", "share", "x2"]])
@@ -432,8 +433,11 @@ WALKED = tree_kernel.Layout(
         np.array([(0.5, link(1, 0)), (0.0, link(1, 1)), (1e-45, link(2, 1))], tree_kernel._NODE),
         np.array([0, 3]),
         np.array([2], np.int32),
+        np.array([0.5]),
+        np.array([0, 1]),
     ),
 )  # fmt: skip
+DOUBLE = WALKED._replace(is_double=True)
 RANKED = tree_kernel.Layout(
     True, False, 1, 1, 1, 1.0, 0,
     (
@@ -452,6 +456,7 @@ WRONG = [
     (WALKED, 1, ("link", 1), link(0, 1)), (WALKED, 1, ("threshold", 2), 1.0), (WALKED, 1, ("threshold", 2), np.nan),
     (WALKED, 2, None, np.array([0, 4])), (WALKED, 2, None, np.array([1, 3])), (WALKED, 2, None, np.array([0, 3], np.int32)),
     (WALKED, 2, None, np.array([3])), (WALKED, 3, 0, 3), (WALKED, 3, 0, -1),
+    (DOUBLE, 4, None, np.empty(0)), (DOUBLE, 5, None, np.array([0, 2])), (DOUBLE, 5, None, np.array([0])), (DOUBLE, 5, 0, 1),
     (RANKED, 0, None, np.zeros((2, 1))), (RANKED, 0, None, np.zeros((4, 1))), (RANKED, 1, ("column", 0), 2),
     (RANKED, 1, ("left", 0), 3), (RANKED, 1, ("right", 1), 256), (RANKED, 1, ("right", 0), 258), (RANKED, 1, ("left", 1), 257),
     (RANKED, 2, None, np.array([0, 3])), (RANKED, 3, None, np.array([0, 2])), (RANKED, 4, ("feature", 0), 3),
@@ -463,6 +468,7 @@ WRONG = [
 def test_no_kernel_gets_trees_that_lead_out_of_their_arrays():
     assert WALKED.is_sound(3)
     assert RANKED.is_sound(3)
+    assert DOUBLE.is_sound(3)
     for layout, index, place, value in WRONG:
         arrays = [np.array(array) for array in layout.arrays]
         if place is None:
@@ -474,7 +480,7 @@ def test_no_kernel_gets_trees_that_lead_out_of_their_arrays():
 
 
 @pytest.mark.thorough
-@given(st.sampled_from([WALKED, RANKED]), st.integers(0, 6), st.integers(0, 40), st.integers(0, 2**32))
+@given(st.sampled_from([WALKED, RANKED, DOUBLE]), st.integers(0, 6), st.integers(0, 40), st.integers(0, 2**32))
 @settings(max_examples=2000)
 def test_sound_trees_are_scored_whatever_else_they_are(layout, index, place, value):
     """A kernel with sanitizers would see it read elsewhere; without them, it must come to an end."""
@@ -485,7 +491,7 @@ def test_sound_trees_are_scored_whatever_else_they_are(layout, index, place, val
     ]
     changed = layout._replace(arrays=tuple(arrays))
     if changed.is_sound(3):
-        rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+        rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float64 if changed.is_double else np.float32)
         assert len(tree_kernel.PackedTrees(changed, predict_kernel.kernel()).sums(rows)) == 40
 
 

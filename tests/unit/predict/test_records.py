@@ -17,9 +17,10 @@ import prediction_handler as handler
 
 @functools.cache
 def hard_numbers():
-    """Powers of two and ten, short decimals, integers about 2^53, the smallest numbers; all with neighbours, of either sign."""
+    """Powers of two and ten, short decimals, integers from 2^50 on, the smallest numbers; all with neighbours, of either sign."""
     tens = [float(f"{digits}e{power}") for power in range(-330, 309) for digits in ("1", "1.5", "9", "9.007199254740993")]
-    short = [np.arange(4000) / 8, np.arange(4000) / 1000, 2.0**53 + np.arange(-500, 500), np.arange(500) * 5e-324]
+    short = [np.arange(4000) / 8, np.arange(4000) / 1000, np.arange(500) * 5e-324]
+    short += [2.0**power + 2.0 ** (power - 52) * np.arange(-100, 100) for power in range(50, 75)]  # doubles and nothing between
     numbers = np.concatenate([tens, 2.0 ** np.arange(-1074, 1024), [np.inf, np.nan, np.finfo(float).max], *short])
     with np.errstate(over="ignore"):
         numbers = np.concatenate([numbers, np.nextafter(numbers, np.inf), np.nextafter(numbers, -np.inf)])

@@ -453,7 +453,7 @@ MAX_ANSWER_BYTES = 2**21
 MORE_PROBE_ROWS = 20_000
 """Rows within the first `BLOCK_BYTES` that the probe tries before it gives up, if it cannot predict a single one."""
 TIMED_SECONDS = 0.5
-"""What the probe takes for a timing of the model, of which there are two at most."""
+"""What the probe takes of a vCPU for a timing of the model, of which there are two at most."""
 _CHANGE_OUTPUT = "output_s3_uri must change, nothing can be written there"
 
 
@@ -578,19 +578,19 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
         stop = min(start + wanted, block.rows)
         rows = block.part(start, stop)
         scorer = _make_scorer(model, event, s3_uri, block.header, None, functools.partial(_infer_kinds, [block]))
-        started = time.perf_counter()
+        vcpu_seconds = _vcpu_clock()
         try:
             scored = scorer.score(rows)
         except (ModelError, InvalidDataError) as error:
             raise _with_open_columns(error, scorer.columns) from error
-        seconds = time.perf_counter() - started
+        first = rows.rows / vcpu_seconds()
         if len(scored.rejected) < rows.rows:
             _check_new_names(scored.names, s3_uri, block.header)
             dependence = scorer.depends_on_other_rows(rows)
             if dependence and scorer.strict:
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
             row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
-            speed = _rows_per_second(scorer, block, rows.rows / max(seconds, 1e-6)) / _share_of_a_vcpu()
+            speed = _rows_per_second(scorer, block, first)
             sample = None if scored.rejected else rows
             return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, sample)
         refused += scored.statistics.reasons
@@ -609,10 +609,10 @@ def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
     def timed(wanted: int) -> float:
         records = bytes(block.part(0, min(block.rows, wanted)).elements())
         records *= max(1, min(wanted // block.rows, BLOCK_BYTES // len(records)))
-        started, rows = time.perf_counter(), 0
+        vcpu_seconds, rows = _vcpu_clock(), 0
         for part in _read_blocks(io.BytesIO(records), block.header, block.at(0).source, 0, BLOCK_BYTES):
             rows += scorer.score(part).rows
-        return rows / max(time.perf_counter() - started, 1e-6)
+        return rows / vcpu_seconds()
 
     # A later row may be a bad one: its chunk says so.
     with ThreadPoolExecutor(1, initializer=_limit_threads) as pool, suppress(PredictionError):
@@ -622,9 +622,15 @@ def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
     return speed
 
 
-def _share_of_a_vcpu() -> float:
-    """Return what one worker gets of a vCPU: all of it, unless the function has little memory."""
-    return min(1.0, (_limiting_memory_mb() or MB_PER_VCPU) / MB_PER_VCPU)
+def _vcpu_clock() -> Callable[[], float]:
+    """Return what tells the seconds from now on that a worker would take on a whole vCPU.
+
+    They are processor time, and of a model that waits, the share of the time that the memory buys. Time alone would not do: a share
+    of a vCPU is a whole one for some milliseconds, and then none.
+    """
+    share = min(1.0, (_limiting_memory_mb() or MB_PER_VCPU) / MB_PER_VCPU)
+    started, processor = time.perf_counter(), time.process_time()
+    return lambda: max(share * (time.perf_counter() - started), time.process_time() - processor, 1e-6)
 
 
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:

@@ -145,4 +145,6 @@ def test_the_default_memory_is_the_same_wherever_it_is_said(root, template):
     assert f"; {default:,} MB of memory" in (root / "README.md").read_text()
     operations = (root / "docs/operations.md").read_text()
     assert f"the default of {default:,} MB" in operations
+    assert f"**The default is {default:,} MB**" in (root / "docs/performance.md").read_text()
+    assert f"the function has {default:,} MB" in (root / "docs/tutorial.md").read_text()
     assert f"| Lambda | memory of a function | 10,240 MB; new accounts {NEW_ACCOUNT_MB:,} MB" in operations

@@ -505,7 +505,7 @@ class _Probed(NamedTuple):
     row_bytes: float = 0.0
     rows_per_second: float = 0.0
     sample: _Block | None = None
-    """These rows, if all of them were predicted."""
+    """These rows."""
 
 
 def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
@@ -591,8 +591,7 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
             row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
             speed = _rows_per_second(scorer, block, first)
-            sample = None if scored.rejected else rows
-            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, sample)
+            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, rows)
         refused += scored.statistics.reasons
     refusal = scorer.nothing_predicted(refused)
     raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
@@ -672,7 +671,9 @@ def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: 
         def scorer_of(stored: Any) -> _Scorer:
             return _make_scorer(_model_of_numbers(stored), event, "", sample.header, None, lambda _: columns.kinds)
 
-        table = _parse_features(sample, columns, lambda *_: None).table
+        unread: set[int] = set()  # their chunks reject such rows without the model
+        features = _parse_features(sample, columns, lambda row, _: unread.add(row))
+        table = features.take(np.delete(np.arange(sample.rows), list(unread))).table
         content = stored_model.checked(stored_model.Stored(*model[:3]), found.scorer, scorer_of, table)
     except Exception as error:  # noqa: BLE001  # then chunks take the model itself
         logger.info(_log_line({"message": f"the model is not stored as numbers: {_reason_of(error).public}"}))

@@ -362,6 +362,14 @@ def test_a_class_that_only_calls_itself_as_scikit_learn_does_is_not_stored():
         stored_model._numbers_of(own)
 
 
+def test_rows_of_the_probe_that_cannot_be_read_are_no_reason_not_to_store(probe, chunk):
+    event = probe(fitted(Ridge()), csv(x1=(5, "abc"), x2=(7, "-")), on_bad_row="quarantine")
+    assert event["stored_model_s3_uri"]
+    scored = chunk(event)
+    assert all(model.is_stored for model in handler._model_cache.values())
+    assert scored == chunk(without_stored(event))
+
+
 def test_a_model_is_not_stored_if_it_refuses_rows_of_the_probe_or_if_there_are_none(probe, get):
     assert probe(fitted(Ridge()), csv(x1=(5, "")), on_bad_row="quarantine")["stored_model_s3_uri"] is None
     assert probe(fitted(Ridge()), "x1,x2,x3\n", on_no_rows="succeed")["stored_model_s3_uri"] is None

@@ -1998,7 +1998,11 @@ class _Piece:
 
 def _put_json(client: S3Client, s3_uri: str, document: dict[str, Any], refusal: str = "cannot write the receipt") -> str:
     """Write a document; returns the SHA-256 of the object's bytes."""
-    return _put(client, s3_uri, json.dumps(document, separators=(",", ":")).encode(), "application/json", refusal)
+    try:
+        body = orjson.dumps(document)  # a tenth of the time for a receipt with 200 features
+    except TypeError:  # integers beyond 64 bits, or half of a surrogate pair
+        body = json.dumps(document, separators=(",", ":")).encode()
+    return _put(client, s3_uri, body, "application/json", refusal)
 
 
 def _put(client: S3Client, s3_uri: str, body: bytes, content_type: str, refusal: str) -> str:
@@ -5123,8 +5127,11 @@ LARGEST_COUNTED, MAX_COUNTED = 128, 64
 _FIRST_BUCKET = 2 * _ZERO_EXPONENT * 2 ** (HISTOGRAM_SCALE - 1)
 _BUCKETS = 128 * 2 ** (HISTOGRAM_SCALE - 1) - _FIRST_BUCKET
 """The first bucket of the finest scale, and how many there are of either sign: squares are below 2^128, as float32."""
-_FIRST_WHOLE = 1 + 2 * _BUCKETS
-"""The first bin of a whole number (`_Bins`)."""
+_COARSE_BITS = 3
+"""Once a column is so wide that this is joined, the kernel counts it in bins that are coarser by as much (statistics.c)."""
+_FIRST_COARSE = 1 + 2 * _BUCKETS
+_FIRST_WHOLE = _FIRST_COARSE + 2 * (_BUCKETS >> _COARSE_BITS)
+"""The first of the coarse bins, and the first one of a whole number (`_Bins`)."""
 CLASS, SHARE = "class", "share"
 """Two more kinds that a column is counted as: labels, and probabilities."""
 
@@ -5269,7 +5276,7 @@ class _NumberSums:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: list[str] = []
-        self._shares = np.empty(0, np.bool_)
+        self._shares = self._are_coarse = np.empty(0, np.bool_)
         self._counts = np.empty((0, 0), np.uint32)
         self._counted, self._settled = 0, np.zeros((), np.int64)
         self._rows = 0
@@ -5281,11 +5288,12 @@ class _NumberSums:
             if not self._names:
                 self._names, self._shares = names, np.array(shares or [False] * len(names))
                 self._counts = np.zeros((len(names), len(_bins().buckets)), np.uint32)
+                self._are_coarse = np.zeros(len(names), np.bool_)
             if self._counted + rows > _MOST_ROWS:
                 self._settled, self._counted = self._settled + self._counts, 0
                 self._counts[:] = 0
             self._counted += rows
-            return _Numbers(rows, _count_numbers(columns, self._shares, self._counts))
+            return _Numbers(rows, _count_numbers(columns, self._shares, self._are_coarse, self._counts))
 
     def add(self, numbers: _Numbers) -> None:
         self._rows += numbers.rows
@@ -5352,10 +5360,10 @@ def _plain_numbers(column: pa.ChunkedArray | Array) -> np.ndarray[Any, np.dtype[
     return np.ascontiguousarray(column, np.float64)
 
 
-def _count_numbers(columns: Sequence[Array] | Array, shares: Array, counts: Array) -> Array:
+def _count_numbers(columns: Sequence[Array] | Array, shares: Array, are_coarse: Array, counts: Array) -> Array:
     """Add columns of a block to the counts by bins, shape (columns, bins), and return their measures: in C if there is a kernel."""
     bins, kernel = _bins(), _beside("statistics_kernel")
-    measures: Array | None = kernel and kernel.count(columns, shares, bins.of_cells, bins.of_shares, _FIRST_WHOLE, counts)
+    measures: Array | None = kernel and kernel.count(columns, shares, are_coarse, bins, _FIRST_WHOLE, HISTOGRAM_BUCKETS, counts)
     if measures is None:
         return np.array([_count_column(*column) for column in zip(columns, shares, counts, strict=True)]).T
     return measures
@@ -5400,11 +5408,13 @@ def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, 
 class _Bins(NamedTuple):
     """The bins in which values are counted.
 
-    The first is for what is too small for a bucket; then each bucket has one, the positive and the negative one side by side; each
-    cell with a whole number up to `LARGEST_COUNTED` has one, and so have probabilities by their bucket and their percents.
+    The first is for what is too small for a bucket; then each bucket has one, the positive and the negative one side by side, and
+    so have coarse buckets; each cell with a whole number up to `LARGEST_COUNTED` has one, and so have probabilities by their bucket
+    and their percents.
     """
 
     of_cells: np.ndarray[Any, np.dtype[np.uint16]]
+    coarse_of_cells: np.ndarray[Any, np.dtype[np.uint16]]
     of_shares: np.ndarray[Any, np.dtype[np.uint16]]
     """The bin of each 65,000th."""
     buckets: Array
@@ -5430,6 +5440,10 @@ def _bins() -> _Bins:
     of_cells = in_buckets.copy()
     of_cells[cells_of_whole] = _FIRST_WHOLE + LARGEST_COUNTED + whole
     of_cells[_cells_of(np.array([-0.0], np.float32))] = _FIRST_WHOLE + LARGEST_COUNTED
+    places, sides = np.divmod(in_buckets - 1, 2)
+    in_coarse = _FIRST_COARSE + 2 * (places >> _COARSE_BITS) + sides
+    coarse = np.arange(_FIRST_WHOLE - _FIRST_COARSE)
+    first_in_coarse = 1 + 2 * (coarse // 2 << _COARSE_BITS) + coarse % 2
 
     shares = np.arange(_SHARES + 1)
     percents = np.rint(shares / (_SHARES / 100)).astype(np.int64)
@@ -5438,8 +5452,9 @@ def _bins() -> _Bins:
     _, firsts, of_shares = np.unique(in_share_buckets * 102 + percents, return_index=True, return_inverse=True)
     return _Bins(
         of_cells.astype(np.uint16),
+        np.where(of_cells == in_buckets, np.where(is_zero, 0, in_coarse), of_cells).astype(np.uint16),
         (_FIRST_WHOLE + len(whole) + of_shares).astype(np.uint16),
-        np.concatenate([np.arange(_FIRST_WHOLE), in_buckets[cells_of_whole], in_share_buckets[firsts]]),
+        np.concatenate([np.arange(_FIRST_COARSE), first_in_coarse, in_buckets[cells_of_whole], in_share_buckets[firsts]]),
         np.concatenate([whole, (firsts == _SHARES).astype(np.int64)]),
         np.concatenate([np.zeros(len(whole), np.int64), np.minimum(percents[firsts], 100)]),
     )

@@ -25,6 +25,8 @@ enum {
     SHARES = 65000,        /* equal parts by which probabilities are counted */
     WHOLE = 257,           /* bins of whole numbers, from -128 to 128 */
     TURNS = 4,
+    ZERO_CELL = 0x7fff,    /* of either sign */
+    COARSE_BITS = 3,
 };
 
 #define INLINE static inline __attribute__((always_inline))
@@ -43,6 +45,9 @@ typedef struct {
     int64_t n_columns, rows;
     const uint8_t *are_shares; /* for each column: whether its values from 0 to 1 are counted as probabilities */
     const uint16_t *bins;      /* of each cell */
+    const uint16_t *coarse_bins; /* likewise, of buckets that are coarser by COARSE_BITS */
+    uint8_t *are_coarse;       /* for each column: whether it is so wide that coarse bins are fine enough; this finds out, too */
+    int64_t most;              /* buckets that a histogram may have */
     const uint16_t *share_bins; /* of each of SHARES + 1 probabilities */
     int64_t first_whole;       /* the bin of -128 */
     int64_t is_wide;           /* whether the processor has AVX2 */
@@ -141,6 +146,28 @@ static void count_whole(const request *of, const uint16_t *cells, size_t rows, u
     }
 }
 
+/* Tell whether a histogram of these cells alone has buckets of COARSE_BITS or more: then the finer ones need not be told apart, and
+   a column's counts take a few cache lines, which other work has replaced since the last block. */
+INLINE int are_far_apart(const request *of, const uint16_t *cells, size_t rows) {
+    int32_t low = ZERO_CELL, high = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const int32_t magnitude = cells[row] & ZERO_CELL, largest = magnitude == ZERO_CELL ? 0 : magnitude;
+        low = magnitude < low ? magnitude : low;
+        high = largest > high ? largest : high;
+    }
+    while (low < high && of->bins[low] >= of->first_whole) { /* towards each other: at least so far apart they are */
+        low++;
+    }
+    while (low < high && of->bins[high] >= of->first_whole) {
+        high--;
+    }
+    if (low >= high || of->bins[low] == 0) {
+        return 0;
+    }
+    const int64_t first = (of->bins[low] - 1) / 2, last = (of->bins[high] - 1) / 2, bits = COARSE_BITS - 1;
+    return (last >> bits) - (first >> bits) >= of->most;
+}
+
 static void count_shares(const request *of, const double *values, const uint16_t *cells, size_t rows, uint32_t *counts) {
     for (size_t row = 0; row < rows; row++) {
         const int is_share = values[row] >= 0 && values[row] <= 1;
@@ -166,8 +193,12 @@ INLINE void add_values(const request *of, int64_t number, const double *values, 
     } else if (is_whole && counted > WHOLE) {
         count_whole(of, cells, counted, counts);
     } else {
+        const uint16_t *bins = of->are_coarse[number] ? of->coarse_bins : of->bins;
         for (size_t row = 0; row < counted; row++) {
-            counts[of->bins[cells[row]]]++;
+            counts[bins[cells[row]]]++;
+        }
+        if (!of->are_coarse[number]) {
+            of->are_coarse[number] = (uint8_t)are_far_apart(of, cells, counted);
         }
     }
 }
@@ -210,6 +241,23 @@ void count_columns(const request *of) {
     }
 }
 
+/* Return the first bin from `bin` on that is not empty; most are. */
+INLINE int64_t next_filled(const uint32_t *counts, int64_t bin, int64_t n_bins) {
+    for (; bin + WIDTH <= n_bins; bin += WIDTH) {
+        uint32_t any = 0;
+        for (int64_t one = 0; one < WIDTH; one++) {
+            any |= counts[bin + one];
+        }
+        if (any) {
+            break;
+        }
+    }
+    while (bin < n_bins && !counts[bin]) {
+        bin++;
+    }
+    return bin;
+}
+
 /* Join the counts of each column to `most` buckets of either sign at most, by making one of two as often as it needs. Bucket 0 is
    zero's; then there is a positive one and a negative one of each magnitude. What is written is: how often that was, the first
    magnitude, the count of zero, and those of the buckets from the first one on, positive ones first. */
@@ -218,8 +266,8 @@ void join_buckets(
 ) {
     for (; n_columns > 0; n_columns--, counts += n_bins, joined += 3 + 2 * most) {
         int64_t low = INT64_MAX, high = -1, shift = 0;
-        for (int64_t bin = 0; bin < n_bins; bin++) {
-            if (counts[bin] && buckets[bin]) {
+        for (int64_t bin = next_filled(counts, 0, n_bins); bin < n_bins; bin = next_filled(counts, bin + 1, n_bins)) {
+            if (buckets[bin]) {
                 const int64_t place = (buckets[bin] - 1) / 2;
                 low = place < low ? place : low;
                 high = place > high ? place : high;
@@ -231,11 +279,9 @@ void join_buckets(
         memset(joined, 0, (size_t)(3 + 2 * most) * sizeof *joined);
         joined[0] = shift;
         joined[1] = high < 0 ? 0 : low >> shift;
-        for (int64_t bin = 0; bin < n_bins; bin++) {
-            if (counts[bin]) {
-                const int64_t place = (buckets[bin] - 1) / 2, is_negative = (buckets[bin] - 1) % 2;
-                joined[buckets[bin] ? 3 + is_negative * most + (place >> shift) - joined[1] : 2] += counts[bin];
-            }
+        for (int64_t bin = next_filled(counts, 0, n_bins); bin < n_bins; bin = next_filled(counts, bin + 1, n_bins)) {
+            const int64_t place = (buckets[bin] - 1) / 2, is_negative = (buckets[bin] - 1) % 2;
+            joined[buckets[bin] ? 3 + is_negative * most + (place >> shift) - joined[1] : 2] += counts[bin];
         }
     }
 }

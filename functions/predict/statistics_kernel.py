@@ -22,7 +22,9 @@ class _Request(ctypes.Structure):
     _fields_ = (
         ("columns", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("n_columns", "rows")),
-        *((name, ctypes.c_void_p) for name in ("are_shares", "bins", "share_bins")),
+        *((name, ctypes.c_void_p) for name in ("are_shares", "bins", "coarse_bins", "are_coarse")),
+        ("most", ctypes.c_int64),
+        ("share_bins", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("first_whole", "is_wide")),
         ("measures", ctypes.c_void_p),
         ("n_bins", ctypes.c_int64),
@@ -31,10 +33,11 @@ class _Request(ctypes.Structure):
 
 
 def count(
-    columns: Sequence[Array] | Array, are_shares: Array, bins: Array, share_bins: Array, first_whole: int, counts: Array
+    columns: Sequence[Array] | Array, are_shares: Array, are_coarse: Array, bins: Any, first_whole: int, most: int, counts: Array
 ) -> Array | None:
     """Count float64 columns, each of them contiguous: add them to the uint32 `counts`, of shape (n_columns, n_bins).
 
+    `bins` are the handler's; `are_coarse` tells which columns are counted in coarse ones, and is kept from block to block.
     Returns their measures, of shape (MEASURES, n_columns); None if there is no kernel.
     """
     library = kernel()
@@ -49,7 +52,8 @@ def count(
         ctypes.byref(
             _Request(
                 addresses.ctypes.data, len(columns), len(columns[0]),
-                *(array.ctypes.data for array in (are_shares, bins, share_bins)), first_whole, has_avx2(),
+                *(array.ctypes.data for array in (are_shares, bins.of_cells, bins.coarse_of_cells, are_coarse)), most,
+                bins.of_shares.ctypes.data, first_whole, has_avx2(),
                 measures.ctypes.data, counts.shape[1], counts.ctypes.data,
             )
         )

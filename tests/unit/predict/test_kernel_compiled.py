@@ -204,8 +204,10 @@ def test_arm64_counts_to_the_same_bits(on_arm64):
     values[:, ::7], values[0, ::5] = np.nan, -np.inf
     bins, shares = prediction_handler._bins(), np.array([0, 1, 0], np.uint8)
     counts = np.zeros((3, len(bins.buckets)), np.uint32)
-    measures = statistics_kernel.count(values, shares, bins.of_cells, bins.of_shares, prediction_handler._FIRST_WHOLE, counts)
+    are_coarse = np.array([1, 0, 0], np.uint8)
     arrays = {"double values": values, "uint8_t shares": shares, "uint16_t cells": bins.of_cells, "uint16_t parts": bins.of_shares}
+    arrays |= {"uint16_t coarse": bins.coarse_of_cells, "uint8_t are_coarse": are_coarse.copy()}
+    measures = statistics_kernel.count(values, shares, are_coarse, bins, prediction_handler._FIRST_WHOLE, 80, counts)
     declared = "".join(array(name, elements.ravel()) for name, elements in arrays.items())
     sizes = {"bins": len(bins.buckets), "whole": prediction_handler._FIRST_WHOLE}
     found = on_arm64(STATISTICS_PROGRAM.format(source=kernel.FOLDER / "statistics.c", arrays=declared, **sizes))
@@ -222,7 +224,7 @@ static uint32_t counts[3 * {bins}];
 
 int main(void) {{
     const double *columns[] = {{values, values + 1499, values + 2 * 1499}};
-    const request of = {{columns, 3, 1499, shares, cells, parts, {whole}, 0, all, {bins}, counts}};
+    const request of = {{columns, 3, 1499, shares, cells, coarse, are_coarse, 80, parts, {whole}, 0, all, {bins}, counts}};
     count_columns(&of);
     fwrite(all, sizeof all, 1, stdout);
     fwrite(counts, sizeof counts, 1, stdout);

@@ -183,8 +183,13 @@ hostile = st.one_of(
     st.floats(),
     st.integers(-131, 131).map(float),
     st.floats(0, 1),
-    st.sampled_from([-0.0, np.nan, np.inf, -np.inf, 5e-324, 2.0**52 + 1, 2.0**64, 0.5 / 65_000, 1.5 / 65_000]),
+    st.sampled_from([-0.0, np.nan, np.inf, -np.inf, 5e-324, 2.0**-61, 2.0**52 + 1, 2.0**64, 0.5 / 65_000, 1.5 / 65_000]),
 )
+
+
+def test_what_counts_as_zero_makes_no_column_wide(library):
+    found = counted(*[[np.array([2.0**-61, 1.3] * 20)]] * 2)[0]["histogram"]
+    assert (found["scale"], found["zero"], found["positive"]["counts"]) == (5, 40, [40])
 
 
 @given(st.lists(st.lists(hostile, min_size=1, max_size=9), min_size=1, max_size=4), st.integers(1, 40) | st.integers(900, 3000))
@@ -193,17 +198,21 @@ def test_the_kernel_counts_as_numpy_does(library, columns, rows):  # it must be 
     together = np.array([np.resize(column, rows) for column in columns])
     shares = np.arange(len(columns)) % 2 == 1
     counts, expected_counts, again = np.zeros((3, len(columns), len(handler._bins().buckets)), np.uint32)
-    measures = handler._count_numbers(together, shares, counts)
-    assert handler._count_numbers([*together], shares, again).tobytes() == measures.tobytes()
+    fine, are_coarse = np.zeros((2, len(columns)), np.bool_)
+    measures = handler._count_numbers(together, shares, are_coarse, counts)
+    assert handler._count_numbers([*together], shares, fine.copy(), again).tobytes() == measures.tobytes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics_kernel, "has_avx2", lambda: False)
-        assert handler._count_numbers(together, shares, again).tobytes() == measures.tobytes()
+        assert handler._count_numbers(together, shares, fine.copy(), again).tobytes() == measures.tobytes()
         patch.setattr(statistics_kernel, "kernel", lambda: None)
-        expected = handler._count_numbers(together, shares, expected_counts)
-        joined = handler._join_buckets(counts)
-    assert (counts == expected_counts).all()
+        expected = handler._count_numbers(together, shares, fine, expected_counts)
+        joined, joined_twice = (handler._join_buckets(times * expected_counts) for times in (1, 2))
+    assert (counts == expected_counts)[~are_coarse].all()
     assert (again == 2 * counts).all()
     assert (handler._join_buckets(counts) == joined).all()
+    handler._count_numbers(together, shares, are_coarse, counts)  # wide columns in coarse bins, from their first value on
+    assert (handler._join_buckets(counts) == joined_twice).all()
+    assert (counts[are_coarse] != again[are_coarse]).any(axis=1).all()
     exact = [index for index, name in enumerate(handler._MEASURES) if name not in {"total", "squares"}]
     np.testing.assert_array_equal(measures[exact], expected[exact])
     with np.errstate(over="ignore", invalid="ignore"):

@@ -292,8 +292,10 @@ class _GradientBoosting(_Boosting):
     @classmethod
     def sums_of(cls, estimator: Any) -> dict[str, Any]:
         rows = np.zeros((32, estimator.n_features_in_), np.float32)
-        if not isinstance(estimator.init_, str) and type(estimator.init_).__module__ != "sklearn.dummy":
-            raise NotStoredError("begins with the predictions of a model")
+        init = estimator.init_
+        is_dummy = type(init).__module__ == "sklearn.dummy" and init.strategy not in ("stratified", "uniform")  # which are random
+        if not (isinstance(init, str) or is_dummy):
+            raise NotStoredError("begins with other numbers for each row")
         link = type(estimator._loss.link).__name__  # noqa: SLF001
         return {"start": estimator._raw_predict_init(rows)[0], "link": link}  # noqa: SLF001
 

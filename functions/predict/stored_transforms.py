@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 class _Pipeline(Step):
     attributes = ("steps",)
 
+    @classmethod
+    def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        if any(_is_sparse(step) for _, step in estimator.steps[:-1]):  # of which the next step makes other bits than of an array
+            raise NotStoredError("puts out sparse features")
+        return super().numbers_of(estimator)
+
     def predict(self, features: Any) -> Array:
         return self._last.predict(self._prepared(features))  # type: ignore[no-any-return]
 
@@ -37,6 +43,11 @@ class _Pipeline(Step):
         for _, step in self.steps[:-1]:
             features = features if step in (None, "passthrough") else step.transform(features)
         return features  # type: ignore[no-any-return]
+
+
+def _is_sparse(step: Any) -> bool:
+    """Tell whether a step by itself puts out a sparse matrix; a ColumnTransformer may join it with others to an array."""
+    return _is_sparse(step.steps[-1][1]) if hasattr(step, "steps") else getattr(step, "sparse_output", False)
 
 
 class _Scaler(Step):
@@ -217,6 +228,8 @@ class _Identity(Step):
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
+        if estimator.validate:
+            raise NotStoredError("refuses missing values")
         if estimator.func is None:
             return super().numbers_of(estimator)
         is_check = getattr(estimator.func, "keywords", {}) == {"dtype": [np.float64], "ensure_all_finite": False}
@@ -237,8 +250,8 @@ class _ColumnTransformer(Step):
 
     @classmethod
     def numbers_of(cls, estimator: Any) -> dict[str, Any]:
-        if estimator.sparse_output_:
-            raise NotStoredError("puts out sparse features")
+        if estimator.sparse_output_ or estimator.transformer_weights is not None:
+            raise NotStoredError("puts out sparse or weighted features")
         return super().numbers_of(estimator)
 
     def transform(self, features: Any) -> Array:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -26,6 +27,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     OneHotEncoder,
@@ -346,6 +348,11 @@ class Doubled(BaseEstimator):
         make_pipeline(QuantileTransformer(n_quantiles=10), Ridge()),
         make_pipeline(StandardScaler().set_output(transform="pandas"), Ridge()),
         GradientBoostingRegressor(n_estimators=2, init=LinearRegression()),
+        # Steps whose stored forms would make other numbers, or none, of some rows.
+        make_pipeline(ColumnTransformer([("x", StandardScaler(), NAMES)], transformer_weights={"x": 1.001}), Ridge()),
+        make_pipeline(OneHotEncoder(handle_unknown="ignore"), Ridge()),
+        make_pipeline(make_pipeline(StandardScaler(), OneHotEncoder(handle_unknown="ignore")), Ridge()),
+        make_pipeline(FunctionTransformer(validate=True), Ridge()),
     ],
 )
 def test_a_model_for_which_scikit_learn_is_needed_is_not_stored(model, probe, chunk):
@@ -354,6 +361,16 @@ def test_a_model_for_which_scikit_learn_is_needed_is_not_stored(model, probe, ch
     event = probe(model, feature_columns=NAMES)
     assert event["stored_model_s3_uri"] is None
     chunk(event)
+    with pytest.raises(stored_steps.NotStoredError):
+        stored(model)
+
+
+def test_boosting_that_begins_at_random_is_not_stored_however_rarely_rows_differ():
+    frame, rare = pd.DataFrame(np.eye(2000, 3), columns=NAMES), np.arange(2000) == 7
+    random = DummyClassifier(strategy="stratified", random_state=0)
+    model = GradientBoostingClassifier(n_estimators=1, learning_rate=1e-14, init=random).fit(frame, rare)
+    with pytest.raises(stored_steps.NotStoredError, match="other numbers for each row"):
+        stored(handler._with_packed_trees(model, pytest.fail))
 
 
 def test_a_class_that_only_calls_itself_as_scikit_learn_does_is_not_stored():

@@ -21,7 +21,7 @@ UNREAD, COPIED = -1, -2
 FIRST_POWER, LAST_POWER = -342, 324
 """Of ten: those whose products with 64 bits may be finite and not zero, and those by which the smallest doubles are printed."""
 PRINTED_BYTES, ROOM = 25, 64
-"""Of a comma and a number, at most; and behind what is joined, which may be written, too."""
+"""Bytes of a comma and a number, at most; and bytes behind what is joined, which are written, too."""
 
 FIND_BYTES = 1 << 18
 """Searched at once: each may be a place, and fresh memory for all of a block's would cost more than the search."""

@@ -1777,7 +1777,7 @@ def _fetch(
 
 
 class _GrowingFile:
-    """A local file that a download fills while others read it: reading waits for the bytes. It is opened as a Path is."""
+    """A local file that grows while others read it, who wait for its bytes: a download, or an output. It is opened as a Path is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -5072,7 +5072,7 @@ def _quoted(text: str) -> str:
 
 
 def _append_predictions(block: _Block, rows: Array, predictions: Array | None, n_outputs: int) -> memoryview:
-    """Join each record with its printed predictions, empty ones if it is not of the rows; line ends stand before the records."""
+    """Join each record with its printed predictions, or empty ones if it is not in `rows`; line ends stand before the records."""
     library = _beside("number_kernel")
     if library and predictions is not None and predictions.dtype.kind == "f" and len(rows) == block.rows:
         numbers = predictions.astype(np.float64, order="C", copy=False)

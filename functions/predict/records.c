@@ -133,9 +133,8 @@ static __attribute__((noinline)) uint64_t shortest_of_any(uint64_t bits, const u
     return below + (uint64_t)(is_below_in == is_above_in ? is_above_nearer : is_above_in);
 }
 
-/* Return 16 or 17 digits of a double, which times ten to `*power` are it. This is the same for most numbers, without jumps, as all
-   conditions are as good as random, and with one product: where that is not enough, or the distances to the next doubles are not the
-   same, all is done as above. */
+/* Return 16 or 17 digits of a double, which times ten to `*power` are it. Most numbers take one product and no jump, because all
+   conditions are as good as random. If one product is too inexact, or the next doubles are not equally far away, all is done as above. */
 static inline uint64_t shortest(uint64_t bits, const uint64_t *powers, int *power) {
     const uint64_t fraction = bits & ((UINT64_C(1) << MANTISSA_BITS) - 1);
     const int exponent = LEAST_EXPONENT - 1 + (int)(bits >> MANTISSA_BITS);

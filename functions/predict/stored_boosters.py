@@ -64,7 +64,7 @@ _OBJECTIVES = {
 # --- models ---------------------------------------------------------------------------------------------------------------------
 
 
-class _Boosted(Trees):
+class _BoostedTrees(Trees):
     attributes = ("feature_name_",)
 
     @classmethod
@@ -104,12 +104,12 @@ class _Boosted(Trees):
         return sums / self.divisor if self.divisor > 1 else sums
 
 
-class _Regressor(_Boosted):
+class _Regressor(_BoostedTrees):
     def predict(self, features: Any) -> Array:
         return self.predictions(self.sums(features))
 
 
-class _Classifier(_Boosted):
+class _Classifier(_BoostedTrees):
     def predict_proba(self, features: Any) -> Array:
         shares = self.predictions(self.sums(features))
         return shares if shares.ndim > 1 else np.vstack((1 - shares, shares)).transpose()

@@ -1,4 +1,4 @@
-"""Writes a fitted model as numbers, and reads it again without scikit-learn: what Probe Model stores for the chunks of its run.
+"""Writes a fitted model as numbers, and reads it again without its library: what Probe Model stores for the chunks of its run.
 
 The format is our own, and holds no code: a line that names it, the length of a JSON document, the document, and the arrays that it
 refers to, as they lie in memory. Whoever reads it has checked its SHA-256 first.

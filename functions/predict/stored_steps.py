@@ -1,4 +1,4 @@
-"""Scores fitted models by their numbers alone: with NumPy and the kernel for trees, and to the bit as scikit-learn does.
+"""Scores fitted models by their numbers alone: with NumPy and the kernel, and to the bit as scikit-learn does.
 
 A step stands for an estimator of scikit-learn, and has its attributes and the names of its class, so that whoever asks what the
 model expects gets the same answers. Each calls what scikit-learn calls, on arrays of the same layout, because a sum's bits

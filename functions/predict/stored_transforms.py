@@ -147,7 +147,7 @@ def _texts_of(table: Any, count: int) -> list[pa.ChunkedArray]:
 
 
 class _Encoder(Step):
-    """Encodes columns of texts, of which a missing one may be a category, and columns of numbers."""
+    """Encodes columns of texts and of numbers; a missing value may be a category."""
 
     attributes = ("categories_", "handle_unknown", "unknown_value", "encoded_missing_value")
 

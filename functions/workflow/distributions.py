@@ -340,7 +340,7 @@ _COUNTED = {str(number) for number in range(-LARGEST_COUNTED, LARGEST_COUNTED + 
 
 def _counted_in(histogram: Histogram) -> int | None:
     """Return how many finite values are in a histogram, None if it cannot be one."""
-    counted, first, last = histogram["zero"], MAX_OFFSET, -MAX_OFFSET  # so one with buckets beyond them would be too long
+    counted, first, last = histogram["zero"], MAX_OFFSET, -MAX_OFFSET  # so one with buckets far beyond them is too long
     for side in (histogram["positive"], histogram["negative"]):
         if counts := side["counts"]:
             if not (counts[0] and counts[-1]):

@@ -92,7 +92,7 @@ class Work(NamedTuple):
     prediction_bytes: float = PREDICTION_BYTES
     """What a row of the output has more."""
     is_stored: bool = False
-    """Whether chunks score by a stored model, and so start without scikit-learn."""
+    """Whether chunks score by a stored model, and so start without the model's library."""
     one_worker: bool = False
     """As in `Row`."""
 

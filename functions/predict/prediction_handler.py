@@ -505,7 +505,7 @@ class _Probed(NamedTuple):
     row_bytes: float = 0.0
     rows_per_second: float = 0.0
     sample: _Block | None = None
-    """These rows."""
+    """The rows themselves; None if there are none."""
 
 
 def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:

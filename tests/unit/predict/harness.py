@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import prediction_handler as handler
+import stored_model
 
 BUCKET = "handler-tests"
 MODEL, DATA, OUTPUT = (f"s3://{BUCKET}/{key}" for key in ("models/m.joblib", "data/in.csv", "out/predictions.csv"))
@@ -44,6 +45,18 @@ def invoke(**fields):
 def linear(columns=("x1", "x2"), weights=(2.0, -1.0)):
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(50, len(columns))), columns=list(columns))
     return LinearRegression().fit(frame, frame.to_numpy() @ np.array(weights))
+
+
+def stored(estimator):
+    """An estimator as it is read again after it was stored as numbers."""
+    return stored_model.read(stored_model.written(stored_model.Stored(estimator, {}, ()))).estimator
+
+
+def bits(answer):
+    """An array to the bit, or several."""
+    if isinstance(answer, list):
+        return [bits(one) for one in answer]
+    return answer.dtype.str, answer.shape, answer.tolist() if answer.dtype == object else answer.tobytes()
 
 
 def score_locally(data, folder, block_bytes=4_000_000, model=None, **fields):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from harness import DATA, MODEL, OUTPUT, invoke
+from harness import DATA, MODEL, OUTPUT, bits, invoke, stored
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
@@ -16,17 +16,12 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 import packed_boosters
 import packed_trees
 import prediction_handler as handler
-import stored_model
 import stored_steps
 import tree_kernel
 
 ODD = [0, -0.0, -0.5, -1, 0.5, np.nan, np.inf, -np.inf, 1e300, 1e-35, -1e-35, 1e-36, 5e-324, 255, 256, 3e9, -3e9]
 METHODS = ("predict", "predict_proba")
 POSITIVE = ("poisson", "gamma", "tweedie", "logistic", "entropy")
-
-
-def bits(answer):
-    return answer.dtype.str, answer.shape, answer.tobytes()
 
 
 def packed(model):
@@ -50,7 +45,7 @@ def assert_same(model, rows, *, may_be_left=False):
     """Of the packed and the stored model; what some objectives make of sums `may_be_left` to the library."""
     quick, warned = packed(model)
     try:
-        again = stored_model.read(stored_model.written(stored_model.Stored(quick, {}, ()))).estimator
+        again = stored(quick)
     except stored_steps.NotStoredError:
         assert may_be_left
         again = None

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from harness import DATA, MODEL, OUTPUT, invoke
+from harness import DATA, MODEL, OUTPUT, bits, invoke
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
@@ -44,13 +44,6 @@ def _one_thread():
     """Threads that wait for each other cost more than these small models."""
     with threadpool_limits(1):
         yield
-
-
-def bits(answer):
-    """What a method answers or raises, to the bit."""
-    if isinstance(answer, list):
-        return [bits(one) for one in answer]
-    return answer.dtype.str, answer.shape, answer.tobytes()
 
 
 def called(model, method, rows):

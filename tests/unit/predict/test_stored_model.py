@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, make_event
+from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn, bits, make_event, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightgbm import LGBMClassifier
@@ -90,11 +90,6 @@ def mixed_frame(rows, seed):
     frame.loc[::7, "x1"] = np.nan
     frame.loc[::5, "share"] = np.nan
     return frame
-
-
-def stored(estimator):
-    """An estimator as it is read again."""
-    return stored_model.read(stored_model.written(stored_model.Stored(estimator, {}, ()))).estimator
 
 
 def csv(rows=300, **changed):
@@ -536,10 +531,6 @@ BEFORE = [
     (SimpleImputer(strategy="constant", fill_value=0.5, add_indicator=True), StandardScaler()),
 ]
 SMALL = {"n_estimators": 5, "Cs": 3, "max_iter": 100, "random_state": 0}
-
-
-def bits(answer):
-    return answer.dtype.str, answer.shape, answer.tolist() if answer.dtype == object else answer.tobytes()
 
 
 @pytest.mark.thorough

@@ -16,7 +16,7 @@ WORKFLOW_MB = 1769
 CONTAINER_SECONDS = 0.3
 """A new container of Lambda takes so long until it imports our code. The median of all starts of Python functions is 0.2 to 0.4 s,
 with their own imports: https://edjgeek.com/blog/lambda-cold-starts-dead. Reading the package's 250 MB may come on top."""
-MODEL_PROCESSOR_SECONDS, STORED_PROCESSOR_SECONDS, PROBE_PROCESSOR_SECONDS = 1.4, 0.4, 1.3
+MODEL_PROCESSOR_SECONDS, STORED_PROCESSOR_SECONDS, PROBE_PROCESSOR_SECONDS = 1.2, 0.4, 1.3
 """Processor seconds of a new process until its first event is answered: a chunk by the model itself, a chunk by a stored model,
 the probe with its 1,000 rows. Medians of the models in docs/package.md, measured by `make smoke` with the package itself."""
 WORKFLOW_PROCESSOR_SECONDS = 0.25

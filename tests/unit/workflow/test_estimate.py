@@ -11,7 +11,7 @@ from workflow.prices import LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, S3_GET_REQUE
 
 MB = 10**6
 TWO_VCPUS = 3538
-COLD = 0.3 + 1.4
+COLD = 0.3 + 1.2
 """A container, and the processor seconds of the model itself on a whole vCPU."""
 VALIDATE, PROBE = 0.3 + 0.25 + 5 * 0.03, 0.3 + 1.3 + 0.15
 ONE_OBJECT = Work(chunks=10, pending_chunks=10, objects=1, grouped_objects=0, grouped_chunks=0, input_bytes=700 * MB, row_bytes=100)
@@ -64,20 +64,20 @@ def test_a_linear_model_on_one_object_by_hand():
     # 2 M rows/s, even without the last bytes of each part.
     writing, waiting, cold = 833 / 135, 10 * 0.15, 5 * COLD
     assert found["rows"] == 7_000_000
-    assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 1.6
+    assert found["chunk_seconds"] == round((writing + waiting + cold) / 10, 1) == 1.5
     # Validating, probing, planning (1 header, 10 boundaries), two waves of 0.77 s after a cold start, ten copies at once.
     plan, merge = plan_seconds(11), merge_seconds(10, 2.7 + 83.3 / 80)
-    assert found["seconds"] == round(VALIDATE + PROBE + plan + COLD + 2 * 0.767 + merge, 1) == 11.5
+    assert found["seconds"] == round(VALIDATE + PROBE + plan + COLD + 2 * 0.767 + merge, 1) == 11.3
     gb_seconds = (1769 * (VALIDATE + plan + merge) + 3538 * (PROBE + writing + waiting + cold)) / 1024
-    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 73.2
+    assert found["lambda_gb_seconds"] == round(gb_seconds, 1) == 69.7
     assert found["lambda_requests"] == 4 + 10
     assert found["state_transitions"] == 9 + 2 * 10
     # A listing; ten parts of 83.3 MB in 4 pieces each with start and end, and ten receipts; ten copies; a listing to delete.
     assert found["s3_put_requests"] == 10 + 1 + 10 * (4 + 2 + 1) + 10 + 1
     # Headers and boundaries; header and range of each chunk; HEAD of each part; ten decisions; five models; ten receipts.
     assert found["s3_get_requests"] == 13 + (1 + 10) + 2 * 10 + 10 + 10 + 5 + 10
-    # About 73 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 92 at 0.000005 and 79 at 0.0000004.
-    assert found["dollars"] == {"lambda": 0.000978, "step_functions": 0.000725, "s3": 0.000492, "total": 0.002195}
+    # About 70 GB-s at 0.0000133334 and 14 requests at 0.0000002; 29 at 0.000025; 92 at 0.000005 and 79 at 0.0000004.
+    assert found["dollars"] == {"lambda": 0.000932, "step_functions": 0.000725, "s3": 0.000492, "total": 0.002149}
 
 
 def test_a_slow_model_is_bound_by_the_probes_speed():
@@ -92,7 +92,7 @@ def test_a_chunk_by_a_stored_model_starts_sooner_and_with_less_memory_later(memo
         estimate(ONE_OBJECT._replace(is_stored=is_stored), 10**6, max_concurrency=10, memory_mb=memory_mb)
         for is_stored in (False, True)
     )
-    assert by_model["seconds"] - stored["seconds"] == pytest.approx((1.4 - 0.4) / share, abs=0.11)
+    assert by_model["seconds"] - stored["seconds"] == pytest.approx((1.2 - 0.4) / share, abs=0.11)
     assert any(f"each starts cold once, {0.3 + 0.4 / share:.1f} s by the stored model" in told for told in stored["assumptions"])
 
 
@@ -107,7 +107,7 @@ def test_parts_of_500_mb_are_cut_if_they_are_few_and_copied_in_turns_if_they_are
 @pytest.mark.parametrize(("memory_mb", "scoring"), [(1769, 700), (5307, 700 / 3), (884, 700 * 1769 / 884), (512, 700 * 1769 / 512)])
 def test_less_than_a_vcpu_is_slower_than_the_probe_says_of_a_whole_one(memory_mb, scoring):
     found = estimate(ONE_OBJECT, probe_rows_per_second=1000, max_concurrency=10, memory_mb=memory_mb)
-    assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.15 + 0.3 + 1.4 / min(1, memory_mb / 1769), abs=0.2)
+    assert found["chunk_seconds"] == pytest.approx(scoring + 0.05 + 0.15 + 0.3 + 1.2 / min(1, memory_mb / 1769), abs=0.2)
 
 
 def test_many_predictions_a_row_are_bound_by_writing_them():

@@ -96,12 +96,9 @@ class _BoostedTrees(Trees):
 
     def predictions(self, sums: Array) -> Array:
         """Return what the objective makes of sums."""
-        made = _LINKS[self.link](self.divided(sums), self.factor)
+        mean = sums / self.divisor if self.divisor > 1 else sums  # of the trees, if the library's objective gets that
+        made = _LINKS[self.link](mean, self.factor)
         return made if made.shape[1] > 1 else made[:, 0]
-
-    def divided(self, sums: Array) -> Array:
-        """Return the mean of the trees if the library's objective gets that."""
-        return sums / self.divisor if self.divisor > 1 else sums
 
 
 class _Regressor(_BoostedTrees):
@@ -120,7 +117,7 @@ class _LightGBMClassifier(_Classifier):
         return self.classes_[np.argmax(self.predict_proba(features), axis=1)]  # type: ignore[no-any-return]
 
     def decision_function(self, features: Any) -> Array:
-        scores = self.divided(self.sums(features))
+        scores = self.sums(features)
         return scores if scores.shape[1] > 1 else scores[:, 0]
 
 

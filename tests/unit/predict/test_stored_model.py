@@ -152,6 +152,11 @@ def lacks_scikit_learn(monkeypatch):
         (LogisticRegression(), "ab", "predict_proba"),
         (LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1), "abc", "predict"),
         (make_pipeline(StandardScaler(), LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1)), "ab", "decision_function"),
+        (
+            LGBMClassifier(boosting_type="rf", n_estimators=5, subsample=0.7, subsample_freq=1, verbose=-1),
+            "abc",
+            "decision_function",
+        ),
         (XGBRegressor(n_estimators=5, n_jobs=1), None, "predict"),
         (XGBClassifier(n_estimators=5, n_jobs=1), (0, 1), "predict_proba"),
     ],

@@ -29,9 +29,10 @@ model         `load_model`: the model from S3 to memory, with the libraries that
 pickles       what a model's file says of itself before any of it runs
 expectations  `expected_columns`, `fitted_columns`: what a fitted model determines of its columns
 types         `kind_of`, `join_kinds`: the kinds of columns, and texts read as them
-CSV           bytes cut into blocks of whole records
-headers       what is wrong with a first line
 segments      a chunk's shares of its objects
+formats       the few verbs in which formats of tables differ
+CSV           bytes cut into blocks of whole records, their fields parsed, and predictions behind them
+headers       what is wrong with a first line
 features      `load_data`: a block's feature columns as the model gets them
 predictions   `make_predictions`, `bisect_refused`: the model called, its answers named and printed
 statistics    `column_statistics`: what is counted of features and predictions
@@ -83,7 +84,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from socket import gaierror
 from types import CodeType
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 from urllib.parse import unquote
 
 import boto3
@@ -293,12 +294,13 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         storage = _Storage(folder)
         with watch.stage("header"):
             may_lack_rows = event.get("on_no_rows") == "succeed"
-            chunk = _Chunk(_plan_segments(client, event, Path(folder)), not event.get("data_s3_uri"), may_lack_rows)
+            segments = _plan_segments(client, event, Path(folder))
+            chunk = _Chunk(segments, _format_of(event), not event.get("data_s3_uri"), may_lack_rows)
             storage.take_for_chunk(chunk.planned_bytes, chunk.s3_uri)
-            _fetch_headers(client, [segment for segment in chunk.segments if not segment.etag])
-        with _downloading(client, chunk.segments, storage):
+            _fetch_headers(client, chunk, [segment for segment in segments if not segment.etag])
+        with _downloading(client, chunk, storage):
             with watch.stage("model"):
-                _fetch_headers(client, chunk.segments)
+                _fetch_headers(client, chunk, segments)
                 model = _stored_model(client, event) or _cached_model(client, event, storage)
                 decision = _read_decision(client, event, model)
             try:
@@ -387,7 +389,7 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
         whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
         storage.take_for_chunk(segment.object_bytes or 0, segment.source.s3_uri)
         _download(client, _Object(segment.source.s3_uri, etag=segment.etag), folder / "whole.csv")
-        for name, kind in _infer_kinds(_Chunk([whole], is_group=True).blocks(BLOCK_BYTES), columns).items():
+        for name, kind in _infer_kinds(_Chunk([whole], chunk.format, is_group=True).blocks(BLOCK_BYTES), columns).items():
             kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, kind), kind))
     return kinds
 
@@ -515,7 +517,7 @@ def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> 
     for item in [event, *(event.get("further_data") or ())]:
         s3_uri = item["data_s3_uri"]
         try:
-            block = _probe_block(client, s3_uri, item.get("data_etag"))
+            block = _format_of(event).first_block(client, s3_uri, item.get("data_etag"))
             if not block.rows and item is event and event.get("on_no_rows") == "succeed":
                 header = block.header
             return _probe_rows(model, event, s3_uri, block, event["probe_rows"])
@@ -529,50 +531,11 @@ def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> 
     raise refusal
 
 
-def _probe_block(client: S3Client, s3_uri: str, etag: str | None) -> _Block:
-    """Read the first rows of an object: 2 MB, or as much as the first record takes."""
-    size = BLOCK_BYTES
-    while size <= MAX_RECORD_BYTES * 4:
-        try:
-            beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
-            is_whole = len(beginning) == found.size
-        except InputChangedError as error:
-            if "InvalidRange" not in str(error.__cause__):
-                raise
-            beginning, is_whole = b"", True  # an object has a first byte unless it is empty
-        if block := _first_block(beginning, s3_uri, is_whole=is_whole):
-            return block
-        size *= 4
-    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
-
-
-def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _Block | None:
-    """Return the rows in an object's first bytes, which are none if the whole object has none; None if not one row ends there."""
-    if is_whole and not beginning:
-        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
-    header = _read_header(beginning + b"\n" if is_whole else beginning, s3_uri)  # a header alone may lack its line end
-    if header is None and is_whole:
-        raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
-    if header is None:
-        return None
-    records, source = beginning[header.size :], _Source(s3_uri, 0)
-    if not is_whole:  # leave the cut record out: the last one ends at the last line feed behind an even number of quotes
-        octets = np.frombuffer(records, np.uint8)
-        feeds, quotes = (np.flatnonzero(octets == ord(octet)) for octet in '\n"')
-        ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
-        records = records[: ends[-1] + 1 if len(ends) else 0]
-    if block := next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1), None):
-        return block
-    origins = ((0, _Place(source, 0, header.size)),)
-    no_rows = _Block(header, header.line_end, np.zeros(1, np.int32), False, origins, has_blank_lines=bool(records))
-    return no_rows if is_whole else None
-
-
 def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block, wanted: int) -> _Probed:
     """Score rows of a block, so many at once, until one can be predicted."""
     if not block.rows:
         blank = ", only blank lines" if block.has_blank_lines else ""
-        raise InvalidDataError(f"{s3_uri} has a header and no rows{blank}", _NAME_ROWS)
+        raise InvalidDataError(f"{s3_uri} {_format_of(event).lacks_rows}{blank}", _NAME_ROWS)
     refused: Counter[str] = Counter()
     for start in range(0, min(block.rows, max(MORE_PROBE_ROWS, wanted)), wanted):
         stop = min(start + wanted, block.rows)
@@ -589,7 +552,7 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
             dependence = scorer.depends_on_other_rows(rows)
             if dependence and scorer.strict:
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
-            row_bytes = int(rows.offsets[-1] - rows.offsets[0]) / rows.rows
+            row_bytes = rows.input_bytes / rows.rows
             speed = _rows_per_second(scorer, block, first)
             return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, rows)
         refused += scored.statistics.reasons
@@ -606,10 +569,8 @@ def _rows_per_second(scorer: _Scorer, block: _Block, first: float) -> float:
     speed = first
 
     def timed(wanted: int) -> float:
-        records = bytes(block.part(0, min(block.rows, wanted)).elements())
-        records *= max(1, min(wanted // block.rows, BLOCK_BYTES // len(records)))
         vcpu_seconds, rows = _vcpu_clock(), 0
-        for part in _read_blocks(io.BytesIO(records), block.header, block.at(0).source, 0, BLOCK_BYTES):
+        for part in block.again(wanted):
             rows += scorer.score(part).rows
         return rows / vcpu_seconds()
 
@@ -672,7 +633,7 @@ def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: 
             return _make_scorer(_model_of_numbers(stored), event, "", sample.header, None, lambda _: columns.kinds)
 
         unread: set[int] = set()  # their chunks reject such rows without the model
-        features = _parse_features(sample, columns, lambda row, _: unread.add(row))
+        features = sample.features(columns, lambda row, _: unread.add(row))
         table = features.take(np.delete(np.arange(sample.rows), list(unread))).table
         content = stored_model.checked(stored_model.Stored(*model[:3]), found.scorer, scorer_of, table)
     except Exception as error:  # noqa: BLE001  # then chunks take the model itself
@@ -746,7 +707,7 @@ def score_file(
     is_group = not isinstance(data, (str, Path))
     paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
     segments = [_Segment(_Source(path.name, 0), None, None, path) for path in paths]
-    chunk = _Chunk(segments, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
+    chunk = _Chunk(segments, _format_of(options), is_group=is_group, may_lack_rows=on_no_rows == "succeed")
     packed = _with_packed_trees(model, logger.warning)
     rejected = Path(f"{output}.rejected.csv") if on_bad_row == "quarantine" else None
     return _score_chunk(chunk, Path(output), rejected, _Model(packed, {}), options)
@@ -765,9 +726,9 @@ def _score_chunk(
 
     Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
     """
-    read, header = _Tally(), chunk.header
+    read, header, writer = _Tally(), chunk.header, chunk.format.writer(chunk.header)
     infer = infer or functools.partial(_infer_kinds, chunk.blocks(BLOCK_BYTES))
-    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer)
+    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer, writer)
     statistics = scorer.statistics
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
@@ -775,9 +736,9 @@ def _score_chunk(
     with part.open("wb") as output, (rejected or Path(os.devnull)).open("wb") as rejected_list:
         rejected_list.write(_csv_lines([("data_s3_uri", "row", "byte", "reason")], header.line_end))
 
-        def write_header() -> int:
+        def begin() -> int:
             _check_new_names(names, chunk.s3_uri, header)
-            return output.write(header.raw + "".join(f",{_quoted(name)}" for name in names).encode())
+            return writer.begin(output, names)
 
         workers = _workers(scorer.estimator)
         for scored in _map_blocks(scorer.score, chunk.blocks(_block_bytes(scorer.estimator, chunk), read), workers):
@@ -785,11 +746,11 @@ def _score_chunk(
             if scored.names != names:
                 raise ModelError(f"the model gave the outputs {names} for some rows and {scored.names} for others")
             if not rows:
-                header_bytes = write_header()
+                header_bytes = begin()
             bytes_to_come -= scored.input_bytes
             if isinstance(output, _Upload):
                 output.bytes_to_come = max(0, bytes_to_come)
-            output.write(scored.joined)
+            writer.write(scored.joined)
             listed = [(place.source.s3_uri, place.row + 1, place.byte, reason) for place, reason in scored.rejected]
             rejected_list.write(_csv_lines(listed, header.line_end))
             statistics.add(names, scored.statistics)
@@ -798,14 +759,13 @@ def _score_chunk(
             rounded_integers += scored.rounded_integers
         if not rows:
             if not (chunk.is_group or chunk.may_lack_rows or decision):
-                raise InvalidDataError(f"{chunk.s3_uri} has a header and no rows", _NAME_ROWS)
+                raise InvalidDataError(f"{chunk.s3_uri} {chunk.format.lacks_rows}", _NAME_ROWS)
             names = scorer.expected_names()
-            header_bytes = write_header()
+            header_bytes = begin()
         elif rejected_rows == rows and not decision and event.get("chunk_index") is None:  # the whole output, not a share of it
             raise scorer.nothing_predicted(statistics.reasons)
-        output.write(header.line_end + read.blank_lines)
+        header_bytes += writer.end(read)
         size = output.tell()
-    header_bytes += len(header.line_end)
     return ScoredFile(read, rows, size, header_bytes, rejected_rows, rounded_integers, names, statistics.result())
 
 
@@ -832,13 +792,7 @@ def _block_bytes(estimator: Any, chunk: _Chunk) -> int:
     # Forests and their like; packed trees and histogram boosting are as fast with 8,000 rows as with 32,000.
     if _is_packed(estimator) or not hasattr(last, "estimators_"):
         return BLOCK_BYTES
-    sample = b""
-    for segment in chunk.segments:
-        if len(sample) < HEADER_READ_BYTES:
-            with segment.data.open("rb") as file:
-                sample += file.read(HEADER_READ_BYTES - len(sample))
-    row_bytes = len(sample) // max(sample.count(b"\n"), 1)
-    return max(BLOCK_BYTES, min(row_bytes * FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES))
+    return max(BLOCK_BYTES, min(chunk.format.row_bytes(chunk) * FOREST_BLOCK_ROWS, FOREST_BLOCK_BYTES))
 
 
 def _is_packed(estimator: Any) -> bool:
@@ -924,7 +878,13 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
 
 
 def _make_scorer(
-    model: _Model, event: dict[str, Any], s3_uri: str, header: Header, decision: _Decision | None, infer: Infer
+    model: _Model,
+    event: dict[str, Any],
+    s3_uri: str,
+    header: Header,
+    decision: _Decision | None,
+    infer: Infer,
+    writer: _Writer | None = None,
 ) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
     names, name = _feature_columns(model.estimator, event, decision), event["prediction_column_name"]
@@ -942,6 +902,7 @@ def _make_scorer(
         warnings.filterwarnings("ignore", "X does not have valid feature names")  # just checked
     return _Scorer(
         model.estimator,
+        writer or _format_of(event).writer(header),
         columns,
         given,
         examples,
@@ -1032,8 +993,8 @@ class _Scored(NamedTuple):
     input_bytes: int
     names: list[str]
     """The names of the prediction columns."""
-    joined: memoryview
-    """The block's share of the output: line ends stand before the records."""
+    joined: Any
+    """The block's share of the part, as its writer takes it."""
     rejected: list[tuple[_Place, str]]
     """Rows that keep their places with an empty prediction, and why."""
     rounded_integers: int
@@ -1045,6 +1006,7 @@ class _Scorer:
     """Scores blocks with one model, for one request."""
 
     estimator: Any
+    writer: _Writer
     columns: _Columns
     given: str
     """What the model gets: ARRAY, VALUES, FRAME, TEXTS or TABLE."""
@@ -1072,7 +1034,7 @@ class _Scorer:
                 raise (ModelError if reason.is_models else InvalidDataError)(f"{block.at(row)}, {reason.public}", reason.advice)
             reasons.setdefault(row, reason)
 
-        features = _parse_features(block, self.columns, reject)
+        features = block.features(self.columns, reject)
         rounded = _rounded_integers(block, self.columns, features)
         if self.strict:
             for row, column, text in rounded:
@@ -1087,7 +1049,7 @@ class _Scorer:
             names = self.expected_names(reasons.values())
         else:
             names = self.output_names(predictions.shape[1] if predictions.ndim == 2 else None)
-        joined = _append_predictions(block, rows, predictions, len(names))
+        joined = self.writer.joined(block, rows, predictions, names)
         rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
         counted = _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, Counter(reason.counted for reason in reasons.values()))
         if predictions is not None:
@@ -1095,8 +1057,7 @@ class _Scorer:
                 features=self.statistics.count_features(features if len(rows) == block.rows else features.take(rows)),
                 predictions=self.statistics.count_predictions(names, predictions, self.method, is_classifier=self._is_classifier()),
             )
-        input_bytes = int(block.offsets[-1] - block.offsets[0])
-        return _Scored(block.rows, input_bytes, names, joined, rejected, len(rounded), counted)
+        return _Scored(block.rows, block.input_bytes, names, joined, rejected, len(rounded), counted)
 
     @functools.cached_property
     def statistics(self) -> _Statistics:
@@ -1225,7 +1186,7 @@ class _Scorer:
     def depends_on_other_rows(self, block: _Block) -> str | None:
         """Return a warning if predictions of a block's rows depend on which rows are predicted together with them."""
         reasons: set[int] = set()
-        features = _parse_features(block, self.columns, lambda row, _: reasons.add(row))
+        features = block.features(self.columns, lambda row, _: reasons.add(row))
         rows, whole = self._predict(features, np.arange(block.rows), lambda row, _: reasons.add(row))
         kept = np.delete(np.arange(block.rows), list(reasons))
         if whole is None or len(kept) < 2 or len(rows) != len(kept):
@@ -3741,16 +3702,272 @@ def _to_number(text: str) -> float | None:
     return None if value is None else sign * value
 
 
-# --- CSV ------------------------------------------------------------------------------------------------------------------------
-# In: an open file, or an object's first bytes.
-# Out: its header, and blocks of whole records, whose bytes are the input's own.
-# Touches: nothing; one block of a file is in memory at a time.
+# --- segments -------------------------------------------------------------------------------------------------------------------
+# In: what an event, or a list in S3, names as one chunk, and the format of its objects.
+# Out: the chunk's objects in local files that a download fills, and their rows in order.
+# Touches: S3, and the chunk's directory.
+
+MAX_SEGMENTS_LIST_BYTES = 2**26
+"""The most bytes of a list in S3: 20,000 of the longest keys take less than half."""
+
+
+@dataclass
+class _Segment:
+    """A chunk's share of one object, in a local file of its own."""
+
+    source: _Source
+    stop: int | None
+    """Byte of the object at which it stops; None at the object's end."""
+    etag: str | None
+    data: Path | _GrowingFile
+    header: Header | None = None
+    is_begun: bool = False
+
+    @property
+    def byte_range(self) -> list[int] | None:
+        return None if self.stop is None else [self.source.start, self.stop]
+
+    @property
+    def object_bytes(self) -> int | None:
+        """Size of the whole object, known after the download."""
+        return self.data.object_bytes if isinstance(self.data, _GrowingFile) else None
+
+
+@dataclass
+class _Chunk:
+    """What is scored as one: an object, a byte range of one, or a group of such segments one after the other.
+
+    Rows and bytes (and quotes) are counted in each segment by itself, so that one segment's fault never moves the next one's rows.
+    """
+
+    segments: list[_Segment]
+    format: _Format
+    is_group: bool = False
+    """A group may lack rows: its objects may be only headers."""
+    may_lack_rows: bool = False
+
+    @property
+    def s3_uri(self) -> str:
+        """The first object, which names the columns."""
+        return self.segments[0].source.s3_uri
+
+    @functools.cached_property
+    def header(self) -> Header:
+        """The first object's, with what it lacks from the others."""
+        return self.format.joint_header(map(self.header_of, self.segments))
+
+    @functools.cached_property
+    def planned_bytes(self) -> int:
+        """Bytes of the segments whose ends are known from the start."""
+        return sum(segment.stop - segment.source.start for segment in self.segments if segment.stop is not None)
+
+    @property
+    def record_bytes(self) -> int:
+        """`planned_bytes` without headers, if these are as long as the first one."""
+        return self.planned_bytes - self.header.size * sum(segment.source.start == 0 for segment in self.segments)
+
+    def header_of(self, segment: _Segment) -> Header:
+        segment.is_begun = True
+        if segment.header is None:
+            segment.header = self.format.header(segment, may_be_all=self.is_group or self.may_lack_rows)
+        return segment.header
+
+    def blocks(self, block_bytes: int, tally: _Tally | None = None) -> Iterator[_Block]:
+        """Cut all segments into blocks of whole rows, in order."""
+        blocks = (block for segment in self.segments for block in self._segment_blocks(segment, block_bytes, tally or _Tally()))
+        return self.format.joined_small(blocks, block_bytes) if len(self.segments) > 1 else blocks
+
+    def _segment_blocks(self, segment: _Segment, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
+        self.header_of(segment)
+        self.format.require_alike(segment, self)
+        yield from self.format.blocks(segment, self.header, block_bytes, tally)
+
+    def cut_segment(self) -> _Segment | None:
+        """Find the first segment, of those that were read so far, whose ends show that they are not between two rows."""
+        for segment in self.segments:
+            if segment.is_begun and self.format.may_be_cut(segment):
+                is_whole = segment.stop is None or (self.is_group and segment.byte_range == [0, segment.object_bytes])
+                if not is_whole:
+                    return segment
+        return None
+
+    def partial_segments(self) -> list[_Segment]:
+        """Return the segments that are not their whole objects; waits for the download, which tells the objects' sizes."""
+        for segment in self.segments:
+            if isinstance(segment.data, _GrowingFile):
+                segment.data.wait_for(2**63)
+        return [segment for segment in self.segments if segment.byte_range not in (None, [0, segment.object_bytes])]
+
+
+def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:
+    """Take the event's segments, each with the local file that it will have."""
+    uri = event.get("segments_s3_uri")
+    listed = _read_segments(client, event) if uri else event.get("segments") or [event]
+    segments = []
+    for index, item in enumerate(listed):
+        start, stop = item.get("byte_range") or (0, None)
+        data = _GrowingFile(folder / f"data-{index}.csv")
+        segments.append(_Segment(_Source(item["data_s3_uri"], start), stop, item.get("data_etag"), data))
+    return segments
+
+
+def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the list that `segments_s3_uri` names; InvalidRequestError if it is not one."""
+    s3_uri = event["segments_s3_uri"]
+    segments, _ = _read_json(client, s3_uri, MAX_SEGMENTS_LIST_BYTES, "a list of segments")
+    if not isinstance(segments, list) or not segments:
+        raise InvalidRequestError(f"{s3_uri} is not a list of segments, or an empty list")
+    if len(segments) > MAX_SEGMENTS:
+        raise InvalidRequestError(f"{s3_uri} lists {len(segments)} segments, more than {MAX_SEGMENTS}: split the chunk")
+    problems = _segment_problems(segments, "")
+    read = _data_in(segments)
+    problems += _confinement_problems(read) + _overwrite_problems(read, _written_by(event))
+    if problems:
+        raise InvalidRequestError(f"{s3_uri} is not a list of segments: it has {_listed(problems)}")
+    return list(segments)
+
+
+def _fetch_headers(client: S3Client, chunk: _Chunk, segments: Iterable[_Segment]) -> None:
+    """Read from S3 what is to be known of objects before they are downloaded, and their ETags if the event does not have them."""
+    wanted = [segment for segment in segments if not segment.header and chunk.format.has_header_elsewhere(segment)]
+    with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "header") as pool:
+        list(pool.map(functools.partial(chunk.format.fetch_header, client), wanted))
+
+
+@contextmanager
+def _downloading(client: S3Client, chunk: _Chunk, storage: _Storage) -> Iterator[None]:
+    """Download in the background, the first segments first; all can be read at once."""
+
+    def download(segment: _Segment, file: _GrowingFile) -> None:
+        def require_room(response: dict[str, Any]) -> None:
+            if segment.stop is None:
+                storage.take_for_chunk(response["ContentLength"], segment.source.s3_uri)
+
+        chunk.format.download(client, segment, file, require_room)
+
+    files = [segment.data for segment in chunk.segments if isinstance(segment.data, _GrowingFile)]
+    pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "download")
+    try:
+        for segment, file in zip(chunk.segments, files, strict=True):
+            pool.submit(download, segment, file)
+        yield
+    finally:
+        for file in files:
+            file.is_wanted = False
+        pool.shutdown(cancel_futures=True)
+
+
+# --- formats --------------------------------------------------------------------------------------------------------------------
+# In: the format that an event names.
+# Out: the few verbs in which formats differ; everything else is the same code for all of them.
+# Touches: nothing.
 
 MAX_RECORD_BYTES = 16_000_000
 """A longer record is taken for an unbalanced quote."""
-csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))  # 131,072 characters otherwise
-HEADER_READ_BYTES = 65_536
-"""First ranged read for the header of a chunk that does not start at 0."""
+
+
+class _Format(Protocol):
+    """A format of tables."""
+
+    name: ClassVar[str]
+    lacks_rows: ClassVar[str]
+    """What to say of an object without rows."""
+
+    def has_header_elsewhere(self, segment: _Segment) -> bool:
+        """Tell whether a segment's own bytes do not show the columns."""
+
+    def fetch_header(self, client: S3Client, segment: _Segment) -> None:
+        """Read a segment's columns, and its ETag, from S3."""
+
+    def download(self, client: S3Client, segment: _Segment, file: _GrowingFile, check: Check) -> None:
+        """Fill a segment's file; `check` gets S3's answer before any byte is written."""
+
+    def header(self, segment: _Segment, *, may_be_all: bool) -> Header:
+        """Read the columns of a segment's file; `may_be_all` if it may lack rows."""
+
+    def joint_header(self, headers: Iterator[Header]) -> Header:
+        """Return the header of a chunk: the first segment's; of the others no more are read than is needed."""
+
+    def require_alike(self, segment: _Segment, chunk: _Chunk) -> None:
+        """Raise InvalidDataError if a segment, whose header was read, cannot stand under the chunk's header."""
+
+    def row_bytes(self, chunk: _Chunk) -> int:
+        """Return about how many bytes of a block a row takes, by the first rows."""
+
+    def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
+        """Cut a segment into blocks of whole rows, of about so many bytes each."""
+
+    def joined_small(self, blocks: Iterator[_Block], block_bytes: int) -> Iterator[_Block]:
+        """Join the blocks of neighbouring small objects: a model's call costs much the same for ten rows as for a thousand."""
+
+    def may_be_cut(self, segment: _Segment) -> bool:
+        """Tell whether a segment's bytes show that it does not end between two rows."""
+
+    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _Block:
+        """Read the first rows of an object, for the probe; a block of none if the object has none."""
+
+    def writer(self, header: Header) -> _Writer:
+        """Return what makes a part of blocks under this header."""
+
+
+class _Block(Protocol):
+    """Some whole rows of a chunk."""
+
+    @property
+    def header(self) -> Header:
+        """The chunk's."""
+
+    @property
+    def has_blank_lines(self) -> bool:
+        """Whether there are lines that are no rows."""
+
+    @property
+    def rows(self) -> int:
+        """Their number."""
+
+    @property
+    def input_bytes(self) -> int:
+        """The bytes that they take."""
+
+    def at(self, row: int) -> _Place:
+        """Return where a row, from 0 in the block, stands in its object."""
+
+    def part(self, start: int, stop: int) -> _Block:
+        """Return some of the rows, [start, stop), of a block of one object."""
+
+    def again(self, wanted: int) -> Iterator[_Block]:
+        """Cut the first rows into blocks again, about so many rows: several times if they are fewer."""
+
+    def features(self, columns: _Columns, reject: Reject) -> _Features:
+        """Parse the feature columns, in order; `reject` gets the rows with what does not fit their columns' types.
+
+        Raises ColumnTypeError if a value refutes what was decided for an open column.
+        """
+
+    def texts(self, names: Sequence[str]) -> pa.Table:
+        """Return some columns as texts, null for a missing value."""
+
+    def kinds(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the kinds of some columns, as pandas would read these rows."""
+
+
+class _Writer(Protocol):
+    """Makes a chunk's part."""
+
+    def joined(self, block: _Block, rows: Array, predictions: Array | None, names: list[str]) -> Any:
+        """Return a block's share: its rows with their predictions, or none for a row that is not in `rows`.
+
+        `predictions` are of `rows`, (n_rows,) or (n_rows, n_outputs); several threads call this at once.
+        """
+
+    def begin(self, output: Any, names: list[str]) -> int:
+        """Begin the part, with these prediction columns; returns the bytes of its header so far."""
+
+    def write(self, joined: Any) -> None:
+        """Add a block's share."""
+
+    def end(self, tally: _Tally) -> int:
+        """End the part; returns how many bytes more its header has, now that it is known."""
 
 
 class Header(NamedTuple):
@@ -3788,8 +4005,162 @@ class _Place(NamedTuple):
         return f"{s3_uri} byte {self.byte} (row {self.row + 1} of the chunk that starts at byte {start})"
 
 
+@dataclass
+class _Tally:
+    """What was read of a chunk, for its receipt."""
+
+    blank_lines: bytes = b""
+    """The blank lines after the last record so far, each with its line end."""
+    rows: int = 0
+    bytes: int = 0
+    quotes: int = 0
+
+
+def _read_first_block(client: S3Client, s3_uri: str, etag: str | None, block_of: Callable[..., _Block | None]) -> _Block:
+    """Read the first rows of an object of text: 2 MB, or as much as the first record takes; `block_of` gets what was read."""
+    size = BLOCK_BYTES
+    while size <= MAX_RECORD_BYTES * 4:
+        try:
+            beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
+            is_whole = len(beginning) == found.size
+        except InputChangedError as error:
+            if "InvalidRange" not in str(error.__cause__):
+                raise
+            beginning, is_whole = b"", True  # an object has a first byte unless it is empty
+        if block := block_of(beginning, is_whole=is_whole):
+            return block
+        size *= 4
+    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
+
+
+def _format_of(event: dict[str, Any]) -> _Format:  # noqa: ARG001
+    """Return the format of an event's data."""
+    return _Csv()
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------------------
+# In: an open file, or an object's first bytes.
+# Out: its header, and blocks of whole records, whose bytes are the input's own; predictions are printed behind them.
+# Touches: nothing; one block of a file is in memory at a time.
+
+csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD_BYTES))  # 131,072 characters otherwise
+HEADER_READ_BYTES = 65_536
+"""First ranged read for the header of a chunk that does not start at 0."""
+
+
+@dataclass(frozen=True)
+class _Csv:
+    """RFC 4180: a comma between fields, quotes doubled in quoted ones, LF or CRLF; UTF-8."""
+
+    name: ClassVar[str] = "csv"
+    lacks_rows: ClassVar[str] = "has a header and no rows"
+
+    def has_header_elsewhere(self, segment: _Segment) -> bool:
+        return bool(segment.source.start)
+
+    def fetch_header(self, client: S3Client, segment: _Segment) -> None:
+        segment.header, segment.etag = _remote_header(client, segment.source.s3_uri, segment.etag)
+
+    def download(self, client: S3Client, segment: _Segment, file: _GrowingFile, check: Check) -> None:
+        file.fill(client, _Object(segment.source.s3_uri, segment.byte_range, segment.etag), check)
+
+    def header(self, segment: _Segment, *, may_be_all: bool) -> Header:
+        return _local_header(segment.data, segment.source.s3_uri, may_be_all=may_be_all)
+
+    def joint_header(self, headers: Iterator[Header]) -> Header:
+        first = next(headers)
+        line_end = first.line_end or next((header.line_end for header in headers if header.line_end), b"\n")
+        return first._replace(line_end=line_end)
+
+    def require_alike(self, segment: _Segment, chunk: _Chunk) -> None:
+        """Raise InvalidDataError if a segment's header is not the chunk's; byte order marks and quoting may differ."""
+        header = chunk.header_of(segment)
+        if header.names != chunk.header.names:
+            missing = set(chunk.header.names).difference(header.names)
+            if mistake := mistaken_first_line(chunk.header.names, header.names):  # its values are not to be shown as names
+                raise InvalidDataError(f"{segment.source.s3_uri} {mistake.what}, unlike {chunk.s3_uri}", mistake.advice)
+            repeated = list((Counter(header.names) - Counter(chunk.header.names)).keys() & set(chunk.header.names))
+            if repeated and not missing:
+                raise InvalidDataError(f"{segment.source.s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
+            what = f"has other columns than {chunk.s3_uri}: {difference(header.names, chunk.header.names)}"
+            raise InvalidDataError(f"{segment.source.s3_uri} {what}", "make all objects alike")
+        if header.line_end not in (b"", chunk.header.line_end):
+            other = next(one.source.s3_uri for one in chunk.segments if chunk.header_of(one).line_end)
+            ends = {b"\n": "LF", b"\r\n": "CRLF"}
+            raise InvalidDataError(
+                f"{segment.source.s3_uri} ends its lines in {ends[header.line_end]}, {other} in {ends[chunk.header.line_end]}",
+                "use one kind of line end",
+            )
+
+    def row_bytes(self, chunk: _Chunk) -> int:
+        sample = b""
+        for segment in chunk.segments:
+            if len(sample) < HEADER_READ_BYTES:
+                with segment.data.open("rb") as file:
+                    sample += file.read(HEADER_READ_BYTES - len(sample))
+        return len(sample) // max(sample.count(b"\n"), 1)
+
+    def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
+        own, start = segment.header, segment.source.start
+        with segment.data.open("rb") as file:
+            if start == 0 and own:
+                tally.bytes += own.size
+                tally.quotes += own.raw.count(b'"')
+                file.seek(own.size)
+                start = own.size
+            yield from _read_blocks(file, header, segment.source, start, block_bytes, tally)
+
+    def joined_small(self, blocks: Iterator[Any], block_bytes: int) -> Iterator[_Block]:
+        waiting: list[_CsvBlock] = []
+        size = 0
+        for block in blocks:
+            if waiting and size + int(block.offsets[-1]) > block_bytes:
+                yield _join_blocks(waiting)
+                waiting, size = [], 0
+            waiting.append(block)
+            size += int(block.offsets[-1])
+        if waiting:
+            yield _join_blocks(waiting)
+
+    def may_be_cut(self, segment: _Segment) -> bool:
+        """Count a segment's quotes: an odd number shows that one end lies in a quoted field."""
+        quotes = 0
+        with segment.data.open("rb") as file:
+            while piece := file.read(1 << 20):
+                quotes += piece.count(b'"')
+        return bool(quotes % 2)
+
+    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _Block:
+        return _read_first_block(client, s3_uri, etag, functools.partial(_first_block, s3_uri=s3_uri))
+
+    def writer(self, header: Header) -> _CsvWriter:
+        return _CsvWriter(header)
+
+
+class _CsvWriter:
+    """Writes the records as they are, each with a comma and its predictions before the line end."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._output: Any = None
+
+    def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> memoryview:
+        return _append_predictions(block, rows, predictions, len(names))
+
+    def begin(self, output: Any, names: list[str]) -> int:
+        self._output = output
+        return int(output.write(self._header.raw + "".join(f",{_quoted(name)}" for name in names).encode()))
+
+    def write(self, joined: memoryview) -> None:
+        self._output.write(joined)
+
+    def end(self, tally: _Tally) -> int:
+        self._output.write(self._header.line_end + tally.blank_lines)
+        return len(self._header.line_end)
+
+
 @dataclass(frozen=True, slots=True)
-class _Block:
+class _CsvBlock:
     """Some whole records of a chunk.
 
     `data` is the records' bytes after one line end, so that element i of the offsets, `data[offsets[i]:offsets[i + 1]]`, is a line
@@ -3812,6 +4183,10 @@ class _Block:
     def rows(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def input_bytes(self) -> int:
+        return int(self.offsets[-1] - self.offsets[0])
+
     def at(self, row: int) -> _Place:
         first, place = self.origins[bisect_right(self.origins, row, key=lambda origin: origin[0]) - 1]
         byte = place.byte + int(self.offsets[row] - self.offsets[first]) + (self._blank_bytes(row) if self.has_blank_lines else 0)
@@ -3828,11 +4203,40 @@ class _Block:
         edge = len(self.header.line_end)
         return memoryview(self.data)[int(self.offsets[0]) + edge : int(self.offsets[-1]) + edge]
 
-    def part(self, start: int, stop: int) -> _Block:
-        """Return some of the rows, [start, stop), of a block of one object."""
+    def part(self, start: int, stop: int) -> _CsvBlock:
         _, place = self.origins[0]
         first = place._replace(row=place.row + start, byte=place.byte + int(self.offsets[start] - self.offsets[0]))
         return replace(self, offsets=self.offsets[start : stop + 1], origins=((0, first),))
+
+    def again(self, wanted: int) -> Iterator[_CsvBlock]:
+        records = bytes(self.part(0, min(self.rows, wanted)).elements())
+        records *= max(1, min(wanted // self.rows, BLOCK_BYTES // len(records)))
+        return _read_blocks(io.BytesIO(records), self.header, self.at(0).source, 0, BLOCK_BYTES)
+
+    def features(self, columns: _Columns, reject: Reject) -> _Features:
+        numbers, copied = _read_numbers(self, columns)
+        if numbers and len(numbers.names) == len(columns.names):
+            return _Features(numbers.table, numbers.matrix, numbers.exact)
+        read = numbers.table() if numbers else pa.table({})
+        known = set(read.column_names)
+        others = [name for name in columns.names if name not in known]
+        table = _parse_others(copied, columns, others)
+        parsed = {name: _as_kind(self, columns, name, table[name], reject) for name in others}
+        table = pa.table([parsed[name] if name in parsed else read[name] for name in columns.names], names=columns.names)
+        return _Features(lambda: table, exact=numbers.exact if numbers else frozenset())
+
+    def texts(self, names: Sequence[str]) -> pa.Table:
+        """Return some columns as texts; InvalidDataError names the row that cannot be parsed."""
+        try:
+            return _parse_columns(self, names)
+        except pa.ArrowInvalid as error:
+            _check_field_counts(self)
+            # pyarrow's own words repeat the row.
+            raise InvalidDataError(f"{self.at(0)} and the {self.rows - 1} rows after it cannot be read as CSV") from error
+
+    def kinds(self, names: Sequence[str]) -> dict[str, str]:
+        texts = self.texts(names)
+        return {name: kind_of(texts[name]) for name in names}
 
     def records(self) -> bytes | memoryview:
         """Return all records with their line ends, without blank lines."""
@@ -3849,6 +4253,62 @@ _BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
 _BLANK = re.compile(rb"[ \t]*")
 """What `pandas.read_csv` skips: a line without anything but spaces."""
 _NAME_ROWS, _IS_A_QUOTE_MISSING = "name data that has rows", "look for a quote that is missing"
+
+
+def _local_header(data: Path | _GrowingFile, s3_uri: str, *, may_be_all: bool = False) -> Header:
+    """Read an object's header; `may_be_all` accepts one without a line end, and so without rows."""
+    with data.open("rb") as file:
+        beginning = b""
+        while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
+            beginning += fresh
+            header = _read_header(beginning, s3_uri)
+            if header:
+                return header
+            if len(beginning) > MAX_RECORD_BYTES:
+                break
+    if not beginning:
+        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
+    # Only a header without a line end; let the header's own problems speak first.
+    header = _read_header(beginning + b"\n", s3_uri)
+    if header and may_be_all and len(beginning) <= MAX_RECORD_BYTES:
+        return header._replace(line_end=b"")
+    if header:
+        raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
+    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
+
+
+def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
+    """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
+    size = HEADER_READ_BYTES
+    while size <= MAX_RECORD_BYTES * 2:
+        beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
+        header = _read_header(beginning, s3_uri)
+        if header:
+            return header, str(found.etag)
+        size, etag = size * 4, found.etag
+    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
+
+
+def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _CsvBlock | None:
+    """Return the rows in an object's first bytes, which are none if the whole object has none; None if not one row ends there."""
+    if is_whole and not beginning:
+        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
+    header = _read_header(beginning + b"\n" if is_whole else beginning, s3_uri)  # a header alone may lack its line end
+    if header is None and is_whole:
+        raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
+    if header is None:
+        return None
+    records, source = beginning[header.size :], _Source(s3_uri, 0)
+    if not is_whole:  # leave the cut record out: the last one ends at the last line feed behind an even number of quotes
+        octets = np.frombuffer(records, np.uint8)
+        feeds, quotes = (np.flatnonzero(octets == ord(octet)) for octet in '\n"')
+        ends = feeds[np.searchsorted(quotes, feeds) % 2 == 0]
+        records = records[: ends[-1] + 1 if len(ends) else 0]
+    if block := next(_read_blocks(io.BytesIO(records), header, source, header.size, len(records) + 1), None):
+        return block
+    origins = ((0, _Place(source, 0, header.size)),)
+    no_rows = _CsvBlock(header, header.line_end, np.zeros(1, np.int32), False, origins, has_blank_lines=bool(records))
+    return no_rows if is_whole else None
 
 
 def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
@@ -3910,20 +4370,9 @@ def _positions(data: bytes, octet: int) -> Array:
     return np.concatenate(found)
 
 
-@dataclass
-class _Tally:
-    """What was read of a chunk, for its receipt."""
-
-    blank_lines: bytes = b""
-    """The blank lines after the last record so far, each with its line end."""
-    rows: int = 0
-    bytes: int = 0
-    quotes: int = 0
-
-
 def _read_blocks(
     file: IO[bytes] | _GrowingFile, header: Header, source: _Source, first_byte: int, block_bytes: int, tally: _Tally | None = None
-) -> Iterator[_Block]:
+) -> Iterator[_CsvBlock]:
     """Cut the rest of an open file into blocks of whole records; the tally keeps the blank lines after the last one."""
     line_end = header.line_end
     tally = tally or _Tally()
@@ -3951,7 +4400,9 @@ def _read_blocks(
             raise InvalidDataError(f"{_Place(source, row, byte + int(edges[-1]))}: a quoted field that is never closed")
         is_row = _are_rows(data, octets, edges, len(line_end))
         offsets = edges if is_row.all() else np.concatenate([edges[:1], edges[1:][is_row]])
-        block = _Block(header, data, offsets, has_quotes, ((0, _Place(source, row, byte)),), has_blank_lines=offsets is not edges)
+        block = _CsvBlock(
+            header, data, offsets, has_quotes, ((0, _Place(source, row, byte)),), has_blank_lines=offsets is not edges
+        )
         if block.rows or at_end:
             _check_block(block, edges, quotes)
         if block.rows:
@@ -3983,28 +4434,14 @@ def _are_rows(data: bytes, octets: Array, edges: Array, edge: int) -> Array:
     return is_row
 
 
-def _joined_small(blocks: Iterator[_Block], block_bytes: int) -> Iterator[_Block]:
-    """Join the blocks of neighbouring small objects: a model's call costs much the same for ten rows as for a thousand."""
-    waiting: list[_Block] = []
-    size = 0
-    for block in blocks:
-        if waiting and size + int(block.offsets[-1]) > block_bytes:
-            yield _join_blocks(waiting)
-            waiting, size = [], 0
-        waiting.append(block)
-        size += int(block.offsets[-1])
-    if waiting:
-        yield _join_blocks(waiting)
-
-
-def _join_blocks(blocks: list[_Block]) -> _Block:
+def _join_blocks(blocks: list[_CsvBlock]) -> _CsvBlock:
     if len(blocks) == 1:
         return blocks[0]
     header = blocks[0].header
     rows = np.cumsum([0, *(block.rows for block in blocks)]).tolist()
     starts = np.cumsum([0, *(block.offsets[-1] for block in blocks)]).tolist()
     shifted = [block.offsets[:-1] + start for block, start in zip(blocks, starts, strict=False)]
-    return _Block(
+    return _CsvBlock(
         header,
         b"".join([header.line_end, *(block.elements() for block in blocks)]),
         np.concatenate([*shifted, starts[-1:]]).astype(np.int32),
@@ -4014,7 +4451,7 @@ def _join_blocks(blocks: list[_Block]) -> _Block:
     )
 
 
-def _check_block(block: _Block, edges: Array, quotes: Array) -> None:
+def _check_block(block: _CsvBlock, edges: Array, quotes: Array) -> None:
     """Raise InvalidDataError if the bytes are not RFC 4180 in UTF-8 with one kind of line end; `edges` are all line ends."""
     edge, end = len(block.header.line_end), int(edges[-1])
     octets = np.frombuffer(block.data, np.uint8)[: end + edge]
@@ -4053,6 +4490,139 @@ def _utf8_problem(data: bytes, end: int) -> int | None:
         except UnicodeDecodeError as error:
             return error.start
     return None
+
+
+def _read_numbers(block: _CsvBlock, columns: _Columns) -> tuple[Any, _CsvBlock]:
+    """Let the kernel in C read plain numbers; also returns the block, with a copy of the other columns if there are such.
+
+    None in place of the numbers means that pyarrow has to read all: no kernel is there, or it does not take the block.
+    """
+    names = [name for name in columns.names if name in columns.plain and name not in columns.known]
+    while names and not block.has_blank_lines and (library := _beside("number_kernel")):
+        left = columns.kinds.keys() - names
+        others = [name for name in block.header.names if name in left] if left else []
+        numbers = library.read(block.data, block.offsets, len(block.header.line_end), block.header.names, names, others)
+        if numbers is None:
+            break
+        if not numbers.declined:
+            return numbers, replace(block, copied=(others, numbers.copied)) if others else block
+        names = [name for name in names if name not in numbers.declined]
+    return None, block
+
+
+def _parse_others(block: _CsvBlock, columns: _Columns, names: list[str]) -> pa.Table:
+    """Parse columns by pyarrow: plain numbers as float64, or as text if one is spelled as pyarrow does not take it."""
+    are_plain = len(columns.plain) == len(columns.names)
+    # Plain numbers first as if only empty fields were missing values, which saves a sixth of the time.
+    for missing_values in (("",), MISSING_VALUES) if are_plain else (MISSING_VALUES,):
+        with suppress(pa.ArrowInvalid):
+            table = _parse_columns(block, names, columns.plain, missing_values)
+            break
+    else:
+        table = block.texts(names)
+    return _with_known_texts(block, columns, table) if columns.known else table
+
+
+def _parse_columns(
+    block: _CsvBlock, columns: Sequence[str], numbers: Collection[str] = (), missing_values: Sequence[str] = MISSING_VALUES
+) -> pa.Table:
+    """Parse some columns of a block, `numbers` as float64 and the others as text; missing values are null.
+
+    Raises pyarrow.ArrowInvalid when a number is not one in pyarrow's spelling, or a row has too many or too few fields.
+    """
+    names, records = block.copied or (block.header.names, block.records())
+    if records[:3] == codecs.BOM_UTF8:  # pyarrow drops one at the start of whatever it reads
+        records = codecs.BOM_UTF8 + bytes(records)
+    table = pacsv.read_csv(
+        pa.BufferReader(pa.py_buffer(records)),
+        read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(records) + 1),
+        parse_options=pacsv.ParseOptions(newlines_in_values=block.has_quotes, ignore_empty_lines=False),
+        convert_options=pacsv.ConvertOptions(
+            include_columns=list(columns),
+            column_types={column: pa.float64() if column in numbers else pa.string() for column in columns},
+            null_values=list(missing_values),
+            strings_can_be_null=True,
+        ),
+    )
+    if table.num_rows != block.rows:
+        raise pa.ArrowInvalid("row count")
+    return table
+
+
+def _check_field_counts(block: _CsvBlock) -> None:
+    expected = len(block.header.names)
+    for row in range(block.rows):
+        record = block.record(row).decode()
+        fields = next(csv.reader(io.StringIO(record, newline=""), strict=True), [""])
+        if len(fields) != expected:
+            advice = "correct that row or, if the file ends there, copy the file again: it may have been cut off"
+            if len(fields) > expected:
+                advice = "quote the values that hold commas, or correct that row"
+            if len(fields) == expected + 1 and not fields[-1]:
+                advice = "take away the comma at the end of the lines, or end the header with one, too"
+            raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}", advice)
+
+
+def _with_known_texts(block: _CsvBlock, columns: _Columns, table: pa.Table) -> pa.Table:
+    """Parse again, and keep categories of the model as values although they are spelled like missing values."""
+    names = [name for name in columns.names if columns.known.get(name)]
+    whole = _parse_columns(block, names, missing_values=())
+    read = dict(zip(table.column_names, table.columns, strict=True))
+    for name in names:
+        missing = pa.array([spelling for spelling in MISSING_VALUES if spelling not in columns.known[name]])
+        read[name] = pc.if_else(pc.is_in(whole[name], missing), pa.scalar(None, pa.string()), whole[name])
+    return pa.table(read)
+
+
+def _format_column(values: Array) -> pa.Array:
+    """Print predictions, each after a comma: floats in the shortest form that reads back, text quoted if it must be."""
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64, copy=False)
+        if not np.isfinite(values).all():
+            return pa.array([b"," + (orjson.dumps(v) if np.isfinite(v) else str(v).encode()) for v in values.tolist()], pa.binary())
+    if values.dtype.kind not in "fiu":
+        labels, inverse = np.unique(_printed(values), return_inverse=True)
+        return pc.take(pa.array([f",{_quoted(label)}".encode() for label in labels.tolist()], pa.binary()), pa.array(inverse))
+    if not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
+    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).replace(b"[", b",", 1)
+    offsets = np.append(_positions(text, ord(",")), len(text) - 1).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def _quoted(text: str) -> str:
+    if not text.isascii() and not _is_text(text):
+        raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold", "change its classes")
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
+
+
+def _append_predictions(block: _CsvBlock, rows: Array, predictions: Array | None, n_outputs: int) -> memoryview:
+    """Join each record with its printed predictions, or empty ones if it is not in `rows`; line ends stand before the records."""
+    library = _beside("number_kernel")
+    if library and predictions is not None and predictions.dtype.kind == "f" and len(rows) == block.rows:
+        numbers = predictions.astype(np.float64, order="C", copy=False)
+        if (known := library.join_numbers(block.data, block.offsets, numbers)) is not None:
+            return memoryview(known)
+    if predictions is None:
+        columns = [pa.array([b","] * block.rows, pa.binary())] * n_outputs
+    else:
+        columns = [_format_column(values) for values in predictions.reshape(len(rows), -1).T]
+        if len(rows) < block.rows:
+            columns = [_spread(column, rows, block.rows) for column in columns]
+    records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
+    if library and (known := library.join([records, *columns])) is not None:
+        return memoryview(known)
+    joined = pc.binary_join_element_wise(records, *columns, pa.scalar(b"", pa.binary()))
+    _, offsets, data = joined.buffers()
+    edges = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]
+    return memoryview(data)[int(edges[0]) : int(edges[-1])]
+
+
+def _spread(column: pa.Array, rows: Array, n_rows: int) -> pa.Array:
+    """Put printed predictions at their rows, and an empty prediction at all others."""
+    places = np.full(n_rows, -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), b",")
 
 
 # --- headers --------------------------------------------------------------------------------------------------------------------
@@ -4278,239 +4848,8 @@ def shown_text(text: str) -> str:
 
 # {{{end}}} of the copy
 
-# --- segments -------------------------------------------------------------------------------------------------------------------
-# In: what an event, or a list in S3, names as one chunk.
-# Out: the chunk's objects in local files that a download fills, and their records in order.
-# Touches: S3, and the chunk's directory.
-
-MAX_SEGMENTS_LIST_BYTES = 2**26
-"""The most bytes of a list in S3: 20,000 of the longest keys take less than half."""
-
-
-@dataclass
-class _Segment:
-    """A chunk's share of one object, in a local file of its own."""
-
-    source: _Source
-    stop: int | None
-    """Byte of the object at which it stops; None at the object's end."""
-    etag: str | None
-    data: Path | _GrowingFile
-    header: Header | None = None
-    is_begun: bool = False
-
-    @property
-    def byte_range(self) -> list[int] | None:
-        return None if self.stop is None else [self.source.start, self.stop]
-
-    @property
-    def object_bytes(self) -> int | None:
-        """Size of the whole object, known after the download."""
-        return self.data.object_bytes if isinstance(self.data, _GrowingFile) else None
-
-
-@dataclass
-class _Chunk:
-    """What is scored as one: an object, a byte range of one, or a group of such segments one after the other.
-
-    Quotes, rows and bytes are counted in each segment by itself, so that one segment's fault never moves the next one's rows.
-    """
-
-    segments: list[_Segment]
-    is_group: bool = False
-    """A group may lack rows: its objects may be only headers."""
-    may_lack_rows: bool = False
-
-    @property
-    def s3_uri(self) -> str:
-        """The first object, which names the columns."""
-        return self.segments[0].source.s3_uri
-
-    @functools.cached_property
-    def header(self) -> Header:
-        """The first object's, with the line end of the first object that has one."""
-        first = self._header_of(self.segments[0])
-        return first._replace(line_end=first.line_end or self._header_of(self._first_with_line_end).line_end or b"\n")
-
-    @functools.cached_property
-    def _first_with_line_end(self) -> _Segment:
-        return next((segment for segment in self.segments if self._header_of(segment).line_end), self.segments[0])
-
-    @functools.cached_property
-    def planned_bytes(self) -> int:
-        """Bytes of the segments whose ends are known from the start."""
-        return sum(segment.stop - segment.source.start for segment in self.segments if segment.stop is not None)
-
-    @property
-    def record_bytes(self) -> int:
-        """`planned_bytes` without headers, if these are as long as the first one."""
-        return self.planned_bytes - self.header.size * sum(segment.source.start == 0 for segment in self.segments)
-
-    def _header_of(self, segment: _Segment) -> Header:
-        segment.is_begun = True
-        if segment.header is None:
-            segment.header = _local_header(segment.data, segment.source.s3_uri, may_be_all=self.is_group or self.may_lack_rows)
-        return segment.header
-
-    def blocks(self, block_bytes: int, tally: _Tally | None = None) -> Iterator[_Block]:
-        """Cut all segments into blocks of whole records, in order."""
-        blocks = (block for segment in self.segments for block in self._segment_blocks(segment, block_bytes, tally))
-        return _joined_small(blocks, block_bytes) if len(self.segments) > 1 else blocks
-
-    def _segment_blocks(self, segment: _Segment, block_bytes: int, tally: _Tally | None) -> Iterator[_Block]:
-        header = self._header_of(segment)
-        self._check_header(segment, header)
-        has_header = segment.source.start == 0
-        if has_header and tally:
-            tally.bytes += header.size
-            tally.quotes += header.raw.count(b'"')
-        with segment.data.open("rb") as file:
-            if has_header:
-                file.seek(header.size)
-            first_byte = header.size if has_header else segment.source.start
-            yield from _read_blocks(file, self.header, segment.source, first_byte, block_bytes, tally)
-
-    def _check_header(self, segment: _Segment, header: Header) -> None:
-        """Raise InvalidDataError if a segment's header is not the chunk's; byte order marks and quoting may differ."""
-        if header.names != self.header.names:
-            missing = set(self.header.names).difference(header.names)
-            if mistake := mistaken_first_line(self.header.names, header.names):  # its values are not to be shown as names
-                raise InvalidDataError(f"{segment.source.s3_uri} {mistake.what}, unlike {self.s3_uri}", mistake.advice)
-            repeated = list((Counter(header.names) - Counter(self.header.names)).keys() & set(self.header.names))
-            if repeated and not missing:
-                raise InvalidDataError(f"{segment.source.s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
-            what = f"has other columns than {self.s3_uri}: {difference(header.names, self.header.names)}"
-            raise InvalidDataError(f"{segment.source.s3_uri} {what}", "make all objects alike")
-        if header.line_end not in (b"", self.header.line_end):
-            other = self._first_with_line_end.source.s3_uri
-            ends = {b"\n": "LF", b"\r\n": "CRLF"}
-            raise InvalidDataError(
-                f"{segment.source.s3_uri} ends its lines in {ends[header.line_end]}, {other} in {ends[self.header.line_end]}",
-                "use one kind of line end",
-            )
-
-    def cut_segment(self) -> _Segment | None:
-        """Find the first segment, of those that were read so far, that is a byte range with an odd number of quotes."""
-        for segment in self.segments:
-            if segment.is_begun and _quote_parity(segment.data):
-                is_whole = segment.stop is None or (self.is_group and segment.byte_range == [0, segment.object_bytes])
-                if not is_whole:
-                    return segment
-        return None
-
-    def partial_segments(self) -> list[_Segment]:
-        """Return the segments that are not their whole objects; waits for the download, which tells the objects' sizes."""
-        for segment in self.segments:
-            if isinstance(segment.data, _GrowingFile):
-                segment.data.wait_for(2**63)
-        return [segment for segment in self.segments if segment.byte_range not in (None, [0, segment.object_bytes])]
-
-
-def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> list[_Segment]:
-    """Take the event's segments, each with the local file that it will have."""
-    uri = event.get("segments_s3_uri")
-    listed = _read_segments(client, event) if uri else event.get("segments") or [event]
-    segments = []
-    for index, item in enumerate(listed):
-        start, stop = item.get("byte_range") or (0, None)
-        data = _GrowingFile(folder / f"data-{index}.csv")
-        segments.append(_Segment(_Source(item["data_s3_uri"], start), stop, item.get("data_etag"), data))
-    return segments
-
-
-def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the list that `segments_s3_uri` names; InvalidRequestError if it is not one."""
-    s3_uri = event["segments_s3_uri"]
-    segments, _ = _read_json(client, s3_uri, MAX_SEGMENTS_LIST_BYTES, "a list of segments")
-    if not isinstance(segments, list) or not segments:
-        raise InvalidRequestError(f"{s3_uri} is not a list of segments, or an empty list")
-    if len(segments) > MAX_SEGMENTS:
-        raise InvalidRequestError(f"{s3_uri} lists {len(segments)} segments, more than {MAX_SEGMENTS}: split the chunk")
-    problems = _segment_problems(segments, "")
-    read = _data_in(segments)
-    problems += _confinement_problems(read) + _overwrite_problems(read, _written_by(event))
-    if problems:
-        raise InvalidRequestError(f"{s3_uri} is not a list of segments: it has {_listed(problems)}")
-    return list(segments)
-
-
-def _fetch_headers(client: S3Client, segments: list[_Segment]) -> None:
-    """Read the headers of objects whose later bytes are scored, and their ETags if the event does not have them."""
-
-    def fetch(segment: _Segment) -> None:
-        segment.header, segment.etag = _remote_header(client, segment.source.s3_uri, segment.etag)
-
-    with ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "header") as pool:
-        list(pool.map(fetch, [segment for segment in segments if segment.source.start and not segment.header]))
-
-
-@contextmanager
-def _downloading(client: S3Client, segments: list[_Segment], storage: _Storage) -> Iterator[None]:
-    """Download in the background, the first segments first; all can be read at once."""
-
-    def download(segment: _Segment, file: _GrowingFile) -> None:
-        def require_room(response: dict[str, Any]) -> None:
-            if segment.stop is None:
-                storage.take_for_chunk(response["ContentLength"], segment.source.s3_uri)
-
-        file.fill(client, _Object(segment.source.s3_uri, segment.byte_range, segment.etag), require_room)
-
-    files = [segment.data for segment in segments if isinstance(segment.data, _GrowingFile)]
-    pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "download")
-    try:
-        for segment, file in zip(segments, files, strict=True):
-            pool.submit(download, segment, file)
-        yield
-    finally:
-        for file in files:
-            file.is_wanted = False
-        pool.shutdown(cancel_futures=True)
-
-
-def _local_header(data: Path | _GrowingFile, s3_uri: str, *, may_be_all: bool = False) -> Header:
-    """Read an object's header; `may_be_all` accepts one without a line end, and so without rows."""
-    with data.open("rb") as file:
-        beginning = b""
-        while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
-            beginning += fresh
-            header = _read_header(beginning, s3_uri)
-            if header:
-                return header
-            if len(beginning) > MAX_RECORD_BYTES:
-                break
-    if not beginning:
-        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
-    # Only a header without a line end; let the header's own problems speak first.
-    header = _read_header(beginning + b"\n", s3_uri)
-    if header and may_be_all and len(beginning) <= MAX_RECORD_BYTES:
-        return header._replace(line_end=b"")
-    if header:
-        raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
-    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
-
-
-def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
-    """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
-    size = HEADER_READ_BYTES
-    while size <= MAX_RECORD_BYTES * 2:
-        beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
-        header = _read_header(beginning, s3_uri)
-        if header:
-            return header, str(found.etag)
-        size, etag = size * 4, found.etag
-    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
-
-
-def _quote_parity(data: Path | _GrowingFile) -> int:
-    quotes = 0
-    with data.open("rb") as file:
-        while piece := file.read(1 << 20):
-            quotes += piece.count(b'"')
-    return quotes % 2
-
-
 # --- features -------------------------------------------------------------------------------------------------------------------
-# In: a block, and how each column is read.
+# In: blocks, and how each column is read.
 # Out: an Arrow table of the feature columns, and the array, DataFrame or texts that the model gets.
 # Touches: nothing; a row that does not fit goes to `reject`.
 
@@ -4522,7 +4861,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     or that is not CSV, InvalidRequestError for a missing column.
     """
     path = Path(data_path)
-    chunk = _Chunk([_Segment(_Source(path.name, 0), None, None, path)])
+    chunk = _Chunk([_Segment(_Source(path.name, 0), None, None, path)], _Csv())
     _require_columns(feature_columns, chunk.header, path.name)
     columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
     columns = replace(columns, kinds=_infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
@@ -4531,7 +4870,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
         def reject(row: int, reason: _Reason) -> None:
             raise InvalidDataError(f"{block.at(row)}, {reason.public}")
 
-        return _parse_features(block, columns, reject).table
+        return block.features(columns, reject).table
 
     tables = [parse(block) for block in chunk.blocks(BLOCK_BYTES)]
     if not tables:
@@ -4579,115 +4918,6 @@ class _Features:
         return _Features(functools.partial(self.table.take, rows))
 
 
-def _parse_features(block: _Block, columns: _Columns, reject: Reject) -> _Features:
-    """Parse the feature columns of a block, in order; `reject` gets the rows with what does not fit their columns' types.
-
-    Raises ColumnTypeError if a value refutes what was decided for an open column.
-    """
-    numbers, copied = _read_numbers(block, columns)
-    if numbers and len(numbers.names) == len(columns.names):
-        return _Features(numbers.table, numbers.matrix, numbers.exact)
-    read = numbers.table() if numbers else pa.table({})
-    known = set(read.column_names)
-    others = [name for name in columns.names if name not in known]
-    table = _parse_others(copied, columns, others)
-    parsed = {name: _as_kind(block, columns, name, table[name], reject) for name in others}
-    table = pa.table([parsed[name] if name in parsed else read[name] for name in columns.names], names=columns.names)
-    return _Features(lambda: table, exact=numbers.exact if numbers else frozenset())
-
-
-def _read_numbers(block: _Block, columns: _Columns) -> tuple[Any, _Block]:
-    """Let the kernel in C read plain numbers; also returns the block, with a copy of the other columns if there are such.
-
-    None in place of the numbers means that pyarrow has to read all: no kernel is there, or it does not take the block.
-    """
-    names = [name for name in columns.names if name in columns.plain and name not in columns.known]
-    while names and not block.has_blank_lines and (library := _beside("number_kernel")):
-        left = columns.kinds.keys() - names
-        others = [name for name in block.header.names if name in left] if left else []
-        numbers = library.read(block.data, block.offsets, len(block.header.line_end), block.header.names, names, others)
-        if numbers is None:
-            break
-        if not numbers.declined:
-            return numbers, replace(block, copied=(others, numbers.copied)) if others else block
-        names = [name for name in names if name not in numbers.declined]
-    return None, block
-
-
-def _parse_others(block: _Block, columns: _Columns, names: list[str]) -> pa.Table:
-    """Parse columns by pyarrow: plain numbers as float64, or as text if one is spelled as pyarrow does not take it."""
-    are_plain = len(columns.plain) == len(columns.names)
-    # Plain numbers first as if only empty fields were missing values, which saves a sixth of the time.
-    for missing_values in (("",), MISSING_VALUES) if are_plain else (MISSING_VALUES,):
-        with suppress(pa.ArrowInvalid):
-            table = _parse_columns(block, names, columns.plain, missing_values)
-            break
-    else:
-        table = _parse_text(block, names)
-    return _with_known_texts(block, columns, table) if columns.known else table
-
-
-def _parse_columns(
-    block: _Block, columns: Sequence[str], numbers: Collection[str] = (), missing_values: Sequence[str] = MISSING_VALUES
-) -> pa.Table:
-    """Parse some columns of a block, `numbers` as float64 and the others as text; missing values are null.
-
-    Raises pyarrow.ArrowInvalid when a number is not one in pyarrow's spelling, or a row has too many or too few fields.
-    """
-    names, records = block.copied or (block.header.names, block.records())
-    if records[:3] == codecs.BOM_UTF8:  # pyarrow drops one at the start of whatever it reads
-        records = codecs.BOM_UTF8 + bytes(records)
-    table = pacsv.read_csv(
-        pa.BufferReader(pa.py_buffer(records)),
-        read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(records) + 1),
-        parse_options=pacsv.ParseOptions(newlines_in_values=block.has_quotes, ignore_empty_lines=False),
-        convert_options=pacsv.ConvertOptions(
-            include_columns=list(columns),
-            column_types={column: pa.float64() if column in numbers else pa.string() for column in columns},
-            null_values=list(missing_values),
-            strings_can_be_null=True,
-        ),
-    )
-    if table.num_rows != block.rows:
-        raise pa.ArrowInvalid("row count")
-    return table
-
-
-def _parse_text(block: _Block, columns: Sequence[str]) -> pa.Table:
-    """Parse some columns as text; InvalidDataError names the row that cannot be parsed."""
-    try:
-        return _parse_columns(block, columns)
-    except pa.ArrowInvalid as error:
-        _check_field_counts(block)
-        # pyarrow's own words repeat the row.
-        raise InvalidDataError(f"{block.at(0)} and the {block.rows - 1} rows after it cannot be read as CSV") from error
-
-
-def _check_field_counts(block: _Block) -> None:
-    expected = len(block.header.names)
-    for row in range(block.rows):
-        record = block.record(row).decode()
-        fields = next(csv.reader(io.StringIO(record, newline=""), strict=True), [""])
-        if len(fields) != expected:
-            advice = "correct that row or, if the file ends there, copy the file again: it may have been cut off"
-            if len(fields) > expected:
-                advice = "quote the values that hold commas, or correct that row"
-            if len(fields) == expected + 1 and not fields[-1]:
-                advice = "take away the comma at the end of the lines, or end the header with one, too"
-            raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}", advice)
-
-
-def _with_known_texts(block: _Block, columns: _Columns, table: pa.Table) -> pa.Table:
-    """Parse again, and keep categories of the model as values although they are spelled like missing values."""
-    names = [name for name in columns.names if columns.known.get(name)]
-    whole = _parse_columns(block, names, missing_values=())
-    read = dict(zip(table.column_names, table.columns, strict=True))
-    for name in names:
-        missing = pa.array([spelling for spelling in MISSING_VALUES if spelling not in columns.known[name]])
-        read[name] = pc.if_else(pc.is_in(whole[name], missing), pa.scalar(None, pa.string()), whole[name])
-    return pa.table(read)
-
-
 def _rounded_integers(block: _Block, columns: _Columns, features: _Features) -> list[tuple[int, str, str]]:
     """Return (row, column, text) of each integer that its float64 rounds, as pandas and scikit-learn do beyond 2^53."""
     found: list[tuple[int, str, str]] = []
@@ -4700,7 +4930,7 @@ def _rounded_integers(block: _Block, columns: _Columns, features: _Features) -> 
         with np.errstate(invalid="ignore"):
             large = np.abs(values) >= 2**53
         if large.any():
-            texts = _parse_text(block, [column])[column]
+            texts = block.texts([column])[column]
             large_texts = [(int(row), column, texts[int(row)].as_py().strip()) for row in np.flatnonzero(large)]
             found += [item for item in large_texts if not _is_exact(item[2])]
     return found
@@ -4723,9 +4953,8 @@ def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
         names = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
         if not names:
             break
-        texts = _parse_text(block, names)
-        for name in names:
-            found = _seen(columns, name, kind_of(texts[name]))
+        for name, kind in block.kinds(names).items():
+            found = _seen(columns, name, kind)
             kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, found), found))
     return kinds
 
@@ -4782,7 +5011,7 @@ def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
 
 # --- predictions ----------------------------------------------------------------------------------------------------------------
 # In: features as the model gets them.
-# Out: predictions, the reasons of the rows that it refuses, and the block's records with predictions behind them.
+# Out: predictions, the names of their columns, and the reasons of the rows that it refuses.
 # Touches: nothing; the model is called, and called again with fewer rows if it refuses some.
 
 
@@ -5042,62 +5271,11 @@ def _decides_between_pairs(estimator: Any) -> bool:
         estimator = inner[0]
 
 
-def _format_column(values: Array) -> pa.Array:
-    """Print predictions, each after a comma: floats in the shortest form that reads back, text quoted if it must be."""
-    if values.dtype.kind == "f":
-        values = values.astype(np.float64, copy=False)
-        if not np.isfinite(values).all():
-            return pa.array([b"," + (orjson.dumps(v) if np.isfinite(v) else str(v).encode()) for v in values.tolist()], pa.binary())
-    if values.dtype.kind not in "fiu":
-        labels, inverse = np.unique(_printed(values), return_inverse=True)
-        return pc.take(pa.array([f",{_quoted(label)}".encode() for label in labels.tolist()], pa.binary()), pa.array(inverse))
-    if not values.dtype.isnative:
-        values = values.astype(values.dtype.newbyteorder("="))
-    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).replace(b"[", b",", 1)
-    offsets = np.append(_positions(text, ord(",")), len(text) - 1).astype(np.int32)
-    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
-
-
 def _printed(values: Array) -> list[str]:
     """Print labels as `str` does; an instant as its date, with the time unless that is midnight."""
     if values.dtype.kind == "M":
         return [re.sub(r"(?<=\d)T", " ", text) for text in np.datetime_as_string(values, unit="auto").tolist()]
     return [str(value) for value in values.tolist()]
-
-
-def _quoted(text: str) -> str:
-    if not text.isascii() and not _is_text(text):
-        raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold", "change its classes")
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
-
-
-def _append_predictions(block: _Block, rows: Array, predictions: Array | None, n_outputs: int) -> memoryview:
-    """Join each record with its printed predictions, or empty ones if it is not in `rows`; line ends stand before the records."""
-    library = _beside("number_kernel")
-    if library and predictions is not None and predictions.dtype.kind == "f" and len(rows) == block.rows:
-        numbers = predictions.astype(np.float64, order="C", copy=False)
-        if (known := library.join_numbers(block.data, block.offsets, numbers)) is not None:
-            return memoryview(known)
-    if predictions is None:
-        columns = [pa.array([b","] * block.rows, pa.binary())] * n_outputs
-    else:
-        columns = [_format_column(values) for values in predictions.reshape(len(rows), -1).T]
-        if len(rows) < block.rows:
-            columns = [_spread(column, rows, block.rows) for column in columns]
-    records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
-    if library and (known := library.join([records, *columns])) is not None:
-        return memoryview(known)
-    joined = pc.binary_join_element_wise(records, *columns, pa.scalar(b"", pa.binary()))
-    _, offsets, data = joined.buffers()
-    edges = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]
-    return memoryview(data)[int(edges[0]) : int(edges[-1])]
-
-
-def _spread(column: pa.Array, rows: Array, n_rows: int) -> pa.Array:
-    """Put printed predictions at their rows, and an empty prediction at all others."""
-    places = np.full(n_rows, -1, np.int64)
-    places[rows] = np.arange(len(rows))
-    return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), b",")
 
 
 # --- statistics -----------------------------------------------------------------------------------------------------------------

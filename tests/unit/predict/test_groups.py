@@ -71,7 +71,7 @@ def score_files(objects, folder, block_bytes, *, is_group):
     }
     original, handler.BLOCK_BYTES = handler.BLOCK_BYTES, block_bytes
     try:
-        chunk = handler._Chunk(segments, is_group=is_group)
+        chunk = handler._Chunk(segments, handler._Csv(), is_group=is_group)
         facts = handler._score_chunk(
             chunk, folder / "part.csv", folder / "part.csv.rejected.csv", handler._Model(Numbers(), {}), event
         )

@@ -282,7 +282,7 @@ def features_of(data, block_bytes, kinds):
         header = handler._read_header(data, "data.csv")
         records = io.BytesIO(data[header.size :])
         for block in handler._read_blocks(records, header, handler._Source("data.csv", 0), header.size, block_bytes):
-            features = handler._parse_features(block, columns, reject)
+            features = block.features(columns, reject)
             features.table.validate(full=True)
             arrays = [column.to_numpy().tobytes() for column in features.table.columns if pa.types.is_floating(column.type)]
             assert features.matrix is None or [column.tobytes() for column in features.matrix.T] == arrays
@@ -323,7 +323,7 @@ def parsed(data, names=("x1", "x2"), kinds=None):
     block = handler._first_block(data, "data.csv", is_whole=True)
     columns = handler._Columns([*names], dict.fromkeys(names, handler.NUMBER) | (kinds or {}))
     assert header
-    return handler._parse_features(block, columns, pytest.fail)
+    return block.features(columns, pytest.fail)
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])

@@ -310,7 +310,7 @@ def test_packed_trees_need_no_large_blocks(tmp_path):
     model, _ = forest("ranked")
     path = tmp_path / "data.csv"
     path.write_text("a,b,c\n" + 1000 * f"{'1' * 100},2,3\n")
-    chunk = handler._Chunk([handler._Segment(handler._Source("data.csv", 0), None, None, path)], is_group=False)
+    chunk = handler._Chunk([handler._Segment(handler._Source("data.csv", 0), None, None, path)], handler._Csv(), is_group=False)
     packed = handler._with_packed_trees(model, pytest.fail)
     assert handler._block_bytes(model, chunk) > handler.BLOCK_BYTES
     assert handler._block_bytes(packed, chunk) == handler._block_bytes(make_pipeline(packed), chunk) == handler.BLOCK_BYTES

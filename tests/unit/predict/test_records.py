@@ -38,7 +38,7 @@ def joined(predictions, record=b"\n1,a", kernel=True):
     """The records of a block, one for each row, with their predictions."""
     data = record * len(predictions) + b"\n"
     offsets = (np.arange(len(predictions) + 1) * len(record)).astype(np.int32)
-    block = handler._Block(handler.Header(b"x,y", b"\n", ["x", "y"]), data, offsets, False, ())
+    block = handler._CsvBlock(handler.Header(b"x,y", b"\n", ["x", "y"]), data, offsets, False, ())
     n_outputs = predictions.size // len(predictions)
     own = handler._beside
     with pytest.MonkeyPatch.context() as patch:
@@ -86,7 +86,7 @@ def test_millions_of_numbers_are_printed_as_without_the_kernel():
 
 def test_rows_without_a_prediction_keep_their_places():
     header = handler.Header(b"x", b"\n", ["x"])
-    block = handler._Block(header, b"\n1\n2\n3\n", np.array([0, 2, 4, 6], np.int32), False, ())
+    block = handler._CsvBlock(header, b"\n1\n2\n3\n", np.array([0, 2, 4, 6], np.int32), False, ())
     assert bytes(handler._append_predictions(block, np.array([1]), np.array([[0.5, 2.0]]), 2)) == b"\n1,,\n2,0.5,2.0\n3,,"
     assert bytes(handler._append_predictions(block, np.array([], int), None, 1)) == b"\n1,\n2,\n3,"
 

@@ -29,13 +29,13 @@ model         `load_model`: the model from S3 to memory, with the libraries that
 pickles       what a model's file says of itself before any of it runs
 expectations  `expected_columns`, `fitted_columns`: what a fitted model determines of its columns
 types         `kind_of`, `join_kinds`: the kinds of columns, and texts read as them
+features      `load_data`: a block's feature columns as the model gets them
+predictions   `make_predictions`, `bisect_refused`: the model called, its answers named and printed
+statistics    `column_statistics`: what is counted of features and predictions
 segments      a chunk's shares of its objects
 formats       the few verbs in which formats of tables differ
 CSV           bytes cut into blocks of whole records, their fields parsed, and predictions behind them
 headers       what is wrong with a first line
-features      `load_data`: a block's feature columns as the model gets them
-predictions   `make_predictions`, `bisect_refused`: the model called, its answers named and printed
-statistics    `column_statistics`: what is counted of features and predictions
 """
 
 from __future__ import annotations
@@ -3702,6 +3702,926 @@ def _to_number(text: str) -> float | None:
     return None if value is None else sign * value
 
 
+# --- features -------------------------------------------------------------------------------------------------------------------
+# In: blocks, and how each column is read.
+# Out: an Arrow table of the feature columns, and the array, DataFrame or texts that the model gets.
+# Touches: nothing; a row that does not fit goes to `reject`.
+
+
+def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
+    """Read the feature columns of a small local CSV file, shape (n_rows, n_features), for `make_predictions`; needs pandas.
+
+    Columns have the types that `pandas.read_csv` gives them by all of their values. Raises InvalidDataError for a file without rows
+    or that is not CSV, InvalidRequestError for a missing column.
+    """
+    path = Path(data_path)
+    chunk = _Chunk([_Segment(_Source(path.name, 0), None, None, path)], _Csv())
+    _require_columns(feature_columns, chunk.header, path.name)
+    columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
+    columns = replace(columns, kinds=_infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
+
+    def parse(block: _Block) -> pa.Table:
+        def reject(row: int, reason: _Reason) -> None:
+            raise InvalidDataError(f"{block.at(row)}, {reason.public}")
+
+        return block.features(columns, reject).table
+
+    tables = [parse(block) for block in chunk.blocks(BLOCK_BYTES)]
+    if not tables:
+        raise InvalidDataError(f"{path.name} has a header and no rows", _NAME_ROWS)
+    return _to_frame(pa.concat_tables(tables), columns.kinds)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """How each feature column is read: one decision for all rows of a run."""
+
+    names: list[str]
+    kinds: dict[str, str]
+    """One of `DECIDED_KINDS` for each."""
+    open: frozenset[str] = frozenset()
+    """Columns whose kind the data decides. A value that does not fit refutes the decision; in other columns it is a bad row."""
+    numeric: frozenset[str] = frozenset()
+    """Columns that are numbers for the model, and integers if the data has integers; a text in them is a bad row."""
+    known: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Spellings of missing values that are values of a column."""
+
+    @functools.cached_property
+    def plain(self) -> frozenset[str]:
+        """The columns that are float64, whatever their values look like."""
+        return frozenset(name for name in self.names if self.kinds[name] == NUMBER and name not in self.open)
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The feature columns of some rows, in order."""
+
+    make_table: Callable[[], pa.Table]
+    matrix: Array | None = None
+    """The table's memory as the model gets it, if the kernel in C has read all columns."""
+    exact: frozenset[str] = frozenset()
+    """Columns of which it is known that no number is beyond 2^53."""
+
+    @functools.cached_property
+    def table(self) -> pa.Table:
+        """Made when it is asked for: a table of hundreds of columns costs half as much as reading them."""
+        return self.make_table()
+
+    def take(self, rows: Array) -> _Features:
+        """Return some of the rows."""
+        return _Features(functools.partial(self.table.take, rows))
+
+
+def _rounded_integers(block: _Block, columns: _Columns, features: _Features) -> list[tuple[int, str, str]]:
+    """Return (row, column, text) of each integer that its float64 rounds, as pandas and scikit-learn do beyond 2^53."""
+    found: list[tuple[int, str, str]] = []
+    for column in columns.names:
+        if column in features.exact or not pa.types.is_floating(features.table[column].type):
+            continue
+        values = np.asarray(features.table[column])  # NaN where a value is missing
+        if values.max(initial=0.0) < 2**53 and values.min(initial=0.0) > -(2**53):
+            continue
+        with np.errstate(invalid="ignore"):
+            large = np.abs(values) >= 2**53
+        if large.any():
+            texts = block.texts([column])[column]
+            large_texts = [(int(row), column, texts[int(row)].as_py().strip()) for row in np.flatnonzero(large)]
+            found += [item for item in large_texts if not _is_exact(item[2])]
+    return found
+
+
+def _is_exact(text: str) -> bool:
+    """Tell whether a float64 holds an integer exactly; other numbers are meant to be rounded."""
+    stripped = text.strip(_PADDING)
+    if not re.fullmatch(r"[+-]?[0-9]+", stripped):
+        return True
+    value = float(stripped)
+    digits = stripped.lstrip("+-0") or "0"
+    return math.isfinite(value) and len(digits) < sys.get_int_max_str_digits() and abs(int(value)) == int(digits)
+
+
+def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
+    """Decide the open columns as pandas does, by all values of the blocks; text columns are not read further."""
+    kinds: dict[str, str] = {}
+    for block in blocks:
+        names = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
+        if not names:
+            break
+        for name, kind in block.kinds(names).items():
+            found = _seen(columns, name, kind)
+            kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, found), found))
+    return kinds
+
+
+ARRAY, VALUES, FRAME, TEXTS, TABLE = "array", "values", "frame", "texts", "table"
+"""What a model gets: a float64 array by columns; what `to_numpy` makes of a DataFrame; a DataFrame; a Series of texts; or, if it
+is stored as numbers, a pyarrow.Table in place of a DataFrame and of its values."""
+
+
+def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
+    """Return what the model gets: a DataFrame as pandas would read it, or less if no step can tell the difference."""
+    if not _is_sklearn(estimator):
+        return FRAME
+    if _takes_texts(estimator) and len(columns.names) == 1:
+        return TEXTS
+    if len(columns.plain) == len(columns.names) and not parts.strangers and not parts.sees_frames:
+        return ARRAY
+    is_numeric = not {TEXT, BOOLEAN, OPTIONAL_BOOLEAN} & set(columns.kinds.values())
+    return VALUES if is_numeric and _is_fitted_on_array(estimator) else FRAME
+
+
+def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
+    """Shape features, (n_rows, n_features), as the model gets them; missing values are NaN in each."""
+    if given == ARRAY:
+        array = np.empty((table.num_rows, table.num_columns), order="F")  # linear models take half the time of one by rows
+        for position, column in enumerate(table.columns):
+            array[:, position] = column.to_numpy()
+        array.flags.writeable = False
+        return array
+    if given == TABLE:
+        return table
+    frame = _to_frame(table, kinds)
+    if given == VALUES:
+        return frame.to_numpy()
+    return frame.iloc[:, 0] if given == TEXTS else frame
+
+
+def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
+    """Make a DataFrame with `pandas.read_csv`'s types: int64, float64, bool, str, and object for booleans with missing values."""
+    _make_importable("pandas")
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except ImportError as error:
+        raise ModelError(
+            "the model needs its features as a DataFrame, and this function has no pandas", "deploy it, too"
+        ) from error
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if kinds[name] == OPTIONAL_BOOLEAN:  # also where these rows lack none: the column does
+            frame[name] = frame[name].astype(object)
+        if column.null_count and frame[name].dtype.kind == "O" and frame[name].dtype != "str":
+            frame[name] = frame[name].where(np.asarray(column.is_valid()), np.nan)  # pyarrow's missing value is None
+    return frame
+
+
+# --- predictions ----------------------------------------------------------------------------------------------------------------
+# In: features as the model gets them.
+# Out: predictions, the names of their columns, and the reasons of the rows that it refuses.
+# Touches: nothing; the model is called, and called again with fewer rows if it refuses some.
+
+
+def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:
+    """Predict a frame by hand: shape (n_rows,), with the frame's index.
+
+    Raises InvalidRequestError for a missing column and InvalidDataError for an empty frame.
+    """
+    import pandas  # noqa: ICN001, PLC0415  # not needed on the way of a chunk, and costly to import
+
+    missing = [column for column in feature_columns if column not in data.columns]
+    if missing:
+        raise InvalidRequestError(f"the data has no column {', '.join(map(repr, missing))}")
+    if data.empty:
+        raise InvalidDataError("the data has no rows")
+    features = data[feature_columns]
+    return pandas.Series(
+        _call_model(model, "predict", features if _has_feature_names(model) else features.to_numpy()), index=data.index
+    )
+
+
+def _call_model(estimator: Any, method: str, features: Any) -> Array:
+    """Call the model once; the result has shape (n_rows,) or (n_rows, n_outputs)."""
+    try:
+        answer = _answer_of(_method_of(estimator, method), features)
+    except SystemExit as error:
+        raise ModelError(f"the model's {method} ends the process (SystemExit)", _CALL_IT) from error
+    if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
+        answer = np.hstack(answer)  # probabilities of several outputs, each with its classes
+    if isinstance(answer, np.ma.MaskedArray):
+        answer = np.ma.filled(answer.astype(object), np.nan)
+    predictions = np.array(answer.toarray() if hasattr(answer, "toarray") else answer)  # a copy: the model may use its own again
+    if predictions.ndim == 0 and len(features) == 1:
+        predictions = predictions.reshape(1)  # np.squeeze makes this of one row
+    if predictions.ndim not in (1, 2) or len(predictions) != len(features):
+        raise ModelError(f"the model's {method} gave an array of shape {predictions.shape} for {len(features)} rows")
+    if predictions.ndim == 2 and predictions.shape[1] == 0:
+        raise ModelError(f"the model's {method} gives no outputs", "fit it with a target")
+    return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
+
+
+def _answer_of(predict: Callable[[Any], Any], features: Any) -> Any:
+    """Call a method with features that it may only read, as it reads a frame's: what a step changed, the next one would see."""
+    try:
+        return predict(features)
+    except ValueError as error:
+        is_changed = "read-only" in str(error)  # so numpy and Cython call what a step wanted to change where it is
+        if not (is_changed and isinstance(features, np.ndarray)):
+            raise
+    return predict(features.copy(order="K"))
+
+
+def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
+    found: Callable[[Any], Any] | None = getattr(estimator, method, None)
+    if found is None:
+        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}", "choose another prediction_method")
+    return found
+
+
+def bisect_refused(estimator: Any, method: str, features: Any, missing: Array) -> tuple[Array, Array | None, dict[int, _Reason]]:
+    """Call the model, and find by bisection the rows that it refuses.
+
+    `missing`, of shape (n_rows, n_features) as `_missing` has it, tells which rows lack the same values: they are refused for the
+    same reason.
+    Returns the positions of the accepted rows, in order, with their predictions, and the reason of each refused row; None takes
+    the place of the predictions if no row is accepted.
+    """
+    reasons: dict[int, _Reason] = {}
+    accepted: list[tuple[Array, Array]] = []
+
+    def solve(rows: Array) -> None:
+        try:
+            accepted.append((rows, _call_model(estimator, method, _take(features, rows))))
+        except ModelError:
+            raise
+        except Exception as error:  # models raise what they like
+            if isinstance(error, MemoryError) and len(rows) == 1:
+                raise
+            if len(rows) == 1 or _lack_the_same(functools.partial(_call_model, estimator, method), features, missing, rows):
+                reasons.update(dict.fromkeys(rows.tolist(), _reason_of(error)))
+            else:
+                middle = len(rows) // 2
+                solve(rows[:middle])
+                solve(rows[middle:])
+
+    solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
+    if not accepted:
+        return np.empty(0, np.intp), None, reasons
+    rows = np.concatenate([piece for piece, _ in accepted])
+    order = np.argsort(rows)
+    if len(shapes := {predictions.shape[1:] for _, predictions in accepted}) > 1:
+        raise ModelError(f"the model's {method} gave arrays of different shapes for different rows: {sorted(shapes)} for each")
+    return rows[order], np.concatenate([predictions for _, predictions in accepted])[order], reasons
+
+
+NO_VALUE, POSITIVE_INFINITY, NEGATIVE_INFINITY = 1, 2, 3
+
+
+def _missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """Return a code for each value of a feature that is missing or infinite, which models often refuse; 0 for all others."""
+    codes = np.asarray(column.is_null()).astype(np.int8)
+    if pa.types.is_floating(column.type):
+        values = np.asarray(column)
+        codes[np.isposinf(values)] = POSITIVE_INFINITY
+        codes[np.isneginf(values)] = NEGATIVE_INFINITY
+    return codes
+
+
+def _lack_the_same(call: Callable[[Any], object], features: Any, missing: Array, rows: Array) -> bool:
+    """Tell whether all rows are refused for the same missing values: one row is, and all are accepted with these filled in."""
+    if not missing[rows[0]].any() or (missing[rows] != missing[rows[0]]).any():
+        return False
+    return _refuses(call, _take(features, rows[:1])) and not _refuses(call, _filled(_take(features, rows)))
+
+
+def _refuses(call: Callable[[Any], object], features: Any) -> bool:
+    try:
+        call(features)
+    except Exception:  # noqa: BLE001  # models raise what they like
+        return True
+    return False
+
+
+def _take(features: Any, rows: Array) -> Any:
+    if hasattr(features, "iloc"):
+        return features.iloc[rows]
+    taken = features[rows]
+    taken.flags.writeable = features.flags.writeable
+    return taken
+
+
+def _filled(features: Any) -> Any:
+    """Replace each missing or infinite value by 0, False or an empty text."""
+    if hasattr(features, "columns"):  # a DataFrame
+        return features.apply(_filled)
+    if not hasattr(features, "fillna"):
+        return np.where(np.isfinite(features), features, 0.0)
+    if features.dtype.kind in "fiub":
+        return features.replace([np.inf, -np.inf], np.nan).fillna(0)
+    return features.where(features.notna(), False if features.dtype == object else "")
+
+
+# What a model raises if it meets a limit of its own, and no value of the row is wrong.
+_MODELS_LIMITS = (AttributeError, TypeError, NameError, ImportError, NotImplementedError)
+_MODELS_WORDS = re.compile(
+    r"\bufunc\b|categorical_feature|feature.?names|feature shape|features, but|columns are missing|number of features",
+    re.IGNORECASE,
+)
+_UNFITTED = "the model is not fitted"
+_CALL_IT = "call it with such rows where it was fitted, and correct it there"
+"""The advice for a model that fails for an unknown reason."""
+_FAILS, _REFUSES = "the model fails on this row: ", "the model refuses this row: "
+
+
+def _reason_of(error: Exception) -> _Reason:
+    """Take a model's own words; in public only those before the first that may be a value: quoted, in brackets, or a number.
+
+    Names of types, attributes and functions do not come from rows, and are shown.
+    """
+    text = _brief(error)
+    if any(kind.__name__ == "NotFittedError" for kind in type(error).__mro__):
+        return _Reason(text, _UNFITTED, _UNFITTED, is_models=True)
+    is_models = isinstance(error, _MODELS_LIMITS) or bool(_MODELS_WORDS.search(text))
+    words = _named_words(error, text) if isinstance(error, _MODELS_LIMITS) else _MAY_BE_VALUE.split(text, maxsplit=1)[0].strip()
+    public = words or type(error).__name__
+    return _Reason(text, public, public, is_models)
+
+
+_MAY_BE_VALUE = re.compile(r"""['"\[({:]|(?<!\w)[+-]?\.?\d""")
+_QUOTED_NAME = re.compile(r"(: ?)?'(\w{1,80}|[<>=+*/%&|^~-]{1,3})'")
+
+
+def _named_words(error: Exception, text: str) -> str:
+    """Return an error's words up to what may be a value, with the names of code that they quote; they begin with its kind."""
+    known, text = _names_of_code(error), text.replace("type(s)", "types")
+    words, position = "", 0
+    while position < len(text):
+        quoted = _QUOTED_NAME.match(text, position)
+        if quoted and (quoted[2] in known or isinstance(vars(np).get(quoted[2]), np.ufunc)):
+            words += f"{' ' if quoted[1] else ''}{quoted[2]!r}"
+            position = quoted.end()
+        elif _MAY_BE_VALUE.match(text, position):
+            break
+        else:
+            words += text[position]
+            position += 1
+    words = words.strip()
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _names_of_code(error: Exception) -> set[str]:
+    """Return names that cannot come from a row: those in the code that raised the error, types and operators."""
+    names = {name for name, value in vars(builtins).items() if isinstance(value, type)} | {"NoneType", *_OPERATORS}
+    names |= {kind.__name__ for kind in type(getattr(error, "obj", None)).__mro__}
+    trace = error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        names.update(code.co_names, (constant for constant in code.co_consts if isinstance(constant, str)))
+        trace = trace.tb_next
+    return names
+
+
+_OPERATORS = ("<", "<=", ">", ">=", "==", "+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "~")
+
+
+def _refused(reason: _Reason, lacks: str) -> _Reason:
+    """Return why the model does not take a row; `lacks` says which values the row lacks, if it does."""
+    how, advice = _REFUSES, reason.advice
+    if reason.is_models:
+        how, advice = _FAILS, f"call the model with such a row where it was fitted, and correct it there, {_OR_KEEP_ASIDE}"
+    if lacks:
+        advice = f"fill in the value, give the model's pipeline a step that does (SimpleImputer), {_OR_KEEP_ASIDE}"
+    return reason.after(f"{lacks}{how}")._replace(advice=advice)
+
+
+def _brief(error: BaseException) -> str:
+    """Reduce a library's message to the sentences that fit a line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if len(text) <= 200:
+        return text
+    sentences = text[:200].rpartition(". ")[0]
+    return f"{sentences}." if sentences else f"{text[:200]}…"
+
+
+def _output_columns(name: str, estimator: Any, method: str, n_outputs: int | None) -> list[str]:
+    """Name the prediction columns, each differently: by the name alone for a flat array (None), or with what a column is of.
+
+    That is its class, for probabilities, decisions of one class against the rest and multilabel predictions; its output's number
+    and its class, for probabilities of several outputs; else its number.
+    """
+    if n_outputs is None:
+        return [name]
+    classes = getattr(estimator, "classes_", None)
+    labels: list[str] = []
+    if isinstance(classes, (list, tuple)) and all(np.ndim(one) == 1 for one in classes):  # a list for several outputs
+        if method == "predict_proba":
+            labels = [f"{output}_{label}" for output, one in enumerate(classes) for label in _printed(np.asarray(one))]
+    elif (
+        classes is not None and np.ndim(classes) == 1 and not (method == "decision_function" and _decides_between_pairs(estimator))
+    ):
+        labels = _printed(np.asarray(classes))
+    if len(labels) != n_outputs or len(set(labels)) != n_outputs:
+        labels = [str(number) for number in range(n_outputs)]
+    return [f"{name}_{label}" for label in labels]
+
+
+def _decides_between_pairs(estimator: Any) -> bool:
+    """Tell whether a decision function has a column for each pair of classes: three classes have three pairs, too."""
+    while True:
+        if getattr(estimator, "decision_function_shape", None) is not None:
+            return bool(estimator.decision_function_shape == "ovo")
+        inner = [step for _, step in estimator.steps[-1:]] if hasattr(estimator, "steps") else [
+            part for part, _ in _inner_estimators(estimator)
+        ][:1]  # fmt: skip
+        if not inner or type(estimator).__name__ in ("OneVsOneClassifier", "OneVsRestClassifier"):
+            return False
+        estimator = inner[0]
+
+
+def _printed(values: Array) -> list[str]:
+    """Print labels as `str` does; an instant as its date, with the time unless that is midnight."""
+    if values.dtype.kind == "M":
+        return [re.sub(r"(?<=\d)T", " ", text) for text in np.datetime_as_string(values, unit="auto").tolist()]
+    return [str(value) for value in values.tolist()]
+
+
+# --- statistics -----------------------------------------------------------------------------------------------------------------
+# In: the features and predictions of a block's scored rows.
+# Out: counts that add up over blocks and chunks, in any order.
+# Touches: nothing.
+
+MAX_STATISTICS_COLUMNS = 200
+"""So many features, and so many predictions, have statistics: the first ones. With 200 features a receipt has some 100 kB."""
+MAX_CLASSES, MAX_REASONS = 100, 50
+"""The most labels of a prediction, and the most reasons of rejected rows, that are counted by name."""
+OTHER = "other"
+HASHES = 64
+"""Texts are counted by so many hashes: enough to see that a column has changed, too few to say what it holds."""
+HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 5, 80
+"""The finest scale, at which a bucket is 2.2 % wide, and the most buckets between the smallest and the largest magnitude."""
+_MAX_SHIFT = 6
+"""Scales that are coarser than the finest: 80 buckets of the last one hold all magnitudes."""
+_ZERO_EXPONENT = -60
+"""Magnitudes of up to 2^-60 count as zero, from about 2^64 on as infinite. At the finest scale, 2^6 divides its bucket's number."""
+_CELLS = 1 << 16
+"""Buckets are made of cells. A cell is the upper 16 bits of a number's square as float32; 7 of these belong to the mantissa."""
+_SHARES = 65_000
+"""Probabilities are rounded to so many equal parts: 650 for each percent."""
+LARGEST_COUNTED, MAX_COUNTED = 128, 64
+"""Whole numbers up to this magnitude have a cell each. If there are at most `MAX_COUNTED`, each is counted by itself."""
+_FIRST_BUCKET = 2 * _ZERO_EXPONENT * 2 ** (HISTOGRAM_SCALE - 1)
+_BUCKETS = 128 * 2 ** (HISTOGRAM_SCALE - 1) - _FIRST_BUCKET
+"""The first bucket of the finest scale, and how many there are of either sign: squares are below 2^128, as float32."""
+_COARSE_BITS = 3
+"""Once a column is so wide that this is joined, the kernel counts it in bins that are coarser by as much (statistics.c)."""
+_FIRST_COARSE = 1 + 2 * _BUCKETS
+_FIRST_WHOLE = _FIRST_COARSE + 2 * (_BUCKETS >> _COARSE_BITS)
+"""The first of the coarse bins, and the first one of a whole number (`_Bins`)."""
+CLASS, SHARE = "class", "share"
+"""Two more kinds that a column is counted as: labels, and probabilities."""
+
+
+def column_statistics(blocks: Iterable[Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the statistics of columns by name, over all blocks, as a receipt has them.
+
+    A block gives each column by its name, as a pyarrow.Table does, and has at least one row. `kinds` says how each is counted:
+    TEXT, CLASS (labels), SHARE (probabilities); any other kind is numbers.
+    """
+    sums = _ColumnSums()
+    for block in blocks:
+        sums.add(sums.count(block, kinds))
+    found = sums.result()
+    return {name: found[name] for name in kinds if name in found}
+
+
+class _ColumnCounts(NamedTuple):
+    """What a block adds to the statistics of some columns."""
+
+    numbers: _Numbers | None
+    others: dict[str, _Counted]
+    """Texts and labels."""
+
+
+_NOTHING_COUNTED = _ColumnCounts(None, {})
+
+
+class _BlockStatistics(NamedTuple):
+    """What a block adds to a chunk's statistics."""
+
+    features: _ColumnCounts
+    predictions: _ColumnCounts
+    reasons: Counter[str]
+    """How many rows were not scored for each reason."""
+
+
+class _Statistics:
+    """The statistics of a chunk, added up block by block; thousands of blocks take as much memory as one.
+
+    Workers count blocks, several at once and in any order; what they return is added in the order of the blocks.
+    """
+
+    def __init__(self, columns: _Columns) -> None:
+        self._feature_names, self._prediction_names = columns.names, list[str]()
+        self._kinds = {name: columns.kinds[name] for name in columns.names[:MAX_STATISTICS_COLUMNS]}
+        self._features, self._predictions = _ColumnSums(), _ColumnSums()
+        self.reasons: Counter[str] = Counter()
+        """How many rows were not scored for each reason."""
+
+    def count_features(self, features: _Features) -> _ColumnCounts:
+        """Count the features of a block's scored rows, at least one."""
+        if features.matrix is not None:
+            return self._features.count_numbers([*self._kinds], features.matrix.T[: len(self._kinds)])
+        return self._features.count(features.table, self._kinds)
+
+    def count_predictions(self, names: list[str], predictions: Array, method: str, *, is_classifier: bool) -> _ColumnCounts:
+        """Count a block's predictions, at least one row, by what they are: labels, probabilities or other numbers."""
+        names = names[:MAX_STATISTICS_COLUMNS]
+        columns = predictions.reshape(len(predictions), -1).T[: len(names)]
+        try:
+            if not _are_numbers(predictions) or (method == "predict" and is_classifier):
+                return _ColumnCounts(None, {name: _count_labels(column) for name, column in zip(names, columns, strict=True)})
+            are_shares = [method == "predict_proba"] * len(names)
+            return self._predictions.count_numbers(names, np.ascontiguousarray(columns, np.float64), are_shares)
+        except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
+            logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
+            uncounted = _Counted(CLASS, len(predictions), 0, Counter({None: len(predictions)}))  # labels beyond those with a name
+            return _ColumnCounts(None, dict.fromkeys(names, uncounted))
+
+    def add(self, predictions: list[str], block: _BlockStatistics) -> None:
+        """Add a block, whose predictions have these names."""
+        self._prediction_names = predictions
+        self._features.add(block.features)
+        self._predictions.add(block.predictions)
+        if block.reasons:
+            self.reasons = _added(self.reasons, block.reasons, MAX_REASONS)
+
+    def result(self) -> dict[str, Any]:
+        """Return the statistics as `contract.Statistics` describes them."""
+        features = self._features.result()
+        return {
+            "predictions": self._predictions.result(),
+            "predictions_left_out": max(len(self._prediction_names) - MAX_STATISTICS_COLUMNS, 0),
+            "features": {name: features[name] for name in self._feature_names if name in features},
+            "features_left_out": max(len(self._feature_names) - MAX_STATISTICS_COLUMNS, 0),
+            "rejected_reasons": {reason or OTHER: count for reason, count in self.reasons.items()},
+        }
+
+
+class _ColumnSums:
+    """The statistics of some columns, added up block by block."""
+
+    def __init__(self) -> None:
+        self._numbers = _NumberSums()
+        self._others: dict[str, _Counted] = {}
+
+    def count(self, block: Any, kinds: dict[str, str]) -> _ColumnCounts:
+        """Count a block, which gives each column by its name, and has at least one row."""
+        counters = {TEXT: _count_texts, CLASS: _count_labels}
+        others = {name: counters[kind](block[name]) for name, kind in kinds.items() if kind in counters}
+        names = [name for name in kinds if name not in others]
+        if not names:
+            return _ColumnCounts(None, others)
+        columns, shares = [_plain_numbers(block[name]) for name in names], [kinds[name] == SHARE for name in names]
+        return self.count_numbers(names, columns, shares)._replace(others=others)
+
+    def count_numbers(self, names: list[str], columns: Sequence[Array] | Array, shares: Sequence[bool] = ()) -> _ColumnCounts:
+        """Count float64 columns, each contiguous, in which NaN is missing; `shares` tells which are probabilities, if any are."""
+        return _ColumnCounts(self._numbers.count(names, columns, shares), {})
+
+    def add(self, block: _ColumnCounts) -> None:
+        """Add a block that was counted."""
+        if block.numbers:
+            self._numbers.add(block.numbers)
+        for name, more in block.others.items():
+            before = self._others.get(name, _Counted(more.kind, 0, 0, Counter()))
+            counts = _added(before.counts, more.counts, HASHES if more.kind == TEXT else MAX_CLASSES)
+            self._others[name] = _Counted(more.kind, before.rows + more.rows, before.missing + more.missing, counts)
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        return self._numbers.result() | {name: counted.written() for name, counted in self._others.items()}
+
+
+class _Numbers(NamedTuple):
+    """The columns of numbers of one block, whose values have been counted."""
+
+    rows: int
+    measures: Array
+    """Of shape (measures, columns), float64: `_MEASURES`."""
+
+
+_MEASURES = ("missing", "infinite", "total", "squares", "low", "is_whole", "high")
+"""Four sums; the smallest finite value, infinite if there is none; 1 if all finite ones are whole numbers; the largest one."""
+_MOST_ROWS = 2**32 - 1
+"""That are counted in 32 bits, which take half as long as 64."""
+
+
+class _NumberSums:
+    """The columns of numbers. Blocks are counted in any order, which changes no count, and their measures are added in theirs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: list[str] = []
+        self._shares = self._are_coarse = np.empty(0, np.bool_)
+        self._counts = np.empty((0, 0), np.uint32)
+        self._counted, self._settled = 0, np.zeros((), np.int64)
+        self._rows = 0
+        self._measures: Array | None = None
+
+    def count(self, names: list[str], columns: Sequence[Array] | Array, shares: Sequence[bool]) -> _Numbers:
+        rows = len(columns[0])
+        with self._lock:
+            if not self._names:
+                self._names, self._shares = names, np.array(shares or [False] * len(names))
+                self._counts = np.zeros((len(names), len(_bins().buckets)), np.uint32)
+                self._are_coarse = np.zeros(len(names), np.bool_)
+            if self._counted + rows > _MOST_ROWS:
+                self._settled, self._counted = self._settled + self._counts, 0
+                self._counts[:] = 0
+            self._counted += rows
+            return _Numbers(rows, _count_numbers(columns, self._shares, self._are_coarse, self._counts))
+
+    def add(self, numbers: _Numbers) -> None:
+        self._rows += numbers.rows
+        if self._measures is None:
+            self._measures = numbers.measures
+            return
+        before, more = self._measures, numbers.measures
+        with np.errstate(over="ignore", invalid="ignore"):
+            before[:4] += more[:4]
+        np.minimum(before[4:6], more[4:6], out=before[4:6])
+        np.maximum(before[6], more[6], out=before[6])
+
+    def result(self) -> dict[str, dict[str, Any]]:
+        """Return each column's statistics as `contract.NumberValues` describes them."""
+        if self._measures is None:
+            return {}
+        measures = (self._measures.T + 0.0).tolist()  # no negative zero
+        counts = self._settled + self._counts if self._settled.ndim else self._counts
+        joined = _join_buckets(counts).tolist()
+        return {name: self._of(counts[index], joined[index], index, *measures[index]) for index, name in enumerate(self._names)}
+
+    def _of(
+        self,
+        counts: Array,
+        joined: list[int],
+        index: int,
+        missing: float,
+        infinite: float,
+        total: float,
+        squares: float,
+        low: float,
+        is_whole: float,
+        high: float,
+    ) -> dict[str, Any]:
+        counted = {
+            "kind": NUMBER,
+            "rows": self._rows,
+            "missing": int(missing),
+            "sum": _finite_or_none(total),
+            "sum_of_squares": _finite_or_none(squares),
+            "min": _finite_or_none(low),
+            "max": _finite_or_none(high),
+            "whole": bool(is_whole),
+            "whole_numbers": None,
+            "histogram": _histogram(joined, int(missing), int(infinite)),
+        }
+        is_share = self._shares[index] and not missing and not infinite and low >= 0 and high <= 1
+        is_counted = is_whole and not infinite and low >= -LARGEST_COUNTED and high <= LARGEST_COUNTED
+        if is_share or is_counted:
+            finer, bins = counts[_FIRST_WHOLE:], _bins()
+            filled = np.flatnonzero(finer)
+            if is_share:
+                percents = np.bincount(bins.percents[filled], finer[filled], 101)
+                counted["percents"] = percents.astype(np.int64).tolist()
+            if is_counted:
+                counted["whole_numbers"] = _whole_numbers(bins.numbers[filled], finer[filled], int(missing))
+        return counted
+
+
+def _plain_numbers(column: pa.ChunkedArray | Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a column as contiguous float64, NaN in place of missing values."""
+    if not isinstance(column, np.ndarray):
+        column = (column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column).to_numpy()
+    return np.ascontiguousarray(column, np.float64)
+
+
+def _count_numbers(columns: Sequence[Array] | Array, shares: Array, are_coarse: Array, counts: Array) -> Array:
+    """Add columns of a block to the counts by bins, shape (columns, bins), and return their measures: in C if there is a kernel."""
+    bins, kernel = _bins(), _beside("statistics_kernel")
+    measures: Array | None = kernel and kernel.count(columns, shares, are_coarse, bins, _FIRST_WHOLE, HISTOGRAM_BUCKETS, counts)
+    if measures is None:
+        return np.array([_count_column(*column) for column in zip(columns, shares, counts, strict=True)]).T
+    return measures
+
+
+def _count_column(values: np.ndarray[Any, np.dtype[np.float64]], is_share: bool, counts: Array) -> tuple[float, ...]:
+    """Count a column, and return its `_MEASURES`, as statistics.c does for many."""
+    missing = infinite = 0
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        single = values.astype(np.float32)
+        finite, squares = values, np.dot(values, values)
+        if not squares < 2.0**126:  # also NaN
+            square = single * single
+            missing, infinite = np.isnan(values).sum(), np.isinf(square).sum()
+            single[~np.isfinite(square)] = 0.0
+            finite = values[np.isfinite(values)]
+            squares = np.dot(finite, finite)
+        bins = _bins().of_cells[_cells_of(single)]
+        if is_share:
+            chosen = (values >= 0) & (values <= 1)
+            bins[chosen] = _bins().of_shares[np.rint(values[chosen] * _SHARES).astype(np.int64)]
+        first = bins.min()
+        found = np.bincount(bins - first)
+        counts[first : first + len(found)] += found.astype(np.uint32)
+        is_whole = all((np.rint(some) == some).all() for some in (finite[:8], finite))  # of most columns the first ones are not
+        return missing, infinite, finite.sum(), squares, finite.min(initial=np.inf), is_whole, finite.max(initial=-np.inf)
+
+
+def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """Return the cells of numbers, none of which is infinite.
+
+    Logarithms would cost several times as much; the bits of a float are nearly its logarithm, and the same on every processor.
+    """
+    square = np.abs(single)
+    square *= single  # keeps the sign
+    bits: np.ndarray[Any, np.dtype[np.uint32]] = square.view(np.uint32)
+    bits -= 1  # so that a bucket's upper edge is in it; zero becomes the last cell of either sign
+    bits >>= 16
+    return bits
+
+
+class _Bins(NamedTuple):
+    """The bins in which values are counted.
+
+    The first is for what is too small for a bucket; then each bucket has one, the positive and the negative one side by side, and
+    so have coarse buckets; each cell with a whole number up to `LARGEST_COUNTED` has one, and so have probabilities by their bucket
+    and their percents.
+    """
+
+    of_cells: np.ndarray[Any, np.dtype[np.uint16]]
+    coarse_of_cells: np.ndarray[Any, np.dtype[np.uint16]]
+    of_shares: np.ndarray[Any, np.dtype[np.uint16]]
+    """The bin of each 65,000th."""
+    buckets: Array
+    """For each bin, the one of its bucket."""
+    numbers: Array
+    """For each bin from `_FIRST_WHOLE` on, the whole number in it, if a column has whole numbers alone."""
+    percents: Array
+    """And its percents, if it has probabilities alone."""
+
+
+@functools.cache
+def _bins() -> _Bins:
+    octave = 2 ** (HISTOGRAM_SCALE - 1)  # buckets of a power of two of the square
+    edges = np.round(np.exp2(np.arange(octave) / octave) * 128) - 128
+    cells = np.arange(_CELLS)
+    exponents = ((cells >> 7) & 255) - 127
+    buckets = exponents * octave + np.searchsorted(edges, cells & 127, side="right") - 1 - _FIRST_BUCKET
+    is_zero = (exponents == 128) | (buckets < 0)
+    in_buckets = np.where(is_zero, 0, 1 + 2 * buckets + (cells >= _CELLS // 2))
+
+    whole = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
+    cells_of_whole = _cells_of(whole.astype(np.float32))
+    of_cells = in_buckets.copy()
+    of_cells[cells_of_whole] = _FIRST_WHOLE + LARGEST_COUNTED + whole
+    of_cells[_cells_of(np.array([-0.0], np.float32))] = _FIRST_WHOLE + LARGEST_COUNTED
+    places, sides = np.divmod(in_buckets - 1, 2)
+    in_coarse = _FIRST_COARSE + 2 * (places >> _COARSE_BITS) + sides
+    coarse = np.arange(_FIRST_WHOLE - _FIRST_COARSE)
+    first_in_coarse = 1 + 2 * (coarse // 2 << _COARSE_BITS) + coarse % 2
+
+    shares = np.arange(_SHARES + 1)
+    percents = np.rint(shares / (_SHARES / 100)).astype(np.int64)
+    percents[-1] += 1  # for now, so that 1 has a bin of its own
+    in_share_buckets = in_buckets[_cells_of((shares / _SHARES).astype(np.float32))]
+    _, firsts, of_shares = np.unique(in_share_buckets * 102 + percents, return_index=True, return_inverse=True)
+    return _Bins(
+        of_cells.astype(np.uint16),
+        np.where(of_cells == in_buckets, np.where(is_zero, 0, in_coarse), of_cells).astype(np.uint16),
+        (_FIRST_WHOLE + len(whole) + of_shares).astype(np.uint16),
+        np.concatenate([np.arange(_FIRST_COARSE), first_in_coarse, in_buckets[cells_of_whole], in_share_buckets[firsts]]),
+        np.concatenate([whole, (firsts == _SHARES).astype(np.int64)]),
+        np.concatenate([np.zeros(len(whole), np.int64), np.minimum(percents[firsts], 100)]),
+    )
+
+
+def _whole_numbers(numbers: Array, counts: Array, missing: int) -> dict[str, int] | None:
+    """Count each whole number by itself; None if there are too many."""
+    found: Counter[int] = Counter()
+    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        found[number] += count
+    found[0] -= missing  # as which they are counted
+    kept = {str(number): count for number, count in sorted(found.items()) if count}
+    return kept if len(kept) <= MAX_COUNTED else None
+
+
+def _join_buckets(counts: Array) -> Array:
+    """Join the counts of columns by bins to buckets, of the finest scale at which they fit: in C if there is a kernel.
+
+    Returns for each column how much coarser that scale is, the first bucket, the count of zero, and those of the buckets from the
+    first one on, `HISTOGRAM_BUCKETS` of either sign.
+    """
+    buckets, kernel = _bins().buckets, _beside("statistics_kernel")
+    joined: Array | None = None
+    if kernel and counts.dtype == np.uint32:
+        joined = kernel.join(counts, buckets, HISTOGRAM_BUCKETS)
+    return np.array([_join_column(column, buckets) for column in counts]) if joined is None else joined
+
+
+def _join_column(counts: Array, buckets: Array) -> Array:
+    filled = np.flatnonzero(counts)
+    places, sides = np.divmod(buckets[filled] - 1, 2)  # zero's place is -1
+    low, high = int(places[places >= 0].min(initial=_BUCKETS)), int(places.max(initial=-1))
+    shift = 0
+    while (high >> shift) - (low >> shift) >= HISTOGRAM_BUCKETS:
+        shift += 1
+    first = low >> shift if high >= 0 else 0
+    index = np.where(places < 0, 0, 1 + sides * HISTOGRAM_BUCKETS + (places >> shift) - first)
+    return np.array([shift, first, *np.bincount(index, counts[filled], 1 + 2 * HISTOGRAM_BUCKETS).astype(np.int64)])
+
+
+def _histogram(joined: list[int], missing: int, infinite: int) -> dict[str, Any]:
+    """Write a column's joined buckets as an exponential histogram."""
+    shift, first, zero, *counts = joined
+
+    def side(counts: list[int]) -> dict[str, Any]:
+        filled = [place for place, count in enumerate(counts) if count]
+        if not filled:
+            return {"offset": 0, "counts": []}
+        return {"offset": (_FIRST_BUCKET >> shift) + first + filled[0], "counts": counts[filled[0] : filled[-1] + 1]}
+
+    return {
+        "scale": HISTOGRAM_SCALE - shift,
+        "zero": zero - missing - infinite,  # as which they are counted
+        "positive": side(counts[:HISTOGRAM_BUCKETS]),
+        "negative": side(counts[HISTOGRAM_BUCKETS:]),
+        "infinite": infinite,
+    }
+
+
+def _finite_or_none(value: float) -> float | None:
+    """JSON has no infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+class _Counted(NamedTuple):
+    """The texts of a column counted by their hash, or its labels counted by themselves."""
+
+    kind: str
+    """TEXT or CLASS."""
+    rows: int
+    missing: int
+    counts: Counter[Any]
+
+    def written(self) -> dict[str, Any]:
+        counted = {"kind": self.kind, "rows": self.rows, "missing": self.missing}
+        if self.kind == TEXT:
+            return counted | {"hashed": [self.counts[index] for index in range(HASHES)]}
+        classes = {label: count for label, count in sorted(self.counts.items(), key=str) if label is not None}
+        return counted | {"classes": classes, "other_classes": self.counts[None]}
+
+
+def _count_texts(column: pa.ChunkedArray) -> _Counted:
+    counts: Counter[Any] = Counter()
+    for text, count in _distinct(column.drop_null()):
+        counts[zlib.crc32(text.encode()) % HASHES] += count
+    return _Counted(TEXT, len(column), column.null_count, counts)
+
+
+def _distinct(column: pa.Array | pa.ChunkedArray) -> Iterator[tuple[Any, int]]:
+    counted = pc.value_counts(column)
+    return zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
+
+
+def _count_labels(values: pa.ChunkedArray | Array) -> _Counted:
+    """Count labels as they are printed."""
+    if not isinstance(values, np.ndarray):
+        values = np.array(values.to_pylist(), object)
+    if values.dtype.kind in "biu" and values.dtype.isnative:
+        return _Counted(CLASS, len(values), 0, Counter({str(label): count for label, count in _distinct(pa.array(values))}))
+    is_missing = [_is_missing(value) for value in values.tolist()]
+    counts = Counter(None if missing else text for missing, text in zip(is_missing, _printed(values), strict=True))
+    return _Counted(CLASS, len(values), counts.pop(None, 0), counts)
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell whether a prediction is missing: None, NaN, NaT or NA, of any library."""
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124  # NaN is not itself
+    except ValueError:  # an array has no truth
+        return False
+    except Exception:  # noqa: BLE001  # pandas' NA has none either, and a signalling NaN is not to be compared
+        return True
+
+
+def _are_numbers(predictions: Array) -> bool:
+    """Tell numbers from labels, also in an array of objects, as models return that keep their features' frame."""
+    if predictions.dtype.kind != "O":
+        return predictions.dtype.kind in "fiub"
+    try:
+        for value in predictions.flat:
+            float(value)
+    except (OverflowError, TypeError, ValueError):  # Python's integers may be too large, and complex numbers are no floats
+        return False
+    return all(isinstance(value, (int, float, np.number, np.bool_)) for value in predictions.flat)
+
+
+def _added(counts: Counter[Any], more: Counter[Any], most: int) -> Counter[Any]:
+    """Add up counts by name, for at most so many names; the others are counted together under None."""
+    added = counts.copy()
+    for name, count in more.items():
+        known = name in added or len(added.keys() - {None}) < most
+        added[name if known else None] += count
+    return added
+
+
 # --- segments -------------------------------------------------------------------------------------------------------------------
 # In: what an event, or a list in S3, names as one chunk, and the format of its objects.
 # Out: the chunk's objects in local files that a download fills, and their rows in order.
@@ -4847,922 +5767,3 @@ def shown_text(text: str) -> str:
 
 
 # {{{end}}} of the copy
-
-# --- features -------------------------------------------------------------------------------------------------------------------
-# In: blocks, and how each column is read.
-# Out: an Arrow table of the feature columns, and the array, DataFrame or texts that the model gets.
-# Touches: nothing; a row that does not fit goes to `reject`.
-
-
-def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
-    """Read the feature columns of a small local CSV file, shape (n_rows, n_features), for `make_predictions`; needs pandas.
-
-    Columns have the types that `pandas.read_csv` gives them by all of their values. Raises InvalidDataError for a file without rows
-    or that is not CSV, InvalidRequestError for a missing column.
-    """
-    path = Path(data_path)
-    chunk = _Chunk([_Segment(_Source(path.name, 0), None, None, path)], _Csv())
-    _require_columns(feature_columns, chunk.header, path.name)
-    columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
-    columns = replace(columns, kinds=_infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
-
-    def parse(block: _Block) -> pa.Table:
-        def reject(row: int, reason: _Reason) -> None:
-            raise InvalidDataError(f"{block.at(row)}, {reason.public}")
-
-        return block.features(columns, reject).table
-
-    tables = [parse(block) for block in chunk.blocks(BLOCK_BYTES)]
-    if not tables:
-        raise InvalidDataError(f"{path.name} has a header and no rows", _NAME_ROWS)
-    return _to_frame(pa.concat_tables(tables), columns.kinds)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """How each feature column is read: one decision for all rows of a run."""
-
-    names: list[str]
-    kinds: dict[str, str]
-    """One of `DECIDED_KINDS` for each."""
-    open: frozenset[str] = frozenset()
-    """Columns whose kind the data decides. A value that does not fit refutes the decision; in other columns it is a bad row."""
-    numeric: frozenset[str] = frozenset()
-    """Columns that are numbers for the model, and integers if the data has integers; a text in them is a bad row."""
-    known: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Spellings of missing values that are values of a column."""
-
-    @functools.cached_property
-    def plain(self) -> frozenset[str]:
-        """The columns that are float64, whatever their values look like."""
-        return frozenset(name for name in self.names if self.kinds[name] == NUMBER and name not in self.open)
-
-
-@dataclass(frozen=True)
-class _Features:
-    """The feature columns of some rows, in order."""
-
-    make_table: Callable[[], pa.Table]
-    matrix: Array | None = None
-    """The table's memory as the model gets it, if the kernel in C has read all columns."""
-    exact: frozenset[str] = frozenset()
-    """Columns of which it is known that no number is beyond 2^53."""
-
-    @functools.cached_property
-    def table(self) -> pa.Table:
-        """Made when it is asked for: a table of hundreds of columns costs half as much as reading them."""
-        return self.make_table()
-
-    def take(self, rows: Array) -> _Features:
-        """Return some of the rows."""
-        return _Features(functools.partial(self.table.take, rows))
-
-
-def _rounded_integers(block: _Block, columns: _Columns, features: _Features) -> list[tuple[int, str, str]]:
-    """Return (row, column, text) of each integer that its float64 rounds, as pandas and scikit-learn do beyond 2^53."""
-    found: list[tuple[int, str, str]] = []
-    for column in columns.names:
-        if column in features.exact or not pa.types.is_floating(features.table[column].type):
-            continue
-        values = np.asarray(features.table[column])  # NaN where a value is missing
-        if values.max(initial=0.0) < 2**53 and values.min(initial=0.0) > -(2**53):
-            continue
-        with np.errstate(invalid="ignore"):
-            large = np.abs(values) >= 2**53
-        if large.any():
-            texts = block.texts([column])[column]
-            large_texts = [(int(row), column, texts[int(row)].as_py().strip()) for row in np.flatnonzero(large)]
-            found += [item for item in large_texts if not _is_exact(item[2])]
-    return found
-
-
-def _is_exact(text: str) -> bool:
-    """Tell whether a float64 holds an integer exactly; other numbers are meant to be rounded."""
-    stripped = text.strip(_PADDING)
-    if not re.fullmatch(r"[+-]?[0-9]+", stripped):
-        return True
-    value = float(stripped)
-    digits = stripped.lstrip("+-0") or "0"
-    return math.isfinite(value) and len(digits) < sys.get_int_max_str_digits() and abs(int(value)) == int(digits)
-
-
-def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
-    """Decide the open columns as pandas does, by all values of the blocks; text columns are not read further."""
-    kinds: dict[str, str] = {}
-    for block in blocks:
-        names = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
-        if not names:
-            break
-        for name, kind in block.kinds(names).items():
-            found = _seen(columns, name, kind)
-            kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, found), found))
-    return kinds
-
-
-ARRAY, VALUES, FRAME, TEXTS, TABLE = "array", "values", "frame", "texts", "table"
-"""What a model gets: a float64 array by columns; what `to_numpy` makes of a DataFrame; a DataFrame; a Series of texts; or, if it
-is stored as numbers, a pyarrow.Table in place of a DataFrame and of its values."""
-
-
-def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
-    """Return what the model gets: a DataFrame as pandas would read it, or less if no step can tell the difference."""
-    if not _is_sklearn(estimator):
-        return FRAME
-    if _takes_texts(estimator) and len(columns.names) == 1:
-        return TEXTS
-    if len(columns.plain) == len(columns.names) and not parts.strangers and not parts.sees_frames:
-        return ARRAY
-    is_numeric = not {TEXT, BOOLEAN, OPTIONAL_BOOLEAN} & set(columns.kinds.values())
-    return VALUES if is_numeric and _is_fitted_on_array(estimator) else FRAME
-
-
-def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
-    """Shape features, (n_rows, n_features), as the model gets them; missing values are NaN in each."""
-    if given == ARRAY:
-        array = np.empty((table.num_rows, table.num_columns), order="F")  # linear models take half the time of one by rows
-        for position, column in enumerate(table.columns):
-            array[:, position] = column.to_numpy()
-        array.flags.writeable = False
-        return array
-    if given == TABLE:
-        return table
-    frame = _to_frame(table, kinds)
-    if given == VALUES:
-        return frame.to_numpy()
-    return frame.iloc[:, 0] if given == TEXTS else frame
-
-
-def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
-    """Make a DataFrame with `pandas.read_csv`'s types: int64, float64, bool, str, and object for booleans with missing values."""
-    _make_importable("pandas")
-    try:
-        frame: pd.DataFrame = table.to_pandas()
-    except ImportError as error:
-        raise ModelError(
-            "the model needs its features as a DataFrame, and this function has no pandas", "deploy it, too"
-        ) from error
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if kinds[name] == OPTIONAL_BOOLEAN:  # also where these rows lack none: the column does
-            frame[name] = frame[name].astype(object)
-        if column.null_count and frame[name].dtype.kind == "O" and frame[name].dtype != "str":
-            frame[name] = frame[name].where(np.asarray(column.is_valid()), np.nan)  # pyarrow's missing value is None
-    return frame
-
-
-# --- predictions ----------------------------------------------------------------------------------------------------------------
-# In: features as the model gets them.
-# Out: predictions, the names of their columns, and the reasons of the rows that it refuses.
-# Touches: nothing; the model is called, and called again with fewer rows if it refuses some.
-
-
-def make_predictions(model: Any, data: pd.DataFrame, feature_columns: list[str]) -> pd.Series[Any]:
-    """Predict a frame by hand: shape (n_rows,), with the frame's index.
-
-    Raises InvalidRequestError for a missing column and InvalidDataError for an empty frame.
-    """
-    import pandas  # noqa: ICN001, PLC0415  # not needed on the way of a chunk, and costly to import
-
-    missing = [column for column in feature_columns if column not in data.columns]
-    if missing:
-        raise InvalidRequestError(f"the data has no column {', '.join(map(repr, missing))}")
-    if data.empty:
-        raise InvalidDataError("the data has no rows")
-    features = data[feature_columns]
-    return pandas.Series(
-        _call_model(model, "predict", features if _has_feature_names(model) else features.to_numpy()), index=data.index
-    )
-
-
-def _call_model(estimator: Any, method: str, features: Any) -> Array:
-    """Call the model once; the result has shape (n_rows,) or (n_rows, n_outputs)."""
-    try:
-        answer = _answer_of(_method_of(estimator, method), features)
-    except SystemExit as error:
-        raise ModelError(f"the model's {method} ends the process (SystemExit)", _CALL_IT) from error
-    if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
-        answer = np.hstack(answer)  # probabilities of several outputs, each with its classes
-    if isinstance(answer, np.ma.MaskedArray):
-        answer = np.ma.filled(answer.astype(object), np.nan)
-    predictions = np.array(answer.toarray() if hasattr(answer, "toarray") else answer)  # a copy: the model may use its own again
-    if predictions.ndim == 0 and len(features) == 1:
-        predictions = predictions.reshape(1)  # np.squeeze makes this of one row
-    if predictions.ndim not in (1, 2) or len(predictions) != len(features):
-        raise ModelError(f"the model's {method} gave an array of shape {predictions.shape} for {len(features)} rows")
-    if predictions.ndim == 2 and predictions.shape[1] == 0:
-        raise ModelError(f"the model's {method} gives no outputs", "fit it with a target")
-    return predictions[:, 0] if predictions.ndim == 2 and predictions.shape[1] == 1 and method == "predict" else predictions
-
-
-def _answer_of(predict: Callable[[Any], Any], features: Any) -> Any:
-    """Call a method with features that it may only read, as it reads a frame's: what a step changed, the next one would see."""
-    try:
-        return predict(features)
-    except ValueError as error:
-        is_changed = "read-only" in str(error)  # so numpy and Cython call what a step wanted to change where it is
-        if not (is_changed and isinstance(features, np.ndarray)):
-            raise
-    return predict(features.copy(order="K"))
-
-
-def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
-    found: Callable[[Any], Any] | None = getattr(estimator, method, None)
-    if found is None:
-        raise ModelError(f"the model, a {type(estimator).__name__}, has no {method}", "choose another prediction_method")
-    return found
-
-
-def bisect_refused(estimator: Any, method: str, features: Any, missing: Array) -> tuple[Array, Array | None, dict[int, _Reason]]:
-    """Call the model, and find by bisection the rows that it refuses.
-
-    `missing`, of shape (n_rows, n_features) as `_missing` has it, tells which rows lack the same values: they are refused for the
-    same reason.
-    Returns the positions of the accepted rows, in order, with their predictions, and the reason of each refused row; None takes
-    the place of the predictions if no row is accepted.
-    """
-    reasons: dict[int, _Reason] = {}
-    accepted: list[tuple[Array, Array]] = []
-
-    def solve(rows: Array) -> None:
-        try:
-            accepted.append((rows, _call_model(estimator, method, _take(features, rows))))
-        except ModelError:
-            raise
-        except Exception as error:  # models raise what they like
-            if isinstance(error, MemoryError) and len(rows) == 1:
-                raise
-            if len(rows) == 1 or _lack_the_same(functools.partial(_call_model, estimator, method), features, missing, rows):
-                reasons.update(dict.fromkeys(rows.tolist(), _reason_of(error)))
-            else:
-                middle = len(rows) // 2
-                solve(rows[:middle])
-                solve(rows[middle:])
-
-    solve(np.lexsort(missing.T))  # stable: rows that miss the same values stand together, otherwise in their order
-    if not accepted:
-        return np.empty(0, np.intp), None, reasons
-    rows = np.concatenate([piece for piece, _ in accepted])
-    order = np.argsort(rows)
-    if len(shapes := {predictions.shape[1:] for _, predictions in accepted}) > 1:
-        raise ModelError(f"the model's {method} gave arrays of different shapes for different rows: {sorted(shapes)} for each")
-    return rows[order], np.concatenate([predictions for _, predictions in accepted])[order], reasons
-
-
-NO_VALUE, POSITIVE_INFINITY, NEGATIVE_INFINITY = 1, 2, 3
-
-
-def _missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int8]]:
-    """Return a code for each value of a feature that is missing or infinite, which models often refuse; 0 for all others."""
-    codes = np.asarray(column.is_null()).astype(np.int8)
-    if pa.types.is_floating(column.type):
-        values = np.asarray(column)
-        codes[np.isposinf(values)] = POSITIVE_INFINITY
-        codes[np.isneginf(values)] = NEGATIVE_INFINITY
-    return codes
-
-
-def _lack_the_same(call: Callable[[Any], object], features: Any, missing: Array, rows: Array) -> bool:
-    """Tell whether all rows are refused for the same missing values: one row is, and all are accepted with these filled in."""
-    if not missing[rows[0]].any() or (missing[rows] != missing[rows[0]]).any():
-        return False
-    return _refuses(call, _take(features, rows[:1])) and not _refuses(call, _filled(_take(features, rows)))
-
-
-def _refuses(call: Callable[[Any], object], features: Any) -> bool:
-    try:
-        call(features)
-    except Exception:  # noqa: BLE001  # models raise what they like
-        return True
-    return False
-
-
-def _take(features: Any, rows: Array) -> Any:
-    if hasattr(features, "iloc"):
-        return features.iloc[rows]
-    taken = features[rows]
-    taken.flags.writeable = features.flags.writeable
-    return taken
-
-
-def _filled(features: Any) -> Any:
-    """Replace each missing or infinite value by 0, False or an empty text."""
-    if hasattr(features, "columns"):  # a DataFrame
-        return features.apply(_filled)
-    if not hasattr(features, "fillna"):
-        return np.where(np.isfinite(features), features, 0.0)
-    if features.dtype.kind in "fiub":
-        return features.replace([np.inf, -np.inf], np.nan).fillna(0)
-    return features.where(features.notna(), False if features.dtype == object else "")
-
-
-# What a model raises if it meets a limit of its own, and no value of the row is wrong.
-_MODELS_LIMITS = (AttributeError, TypeError, NameError, ImportError, NotImplementedError)
-_MODELS_WORDS = re.compile(
-    r"\bufunc\b|categorical_feature|feature.?names|feature shape|features, but|columns are missing|number of features",
-    re.IGNORECASE,
-)
-_UNFITTED = "the model is not fitted"
-_CALL_IT = "call it with such rows where it was fitted, and correct it there"
-"""The advice for a model that fails for an unknown reason."""
-_FAILS, _REFUSES = "the model fails on this row: ", "the model refuses this row: "
-
-
-def _reason_of(error: Exception) -> _Reason:
-    """Take a model's own words; in public only those before the first that may be a value: quoted, in brackets, or a number.
-
-    Names of types, attributes and functions do not come from rows, and are shown.
-    """
-    text = _brief(error)
-    if any(kind.__name__ == "NotFittedError" for kind in type(error).__mro__):
-        return _Reason(text, _UNFITTED, _UNFITTED, is_models=True)
-    is_models = isinstance(error, _MODELS_LIMITS) or bool(_MODELS_WORDS.search(text))
-    words = _named_words(error, text) if isinstance(error, _MODELS_LIMITS) else _MAY_BE_VALUE.split(text, maxsplit=1)[0].strip()
-    public = words or type(error).__name__
-    return _Reason(text, public, public, is_models)
-
-
-_MAY_BE_VALUE = re.compile(r"""['"\[({:]|(?<!\w)[+-]?\.?\d""")
-_QUOTED_NAME = re.compile(r"(: ?)?'(\w{1,80}|[<>=+*/%&|^~-]{1,3})'")
-
-
-def _named_words(error: Exception, text: str) -> str:
-    """Return an error's words up to what may be a value, with the names of code that they quote; they begin with its kind."""
-    known, text = _names_of_code(error), text.replace("type(s)", "types")
-    words, position = "", 0
-    while position < len(text):
-        quoted = _QUOTED_NAME.match(text, position)
-        if quoted and (quoted[2] in known or isinstance(vars(np).get(quoted[2]), np.ufunc)):
-            words += f"{' ' if quoted[1] else ''}{quoted[2]!r}"
-            position = quoted.end()
-        elif _MAY_BE_VALUE.match(text, position):
-            break
-        else:
-            words += text[position]
-            position += 1
-    words = words.strip()
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
-
-
-def _names_of_code(error: Exception) -> set[str]:
-    """Return names that cannot come from a row: those in the code that raised the error, types and operators."""
-    names = {name for name, value in vars(builtins).items() if isinstance(value, type)} | {"NoneType", *_OPERATORS}
-    names |= {kind.__name__ for kind in type(getattr(error, "obj", None)).__mro__}
-    trace = error.__traceback__
-    while trace:
-        code = trace.tb_frame.f_code
-        names.update(code.co_names, (constant for constant in code.co_consts if isinstance(constant, str)))
-        trace = trace.tb_next
-    return names
-
-
-_OPERATORS = ("<", "<=", ">", ">=", "==", "+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "~")
-
-
-def _refused(reason: _Reason, lacks: str) -> _Reason:
-    """Return why the model does not take a row; `lacks` says which values the row lacks, if it does."""
-    how, advice = _REFUSES, reason.advice
-    if reason.is_models:
-        how, advice = _FAILS, f"call the model with such a row where it was fitted, and correct it there, {_OR_KEEP_ASIDE}"
-    if lacks:
-        advice = f"fill in the value, give the model's pipeline a step that does (SimpleImputer), {_OR_KEEP_ASIDE}"
-    return reason.after(f"{lacks}{how}")._replace(advice=advice)
-
-
-def _brief(error: BaseException) -> str:
-    """Reduce a library's message to the sentences that fit a line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if len(text) <= 200:
-        return text
-    sentences = text[:200].rpartition(". ")[0]
-    return f"{sentences}." if sentences else f"{text[:200]}…"
-
-
-def _output_columns(name: str, estimator: Any, method: str, n_outputs: int | None) -> list[str]:
-    """Name the prediction columns, each differently: by the name alone for a flat array (None), or with what a column is of.
-
-    That is its class, for probabilities, decisions of one class against the rest and multilabel predictions; its output's number
-    and its class, for probabilities of several outputs; else its number.
-    """
-    if n_outputs is None:
-        return [name]
-    classes = getattr(estimator, "classes_", None)
-    labels: list[str] = []
-    if isinstance(classes, (list, tuple)) and all(np.ndim(one) == 1 for one in classes):  # a list for several outputs
-        if method == "predict_proba":
-            labels = [f"{output}_{label}" for output, one in enumerate(classes) for label in _printed(np.asarray(one))]
-    elif (
-        classes is not None and np.ndim(classes) == 1 and not (method == "decision_function" and _decides_between_pairs(estimator))
-    ):
-        labels = _printed(np.asarray(classes))
-    if len(labels) != n_outputs or len(set(labels)) != n_outputs:
-        labels = [str(number) for number in range(n_outputs)]
-    return [f"{name}_{label}" for label in labels]
-
-
-def _decides_between_pairs(estimator: Any) -> bool:
-    """Tell whether a decision function has a column for each pair of classes: three classes have three pairs, too."""
-    while True:
-        if getattr(estimator, "decision_function_shape", None) is not None:
-            return bool(estimator.decision_function_shape == "ovo")
-        inner = [step for _, step in estimator.steps[-1:]] if hasattr(estimator, "steps") else [
-            part for part, _ in _inner_estimators(estimator)
-        ][:1]  # fmt: skip
-        if not inner or type(estimator).__name__ in ("OneVsOneClassifier", "OneVsRestClassifier"):
-            return False
-        estimator = inner[0]
-
-
-def _printed(values: Array) -> list[str]:
-    """Print labels as `str` does; an instant as its date, with the time unless that is midnight."""
-    if values.dtype.kind == "M":
-        return [re.sub(r"(?<=\d)T", " ", text) for text in np.datetime_as_string(values, unit="auto").tolist()]
-    return [str(value) for value in values.tolist()]
-
-
-# --- statistics -----------------------------------------------------------------------------------------------------------------
-# In: the features and predictions of a block's scored rows.
-# Out: counts that add up over blocks and chunks, in any order.
-# Touches: nothing.
-
-MAX_STATISTICS_COLUMNS = 200
-"""So many features, and so many predictions, have statistics: the first ones. With 200 features a receipt has some 100 kB."""
-MAX_CLASSES, MAX_REASONS = 100, 50
-"""The most labels of a prediction, and the most reasons of rejected rows, that are counted by name."""
-OTHER = "other"
-HASHES = 64
-"""Texts are counted by so many hashes: enough to see that a column has changed, too few to say what it holds."""
-HISTOGRAM_SCALE, HISTOGRAM_BUCKETS = 5, 80
-"""The finest scale, at which a bucket is 2.2 % wide, and the most buckets between the smallest and the largest magnitude."""
-_MAX_SHIFT = 6
-"""Scales that are coarser than the finest: 80 buckets of the last one hold all magnitudes."""
-_ZERO_EXPONENT = -60
-"""Magnitudes of up to 2^-60 count as zero, from about 2^64 on as infinite. At the finest scale, 2^6 divides its bucket's number."""
-_CELLS = 1 << 16
-"""Buckets are made of cells. A cell is the upper 16 bits of a number's square as float32; 7 of these belong to the mantissa."""
-_SHARES = 65_000
-"""Probabilities are rounded to so many equal parts: 650 for each percent."""
-LARGEST_COUNTED, MAX_COUNTED = 128, 64
-"""Whole numbers up to this magnitude have a cell each. If there are at most `MAX_COUNTED`, each is counted by itself."""
-_FIRST_BUCKET = 2 * _ZERO_EXPONENT * 2 ** (HISTOGRAM_SCALE - 1)
-_BUCKETS = 128 * 2 ** (HISTOGRAM_SCALE - 1) - _FIRST_BUCKET
-"""The first bucket of the finest scale, and how many there are of either sign: squares are below 2^128, as float32."""
-_COARSE_BITS = 3
-"""Once a column is so wide that this is joined, the kernel counts it in bins that are coarser by as much (statistics.c)."""
-_FIRST_COARSE = 1 + 2 * _BUCKETS
-_FIRST_WHOLE = _FIRST_COARSE + 2 * (_BUCKETS >> _COARSE_BITS)
-"""The first of the coarse bins, and the first one of a whole number (`_Bins`)."""
-CLASS, SHARE = "class", "share"
-"""Two more kinds that a column is counted as: labels, and probabilities."""
-
-
-def column_statistics(blocks: Iterable[Any], kinds: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the statistics of columns by name, over all blocks, as a receipt has them.
-
-    A block gives each column by its name, as a pyarrow.Table does, and has at least one row. `kinds` says how each is counted:
-    TEXT, CLASS (labels), SHARE (probabilities); any other kind is numbers.
-    """
-    sums = _ColumnSums()
-    for block in blocks:
-        sums.add(sums.count(block, kinds))
-    found = sums.result()
-    return {name: found[name] for name in kinds if name in found}
-
-
-class _ColumnCounts(NamedTuple):
-    """What a block adds to the statistics of some columns."""
-
-    numbers: _Numbers | None
-    others: dict[str, _Counted]
-    """Texts and labels."""
-
-
-_NOTHING_COUNTED = _ColumnCounts(None, {})
-
-
-class _BlockStatistics(NamedTuple):
-    """What a block adds to a chunk's statistics."""
-
-    features: _ColumnCounts
-    predictions: _ColumnCounts
-    reasons: Counter[str]
-    """How many rows were not scored for each reason."""
-
-
-class _Statistics:
-    """The statistics of a chunk, added up block by block; thousands of blocks take as much memory as one.
-
-    Workers count blocks, several at once and in any order; what they return is added in the order of the blocks.
-    """
-
-    def __init__(self, columns: _Columns) -> None:
-        self._feature_names, self._prediction_names = columns.names, list[str]()
-        self._kinds = {name: columns.kinds[name] for name in columns.names[:MAX_STATISTICS_COLUMNS]}
-        self._features, self._predictions = _ColumnSums(), _ColumnSums()
-        self.reasons: Counter[str] = Counter()
-        """How many rows were not scored for each reason."""
-
-    def count_features(self, features: _Features) -> _ColumnCounts:
-        """Count the features of a block's scored rows, at least one."""
-        if features.matrix is not None:
-            return self._features.count_numbers([*self._kinds], features.matrix.T[: len(self._kinds)])
-        return self._features.count(features.table, self._kinds)
-
-    def count_predictions(self, names: list[str], predictions: Array, method: str, *, is_classifier: bool) -> _ColumnCounts:
-        """Count a block's predictions, at least one row, by what they are: labels, probabilities or other numbers."""
-        names = names[:MAX_STATISTICS_COLUMNS]
-        columns = predictions.reshape(len(predictions), -1).T[: len(names)]
-        try:
-            if not _are_numbers(predictions) or (method == "predict" and is_classifier):
-                return _ColumnCounts(None, {name: _count_labels(column) for name, column in zip(names, columns, strict=True)})
-            are_shares = [method == "predict_proba"] * len(names)
-            return self._predictions.count_numbers(names, np.ascontiguousarray(columns, np.float64), are_shares)
-        except Exception as error:  # noqa: BLE001  # what could be printed is not lost because nobody can count it
-            logger.warning(_log_line({"message": f"predictions not counted: {type(error).__name__}"}))
-            uncounted = _Counted(CLASS, len(predictions), 0, Counter({None: len(predictions)}))  # labels beyond those with a name
-            return _ColumnCounts(None, dict.fromkeys(names, uncounted))
-
-    def add(self, predictions: list[str], block: _BlockStatistics) -> None:
-        """Add a block, whose predictions have these names."""
-        self._prediction_names = predictions
-        self._features.add(block.features)
-        self._predictions.add(block.predictions)
-        if block.reasons:
-            self.reasons = _added(self.reasons, block.reasons, MAX_REASONS)
-
-    def result(self) -> dict[str, Any]:
-        """Return the statistics as `contract.Statistics` describes them."""
-        features = self._features.result()
-        return {
-            "predictions": self._predictions.result(),
-            "predictions_left_out": max(len(self._prediction_names) - MAX_STATISTICS_COLUMNS, 0),
-            "features": {name: features[name] for name in self._feature_names if name in features},
-            "features_left_out": max(len(self._feature_names) - MAX_STATISTICS_COLUMNS, 0),
-            "rejected_reasons": {reason or OTHER: count for reason, count in self.reasons.items()},
-        }
-
-
-class _ColumnSums:
-    """The statistics of some columns, added up block by block."""
-
-    def __init__(self) -> None:
-        self._numbers = _NumberSums()
-        self._others: dict[str, _Counted] = {}
-
-    def count(self, block: Any, kinds: dict[str, str]) -> _ColumnCounts:
-        """Count a block, which gives each column by its name, and has at least one row."""
-        counters = {TEXT: _count_texts, CLASS: _count_labels}
-        others = {name: counters[kind](block[name]) for name, kind in kinds.items() if kind in counters}
-        names = [name for name in kinds if name not in others]
-        if not names:
-            return _ColumnCounts(None, others)
-        columns, shares = [_plain_numbers(block[name]) for name in names], [kinds[name] == SHARE for name in names]
-        return self.count_numbers(names, columns, shares)._replace(others=others)
-
-    def count_numbers(self, names: list[str], columns: Sequence[Array] | Array, shares: Sequence[bool] = ()) -> _ColumnCounts:
-        """Count float64 columns, each contiguous, in which NaN is missing; `shares` tells which are probabilities, if any are."""
-        return _ColumnCounts(self._numbers.count(names, columns, shares), {})
-
-    def add(self, block: _ColumnCounts) -> None:
-        """Add a block that was counted."""
-        if block.numbers:
-            self._numbers.add(block.numbers)
-        for name, more in block.others.items():
-            before = self._others.get(name, _Counted(more.kind, 0, 0, Counter()))
-            counts = _added(before.counts, more.counts, HASHES if more.kind == TEXT else MAX_CLASSES)
-            self._others[name] = _Counted(more.kind, before.rows + more.rows, before.missing + more.missing, counts)
-
-    def result(self) -> dict[str, dict[str, Any]]:
-        return self._numbers.result() | {name: counted.written() for name, counted in self._others.items()}
-
-
-class _Numbers(NamedTuple):
-    """The columns of numbers of one block, whose values have been counted."""
-
-    rows: int
-    measures: Array
-    """Of shape (measures, columns), float64: `_MEASURES`."""
-
-
-_MEASURES = ("missing", "infinite", "total", "squares", "low", "is_whole", "high")
-"""Four sums; the smallest finite value, infinite if there is none; 1 if all finite ones are whole numbers; the largest one."""
-_MOST_ROWS = 2**32 - 1
-"""That are counted in 32 bits, which take half as long as 64."""
-
-
-class _NumberSums:
-    """The columns of numbers. Blocks are counted in any order, which changes no count, and their measures are added in theirs."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._names: list[str] = []
-        self._shares = self._are_coarse = np.empty(0, np.bool_)
-        self._counts = np.empty((0, 0), np.uint32)
-        self._counted, self._settled = 0, np.zeros((), np.int64)
-        self._rows = 0
-        self._measures: Array | None = None
-
-    def count(self, names: list[str], columns: Sequence[Array] | Array, shares: Sequence[bool]) -> _Numbers:
-        rows = len(columns[0])
-        with self._lock:
-            if not self._names:
-                self._names, self._shares = names, np.array(shares or [False] * len(names))
-                self._counts = np.zeros((len(names), len(_bins().buckets)), np.uint32)
-                self._are_coarse = np.zeros(len(names), np.bool_)
-            if self._counted + rows > _MOST_ROWS:
-                self._settled, self._counted = self._settled + self._counts, 0
-                self._counts[:] = 0
-            self._counted += rows
-            return _Numbers(rows, _count_numbers(columns, self._shares, self._are_coarse, self._counts))
-
-    def add(self, numbers: _Numbers) -> None:
-        self._rows += numbers.rows
-        if self._measures is None:
-            self._measures = numbers.measures
-            return
-        before, more = self._measures, numbers.measures
-        with np.errstate(over="ignore", invalid="ignore"):
-            before[:4] += more[:4]
-        np.minimum(before[4:6], more[4:6], out=before[4:6])
-        np.maximum(before[6], more[6], out=before[6])
-
-    def result(self) -> dict[str, dict[str, Any]]:
-        """Return each column's statistics as `contract.NumberValues` describes them."""
-        if self._measures is None:
-            return {}
-        measures = (self._measures.T + 0.0).tolist()  # no negative zero
-        counts = self._settled + self._counts if self._settled.ndim else self._counts
-        joined = _join_buckets(counts).tolist()
-        return {name: self._of(counts[index], joined[index], index, *measures[index]) for index, name in enumerate(self._names)}
-
-    def _of(
-        self,
-        counts: Array,
-        joined: list[int],
-        index: int,
-        missing: float,
-        infinite: float,
-        total: float,
-        squares: float,
-        low: float,
-        is_whole: float,
-        high: float,
-    ) -> dict[str, Any]:
-        counted = {
-            "kind": NUMBER,
-            "rows": self._rows,
-            "missing": int(missing),
-            "sum": _finite_or_none(total),
-            "sum_of_squares": _finite_or_none(squares),
-            "min": _finite_or_none(low),
-            "max": _finite_or_none(high),
-            "whole": bool(is_whole),
-            "whole_numbers": None,
-            "histogram": _histogram(joined, int(missing), int(infinite)),
-        }
-        is_share = self._shares[index] and not missing and not infinite and low >= 0 and high <= 1
-        is_counted = is_whole and not infinite and low >= -LARGEST_COUNTED and high <= LARGEST_COUNTED
-        if is_share or is_counted:
-            finer, bins = counts[_FIRST_WHOLE:], _bins()
-            filled = np.flatnonzero(finer)
-            if is_share:
-                percents = np.bincount(bins.percents[filled], finer[filled], 101)
-                counted["percents"] = percents.astype(np.int64).tolist()
-            if is_counted:
-                counted["whole_numbers"] = _whole_numbers(bins.numbers[filled], finer[filled], int(missing))
-        return counted
-
-
-def _plain_numbers(column: pa.ChunkedArray | Array) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return a column as contiguous float64, NaN in place of missing values."""
-    if not isinstance(column, np.ndarray):
-        column = (column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column).to_numpy()
-    return np.ascontiguousarray(column, np.float64)
-
-
-def _count_numbers(columns: Sequence[Array] | Array, shares: Array, are_coarse: Array, counts: Array) -> Array:
-    """Add columns of a block to the counts by bins, shape (columns, bins), and return their measures: in C if there is a kernel."""
-    bins, kernel = _bins(), _beside("statistics_kernel")
-    measures: Array | None = kernel and kernel.count(columns, shares, are_coarse, bins, _FIRST_WHOLE, HISTOGRAM_BUCKETS, counts)
-    if measures is None:
-        return np.array([_count_column(*column) for column in zip(columns, shares, counts, strict=True)]).T
-    return measures
-
-
-def _count_column(values: np.ndarray[Any, np.dtype[np.float64]], is_share: bool, counts: Array) -> tuple[float, ...]:
-    """Count a column, and return its `_MEASURES`, as statistics.c does for many."""
-    missing = infinite = 0
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        single = values.astype(np.float32)
-        finite, squares = values, np.dot(values, values)
-        if not squares < 2.0**126:  # also NaN
-            square = single * single
-            missing, infinite = np.isnan(values).sum(), np.isinf(square).sum()
-            single[~np.isfinite(square)] = 0.0
-            finite = values[np.isfinite(values)]
-            squares = np.dot(finite, finite)
-        bins = _bins().of_cells[_cells_of(single)]
-        if is_share:
-            chosen = (values >= 0) & (values <= 1)
-            bins[chosen] = _bins().of_shares[np.rint(values[chosen] * _SHARES).astype(np.int64)]
-        first = bins.min()
-        found = np.bincount(bins - first)
-        counts[first : first + len(found)] += found.astype(np.uint32)
-        is_whole = all((np.rint(some) == some).all() for some in (finite[:8], finite))  # of most columns the first ones are not
-        return missing, infinite, finite.sum(), squares, finite.min(initial=np.inf), is_whole, finite.max(initial=-np.inf)
-
-
-def _cells_of(single: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Return the cells of numbers, none of which is infinite.
-
-    Logarithms would cost several times as much; the bits of a float are nearly its logarithm, and the same on every processor.
-    """
-    square = np.abs(single)
-    square *= single  # keeps the sign
-    bits: np.ndarray[Any, np.dtype[np.uint32]] = square.view(np.uint32)
-    bits -= 1  # so that a bucket's upper edge is in it; zero becomes the last cell of either sign
-    bits >>= 16
-    return bits
-
-
-class _Bins(NamedTuple):
-    """The bins in which values are counted.
-
-    The first is for what is too small for a bucket; then each bucket has one, the positive and the negative one side by side, and
-    so have coarse buckets; each cell with a whole number up to `LARGEST_COUNTED` has one, and so have probabilities by their bucket
-    and their percents.
-    """
-
-    of_cells: np.ndarray[Any, np.dtype[np.uint16]]
-    coarse_of_cells: np.ndarray[Any, np.dtype[np.uint16]]
-    of_shares: np.ndarray[Any, np.dtype[np.uint16]]
-    """The bin of each 65,000th."""
-    buckets: Array
-    """For each bin, the one of its bucket."""
-    numbers: Array
-    """For each bin from `_FIRST_WHOLE` on, the whole number in it, if a column has whole numbers alone."""
-    percents: Array
-    """And its percents, if it has probabilities alone."""
-
-
-@functools.cache
-def _bins() -> _Bins:
-    octave = 2 ** (HISTOGRAM_SCALE - 1)  # buckets of a power of two of the square
-    edges = np.round(np.exp2(np.arange(octave) / octave) * 128) - 128
-    cells = np.arange(_CELLS)
-    exponents = ((cells >> 7) & 255) - 127
-    buckets = exponents * octave + np.searchsorted(edges, cells & 127, side="right") - 1 - _FIRST_BUCKET
-    is_zero = (exponents == 128) | (buckets < 0)
-    in_buckets = np.where(is_zero, 0, 1 + 2 * buckets + (cells >= _CELLS // 2))
-
-    whole = np.arange(-LARGEST_COUNTED, LARGEST_COUNTED + 1)
-    cells_of_whole = _cells_of(whole.astype(np.float32))
-    of_cells = in_buckets.copy()
-    of_cells[cells_of_whole] = _FIRST_WHOLE + LARGEST_COUNTED + whole
-    of_cells[_cells_of(np.array([-0.0], np.float32))] = _FIRST_WHOLE + LARGEST_COUNTED
-    places, sides = np.divmod(in_buckets - 1, 2)
-    in_coarse = _FIRST_COARSE + 2 * (places >> _COARSE_BITS) + sides
-    coarse = np.arange(_FIRST_WHOLE - _FIRST_COARSE)
-    first_in_coarse = 1 + 2 * (coarse // 2 << _COARSE_BITS) + coarse % 2
-
-    shares = np.arange(_SHARES + 1)
-    percents = np.rint(shares / (_SHARES / 100)).astype(np.int64)
-    percents[-1] += 1  # for now, so that 1 has a bin of its own
-    in_share_buckets = in_buckets[_cells_of((shares / _SHARES).astype(np.float32))]
-    _, firsts, of_shares = np.unique(in_share_buckets * 102 + percents, return_index=True, return_inverse=True)
-    return _Bins(
-        of_cells.astype(np.uint16),
-        np.where(of_cells == in_buckets, np.where(is_zero, 0, in_coarse), of_cells).astype(np.uint16),
-        (_FIRST_WHOLE + len(whole) + of_shares).astype(np.uint16),
-        np.concatenate([np.arange(_FIRST_COARSE), first_in_coarse, in_buckets[cells_of_whole], in_share_buckets[firsts]]),
-        np.concatenate([whole, (firsts == _SHARES).astype(np.int64)]),
-        np.concatenate([np.zeros(len(whole), np.int64), np.minimum(percents[firsts], 100)]),
-    )
-
-
-def _whole_numbers(numbers: Array, counts: Array, missing: int) -> dict[str, int] | None:
-    """Count each whole number by itself; None if there are too many."""
-    found: Counter[int] = Counter()
-    for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-        found[number] += count
-    found[0] -= missing  # as which they are counted
-    kept = {str(number): count for number, count in sorted(found.items()) if count}
-    return kept if len(kept) <= MAX_COUNTED else None
-
-
-def _join_buckets(counts: Array) -> Array:
-    """Join the counts of columns by bins to buckets, of the finest scale at which they fit: in C if there is a kernel.
-
-    Returns for each column how much coarser that scale is, the first bucket, the count of zero, and those of the buckets from the
-    first one on, `HISTOGRAM_BUCKETS` of either sign.
-    """
-    buckets, kernel = _bins().buckets, _beside("statistics_kernel")
-    joined: Array | None = None
-    if kernel and counts.dtype == np.uint32:
-        joined = kernel.join(counts, buckets, HISTOGRAM_BUCKETS)
-    return np.array([_join_column(column, buckets) for column in counts]) if joined is None else joined
-
-
-def _join_column(counts: Array, buckets: Array) -> Array:
-    filled = np.flatnonzero(counts)
-    places, sides = np.divmod(buckets[filled] - 1, 2)  # zero's place is -1
-    low, high = int(places[places >= 0].min(initial=_BUCKETS)), int(places.max(initial=-1))
-    shift = 0
-    while (high >> shift) - (low >> shift) >= HISTOGRAM_BUCKETS:
-        shift += 1
-    first = low >> shift if high >= 0 else 0
-    index = np.where(places < 0, 0, 1 + sides * HISTOGRAM_BUCKETS + (places >> shift) - first)
-    return np.array([shift, first, *np.bincount(index, counts[filled], 1 + 2 * HISTOGRAM_BUCKETS).astype(np.int64)])
-
-
-def _histogram(joined: list[int], missing: int, infinite: int) -> dict[str, Any]:
-    """Write a column's joined buckets as an exponential histogram."""
-    shift, first, zero, *counts = joined
-
-    def side(counts: list[int]) -> dict[str, Any]:
-        filled = [place for place, count in enumerate(counts) if count]
-        if not filled:
-            return {"offset": 0, "counts": []}
-        return {"offset": (_FIRST_BUCKET >> shift) + first + filled[0], "counts": counts[filled[0] : filled[-1] + 1]}
-
-    return {
-        "scale": HISTOGRAM_SCALE - shift,
-        "zero": zero - missing - infinite,  # as which they are counted
-        "positive": side(counts[:HISTOGRAM_BUCKETS]),
-        "negative": side(counts[HISTOGRAM_BUCKETS:]),
-        "infinite": infinite,
-    }
-
-
-def _finite_or_none(value: float) -> float | None:
-    """JSON has no infinity."""
-    return float(value) if math.isfinite(value) else None
-
-
-class _Counted(NamedTuple):
-    """The texts of a column counted by their hash, or its labels counted by themselves."""
-
-    kind: str
-    """TEXT or CLASS."""
-    rows: int
-    missing: int
-    counts: Counter[Any]
-
-    def written(self) -> dict[str, Any]:
-        counted = {"kind": self.kind, "rows": self.rows, "missing": self.missing}
-        if self.kind == TEXT:
-            return counted | {"hashed": [self.counts[index] for index in range(HASHES)]}
-        classes = {label: count for label, count in sorted(self.counts.items(), key=str) if label is not None}
-        return counted | {"classes": classes, "other_classes": self.counts[None]}
-
-
-def _count_texts(column: pa.ChunkedArray) -> _Counted:
-    counts: Counter[Any] = Counter()
-    for text, count in _distinct(column.drop_null()):
-        counts[zlib.crc32(text.encode()) % HASHES] += count
-    return _Counted(TEXT, len(column), column.null_count, counts)
-
-
-def _distinct(column: pa.Array | pa.ChunkedArray) -> Iterator[tuple[Any, int]]:
-    counted = pc.value_counts(column)
-    return zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
-
-
-def _count_labels(values: pa.ChunkedArray | Array) -> _Counted:
-    """Count labels as they are printed."""
-    if not isinstance(values, np.ndarray):
-        values = np.array(values.to_pylist(), object)
-    if values.dtype.kind in "biu" and values.dtype.isnative:
-        return _Counted(CLASS, len(values), 0, Counter({str(label): count for label, count in _distinct(pa.array(values))}))
-    is_missing = [_is_missing(value) for value in values.tolist()]
-    counts = Counter(None if missing else text for missing, text in zip(is_missing, _printed(values), strict=True))
-    return _Counted(CLASS, len(values), counts.pop(None, 0), counts)
-
-
-def _is_missing(value: Any) -> bool:
-    """Tell whether a prediction is missing: None, NaN, NaT or NA, of any library."""
-    try:
-        return value is None or bool(value != value)  # noqa: PLR0124  # NaN is not itself
-    except ValueError:  # an array has no truth
-        return False
-    except Exception:  # noqa: BLE001  # pandas' NA has none either, and a signalling NaN is not to be compared
-        return True
-
-
-def _are_numbers(predictions: Array) -> bool:
-    """Tell numbers from labels, also in an array of objects, as models return that keep their features' frame."""
-    if predictions.dtype.kind != "O":
-        return predictions.dtype.kind in "fiub"
-    try:
-        for value in predictions.flat:
-            float(value)
-    except (OverflowError, TypeError, ValueError):  # Python's integers may be too large, and complex numbers are no floats
-        return False
-    return all(isinstance(value, (int, float, np.number, np.bool_)) for value in predictions.flat)
-
-
-def _added(counts: Counter[Any], more: Counter[Any], most: int) -> Counter[Any]:
-    """Add up counts by name, for at most so many names; the others are counted together under None."""
-    added = counts.copy()
-    for name, count in more.items():
-        known = name in added or len(added.keys() - {None}) < most
-        added[name if known else None] += count
-    return added

@@ -76,9 +76,9 @@ def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _counted(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     handler = prediction_handler()
-    header = handler._local_header(path, path.name)  # noqa: SLF001  # the very reader and counter of the prediction function
+    chunk = handler._local_chunk([path], {})  # noqa: SLF001  # the very reader and counter of the prediction function
     features, predictions = (
-        {name: values for name, values in statistics.get(group, {}).items() if name in header.names}
+        {name: values for name, values in statistics.get(group, {}).items() if name in chunk.header.names}
         for group in ("features", "predictions")
     )
     kinds = {name: values["kind"] for name, values in (features | predictions).items()}
@@ -91,18 +91,15 @@ def _counted(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, d
     columns = handler._Columns([*kinds], read_as, known=known)  # noqa: SLF001
 
     def tables() -> Iterator[Any]:
-        source = handler._Source(path.name, 0)  # noqa: SLF001
-        with path.open("rb") as file:
-            file.seek(header.size)
-            for block in handler._read_blocks(file, header, source, header.size, handler.BLOCK_BYTES):  # noqa: SLF001
-                rejected: set[int] = set()
-                table = handler._parse_features(block, columns, lambda row, _, rows=rejected: rows.add(row)).table  # noqa: SLF001
-                for name, values in predictions.items():
-                    if not values["missing"]:  # so this model gives no missing ones: the row was rejected when it was scored
-                        rejected.update(np.flatnonzero(table[name].is_null().to_numpy()).tolist())
-                table = table.take([row for row in range(block.rows) if row not in rejected]) if rejected else table
-                if table.num_rows:
-                    yield table
+        for block in chunk.blocks(handler.BLOCK_BYTES):
+            rejected: set[int] = set()
+            table = block.features(columns, lambda row, _, rows=rejected: rows.add(row)).table
+            for name, values in predictions.items():
+                if not values["missing"]:  # so this model gives no missing ones: the row was rejected when it was scored
+                    rejected.update(np.flatnonzero(table[name].is_null().to_numpy()).tolist())
+            table = table.take([row for row in range(block.rows) if row not in rejected]) if rejected else table
+            if table.num_rows:
+                yield table
 
     found = handler.column_statistics(tables(), kinds)
     if kinds and not found:

@@ -706,8 +706,7 @@ def score_file(
         raise InvalidRequestError(f"score_file has {_listed(problems)}")
     is_group = not isinstance(data, (str, Path))
     paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
-    segments = [_Segment(_Source(path.name, 0), None, None, path) for path in paths]
-    chunk = _Chunk(segments, _format_of(options), is_group=is_group, may_lack_rows=on_no_rows == "succeed")
+    chunk = _local_chunk(paths, options, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
     packed = _with_packed_trees(model, logger.warning)
     rejected = Path(f"{output}.rejected.csv") if on_bad_row == "quarantine" else None
     return _score_chunk(chunk, Path(output), rejected, _Model(packed, {}), options)
@@ -3715,7 +3714,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
     or that is not CSV, InvalidRequestError for a missing column.
     """
     path = Path(data_path)
-    chunk = _Chunk([_Segment(_Source(path.name, 0), None, None, path)], _Csv())
+    chunk = _local_chunk([path], {})
     _require_columns(feature_columns, chunk.header, path.name)
     columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
     columns = replace(columns, kinds=_infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
@@ -4729,6 +4728,12 @@ def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> lis
         data = _GrowingFile(folder / f"data-{index}.csv")
         segments.append(_Segment(_Source(item["data_s3_uri"], start), stop, item.get("data_etag"), data))
     return segments
+
+
+def _local_chunk(paths: Sequence[Path], event: dict[str, Any], *, is_group: bool = False, may_lack_rows: bool = False) -> _Chunk:
+    """Take whole local files as one chunk."""
+    segments = [_Segment(_Source(path.name, 0), None, None, path) for path in paths]
+    return _Chunk(segments, _format_of(event), is_group, may_lack_rows)
 
 
 def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, Any]]:

@@ -162,8 +162,8 @@ def _output_place(
     if not isinstance(value, str) or not value:
         return Path(), None, []
     found: list[str] = []
-    if ending := deployed.data_names.other_format(value):
-        found.append(f"output {value} ends in {ending}, and what is written is CSV: choose a name that ends in .csv")
+    if mistake := deployed.data_names.written_as(value, "csv").mistake:
+        found.append(f"output {value} {mistake}")
     if value.startswith(S3_SCHEME):
         if not places.is_local:
             return None, value, found

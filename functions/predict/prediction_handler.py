@@ -1296,9 +1296,8 @@ def validate_event(event: dict[str, Any]) -> None:
             problems += _segment_problems(event[name], name)
     read, written = _read_by(event), _written_by(event)
     problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
-    if ending := other_format(str(event.get("output_s3_uri"))):
-        what = f"output_s3_uri {event['output_s3_uri']} ends in {ending}, and what is written is CSV"
-        problems.append(f"{what}: choose a name that ends in .csv")
+    if mistake := written_as(str(event.get("output_s3_uri")), "csv").mistake:
+        problems.append(f"output_s3_uri {event['output_s3_uri']} {mistake}")
     problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
@@ -1418,20 +1417,102 @@ def _ambiguous(uri: str) -> str | None:
     return f"{uri!r} is percent-encoded many times over: choose a plain key"
 
 
-# {{{cog cog.outl(reference.copied("data_names", "OTHER_FORMATS", "def is_hidden")) }}}
-OTHER_FORMATS = (
-    ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".gz", ".gzip", ".h5", ".hdf", ".hdf5",
-    ".htm", ".html", ".ipc", ".joblib", ".json", ".jsonl", ".lz4", ".ndjson", ".npy", ".npz", ".ods", ".orc", ".parq",
-    ".parquet", ".pickle", ".pkl", ".pq", ".psv", ".rar", ".snappy", ".sqlite", ".tab", ".tar", ".tgz", ".tsv", ".xls",
-    ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip", ".zst", ".zstd",
+# {{{cog cog.outl(reference.copied("data_names", "FORMATS", "def is_hidden")) }}}
+FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
+"""The formats of `input_format` and `output_format`, and what people call them."""
+CONVERSIONS = {"csv": ("csv",), "jsonl": ("jsonl",), "parquet": ("parquet",)}
+"""By the format of the data, what its output can be."""
+COMPRESSIONS = ("none",)
+"""What `output_compression` can be."""
+TABLE_ENDINGS = {
+    ".csv": ("csv", ","), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"), ".psv": ("csv", "|"),
+    ".jsonl": ("jsonl", None), ".ndjson": ("jsonl", None),
+    ".parquet": ("parquet", None), ".parq": ("parquet", None), ".pq": ("parquet", None),
+}  # fmt: skip
+"""Ends of names, in lower case, with the format that they promise, and its delimiter."""
+COMPRESSED_ENDINGS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+OTHER_ENDINGS = (
+    ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".h5", ".hdf", ".hdf5", ".htm", ".html", ".ipc",
+    ".joblib", ".json", ".lz4", ".npy", ".npz", ".ods", ".orc", ".pickle", ".pkl", ".rar", ".snappy", ".sqlite", ".tar", ".tgz",
+    ".xls", ".xlsb", ".xlsm", ".xlsx", ".xml", ".xz", ".zip",
 )  # fmt: skip
-"""Ends of names that promise something else than CSV with commas: whoever reads an output of that name would take it for that."""
+"""Ends of names that promise what no output is: whoever reads an output of that name would take it for that."""
 
 
-def other_format(name: str) -> str | None:
-    """Return the end of a name that promises another format than CSV, in lower case; None if it promises none."""
+class Promise(NamedTuple):
+    """What the end of a name says of the object."""
+
+    ending: str
+    """In lower case; empty if it says nothing."""
+    format: str | None
+    """None if it says at most that the object is compressed, or if it is one of `OTHER_ENDINGS`."""
+    delimiter: str | None
+    compression: str
+    is_other: bool
+    """Whether it promises what no output is."""
+
+
+def promise_of(name: str) -> Promise:
+    """Return what the end of a name promises: `.csv.gz` is CSV that is compressed, and `.gz` alone anything that is."""
     lower = name.lower()
-    return next((ending for ending in OTHER_FORMATS if lower.endswith(ending)), None)
+    outer = next((ending for ending in COMPRESSED_ENDINGS if lower.endswith(ending)), "")
+    inner = lower.removesuffix(outer)
+    ending = next((ending for ending in (*TABLE_ENDINGS, *OTHER_ENDINGS) if inner.endswith(ending)), "")
+    kind, delimiter = TABLE_ENDINGS.get(ending, (None, None))
+    return Promise(ending + outer, kind, delimiter, COMPRESSED_ENDINGS.get(outer, "none"), ending in OTHER_ENDINGS)
+
+
+class Written(NamedTuple):
+    """How an output is written."""
+
+    format: str | None
+    """None if it is that of the data, which is not known yet."""
+    compression: str
+    mistake: str | None
+    """Why it cannot be: completes a sentence that begins with the output."""
+
+
+def written_as(
+    name: str,
+    input_format: str | None = None,
+    output_format: str | None = None,
+    output_compression: str | None = None,
+    delimiter: str = ",",
+) -> Written:
+    """Decide how an output is written: as the request says, else as its name promises, else as the data and uncompressed.
+
+    `delimiter` is that of CSV. Names that promise anything else than what is written are a mistake.
+    """
+    promise = promise_of(name)
+    kind = output_format or promise.format or input_format
+    compression = output_compression or promise.compression
+    return Written(kind, compression, _mistake(promise, input_format, kind, compression, delimiter))
+
+
+def _mistake(  # noqa: PLR0911  # one a mistake
+    promise: Promise, input_format: str | None, kind: str | None, compression: str, delimiter: str
+) -> str | None:
+    possible = CONVERSIONS[input_format] if input_format else tuple(FORMATS)
+    written = " or ".join(FORMATS[one] for one in possible)
+    is_possible = kind is None or kind in possible
+    usual = ".tsv" if kind == "csv" and delimiter == "\t" else f".{kind if kind and is_possible else possible[0]}"
+    usual += {"gzip": ".gz", "zstd": ".zst"}.get(compression, "") if compression in COMPRESSIONS and kind != "parquet" else ""
+    choose = f"choose a name that ends in {usual}"
+    if promise.is_other or (promise.format == kind and not is_possible):
+        return f"ends in {promise.ending}, and what is written is {written}: {choose}"
+    if not is_possible:
+        return f"cannot be {FORMATS[str(kind)]}, because what is written of such data is {written}: choose another output_format"
+    if kind == "parquet" and compression != "none":
+        return f"is Parquet, which compresses its own pages, and not all of it by {compression}: leave that out"
+    if compression not in COMPRESSIONS:
+        return f"ends in {promise.ending}, and what is written is not compressed: {choose}"
+    if promise.format not in (None, kind):
+        return f"ends in {promise.ending}, and output_format is {kind}: {choose}, or another output_format"
+    if promise.ending and promise.compression != compression:
+        return f"ends in {promise.ending}, and output_compression is {compression}: {choose}, or another output_compression"
+    if promise.delimiter not in (None, delimiter):
+        return f"ends in {promise.ending}, and its fields are separated by {delimiter!r}: {choose}"
+    return None
 
 
 # {{{end}}} of the copy

@@ -15,7 +15,7 @@ from typing import Any, cast
 from .confinement import problems_of
 from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
 from .csv_records import Header
-from .data_names import WILDCARDS, other_format
+from .data_names import WILDCARDS, written_as
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
 from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
 from .inputs import (
@@ -257,8 +257,8 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
     if repeated := repeated_in(request["data_s3_uri"]):
         yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
-    if ending := other_format(output):
-        yield f"output_s3_uri {output} ends in {ending}, and what is written is CSV: choose a name that ends in .csv"
+    if mistake := written_as(output, "csv").mistake:
+        yield f"output_s3_uri {output} {mistake}"
     written = written_uris(output)
     work = f"{output}.work/"
     for uri in request["data_s3_uri"]:

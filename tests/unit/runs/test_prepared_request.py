@@ -106,7 +106,10 @@ def test_what_is_wrong_with_local_files_is_said(prepare_data, files, data, says)
             r"model file model is a directory, the folder of an MLflow model: give the model.pkl",
         ),
         ({"output_s3_uri": "out.parquet"}, "output out.parquet ends in .parquet, and what is written is CSV: choose a name"),
-        ({"output_s3_uri": "out.csv.gz"}, "output out.csv.gz ends in .gz, and what is written is CSV: choose a name"),
+        (
+            {"output_s3_uri": "out.csv.gz"},
+            "output out.csv.gz ends in .csv.gz, and what is written is not compressed: choose a name",
+        ),
     ],
 )
 def test_what_is_wrong_with_model_and_output_is_said(fields, says):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from workflow.data_names import WORK_FOLDER_SUFFIX, is_hidden, natural_order, other_format
+from workflow import data_names
+from workflow.data_names import WORK_FOLDER_SUFFIX, is_hidden, natural_order, promise_of, written_as
 from workflow.work import WORK_MARK
 
 HIDDEN = """
@@ -38,14 +39,95 @@ def test_numbers_are_ordered_as_numbers():
     assert sorted(sorted(ordered), key=natural_order) == ordered  # by the names first, because a02 and a2 are equal
 
 
-OTHER_FORMATS = "out.parquet out.PARQUET out.csv.gz out.csv.zst out.jsonl out.xlsx out.feather 2026-11-24.tsv a/out.zip"
+NOTHING = ["out", "out.txt", "out.2026-11-24", "csv", "out.csv.bak", "json/out", "gz"]
 
 
-@pytest.mark.parametrize("name", OTHER_FORMATS.split())
-def test_a_name_may_promise_another_format_than_csv(name):
-    assert other_format(name) == f".{name.rpartition('.')[2].lower()}"
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_name_that_promises_nothing_is_written_as_the_data(name):
+    assert promise_of(name) == ("", None, None, "none", False)
+    assert [written_as(name, kind) for kind in ("csv", "jsonl", "parquet")] == [(kind, "none", None) for kind in data_names.FORMATS]
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out.CSV", "out.txt", "out", "out.2026-11-24", "out.parquet.csv", "json/out"])
-def test_a_name_that_promises_none(name):
-    assert other_format(name) is None
+@pytest.mark.parametrize(
+    ("name", "promised"),
+    [
+        ("out.csv", (".csv", "csv", ",", "none")),
+        ("OUT.CSV", (".csv", "csv", ",", "none")),
+        ("out.parquet.csv", (".csv", "csv", ",", "none")),
+        ("out.csv.gz", (".csv.gz", "csv", ",", "gzip")),
+        ("2026-11-24.tsv", (".tsv", "csv", "\t", "none")),
+        ("out.psv.zst", (".psv.zst", "csv", "|", "zstd")),
+        ("out.jsonl", (".jsonl", "jsonl", None, "none")),
+        ("out.ndjson.gzip", (".ndjson.gzip", "jsonl", None, "gzip")),
+        ("out.parquet", (".parquet", "parquet", None, "none")),
+        ("a/out.pq", (".pq", "parquet", None, "none")),
+        ("out.gz", (".gz", None, None, "gzip")),
+    ],
+)
+def test_the_end_of_a_name_promises_a_format_and_a_compression(name, promised):
+    assert promise_of(name) == (*promised, False)
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out.feather", "a/out.zip", "out.JSON", "out.json.gz", "out.tar.gz"])
+def test_a_name_may_promise_what_no_output_is(name):
+    assert promise_of(name).is_other
+    assert (
+        written_as(name, "csv").mistake
+        == f"ends in {promise_of(name).ending}, and what is written is CSV: choose a name that ends in .csv"
+    )
+    assert str(written_as(name).mistake).startswith(
+        f"ends in {promise_of(name).ending}, and what is written is CSV or JSON Lines or"
+    )
+
+
+@pytest.mark.parametrize("is_stated", [False, True])
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+@pytest.mark.parametrize("kind", data_names.FORMATS)
+def test_whatever_is_written_has_a_name_that_promises_it(kind, compression, is_stated, monkeypatch):
+    """A name that decides, and one that only agrees, give the same; with any other of them the field is refused."""
+    monkeypatch.setattr(data_names, "CONVERSIONS", dict.fromkeys(data_names.FORMATS, tuple(data_names.FORMATS)))
+    monkeypatch.setattr(data_names, "COMPRESSIONS", ("none", "gzip", "zstd"))
+    if kind == "parquet" and compression != "none":
+        assert "compresses its own pages" in str(written_as("out", kind, None, compression).mistake)
+        return
+    stated = (kind, compression) if is_stated else (None, None)
+    others = 0
+    for ending, (promised, delimiter) in data_names.TABLE_ENDINGS.items():
+        for outer, compressed in {"": "none", **data_names.COMPRESSED_ENDINGS}.items():
+            found = written_as(f"out{ending}{outer}", "csv", *stated, delimiter or ",")
+            if (promised, compressed) == (kind, compression):
+                assert found == (kind, compression, None)
+            elif is_stated:
+                others += 1
+                assert found.mistake
+                assert "choose a name that ends in" in found.mistake or "Parquet" in found.mistake
+    assert others or not is_stated
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "mistake"),
+    [
+        (
+            "out.csv",
+            ("csv", "parquet"),
+            "cannot be Parquet, because what is written of such data is CSV: choose another output_format",
+        ),
+        ("out.parquet", ("csv",), "ends in .parquet, and what is written is CSV: choose a name that ends in .csv"),
+        ("out.csv", ("parquet",), "ends in .csv, and what is written is Parquet: choose a name that ends in .parquet"),
+        (
+            "out.jsonl",
+            ("csv", "csv"),
+            "ends in .jsonl, and output_format is csv: choose a name that ends in .csv, or another output_format",
+        ),
+        ("out.csv.gz", ("csv",), "ends in .csv.gz, and what is written is not compressed: choose a name that ends in .csv"),
+        ("out.tsv", ("csv",), "ends in .tsv, and its fields are separated by ',': choose a name that ends in .csv"),
+        (
+            "out.csv",
+            ("csv", None, None, "\t"),
+            "ends in .csv, and its fields are separated by '\\t': choose a name that ends in .tsv",
+        ),
+        ("out.parquet.gz", ("parquet",), "is Parquet, which compresses its own pages, and not all of it by gzip: leave that out"),
+    ],
+)
+def test_a_contradiction_is_named_with_the_way_out(name, asked, mistake):
+    assert written_as(name, *asked).mistake == mistake

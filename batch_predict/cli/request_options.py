@@ -76,6 +76,7 @@ _FIELDS = (
         read=_columns,
     ),
     _Field("prediction_column_name", "prediction", "NAME"),
+    _Field("input_format"),
     _Field(
         "output_s3_uri",
         "output",

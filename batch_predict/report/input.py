@@ -90,11 +90,13 @@ def so_far(run: Run) -> dict[str, Any]:
 def _facts(document: Any, chunks: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     """Return what the receipts say, in the shape of a report; what is no receipt of its chunk is passed over, as by a merge."""
     counted, account = deployed.distributions.StatisticsSum(), deployed.accounting.Account([], [])
+    written = deployed.formats.output_format(document)
     for chunk, receipt in chunks:
         try:
             start, stop = chunk.get("byte_range") or (0, receipt["input_bytes"])
-            expected = deployed.accounting.PlannedChunk(chunk, receipt["objects"], stop - start, receipt.get("data_sha256"))
-            deployed.accounting.require_agreement(expected, receipt, document["model"]["model"])
+            measure = deployed.formats.Measure(stop - start, None)
+            expected = deployed.accounting.PlannedChunk(chunk, receipt["objects"], measure, receipt.get("data_sha256"))
+            deployed.accounting.require_agreement(expected, receipt, document["model"]["model"], written)
         except (ValueError, TypeError, KeyError, deployed.errors.IncompleteOutputError):
             account.missing.append(chunk)
             continue

@@ -306,7 +306,8 @@ def _mb(size: int) -> str:
 def function_files(code: Path, handler: str) -> dict[str, bytes]:
     """Return a function's own files, those beside the module of its ``handler`` in ``code``, by their paths in its package."""
     directory = code.joinpath(*handler.split(".")[:-2])
-    return {path.relative_to(code).as_posix(): path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CODE}
+    own = (path for path in sorted(directory.rglob("*")) if path.suffix in CODE)
+    return {path.relative_to(code).as_posix(): path.read_bytes() for path in own}
 
 
 def deployment(distributions: list[str], built_for: Target, own: dict[str, bytes]) -> bytes:
@@ -401,7 +402,7 @@ def write_artifact(function: str, directory: Path, say: Say = print) -> None:
         files = workflow_files()
     for name, content in files.items():
         path = directory / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
 

@@ -1261,6 +1261,7 @@ MAX_VERSION_ID_CHARACTERS = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
 MESSAGE_CHARACTERS = 8000
 """Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
+INPUT_FORMATS = ("auto", "csv")
 PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
 TEXT, NUMBER = "text", "number"
 INTEGER, BOOLEAN, OPTIONAL_BOOLEAN, EMPTY = "integer", "boolean", "optional_boolean", "empty"
@@ -1629,6 +1630,7 @@ _EVENT_FIELDS = {
     "output_s3_uri": _FILE_URI._replace(required=True),
     "prediction_column_name": _text_up_to(MAX_COLUMN_NAME_CHARACTERS)._replace(required=True),
     "feature_columns": _Field(_is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
+    "input_format": _Field(INPUT_FORMATS.__contains__, f"one of {', '.join(INPUT_FORMATS)}"),
     "prediction_method": _Field(PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
     "on_bad_row": _Field(("fail", "quarantine").__contains__, "fail or quarantine"),
     "on_no_rows": _Field(("fail", "succeed").__contains__, "fail or succeed"),

@@ -128,7 +128,7 @@ class Layout(NamedTuple):
     def is_sound(self, n_features: int) -> bool:
         """Tell whether the kernel stays within these arrays, and within rows of so many features: it does not look itself."""
         values, *others = self.arrays
-        kinds = _RANKED_TYPES if self.is_ranked else _WALKED_TYPES
+        kinds: tuple[Any, ...] = _RANKED_TYPES if self.is_ranked else _WALKED_TYPES
         are_typed = [(array.dtype, array.ndim) for array in others] == [(np.dtype(kind), 1) for kind in kinds]
         if not (are_typed and values.dtype == np.float64 and values.shape[1:] == (self.width,) and self.turns > 0):
             return False

@@ -6,11 +6,11 @@ from reprlib import repr as brief
 from typing import NamedTuple
 
 from .conforms import conforms
-from .contract import Chunk, Decision, Document, ErrorRecord, Model, Plan, Receipt, Segment
+from .contract import EXTENTS, Chunk, Decision, Document, ErrorRecord, Extent, Model, Plan, Receipt, Segment
 from .distributions import OTHER
 from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, MissingChunksError, UnsafeSplitError
-from .fingerprint import cut_of, data_sha256_of, fingerprint_of, identity_of
-from .inputs import InputObject
+from .fingerprint import Whole, cut_of, data_sha256_of, fingerprint_of, identity_of
+from .formats.format import Format, Measure
 from .s3 import S3Client, get_document
 from .work import chunk_places
 
@@ -20,15 +20,14 @@ class PlannedChunk(NamedTuple):
 
     chunk: Chunk
     objects: int
-    input_bytes: int
+    measure: Measure
     data_sha256: str
 
 
-def planned_chunk(chunk: Chunk, segments: Sequence[Segment]) -> PlannedChunk:
+def planned_chunk(chunk: Chunk, segments: Sequence[Segment], source: Format, measure: Measure) -> PlannedChunk:
     """Add up a chunk's segments."""
-    byte_ranges = [segment["byte_range"] for segment in segments]
-    objects = sum(start == 0 for start, _ in byte_ranges)
-    return PlannedChunk(chunk, objects, sum(stop - start for start, stop in byte_ranges), data_sha256_of(segments))
+    objects = sum(segment[source.extent][0] == 0 for segment in segments)
+    return PlannedChunk(chunk, objects, measure, data_sha256_of(segments, source.extent))
 
 
 class Done(NamedTuple):
@@ -45,7 +44,7 @@ class Account(NamedTuple):
     missing: list[Chunk]
 
 
-def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequence[object]) -> Account:
+def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequence[object], target: Format) -> Account:
     """Return what may be published, by what stands in the place of each chunk's receipt: None if there is nothing.
 
     Raises MissingChunksError if that is too little, IncompleteOutputError if it does not add up, and UnsafeSplitError if the chunks
@@ -61,18 +60,22 @@ def settle(document: Document, planned: Sequence[PlannedChunk], receipts: Sequen
             f"{tolerated:g} allows; the first is {located(missing[0])}"
         )
     model = document["model"]["model"]
-    done = [Done(expected.chunk, require_agreement(expected, receipt, model)) for expected, receipt in pairs if receipt is not None]
+    done = [
+        Done(expected.chunk, require_agreement(expected, receipt, model, target))
+        for expected, receipt in pairs
+        if receipt is not None
+    ]
     require_one_layout(done)
     require_proven_boundaries(document["plan"], missing, [expected.chunk for expected in planned])
     return Account(done, missing)
 
 
-def require_chunks(items: object, prefix: str) -> list[Chunk]:
+def require_chunks(items: object, prefix: str, ending: str) -> list[Chunk]:
     """Return the items of a plan that was read back, whose work lies under `prefix`; ValueError if they are not that."""
     if not conforms(items, list[Chunk]) or not all(map(names_its_data, items)):
         raise ValueError(f"{brief(items)} is not a list of chunks")
     for index, chunk in enumerate(items):
-        names = {"chunk_index": index, **chunk_places(prefix, index, grouped="segments_s3_uri" in chunk)}
+        names = {"chunk_index": index, **chunk_places(prefix, index, ending, grouped="segments_s3_uri" in chunk)}
         for field, name in names.items():
             if chunk[field] != name:  # type: ignore[literal-required]
                 raise ValueError(f"{field} of chunk {index + 1} is {brief(chunk[field])}, not {name}")  # type: ignore[literal-required]
@@ -81,7 +84,7 @@ def require_chunks(items: object, prefix: str) -> list[Chunk]:
 
 def names_its_data(chunk: Chunk | ErrorRecord) -> bool:
     """Whether a chunk names a list of objects, or a range of one."""
-    return ("segments_s3_uri" in chunk) != ({"data_s3_uri", "byte_range"} <= chunk.keys())
+    return ("segments_s3_uri" in chunk) != ("data_s3_uri" in chunk and any(extent in chunk for extent in EXTENTS))
 
 
 def read_error_record(client: S3Client, uri: str) -> ErrorRecord | None:
@@ -90,25 +93,27 @@ def read_error_record(client: S3Client, uri: str) -> ErrorRecord | None:
     return record if record and names_its_data(record) else None
 
 
-def segments_of(chunk: Chunk, listed: object) -> list[Segment]:
+def segments_of(chunk: Chunk, listed: object, extent: Extent) -> list[Segment]:
     """Return the segments of a chunk: its own one, or those that are listed for a group. ValueError if these are not segments."""
     if "segments_s3_uri" not in chunk:
-        return [{"data_s3_uri": chunk["data_s3_uri"], "byte_range": chunk["byte_range"], "data_etag": chunk["data_etag"]}]
-    if not (conforms(listed, list[Segment]) and listed):
+        listed = [{field: chunk.get(field) for field in ("data_s3_uri", extent, "data_etag")}]
+    if not (conforms(listed, list[Segment]) and listed and all(extent in segment for segment in listed)):
         raise ValueError(f"{brief(listed)} is not a list of segments")
     return listed
 
 
-def planned_chunks(document: Document, decision: Decision, chunks: Iterable[tuple[Chunk, Sequence[Segment]]]) -> list[PlannedChunk]:
+def planned_chunks(
+    document: Document, decision: Decision, source: Format, chunks: Iterable[tuple[Chunk, Sequence[Segment], Measure]]
+) -> list[PlannedChunk]:
     """Check that the chunks are those that were planned, and that they cover every object once, from 0 on and without a gap."""
     plan = document["plan"]
     planned: list[PlannedChunk] = []
     cuts: list[list[int]] = []
-    identity = identity_of(document, decision, _objects_of(chunks, planned, cuts))
+    identity = identity_of(document, decision, _objects_of(source, chunks, planned, cuts))
     is_decided_otherwise = any(chunk.chunk["decision_sha256"] != plan["decision_sha256"] for chunk in planned)
     fingerprint = fingerprint_of(identity, plan["decision_sha256"], cuts)
     if is_decided_otherwise or (identity, fingerprint) != (plan["identity"], plan["fingerprint"]):
-        input_bytes = sum(chunk.input_bytes for chunk in planned)
+        input_bytes = sum(chunk.measure.input_bytes for chunk in planned)
         raise IncompleteOutputError(
             f"the plan in {plan['plan_key']} is not the one that was made: it has {len(planned)} chunks and {input_bytes} bytes, "
             f"but {plan['chunks']} chunks and {plan['input_bytes']} bytes were planned, or others"
@@ -117,33 +122,29 @@ def planned_chunks(document: Document, decision: Decision, chunks: Iterable[tupl
 
 
 def _objects_of(
-    chunks: Iterable[tuple[Chunk, Sequence[Segment]]], planned: list[PlannedChunk], cuts: list[list[int]]
-) -> Iterator[InputObject]:
+    source: Format,
+    chunks: Iterable[tuple[Chunk, Sequence[Segment], Measure]],
+    planned: list[PlannedChunk],
+    cuts: list[list[int]],
+) -> Iterator[Whole]:
     """Yield the objects that the segments of all chunks make up, of which there may be millions, and note each chunk meanwhile."""
-    before: Segment | None = None
-    for chunk, segments in chunks:
+    before: Whole | None = None
+    for chunk, segments, measure in chunks:
         for segment in segments:
-            start, stop = segment["byte_range"]
-            if not 0 <= start < stop or (start and not (before and _continues(before, segment))):
+            start, stop = segment[source.extent]
+            so_far = Whole(segment["data_s3_uri"], start, segment["data_etag"])
+            if not 0 <= start < stop or (start and before != so_far):
                 raise IncompleteOutputError(f"the plan has a gap or an overlap at {located(chunk)}")
             if before and start == 0:
-                yield _whole(before)
-            before = segment
-        cuts.append(cut_of([segment["byte_range"] for segment in segments]))
-        planned.append(planned_chunk(chunk, segments))
+                yield before
+            before = so_far._replace(stop=stop)
+        cuts.append(cut_of([segment[source.extent] for segment in segments]))
+        planned.append(planned_chunk(chunk, segments, source, measure))
     if before:
-        yield _whole(before)
+        yield before
 
 
-def _whole(last: Segment) -> InputObject:
-    return InputObject(last["data_s3_uri"], last["byte_range"][1], last["data_etag"])
-
-
-def _continues(before: Segment, segment: Segment) -> bool:
-    return _whole(before) == (segment["data_s3_uri"], segment["byte_range"][0], segment["data_etag"])
-
-
-IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", "byte_range", "segments_s3_uri", "decision_sha256", "output_s3_uri")
+IDENTIFYING_FIELDS = ("chunk_index", "data_s3_uri", *EXTENTS, "segments_s3_uri", "decision_sha256", "output_s3_uri")
 """Fields of a chunk that its receipt repeats."""
 
 _REDEPLOYED = "another deployment of the prediction function"
@@ -151,7 +152,7 @@ SCORED_BY = {"deployment": _REDEPLOYED, "versions": _REDEPLOYED, "sha256": "anot
 """What a receipt says of its model, and what it means if the probe said something else."""
 
 
-def require_agreement(planned: PlannedChunk, receipt: object, model: Model) -> Receipt:
+def require_agreement(planned: PlannedChunk, receipt: object, model: Model, target: Format) -> Receipt:
     """Return a receipt that is this chunk's, has read and written all of it, and was scored by what was probed."""
     chunk = planned.chunk
     if not conforms(receipt, Receipt):
@@ -160,22 +161,21 @@ def require_agreement(planned: PlannedChunk, receipt: object, model: Model) -> R
         if receipt["model"][field] != model[field]:  # type: ignore[literal-required]
             raise IncompleteOutputError(f"{located(chunk)} was scored by {other} than the probe's")
     expected = {field: chunk.get(field) for field in IDENTIFYING_FIELDS} | {
-        "input_bytes": planned.input_bytes,
+        "input_bytes": planned.measure.input_bytes,
         "data_sha256": planned.data_sha256,  # a changed list of segments may name other data of the same size
         "rows_written": receipt["rows_read"],
         "quote_parity": 0,
     }
     if "segments_s3_uri" in chunk:
         expected["objects"] = planned.objects
+    if planned.measure.rows is not None:
+        expected["rows_read"] = planned.measure.rows
     for field, value in expected.items():
         if receipt.get(field) != value:
             raise IncompleteOutputError(
                 f"the receipt of {located(chunk)} does not add up: its {field} is {brief(receipt.get(field))}, not {value}"
             )
-    header, size, rows = receipt["header_bytes"], receipt["output_bytes"], receipt["rows_read"]
-    # A row is at least a delimiter and a line end.
-    fits = size >= header + 2 * rows and receipt["rejected_rows"] <= rows and (header > 0 or size == 0)
-    if not (receipt["layout_sha256"] and fits):
+    if not (receipt["layout_sha256"] and receipt["rejected_rows"] <= receipt["rows_read"] and target.fits(receipt)):
         raise IncompleteOutputError(
             f"the receipt of {located(chunk)} does not add up: its rows, bytes and header are {brief(receipt)}"
         )
@@ -231,5 +231,8 @@ def located(chunk: Chunk | ErrorRecord, chunks: int | None = None) -> str:
     number = f"chunk {chunk['chunk_index'] + 1}" + (f" of {chunks}" if chunks else "")
     if "segments_s3_uri" in chunk:
         return f"{number}, the objects listed in {chunk['segments_s3_uri'].rpartition('/')[2]}"
-    start, stop = chunk["byte_range"]
-    return f"{number}, {chunk['data_s3_uri']} bytes=[{start}, {stop})"
+    told = " ".join(f"{_TOLD[extent]}=[{chunk[extent][0]}, {chunk[extent][1]})" for extent in EXTENTS if extent in chunk)
+    return f"{number}, {chunk['data_s3_uri']} {told}"
+
+
+_TOLD: dict[Extent, str] = {"byte_range": "bytes"}

@@ -5,7 +5,7 @@ The execution's document grows by name: `request`, `execution`, `prediction`, `p
 below Step Functions' 256 KiB: lists of objects and chunks live in S3.
 """
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict, get_args
 
 from .column_types import Kind  # conforms.py resolves the fields' types
 from .conforms import Natural
@@ -17,6 +17,11 @@ Counts = Annotated[list[Natural], lambda counts: sum(counts) <= 2**50]
 """Counts of a histogram: those of 10,000 chunks, added up, still fit into 64 bits each."""
 ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
 """[start, stop), in bytes."""
+Extent = Literal["byte_range"]
+"""The field that says which share of an object a chunk has; a run's objects all have the same, that of their format."""
+EXTENTS: tuple[Extent, ...] = get_args(Extent)
+InputFormat = Literal["csv"]
+"""What a format is called once it is known."""
 Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]
 HeaderValue = Annotated[str, lambda text: text != "" and text.isascii() and text.isprintable()]
 """A text that HTTP can send as the value of a header, as ETags and ids of uploads are."""
@@ -35,6 +40,8 @@ class Request(TypedDict):
     """Always a list, in the caller's order."""
     output_s3_uri: str
     prediction_column_name: str
+    input_format: str
+    """What the data are, also if the caller says `auto`."""
     chunk_size_mb: float | None
     """Target bytes of input a chunk, in MB (10^6 bytes); None if the planner chooses."""
     max_concurrency: int
@@ -85,6 +92,7 @@ class PredictionFields(TypedDict):
     model_sha256: str | None
     model_version_id: str | None
     prediction_column_name: str
+    input_format: InputFormat
     prediction_method: str
     on_bad_row: str
     on_no_rows: str
@@ -428,6 +436,7 @@ class Plan(TypedDict):
     """Chunks without a valid receipt and part of an earlier execution of the same request."""
     tolerated_failure_percentage: float
     """A share of the pending chunks, which are all that the Map sees; the request's is of all chunks. 0 to 100."""
+    input_format: InputFormat
     objects: int
     input_bytes: int
     skipped_objects: int

@@ -27,8 +27,8 @@ class Header(NamedTuple):
     """Bytes of the record, with BOM and line end: where the first row starts."""
     line_end: bytes
     """LF or CRLF, or nothing if the object ends with its header."""
-    is_alone: bool = False
-    """Whether it is known that nothing but blank lines follows in its object."""
+    has_rows: bool = True
+    """Whether more than blank lines may follow in its object."""
 
 
 def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:

@@ -3,12 +3,20 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
-from .contract import Columns, Document, Segment
-from .inputs import InputObject
+from .contract import Columns, Document, Extent, Segment
 
 
-def identity_of(document: Document, columns: Columns, objects: Iterable[InputObject]) -> str:
+class Whole(NamedTuple):
+    """An object of a run's input, and where it ends: after its last byte or row group."""
+
+    uri: str
+    stop: int
+    etag: str
+
+
+def identity_of(document: Document, columns: Columns, objects: Iterable[Whole]) -> str:
     """Return the SHA-256 of all that decides the output: model, its feature columns, options, deployment, the inputs in order."""
     prediction = document["prediction"]
     types = columns["stated_types"]
@@ -21,6 +29,7 @@ def identity_of(document: Document, columns: Columns, objects: Iterable[InputObj
         "on_bad_row": prediction["on_bad_row"],
         "deployment": document["model"]["model"]["deployment"],
         **({"column_types": types} if types else {}),
+        **{field: value for field, value in prediction.items() if value != _DEFAULTS.get(field, value)},
     }
     digest = hashlib.sha256(_canonical(options))
     for found in objects:
@@ -36,14 +45,14 @@ def fingerprint_of(identity: str, decision_sha256: str, cuts: Iterable[Sequence[
     return digest.hexdigest()
 
 
-def cut_of(byte_ranges: Sequence[Sequence[int]]) -> list[int]:
+def cut_of(extents: Sequence[Sequence[int]]) -> list[int]:
     """Return a chunk as `fingerprint_of` takes it."""
-    return list(byte_ranges[0]) if len(byte_ranges) == 1 else [len(byte_ranges)]
+    return list(extents[0]) if len(extents) == 1 else [len(extents)]
 
 
-def data_sha256_of(segments: Iterable[Segment]) -> str:
+def data_sha256_of(segments: Iterable[Segment], extent: Extent) -> str:
     """Return the SHA-256 of what a chunk reads, segment by segment, as the prediction function writes it into its receipt."""
-    named = [[segment["data_s3_uri"], *segment["byte_range"], segment["data_etag"]] for segment in segments]
+    named = [[segment["data_s3_uri"], *segment[extent], segment["data_etag"]] for segment in segments]
     return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
@@ -61,6 +70,9 @@ def is_incomplete(published_identity: str, identity: str) -> bool:
 
 
 _WITHOUT = "-without-"
+
+_DEFAULTS: Final = {"input_format": "csv"}
+"""Fields of the prediction event that count only if they say something else: so what was published before them is known still."""
 
 
 def _canonical(value: object) -> bytes:

@@ -1,30 +1,22 @@
-"""The input objects: which ones a request names, what their headers say, and whether they may stand under one header."""
+"""The input objects: which ones a request names."""
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from .confinement import ambiguous, in_work, outside
-from .csv_records import Header, is_blank, parse_header, record_stop
 from .data_names import WILDCARDS, is_hidden, natural_order
 from .errors import InvalidDataError, InvalidRequestError
-from .header_mistakes import difference, foreign_format, mistaken_first_line
 from .limits import MAX_MANIFEST_BYTES, ObjectCount
-from .s3 import S3Client, get_json, head_object, in_parallel, list_pages, parse_s3_uri, read_range
+from .s3 import S3Client, get_json, head_object, in_parallel, list_pages, parse_s3_uri
 
 MANIFEST_SUFFIX = ".manifest.json"
 MARKER = "_SUCCESS"
 """Name of the empty object that Hadoop, Spark and their like write into a folder when it is whole."""
 
-HEADER_READS = (2**16, 2**20, 2**24)
-"""Bytes to read, one after the other, until the first record is whole; no header is longer than the last."""
-
-
-_LINE_ENDS = {b"\n": "LF", b"\r\n": "CRLF"}
-
 
 class InputObject(NamedTuple):
-    """One CSV object, as it was when it was resolved."""
+    """One object of data, as it was when it was resolved."""
 
     uri: str
     size: int
@@ -187,44 +179,6 @@ def is_object_uri(uri: str) -> bool:
     except InvalidRequestError:
         return False
     return not (is_prefix(uri) or is_manifest(uri) or WILDCARDS.search(uri))
-
-
-def read_header(client: S3Client, found: InputObject) -> Header:
-    """Read the first record of an object, and on as long as only blank lines follow; InvalidDataError if there is none."""
-    data = b""
-    for limit in (min(read, found.size) for read in HEADER_READS):
-        data += read_range(client, found.uri, len(data), limit, found.etag)
-        if foreign := foreign_format(data):
-            raise InvalidDataError(f"{found.uri} is not CSV but {foreign.what}", foreign.advice)
-        stop = record_stop(data) or (limit if limit == found.size else None)
-        if stop and not (is_blank(data[stop:]) and limit < min(found.size, HEADER_READS[-1])):
-            header = parse_header(data[:stop], found.uri)
-            return header._replace(is_alone=limit == found.size and is_blank(data[stop:]))
-    raise InvalidDataError(
-        f"{found.uri} cannot be read as CSV: its header does not end within {HEADER_READS[-1]} bytes", "look for an unclosed quote"
-    )
-
-
-def has_rows(found: InputObject, header: Header) -> bool:
-    """Whether an object holds more than its header and blank lines."""
-    return found.size > header.stop and not header.is_alone
-
-
-def require_same_layout(headers: Sequence[tuple[InputObject, Header]]) -> None:
-    """Raise if an object's columns or line ends differ from the first one's: its rows would not fit under that header."""
-    for other, header in headers[1:]:
-        first, reference = headers[0]
-        if header.columns != reference.columns:
-            if mistake := mistaken_first_line(reference.columns, header.columns):  # its values are not to be shown as names
-                raise InvalidDataError(f"{other.uri} {mistake.what}, unlike {first.uri}", mistake.advice)
-            what = f"has other columns than {first.uri}: {difference(header.columns, reference.columns)}"
-            raise InvalidDataError(f"{other.uri} {what}", "make all objects alike")
-        if header.line_end != reference.line_end:
-            raise InvalidDataError(
-                f"{other.uri} ends its lines with {_LINE_ENDS[header.line_end]}, but {first.uri} "
-                f"with {_LINE_ENDS[reference.line_end]}",
-                "make all objects alike",
-            )
 
 
 def _by_name(found: InputObject) -> str:

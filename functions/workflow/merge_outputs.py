@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from .accounting import (
-    Done,
+    located,
     planned_chunks,
     read_error_record,
     require_chunks,
@@ -30,6 +30,7 @@ from .errors import (
     TransientS3Error,
 )
 from .fingerprint import incomplete_identity
+from .formats import Format, Measure, input_format, output_format
 from .invocation import NO_DEADLINE, OutOfTimeError, entry_point, log, put_metrics, resumable
 from .multipart import MAX_PARTS, GatheredPart, Part, Piece, digest_of, parts_of
 from .published import Result, published_output, standing_while_publishing
@@ -98,13 +99,14 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     """Account for every chunk, merge the parts, publish, and write the report last."""
     request, plan = document["request"], document["plan"]
     decision = read_decision(client, decision_uri(plan["agreed"]["work_s3_uri"]), plan["decision_sha256"])
-    chunks = read_plan(client, plan)
-    planned = planned_chunks(document, decision, zip(chunks, read_ahead(partial(read_segments, client), chunks), strict=True))
+    source, target = input_format(document), output_format(document)
+    chunks = read_plan(client, plan, target.ending)
+    planned = planned_chunks(document, decision, source, read_ahead(partial(read_segments, client, source), chunks))
     statistics = StatisticsSum()
     with rare_garbage_collection():
         texts = read_ahead(partial(read_receipt, client), chunks)
         receipts = [parse_receipt(chunk, text, statistics) for chunk, text in zip(chunks, texts, strict=True)]
-    account = settle(document, planned, receipts)
+    account = settle(document, planned, receipts, target)
     execution_arn = document["execution"]["arn"]
 
     def error_record(chunk: Chunk) -> ErrorRecord | None:  # of this execution, if there is one
@@ -115,7 +117,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     require_unrefuted_plan(errors)
     require_predictions(account, statistics.result()["rejected_reasons"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
-    pieces = pieces_of(account.done)
+    pieces = target.pieces(client, document, source, account)
     result = Result(identity, sum(piece.size for piece in pieces), digest_of(pieces))
     etag = merge(client, document, pieces, result, deadline)
     output: Output = {
@@ -137,7 +139,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
 
     side_files = SideFiles(client, output["output_s3_uri"], etag)
     if output["rejected_s3_uri"]:
-        side_files.write(output["rejected_s3_uri"], partial(write_rejected, client, output["rejected_s3_uri"], account))
+        side_files.write(output["rejected_s3_uri"], partial(write_rejected, client, output["rejected_s3_uri"], account, source))
     side_files.write(output["report_s3_uri"], write_report)
     side_files.require_output()
     cost = report["estimated_cost"]
@@ -147,23 +149,23 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     return output
 
 
-def read_plan(client: S3Client, plan: Plan) -> list[Chunk]:
+def read_plan(client: S3Client, plan: Plan, ending: str) -> list[Chunk]:
     """Return the plan's items."""
     uri = f"s3://{plan['bucket']}/{plan['plan_key']}"
     try:
-        return require_chunks(get_json(client, uri), plan["agreed"]["work_s3_uri"])
+        return require_chunks(get_json(client, uri), plan["agreed"]["work_s3_uri"], ending)
     except ValueError as error:
         raise IncompleteOutputError(f"{uri} is not the plan: {error}") from error
 
 
-def read_segments(client: S3Client, chunk: Chunk) -> list[Segment]:
-    """Return a chunk's segments: a group has a list of them."""
-    if "segments_s3_uri" not in chunk:
-        return segments_of(chunk, None)
+def read_segments(client: S3Client, source: Format, chunk: Chunk) -> tuple[Chunk, list[Segment], Measure]:
+    """Return a chunk with its segments, of which a group has a list, and with what they add up to."""
+    listed = chunk.get("segments_s3_uri")
     try:
-        return segments_of(chunk, get_json(client, chunk["segments_s3_uri"]))
+        segments = segments_of(chunk, get_json(client, listed) if listed else None, source.extent)
     except ValueError as error:
-        raise IncompleteOutputError(f"{chunk['segments_s3_uri']}: {error}") from error
+        raise IncompleteOutputError(f"{listed or located(chunk)}: {error}") from error
+    return chunk, segments, source.measure(client, segments)
 
 
 def read_receipt(client: S3Client, chunk: Chunk) -> str | None:
@@ -209,20 +211,6 @@ def rare_garbage_collection() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def pieces_of(done: list[Done]) -> list[Piece]:
-    """Return what the output is made of: the first part that has a header with it, the others without."""
-    with_header = next((index for index, item in enumerate(done) if item.receipt["header_bytes"]), None)
-    return [
-        Piece(
-            uri=item.receipt["output_s3_uri"],
-            etag=item.receipt["output_etag"],
-            start=0 if index == with_header else item.receipt["header_bytes"],
-            stop=item.receipt["output_bytes"],
-        )
-        for index, item in enumerate(done)
-    ]
-
-
 def merge(client: S3Client, document: Document, pieces: list[Piece], result: Result, deadline: float) -> str:
     """Make the pieces one object, visible at once or not at all, in place of what was seen while planning; return its ETag."""
     output, work_uri = document["request"]["output_s3_uri"], document["plan"]["agreed"]["work_s3_uri"]
@@ -237,7 +225,7 @@ def merge(client: S3Client, document: Document, pieces: list[Piece], result: Res
     parts = parts_of(pieces) or [GatheredPart([])]  # without any object there is not even a header
     if len(parts) > MAX_PARTS:
         raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}", "raise chunk_size_mb")
-    description: dict[str, Any] = {"ContentType": "text/csv", "Metadata": result.metadata}
+    description: dict[str, Any] = {"ContentType": output_format(document).content_type, "Metadata": result.metadata}
     try:
         if len(parts) == 1 and isinstance(parts[0], GatheredPart):
             return put_whole(client, output, parts[0], description, standing.etag)

@@ -13,7 +13,6 @@ from .chunking import (
     fitting_chunk_bytes,
     largest_chunk_bytes,
     shares_of,
-    targets_of,
 )
 from .column_types import Kind, widened
 from .contract import (
@@ -29,20 +28,17 @@ from .contract import (
     Segment,
     Unfinished,
 )
-from .csv_records import Header
 from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from .estimate import PREDICTION_BYTES, SLOWEST_ROWS_PER_SECOND, Estimate, Row, Work, estimate
-from .fingerprint import cut_of, fingerprint_of, identity_of
+from .fingerprint import Whole, cut_of, fingerprint_of, identity_of
+from .formats import Format, Header, input_format, output_format
 from .inputs import (
     InputObject,
     Listing,
-    has_rows,
     no_data,
     nothing_to_predict,
-    read_header,
     repeated_in,
-    require_same_layout,
     resolve,
 )
 from .invocation import NO_DEADLINE, entry_point, resumable
@@ -51,9 +47,8 @@ from .limits import ObjectCount, chunk_room_bytes, require_ephemeral_storage
 from .published import found_while_planning
 from .resume import EarlierWork, earlier_work, finished_chunks, is_refuted
 from .s3 import S3Client, get_document, in_parallel, parse_s3_uri, put_json, s3_client
-from .sampling import mean_record_bytes, sampled_records, sampled_types
 from .sizing import LOADED_TIMES, SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice
-from .splitting import Cut, Notes, split_objects
+from .splitting import Notes
 from .work import chunk_places, chunk_size_uri, decision_uri, scan_uri, work_prefix, written_uris
 
 HEADERS_COMPARED = 10_000
@@ -69,6 +64,7 @@ MEMORY_VARIABLE = "PREDICT_MEMORY_SIZE"
 class Inputs(NamedTuple):
     """The objects of a request that may hold rows, and the headers that were read."""
 
+    format: Format
     objects: list[InputObject]
     headers: dict[InputObject, Header]
     skipped: int
@@ -108,8 +104,10 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     """Resolve the inputs, cut or group them, see what is there already, and write the plan; OutOfTimeError if a scan goes on."""
     request = document["request"]
     output = request["output_s3_uri"]
-    inputs = read_inputs(client, request)
-    has_any = any(found not in inputs.headers or has_rows(found, inputs.headers[found]) for found in inputs.objects)
+    listing = resolve_inputs(client, request)
+    columns, source = read_columns(client, document["model"]), input_format(document)
+    inputs = read_inputs(client, request, source, listing)
+    has_any = any(found not in inputs.headers or inputs.headers[found].has_rows for found in inputs.objects)
     if has_any != (document["model"]["rows"] > 0):  # without rows, the probe could not see what the model makes of them
         before, now = ("no rows", "rows") if has_any else ("rows", "no rows")
         raise InputChangedError(f"the data had {before} when the model was probed, and now it has {now}")
@@ -117,11 +115,11 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     for found in inputs.objects:  # entries that name one by itself never get here
         if found.uri in written or found.uri.startswith(f"{output}.work/"):
             raise InvalidRequestError(f"output_s3_uri {output} would overwrite the input {found.uri}: choose another output_s3_uri")
-    columns = read_columns(client, document["model"])
-    identity = identity_of(document, columns, inputs.objects)
+    whole = (Whole(found.uri, source.stop(found), found.etag) for found in inputs.objects)
+    identity = identity_of(document, columns, whole)
     output_found, published = found_while_planning(client, document, identity)
 
-    sizes = [found.size for found in inputs.objects]
+    sizes = [source.weight(found) for found in inputs.objects]
     row = row_of(document["model"], columns)
     chunk_size = find_chunk_size(client, document, identity, sizes, row)
     chunk_bytes, chunks_told = chunk_size.bytes, described(chunk_size, row, memory_mb(), sizes)
@@ -134,17 +132,18 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
         cutting = cut_inputs(client, inputs, chunk_bytes, notes, exactly=exactly)
         draft, exactly = unrefuted_draft(client, document, columns, inputs, cutting, identity), True
 
-    planned = planned_of(draft)
+    target = output_format(document)
+    planned = planned_of(client, draft, source, target)
     # Again: a cut waits for the end of its record.
-    require_ephemeral_storage(max((item.input_bytes for item in planned), default=0), model_bytes)
+    require_ephemeral_storage(max((item.measure.input_bytes for item in planned), default=0), model_bytes)
     quarantine = request["on_bad_row"] == "quarantine"
-    finished = finished_chunks(client, planned, draft.earlier, document["model"]["model"], quarantine=quarantine)
+    finished = finished_chunks(client, planned, draft.earlier, document["model"]["model"], target, quarantine=quarantine)
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
     plan = plan_of(document, inputs, draft, planned, pending, identity, output_found, chunk_bytes, chunks_told)
     if request["dry_run"]:
-        plan["estimate"] = estimate_of(client, document, row, draft, planned, pending)
+        plan["estimate"] = estimate_of(client, document, row, draft, planned, pending, source)
         plan["estimate"]["assumptions"].insert(0, chunks_told)
-    write_plan(client, plan, draft, planned, pending)
+    write_plan(client, plan, draft, planned, pending, source)
     if request["chunk_size_mb"] is None and not request["dry_run"]:
         put_json(client, chunk_size_uri(output, identity), {"chunk_bytes": chunk_bytes, "reason": chunk_size.reason})
     return plan
@@ -176,17 +175,16 @@ def memory_mb() -> int:
     return int(os.environ.get(MEMORY_VARIABLE, DEFAULT_MEMORY_MB))
 
 
-def read_inputs(client: S3Client, request: Request) -> Inputs:
+def read_inputs(client: S3Client, request: Request, source: Format, listing: Listing) -> Inputs:
     """Return the objects of all entries in order, without those known to hold no rows; one for its header if none needs any."""
-    listing = resolve_inputs(client, request)
-    headers = read_headers(client, evenly_spread(listing.objects))
-    objects = [found for found in listing.objects if found not in headers or has_rows(found, headers[found])]
+    headers = read_headers(client, source, evenly_spread(listing.objects))
+    objects = [found for found in listing.objects if found not in headers or headers[found].has_rows]
     if not objects:
         if request["on_no_rows"] != "succeed":
             raise nothing_to_predict(listing.objects[0])
         objects = listing.objects[:1]
-    inputs = Inputs(objects, headers, listing.skipped + len(listing.objects) - len(objects))
-    require_same_layout(compared(inputs))
+    inputs = Inputs(source, objects, headers, listing.skipped + len(listing.objects) - len(objects))
+    source.require_same_layout(compared(inputs))
     return inputs
 
 
@@ -220,9 +218,9 @@ def evenly_spread(objects: Sequence[InputObject]) -> list[InputObject]:
     return [distinct[index * len(distinct) // count] for index in range(count)]
 
 
-def read_headers(client: S3Client, objects: Sequence[InputObject]) -> dict[InputObject, Header]:
+def read_headers(client: S3Client, source: Format, objects: Sequence[InputObject]) -> dict[InputObject, Header]:
     """Read the headers of objects in parallel."""
-    return dict(zip(objects, in_parallel(partial(read_header, client), objects), strict=True))
+    return dict(zip(objects, in_parallel(partial(source.read_header, client), objects), strict=True))
 
 
 def unrefuted_draft(
@@ -256,48 +254,44 @@ def first_types(client: S3Client, document: Document, columns: Columns, inputs: 
     if not (probed and document["model"]["rows"]):
         return probed
     first = inputs.objects[0]
-    header = inputs.headers.get(first) or read_header(client, first)
-    sampled = sampled_types(sampled_records(client, cutting.spans()), header.columns, probed)
+    header = inputs.headers.get(first) or inputs.format.read_header(client, first)
+    sampled = inputs.format.kinds(client, cutting.spans(), header, probed)
     return widened(probed, [sampled], columns["numeric_columns"])
 
 
 def cut_inputs(client: S3Client, inputs: Inputs, chunk_bytes: int, notes: Notes, *, exactly: bool) -> Cutting:
     """Cut large objects, and group small ones."""
-    objects = inputs.objects
-    shares = list(shares_of([found.size for found in objects], chunk_bytes))
+    objects, source = inputs.objects, inputs.format
+    shares = list(shares_of([source.weight(found) for found in objects], chunk_bytes))
     large = {objects[share.first]: share.pieces for share in shares if share.pieces > 1}
     unread = [found for found in large if found not in inputs.headers]
-    headers = inputs.headers | read_headers(client, unread)
-    require_same_layout([*compared(inputs)[:1], *((found, headers[found]) for found in unread)])
-    cuts = [
-        Cut(found, headers[found], [target for target in targets_of(found.size, pieces) if target > headers[found].stop])
-        for found, pieces in large.items()
-    ]
-    split = split_objects(client, cuts, notes, exactly=exactly)
+    headers = inputs.headers | read_headers(client, source, unread)
+    source.require_same_layout([*compared(inputs)[:1], *((found, headers[found]) for found in unread)])
+    split = source.split(client, large, headers, notes, exactly=exactly)
     chunks: list[list[Span]] = []
     for share in shares:
         if share.pieces > 1:
             chunks += [[span] for span in split.spans[objects[share.first]]]
         else:
-            chunks.append([Span(found, 0, found.size) for found in objects[share.first : share.stop]])
+            chunks.append([Span(found, 0, source.stop(found)) for found in objects[share.first : share.stop]])
     return Cutting(chunks, split.guessed)
 
 
-def planned_of(draft: Draft) -> list[PlannedChunk]:
+def planned_of(client: S3Client, draft: Draft, source: Format, target: Format) -> list[PlannedChunk]:
     """Return the plan's items, each with what its segments add up to."""
     planned = []
     for index, spans in enumerate(draft.cutting.chunks):
-        segments = [segment_of(span) for span in spans]
-        places = chunk_places(draft.prefix, index, grouped=len(spans) > 1)
+        segments = [segment_of(span, source) for span in spans]
+        places = chunk_places(draft.prefix, index, target.ending, grouped=len(spans) > 1)
         data: Any = segments[0] if len(spans) == 1 else {}
         chunk = {"chunk_index": index, **data, **places, "decision_sha256": draft.decision_sha256}
-        planned.append(planned_chunk(cast("Chunk", chunk), segments))
+        planned.append(planned_chunk(cast("Chunk", chunk), segments, source, source.measure(client, segments)))
     return planned
 
 
-def segment_of(span: Span) -> Segment:
+def segment_of(span: Span, source: Format) -> Segment:
     """Return a span as the prediction function takes it."""
-    return {"data_s3_uri": span.object.uri, "byte_range": [span.start, span.stop], "data_etag": span.object.etag}
+    return {"data_s3_uri": span.object.uri, source.extent: [span.start, span.stop], "data_etag": span.object.etag}
 
 
 def plan_of(
@@ -341,6 +335,7 @@ def plan_of(
         "tolerated_failure_percentage": min(
             100, document["request"]["tolerated_failure_percentage"] * len(planned) / max(1, len(pending))
         ),
+        "input_format": inputs.format.name,
         "objects": len(inputs.objects),
         "input_bytes": sum(found.size for found in inputs.objects),
         "skipped_objects": inputs.skipped,
@@ -349,7 +344,12 @@ def plan_of(
 
 
 def write_plan(
-    client: S3Client, plan: Plan, draft: Draft, planned: Sequence[PlannedChunk], pending: Sequence[PlannedChunk]
+    client: S3Client,
+    plan: Plan,
+    draft: Draft,
+    planned: Sequence[PlannedChunk],
+    pending: Sequence[PlannedChunk],
+    source: Format,
 ) -> None:
     """Write the decision, the first object of a run, and the plan: if the role may not, the request must name another output."""
     try:
@@ -360,7 +360,7 @@ def write_plan(
 
     def write_segments(item: PlannedChunk) -> None:
         spans = draft.cutting.chunks[item.chunk["chunk_index"]]
-        put_json(client, item.chunk["segments_s3_uri"], [segment_of(span) for span in spans])
+        put_json(client, item.chunk["segments_s3_uri"], [segment_of(span, source) for span in spans])
 
     in_parallel(write_segments, (item for item in planned if "segments_s3_uri" in item.chunk))
     if plan["pending_key"] != plan["plan_key"]:
@@ -374,19 +374,19 @@ def estimate_of(
     draft: Draft,
     planned: Sequence[PlannedChunk],
     pending: Sequence[PlannedChunk],
+    source: Format,
 ) -> Estimate:
     """Return what the rest of the run would take, and which memory sizes would suit it."""
     probe = document["model"]
     grouped = [item for item in pending if "segments_s3_uri" in item.chunk]
-    spans = draft.cutting.spans()
     work = Work(
         chunks=len(planned),
         pending_chunks=len(pending),
         objects=sum(item.objects for item in pending),
         grouped_objects=sum(item.objects for item in grouped),
         grouped_chunks=len(grouped),
-        input_bytes=sum(item.input_bytes for item in pending),
-        row_bytes=mean_record_bytes(sampled_records(client, spans) if spans else []),
+        input_bytes=sum(item.measure.input_bytes for item in pending),
+        row_bytes=source.row_bytes(client, draft.cutting.spans()),
         prediction_bytes=row.prediction_bytes if row else 0,
         is_stored=probe["stored_model_s3_uri"] is not None,
         one_worker=probe["one_worker"],

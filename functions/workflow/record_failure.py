@@ -1,6 +1,6 @@
 """Record Failure: the error record of a chunk that was lost for good, beside the receipt that it never wrote."""
 
-from .contract import ChildFailure, ErrorRecord
+from .contract import EXTENTS, ChildFailure, ErrorRecord
 from .errors import told_by
 from .invocation import entry_point, log, put_metrics
 from .s3 import S3Client, put_json, s3_client
@@ -22,7 +22,7 @@ def record_failure(client: S3Client, child: ChildFailure) -> ErrorRecord:
     message, advice = told_by(child["failure"])
     record: ErrorRecord = {
         "chunk_index": chunk["chunk_index"],
-        **{field: chunk[field] for field in ("data_s3_uri", "byte_range", "segments_s3_uri") if field in chunk},  # type: ignore[typeddict-item]
+        **{field: chunk[field] for field in ("data_s3_uri", *EXTENTS, "segments_s3_uri") if field in chunk},  # type: ignore[literal-required, typeddict-item]
         "error": child["failure"]["Error"],
         "message": message,
         "advice": advice,

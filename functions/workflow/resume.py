@@ -6,6 +6,7 @@ from functools import partial
 from .accounting import PlannedChunk, read_error_record, require_agreement
 from .contract import Model
 from .errors import IncompleteOutputError, InputNotFoundError, InternalError, InvalidDataError, ModelError, UnsafeSplitError
+from .formats.format import Format
 from .s3 import S3Client, get_json, in_parallel, list_pages
 from .work import ERROR_RECORD_SUFFIX, rejected_uri
 
@@ -35,7 +36,7 @@ def is_refuted(client: S3Client, earlier: EarlierWork) -> bool:
 
 
 def finished_chunks(
-    client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, model: Model, *, quarantine: bool
+    client: S3Client, chunks: Sequence[PlannedChunk], earlier: EarlierWork, model: Model, target: Format, *, quarantine: bool
 ) -> set[int]:
     """Return the indexes of the chunks whose receipts agree with plan and probe, and whose parts and lists are as these say."""
 
@@ -44,7 +45,7 @@ def finished_chunks(
         if not {chunk["receipt_s3_uri"], chunk["output_s3_uri"]} <= earlier.keys():
             return False
         try:
-            receipt = require_agreement(planned, get_json(client, chunk["receipt_s3_uri"]), model)
+            receipt = require_agreement(planned, get_json(client, chunk["receipt_s3_uri"]), model, target)
         except (InputNotFoundError, IncompleteOutputError, ValueError):
             return False
         if quarantine and receipt["rejected_etag"] != earlier.get(rejected_uri(chunk["output_s3_uri"]), (0, ""))[1]:

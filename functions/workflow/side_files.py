@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 
 from .accounting import Account
 from .errors import IncompleteOutputError, InputChangedError, InputNotFoundError, OutputExistsError, TransientS3Error
+from .formats.format import Format
 from .s3 import S3Client, delete_object, find_object, get_text, only_in_place_of, parse_s3_uri, s3_calls
 from .work import rejected_uri, side_uris
-
-REJECTED_COLUMNS = ("data_s3_uri", "row", "byte", "reason")
 
 SPOOLED_BYTES = 64 * 2**20
 """Longer lists go through /tmp."""
@@ -68,13 +67,13 @@ def etag_of(client: S3Client, uri: str) -> str | None:
     return head.etag if head else None
 
 
-def write_rejected(client: S3Client, uri: str, account: Account, replaced: str | None = None) -> str:
+def write_rejected(client: S3Client, uri: str, account: Account, source: Format, replaced: str | None = None) -> str:
     """Gather the chunks' lists, by one PUT, below a header, and return its ETag; InputChangedError if another list is there."""
     bucket, key = parse_s3_uri(uri)
     with tempfile.SpooledTemporaryFile(SPOOLED_BYTES) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(REJECTED_COLUMNS)
+        writer.writerow(source.rejected_columns)
         writer.writerows(rejected_rows(client, account))
         text.detach()
         file.seek(0)

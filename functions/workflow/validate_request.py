@@ -14,20 +14,18 @@ from typing import Any, cast
 
 from .confinement import problems_of
 from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
-from .csv_records import Header
 from .data_names import WILDCARDS, written_as
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
+from .formats import Format, Header, format_of, recognised
 from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
 from .inputs import (
     InputObject,
     first_objects,
     folder_of,
     glob_of,
-    has_rows,
     is_prefix,
     no_data,
     nothing_to_predict,
-    read_header,
     repeated_in,
 )
 from .invocation import entry_point, log
@@ -71,17 +69,15 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     require_data(client, request)
     may_lack_rows = request["on_no_rows"] == "succeed"
     objects = chain.from_iterable(first_objects(client, uri, may_lack_rows=may_lack_rows) for uri in request["data_s3_uri"])
-    first = object_to_probe(client, objects, request)
-    if first:
-        require_columns(request, stated, *first)
-    further = list(islice(objects, FURTHER_OBJECTS)) if request["on_bad_row"] == "quarantine" else []
-    sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in further)
+    opening = next(objects, None)
+    request["input_format"] = kind = recognised(client, opening, request)
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
         "model_sha256": request["model_sha256"],
         "model_version_id": request["model_version_id"],
         "prediction_column_name": request["prediction_column_name"],
+        "input_format": kind,
         "prediction_method": request["prediction_method"],
         "on_bad_row": request["on_bad_row"],
         "on_no_rows": request["on_no_rows"],
@@ -89,6 +85,11 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "raise_errors": True,
         "execution_name": execution["name"],
     }
+    first = object_to_probe(client, format_of(prediction), chain(filter(None, [opening]), objects), request)
+    if first:
+        require_columns(request, stated, *first)
+    further = list(islice(objects, FURTHER_OBJECTS)) if request["on_bad_row"] == "quarantine" else []
+    sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in further)
     return {
         "request": request,
         "execution": execution,
@@ -308,12 +309,14 @@ def require_data(client: S3Client, request: Request) -> None:
         raise InputNotFoundError(bounded("; ".join(found)))
 
 
-def object_to_probe(client: S3Client, objects: Iterator[InputObject], request: Request) -> tuple[InputObject, Header] | None:
+def object_to_probe(
+    client: S3Client, source: Format, objects: Iterator[InputObject], request: Request
+) -> tuple[InputObject, Header] | None:
     """Return the first object that has rows, for Probe Model, and its header; if none needs rows, the very first one, or None."""
     first = None
     for found in objects:
-        header = read_header(client, found)
-        if has_rows(found, header):
+        header = source.read_header(client, found)
+        if header.has_rows:
             return found, header
         first = first or (found, header)
     if request["on_no_rows"] == "succeed":

@@ -45,11 +45,11 @@ def scan_uri(output_s3_uri: str, identity: str, chunk_bytes: int) -> str:
     return f"{request_prefix(output_s3_uri, identity)}scan-{chunk_bytes}.json"
 
 
-def chunk_places(prefix: str, chunk_index: int, *, grouped: bool) -> dict[str, str]:
+def chunk_places(prefix: str, chunk_index: int, ending: str, *, grouped: bool) -> dict[str, str]:
     """Return where the objects of a chunk go, by their fields in the plan; zero-padded, so that a listing is in its order."""
     name = f"{prefix}chunk-{chunk_index:05}"
     segments = {"segments_s3_uri": f"{name}.segments.json"} if grouped else {}
-    own = {"output_s3_uri": f"{name}.csv", "receipt_s3_uri": f"{name}{RECEIPT_SUFFIX}"}
+    own = {"output_s3_uri": f"{name}{ending}", "receipt_s3_uri": f"{name}{RECEIPT_SUFFIX}"}
     return {**segments, "decision_s3_uri": decision_uri(prefix), **own}
 
 

@@ -400,6 +400,7 @@ def test_the_workflows_zip_is_its_files(root, tmp_path):
     said = []
     with zipfile.ZipFile(package.zip_workflow(tmp_path, said.append)) as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == package.workflow_files()
+        assert {"workflow/plan_chunks.py", "workflow/formats/csv_format.py"} <= set(archive.namelist())
     assert "reaches Lambda directly" in said[-1]
 
 

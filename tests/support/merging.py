@@ -34,7 +34,7 @@ def predict(s3, chunk, pad=0, **facts):
         "rejected_rows": 0,
         "rounded_integers": 0,
         "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
-        "data_sha256": fingerprint.data_sha256_of(segments),
+        "data_sha256": fingerprint.data_sha256_of(segments, "byte_range"),
         "output_bytes": len(part),
         "header_bytes": len(header),
         "output_etag": etag,

@@ -501,7 +501,7 @@ def test_the_receipt_of_a_group(s3, put, put_all, get):
         "rows_written": 2,
         "rejected_rows": 0,
         "input_bytes": sum(map(len, objects)),
-        "data_sha256": data_sha256_of(segments),
+        "data_sha256": data_sha256_of(segments, "byte_range"),
         "output_s3_uri": OUTPUT,
         "output_bytes": len(get(OUTPUT)),
         "output_etag": s3.head_object(Bucket=BUCKET, Key="out/predictions.csv")["ETag"],

@@ -250,6 +250,6 @@ def test_merging_keeps_no_statistics_but_their_sum(run, monkeypatch):
     for index in range(3):
         execution.tamper(index, statistics=sample())
     settled = []
-    monkeypatch.setattr(merge_outputs, "settle", lambda *parts: settled.extend(parts[-1]) or accounting.settle(*parts))
+    monkeypatch.setattr(merge_outputs, "settle", lambda *parts: settled.extend(parts[2]) or accounting.settle(*parts))
     execution.merge()
     assert [("statistics" in receipt) for receipt in settled] == [False] * 3

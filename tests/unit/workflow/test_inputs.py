@@ -5,7 +5,8 @@ import pytest
 from support.samples import BUCKET
 from workflow import inputs
 from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError
-from workflow.inputs import InputObject, first_objects, glob_of, has_rows, read_header
+from workflow.formats.csv_format import Csv
+from workflow.inputs import InputObject, first_objects, glob_of
 from workflow.limits import ObjectCount
 
 ROWS = b"a,b\n1,2\n"
@@ -173,9 +174,9 @@ def test_who_names_a_hidden_folder_means_it(s3, stored, prefix):
 )
 def test_blank_lines_behind_a_header_are_no_rows(s3, put, body, rows):
     found = InputObject("s3://bucket/in/1.csv", len(body), put("in/1.csv", body))
-    header = read_header(s3, found)
+    header = Csv().read_header(s3, found)
     assert header.columns[1] == "b"
-    assert has_rows(found, header) is rows
+    assert header.has_rows is rows
 
 
 def test_a_header_is_read_once_where_rows_follow(s3, put):
@@ -183,5 +184,5 @@ def test_a_header_is_read_once_where_rows_follow(s3, put):
     found = InputObject("s3://bucket/in/1.csv", len(body), put("in/1.csv", body))
     reads = []
     s3.meta.events.register("before-parameter-build.s3.GetObject", lambda params, **_: reads.append(params["Range"]))
-    read_header(s3, found)
+    Csv().read_header(s3, found)
     assert reads == ["bytes=0-65535"]

@@ -53,7 +53,7 @@ def test_a_request_may_be_as_large_as_its_limit_and_no_larger(what, monkeypatch)
 def test_every_key_that_derives_from_the_longest_output_is_one():
     output = "s3://bucket/" + "k" * limits.MAX_OUTPUT_KEY_BYTES
     prefix = work.work_prefix(output, "1" * 64, "2" * 64)
-    places = work.chunk_places(prefix, 10_000, grouped=True)
+    places = work.chunk_places(prefix, 10_000, ".csv", grouped=True)
     map_run = f"{prefix}map-run/00000000-0000-0000-0000-000000000000/"  # the ResultWriter's folder
     derived = [
         *work.written_uris(output), *places.values(), work.rejected_uri(places["output_s3_uri"]),

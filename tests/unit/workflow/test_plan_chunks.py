@@ -54,6 +54,7 @@ def test_the_plan_is_written_beside_the_output(s3, put, get, document):
         "chunks": 1,
         "pending_chunks": 1,
         "tolerated_failure_percentage": 0.0,
+        "input_format": "csv",
         "objects": 1,
         "input_bytes": 8,
         "skipped_objects": 0,

@@ -7,6 +7,7 @@ import pytest
 
 from support.samples import BUCKET
 from workflow.accounting import Account, Done
+from workflow.formats.csv_format import Csv
 from workflow.side_files import rejected_rows, write_rejected
 
 
@@ -44,5 +45,5 @@ def test_a_row_after_a_missing_chunk_has_no_number(s3, done):
 
 
 def test_a_list_without_rows_has_its_header(s3, get, done):
-    write_rejected(s3, f"s3://{BUCKET}/out.csv.rejected.csv", Account([done(0, "a", 0, 50)], []))
+    write_rejected(s3, f"s3://{BUCKET}/out.csv.rejected.csv", Account([done(0, "a", 0, 50)], []), Csv())
     assert list(csv.reader(io.StringIO(get("out.csv.rejected.csv").decode()))) == [["data_s3_uri", "row", "byte", "reason"]]

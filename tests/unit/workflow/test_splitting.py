@@ -10,7 +10,8 @@ from workflow import boundaries, splitting
 from workflow.chunking import targets_of
 from workflow.csv_records import record_stops
 from workflow.errors import IncompleteOutputError, InputChangedError, InvalidDataError, TransientS3Error
-from workflow.inputs import InputObject, read_header
+from workflow.formats.csv_format import Csv
+from workflow.inputs import InputObject
 from workflow.invocation import OutOfTimeError
 from workflow.splitting import Cut, Notes, split_objects
 
@@ -34,7 +35,7 @@ def cut(s3, put):
 
     def cut_into(pieces, body, key="in/1.csv"):
         found = InputObject(f"s3://{BUCKET}/{key}", len(body), put(key, body))
-        header = read_header(s3, found)
+        header = Csv().read_header(s3, found)
         return Cut(found, header, [target for target in targets_of(len(body), pieces) if target > header.stop])
 
     return cut_into

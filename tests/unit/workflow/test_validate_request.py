@@ -3,8 +3,9 @@ import re
 import pytest
 
 from support.samples import BUCKET, EXECUTION, REQUEST, refusal, rejection, validated
-from workflow import inputs, validate_request
+from workflow import validate_request
 from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError
+from workflow.formats import csv_format
 from workflow.work import columns_uri
 
 
@@ -275,8 +276,15 @@ def test_a_long_header_is_read_in_growing_steps(s3, put):
     assert validated(s3)
 
 
+@pytest.mark.parametrize("asked", [{}, {"input_format": "auto"}, {"input_format": "csv"}])
+def test_the_format_of_the_data_is_known_from_here_on(s3, put, asked):
+    put("in/1.csv", "a,b\n1,2\n")
+    found = validated(s3, data_s3_uri="s3://bucket/in/", **asked)
+    assert {found[part]["input_format"] for part in ("request", "prediction", "probe")} == {"csv"}
+
+
 def test_a_header_without_end_is_given_up(s3, put, monkeypatch):
-    monkeypatch.setattr(inputs, "HEADER_READS", (4, 16))
+    monkeypatch.setattr(csv_format, "HEADER_READS", (4, 16))
     put("in/1.csv", "x" * 100 + "\n1\n")
     assert "does not end within 16 bytes" in rejection(s3, InvalidDataError)
 

@@ -17,7 +17,8 @@ from support.samples import EXECUTION
 from workflow import header_mistakes, validate_request
 from workflow.csv_records import Header, parse_header
 from workflow.errors import InvalidDataError, InvalidRequestError
-from workflow.inputs import InputObject, require_same_layout
+from workflow.formats.csv_format import Csv
+from workflow.inputs import InputObject
 from workflow.sampling import sampled_types
 
 COLUMNS = 3000
@@ -92,7 +93,9 @@ def no_such_types():
 
 def other_layout(first, other):
     with pytest.raises(ValueError, match=r"other columns|another order"):
-        require_same_layout([(InputObject(URI, 1, "1"), wide_header(first)), (InputObject(f"{URI}2", 1, "2"), wide_header(other))])
+        Csv().require_same_layout(
+            [(InputObject(URI, 1, "1"), wide_header(first)), (InputObject(f"{URI}2", 1, "2"), wide_header(other))]
+        )
 
 
 def handlers_columns(used, present):

@@ -1,0 +1,44 @@
+"""Which format a run reads and writes, by what its request says or by what its data look like."""
+
+from typing import Any
+
+from ..contract import Document, InputFormat, Request
+from ..data_names import promise_of
+from ..inputs import InputObject
+from ..s3 import S3Client, read_range
+from .csv_format import Csv
+from .format import Format, Header, Measure
+
+__all__ = ["Format", "Header", "Measure", "format_of", "input_format", "output_format", "recognised"]
+
+FORMATS: dict[str, type[Format]] = {"csv": Csv}
+"""In the order in which they are tried: the last is what everything may be."""
+FIRST_BYTES = 2**12
+"""Bytes that tell what an object is if its name does not."""
+
+
+def recognised(client: S3Client, first: InputObject | None, request: Request) -> InputFormat:
+    """Return the format that is asked for, or, for `auto`, that of the first object: by its name, else by its first bytes."""
+    asked = request["input_format"]
+    if asked != "auto":
+        return FORMATS[asked].name
+    promised = promise_of(first.uri if first else request["data_s3_uri"][0]).format
+    if promised in FORMATS:
+        return FORMATS[promised].name
+    data = read_range(client, first.uri, 0, min(FIRST_BYTES, first.size), first.etag) if first else b""
+    return next(kind.name for kind in FORMATS.values() if kind.begins(data))
+
+
+def format_of(prediction: Any) -> Format:
+    """Return the format that a prediction event's fields describe."""
+    return FORMATS[prediction["input_format"]].of(prediction)
+
+
+def input_format(document: Document) -> Format:
+    """Return the format that a run reads."""
+    return format_of(document["prediction"])
+
+
+def output_format(document: Document) -> Format:
+    """Return the format that a run writes: that of its input."""
+    return format_of(document["prediction"])

@@ -1,0 +1,99 @@
+"""What the workflow asks of a format of data: the same few questions, whatever the bytes look like.
+
+A run reads one format and writes one. Nothing outside this folder asks which.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ..accounting import Account
+    from ..chunking import Span
+    from ..column_types import Kind
+    from ..contract import Document, Extent, InputFormat, Receipt, Segment
+    from ..inputs import InputObject
+    from ..multipart import Piece
+    from ..s3 import S3Client
+    from ..splitting import Notes, Split
+
+
+class Header(Protocol):
+    """What an object says before its rows are read."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it is known, or has to be assumed, that rows follow."""
+
+
+class Measure(NamedTuple):
+    """What a chunk's segments add up to."""
+
+    input_bytes: int
+    """Bytes that the prediction function consumes."""
+    rows: int | None
+    """None if nothing but reading them all tells."""
+
+
+class Format(Protocol):
+    """A format with its dialect. What it is asked of an input counts in the unit of its `extent`: bytes, or row groups."""
+
+    name: ClassVar[InputFormat]
+    """As `input_format` has it."""
+    ending: ClassVar[str]
+    """End of a part's name."""
+    content_type: ClassVar[str]
+    extent: ClassVar[Extent]
+    """The field of a segment that says which share of its object it is: [start, stop)."""
+    rejected_columns: ClassVar[tuple[str, str, str, str]]
+    """The columns of a list of rejected rows."""
+
+    @classmethod
+    def of(cls, prediction: Mapping[str, Any]) -> Format:
+        """Return the format with the dialect that a prediction event's fields describe."""
+
+    @staticmethod
+    def begins(data: bytes) -> bool:
+        """Whether an object with these first bytes may be of this format."""
+
+    # As input
+
+    def read_header(self, client: S3Client, found: InputObject) -> Header:
+        """Read what stands before an object's rows; InvalidDataError if it is not of this format."""
+
+    def require_same_layout(self, headers: Sequence[tuple[InputObject, Any]]) -> None:
+        """Raise InvalidDataError if the rows of an object do not fit to those of the first."""
+
+    def weight(self, found: InputObject) -> int:
+        """Return the bytes that reading an object takes, by which chunks are sized."""
+
+    def stop(self, found: InputObject) -> int:
+        """Return the end of an object's extent."""
+
+    def split(
+        self, client: S3Client, large: Mapping[InputObject, int], headers: Mapping[InputObject, Any], notes: Notes, *, exactly: bool
+    ) -> Split:
+        """Cut large objects, each into about so many pieces; OutOfTimeError if that takes another invocation."""
+
+    def kinds(self, client: S3Client, spans: Sequence[Span], header: Any, wanted: Iterable[str]) -> dict[str, Kind]:
+        """Return what can be seen of the columns' kinds without reading all of them."""
+
+    def row_bytes(self, client: S3Client, spans: Sequence[Span]) -> float:
+        """Return the mean length of a row, above 0."""
+
+    def measure(self, client: S3Client, segments: Sequence[Segment]) -> Measure:
+        """Return what a chunk's segments add up to."""
+
+    # As output
+
+    def fits(self, receipt: Receipt) -> bool:
+        """Whether the bytes, rows and header of a part can be as its receipt says."""
+
+    def pieces(self, client: S3Client, document: Document, source: Format, account: Account) -> list[Piece]:
+        """Return what the output is made of, in order."""

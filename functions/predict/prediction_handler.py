@@ -33,6 +33,7 @@ features      `load_data`: a block's feature columns as the model gets them
 predictions   `make_predictions`, `bisect_refused`: the model called, its answers named and printed
 statistics    `column_statistics`: what is counted of features and predictions
 segments      a chunk's shares of its objects
+compression   gzip and Zstandard, read as text
 formats       the few verbs in which formats of tables differ
 CSV           bytes cut into blocks of whole records, their fields parsed, and predictions behind them
 headers       what is wrong with a first line
@@ -284,11 +285,12 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch()
     output_s3_uri, receipt_s3_uri = event["output_s3_uri"], event.get("receipt_s3_uri")
+    compression = _written_as(event).compression
     rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
     with (
         _temporary_directory() as folder,
         ThreadPoolExecutor(1, "removal") as removal,
-        _Upload(client, Path(folder, "part.csv"), output_s3_uri) as part,
+        _Upload(client, Path(folder, "part.csv"), output_s3_uri, CONTENT_TYPES.get(compression, "text/csv")) as part,
         _Upload(client, Path(folder, "rejected.csv"), rejected_s3_uri) if rejected_s3_uri else nullcontext() as rejected,
     ):
         storage = _Storage(folder)
@@ -517,10 +519,11 @@ def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> 
     for item in [event, *(event.get("further_data") or ())]:
         s3_uri = item["data_s3_uri"]
         try:
-            block = _format_of(event).first_block(client, s3_uri, item.get("data_etag"))
+            block, share = _format_of(event).first_block(client, s3_uri, item.get("data_etag"))
             if not block.rows and item is event and event.get("on_no_rows") == "succeed":
                 header = block.header
-            return _probe_rows(model, event, s3_uri, block, event["probe_rows"])
+            probed = _probe_rows(model, event, s3_uri, block, event["probe_rows"])
+            return probed._replace(row_bytes=probed.row_bytes * share)
         except InvalidDataError as error:
             refusal = refusal or error
             if event.get("on_bad_row") != "quarantine":
@@ -686,6 +689,7 @@ def score_file(
     on_bad_row: str = "fail",
     on_no_rows: str = "fail",
     strict: bool = False,
+    output_compression: str | None = None,
 ) -> ScoredFile:
     """Score local CSV into a local file: what `predict_chunk` does between download and upload.
 
@@ -701,6 +705,7 @@ def score_file(
         "on_bad_row": on_bad_row,
         "on_no_rows": on_no_rows,
         "strict": strict,
+        "output_compression": output_compression or promise_of(str(output)).compression,
     }
     if problems := _field_problems(options, {name: _EVENT_FIELDS[name] for name in options}):
         raise InvalidRequestError(f"score_file has {_listed(problems)}")
@@ -725,13 +730,13 @@ def _score_chunk(
 
     Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
     """
-    read, header, writer = _Tally(), chunk.header, chunk.format.writer(chunk.header)
+    read, header, writer = _Tally(), chunk.header, _compressed(chunk.format.writer(chunk.header), event)
     infer = infer or functools.partial(_infer_kinds, chunk.blocks(BLOCK_BYTES))
     scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer, writer)
     statistics = scorer.statistics
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
-    bytes_to_come = chunk.record_bytes
+    bytes_to_come = 0 if isinstance(writer, _CompressedWriter) else chunk.record_bytes
     with part.open("wb") as output, (rejected or Path(os.devnull)).open("wb") as rejected_list:
         rejected_list.write(_csv_lines([("data_s3_uri", "row", "byte", "reason")], header.line_end))
 
@@ -1297,11 +1302,15 @@ def validate_event(event: dict[str, Any]) -> None:
             problems += _segment_problems(event[name], name)
     read, written = _read_by(event), _written_by(event)
     problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
-    if mistake := written_as(str(event.get("output_s3_uri")), "csv").mistake:
+    if mistake := _written_as(event).mistake:
         problems.append(f"output_s3_uri {event['output_s3_uri']} {mistake}")
     problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
+
+
+def _written_as(event: dict[str, Any]) -> Written:
+    return written_as(str(event.get("output_s3_uri")), "csv", output_compression=event.get("output_compression"))
 
 
 def _field_problems(
@@ -1423,7 +1432,7 @@ FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
 CONVERSIONS = {"csv": ("csv",), "jsonl": ("jsonl",), "parquet": ("parquet",)}
 """By the format of the data, what its output can be."""
-COMPRESSIONS = ("none",)
+COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
 TABLE_ENDINGS = {
     ".csv": ("csv", ","), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"), ".psv": ("csv", "|"),
@@ -1497,7 +1506,7 @@ def _mistake(  # noqa: PLR0911  # one a mistake
     written = " or ".join(FORMATS[one] for one in possible)
     is_possible = kind is None or kind in possible
     usual = ".tsv" if kind == "csv" and delimiter == "\t" else f".{kind if kind and is_possible else possible[0]}"
-    usual += {"gzip": ".gz", "zstd": ".zst"}.get(compression, "") if compression in COMPRESSIONS and kind != "parquet" else ""
+    usual += {"gzip": ".gz", "zstd": ".zst"}.get(compression, "") if kind != "parquet" else ""
     choose = f"choose a name that ends in {usual}"
     if promise.is_other or (promise.format == kind and not is_possible):
         return f"ends in {promise.ending}, and what is written is {written}: {choose}"
@@ -1505,8 +1514,6 @@ def _mistake(  # noqa: PLR0911  # one a mistake
         return f"cannot be {FORMATS[str(kind)]}, because what is written of such data is {written}: choose another output_format"
     if kind == "parquet" and compression != "none":
         return f"is Parquet, which compresses its own pages, and not all of it by {compression}: leave that out"
-    if compression not in COMPRESSIONS:
-        return f"ends in {promise.ending}, and what is written is not compressed: {choose}"
     if promise.format not in (None, kind):
         return f"ends in {promise.ending}, and output_format is {kind}: {choose}, or another output_format"
     if promise.ending and promise.compression != compression:
@@ -1634,6 +1641,7 @@ _EVENT_FIELDS = {
     "prediction_method": _Field(PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
     "on_bad_row": _Field(("fail", "quarantine").__contains__, "fail or quarantine"),
     "on_no_rows": _Field(("fail", "succeed").__contains__, "fail or succeed"),
+    "output_compression": _Field(COMPRESSIONS.__contains__, f"one of {', '.join(COMPRESSIONS)}"),
     "model_sha256": _SHA256,
     "model_version_id": _text_up_to(MAX_VERSION_ID_CHARACTERS),
     "model_etag": _ETAG,
@@ -1892,11 +1900,11 @@ class _Upload:
     reading to the end after one has failed.
     """
 
-    def __init__(self, client: S3Client, path: Path, s3_uri: str) -> None:
+    def __init__(self, client: S3Client, path: Path, s3_uri: str, content_type: str = "text/csv") -> None:
         self._client, self._path, self._s3_uri = client, path, s3_uri
         bucket, key = parse_s3_uri(s3_uri)
         self._place: dict[str, Any] = {"Bucket": bucket, "Key": key}
-        self._description = {**self._place, "ContentType": "text/csv", **_work_tag(key)}
+        self._description = {**self._place, "ContentType": content_type, **_work_tag(key)}
         self._pool = ThreadPoolExecutor(UPLOADS_AT_ONCE, "upload")
         self._begin()
 
@@ -4725,6 +4733,14 @@ class _Segment:
     header: Header | None = None
     is_begun: bool = False
 
+    @contextmanager
+    def text(self) -> Iterator[Any]:
+        """Open it to be read forward from its beginning, as the text that it is or that is compressed in it."""
+        with self.data.open("rb") as file:
+            compression = None if self.source.start else compression_of(file.read(COMPRESSION_MAGIC_BYTES))
+            file.seek(0)
+            yield _Decompressed(file, compression, self.source.s3_uri, self) if compression else file
+
     @property
     def byte_range(self) -> list[int] | None:
         return None if self.stop is None else [self.source.start, self.stop]
@@ -4865,6 +4881,175 @@ def _downloading(client: S3Client, chunk: _Chunk, storage: _Storage) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
+# --- compression ----------------------------------------------------------------------------------------------------------------
+# In: an open file, or an object's first bytes, that gzip or Zstandard have compressed.
+# Out: the text, piece by piece, or what is wrong with the file.
+# Touches: nothing.
+
+MAX_TEXT_BYTES = 2**36
+"""The most text of one object: a function, which has 15 minutes, does not score as much."""
+
+STORED_PIECE_BYTES = 1 << 14
+"""Compressed bytes that are decompressed at once: from few of them, the probe knows how many bytes of text they are."""
+CONTENT_TYPES = {"gzip": "application/gzip", "zstd": "application/zstd"}
+"""Of a compressed output. Its `Content-Encoding` is not set: some clients would decompress it unasked."""
+GZIP_LEVEL, ZSTD_LEVEL = 4, 3
+"""Of gzip, level 6 makes outputs smaller by 4 to 8 % and takes over three times as long (docs/performance.md)."""
+
+
+class _Stored:
+    """The compressed file as pyarrow wants it: counted, and not closed."""
+
+    closed = False
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.bytes = 0
+
+    def read(self, size: int) -> bytes:
+        piece: bytes = self._file.read(min(size, STORED_PIECE_BYTES))
+        self.bytes += len(piece)
+        return piece
+
+    def close(self) -> None:
+        pass
+
+
+class _Decompressed:
+    """The text of an open compressed file, all gzip members or Zstandard frames of it; read forward only.
+
+    pyarrow checks what they say of their contents, refuses windows of more than 128 MiB, and keeps 1 MB and the window in memory.
+    """
+
+    def __init__(
+        self, file: Any, compression: str, s3_uri: str, segment: _Segment | None = None, *, is_beginning: bool = False
+    ) -> None:
+        self._compression, self._s3_uri, self._segment, self._is_beginning = compression, s3_uri, segment, is_beginning
+        self._stored = _Stored(file)
+        self._text = pa.CompressedInputStream(pa.PythonFile(self._stored, "r"), compression)
+        self._bytes = 0
+
+    @property
+    def surplus(self) -> int:
+        """How many bytes more than the compressed ones were read."""
+        return self._bytes - self._stored.bytes
+
+    @property
+    def stored_share(self) -> float:
+        """Compressed bytes for a byte of text, so far."""
+        return self._stored.bytes / max(1, self._bytes)
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes, fewer only at the end; InvalidDataError if the file is damaged or not whole."""
+        try:
+            text: bytes = self._text.read(size)
+        except OSError as error:
+            if self._is_beginning and _TRUNCATED in str(error):
+                return b""
+            if error.errno is not None:  # the disk's own
+                raise
+            raise self._damage(str(error)) from error
+        self._bytes += len(text)
+        if self._bytes > MAX_TEXT_BYTES:
+            raise InvalidDataError(
+                f"{self._s3_uri} holds more than {MAX_TEXT_BYTES} bytes of text in its {self._name}",
+                "split it into several objects",
+            )
+        return text
+
+    def seek(self, position: int) -> None:
+        while self._bytes < position and self.read(min(position - self._bytes, BLOCK_BYTES)):
+            pass
+
+    @property
+    def _name(self) -> str:
+        return COMPRESSION_NAMES[self._compression]
+
+    def _damage(self, reason: str) -> PredictionError:
+        """Say what is wrong, by what pyarrow says."""
+        segment = self._segment
+        if _TRUNCATED in reason and segment and segment.stop not in (None, segment.object_bytes):
+            return _only_whole(self._s3_uri, self._compression)
+        if _TRUNCATED in reason:
+            what = f"{self._s3_uri} is not whole: it ends in the middle of its {self._name}"
+            return InvalidDataError(what, "write or upload it again")
+        if "too much memory" in reason:
+            what = f"{self._s3_uri} is {self._name} with a window of more than 128 MiB"
+            return InvalidDataError(what, "compress it without --long, or with --long=27 at most")
+        if "ictionary" in reason:
+            return InvalidDataError(f"{self._s3_uri} is {self._name} that needs a dictionary", "compress it without one")
+        what = f"{self._s3_uri} is damaged, or something else follows its {self._name}: after {self._bytes} bytes of its text"
+        return InvalidDataError(what, "write or upload it again")
+
+
+def _only_whole(s3_uri: str, compression: str) -> InvalidRequestError:
+    what = f"{s3_uri} is {COMPRESSION_NAMES[compression]}, of which no range of bytes can be read"
+    return InvalidRequestError(what, "leave byte_range out")
+
+
+_TRUNCATED = "Truncated"
+"""In what pyarrow says of a file that ends too early."""
+
+
+def _beginning_of_text(stored: bytes, compression: str, s3_uri: str, most: int, *, is_whole: bool) -> tuple[bytes, bool, float]:
+    """Return so much of the text whose compressed beginning this is, whether that is all, and how many bytes one of it takes."""
+    file = _Decompressed(io.BytesIO(stored), compression, s3_uri, is_beginning=not is_whole)
+    text = b""
+    while len(text) < most and (piece := file.read(1 << 16)):
+        text += piece
+    return text, is_whole and not file.read(1), file.stored_share
+
+
+class _CompressedWriter:
+    """Writes what another writer does, as gzip members or Zstandard frames: one for the header, and one for each block.
+
+    So parts can be joined, and the header left out, by whoever knows bytes alone, and several threads compress.
+    """
+
+    line_end = b""
+
+    def __init__(self, writer: _Writer, compression: str) -> None:
+        self._writer, self._compressed = writer, {"gzip": _gzip_member, "zstd": _zstd_frame}[compression]
+        self._text = io.BytesIO()
+        """What the other writer writes by itself."""
+
+    def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> bytes:
+        text, line_end = self._writer.joined(block, rows, predictions, names), self._writer.line_end
+        return self._compressed(memoryview(text)[len(line_end) :], line_end)  # it belongs to the header, and to no block
+
+    def begin(self, output: Any, names: list[str]) -> int:
+        self._output = output
+        header = self._text.getvalue() if self._writer.begin(self._text, names) else b""
+        return int(output.write(self._compressed(header, self._writer.line_end))) if header else 0
+
+    def write(self, joined: bytes) -> None:
+        self._output.write(joined)
+
+    def end(self, tally: _Tally) -> int:
+        written = self._text.tell()
+        self._writer.end(tally)
+        rest = self._text.getvalue()[written:].removeprefix(self._writer.line_end)
+        if rest or not self._output.tell():  # an object without bytes is neither gzip nor Zstandard
+            self._output.write(self._compressed(rest, b""))
+        return 0
+
+
+def _compressed(writer: _Writer, event: dict[str, Any]) -> _Writer:
+    """Return a writer that compresses what another one writes, if the event or the output's name says so."""
+    compression = _written_as(event).compression
+    return writer if compression == "none" else _CompressedWriter(writer, compression)
+
+
+def _gzip_member(text: bytes | memoryview, line_end: bytes) -> bytes:
+    member = zlib.compressobj(GZIP_LEVEL, wbits=31)  # without a name or an instant: twins of a chunk write the same bytes
+    return b"".join([member.compress(text), member.compress(line_end), member.flush()])
+
+
+def _zstd_frame(text: bytes | memoryview, line_end: bytes) -> bytes:
+    frame: bytes = pa.Codec("zstd", compression_level=ZSTD_LEVEL).compress(b"".join([text, line_end]), asbytes=True)
+    return frame
+
+
 # --- formats --------------------------------------------------------------------------------------------------------------------
 # In: the format that an event names.
 # Out: the few verbs in which formats differ; everything else is the same code for all of them.
@@ -4911,7 +5096,7 @@ class _Format(Protocol):
     def may_be_cut(self, segment: _Segment) -> bool:
         """Tell whether a segment's bytes show that it does not end between two rows."""
 
-    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _Block:
+    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
         """Read the first rows of an object, for the probe; a block of none if the object has none."""
 
     def writer(self, header: Header) -> _Writer:
@@ -4959,8 +5144,19 @@ class _Block(Protocol):
         """Return the kinds of some columns, as pandas would read these rows."""
 
 
+class _First(NamedTuple):
+    """The first rows of an object."""
+
+    block: _Block
+    stored_share: float = 1.0
+    """Bytes of the object for each of `block.input_bytes`: fewer if it is compressed."""
+
+
 class _Writer(Protocol):
     """Makes a chunk's part."""
+
+    line_end: bytes
+    """What a block's share begins with, because it belongs to the row before."""
 
     def joined(self, block: _Block, rows: Array, predictions: Array | None, names: list[str]) -> Any:
         """Return a block's share: its rows with their predictions, or none for a row that is not in `rows`.
@@ -5024,9 +5220,9 @@ class _Tally:
     quotes: int = 0
 
 
-def _read_first_block(client: S3Client, s3_uri: str, etag: str | None, block_of: Callable[..., _Block | None]) -> _Block:
+def _read_first_block(client: S3Client, s3_uri: str, etag: str | None, block_of: Callable[..., _Block | None]) -> _First:
     """Read the first rows of an object of text: 2 MB, or as much as the first record takes; `block_of` gets what was read."""
-    size = BLOCK_BYTES
+    size, share = BLOCK_BYTES, 1.0
     while size <= MAX_RECORD_BYTES * 4:
         try:
             beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
@@ -5035,8 +5231,10 @@ def _read_first_block(client: S3Client, s3_uri: str, etag: str | None, block_of:
             if "InvalidRange" not in str(error.__cause__):
                 raise
             beginning, is_whole = b"", True  # an object has a first byte unless it is empty
+        if compression := compression_of(beginning):
+            beginning, is_whole, share = _beginning_of_text(beginning, compression, s3_uri, size, is_whole=is_whole)
         if block := block_of(beginning, is_whole=is_whole):
-            return block
+            return _First(block, share)
         size *= 4
     raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
 
@@ -5073,7 +5271,7 @@ class _Csv:
         file.fill(client, _Object(segment.source.s3_uri, segment.byte_range, segment.etag), check)
 
     def header(self, segment: _Segment, *, may_be_all: bool) -> Header:
-        return _local_header(segment.data, segment.source.s3_uri, may_be_all=may_be_all)
+        return _local_header(segment, may_be_all=may_be_all)
 
     def joint_header(self, headers: Iterator[Header]) -> Header:
         first = next(headers)
@@ -5104,19 +5302,21 @@ class _Csv:
         sample = b""
         for segment in chunk.segments:
             if len(sample) < HEADER_READ_BYTES:
-                with segment.data.open("rb") as file:
+                with segment.text() as file:
                     sample += file.read(HEADER_READ_BYTES - len(sample))
         return len(sample) // max(sample.count(b"\n"), 1)
 
     def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
         own, start = segment.header, segment.source.start
-        with segment.data.open("rb") as file:
+        with segment.text() as file:
             if start == 0 and own:
                 tally.bytes += own.size
                 tally.quotes += own.raw.count(b'"')
                 file.seek(own.size)
                 start = own.size
             yield from _read_blocks(file, header, segment.source, start, block_bytes, tally)
+            if isinstance(file, _Decompressed):
+                tally.bytes -= file.surplus
 
     def joined_small(self, blocks: Iterator[Any], block_bytes: int) -> Iterator[_Block]:
         waiting: list[_CsvBlock] = []
@@ -5133,12 +5333,12 @@ class _Csv:
     def may_be_cut(self, segment: _Segment) -> bool:
         """Count a segment's quotes: an odd number shows that one end lies in a quoted field."""
         quotes = 0
-        with segment.data.open("rb") as file:
-            while piece := file.read(1 << 20):
+        with segment.text() as file:
+            while not isinstance(file, _Decompressed) and (piece := file.read(1 << 20)):  # what is compressed is never cut
                 quotes += piece.count(b'"')
         return bool(quotes % 2)
 
-    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _Block:
+    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
         return _read_first_block(client, s3_uri, etag, functools.partial(_first_block, s3_uri=s3_uri))
 
     def writer(self, header: Header) -> _CsvWriter:
@@ -5150,6 +5350,7 @@ class _CsvWriter:
 
     def __init__(self, header: Header) -> None:
         self._header = header
+        self.line_end = header.line_end
         self._output: Any = None
 
     def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> memoryview:
@@ -5263,9 +5464,10 @@ _BLANK = re.compile(rb"[ \t]*")
 _NAME_ROWS, _IS_A_QUOTE_MISSING = "name data that has rows", "look for a quote that is missing"
 
 
-def _local_header(data: Path | _GrowingFile, s3_uri: str, *, may_be_all: bool = False) -> Header:
+def _local_header(segment: _Segment, *, may_be_all: bool = False) -> Header:
     """Read an object's header; `may_be_all` accepts one without a line end, and so without rows."""
-    with data.open("rb") as file:
+    s3_uri = segment.source.s3_uri
+    with segment.text() as file:
         beginning = b""
         while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
             beginning += fresh
@@ -5290,6 +5492,8 @@ def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Hea
     size = HEADER_READ_BYTES
     while size <= MAX_RECORD_BYTES * 2:
         beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
+        if compression := compression_of(beginning):
+            raise _only_whole(s3_uri, compression)
         header = _read_header(beginning, s3_uri)
         if header:
             return header, str(found.etag)
@@ -5679,6 +5883,17 @@ FOREIGN_FORMATS = {
     b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE,
     b"\xff\xfe": _UTF_16, b"\xfe\xff": _UTF_16,
 }  # fmt: skip
+
+
+COMPRESSION_NAMES = {"gzip": "gzip", "zstd": "Zstandard"}
+"""The compressions that are read, and what people call them."""
+_COMPRESSED = {"gzip": re.compile(rb"\x1f\x8b"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
+COMPRESSION_MAGIC_BYTES = 4
+
+
+def compression_of(data: bytes) -> str | None:
+    """Return which of the compressions that are read an object's first bytes show; Zstandard may begin with a skippable frame."""
+    return next((name for name, magic in _COMPRESSED.items() if magic.match(data)), None)
 
 
 def foreign_format(data: bytes) -> Mistake | None:

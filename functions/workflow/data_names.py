@@ -19,7 +19,7 @@ FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
 CONVERSIONS = {"csv": ("csv",), "jsonl": ("jsonl",), "parquet": ("parquet",)}
 """By the format of the data, what its output can be."""
-COMPRESSIONS = ("none",)
+COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
 TABLE_ENDINGS = {
     ".csv": ("csv", ","), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"), ".psv": ("csv", "|"),
@@ -93,7 +93,7 @@ def _mistake(  # noqa: PLR0911  # one a mistake
     written = " or ".join(FORMATS[one] for one in possible)
     is_possible = kind is None or kind in possible
     usual = ".tsv" if kind == "csv" and delimiter == "\t" else f".{kind if kind and is_possible else possible[0]}"
-    usual += {"gzip": ".gz", "zstd": ".zst"}.get(compression, "") if compression in COMPRESSIONS and kind != "parquet" else ""
+    usual += {"gzip": ".gz", "zstd": ".zst"}.get(compression, "") if kind != "parquet" else ""
     choose = f"choose a name that ends in {usual}"
     if promise.is_other or (promise.format == kind and not is_possible):
         return f"ends in {promise.ending}, and what is written is {written}: {choose}"
@@ -101,8 +101,6 @@ def _mistake(  # noqa: PLR0911  # one a mistake
         return f"cannot be {FORMATS[str(kind)]}, because what is written of such data is {written}: choose another output_format"
     if kind == "parquet" and compression != "none":
         return f"is Parquet, which compresses its own pages, and not all of it by {compression}: leave that out"
-    if compression not in COMPRESSIONS:
-        return f"ends in {promise.ending}, and what is written is not compressed: {choose}"
     if promise.format not in (None, kind):
         return f"ends in {promise.ending}, and output_format is {kind}: {choose}, or another output_format"
     if promise.ending and promise.compression != compression:

@@ -50,6 +50,17 @@ FOREIGN_FORMATS = {
 }  # fmt: skip
 
 
+COMPRESSION_NAMES = {"gzip": "gzip", "zstd": "Zstandard"}
+"""The compressions that are read, and what people call them."""
+_COMPRESSED = {"gzip": re.compile(rb"\x1f\x8b"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
+COMPRESSION_MAGIC_BYTES = 4
+
+
+def compression_of(data: bytes) -> str | None:
+    """Return which of the compressions that are read an object's first bytes show; Zstandard may begin with a skippable frame."""
+    return next((name for name, magic in _COMPRESSED.items() if magic.match(data)), None)
+
+
 def foreign_format(data: bytes) -> Mistake | None:
     """Say what the first bytes of an object are if they are not text."""
     binary = b"\0" in data

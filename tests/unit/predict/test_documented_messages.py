@@ -1,5 +1,6 @@
 """Every message of the handler under "Troubleshooting" in docs/prediction_handler.md, provoked."""
 
+import gzip
 import json
 import pickle
 import re
@@ -37,6 +38,9 @@ PREFIXES = {
 HEADER = b"id,distance,dep_delay\n"
 ROW = b"007,1400,2\n"
 QUOTED = HEADER + b'1,2,"3"\n4,5,"6"\n'
+COMPRESSED = gzip.compress(HEADER + 3 * ROW)
+WIDE_WINDOW = bytes.fromhex("28b52ffd 00 90")
+"""How a Zstandard frame begins that needs 256 MiB."""
 
 
 class Boosted:
@@ -141,6 +145,10 @@ CASES = [
     (data(HEADER.replace(b"\n", b"\r\n") + ROW), {}),
     (data(HEADER + ROW + "Zürich,1,1\n".encode("latin-1")), {}),
     (data(b"id,distance,dep_delay,distance\n1,2,3,4\n"), {}),
+    (data(COMPRESSED[:-1]), {}),
+    (data(COMPRESSED + b"something else"), {}),
+    (data(WIDE_WINDOW), {}),
+    (data(COMPRESSED), {"byte_range": [9, 40]}),
     (data(b"id;distance;dep_delay\n1;2;3\n"), {}),
     (data(b"1,2,3.5\n4,5,6\n"), {}),
     (data(QUOTED), {"byte_range": [0, QUOTED.index(b"3")]}),

@@ -108,7 +108,7 @@ def test_what_is_wrong_with_local_files_is_said(prepare_data, files, data, says)
         ({"output_s3_uri": "out.parquet"}, "output out.parquet ends in .parquet, and what is written is CSV: choose a name"),
         (
             {"output_s3_uri": "out.csv.gz"},
-            "output out.csv.gz ends in .csv.gz, and what is written is not compressed: choose a name",
+            "output out.csv.gz ends in .csv.gz, and output_compression is none: choose a name",
         ),
     ],
 )

@@ -71,9 +71,10 @@ def test_the_end_of_a_name_promises_a_format_and_a_compression(name, promised):
 @pytest.mark.parametrize("name", ["out.xlsx", "out.feather", "a/out.zip", "out.JSON", "out.json.gz", "out.tar.gz"])
 def test_a_name_may_promise_what_no_output_is(name):
     assert promise_of(name).is_other
+    outer = ".gz" if name.endswith(".gz") else ""
     assert (
         written_as(name, "csv").mistake
-        == f"ends in {promise_of(name).ending}, and what is written is CSV: choose a name that ends in .csv"
+        == f"ends in {promise_of(name).ending}, and what is written is CSV: choose a name that ends in .csv{outer}"
     )
     assert str(written_as(name).mistake).startswith(
         f"ends in {promise_of(name).ending}, and what is written is CSV or JSON Lines or"
@@ -86,7 +87,6 @@ def test_a_name_may_promise_what_no_output_is(name):
 def test_whatever_is_written_has_a_name_that_promises_it(kind, compression, is_stated, monkeypatch):
     """A name that decides, and one that only agrees, give the same; with any other of them the field is refused."""
     monkeypatch.setattr(data_names, "CONVERSIONS", dict.fromkeys(data_names.FORMATS, tuple(data_names.FORMATS)))
-    monkeypatch.setattr(data_names, "COMPRESSIONS", ("none", "gzip", "zstd"))
     if kind == "parquet" and compression != "none":
         assert "compresses its own pages" in str(written_as("out", kind, None, compression).mistake)
         return
@@ -119,7 +119,11 @@ def test_whatever_is_written_has_a_name_that_promises_it(kind, compression, is_s
             ("csv", "csv"),
             "ends in .jsonl, and output_format is csv: choose a name that ends in .csv, or another output_format",
         ),
-        ("out.csv.gz", ("csv",), "ends in .csv.gz, and what is written is not compressed: choose a name that ends in .csv"),
+        (
+            "out.csv.gz",
+            ("csv", None, "none"),
+            "ends in .csv.gz, and output_compression is none: choose a name that ends in .csv, or another output_compression",
+        ),
         ("out.tsv", ("csv",), "ends in .tsv, and its fields are separated by ',': choose a name that ends in .csv"),
         (
             "out.csv",

@@ -305,7 +305,9 @@ def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders():
 @pytest.mark.parametrize("name", ["result.parquet", "{scheduled_time:%Y-%m-%d}.csv.gz", "result.JSONL"])
 def test_an_output_that_is_called_as_another_format_is_refused(name):
     refused = refusal(output_s3_uri=f"s3://bucket/out/{name}")
-    assert re.search(r"ends in \S+, and what is written is (CSV|not compressed): choose a name that ends in \.csv$", refused)
+    assert re.search(
+        r"ends in \S+, and (what is written is CSV|output_compression is none): choose a name that ends in \.csv\b", refused
+    )
 
 
 def created(key="in/day=1/_SUCCESS"):

@@ -51,19 +51,21 @@ static inline uint64_t places_of(const uint8_t *at, uint8_t octet) {
     return places;
 }
 
+/* Return the same of as many bytes as are left. */
+uint64_t places_in(const uint8_t *at, int64_t left, uint8_t octet) {
+    if (left >= 64) {
+        return places_of(at, octet);
+    }
+    uint8_t last[64] = {0};
+    memcpy(last, at, (size_t)left);
+    return places_of(last, octet) & ((UINT64_C(1) << left) - 1);
+}
+
 /* Write where an octet is in [first, stop), and return how often; there must be room for as many places as there are bytes. */
 int find_octet(const uint8_t *data, int64_t first, int64_t stop, int octet, int32_t *found) {
     int count = 0;
     for (; first < stop; first += 64) {
-        uint64_t places;
-        if (stop - first >= 64) {
-            places = places_of(data + first, (uint8_t)octet);
-        } else {
-            uint8_t last[64] = {0};
-            memcpy(last, data + first, (size_t)(stop - first));
-            places = places_of(last, (uint8_t)octet) & ((UINT64_C(1) << (stop - first)) - 1);
-        }
-        for (; places; places &= places - 1) {
+        for (uint64_t places = places_in(data + first, stop - first, (uint8_t)octet); places; places &= places - 1) {
             found[count++] = (int32_t)(first + __builtin_ctzll(places));
         }
     }

@@ -57,6 +57,7 @@ COLUMNS = json.dumps(
         "column_types": {},
         "stated_types": {},
         "numeric_columns": [],
+        "output_columns": None,
     }
 ).encode()
 

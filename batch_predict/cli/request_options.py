@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,14 +35,14 @@ class _Field(NamedTuple):
         return f"--{self.option or self.name}".replace("_", "-")
 
 
-def _columns(text: str) -> list[str]:
+def _columns(flag: str, text: str) -> list[str]:
     try:
         rows = list(csv.reader([text], skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise InvalidRequestError(f"--features {text} cannot be read as names separated by commas: {error}") from error
+        raise InvalidRequestError(f"{flag} {text} cannot be read as names separated by commas: {error}") from error
     columns = [name.strip() for row in rows for name in row]
     if not all(columns):
-        raise InvalidRequestError(f"--features {text!r} has an empty name: separate names by single commas")
+        raise InvalidRequestError(f"{flag} {text!r} has an empty name: separate names by single commas")
     return columns
 
 
@@ -73,7 +74,7 @@ _FIELDS = (
         "Columns given to the model, in this order, separated by commas; quoted as in CSV if a name holds one. By default those "
         "that it was fitted on, if it knows their names.",
         type=str | None,
-        read=_columns,
+        read=partial(_columns, "--features"),
     ),
     _Field("prediction_column_name", "prediction", "NAME"),
     _Field("input_format"),
@@ -82,6 +83,14 @@ _FIELDS = (
         "output",
         "FILE",
         "The one CSV of all rows; its report goes beside it, as FILE.report.json. With --stack also an S3 URI, which stays there.",
+    ),
+    _Field(
+        "output_columns",
+        metavar="A,B,C",
+        help="Columns of the data that the output has, in the data's order, before the predictions; separated as --features. By "
+        "default all, with '' none.",
+        type=str | None,
+        read=partial(_columns, "--output-columns"),
     ),
     _Field("chunk_size_mb", metavar="MB"),
     _Field("max_concurrency", metavar="N", help="Chunks in flight at once on AWS; the local AWS runs one on each core."),

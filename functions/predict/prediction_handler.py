@@ -366,7 +366,7 @@ def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision:
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": scored.bytes,
         "header_bytes": scored.header_bytes,
-        "layout_sha256": _json_sha256([chunk.header.names, scored.prediction_columns, chunk.header.line_end.decode()]),
+        "layout_sha256": _json_sha256([scored.columns, scored.prediction_columns, chunk.header.line_end.decode()]),
         "decision_sha256": decision.sha256 if decision else None,
         "quote_parity": scored.read.quotes % 2,
     }
@@ -486,6 +486,7 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "column_types": {name: features.kinds[name] for name in features.names if name in features.open},
         "stated_types": _stated_types(event, None, features.names),
         "numeric_columns": sorted(features.numeric),
+        "output_columns": event.get("output_columns"),
     }
     s3_uri = event.get("receipt_s3_uri")
     size, room = len(json.dumps(columns)), MAX_COLUMNS_BYTES if s3_uri else MAX_ANSWER_BYTES
@@ -551,7 +552,7 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
             raise _with_open_columns(error, scorer.columns) from error
         first = rows.rows / vcpu_seconds()
         if len(scored.rejected) < rows.rows:
-            _check_new_names(scored.names, s3_uri, block.header)
+            _check_new_names(scored.names, s3_uri, scorer.writer.columns)
             dependence = scorer.depends_on_other_rows(rows)
             if dependence and scorer.strict:
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
@@ -610,7 +611,7 @@ def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | N
     """Probe a model for data without rows, perhaps without any object: an example row names the prediction columns."""
     names = _feature_columns(model.estimator, event, None)
     s3_uri = event["data_s3_uri"] if header else "the data"
-    header = header or Header(b"", b"", names)
+    header = header or Header(b"", b"", list(dict.fromkeys([*names, *(event.get("output_columns") or ())])))
     scorer = _make_scorer(model, event, s3_uri, header, None, lambda _: {})
     _method_of(scorer.estimator, scorer.method)
     warning = None
@@ -619,7 +620,7 @@ def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | N
     except (ModelError, InvalidDataError):
         columns = [scorer.name]
         warning = f"the model cannot predict a made-up row, so this output without rows has one prediction column, {scorer.name}"
-    _check_new_names(columns, s3_uri, header)
+    _check_new_names(columns, s3_uri, scorer.writer.columns)
     return _Probed(scorer, columns, warning)
 
 
@@ -672,6 +673,8 @@ class ScoredFile(NamedTuple):
     header_bytes: int
     rejected_rows: int
     rounded_integers: int
+    columns: list[str]
+    """Of the data, before the predictions'."""
     prediction_columns: list[str]
     statistics: dict[str, Any]
     """As `contract.Statistics`."""
@@ -686,6 +689,7 @@ def score_file(
     feature_columns: list[str] | None = None,
     column_types: dict[str, str] | None = None,
     prediction_method: str = "predict",
+    output_columns: list[str] | None = None,
     on_bad_row: str = "fail",
     on_no_rows: str = "fail",
     strict: bool = False,
@@ -702,6 +706,7 @@ def score_file(
         "feature_columns": feature_columns,
         "column_types": column_types,
         "prediction_method": prediction_method,
+        "output_columns": output_columns,
         "on_bad_row": on_bad_row,
         "on_no_rows": on_no_rows,
         "strict": strict,
@@ -730,18 +735,18 @@ def _score_chunk(
 
     Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
     """
-    read, header, writer = _Tally(), chunk.header, _compressed(chunk.format.writer(chunk.header), event)
+    read, header = _Tally(), chunk.header
     infer = infer or functools.partial(_infer_kinds, chunk.blocks(BLOCK_BYTES))
-    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer, writer)
-    statistics = scorer.statistics
+    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer)
+    statistics, writer = scorer.statistics, scorer.writer
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
-    bytes_to_come = 0 if isinstance(writer, _CompressedWriter) else chunk.record_bytes
+    bytes_to_come = chunk.record_bytes if writer.keeps_all else 0
     with part.open("wb") as output, (rejected or Path(os.devnull)).open("wb") as rejected_list:
         rejected_list.write(_csv_lines([("data_s3_uri", "row", "byte", "reason")], header.line_end))
 
         def begin() -> int:
-            _check_new_names(names, chunk.s3_uri, header)
+            _check_new_names(names, chunk.s3_uri, writer.columns)
             return writer.begin(output, names)
 
         workers = _workers(scorer.estimator)
@@ -770,7 +775,7 @@ def _score_chunk(
             raise scorer.nothing_predicted(statistics.reasons)
         header_bytes += writer.end(read)
         size = output.tell()
-    return ScoredFile(read, rows, size, header_bytes, rejected_rows, rounded_integers, names, statistics.result())
+    return ScoredFile(read, rows, size, header_bytes, rejected_rows, rounded_integers, writer.columns, names, statistics.result())
 
 
 def _workers(estimator: Any) -> int:
@@ -838,8 +843,8 @@ def _csv_lines(records: Iterable[tuple[Any, ...]], line_end: bytes) -> bytes:
     return lines.getvalue().encode()
 
 
-def _check_new_names(names: list[str], s3_uri: str, header: Header) -> None:
-    present = set(header.names)
+def _check_new_names(names: list[str], s3_uri: str, columns: list[str]) -> None:
+    present = set(columns)
     if taken := [name for name in names if name in present]:
         raise InvalidRequestError(f"{s3_uri} has columns {shown_names(taken)} already", "choose another prediction_column_name")
 
@@ -854,6 +859,8 @@ class _Decision(NamedTuple):
     """None in a decision that leaves them to the event."""
     stated_types: dict[str, str] | None
     """What the request states; None likewise."""
+    output_columns: list[str] | None
+    """The columns of the data that the output has; None if it has all, or likewise."""
     sha256: str
     """The digest of the document in S3."""
 
@@ -868,9 +875,10 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
     kinds = _get(document, "column_types")
     if not (isinstance(names, list) and names and all(_is_text(name) for name in names) and _is_kinds(kinds, DECIDED_KINDS)):
         raise InvalidRequestError(f"{s3_uri} is not what a run decides: it needs column_types and prediction_columns")
-    features, stated = _get(document, "feature_columns"), _get(document, "stated_types")
-    if not (features is None or _is_columns(features)) or not (stated is None or _is_kinds(stated, STATED_KINDS)):
-        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its feature_columns or stated_types are invalid")
+    features, stated, kept = (_get(document, name) for name in ("feature_columns", "stated_types", "output_columns"))
+    are_columns = (features is None or _is_columns(features)) and (kept is None or _is_columns(kept, 0))
+    if not are_columns or not (stated is None or _is_kinds(stated, STATED_KINDS)):
+        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its columns or stated_types are invalid")
     for field_name, expected, what in (
         ("deployment", model.facts.get("deployment"), "the prediction function was deployed anew"),
         ("model_sha256", model.facts.get("sha256"), "the model was replaced"),
@@ -878,7 +886,7 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
         is_by_hand = field_name == "deployment" and not event.get("raise_errors")  # somebody may look into a chunk elsewhere
         if document.get(field_name) not in (None, expected) and not is_by_hand:
             raise InputChangedError(f"{what} after the run was planned: start the request again")
-    return _Decision(kinds, names, features, stated, found)
+    return _Decision(kinds, names, features, stated, kept, found)
 
 
 def _make_scorer(
@@ -888,12 +896,12 @@ def _make_scorer(
     header: Header,
     decision: _Decision | None,
     infer: Infer,
-    writer: _Writer | None = None,
 ) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
     names, name = _feature_columns(model.estimator, event, decision), event["prediction_column_name"]
     _require_columns(names, header, s3_uri, by_model=not event.get("feature_columns"))
-    if name in header.names:
+    writer = _compressed(_format_of(event).writer(header, _kept_columns(event, decision, header, s3_uri)), event)
+    if name in writer.columns:
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
     given = _input_of(model.estimator, _parts_of(model.estimator), columns)
@@ -906,7 +914,7 @@ def _make_scorer(
         warnings.filterwarnings("ignore", "X does not have valid feature names")  # just checked
     return _Scorer(
         model.estimator,
-        writer or _format_of(event).writer(header),
+        writer,
         columns,
         given,
         examples,
@@ -935,6 +943,20 @@ def _feature_columns(estimator: Any, event: dict[str, Any], decision: _Decision 
             "list them in feature_columns, in the order in which it was fitted",
         )
     return names
+
+
+def _kept_columns(event: dict[str, Any], decision: _Decision | None, header: Header, s3_uri: str) -> list[str] | None:
+    """Return the columns of the data that the output has, in the data's order; None if it has all."""
+    decided = decision.output_columns if decision else None
+    named: list[str] | None = event.get("output_columns")
+    if decided is not None and named not in (None, decided):
+        raise InvalidRequestError("output_columns names other columns than the run has decided", "leave it out")
+    wanted = decided if decided is not None else named
+    if wanted is None:
+        return None
+    _require_columns(wanted, header, s3_uri, named_by="output_columns")
+    chosen = set(wanted)
+    return [name for name in header.names if name in chosen]
 
 
 def _stated_types(event: dict[str, Any], decision: _Decision | None, features: list[str]) -> dict[str, str]:
@@ -975,13 +997,15 @@ def _decide_columns(
     return columns, {name: opinion.example for name, opinion in expected.items()}
 
 
-def _require_columns(used: list[str], header: Header, s3_uri: str, *, by_model: bool = False) -> None:
-    """Raise if a column that is used, by its name in the event or (`by_model`) in the model, is missing or repeated."""
+def _require_columns(
+    used: list[str], header: Header, s3_uri: str, *, by_model: bool = False, named_by: str = "feature_columns"
+) -> None:
+    """Raise if a column that is used, by its name in a field of the event or (`by_model`) in the model, is missing or repeated."""
     times = Counter(header.names)
     if repeated := [name for name in used if times[name] > 1]:
         raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
     if any(name not in times for name in used):
-        mistake = lacking_columns(used, header.names)
+        mistake = lacking_columns(used, header.names, named_by)
         advice = mistake.advice
         if by_model and "feature_columns" in advice:
             advice = (
@@ -1587,8 +1611,8 @@ def _is_text(value: object, characters: int | None = None) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= (characters or len(value)) and not re.search("[\ud800-\udfff]", value)
 
 
-def _is_columns(value: object) -> bool:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_COLUMNS:
+def _is_columns(value: object, least: int = 1) -> bool:
+    if not isinstance(value, list) or not least <= len(value) <= MAX_COLUMNS:
         return False
     return all(_is_text(name) for name in value) and len(set(value)) == len(value)
 
@@ -1639,6 +1663,7 @@ _EVENT_FIELDS = {
     "feature_columns": _Field(_is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
     "input_format": _Field(INPUT_FORMATS.__contains__, f"one of {', '.join(INPUT_FORMATS)}"),
     "prediction_method": _Field(PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
+    "output_columns": _Field(functools.partial(_is_columns, least=0), f"a list of at most {MAX_COLUMNS} different column names"),
     "on_bad_row": _Field(("fail", "quarantine").__contains__, "fail or quarantine"),
     "on_no_rows": _Field(("fail", "succeed").__contains__, "fail or succeed"),
     "output_compression": _Field(COMPRESSIONS.__contains__, f"one of {', '.join(COMPRESSIONS)}"),
@@ -5007,8 +5032,10 @@ class _CompressedWriter:
     """
 
     line_end = b""
+    keeps_all = False
 
     def __init__(self, writer: _Writer, compression: str) -> None:
+        self.columns = writer.columns
         self._writer, self._compressed = writer, {"gzip": _gzip_member, "zstd": _zstd_frame}[compression]
         self._text = io.BytesIO()
         """What the other writer writes by itself."""
@@ -5099,8 +5126,8 @@ class _Format(Protocol):
     def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
         """Read the first rows of an object, for the probe; a block of none if the object has none."""
 
-    def writer(self, header: Header) -> _Writer:
-        """Return what makes a part of blocks under this header."""
+    def writer(self, header: Header, kept: list[str] | None) -> _Writer:
+        """Return what makes a part of blocks under this header, with these of the data's columns, or with all."""
 
 
 class _Block(Protocol):
@@ -5157,6 +5184,10 @@ class _Writer(Protocol):
 
     line_end: bytes
     """What a block's share begins with, because it belongs to the row before."""
+    columns: list[str]
+    """The columns of the data that the part has, in the data's order."""
+    keeps_all: bool
+    """Whether the part has all that was read, and so at least as many bytes."""
 
     def joined(self, block: _Block, rows: Array, predictions: Array | None, names: list[str]) -> Any:
         """Return a block's share: its rows with their predictions, or none for a row that is not in `rows`.
@@ -5341,30 +5372,46 @@ class _Csv:
     def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
         return _read_first_block(client, s3_uri, etag, functools.partial(_first_block, s3_uri=s3_uri))
 
-    def writer(self, header: Header) -> _CsvWriter:
-        return _CsvWriter(header)
+    def writer(self, header: Header, kept: list[str] | None) -> _CsvWriter:
+        return _CsvWriter(header, kept)
 
 
 class _CsvWriter:
-    """Writes the records as they are, each with a comma and its predictions before the line end."""
+    """Writes the records, or some of their fields, as they are, each with its predictions before the line end.
 
-    def __init__(self, header: Header) -> None:
+    Blank lines, which are no rows, stay as they are only if the records do.
+    """
+
+    def __init__(self, header: Header, kept: list[str] | None) -> None:
         self._header = header
         self.line_end = header.line_end
         self._output: Any = None
+        self.columns, self.keeps_all = header.names if kept is None else kept, kept is None
+        chosen = set(self.columns)
+        edges = np.flatnonzero(np.diff([False, *(name in chosen for name in header.names), False])).tolist()
+        self._runs = list(zip(edges[::2], edges[1::2], strict=True))
+        """Neighbouring fields that are kept: [first, stop) of each."""
 
     def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> memoryview:
-        return _append_predictions(block, rows, predictions, len(names))
+        return _append_predictions(block if self.keeps_all else _selected(block, self._runs), rows, predictions, len(names))
 
     def begin(self, output: Any, names: list[str]) -> int:
         self._output = output
-        return int(output.write(self._header.raw + "".join(f",{_quoted(name)}" for name in names).encode()))
+        header = self._header
+        mark = codecs.BOM_UTF8 if header.raw.startswith(codecs.BOM_UTF8) else b""
+        raw = header.raw.removeprefix(mark)
+        if not self.keeps_all:
+            offsets = np.array([0, len(header.line_end) + len(raw)], np.int32)
+            block = _CsvBlock(header, header.line_end + raw + header.line_end, offsets, b'"' in raw, ())
+            raw = _selected(block, self._runs).record(0)
+        fields = [raw.decode()] if self._runs else []
+        return int(output.write(mark + ",".join([*fields, *(_quoted(name) for name in names)]).encode()))
 
     def write(self, joined: memoryview) -> None:
         self._output.write(joined)
 
     def end(self, tally: _Tally) -> int:
-        self._output.write(self._header.line_end + tally.blank_lines)
+        self._output.write(self._header.line_end + (tally.blank_lines if self.keeps_all else b""))
         return len(self._header.line_end)
 
 
@@ -5387,6 +5434,8 @@ class _CsvBlock:
     has_blank_lines: bool = False
     copied: tuple[list[str], memoryview] | None = None
     """Some columns' names, and CSV of them alone."""
+    has_fields: bool = True
+    """False if the output has none of the data's columns: of the records, only their line ends are there."""
 
     @property
     def rows(self) -> int:
@@ -5438,10 +5487,8 @@ class _CsvBlock:
         """Return some columns as texts; InvalidDataError names the row that cannot be parsed."""
         try:
             return _parse_columns(self, names)
-        except pa.ArrowInvalid as error:
-            _check_field_counts(self)
-            # pyarrow's own words repeat the row.
-            raise InvalidDataError(f"{self.at(0)} and the {self.rows - 1} rows after it cannot be read as CSV") from error
+        except pa.ArrowInvalid as error:  # whose own words repeat the row
+            raise _unreadable(self) from error
 
     def kinds(self, names: Sequence[str]) -> dict[str, str]:
         texts = self.texts(names)
@@ -5761,7 +5808,8 @@ def _parse_columns(
     return table
 
 
-def _check_field_counts(block: _CsvBlock) -> None:
+def _unreadable(block: _CsvBlock) -> InvalidDataError:
+    """Say why a block cannot be read: which row has too few or too many fields."""
     expected = len(block.header.names)
     for row in range(block.rows):
         record = block.record(row).decode()
@@ -5772,7 +5820,8 @@ def _check_field_counts(block: _CsvBlock) -> None:
                 advice = "quote the values that hold commas, or correct that row"
             if len(fields) == expected + 1 and not fields[-1]:
                 advice = "take away the comma at the end of the lines, or end the header with one, too"
-            raise InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}", advice)
+            return InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}", advice)
+    return InvalidDataError(f"{block.at(0)} and the {block.rows - 1} rows after it cannot be read as CSV")
 
 
 def _with_known_texts(block: _CsvBlock, columns: _Columns, table: pa.Table) -> pa.Table:
@@ -5808,10 +5857,45 @@ def _quoted(text: str) -> str:
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
 
 
+def _selected(block: _CsvBlock, runs: list[tuple[int, int]]) -> _CsvBlock:
+    """Return a block of some of the fields, [first, stop) each, as they stand there, and without blank lines."""
+    data, offsets, edge, fields = block.data, block.offsets, len(block.header.line_end), len(block.header.names)
+    if block.has_blank_lines:
+        records = [block.header.line_end + block.record(row) for row in range(block.rows)]
+        data, offsets = b"".join(records), np.cumsum([0, *map(len, records)]).astype(np.int32)
+    library = _beside("field_kernel")
+    known = library.select(data, offsets, edge, fields, runs, ord(",")) if library else None
+    data, offsets = known or _select_fields(data, offsets, edge, fields, runs) or (b"", offsets)
+    if not data:
+        raise _unreadable(block)
+    return replace(block, data=data, offsets=offsets, has_blank_lines=False, has_fields=bool(runs))
+
+
+def _select_fields(
+    data: bytes, offsets: Array, edge: int, fields: int, runs: list[tuple[int, int]]
+) -> tuple[bytes, np.ndarray[Any, np.dtype[np.int32]]] | None:
+    """Do what field_kernel.py does, without the kernel in C."""
+    octets, places = np.frombuffer(data, np.uint8), _positions(data, ord(","))
+    if b'"' in data:
+        places = places[np.searchsorted(_positions(data, ord('"')), places) % 2 == 0]
+    edges = np.searchsorted(places, offsets)
+    if (np.diff(edges) != fields - 1).any():
+        return None
+    inner = places[edges[0] : edges[-1]].reshape(len(offsets) - 1, fields - 1)
+    around = np.column_stack([offsets[:-1] + edge - 1, inner, offsets[1:]])  # the bytes before and behind each field
+    starts = np.column_stack([offsets[:-1], *(around[:, first] + (index == 0) for index, (first, _) in enumerate(runs))])
+    stops = np.column_stack([offsets[:-1] + edge, *(around[:, stop] for _, stop in runs)])
+    lengths = (stops - starts).ravel()
+    ends = lengths.cumsum()
+    selected = octets[np.repeat(starts.ravel() + lengths - ends, lengths) + np.arange(lengths.sum())]
+    return selected.tobytes(), np.append(0, ends[len(runs) :: len(runs) + 1]).astype(np.int32)
+
+
 def _append_predictions(block: _CsvBlock, rows: Array, predictions: Array | None, n_outputs: int) -> memoryview:
     """Join each record with its printed predictions, or empty ones if it is not in `rows`; line ends stand before the records."""
     library = _beside("number_kernel")
-    if library and predictions is not None and predictions.dtype.kind == "f" and len(rows) == block.rows:
+    is_whole = len(rows) == block.rows and block.has_fields
+    if library and predictions is not None and predictions.dtype.kind == "f" and is_whole:
         numbers = predictions.astype(np.float64, order="C", copy=False)
         if (known := library.join_numbers(block.data, block.offsets, numbers)) is not None:
             return memoryview(known)
@@ -5821,13 +5905,22 @@ def _append_predictions(block: _CsvBlock, rows: Array, predictions: Array | None
         columns = [_format_column(values) for values in predictions.reshape(len(rows), -1).T]
         if len(rows) < block.rows:
             columns = [_spread(column, rows, block.rows) for column in columns]
-    records = pa.Array.from_buffers(pa.binary(), block.rows, [None, pa.py_buffer(block.offsets), pa.py_buffer(block.data)])
-    if library and (known := library.join([records, *columns])) is not None:
+    if block.has_fields:
+        columns.insert(0, pa.Array.from_buffers(pa.binary(), block.rows, [None, *map(pa.py_buffer, (block.offsets, block.data))]))
+    else:
+        if n_outputs == 1:  # a line without anything would be no row
+            columns = [pc.replace_substring_regex(columns[0], _NOTHING, b',"\\1"')]
+        columns[0] = pc.binary_replace_slice(columns[0], 0, 1, block.header.line_end)
+    if library and (known := library.join(columns)) is not None:
         return memoryview(known)
-    joined = pc.binary_join_element_wise(records, *columns, pa.scalar(b"", pa.binary()))
+    joined = pc.binary_join_element_wise(*columns, pa.scalar(b"", pa.binary()))
     _, offsets, data = joined.buffers()
     edges = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(joined) + 1]
     return memoryview(data)[int(edges[0]) : int(edges[-1])]
+
+
+_NOTHING = rb"\A,([ \t]*)\z"
+"""A prediction that `pandas.read_csv` would not see in a line of its own."""
 
 
 def _spread(column: pa.Array, rows: Array, n_rows: int) -> pa.Array:
@@ -5951,7 +6044,7 @@ def _markup(text: str) -> Mistake | None:
     return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
 
 
-def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
+def lacking_columns(wanted: list[str], names: list[str], named_by: str = "feature_columns") -> Mistake:
     """Say which columns a header lacks, and why, if that can be seen; it names columns, and no values in their place."""
     if mistake := mistaken_first_line(wanted, names):
         return mistake
@@ -5963,7 +6056,7 @@ def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
     shown = [f"{shown_text(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
     more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
     what = f"has no column {', '.join(shown)}{more}; it has {shown_names(names)}"
-    return Mistake(what, "correct feature_columns, or the names in the header")
+    return Mistake(what, f"correct {named_by}, or the names in the header")
 
 
 REPEATED_ADVICE = "rename one: a column that is used must be the only one of its name"

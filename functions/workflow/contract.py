@@ -69,6 +69,8 @@ class StatedColumns(TypedDict):
     """None if the model knows them."""
     column_types: dict[str, Kind] | None
     """The kinds of feature columns."""
+    output_columns: list[str] | None
+    """What the output has of the data's columns; None if it has all."""
 
 
 class WholeRequest(Request, StatedColumns):
@@ -159,6 +161,8 @@ class Columns(TypedDict):
     """The kinds of the columns of which the request says it."""
     numeric_columns: list[str]
     """The open columns that the model takes for numbers: integer or number, and other values are bad rows."""
+    output_columns: list[str] | None
+    """As the request lists them."""
 
 
 class Decision(Columns):

@@ -33,6 +33,7 @@ def decision_of(columns: Columns, column_types: Mapping[str, Kind], model: Model
         "column_types": dict(column_types),
         "stated_types": columns["stated_types"],
         "numeric_columns": columns["numeric_columns"],
+        "output_columns": columns["output_columns"],
         "deployment": model["deployment"],
         "model_sha256": model["sha256"],
     }

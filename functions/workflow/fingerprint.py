@@ -19,7 +19,7 @@ class Whole(NamedTuple):
 def identity_of(document: Document, columns: Columns, objects: Iterable[Whole]) -> str:
     """Return the SHA-256 of all that decides the output: model, its feature columns, options, deployment, the inputs in order."""
     prediction = document["prediction"]
-    types = columns["stated_types"]
+    types, kept = columns["stated_types"], columns["output_columns"]
     version = prediction.get("model_version_id")
     options = {
         "model": [prediction["model_s3_uri"], prediction["model_etag"], *([version] if version else [])],
@@ -30,6 +30,7 @@ def identity_of(document: Document, columns: Columns, objects: Iterable[Whole]) 
         "deployment": document["model"]["model"]["deployment"],
         **({"column_types": types} if types else {}),
         **{field: value for field, value in prediction.items() if value != _DEFAULTS.get(field, value)},
+        **({} if kept is None else {"output_columns": sorted(kept)}),  # the data's order is kept
     }
     digest = hashlib.sha256(_canonical(options))
     for found in objects:

@@ -116,7 +116,7 @@ def _markup(text: str) -> Mistake | None:
     return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
 
 
-def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
+def lacking_columns(wanted: list[str], names: list[str], named_by: str = "feature_columns") -> Mistake:
     """Say which columns a header lacks, and why, if that can be seen; it names columns, and no values in their place."""
     if mistake := mistaken_first_line(wanted, names):
         return mistake
@@ -128,7 +128,7 @@ def lacking_columns(wanted: list[str], names: list[str]) -> Mistake:
     shown = [f"{shown_text(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
     more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
     what = f"has no column {', '.join(shown)}{more}; it has {shown_names(names)}"
-    return Mistake(what, "correct feature_columns, or the names in the header")
+    return Mistake(what, f"correct {named_by}, or the names in the header")
 
 
 REPEATED_ADVICE = "rename one: a column that is used must be the only one of its name"

@@ -31,7 +31,11 @@ def report_of(
         "started": document["execution"]["start_time"],
         "finished": finished.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "request": document["request"]
-        | {"feature_columns": decision["feature_columns"], "column_types": decision["stated_types"] or None},
+        | {
+            "feature_columns": decision["feature_columns"],
+            "column_types": decision["stated_types"] or None,
+            "output_columns": decision["output_columns"],
+        },
         "plan": {
             field: plan[field]
             for field in ("boundaries", "chunk_size_mb", "chunk_size_reason", "chunks", "objects", "input_bytes", "skipped_objects")

@@ -112,7 +112,11 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
 
 def without_columns(whole: WholeRequest) -> tuple[Request, StatedColumns]:
     """Return a request in two parts: its columns may be thousands, and go no further than to the probe."""
-    stated: StatedColumns = {"feature_columns": whole["feature_columns"], "column_types": whole["column_types"]}
+    stated: StatedColumns = {
+        "feature_columns": whole["feature_columns"],
+        "column_types": whole["column_types"],
+        "output_columns": whole["output_columns"],
+    }
     return cast("Request", {name: value for name, value in whole.items() if name not in stated}), stated
 
 
@@ -247,9 +251,10 @@ def _resolve_placeholders(
 
 def _conflicts(request: WholeRequest) -> Iterator[str]:
     """Say which fields exclude each other: nothing that is written may ever be taken for something that is read."""
-    features = request["feature_columns"] or []
-    if request["prediction_column_name"] in features:
-        yield f"prediction_column_name {request['prediction_column_name']} is also one of feature_columns"
+    features, kept = request["feature_columns"] or [], request["output_columns"]
+    for field, columns in (("feature_columns", features if kept is None else []), ("output_columns", kept or [])):
+        if request["prediction_column_name"] in columns:
+            yield f"prediction_column_name {request['prediction_column_name']} is also one of {field}"
     known = set(features)
     if features and (unknown := [column for column in request["column_types"] or () if column not in known]):
         named = [f"{column!r}{_suggestion(column, features)}" for column in unknown[:SHOWN_MISSING]]
@@ -327,13 +332,15 @@ def object_to_probe(
 
 def require_columns(request: Request, stated: StatedColumns, first: InputObject, header: Header) -> None:
     """Raise if the columns of the data and of the request do not fit; those that only the model knows, the probe compares."""
-    times, features = Counter(header.columns), stated["feature_columns"] or []
-    if repeated := [column for column in features if times[column] > 1]:
+    times, features, kept = Counter(header.columns), stated["feature_columns"] or [], stated["output_columns"]
+    if repeated := [column for column in dict.fromkeys([*features, *(kept or ())]) if times[column] > 1]:
         raise InvalidDataError(bounded(f"{first.uri} has {repeated_columns(repeated)}"), REPEATED_ADVICE)
-    found = []
-    if any(column not in times for column in features):
-        found.append(lacking_columns(features, header.columns))
-    if (name := request["prediction_column_name"]) in times:
+    found = [
+        lacking_columns(columns, header.columns, field)
+        for field, columns in (("feature_columns", features), ("output_columns", kept or []))
+        if any(column not in times for column in columns)
+    ]
+    if (name := request["prediction_column_name"]) in (times if kept is None else kept):
         found.append(Mistake(f"has a column {name!r} already", "choose another prediction_column_name"))
     if found:
         what = f"{first.uri} {' and '.join(mistake.what for mistake in found)}"

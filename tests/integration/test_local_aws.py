@@ -175,7 +175,7 @@ class TestAdaptations:
 
         with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
             stored = ["stored_boosters.py", "stored_model.py", "stored_steps.py", "stored_transforms.py"]
-            kernels = ["number_kernel.py", "packed_boosters.py", "packed_trees.py", "predict_kernel.py"]
+            kernels = ["field_kernel.py", "number_kernel.py", "packed_boosters.py", "packed_trees.py", "predict_kernel.py"]
             modules = [*kernels, "prediction_handler.py", "statistics_kernel.py", *stored, "tree_kernel.py"]
             assert sorted(archive.namelist()) == ["as_packaged.py", "bootstrap", "libpredict_kernel.so", *modules]
             assert archive.read("bootstrap").decode() == deploy.bootstrap(package)

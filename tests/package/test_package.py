@@ -40,7 +40,15 @@ def test_a_package_fits_into_a_function(built):
     own = package.build_predict(built_for, say=lambda _: None).own
     assert size(libraries, own) <= 258_000_000
     stored = {"stored_boosters", "stored_model", "stored_steps", "stored_transforms"}
-    kernels = {"number_kernel", "packed_boosters", "packed_trees", "predict_kernel", "statistics_kernel", "tree_kernel"}
+    kernels = {
+        "field_kernel",
+        "number_kernel",
+        "packed_boosters",
+        "packed_trees",
+        "predict_kernel",
+        "statistics_kernel",
+        "tree_kernel",
+    }
     modules = {"prediction_handler", *kernels, *stored}
     compiled = {f"__pycache__/{module}.cpython-313.pyc" for module in modules}
     assert {*own} - compiled == {"deployment.json", "libpredict_kernel.so", *(f"{module}.py" for module in modules)}

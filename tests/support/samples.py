@@ -45,6 +45,7 @@ COLUMNS = {
     "column_types": {},
     "stated_types": {},
     "numeric_columns": [],
+    "output_columns": None,
 }
 
 
@@ -73,7 +74,7 @@ def document_after_probe(s3, **changed):
     """The execution's document after Probe Model, with fields of the request changed by keyword."""
     changed = {"data_s3_uri": "s3://bucket/in/", "feature_columns": None} | changed
     request = normalised(**changed) | {"input_format": "csv"}
-    stated = {name: request.pop(name) for name in ("feature_columns", "column_types")}
+    stated = {name: request.pop(name) for name in contract.StatedColumns.__annotations__}
     prediction = {name: request[name] for name in contract.PredictionFields.__annotations__ if name in request}
     prediction |= {"model_etag": '"model"', "raise_errors": True, "execution_name": EXECUTION["name"]}
     probe = {**prediction, **stated, "data_s3_uri": "s3://bucket/in/1.csv", "data_etag": '"1"', "probe_rows": 1000}
@@ -81,7 +82,7 @@ def document_after_probe(s3, **changed):
     made = {"request": request, "execution": EXECUTION, "prediction": prediction, "probe": probe, "model": model}
     made = json.loads(json.dumps(made))  # so that a test may change it
     features = {"feature_columns": stated["feature_columns"]} if stated["feature_columns"] else {}
-    found_columns(s3, made, **features, stated_types=stated["column_types"] or {})
+    found_columns(s3, made, **features, stated_types=stated["column_types"] or {}, output_columns=stated["output_columns"])
     return made
 
 

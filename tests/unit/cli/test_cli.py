@@ -190,6 +190,8 @@ class TestOptions:
             ("a,b", "--strict --overwrite --dry-run", {"strict": True, "overwrite": True, "dry_run": True}),
             ("a,b", "--column-type a=text --column-type b=integer", {"column_types": {"a": "text", "b": "integer"}}),
             ("a=b,b", "--column-type a=b=text", {"feature_columns": ["a=b", "b"], "column_types": {"a=b": "text"}}),
+            ("a,b", "--output-columns id,score", {"output_columns": ["id", "score"]}),
+            ("a,b", "--output-columns=", {"output_columns": []}),
             ('a , b, "c,d"', "", {"feature_columns": ["a", "b", "c,d"]}),  # one record of CSV
         ],
     )

@@ -194,6 +194,7 @@ def test_a_later_chunk_widens_the_type_for_all(types, put, report):
         "column_types": {"a": TEXT, "b": NUMBER},
         "stated_types": {},
         "numeric_columns": [],
+        "output_columns": None,
     } | {field: types.decision()[field] for field in ("deployment", "model_sha256")}
     made = report()
     assert made["column_types"] == {"a": TEXT, "b": NUMBER}

@@ -273,7 +273,8 @@ def test_the_report_is_written_last_and_adds_up(run, report):
     assert made["milliseconds"] == {"read": 4.5, "predict": 6.0, "total": 12.0}
     assert made["model"] == MODEL
     assert (made["rounded_integers"], made["column_types"], made["warnings"]) == (0, {}, [])
-    assert made["request"] == execution.document["request"] | {"feature_columns": ["a", "b"], "column_types": None}
+    columns = {"feature_columns": ["a", "b"], "column_types": None, "output_columns": None}
+    assert made["request"] == execution.document["request"] | columns
     assert made["finished"] > made["started"]
 
 

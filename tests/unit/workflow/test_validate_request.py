@@ -28,6 +28,7 @@ def test_a_valid_request_starts_the_document(s3, put):
     assert document["probe"] == document["prediction"] | {
         "feature_columns": ["a", "b"],
         "column_types": None,
+        "output_columns": None,
         "receipt_s3_uri": columns_uri("s3://bucket/out/result.csv", EXECUTION["arn"]),
         "further_data": [],
         "data_s3_uri": "s3://bucket/in/1.csv",
@@ -212,6 +213,27 @@ def test_a_file_without_header_is_said_and_its_values_are_not(s3, put):
     message = rejection(s3)
     assert "s3://bucket/in/1.csv seems to have no header: its first line holds values: put the names" in message
     assert "31337" not in message
+
+
+def test_columns_of_the_output_are_passed_on_and_must_be_there_once(s3, put):
+    put("in/1.csv", b"a,b,note,x,x\n1,2,3,4,5\n")
+    for kept in (None, [], ["note", "a"]):
+        assert validated(s3, output_columns=kept)["probe"]["output_columns"] == kept
+    message = rejection(s3, output_columns=["Note", "b"])
+    assert "s3://bucket/in/1.csv has no column 'Note' (it has 'note', with other capitals); it has 'a'" in message
+    assert "correct output_columns, or the names in the header" in message
+    assert "has more than one column named 'x'" in rejection(s3, InvalidDataError, output_columns=["x"])
+    assert 'output_columns names "a" twice' in refusal(output_columns=["a", "a"])
+
+
+def test_a_prediction_may_be_called_as_a_column_that_the_output_does_not_have(s3, put):
+    put("in/1.csv", b"a,b,prediction\n1,2,3\n")
+    assert "has a column 'prediction' already" in rejection(s3)
+    assert "prediction_column_name prediction is also one of output_columns" in refusal(output_columns=["a", "prediction"])
+    assert validated(s3, output_columns=["a"])
+    features = ["a", "prediction"]
+    assert "prediction_column_name prediction is also one of feature_columns" in refusal(feature_columns=features)
+    assert validated(s3, feature_columns=features, output_columns=["a"])
 
 
 def test_stated_types_are_passed_on(s3, put):

@@ -67,7 +67,7 @@ def names(start, count=COLUMNS):
 
 
 def stated(columns):
-    return {"feature_columns": columns, "column_types": None}
+    return {"feature_columns": columns, "column_types": None, "output_columns": None}
 
 
 REQUEST = {"prediction_column_name": "p"}

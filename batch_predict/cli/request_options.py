@@ -63,8 +63,8 @@ _FIELDS = (
         "data_s3_uri",
         "data",
         "PATH...",
-        "CSV files in the order of the output; of a directory, all *.csv below it in natural order; a glob in quotes, in which ** "
-        "stands for any folders; with --stack also S3 URIs.",
+        "Files of one format in the order of the output; of a directory, all *.csv below it in natural order (*.jsonl or *.parquet "
+        "if it has none, or by --input-format); a glob in quotes, in which ** stands for any folders; with --stack also S3 URIs.",
         type=list[str] | None,
     ),
     _Field(

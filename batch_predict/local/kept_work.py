@@ -20,7 +20,7 @@ ENCODED_KEYS = ".ministack-keys"
 COPIES = re.compile(r"(models|data|\.deploy)/")
 """Keys of copies of model, data and functions: a run that is over does not need them."""
 RECEIPTS = re.compile(r".*\.work/.*/chunk-\d+\.json$")
-PARTS = re.compile(r".*\.work/.*/chunk-\d+\.csv(\.rejected\.csv)?(\.tmp)?$")
+PARTS = re.compile(r".*\.work/.*/chunk-\d+\.(?!(error\.|types\.|segments\.)?json$)[a-z.]+$")
 """Keys of the chunks' parts, the large objects of work: what remains no longer helps another run, but explains this one."""
 ERROR_RECORDS = re.compile(r".*\.work/.*/chunk-\d+\.error\.json$")
 """Keys of the records of lost chunks: the next execution of this name writes its own."""

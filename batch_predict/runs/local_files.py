@@ -11,13 +11,11 @@ from batch_predict.figures import plural
 from batch_predict.visible_text import visible
 
 S3_SCHEME = "s3://"
-CSV_SUFFIX = ".csv"
-"""End of the names of a folder's files that are data, in any case: a folder on this machine holds other files, too."""
 NAMED_SKIPPED = 3
 """How many skipped files of each kind are named."""
 
 Skipped = Mapping[str, Sequence[Path]]
-"""Files of folders that are no data, by what they are: `hidden`, `not CSV`, `empty`, `linked folder`.
+"""Files of folders that are no data, by what they are: `hidden`, `not CSV` (or another format), `empty`, `linked folder`.
 
 Their paths begin with the folder's name."""
 
@@ -32,8 +30,14 @@ class Found:
     skipped: dict[str, list[Path]] = field(default_factory=dict)
 
 
-def find_files(noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_rows: bool = False) -> Found:
-    """Return what the ``values`` of a field name; ``noun`` is `model` or `data`. What is no name at all is left to the schema."""
+def find_files(
+    noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_rows: bool = False, input_format: object = None
+) -> Found:
+    """Return what the ``values`` of a field name; ``noun`` is `model` or `data`. What is no name at all is left to the schema.
+
+    Of a folder, which holds other files, too, the files of ``input_format`` are data, by their names; by default those of the first
+    of `data_names.FORMATS` that it holds.
+    """
     found = Found()
     if not are_names(values):
         return found
@@ -44,7 +48,7 @@ def find_files(noun: str, values: Sequence[object], *, takes_s3: bool, may_lack_
                 found.files.append(value)
             else:
                 found.problems.append(f"{noun} {value} is not on this machine, and the local AWS starts empty: give a local path")
-        elif noun == "data" and (below := _files_below(path)):
+        elif noun == "data" and (below := _files_below(path, input_format)):
             found.files += below.data
             found.problems += below.problems
             for kind, paths in below.skipped.items():
@@ -84,21 +88,21 @@ def _folder_kind(path: Path) -> str:
     return "is a directory"
 
 
-def _files_below(path: Path) -> "_FolderFiles | None":
+def _files_below(path: Path, input_format: object) -> "_FolderFiles | None":
     """Return the files that a folder, or its marker as in S3, or a glob names; None if a path is neither."""
     if path.is_dir():
-        return _FolderFiles(path)
+        return _FolderFiles(path, input_format)
     if path.name == deployed.inputs.MARKER and path.parent.is_dir():
-        return _FolderFiles(path.parent)
+        return _FolderFiles(path.parent, input_format)
     # A path that does not exist is a glob by the same characters as in data_s3_uri, but in any part.
     wild = next((index for index, part in enumerate(path.parts) if deployed.data_names.WILDCARDS.search(part)), None)
-    return None if wild is None or path.exists() else _FolderFiles(Path(*path.parts[:wild]), path.parts[wild:])
+    return None if wild is None or path.exists() else _FolderFiles(Path(*path.parts[:wild]), input_format, path.parts[wild:])
 
 
 class _FolderFiles:
-    """The files below a folder that are called *.csv, in any case; or those that match a glob, or are in folders that match it."""
+    """The files below a folder whose names end as a table's do; or those that match a glob, or are in folders that match it."""
 
-    def __init__(self, folder: Path, glob: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, input_format: object, glob: Sequence[str] = ()) -> None:
         self.problems: list[str] = []
         self.skipped: dict[str, list[Path]] = {}
         self._folder = folder
@@ -111,7 +115,13 @@ class _FolderFiles:
             self._names_files = bool(matching)
             found = matching or [path for path in found if not matches.isdisjoint(path.parents)]
         self._names_hidden_ones = bool(glob) and glob[-1][0] in "_."
-        self.named = f"glob {folder.joinpath(*glob)} matches no files" if glob else f"directory {folder} holds no *.csv files"
+        formats = deployed.data_names.FORMATS
+        present = {_format_of(path) for path in found if not self._is_hidden(path)}
+        self._format = input_format if input_format in formats else next((name for name in formats if name in present), None)
+        self._table = formats[str(self._format)] if self._format else "CSV, JSON Lines or Parquet"
+        self.named = (
+            f"glob {folder.joinpath(*glob)} matches no files" if glob else f"directory {folder} holds no {self._table} files"
+        )
         self.data: list[Path] = [path for path in found if self._is_data(path)]
 
     def _walk(self) -> Iterator[Path]:
@@ -127,11 +137,14 @@ class _FolderFiles:
     def _below(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
 
+    def _is_hidden(self, path: Path) -> bool:
+        return deployed.data_names.is_hidden(self._below(path)) and not (self._names_files and self._names_hidden_ones)
+
     def _is_data(self, path: Path) -> bool:
-        if deployed.data_names.is_hidden(self._below(path)) and not (self._names_files and self._names_hidden_ones):
+        if self._is_hidden(path):
             self._skip("hidden", [path])
-        elif not self._names_files and not path.name.lower().endswith(CSV_SUFFIX):
-            self._skip("not CSV", [path])
+        elif not (self._names_files or (self._format and _format_of(path) == self._format)):
+            self._skip(f"not {self._table}", [path])
         elif problem := unreadable(path):
             self.problems.append(f"data file {path} {problem}")
         elif path.stat().st_size == 0:
@@ -143,6 +156,12 @@ class _FolderFiles:
     def _skip(self, kind: str, paths: Sequence[Path]) -> None:
         if paths:
             self.skipped.setdefault(kind, []).extend(path.relative_to(self._folder.parent) for path in paths)
+
+
+def _format_of(path: Path) -> str | None:
+    """Return the format that a file's name promises."""
+    format_name: str | None = deployed.data_names.promise_of(path.name).format
+    return format_name
 
 
 def skipped_files(skipped: Skipped) -> str:

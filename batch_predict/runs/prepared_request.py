@@ -74,10 +74,12 @@ def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedR
     data_values = data_value if isinstance(data_value, list) else [data_value]
     may_lack_rows = request.get("on_no_rows") == "succeed"
     model = find_files("model", [request.get("model_s3_uri")], takes_s3=stack is not None)
-    data = find_files("data", data_values, takes_s3=stack is not None, may_lack_rows=may_lack_rows)
+    data = find_files(
+        "data", data_values, takes_s3=stack is not None, may_lack_rows=may_lack_rows, input_format=request.get("input_format")
+    )
     files = [path for path in data.files if isinstance(path, Path)]
     if model.files and model.files[0] in files:
-        data.problems.append(f"data file {model.files[0]} is also the model: name a CSV file")
+        data.problems.append(f"data file {model.files[0]} is also the model: name a table")
     # What cannot be read has no digest, and its problem is known.
     model_files = [path for path in model.files if isinstance(path, Path)]
     uploads = places.uris(places.models, model_files) | places.uris(places.data, files)

@@ -77,10 +77,10 @@ class TestMistakes:
         ("arguments", "sentence"),
         [
             (RUN.replace("data.csv", "no.csv"), "data file no.csv does not exist"),
-            (RUN.replace("data.csv", "model.joblib"), "data file model.joblib is also the model: name a CSV file"),
+            (RUN.replace("data.csv", "model.joblib"), "data file model.joblib is also the model: name a table"),
             (RUN.replace("model.joblib", "no.joblib"), "model file no.joblib does not exist"),
             (RUN.replace("model.joblib", "empty"), "model file empty is a directory"),
-            (RUN.replace("data.csv", "empty"), "data directory empty holds no *.csv files"),
+            (RUN.replace("data.csv", "empty"), "data directory empty holds no CSV, JSON Lines or Parquet files"),
             (RUN.replace("out.csv", "exists.csv"), "exists.csv exists already: choose another output, or set overwrite"),
             (RUN.replace("out.csv", "no/out.csv"), "output directory no does not exist: create it first"),
             (RUN.replace("out.csv", "empty"), "output empty is a directory: name a file"),

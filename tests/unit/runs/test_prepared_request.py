@@ -7,6 +7,7 @@ import pytest
 
 from batch_predict.deployed import data_names
 from batch_predict.errors import InvalidRequestError
+from batch_predict.runs.local_files import find_files
 from batch_predict.runs.prepared_request import NAMED_FILES, prepare
 from batch_predict.runs.transfer import upload
 from batch_predict.runs.value_here import with_local_paths
@@ -83,7 +84,7 @@ def test_files_and_folders_have_keys_in_the_order_of_the_output(prepare_data, fi
         (
             ["in/_SUCCESS", "in/a.txt"],
             "in",
-            r"^data directory in holds no \*\.csv files \(2 files skipped: 1 hidden \(in/_S.*1 not CSV",
+            r"^data directory in holds no CSV, JSON Lines or Parquet files \(2 files skipped: 1 hidden \(in/_S.*1 not CSV",
         ),
         ([], "data/day=9/*.csv", "data directory data/day=9 does not exist"),
         (["data/_hidden.csv"], "data/*.tsv", "data glob data/[*].tsv matches no files"),
@@ -129,6 +130,23 @@ def test_what_was_skipped_is_counted_and_said(prepare_data):
         "2 not CSV (in/b.xlsx, in/notes.txt), 1 empty (in/part-1.csv)"
     )
     assert prepare_data("in/part-1.csv").upload_summary() == "2 files, 0.0 MB"  # the workflow refuses it
+
+
+@pytest.mark.parametrize(
+    ("input_format", "names"),
+    [(None, ["in/a.CSV", "in/b.csv.gz"]), ("jsonl", ["in/c.jsonl"]), ("parquet", ["in/d.parquet", "in/e.pq"])],
+)
+def test_of_a_folder_the_files_of_one_format_are_data(input_format, names):
+    write("in/a.CSV", "in/b.csv.gz", "in/c.jsonl", "in/d.parquet", "in/e.pq", "in/f.txt")
+    found = find_files("data", ["in"], takes_s3=False, input_format=input_format)
+    assert list(map(str, found.files)) == names
+    (kind,) = found.skipped
+    assert kind == {"jsonl": "not JSON Lines", "parquet": "not Parquet"}.get(input_format, "not CSV")
+
+
+def test_a_folder_without_csv_has_the_format_that_it_holds():
+    write("in/d.parquet", "in/notes.txt")
+    assert list(map(str, find_files("data", ["in"], takes_s3=False).files)) == ["in/d.parquet"]
 
 
 def test_linked_files_are_data_and_linked_directories_are_not_followed(prepare_data):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workflow import (
         accounting,
         chunking,
+        csv_dialect,
         csv_records,
         data_names,
         distributions,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "accounting",
     "chunking",
+    "csv_dialect",
     "csv_records",
     "data_names",
     "distributions",

@@ -1,6 +1,7 @@
 """The options that stand for a request's fields: types, defaults and descriptions are the request schema's."""
 
 import csv
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,26 @@ def _column_types(texts: list[str]) -> dict[str, str]:
     return types
 
 
+def _csv(texts: list[str]) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for text in texts:
+        part, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidRequestError(f"--csv {text} must be a part and its value, such as 'delimiter=;'")
+        if part in said:
+            raise InvalidRequestError(f"--csv gives {part} twice: leave one out")
+        if part == "column_names":
+            said[part] = _columns("--csv column_names", value)
+        elif part == "header":
+            said[part] = {"true": True, "false": False}.get(value, value)
+        else:
+            said[part] = _ESCAPED.sub(lambda escape: chr(int(escape[1], 16)), value.replace("\\t", "\t"))
+    return said
+
+
+_ESCAPED = re.compile(r"\\(?:x|u00)([0-9a-fA-F]{2})")
+"""A character that a shell hardly writes, such as Hive's U+0001."""
+
 _FIELDS = (
     _Field("model_s3_uri", "model", "FILE", "The fitted model, as `joblib.dump` writes it; with --stack also an S3 URI."),
     _Field(
@@ -78,6 +99,15 @@ _FIELDS = (
     ),
     _Field("prediction_column_name", "prediction", "NAME"),
     _Field("input_format"),
+    _Field(
+        "csv",
+        metavar="PART=VALUE",
+        help="How the data's CSV is written, if not with commas below a header, in UTF-8: delimiter, header, column_names, "
+        "encoding, decimal or comment, as in --csv 'delimiter=;' --csv decimal=, --csv header=false --csv column_names=a,b; "
+        "a tab is \\t.",
+        type=list[str] | None,
+        read=_csv,
+    ),
     _Field(
         "output_s3_uri",
         "output",

@@ -84,7 +84,11 @@ def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedR
     model_files = [path for path in model.files if isinstance(path, Path)]
     uploads = places.uris(places.models, model_files) | places.uris(places.data, files)
     directory, output_uri, output_problems = _output_place(
-        request.get("output_s3_uri"), places, overwrite=request.get("overwrite") is True, used=uploads
+        request.get("output_s3_uri"),
+        places,
+        deployed.csv_dialect.delimiter_of(request.get("csv")),
+        overwrite=request.get("overwrite") is True,
+        used=uploads,
     )
 
     # What is not a path goes on as it is, for the schema to judge; what has been judged here passes it.
@@ -155,7 +159,7 @@ def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _output_place(
-    value: object, places: _Places, *, overwrite: bool, used: Iterable[Path]
+    value: object, places: _Places, delimiter: str, *, overwrite: bool, used: Iterable[Path]
 ) -> tuple[Path | None, str | None, list[str]]:
     """Return the local directory of the output, its URI, and what is wrong with it; the workflow resolves its name.
 
@@ -164,7 +168,7 @@ def _output_place(
     if not isinstance(value, str) or not value:
         return Path(), None, []
     found: list[str] = []
-    if mistake := deployed.data_names.written_as(value, "csv", output_compression="none").mistake:
+    if mistake := deployed.data_names.written_as(value, "csv", output_compression="none", delimiter=delimiter).mistake:
         found.append(f"output {value} {mistake}")
     if value.startswith(S3_SCHEME):
         if not places.is_local:

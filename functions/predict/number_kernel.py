@@ -32,7 +32,7 @@ class _Request(ctypes.Structure):
         ("data", ctypes.c_char_p),
         ("size", ctypes.c_int64),
         ("offsets", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("rows", "line_end")),
+        *((name, ctypes.c_int64) for name in ("rows", "line_end", "delimiter", "decimal")),
         ("columns", ctypes.c_void_p),
         ("fields", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("powers", "values", "missing", "is_large", "is_declined", "copied")),
@@ -66,7 +66,14 @@ class Numbers(NamedTuple):
 
 
 def read(
-    data: bytes, offsets: Array, line_end: int, header: Sequence[str], numbers: Sequence[str], copied: Collection[str]
+    data: bytes,
+    offsets: Array,
+    line_end: int,
+    header: Sequence[str],
+    numbers: Sequence[str],
+    copied: Collection[str],
+    delimiter: str = ",",
+    decimal: str = ".",
 ) -> Numbers | None:
     """Read the columns `numbers`, and copy the columns `copied`, of records whose quotes have been checked.
 
@@ -84,7 +91,7 @@ def read(
     is_large, is_declined = np.zeros((2, len(numbers)), np.bool_)
     copy = np.empty(int(offsets[-1] - offsets[0]) if copied else 0, np.uint8)
     request = _Request(
-        data, len(data), offsets.ctypes.data, rows, line_end, columns.ctypes.data, len(columns),
+        data, len(data), offsets.ctypes.data, rows, line_end, ord(delimiter), ord(decimal), columns.ctypes.data, len(columns),
         *(array.ctypes.data for array in (_powers(), matrix, missing, is_large, is_declined, copy)),
     )  # fmt: skip
     size = library.read_numbers(ctypes.byref(request))
@@ -129,7 +136,7 @@ def join(columns: Sequence[pa.Array]) -> memoryview | None:
     return joined.data
 
 
-def join_numbers(data: bytes, offsets: Array, numbers: Array) -> memoryview | None:
+def join_numbers(data: bytes, offsets: Array, numbers: Array, delimiter: str = ",", decimal: str = ".") -> memoryview | None:
     """Join records, `data[offsets[i] : offsets[i + 1]]`, each with one or several numbers; None if there is no kernel.
 
     The numbers are float64, of the shape (rows,) or (rows, columns), by rows, and are printed as orjson does, or `str` those that
@@ -140,9 +147,10 @@ def join_numbers(data: bytes, offsets: Array, numbers: Array) -> memoryview | No
         return None
     joined = np.empty(int(offsets[-1] - offsets[0]) + PRINTED_BYTES * numbers.size + ROOM, np.uint8)
     sizes = [ctypes.c_int64(size) for size in (len(data), len(numbers), numbers.size // len(numbers))]
+    marks = [ctypes.c_int(ord(mark)) for mark in (delimiter, decimal)]
     addresses = [ctypes.c_void_p(array.ctypes.data) for array in (offsets, numbers, _powers(), joined)]
     library.join_numbers.restype = ctypes.c_int64
-    return joined.data[: library.join_numbers(data, *sizes, *addresses)]
+    return joined.data[: library.join_numbers(data, *sizes, *marks, *addresses)]
 
 
 @functools.cache

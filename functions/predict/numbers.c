@@ -34,6 +34,7 @@ typedef struct {
     int64_t size;
     const int32_t *offsets;
     int64_t rows, line_end;
+    int64_t delimiter, decimal; /* octets: what stands between fields, and before the decimals of a number */
     const int32_t *columns; /* for each of the `fields` of a record: the column of its numbers, or UNREAD or COPIED */
     int64_t fields;
     const uint64_t *powers; /* of five, from FIRST_POWER on, two words each: number_kernel.py */
@@ -113,7 +114,7 @@ static inline void see(field *of, int64_t length, int64_t digits, int64_t decima
 
 /* Read a number of the form that is expected, which ends here; returns whether it has that form. Where it ends does not have to be
    found then, for which the next one would wait. */
-static inline int read_familiar(const field *of, const uint8_t *end, uint64_t *number) {
+static inline int read_familiar(const field *of, const uint8_t *end, uint8_t decimal, uint64_t *number) {
     octets window, before;
     memcpy(&window, end - WINDOW, sizeof window);
     memcpy(&before, end - WINDOW - 1, sizeof before);
@@ -123,7 +124,7 @@ static inline int read_familiar(const field *of, const uint8_t *end, uint64_t *n
     const words hundreds = (words)(twos * (shorts){100, 1, 100, 1, 100, 1, 100, 1});
     const longs fours = (longs)((hundreds & 0xffff) + (hundreds >> 16));
     *number = (fours[0] * JOIN_FOURS >> 32) * whole_powers[WORD] + (fours[1] * JOIN_FOURS >> 32);
-    return !((others[0] | others[1]) & HIGHEST_BITS) && (of->point == 0 || end[-(int)of->point] == '.');
+    return !((others[0] | others[1]) & HIGHEST_BITS) && (of->point == 0 || end[-(int)of->point] == decimal);
 }
 
 /* Round `number` times ten to the `power`, none of which is out of range, to the nearest double, and return its bits. By Lemire,
@@ -165,7 +166,7 @@ static uint64_t rounded(uint64_t number, int64_t power, const uint64_t *powers) 
 static inline int is_digit(uint8_t octet) { return (uint8_t)(octet - '0') <= 9; }
 
 /* Read a number without its sign that may be long, or have an exponent. Returns its end; NULL if it is not one, or not here. */
-static __attribute__((noinline)) const uint8_t *read_rare(const uint8_t *at, double *value, const uint64_t *powers) {
+static __attribute__((noinline)) const uint8_t *read_rare(const request *of, const uint8_t *at, double *value) {
     const uint8_t *zeros = at;
     while (*at == '0') {
         at++;
@@ -174,7 +175,7 @@ static __attribute__((noinline)) const uint8_t *read_rare(const uint8_t *at, dou
     const uint8_t *end = read_digits(at, &number);
     int64_t digits = end - at, power = 0;
     int is_number = end > zeros;
-    if (*end == '.') {
+    if (*end == (uint8_t)of->decimal) {
         const uint8_t *first = ++end;
         if (digits == 0) {
             while (*end == '0') {
@@ -206,34 +207,35 @@ static __attribute__((noinline)) const uint8_t *read_rare(const uint8_t *at, dou
         return NULL; /* infinite */
     }
     if (number && power >= FIRST_POWER) {
-        bits = rounded(number, power, powers);
+        bits = rounded(number, power, of->powers);
     }
     memcpy(value, &bits, sizeof bits);
     return isfinite(*value) ? end : NULL;
 }
 
-static inline int ends(const uint8_t *at, const uint8_t *end) { return *at == ',' || at == end; }
+static inline int ends(const request *of, const uint8_t *at, const uint8_t *end) { return *at == (uint8_t)of->delimiter || at == end; }
 
 /* Read a number without its sign; returns its end, or NULL if it is not one, or not here. */
 static __attribute__((noinline)) const uint8_t *read_any(
     const request *of, const uint8_t *first, const uint8_t *end, field *to, double *value
 ) {
+    const uint8_t decimal = (uint8_t)of->decimal;
     uint64_t number = 0;
     const uint8_t *after = first + 1;
-    if (*after == '.' && is_digit(*first)) { /* the most frequent case, without the wait for the number of digits */
+    if (*after == decimal && is_digit(*first)) { /* the most frequent case, without the wait for the number of digits */
         number = (uint64_t)(*first - '0');
     } else {
         after = read_digits(first, &number);
     }
     int64_t digits = after - first, decimals = 0;
-    if (*after == '.') {
+    if (*after == decimal) {
         const uint8_t *point = after + 1;
         after = read_digits(point, &number);
         decimals = after - point;
         digits += decimals;
     }
-    if (!ends(after, end) || (uint64_t)(digits - 1) >= MOST_DIGITS) {
-        after = read_rare(first, value, of->powers);
+    if (!ends(of, after, end) || (uint64_t)(digits - 1) >= MOST_DIGITS) {
+        after = read_rare(of, first, value);
     } else if (number < UINT64_C(1) << 53) {
         *value = (double)(int64_t)number / exact_powers[decimals];
         if (digits <= EXACT_DIGITS) {
@@ -244,7 +246,7 @@ static __attribute__((noinline)) const uint8_t *read_any(
         const uint64_t bits = rounded(number, -decimals, of->powers);
         memcpy(value, &bits, sizeof bits);
     }
-    if (after == NULL || !ends(after, end)) {
+    if (after == NULL || !ends(of, after, end)) {
         return NULL;
     }
     of->is_large[to->column] |= *value >= 9007199254740992.0;
@@ -257,9 +259,9 @@ static inline const uint8_t *read_number(const request *of, const uint8_t *at, c
     const uint8_t *first = at + is_negative, *after = first + to->length;
     uint64_t number;
     double found;
-    if (to->seen == FAMILIAR && ends(after, end) && read_familiar(to, after, &number)) {
+    if (to->seen == FAMILIAR && ends(of, after, end) && read_familiar(to, after, (uint8_t)of->decimal, &number)) {
         found = (double)(int64_t)number / to->power;
-    } else if (ends(at, end)) {
+    } else if (ends(of, at, end)) {
         of->missing[to->column]++;
         to->values[row] = NAN;
         return at;
@@ -278,13 +280,14 @@ static inline const uint8_t *read_number(const request *of, const uint8_t *at, c
     return after;
 }
 
-static const uint8_t *end_of_field(const uint8_t *at, const uint8_t *end) {
-    while (*at == '"' && at < end) { /* what follows a quote has been checked: a comma, the end, or another one, which is doubled */
+static const uint8_t *end_of_field(const request *of, const uint8_t *at, const uint8_t *end) {
+    const uint64_t delimiters = (uint64_t)of->delimiter * UINT64_C(0x0101010101010101);
+    while (*at == '"' && at < end) { /* what follows a quote has been checked: a delimiter, the end, or another one, which is doubled */
         const uint8_t *other = memchr(at + 1, '"', (size_t)(end - at - 1));
         at = other ? other + 1 : end;
     }
     while (at < end) {
-        const uint64_t others = word_at(at) ^ UINT64_C(0x2c2c2c2c2c2c2c2c);
+        const uint64_t others = word_at(at) ^ delimiters;
         const unsigned count = bytes_before((others - UINT64_C(0x0101010101010101)) & ~others & UINT64_C(0x8080808080808080));
         if (count < WORD) {
             return at + count < end ? at + count : end;
@@ -299,16 +302,16 @@ static inline int read_record(const request *of, field *fields, const uint8_t *a
     const field *last = fields + of->fields - 1;
     for (field *one = fields; one <= last; one++) {
         const uint8_t *first = at;
-        at = one->values ? read_number(of, first, end, row, one) : end_of_field(first, end);
+        at = one->values ? read_number(of, first, end, row, one) : end_of_field(of, first, end);
         if (at == NULL) {
             of->is_declined[one->column] = 1;
             one->values = NULL;
-            at = end_of_field(first, end);
+            at = end_of_field(of, first, end);
         }
         if (one->column == COPIED) {
             memcpy(*copied, first, (size_t)(at - first));
             *copied += at - first;
-            *(*copied)++ = ',';
+            *(*copied)++ = (uint8_t)of->delimiter;
         }
         if (one != last && at++ == end) {
             return 0;

@@ -552,7 +552,7 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
             raise _with_open_columns(error, scorer.columns) from error
         first = rows.rows / vcpu_seconds()
         if len(scored.rejected) < rows.rows:
-            _check_new_names(scored.names, s3_uri, scorer.writer.columns)
+            _check_new_names(scored.names, s3_uri, scorer.writer.columns, block.header.dialect)
             dependence = scorer.depends_on_other_rows(rows)
             if dependence and scorer.strict:
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
@@ -620,7 +620,7 @@ def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | N
     except (ModelError, InvalidDataError):
         columns = [scorer.name]
         warning = f"the model cannot predict a made-up row, so this output without rows has one prediction column, {scorer.name}"
-    _check_new_names(columns, s3_uri, scorer.writer.columns)
+    _check_new_names(columns, s3_uri, scorer.writer.columns, header.dialect)
     return _Probed(scorer, columns, warning)
 
 
@@ -694,6 +694,7 @@ def score_file(
     on_no_rows: str = "fail",
     strict: bool = False,
     output_compression: str | None = None,
+    csv: dict[str, Any] | None = None,
 ) -> ScoredFile:
     """Score local CSV into a local file: what `predict_chunk` does between download and upload.
 
@@ -711,6 +712,7 @@ def score_file(
         "on_no_rows": on_no_rows,
         "strict": strict,
         "output_compression": output_compression or promise_of(str(output)).compression,
+        "csv": csv,
     }
     if problems := _field_problems(options, {name: _EVENT_FIELDS[name] for name in options}):
         raise InvalidRequestError(f"score_file has {_listed(problems)}")
@@ -746,7 +748,7 @@ def _score_chunk(
         rejected_list.write(_csv_lines([("data_s3_uri", "row", "byte", "reason")], header.line_end))
 
         def begin() -> int:
-            _check_new_names(names, chunk.s3_uri, writer.columns)
+            _check_new_names(names, chunk.s3_uri, writer.columns, header.dialect)
             return writer.begin(output, names)
 
         workers = _workers(scorer.estimator)
@@ -843,10 +845,13 @@ def _csv_lines(records: Iterable[tuple[Any, ...]], line_end: bytes) -> bytes:
     return lines.getvalue().encode()
 
 
-def _check_new_names(names: list[str], s3_uri: str, columns: list[str]) -> None:
+def _check_new_names(names: list[str], s3_uri: str, columns: list[str], dialect: Dialect) -> None:
     present = set(columns)
     if taken := [name for name in names if name in present]:
         raise InvalidRequestError(f"{s3_uri} has columns {shown_names(taken)} already", "choose another prediction_column_name")
+    if lost := [name for name in names if not is_in_encoding(name, dialect)]:
+        what = f"{shown_names(lost, 5)} cannot be written in {dialect.encoding.upper()}, the encoding of the data"
+        raise InvalidRequestError(f"{s3_uri}: {what}", "choose another prediction_column_name, or convert the data to UTF-8")
 
 
 class _Decision(NamedTuple):
@@ -1005,12 +1010,11 @@ def _require_columns(
     if repeated := [name for name in used if times[name] > 1]:
         raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
     if any(name not in times for name in used):
-        mistake = lacking_columns(used, header.names, named_by)
+        mistake = lacking_columns(used, header.names, named_by, header.dialect)
         advice = mistake.advice
         if by_model and "feature_columns" in advice:
-            advice = (
-                "the model was fitted on columns of these names: correct the names in the header, which is the file's first line"
-            )
+            where = "the header, which is the file's first line" if header.dialect.header else "csv.column_names"
+            advice = f"the model was fitted on columns of these names: correct the names in {where}"
         raise InvalidRequestError(f"{s3_uri} {mistake.what}", advice)
 
 
@@ -1334,7 +1338,8 @@ def validate_event(event: dict[str, Any]) -> None:
 
 
 def _written_as(event: dict[str, Any]) -> Written:
-    return written_as(str(event.get("output_s3_uri")), "csv", output_compression=event.get("output_compression"))
+    name, compression = str(event.get("output_s3_uri")), event.get("output_compression")
+    return written_as(name, "csv", output_compression=compression, delimiter=delimiter_of(event.get("csv")))
 
 
 def _field_problems(
@@ -1347,6 +1352,8 @@ def _field_problems(
         if value is None:
             if rule.required and name not in optional:
                 problems.append(f"{prefix}{name} is missing")
+        elif name == "csv":
+            problems += dialect_problems(value)
         elif not rule.is_valid(value):
             problems.append(f"{prefix}{name} must be {rule.expected}")
     return problems
@@ -1451,6 +1458,165 @@ def _ambiguous(uri: str) -> str | None:
     return f"{uri!r} is percent-encoded many times over: choose a plain key"
 
 
+# {{{cog cog.outl(reference.copied("csv_dialect", "class Dialect")) }}}
+class Dialect(NamedTuple):
+    """How CSV is written, beside what all of it has in common: quotes, doubled in quoted fields, and LF or CRLF."""
+
+    delimiter: str = ","
+    header: bool = True
+    column_names: tuple[str, ...] | None = None
+    """The names of the columns, if there is no header."""
+    encoding: str = "utf-8"
+    """As Python calls its codec."""
+    decimal: str = "."
+    comment: str | None = None
+    """The first character of lines that are no rows."""
+
+
+COMMAS = Dialect()
+"""CSV as it is if nobody says otherwise."""
+MAX_NAMES_CHARACTERS = 16_000
+"""Of `column_names` together: an execution's document, which may have 256 KiB, holds them three times."""
+
+
+def dialect_of(given: dict[str, Any] | None) -> Dialect:
+    """Return the dialect that a field `csv`, which has no problems, says."""
+    found = COMMAS._replace(**{name: value for name, value in (given or {}).items() if value is not None})
+    names = found.column_names
+    return found._replace(column_names=names and tuple(names), encoding=codec_of(found.encoding) or "")
+
+
+def field_of(dialect: Dialect) -> dict[str, Any] | None:
+    """Return the field `csv` that says a dialect, and no more than that; None for the usual one."""
+    said = {name: value for name, value in dialect._asdict().items() if value != getattr(COMMAS, name)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()} or None
+
+
+def delimiter_of(given: object) -> str:
+    """Return the delimiter that a field `csv` says; the usual one if there is no field, or if it has problems."""
+    is_said = isinstance(given, dict) and not any(dialect_problems(given))
+    return dialect_of(given if is_said else None).delimiter  # type: ignore[arg-type]
+
+
+def dialect_problems(given: object) -> Iterator[str]:
+    """Say what is wrong with a field `csv`."""
+    if not isinstance(given, dict):
+        yield "csv must be an object"
+        return
+    said = {name: value for name, value in given.items() if value is not None}
+    rules = {
+        "delimiter": (_is_mark, "one ASCII character that is no letter, digit, quote or line end, and none of + - ."),
+        "header": (lambda value: isinstance(value, bool), "true or false"),
+        "column_names": (_are_names, f"a list of different names, of {MAX_NAMES_CHARACTERS} characters together at most"),
+        "encoding": (lambda value: isinstance(value, str), "the name of an encoding"),
+        "decimal": ((".", ",").__contains__, "'.' or ','"),
+        "comment": (
+            lambda value: _is_mark(value) and value >= "!",
+            "as csv.delimiter, and to be seen",
+        ),
+    }
+    unknown = [f"csv has no field {name}: it has {', '.join(rules)}" for name in said if name not in rules]
+    wrong = [f"csv.{name} must be {rules[name][1]}" for name in rules if name in said and not rules[name][0](said[name])]
+    yield from unknown + wrong
+    if unknown or wrong:
+        return
+    dialect = COMMAS._replace(**said)
+    if not codec_of(dialect.encoding):
+        yield (
+            f"csv.encoding {dialect.encoding[:40]!r} is none that can be read where it stands: that is UTF-8, or what has one byte "
+            "for each character, and ASCII among them, such as cp1252 or latin-1; convert the data to UTF-8"
+        )
+    for name in ("decimal", "comment"):
+        if dialect.delimiter == getattr(dialect, name):
+            yield f"csv.delimiter and csv.{name} are both {dialect.delimiter!r}: they must differ"
+    if dialect.header and dialect.column_names:
+        yield "csv.column_names are for data without a header: say header: false, too, or leave them out"
+    if not dialect.header and not dialect.column_names:
+        yield "csv.column_names is missing: data without a header needs the names of all of its columns, in their order"
+
+
+def _is_mark(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r'[^\0\r\n"0-9A-Za-z+.\x80-\U0010ffff-]', value))
+
+
+def _are_names(value: object) -> bool:
+    if not isinstance(value, list) or not all(isinstance(name, str) and re.fullmatch("[^\ud800-\udfff]+", name) for name in value):
+        return False
+    return 0 < len(set(value)) == len(value) and sum(map(len, value)) <= MAX_NAMES_CHARACTERS
+
+
+def codec_of(encoding: str) -> str | None:
+    """Return the name of Python's codec for an encoding in which data can be read where they stand; None if it is no such one."""
+    try:
+        name = codecs.lookup(encoding).name
+    except (LookupError, ValueError):
+        return None
+    if name in ("utf-8", "utf-8-sig"):  # a byte order mark is welcome in both
+        return "utf-8"
+    return name if name == "ascii" or undefined_octets(name) is not None else None
+
+
+@functools.lru_cache(maxsize=16)
+def undefined_octets(codec: str) -> bytes | None:
+    """Return the octets that are no character; None if a character may be several octets, or not all of ASCII is itself."""
+    beyond, undefined = range(128, 256), bytearray()
+    try:
+        # The second are what some of Python's own codecs take for one letter.
+        if any(text.decode(codec) != text.decode("ascii") for text in (bytes(range(92)), bytes(range(93, 128)), rb"\u0041")):
+            return None
+        for octet in beyond:
+            try:
+                if bytes([octet]).decode(codec).isascii():  # as good as a second spelling of a quote or a delimiter
+                    return None
+            except UnicodeDecodeError as error:
+                if error.encoding not in ("charmap", "ascii"):  # the first of several octets
+                    return None
+                undefined.append(octet)
+    except (LookupError, ValueError):
+        return None
+    return bytes(undefined) if codec == "ascii" or len(undefined) < len(beyond) else None
+
+
+def is_in_encoding(text: str, dialect: Dialect) -> bool:
+    """Whether a text can be written as the data are."""
+    try:
+        text.encode(dialect.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# Possessive, because a field may have millions of characters: nothing that matched is ever given back.
+QUOTED = re.compile(rb'"[^"]*+"')
+
+
+@functools.lru_cache(maxsize=8)
+def record_pattern(delimiter: str) -> re.Pattern[bytes]:
+    """Return what a record of RFC 4180, without its line end, matches as a whole."""
+    mark = re.escape(delimiter).encode()
+    field = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^"%b\r\n]*+)' % mark
+    return re.compile(rb"%b(?:%b%b)*+" % (field, mark, field))
+
+
+@functools.lru_cache(maxsize=8)
+def skipped_line(dialect: Dialect) -> re.Pattern[bytes]:
+    """Return what a line that is no row, without its line end, matches as a whole: spaces, as for pandas, or a comment."""
+    return re.compile(_skipped(dialect))
+
+
+@functools.lru_cache(maxsize=8)
+def skipped_lines(dialect: Dialect) -> re.Pattern[bytes]:
+    """Return what as many such lines as there are match, each with its line end."""
+    return re.compile(rb"(?:(?:%b)\r?\n)*" % _skipped(dialect))
+
+
+def _skipped(dialect: Dialect) -> bytes:
+    spaces = rb"[%b]*+" % b" \t".replace(dialect.delimiter.encode(), b"")
+    return spaces if dialect.comment is None else rb"%b[^\n]*+|%b" % (re.escape(dialect.comment).encode(), spaces)
+
+
+# {{{end}}} of the copy
+
 # {{{cog cog.outl(reference.copied("data_names", "FORMATS", "def is_hidden")) }}}
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
@@ -1459,11 +1625,11 @@ CONVERSIONS = {"csv": ("csv",), "jsonl": ("jsonl",), "parquet": ("parquet",)}
 COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
 TABLE_ENDINGS = {
-    ".csv": ("csv", ","), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"), ".psv": ("csv", "|"),
+    ".csv": ("csv", None), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"), ".psv": ("csv", "|"),
     ".jsonl": ("jsonl", None), ".ndjson": ("jsonl", None),
     ".parquet": ("parquet", None), ".parq": ("parquet", None), ".pq": ("parquet", None),
 }  # fmt: skip
-"""Ends of names, in lower case, with the format that they promise, and its delimiter."""
+"""Ends of names, in lower case, with the format that they promise, and its delimiter if they promise one."""
 COMPRESSED_ENDINGS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 OTHER_ENDINGS = (
     ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".h5", ".hdf", ".hdf5", ".htm", ".html", ".ipc",
@@ -1542,7 +1708,7 @@ def _mistake(  # noqa: PLR0911  # one a mistake
         return f"ends in {promise.ending}, and output_format is {kind}: {choose}, or another output_format"
     if promise.ending and promise.compression != compression:
         return f"ends in {promise.ending}, and output_compression is {compression}: {choose}, or another output_compression"
-    if promise.delimiter not in (None, delimiter):
+    if kind == "csv" and promise.delimiter not in (None, delimiter):
         return f"ends in {promise.ending}, and its fields are separated by {delimiter!r}: {choose}"
     return None
 
@@ -1662,6 +1828,7 @@ _EVENT_FIELDS = {
     "prediction_column_name": _text_up_to(MAX_COLUMN_NAME_CHARACTERS)._replace(required=True),
     "feature_columns": _Field(_is_columns, f"a list of 1 to {MAX_COLUMNS} different column names"),
     "input_format": _Field(INPUT_FORMATS.__contains__, f"one of {', '.join(INPUT_FORMATS)}"),
+    "csv": _Field(lambda value: not any(dialect_problems(value)), f"an object with any of {', '.join(Dialect._fields)}"),
     "prediction_method": _Field(PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
     "output_columns": _Field(functools.partial(_is_columns, least=0), f"a list of at most {MAX_COLUMNS} different column names"),
     "on_bad_row": _Field(("fail", "quarantine").__contains__, "fail or quarantine"),
@@ -3691,6 +3858,8 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?
 _NAN = re.compile(r"[+-]?nan(\([a-z0-9_]*+\))?")
 """What pyarrow takes for a missing number; pandas takes `nan` alone."""
 _SPELLED_NUMBERS = {"inf": np.inf, "infinity": np.inf, "true": 1.0, "false": 0.0}
+_HIVES_NULL = r"\N"
+"""How Athena and Hive write a missing value; in CSV as it usually is, it is a text."""
 _INTEGER_DIGITS = 19
 """The most digits that an integer of 64 bits has."""
 _KIND_NAMES = {
@@ -3727,11 +3896,11 @@ def _seen(columns: _Columns, name: str, kind: str) -> str:
 
 def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray | pa.Array:
     """Return a column as it was decided."""
-    decided = columns.kinds[name]
+    decided, dialect = columns.kinds[name], block.header.dialect
     if pa.types.is_floating(values.type) or decided == TEXT:
         return values
     if name in columns.open:
-        found = _seen(columns, name, kind_of(values))
+        found = _seen(columns, name, kind_of(_with_points(values, dialect.decimal)))
         if _seen(columns, name, join_kinds(decided, found)) != decided:
             raise ColumnTypeError(
                 f"{block.at(0)} and the {block.rows - 1} rows after it: column {name!r} holds "
@@ -3744,8 +3913,8 @@ def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArra
     if name in columns.open:
         _reject_beyond_64_bits(name, values, reject)
         with suppress(pa.ArrowInvalid):
-            return pc.utf8_trim(values, characters=_PADDING).cast(pa.float64())
-    return _to_numbers(name, values, reject)
+            return pc.utf8_trim(_with_points(values, dialect.decimal), characters=_PADDING).cast(pa.float64())
+    return _to_numbers(name, values, reject, dialect)
 
 
 def _to_booleans(name: str, texts: pa.ChunkedArray, reject: Reject, *, is_sure: bool) -> pa.ChunkedArray:
@@ -3783,7 +3952,9 @@ def _reject_beyond_64_bits(name: str, texts: pa.ChunkedArray, reject: Reject) ->
     return pa.chunked_array([pa.array(within)])
 
 
-def _reject_texts(name: str, texts: pa.ChunkedArray, fits: Any, fault: str, reject: Reject, counted: str = "") -> None:
+def _reject_texts(
+    name: str, texts: pa.ChunkedArray, fits: Any, fault: str, reject: Reject, counted: str = "", advice: str | None = None
+) -> None:
     """Reject the rows whose texts do not fit; `counted` says what they are counted as, if that is not the fault alone."""
     for row in np.flatnonzero(~np.asarray(fits)):
         text = texts[int(row)].as_py()
@@ -3791,23 +3962,43 @@ def _reject_texts(name: str, texts: pa.ChunkedArray, fits: Any, fault: str, reje
         if text is not None:
             public = f"a text of {len(text)} character(s) {fault}"
             reason = _Reason(f"{shown_text(text)} {fault}", public, counted or f"a value {fault}")
-        reject(int(row), reason.after(f"column {name!r}: "))
+        reject(int(row), reason._replace(advice=advice or reason.advice).after(f"column {name!r}: "))
 
 
-def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Array:
+def _to_numbers(column: str, texts: pa.ChunkedArray, reject: Reject, dialect: Dialect) -> pa.Array:
     """Read texts as pandas reads numbers: also infinities, booleans and padded ones; each spelling once."""
     encoded = pc.dictionary_encode(texts.combine_chunks())
-    values = [_to_number(text) for text in encoded.dictionary.to_pylist()]
+    values = [_to_number(text, dialect) for text in encoded.dictionary.to_pylist()]
     if None in values:
         is_number = np.array([value is not None for value in values] + [True])  # the last one is for missing values
-        _reject_texts(
-            column, texts, is_number[pc.fill_null(encoded.indices, -1).to_numpy()], "is not a number", reject, "not a number"
-        )
+        fits = is_number[pc.fill_null(encoded.indices, -1).to_numpy()]
+        wrong = [text for text, value in zip(encoded.dictionary.to_pylist(), values, strict=True) if value is None]
+        _reject_texts(column, texts, fits, "is not a number", reject, "not a number", _decimal_advice(wrong, dialect))
     return pc.take(pa.array(values, pa.float64()), encoded.indices)
 
 
-def _to_number(text: str) -> float | None:
+def _decimal_advice(texts: Iterable[str], dialect: Dialect) -> str | None:
+    """Say what to do about texts that are no numbers, if one of them would be one with the other decimal mark."""
+    other = "," if dialect.decimal == "." else "."
+    if not any(_to_number(text, dialect._replace(decimal=other)) is not None for text in texts if other in text):
+        return None
+    if other == dialect.delimiter:
+        return f"write numbers with decimal points, {_OR_KEEP_ASIDE}"
+    so = f"if that is a decimal {'comma' if other == ',' else 'point'}, say so in the request: {said(dialect, decimal=other)}"
+    return f"{so}; else correct the value, {_OR_KEEP_ASIDE}"
+
+
+def _with_points(texts: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """Put a point in the place of another decimal mark, and let no text that has a point already be a number."""
+    return texts if decimal == "." else pc.replace_substring(pc.replace_substring(texts, ".", "_"), decimal, ".")
+
+
+def _to_number(text: str, dialect: Dialect) -> float | None:
     stripped = text.strip(_PADDING)
+    if dialect.decimal != ".":
+        stripped = stripped.translate({ord(dialect.decimal): ".", ord("."): "_"})
+    if stripped == _HIVES_NULL and dialect != COMMAS:
+        return math.nan
     if _NUMBER.fullmatch(stripped):
         return float(stripped)
     if _NAN.fullmatch(stripped.lower()):
@@ -3823,14 +4014,14 @@ def _to_number(text: str) -> float | None:
 # Touches: nothing; a row that does not fit goes to `reject`.
 
 
-def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame:
+def load_data(data_path: str | Path, feature_columns: list[str], csv: dict[str, Any] | None = None) -> pd.DataFrame:
     """Read the feature columns of a small local CSV file, shape (n_rows, n_features), for `make_predictions`; needs pandas.
 
     Columns have the types that `pandas.read_csv` gives them by all of their values. Raises InvalidDataError for a file without rows
     or that is not CSV, InvalidRequestError for a missing column.
     """
     path = Path(data_path)
-    chunk = _local_chunk([path], {})
+    chunk = _local_chunk([path], {"csv": csv})
     _require_columns(feature_columns, chunk.header, path.name)
     columns = _Columns(feature_columns, {}, open=frozenset(feature_columns))
     columns = replace(columns, kinds=_infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
@@ -3843,7 +4034,7 @@ def load_data(data_path: str | Path, feature_columns: list[str]) -> pd.DataFrame
 
     tables = [parse(block) for block in chunk.blocks(BLOCK_BYTES)]
     if not tables:
-        raise InvalidDataError(f"{path.name} has a header and no rows", _NAME_ROWS)
+        raise InvalidDataError(f"{path.name} {chunk.format.lacks_rows}", _NAME_ROWS)
     return _to_frame(pa.concat_tables(tables), columns.kinds)
 
 
@@ -5039,6 +5230,7 @@ class _CompressedWriter:
         self._writer, self._compressed = writer, {"gzip": _gzip_member, "zstd": _zstd_frame}[compression]
         self._text = io.BytesIO()
         """What the other writer writes by itself."""
+        self._header_end = b""
 
     def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> bytes:
         text, line_end = self._writer.joined(block, rows, predictions, names), self._writer.line_end
@@ -5047,7 +5239,10 @@ class _CompressedWriter:
     def begin(self, output: Any, names: list[str]) -> int:
         self._output = output
         header = self._text.getvalue() if self._writer.begin(self._text, names) else b""
-        return int(output.write(self._compressed(header, self._writer.line_end))) if header else 0
+        if header == codecs.BOM_UTF8:  # of CSV without a header: no line ends there
+            return int(output.write(self._compressed(header, b"")))
+        self._header_end = self._writer.line_end if header else b""
+        return int(output.write(self._compressed(header, self._header_end))) if header else 0
 
     def write(self, joined: bytes) -> None:
         self._output.write(joined)
@@ -5055,7 +5250,7 @@ class _CompressedWriter:
     def end(self, tally: _Tally) -> int:
         written = self._text.tell()
         self._writer.end(tally)
-        rest = self._text.getvalue()[written:].removeprefix(self._writer.line_end)
+        rest = self._text.getvalue()[written:].removeprefix(self._header_end)
         if rest or not self._output.tell():  # an object without bytes is neither gzip nor Zstandard
             self._output.write(self._compressed(rest, b""))
         return 0
@@ -5090,8 +5285,10 @@ class _Format(Protocol):
     """A format of tables."""
 
     name: ClassVar[str]
-    lacks_rows: ClassVar[str]
-    """What to say of an object without rows."""
+
+    @property
+    def lacks_rows(self) -> str:
+        """What to say of an object without rows."""
 
     def has_header_elsewhere(self, segment: _Segment) -> bool:
         """Tell whether a segment's own bytes do not show the columns."""
@@ -5209,15 +5406,17 @@ class Header(NamedTuple):
     """The first record of an object."""
 
     raw: bytes
-    """As it stands there, with a byte order mark if there is one, without its line end."""
+    """As it stands there, with a byte order mark and comments if there are such, without its line end; a mark alone, or nothing, if
+    there is no header."""
     line_end: bytes
     """Empty if the object ends without one."""
     names: list[str]
+    dialect: Dialect = COMMAS
 
     @property
     def size(self) -> int:
         """Bytes up to the first data record."""
-        return len(self.raw) + len(self.line_end)
+        return len(self.raw) + len(self.line_end) * self.dialect.header
 
 
 class _Source(NamedTuple):
@@ -5270,9 +5469,9 @@ def _read_first_block(client: S3Client, s3_uri: str, etag: str | None, block_of:
     raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
 
 
-def _format_of(event: dict[str, Any]) -> _Format:  # noqa: ARG001
+def _format_of(event: dict[str, Any]) -> _Format:
     """Return the format of an event's data."""
-    return _Csv()
+    return _Csv(dialect_of(event.get("csv")))
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
@@ -5287,22 +5486,26 @@ HEADER_READ_BYTES = 65_536
 
 @dataclass(frozen=True)
 class _Csv:
-    """RFC 4180: a comma between fields, quotes doubled in quoted ones, LF or CRLF; UTF-8."""
+    """RFC 4180 in a dialect: something between fields, quotes doubled in quoted ones, LF or CRLF."""
 
+    dialect: Dialect = COMMAS
     name: ClassVar[str] = "csv"
-    lacks_rows: ClassVar[str] = "has a header and no rows"
+
+    @property
+    def lacks_rows(self) -> str:
+        return "has a header and no rows" if self.dialect.header else "has no rows"
 
     def has_header_elsewhere(self, segment: _Segment) -> bool:
         return bool(segment.source.start)
 
     def fetch_header(self, client: S3Client, segment: _Segment) -> None:
-        segment.header, segment.etag = _remote_header(client, segment.source.s3_uri, segment.etag)
+        segment.header, segment.etag = _remote_header(client, segment.source.s3_uri, segment.etag, self.dialect)
 
     def download(self, client: S3Client, segment: _Segment, file: _GrowingFile, check: Check) -> None:
         file.fill(client, _Object(segment.source.s3_uri, segment.byte_range, segment.etag), check)
 
     def header(self, segment: _Segment, *, may_be_all: bool) -> Header:
-        return _local_header(segment, may_be_all=may_be_all)
+        return _local_header(segment, self.dialect, may_be_all=may_be_all)
 
     def joint_header(self, headers: Iterator[Header]) -> Header:
         first = next(headers)
@@ -5314,7 +5517,9 @@ class _Csv:
         header = chunk.header_of(segment)
         if header.names != chunk.header.names:
             missing = set(chunk.header.names).difference(header.names)
-            if mistake := mistaken_first_line(chunk.header.names, header.names):  # its values are not to be shown as names
+            if mistake := mistaken_first_line(
+                chunk.header.names, header.names, self.dialect
+            ):  # its values are not to be shown as names
                 raise InvalidDataError(f"{segment.source.s3_uri} {mistake.what}, unlike {chunk.s3_uri}", mistake.advice)
             repeated = list((Counter(header.names) - Counter(chunk.header.names)).keys() & set(chunk.header.names))
             if repeated and not missing:
@@ -5370,7 +5575,7 @@ class _Csv:
         return bool(quotes % 2)
 
     def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
-        return _read_first_block(client, s3_uri, etag, functools.partial(_first_block, s3_uri=s3_uri))
+        return _read_first_block(client, s3_uri, etag, functools.partial(_first_block, s3_uri=s3_uri, dialect=self.dialect))
 
     def writer(self, header: Header, kept: list[str] | None) -> _CsvWriter:
         return _CsvWriter(header, kept)
@@ -5391,28 +5596,38 @@ class _CsvWriter:
         edges = np.flatnonzero(np.diff([False, *(name in chosen for name in header.names), False])).tolist()
         self._runs = list(zip(edges[::2], edges[1::2], strict=True))
         """Neighbouring fields that are kept: [first, stop) of each."""
+        self._has_lines = False
 
     def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> memoryview:
         return _append_predictions(block if self.keeps_all else _selected(block, self._runs), rows, predictions, len(names))
 
     def begin(self, output: Any, names: list[str]) -> int:
         self._output = output
-        header = self._header
+        header, dialect = self._header, self._header.dialect
+        if not dialect.header:
+            return int(output.write(header.raw))
         mark = codecs.BOM_UTF8 if header.raw.startswith(codecs.BOM_UTF8) else b""
         raw = header.raw.removeprefix(mark)
         if not self.keeps_all:
+            comments = skipped_lines(dialect).match(raw) if dialect.comment else None
+            raw = raw[comments.end() :] if comments else raw
             offsets = np.array([0, len(header.line_end) + len(raw)], np.int32)
             block = _CsvBlock(header, header.line_end + raw + header.line_end, offsets, b'"' in raw, ())
             raw = _selected(block, self._runs).record(0)
-        fields = [raw.decode()] if self._runs else []
-        return int(output.write(mark + ",".join([*fields, *(_quoted(name) for name in names)]).encode()))
+        named = b"".join(_after(name, dialect) for name in names)
+        return int(output.write(mark + (raw + named if self._runs else named[1:])))
 
     def write(self, joined: memoryview) -> None:
-        self._output.write(joined)
+        # A block begins with the line end before its first record, which is that of the header.
+        is_first = not (self._has_lines or self._header.dialect.header)
+        self._output.write(joined[len(self._header.line_end) :] if is_first else joined)
+        self._has_lines = True
 
     def end(self, tally: _Tally) -> int:
-        self._output.write(self._header.line_end + (tally.blank_lines if self.keeps_all else b""))
-        return len(self._header.line_end)
+        is_named = self._header.dialect.header
+        blank_lines = tally.blank_lines if self.keeps_all else b""
+        self._output.write((self._header.line_end if is_named or self._has_lines else b"") + blank_lines)
+        return len(self._header.line_end) * is_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -5451,10 +5666,11 @@ class _CsvBlock:
         return _Place(place.source, place.row + row - first, byte)
 
     def _blank_bytes(self, row: int) -> int:
-        """Return how many bytes of blank lines stand before a record."""
+        """Return how many bytes of blank lines, and comments, stand before a record."""
         start = int(self.offsets[row]) + len(self.header.line_end)
         stop = int(self.offsets[row + 1]) if row < self.rows else len(self.data)
-        return _BLANK_LINES.match(self.data, start, stop).end() - start  # type: ignore[union-attr]  # it matches nothing, too
+        skipped = skipped_lines(self.header.dialect).match(self.data, start, stop)
+        return skipped.end() - start if skipped else 0
 
     def elements(self) -> memoryview:
         """Return all records with their line ends, and the blank lines before each."""
@@ -5492,7 +5708,7 @@ class _CsvBlock:
 
     def kinds(self, names: Sequence[str]) -> dict[str, str]:
         texts = self.texts(names)
-        return {name: kind_of(texts[name]) for name in names}
+        return {name: kind_of(_with_points(texts[name], self.header.dialect.decimal)) for name in names}
 
     def records(self) -> bytes | memoryview:
         """Return all records with their line ends, without blank lines."""
@@ -5505,56 +5721,53 @@ class _CsvBlock:
         return self.data[start + (self._blank_bytes(row) if self.has_blank_lines else 0) : int(self.offsets[row + 1])]
 
 
-_BLANK_LINES = re.compile(rb"(?:[ \t]*\r?\n)*")
-_BLANK = re.compile(rb"[ \t]*")
-"""What `pandas.read_csv` skips: a line without anything but spaces."""
 _NAME_ROWS, _IS_A_QUOTE_MISSING = "name data that has rows", "look for a quote that is missing"
 
 
-def _local_header(segment: _Segment, *, may_be_all: bool = False) -> Header:
+def _local_header(segment: _Segment, dialect: Dialect, *, may_be_all: bool = False) -> Header:
     """Read an object's header; `may_be_all` accepts one without a line end, and so without rows."""
     s3_uri = segment.source.s3_uri
     with segment.text() as file:
         beginning = b""
         while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
             beginning += fresh
-            header = _read_header(beginning, s3_uri)
+            header = _read_header(beginning, s3_uri, dialect)
             if header:
                 return header
             if len(beginning) > MAX_RECORD_BYTES:
                 break
     if not beginning:
-        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
+        raise InvalidDataError(f"{s3_uri} is empty", _needs_rows(dialect))
     # Only a header without a line end; let the header's own problems speak first.
-    header = _read_header(beginning + b"\n", s3_uri)
-    if header and may_be_all and len(beginning) <= MAX_RECORD_BYTES:
+    header = _read_header(beginning + b"\n", s3_uri, dialect)
+    if header and (may_be_all or not dialect.header) and len(beginning) <= MAX_RECORD_BYTES:
         return header._replace(line_end=b"")
     if header:
         raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
-    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
+    raise InvalidDataError(f"{s3_uri} has no end to its {_first_line(dialect)}", _IS_A_QUOTE_MISSING)
 
 
-def _remote_header(client: S3Client, s3_uri: str, etag: str | None) -> tuple[Header, str]:
+def _remote_header(client: S3Client, s3_uri: str, etag: str | None, dialect: Dialect) -> tuple[Header, str]:
     """Read the header of an object whose later bytes are scored, by ranged reads of its beginning; returns its ETag, too."""
     size = HEADER_READ_BYTES
     while size <= MAX_RECORD_BYTES * 2:
         beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
         if compression := compression_of(beginning):
             raise _only_whole(s3_uri, compression)
-        header = _read_header(beginning, s3_uri)
+        header = _read_header(beginning, s3_uri, dialect)
         if header:
             return header, str(found.etag)
         size, etag = size * 4, found.etag
-    raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
+    raise InvalidDataError(f"{s3_uri} has no end to its {_first_line(dialect)}", _IS_A_QUOTE_MISSING)
 
 
-def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _CsvBlock | None:
+def _first_block(beginning: bytes, s3_uri: str, dialect: Dialect = COMMAS, *, is_whole: bool) -> _CsvBlock | None:
     """Return the rows in an object's first bytes, which are none if the whole object has none; None if not one row ends there."""
     if is_whole and not beginning:
-        raise InvalidDataError(f"{s3_uri} is empty", "it needs a header and at least one row")
-    header = _read_header(beginning + b"\n" if is_whole else beginning, s3_uri)  # a header alone may lack its line end
+        raise InvalidDataError(f"{s3_uri} is empty", _needs_rows(dialect))
+    header = _read_header(beginning + b"\n" if is_whole else beginning, s3_uri, dialect)  # a header alone may lack its line end
     if header is None and is_whole:
-        raise InvalidDataError(f"{s3_uri} has no end to its header", _IS_A_QUOTE_MISSING)
+        raise InvalidDataError(f"{s3_uri} has no end to its {_first_line(dialect)}", _IS_A_QUOTE_MISSING)
     if header is None:
         return None
     records, source = beginning[header.size :], _Source(s3_uri, 0)
@@ -5570,9 +5783,20 @@ def _first_block(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _CsvBlock 
     return no_rows if is_whole else None
 
 
-def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
+def _first_line(dialect: Dialect) -> str:
+    return "header" if dialect.header else "first row"
+
+
+def _needs_rows(dialect: Dialect) -> str:
+    return f"it needs {'a header and ' * dialect.header}at least one row"
+
+
+def _read_header(beginning: bytes, s3_uri: str, dialect: Dialect = COMMAS) -> Header | None:
     """Split the header off an object's first bytes; None when its record does not end there."""
-    end, before = -1, 0
+    bom = len(codecs.BOM_UTF8) if dialect.encoding == "utf-8" and beginning.startswith(codecs.BOM_UTF8) else 0
+    skipped = skipped_lines(dialect).match(beginning, bom) if dialect.comment else None
+    first = skipped.end() if skipped and skipped.end() > bom else 0
+    end, before = first - 1, 0
     while True:
         start, end = end + 1, beginning.find(b"\n", end + 1)
         before += beginning.count(b'"', start, max(end, start))  # a quoted name may hold as many line feeds as it likes
@@ -5584,29 +5808,35 @@ def _read_header(beginning: bytes, s3_uri: str) -> Header | None:
         return None
     line_end = b"\r\n" if beginning[:end].endswith(b"\r") else b"\n"
     raw = beginning[: end + 1 - len(line_end)]
-    if mistake := header_mistake(raw):
+    if dialect.column_names:
+        return Header(beginning[:bom], line_end, list(dialect.column_names), dialect)
+    if mistake := header_mistake(raw[first:], dialect):
         raise InvalidDataError(f"{s3_uri} {mistake.what}", mistake.advice)
-    return Header(raw, line_end, _names_in(raw.decode("utf-8-sig")))
+    text = raw[first:].decode("utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding)
+    return Header(raw, line_end, _names_in(text, dialect.delimiter), dialect)
 
 
 @functools.lru_cache(maxsize=4)
-def _names_in(header: str) -> list[str]:
+def _names_in(header: str, delimiter: str) -> list[str]:
     """Return a header's names. Equal headers share one list: thousands of objects may have thousands of columns each."""
-    return next(csv.reader(io.StringIO(header, newline=""), strict=True), [""])
+    return next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter, strict=True), [""])
 
 
-_MAY_STAND_BESIDE_QUOTES = np.isin(np.arange(256), list(b',\n"'))
-"""By octet: what may stand before an opening or after a closing quote."""
+@functools.lru_cache(maxsize=4)
+def _may_stand_beside_quotes(delimiter: str) -> Array:
+    """Tell by octet what may stand before an opening or after a closing quote."""
+    return np.isin(np.arange(256), list(f'{delimiter}\n"'.encode()))
 
 
-def _quote_problem(octets: Array, quotes: Array) -> int | None:
+def _quote_problem(octets: Array, quotes: Array, delimiter: str) -> int | None:
     """Return the position of the first quote that RFC 4180 does not allow there; `octets` start and end with a line end."""
     opening, closing = quotes[0::2], quotes[1::2]
+    may_stand_beside = _may_stand_beside_quotes(delimiter)
     # A doubled quote looks like a closing one followed at once by an opening one.
-    bad_opening = opening[~_MAY_STAND_BESIDE_QUOTES[octets[opening - 1]]]
+    bad_opening = opening[~may_stand_beside[octets[opening - 1]]]
     after = octets[closing + 1]
     returns = (after == ord("\r")) & (octets[np.minimum(closing + 2, len(octets) - 1)] == ord("\n"))
-    bad_closing = closing[~(_MAY_STAND_BESIDE_QUOTES[after] | returns)]
+    bad_closing = closing[~(may_stand_beside[after] | returns)]
     bad = np.concatenate([bad_opening, bad_closing])
     return int(bad.min()) if len(bad) else None
 
@@ -5656,14 +5886,15 @@ def _read_blocks(
         edges = (feeds - (len(line_end) - 1)).astype(np.int32)
         if at_end and len(quotes) % 2:
             row += max(len(edges) - 1, 0)
-            raise InvalidDataError(f"{_Place(source, row, byte + int(edges[-1]))}: a quoted field that is never closed")
-        is_row = _are_rows(data, octets, edges, len(line_end))
+            advice = "look for a single quote, also in comments" if header.dialect.comment else None
+            raise InvalidDataError(f"{_Place(source, row, byte + int(edges[-1]))}: a quoted field that is never closed", advice)
+        is_row = _are_rows(data, octets, edges, header)
         offsets = edges if is_row.all() else np.concatenate([edges[:1], edges[1:][is_row]])
         block = _CsvBlock(
             header, data, offsets, has_quotes, ((0, _Place(source, row, byte)),), has_blank_lines=offsets is not edges
         )
         if block.rows or at_end:
-            _check_block(block, edges, quotes)
+            _check_block(block, edges, quotes, is_row)
         if block.rows:
             yield block
             row += block.rows
@@ -5684,12 +5915,17 @@ def _read_blocks(
             )
 
 
-def _are_rows(data: bytes, octets: Array, edges: Array, edge: int) -> Array:
-    """Tell which records are rows, that is, not blank lines; `edges` are the positions of the line ends around them."""
+def _are_rows(data: bytes, octets: Array, edges: Array, header: Header) -> Array:
+    """Tell which records are rows, not blank lines or comments; `edges` are the positions of the line ends around them."""
+    edge, comment = len(header.line_end), header.dialect.comment
     is_row = np.diff(edges) > edge
     firsts = octets.take(edges[:-1] + edge)  # of an empty record, its line end
-    for record in np.flatnonzero((firsts == ord(" ")) | (firsts == ord("\t"))):
-        is_row[record] = not _BLANK.fullmatch(data, int(edges[record]) + edge, int(edges[record + 1]))
+    may_be_blank = (firsts == ord(" ")) | (firsts == ord("\t"))
+    if comment:
+        is_row &= firsts != ord(comment)
+    blank = skipped_line(header.dialect._replace(comment=None))
+    for record in np.flatnonzero(may_be_blank & is_row):
+        is_row[record] = not blank.fullmatch(data, int(edges[record]) + edge, int(edges[record + 1]))
     return is_row
 
 
@@ -5710,8 +5946,9 @@ def _join_blocks(blocks: list[_CsvBlock]) -> _CsvBlock:
     )
 
 
-def _check_block(block: _CsvBlock, edges: Array, quotes: Array) -> None:
-    """Raise InvalidDataError if the bytes are not RFC 4180 in UTF-8 with one kind of line end; `edges` are all line ends."""
+def _check_block(block: _CsvBlock, edges: Array, quotes: Array, is_row: Array) -> None:
+    """Raise InvalidDataError if the bytes are not RFC 4180, of one encoding and one kind of line end; `edges` are all line ends."""
+    dialect = block.header.dialect
     edge, end = len(block.header.line_end), int(edges[-1])
     octets = np.frombuffer(block.data, np.uint8)[: end + edge]
 
@@ -5720,9 +5957,16 @@ def _check_block(block: _CsvBlock, edges: Array, quotes: Array) -> None:
         raise InvalidDataError(f"{block.at(max(min(row, block.rows - 1), 0))}: {reason}", advice)
 
     if block.has_quotes:
-        problem = _quote_problem(octets, quotes[: np.searchsorted(quotes, end)])
+        quotes = quotes[: np.searchsorted(quotes, end)]
+        if dialect.comment:
+            quoted_feeds = np.setdiff1d(np.flatnonzero(octets[:end] == ord("\n")), edges + edge - 1)
+            if len(spread := quoted_feeds[~is_row[np.searchsorted(edges, quoted_feeds) - 1]]):
+                fail(int(spread[0]), "a comment with a single quote in it", "take quotes out of comments, or write them in pairs")
+            quotes = quotes[is_row[np.searchsorted(edges, quotes) - 1]]
+        problem = _quote_problem(octets, quotes, dialect.delimiter)
         if problem is not None:
-            fail(problem, "a quote inside a field that is not quoted, or text after a closing quote")
+            advice = _NO_ESCAPES if octets[problem - 1] == ord("\\") else None
+            fail(problem, "a quote inside a field that is not quoted, or text after a closing quote", advice)
     if edge == 2:
         wrong = np.flatnonzero(octets[edges] != ord("\r"))
         if len(wrong):
@@ -5731,9 +5975,19 @@ def _check_block(block: _CsvBlock, edges: Array, quotes: Array) -> None:
         bare = _bare_return(octets, quotes, block.header.line_end)
         if bare is not None:
             fail(bare, "a carriage return outside quotes that does not belong to the file's line ends")
-    foreign = _utf8_problem(block.data, end)
+    foreign = _utf8_problem(block.data, end) if dialect.encoding == "utf-8" else _undefined(octets, dialect.encoding)
     if foreign is not None:
-        fail(foreign, "bytes that are not UTF-8", "save the file as UTF-8")
+        fail(foreign, f"bytes that are not {dialect.encoding.upper()}", encoding_advice(block.data[:end], dialect))
+
+
+_NO_ESCAPES = "write what is quoted with doubled quotes: a backslash escapes nothing here (Redshift: ADDQUOTES or CSV, not ESCAPE)"
+
+
+def _undefined(octets: Array, codec: str) -> int | None:
+    """Return the position of the first octet that an encoding of one octet a character does not have."""
+    undefined = undefined_octets(codec)
+    places = np.flatnonzero(np.isin(octets, list(undefined or b"")))
+    return int(places[0]) if len(places) else None
 
 
 def _utf8_problem(data: bytes, end: int) -> int | None:
@@ -5760,7 +6014,10 @@ def _read_numbers(block: _CsvBlock, columns: _Columns) -> tuple[Any, _CsvBlock]:
     while names and not block.has_blank_lines and (library := _beside("number_kernel")):
         left = columns.kinds.keys() - names
         others = [name for name in block.header.names if name in left] if left else []
-        numbers = library.read(block.data, block.offsets, len(block.header.line_end), block.header.names, names, others)
+        edge, dialect = len(block.header.line_end), block.header.dialect
+        numbers = library.read(
+            block.data, block.offsets, edge, block.header.names, names, others, dialect.delimiter, dialect.decimal
+        )
         if numbers is None:
             break
         if not numbers.declined:
@@ -5790,17 +6047,23 @@ def _parse_columns(
     Raises pyarrow.ArrowInvalid when a number is not one in pyarrow's spelling, or a row has too many or too few fields.
     """
     names, records = block.copied or (block.header.names, block.records())
+    dialect = block.header.dialect
+    if dialect.encoding != "utf-8":
+        records = str(records, dialect.encoding).encode()
     if records[:3] == codecs.BOM_UTF8:  # pyarrow drops one at the start of whatever it reads
         records = codecs.BOM_UTF8 + bytes(records)
     table = pacsv.read_csv(
         pa.BufferReader(pa.py_buffer(records)),
         read_options=pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(records) + 1),
-        parse_options=pacsv.ParseOptions(newlines_in_values=block.has_quotes, ignore_empty_lines=False),
+        parse_options=pacsv.ParseOptions(
+            delimiter=dialect.delimiter, newlines_in_values=block.has_quotes, ignore_empty_lines=False
+        ),
         convert_options=pacsv.ConvertOptions(
             include_columns=list(columns),
             column_types={column: pa.float64() if column in numbers else pa.string() for column in columns},
             null_values=list(missing_values),
             strings_can_be_null=True,
+            decimal_point=dialect.decimal,
         ),
     )
     if table.num_rows != block.rows:
@@ -5810,17 +6073,21 @@ def _parse_columns(
 
 def _unreadable(block: _CsvBlock) -> InvalidDataError:
     """Say why a block cannot be read: which row has too few or too many fields."""
-    expected = len(block.header.names)
+    expected, dialect = len(block.header.names), block.header.dialect
+    mark = "comma" if dialect.delimiter == "," else "delimiter"
     for row in range(block.rows):
-        record = block.record(row).decode()
-        fields = next(csv.reader(io.StringIO(record, newline=""), strict=True), [""])
+        record = block.record(row).decode(dialect.encoding)
+        fields = next(csv.reader(io.StringIO(record, newline=""), delimiter=dialect.delimiter, strict=True), [""])
         if len(fields) != expected:
             advice = "correct that row or, if the file ends there, copy the file again: it may have been cut off"
             if len(fields) > expected:
-                advice = "quote the values that hold commas, or correct that row"
+                advice = f"quote the values that hold {mark}s, or correct that row"
+            if f"\\{dialect.delimiter}" in record or record.endswith("\\"):
+                advice = _NO_ESCAPES
             if len(fields) == expected + 1 and not fields[-1]:
-                advice = "take away the comma at the end of the lines, or end the header with one, too"
-            return InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), the header has {expected}", advice)
+                advice = f"take away the {mark} at the end of the lines, or end the header with one, too"
+            where = "the header has" if dialect.header else "csv.column_names has"
+            return InvalidDataError(f"{block.at(row)} has {len(fields)} field(s), {where} {expected}", advice)
     return InvalidDataError(f"{block.at(0)} and the {block.rows - 1} rows after it cannot be read as CSV")
 
 
@@ -5835,26 +6102,35 @@ def _with_known_texts(block: _CsvBlock, columns: _Columns, table: pa.Table) -> p
     return pa.table(read)
 
 
-def _format_column(values: Array) -> pa.Array:
-    """Print predictions, each after a comma: floats in the shortest form that reads back, text quoted if it must be."""
+def _format_column(values: Array, dialect: Dialect) -> pa.Array:
+    """Print predictions, each after a delimiter: floats in the shortest form that reads back, text quoted if it must be."""
     if values.dtype.kind == "f":
         values = values.astype(np.float64, copy=False)
-        if not np.isfinite(values).all():
-            return pa.array([b"," + (orjson.dumps(v) if np.isfinite(v) else str(v).encode()) for v in values.tolist()], pa.binary())
+        if not np.isfinite(values).all() or dialect != COMMAS:
+            mark = dialect.delimiter.encode()
+            texts = [orjson.dumps(v) if np.isfinite(v) else str(v).encode() for v in values.tolist()]
+            return pa.array([mark + text.replace(b".", dialect.decimal.encode()) for text in texts], pa.binary())
     if values.dtype.kind not in "fiu":
         labels, inverse = np.unique(_printed(values), return_inverse=True)
-        return pc.take(pa.array([f",{_quoted(label)}".encode() for label in labels.tolist()], pa.binary()), pa.array(inverse))
+        return pc.take(pa.array([_after(label, dialect) for label in labels.tolist()], pa.binary()), pa.array(inverse))
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
     text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).replace(b"[", b",", 1)
     offsets = np.append(_positions(text, ord(",")), len(text) - 1).astype(np.int32)
+    text = text.replace(b",", dialect.delimiter.encode())
     return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def _quoted(text: str) -> str:
+def _after(text: str, dialect: Dialect) -> bytes:
+    """Return a text as it stands in a record after another field, quoted if it must be."""
     if not text.isascii() and not _is_text(text):
         raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold", "change its classes")
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if re.search(r'[",\r\n]', text) else text
+    if dialect.delimiter in text or re.search(r'["\r\n]', text):
+        text = f'"{text.replace(chr(34), chr(34) * 2)}"'
+    if not is_in_encoding(text, dialect):
+        what = f"the model predicts a text that {dialect.encoding.upper()}, the encoding of the data, cannot hold"
+        raise ModelError(what, "convert the data to UTF-8, or change the model's classes")
+    return f"{dialect.delimiter}{text}".encode(dialect.encoding)
 
 
 def _selected(block: _CsvBlock, runs: list[tuple[int, int]]) -> _CsvBlock:
@@ -5863,19 +6139,19 @@ def _selected(block: _CsvBlock, runs: list[tuple[int, int]]) -> _CsvBlock:
     if block.has_blank_lines:
         records = [block.header.line_end + block.record(row) for row in range(block.rows)]
         data, offsets = b"".join(records), np.cumsum([0, *map(len, records)]).astype(np.int32)
-    library = _beside("field_kernel")
-    known = library.select(data, offsets, edge, fields, runs, ord(",")) if library else None
-    data, offsets = known or _select_fields(data, offsets, edge, fields, runs) or (b"", offsets)
+    library, delimiter = _beside("field_kernel"), block.header.dialect.delimiter
+    known = library.select(data, offsets, edge, fields, runs, ord(delimiter)) if library else None
+    data, offsets = known or _select_fields(data, offsets, edge, fields, runs, ord(delimiter)) or (b"", offsets)
     if not data:
         raise _unreadable(block)
     return replace(block, data=data, offsets=offsets, has_blank_lines=False, has_fields=bool(runs))
 
 
 def _select_fields(
-    data: bytes, offsets: Array, edge: int, fields: int, runs: list[tuple[int, int]]
+    data: bytes, offsets: Array, edge: int, fields: int, runs: list[tuple[int, int]], delimiter: int
 ) -> tuple[bytes, np.ndarray[Any, np.dtype[np.int32]]] | None:
     """Do what field_kernel.py does, without the kernel in C."""
-    octets, places = np.frombuffer(data, np.uint8), _positions(data, ord(","))
+    octets, places = np.frombuffer(data, np.uint8), _positions(data, delimiter)
     if b'"' in data:
         places = places[np.searchsorted(_positions(data, ord('"')), places) % 2 == 0]
     edges = np.searchsorted(places, offsets)
@@ -5893,23 +6169,23 @@ def _select_fields(
 
 def _append_predictions(block: _CsvBlock, rows: Array, predictions: Array | None, n_outputs: int) -> memoryview:
     """Join each record with its printed predictions, or empty ones if it is not in `rows`; line ends stand before the records."""
-    library = _beside("number_kernel")
+    library, dialect = _beside("number_kernel"), block.header.dialect
     is_whole = len(rows) == block.rows and block.has_fields
     if library and predictions is not None and predictions.dtype.kind == "f" and is_whole:
         numbers = predictions.astype(np.float64, order="C", copy=False)
-        if (known := library.join_numbers(block.data, block.offsets, numbers)) is not None:
+        if (known := library.join_numbers(block.data, block.offsets, numbers, dialect.delimiter, dialect.decimal)) is not None:
             return memoryview(known)
     if predictions is None:
-        columns = [pa.array([b","] * block.rows, pa.binary())] * n_outputs
+        columns = [pa.array([dialect.delimiter.encode()] * block.rows, pa.binary())] * n_outputs
     else:
-        columns = [_format_column(values) for values in predictions.reshape(len(rows), -1).T]
+        columns = [_format_column(values, dialect) for values in predictions.reshape(len(rows), -1).T]
         if len(rows) < block.rows:
-            columns = [_spread(column, rows, block.rows) for column in columns]
+            columns = [_spread(column, rows, block) for column in columns]
     if block.has_fields:
         columns.insert(0, pa.Array.from_buffers(pa.binary(), block.rows, [None, *map(pa.py_buffer, (block.offsets, block.data))]))
     else:
         if n_outputs == 1:  # a line without anything would be no row
-            columns = [pc.replace_substring_regex(columns[0], _NOTHING, b',"\\1"')]
+            columns = [pc.replace_substring_regex(columns[0], _NOTHING, rb'\1"\2"')]
         columns[0] = pc.binary_replace_slice(columns[0], 0, 1, block.header.line_end)
     if library and (known := library.join(columns)) is not None:
         return memoryview(known)
@@ -5919,15 +6195,15 @@ def _append_predictions(block: _CsvBlock, rows: Array, predictions: Array | None
     return memoryview(data)[int(edges[0]) : int(edges[-1])]
 
 
-_NOTHING = rb"\A,([ \t]*)\z"
-"""A prediction that `pandas.read_csv` would not see in a line of its own."""
+_NOTHING = rb"(?s)\A(.)([ \t]*)\z"
+"""A prediction, after a delimiter, that `pandas.read_csv` would not see in a line of its own."""
 
 
-def _spread(column: pa.Array, rows: Array, n_rows: int) -> pa.Array:
+def _spread(column: pa.Array, rows: Array, block: _CsvBlock) -> pa.Array:
     """Put printed predictions at their rows, and an empty prediction at all others."""
-    places = np.full(n_rows, -1, np.int64)
+    places = np.full(block.rows, -1, np.int64)
     places[rows] = np.arange(len(rows))
-    return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), b",")
+    return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), block.header.dialect.delimiter.encode())
 
 
 # --- headers --------------------------------------------------------------------------------------------------------------------
@@ -5936,7 +6212,10 @@ def _spread(column: pa.Array, rows: Array, n_rows: int) -> pa.Array:
 # Touches: nothing.
 
 # {{{cog cog.outl(reference.copied("header_mistakes", "SEPARATORS")) }}}
-SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
+SEPARATORS = {
+    ";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'", ",": "commas",
+    " ": "spaces",
+}  # fmt: skip
 MAX_DATA_COLUMNS = 100_000
 """Columns of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
 SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
@@ -6003,32 +6282,46 @@ def foreign_format(data: bytes) -> Mistake | None:
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
 
 
-# Possessive, because a field may have millions of characters: nothing that matched is ever given back.
-_FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
-RECORD = re.compile(rb"%b(?:,%b)*+" % (_FIELD, _FIELD))
-"""A record of RFC 4180, without its line end."""
-QUOTED = re.compile(rb'"[^"]*+"')
-
-
-def header_mistake(raw: bytes) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+def header_mistake(raw: bytes, dialect: Dialect = COMMAS) -> Mistake | None:  # noqa: PLR0911  # one a mistake
     """Say why a first line, without its line end, is no header of RFC 4180; it is not repeated, because it may hold values."""
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding)
     except UnicodeDecodeError as error:
-        what = f"is not UTF-8 at byte {error.start} of its header, but perhaps Latin-1 or Windows-1252"
-        return Mistake(what, "save it as UTF-8")
-    if RECORD.fullmatch(raw.removeprefix(codecs.BOM_UTF8)):
-        columns, advice = 1 + QUOTED.sub(b"", raw).count(b","), "split the table, or leave out columns that nobody needs"
-        return Mistake(f"has {columns} columns, more than {MAX_DATA_COLUMNS}", advice) if columns > MAX_DATA_COLUMNS else None
+        perhaps = ", but perhaps Latin-1 or Windows-1252" if dialect.encoding == "utf-8" else ""
+        what = f"is not {dialect.encoding.upper()} at byte {error.start} of its header{perhaps}"
+        return Mistake(what, encoding_advice(raw, dialect))
+    if record_pattern(dialect.delimiter).fullmatch(raw.removeprefix(codecs.BOM_UTF8)):
+        columns = 1 + QUOTED.sub(b"", raw).count(dialect.delimiter.encode())
+        what, advice = (
+            f"has {columns} columns, more than {MAX_DATA_COLUMNS}",
+            "split the table, or leave out columns that nobody needs",
+        )
+        return Mistake(what, advice) if columns > MAX_DATA_COLUMNS else None
     if kind := _markup(text):
         return kind
-    if separator := re.search(r'"([;\t|^])"', text):
-        return _separated_by(SEPARATORS[separator[1]])
-    if re.search(r'(?:^|,) +"[^",]*"|" +,', text):
-        return Mistake("has spaces between a comma and a quote in its header", "write commas and quotes side by side")
+    if separator := re.search(r'"([;\t|^,])"', text):
+        return _separated_by(separator[1], dialect)
+    if re.search(r'(?:^|,) +"[^",]*"|" +,', text.replace(dialect.delimiter, ",")):
+        mark = "comma" if dialect.delimiter == "," else "delimiter"
+        return Mistake(f"has spaces between a {mark} and a quote in its header", f"write {mark}s and quotes side by side")
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
+
+
+def encoding_advice(data: bytes, dialect: Dialect) -> str:
+    """Say what to do about data that are not encoded as they should be."""
+    may_be_cp1252 = not set(undefined_octets("cp1252") or b"").intersection(data)
+    named = (
+        f"perhaps {said(dialect, encoding='cp1252')}" if may_be_cp1252 and dialect.encoding == "utf-8" else 'csv: {"encoding": …}'
+    )
+    return f"save it as UTF-8, or say in the request how it is encoded: {named}"
+
+
+def said(dialect: Dialect, **changes: Any) -> str:
+    """Return the field of a request that says a dialect but for some changes; of one that lists many columns, the changes alone."""
+    of = COMMAS if dialect.column_names else dialect
+    return f"csv: {json.dumps(field_of(of._replace(**changes)), ensure_ascii=False)}"
 
 
 _MARKUP = {
@@ -6044,9 +6337,9 @@ def _markup(text: str) -> Mistake | None:
     return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
 
 
-def lacking_columns(wanted: list[str], names: list[str], named_by: str = "feature_columns") -> Mistake:
+def lacking_columns(wanted: list[str], names: list[str], named_by: str = "feature_columns", dialect: Dialect = COMMAS) -> Mistake:
     """Say which columns a header lacks, and why, if that can be seen; it names columns, and no values in their place."""
-    if mistake := mistaken_first_line(wanted, names):
+    if mistake := mistaken_first_line(wanted, names, dialect):
         return mistake
     known_names = set(names)
     missing = [name for name in wanted if name not in known_names]
@@ -6056,7 +6349,7 @@ def lacking_columns(wanted: list[str], names: list[str], named_by: str = "featur
     shown = [f"{shown_text(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
     more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
     what = f"has no column {', '.join(shown)}{more}; it has {shown_names(names)}"
-    return Mistake(what, f"correct {named_by}, or the names in the header")
+    return Mistake(what, f"correct {named_by}, or the names in {'the header' if dialect.header else 'csv.column_names'}")
 
 
 REPEATED_ADVICE = "rename one: a column that is used must be the only one of its name"
@@ -6081,28 +6374,32 @@ def difference(names: list[str], expected: list[str], subject: str = "it") -> st
     return " and ".join(f"{subject} {verb} {shown_names(columns, 20)}" for verb, columns in verbs.items() if columns)
 
 
-def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
-    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
+def mistaken_first_line(  # noqa: PLR0911  # one a mistake
+    wanted: list[str], names: list[str], dialect: Dialect = COMMAS
+) -> Mistake | None:
+    """Recognise a first line that is no header of this dialect; whatever it is, it may hold values, and is not repeated.
 
     If it has one of the wanted columns, it is the header, whatever else it holds.
     """
-    if not set(wanted).isdisjoint(names):
+    if not (set(wanted).isdisjoint(names) and dialect.header):
         return None
     first = names[0].strip()
     if first.lower().startswith("sep="):
-        return Mistake("begins with Excel's line 'sep=', which is not the header", "delete it, and write the file with commas")
+        advice = f"delete it, and say it in the request: {said(dialect, delimiter=first[4:5] or ';')}"
+        return Mistake("begins with Excel's line 'sep=', which is not the header", advice)
     if kind := _markup(first):
         return kind
-    for separator, called in SEPARATORS.items():
+    for separator in (mark for mark in SEPARATORS if mark not in (dialect.delimiter, " ")):
         parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
         if separator in "~:" and (len(names) > 1 or parts.isdisjoint(wanted)):  # names hold these, too
             continue
         if parts and (len(names) == 1 or not parts.isdisjoint(wanted)):
-            return _separated_by(called)
+            return _separated_by(separator, dialect)
     if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
-        return _separated_by("spaces")
+        return _separated_by(" ", dialect, is_single=" ".join(first.split()) == first)
     if first.startswith("#") and first.strip("# ") not in wanted:
-        return Mistake("begins with a comment ('#'), which is not the header", "delete the lines before the header")
+        advice = f"delete the lines before the header, or say in the request what they are: {said(dialect, comment='#')}"
+        return Mistake("begins with a comment ('#'), which is not the header", advice)
     if not any(name.strip() for name in names):
         return Mistake("begins with a line that names nothing, and not with its header", "delete the lines before the header")
     numbered = names if names[0] else names[1:]  # behind an index
@@ -6111,12 +6408,17 @@ def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None: 
         return Mistake(what, "write it with the names of the columns")
     values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
     if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, wanted)):
-        return Mistake("seems to have no header: its first line holds values", "put the names of the columns above them")
+        named = 'csv: {"header": false, "column_names": […]}'
+        advice = f"put the names of the columns above them, or say them in the request, all {len(names)}: {named}"
+        return Mistake("seems to have no header: its first line holds values", advice)
     return None
 
 
-def _separated_by(separator: str) -> Mistake:
-    return Mistake(f"is not separated by commas: its fields are separated by {separator}", "write it with commas")
+def _separated_by(separator: str, dialect: Dialect, *, is_single: bool = True) -> Mistake:
+    own, other = (SEPARATORS.get(mark) or repr(mark) for mark in (dialect.delimiter, separator))
+    advice = "leave csv.delimiter out" if separator == "," else f"say so in the request: {said(dialect, delimiter=separator)}"
+    what = f"is not separated by {own}: its fields are separated by {other}"
+    return Mistake(what, advice if is_single else "write one character between fields")
 
 
 def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise, repeat
 from typing import NamedTuple
 
+from .csv_dialect import COMMAS, Dialect
 from .csv_records import LINE_ENDS, QUOTE, is_blank, is_record, record_stops
 
 WINDOW_BYTES = (2**16, 2**18, 2**20, 2**22, 2**24, 2**25)
@@ -30,7 +31,9 @@ class Reading(NamedTuple):
     bad: int
 
 
-def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, columns: int) -> int | None:
+def guessed_boundary(
+    read: Callable[[int, int], bytes], target: int, size: int, columns: int, dialect: Dialect = COMMAS
+) -> int | None:
     """Return the first record boundary (or `size`) at or after `target`, as far as windows tell; `read(start, stop)` reads them."""
     start = target - 1  # the line feed that ends a record at the target lies one byte before it
     window = b""
@@ -38,7 +41,7 @@ def guessed_boundary(read: Callable[[int, int], bytes], target: int, size: int, 
     for window_bytes in WINDOW_BYTES:
         stop = min(start + window_bytes, size)
         window += read(start + len(window), stop)
-        both = (read_window(window, columns, quoted=quoted, at_end=stop == size) for quoted in (False, True))
+        both = (read_window(window, columns, dialect, quoted=quoted, at_end=stop == size) for quoted in (False, True))
         readings = [reading for reading in both if reading]
         flawless = [reading for reading in readings if stop == size or not reading.bad]
         if len(flawless) == 1:
@@ -58,7 +61,7 @@ def are_consistent(targets: Sequence[int], guesses: Sequence[int]) -> bool:
     )
 
 
-def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> Reading | None:
+def read_window(window: bytes, columns: int, dialect: Dialect = COMMAS, *, quoted: bool, at_end: bool) -> Reading | None:
     """Read a window as if its first byte lay inside quotes, or outside; None if no record follows the first boundary.
 
     `at_end`: the object ends with it, so the last record needs no line end, nor another after it.
@@ -72,10 +75,10 @@ def read_window(window: bytes, columns: int, *, quoted: bool, at_end: bool) -> R
     edges = [0, *islice(record_stops(rest), EVIDENCE_RECORDS)]
     if at_end and len(edges) <= EVIDENCE_RECORDS:
         edges.append(len(rest))
-    records = [record for start, stop in pairwise(edges) if not is_blank(record := rest[start:stop])]
+    records = [record for start, stop in pairwise(edges) if not is_blank(record := rest[start:stop], dialect)]
     if not records and not at_end:
         return None
-    good = sum(is_record(record, columns) for record in records)
+    good = sum(is_record(record, columns, dialect) for record in records)
     return Reading(boundary, good, len(records) - good)
 
 

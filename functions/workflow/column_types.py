@@ -59,16 +59,18 @@ def widened(types: Mapping[str, Kind], found: Iterable[Mapping[str, Kind]], nume
     return {column: NUMBER if kind == TEXT and column in numeric else kind for column, kind in wide.items()}
 
 
-def kind_of_texts(texts: Iterable[str]) -> Kind | None:
-    """Return the kind of a column with these fields; None if there are none."""
-    kinds = set(map(kind_of_text, set(texts)))
+def kind_of_texts(texts: Iterable[str], decimal: str = ".") -> Kind | None:
+    """Return the kind of a column with these fields, whose numbers have this before their decimals; None if there are none."""
+    kinds = {kind_of_text(text, decimal) for text in set(texts)}
     return reduce(join, kinds) if kinds else None  # type: ignore[arg-type]
 
 
-def kind_of_text(text: str) -> Kind:
+def kind_of_text(text: str, decimal: str = ".") -> Kind:
     """Return the kind of a column that has this one field, its quotes removed: as `pandas.read_csv` takes it."""
     if text in MISSING_VALUES:
         return EMPTY
+    if decimal != ".":
+        text = text.translate(str.maketrans(f"{decimal}.", f".{decimal}"))
     if _INTEGER.fullmatch(text):
         return INTEGER
     if _NUMBER.fullmatch(text) or _INFINITY.fullmatch(text):

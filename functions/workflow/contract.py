@@ -5,7 +5,7 @@ The execution's document grows by name: `request`, `execution`, `prediction`, `p
 below Step Functions' 256 KiB: lists of objects and chunks live in S3.
 """
 
-from typing import Annotated, Literal, NotRequired, TypedDict, get_args
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
 
 from .column_types import Kind  # conforms.py resolves the fields' types
 from .conforms import Natural
@@ -52,6 +52,8 @@ class Request(TypedDict):
     on_no_rows: str
     model_sha256: str | None
     model_version_id: str | None
+    csv: dict[str, Any] | None
+    """How CSV is written, as far as it is not the usual way; None if it is, or if the data is not CSV."""
     strict: bool
     overwrite: bool
     dry_run: bool
@@ -98,6 +100,7 @@ class PredictionFields(TypedDict):
     prediction_method: str
     on_bad_row: str
     on_no_rows: str
+    csv: dict[str, Any] | None
     strict: bool
     raise_errors: bool
     execution_name: str

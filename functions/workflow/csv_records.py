@@ -1,17 +1,19 @@
 """CSV as bytes: where a record ends, and what a header says.
 
-The dialect is RFC 4180: comma, quotes doubled inside quoted fields, LF or CRLF. A line feed ends a record exactly when the
-number of quote characters before it is even, so records are found by counting, never by parsing.
+It is RFC 4180 in all dialects: quotes doubled inside quoted fields, LF or CRLF. A line feed ends a record exactly when the number
+of quote characters before it is even, so records are found by counting, never by parsing.
 """
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from .csv_dialect import COMMAS, QUOTED, Dialect, record_pattern, skipped_line, skipped_lines
 from .errors import InvalidDataError
-from .header_mistakes import QUOTED, RECORD, header_mistake
+from .header_mistakes import header_mistake
 
 QUOTE = b'"'
 LINE_FEED = b"\n"
@@ -20,11 +22,11 @@ LINE_ENDS = b"\r\n"
 
 
 class Header(NamedTuple):
-    """The first record of an object."""
+    """The first record of an object, or what is known without it."""
 
     columns: list[str]
     stop: int
-    """Bytes of the record, with BOM and line end: where the first row starts."""
+    """Where the first row starts: behind the record and what stands before it, a BOM or comments."""
     line_end: bytes
     """LF or CRLF, or nothing if the object ends with its header."""
     has_rows: bool = True
@@ -45,39 +47,60 @@ def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:
             return
 
 
-def record_stop(data: bytes) -> int | None:
-    """Return where the first record of `data` stops, its line end included; None if it goes on."""
-    return next(record_stops(data), None)
-
-
-def is_record(record: bytes, columns: int) -> bool:
+def is_record(record: bytes, columns: int, dialect: Dialect = COMMAS) -> bool:
     """Whether a record, its line end included, is RFC 4180 and has this many fields."""
-    fields = record.removesuffix(b"\n").removesuffix(b"\r")
+    fields, delimiter = record.removesuffix(b"\n").removesuffix(b"\r"), dialect.delimiter.encode()
     if QUOTE in fields:
-        return RECORD.fullmatch(fields) is not None and QUOTED.sub(b"", fields).count(b",") == columns - 1
-    return fields.count(b",") == columns - 1 and b"\r" not in fields
+        is_whole = record_pattern(dialect.delimiter).fullmatch(fields) is not None
+        return is_whole and QUOTED.sub(b"", fields).count(delimiter) == columns - 1
+    return fields.count(delimiter) == columns - 1 and b"\r" not in fields
 
 
-def is_blank(text: bytes) -> bool:
-    """Whether bytes outside quotes hold nothing but line ends, and spaces between them."""
-    return not text.strip(LINE_ENDS + b" \t")
+def is_blank(text: bytes, dialect: Dialect = COMMAS) -> bool:
+    """Whether bytes outside quotes hold no row: nothing but line ends, spaces between them, and comments."""
+    if dialect.comment is None and not dialect.delimiter.isspace():
+        return not text.strip(LINE_ENDS + b" \t")
+    skipped = skipped_lines(dialect).match(text)
+    return skipped is not None and skipped_line(dialect).fullmatch(text, skipped.end()) is not None
 
 
-def parse_header(record: bytes, uri: str) -> Header:
+def record_stop(data: bytes, dialect: Dialect = COMMAS) -> int | None:
+    """Return where the first record stops that is no comment, its line end included; None if it goes on, or none begins."""
+    start = _header_start(data, dialect)
+    return next((start + stop for stop in record_stops(data[start:])), None)
+
+
+def _header_start(data: bytes, dialect: Dialect) -> int:
+    """Return where the first record begins: behind comments, and what is blank beside them; a byte order mark belongs to it."""
+    if dialect.comment is None:
+        return 0
+    start = bom_bytes(data, dialect)
+    skipped = skipped_lines(dialect).match(data, start)
+    return skipped.end() if skipped and skipped.end() > start else 0
+
+
+def bom_bytes(data: bytes, dialect: Dialect) -> int:
+    """Return how long the byte order mark is with which an object's first bytes begin; 0 if there is none."""
+    return len(codecs.BOM_UTF8) if dialect.encoding == "utf-8" and data.startswith(codecs.BOM_UTF8) else 0
+
+
+def parse_header(record: bytes, uri: str, dialect: Dialect = COMMAS) -> Header:
     """Read the first record of an object, BOM and line end included. InvalidDataError says what is wrong with it."""
     line_end = re.search(rb"\r?\n\Z|\Z", record)
     assert line_end
-    names = record[: line_end.start()]
-    if mistake := header_mistake(names):
+    if dialect.column_names:
+        return Header(list(dialect.column_names), bom_bytes(record, dialect), line_end[0])
+    names = record[_header_start(record, dialect) : line_end.start()]
+    if mistake := header_mistake(names, dialect):
         raise InvalidDataError(f"{uri} {mistake.what}", mistake.advice)
-    text = names.decode("utf-8-sig")
+    text = names.decode("utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding)
     if not text:
         raise InvalidDataError(f"{uri} has a blank first line", "put the names of the columns there")
-    return Header(_fields(text), len(record), line_end[0])
+    return Header(_fields(text, dialect.delimiter), len(record), line_end[0])
 
 
 @lru_cache(maxsize=4)
-def _fields(text: str) -> list[str]:
+def _fields(text: str, delimiter: str) -> list[str]:
     """Return a header's names. Equal headers share one list: thousands of objects may have thousands of columns each."""
     csv.field_size_limit(max(len(text), csv.field_size_limit()))
-    return next(csv.reader([text], strict=True))
+    return next(csv.reader([text], delimiter=delimiter, strict=True))

@@ -22,11 +22,11 @@ CONVERSIONS = {"csv": ("csv",), "jsonl": ("jsonl",), "parquet": ("parquet",)}
 COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
 TABLE_ENDINGS = {
-    ".csv": ("csv", ","), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"), ".psv": ("csv", "|"),
+    ".csv": ("csv", None), ".tsv": ("csv", "\t"), ".tab": ("csv", "\t"), ".psv": ("csv", "|"),
     ".jsonl": ("jsonl", None), ".ndjson": ("jsonl", None),
     ".parquet": ("parquet", None), ".parq": ("parquet", None), ".pq": ("parquet", None),
 }  # fmt: skip
-"""Ends of names, in lower case, with the format that they promise, and its delimiter."""
+"""Ends of names, in lower case, with the format that they promise, and its delimiter if they promise one."""
 COMPRESSED_ENDINGS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 OTHER_ENDINGS = (
     ".7z", ".arrow", ".avro", ".br", ".bz2", ".db", ".duckdb", ".feather", ".h5", ".hdf", ".hdf5", ".htm", ".html", ".ipc",
@@ -105,7 +105,7 @@ def _mistake(  # noqa: PLR0911  # one a mistake
         return f"ends in {promise.ending}, and output_format is {kind}: {choose}, or another output_format"
     if promise.ending and promise.compression != compression:
         return f"ends in {promise.ending}, and output_compression is {compression}: {choose}, or another output_compression"
-    if promise.delimiter not in (None, delimiter):
+    if kind == "csv" and promise.delimiter not in (None, delimiter):
         return f"ends in {promise.ending}, and its fields are separated by {delimiter!r}: {choose}"
     return None
 

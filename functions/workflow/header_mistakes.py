@@ -5,10 +5,16 @@
 
 import codecs
 import difflib
+import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'"}
+from .csv_dialect import COMMAS, QUOTED, Dialect, field_of, record_pattern, undefined_octets
+
+SEPARATORS = {
+    ";": "';'", "\t": "tabs", "|": "'|'", "^": "'^'", "\x01": "U+0001, as Hive writes", "~": "'~'", ":": "':'", ",": "commas",
+    " ": "spaces",
+}  # fmt: skip
 MAX_DATA_COLUMNS = 100_000
 """Columns of one table. The time to read a record grows with all columns, used or not: so many take 8 ms, as measured."""
 SHOWN_COLUMNS, SHOWN_MISSING, COMPARED_COLUMNS, COMPARED_CHARACTERS = 50, 10, 1000, 60
@@ -75,32 +81,46 @@ def foreign_format(data: bytes) -> Mistake | None:
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
 
 
-# Possessive, because a field may have millions of characters: nothing that matched is ever given back.
-_FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)'
-RECORD = re.compile(rb"%b(?:,%b)*+" % (_FIELD, _FIELD))
-"""A record of RFC 4180, without its line end."""
-QUOTED = re.compile(rb'"[^"]*+"')
-
-
-def header_mistake(raw: bytes) -> Mistake | None:  # noqa: PLR0911  # one a mistake
+def header_mistake(raw: bytes, dialect: Dialect = COMMAS) -> Mistake | None:  # noqa: PLR0911  # one a mistake
     """Say why a first line, without its line end, is no header of RFC 4180; it is not repeated, because it may hold values."""
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding)
     except UnicodeDecodeError as error:
-        what = f"is not UTF-8 at byte {error.start} of its header, but perhaps Latin-1 or Windows-1252"
-        return Mistake(what, "save it as UTF-8")
-    if RECORD.fullmatch(raw.removeprefix(codecs.BOM_UTF8)):
-        columns, advice = 1 + QUOTED.sub(b"", raw).count(b","), "split the table, or leave out columns that nobody needs"
-        return Mistake(f"has {columns} columns, more than {MAX_DATA_COLUMNS}", advice) if columns > MAX_DATA_COLUMNS else None
+        perhaps = ", but perhaps Latin-1 or Windows-1252" if dialect.encoding == "utf-8" else ""
+        what = f"is not {dialect.encoding.upper()} at byte {error.start} of its header{perhaps}"
+        return Mistake(what, encoding_advice(raw, dialect))
+    if record_pattern(dialect.delimiter).fullmatch(raw.removeprefix(codecs.BOM_UTF8)):
+        columns = 1 + QUOTED.sub(b"", raw).count(dialect.delimiter.encode())
+        what, advice = (
+            f"has {columns} columns, more than {MAX_DATA_COLUMNS}",
+            "split the table, or leave out columns that nobody needs",
+        )
+        return Mistake(what, advice) if columns > MAX_DATA_COLUMNS else None
     if kind := _markup(text):
         return kind
-    if separator := re.search(r'"([;\t|^])"', text):
-        return _separated_by(SEPARATORS[separator[1]])
-    if re.search(r'(?:^|,) +"[^",]*"|" +,', text):
-        return Mistake("has spaces between a comma and a quote in its header", "write commas and quotes side by side")
+    if separator := re.search(r'"([;\t|^,])"', text):
+        return _separated_by(separator[1], dialect)
+    if re.search(r'(?:^|,) +"[^",]*"|" +,', text.replace(dialect.delimiter, ",")):
+        mark = "comma" if dialect.delimiter == "," else "delimiter"
+        return Mistake(f"has spaces between a {mark} and a quote in its header", f"write {mark}s and quotes side by side")
     if re.search("\r(?!\n)", text):
         return Mistake("has a bare carriage return in its header", "end lines with LF or CRLF")
     return Mistake("has a stray or unclosed quote in its header", "quote the whole name and double the quote inside")
+
+
+def encoding_advice(data: bytes, dialect: Dialect) -> str:
+    """Say what to do about data that are not encoded as they should be."""
+    may_be_cp1252 = not set(undefined_octets("cp1252") or b"").intersection(data)
+    named = (
+        f"perhaps {said(dialect, encoding='cp1252')}" if may_be_cp1252 and dialect.encoding == "utf-8" else 'csv: {"encoding": …}'
+    )
+    return f"save it as UTF-8, or say in the request how it is encoded: {named}"
+
+
+def said(dialect: Dialect, **changes: Any) -> str:
+    """Return the field of a request that says a dialect but for some changes; of one that lists many columns, the changes alone."""
+    of = COMMAS if dialect.column_names else dialect
+    return f"csv: {json.dumps(field_of(of._replace(**changes)), ensure_ascii=False)}"
 
 
 _MARKUP = {
@@ -116,9 +136,9 @@ def _markup(text: str) -> Mistake | None:
     return Mistake(f"is {kind} and not CSV", "give the table itself as CSV") if kind else None
 
 
-def lacking_columns(wanted: list[str], names: list[str], named_by: str = "feature_columns") -> Mistake:
+def lacking_columns(wanted: list[str], names: list[str], named_by: str = "feature_columns", dialect: Dialect = COMMAS) -> Mistake:
     """Say which columns a header lacks, and why, if that can be seen; it names columns, and no values in their place."""
-    if mistake := mistaken_first_line(wanted, names):
+    if mistake := mistaken_first_line(wanted, names, dialect):
         return mistake
     known_names = set(names)
     missing = [name for name in wanted if name not in known_names]
@@ -128,7 +148,7 @@ def lacking_columns(wanted: list[str], names: list[str], named_by: str = "featur
     shown = [f"{shown_text(name)}{_similar_name(name, names, places)}" for name in missing[:SHOWN_MISSING]]
     more = f" and {len(missing) - SHOWN_MISSING} more" if len(missing) > SHOWN_MISSING else ""
     what = f"has no column {', '.join(shown)}{more}; it has {shown_names(names)}"
-    return Mistake(what, f"correct {named_by}, or the names in the header")
+    return Mistake(what, f"correct {named_by}, or the names in {'the header' if dialect.header else 'csv.column_names'}")
 
 
 REPEATED_ADVICE = "rename one: a column that is used must be the only one of its name"
@@ -153,28 +173,32 @@ def difference(names: list[str], expected: list[str], subject: str = "it") -> st
     return " and ".join(f"{subject} {verb} {shown_names(columns, 20)}" for verb, columns in verbs.items() if columns)
 
 
-def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None:  # noqa: PLR0911  # one a mistake
-    """Recognise a first line that is no header of commas; whatever it is, it may hold values, and is not repeated.
+def mistaken_first_line(  # noqa: PLR0911  # one a mistake
+    wanted: list[str], names: list[str], dialect: Dialect = COMMAS
+) -> Mistake | None:
+    """Recognise a first line that is no header of this dialect; whatever it is, it may hold values, and is not repeated.
 
     If it has one of the wanted columns, it is the header, whatever else it holds.
     """
-    if not set(wanted).isdisjoint(names):
+    if not (set(wanted).isdisjoint(names) and dialect.header):
         return None
     first = names[0].strip()
     if first.lower().startswith("sep="):
-        return Mistake("begins with Excel's line 'sep=', which is not the header", "delete it, and write the file with commas")
+        advice = f"delete it, and say it in the request: {said(dialect, delimiter=first[4:5] or ';')}"
+        return Mistake("begins with Excel's line 'sep=', which is not the header", advice)
     if kind := _markup(first):
         return kind
-    for separator, called in SEPARATORS.items():
+    for separator in (mark for mark in SEPARATORS if mark not in (dialect.delimiter, " ")):
         parts = {part.strip(" \"'") for name in names if separator in name for part in name.split(separator)}
         if separator in "~:" and (len(names) > 1 or parts.isdisjoint(wanted)):  # names hold these, too
             continue
         if parts and (len(names) == 1 or not parts.isdisjoint(wanted)):
-            return _separated_by(called)
+            return _separated_by(separator, dialect)
     if len(names) == 1 and len(first.split()) > 1 and not set(first.split()).isdisjoint(wanted):
-        return _separated_by("spaces")
+        return _separated_by(" ", dialect, is_single=" ".join(first.split()) == first)
     if first.startswith("#") and first.strip("# ") not in wanted:
-        return Mistake("begins with a comment ('#'), which is not the header", "delete the lines before the header")
+        advice = f"delete the lines before the header, or say in the request what they are: {said(dialect, comment='#')}"
+        return Mistake("begins with a comment ('#'), which is not the header", advice)
     if not any(name.strip() for name in names):
         return Mistake("begins with a line that names nothing, and not with its header", "delete the lines before the header")
     numbered = names if names[0] else names[1:]  # behind an index
@@ -183,12 +207,17 @@ def mistaken_first_line(wanted: list[str], names: list[str]) -> Mistake | None: 
         return Mistake(what, "write it with the names of the columns")
     values = sum(_VALUE.fullmatch(name.strip()) is not None for name in names)
     if values and 2 * values >= len(names) and not any(map(_VALUE.fullmatch, wanted)):
-        return Mistake("seems to have no header: its first line holds values", "put the names of the columns above them")
+        named = 'csv: {"header": false, "column_names": […]}'
+        advice = f"put the names of the columns above them, or say them in the request, all {len(names)}: {named}"
+        return Mistake("seems to have no header: its first line holds values", advice)
     return None
 
 
-def _separated_by(separator: str) -> Mistake:
-    return Mistake(f"is not separated by commas: its fields are separated by {separator}", "write it with commas")
+def _separated_by(separator: str, dialect: Dialect, *, is_single: bool = True) -> Mistake:
+    own, other = (SEPARATORS.get(mark) or repr(mark) for mark in (dialect.delimiter, separator))
+    advice = "leave csv.delimiter out" if separator == "," else f"say so in the request: {said(dialect, delimiter=separator)}"
+    what = f"is not separated by {own}: its fields are separated by {other}"
+    return Mistake(what, advice if is_single else "write one character between fields")
 
 
 def _similar_name(name: str, names: list[str], places: dict[str, str]) -> str:

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from .chunking import Span
 from .column_types import Kind, kind_of_texts
-from .csv_records import record_stops
+from .csv_dialect import COMMAS, Dialect
+from .csv_records import bom_bytes, is_blank, record_stop, record_stops
 from .s3 import S3Client, in_parallel, read_range
 
 SAMPLES = 100
@@ -18,12 +19,12 @@ WINDOW_BYTES = 2**20
 """The largest window, if there are few."""
 
 
-def sampled_records(client: S3Client, spans: Sequence[Span]) -> list[bytes]:
+def sampled_records(client: S3Client, spans: Sequence[Span], dialect: Dialect = COMMAS) -> list[bytes]:
     """Return the first records of some spans, evenly spread, without headers and without what a window cuts off."""
     count = min(SAMPLES, len(spans))
     some = [spans[index * len(spans) // count] for index in range(count)]
     window_bytes = min(WINDOW_BYTES, SAMPLED_BYTES // count)
-    return [record for records in in_parallel(partial(_first_records, client, window_bytes), some) for record in records]
+    return [record for records in in_parallel(partial(_first_records, client, dialect, window_bytes), some) for record in records]
 
 
 def mean_record_bytes(records: Sequence[bytes]) -> float:
@@ -31,30 +32,34 @@ def mean_record_bytes(records: Sequence[bytes]) -> float:
     return sum(map(len, records)) / len(records) if records else SAMPLED_BYTES / SAMPLES
 
 
-def sampled_types(records: Iterable[bytes], columns: Sequence[str], wanted: Iterable[str]) -> dict[str, Kind]:
+def sampled_types(
+    records: Iterable[bytes], columns: Sequence[str], wanted: Iterable[str], dialect: Dialect = COMMAS
+) -> dict[str, Kind]:
     """Return the kinds of some columns by these records. One that is not as the header says is left out: its chunk refuses it."""
     texts: dict[str, set[str]] = {column: set() for column in wanted}
     first = dict(zip(reversed(columns), reversed(range(len(columns))), strict=True))  # a name that nobody uses may be there twice
     positions = [(texts[column], first[column]) for column in texts]
     for record in records:
-        fields = _fields(record) if record.strip() else []  # a blank line is not a row
+        fields = [] if is_blank(record, dialect) else _fields(record, dialect)
         if len(fields) == len(columns):
             for seen, position in positions:
                 seen.add(fields[position])
-    return {column: kind for column, seen in texts.items() if (kind := kind_of_texts(seen))}
+    return {column: kind for column, seen in texts.items() if (kind := kind_of_texts(seen, dialect.decimal))}
 
 
-def _first_records(client: S3Client, window_bytes: int, span: Span) -> list[bytes]:
+def _first_records(client: S3Client, dialect: Dialect, window_bytes: int, span: Span) -> list[bytes]:
     data = read_range(client, span.object.uri, span.start, min(span.start + window_bytes, span.stop), span.object.etag)
-    edges = [0, *record_stops(data)]
+    first = 0
+    if span.start == 0:
+        first = (record_stop(data, dialect) or len(data)) if dialect.header else bom_bytes(data, dialect)
+    edges = [first, *(first + stop for stop in record_stops(data[first:]))]
     if edges[-1] < len(data) and span.start + len(data) == span.stop:
         edges.append(len(data))  # the last record needs no line end
-    records = [data[start:stop] for start, stop in pairwise(edges)]
-    return records[1:] if span.start == 0 else records  # the first is the header
+    return [data[start:stop] for start, stop in pairwise(edges)]
 
 
-def _fields(record: bytes) -> list[str]:
+def _fields(record: bytes, dialect: Dialect) -> list[str]:
     try:
-        return next(csv.reader([record.decode()], strict=True), [])
+        return next(csv.reader([record.decode(dialect.encoding)], delimiter=dialect.delimiter, strict=True), [])
     except (UnicodeDecodeError, csv.Error):
         return []

@@ -20,6 +20,7 @@ from .boundaries import (
 from .chunking import Span
 from .conforms import conforms
 from .contract import Count
+from .csv_dialect import COMMAS, Dialect
 from .csv_records import Header
 from .errors import IncompleteOutputError, InputNotFoundError, InvalidDataError, TransientS3Error
 from .inputs import InputObject
@@ -41,6 +42,7 @@ class Cut(NamedTuple):
     header: Header
     targets: list[int]
     """Ascending, all behind the header: so the first piece has a row, too."""
+    dialect: Dialect = COMMAS
 
 
 class Split(NamedTuple):
@@ -81,7 +83,7 @@ def guess_boundaries(client: S3Client, cuts: Sequence[Cut]) -> dict[InputObject,
     def guess(task: tuple[Cut, int]) -> tuple[Cut, int | None]:
         cut, target = task
         read = partial(_read, client, cut.object)
-        return cut, guessed_boundary(read, target, cut.object.size, len(cut.header.columns))
+        return cut, guessed_boundary(read, target, cut.object.size, len(cut.header.columns), cut.dialect)
 
     results = in_parallel(guess, ((cut, target) for cut in cuts for target in cut.targets))
     boundaries = {}

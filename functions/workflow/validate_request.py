@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from .confinement import problems_of
 from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
+from .csv_dialect import delimiter_of, dialect_of, dialect_problems, field_of
 from .data_names import WILDCARDS, written_as
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
 from .formats import Format, Header, format_of, recognised
@@ -78,6 +79,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "model_version_id": request["model_version_id"],
         "prediction_column_name": request["prediction_column_name"],
         "input_format": kind,
+        "csv": request["csv"],
         "prediction_method": request["prediction_method"],
         "on_bad_row": request["on_bad_row"],
         "on_no_rows": request["on_no_rows"],
@@ -145,8 +147,9 @@ def normalise(raw: object, execution: Execution) -> WholeRequest:
                 f"the request has {n_bytes} bytes as JSON, more than {MAX_REQUEST_BYTES}: "
                 "name the data by a prefix, a glob or a manifest, and leave feature_columns out if the model knows its columns"
             )
-        found += [*problems_of(request), *_conflicts(request)]
+        found += [*dialect_problems(request["csv"] or {}), *problems_of(request), *_conflicts(request)]
         if not found:
+            request["csv"] = field_of(dialect_of(request["csv"]))
             return request
     raise InvalidRequestError(bounded("; ".join(found)))
 
@@ -263,7 +266,7 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
     if repeated := repeated_in(request["data_s3_uri"]):
         yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
-    if mistake := written_as(output, "csv", output_compression="none").mistake:
+    if mistake := written_as(output, "csv", output_compression="none", delimiter=delimiter_of(request["csv"])).mistake:
         yield f"output_s3_uri {output} {mistake}"
     written = written_uris(output)
     work = f"{output}.work/"
@@ -335,8 +338,9 @@ def require_columns(request: Request, stated: StatedColumns, first: InputObject,
     times, features, kept = Counter(header.columns), stated["feature_columns"] or [], stated["output_columns"]
     if repeated := [column for column in dict.fromkeys([*features, *(kept or ())]) if times[column] > 1]:
         raise InvalidDataError(bounded(f"{first.uri} has {repeated_columns(repeated)}"), REPEATED_ADVICE)
+    dialect = dialect_of(request["csv"])
     found = [
-        lacking_columns(columns, header.columns, field)
+        lacking_columns(columns, header.columns, field, dialect)
         for field, columns in (("feature_columns", features), ("output_columns", kept or []))
         if any(column not in times for column in columns)
     ]

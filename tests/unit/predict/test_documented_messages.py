@@ -10,11 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
 from harness import linear
 from sklearn.linear_model import LinearRegression
+from sklearn.tree import DecisionTreeClassifier
 
 import prediction_handler as handler
 from support.places import dumped
@@ -81,6 +83,10 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sklearn.base, "__version__", version)
             self.put(MODEL, linear(COLUMNS))
+
+    def put_model_of_other_letters(self):
+        rows = pd.DataFrame([[1400.0, 2.0], [0.0, 0.0]], columns=COLUMNS)
+        self.put(MODEL, DecisionTreeClassifier().fit(rows, ["日", "本"]))
 
     def put_model_that_names_what_is_gone(self):
         with pytest.MonkeyPatch.context() as patch:
@@ -151,6 +157,9 @@ CASES = [
     (data(COMPRESSED), {"byte_range": [9, 40]}),
     (data(b"id;distance;dep_delay\n1;2;3\n"), {}),
     (data(b"1,2,3.5\n4,5,6\n"), {}),
+    (data(b"id;distance;dep_delay\n1;2;3,5\n"), {"csv": {"delimiter": ";"}}),
+    (data(b"a\\|b|1400|2\n"), {"csv": {"delimiter": "|", "header": False, "column_names": ["id", *COLUMNS]}}),
+    (lambda world: world.put_model_of_other_letters(), {"csv": {"encoding": "cp1252"}}),
     (data(QUOTED), {"byte_range": [0, QUOTED.index(b"3")]}),
     (model(Boosted()), {}),
     (model(b"c__main__\nclean\n."), {}),

@@ -155,7 +155,9 @@ int main(void) {{
     const int32_t columns[] = {{0, COPIED}};
     int64_t missing = 0;
     uint8_t large = 0, declined = 0;
-    const request all = {{data, sizeof data, offsets, {rows}, 1, columns, 2, powers, values, &missing, &large, &declined, copied}};
+    const request all = {{
+        data, sizeof data, offsets, {rows}, 1, ',', '.', columns, 2, powers, values, &missing, &large, &declined, copied
+    }};
     const int size = read_numbers(&all);
     fwrite(values, sizeof *values, declined ? 0 : {rows}, stdout);
     fwrite(copied, 1, (size_t)size, stdout);
@@ -190,7 +192,7 @@ static uint8_t joined[sizeof records + {rows} * 25 + 64];
 int main(void) {{
     fwrite(found, sizeof *found, (size_t)find_octet(data, 0, sizeof data, '\\n', found), stdout);
     memcpy(values, numbers, sizeof values);
-    const int64_t size = join_numbers(records, sizeof records, {rows}, 1, offsets, values, powers, joined);
+    const int64_t size = join_numbers(records, sizeof records, {rows}, 1, ',', '.', offsets, values, powers, joined);
     fwrite(joined, 1, (size_t)size, stdout);
     return 0;
 }}

@@ -84,12 +84,12 @@ class Workflow:
         assert [item["Key"] for item in listed] == [output, f"{output}.report.json"]
         return self.get(output)
 
-    def directly(self, body):
+    def directly(self, body, **more):
         """The output of one invocation on the whole."""
         self.put("whole.csv", body)
         places = {"data_s3_uri": f"s3://{BUCKET}/whole.csv", "output_s3_uri": f"s3://{BUCKET}/whole-output.csv"}
         fields = ("model_s3_uri", "feature_columns", "prediction_column_name")
-        handler.predict_chunk(self.s3, {field: self.request[field] for field in fields} | places)
+        handler.predict_chunk(self.s3, {field: self.request[field] for field in fields} | places | more)
         return self.get("whole-output.csv")
 
     def decision(self):
@@ -142,6 +142,22 @@ def test_one_object_in_any_chunks(numbers, table, chunk_bytes, bom, last_line_en
     assert numbers.published(chunk_size_mb=chunk_bytes / 1e6) == expected
     without_predictions = re.sub(rb",(?:prediction|[0-9.]+)(\r?\n)\Z", rb"\1", expected)
     assert without_predictions.startswith(body[: body.index(line_end)])
+
+
+@any_number_of(12)
+@given(table=NUMBERED_TABLES, chunk_bytes=st.integers(8, 400), has_header=st.booleans(), has_comments=st.booleans())
+def test_any_dialect_in_any_chunks(numbers, table, chunk_bytes, has_header, has_comments):
+    """The same table with semicolons in the place of commas, also in quotes."""
+    records, _, line_end = table
+    names = ["x", "note", "other"]
+    said = {"delimiter": ";", "comment": "#"} | ({} if has_header else {"header": False, "column_names": names})
+    lines = [";".join(names).encode() + line_end] * has_header + [record.replace(b",", b";") for record in records]
+    body = (b'# "a;b"' + line_end + b"#" + line_end if has_comments else b"").join([b"", *lines, b""])
+    numbers.put("in/1.csv", body)
+    expected = numbers.directly(body, csv=said)
+    assert numbers.published(chunk_size_mb=chunk_bytes / 1e6, csv=said) == expected
+    assert re.sub(rb";(?:prediction|[0-9.]+)(\r?\n(?:#.*\n)*)\Z", rb"\1", expected).count(line_end) == body.count(line_end)
+    assert expected.startswith(lines[0].removesuffix(line_end)) or has_comments
 
 
 def put_cut(workflow, header, records, cuts):

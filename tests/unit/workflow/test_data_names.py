@@ -51,10 +51,10 @@ def test_a_name_that_promises_nothing_is_written_as_the_data(name):
 @pytest.mark.parametrize(
     ("name", "promised"),
     [
-        ("out.csv", (".csv", "csv", ",", "none")),
-        ("OUT.CSV", (".csv", "csv", ",", "none")),
-        ("out.parquet.csv", (".csv", "csv", ",", "none")),
-        ("out.csv.gz", (".csv.gz", "csv", ",", "gzip")),
+        ("out.csv", (".csv", "csv", None, "none")),
+        ("OUT.CSV", (".csv", "csv", None, "none")),
+        ("out.parquet.csv", (".csv", "csv", None, "none")),
+        ("out.csv.gz", (".csv.gz", "csv", None, "gzip")),
         ("2026-11-24.tsv", (".tsv", "csv", "\t", "none")),
         ("out.psv.zst", (".psv.zst", "csv", "|", "zstd")),
         ("out.jsonl", (".jsonl", "jsonl", None, "none")),
@@ -126,10 +126,12 @@ def test_whatever_is_written_has_a_name_that_promises_it(kind, compression, is_s
         ),
         ("out.tsv", ("csv",), "ends in .tsv, and its fields are separated by ',': choose a name that ends in .csv"),
         (
-            "out.csv",
+            "out.psv",
             ("csv", None, None, "\t"),
-            "ends in .csv, and its fields are separated by '\\t': choose a name that ends in .tsv",
+            "ends in .psv, and its fields are separated by '\\t': choose a name that ends in .tsv",
         ),
+        ("out.csv", ("csv", None, None, "\t"), None),
+        ("out.tsv", ("csv", None, None, "\t"), None),
         ("out.parquet.gz", ("parquet",), "is Parquet, which compresses its own pages, and not all of it by gzip: leave that out"),
     ],
 )

@@ -70,7 +70,7 @@ def stated(columns):
     return {"feature_columns": columns, "column_types": None, "output_columns": None}
 
 
-REQUEST = {"prediction_column_name": "p"}
+REQUEST = {"prediction_column_name": "p", "csv": None}
 
 
 def wide_header(columns):

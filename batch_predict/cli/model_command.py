@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from batch_predict import deployed
 from batch_predict.cli.commands import command, example
 from batch_predict.cli.request_options import field_option, read_field
 from batch_predict.cli.visible_output import VisibleConsole
@@ -41,6 +42,7 @@ def check_model(
         typer.Option(help="Columns given to the model, in this order; by default those that it was fitted on.", metavar="A,B,C"),
     ] = None,
     prediction_method: Annotated[str | None, field_option("prediction_method")] = None,
+    predictions: Annotated[str | None, field_option("predictions")] = None,
     memory_mb: Annotated[
         int | None, typer.Option(min=1, help="PredictMemorySize of the stack, in MB; by default the template's.", metavar="MB")
     ] = None,
@@ -54,11 +56,17 @@ def check_model(
     methods = request_schema()["properties"]["prediction_method"]["enum"]
     if prediction_method not in (None, *methods):
         raise InvalidRequestError(f"--prediction-method must be one of {', '.join(methods)}, not {prediction_method!r}")
+    asked = None if predictions is None else read_field("predictions", predictions)
+    if found := [*deployed.schema.problems(asked, request_schema()["properties"]["predictions"], "predictions")]:
+        raise InvalidRequestError("; ".join(found))
+    if asked and prediction_method not in (None, "predict"):
+        raise InvalidRequestError("--predictions and --prediction-method exclude each other: give one of them")
     checked = model_check(
         model,
         data=data,
         feature_columns=None if features is None else read_field("feature_columns", features),
         prediction_method=prediction_method or "predict",
+        predictions=asked,
         memory_mb=memory_mb,
         local_aws=local_aws,
     )

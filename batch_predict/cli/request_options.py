@@ -1,6 +1,7 @@
 """The options that stand for a request's fields: types, defaults and descriptions are the request schema's."""
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -36,15 +37,45 @@ class _Field(NamedTuple):
         return f"--{self.option or self.name}".replace("_", "-")
 
 
-def _columns(flag: str, text: str) -> list[str]:
+def _columns(flag: str, text: str, nouns: str = "names") -> list[str]:
     try:
         rows = list(csv.reader([text], skipinitialspace=True, strict=True))
     except csv.Error as error:
-        raise InvalidRequestError(f"{flag} {text} cannot be read as names separated by commas: {error}") from error
+        raise InvalidRequestError(f"{flag} {text} cannot be read as {nouns} separated by commas: {error}") from error
     columns = [name.strip() for row in rows for name in row]
     if not all(columns):
-        raise InvalidRequestError(f"{flag} {text!r} has an empty name: separate names by single commas")
+        raise InvalidRequestError(f"{flag} {text!r} has an empty name: separate {nouns} by single commas")
     return columns
+
+
+def _predictions(text: str) -> list[Any]:
+    """Return what `label,top_k=3,probabilities=yes;no,threshold=yes:0.3` asks for; a list in JSON is taken as it is."""
+    if text.lstrip().startswith("["):
+        try:
+            found: list[Any] = json.loads(text)
+        except ValueError as error:
+            raise InvalidRequestError(f"--predictions {text} is not JSON: {error}") from error
+        return found
+    return [_asked(item) for item in _columns("--predictions", text, "items")]
+
+
+def _asked(item: str) -> Any:
+    kind, equals, detail = item.partition("=")
+    if not equals:
+        return item
+    if kind == "probabilities":
+        return {kind: {"classes": detail.split(";")}}
+    if kind == "threshold" and ":" in detail:
+        shares = (share.rpartition(":") for share in detail.split(";"))  # a class's name may hold one, too
+        return {kind: {label: _number(share, item) for label, _, share in shares}}
+    return {kind: _number(detail, item)}
+
+
+def _number(text: str, item: str) -> float:
+    try:
+        return int(text) if text.strip().isdecimal() else float(text)
+    except ValueError:
+        raise InvalidRequestError(f"--predictions has {item}, in which {text!r} is not a number") from None
 
 
 def _column_types(texts: list[str]) -> dict[str, str]:
@@ -128,6 +159,15 @@ _FIELDS = (
     _Field("on_bad_row"),
     _Field("on_no_rows"),
     _Field("prediction_method"),
+    _Field(
+        "predictions",
+        metavar="A,B,C",
+        help="What to write of a classifier, separated by commas: label, probability, probabilities (or those of classes, "
+        "probabilities=yes;no), top_k=3, threshold=0.3 (or of classes, threshold=yes:0.3;maybe:0.5). By default what the method "
+        "gives.",
+        type=str | None,
+        read=_predictions,
+    ),
     _Field(
         "column_types",
         "column-type",

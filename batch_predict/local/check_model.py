@@ -67,6 +67,7 @@ def check_model(
     data: Path | None = None,
     feature_columns: list[str] | None = None,
     prediction_method: str = "predict",
+    predictions: list[Any] | None = None,
     memory_mb: int | None = None,
     local_aws: Callable[[], AbstractContextManager[LocalAws]] | None = None,
 ) -> ModelCheck:
@@ -85,11 +86,13 @@ def check_model(
     columns = feature_columns or facts["feature_columns"]
     if data and not columns:
         raise InvalidRequestError(f"{path} does not know the names of its columns: name them with --features")
-    problems, warnings = list(_problems(facts, size, columns, prediction_method, memory_mb)), list(_warnings(facts))
+    method = "predict_proba" if predictions and predictions != ["label"] else prediction_method
+    problems, warnings = list(_problems(facts, size, columns, method, memory_mb)), list(_warnings(facts))
+    asked = {name: value for name, value in (("prediction_method", prediction_method), ("predictions", predictions)) if value}
     sample = None
     if data and local_aws and not problems:
         with local_aws() as aws:
-            sample, problem = _scored(aws, path, data, columns, prediction_method)
+            sample, problem = _scored(aws, path, data, columns, asked)
         problems += problem
     request = {
         "model_s3_uri": f"s3://MODEL-BUCKET/models/{path.name}",
@@ -98,7 +101,7 @@ def check_model(
         "prediction_column_name": PREDICTION,
         **({} if facts["feature_columns"] and not feature_columns else {"feature_columns": columns or ["FILL", "IN"]}),
         "model_sha256": sha256,
-        **({"prediction_method": prediction_method} if prediction_method != "predict" else {}),
+        **{name: value for name, value in asked.items() if value != "predict"},
     }
     return ModelCheck(path, size, sha256, memory_mb, facts, sample, tuple(problems), tuple(warnings), None if problems else request)
 
@@ -123,11 +126,9 @@ def _inspected(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _problems(
-    facts: Mapping[str, Any], size: int, columns: list[str] | None, prediction_method: str, memory_mb: int
-) -> Iterator[str]:
-    if prediction_method not in facts["methods"]:
-        yield f"a {facts['estimator']} has no {prediction_method}: it has {', '.join(facts['methods'])}"
+def _problems(facts: Mapping[str, Any], size: int, columns: list[str] | None, method: str, memory_mb: int) -> Iterator[str]:
+    if method not in facts["methods"]:
+        yield f"a {facts['estimator']} has no {method}: it has {', '.join(facts['methods'])}"
     known = facts["feature_columns"]
     if columns and known and columns != known:
         difference = "the columns in another order" if sorted(columns) == sorted(known) else "other columns"
@@ -170,7 +171,7 @@ def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"it is made of {', '.join(image_only)}, which the container image has, but not the zip (docs/package.md)"
 
 
-def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], prediction_method: str) -> tuple[Sample | None, list[str]]:
+def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], asked: Mapping[str, Any]) -> tuple[Sample | None, list[str]]:
     s3 = aws.client("s3")
     s3.upload_file(str(path), aws.bucket, "models/model.joblib")
     s3.upload_file(str(data), aws.bucket, "data/sample.csv")
@@ -179,7 +180,7 @@ def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], predictio
         "data_s3_uri": f"s3://{aws.bucket}/data/sample.csv",
         "prediction_column_name": PREDICTION,
         "feature_columns": columns,
-        "prediction_method": prediction_method,
+        **asked,
         "probe_rows": PROBE_ROWS,
     }
     answer = aws.client("lambda").invoke(FunctionName=aws.predict_function_name, Payload=json.dumps(event).encode())

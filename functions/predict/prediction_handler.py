@@ -689,6 +689,7 @@ def score_file(
     feature_columns: list[str] | None = None,
     column_types: dict[str, str] | None = None,
     prediction_method: str = "predict",
+    predictions: list[Any] | None = None,
     output_columns: list[str] | None = None,
     on_bad_row: str = "fail",
     on_no_rows: str = "fail",
@@ -707,6 +708,7 @@ def score_file(
         "feature_columns": feature_columns,
         "column_types": column_types,
         "prediction_method": prediction_method,
+        "predictions": predictions,
         "output_columns": output_columns,
         "on_bad_row": on_bad_row,
         "on_no_rows": on_no_rows,
@@ -714,7 +716,8 @@ def score_file(
         "output_compression": output_compression or promise_of(str(output)).compression,
         "csv": csv,
     }
-    if problems := _field_problems(options, {name: _EVENT_FIELDS[name] for name in options}):
+    problems = _field_problems(options, {name: _EVENT_FIELDS[name] for name in options})
+    if problems := problems + _method_problems(options):
         raise InvalidRequestError(f"score_file has {_listed(problems)}")
     is_group = not isinstance(data, (str, Path))
     paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
@@ -917,6 +920,7 @@ def _make_scorer(
     if given == ARRAY:
         _require_fitted_columns(model.estimator, names)
         warnings.filterwarnings("ignore", "X does not have valid feature names")  # just checked
+    answers = _answers_of(model.estimator, name, event.get("predictions"))
     return _Scorer(
         model.estimator,
         writer,
@@ -924,12 +928,13 @@ def _make_scorer(
         given,
         examples,
         name,
-        event.get("prediction_method") or "predict",
+        PREDICT_PROBA if answers else event.get("prediction_method") or PREDICT,
         quarantine=event.get("on_bad_row") == "quarantine",
         strict=bool(event.get("strict")),
         decision=decision,
         saved_with=_saved_by_another((model.facts.get("sklearn_version") or "").split(", ")),
         is_stored=model.is_stored,
+        answers=answers,
     )
 
 
@@ -1054,6 +1059,8 @@ class _Scorer:
     """What to say, and to do, if another version of scikit-learn than the one here saved the model."""
     is_stored: bool = False
     """Whether the model is one of numbers alone: if it does not take rows, the model itself says why."""
+    answers: _Answers | None = None
+    """What the request's `predictions` makes of the model's probabilities; None if what `method` gives is written as it is."""
 
     def score(self, block: _Block) -> _Scored:
         """Score a block; InvalidDataError names the first row that cannot be scored, unless such rows are quarantined."""
@@ -1081,13 +1088,14 @@ class _Scorer:
             names = self.expected_names(reasons.values())
         else:
             names = self.output_names(predictions.shape[1] if predictions.ndim == 2 else None)
-        joined = self.writer.joined(block, rows, predictions, names)
+        columns = self.answers.columns(predictions) if self.answers and predictions is not None else predictions
+        joined = self.writer.joined(block, rows, columns, names)
         rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
         counted = _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, Counter(reason.counted for reason in reasons.values()))
-        if predictions is not None:
+        if columns is not None:
             counted = counted._replace(
                 features=self.statistics.count_features(features if len(rows) == block.rows else features.take(rows)),
-                predictions=self.statistics.count_predictions(names, predictions, self.method, is_classifier=self._is_classifier()),
+                predictions=self.statistics.count_predictions(names, columns, self.method, is_classifier=self._is_classifier()),
             )
         return _Scored(block.rows, block.input_bytes, names, joined, rejected, len(rounded), counted)
 
@@ -1114,7 +1122,7 @@ class _Scorer:
             features = self._input(parsed.table)  # a step may have changed them where they are
             missing = np.column_stack([_missing(column) for column in parsed.table.columns])
 
-        accepted, predictions, reasons = bisect_refused(self.estimator, self.method, features, missing)
+        accepted, predictions, reasons = bisect_refused(self._call, self.method, features, missing)
         if predictions is None and not self.takes_rows():
             raise self.unfit(next(iter(reasons.values())))
         for row in sorted(reasons):
@@ -1127,12 +1135,16 @@ class _Scorer:
         return self._call(self._input(table))
 
     def output_names(self, n_outputs: int | None) -> list[str]:
+        if self.answers:
+            return self.answers.names
         return _output_columns(self.name, self.estimator, self.method, n_outputs)
 
     def _input(self, table: pa.Table) -> Any:
         return _to_model_input(table, self.given, self.columns.kinds)
 
     def _call(self, features: Any) -> Array:
+        if self.answers:
+            return self.answers.call(features)
         return _call_model(self.estimator, self.method, features)
 
     def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
@@ -1295,7 +1307,11 @@ MAX_VERSION_ID_CHARACTERS = 1024
 MESSAGE_CHARACTERS = 8000
 """Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
 INPUT_FORMATS = ("auto", "csv")
-PREDICTION_METHODS = ("predict", "predict_proba", "decision_function")
+PREDICT, PREDICT_PROBA = "predict", "predict_proba"
+PREDICTION_METHODS = (PREDICT, PREDICT_PROBA, "decision_function")
+LABEL, PROBABILITY, PROBABILITIES, TOP_K, THRESHOLD = "label", "probability", "probabilities", "top_k", "threshold"
+"""What an event may ask of a classifier, each once: the first three by these words, the last three by an object of one key."""
+MAX_TOP_K = 1000
 TEXT, NUMBER = "text", "number"
 INTEGER, BOOLEAN, OPTIONAL_BOOLEAN, EMPTY = "integer", "boolean", "optional_boolean", "empty"
 STATED_KINDS = (BOOLEAN, INTEGER, NUMBER, TEXT)
@@ -1332,7 +1348,7 @@ def validate_event(event: dict[str, Any]) -> None:
     problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
     if mistake := _written_as(event).mistake:
         problems.append(f"output_s3_uri {event['output_s3_uri']} {mistake}")
-    problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written)
+    problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written) + _method_problems(event)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
 
@@ -1750,6 +1766,12 @@ def _overwrite_problems(read: _Named, written: _Named) -> list[str]:
     ]
 
 
+def _method_problems(event: dict[str, Any]) -> list[str]:
+    if event.get("predictions") is None or event.get("prediction_method") in (None, PREDICT):
+        return []
+    return ["predictions and prediction_method exclude each other, as both say what is written: give one of them"]
+
+
 def parse_s3_uri(s3_uri: str) -> tuple[str, str]:
     """Split `s3://bucket/key` into bucket and key; InvalidRequestError (a ValueError) for anything else."""
     match = _S3_URI.fullmatch(s3_uri) if _is_text(s3_uri) else None
@@ -1794,6 +1816,32 @@ def _is_kinds(value: object, kinds: Sequence[str]) -> bool:
     return all(_is_text(name) and isinstance(kind, str) and kind in kinds for name, kind in value.items())
 
 
+def _is_predictions(value: object) -> bool:
+    """Tell whether a value is a list of what a classifier may be asked for, each once."""
+    if not isinstance(value, list) or not value:
+        return False
+    for item in value:
+        is_detailed = isinstance(item, dict) and len(item) == 1
+        if not (_is_detailed(*next(iter(item.items()))) if is_detailed else item in (LABEL, PROBABILITY, PROBABILITIES)):
+            return False
+    return len({kind for kind, _ in map(_kind_and_detail, value)}) == len(value)
+
+
+def _kind_and_detail(item: Any) -> tuple[str, Any]:
+    """Return what an item of `predictions` asks for, and of what, if it says so."""
+    return next(iter(item.items())) if isinstance(item, dict) else (item, None)
+
+
+def _is_detailed(kind: str, detail: Any) -> bool:
+    if kind == TOP_K:
+        return _is_count(detail, MAX_TOP_K) and detail > 0
+    if kind == PROBABILITIES and isinstance(detail, dict) and detail.keys() == {"classes"}:
+        classes = detail["classes"]
+        return isinstance(classes, list) and bool(classes) and all(isinstance(label, (str, int, float)) for label in classes)
+    shares = list(detail.values()) if isinstance(detail, dict) else [detail]
+    return kind == THRESHOLD and bool(shares) and all(type(share) in (int, float) and 0 <= share <= 1 for share in shares)
+
+
 def _get(event: object, name: str) -> Any:
     return event.get(name) if isinstance(event, dict) else None
 
@@ -1830,6 +1878,11 @@ _EVENT_FIELDS = {
     "input_format": _Field(INPUT_FORMATS.__contains__, f"one of {', '.join(INPUT_FORMATS)}"),
     "csv": _Field(lambda value: not any(dialect_problems(value)), f"an object with any of {', '.join(Dialect._fields)}"),
     "prediction_method": _Field(PREDICTION_METHODS.__contains__, f"one of {', '.join(PREDICTION_METHODS)}"),
+    "predictions": _Field(
+        _is_predictions,
+        "a list of label, probability, probabilities (or an object of this one key, with classes), and objects of one key, "
+        f"top_k (1 to {MAX_TOP_K}) or threshold (0 to 1, or an object of classes with theirs), each once",
+    ),
     "output_columns": _Field(functools.partial(_is_columns, least=0), f"a list of at most {MAX_COLUMNS} different column names"),
     "on_bad_row": _Field(("fail", "quarantine").__contains__, "fail or quarantine"),
     "on_no_rows": _Field(("fail", "succeed").__contains__, "fail or succeed"),
@@ -4231,7 +4284,9 @@ def _method_of(estimator: Any, method: str) -> Callable[[Any], Any]:
     return found
 
 
-def bisect_refused(estimator: Any, method: str, features: Any, missing: Array) -> tuple[Array, Array | None, dict[int, _Reason]]:
+def bisect_refused(
+    call: Callable[[Any], Array], method: str, features: Any, missing: Array
+) -> tuple[Array, Array | None, dict[int, _Reason]]:
     """Call the model, and find by bisection the rows that it refuses.
 
     `missing`, of shape (n_rows, n_features) as `_missing` has it, tells which rows lack the same values: they are refused for the
@@ -4244,13 +4299,13 @@ def bisect_refused(estimator: Any, method: str, features: Any, missing: Array) -
 
     def solve(rows: Array) -> None:
         try:
-            accepted.append((rows, _call_model(estimator, method, _take(features, rows))))
+            accepted.append((rows, call(_take(features, rows))))
         except ModelError:
             raise
         except Exception as error:  # models raise what they like
             if isinstance(error, MemoryError) and len(rows) == 1:
                 raise
-            if len(rows) == 1 or _lack_the_same(functools.partial(_call_model, estimator, method), features, missing, rows):
+            if len(rows) == 1 or _lack_the_same(call, features, missing, rows):
                 reasons.update(dict.fromkeys(rows.tolist(), _reason_of(error)))
             else:
                 middle = len(rows) // 2
@@ -4396,6 +4451,301 @@ def _brief(error: BaseException) -> str:
     return f"{sentences}." if sentences else f"{text[:200]}…"
 
 
+class _Labels(NamedTuple):
+    """The labels of rows, each by its place in the classes."""
+
+    classes: Array
+    places: Array
+
+    @property
+    def values(self) -> Array:
+        """The labels themselves."""
+        return self.classes.take(self.places)
+
+
+_Predictions = np.ndarray[Any, Any] | list[np.ndarray[Any, Any] | _Labels]
+"""Of rows: an array of one or more columns of one type, or columns of several, which are labels or numbers."""
+
+
+def _columns_of(predictions: _Predictions) -> list[Array | _Labels]:
+    """Return the columns one by one, each of shape (n_rows,)."""
+    return predictions if isinstance(predictions, list) else [*predictions.reshape(len(predictions), -1).T]
+
+
+class _Output(NamedTuple):
+    """One output of a classifier."""
+
+    name: str
+    """Of its label's column; those of its probabilities begin with it."""
+    classes: Array
+    class_names: list[str]
+
+    def places_of(self, labels: Iterable[Any]) -> list[int]:
+        """Return the places of classes that a request names; InvalidRequestError if the model lacks one, or one is named twice."""
+        places = [self._place_of(label) for label in labels]
+        if repeated := [self.class_names[place] for place, times in Counter(places).items() if times > 1]:
+            raise InvalidRequestError(f"predictions names the class {shown_text(repeated[0])} twice", "leave one out")
+        return places
+
+    def _place_of(self, label: Any) -> int:
+        spelled = [str(label)]
+        if type(label) in (int, float) and float(label).is_integer():  # JSON does not tell 1 from 1.0
+            spelled += [str(int(label)), str(float(label))]
+        for text in spelled:
+            if text in self.class_names:
+                return self.class_names.index(text)
+        close = close_name(spelled[0], self.class_names)
+        what = (
+            f"predictions names the class {shown_text(spelled[0])}, and the model has the classes {shown_names(self.class_names)}"
+        )
+        raise InvalidRequestError(what, f"did you mean {shown_text(close)}?" if close else "name one of these")
+
+
+AS_PREDICTED, BY_LARGEST, BUT_FOR_ROUNDING = "as predicted", "by the largest", "but for rounding"
+"""How a classifier's label follows from its probabilities: not at all, so that `predict` is called, too; it is the class of the
+largest one, and of several the first; or it is the class whose score is the largest, which rounding may hide."""
+_BY_LARGEST = frozenset((
+    "sklearn.RandomForestClassifier", "sklearn.ExtraTreesClassifier", "sklearn.DecisionTreeClassifier",
+    "sklearn.ExtraTreeClassifier", "sklearn.BaggingClassifier", "sklearn.VotingClassifier", "sklearn.CalibratedClassifierCV",
+    "sklearn.LabelPropagation", "sklearn.LabelSpreading", "lightgbm.LGBMClassifier",
+))  # fmt: skip
+_BUT_FOR_ROUNDING = frozenset((
+    "sklearn.LogisticRegression", "sklearn.LogisticRegressionCV", "sklearn.SGDClassifier", "sklearn.GradientBoostingClassifier",
+    "sklearn.HistGradientBoostingClassifier", "sklearn.AdaBoostClassifier", "sklearn.GaussianNB", "sklearn.MultinomialNB",
+    "sklearn.ComplementNB", "sklearn.BernoulliNB", "sklearn.CategoricalNB", "sklearn.LinearDiscriminantAnalysis",
+    "sklearn.QuadraticDiscriminantAnalysis", "sklearn.KNeighborsClassifier", "sklearn.MLPClassifier", "xgboost.XGBClassifier",
+    "xgboost.XGBRFClassifier",
+))  # fmt: skip
+CLOSE_PROBABILITIES = 1e-6
+"""Where the two largest probabilities differ by no more, `predict` is asked: float32 has them to 1e-7."""
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What is written of a classifier's probabilities, as the request's `predictions` asks."""
+
+    estimator: Any
+    asked: list[tuple[str, Any]]
+    outputs: list[_Output]
+    rule: str
+    """AS_PREDICTED, BY_LARGEST or BUT_FOR_ROUNDING."""
+    is_of_ones: bool
+    """Whether the model gives only the probability of each output's second class."""
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return [name for name, _ in self._named(np.empty((0, self._edges[-1] + len(self.outputs))))]
+
+    def call(self, features: Any) -> Array:
+        """Call the model: the probabilities of each output's classes, then of each output the place of its label, all as numbers.
+
+        One array of numbers is all that the model gives, so rows that it refuses are found as those of any other model.
+        """
+        needs_label = any(kind in (LABEL, PROBABILITY) for kind, _ in self.asked)
+        is_called_again = needs_label and self.rule != BY_LARGEST
+        shares = _call_model(self.estimator, PREDICT_PROBA, _unshared(features) if is_called_again else features)
+        shares = shares if shares.dtype in (np.float32, np.float64) else shares.astype(np.float64)
+        if self.is_of_ones:
+            shares = np.stack([1 - shares, shares], axis=-1).reshape(len(shares), -1)
+        if shares.shape[1:] != (self._edges[-1],):
+            what = f"the model's predict_proba gave an array of shape {shares.shape} for {self._edges[-1]} classes"
+            raise ModelError(what, "leave predictions out")
+        return np.column_stack([shares, self._places(shares, features).astype(shares.dtype)]) if needs_label else shares
+
+    @functools.cached_property
+    def _edges(self) -> list[int]:
+        """Where the outputs' classes end among all."""
+        return [int(edge) for edge in np.cumsum([len(output.classes) for output in self.outputs])]
+
+    def _shares(self, numbers: Array) -> list[Array]:
+        return np.split(numbers, self._edges, axis=1)[: len(self.outputs)]
+
+    def _places(self, shares: Array, features: Any) -> Array:
+        """Return of each row and output the place of the label, as `predict` says it."""
+        places = np.column_stack([one.argmax(axis=1) for one in self._shares(shares)])
+        if self.rule == BY_LARGEST or (self.rule == BUT_FOR_ROUNDING and not any(map(_are_close, self._shares(shares)))):
+            return places
+        labels = _call_model(self.estimator, PREDICT, features)
+        labels = labels.reshape(len(labels), -1)
+        if labels.shape != places.shape:
+            what = f"the model predicts {labels.shape[1]} labels of a row, and gives the probabilities of {places.shape[1]}"
+            raise ModelError(what, "leave predictions out")
+        return np.column_stack([_places_in(one.classes, found) for one, found in zip(self.outputs, labels.T, strict=True)])
+
+    def columns(self, numbers: Array) -> _Predictions:
+        """Return the columns that are written of what `call` has given."""
+        found = [column for _, column in self._named(numbers)]
+        if any(isinstance(column, _Labels) for column in found):
+            return found
+        return np.column_stack(found)  # which the kernel prints at once
+
+    def _named(self, numbers: Array) -> Iterator[tuple[str, Array | _Labels]]:
+        places = [*numbers[:, self._edges[-1] :].astype(np.intp).T] or [None] * len(self.outputs)
+        outputs = [*zip(self.outputs, self._shares(numbers), places, strict=True)]
+        for kind, detail in self.asked:
+            for output, shares, labels in outputs:
+                yield from _ASKED[kind](output, shares, labels, detail)
+
+
+_Column = tuple[str, np.ndarray[Any, Any] | _Labels]
+
+
+def _label(output: _Output, _: Array, places: Array, __: None) -> Iterator[_Column]:
+    yield output.name, _Labels(output.classes, places)
+
+
+def _probability(output: _Output, shares: Array, places: Array, _: None) -> Iterator[_Column]:
+    yield f"{output.name}_probability", _taken(shares, places)
+
+
+def _probabilities(output: _Output, shares: Array, _: None, detail: Any) -> Iterator[_Column]:
+    for place in output.places_of(detail["classes"]) if detail else range(len(output.classes)):
+        yield f"{output.name}_probability_{output.class_names[place]}", shares[:, place]
+
+
+def _top_k(output: _Output, shares: Array, _: None, k: int) -> Iterator[_Column]:
+    if k > len(output.classes):
+        raise InvalidRequestError(f"predictions asks for top_k {k}, and the model has {len(output.classes)} classes", "lower top_k")
+    order = np.argsort(-shares, axis=1, kind="stable")  # of equal ones, the first class comes first
+    for rank, places in enumerate(order[:, :k].T, 1):
+        yield f"{output.name}_top_{rank}", _Labels(output.classes, places)
+        yield f"{output.name}_top_{rank}_probability", _taken(shares, places)
+
+
+def _by_threshold(output: _Output, shares: Array, _: None, detail: Any) -> Iterator[_Column]:
+    """Choose the class whose probability is the most times its threshold, at least once; if none is, the likeliest of the others.
+
+    Others are the classes without a threshold. If every class has one, the one that comes closest is chosen.
+    """
+    if not isinstance(detail, dict) and len(output.classes) != 2:
+        what = f"predictions asks for one threshold, and the model has {len(output.classes)} classes"
+        raise InvalidRequestError(what, f"name the class that has it: {json.dumps({THRESHOLD: {output.class_names[0]: detail}})}")
+    limits = np.full(len(output.classes), np.nan, shares.dtype)  # of the same precision, as scikit-learn compares them
+    limits[output.places_of(detail) if isinstance(detail, dict) else 1] = [*detail.values()] if isinstance(detail, dict) else detail
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = np.where(limits > 0, shares / limits, np.inf)
+    reached, is_other = shares >= limits, np.isnan(limits)
+    others = np.where(is_other, shares, -1) if is_other.any() else times
+    places = np.where(reached.any(axis=1), np.where(reached, times, -1).argmax(axis=1), others.argmax(axis=1))
+    yield f"{output.name}_by_threshold", _Labels(output.classes, places)
+
+
+_ASKED: dict[str, Callable[..., Iterator[_Column]]] = {
+    LABEL: _label,
+    PROBABILITY: _probability,
+    PROBABILITIES: _probabilities,
+    TOP_K: _top_k,
+    THRESHOLD: _by_threshold,
+}
+
+
+def _taken(shares: Array, places: Array) -> Array:
+    return np.take_along_axis(shares, places[:, None], axis=1)[:, 0]
+
+
+def _are_close(shares: Array) -> bool:
+    """Tell whether the two largest probabilities of some row are equal, but for rounding, or not numbers."""
+    if shares.shape[1] < 2:
+        return False
+    largest = np.partition(shares, -2, axis=1)[:, -2:]
+    return not bool((largest[:, 1] - largest[:, 0] > CLOSE_PROBABILITIES).all())
+
+
+def _places_in(classes: Array, labels: Array) -> list[int]:
+    known = {label: place for place, label in enumerate(classes.tolist())}
+    try:
+        # An instant's unit decides what NumPy makes of it.
+        return [known[label] for label in (labels.astype(classes.dtype) if classes.dtype.kind == "M" else labels).tolist()]
+    except (KeyError, TypeError) as error:
+        raise ModelError("the model predicts a label that is not among its classes (classes_)", "leave predictions out") from error
+
+
+def _unshared(features: Any) -> Any:
+    """Return features for a call after which the model is called again: a step may change them where they are."""
+    if hasattr(features, "iloc"):
+        return features.copy(deep=False)  # pandas copies on write
+    return features.copy(order="K") if isinstance(features, np.ndarray) and features.flags.writeable else features
+
+
+def _answers_of(estimator: Any, name: str, predictions: list[Any] | None) -> _Answers | None:
+    """Return what is written of a classifier; None if that is what its `predict` gives. Raises if the model does not have it."""
+    asked = [_kind_and_detail(item) for item in predictions or []]
+    if not asked or asked == [(LABEL, None)]:
+        return None
+    model = f"the model, a {type(estimator).__name__},"
+    classes: Any = getattr(estimator, "classes_", None)
+    if classes is None and _is_unfitted(estimator):
+        raise ModelError(f"{model} is not fitted", "fit it, and dump it then")
+    if not hasattr(estimator, PREDICT_PROBA):
+        wanted = next(kind for kind, _ in asked if kind != LABEL)
+        what = f"{model} gives no probabilities (it has no predict_proba), and predictions asks for {wanted}"
+        raise ModelError(what, "leave predictions out")
+    has_several = isinstance(classes, (list, tuple))
+    if not (all(np.ndim(one) == 1 for one in classes) if has_several else np.ndim(classes) == 1):
+        raise ModelError(f"{model} does not say of which classes its probabilities are (classes_)", "leave predictions out")
+    deciding = _deciding(estimator)
+    ones = _classes_of_labels(deciding, classes)
+    of_outputs = ones or (classes if has_several else [classes])
+    names = _output_columns(name, estimator, PREDICT, len(of_outputs) if has_several or ones else None)
+    outputs = [_output_of(*one) for one in zip(names, map(np.asarray, of_outputs), strict=True)]
+    answers = _Answers(estimator, asked, outputs, AS_PREDICTED if ones else _label_rule(deciding), bool(ones))
+    if len(set(answers.names)) < len(answers.names):  # a label of several may end like the name of a probability
+        return replace(answers, outputs=[output._replace(name=f"{name}_{number}") for number, output in enumerate(outputs)])
+    return answers
+
+
+def _output_of(name: str, classes: Array) -> _Output:
+    names = _printed(classes)
+    return _Output(name, classes, names if len({*names}) == len(names) else [str(number) for number in range(len(names))])
+
+
+def _deciding(estimator: Any) -> Any:
+    """Return the classifier whose class has the `predict` by which a model labels rows: the last step, or the best of a search."""
+    while True:
+        inner = _last_step(estimator)
+        if _is_sklearn(inner):
+            name = "estimator" if type(inner).__name__ == "FrozenEstimator" else "best_estimator_"
+            name = "final_estimator_" if type(inner).__name__ == "StackingClassifier" else name
+            inner = getattr(inner, name, inner)
+        if inner is estimator:
+            return estimator
+        estimator = inner
+
+
+def _kind(estimator: Any) -> str:
+    """Return the name of an estimator's class behind that of its library."""
+    return f"{type(estimator).__module__.partition('.')[0]}.{type(estimator).__name__}"
+
+
+def _label_rule(estimator: Any) -> str:
+    kind = _kind(estimator)
+    if callable(getattr(estimator, "_objective", None)):  # LightGBM then gives scores in place of labels
+        return AS_PREDICTED
+    if kind in _BY_LARGEST or (kind == "sklearn.KNeighborsClassifier" and estimator.weights == "uniform"):
+        return BY_LARGEST
+    return BUT_FOR_ROUNDING if kind in _BUT_FOR_ROUNDING else AS_PREDICTED
+
+
+def _classes_of_labels(estimator: Any, classes: Any) -> list[Array] | None:
+    """Return the classes of each label, if a row has several and the model gives the probability of each being there."""
+    kind = _kind(estimator)
+    if kind == "sklearn.ClassifierChain":
+        return [np.array([0.0, 1.0])] * len(classes)  # so it predicts them, whatever it was fitted on
+    if kind.startswith("xgboost.") and (targets := _xgboost_targets(estimator)) > 1:
+        return [np.array([0.0, 1.0])] * targets
+    binarizers = {"sklearn.OneVsRestClassifier": "label_binarizer_", "sklearn.MLPClassifier": "_label_binarizer"}
+    of_labels = getattr(getattr(estimator, binarizers.get(kind, ""), None), "y_type_", "")
+    return [np.array([0, 1])] * len(classes) if of_labels.startswith("multilabel") else None
+
+
+def _xgboost_targets(estimator: Any) -> int:
+    try:
+        return int(json.loads(estimator.get_booster().save_config())["learner"]["learner_model_param"]["num_target"])
+    except Exception:  # noqa: BLE001  # a stored one has no booster, and one number a row
+        return 1
+
+
 def _output_columns(name: str, estimator: Any, method: str, n_outputs: int | None) -> list[str]:
     """Name the prediction columns, each differently: by the name alone for a flat array (None), or with what a column is of.
 
@@ -4526,9 +4876,17 @@ class _Statistics:
             return self._features.count_numbers([*self._kinds], features.matrix.T[: len(self._kinds)])
         return self._features.count(features.table, self._kinds)
 
-    def count_predictions(self, names: list[str], predictions: Array, method: str, *, is_classifier: bool) -> _ColumnCounts:
+    def count_predictions(self, names: list[str], predictions: _Predictions, method: str, *, is_classifier: bool) -> _ColumnCounts:
         """Count a block's predictions, at least one row, by what they are: labels, probabilities or other numbers."""
         names = names[:MAX_STATISTICS_COLUMNS]
+        if isinstance(predictions, list):
+            found = dict(zip(names, predictions, strict=False))
+            others = {name: _count_places(column) for name, column in found.items() if isinstance(column, _Labels)}
+            shares = {name: np.ascontiguousarray(column, np.float64) for name, column in found.items() if name not in others}
+            if not shares:
+                return _ColumnCounts(None, others)
+            counted = self._predictions.count_numbers([*shares], [*shares.values()], [True] * len(shares))
+            return counted._replace(others=others)
         columns = predictions.reshape(len(predictions), -1).T[: len(names)]
         try:
             if not _are_numbers(predictions) or (method == "predict" and is_classifier):
@@ -4550,9 +4908,9 @@ class _Statistics:
 
     def result(self) -> dict[str, Any]:
         """Return the statistics as `contract.Statistics` describes them."""
-        features = self._features.result()
+        features, predictions = self._features.result(), self._predictions.result()
         return {
-            "predictions": self._predictions.result(),
+            "predictions": {name: predictions[name] for name in self._prediction_names if name in predictions},
             "predictions_left_out": max(len(self._prediction_names) - MAX_STATISTICS_COLUMNS, 0),
             "features": {name: features[name] for name in self._feature_names if name in features},
             "features_left_out": max(len(self._feature_names) - MAX_STATISTICS_COLUMNS, 0),
@@ -4897,6 +5255,11 @@ def _count_labels(values: pa.ChunkedArray | Array) -> _Counted:
     return _Counted(CLASS, len(values), counts.pop(None, 0), counts)
 
 
+def _count_places(labels: _Labels) -> _Counted:
+    counts = np.bincount(labels.places, minlength=len(labels.classes)).tolist()
+    return _Counted(CLASS, len(labels.places), 0, Counter(dict(zip(_printed(labels.classes), counts, strict=True))) - Counter())
+
+
 def _is_missing(value: Any) -> bool:
     """Tell whether a prediction is missing: None, NaN, NaT or NA, of any library."""
     try:
@@ -5232,7 +5595,7 @@ class _CompressedWriter:
         """What the other writer writes by itself."""
         self._header_end = b""
 
-    def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> bytes:
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> bytes:
         text, line_end = self._writer.joined(block, rows, predictions, names), self._writer.line_end
         return self._compressed(memoryview(text)[len(line_end) :], line_end)  # it belongs to the header, and to no block
 
@@ -5386,7 +5749,7 @@ class _Writer(Protocol):
     keeps_all: bool
     """Whether the part has all that was read, and so at least as many bytes."""
 
-    def joined(self, block: _Block, rows: Array, predictions: Array | None, names: list[str]) -> Any:
+    def joined(self, block: _Block, rows: Array, predictions: _Predictions | None, names: list[str]) -> Any:
         """Return a block's share: its rows with their predictions, or none for a row that is not in `rows`.
 
         `predictions` are of `rows`, (n_rows,) or (n_rows, n_outputs); several threads call this at once.
@@ -5598,7 +5961,7 @@ class _CsvWriter:
         """Neighbouring fields that are kept: [first, stop) of each."""
         self._has_lines = False
 
-    def joined(self, block: Any, rows: Array, predictions: Array | None, names: list[str]) -> memoryview:
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
         return _append_predictions(block if self.keeps_all else _selected(block, self._runs), rows, predictions, len(names))
 
     def begin(self, output: Any, names: list[str]) -> int:
@@ -6102,8 +6465,10 @@ def _with_known_texts(block: _CsvBlock, columns: _Columns, table: pa.Table) -> p
     return pa.table(read)
 
 
-def _format_column(values: Array, dialect: Dialect) -> pa.Array:
+def _format_column(values: Array | _Labels, dialect: Dialect) -> pa.Array:
     """Print predictions, each after a delimiter: floats in the shortest form that reads back, text quoted if it must be."""
+    if isinstance(values, _Labels):
+        return pc.take(_format_column(values.classes, dialect), pa.array(values.places))
     if values.dtype.kind == "f":
         values = values.astype(np.float64, copy=False)
         if not np.isfinite(values).all() or dialect != COMMAS:
@@ -6167,18 +6532,18 @@ def _select_fields(
     return selected.tobytes(), np.append(0, ends[len(runs) :: len(runs) + 1]).astype(np.int32)
 
 
-def _append_predictions(block: _CsvBlock, rows: Array, predictions: Array | None, n_outputs: int) -> memoryview:
+def _append_predictions(block: _CsvBlock, rows: Array, predictions: _Predictions | None, n_outputs: int) -> memoryview:
     """Join each record with its printed predictions, or empty ones if it is not in `rows`; line ends stand before the records."""
     library, dialect = _beside("number_kernel"), block.header.dialect
     is_whole = len(rows) == block.rows and block.has_fields
-    if library and predictions is not None and predictions.dtype.kind == "f" and is_whole:
+    if library and isinstance(predictions, np.ndarray) and predictions.dtype.kind == "f" and is_whole:
         numbers = predictions.astype(np.float64, order="C", copy=False)
         if (known := library.join_numbers(block.data, block.offsets, numbers, dialect.delimiter, dialect.decimal)) is not None:
             return memoryview(known)
     if predictions is None:
         columns = [pa.array([dialect.delimiter.encode()] * block.rows, pa.binary())] * n_outputs
     else:
-        columns = [_format_column(values, dialect) for values in predictions.reshape(len(rows), -1).T]
+        columns = [_format_column(values, dialect) for values in _columns_of(predictions)]
         if len(rows) < block.rows:
             columns = [_spread(column, rows, block) for column in columns]
     if block.has_fields:

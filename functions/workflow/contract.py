@@ -48,6 +48,8 @@ class Request(TypedDict):
     tolerated_failure_percentage: float
     """0 to 100."""
     prediction_method: str
+    predictions: list[object] | None
+    """As the request schema describes them; None if what `prediction_method` gives is written."""
     on_bad_row: str
     on_no_rows: str
     model_sha256: str | None
@@ -98,6 +100,7 @@ class PredictionFields(TypedDict):
     prediction_column_name: str
     input_format: InputFormat
     prediction_method: str
+    predictions: list[object] | None
     on_bad_row: str
     on_no_rows: str
     csv: dict[str, Any] | None

@@ -94,6 +94,9 @@ def _array_problems(value: list[Any], schema: Schema, name: str) -> Iterator[str
 
 def _object_problems(value: dict[str, Any], schema: Schema, name: str) -> Iterator[str]:
     known = schema.get("properties", {})
+    if not schema.get("minProperties", 0) <= len(value) <= schema.get("maxProperties", len(value)):
+        wanted = "one field" if schema.get("maxProperties") == 1 else f"at least {schema['minProperties']} field"
+        yield f"{name} must have {wanted}, not {len(value)}"
     for field in schema.get("required", ()):
         if field not in value:
             yield f"{field} is missing"

@@ -81,6 +81,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "input_format": kind,
         "csv": request["csv"],
         "prediction_method": request["prediction_method"],
+        "predictions": request["predictions"],
         "on_bad_row": request["on_bad_row"],
         "on_no_rows": request["on_no_rows"],
         "strict": request["strict"],
@@ -258,6 +259,7 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
     for field, columns in (("feature_columns", features if kept is None else []), ("output_columns", kept or [])):
         if request["prediction_column_name"] in columns:
             yield f"prediction_column_name {request['prediction_column_name']} is also one of {field}"
+    yield from _conflicts_in(request["predictions"] or [], request["prediction_method"])
     known = set(features)
     if features and (unknown := [column for column in request["column_types"] or () if column not in known]):
         named = [f"{column!r}{_suggestion(column, features)}" for column in unknown[:SHOWN_MISSING]]
@@ -283,6 +285,13 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
             yield f"output_s3_uri {output} would overwrite {field} {uri}: choose another output_s3_uri"
         elif is_prefix(uri) and output.startswith(uri) and field == "data_s3_uri":
             yield f"output_s3_uri {output} lies under data_s3_uri {uri}, whose objects are all input: write it elsewhere"
+
+
+def _conflicts_in(predictions: list[object], method: str) -> Iterator[str]:
+    if predictions and method != "predict":
+        yield "predictions and prediction_method exclude each other, as both say what is written: give one of them"
+    times = Counter(next(iter(item)) if isinstance(item, dict) else item for item in predictions)
+    yield from (f"predictions names {kind} {number} times: name it once" for kind, number in times.items() if number > 1)
 
 
 def require_own_region(client: S3Client, request: Request) -> None:

@@ -30,6 +30,14 @@ def test_prediction_methods_are_the_schemas(schema):
     assert list(prediction_handler.PREDICTION_METHODS) == schema["properties"]["prediction_method"]["enum"]
 
 
+def test_what_is_asked_of_a_classifier_is_the_schemas(schema):
+    item = schema["properties"]["predictions"]["items"]
+    words = (prediction_handler.LABEL, prediction_handler.PROBABILITY, prediction_handler.PROBABILITIES)
+    assert item["pattern"] == f"^({'|'.join(words)})$"
+    assert {*words, *item["properties"]} == set(prediction_handler._ASKED)
+    assert item["properties"]["top_k"]["maximum"] == prediction_handler.MAX_TOP_K
+
+
 def test_kinds_of_columns_are_the_schemas(schema, root):
     assert list(column_types.STATED_KINDS) == schema["properties"]["column_types"]["additionalProperties"]["enum"]
     report = json.loads((root / "functions/workflow/report.schema.json").read_text())

@@ -6,6 +6,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from support.flights_data import FEATURES, ROWS
 from support.histories import child_histories, failures, states_entered
@@ -96,6 +100,40 @@ def test_bad_rows_are_kept_aside_with_object_row_and_reason(scored, stored, flig
     assert np.flatnonzero(scores.isna()).tolist() == bad
     good = flights.iloc[:20_000].drop(flights.index[bad])
     np.testing.assert_array_equal(scores.drop(bad), model.predict(good[FEATURES]))
+
+
+def test_a_classifier_writes_what_it_is_asked_for(scored, stored, flights, read, places, put, report_of):
+    rows = flights.iloc[:20_000].astype({"dep_time": object})
+    rows.loc[rows.index[[7, 12_345]], "dep_time"] = "zwoelf"
+    good = flights.iloc[:20_000].drop(flights.index[[7, 12_345]])
+    features = ["dep_time", "dep_delay", "distance"]
+    classifier = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression())
+    classifier.fit(good[features], np.digitize(good["dep_delay"].fillna(0), [0, 15]).astype(str))
+    fields = {
+        "data_s3_uri": put(f"{places.data}asked.csv", rows.to_csv(index=False).encode()),
+        "model_s3_uri": put(f"{places.models}delayed.joblib", classifier),
+        "prediction_column_name": "late",
+        "feature_columns": features,
+        "predictions": ["label", "probability", {"probabilities": {"classes": ["2"]}}, {"top_k": 2}, {"threshold": {"2": 0.3}}],
+    }
+
+    execution = scored("asked.csv", **stored | fields, chunk_size_mb=0.5, on_bad_row="quarantine")
+
+    output = pd.read_csv(io.BytesIO(read(execution["output"]["output_s3_uri"])), dtype=object).loc[:, "late":]
+    names = ["late", "late_probability", "late_probability_2"]
+    names += ["late_top_1", "late_top_1_probability", "late_top_2", "late_top_2_probability", "late_by_threshold"]
+    assert [*output.columns] == names
+    assert np.flatnonzero(output.isna().all(axis=1)).tolist() == [7, 12_345]
+    output, shares = output.drop([7, 12_345]), classifier.predict_proba(good[features])
+    assert output["late"].tolist() == output["late_top_1"].tolist() == classifier.predict(good[features]).tolist()
+    np.testing.assert_allclose(output["late_probability"].astype(float), shares.max(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(output["late_probability_2"].astype(float), shares[:, 2], rtol=1e-12)
+    np.testing.assert_allclose(output["late_top_2_probability"].astype(float), np.sort(shares)[:, 1], rtol=1e-12)
+    reached = np.where(shares[:, 2] >= 0.3, "2", shares[:, :2].argmax(axis=1).astype(str))
+    assert output["late_by_threshold"].tolist() == reached.tolist()
+    found = report_of(execution)["statistics"]["predictions"]
+    assert [*found] == names
+    assert found["late"]["classes"] == output["late"].value_counts().to_dict()
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,16 @@ class TestMistakes:
                 "check-model model.joblib --prediction-method guess",
                 "--prediction-method must be one of predict, predict_proba, decision_function, not 'guess'",
             ),
+            (f"{RUN} --predictions label,top_k=x", "--predictions has top_k=x, in which 'x' is not a number"),
+            (
+                [*RUN.split(), "--predictions", '[{}, {"top_k": 0}]'],
+                "predictions[0] must have one field, not 0; top_k must be at least 1, not 0",
+            ),
+            ("check-model model.joblib --predictions top_k=0", "top_k must be at least 1, not 0"),
+            (
+                "check-model model.joblib --predictions label --prediction-method predict_proba",
+                "--predictions and --prediction-method exclude each other: give one of them",
+            ),
             (f"{RUN} --region eu-central-1", "--profile and --region go with --stack"),
             (RUN.replace("run", "plan", 1).replace("data.csv", "no.csv"), "data file no.csv does not exist"),
             *(
@@ -185,6 +195,14 @@ class TestOptions:
             ("a,b", "--chunk-size-mb 1.5 --max-concurrency 3", {"chunk_size_mb": 1.5, "max_concurrency": 3}),
             ("a,b", "--tolerated-failure-percentage 5", {"tolerated_failure_percentage": 5}),
             ("a,b", "--prediction-method predict_proba", {"prediction_method": "predict_proba"}),
+            ("a,b", "--predictions label,probability", {"predictions": ["label", "probability"]}),
+            (
+                "a,b",
+                "--predictions probabilities=yes;no,top_k=3,threshold=0.3",
+                {"predictions": [{"probabilities": {"classes": ["yes", "no"]}}, {"top_k": 3}, {"threshold": 0.3}]},
+            ),
+            ("a,b", "--predictions threshold=a:b:0.5;c:1", {"predictions": [{"threshold": {"a:b": 0.5, "c": 1}}]}),
+            ("a,b", '--predictions [{"threshold":{";":0.5}}]', {"predictions": [{"threshold": {";": 0.5}}]}),
             ("a,b", f"--model-sha256 {'0' * 64}", {"model_sha256": "0" * 64}),
             ("a,b", "--on-bad-row quarantine", {"on_bad_row": "quarantine"}),
             ("a,b", "--strict --overwrite --dry-run", {"strict": True, "overwrite": True, "dry_run": True}),

@@ -96,6 +96,7 @@ def test_a_classifier_of_an_array_that_is_large_and_of_another_version(tmp_path,
     ("options", "problem"),
     [
         ({"prediction_method": "predict_proba"}, "a LinearRegression has no predict_proba: it has predict"),
+        ({"predictions": ["label", "probability"]}, "a LinearRegression has no predict_proba: it has predict"),
         ({"feature_columns": ["b", "a"]}, "--features names the columns in another order than the model was fitted on: a, b"),
         ({"feature_columns": ["a", "c"]}, "--features names other columns than the model was fitted on: a, b"),
     ],
@@ -110,6 +111,7 @@ def test_columns_without_names_are_counted(checked, regression):
     assert checked(unknown, feature_columns=["x", "y"]).problems == ()
     assert checked(unknown, feature_columns=["x"]).problems == ("it was fitted on 2 columns, but --features names 1",)
     assert checked({"methods": ["predict", "predict_proba"]}, prediction_method="predict_proba").request["prediction_method"]
+    assert checked(unknown, predictions=["label"]).request["predictions"] == ["label"]
     with pytest.raises(InvalidRequestError, match="does not know the names of its columns: name them with --features"):
         checked(unknown, data=regression)
 

@@ -15,7 +15,7 @@ import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
 from harness import linear
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 import prediction_handler as handler
@@ -171,6 +171,9 @@ CASES = [
     (model({"model": linear(COLUMNS)}), {}),
     (model(linear(["dep_delay", "distance"])), {}),
     (nothing, {"prediction_method": "predict_proba"}),
+    (nothing, {"predictions": ["label", "probability"]}),
+    (model(LogisticRegression().fit([[1.0, 2.0], [3.0, 4.0]], ["no", "yes"])), {"predictions": [{"threshold": {"yess": 0.3}}]}),
+    (nothing, {"predictions": ["label"], "prediction_method": "predict_proba"}),
     (nothing, {"model_sha256": "0" * 64}),
     (lambda world: world.put_model_of("1.5.0"), {"strict": True}),
     (lambda world: world.put_model_larger_than_memory(), {}),

@@ -170,6 +170,23 @@ def test_a_chunk_needs_no_scikit_learn_and_writes_the_same_bytes(model, labels, 
 
 
 @pytest.mark.parametrize(
+    "model",
+    [
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        GradientBoostingClassifier(n_estimators=4),
+        LGBMClassifier(n_estimators=4, verbose=-1, n_jobs=1),
+    ],
+)
+def test_what_is_asked_of_a_classifier_needs_no_scikit_learn_either(model, probe, chunk, monkeypatch, s3):
+    asked = ["label", "probability", {"probabilities": {"classes": ["b"]}}, {"top_k": 2}, {"threshold": {"c": 0.1}}]
+    event = probe(fitted(model, "abc"), predictions=asked)
+    expected = chunk(without_stored(event))
+    s3.delete_object(Bucket=BUCKET, Key="models/m.joblib")
+    lacks_scikit_learn(monkeypatch)
+    assert chunk(event) == expected
+
+
+@pytest.mark.parametrize(
     ("model", "method"),
     [
         (DecisionTreeRegressor(), "predict"),

@@ -226,6 +226,7 @@ def test_the_fingerprint_is_the_result_s_identity(s3, put, document):
         fingerprint(),
         fingerprint(max_concurrency=7, overwrite=True, keep_work=True),
         fingerprint(column_types={}),
+        fingerprint(lambda event: event["prediction"].pop("predictions")),  # as before there was such a field
         fingerprint(lambda event: event["model"]["model"].update(versions={})),
         fingerprint(
             lambda event: event["model"].update(
@@ -237,6 +238,8 @@ def test_the_fingerprint_is_the_result_s_identity(s3, put, document):
         fingerprint(feature_columns=["b", "a"]),
         fingerprint(prediction_column_name="p"),
         fingerprint(prediction_method="predict_proba"),
+        fingerprint(predictions=["label", "probability"]),
+        fingerprint(predictions=["probability", "label"]),
         fingerprint(chunk_size_mb=0.01),
         fingerprint(model_version_id="version"),
         fingerprint(lambda event: event["prediction"].update(model_etag="other")),

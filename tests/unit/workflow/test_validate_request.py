@@ -58,6 +58,28 @@ def test_all_problems_are_listed_at_once():
         assert field in message
 
 
+@pytest.mark.parametrize(
+    ("predictions", "problem"),
+    [
+        (["labels"], "predictions[0] must be label, probability or probabilities"),
+        ([{"top_k": 0}], "top_k must be at least 1, not 0"),
+        ([{"threshold": 1.5}], "threshold must be at most 1, not 1.5"),
+        ([{"threshold": {"yes": -1}}], 'threshold["yes"] must be at least 0, not -1'),
+        ([{"threshold": {}}], "threshold must have at least 1 field, not 0"),
+        ([{"topk": 3}], '"topk" is not a field of predictions[0] (did you mean top_k?)'),
+        ([{"top_k": 3, "threshold": 0.3}], "predictions[0] must have one field, not 2"),
+        (["label", "label"], "predictions names label 2 times: name it once"),
+        (["probabilities", {"probabilities": {"classes": ["a"]}}], "predictions names probabilities 2 times: name it once"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_classifier_is_told(predictions, problem):
+    assert problem in refusal(predictions=predictions)
+
+
+def test_predictions_and_another_method_exclude_each_other():
+    assert "exclude each other" in refusal(predictions=["label"], prediction_method="decision_function")
+
+
 @pytest.mark.parametrize("raw", [None, [], "s3://bucket/in.csv", {}])
 def test_anything_but_a_request_is_rejected(raw):
     with pytest.raises(InvalidRequestError):

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from batch_predict.errors import BatchPredictError, RunFailedError
 from batch_predict.places import OnStack, ThisMachine, place_of
-from batch_predict.runs.in_memory import PathLike, data_paths, index_of, model_path, require_data, require_model, require_names
+from batch_predict.runs.in_memory import (
+    PathLike,
+    data_paths,
+    index_of,
+    model_path,
+    read_output,
+    require_data,
+    require_model,
+    require_names,
+)
 from batch_predict.runs.outcome import Failed, Outcome, Planned, Published, conclude
 from batch_predict.runs.prepared_request import PreparedRequest
 from batch_predict.runs.run import ENDED, RunStatus
@@ -118,7 +127,7 @@ class BatchPredictor:
         request = {
             **self._request,
             "model_s3_uri": model_path(self._model, folder),
-            "data_s3_uri": data_paths(data, folder),
+            "data_s3_uri": data_paths(data, folder, self._request.get("csv")),
             "output_s3_uri": os.fspath(output),
             **fields,
         }
@@ -198,20 +207,20 @@ class PredictionRun:
 
     def to_arrow(self) -> "pa.Table":
         """Return the output as a table with the types that pyarrow infers; waits for it. The file itself keeps every byte."""
-        import pyarrow.csv  # noqa: PLC0415  # not for those who only start runs: it takes long to import
+        import pyarrow as pa  # noqa: PLC0415  # not for those who only start runs: it takes long to import
 
         if not isinstance(published := self.result, Published):
             raise BatchPredictError(f"run {self.name} has no output: it was a dry run")
         if published.output_bytes == 0:  # data without any object, with `on_no_rows`
-            return pyarrow.table({})
+            return pa.table({})
         if isinstance(published.output, Path):
-            return pyarrow.csv.read_csv(published.output)
+            return read_output(published.output, self._prepared.request)
         assert isinstance(self._place, OnStack)
         bucket, key = split_uri(published.output)
         with tempfile.NamedTemporaryFile(suffix=".csv") as file:
             self._place.stack.client("s3").download_fileobj(bucket, key, file)
             file.flush()
-            return pyarrow.csv.read_csv(file.name)
+            return read_output(Path(file.name), self._prepared.request)
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return the output as a frame; waits for it. If a DataFrame was scored, it has its index, unless rows are missing."""

@@ -43,6 +43,7 @@ def check_model(
     ] = None,
     prediction_method: Annotated[str | None, field_option("prediction_method")] = None,
     predictions: Annotated[str | None, field_option("predictions")] = None,
+    csv: Annotated[list[str] | None, field_option("csv")] = None,
     memory_mb: Annotated[
         int | None, typer.Option(min=1, help="PredictMemorySize of the stack, in MB; by default the template's.", metavar="MB")
     ] = None,
@@ -67,6 +68,7 @@ def check_model(
         feature_columns=None if features is None else read_field("feature_columns", features),
         prediction_method=prediction_method or "predict",
         predictions=asked,
+        csv=read_field("csv", csv) if csv else None,
         memory_mb=memory_mb,
         local_aws=local_aws,
     )
@@ -101,6 +103,8 @@ def _lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
         yield "Classes", f"{len(facts['classes'])}: {_first(facts['classes'], SHOWN_LABELS)}"
     loaded = f"{facts['memory_bytes'] / 2**20:,.0f} MB, loaded in {facts['load_seconds']:.2f} s"
     yield "Memory", f"{loaded}; the function has {checked.memory_mb:,} MB, and needs about {needed_mb(facts):,.0f} MB"
+    if checked.csv:
+        yield "CSV", f"csv: {json.dumps(checked.csv, ensure_ascii=False)}"
     if checked.sample:
         sample = checked.sample
         columns = ", ".join(sample.prediction_columns)

@@ -6,6 +6,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,9 @@ RunArgument = Annotated[
     typer.Argument(help="A run: the execution's name or ARN; by default the newest.", metavar="RUN", show_default=False),
 ]
 RequiredRun = Annotated[str, typer.Argument(help="A run: the execution's name or ARN.", metavar="RUN")]
+
+Told = Callable[[str, Mapping[Path, str]], str]
+"""Returns a message as its reader may see it."""
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -97,9 +101,9 @@ def _print_status(found: RunStatus, uploads: Mapping[Path, str], place: ThisMach
         print_lines(status_lines(known, stack_option(place)))
 
 
-def _told(known: RunStatus, uploads: Mapping[Path, str]) -> RunStatus:
+def _told(known: RunStatus, uploads: Mapping[Path, str], told: Told = told_here) -> RunStatus:
     """Return a status with the local paths that a reader knows, and with the values at the places that it names."""
-    return replace(known, **_localized(vars(known), uploads, told_here))
+    return replace(known, **_localized(vars(known), uploads, told))
 
 
 @command(app, _example("list --limit 5"), "list")
@@ -193,7 +197,7 @@ def _page_renderer() -> Callable[[ReportInput], str]:
     return render
 
 
-def _localized(value: Any, uploads: Mapping[Path, str], told: Callable[[str, Mapping[Path, str]], str] = with_local_paths) -> Any:
+def _localized(value: Any, uploads: Mapping[Path, str], told: Told = with_local_paths) -> Any:
     """Put the local paths that a reader knows in place of the URIs that the files were uploaded to."""
     if isinstance(value, str):
         return told(value, uploads)
@@ -231,9 +235,10 @@ def chunk(
 def explain(run: RunArgument = None, *, place: Place, as_json: JsonOption = False) -> None:
     """Say what failed in a run, where, why, and what to do about it."""
     with place.opened(run) as (found, uploads):
-        known, lost = _told(found.status(), uploads), found.lost_chunks()
+        told = partial(told_here, csv_field=found.request.get("csv"))
+        known, lost = _told(found.status(), uploads, told), found.lost_chunks()
         shown = len(lost) if as_json else SHOWN_CHUNKS  # what is at the place of each is looked up in a file
-        lost[:shown] = _localized(lost[:shown], uploads, told_here)
+        lost[:shown] = _localized(lost[:shown], uploads, told)
         if as_json:
             typer.echo(json.dumps({**asdict(known), "lost_chunks": lost}, default=str))
         else:

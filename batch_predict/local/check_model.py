@@ -21,6 +21,7 @@ from batch_predict.local.aws import LocalAws
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
 from batch_predict.runs.local_files import unreadable
 from batch_predict.runs.prepared_request import sha256_of
+from batch_predict.runs.proposed_csv import proposed_csv
 from batch_predict.runs.value_here import told_here
 
 PROBE_ROWS = 1000
@@ -57,6 +58,8 @@ class ModelCheck:
     """Why it would not work."""
     warnings: tuple[str, ...] = ()
     """Why it may predict otherwise, or fail."""
+    csv: Mapping[str, Any] | None = None
+    """How the data's CSV is written: as it was said, or as its first rows look."""
     request: Mapping[str, Any] | None = None
     """A request to begin with; fill in buckets and data."""
 
@@ -68,11 +71,13 @@ def check_model(
     feature_columns: list[str] | None = None,
     prediction_method: str = "predict",
     predictions: list[Any] | None = None,
+    csv: Mapping[str, Any] | None = None,
     memory_mb: int | None = None,
     local_aws: Callable[[], AbstractContextManager[LocalAws]] | None = None,
 ) -> ModelCheck:
     """Load a model as the prediction function does, and score the first rows of ``data`` by the function on ``local_aws``.
 
+    Without ``csv``, the field of a request, the first rows say how ``data`` is written.
     Unpickling runs code: check only models that you trust. InvalidRequestError if a file cannot be read, or columns need names.
     """
     for noun, file in (("model", path), ("data", data)):
@@ -88,7 +93,10 @@ def check_model(
         raise InvalidRequestError(f"{path} does not know the names of its columns: name them with --features")
     method = "predict_proba" if predictions and predictions != ["label"] else prediction_method
     problems, warnings = list(_problems(facts, size, columns, method, memory_mb)), list(_warnings(facts))
-    asked = {name: value for name, value in (("prediction_method", prediction_method), ("predictions", predictions)) if value}
+    if data and columns and csv is None:
+        csv = proposed_csv(data, columns)
+    said = {"prediction_method": prediction_method, "predictions": predictions, "csv": csv}
+    asked = {name: value for name, value in said.items() if value}
     sample = None
     if data and local_aws and not problems:
         with local_aws() as aws:
@@ -103,7 +111,8 @@ def check_model(
         "model_sha256": sha256,
         **{name: value for name, value in asked.items() if value != "predict"},
     }
-    return ModelCheck(path, size, sha256, memory_mb, facts, sample, tuple(problems), tuple(warnings), None if problems else request)
+    told = (tuple(problems), tuple(warnings), csv)
+    return ModelCheck(path, size, sha256, memory_mb, facts, sample, *told, None if problems else request)
 
 
 @cache
@@ -189,6 +198,6 @@ def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], asked: Ma
         return None, [f"the function ended: {result.get('errorMessage', result)}"]
     body = json.loads(result["body"])
     if result["statusCode"] != 200:
-        message = told_here(body["message"], {path: f"{event['model_s3_uri']}", data: f"{event['data_s3_uri']}"})
+        message = told_here(body["message"], {path: f"{event['model_s3_uri']}", data: f"{event['data_s3_uri']}"}, asked.get("csv"))
         return None, [f"{body['error']}: {message}"]
     return Sample(body["rows"], body["rows_per_second"], body["one_worker"], body["prediction_columns"], body["row_bytes"]), []

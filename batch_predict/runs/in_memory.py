@@ -1,16 +1,23 @@
 """A model and data that are in memory, as the files that a run takes."""
 
+import csv
+import io
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import joblib
 
+from batch_predict import deployed
 from batch_predict.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
+    import pyarrow as pa
 
 PathLike = str | os.PathLike[str]
 
@@ -60,8 +67,12 @@ def require_names(names: object) -> list[str] | None:
     return [str(name) for name in listed]  # numpy's texts are no JSON
 
 
-def data_paths(data: object, folder: Path) -> list[str]:
-    """Return paths and S3 URIs as they are, and write DataFrames as CSV into ``folder``; in the given order."""
+def data_paths(data: object, folder: Path, csv_field: "Mapping[str, Any] | None" = None) -> list[str]:
+    """Return paths and S3 URIs as they are, and write DataFrames as CSV into ``folder``; in the given order.
+
+    ``csv_field`` is the request's field `csv`, which says how they are written.
+    """
+    dialect = deployed.csv_dialect.dialect_of(None if any(deployed.csv_dialect.dialect_problems(csv_field or {})) else csv_field)
     items = require_data(data)
     paths = []
     for number, item in enumerate(items, start=1):
@@ -69,11 +80,48 @@ def data_paths(data: object, folder: Path) -> list[str]:
             # Messages name the file, and so say what it is.
             file = folder / ("DataFrame.csv" if len(items) == 1 else f"DataFrame-{number}.csv")
             # Without the index: numbers in the shortest form that reads back, missing values as empty fields.
-            item.to_csv(file, index=False, lineterminator="\n")
+            item.to_csv(
+                file,
+                index=False,
+                lineterminator="\n",
+                header=dialect.header,
+                sep=dialect.delimiter,
+                decimal=dialect.decimal,
+                encoding=dialect.encoding,
+            )
             paths.append(str(file))
         else:
             paths.append(os.fspath(item))
     return paths
+
+
+def read_output(path: Path, request: "Mapping[str, Any]") -> "pa.Table":
+    """Return the output of a request as a table, with the types that pyarrow infers."""
+    import pyarrow.csv  # noqa: PLC0415  # it takes long to import
+
+    records_of = deployed.csv_records
+    dialect = deployed.csv_dialect.dialect_of(request.get("csv"))
+    if dialect == deployed.csv_dialect.COMMAS:
+        return pyarrow.csv.read_csv(path)
+    data = path.read_bytes()
+    data = data[records_of.bom_bytes(data, dialect) :]
+    records = [data[start:stop] for start, stop in pairwise([0, *records_of.record_stops(data)])]
+    rows = b"".join(record for record in records if not records_of.is_blank(record, dialect))
+    text = rows.decode(dialect.encoding)
+    parse = pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True)
+    names = None
+    if dialect.column_names:
+        kept = request.get("output_columns")
+        names = [name for name in dialect.column_names if kept is None or name in kept]
+        first = next(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter), [])
+        predictions, name = len(first) - len(names), request["prediction_column_name"]
+        names += [name] if predictions == 1 else [f"{name}_{number}" for number in range(predictions)]
+    return pyarrow.csv.read_csv(
+        pyarrow.BufferReader(text.encode()),
+        pyarrow.csv.ReadOptions(column_names=names),
+        parse,
+        pyarrow.csv.ConvertOptions(decimal_point=dialect.decimal),
+    )
 
 
 def require_data(data: object) -> list[Any]:

@@ -141,7 +141,7 @@ def _outcome(stack: Stack, prepared: PreparedRequest, ended: ExecutionEnded, his
     if ended.status != "SUCCEEDED":
         error = ended.error or ended.status
         cause, advice = history.told(error, ended.cause)
-        known |= {"error": error, "cause": told_here(cause or "", prepared.uploads), "advice": advice}
+        known |= {"error": error, "cause": told_here(cause or "", prepared.uploads, prepared.request.get("csv")), "advice": advice}
         return Failed(**known, status=ended.status, chunks=history.plan.get("chunks"), failed_chunks=lost_chunks)
     if "output_s3_uri" not in output:
         planned: dict[str, Any] = {name: output.get(name) for name in ("input_bytes", "objects", "skipped_objects", "estimate")}

@@ -10,8 +10,12 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from batch_predict import deployed
+
+if TYPE_CHECKING:
+    from workflow.csv_dialect import Dialect
 
 READ_BYTES = 2**28
 """Bytes of a file that are read to count the rows before a place; beyond them, only the value is told."""
@@ -24,9 +28,12 @@ _COLUMN = r"""(?:, column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"):)?"""
 _FIRST_LINE = r" (?:seems to have no|is not separated|begins with|has (?:a stray|a bare|spaces|0, 1)|is (?:JSON|HTML|not UTF-8))"
 
 
-def told_here(text: str, uploads: Mapping[Path, str]) -> str:
-    """Return a message as whoever owns the data may read it: with the value at the place that it names, and with local paths."""
-    return with_local_paths(with_value(text, uploads), uploads)
+def told_here(text: str, uploads: Mapping[Path, str], csv_field: Mapping[str, Any] | None = None) -> str:
+    """Return a message as whoever owns the data may read it: with the value at the place that it names, and with local paths.
+
+    `csv_field` is the request's field `csv`.
+    """
+    return with_local_paths(with_value(text, uploads, csv_field), uploads)
 
 
 def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:
@@ -38,14 +45,15 @@ def with_local_paths(text: str, uploads: Mapping[Path, str]) -> str:
     return text
 
 
-def with_value(text: str, uploads: Mapping[Path, str]) -> str:
+def with_value(text: str, uploads: Mapping[Path, str], csv_field: Mapping[str, Any] | None = None) -> str:
     """Add to a message what stands at the place that it names of a local file; if that cannot be told, return it as it is."""
+    dialect = deployed.csv_dialect.dialect_of(csv_field)
     for path, uri in uploads.items():
         named = rf"(?:{re.escape(uri)}|{re.escape(str(path))})"
         try:
             if found := re.search(named + _PLACE + _COLUMN, text):
                 column = ast.literal_eval(found[3]) if found[3] else None
-                return _joined(text, _at(path, int(found[1] or found[2]), column))
+                return _joined(text, _at(path, int(found[1] or found[2]), column, dialect))
             if re.search(named + _FIRST_LINE, text):
                 return _joined(text, f"The file's first line is {_shown(_first_line(path))}")
         except (OSError, ValueError, UnicodeDecodeError, csv.Error):  # it is gone, or no longer what it was
@@ -57,7 +65,7 @@ def _joined(text: str, sentence: str) -> str:
     return f"{text.removesuffix('.')}. {sentence}"
 
 
-def _at(path: Path, byte: int, column: str | None) -> str:
+def _at(path: Path, byte: int, column: str | None, dialect: "Dialect") -> str:
     """Say what the record at a byte of a file holds, and which row and line of the file it is."""
     with path.open("rb") as file:
         beginning = file.read(RECORD_BYTES)
@@ -66,21 +74,24 @@ def _at(path: Path, byte: int, column: str | None) -> str:
             file.seek(0)
             before = file.read(byte)
             stops = [0, *deployed.csv_records.record_stops(before)]
-            if stops[-1] != byte:
+            if stops[-1] != byte and byte != deployed.csv_records.bom_bytes(before, dialect):
                 raise ValueError("no record begins there")
             # The header counts as one, and blank lines are none: so the record at this byte is row number `records`.
-            records = sum(bool(before[start:stop].strip()) for start, stop in pairwise(stops))
+            is_blank = deployed.csv_records.is_blank
+            records = (not dialect.header) + sum(not is_blank(before[start:stop], dialect) for start, stop in pairwise(stops))
             lines = before.count(b"\n")
             where = f"row {records:,} of the file (line {lines + 1:,}), "
         file.seek(byte)
         record = file.read(RECORD_BYTES)
     if column is not None:
-        return f"It is {where}column {column!r}: {_shown(_fields(record)[_fields(beginning).index(column)])}"
-    return f"It is {where}which reads {_shown(_first_record(record).decode(errors='backslashreplace').rstrip())}"
+        names = dialect.column_names or _fields(deployed.csv_records.first_record(beginning, dialect), dialect)
+        return f"It is {where}column {column!r}: {_shown(_fields(_first_record(record), dialect)[names.index(column)])}"
+    return f"It is {where}which reads {_shown(_first_record(record).decode(dialect.encoding, 'backslashreplace').rstrip())}"
 
 
-def _fields(data: bytes) -> list[str]:
-    return next(csv.reader(io.StringIO(_first_record(data).decode("utf-8-sig"), newline="")))
+def _fields(record: bytes, dialect: "Dialect") -> list[str]:
+    text = record.decode("utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding)
+    return next(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter))
 
 
 def _first_record(data: bytes) -> bytes:

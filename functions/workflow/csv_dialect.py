@@ -6,7 +6,7 @@
 import codecs
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 
@@ -30,7 +30,7 @@ MAX_NAMES_CHARACTERS = 16_000
 """Of `column_names` together: an execution's document, which may have 256 KiB, holds them three times."""
 
 
-def dialect_of(given: dict[str, Any] | None) -> Dialect:
+def dialect_of(given: Mapping[str, Any] | None) -> Dialect:
     """Return the dialect that a field `csv`, which has no problems, says."""
     found = COMMAS._replace(**{name: value for name, value in (given or {}).items() if value is not None})
     names = found.column_names
@@ -45,8 +45,9 @@ def field_of(dialect: Dialect) -> dict[str, Any] | None:
 
 def delimiter_of(given: object) -> str:
     """Return the delimiter that a field `csv` says; the usual one if there is no field, or if it has problems."""
-    is_said = isinstance(given, dict) and not any(dialect_problems(given))
-    return dialect_of(given if is_said else None).delimiter  # type: ignore[arg-type]
+    if isinstance(given, dict) and not any(dialect_problems(given)):
+        return dialect_of(given).delimiter
+    return COMMAS.delimiter
 
 
 def dialect_problems(given: object) -> Iterator[str]:

@@ -70,6 +70,11 @@ def record_stop(data: bytes, dialect: Dialect = COMMAS) -> int | None:
     return next((start + stop for stop in record_stops(data[start:])), None)
 
 
+def first_record(data: bytes, dialect: Dialect) -> bytes:
+    """Return the first record that is no comment, or what there is of it."""
+    return data[_header_start(data, dialect) : record_stop(data, dialect)]
+
+
 def _header_start(data: bytes, dialect: Dialect) -> int:
     """Return where the first record begins: behind comments, and what is blank beside them; a byte order mark belongs to it."""
     if dialect.comment is None:

@@ -44,7 +44,7 @@ class Csv:
     @classmethod
     def of(cls, prediction: Mapping[str, Any]) -> Csv:
         """Return the dialect that the fields say."""
-        return cls(dialect_of(prediction["csv"]))
+        return cls(dialect_of(prediction.get("csv")))
 
     @staticmethod
     def begins(data: bytes) -> bool:  # noqa: ARG004 - what other formats begin with is not CSV

@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 
 from batch_predict import BatchPredictor
 from batch_predict.errors import InvalidRequestError
-from batch_predict.runs.in_memory import data_paths, index_of, model_path
+from batch_predict.runs.in_memory import data_paths, index_of, model_path, read_output
 
 FRAME = pd.DataFrame(
     {
@@ -44,6 +44,19 @@ def test_a_dataframe_is_the_csv_that_reads_back_to_its_values(tmp_path):
         assert read[column].astype(object).where(read[column].notna(), None).tolist() == (
             expected[column].astype(object).where(expected[column].notna(), None).tolist()
         ), column
+
+
+@pytest.mark.parametrize("said", [{}, {"header": False, "column_names": ["größe", "text"]}])
+def test_a_dataframe_is_written_in_the_requests_dialect_and_its_output_read(tmp_path, said):
+    csv = {"delimiter": ";", "decimal": ",", "encoding": "cp1252", "comment": "#"} | said
+    frame = pd.DataFrame({"größe": [1.5, None], "text": ["ä;", "b"]})
+    (path,) = data_paths(frame, tmp_path, csv)
+    written = '1,5;"ä;"\n;b\n'
+    assert Path(path).read_bytes().decode("cp1252") == ("" if said else "größe;text\n") + written
+    output = '# "c"\n' + ("" if said else "größe;text;p\n") + '1,5;"ä;";2,5\n# d\n;b;0,5\n'
+    (tmp_path / "out.csv").write_bytes(output.encode("cp1252"))
+    read = read_output(tmp_path / "out.csv", {"csv": csv, "prediction_column_name": "p"})
+    assert read.to_pydict() == {"größe": [1.5, None], "text": ["ä;", "b"], "p": [2.5, 0.5]}
 
 
 def test_files_and_frames_stand_in_the_given_order(tmp_path):

@@ -11,10 +11,10 @@ URI = "s3://batch-predict/data/in.csv"
 def told(tmp_path):
     """Return what becomes of a message about a file of these bytes."""
 
-    def told(content, message):
+    def told(content, message, csv_field=None):
         path = tmp_path / "in.csv"
         path.write_bytes(content)
-        return with_value(message.replace("FILE", URI), {path: URI}).replace(URI, "FILE")
+        return with_value(message.replace("FILE", URI), {path: URI}, csv_field).replace(URI, "FILE")
 
     return told
 
@@ -44,6 +44,15 @@ def test_bytes_that_are_not_utf_8_are_shown(told):
     assert told(content, "FILE row 1 (byte 11): bytes that are not UTF-8").endswith(r"(line 2), which reads '1,K\\xf6ln'")
     message = "FILE is not UTF-8 at byte 2 of its header, but perhaps Latin-1"
     assert told(content, message) == f"{message}. The file's first line is 'gr\ufffd\ufffde,name'"
+
+
+def test_a_value_of_another_dialect_is_shown(told):
+    csv_field = {"delimiter": ";", "decimal": ",", "encoding": "cp1252", "comment": "#"}
+    content = "# c\nö;b\n1,5;2\n#d\nä;3\n".encode("cp1252")
+    assert told(content, "FILE row 2 (byte 17), column 'ö': no", csv_field).endswith("row 2 of the file (line 5), column 'ö': 'ä'")
+    csv_field |= {"header": False, "column_names": ["a", "b"]}
+    message = "FILE row 2 (byte 9), column 'b': no"
+    assert told(content[8:], message, csv_field).endswith("It is row 2 of the file (line 3), column 'b': '3'")
 
 
 def test_what_a_terminal_would_obey_is_escaped(told):

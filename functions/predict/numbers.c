@@ -163,6 +163,9 @@ static uint64_t rounded(uint64_t number, int64_t power, const uint64_t *powers) 
     return (uint64_t)exponent << MANTISSA_BITS | (mantissa & ((UINT64_C(1) << MANTISSA_BITS) - 1));
 }
 
+/* The same for json_lines.c; what this file calls itself must not be visible, or the compiler would not put it where it is called. */
+uint64_t rounded_number(uint64_t number, int64_t power, const uint64_t *powers) { return rounded(number, power, powers); }
+
 static inline int is_digit(uint8_t octet) { return (uint8_t)(octet - '0') <= 9; }
 
 /* Read a number without its sign that may be long, or have an exponent. Returns its end; NULL if it is not one, or not here. */

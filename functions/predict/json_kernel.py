@@ -23,7 +23,8 @@ class _Request(ctypes.Structure):
         ("size", ctypes.c_int64),
         ("lines", ctypes.c_void_p),
         ("rows", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("names", "name_offsets", "places")),
+        ("names", ctypes.c_char_p),
+        *((name, ctypes.c_void_p) for name in ("name_offsets", "places")),
         *((name, ctypes.c_int64) for name in ("columns", "texts")),
         *((name, ctypes.c_void_p) for name in ("powers", "values", "is_large", "offsets", "copies", "is_present", "is_declined")),
     )
@@ -57,9 +58,8 @@ def read(data: bytes, lines: Array, numbers: Sequence[str], others: Sequence[str
     is_large, is_declined = np.zeros(len(numbers), np.bool_), np.zeros(rows, np.bool_)
     offsets, is_present = np.empty((len(others), rows + 1), np.int32), np.empty((len(others), rows), np.bool_)
     copies = np.empty(len(data) if others else 0, np.uint8)
-    texts = b"".join(names)
     request = _Request(
-        data, len(data), lines.ctypes.data, rows, ctypes.cast(texts, ctypes.c_void_p), name_offsets.ctypes.data,
+        data, len(data), lines.ctypes.data, rows, b"".join(names), name_offsets.ctypes.data,
         places.ctypes.data, len(names), len(others),
         *(array.ctypes.data for array in (_powers(), matrix, is_large, offsets, copies, is_present, is_declined)),
     )  # fmt: skip

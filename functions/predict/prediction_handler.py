@@ -285,12 +285,12 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch()
     output_s3_uri, receipt_s3_uri = event["output_s3_uri"], event.get("receipt_s3_uri")
-    compression = _written_as(event).compression
+    content_type = CONTENT_TYPES.get(_written_as(event).compression, _format_of(event).content_type)
     rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
     with (
         _temporary_directory() as folder,
         ThreadPoolExecutor(1, "removal") as removal,
-        _Upload(client, Path(folder, "part.csv"), output_s3_uri, CONTENT_TYPES.get(compression, "text/csv")) as part,
+        _Upload(client, Path(folder, "part.csv"), output_s3_uri, content_type) as part,
         _Upload(client, Path(folder, "rejected.csv"), rejected_s3_uri) if rejected_s3_uri else nullcontext() as rejected,
     ):
         storage = _Storage(folder)
@@ -694,10 +694,11 @@ def score_file(
     on_bad_row: str = "fail",
     on_no_rows: str = "fail",
     strict: bool = False,
+    input_format: str = "auto",
     output_compression: str | None = None,
     csv: dict[str, Any] | None = None,
 ) -> ScoredFile:
-    """Score local CSV into a local file: what `predict_chunk` does between download and upload.
+    """Score a local table into a local file: what `predict_chunk` does between download and upload.
 
     `data` is a file, or several files of the same columns that become one output; `model` is a fitted estimator. The other
     arguments are the event's fields of these names (docs/prediction_handler.md); rejected rows go to `<output>.rejected.csv`.
@@ -713,6 +714,7 @@ def score_file(
         "on_bad_row": on_bad_row,
         "on_no_rows": on_no_rows,
         "strict": strict,
+        "input_format": input_format,
         "output_compression": output_compression or promise_of(str(output)).compression,
         "csv": csv,
     }
@@ -721,6 +723,7 @@ def score_file(
         raise InvalidRequestError(f"score_file has {_listed(problems)}")
     is_group = not isinstance(data, (str, Path))
     paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
+    options["input_format"] = _read_as({**options, "data_s3_uri": paths[0].name})
     chunk = _local_chunk(paths, options, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
     packed = _with_packed_trees(model, logger.warning)
     rejected = Path(f"{output}.rejected.csv") if on_bad_row == "quarantine" else None
@@ -742,7 +745,8 @@ def _score_chunk(
     """
     read, header = _Tally(), chunk.header
     infer = infer or functools.partial(_infer_kinds, chunk.blocks(BLOCK_BYTES))
-    scorer = _make_scorer(model, event, chunk.s3_uri, header, decision, infer)
+    known = header if decision else chunk.format.first_header(chunk)
+    scorer = _make_scorer(model, event, chunk.s3_uri, known, decision, infer)
     statistics, writer = scorer.statistics, scorer.writer
     names = decision.prediction_columns if decision else []
     rows = header_bytes = rejected_rows = rounded_integers = 0
@@ -907,9 +911,13 @@ def _make_scorer(
 ) -> _Scorer:
     """Check the request's columns against the data's, and decide how each is read."""
     names, name = _feature_columns(model.estimator, event, decision), event["prediction_column_name"]
-    _require_columns(names, header, s3_uri, by_model=not event.get("feature_columns"))
+    stated = event.get("column_types") or {}
+    used = names
+    if header.sampled_rows is not None:
+        used = [name for name in names if header.sampled_rows and not decision and name not in stated]
+    _require_columns(used, header, s3_uri, by_model=not event.get("feature_columns"))
     writer = _compressed(_format_of(event).writer(header, _kept_columns(event, decision, header, s3_uri)), event)
-    if name in writer.columns:
+    if name in writer.columns or (writer.keeps_all and name in header.names):
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
     given = _input_of(model.estimator, _parts_of(model.estimator), columns)
@@ -962,8 +970,8 @@ def _kept_columns(event: dict[str, Any], decision: _Decision | None, header: Hea
     if decided is not None and named not in (None, decided):
         raise InvalidRequestError("output_columns names other columns than the run has decided", "leave it out")
     wanted = decided if decided is not None else named
-    if wanted is None:
-        return None
+    if wanted is None or header.sampled_rows is not None:
+        return wanted
     _require_columns(wanted, header, s3_uri, named_by="output_columns")
     chosen = set(wanted)
     return [name for name in header.names if name in chosen]
@@ -1017,6 +1025,11 @@ def _require_columns(
     if any(name not in times for name in used):
         mistake = lacking_columns(used, header.names, named_by, header.dialect)
         advice = mistake.advice
+        if header.sampled_rows is not None:
+            first = f"{mistake.what}, as far as its first {header.sampled_rows} row(s) show"
+            raise InvalidRequestError(
+                f"{s3_uri} {first}", "correct the name or, if only later rows have the column, state its type in column_types"
+            )
         if by_model and "feature_columns" in advice:
             where = "the header, which is the file's first line" if header.dialect.header else "csv.column_names"
             advice = f"the model was fitted on columns of these names: correct the names in {where}"
@@ -1306,7 +1319,7 @@ MAX_VERSION_ID_CHARACTERS = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
 MESSAGE_CHARACTERS = 8000
 """Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
-INPUT_FORMATS = ("auto", "csv")
+INPUT_FORMATS = ("auto", "csv", "jsonl")
 PREDICT, PREDICT_PROBA = "predict", "predict_proba"
 PREDICTION_METHODS = (PREDICT, PREDICT_PROBA, "decision_function")
 LABEL, PROBABILITY, PROBABILITIES, TOP_K, THRESHOLD = "label", "probability", "probabilities", "top_k", "threshold"
@@ -1353,9 +1366,18 @@ def validate_event(event: dict[str, Any]) -> None:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
 
 
+def _read_as(event: dict[str, Any]) -> str:
+    """Return the format of an event's data: the stated one, or else the one that the first object's name promises."""
+    stated = event.get("input_format") or "auto"
+    segments = event.get("segments")
+    first = _get(segments[0], "data_s3_uri") if isinstance(segments, list) and segments else event.get("data_s3_uri")
+    named = promise_of(str(first)).format if stated == "auto" else stated
+    return str(named if named in INPUT_FORMATS else "csv")
+
+
 def _written_as(event: dict[str, Any]) -> Written:
     name, compression = str(event.get("output_s3_uri")), event.get("output_compression")
-    return written_as(name, "csv", output_compression=compression, delimiter=delimiter_of(event.get("csv")))
+    return written_as(name, _read_as(event), output_compression=compression, delimiter=delimiter_of(event.get("csv")))
 
 
 def _field_problems(
@@ -3948,13 +3970,15 @@ def _seen(columns: _Columns, name: str, kind: str) -> str:
     return NUMBER if kind == TEXT and name in columns.numeric else kind
 
 
-def _as_kind(block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray | pa.Array:
-    """Return a column as it was decided."""
+def _as_kind(
+    block: _Block, columns: _Columns, name: str, values: pa.ChunkedArray, reject: Reject, kind: str | None = None
+) -> pa.ChunkedArray | pa.Array:
+    """Return a column as it was decided; `kind` is the one that its values have, if that does not follow from their texts."""
     decided, dialect = columns.kinds[name], block.header.dialect
     if pa.types.is_floating(values.type) or decided == TEXT:
         return values
     if name in columns.open:
-        found = _seen(columns, name, kind_of(_with_points(values, dialect.decimal)))
+        found = _seen(columns, name, kind or kind_of(_with_points(values, dialect.decimal)))
         if _seen(columns, name, join_kinds(decided, found)) != decided:
             raise ColumnTypeError(
                 f"{block.at(0)} and the {block.rows - 1} rows after it: column {name!r} holds "
@@ -5412,7 +5436,7 @@ def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> lis
 def _local_chunk(paths: Sequence[Path], event: dict[str, Any], *, is_group: bool = False, may_lack_rows: bool = False) -> _Chunk:
     """Take whole local files as one chunk."""
     segments = [_Segment(_Source(path.name, 0), None, None, path) for path in paths]
-    return _Chunk(segments, _format_of(event), is_group, may_lack_rows)
+    return _Chunk(segments, _format_of({"data_s3_uri": paths[0].name, **event}), is_group, may_lack_rows)
 
 
 def _read_segments(client: S3Client, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -5649,6 +5673,8 @@ class _Format(Protocol):
     """A format of tables."""
 
     name: ClassVar[str]
+    content_type: ClassVar[str]
+    """Of a part, as S3 tells it."""
 
     @property
     def lacks_rows(self) -> str:
@@ -5671,6 +5697,9 @@ class _Format(Protocol):
 
     def require_alike(self, segment: _Segment, chunk: _Chunk) -> None:
         """Raise InvalidDataError if a segment, whose header was read, cannot stand under the chunk's header."""
+
+    def first_header(self, chunk: _Chunk) -> Header:
+        """Return the chunk's header with the names of its columns, if only rows show them those of the first ones."""
 
     def row_bytes(self, chunk: _Chunk) -> int:
         """Return about how many bytes of a block a row takes, by the first rows."""
@@ -5776,6 +5805,8 @@ class Header(NamedTuple):
     """Empty if the object ends without one."""
     names: list[str]
     dialect: Dialect = COMMAS
+    sampled_rows: int | None = None
+    """The rows that were looked at for the names, if others may have other columns; None if all have these."""
 
     @property
     def size(self) -> int:
@@ -5814,7 +5845,30 @@ class _Tally:
     quotes: int = 0
 
 
-def _read_first_block(client: S3Client, s3_uri: str, etag: str | None, block_of: Callable[..., _Block | None]) -> _First:
+def _bytes_of_a_line(chunk: _Chunk) -> int:
+    sample = b""
+    for segment in chunk.segments:
+        if len(sample) < HEADER_READ_BYTES:
+            with segment.text() as file:
+                sample += file.read(HEADER_READ_BYTES - len(sample))
+    return len(sample) // max(sample.count(b"\n"), 1)
+
+
+def _joined_small(blocks: Iterator[Any], block_bytes: int, join: Callable[[list[Any]], _Block]) -> Iterator[_Block]:
+    """Join neighbouring blocks of text as far as they stay small."""
+    waiting: list[Any] = []
+    for block in blocks:
+        if waiting and sum(one.input_bytes for one in waiting) + block.input_bytes > block_bytes:
+            yield join(waiting) if len(waiting) > 1 else waiting[0]
+            waiting = []
+        waiting.append(block)
+    if waiting:
+        yield join(waiting) if len(waiting) > 1 else waiting[0]
+
+
+def _read_first_block(
+    client: S3Client, s3_uri: str, etag: str | None, block_of: Callable[..., _Block | None], advice: str
+) -> _First:
     """Read the first rows of an object of text: 2 MB, or as much as the first record takes; `block_of` gets what was read."""
     size, share = BLOCK_BYTES, 1.0
     while size <= MAX_RECORD_BYTES * 4:
@@ -5830,12 +5884,12 @@ def _read_first_block(client: S3Client, s3_uri: str, etag: str | None, block_of:
         if block := block_of(beginning, is_whole=is_whole):
             return _First(block, share)
         size *= 4
-    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", _IS_A_QUOTE_MISSING)
+    raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", advice)
 
 
 def _format_of(event: dict[str, Any]) -> _Format:
     """Return the format of an event's data."""
-    return _Csv(dialect_of(event.get("csv")))
+    return _JsonLines() if _read_as(event) == "jsonl" else _Csv(dialect_of(event.get("csv")))
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
@@ -5854,6 +5908,7 @@ class _Csv:
 
     dialect: Dialect = COMMAS
     name: ClassVar[str] = "csv"
+    content_type: ClassVar[str] = "text/csv"
 
     @property
     def lacks_rows(self) -> str:
@@ -5898,13 +5953,11 @@ class _Csv:
                 "use one kind of line end",
             )
 
+    def first_header(self, chunk: _Chunk) -> Header:
+        return chunk.header
+
     def row_bytes(self, chunk: _Chunk) -> int:
-        sample = b""
-        for segment in chunk.segments:
-            if len(sample) < HEADER_READ_BYTES:
-                with segment.text() as file:
-                    sample += file.read(HEADER_READ_BYTES - len(sample))
-        return len(sample) // max(sample.count(b"\n"), 1)
+        return _bytes_of_a_line(chunk)
 
     def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
         own, start = segment.header, segment.source.start
@@ -5919,16 +5972,7 @@ class _Csv:
                 tally.bytes -= file.surplus
 
     def joined_small(self, blocks: Iterator[Any], block_bytes: int) -> Iterator[_Block]:
-        waiting: list[_CsvBlock] = []
-        size = 0
-        for block in blocks:
-            if waiting and size + int(block.offsets[-1]) > block_bytes:
-                yield _join_blocks(waiting)
-                waiting, size = [], 0
-            waiting.append(block)
-            size += int(block.offsets[-1])
-        if waiting:
-            yield _join_blocks(waiting)
+        return _joined_small(blocks, block_bytes, _join_blocks)
 
     def may_be_cut(self, segment: _Segment) -> bool:
         """Count a segment's quotes: an odd number shows that one end lies in a quoted field."""
@@ -5939,7 +5983,8 @@ class _Csv:
         return bool(quotes % 2)
 
     def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
-        return _read_first_block(client, s3_uri, etag, functools.partial(_first_block, s3_uri=s3_uri, dialect=self.dialect))
+        block_of = functools.partial(_first_block, s3_uri=s3_uri, dialect=self.dialect)
+        return _read_first_block(client, s3_uri, etag, block_of, _IS_A_QUOTE_MISSING)
 
     def writer(self, header: Header, kept: list[str] | None) -> _CsvWriter:
         return _CsvWriter(header, kept)
@@ -6294,8 +6339,6 @@ def _are_rows(data: bytes, octets: Array, edges: Array, header: Header) -> Array
 
 
 def _join_blocks(blocks: list[_CsvBlock]) -> _CsvBlock:
-    if len(blocks) == 1:
-        return blocks[0]
     header = blocks[0].header
     rows = np.cumsum([0, *(block.rows for block in blocks)]).tolist()
     starts = np.cumsum([0, *(block.offsets[-1] for block in blocks)]).tolist()
@@ -6487,10 +6530,14 @@ def _format_column(values: Array | _Labels, dialect: Dialect) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def _after(text: str, dialect: Dialect) -> bytes:
-    """Return a text as it stands in a record after another field, quoted if it must be."""
+def _require_utf8(text: str) -> None:
     if not text.isascii() and not _is_text(text):
         raise ModelError("the model predicts half a surrogate pair, a text that UTF-8 cannot hold", "change its classes")
+
+
+def _after(text: str, dialect: Dialect) -> bytes:
+    """Return a text as it stands in a record after another field, quoted if it must be."""
+    _require_utf8(text)
     if dialect.delimiter in text or re.search(r'["\r\n]', text):
         text = f'"{text.replace(chr(34), chr(34) * 2)}"'
     if not is_in_encoding(text, dialect):
@@ -6553,7 +6600,12 @@ def _append_predictions(block: _CsvBlock, rows: Array, predictions: _Predictions
         if n_outputs == 1:  # a line without anything would be no row
             columns = [pc.replace_substring_regex(columns[0], _NOTHING, rb'\1"\2"')]
         columns[0] = pc.binary_replace_slice(columns[0], 0, 1, block.header.line_end)
-    if library and (known := library.join(columns)) is not None:
+    return _joined_texts(columns)
+
+
+def _joined_texts(columns: list[pa.Array]) -> memoryview:
+    """Join binary columns without nulls, row by row."""
+    if (library := _beside("number_kernel")) and (known := library.join(columns)) is not None:
         return memoryview(known)
     joined = pc.binary_join_element_wise(*columns, pa.scalar(b"", pa.binary()))
     _, offsets, data = joined.buffers()
@@ -6570,6 +6622,489 @@ def _spread(column: pa.Array, rows: Array, block: _CsvBlock) -> pa.Array:
     places = np.full(block.rows, -1, np.int64)
     places[rows] = np.arange(len(rows))
     return pc.fill_null(pc.take(column, pa.array(places, mask=places < 0)), block.header.dialect.delimiter.encode())
+
+
+# --- JSON Lines -----------------------------------------------------------------------------------------------------------------
+# In: an open file, or an object's first bytes.
+# Out: blocks of lines, their features, and the lines with predictions before their closing braces.
+# Touches: nothing; one block of a file is in memory at a time.
+
+_ON_ONE_LINE = "write each object on a line of its own, as JSON Lines is"
+
+
+class _JsonLines:
+    """A JSON object on each line, with any keys in any order, in UTF-8; what Python's json reads is read alike."""
+
+    name: ClassVar[str] = "jsonl"
+    content_type: ClassVar[str] = "application/jsonl"
+    lacks_rows = "has no rows"
+
+    def has_header_elsewhere(self, segment: _Segment) -> bool:  # noqa: ARG002  # a line shows its columns itself
+        return False
+
+    def fetch_header(self, client: S3Client, segment: _Segment) -> None:
+        """Never called: no segment has its header elsewhere."""
+
+    def download(self, client: S3Client, segment: _Segment, file: _GrowingFile, check: Check) -> None:
+        file.fill(client, _Object(segment.source.s3_uri, segment.byte_range, segment.etag), check)
+
+    def header(self, segment: _Segment, *, may_be_all: bool) -> Header:  # noqa: ARG002  # an object without rows has no header
+        with segment.text() as file:
+            beginning = file.read(HEADER_READ_BYTES)
+        return _json_header(beginning if segment.source.start == 0 else b"", segment.source.s3_uri)
+
+    def joint_header(self, headers: Iterator[Header]) -> Header:
+        return next(headers)
+
+    def require_alike(self, segment: _Segment, chunk: _Chunk) -> None:
+        """Lines may differ, whatever object they stand in."""
+
+    def first_header(self, chunk: _Chunk) -> Header:
+        block = next(chunk.blocks(BLOCK_BYTES), None)
+        return _with_keys(block).header if isinstance(block, _LineBlock) else chunk.header
+
+    def row_bytes(self, chunk: _Chunk) -> int:
+        return _bytes_of_a_line(chunk)
+
+    def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
+        start = segment.source.start
+        with segment.text() as file:
+            if start == 0 and segment.header:
+                start = len(segment.header.raw)
+                tally.bytes += start
+                file.seek(start)
+            yield from _read_lines(file, header, segment.source, start, block_bytes, tally)
+            if isinstance(file, _Decompressed):
+                tally.bytes -= file.surplus
+
+    def joined_small(self, blocks: Iterator[Any], block_bytes: int) -> Iterator[_Block]:
+        return _joined_small(blocks, block_bytes, _join_lines)
+
+    def may_be_cut(self, segment: _Segment) -> bool:  # noqa: ARG002  # a line feed ends a row, wherever it stands
+        return False
+
+    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
+        return _read_first_block(client, s3_uri, etag, functools.partial(_first_lines, s3_uri=s3_uri), _ON_ONE_LINE)
+
+    def writer(self, header: Header, kept: list[str] | None) -> _JsonLinesWriter:
+        if kept is not None:
+            raise InvalidRequestError("output_columns is for CSV, and the data are JSON Lines", "leave it out")
+        return _JsonLinesWriter(header)
+
+
+def _json_header(beginning: bytes, s3_uri: str) -> Header:
+    """Return what stands before the first line: a byte order mark, or nothing; refuse what is no JSON Lines at first sight."""
+    if foreign := foreign_format(beginning):
+        raise InvalidDataError(f"{s3_uri} is not JSON Lines but {foreign.what}", foreign.advice.replace("CSV", "JSON Lines"))
+    raw = codecs.BOM_UTF8 if beginning.startswith(codecs.BOM_UTF8) else b""
+    if beginning[len(raw) :].lstrip()[:1] == b"[":
+        raise InvalidDataError(f"{s3_uri} is not JSON Lines but begins with a JSON array", _ON_ONE_LINE)
+    return Header(raw, b"\n", [], sampled_rows=0)
+
+
+def _first_lines(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _LineBlock | None:
+    """Return the rows in an object's first bytes, which are none if the whole object has none; None if not one row ends there."""
+    header = _json_header(beginning, s3_uri)
+    source, start = _Source(s3_uri, 0), len(header.raw)
+    lines = beginning[start:] if is_whole else beginning[start : beginning.rfind(b"\n") + 1]
+    if block := next(_read_lines(io.BytesIO(lines), header, source, start, len(lines) + 1, _Tally()), None):
+        return _with_keys(block)
+    origins = ((0, _Place(source, 0, start)),)
+    return _LineBlock(header, b"", np.zeros(1, np.int32), origins, has_blank_lines=bool(lines)) if is_whole else None
+
+
+def _with_keys(block: _LineBlock) -> _LineBlock:
+    """Give a block's header the columns that its rows have."""
+    names: dict[str, None] = {}
+    for row in range(block.rows):
+        with suppress(_NotAnObjectError):
+            names |= dict.fromkeys(key for key, _ in _object_in(block.line(row)))
+    return replace(block, header=block.header._replace(names=list(names), sampled_rows=block.rows))
+
+
+def _read_lines(
+    file: IO[bytes] | _GrowingFile, header: Header, source: _Source, first_byte: int, block_bytes: int, tally: _Tally
+) -> Iterator[_LineBlock]:
+    """Cut the rest of an open file into blocks of whole lines; the tally keeps blank lines that no row stands before."""
+    rest, tally.blank_lines = tally.blank_lines, b""  # of the object before
+    tally.bytes -= len(rest)
+    row, byte = 0, first_byte - len(rest)
+    while True:
+        wanted = max(block_bytes, len(rest))  # doubles while one line is longer than a block
+        fresh = file.read(wanted)
+        data, at_end = rest + fresh, len(fresh) < wanted
+        added = int(at_end and data[-1:] not in (b"", b"\n"))  # the last line need not have an end
+        data += b"\n" * added
+        feeds = _positions(data, ord("\n")) if data else np.zeros(0, np.int32)
+        starts = np.concatenate([[0], feeds + 1]).astype(np.int32)
+        firsts = starts[:-1][_are_filled(data, starts)]
+        rest = data
+        if len(firsts):
+            lines = np.concatenate([[0], firsts[1:], starts[-1:]]).astype(np.int32)
+            has_blank_lines = len(firsts) < len(starts) - 1
+            block = _LineBlock(header, data, lines, ((0, _Place(source, row, byte)),), has_blank_lines)
+            yield block
+            row += block.rows
+            byte += int(lines[-1])
+            rest = data[int(lines[-1]) :]
+            tally.rows += block.rows
+            tally.bytes += int(lines[-1]) - added
+            added = 0
+        if at_end:
+            tally.blank_lines = rest
+            tally.bytes += len(rest) - added
+            return
+        if len(rest) > MAX_RECORD_BYTES:
+            raise InvalidDataError(f"{_Place(source, row, byte)}: a line of more than {MAX_RECORD_BYTES} bytes", _ON_ONE_LINE)
+
+
+def _are_filled(data: bytes, starts: Array) -> Array:
+    """Tell which lines are rows, that is, not only white space."""
+    octets = np.frombuffer(data, np.uint8)
+    are = octets.take(starts[:-1]) > ord(" ") if len(starts) > 1 else np.zeros(0, bool)
+    for line in np.flatnonzero(~are):
+        are[line] = bool(data[starts[line] : starts[line + 1]].strip(_JSON_SPACE))
+    return are
+
+
+_JSON_SPACE = b" \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _LineBlock:
+    """Some whole lines of a chunk, each with the blank lines after it, which are no rows; the first one with those before it."""
+
+    header: Header
+    data: bytes
+    lines: np.ndarray[Any, np.dtype[np.int32]]
+    """n_rows + 1 positions."""
+    origins: tuple[tuple[int, _Place], ...]
+    """As a `_CsvBlock` has them."""
+    has_blank_lines: bool = False
+
+    @property
+    def rows(self) -> int:
+        return len(self.lines) - 1
+
+    @property
+    def input_bytes(self) -> int:
+        return int(self.lines[-1] - self.lines[0])
+
+    def at(self, row: int) -> _Place:
+        first, place = self.origins[bisect_right(self.origins, row, key=lambda origin: origin[0]) - 1]
+        text = self.data[self.lines[row] : self.lines[row + 1]]
+        blank_bytes = text.rfind(b"\n", 0, len(text) - len(text.lstrip(_JSON_SPACE))) + 1
+        byte = place.byte + int(self.lines[row] - self.lines[first]) + blank_bytes
+        return _Place(place.source, place.row + row - first, byte)
+
+    def line(self, row: int) -> bytes:
+        return self.data[self.lines[row] : self.lines[row + 1]].strip(_JSON_SPACE)
+
+    def elements(self) -> memoryview:
+        """Return all lines as they are."""
+        return memoryview(self.data)[int(self.lines[0]) : int(self.lines[-1])]
+
+    def part(self, start: int, stop: int) -> _LineBlock:
+        _, place = self.origins[0]
+        first = place._replace(row=place.row + start, byte=place.byte + int(self.lines[start] - self.lines[0]))
+        return replace(self, lines=self.lines[start : stop + 1], origins=((0, first),))
+
+    def again(self, wanted: int) -> Iterator[_LineBlock]:
+        lines = bytes(self.part(0, min(self.rows, wanted)).elements())
+        lines *= max(1, min(wanted // self.rows, BLOCK_BYTES // len(lines)))
+        return _read_lines(io.BytesIO(lines), self.header, self.at(0).source, 0, BLOCK_BYTES, _Tally())
+
+    def features(self, columns: _Columns, reject: Reject) -> _Features:
+        numbers = [name for name in columns.names if name in columns.plain]
+        others = [name for name in columns.names if name not in columns.plain]
+        matrix, exact, values, bad = self._read(numbers, others, reject)
+        if not others:
+            return _Features(lambda: _number_table(numbers, matrix), None if bad else matrix, exact)
+        parsed = dict(zip(numbers, _number_table(numbers, matrix).columns, strict=True))
+        for name, column in zip(others, values, strict=True):
+            found = "" if columns.kinds[name] == TEXT else _kind_of_values(column, bad)
+            parsed[name] = _as_kind(self, columns, name, pa.chunked_array([_texts_of(column)]), reject, found)
+        table = pa.table([parsed[name] for name in columns.names], names=columns.names)
+        return _Features(lambda: table, exact=exact)
+
+    def texts(self, names: Sequence[str]) -> pa.Table:
+        """Return some columns as texts; a number as it stands in its line."""
+        _, _, values, _ = self._read([], names, lambda *_: None)
+        return pa.table([_texts_of(column) for column in values], names=list(names))
+
+    def kinds(self, names: Sequence[str]) -> dict[str, str]:
+        _, _, values, bad = self._read([], names, lambda *_: None)
+        return {name: _kind_of_values(column, bad) for name, column in zip(names, values, strict=True)}
+
+    def _read(
+        self, numbers: Sequence[str], others: Sequence[str], reject: Reject
+    ) -> tuple[Array, frozenset[str], list[pa.Array], set[int]]:
+        """Read columns as numbers, and others as their values' JSON, null for a missing one; bad rows go to `reject`.
+
+        Returns the numbers, by columns; the columns of them that have none beyond 2^53; the others; and the bad rows.
+        """
+        library = _beside("json_kernel")
+        read = library.read(self.data, self.lines, numbers, others) if library else None
+        matrix, is_large, values, declined = read or (
+            np.full((self.rows, len(numbers)), np.nan, order="F"),
+            np.zeros(len(numbers), bool),
+            [pa.nulls(self.rows, pa.binary())] * len(others),
+            np.arange(self.rows),
+        )
+        if _utf8_problem(self.data, int(self.lines[-1])) is not None:
+            declined = np.arange(self.rows)  # each line is decoded by itself
+        bad: set[int] = set()
+        if len(declined):
+            self._read_declined(declined, numbers, others, (matrix, is_large, values), bad, reject)
+        matrix.flags.writeable = False
+        return matrix, frozenset(name for name, large in zip(numbers, is_large.tolist(), strict=True) if not large), values, bad
+
+    def _read_declined(
+        self,
+        rows: Array,
+        numbers: Sequence[str],
+        others: Sequence[str],
+        read: tuple[Array, Array, list[pa.Array]],
+        bad: set[int],
+        reject: Reject,
+    ) -> None:
+        """Read lines by Python's json, and put their values into what was read of the others."""
+        wanted = frozenset([*numbers, *others])
+        found: list[dict[str, bytes | None]] = []
+        for row in rows.tolist():
+            try:
+                found.append(_values_in(self.line(row), wanted))
+            except _NotAnObjectError as error:
+                bad.add(row)
+                found.append({})
+                reject(row, error.reason)
+        matrix, is_large, values = read
+
+        def reject_declined(place: int, reason: _Reason) -> None:
+            bad.add(int(rows[place]))
+            reject(int(rows[place]), reason)
+
+        for place, name in enumerate(numbers):
+            texts = _texts_of(pa.array([line.get(name) for line in found], pa.binary()))
+            column = _to_numbers(name, pa.chunked_array([texts]), reject_declined, COMMAS).to_numpy(zero_copy_only=False)
+            matrix[rows, place] = column
+            is_large[place] |= bool((np.abs(column) >= 2**53).any())
+        for place, name in enumerate(others):
+            column = values[place].to_pylist()
+            for row, line in zip(rows.tolist(), found, strict=True):
+                column[row] = line.get(name)
+            values[place] = pa.array(column, pa.binary())
+
+
+def _join_lines(blocks: list[_LineBlock]) -> _LineBlock:
+    rows = np.cumsum([0, *(block.rows for block in blocks)]).tolist()
+    starts = np.cumsum([0, *(block.input_bytes for block in blocks)]).tolist()
+    shifted = [block.lines[:-1] - block.lines[0] + start for block, start in zip(blocks, starts, strict=False)]
+    return _LineBlock(
+        blocks[0].header,
+        b"".join(block.elements() for block in blocks),
+        np.concatenate([*shifted, starts[-1:]]).astype(np.int32),
+        tuple((row + first, place) for block, row in zip(blocks, rows, strict=False) for first, place in block.origins),
+        any(block.has_blank_lines for block in blocks),
+    )
+
+
+def _number_table(names: Sequence[str], matrix: Array) -> pa.Table:
+    return pa.table([pa.array(matrix[:, place], from_pandas=True) for place in range(len(names))], names=list(names))
+
+
+class _NotAnObjectError(Exception):
+    """A line is not an object that can be read."""
+
+    def __init__(self, what: str, counted: str | None = None, advice: str | None = None) -> None:
+        advice = advice or f"correct the line, {_OR_KEEP_ASIDE}"
+        self.reason = _Reason(what, what, counted or what, advice=advice)
+        super().__init__(what)
+
+
+class _Number(str):
+    """A number as it stands in its line."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+
+
+def _object_in(line: bytes) -> tuple[tuple[str, Any], ...]:
+    """Return an object's keys and values; its numbers are texts, and the objects in it are tuples, too."""
+    try:
+        found = _DECODER.decode(line.decode())
+    except UnicodeDecodeError as error:
+        raise _NotAnObjectError("bytes that are not UTF-8", advice=f"save the file as UTF-8, {_OR_KEEP_ASIDE}") from error
+    except json.JSONDecodeError as error:
+        what = f"the line is not JSON: {error.msg.partition(':')[0]}"
+        advice = "correct the line or, if the file ends there, copy the file again (it may have been cut off)"
+        raise _NotAnObjectError(f"{what} (at its character {error.pos + 1})", what, f"{advice}, {_OR_KEEP_ASIDE}") from error
+    except RecursionError as error:
+        raise _NotAnObjectError("the line is nested too deeply") from error
+    if not isinstance(found, tuple):
+        raise _NotAnObjectError("the line is JSON, but no object")
+    return found
+
+
+def _values_in(line: bytes, wanted: frozenset[str]) -> dict[str, bytes | None]:
+    """Return the values of the wanted columns as JSON; None for null and NaN, as pandas has it."""
+    values: dict[str, bytes | None] = {}
+    for key, value in _object_in(line):
+        if key not in wanted:
+            continue
+        if key in values:
+            raise _NotAnObjectError(f"column {key!r} is there twice")
+        if isinstance(value, (tuple, list)):
+            raise _NotAnObjectError(f"column {key!r} holds {'an array' if isinstance(value, list) else 'an object'}, not one value")
+        if isinstance(value, _Number):
+            values[key] = None if value == "NaN" else value.encode()
+        elif isinstance(value, str) and value and not _is_text(value):
+            raise _NotAnObjectError(f"column {key!r} holds half a surrogate pair, a text that UTF-8 cannot hold")
+        else:
+            values[key] = None if value is None else orjson.dumps(value)
+    return values
+
+
+def _texts_of(values: pa.Array) -> pa.Array:
+    """Return values in JSON as texts: strings as what they say, all others as they are written."""
+    if pc.all(pc.equal(pc.binary_slice(values, 0, 1), b'"')).as_py() and not pc.any(pc.match_substring(values, "\\")).as_py():
+        return pc.binary_slice(values, 1, -1).cast(pa.string())
+    encoded = values.dictionary_encode()
+    texts = [orjson.loads(value) if value[:1] == b'"' else value.decode() for value in encoded.dictionary.to_pylist()]
+    return pc.take(pa.array(texts, pa.string()), encoded.indices)
+
+
+def _kind_of_values(values: pa.Array, bad: set[int]) -> str:
+    """Return the kind that `pandas.read_json` without conversions would make of a column of these values, but of the bad rows."""
+    if bad:
+        values = values.take(np.delete(np.arange(len(values)), list(bad)))
+    firsts = set(pc.unique(pc.binary_slice(values, 0, 1)).to_pylist())
+    has_missing = None in firsts
+    firsts.discard(None)
+    if not firsts:
+        return EMPTY
+    if firsts <= {b"t", b"f"}:
+        return OPTIONAL_BOOLEAN if has_missing else BOOLEAN
+    if firsts & {b'"', b"t", b"f"}:
+        return TEXT
+    return NUMBER if has_missing or not _match(values, _INTEGERS) else INTEGER
+
+
+class _JsonLinesWriter:
+    """Writes the lines as they are, each with its predictions before the closing brace."""
+
+    line_end = b""
+    keeps_all = True
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._output: Any = None
+        self.columns: list[str] = []  # each line names its own
+
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
+        """Return the lines; one that is not in `rows` gets null if it is an object, and stays as it is if not."""
+        _require_new_keys(block, names)
+        octets = np.frombuffer(block.data, np.uint8)
+        braces = _before_spaces(octets, block.lines[1:])
+        lacks = np.ones(block.rows + 1, bool)
+        lacks[rows] = False  # the last element is what follows the last brace
+        kept = [row for row in np.flatnonzero(lacks[:-1]).tolist() if not _is_object(block.line(row))] + [block.rows]
+        offsets = np.concatenate([block.lines[:1], braces, block.lines[-1:]]).astype(np.int32)
+        columns = [pa.Array.from_buffers(pa.binary(), len(lacks), [None, pa.py_buffer(offsets), pa.py_buffer(block.data)])]
+        outputs = [None] * len(names) if predictions is None else _columns_of(predictions)
+        places = np.zeros(len(lacks), np.int64)
+        places[rows] = np.arange(len(rows))
+        before = np.append(octets[_before_spaces(octets, braces)] == ord("{"), False).astype(np.int64)
+        before[kept] = 2
+        for name, values in zip(names, outputs, strict=True):
+            printed = pa.nulls(1, pa.binary()) if values is None else _json_column(values)
+            printed = pc.fill_null(pc.take(printed, pa.array(places, mask=lacks)), b"null")
+            printed = pc.if_else(pa.array(before == 2), b"", printed)
+            key = orjson.dumps(name) + b":"
+            columns += [pc.take(pa.array([b"," + key, key, b""], pa.binary()), pa.array(before)), printed]
+            before[before == 1] = 0  # after the first prediction, no object is empty
+        return _joined_texts(columns)
+
+    def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its predictions
+        self._output = output
+        return int(output.write(self._header.raw))
+
+    def write(self, joined: memoryview) -> None:
+        self._output.write(joined)
+
+    def end(self, tally: _Tally) -> int:
+        self._output.write(tally.blank_lines)
+        return 0
+
+
+def _before_spaces(octets: Array, stops: Array) -> Array:
+    """Return where the last octet before each position is that is not white space."""
+    places = stops.astype(np.intp) - 1
+    spaces = np.arange(len(places))
+    while len(spaces := spaces[np.isin(octets[places[spaces]], np.frombuffer(_JSON_SPACE, np.uint8))]):
+        places[spaces] -= 1
+    return places
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        _object_in(line)
+    except _NotAnObjectError:
+        return False
+    return True
+
+
+def _require_new_keys(block: _LineBlock, names: list[str]) -> None:
+    """Raise InvalidRequestError if a line has a key that is called like a prediction: readers would take either for it."""
+    start, stop = int(block.lines[0]), int(block.lines[-1])
+    beginning = orjson.dumps(names[0])
+    if len(names) > 1:
+        beginning = orjson.dumps(os.path.commonprefix(names))[:-1]  # noqa: RUF071  # they are no paths
+    found, position = [], block.data.find(beginning, start, stop)
+    while position >= 0:
+        found.append(position)
+        position = block.data.find(beginning, position + 1, stop)
+    rows = np.searchsorted(block.lines, found, side="right") - 1
+    if block.data.find(b"\\", start, stop) >= 0:  # a key may be spelled with escapes; the kernel in C declines such lines
+        library = _beside("json_kernel")
+        read = library.read(block.data, block.lines, [], []) if library else None
+        rows = np.append(rows, read.declined if read else np.arange(block.rows))
+    taken = frozenset(names)
+    for row in np.unique(rows.astype(np.intp)).tolist():
+        with suppress(_NotAnObjectError):
+            if present := [key for key, _ in _object_in(block.line(row)) if key in taken]:
+                what = f"{block.at(row)} has {shown_names(present)} already"
+                raise InvalidRequestError(what, "choose another prediction_column_name")
+
+
+def _json_column(values: Array | _Labels) -> pa.Array:
+    """Print predictions as JSON; null for what is not finite, as pandas and orjson do, because JSON has no other word for it."""
+    if isinstance(values, _Labels):
+        return pc.take(_json_column(values.classes), pa.array(values.places))
+    if values.dtype.kind not in "fiub":
+        labels, inverse = np.unique([_json_label(value) for value in _labels(values)], return_inverse=True)
+        return pc.take(pa.array([label.encode() for label in labels.tolist()], pa.binary()), pa.array(inverse))
+    values = values.astype(np.float64 if values.dtype.kind == "f" else values.dtype.newbyteorder("="), copy=False)
+    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
+    data = text[1:-1].replace(b",", b"")
+    offsets = np.concatenate([[0], _positions(text, ord(",")) - np.arange(1, len(values)), [len(data)]]).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def _labels(values: Array) -> list[Any]:
+    return _printed(values) if values.dtype.kind in "Mm" else list(values.tolist())
+
+
+def _json_label(value: Any) -> str:
+    """Print a label: a number, a truth or a text as such, null if it is missing, and anything else as its text."""
+    if isinstance(value, (bool, int, float, np.bool_, np.number)) or _is_missing(value):
+        plain = value.item() if isinstance(value, np.generic) else value
+        is_known = isinstance(plain, (bool, int)) or (isinstance(plain, float) and math.isfinite(plain))
+        return json.dumps(plain) if is_known else "null"
+    _require_utf8(text := str(value))
+    return orjson.dumps(text).decode()
 
 
 # --- headers --------------------------------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def test_a_package_fits_into_a_function(built):
     stored = {"stored_boosters", "stored_model", "stored_steps", "stored_transforms"}
     kernels = {
         "field_kernel",
+        "json_kernel",
         "number_kernel",
         "packed_boosters",
         "packed_trees",

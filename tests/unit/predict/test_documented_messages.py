@@ -39,6 +39,7 @@ PREFIXES = {
 
 HEADER = b"id,distance,dep_delay\n"
 ROW = b"007,1400,2\n"
+LINES = {"data_s3_uri": "s3://my-data/data/flights.jsonl", "output_s3_uri": "s3://my-output/output/flights.jsonl"}
 QUOTED = HEADER + b'1,2,"3"\n4,5,"6"\n'
 COMPRESSED = gzip.compress(HEADER + 3 * ROW)
 WIDE_WINDOW = bytes.fromhex("28b52ffd 00 90")
@@ -93,6 +94,11 @@ class World:
             patch.setattr(sklearn.base, "__version__", "1.2.2")
             self.put(MODEL, pickle.dumps(linear(COLUMNS))[:-1] + b"csklearn.tree\nGone\n.")
 
+    def put_model_of_two_outputs(self, content):
+        frame = pd.DataFrame([[1.0, 2.0], [3.0, 5.0]], columns=COLUMNS)
+        self.put(MODEL, LinearRegression().fit(frame, [[1.0, 2.0], [2.0, 3.0]]))
+        self.put(LINES["data_s3_uri"], content)
+
     def put_half_a_model(self):
         whole = pickle.dumps(linear(COLUMNS))
         self.put(MODEL, whole[: len(whole) // 2])
@@ -110,6 +116,10 @@ class World:
 
 def data(content):
     return lambda world: world.put(DATA, content)
+
+
+def lines(content):
+    return lambda world: world.put(LINES["data_s3_uri"], content)
 
 
 def model(estimator):
@@ -161,6 +171,16 @@ CASES = [
     (data(b"a\\|b|1400|2\n"), {"csv": {"delimiter": "|", "header": False, "column_names": ["id", *COLUMNS]}}),
     (lambda world: world.put_model_of_other_letters(), {"csv": {"encoding": "cp1252"}}),
     (data(QUOTED), {"byte_range": [0, QUOTED.index(b"3")]}),
+    (lines(b'{"distance":1400,"dep_delay":2'), {**LINES, "column_types": dict.fromkeys(COLUMNS, "number")}),
+    (lines(b"null\n"), {**LINES, "column_types": dict.fromkeys(COLUMNS, "number")}),
+    (lines(b'{"distance":1,"dep_delay":2,"distance":1}'), LINES),
+    (lines(b'{"distance":{"miles":1},"dep_delay":2}'), LINES),
+    (lines(rb'{"distance":"\ud83d","dep_delay":2}'), LINES),
+    (lines(b'[{"distance":1400,"dep_delay":2}]'), LINES),
+    (lines(b""), LINES),
+    (lines(b'{"distance":1400}'), LINES),
+    (lambda world: world.put_model_of_two_outputs(rb'{"distance":1,"dep_delay":2,"predicted\u005farr_delay_0":1}'), LINES),
+    (lines(b'{"distance":1400,"dep_delay":2}'), {**LINES, "output_columns": []}),
     (model(Boosted()), {}),
     (model(b"c__main__\nclean\n."), {}),
     (lambda world: world.put_model_that_names_what_is_gone(), {}),

@@ -32,12 +32,13 @@ NUMBERS = ("numbers", "not hostile_files", "of->offsets[row + 1] < ROOM", "of->o
 STATISTICS = ("statistics", "kernel", "row < rest ? values", "row < 2 * WIDTH ? values")
 RECORDS = ("records", "records", "if (size + COPIED > (size_t)(end - from))", "if (size > (size_t)(end - from))")
 FIELDS = ("fields", "kernel or never", "if (in->at + LOOK >= stop)", "if (in->at + LOOK > stop + 4096)")
+JSON_LINES = ("json_lines", "hostile or read_as", "for (; stop - at >= WORD; at += WORD)", "for (; stop - at >= -WORD; at += WORD)")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 
 @pytest.mark.thorough
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("name", "tests", "right", "wrong"), [TREES, NUMBERS, STATISTICS, RECORDS, FIELDS])
+@pytest.mark.parametrize(("name", "tests", "right", "wrong"), [TREES, NUMBERS, STATISTICS, RECORDS, JSON_LINES, FIELDS])
 def test_no_sanitizer_finds_fault(name, tests, right, wrong, tmp_path):
     """Under AddressSanitizer and UndefinedBehaviorSanitizer; a test proves that they look."""
     compiler = shutil.which("gcc")

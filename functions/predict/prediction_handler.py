@@ -1165,10 +1165,10 @@ class _Scorer:
         if self.decision:
             return self.decision.prediction_columns
         try:
-            predictions = self._call(self._example_row())
+            example = self._call(self._example_row())
         except Exception as error:  # models raise what they like
             raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
-        return self.output_names(predictions.shape[1] if predictions.ndim == 2 else None)
+        return self.output_names(example.shape[1] if example.ndim == 2 else None)
 
     def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
         """Return the error for rows of which none could be predicted: the data are to blame if the model takes an example row."""
@@ -4503,7 +4503,13 @@ class _Output(NamedTuple):
     name: str
     """Of its label's column; those of its probabilities begin with it."""
     classes: Array
-    class_names: list[str]
+    known: dict[str, int]
+    """The place of each class by its name, in their order."""
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes as they are printed; or their numbers, if some print alike."""
+        return [*self.known]
 
     def places_of(self, labels: Iterable[Any]) -> list[int]:
         """Return the places of classes that a request names; InvalidRequestError if the model lacks one, or one is named twice."""
@@ -4517,8 +4523,8 @@ class _Output(NamedTuple):
         if type(label) in (int, float) and float(label).is_integer():  # JSON does not tell 1 from 1.0
             spelled += [str(int(label)), str(float(label))]
         for text in spelled:
-            if text in self.class_names:
-                return self.class_names.index(text)
+            if text in self.known:
+                return self.known[text]
         close = close_name(spelled[0], self.class_names)
         what = (
             f"predictions names the class {shown_text(spelled[0])}, and the model has the classes {shown_names(self.class_names)}"
@@ -4625,8 +4631,9 @@ def _probability(output: _Output, shares: Array, places: Array, _: None) -> Iter
 
 
 def _probabilities(output: _Output, shares: Array, _: None, detail: Any) -> Iterator[_Column]:
-    for place in output.places_of(detail["classes"]) if detail else range(len(output.classes)):
-        yield f"{output.name}_probability_{output.class_names[place]}", shares[:, place]
+    names = output.class_names
+    for place in output.places_of(detail["classes"]) if detail else range(len(names)):
+        yield f"{output.name}_probability_{names[place]}", shares[:, place]
 
 
 def _top_k(output: _Output, shares: Array, _: None, k: int) -> Iterator[_Column]:
@@ -4706,8 +4713,8 @@ def _answers_of(estimator: Any, name: str, predictions: list[Any] | None) -> _An
         wanted = next(kind for kind, _ in asked if kind != LABEL)
         what = f"{model} gives no probabilities (it has no predict_proba), and predictions asks for {wanted}"
         raise ModelError(what, "leave predictions out")
-    has_several = isinstance(classes, (list, tuple))
-    if not (all(np.ndim(one) == 1 for one in classes) if has_several else np.ndim(classes) == 1):
+    has_several = isinstance(classes, (list, tuple)) and all(np.ndim(one) == 1 for one in classes)
+    if not (has_several or np.ndim(classes) == 1):
         raise ModelError(f"{model} does not say of which classes its probabilities are (classes_)", "leave predictions out")
     deciding = _deciding(estimator)
     ones = _classes_of_labels(deciding, classes)
@@ -4721,8 +4728,8 @@ def _answers_of(estimator: Any, name: str, predictions: list[Any] | None) -> _An
 
 
 def _output_of(name: str, classes: Array) -> _Output:
-    names = _printed(classes)
-    return _Output(name, classes, names if len({*names}) == len(names) else [str(number) for number in range(len(names))])
+    known = {label: place for place, label in enumerate(_printed(classes))}
+    return _Output(name, classes, known if len(known) == len(classes) else {str(place): place for place in range(len(classes))})
 
 
 def _deciding(estimator: Any) -> Any:

@@ -17,6 +17,9 @@ MAX_REQUEST_BYTES = 180_000
 """The request with its defaults, as JSON in ASCII. The execution's document holds it once, an error's cause twice and long keys
 many times, and may have 256 KiB: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
+MAX_PREDICTIONS_BYTES = 5_000
+"""What a request asks of a classifier, likewise: the document holds it three times, and the event of each of 10,000 chunks once."""
+
 MAX_MANIFEST_BYTES = 2**25
 """Some 500,000 URIs of 60 bytes: more objects cannot be asked for their size, one by one, in the 15 minutes of a function."""
 

@@ -30,7 +30,7 @@ from .inputs import (
     repeated_in,
 )
 from .invocation import entry_point, log
-from .limits import MAX_REQUEST_BYTES
+from .limits import MAX_PREDICTIONS_BYTES, MAX_REQUEST_BYTES
 from .s3 import S3Client, bucket_region, head_object, in_parallel, s3_client
 from .schema import Schema, full_match, problems, with_defaults
 from .work import columns_uri, written_uris
@@ -290,6 +290,8 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
 def _conflicts_in(predictions: list[object], method: str) -> Iterator[str]:
     if predictions and method != "predict":
         yield "predictions and prediction_method exclude each other, as both say what is written: give one of them"
+    if (n_bytes := len(json.dumps(predictions))) > MAX_PREDICTIONS_BYTES:
+        yield f"predictions has {n_bytes} bytes as JSON, more than {MAX_PREDICTIONS_BYTES}: name fewer classes, or ask for all"
     times = Counter(next(iter(item)) if isinstance(item, dict) else item for item in predictions)
     yield from (f"predictions names {kind} {number} times: name it once" for kind, number in times.items() if number > 1)
 

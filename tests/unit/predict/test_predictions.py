@@ -393,6 +393,15 @@ def test_rows_of_text_are_scored_by_several_workers_and_blocks(scored, monkeypat
 # --- what is refused ------------------------------------------------------------------------------------------------------------
 
 
+def test_classes_may_be_a_plain_list(scored):
+    data = integers(20)
+    model = Own().fit(data, ["no", "yes"] * 10)
+    model.classes_ = ["no", "yes"]
+    output, _ = scored(model, data, predictions=["probabilities", {"threshold": {"yes": 0.0}}])
+    assert [*output.columns] == ["p_probability_no", "p_probability_yes", "p_by_threshold"]
+    assert set(output["p_by_threshold"]) == {"yes"}
+
+
 class Nameless(Own):
     classes_ = None
 

@@ -21,12 +21,16 @@ LONGEST_CAUSE = "x" * 32_768
 DATA_KEY = f"in/{'ä' * 500}.csv"
 
 
+def label(number):
+    return f"class {'c' * 300} {number:05}"
+
+
 class ManyClasses:
     """A model of 10,000 classes with long names, which may know as many columns."""
 
     def __init__(self, names):
         self.feature_names_in_ = names
-        self.classes_ = [f"class {'c' * 300} {number:05}" for number in range(10_000)]
+        self.classes_ = [label(number) for number in range(10_000)]
 
     def predict(self, features):
         return np.zeros(len(features))
@@ -42,7 +46,7 @@ def largest_request(**fields):
         "data_s3_uri": f"s3://{BUCKET}/{DATA_KEY}",
         "output_s3_uri": f"s3://{BUCKET}/{'ö' * 425}",
         "prediction_column_name": "p" * 1000,
-        "prediction_method": "predict_proba",
+        "predictions": ["probabilities", {"threshold": {label(number): 0.5 for number in range(15)}}],
         "keep_work": True,
         **fields,
     }
@@ -51,6 +55,7 @@ def largest_request(**fields):
 @pytest.mark.parametrize("listed_by", ["the request", pytest.param("the model", marks=pytest.mark.thorough)])
 def test_the_largest_documents_fit_into_a_state(s3, put, listed_by):
     request = largest_request()
+    assert 0.95 * limits.MAX_PREDICTIONS_BYTES < len(json.dumps(request["predictions"])) < limits.MAX_PREDICTIONS_BYTES
     if listed_by == "the request":
         request |= {"feature_columns": ["x"], "column_types": {"x": "number"}}
         spare = limits.MAX_REQUEST_BYTES - 700 - len(json.dumps(request))  # for its defaults
@@ -80,4 +85,4 @@ def test_the_largest_documents_fit_into_a_state(s3, put, listed_by):
     columns = json.loads(
         s3.get_object(Bucket=BUCKET, Key=document["model"]["columns_s3_uri"].partition(f"{BUCKET}/")[2])["Body"].read()
     )
-    assert (columns["feature_columns"], len(columns["prediction_columns"])) == (names, 10_000)
+    assert (columns["feature_columns"], len(columns["prediction_columns"])) == (names, 10_001)

@@ -70,6 +70,10 @@ def test_all_problems_are_listed_at_once():
         ([{"top_k": 3, "threshold": 0.3}], "predictions[0] must have one field, not 2"),
         (["label", "label"], "predictions names label 2 times: name it once"),
         (["probabilities", {"probabilities": {"classes": ["a"]}}], "predictions names probabilities 2 times: name it once"),
+        (
+            [{"probabilities": {"classes": ["a" * 96] * 50}}],
+            "predictions has 5034 bytes as JSON, more than 5000: name fewer classes",
+        ),
     ],
 )
 def test_what_cannot_be_asked_of_a_classifier_is_told(predictions, problem):

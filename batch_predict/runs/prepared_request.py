@@ -168,7 +168,7 @@ def _output_place(
     if not isinstance(value, str) or not value:
         return Path(), None, []
     found: list[str] = []
-    if mistake := deployed.data_names.written_as(value, "csv", output_compression="none", delimiter=delimiter).mistake:
+    if mistake := deployed.data_names.written_as(value, "csv", "csv", output_compression="none", delimiter=delimiter).mistake:
         found.append(f"output {value} {mistake}")
     if value.startswith(S3_SCHEME):
         if not places.is_local:

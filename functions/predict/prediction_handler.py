@@ -385,7 +385,7 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
             break
         if (segment.object_bytes or 0) > WHOLE_OBJECT_BYTES:
             raise InvalidRequestError(
-                f"the model leaves the type of column {undecided[0]!r} open, and only bytes={segment.byte_range} of "
+                f"the type of column {undecided[0]!r} is open, and only bytes={segment.byte_range} of "
                 f"{segment.source.s3_uri} are scored, which has {segment.object_bytes} bytes: state the type in column_types"
             )
         whole = replace(segment, source=_Source(segment.source.s3_uri, 0), stop=None, data=folder / "whole.csv", header=None)
@@ -399,6 +399,14 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
 def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: _Decision) -> dict[str, str]:
     """Return the kinds, by all values of the chunk, of those columns that do not fit what the run has decided."""
     columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {})
+    if written := _make_scorer(model, event, chunk.s3_uri, chunk.header, decision, lambda _: {}).writer.reads:
+        columns = _Columns(
+            [*written.names, *(name for name in columns.names if name not in written.kinds)],
+            columns.kinds | written.kinds,
+            columns.open | written.open,
+            columns.numeric | written.numeric,
+            exact=written.exact,
+        )
     found = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
     joined = {name: _seen(columns, name, join_kinds(columns.kinds[name], kind)) for name, kind in found.items()}
     return {name: kind for name, kind in found.items() if joined[name] != columns.kinds[name]}
@@ -472,6 +480,7 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     has_data = event.get("data_s3_uri") is not None
     found = _first_predicted(client, event, model) if has_data else _probe_without_rows(model, event)
     features, names = found.scorer.columns, found.prediction_columns
+    written = found.scorer.writer.reads or _Columns([], {})
     result = {
         "rows": found.rows,
         "row_bytes": round(found.row_bytes, 1),
@@ -483,9 +492,9 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     columns = {
         "feature_columns": features.names,
         "prediction_columns": names,
-        "column_types": {name: features.kinds[name] for name in features.names if name in features.open},
-        "stated_types": _stated_types(event, None, features.names),
-        "numeric_columns": sorted(features.numeric),
+        "column_types": _open_kinds(features) | _open_kinds(written),
+        "stated_types": _stated_types(event, None),
+        "numeric_columns": sorted(features.numeric | (written.numeric & written.open)),
         "output_columns": event.get("output_columns"),
     }
     s3_uri = event.get("receipt_s3_uri")
@@ -691,6 +700,7 @@ def score_file(
     prediction_method: str = "predict",
     predictions: list[Any] | None = None,
     output_columns: list[str] | None = None,
+    output_format: str | None = None,
     on_bad_row: str = "fail",
     on_no_rows: str = "fail",
     strict: bool = False,
@@ -711,6 +721,7 @@ def score_file(
         "prediction_method": prediction_method,
         "predictions": predictions,
         "output_columns": output_columns,
+        "output_format": output_format,
         "on_bad_row": on_bad_row,
         "on_no_rows": on_no_rows,
         "strict": strict,
@@ -744,7 +755,7 @@ def _score_chunk(
     Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
     """
     read, header = _Tally(), chunk.header
-    infer = infer or functools.partial(_infer_kinds, chunk.blocks(BLOCK_BYTES))
+    infer = infer or (lambda columns: _infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
     known = header if decision else chunk.format.first_header(chunk)
     scorer = _make_scorer(model, event, chunk.s3_uri, known, decision, infer)
     statistics, writer = scorer.statistics, scorer.writer
@@ -916,10 +927,14 @@ def _make_scorer(
     if header.sampled_rows is not None:
         used = [name for name in names if header.sampled_rows and not decision and name not in stated]
     _require_columns(used, header, s3_uri, by_model=not event.get("feature_columns"))
-    writer = _compressed(_format_of(event).writer(header, _kept_columns(event, decision, header, s3_uri)), event)
-    if name in writer.columns or (writer.keeps_all and name in header.names):
+    kept = _kept_columns(event, decision, header, s3_uri)
+    if name in (header.names if kept is None else kept):
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
     columns, examples = _decide_columns(model.estimator, event, decision, infer)
+    writer = _writer_of(event, decision, header, kept, columns, infer)
+    are_read = "the model's" if writer.reads is None else "the model's, nor among the output's"
+    if unknown := sorted(_stated_types(event, decision).keys() - {*names, *(writer.reads.names if writer.reads else ())}):
+        raise InvalidRequestError(f"column_types names columns that are not among {are_read}: {shown_names(unknown)}")
     given = _input_of(model.estimator, _parts_of(model.estimator), columns)
     given = TABLE if model.is_stored and given in (FRAME, VALUES) else given
     fitted = fitted_columns(model.estimator) or []
@@ -977,15 +992,58 @@ def _kept_columns(event: dict[str, Any], decision: _Decision | None, header: Hea
     return [name for name in header.names if name in chosen]
 
 
-def _stated_types(event: dict[str, Any], decision: _Decision | None, features: list[str]) -> dict[str, str]:
+def _writer_of(
+    event: dict[str, Any], decision: _Decision | None, header: Header, kept: list[str] | None, columns: _Columns, infer: Infer
+) -> _Writer:
+    """Return what writes the part: the data's own format, or another, which needs to know how each column is read."""
+    source, written = _format_of(event), _written_as(event)
+    writer: _Writer
+    if written.format in (None, source.name):
+        writer = source.writer(header, kept)
+    else:
+        reads = _decide_written(event, decision, header.names if kept is None else kept, columns, infer)
+        writer = {"jsonl": _JsonLinesOfTables}[str(written.format)](reads)
+    return _compressed(writer, event)
+
+
+def _decide_written(
+    event: dict[str, Any], decision: _Decision | None, kept: list[str], columns: _Columns, infer: Infer
+) -> _Columns:
+    """Decide how columns are read that are written in another format: as the model takes them, or the request or the run says.
+
+    The model's numbers are integers if all of the column are.
+    """
+    stated = _stated_types(event, decision)
+    numeric = columns.numeric | (columns.plain - stated.keys())
+    kinds = {name: columns.kinds[name] for name in kept if name in columns.kinds and name not in columns.plain - stated.keys()}
+    kinds |= {name: stated[name] for name in kept if name in stated}
+    undecided = [name for name in kept if name not in kinds]
+    reads = _Columns(
+        kept,
+        kinds | dict.fromkeys(undecided, EMPTY),
+        frozenset(undecided) | (columns.open & kinds.keys()),
+        numeric,
+        {name: spellings for name, spellings in columns.known.items() if name in kinds},
+        frozenset(name for name in undecided if name not in columns.kinds),
+    )
+    if not undecided:
+        return reads
+    decided = decision.column_types if decision else reads.kinds | infer(replace(reads, open=frozenset(undecided)))
+    if lacking := [name for name in undecided if name not in decided]:
+        raise InvalidRequestError(f"the run has not decided the type of {', '.join(map(repr, lacking[:5]))}: plan it again")
+    return replace(reads, kinds=kinds | {name: decided[name] for name in undecided})
+
+
+def _open_kinds(columns: _Columns) -> dict[str, str]:
+    return {name: columns.kinds[name] for name in columns.names if name in columns.open}
+
+
+def _stated_types(event: dict[str, Any], decision: _Decision | None) -> dict[str, str]:
     decided = decision.stated_types if decision else None
     named: dict[str, str] | None = event.get("column_types")
     if decided is not None and named not in (None, decided):
         raise InvalidRequestError("column_types states other types than the run has decided", "leave it out")
-    stated = (decided if decided is not None else named) or {}
-    if unknown := sorted(stated.keys() - set(features)):
-        raise InvalidRequestError(f"column_types names columns that are not among the model's: {shown_names(unknown)}")
-    return stated
+    return (decided if decided is not None else named) or {}
 
 
 def _decide_columns(
@@ -996,7 +1054,7 @@ def _decide_columns(
     expected = expected_columns(estimator, names)
     if _is_fitted_on_array(estimator):
         expected = _in_one_array(expected)
-    stated = _stated_types(event, decision, names)
+    stated = _stated_types(event, decision)
     fixed = {TEXT: TEXT, NUMBER: NUMBER, UNREAD: TEXT}  # what no step reads may be anything
     kinds = {name: stated.get(name) or fixed.get(expected[name].kind, "") for name in names}
     open_names = frozenset(name for name, kind in kinds.items() if not kind)
@@ -1087,6 +1145,7 @@ class _Scorer:
             reasons.setdefault(row, reason)
 
         features = block.features(self.columns, reject)
+        written = block if self.writer.reads is None else _Rows(block.rows, block.features(self.writer.reads, reject).table)
         rounded = _rounded_integers(block, self.columns, features)
         if self.strict:
             for row, column, text in rounded:
@@ -1102,7 +1161,7 @@ class _Scorer:
         else:
             names = self.output_names(predictions.shape[1] if predictions.ndim == 2 else None)
         columns = self.answers.columns(predictions) if self.answers and predictions is not None else predictions
-        joined = self.writer.joined(block, rows, columns, names)
+        joined = self.writer.joined(written, rows, columns, names)
         rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
         counted = _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, Counter(reason.counted for reason in reasons.values()))
         if columns is not None:
@@ -1376,8 +1435,9 @@ def _read_as(event: dict[str, Any]) -> str:
 
 
 def _written_as(event: dict[str, Any]) -> Written:
-    name, compression = str(event.get("output_s3_uri")), event.get("output_compression")
-    return written_as(name, _read_as(event), output_compression=compression, delimiter=delimiter_of(event.get("csv")))
+    name, output_format = str(event.get("output_s3_uri")), event.get("output_format")
+    compression, delimiter = event.get("output_compression"), delimiter_of(event.get("csv"))
+    return written_as(name, _read_as(event), output_format if output_format in FORMATS else None, compression, delimiter)
 
 
 def _field_problems(
@@ -1659,7 +1719,7 @@ def _skipped(dialect: Dialect) -> bytes:
 # {{{cog cog.outl(reference.copied("data_names", "FORMATS", "def is_hidden")) }}}
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
-CONVERSIONS = {"csv": ("csv",), "jsonl": ("jsonl",), "parquet": ("parquet",)}
+CONVERSIONS = {"csv": ("csv", "jsonl"), "jsonl": ("jsonl",), "parquet": ("parquet",)}
 """By the format of the data, what its output can be."""
 COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
@@ -1909,6 +1969,7 @@ _EVENT_FIELDS = {
     "output_columns": _Field(functools.partial(_is_columns, least=0), f"a list of at most {MAX_COLUMNS} different column names"),
     "on_bad_row": _Field(("fail", "quarantine").__contains__, "fail or quarantine"),
     "on_no_rows": _Field(("fail", "succeed").__contains__, "fail or succeed"),
+    "output_format": _Field(FORMATS.__contains__, f"one of {', '.join(FORMATS)}"),
     "output_compression": _Field(COMPRESSIONS.__contains__, f"one of {', '.join(COMPRESSIONS)}"),
     "model_sha256": _SHA256,
     "model_version_id": _text_up_to(MAX_VERSION_ID_CHARACTERS),
@@ -3925,6 +3986,8 @@ MISSING_VALUES = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", 
 
 # As pandas' parser has them, in RE2's syntax: each is linear in the length of the text.
 _PADDING = " \t\n\v\f\r"
+_LARGE_INTEGERS = r"\A[ \t\n\v\f\r]*[+-]?[0-9]{19,}[ \t\n\v\f\r]*\z"
+"""2^63 has 19 digits."""
 _INTEGERS = r"\A[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*\z"
 _NUMBERS = (
     r"\A([ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t\n\v\f\r]*|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?)\z"
@@ -3979,6 +4042,8 @@ def _as_kind(
         return values
     if name in columns.open:
         found = _seen(columns, name, kind or kind_of(_with_points(values, dialect.decimal)))
+        if name in columns.exact and _is_beyond_64_bits(values):
+            found = TEXT
         if _seen(columns, name, join_kinds(decided, found)) != decided:
             raise ColumnTypeError(
                 f"{block.at(0)} and the {block.rows - 1} rows after it: column {name!r} holds "
@@ -3995,6 +4060,12 @@ def _as_kind(
     return _to_numbers(name, values, reject, dialect)
 
 
+def _is_beyond_64_bits(texts: pa.ChunkedArray) -> bool:
+    """Tell whether one of the texts is an integer beyond 64 bits."""
+    large = texts.filter(pc.fill_null(pc.match_substring_regex(texts, _LARGE_INTEGERS), False)).to_pylist()
+    return not all(-(2**63) <= int(text) < 2**63 for text in large)
+
+
 def _to_booleans(name: str, texts: pa.ChunkedArray, reject: Reject, *, is_sure: bool) -> pa.ChunkedArray:
     """Read texts as booleans; `is_sure` if all of them are known to be some."""
     if not is_sure:
@@ -4009,7 +4080,7 @@ def _to_integers(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.Chunke
     _reject_texts(name, texts, fits, "is not an integer", reject)
     within = pc.and_(fits, _reject_beyond_64_bits(name, texts, reject))
     digits = pc.utf8_ltrim(pc.utf8_trim(texts, characters=_PADDING), characters="+")
-    return pc.if_else(within, digits, "0").cast(pa.int64())
+    return pc.if_else(within, digits, None).cast(pa.int64())
 
 
 def _reject_beyond_64_bits(name: str, texts: pa.ChunkedArray, reject: Reject) -> pa.ChunkedArray:
@@ -4129,6 +4200,8 @@ class _Columns:
     """Columns that are numbers for the model, and integers if the data has integers; a text in them is a bad row."""
     known: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Spellings of missing values that are values of a column."""
+    exact: frozenset[str] = frozenset()
+    """Open columns that are text if they hold an integer beyond 64 bits; in others it is a bad row."""
 
     @functools.cached_property
     def plain(self) -> frozenset[str]:
@@ -4192,6 +4265,8 @@ def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
         if not names:
             break
         for name, kind in block.kinds(names).items():
+            if kind in (INTEGER, NUMBER) and name in columns.exact and _is_beyond_64_bits(block.texts([name])[name]):
+                kind = TEXT  # noqa: PLW2901
             found = _seen(columns, name, kind)
             kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, found), found))
     return kinds
@@ -5621,7 +5696,7 @@ class _CompressedWriter:
     keeps_all = False
 
     def __init__(self, writer: _Writer, compression: str) -> None:
-        self.columns = writer.columns
+        self.columns, self.reads = writer.columns, writer.reads
         self._writer, self._compressed = writer, {"gzip": _gzip_member, "zstd": _zstd_frame}[compression]
         self._text = io.BytesIO()
         """What the other writer writes by itself."""
@@ -5665,6 +5740,71 @@ def _gzip_member(text: bytes | memoryview, line_end: bytes) -> bytes:
 def _zstd_frame(text: bytes | memoryview, line_end: bytes) -> bytes:
     frame: bytes = pa.Codec("zstd", compression_level=ZSTD_LEVEL).compress(b"".join([text, line_end]), asbytes=True)
     return frame
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------------------
+# In: a block's rows as a table of typed columns, and their predictions.
+# Out: rows of another format than the data's.
+# Touches: nothing.
+
+
+class _Rows(NamedTuple):
+    """A block in typed columns."""
+
+    rows: int
+    table: pa.Table
+    """Without columns it does not know how many rows it has."""
+
+
+class _JsonLinesOfTables:
+    """Writes rows as JSON objects, each on a line: the columns, then the predictions."""
+
+    line_end = b""
+    keeps_all = False
+
+    def __init__(self, reads: _Columns) -> None:
+        self.columns = reads.names
+        self.reads: _Columns | None = reads
+        self._output: Any = None
+
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
+        places = np.full(block.rows, -1, np.int64)
+        places[rows] = np.arange(len(rows))
+        taken = pa.array(places, mask=places < 0)
+        columns = {
+            name: _json_texts(column.combine_chunks()) for name, column in zip(self.columns, block.table.columns, strict=True)
+        }
+        for name, values in zip(names, [None] * len(names) if predictions is None else _columns_of(predictions), strict=True):
+            columns[name] = pc.take(pa.nulls(1, pa.binary()) if values is None else _json_column(values), taken)
+        texts = []
+        for index, (name, column) in enumerate(columns.items()):
+            key = (b"," if index else b"{") + orjson.dumps(name) + b":"
+            texts += [pa.repeat(pa.scalar(key, pa.binary()), block.rows), pc.fill_null(column, b"null")]
+        return _joined_texts([*texts, pa.repeat(pa.scalar(b"}\n", pa.binary()), block.rows)])
+
+    def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its columns
+        self._output = output
+        return 0
+
+    def write(self, joined: memoryview) -> None:
+        self._output.write(joined)
+
+    def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
+        return 0
+
+
+def _json_texts(column: pa.Array) -> pa.Array:
+    """Print a column's values as JSON; null for a missing one, and, as JSON has no word for it, for what is no finite number."""
+    if not pa.types.is_string(column.type):
+        valid, plain = column.is_valid(), np.asarray(pc.fill_null(column, pa.scalar(0).cast(column.type)))
+        return pc.if_else(valid, _json_column(plain), None) if len(column) else pa.array([], pa.binary())
+    if pc.any(pc.match_substring_regex(column, _ESCAPED_IN_JSON)).as_py():
+        encoded = column.dictionary_encode()
+        return pc.take(pa.array(map(orjson.dumps, encoded.dictionary.to_pylist()), pa.binary()), encoded.indices)
+    return pc.binary_join_element_wise('"', column, '"', "").cast(pa.binary())
+
+
+_ESCAPED_IN_JSON = r'["\\\x00-\x1f]'
 
 
 # --- formats --------------------------------------------------------------------------------------------------------------------
@@ -5785,8 +5925,10 @@ class _Writer(Protocol):
     """The columns of the data that the part has, in the data's order."""
     keeps_all: bool
     """Whether the part has all that was read, and so at least as many bytes."""
+    reads: _Columns | None
+    """How the data's columns are read that it writes; None if it takes blocks as they are, else it takes `_Rows`."""
 
-    def joined(self, block: _Block, rows: Array, predictions: _Predictions | None, names: list[str]) -> Any:
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> Any:
         """Return a block's share: its rows with their predictions, or none for a row that is not in `rows`.
 
         `predictions` are of `rows`, (n_rows,) or (n_rows, n_outputs); several threads call this at once.
@@ -6002,6 +6144,8 @@ class _CsvWriter:
 
     Blank lines, which are no rows, stay as they are only if the records do.
     """
+
+    reads: _Columns | None = None
 
     def __init__(self, header: Header, kept: list[str] | None) -> None:
         self._header = header
@@ -7004,6 +7148,7 @@ class _JsonLinesWriter:
 
     line_end = b""
     keeps_all = True
+    reads: _Columns | None = None
 
     def __init__(self, header: Header) -> None:
         self._header = header

@@ -268,7 +268,7 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
     if repeated := repeated_in(request["data_s3_uri"]):
         yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
-    if mistake := written_as(output, "csv", output_compression="none", delimiter=delimiter_of(request["csv"])).mistake:
+    if mistake := written_as(output, "csv", "csv", output_compression="none", delimiter=delimiter_of(request["csv"])).mistake:
         yield f"output_s3_uri {output} {mistake}"
     written = written_uris(output)
     work = f"{output}.work/"

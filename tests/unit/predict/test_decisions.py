@@ -147,7 +147,7 @@ def test_a_range_of_an_object_too_large_to_be_read_for_it_must_state_the_type(pu
     fields = {"feature_columns": ["x1"], "byte_range": [0, data.index("A12")]}
     status, body = invoke(**fields)
     assert (status, body["error"]) == (400, "InvalidRequestError")
-    assert "leaves the type of column 'x1' open" in body["message"]
+    assert "the type of column 'x1' is open" in body["message"]
     assert "column_types" in body["message"]
     assert invoke(**fields, column_types={"x1": "text"})[0] == 200
     assert get(OUTPUT).decode().splitlines()[1:] == ["007,0,str:007", "012,0,str:012"]

@@ -21,12 +21,16 @@ def test_the_kernel_copies_what_numpy_copies(width, generator):
     offsets = np.cumsum([0, *(2 + len(row) for row in rows)]).astype(np.int32)[generator.randint(0, 5) :]
     edges = sorted(generator.sample(range(width + 1), k=2 * generator.randint(0, (width + 1) // 2)))
     runs = list(zip(edges[::2], edges[1::2], strict=True))
-    known, found = (of(data, offsets, 2, width, runs) for of in (with_kernel, handler._select_fields))
+    known, found = (of(data, offsets, 2, width, runs) for of in (with_kernel, without_kernel))
     assert (known[0], known[1].tolist()) == (found[0], found[1].tolist())
     for wrong in {width - 1, width + 1} - {0}:
         some = [(first, min(stop, wrong)) for first, stop in runs if first < wrong]
         assert with_kernel(data, offsets, 2, wrong, some) is None
-        assert handler._select_fields(data, offsets, 2, wrong, some) is None
+        assert without_kernel(data, offsets, 2, wrong, some) is None
+
+
+def without_kernel(data, offsets, edge, fields, runs):
+    return handler._select_fields(data, offsets, edge, fields, runs, ord(","))
 
 
 def with_kernel(data, offsets, edge, fields, runs):

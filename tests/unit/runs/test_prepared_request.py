@@ -106,7 +106,10 @@ def test_what_is_wrong_with_local_files_is_said(prepare_data, files, data, says)
             {"model_s3_uri": "model"},
             r"model file model is a directory, the folder of an MLflow model: give the model.pkl",
         ),
-        ({"output_s3_uri": "out.parquet"}, "output out.parquet ends in .parquet, and what is written is CSV: choose a name"),
+        (
+            {"output_s3_uri": "out.xlsx"},
+            "output out.xlsx ends in .xlsx, and what is written is CSV.*: choose a name that ends in .csv",
+        ),
         (
             {"output_s3_uri": "out.csv.gz"},
             "output out.csv.gz ends in .csv.gz, and output_compression is none: choose a name",

@@ -1,0 +1,218 @@
+"""Outputs of another format than the data: the columns have pandas' types, in whatever blocks they are read."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from harness import DATA, MODEL, OUTPUT, FirstColumn, invoke, linear, score_locally
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+import prediction_handler as handler
+from support.csv_samples import quoted
+
+WORDS = st.text(
+    st.one_of(st.sampled_from('"\\,\r\n\té€😀 \x01\x7f'), st.characters(codec="utf-8", exclude_characters="\0")), max_size=6
+)
+KINDS = {
+    "integers": st.integers(-(2**63), 2**63 - 1).map(str),
+    "padded": st.sampled_from(["007", "+7", " 7", "-7"]),
+    "numbers": st.floats(allow_nan=False).map(str) | st.integers(-99, 99).map(str),
+    "booleans": st.sampled_from(["True", "FALSE", "true"]),
+    "missing": st.sampled_from(["", "NA", "null", "NaN"]),
+    "words": WORDS,
+    "dates": st.dates().map(str),
+}
+MODEL_OF_X = linear(("x",), (1.0,))
+
+
+@st.composite
+def tables(draw):
+    """A table of columns of one kind each, some of them with missing values, beside the feature `x`."""
+    rows = draw(st.integers(1, 12))
+    names = draw(st.lists(st.sampled_from(["a", "b", 'c "d"', "é\n"]), unique=True, max_size=3))
+    columns = {"x": draw(st.lists(st.integers(-9, 9).map(str), min_size=rows, max_size=rows))}
+    for name in names:
+        values = draw(st.sampled_from(list(KINDS.values())))
+        values = draw(st.sampled_from([values, values | KINDS["missing"]]))
+        columns[name] = draw(st.lists(values, min_size=rows, max_size=rows))
+    lines = [
+        ",".join(quoted(field, always=False) for field in row) for row in [tuple(columns), *zip(*columns.values(), strict=True)]
+    ]
+    return rows, "".join(f"{line}\n" for line in lines).encode()
+
+
+def as_pandas_reads(data):
+    """The rows as Python's values; None for a missing one, and for what JSON has no word for."""
+    frame = pd.read_csv(io.BytesIO(data), low_memory=False)
+    return [{name: plain(value) for name, value in row.items()} for row in frame.astype(object).to_dict("records")]
+
+
+def plain(value):
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_any_table(folder, table, block_bytes):
+    rows, data = table
+    facts, output = score_locally(data, folder, block_bytes, MODEL_OF_X, feature_columns=["x"], output_format="jsonl")
+    assert (facts.rows, facts.header_bytes) == (rows, 0)
+    found = [json.loads(line) for line in output.decode().split("\n")[:-1]]
+    expected = as_pandas_reads(data)
+    assert [list(row) for row in found] == [[*row, "p"] for row in expected]
+    assert [repr(row.pop("p")) for row in found] == [repr(float(row["x"])) for row in expected]
+    assert list(map(repr, found)) == list(map(repr, expected))  # so that 1, 1.0 and True differ
+
+
+@settings(deadline=None, max_examples=60)
+@given(tables(), st.integers(1, 200))
+def test_json_lines_of_any_table_are_what_pandas_reads(tmp_path_factory, table, block_bytes):
+    check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes)
+
+
+@pytest.mark.thorough
+@settings(deadline=None, max_examples=3000)
+@given(tables(), st.integers(1, 200))
+def test_json_lines_of_thousands_of_tables_are_what_pandas_reads(tmp_path_factory, table, block_bytes):
+    check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes)
+
+
+def lines_of(output):
+    return [json.loads(line) for line in output.decode().splitlines()]
+
+
+def convert(data, folder, **fields):
+    options = {"model": MODEL_OF_X, "feature_columns": ["x"], "output_format": "jsonl", **fields}
+    facts, output = score_locally(data, folder, **options)
+    return facts, lines_of(output)
+
+
+def test_types_are_those_of_whole_columns_in_any_block(tmp_path):
+    data = b"x,i,n,b,t,e\n1,1,1,True,1,\n2,2,2,,x,\n3,3,2.5,False,3,\n"
+    expected = [
+        {"x": 1, "i": 1, "n": 1.0, "b": True, "t": "1", "e": None, "p": 1.0},
+        {"x": 2, "i": 2, "n": 2.0, "b": None, "t": "x", "e": None, "p": 2.0},
+        {"x": 3, "i": 3, "n": 2.5, "b": False, "t": "3", "e": None, "p": 3.0},
+    ]
+    for block_bytes in (1, 20, 1000):
+        found = convert(data, tmp_path, block_bytes=block_bytes)[1]
+        assert list(map(repr, found)) == list(map(repr, expected))
+
+
+def test_some_columns_are_written_in_the_datas_order(tmp_path):
+    data = b"b,x,a\n1,2,3\n"
+    assert convert(data, tmp_path, output_columns=["a", "b"])[1] == [{"b": 1, "a": 3, "p": 2.0}]
+    assert convert(data, tmp_path, output_columns=[])[1] == [{"p": 2.0}]
+
+
+def test_a_type_of_any_column_can_be_stated_and_a_value_that_does_not_fit_makes_a_bad_row(tmp_path):
+    data = b"id,x,n\n007,1,5\n8,2,5.5\n9,bad,6\n"
+    good = data.replace(b"bad", b"3")
+    stated = {"id": "text", "n": "integer"}
+    with pytest.raises(
+        handler.InvalidDataError, match=r"row 2 \(byte 15\), column 'n': a text of 3 character\(s\) is not an integer"
+    ):
+        convert(good, tmp_path, column_types=stated)
+    facts, found = convert(data, tmp_path, column_types=stated, on_bad_row="quarantine")
+    assert found == [
+        {"id": "007", "x": 1, "n": 5, "p": 1.0},
+        {"id": "8", "x": 2, "n": None, "p": None},  # what does not fit is in the list of rejected rows
+        {"id": "9", "x": None, "n": 6, "p": None},
+    ]
+    assert facts.rejected_rows == 2
+    with pytest.raises(handler.InvalidRequestError, match=r"not among the model's, nor among the output's: 'N'$"):
+        convert(data, tmp_path, column_types={"N": "text"})
+    with pytest.raises(handler.InvalidRequestError, match=r"not among the model's: 'id'$"):
+        convert(data, tmp_path, column_types={"id": "text"}, output_format="csv")
+
+
+def test_a_feature_is_written_as_the_model_reads_it(tmp_path):
+    """A category of digits stays text, and `NA`, if the model knows it; numbers are integers if all of the column are."""
+    train = pd.DataFrame({"code": ["007", "8", "NA"]})
+    model = make_pipeline(OneHotEncoder(), LinearRegression()).fit(train, [1.0, 2.0, 3.0])
+    found = convert(b"code,other\n007,007\nNA,NA\n", tmp_path, model=model, feature_columns=["code"])[1]
+    assert [{**row, "p": None} for row in found] == [
+        {"code": "007", "other": 7.0, "p": None},
+        {"code": "NA", "other": None, "p": None},
+    ]
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "+99999999999999999999"])
+def test_integers_beyond_64_bits_make_a_column_text(tmp_path, number):
+    for other in ("1", "1.5", "-9223372036854775808", "9223372036854775807"):
+        found = convert(f"x,big\n1,{number}\n2,{other}\n".encode(), tmp_path, block_bytes=1)[1]
+        assert [row["big"] for row in found] == [number, other]
+    assert convert(b"x,big\n1,-9223372036854775808\n", tmp_path)[1][0]["big"] == -(2**63)
+
+
+def test_what_json_has_no_word_for_is_null(tmp_path):
+    class NotFinite:
+        def predict(self, features):
+            return np.array([np.inf, np.nan])[: len(features)]
+
+    found = convert(b"x,n\n1,inf\n2,-inf\n", tmp_path, model=NotFinite())[1]
+    assert found == [{"x": 1, "n": None, "p": None}, {"x": 2, "n": None, "p": None}]
+
+
+def test_labels_and_several_predictions(tmp_path):
+    class Labels:
+        def predict(self, features):
+            return np.array(['a "b"', None, True, 7], dtype=object)[: len(features)]
+
+    assert [row["p"] for row in convert(b"x\n1\n2\n3\n4\n", tmp_path, model=Labels())[1]] == ['a "b"', None, True, 7]
+
+    class Two:
+        def predict(self, features):
+            return np.column_stack([np.arange(len(features)), np.zeros(len(features))])
+
+    assert convert(b"x\n1\n2\n", tmp_path, model=Two())[1] == [{"x": 1, "p_0": 0.0, "p_1": 0.0}, {"x": 2, "p_0": 1.0, "p_1": 0.0}]
+
+
+def test_blank_lines_are_no_rows_and_data_without_rows_have_no_lines(tmp_path):
+    assert convert(b"x,y\n\n1,2\n \n", tmp_path)[1] == [{"x": 1, "y": 2, "p": 1.0}]
+    assert convert(b"x,y\n\n", tmp_path, on_no_rows="succeed")[1] == []
+
+
+def test_a_run_decides_the_types_of_all_columns(put, get):
+    """The probe says them, a chunk keeps to them, and a value that does not fit leads to a wider plan."""
+    put(MODEL, linear(("x",), (1.0,)))
+    put(DATA, "x,i\n1,1\n2,2\n")
+    fields = {"feature_columns": ["x"], "output_format": "jsonl"}
+    probed = invoke(probe_rows=2, output_s3_uri=None, **fields)[1]
+    assert (probed["column_types"], probed["numeric_columns"]) == ({"x": "integer", "i": "integer"}, ["x"])
+    assert "i" not in invoke(probe_rows=2, output_s3_uri=None, feature_columns=["x"])[1]["column_types"]
+
+    def chunk(kinds):
+        uri = OUTPUT.replace("predictions.csv", "w.work/decision.json")
+        put(uri, json.dumps({"column_types": kinds, "prediction_columns": ["prediction"]}))
+        places = {"decision_s3_uri": uri, "receipt_s3_uri": uri.replace("decision", "chunk-00000")}
+        return *invoke(**fields, **places, output_s3_uri=OUTPUT.replace(".csv", ".jsonl")), places["receipt_s3_uri"]
+
+    for kind, value in (("integer", 1), ("number", 1.0), ("text", "1")):
+        assert chunk({"x": "number", "i": kind})[0] == 200
+        assert repr(lines_of(get(OUTPUT.replace(".csv", ".jsonl")))[0]["i"]) == repr(value)
+    put(DATA, "x,i\n1,1\n2,\n3,99999999999999999999\n")
+    status, body, receipt = chunk({"x": "integer", "i": "integer"})
+    assert (status, body["error"]) == (400, "ColumnTypeError")
+    assert json.loads(get(handler._types_uri(receipt))) == {"i": "text"}
+    assert "the run has not decided the type of 'i'" in chunk({"x": "integer"})[1]["message"]
+    put(DATA, "x,i\n1.5,1\n")
+    assert chunk({"x": "integer", "i": "integer"})[1]["error"] == "ColumnTypeError"
+
+
+def test_the_name_of_the_output_decides_and_a_contradiction_is_refused(put, get):
+    put(MODEL, FirstColumn())
+    put(DATA, "x1,x2\n1,2\n")
+    output = OUTPUT.replace(".csv", ".jsonl")
+    assert invoke(output_s3_uri=output)[0] == 200
+    assert get(output) == b'{"x1":1,"x2":2,"prediction":1}\n'
+    status, body = invoke(output_s3_uri=output, output_format="csv")
+    assert status == 400
+    assert "ends in .jsonl, and output_format is csv: choose a name that ends in .csv, or another output_format" in body["message"]
+    assert "output_format must be one of csv, jsonl, parquet" in invoke(output_format="xml")[1]["message"]

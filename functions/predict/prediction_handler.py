@@ -4808,14 +4808,19 @@ def _output_of(name: str, classes: Array) -> _Output:
 
 
 def _deciding(estimator: Any) -> Any:
-    """Return the classifier whose class has the `predict` by which a model labels rows: the last step, or the best of a search."""
+    """Return the classifier whose class has the `predict` by which a model labels rows: the last step, or the best of a search.
+
+    Only scikit-learn's own classes pass a call on as they do: what is derived of them may have a threshold of its own.
+    """
     while True:
-        inner = _last_step(estimator)
-        if _is_sklearn(inner):
-            name = "estimator" if type(inner).__name__ == "FrozenEstimator" else "best_estimator_"
-            name = "final_estimator_" if type(inner).__name__ == "StackingClassifier" else name
-            inner = getattr(inner, name, inner)
-        if inner is estimator:
+        kind = _kind(estimator)
+        if kind in ("sklearn.Pipeline", "imblearn.Pipeline"):
+            inner = _last_step(estimator)
+        else:
+            passed_on = {"sklearn.FrozenEstimator": "estimator", "sklearn.StackingClassifier": "final_estimator_"}
+            name = passed_on.get(kind, "best_estimator_" if _is_sklearn(estimator) else "")
+            inner = getattr(estimator, name, None)
+        if inner is None:
             return estimator
         estimator = inner
 

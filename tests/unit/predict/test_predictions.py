@@ -17,7 +17,7 @@ from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
@@ -247,6 +247,20 @@ def test_a_model_of_ones_own_says_its_label_itself_of_the_features_as_they_came(
     assert output["p"].tolist() == model.predict(data).tolist()
     shares = model.predict_proba(data.copy())
     assert output["p_probability"].to_numpy() == pytest.approx(np.where(output["p"] == "no", shares[:, 0], shares[:, 1]))
+
+
+class Thresholded(Pipeline):
+    """A pipeline that labels by a threshold of its own."""
+
+    def predict(self, features):
+        return self.classes_[(self.predict_proba(features)[:, 1] > 0.3).astype(int)]
+
+
+def test_a_class_that_is_derived_of_scikit_learns_says_its_label_itself(scored):
+    data = integers()
+    model = fitted(Thresholded([("last", DecisionTreeClassifier(max_depth=1))]), ["no", "yes"])
+    output, _ = scored(model, data, predictions=["label", "probability"])
+    assert output["p"].tolist() == model.predict(data).tolist() != model.steps[0][1].predict(data).tolist()
 
 
 # --- labels, thresholds, outputs ------------------------------------------------------------------------------------------------

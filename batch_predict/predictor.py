@@ -211,7 +211,7 @@ class PredictionRun:
 
         if not isinstance(published := self.result, Published):
             raise BatchPredictError(f"run {self.name} has no output: it was a dry run")
-        if published.output_bytes == 0:  # data without any object, with `on_no_rows`
+        if published.rows == 0 and published.chunks == 0:  # data without any object, with `on_no_rows`
             return pa.table({})
         if isinstance(published.output, Path):
             return read_output(published.output, self._prepared.request)

@@ -68,7 +68,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 def _type(rule: dict[str, Any]) -> str:
     if "enum" in rule:
-        return ", ".join(f"`{value}`" for value in rule["enum"])
+        return ", ".join(f"`{value}`" for value in rule["enum"] if value)
     return rule["type"] if isinstance(rule["type"], str) else " or ".join(name for name in rule["type"] if name != "null")
 
 

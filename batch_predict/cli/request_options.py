@@ -153,6 +153,7 @@ _FIELDS = (
         type=str | None,
         read=partial(_columns, "--output-columns"),
     ),
+    _Field("output_compression"),
     _Field("chunk_size_mb", metavar="MB"),
     _Field("max_concurrency", metavar="N", help="Chunks in flight at once on AWS; the local AWS runs one on each core."),
     _Field("tolerated_failure_percentage", metavar="PERCENT"),
@@ -218,7 +219,7 @@ def field_option(name: str) -> Any:
     schema = request_schema()["properties"][name]
     default = schema.get("default")
     shown = "" if field.help or default is None or default is False else f" [default: {default}]"
-    metavar = field.metavar or "|".join(schema.get("enum", ())) or None
+    metavar = field.metavar or "|".join(filter(None, schema.get("enum", ()))) or None
     return typer.Option(field.flag, help=f"{field.help or schema['description']}{shown}", metavar=metavar, show_default=False)
 
 

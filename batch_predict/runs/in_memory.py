@@ -12,6 +12,7 @@ import joblib
 
 from batch_predict import deployed
 from batch_predict.errors import InvalidRequestError
+from batch_predict.runs.local_files import open_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,8 +103,8 @@ def read_output(path: Path, request: "Mapping[str, Any]") -> "pa.Table":
     records_of = deployed.csv_records
     dialect = deployed.csv_dialect.dialect_of(request.get("csv"))
     if dialect == deployed.csv_dialect.COMMAS:
-        return pyarrow.csv.read_csv(path)
-    data = path.read_bytes()
+        return pyarrow.csv.read_csv(open_text(path))
+    data = open_text(path).read()
     data = data[records_of.bom_bytes(data, dialect) :]
     records = [data[start:stop] for start, stop in pairwise([0, *records_of.record_stops(data)])]
     rows = b"".join(record for record in records if not records_of.is_blank(record, dialect))

@@ -5,10 +5,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batch_predict import deployed
 from batch_predict.figures import plural
 from batch_predict.visible_text import visible
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 S3_SCHEME = "s3://"
 NAMED_SKIPPED = 3
@@ -172,3 +176,16 @@ def skipped_files(skipped: Skipped) -> str:
         more = ", …" if len(paths) > NAMED_SKIPPED else ""
         kinds.append(f"{len(paths):,} {kind} ({', '.join(map(visible, paths[:NAMED_SKIPPED]))}{more})")
     return f"{plural(number, 'file')} skipped: {', '.join(kinds)}" if number else ""
+
+
+def compression_in(path: Path) -> str | None:
+    """Return how a file is compressed, whatever it is called."""
+    with path.open("rb") as file:
+        return deployed.header_mistakes.compression_of(file.read(deployed.header_mistakes.COMPRESSION_MAGIC_BYTES))
+
+
+def open_text(path: Path) -> "pa.NativeFile":
+    """Open a file, or the text that is compressed in it."""
+    import pyarrow as pa  # noqa: PLC0415  # takes long to import
+
+    return pa.input_stream(str(path), compression=compression_in(path))

@@ -87,6 +87,7 @@ def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedR
         request.get("output_s3_uri"),
         places,
         deployed.csv_dialect.delimiter_of(request.get("csv")),
+        compression=request.get("output_compression"),
         overwrite=request.get("overwrite") is True,
         used=uploads,
     )
@@ -159,7 +160,7 @@ def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _output_place(
-    value: object, places: _Places, delimiter: str, *, overwrite: bool, used: Iterable[Path]
+    value: object, places: _Places, delimiter: str, *, compression: object, overwrite: bool, used: Iterable[Path]
 ) -> tuple[Path | None, str | None, list[str]]:
     """Return the local directory of the output, its URI, and what is wrong with it; the workflow resolves its name.
 
@@ -168,7 +169,8 @@ def _output_place(
     if not isinstance(value, str) or not value:
         return Path(), None, []
     found: list[str] = []
-    if mistake := deployed.data_names.written_as(value, "csv", "csv", output_compression="none", delimiter=delimiter).mistake:
+    known = str(compression) if compression in deployed.data_names.COMPRESSIONS else None  # the schema refuses any other
+    if mistake := deployed.data_names.written_as(value, "csv", "csv", output_compression=known, delimiter=delimiter).mistake:
         found.append(f"output {value} {mistake}")
     if value.startswith(S3_SCHEME):
         if not places.is_local:

@@ -7,12 +7,14 @@ import ast
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from batch_predict import deployed
+from batch_predict.runs.local_files import compression_in, open_text
 
 if TYPE_CHECKING:
     from workflow.csv_dialect import Dialect
@@ -66,8 +68,8 @@ def _joined(text: str, sentence: str) -> str:
 
 
 def _at(path: Path, byte: int, column: str | None, dialect: "Dialect") -> str:
-    """Say what the record at a byte of a file holds, and which row and line of the file it is."""
-    with path.open("rb") as file:
+    """Say what the record at a byte of a file's text holds, and which row and line of the file it is."""
+    with _text(path, byte + RECORD_BYTES) as file:
         beginning = file.read(RECORD_BYTES)
         where = ""
         if byte <= READ_BYTES:
@@ -89,6 +91,18 @@ def _at(path: Path, byte: int, column: str | None, dialect: "Dialect") -> str:
     return f"It is {where}which reads {_shown(_first_record(record).decode(dialect.encoding, 'backslashreplace').rstrip())}"
 
 
+@contextmanager
+def _text(path: Path, size: int) -> Iterator[BinaryIO]:
+    """Open a file; if it is compressed, so many bytes of its text."""
+    if not compression_in(path):
+        with path.open("rb") as file:
+            yield file
+    elif size > READ_BYTES:
+        raise ValueError("all that is before it would have to be read")
+    else:
+        yield io.BytesIO(open_text(path).read(size))
+
+
 def _fields(record: bytes, dialect: "Dialect") -> list[str]:
     text = record.decode("utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding)
     return next(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter))
@@ -99,7 +113,7 @@ def _first_record(data: bytes) -> bytes:
 
 
 def _first_line(path: Path) -> str:
-    with path.open("rb") as file:
+    with _text(path, RECORD_BYTES) as file:
         return file.readline(RECORD_BYTES).decode("utf-8-sig", "replace").rstrip()
 
 

@@ -231,7 +231,8 @@ def _named_error(error: Exception) -> PredictionError:
     if isinstance(error, MemoryError):
         return InvalidRequestError("the function ran out of memory", "raise PredictMemorySize or lower chunk_size_mb")
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        return InvalidRequestError("ephemeral storage is full", "raise PredictEphemeralStorageSize or lower chunk_size_mb")
+        advice = "raise PredictEphemeralStorageSize or lower chunk_size_mb, or have the output of compressed data compressed, too"
+        return InvalidRequestError("ephemeral storage is full", advice)
     return InternalError(f"unexpected {type(error).__name__}: see the function's log")
 
 
@@ -5423,6 +5424,8 @@ class _Segment:
     data: Path | _GrowingFile
     header: Header | None = None
     is_begun: bool = False
+    surplus: int = 0
+    """How many bytes more than its own are in its text, once that is read."""
 
     @contextmanager
     def text(self) -> Iterator[Any]:
@@ -5430,7 +5433,9 @@ class _Segment:
         with self.data.open("rb") as file:
             compression = None if self.source.start else compression_of(file.read(COMPRESSION_MAGIC_BYTES))
             file.seek(0)
-            yield _Decompressed(file, compression, self.source.s3_uri, self) if compression else file
+            opened = _Decompressed(file, compression, self.source.s3_uri, self) if compression else None
+            yield opened or file
+            self.surplus = opened.surplus if opened else 0
 
     @property
     def byte_range(self) -> list[int] | None:
@@ -5490,6 +5495,7 @@ class _Chunk:
         self.header_of(segment)
         self.format.require_alike(segment, self)
         yield from self.format.blocks(segment, self.header, block_bytes, tally)
+        tally.bytes -= segment.surplus
 
     def cut_segment(self) -> _Segment | None:
         """Find the first segment, of those that were read so far, whose ends show that they are not between two rows."""
@@ -5727,7 +5733,7 @@ class _CompressedWriter:
         self._writer.end(tally)
         rest = self._text.getvalue()[written:].removeprefix(self._header_end)
         if rest or not self._output.tell():  # an object without bytes is neither gzip nor Zstandard
-            self._output.write(self._compressed(rest, b""))
+            self._output.write(self._compressed(rest))
         return 0
 
 
@@ -5737,13 +5743,13 @@ def _compressed(writer: _Writer, event: dict[str, Any]) -> _Writer:
     return writer if compression == "none" else _CompressedWriter(writer, compression)
 
 
-def _gzip_member(text: bytes | memoryview, line_end: bytes) -> bytes:
+def _gzip_member(*texts: bytes | memoryview) -> bytes:
     member = zlib.compressobj(GZIP_LEVEL, wbits=31)  # without a name or an instant: twins of a chunk write the same bytes
-    return b"".join([member.compress(text), member.compress(line_end), member.flush()])
+    return b"".join([*map(member.compress, texts), member.flush()])
 
 
-def _zstd_frame(text: bytes | memoryview, line_end: bytes) -> bytes:
-    frame: bytes = pa.Codec("zstd", compression_level=ZSTD_LEVEL).compress(b"".join([text, line_end]), asbytes=True)
+def _zstd_frame(*texts: bytes | memoryview) -> bytes:
+    frame: bytes = pa.Codec("zstd", compression_level=ZSTD_LEVEL).compress(b"".join(texts), asbytes=True)
     return frame
 
 
@@ -6122,8 +6128,6 @@ class _Csv:
                 file.seek(own.size)
                 start = own.size
             yield from _read_blocks(file, header, segment.source, start, block_bytes, tally)
-            if isinstance(file, _Decompressed):
-                tally.bytes -= file.surplus
 
     def joined_small(self, blocks: Iterator[Any], block_bytes: int) -> Iterator[_Block]:
         return _joined_small(blocks, block_bytes, _join_blocks)
@@ -6830,8 +6834,6 @@ class _JsonLines:
                 tally.bytes += start
                 file.seek(start)
             yield from _read_lines(file, header, segment.source, start, block_bytes, tally)
-            if isinstance(file, _Decompressed):
-                tally.bytes -= file.surplus
 
     def joined_small(self, blocks: Iterator[Any], block_bytes: int) -> Iterator[_Block]:
         return _joined_small(blocks, block_bytes, _join_lines)

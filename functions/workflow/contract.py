@@ -42,6 +42,8 @@ class Request(TypedDict):
     prediction_column_name: str
     input_format: str
     """What the data are, also if the caller says `auto`."""
+    output_compression: str
+    """`none`, `gzip` or `zstd`, also if the output's name alone says it."""
     chunk_size_mb: float | None
     """Target bytes of input a chunk, in MB (10^6 bytes); None if the planner chooses."""
     max_concurrency: int
@@ -99,6 +101,7 @@ class PredictionFields(TypedDict):
     model_version_id: str | None
     prediction_column_name: str
     input_format: InputFormat
+    output_compression: str
     prediction_method: str
     predictions: list[object] | None
     on_bad_row: str
@@ -447,6 +450,8 @@ class Plan(TypedDict):
     tolerated_failure_percentage: float
     """A share of the pending chunks, which are all that the Map sees; the request's is of all chunks. 0 to 100."""
     input_format: InputFormat
+    input_compression: list[str]
+    """How objects are compressed, of those that were looked at: `gzip`, `zstd`."""
     objects: int
     input_bytes: int
     skipped_objects: int

@@ -31,6 +31,8 @@ class Header(NamedTuple):
     """LF or CRLF, or nothing if the object ends with its header."""
     has_rows: bool = True
     """Whether more than blank lines may follow in its object."""
+    compression: str | None = None
+    """How its object is compressed; if that is Zstandard, nothing else is known of it, and there are no columns here."""
 
 
 def record_stops(data: bytes, *, quoted: bool = False) -> Iterator[int]:

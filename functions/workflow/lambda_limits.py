@@ -5,6 +5,8 @@ MB_PER_GB = 1024
 
 MB_PER_VCPU = 1769
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+FUNCTION_SECONDS = 900
+"""https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 DEFAULT_MEMORY_MB = 1024
 """What template.yaml gives the prediction function; tests hold the template and the pages to it. Of the sizes that were measured,
 the smallest at which the network alone bounds linear models and packed trees (docs/performance.md)."""

@@ -118,7 +118,8 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     require_predictions(account, statistics.result()["rejected_reasons"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
     pieces = target.pieces(client, document, source, account)
-    result = Result(identity, sum(piece.size for piece in pieces), digest_of(pieces))
+    size = sum(piece.size for piece in pieces) if pieces else len(target.nothing)
+    result = Result(identity, size, digest_of(pieces))
     etag = merge(client, document, pieces, result, deadline)
     output: Output = {
         "output_s3_uri": request["output_s3_uri"],
@@ -225,10 +226,11 @@ def merge(client: S3Client, document: Document, pieces: list[Piece], result: Res
     parts = parts_of(pieces) or [GatheredPart([])]  # without any object there is not even a header
     if len(parts) > MAX_PARTS:
         raise IncompleteOutputError(f"{output} would need {len(parts)} parts, more than S3's {MAX_PARTS}", "raise chunk_size_mb")
-    description: dict[str, Any] = {"ContentType": output_format(document).content_type, "Metadata": result.metadata}
+    target = output_format(document)
+    description: dict[str, Any] = {"ContentType": target.content_type, "Metadata": result.metadata}
     try:
         if len(parts) == 1 and isinstance(parts[0], GatheredPart):
-            return put_whole(client, output, parts[0], description, standing.etag)
+            return put_whole(client, output, parts[0], target.nothing, description, standing.etag)
         return upload_whole(client, output, work_uri, parts, description, standing.etag, deadline)
     except S3_EXCEPTIONS as error:
         if error_code(error) not in NOT_AS_EXPECTED:
@@ -239,11 +241,13 @@ def merge(client: S3Client, document: Document, pieces: list[Piece], result: Res
         raise TransientS3Error(f"{output} could not be published: it was being written or deleted, or its upload ended") from error
 
 
-def put_whole(client: S3Client, output: str, part: GatheredPart, description: dict[str, Any], replaced: str | None) -> str:
-    """Publish an output that fits in memory."""
+def put_whole(
+    client: S3Client, output: str, part: GatheredPart, nothing: bytes, description: dict[str, Any], replaced: str | None
+) -> str:
+    """Publish an output that fits in memory: if it is made of nothing, what the format has for that."""
     bucket, key = parse_s3_uri(output)
     with ThreadPoolExecutor(CONCURRENT_REQUESTS) as readers:
-        body = gather(client, readers, part)
+        body = gather(client, readers, part) if part.pieces else nothing
     clear_side_files(client, output, replaced)
     return client.put_object(Bucket=bucket, Key=key, Body=body, **description, **only_in_place_of(replaced))["ETag"]
 

@@ -47,7 +47,7 @@ from .limits import ObjectCount, chunk_room_bytes, require_ephemeral_storage
 from .published import found_while_planning
 from .resume import EarlierWork, earlier_work, finished_chunks, is_refuted
 from .s3 import S3Client, get_document, in_parallel, parse_s3_uri, put_json, s3_client
-from .sizing import LOADED_TIMES, SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice
+from .sizing import LOADED_TIMES, SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice, overlong
 from .splitting import Notes
 from .work import chunk_places, chunk_size_uri, decision_uri, scan_uri, work_prefix, written_uris
 
@@ -108,7 +108,8 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     columns, source = read_columns(client, document["model"]), input_format(document)
     inputs = read_inputs(client, request, source, listing)
     has_any = any(found not in inputs.headers or inputs.headers[found].has_rows for found in inputs.objects)
-    if has_any != (document["model"]["rows"] > 0):  # without rows, the probe could not see what the model makes of them
+    is_known = not has_any or any(header.compression != "zstd" for _, header in compared(inputs))  # only the probe reads that
+    if has_any != (document["model"]["rows"] > 0) and is_known:  # without rows, it could not see what the model makes of them
         before, now = ("no rows", "rows") if has_any else ("rows", "no rows")
         raise InputChangedError(f"the data had {before} when the model was probed, and now it has {now}")
     written = written_uris(output)
@@ -132,10 +133,10 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
         cutting = cut_inputs(client, inputs, chunk_bytes, notes, exactly=exactly)
         draft, exactly = unrefuted_draft(client, document, columns, inputs, cutting, identity), True
 
-    target = output_format(document)
-    planned = planned_of(client, draft, source, target)
-    # Again: a cut waits for the end of its record.
-    require_ephemeral_storage(max((item.measure.input_bytes for item in planned), default=0), model_bytes)
+    planned = planned_of(client, draft, source, target := output_format(document))
+    largest = max((item.measure.input_bytes for item in planned), default=0)
+    require_ephemeral_storage(largest, model_bytes)  # again: a cut waits for the end of its record
+    chunks_told += overlong(largest, row, memory_mb())
     quarantine = request["on_bad_row"] == "quarantine"
     finished = finished_chunks(client, planned, draft.earlier, document["model"]["model"], target, quarantine=quarantine)
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
@@ -306,7 +307,7 @@ def plan_of(
     chunks_told: str,
 ) -> Plan:
     """Describe the plan."""
-    bucket, prefix = parse_s3_uri(draft.prefix)
+    (bucket, prefix), tolerated = parse_s3_uri(draft.prefix), document["request"]["tolerated_failure_percentage"]
     plan_key = f"{prefix}plan.json"
     # Executions of the same request have the same plan, but each has its own share left to do.
     pending_key = plan_key if len(pending) == len(planned) else f"{prefix}pending-{document['execution']['name']}.json"
@@ -332,10 +333,9 @@ def plan_of(
         "chunks": len(planned),
         "pending_chunks": len(pending),
         # The request's tolerance is of all chunks, but the Map sees only those that it runs.
-        "tolerated_failure_percentage": min(
-            100, document["request"]["tolerated_failure_percentage"] * len(planned) / max(1, len(pending))
-        ),
+        "tolerated_failure_percentage": min(100, tolerated * len(planned) / max(1, len(pending))),
         "input_format": inputs.format.name,
+        "input_compression": sorted({header.compression for _, header in compared(inputs) if header.compression}),
         "objects": len(inputs.objects),
         "input_bytes": sum(found.size for found in inputs.objects),
         "skipped_objects": inputs.skipped,
@@ -386,7 +386,7 @@ def estimate_of(
         grouped_objects=sum(item.objects for item in grouped),
         grouped_chunks=len(grouped),
         input_bytes=sum(item.measure.input_bytes for item in pending),
-        row_bytes=source.row_bytes(client, draft.cutting.spans()),
+        row_bytes=source.row_bytes(client, draft.cutting.spans()) or (row.input_bytes if row else 1),
         prediction_bytes=row.prediction_bytes if row else 0,
         is_stored=probe["stored_model_s3_uri"] is not None,
         one_worker=probe["one_worker"],

@@ -38,7 +38,10 @@ def report_of(
         },
         "plan": {
             field: plan[field]
-            for field in ("boundaries", "chunk_size_mb", "chunk_size_reason", "chunks", "objects", "input_bytes", "skipped_objects")
+            for field in (
+                *("boundaries", "chunk_size_mb", "chunk_size_reason", "chunks", "objects", "input_bytes", "input_compression"),
+                "skipped_objects",
+            )
         },
         "output": output,
         "bytes": {"read": sum(done.receipt["input_bytes"] for done in account.done), "written": output["bytes"]},

@@ -33,7 +33,7 @@ def problems(value: object, schema: Schema, name: str = "the request") -> Iterat
         return
     if "enum" in schema and value not in schema["enum"]:
         close = _suggestion(value, schema["enum"])
-        yield f"{name} must be one of {', '.join(map(str, schema['enum']))}, not {_shown(value)}{close}"
+        yield f"{name} must be one of {', '.join(filter(None, schema['enum']))}, not {_shown(value)}{close}"
     if isinstance(value, str):
         yield from _string_problems(value, schema, name)
     elif isinstance(value, int | float) and not isinstance(value, bool):

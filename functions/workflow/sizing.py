@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .chunking import BYTES_PER_MB, MAX_CHUNKS, MAX_SEGMENTS, fitting_chunk_bytes, floor_bytes, number_of_chunks
 from .estimate import INVOCATION_SECONDS, SMALL_REQUEST_SECONDS, Row, Work, estimate, scoring_seconds, used_vcpus
-from .lambda_limits import MB_PER_VCPU, network_mb_per_second
+from .lambda_limits import FUNCTION_SECONDS, MB_PER_VCPU, network_mb_per_second
 
 MAX_CHUNK_SECONDS = 60
 """What a chunk takes at most: a retry repeats all of it, and a run ends with its last chunk."""
@@ -86,6 +86,16 @@ def described(size: ChunkSize, row: Row | None, memory_mb: int, sizes: Sequence[
         return f"Chunks of {mb} MB: {size.reason}."
     seconds, speed = (figure(value) for value in (chunk_seconds(size.bytes, row, memory_mb, sizes), mb_per_second(row, memory_mb)))
     return f"Chunks of {mb} MB, {seconds} s each at {speed} MB/s: {size.reason}."
+
+
+def overlong(chunk_bytes: int, row: Row | None, memory_mb: int) -> str:
+    """Return a sentence about the largest chunk of a plan if it takes longer than a function may; nothing otherwise."""
+    if not row or (seconds := chunk_seconds(chunk_bytes, row, memory_mb)) <= FUNCTION_SECONDS:
+        return ""
+    return (
+        f" The largest has {figure(chunk_bytes / BYTES_PER_MB)} MB and may take {figure(seconds)} s, and a function has "
+        f"{FUNCTION_SECONDS} s: an object that is compressed is never cut, so split it, or raise PredictMemorySize."
+    )
 
 
 def largest_chunk(row: Row, memory_mb: int, room_bytes: int, sizes: Sequence[int] = ()) -> ChunkSize:

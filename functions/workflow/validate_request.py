@@ -15,7 +15,7 @@ from typing import Any, cast
 from .confinement import problems_of
 from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
 from .csv_dialect import delimiter_of, dialect_of, dialect_problems, field_of
-from .data_names import WILDCARDS, written_as
+from .data_names import WILDCARDS, Written, written_as
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
 from .formats import Format, Header, format_of, recognised
 from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
@@ -72,6 +72,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     objects = chain.from_iterable(first_objects(client, uri, may_lack_rows=may_lack_rows) for uri in request["data_s3_uri"])
     opening = next(objects, None)
     request["input_format"] = kind = recognised(client, opening, request)
+    request["output_compression"] = compression = _written_as(request).compression
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
@@ -80,6 +81,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "prediction_column_name": request["prediction_column_name"],
         "input_format": kind,
         "csv": request["csv"],
+        "output_compression": compression,
         "prediction_method": request["prediction_method"],
         "predictions": request["predictions"],
         "on_bad_row": request["on_bad_row"],
@@ -89,7 +91,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "execution_name": execution["name"],
     }
     first = object_to_probe(client, format_of(prediction), chain(filter(None, [opening]), objects), request)
-    if first:
+    if first and first[1].columns:
         require_columns(request, stated, *first)
     further = list(islice(objects, FURTHER_OBJECTS)) if request["on_bad_row"] == "quarantine" else []
     sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in further)
@@ -268,7 +270,7 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
     if repeated := repeated_in(request["data_s3_uri"]):
         yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
-    if mistake := written_as(output, "csv", "csv", output_compression="none", delimiter=delimiter_of(request["csv"])).mistake:
+    if mistake := _written_as(request).mistake:
         yield f"output_s3_uri {output} {mistake}"
     written = written_uris(output)
     work = f"{output}.work/"
@@ -294,6 +296,11 @@ def _conflicts_in(predictions: list[object], method: str) -> Iterator[str]:
         yield f"predictions has {n_bytes} bytes as JSON, more than {MAX_PREDICTIONS_BYTES}: name fewer classes, or ask for all"
     times = Counter(next(iter(item)) if isinstance(item, dict) else item for item in predictions)
     yield from (f"predictions names {kind} {number} times: name it once" for kind, number in times.items() if number > 1)
+
+
+def _written_as(request: Request) -> Written:
+    compression, delimiter = request["output_compression"], delimiter_of(request["csv"])
+    return written_as(request["output_s3_uri"], "csv", "csv", output_compression=compression, delimiter=delimiter)
 
 
 def require_own_region(client: S3Client, request: Request) -> None:

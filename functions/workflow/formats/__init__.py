@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from ..compression import read_beginning
 from ..contract import Document, InputFormat, Request
 from ..data_names import promise_of
 from ..inputs import InputObject
-from ..s3 import S3Client, read_range
+from ..s3 import S3Client
 from .csv_format import Csv
 from .format import Format, Header, Measure
 
@@ -25,7 +26,7 @@ def recognised(client: S3Client, first: InputObject | None, request: Request) ->
     promised = promise_of(first.uri if first else request["data_s3_uri"][0]).format
     if promised in FORMATS:
         return FORMATS[promised].name
-    data = read_range(client, first.uri, 0, min(FIRST_BYTES, first.size), first.etag) if first else b""
+    data = read_beginning(client, first, FIRST_BYTES)[0].text if first else b""
     return next(kind.name for kind in FORMATS.values() if kind.begins(data))
 
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..chunking import Span, targets_of
 from ..column_types import Kind
+from ..compression import CONTENT_TYPES, EMPTY, ENDINGS, read_beginning
 from ..contract import Document, Extent, InputFormat, Receipt, Segment
 from ..csv_dialect import COMMAS, Dialect, dialect_of
 from ..csv_records import Header, is_blank, parse_header, record_stop
 from ..errors import InvalidDataError
-from ..header_mistakes import difference, foreign_format, mistaken_first_line
+from ..header_mistakes import COMPRESSION_MAGIC_BYTES, difference, foreign_format, mistaken_first_line
 from ..inputs import InputObject
 from ..multipart import Piece
-from ..s3 import S3Client, read_range
+from ..s3 import S3Client
 from ..sampling import mean_record_bytes, sampled_records, sampled_types
 from ..splitting import Cut, Notes, Split, split_objects
 from .format import Format, Measure
@@ -36,15 +37,31 @@ class Csv:
     dialect: Dialect = COMMAS
 
     name: ClassVar[InputFormat] = "csv"
-    ending: ClassVar[str] = ".csv"
-    content_type: ClassVar[str] = "text/csv"
     extent: ClassVar[Extent] = "byte_range"
     rejected_columns: ClassVar[tuple[str, str, str, str]] = ("data_s3_uri", "row", "byte", "reason")
 
+    compression: str = "none"
+    """Of an output: `output_compression`."""
+
     @classmethod
     def of(cls, prediction: Mapping[str, Any]) -> Csv:
-        """Return the dialect that the fields say."""
-        return cls(dialect_of(prediction.get("csv")))
+        """Return the dialect that the fields say, and how an output is compressed."""
+        return cls(dialect_of(prediction.get("csv")), prediction["output_compression"])
+
+    @property
+    def ending(self) -> str:
+        """End of a part's name."""
+        return f".csv{ENDINGS[self.compression]}"
+
+    @property
+    def content_type(self) -> str:
+        """The text's own, or that of how it is compressed."""
+        return CONTENT_TYPES.get(self.compression, "text/csv")
+
+    @property
+    def nothing(self) -> bytes:
+        """Nothing, perhaps compressed."""
+        return EMPTY[self.compression]
 
     @staticmethod
     def begins(data: bytes) -> bool:  # noqa: ARG004 - what other formats begin with is not CSV
@@ -52,18 +69,23 @@ class Csv:
         return True
 
     def read_header(self, client: S3Client, found: InputObject) -> Header:
-        """Read the first record of an object, and on as long as only blank lines follow; InvalidDataError if there is none."""
-        data = b""
-        for limit in (min(read, found.size) for read in HEADER_READS):
-            data += read_range(client, found.uri, len(data), limit, found.etag)
+        """Read the first record of an object, and on as long as only blank lines follow; InvalidDataError if there is none.
+
+        What is compressed by Zstandard has no known columns, like what has no text at all.
+        """
+        stored = b""
+        for limit in HEADER_READS:
+            (data, is_all, compression), stored = read_beginning(client, found, limit, stored)
+            if compression == "zstd" or (is_all and not data):
+                return Header([], 0, b"", has_rows=compression == "zstd", compression=compression)
             if foreign := foreign_format(data):
                 raise InvalidDataError(f"{found.uri} is not CSV but {foreign.what}", foreign.advice)
-            if not (stop := record_stop(data, self.dialect) or (limit if limit == found.size else None)):
+            if not (stop := record_stop(data, self.dialect) or (len(data) if is_all else None)):
                 continue
             header = parse_header(data[:stop], found.uri, self.dialect)
             is_alone = is_blank(data[header.stop :], self.dialect)
-            if not (is_alone and limit < min(found.size, HEADER_READS[-1])):
-                return header._replace(has_rows=not (is_alone and limit == found.size))
+            if is_all or limit == HEADER_READS[-1] or not is_alone:
+                return header._replace(has_rows=not (is_alone and is_all), compression=compression)
         raise InvalidDataError(
             f"{found.uri} cannot be read as CSV: its {'header' if self.dialect.header else 'first row'} does not end "
             f"within {HEADER_READS[-1]} bytes",
@@ -72,8 +94,9 @@ class Csv:
 
     def require_same_layout(self, headers: Sequence[tuple[InputObject, Header]]) -> None:
         """Raise if an object's columns or line ends differ from the first one's: its rows would not fit under that header."""
-        for other, header in headers[1:]:
-            first, reference = headers[0]
+        known = [(found, header) for found, header in headers if header.columns]
+        for other, header in known[1:]:
+            first, reference = known[0]
             if header.columns != reference.columns:
                 # Its values are not to be shown as names.
                 if mistake := mistaken_first_line(reference.columns, header.columns, self.dialect):
@@ -105,7 +128,7 @@ class Csv:
         *,
         exactly: bool,
     ) -> Split:
-        """Cut objects where records end, near equal pieces: by windows, or by counting every quote."""
+        """Cut objects where records end, near equal pieces: by windows, or by counting every quote. Compressed ones stay whole."""
         cuts = [
             Cut(
                 found,
@@ -114,15 +137,22 @@ class Csv:
                 self.dialect,
             )
             for found, pieces in large.items()
+            if not headers[found].compression
         ]
-        return split_objects(client, cuts, notes, exactly=exactly)
+        split = split_objects(client, cuts, notes, exactly=exactly)
+        whole = {found: [Span(found, 0, found.size)] for found in large if headers[found].compression}
+        return split._replace(spans=split.spans | whole)
 
     def kinds(self, client: S3Client, spans: Sequence[Span], header: Header, wanted: Iterable[str]) -> dict[str, Kind]:
-        """Return the kinds of columns by windows of the data."""
+        """Return the kinds of columns by windows of the data; none if its columns are not known."""
+        if not header.columns:
+            return {}
         return sampled_types(sampled_records(client, spans, self.dialect), header.columns, wanted, self.dialect)
 
     def row_bytes(self, client: S3Client, spans: Sequence[Span]) -> float:
-        """Return the mean length of a record in windows of the data."""
+        """Return the mean length of a record in windows of the data; 0 if they are compressed: the probe has seen how much."""
+        if spans and read_beginning(client, spans[0].object, COMPRESSION_MAGIC_BYTES)[0].compression:
+            return 0
         return mean_record_bytes(sampled_records(client, spans, self.dialect) if spans else [])
 
     def measure(self, client: S3Client, segments: Sequence[Segment]) -> Measure:  # noqa: ARG002 - others read footers
@@ -130,9 +160,10 @@ class Csv:
         return Measure(sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)), None)
 
     def fits(self, receipt: Receipt) -> bool:
-        """Whether there is a header above the rows, if there should be, each of which is at least a delimiter and a line end."""
+        """Whether there is a header, if there should be, and rows of at least a delimiter and a line end, if not compressed."""
         header, size = receipt["header_bytes"], receipt["output_bytes"]
-        return size >= header + 2 * receipt["rows_read"] and (header > 0 or size == 0 or not self.dialect.header)
+        least = 2 * receipt["rows_read"] if self.compression == "none" else receipt["rows_read"] > 0
+        return size >= header + least and (header > 0 or size == 0 or not self.dialect.header)
 
     def pieces(self, client: S3Client, document: Document, source: Format, account: Account) -> list[Piece]:  # noqa: ARG002 - as above
         """Return the first part that has a header with it, and the others without."""

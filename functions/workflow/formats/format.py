@@ -31,6 +31,10 @@ class Header(Protocol):
     def has_rows(self) -> bool:
         """Whether it is known, or has to be assumed, that rows follow."""
 
+    @property
+    def compression(self) -> str | None:
+        """How the whole object is compressed."""
+
 
 class Measure(NamedTuple):
     """What a chunk's segments add up to."""
@@ -46,9 +50,6 @@ class Format(Protocol):
 
     name: ClassVar[InputFormat]
     """As `input_format` has it."""
-    ending: ClassVar[str]
-    """End of a part's name."""
-    content_type: ClassVar[str]
     extent: ClassVar[Extent]
     """The field of a segment that says which share of its object it is: [start, stop)."""
     rejected_columns: ClassVar[tuple[str, str, str, str]]
@@ -85,12 +86,24 @@ class Format(Protocol):
         """Return what can be seen of the columns' kinds without reading all of them."""
 
     def row_bytes(self, client: S3Client, spans: Sequence[Span]) -> float:
-        """Return the mean length of a row, above 0."""
+        """Return the mean length of a row; 0 if only the probe knows it."""
 
     def measure(self, client: S3Client, segments: Sequence[Segment]) -> Measure:
         """Return what a chunk's segments add up to."""
 
     # As output
+
+    @property
+    def ending(self) -> str:
+        """End of a part's name."""
+
+    @property
+    def content_type(self) -> str:
+        """What S3 calls the output's type."""
+
+    @property
+    def nothing(self) -> bytes:
+        """What the output of no object is."""
 
     def fits(self, receipt: Receipt) -> bool:
         """Whether the bytes, rows and header of a part can be as its receipt says."""

@@ -210,3 +210,19 @@ def test_an_output_says_what_it_is_and_not_how_it_is_encoded(s3, put, compressio
     assert invoke(output_s3_uri=f"s3://{BUCKET}/out", output_compression=compression)[0] == 200
     head = s3.head_object(Bucket=BUCKET, Key="out")
     assert (head["ContentType"], head.get("ContentEncoding")) == (f"application/{compression}", None)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_lines_of_json_are_compressed_text_as_well(put, get, compression):
+    put(MODEL, FirstColumn())
+    text = b'\xef\xbb\xbf{"x1":1,"x2":2}\n\n{"x2":5,"x1":4}'
+    ending = {"gzip": "gz", "zstd": "zst"}[compression]
+    data, output = f"s3://{BUCKET}/data/in.jsonl.{ending}", f"s3://{BUCKET}/out/p.jsonl.{ending}"
+    stored = compressed(text[:20], compression) + compressed(text[20:], compression)
+    put(data, stored)
+    status, receipt = invoke(data_s3_uri=data, output_s3_uri=output, input_format="jsonl")
+    assert status == 200, receipt
+    lines = b'\xef\xbb\xbf{"x1":1,"x2":2,"prediction":1}\n\n{"x2":5,"x1":4,"prediction":4}\n'
+    assert decompressed(get(output), compression) == lines
+    assert (receipt["input_bytes"], receipt["rows_read"]) == (len(stored), 2)
+    assert decompressed(get(output)[: receipt["header_bytes"]], compression) == lines[:3]

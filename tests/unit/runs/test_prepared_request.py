@@ -111,8 +111,8 @@ def test_what_is_wrong_with_local_files_is_said(prepare_data, files, data, says)
             "output out.xlsx ends in .xlsx, and what is written is CSV.*: choose a name that ends in .csv",
         ),
         (
-            {"output_s3_uri": "out.csv.gz"},
-            "output out.csv.gz ends in .csv.gz, and output_compression is none: choose a name",
+            {"output_s3_uri": "out.csv.gz", "output_compression": "zstd"},
+            "output out.csv.gz ends in .csv.gz, and output_compression is zstd: choose a name",
         ),
     ],
 )

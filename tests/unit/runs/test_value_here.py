@@ -1,5 +1,8 @@
 """On this machine a message shows the value, the file's row and line; the functions' own messages never do."""
 
+import gzip
+
+import pyarrow as pa
 import pytest
 
 from batch_predict.runs.value_here import told_here, with_value
@@ -23,6 +26,12 @@ def test_a_value_is_shown_with_its_row_and_line(told):
     content = b'id,"a, b"\n"x\ny",1\n\n007,NONE\n'
     message = f"FILE row 2 (byte {content.index(b'007')}), column 'a, b': a text of 4 character(s) is not a number"
     assert told(content, message) == f"{message}. It is row 2 of the file (line 5), column 'a, b': 'NONE'"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lambda text: pa.Codec("zstd").compress(text, asbytes=True)])
+def test_a_value_is_shown_of_compressed_text(told, compress):
+    message = "FILE row 2 (byte 4), column 'a': a text of 4 character(s) is not a number"
+    assert told(compress(b"a\n1\nlate\n"), message) == f"{message}. It is row 2 of the file (line 3), column 'a': 'late'"
 
 
 def test_a_row_of_a_later_chunk_is_a_row_of_the_file(told):

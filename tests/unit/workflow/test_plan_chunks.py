@@ -55,6 +55,7 @@ def test_the_plan_is_written_beside_the_output(s3, put, get, document):
         "pending_chunks": 1,
         "tolerated_failure_percentage": 0.0,
         "input_format": "csv",
+        "input_compression": [],
         "objects": 1,
         "input_bytes": 8,
         "skipped_objects": 0,

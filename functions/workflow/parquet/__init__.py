@@ -1,0 +1,1 @@
+"""The footers of Parquet files: read, compared, and joined into the footer of one file."""

@@ -986,9 +986,11 @@ def _kept_columns(event: dict[str, Any], decision: _Decision | None, header: Hea
     if decided is not None and named not in (None, decided):
         raise InvalidRequestError("output_columns names other columns than the run has decided", "leave it out")
     wanted = decided if decided is not None else named
-    if wanted is None or header.sampled_rows is not None:
+    if wanted is None or (header.sampled_rows is not None and (decision or not header.sampled_rows)):
         return wanted
     _require_columns(wanted, header, s3_uri, named_by="output_columns")
+    if header.sampled_rows:  # rows have their columns in any order
+        return wanted
     chosen = set(wanted)
     return [name for name in header.names if name in chosen]
 
@@ -1086,9 +1088,10 @@ def _require_columns(
         advice = mistake.advice
         if header.sampled_rows is not None:
             first = f"{mistake.what}, as far as its first {header.sampled_rows} row(s) show"
-            raise InvalidRequestError(
-                f"{s3_uri} {first}", "correct the name or, if only later rows have the column, state its type in column_types"
-            )
+            advice = "correct the name or, if only later rows have the column, state its type in column_types"
+            if named_by == "output_columns":
+                advice = "correct output_columns: one of the first rows must have each name"
+            raise InvalidRequestError(f"{s3_uri} {first}", advice)
         if by_model and "feature_columns" in advice:
             where = "the header, which is the file's first line" if header.dialect.header else "csv.column_names"
             advice = f"the model was fitted on columns of these names: correct the names in {where}"
@@ -5779,19 +5782,8 @@ class _JsonLinesOfTables:
         self._output: Any = None
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
-        places = np.full(block.rows, -1, np.int64)
-        places[rows] = np.arange(len(rows))
-        taken = pa.array(places, mask=places < 0)
-        columns = {
-            name: _json_texts(column.combine_chunks()) for name, column in zip(self.columns, block.table.columns, strict=True)
-        }
-        for name, values in zip(names, [None] * len(names) if predictions is None else _columns_of(predictions), strict=True):
-            columns[name] = pc.take(pa.nulls(1, pa.binary()) if values is None else _json_column(values), taken)
-        texts = []
-        for index, (name, column) in enumerate(columns.items()):
-            key = (b"," if index else b"{") + orjson.dumps(name) + b":"
-            texts += [pa.repeat(pa.scalar(key, pa.binary()), block.rows), pc.fill_null(column, b"null")]
-        return _joined_texts([*texts, pa.repeat(pa.scalar(b"}\n", pa.binary()), block.rows)])
+        columns = [_json_texts(column.combine_chunks()) for column in block.table.columns]
+        return _json_objects(dict(zip(self.columns, columns, strict=True)), block.rows, rows, predictions, names)
 
     def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its columns
         self._output = output
@@ -5802,6 +5794,22 @@ class _JsonLinesOfTables:
 
     def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
         return 0
+
+
+def _json_objects(
+    columns: dict[str, pa.Array], n_rows: int, rows: Array, predictions: _Predictions | None, names: list[str]
+) -> memoryview:
+    """Join the JSON of columns' values, null for a missing one, and predictions, as one object on each line."""
+    places = np.full(n_rows, -1, np.int64)
+    places[rows] = np.arange(len(rows))
+    taken = pa.array(places, mask=places < 0)
+    for name, values in zip(names, [None] * len(names) if predictions is None else _columns_of(predictions), strict=True):
+        columns[name] = pc.take(pa.nulls(1, pa.binary()) if values is None else _json_column(values), taken)
+    texts = []
+    for index, (name, column) in enumerate(columns.items()):
+        key = (b"," if index else b"{") + orjson.dumps(name) + b":"
+        texts += [pa.repeat(pa.scalar(key, pa.binary()), n_rows), pc.fill_null(column, b"null")]
+    return _joined_texts([*texts, pa.repeat(pa.scalar(b"}\n", pa.binary()), n_rows)])
 
 
 def _json_texts(column: pa.Array) -> pa.Array:
@@ -6844,10 +6852,8 @@ class _JsonLines:
     def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
         return _read_first_block(client, s3_uri, etag, functools.partial(_first_lines, s3_uri=s3_uri), _ON_ONE_LINE)
 
-    def writer(self, header: Header, kept: list[str] | None) -> _JsonLinesWriter:
-        if kept is not None:
-            raise InvalidRequestError("output_columns is for CSV, and the data are JSON Lines", "leave it out")
-        return _JsonLinesWriter(header)
+    def writer(self, header: Header, kept: list[str] | None) -> _Writer:
+        return _JsonLinesWriter(header) if kept is None else _JsonLinesOfFields(header, kept)
 
 
 def _json_header(beginning: bytes, s3_uri: str) -> Header:
@@ -6984,6 +6990,23 @@ class _LineBlock:
             parsed[name] = _as_kind(self, columns, name, pa.chunked_array([_texts_of(column)]), reject, found)
         table = pa.table([parsed[name] for name in columns.names], names=columns.names)
         return _Features(lambda: table, exact=exact)
+
+    def fields(self, names: Sequence[str]) -> list[pa.Array]:
+        """Return some columns as their values are spelled, whatever these are; null for a key that a line lacks."""
+        library = _beside("json_kernel")
+        read = library.read(self.data, self.lines, [], names) if library else None
+        values = read.values if read else [pa.nulls(self.rows, pa.binary())] * len(names)
+        declined = range(self.rows)
+        if read and _utf8_problem(self.data, int(self.lines[-1])) is None:
+            declined = read.declined.tolist()
+        if not declined:
+            return list(values)
+        spelled = {row: _spelled_in(self.line(row), frozenset(names)) for row in declined}
+        columns = [column.to_pylist() for column in values]
+        for name, column in zip(names, columns, strict=True):
+            for row, found in spelled.items():
+                column[row] = found.get(name)
+        return [pa.array(column, pa.binary()) for column in columns]
 
     def texts(self, names: Sequence[str]) -> pa.Table:
         """Return some columns as texts; a number as it stands in its line."""
@@ -7125,6 +7148,26 @@ def _values_in(line: bytes, wanted: frozenset[str]) -> dict[str, bytes | None]:
     return values
 
 
+def _spelled_in(line: bytes, wanted: frozenset[str]) -> dict[str, bytes]:
+    """Return the values of the wanted columns as they stand in a line, of a repeated key the last one; none if it is no object."""
+    found: dict[str, bytes] = {}
+    with suppress(_NotAnObjectError):
+        _object_in(line)
+        text = line.decode()
+        place = _JSON_GAP.match(text, 1).end()  # type: ignore[union-attr]  # it matches nothing, too
+        while text[place] != "}":
+            key, place = _DECODER.raw_decode(text, place)
+            place = _JSON_GAP.match(text, place).end()  # type: ignore[union-attr]
+            _, stop = _DECODER.raw_decode(text, place)
+            if key in wanted:
+                found[key] = text[place:stop].encode()
+            place = _JSON_GAP.match(text, stop).end()  # type: ignore[union-attr]
+    return found
+
+
+_JSON_GAP = re.compile(r"[ \t\r\n]*[:,]?[ \t\r\n]*")
+
+
 def _texts_of(values: pa.Array) -> pa.Array:
     """Return values in JSON as texts: strings as what they say, all others as they are written."""
     if pc.all(pc.equal(pc.binary_slice(values, 0, 1), b'"')).as_py() and not pc.any(pc.match_substring(values, "\\")).as_py():
@@ -7195,6 +7238,32 @@ class _JsonLinesWriter:
 
     def end(self, tally: _Tally) -> int:
         self._output.write(tally.blank_lines)
+        return 0
+
+
+class _JsonLinesOfFields:
+    """Writes some of the lines' values, as they are spelled, and the predictions; null for a key that a line lacks."""
+
+    line_end = b""
+    keeps_all = False
+    reads: _Columns | None = None
+
+    def __init__(self, header: Header, kept: list[str]) -> None:
+        self.columns = kept
+        self._header = header
+        self._output: Any = None
+
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
+        return _json_objects(dict(zip(self.columns, block.fields(self.columns), strict=True)), block.rows, rows, predictions, names)
+
+    def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its predictions
+        self._output = output
+        return int(output.write(self._header.raw))
+
+    def write(self, joined: memoryview) -> None:
+        self._output.write(joined)
+
+    def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
         return 0
 
 

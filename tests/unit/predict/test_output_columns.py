@@ -190,3 +190,82 @@ def test_a_probe_says_which_columns_the_run_keeps(put):
 def test_an_object_without_rows_has_the_header_of_the_output(tmp_path):
     options = {"on_no_rows": "succeed", "output_columns": ["id"], "model": linear(("x1",), (1.0,))}
     assert score_locally(b"id,x1\n\n", tmp_path, **options)[1] == b"id,p\n"
+
+
+SPELLED = ["1", "1.50", "-0", "1e3", '"a"', '"\\u00e9\\n"', "true", "null", '{"a" : [1, {"b": "}"}]}', "[ ]", '"é\\"}"', '""']
+
+
+@st.composite
+def objects(draw):
+    """Lines with some keys in any order, and what each of them has."""
+    keys = ["id", "o p", "é", 'q"']
+    lines, rows = [], []
+    for _ in range(draw(st.integers(1, 20))):
+        row = {key: draw(st.sampled_from(SPELLED)) for key in draw(st.permutations(keys))[: draw(st.integers(0, 4))]}
+        row["x1"] = str(draw(st.integers(-9, 9)))
+        gap, spelled = (
+            draw(st.sampled_from(["", " ", "\t "])),
+            draw(st.sampled_from([json.dumps, lambda key: json.dumps(key, ensure_ascii=False)])),
+        )
+        pairs = (gap + "," + gap).join(f"{spelled(key)}{gap}:{gap}{value}" for key, value in row.items())
+        lines.append(f"{{{gap}{pairs}{gap}}}\n" + draw(st.sampled_from(["", "", "\n", " \r\n"])))
+        rows.append(row)
+    lines[0] = draw(st.sampled_from(["", "\ufeff"])) + lines[0]
+    return "".join(lines), rows
+
+
+def check_any_lines(folder, drawn, chosen, block_bytes, kernel):
+    text, rows = drawn
+    chosen = [key for key in chosen if key in rows[0]]  # one of the first rows must have it
+    (folder / "in.jsonl").write_text(text, newline="")
+    own = handler._beside
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handler, "BLOCK_BYTES", block_bytes)
+        if not kernel:
+            patch.setattr(handler, "_beside", lambda name: None if name == "json_kernel" else own(name))
+        options = {"feature_columns": ["x1"], "prediction_column_name": "p", "column_types": {"x1": "integer"}}
+        facts = handler.score_file(folder / "in.jsonl", folder / "out.jsonl", FirstColumn(), output_columns=chosen, **options)
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    expected = []
+    for row in rows:
+        pairs = [f"{json.dumps(key, ensure_ascii=False)}:{row.get(key, 'null')}" for key in chosen]
+        expected.append("{" + ",".join([*pairs, f'"p":{row["x1"]}']) + "}\n")
+    assert (folder / "out.jsonl").read_bytes().decode() == mark + "".join(expected)
+    assert (facts.rows, facts.header_bytes) == (len(rows), len(mark.encode()))
+
+
+CHOSEN = st.lists(st.sampled_from(["id", "o p", "é", 'q"', "x1"]), unique=True)
+
+
+@settings(deadline=None, max_examples=25)
+@given(objects(), CHOSEN, st.integers(1, 300), st.booleans())
+def test_values_of_json_lines_keep_their_own_text(tmp_path_factory, drawn, chosen, block_bytes, kernel):
+    check_any_lines(tmp_path_factory.mktemp("lines"), drawn, chosen, block_bytes, kernel)
+
+
+@pytest.mark.thorough
+@settings(deadline=None, max_examples=2000)
+@given(objects(), CHOSEN, st.integers(1, 300), st.booleans())
+def test_values_of_json_lines_keep_their_own_text_in_thousands_of_files(tmp_path_factory, drawn, chosen, block_bytes, kernel):
+    check_any_lines(tmp_path_factory.mktemp("lines"), drawn, chosen, block_bytes, kernel)
+
+
+def test_lines_that_are_no_objects_have_nulls_and_a_key_that_no_row_has_is_refused(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id":1,"x1":1}\n[1]\n{"id":2,"x1":"bad"}\n{"id":3,"id":4,"x1":3}\n')
+    options = {
+        "feature_columns": ["x1"],
+        "prediction_column_name": "p",
+        "column_types": {"x1": "integer"},
+        "on_bad_row": "quarantine",
+    }
+    facts = handler.score_file(path, tmp_path / "out.jsonl", FirstColumn(), output_columns=["id"], **options)
+    assert (tmp_path / "out.jsonl").read_text().splitlines() == [
+        '{"id":1,"p":1}',
+        '{"id":null,"p":null}',
+        '{"id":2,"p":null}',
+        '{"id":4,"p":3}',
+    ]
+    assert facts.rejected_rows == 2
+    with pytest.raises(handler.InvalidRequestError, match=r"in.jsonl has no column 'ID' .* show: correct output_columns"):
+        handler.score_file(path, tmp_path / "out.jsonl", FirstColumn(), output_columns=["ID"], **options)

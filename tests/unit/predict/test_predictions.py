@@ -404,6 +404,33 @@ def test_rows_of_text_are_scored_by_several_workers_and_blocks(scored, monkeypat
     assert sum(facts.statistics["predictions"]["p"]["classes"].values()) == 3000
 
 
+@pytest.mark.parametrize(
+    ("data", "options", "lines"),
+    [
+        (b"x;y\n0,5;1\n;1\n", {"csv": {"delimiter": ";", "decimal": ","}}, ["x;y;p;p_probability", '0,5;1;"a;b";0,75', ";1;;"]),
+        (b"x,y\n0.5,1\n,1\n", {"output_columns": []}, ["p,p_probability", "a;b,0.75", ","]),
+        (
+            b'{"x":0.5}\n{"x":null}\n',
+            {"input_format": "jsonl"},
+            ['{"x":0.5,"p":"a;b","p_probability":0.75}', '{"x":null,"p":null,"p_probability":null}'],
+        ),
+        (
+            b"x,y\n0.5,1\n,1\n",
+            {"output_format": "jsonl"},
+            ['{"x":0.5,"y":1,"p":"a;b","p_probability":0.75}', '{"x":null,"y":1,"p":null,"p_probability":null}'],
+        ),
+    ],
+    ids=["dialect", "no columns", "JSON Lines", "CSV to JSON Lines"],
+)
+def test_labels_and_numbers_stand_in_every_format_as_one_prediction_does(tmp_path, data, options, lines):
+    model = GaussianNB().fit(pd.DataFrame({"x": [0.0, 1.0, 0.0, 1.0]}), ["a;b", "a;b", "no", "no"])
+    model.class_prior_ = np.array([0.75, 0.25])  # of all rows, whose features say nothing
+    (tmp_path / "in").write_bytes(data)
+    asked = {"prediction_column_name": "p", "predictions": ["label", "probability"], "on_bad_row": "quarantine"}
+    handler.score_file(tmp_path / "in", tmp_path / "out", model, **asked, **options)
+    assert (tmp_path / "out").read_text().splitlines() == lines
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ segments      a chunk's shares of its objects
 compression   gzip and Zstandard, read as text
 formats       the few verbs in which formats of tables differ
 CSV           bytes cut into blocks of whole records, their fields parsed, and predictions behind them
+Parquet       the pages of the feature columns alone, and predictions in pages of their own
 headers       what is wrong with a first line
 """
 
@@ -77,11 +78,11 @@ import zlib
 from bisect import bisect_right
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise, zip_longest
 from pathlib import Path
 from socket import gaierror
 from types import CodeType
@@ -104,7 +105,6 @@ from urllib3.exceptions import HTTPError, LocationValueError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     import pandas as pd
@@ -300,12 +300,13 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
             segments = _plan_segments(client, event, Path(folder))
             chunk = _Chunk(segments, _format_of(event), not event.get("data_s3_uri"), may_lack_rows)
             storage.take_for_chunk(chunk.planned_bytes, chunk.s3_uri)
-            _fetch_headers(client, chunk, [segment for segment in segments if not segment.etag])
+            _fetch_headers(client, chunk, [segment for segment in segments if not segment.etag or chunk.format.is_read_by_header])
         with _downloading(client, chunk, storage):
             with watch.stage("model"):
                 _fetch_headers(client, chunk, segments)
                 model = _stored_model(client, event) or _cached_model(client, event, storage)
                 decision = _read_decision(client, event, model)
+                chunk.format.choose(_feature_columns(model.estimator, event, decision))
             try:
                 with watch.stage("predict"):
                     infer = functools.partial(_kinds_of_objects, client, storage, Path(folder), chunk)
@@ -352,7 +353,7 @@ def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision:
     data = (
         {"segments_s3_uri": event.get("segments_s3_uri")}
         if chunk.is_group
-        else {"data_s3_uri": chunk.s3_uri, "byte_range": chunk.segments[0].byte_range or [0, scored.read.bytes]}
+        else {"data_s3_uri": chunk.s3_uri, chunk.format.range_name: chunk.segments[0].byte_range or [0, scored.read.bytes]}
     )
     return {
         "chunk_index": event.get("chunk_index"),
@@ -367,7 +368,9 @@ def _receipt(event: dict[str, Any], chunk: _Chunk, scored: ScoredFile, decision:
         "output_s3_uri": event["output_s3_uri"],
         "output_bytes": scored.bytes,
         "header_bytes": scored.header_bytes,
-        "layout_sha256": _json_sha256([scored.columns, scored.prediction_columns, chunk.header.line_end.decode()]),
+        "layout_sha256": _json_sha256(
+            [scored.columns, scored.prediction_columns, chunk.header.line_end.decode(), *scored.prediction_types]
+        ),
         "decision_sha256": decision.sha256 if decision else None,
         "quote_parity": scored.read.quotes % 2,
     }
@@ -380,7 +383,7 @@ WHOLE_OBJECT_BYTES = 64_000_000
 def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: _Chunk, columns: _Columns) -> dict[str, str]:
     """Decide the open columns by all values of the chunk's objects; if it has only a range of one, the rest is read as well."""
     kinds = _infer_kinds(chunk.blocks(BLOCK_BYTES), columns)
-    for segment in chunk.partial_segments():
+    for segment in [] if chunk.format.is_read_by_header else chunk.partial_segments():
         undecided = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
         if not undecided:  # text stays text, whatever the rest holds
             break
@@ -399,7 +402,7 @@ def _kinds_of_objects(client: S3Client, storage: _Storage, folder: Path, chunk: 
 
 def _wider_kinds(chunk: _Chunk, model: _Model, event: dict[str, Any], decision: _Decision) -> dict[str, str]:
     """Return the kinds, by all values of the chunk, of those columns that do not fit what the run has decided."""
-    columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {})
+    columns, _ = _decide_columns(model.estimator, event, decision, lambda _: {}, chunk.header.footer)
     if written := _make_scorer(model, event, chunk.s3_uri, chunk.header, decision, lambda _: {}).writer.reads:
         columns = _Columns(
             [*written.names, *(name for name in columns.names if name not in written.kinds)],
@@ -498,6 +501,8 @@ def probe_model(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
         "numeric_columns": sorted(features.numeric | (written.numeric & written.open)),
         "output_columns": event.get("output_columns"),
     }
+    if found.prediction_types:
+        columns["prediction_types"] = found.prediction_types
     s3_uri = event.get("receipt_s3_uri")
     size, room = len(json.dumps(columns)), MAX_COLUMNS_BYTES if s3_uri else MAX_ANSWER_BYTES
     if size > room:
@@ -521,6 +526,8 @@ class _Probed(NamedTuple):
     rows_per_second: float = 0.0
     sample: _Block | None = None
     """The rows themselves; None if there are none."""
+    prediction_types: list[str] | None = None
+    """Of the prediction columns, if what is written has types."""
 
 
 def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
@@ -530,7 +537,9 @@ def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> 
     for item in [event, *(event.get("further_data") or ())]:
         s3_uri = item["data_s3_uri"]
         try:
-            block, share = _format_of(event).first_block(client, s3_uri, item.get("data_etag"))
+            table = _format_of(event)
+            table.choose(_feature_columns(model.estimator, event, None))
+            block, share = table.first_block(client, s3_uri, item.get("data_etag"))
             if not block.rows and item is event and event.get("on_no_rows") == "succeed":
                 header = block.header
             probed = _probe_rows(model, event, s3_uri, block, event["probe_rows"])
@@ -568,7 +577,8 @@ def _probe_rows(model: _Model, event: dict[str, Any], s3_uri: str, block: _Block
                 raise ModelError(f"{event['model_s3_uri']} is refused, because the request is strict: {dependence}")
             row_bytes = rows.input_bytes / rows.rows
             speed = _rows_per_second(scorer, block, first)
-            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, rows)
+            types = scorer.writer.types_of(scored.joined)
+            return _Probed(scorer, scored.names, dependence, rows.rows, row_bytes, speed, rows, types)
         refused += scored.statistics.reasons
     refusal = scorer.nothing_predicted(refused)
     raise _with_open_columns(type(refusal)(f"{s3_uri}: {refusal.what}", refusal.advice), scorer.columns)
@@ -610,7 +620,7 @@ def _vcpu_clock() -> Callable[[], float]:
 def _with_open_columns(error: PredictionError, columns: _Columns) -> PredictionError:
     """Add to an error which kinds the first rows give the open columns: later rows may give them others, and be the cause."""
     narrow = [name for name in columns.names if name in columns.open and columns.kinds[name] != TEXT]
-    if not narrow or (isinstance(error, ModelError) and error.advice != _CALL_IT):
+    if columns.types or not narrow or (isinstance(error, ModelError) and error.advice != _CALL_IT):
         return error
     seen = ", ".join(f"column {name!r} holds {_KIND_NAMES[columns.kinds[name]]}" for name in narrow[:3])
     advice = f"{error.advice}; if a column is of another type in later rows, state it in column_types"
@@ -631,7 +641,7 @@ def _probe_without_rows(model: _Model, event: dict[str, Any], header: Header | N
         columns = [scorer.name]
         warning = f"the model cannot predict a made-up row, so this output without rows has one prediction column, {scorer.name}"
     _check_new_names(columns, s3_uri, scorer.writer.columns, header.dialect)
-    return _Probed(scorer, columns, warning)
+    return _Probed(scorer, columns, warning, prediction_types=scorer.writer.types)
 
 
 def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: _Probed) -> dict[str, str | None]:
@@ -639,7 +649,7 @@ def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: 
     result: dict[str, str | None] = {"stored_model_s3_uri": None, "stored_model_sha256": None}
     sample, columns = found.sample, found.scorer.columns
     stored_model = _beside("stored_model")
-    if not (sample and stored_model):
+    if not (sample and stored_model) or TYPED in columns.kinds.values():
         return result
     try:
 
@@ -688,6 +698,8 @@ class ScoredFile(NamedTuple):
     prediction_columns: list[str]
     statistics: dict[str, Any]
     """As `contract.Statistics`."""
+    prediction_types: Sequence[str] = ()
+    """Of the columns, if the output has types."""
 
 
 def score_file(
@@ -739,7 +751,7 @@ def score_file(
     chunk = _local_chunk(paths, options, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
     packed = _with_packed_trees(model, logger.warning)
     rejected = Path(f"{output}.rejected.csv") if on_bad_row == "quarantine" else None
-    return _score_chunk(chunk, Path(output), rejected, _Model(packed, {}), options)
+    return _score_chunk(chunk, Path(output), rejected, _Model(packed, {}), {**options, "input_format": chunk.format.name})
 
 
 def _score_chunk(
@@ -755,6 +767,7 @@ def _score_chunk(
 
     Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
     """
+    chunk.format.choose(_feature_columns(model.estimator, event, decision))
     read, header = _Tally(), chunk.header
     infer = infer or (lambda columns: _infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
     known = header if decision else chunk.format.first_header(chunk)
@@ -764,7 +777,7 @@ def _score_chunk(
     rows = header_bytes = rejected_rows = rounded_integers = 0
     bytes_to_come = chunk.record_bytes if writer.keeps_all else 0
     with part.open("wb") as output, (rejected or Path(os.devnull)).open("wb") as rejected_list:
-        rejected_list.write(_csv_lines([("data_s3_uri", "row", "byte", "reason")], header.line_end))
+        rejected_list.write(_csv_lines([("data_s3_uri", "row", chunk.format.place_name, "reason")], header.line_end))
 
         def begin() -> int:
             _check_new_names(names, chunk.s3_uri, writer.columns, header.dialect)
@@ -781,7 +794,7 @@ def _score_chunk(
             if isinstance(output, _Upload):
                 output.bytes_to_come = max(0, bytes_to_come)
             writer.write(scored.joined)
-            listed = [(place.source.s3_uri, place.row + 1, place.byte, reason) for place, reason in scored.rejected]
+            listed = [(place.source.s3_uri, place.row + 1, place[2], reason) for place, reason in scored.rejected]
             rejected_list.write(_csv_lines(listed, header.line_end))
             statistics.add(names, scored.statistics)
             rows += scored.rows
@@ -796,7 +809,8 @@ def _score_chunk(
             raise scorer.nothing_predicted(statistics.reasons)
         header_bytes += writer.end(read)
         size = output.tell()
-    return ScoredFile(read, rows, size, header_bytes, rejected_rows, rounded_integers, writer.columns, names, statistics.result())
+    counted, types = statistics.result(), writer.types or ()
+    return ScoredFile(read, rows, size, header_bytes, rejected_rows, rounded_integers, writer.columns, names, counted, types)
 
 
 def _workers(estimator: Any) -> int:
@@ -887,6 +901,8 @@ class _Decision(NamedTuple):
     """The columns of the data that the output has; None if it has all, or likewise."""
     sha256: str
     """The digest of the document in S3."""
+    prediction_types: list[str] | None = None
+    """Of the prediction columns; None in a decision for outputs without types."""
 
 
 def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _Decision | None:
@@ -910,7 +926,10 @@ def _read_decision(client: S3Client, event: dict[str, Any], model: _Model) -> _D
         is_by_hand = field_name == "deployment" and not event.get("raise_errors")  # somebody may look into a chunk elsewhere
         if document.get(field_name) not in (None, expected) and not is_by_hand:
             raise InputChangedError(f"{what} after the run was planned: start the request again")
-    return _Decision(kinds, names, features, stated, kept, found)
+    types = _get(document, "prediction_types")
+    if types is not None and not (isinstance(types, list) and len(types) == len(names) and all(map(_is_arrow_type, types))):
+        raise InvalidRequestError(f"{s3_uri} is not what a run decides: its prediction_types are invalid")
+    return _Decision(kinds, names, features, stated, kept, found, types)
 
 
 def _make_scorer(
@@ -931,8 +950,12 @@ def _make_scorer(
     kept = _kept_columns(event, decision, header, s3_uri)
     if name in (header.names if kept is None else kept):
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
-    columns, examples = _decide_columns(model.estimator, event, decision, infer)
+    if nested := [column for column in names if header.footer and pa.types.is_nested(header.footer.types[column])]:
+        what = f"{s3_uri} has lists, maps or groups in column {nested[0]!r}"
+        raise InvalidRequestError(what, "choose feature_columns of single values")
+    columns, examples = _decide_columns(model.estimator, event, decision, infer, header.footer)
     writer = _writer_of(event, decision, header, kept, columns, infer)
+    writer.types = decision.prediction_types if decision else None
     are_read = "the model's" if writer.reads is None else "the model's, nor among the output's"
     if unknown := sorted(_stated_types(event, decision).keys() - {*names, *(writer.reads.names if writer.reads else ())}):
         raise InvalidRequestError(f"column_types names columns that are not among {are_read}: {shown_names(unknown)}")
@@ -1050,7 +1073,7 @@ def _stated_types(event: dict[str, Any], decision: _Decision | None) -> dict[str
 
 
 def _decide_columns(
-    estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Infer
+    estimator: Any, event: dict[str, Any], decision: _Decision | None, infer: Infer, footer: _Footer | None = None
 ) -> tuple[_Columns, dict[str, Any]]:
     """Decide how each column is read, by what the model, the request and the run say, or else by `infer`; also returns examples."""
     names = _feature_columns(estimator, event, decision)
@@ -1060,16 +1083,23 @@ def _decide_columns(
     stated = _stated_types(event, decision)
     fixed = {TEXT: TEXT, NUMBER: NUMBER, UNREAD: TEXT}  # what no step reads may be anything
     kinds = {name: stated.get(name) or fixed.get(expected[name].kind, "") for name in names}
+    if footer:
+        if stated:
+            raise InvalidRequestError("column_types is for text: the columns of a Parquet file have types", "leave it out")
+        kinds = {name: footer.kind_of(name, is_number=kinds[name] == NUMBER) for name in names}
     open_names = frozenset(name for name, kind in kinds.items() if not kind)
     columns = _Columns(
         names,
         kinds,
         open_names,
         frozenset(name for name in open_names if expected[name].kind == INTEGERS_TOO),
-        {name: expected[name].known for name in names if expected[name].known},
+        {name: expected[name].known for name in names if expected[name].known and not footer},
+        types={name: footer.types[name] for name in names} if footer else {},
     )
     if open_names:
-        decided = decision.column_types if decision else dict.fromkeys(open_names, EMPTY) | infer(columns)
+        said = footer.kinds(open_names) if footer and not decision else {}
+        found = infer(columns) if open_names - said.keys() and not decision else {}
+        decided = decision.column_types if decision else dict.fromkeys(open_names, EMPTY) | found | said
         if lacking := sorted(open_names - decided.keys()):
             raise InvalidRequestError(f"the run has not decided the type of {', '.join(map(repr, lacking[:5]))}: plan it again")
         columns = replace(columns, kinds=kinds | {name: decided[name] for name in open_names})
@@ -1231,6 +1261,7 @@ class _Scorer:
             example = self._call(self._example_row())
         except Exception as error:  # models raise what they like
             raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
+        self.writer.expect(example)
         return self.output_names(example.shape[1] if example.ndim == 2 else None)
 
     def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
@@ -1257,7 +1288,10 @@ class _Scorer:
         if self.saved_with:
             said, advice = self.saved_with
             return ModelError(f"{model} fails in its {self.method} ({reason.public}): {said}", advice)
-        if _fitted_categories(self.estimator):
+        if _fitted_categories(self.estimator) and not any(map(pa.types.is_dictionary, self.columns.types.values())):
+            if self.columns.types:
+                what = f"{model} was fitted on pandas' categories, and none of these columns is one: {reason.public}"
+                return ModelError(what, "write the data with such columns, or fit the model with an encoder in its pipeline")
             what = f"{model} was fitted on pandas' categories, which no CSV file has: {reason.public}"
             return ModelError(what, "fit it with an encoder in its pipeline in their place")
         words, advice = self._words_of_example(reason)
@@ -1291,11 +1325,14 @@ class _Scorer:
     def _example_row(self) -> Any:
         """Return one row of values that the model knows, or else of zeros and empty texts."""
         names, booleans = self.columns.names, (False, pa.bool_())
+        types = self.columns.types
         plain_values = {TEXT: ("", pa.string()), BOOLEAN: booleans, OPTIONAL_BOOLEAN: booleans, INTEGER: (0, pa.int64())}
 
         def column(name: str) -> pa.Array:
             plain, kind = plain_values.get(self.columns.kinds[name], (0.0, pa.float64()))
             known = self.examples.get(name)
+            if self.columns.kinds[name] == TYPED:
+                return _example_of(types[name], known)
             try:
                 return pa.array([plain if known is None else known]).cast(kind)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the model knows another type than is decided
@@ -1382,7 +1419,7 @@ MAX_VERSION_ID_CHARACTERS = 1024
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
 MESSAGE_CHARACTERS = 8000
 """Step Functions takes a cause of 32,768 characters, and a URI may have 1,093."""
-INPUT_FORMATS = ("auto", "csv", "jsonl")
+INPUT_FORMATS = ("auto", "csv", "jsonl", "parquet")
 PREDICT, PREDICT_PROBA = "predict", "predict_proba"
 PREDICTION_METHODS = (PREDICT, PREDICT_PROBA, "decision_function")
 LABEL, PROBABILITY, PROBABILITIES, TOP_K, THRESHOLD = "label", "probability", "probabilities", "top_k", "threshold"
@@ -1390,6 +1427,8 @@ LABEL, PROBABILITY, PROBABILITIES, TOP_K, THRESHOLD = "label", "probability", "p
 MAX_TOP_K = 1000
 TEXT, NUMBER = "text", "number"
 INTEGER, BOOLEAN, OPTIONAL_BOOLEAN, EMPTY = "integer", "boolean", "optional_boolean", "empty"
+TYPED = "typed"
+"""Of a type that text has not, as a file has: dates, categories, bytes."""
 STATED_KINDS = (BOOLEAN, INTEGER, NUMBER, TEXT)
 """What a request may say of a column."""
 DECIDED_KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
@@ -1399,8 +1438,8 @@ DECIDED_KINDS = (EMPTY, BOOLEAN, OPTIONAL_BOOLEAN, INTEGER, NUMBER, TEXT)
 def validate_event(event: dict[str, Any]) -> None:
     """Check an event's fields; null counts as absent.
 
-    The data are named in one way: `data_s3_uri` with an optional `byte_range` and `data_etag`; `segments`, a list of these three
-    that are scored as one chunk; or `segments_s3_uri`, such a list as JSON in S3.
+    The data are named in one way: `data_s3_uri` with an optional `byte_range` (of Parquet: `row_groups`) and `data_etag`;
+    `segments`, a list of these three that are scored as one chunk; or `segments_s3_uri`, such a list as JSON in S3.
     Raises InvalidRequestError (a ValueError) that names every missing, wrong or unknown field at once.
     """
     if not isinstance(event, dict):
@@ -1413,13 +1452,19 @@ def validate_event(event: dict[str, Any]) -> None:
     if len(named) > 1:
         problems.append(f"{' and '.join(named)} exclude each other: give one of them")
     if named and "data_s3_uri" not in named:
-        lonely = [name for name in ("byte_range", "data_etag", "probe_rows") if event.get(name) is not None]
+        lonely = [name for name in ("byte_range", "row_groups", "data_etag", "probe_rows") if event.get(name) is not None]
         problems += [f"{name} is allowed only with data_s3_uri" for name in lonely]
     if event.get("further_data") is not None and not is_probe:
         problems.append("further_data is allowed only with probe_rows")
     for name in ("segments", "further_data"):
         if isinstance(event.get(name), list):
             problems += _segment_problems(event[name], name)
+    kind = _read_as(event)
+    problems += _range_problems(kind, [event, *(event.get("segments") or ())])
+    if kind == "parquet" and event.get("column_types") is not None:
+        problems.append("column_types is for text: the columns of a Parquet file have types")
+    if kind != "csv" and event.get("csv") is not None:
+        problems.append(f"csv says how CSV is written, and the data are {FORMATS[kind]}")
     read, written = _read_by(event), _written_by(event)
     problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
     if mistake := _written_as(event).mistake:
@@ -1442,6 +1487,14 @@ def _written_as(event: dict[str, Any]) -> Written:
     name, output_format = str(event.get("output_s3_uri")), event.get("output_format")
     compression, delimiter = event.get("output_compression"), delimiter_of(event.get("csv"))
     return written_as(name, _read_as(event), output_format if output_format in FORMATS else None, compression, delimiter)
+
+
+def _range_problems(kind: str, segments: Iterable[Any]) -> list[str]:
+    """Say which field names a range of another format: a file of text is cut between bytes, and Parquet between row groups."""
+    name, instead = ("byte_range", "row_groups") if kind == "parquet" else ("row_groups", "byte_range")
+    if all(_get(segment, name) is None for segment in segments):
+        return []
+    return [f"{name} is not for {FORMATS[kind]}: give {instead}"]
 
 
 def _field_problems(
@@ -1983,6 +2036,10 @@ _EVENT_FIELDS = {
         lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] < value[1],
         "[start, stop) in bytes, 0 <= start < stop",
     ),
+    "row_groups": _Field(
+        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)) and value[0] <= value[1],
+        "[start, stop) in row groups, from 0, start <= stop",
+    ),
     "column_types": _Field(
         lambda value: _is_kinds(value, STATED_KINDS), f"an object of columns, each one of {', '.join(STATED_KINDS)}"
     ),
@@ -2005,6 +2062,7 @@ _EVENT_FIELDS = {
 _SEGMENT_FIELDS = {
     "data_s3_uri": _URI._replace(required=True),
     "byte_range": _EVENT_FIELDS["byte_range"],
+    "row_groups": _EVENT_FIELDS["row_groups"],
     "data_etag": _ETAG,
 }
 
@@ -2176,9 +2234,13 @@ class _GrowingFile:
 
     def fill(self, client: S3Client, wanted: _Object, check: Check) -> None:
         """Download into the file; an error is raised where its bytes are waited for."""
+        self.fill_by(lambda: _download(client, wanted, self, check).size)
+
+    def fill_by(self, write: Callable[[], int]) -> None:
+        """Let the file be written, which returns the object's size; an error is raised where its bytes are waited for."""
         error = None
         try:
-            self.object_bytes = _download(client, wanted, self, check).size
+            self.object_bytes = write()
         except BaseException as caught:  # noqa: BLE001  # raised by `wait_for`
             error = caught
         self.end(error)
@@ -4206,6 +4268,14 @@ class _Columns:
     """Spellings of missing values that are values of a column."""
     exact: frozenset[str] = frozenset()
     """Open columns that are text if they hold an integer beyond 64 bits; in others it is a bad row."""
+    types: dict[str, Any] = field(default_factory=dict)
+    """Arrow's types of all columns, if the data have types."""
+
+    @functools.cached_property
+    def are_alike(self) -> bool:
+        """Whether any of them side by side become float64, or all are of one narrower type, as in one array."""
+        narrow = {kind for kind in self.types.values() if kind in (pa.float16(), pa.float32())}
+        return not narrow or len(set(self.types.values())) == 1
 
     @functools.cached_property
     def plain(self) -> frozenset[str]:
@@ -4287,20 +4357,16 @@ def _input_of(estimator: Any, parts: _Parts, columns: _Columns) -> str:
         return FRAME
     if _takes_texts(estimator) and len(columns.names) == 1:
         return TEXTS
-    if len(columns.plain) == len(columns.names) and not parts.strangers and not parts.sees_frames:
+    if len(columns.plain) == len(columns.names) and columns.are_alike and not parts.strangers and not parts.sees_frames:
         return ARRAY
-    is_numeric = not {TEXT, BOOLEAN, OPTIONAL_BOOLEAN} & set(columns.kinds.values())
+    is_numeric = not {TEXT, BOOLEAN, OPTIONAL_BOOLEAN, TYPED} & set(columns.kinds.values())
     return VALUES if is_numeric and _is_fitted_on_array(estimator) else FRAME
 
 
 def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
     """Shape features, (n_rows, n_features), as the model gets them; missing values are NaN in each."""
     if given == ARRAY:
-        array = np.empty((table.num_rows, table.num_columns), order="F")  # linear models take half the time of one by rows
-        for position, column in enumerate(table.columns):
-            array[:, position] = column.to_numpy()
-        array.flags.writeable = False
-        return array
+        return _matrix(table)
     if given == TABLE:
         return table
     frame = _to_frame(table, kinds)
@@ -4309,8 +4375,20 @@ def _to_model_input(table: pa.Table, given: str, kinds: dict[str, str]) -> Any:
     return frame.iloc[:, 0] if given == TEXTS else frame
 
 
+def _matrix(table: pa.Table) -> Array:
+    """Return columns of numbers, all of one type, as an array by columns: linear models take half the time of one by rows."""
+    array = np.empty((table.num_rows, table.num_columns), table.schema.types[0].to_pandas_dtype(), order="F")
+    for position, column in enumerate(table.columns):
+        array[:, position] = column.to_numpy()
+    array.flags.writeable = False
+    return array
+
+
 def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
-    """Make a DataFrame with `pandas.read_csv`'s types: int64, float64, bool, str, and object for booleans with missing values."""
+    """Make a DataFrame as pandas reads it: of text with int64, float64, bool, str, and object for booleans with missing values.
+
+    A table with metadata is of Parquet, and pyarrow makes of it what `pandas.read_parquet` does; there a missing object is None.
+    """
     _make_importable("pandas")
     try:
         frame: pd.DataFrame = table.to_pandas()
@@ -4321,7 +4399,7 @@ def _to_frame(table: pa.Table, kinds: dict[str, str]) -> pd.DataFrame:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if kinds[name] == OPTIONAL_BOOLEAN:  # also where these rows lack none: the column does
             frame[name] = frame[name].astype(object)
-        if column.null_count and frame[name].dtype.kind == "O" and frame[name].dtype != "str":
+        if table.schema.metadata is None and column.null_count and frame[name].dtype.kind == "O" and frame[name].dtype != "str":
             frame[name] = frame[name].where(np.asarray(column.is_valid()), np.nan)  # pyarrow's missing value is None
     return frame
 
@@ -4431,7 +4509,7 @@ NO_VALUE, POSITIVE_INFINITY, NEGATIVE_INFINITY = 1, 2, 3
 
 def _missing(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int8]]:
     """Return a code for each value of a feature that is missing or infinite, which models often refuse; 0 for all others."""
-    codes = np.asarray(column.is_null()).astype(np.int8)
+    codes = np.asarray(column.is_null(nan_is_null=True)).astype(np.int8)
     if pa.types.is_floating(column.type):
         values = np.asarray(column)
         codes[np.isposinf(values)] = POSITIVE_INFINITY
@@ -4470,7 +4548,10 @@ def _filled(features: Any) -> Any:
         return np.where(np.isfinite(features), features, 0.0)
     if features.dtype.kind in "fiub":
         return features.replace([np.inf, -np.inf], np.nan).fillna(0)
-    return features.where(features.notna(), False if features.dtype == object else "")
+    if features.dtype in (object, "str"):
+        return features.where(features.notna(), False if features.dtype == object else "")
+    known = features.dropna()  # of dates or categories, any will do
+    return features.fillna(known.iloc[0]) if len(known) else features
 
 
 # What a model raises if it meets a limit of its own, and no value of the row is wrong.
@@ -5043,7 +5124,7 @@ class _ColumnSums:
 
     def count(self, block: Any, kinds: dict[str, str]) -> _ColumnCounts:
         """Count a block, which gives each column by its name, and has at least one row."""
-        counters = {TEXT: _count_texts, CLASS: _count_labels}
+        counters = {TEXT: _count_texts, TYPED: _count_texts, CLASS: _count_labels}
         others = {name: counters[kind](block[name]) for name, kind in kinds.items() if kind in counters}
         names = [name for name in kinds if name not in others]
         if not names:
@@ -5350,6 +5431,8 @@ class _Counted(NamedTuple):
 
 def _count_texts(column: pa.ChunkedArray) -> _Counted:
     counts: Counter[Any] = Counter()
+    if not pa.types.is_string(column.type):
+        column = _as_texts(column)
     for text, count in _distinct(column.drop_null()):
         counts[zlib.crc32(text.encode()) % HASHES] += count
     return _Counted(TEXT, len(column), column.null_count, counts)
@@ -5476,6 +5559,8 @@ class _Chunk:
     @functools.cached_property
     def planned_bytes(self) -> int:
         """Bytes of the segments whose ends are known from the start."""
+        if self.format.range_name != "byte_range":
+            return 0
         return sum(segment.stop - segment.source.start for segment in self.segments if segment.stop is not None)
 
     @property
@@ -5523,7 +5608,7 @@ def _plan_segments(client: S3Client, event: dict[str, Any], folder: Path) -> lis
     listed = _read_segments(client, event) if uri else event.get("segments") or [event]
     segments = []
     for index, item in enumerate(listed):
-        start, stop = item.get("byte_range") or (0, None)
+        start, stop = item.get("byte_range") or item.get("row_groups") or (0, None)
         data = _GrowingFile(folder / f"data-{index}.csv")
         segments.append(_Segment(_Source(item["data_s3_uri"], start), stop, item.get("data_etag"), data))
     return segments
@@ -5564,7 +5649,7 @@ def _downloading(client: S3Client, chunk: _Chunk, storage: _Storage) -> Iterator
 
     def download(segment: _Segment, file: _GrowingFile) -> None:
         def require_room(response: dict[str, Any]) -> None:
-            if segment.stop is None:
+            if segment.stop is None or chunk.format.is_read_by_header:
                 storage.take_for_chunk(response["ContentLength"], segment.source.s3_uri)
 
         chunk.format.download(client, segment, file, require_room)
@@ -5578,6 +5663,7 @@ def _downloading(client: S3Client, chunk: _Chunk, storage: _Storage) -> Iterator
     finally:
         for file in files:
             file.is_wanted = False
+        chunk.format.choose([])  # who waits for that need not
         pool.shutdown(cancel_futures=True)
 
 
@@ -5700,7 +5786,19 @@ def _beginning_of_text(stored: bytes, compression: str, s3_uri: str, most: int, 
     return text, is_whole and not file.read(1), file.stored_share
 
 
-class _CompressedWriter:
+class _TextWriter:
+    """What writers of text have alike: no types."""
+
+    types: list[str] | None = None
+
+    def types_of(self, joined: Any) -> None:
+        """There are none."""
+
+    def expect(self, predictions: _Predictions) -> None:
+        """There are none."""
+
+
+class _CompressedWriter(_TextWriter):
     """Writes what another writer does, as gzip members or Zstandard frames: one for the header, and one for each block.
 
     So parts can be joined, and the header left out, by whoever knows bytes alone, and several threads compress.
@@ -5770,7 +5868,7 @@ class _Rows(NamedTuple):
     """Without columns it does not know how many rows it has."""
 
 
-class _JsonLinesOfTables:
+class _JsonLinesOfTables(_TextWriter):
     """Writes rows as JSON objects, each on a line: the columns, then the predictions."""
 
     line_end = b""
@@ -5841,10 +5939,19 @@ class _Format(Protocol):
     name: ClassVar[str]
     content_type: ClassVar[str]
     """Of a part, as S3 tells it."""
+    range_name: ClassVar[str]
+    """The field that names a segment's share of its object."""
+    place_name: ClassVar[str]
+    """What stands beside a row's number in a list of rejected rows."""
+    is_read_by_header: ClassVar[bool]
+    """Whether the header says what is to be read of an object at all."""
 
     @property
     def lacks_rows(self) -> str:
         """What to say of an object without rows."""
+
+    def choose(self, names: list[str]) -> None:
+        """Say which columns will be read; only the first call counts."""
 
     def has_header_elsewhere(self, segment: _Segment) -> bool:
         """Tell whether a segment's own bytes do not show the columns."""
@@ -5927,6 +6034,17 @@ class _Block(Protocol):
         """Return the kinds of some columns, as pandas would read these rows."""
 
 
+class _Text:
+    """What formats of text have alike."""
+
+    range_name: ClassVar[str] = "byte_range"
+    place_name: ClassVar[str] = "byte"
+    is_read_by_header: ClassVar[bool] = False
+
+    def choose(self, names: list[str]) -> None:
+        """All columns are read."""
+
+
 class _First(NamedTuple):
     """The first rows of an object."""
 
@@ -5946,6 +6064,14 @@ class _Writer(Protocol):
     """Whether the part has all that was read, and so at least as many bytes."""
     reads: _Columns | None
     """How the data's columns are read that it writes; None if it takes blocks as they are, else it takes `_Rows`."""
+    types: list[str] | None
+    """Of the prediction columns, if they have any: as the run has decided, or as the first predictions show."""
+
+    def types_of(self, joined: Any) -> list[str] | None:
+        """Return the types that a block's share shows; None if it has none."""
+
+    def expect(self, predictions: _Predictions) -> None:
+        """Take the types of predictions of which no row of the data is."""
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> Any:
         """Return a block's share: its rows with their predictions, or none for a row that is not in `rows`.
@@ -5975,6 +6101,8 @@ class Header(NamedTuple):
     dialect: Dialect = COMMAS
     sampled_rows: int | None = None
     """The rows that were looked at for the names, if others may have other columns; None if all have these."""
+    footer: _Footer | None = None
+    """In its place, of Parquet."""
 
     @property
     def size(self) -> int:
@@ -6011,6 +6139,8 @@ class _Tally:
     rows: int = 0
     bytes: int = 0
     quotes: int = 0
+    empty_groups: int = 0
+    """Row groups without rows behind the last row so far."""
 
 
 def _bytes_of_a_line(chunk: _Chunk) -> int:
@@ -6057,7 +6187,10 @@ def _read_first_block(
 
 def _format_of(event: dict[str, Any]) -> _Format:
     """Return the format of an event's data."""
-    return _JsonLines() if _read_as(event) == "jsonl" else _Csv(dialect_of(event.get("csv")))
+    kind = _read_as(event)
+    if kind == "parquet":
+        return _Parquet()
+    return _JsonLines() if kind == "jsonl" else _Csv(dialect_of(event.get("csv")))
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------------------
@@ -6071,7 +6204,7 @@ HEADER_READ_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class _Csv:
+class _Csv(_Text):
     """RFC 4180 in a dialect: something between fields, quotes doubled in quoted ones, LF or CRLF."""
 
     dialect: Dialect = COMMAS
@@ -6156,7 +6289,7 @@ class _Csv:
         return _CsvWriter(header, kept)
 
 
-class _CsvWriter:
+class _CsvWriter(_TextWriter):
     """Writes the records, or some of their fields, as they are, each with its predictions before the line end.
 
     Blank lines, which are no rows, stay as they are only if the records do.
@@ -6800,7 +6933,7 @@ def _spread(column: pa.Array, rows: Array, block: _CsvBlock) -> pa.Array:
 _ON_ONE_LINE = "write each object on a line of its own, as JSON Lines is"
 
 
-class _JsonLines:
+class _JsonLines(_Text):
     """A JSON object on each line, with any keys in any order, in UTF-8; what Python's json reads is read alike."""
 
     name: ClassVar[str] = "jsonl"
@@ -7193,7 +7326,7 @@ def _kind_of_values(values: pa.Array, bad: set[int]) -> str:
     return NUMBER if has_missing or not _match(values, _INTEGERS) else INTEGER
 
 
-class _JsonLinesWriter:
+class _JsonLinesWriter(_TextWriter):
     """Writes the lines as they are, each with its predictions before the closing brace."""
 
     line_end = b""
@@ -7241,7 +7374,7 @@ class _JsonLinesWriter:
         return 0
 
 
-class _JsonLinesOfFields:
+class _JsonLinesOfFields(_TextWriter):
     """Writes some of the lines' values, as they are spelled, and the predictions; null for a key that a line lacks."""
 
     line_end = b""
@@ -7333,6 +7466,776 @@ def _json_label(value: Any) -> str:
         return json.dumps(plain) if is_known else "null"
     _require_utf8(text := str(value))
     return orjson.dumps(text).decode()
+
+
+# --- Parquet --------------------------------------------------------------------------------------------------------------------
+# In: objects whose footers say where the pages of each column lie.
+# Out: blocks of the feature columns, of whose pages alone any are read; a part is Parquet of the prediction columns alone.
+# Touches: S3, and the chunk's directory.
+
+PARQUET_MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
+FOOTER_READ_BYTES = 2**16
+"""First read from an object's end: most footers are whole in it."""
+MAX_FOOTER_BYTES = 2**28
+"""As for what the workflow writes; Arrow takes many times as much memory for it."""
+PAGES_READ_BYTES, PAGES_GAP_BYTES = 2**23, 2**13
+"""The most bytes of one request for pages, and what is read along where the next ones are as close."""
+PAGES_PADDING_BYTES = 100
+"""Arrow reads so much more of columns that were written before 2014 (PARQUET-816)."""
+COLUMN_BUFFER_BYTES = 2**16
+"""What Arrow holds of each column's pages before they are decompressed."""
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 1024, 2**16
+MAX_GROUP_ROWS = 2**26
+"""The most rows that Arrow writes into a row group."""
+_WRITE_ANEW = "write the file anew"
+
+
+def _parquet() -> Any:
+    """Import what other formats do without."""
+    import pyarrow.parquet  # noqa: PLC0415
+
+    return pyarrow.parquet
+
+
+@dataclass(frozen=True)
+class _Parquet:
+    """Files whose columns lie in pages of their own, row group by row group."""
+
+    chosen: Future[list[str]] = field(default_factory=Future)
+    """The columns that are read: known with the model."""
+    name: ClassVar[str] = "parquet"
+    content_type: ClassVar[str] = "application/vnd.apache.parquet"
+    lacks_rows: ClassVar[str] = "has no rows"
+    range_name: ClassVar[str] = "row_groups"
+    place_name: ClassVar[str] = "row_group"
+    is_read_by_header: ClassVar[bool] = True
+
+    def choose(self, names: list[str]) -> None:
+        if not self.chosen.done():
+            self.chosen.set_result(names)
+
+    def has_header_elsewhere(self, segment: _Segment) -> bool:
+        return isinstance(segment.data, _GrowingFile)
+
+    def fetch_header(self, client: S3Client, segment: _Segment) -> None:
+        footer, segment.etag = _fetch_footer(client, segment.source.s3_uri, segment.etag)
+        segment.header = Header(b"", b"\n", footer.schema.names, footer=footer)
+        groups = footer.metadata.num_row_groups
+        if segment.stop is None:
+            segment.stop = groups
+        if segment.stop > groups:
+            what = f"{segment.source.s3_uri} has {groups} row group(s), and row_groups names {segment.byte_range}"
+            raise InvalidRequestError(what, "name row groups that it has, from 0")
+
+    def header(self, segment: _Segment, *, may_be_all: bool) -> Header:  # noqa: ARG002
+        """Read the footer of a local file."""
+        assert isinstance(segment.data, Path)
+        with segment.data.open("rb") as file:
+
+            def read(start: int, stop: int) -> bytes:
+                file.seek(start)
+                return file.read(stop - start)
+
+            footer = _footer_of(segment.source.s3_uri, segment.data.stat().st_size, read)
+        segment.stop = footer.metadata.num_row_groups
+        return Header(b"", b"\n", footer.schema.names, footer=footer)
+
+    def joint_header(self, headers: Iterator[Header]) -> Header:
+        first, *others = headers
+        return first._replace(footer=replace(_footer_in(first), others=tuple(map(_footer_in, others))))
+
+    def require_alike(self, segment: _Segment, chunk: _Chunk) -> None:
+        """Raise InvalidDataError if the pages of a segment's columns mean anything else than those of the chunk's first one."""
+        first, own = (_page_columns(header) for header in (chunk.header, chunk.header_of(segment)))
+        for expected, found in zip_longest(first, own, fillvalue="no column"):
+            if expected != found:
+                what = f"{segment.source.s3_uri} has {found} where {chunk.s3_uri} has {expected}"
+                raise InvalidDataError(f"the objects have different schemas: {what}", "give objects of one schema")
+
+    def first_header(self, chunk: _Chunk) -> Header:
+        return chunk.header
+
+    def row_bytes(self, chunk: _Chunk) -> int:  # noqa: ARG002
+        return 8 * len(self.chosen.result())
+
+    def may_be_cut(self, segment: _Segment) -> bool:  # noqa: ARG002
+        return False
+
+    def download(self, client: S3Client, segment: _Segment, file: _GrowingFile, check: Check) -> None:
+        file.fill_by(lambda: self._download(client, segment, file, check))
+
+    def _download(self, client: S3Client, segment: _Segment, file: _GrowingFile, check: Check) -> int:
+        """Fetch the pages, several requests at once; they lie in the file as they are read."""
+        footer, path = _footer_in(segment.header), file.path
+        spans = footer.spans(segment, self.chosen.result())
+        check({"ContentLength": sum(stop - start for start, stop in spans)})
+        path.touch()
+
+        def fetch(place: int, start: int, stop: int) -> int:
+            if file.is_wanted:
+                wanted = _Object(segment.source.s3_uri, (start, stop), segment.etag)
+                with path.open("r+b", buffering=0) as opened:
+                    _fetch(client, wanted, _Share(opened, place))  # type: ignore[arg-type]
+            return stop - start
+
+        pieces = [
+            (place + cut - start, cut, min(cut + PAGES_READ_BYTES, stop))
+            for place, (start, stop) in zip(_places(spans), spans, strict=True)
+            for cut in range(start, stop, PAGES_READ_BYTES)
+        ]
+        running = [self._pool.submit(fetch, *piece) for piece in pieces]
+        try:
+            for one in running:
+                file.advance(one.result())
+        finally:
+            for one in running:
+                one.cancel()
+            wait(running)
+        return footer.object_bytes
+
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """For the pages of all segments together."""
+        return ThreadPoolExecutor(DOWNLOADS_AT_ONCE, "pages")
+
+    def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
+        footer, names = _footer_in(segment.header), self.chosen.result()
+        if isinstance(segment.data, Path):
+            with segment.data.open("rb") as whole:
+                yield from _read_row_groups(whole, segment, footer, names, header, block_bytes, tally)
+            return
+        growing, spans = segment.data, footer.spans(segment, names)
+        starts, places = [start for start, _ in spans], _places(spans)
+        growing.wait_for(1)
+        with growing.path.open("rb", buffering=0) as file:
+
+            def read(position: int, size: int) -> bytes:
+                span = bisect_right(starts, position) - 1
+                if span < 0 or position + size > spans[span][1]:
+                    raise InternalError(f"bytes [{position}, {position + size}) of a Parquet file were not fetched")
+                place = places[span] + position - starts[span]
+                growing.wait_for(place + size)
+                return os.pread(file.fileno(), size, place)
+
+            yield from _read_row_groups(_Pages(footer.object_bytes, read), segment, footer, names, header, block_bytes, tally)
+
+    def joined_small(self, blocks: Iterator[Any], block_bytes: int) -> Iterator[_Block]:
+        waiting: list[_ParquetBlock] = []
+        for block in blocks:
+            if waiting and sum(one.memory_bytes for one in (*waiting, block)) > block_bytes:
+                yield _join_row_blocks(waiting)
+                waiting = []
+            waiting.append(block)
+        if waiting:
+            yield _join_row_blocks(waiting)
+
+    def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
+        """Read the first rows: the beginnings of pages at once, and what more Arrow asks for one by one."""
+        names = self.chosen.result()
+        footer, etag = _fetch_footer(client, s3_uri, etag)
+        header = Header(b"", b"\n", footer.schema.names, footer=footer)
+        groups = (group for group, rows in enumerate(footer.group_rows) if rows)
+        first = next(groups, footer.metadata.num_row_groups)
+        segment = _Segment(_Source(s3_uri, first), min(first + 1, footer.metadata.num_row_groups), etag, Path(), header)
+        spans = footer.spans(segment, names)
+
+        def fetch(start: int, stop: int) -> bytes:
+            return _read(client, _Object(s3_uri, (start, stop), etag))[0]
+
+        most = max(COLUMN_BUFFER_BYTES, BLOCK_BYTES * 4 // max(1, len(spans)))
+        begun = dict(zip(spans, self._pool.map(lambda span: fetch(span[0], min(span[0] + most, span[1])), spans), strict=True))
+
+        def read(position: int, size: int) -> bytes:
+            for (start, _), content in begun.items():
+                if start <= position and position + size <= start + len(content):
+                    return content[position - start : position - start + size]
+            return fetch(position, position + size)
+
+        pages = _Pages(footer.object_bytes, read)
+        blocks = _read_row_groups(pages, segment, footer, names, header, BLOCK_BYTES, _Tally())
+        no_rows = _ParquetBlock(header, footer.schema.empty_table(), 0, ((0, _GroupPlace(segment.source, 0, 0), (0,)),), ())
+        return _First(next(blocks, no_rows))
+
+    def writer(self, header: Header, kept: list[str] | None) -> _ParquetWriter:
+        return _ParquetWriter(header, kept)
+
+
+@dataclass(frozen=True)
+class _Footer:
+    """What stands at the end of a Parquet file."""
+
+    metadata: Any
+    """A pyarrow.parquet.FileMetaData."""
+    object_bytes: int
+    start: int
+    """The byte at which it starts."""
+    schema: pa.Schema
+    """With Arrow's own types, where an Arrow library has written them down."""
+    others: tuple[_Footer, ...] = ()
+    """Those of a chunk's further objects."""
+
+    @functools.cached_property
+    def types(self) -> dict[str, Any]:
+        return dict(zip(self.schema.names, self.schema.types, strict=True))
+
+    @functools.cached_property
+    def group_rows(self) -> list[int]:
+        """The rows of each row group."""
+        return [self.metadata.row_group(group).num_rows for group in range(self.metadata.num_row_groups)]
+
+    @functools.cached_property
+    def _leaves(self) -> dict[str, int]:
+        """The place of each column among those that have pages; a nested one has several, and is not read."""
+        sizes = [_leaves_in(kind) for kind in self.schema.types]
+        return dict(zip(self.schema.names, accumulate(sizes, initial=0), strict=False))
+
+    def leaves(self, names: Iterable[str]) -> list[int]:
+        """Return the places of columns, each once, as far as there are such."""
+        return sorted({self._leaves[name] for name in names if name in self._leaves})
+
+    @functools.cached_property
+    def _pandas(self) -> dict[str, Any]:
+        """What pandas has written down of its columns, by name."""
+        try:
+            columns = json.loads((self.schema.metadata or {})[b"pandas"])["columns"]
+            return {column["field_name"]: column for column in columns if column["field_name"] is not None}
+        except (KeyError, TypeError, ValueError):
+            return {}
+
+    def pandas_metadata(self, names: Iterable[str]) -> dict[bytes, bytes]:
+        """Return what pyarrow is to know of columns to make of them what pandas has written."""
+        columns = [self._pandas[name] for name in names if name in self._pandas]
+        return {b"pandas": json.dumps({"columns": columns, "index_columns": [], "column_indexes": []}).encode()}
+
+    def kind_of(self, name: str, *, is_number: bool) -> str:
+        """Return the kind that a column has for all rows, empty if nulls decide; `is_number` if the model takes it for numbers."""
+        kind = self.types[name]
+        is_whole = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+        is_floating, is_text = pa.types.is_floating(kind), _is_text_type(kind)
+        if is_number and (
+            is_whole or is_floating or pa.types.is_decimal(kind) or is_text or pa.types.is_null(kind) or _is_category(kind)
+        ):
+            return NUMBER
+        if (is_whole or is_floating) and not _is_numpys(self._pandas.get(name, {}).get("numpy_type", "object")):
+            return TYPED  # Int64, boolean and their like have missing values of their own
+        if is_whole:
+            return ""
+        return NUMBER if is_floating else TEXT if is_text else TYPED
+
+    def kinds(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the kinds of integers and booleans by all rows, as far as the writers have counted nulls."""
+        found = {}
+        for name in names:
+            nulls = [count for footer in (self, *self.others) for count in footer.null_counts(name)]
+            if any(nulls) or None not in nulls:
+                found[name] = _kind_with_nulls(self.types[name], has_nulls=any(nulls))
+        return found
+
+    def null_counts(self, name: str) -> Iterator[int | None]:
+        """Return how many nulls each row group has of a column; None if its writer does not say."""
+        leaf = self._leaves[name]
+        if self.metadata.schema.column(leaf).max_definition_level == 0:
+            return
+        for group, rows in enumerate(self.group_rows):
+            statistics = self.metadata.row_group(group).column(leaf).statistics if rows else None
+            if rows:
+                yield statistics.null_count if statistics and statistics.has_null_count else None
+
+    def spans(self, segment: _Segment, names: Iterable[str]) -> list[tuple[int, int]]:
+        """Return where the pages of columns lie in a segment's row groups, in ascending order; close ones are one span."""
+        leaves = self.leaves(names)
+        found = [
+            _pages_of(self, segment.source.s3_uri, self.metadata.row_group(group).column(leaf))
+            for group in range(segment.source.start, segment.stop or 0)
+            if self.group_rows[group]
+            for leaf in leaves
+        ]
+        spans: list[tuple[int, int]] = []
+        for start, stop in sorted(found):
+            if spans and start - spans[-1][1] <= PAGES_GAP_BYTES:
+                spans[-1] = spans[-1][0], max(stop, spans[-1][1])
+            else:
+                spans.append((start, stop))
+        return spans
+
+
+def _footer_in(header: Header | None) -> _Footer:
+    """Return what was read in a header's place."""
+    assert header
+    assert header.footer
+    return header.footer
+
+
+def _fetch_footer(client: S3Client, s3_uri: str, etag: str | None) -> tuple[_Footer, str]:
+    """Read an object's footer, by one or two requests; returns its ETag, too."""
+    found = _head(client, _Object(s3_uri))
+    etag = etag or str(found.etag)
+    return _footer_of(s3_uri, found.size, lambda start, stop: _read(client, _Object(s3_uri, (start, stop), etag))[0]), etag
+
+
+def _footer_of(s3_uri: str, size: int, read: Callable[[int, int], bytes]) -> _Footer:
+    """Read the footer of a file of a size."""
+    tail_start = max(0, size - FOOTER_READ_BYTES)
+    tail = read(tail_start, size) if size else b""
+    if tail.endswith(ENCRYPTED_MAGIC):
+        raise InvalidDataError(f"{s3_uri} is encrypted (Parquet modular encryption)", "give the data without it")
+    length = int.from_bytes(tail[-8:-4], "little")
+    start = size - 8 - length
+    if not tail.endswith(PARQUET_MAGIC) or start < len(PARQUET_MAGIC) or length > MAX_FOOTER_BYTES:
+        advice = "give Parquet; or, if it was cut off, copy it again"
+        raise InvalidDataError(f"{s3_uri} is not Parquet, or not whole: no footer is at its end", advice)
+    if start < tail_start:
+        tail = read(start, tail_start) + tail
+    try:
+        metadata = _parquet().read_metadata(io.BytesIO(tail[-8 - length :]))
+        return _Footer(metadata, size, start, metadata.schema.to_arrow_schema())
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidDataError(f"the Parquet footer of {s3_uri} cannot be read", _WRITE_ANEW) from error
+
+
+def _pages_of(footer: _Footer, s3_uri: str, chunk: Any) -> tuple[int, int]:
+    """Return where a column chunk lies."""
+    offsets = [chunk.data_page_offset, chunk.dictionary_page_offset if chunk.has_dictionary_page else None]
+    start = min((offset for offset in offsets if offset), default=0)
+    stop = start + chunk.total_compressed_size
+    if chunk.file_path or not len(PARQUET_MAGIC) <= start <= stop <= footer.start:
+        raise InvalidDataError(f"{s3_uri} has no pages of column {chunk.path_in_schema!r} where its footer says", _WRITE_ANEW)
+    return start, min(stop + PAGES_PADDING_BYTES, footer.start)
+
+
+def _places(spans: list[tuple[int, int]]) -> list[int]:
+    """Return where spans begin that stand one after the other."""
+    return list(accumulate((stop - start for start, stop in spans), initial=0))[:-1]
+
+
+def _leaves_in(kind: Any) -> int:
+    """Return how many columns of pages a column has."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _leaves_in(kind.storage_type)
+    return sum(_leaves_in(kind.field(place).type) for place in range(kind.num_fields)) if pa.types.is_nested(kind) else 1
+
+
+def _is_text_type(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_category(kind: Any) -> bool:
+    """Tell whether a column has texts as categories."""
+    return bool(pa.types.is_dictionary(kind) and _is_text_type(kind.value_type))
+
+
+def _is_numpys(name: str) -> bool:
+    """Tell whether pandas takes one of NumPy's types for a column, and not one of its own."""
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
+
+
+def _kind_with_nulls(kind: Any, *, has_nulls: bool) -> str:
+    """Return what pandas makes of integers or booleans."""
+    if pa.types.is_boolean(kind):
+        return OPTIONAL_BOOLEAN if has_nulls else BOOLEAN
+    return NUMBER if has_nulls else INTEGER
+
+
+def _is_arrow_type(name: object) -> bool:
+    """Tell whether this names a type that a prediction column can have."""
+    try:
+        pa.type_for_alias(name)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _example_of(kind: Any, known: Any) -> pa.Array:
+    """Return one value of a type: one that the model knows, or else a plain one."""
+    plain = "" if _is_category(kind) else b"" if pa.types.is_binary(kind) else 0
+    for value in (known, plain, None):
+        with suppress(pa.ArrowException, TypeError, ValueError):
+            return pa.array([value]).cast(kind)
+    return pa.nulls(1, kind)
+
+
+def _page_columns(header: Header) -> list[str]:
+    """Say what the columns of pages are, each in words that differ wherever the pages mean something else."""
+    schema = _footer_in(header).metadata.schema
+    return [
+        f"the column {column.path!r} ({'optional' if column.max_definition_level else 'required'} {column.physical_type}"
+        f" {column.logical_type}, {column.length}, {column.max_definition_level}, {column.max_repetition_level})"
+        for column in map(schema.column, range(len(schema)))
+    ]
+
+
+class _Share:
+    """A part of an open file, as it is written from its beginning."""
+
+    def __init__(self, file: IO[bytes], place: int) -> None:
+        self._file, self._place = file, place
+        file.seek(place)
+
+    def write(self, data: bytes) -> int:
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell() - self._place
+
+    def seek(self, position: int) -> None:
+        self._file.seek(self._place + position)
+
+    def truncate(self) -> None:
+        """Leave what stands behind: it belongs to others, or will be written over."""
+
+
+class _Pages(io.RawIOBase):
+    """A Parquet file of which only some bytes are at hand; another reads them."""
+
+    def __init__(self, size: int, read_at: Callable[[int, int], bytes]) -> None:
+        super().__init__()
+        self._size, self._read_at, self._position = size, read_at, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        found = self._read_at(self._position, size)
+        self._position += len(found)
+        return found
+
+
+class _GroupPlace(NamedTuple):
+    source: _Source
+    row: int
+    """From 0, in the object."""
+    row_group: int
+
+    def __str__(self) -> str:
+        return f"{self.source.s3_uri} row group {self.row_group}, row {self.row + 1}"
+
+
+def _read_row_groups(
+    pages: Any, segment: _Segment, footer: _Footer, names: list[str], header: Header, block_bytes: int, tally: _Tally
+) -> Iterator[_ParquetBlock]:
+    """Read columns of a segment's row groups in blocks of some rows, which may be of several row groups."""
+    s3_uri, groups = segment.source.s3_uri, range(segment.source.start, segment.stop or 0)
+    if too_long := [group for group in groups if footer.group_rows[group] > MAX_GROUP_ROWS]:
+        what = f"row group {too_long[0]} of {s3_uri} has {footer.group_rows[too_long[0]]} rows, more than {MAX_GROUP_ROWS}"
+        raise InvalidDataError(what, "write the file with smaller row groups")
+    leaves, filled = footer.leaves(names), [group for group in groups if footer.group_rows[group]]
+    chunks = [footer.metadata.row_group(group).column(leaf) for group in groups for leaf in leaves]
+    ends = list(accumulate(footer.group_rows, initial=0))
+    first, left = ends[groups.start], deque(ends[groups.start + 1 : groups.stop + 1])
+    rows, size = ends[groups.stop] - first, sum(chunk.total_compressed_size for chunk in chunks)
+    tally.bytes += size
+    memory_bytes = max(8 * len(leaves), sum(chunk.total_uncompressed_size for chunk in chunks) // max(1, rows))
+    wanted = min(max(block_bytes // max(1, memory_bytes), MIN_BLOCK_ROWS), MAX_BLOCK_ROWS)
+    types = [_footer_in(header).types[name] for name in footer.schema.names if name in set(names)]
+    row = first
+    for batch in _batches(pages, s3_uri, footer, wanted, filled, leaves):
+        table = pa.Table.from_batches([batch])
+        if table.schema.types != types:
+            table = pa.table(
+                [column.cast(kind) for column, kind in zip(table.columns, types, strict=True)], names=table.column_names
+            )
+        closed = [row] * tally.empty_groups
+        tally.empty_groups = 0
+        while left and left[0] <= row + table.num_rows:
+            closed.append(left.popleft())
+        origin = (0, _GroupPlace(segment.source, row, 0), tuple(ends))
+        yield _ParquetBlock(header, table, size / rows, (origin,), tuple(end - row for end in closed))
+        row += table.num_rows
+        tally.rows += table.num_rows
+    if row != first + rows:
+        raise InvalidDataError(f"{s3_uri} has pages of {row - first} rows where its footer says {rows}", _WRITE_ANEW)
+    tally.empty_groups += len(left)
+
+
+def _batches(pages: Any, s3_uri: str, footer: _Footer, rows: int, groups: list[int], leaves: list[int]) -> Iterator[Any]:
+    """Decode columns; InvalidDataError if their pages are damaged, or encrypted."""
+    if not groups:
+        return
+    try:
+        file = _parquet().ParquetFile(pages, metadata=footer.metadata, pre_buffer=False, buffer_size=COLUMN_BUFFER_BYTES)
+        yield from file.reader.iter_batches(rows, groups, leaves, False)  # by places: names may be ambiguous
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        what = f"the pages of the feature columns of {s3_uri} cannot be read: they are damaged, encrypted, or of an unknown kind"
+        raise InvalidDataError(what, _WRITE_ANEW) from error
+
+
+@dataclass(frozen=True)
+class _ParquetBlock:
+    """Some rows of a chunk's feature columns."""
+
+    header: Header
+    table: pa.Table
+    row_bytes: float
+    """What a row takes of the file's pages."""
+    origins: tuple[tuple[int, _GroupPlace, tuple[int, ...]], ...]
+    """Rows of the block at which another object begins, where these stand there, and the first rows of its row groups."""
+    ends: tuple[int, ...]
+    """The rows of the block behind which a row group ends, in order; several ones at once if some have no rows."""
+    has_blank_lines: ClassVar[bool] = False
+
+    @property
+    def rows(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def input_bytes(self) -> int:
+        return round(self.rows * self.row_bytes)
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(self.table.nbytes)
+
+    def at(self, row: int) -> Any:
+        first, place, starts = self.origins[bisect_right(self.origins, row, key=lambda origin: origin[0]) - 1]
+        there = place.row + row - first
+        return _GroupPlace(place.source, there, max(bisect_right(starts, there) - 1, 0))
+
+    def part(self, start: int, stop: int) -> _ParquetBlock:
+        _, place, starts = self.origins[0]
+        origins = ((0, place._replace(row=place.row + start), starts),)
+        return replace(self, table=self.table.slice(start, stop - start), origins=origins, ends=())
+
+    def again(self, wanted: int) -> Iterator[_ParquetBlock]:
+        part = self.part(0, min(self.rows, wanted))
+        yield from [part] * max(1, wanted // self.rows)
+
+    def features(self, columns: _Columns, reject: Reject) -> _Features:
+        read = {name: self._column(name, columns, reject) for name in dict.fromkeys(columns.names)}
+        footer = _footer_in(self.header)
+        metadata = footer.pandas_metadata(name for name in columns.names if columns.kinds[name] != NUMBER)
+        table = pa.table([read[name] for name in columns.names], pa.schema(_fields(columns.names, read), metadata))
+        whole = {name for name in columns.names if not _is_wide(footer.types[name])}
+        has_matrix = len(columns.plain) == len(columns.names) and set(table.schema.types) == {pa.float64()}
+        return _Features(lambda: table, _matrix(table) if has_matrix else None, frozenset(whole))
+
+    def _column(self, name: str, columns: _Columns, reject: Reject) -> pa.ChunkedArray:
+        """Return a column as it was decided."""
+        column, decided = self.table[name], columns.kinds[name]
+        kind = column.type
+        if decided in (INTEGER, BOOLEAN) and column.null_count:
+            raise ColumnTypeError(
+                f"{self.at(0)} and the {self.rows - 1} rows after it: column {name!r} has nulls, "
+                f"and the run has seen {_KIND_NAMES[decided]} without so far"
+            )
+        if decided == TEXT:
+            return column.cast(pa.string())
+        if decided != NUMBER or pa.types.is_floating(kind):
+            return column
+        if _is_text_type(kind) or _is_category(kind):
+            return pa.chunked_array([_to_numbers(name, column.cast(pa.string()), reject, COMMAS)])
+        if pa.types.is_decimal(kind):
+            column = column.cast(pa.string())  # Arrow's own way to float64 does not always find the nearest one
+        return column.cast(pa.float64(), safe=False)
+
+    def texts(self, names: Sequence[str]) -> pa.Table:
+        return pa.table({name: _as_texts(self.table[name]) for name in names})
+
+    def kinds(self, names: Sequence[str]) -> dict[str, str]:
+        columns = {name: self.table[name] for name in names}
+        return {name: _kind_with_nulls(column.type, has_nulls=column.null_count > 0) for name, column in columns.items()}
+
+
+def _fields(names: Sequence[str], columns: dict[str, Any]) -> list[Any]:
+    return [pa.field(name, columns[name].type) for name in names]
+
+
+def _is_wide(kind: Any) -> bool:
+    """Tell whether a type has integers that float64 has not."""
+    return kind in (pa.int64(), pa.uint64()) or _is_text_type(kind) or _is_category(kind)
+
+
+def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Print a column, whatever it has."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:  # bytes need not be UTF-8
+        return pa.chunked_array([pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())])
+
+
+def _join_row_blocks(blocks: list[_ParquetBlock]) -> _ParquetBlock:
+    if len(blocks) == 1:
+        return blocks[0]
+    table = pa.concat_tables([block.table for block in blocks])
+    firsts = list(accumulate((block.rows for block in blocks), initial=0))
+    origins = tuple(
+        (row + first, place, starts) for block, row in zip(blocks, firsts, strict=False) for first, place, starts in block.origins
+    )
+    ends = tuple(row + end for block, row in zip(blocks, firsts, strict=False) for end in block.ends)
+    size = sum(block.rows * block.row_bytes for block in blocks)
+    return _ParquetBlock(blocks[0].header, table, size / table.num_rows, origins, ends)
+
+
+class _Typed(NamedTuple):
+    """A block's share of a part."""
+
+    rows: int
+    columns: list[pa.Array] | None
+    """None if no row is predicted."""
+    ends: tuple[int, ...]
+    """As the block has them."""
+
+
+class _ParquetWriter:
+    """Writes the prediction columns alone, in row groups of as many rows as those of the data."""
+
+    line_end = b""
+    keeps_all = False
+
+    reads: _Columns | None = None
+
+    def __init__(self, header: Header, kept: list[str] | None) -> None:
+        self.types: list[str] | None = None
+        self.columns = header.names if kept is None else kept
+        self._header = header
+        self._output: Any = None
+        self._names: list[str] = []
+        self._untyped: list[_Typed] = []
+        """What was written before any row was predicted."""
+        self._waiting: list[pa.Table] = []
+        """What there is of the row group that is written next."""
+
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> _Typed:  # noqa: ARG002
+        if predictions is None:
+            return _Typed(block.rows, None, block.ends)
+        columns = [_typed(values) for values in _columns_of(predictions)]
+        if len(rows) < block.rows:
+            places = np.full(block.rows, -1, np.int64)
+            places[rows] = np.arange(len(rows))
+            columns = [pc.take(column, pa.array(places, mask=places < 0)) for column in columns]
+        return _Typed(block.rows, columns, block.ends)
+
+    def types_of(self, joined: _Typed) -> list[str] | None:
+        return None if joined.columns is None else [str(column.type) for column in joined.columns]
+
+    def expect(self, predictions: _Predictions) -> None:
+        self.types = self.types or [str(_typed(values).type) for values in _columns_of(predictions)]
+
+    def begin(self, output: Any, names: list[str]) -> int:
+        self._output, self._names = output, names
+        return len(PARQUET_MAGIC)
+
+    def write(self, joined: _Typed) -> None:
+        self.types = self.types or self.types_of(joined)
+        self._untyped.append(joined)
+        if self.types:
+            for one in self._untyped:
+                self._add(one)
+            self._untyped = []
+
+    def end(self, tally: _Tally) -> int:
+        self.types = self.types or ["double"] * len(self._names)  # nothing was predicted
+        for one in self._untyped:
+            self._add(one)
+        for _ in range(tally.empty_groups):
+            self._close_group()
+        self._file.close()
+        return 0
+
+    def _add(self, joined: _Typed) -> None:
+        table, start = self._table_of(joined), 0
+        for end in joined.ends:
+            self._waiting.append(table.slice(start, end - start))
+            self._close_group()
+            start = end
+        self._waiting.append(table.slice(start))
+
+    def _close_group(self) -> None:
+        table = pa.concat_tables([self._schema.empty_table(), *self._waiting])
+        self._waiting = []
+        self._file.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def _table_of(self, joined: _Typed) -> pa.Table:
+        types = self._schema.types
+        if joined.columns is None:
+            return pa.table([pa.nulls(joined.rows, kind) for kind in types], self._schema)
+        try:
+            return pa.table([column.cast(kind) for column, kind in zip(joined.columns, types, strict=True)], self._schema)
+        except pa.ArrowException as error:
+            found, expected = (", ".join(names or ()) for names in (self.types_of(joined), self.types))
+            what = f"the model gives predictions of type {found} for some rows, and of type {expected} for others"
+            raise ModelError(what, "have it give one type") from error
+
+    @functools.cached_property
+    def _schema(self) -> pa.Schema:
+        return pa.schema(
+            [pa.field(name, pa.type_for_alias(kind)) for name, kind in zip(self._names, self.types or (), strict=True)]
+        )
+
+    @functools.cached_property
+    def _file(self) -> Any:
+        """Compressed as the data are: who reads these reads the predictions. Without dictionaries, which some readers confuse."""
+        metadata = _footer_in(self._header).metadata
+        has_pages = metadata.num_row_groups and metadata.num_columns
+        codec = metadata.row_group(0).column(0).compression.lower() if has_pages else "snappy"
+        codec = "none" if codec == "uncompressed" else codec if codec in ("gzip", "zstd", "brotli", "lz4") else "snappy"
+        return _parquet().ParquetWriter(_Sink(self._output), self._schema, use_dictionary=False, compression=codec)
+
+
+class _Sink(io.RawIOBase):
+    """What is written to, as Arrow wants it."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self._output = output
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._output.tell())
+
+    def write(self, data: Any) -> int:
+        return int(self._output.write(bytes(data)))
+
+
+def _typed(values: Array | _Labels) -> pa.Array:  # noqa: PLR0911  # one a type
+    """Return predictions as a column: numbers as float64, int64 or uint64, booleans, dates, instants; anything else as text.
+
+    Labels are nulls where they are missing, and numbers are NaN.
+    """
+    if isinstance(values, _Labels):
+        return pc.take(_typed(values.classes), pa.array(values.places))
+    kind = values.dtype.kind
+    if kind == "O":
+        labels = [None if _is_missing(value) else value for value in values.tolist()]
+        classes = {type(label) for label in labels if label is not None}
+        for types, whole in (({bool}, pa.bool_()), ({int}, pa.int64()), ({int, float}, pa.float64())):
+            if classes and classes <= types:
+                with suppress(pa.ArrowException, OverflowError):
+                    return pa.array(labels, whole)
+        return _text_column([None if label is None else str(label) for label in labels])
+    if kind in "iuf":
+        wide = {"f": np.float64, "i": np.int64, "u": np.uint64 if values.dtype.itemsize == 8 else np.int64}[kind]
+        return pa.array(np.ascontiguousarray(values, wide))
+    if kind == "b":
+        return pa.array(np.ascontiguousarray(values))
+    if kind == "M" and np.datetime_data(values.dtype)[0] in ("D", "ms", "us", "ns"):
+        return pa.array(np.ascontiguousarray(values))
+    return _text_column(_printed(values))
+
+
+def _text_column(labels: Sequence[str | None]) -> pa.Array:
+    try:
+        return pa.array(labels, pa.string())
+    except UnicodeEncodeError as error:
+        what = "the model predicts half a surrogate pair, a text that UTF-8 cannot hold"
+        raise ModelError(what, "change its classes") from error
 
 
 # --- headers --------------------------------------------------------------------------------------------------------------------

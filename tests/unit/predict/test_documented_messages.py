@@ -1,6 +1,7 @@
 """Every message of the handler under "Troubleshooting" in docs/prediction_handler.md, provoked."""
 
 import gzip
+import io
 import json
 import pickle
 import re
@@ -11,6 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sklearn.base
 from botocore.awsrequest import AWSResponse
@@ -31,6 +34,8 @@ EVENT = {
     "prediction_column_name": "predicted_arr_delay",
     "feature_columns": COLUMNS,
 }
+PARQUET = DATA.replace(".csv", ".parquet")
+OF_PARQUET = {"data_s3_uri": PARQUET, "output_s3_uri": EVENT["output_s3_uri"].replace(".csv", ".parquet")}
 PREFIXES = {
     "MODEL_S3_PREFIX": "s3://my-models/models/",
     "DATA_S3_PREFIX": "s3://my-data/data/",
@@ -122,6 +127,15 @@ def lines(content):
     return lambda world: world.put(LINES["data_s3_uri"], content)
 
 
+def parquet(change=bytes, **columns):
+    def put(world):
+        written = io.BytesIO()
+        pq.write_table(pa.table({"distance": [1.0, 2.0], "dep_delay": [1.0, 2.0], **columns}), written)
+        world.put(PARQUET, change(written.getvalue()))
+
+    return put
+
+
 def model(estimator):
     return lambda world: world.put(MODEL, estimator)
 
@@ -165,6 +179,13 @@ CASES = [
     (data(COMPRESSED + b"something else"), {}),
     (data(WIDE_WINDOW), {}),
     (data(COMPRESSED), {"byte_range": [9, 40]}),
+    (parquet(lambda content: content[:-1]), OF_PARQUET),
+    (parquet(lambda content: content[:-4] + b"PARE"), OF_PARQUET),
+    (parquet(lambda content: content[:-60] + b"\xff" * 52 + content[-8:]), OF_PARQUET),
+    (parquet(lambda content: content[:4] + b"\xff" * 60 + content[64:]), OF_PARQUET),
+    (parquet(dep_delay=[1.0, None]), OF_PARQUET),
+    (parquet(dep_delay=[[1.0], [2.0]]), OF_PARQUET),
+    (parquet(), {**OF_PARQUET, "row_groups": [0, 2]}),
     (data(b"id;distance;dep_delay\n1;2;3\n"), {}),
     (data(b"1,2,3.5\n4,5,6\n"), {}),
     (data(b"id;distance;dep_delay\n1;2;3,5\n"), {"csv": {"delimiter": ";"}}),

@@ -49,6 +49,31 @@ def test_every_row_is_scored_in_order_and_no_input_byte_changes(scored, stored, 
     assert uris(result["output_s3_uri"]) == [result["output_s3_uri"], result["report_s3_uri"]]
 
 
+def test_an_unload_without_a_header_is_scored_as_it_is_written(
+    scored, failed, stored, flights, model, read, places, put, report_of
+):
+    """Its delimiter, its decimal commas and its encoding are the output's: two objects, the first one in several chunks."""
+    rows = flights.iloc[:20_000].assign(remark='spät | "sehr" spät')
+    objects = [
+        part.to_csv(index=False, header=False, sep="|", decimal=",").encode("cp1252") for part in (rows[:19_000], rows[19_000:])
+    ]
+    for number, content in enumerate(objects):
+        put(f"{places.data}unloaded/{number}_part_00", content)
+    request = stored | {"data_s3_uri": f"{places.data}unloaded/"}
+    csv = {"delimiter": "|", "decimal": ",", "encoding": "cp1252", "header": False, "column_names": list(rows)}
+
+    error, cause = failed("unloaded.csv", **request)
+    assert (error, 'csv: {"delimiter": "|"}' in cause or "cp1252" in cause) == ("InvalidDataError", True)
+    execution = scored("unloaded.csv", **request, csv=csv, chunk_size_mb=0.5)
+
+    assert execution["output"]["chunks"] >= 4
+    written = read(execution["output"]["output_s3_uri"])
+    assert b"".join(line.rpartition(b"|")[0] + b"\n" for line in written.splitlines()) == b"".join(objects)
+    found = pd.read_csv(io.BytesIO(written), sep="|", decimal=",", encoding="cp1252", header=None, names=[*rows, "prediction"])
+    np.testing.assert_array_equal(found["prediction"], model.predict(rows[FEATURES]))
+    assert report_of(execution)["rows"]["predicted"] == 20_000
+
+
 def test_an_existing_output_is_kept_unless_overwrite(scored, failed, stored, read, places, put):
     output_uri = put(f"{places.output}exists.csv", b"mine")
 

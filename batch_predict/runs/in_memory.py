@@ -104,7 +104,8 @@ def read_output(path: Path, request: "Mapping[str, Any]") -> "pa.Table":
     dialect = deployed.csv_dialect.dialect_of(request.get("csv"))
     if dialect == deployed.csv_dialect.COMMAS:
         return pyarrow.csv.read_csv(open_text(path))
-    data = open_text(path).read()
+    data = records_of.text_of(open_text(path).read(), dialect, str(path), is_all=True)
+    dialect = deployed.csv_dialect.of_text(dialect)
     data = data[records_of.bom_bytes(data, dialect) :]
     records = [data[start:stop] for start, stop in pairwise([0, *records_of.record_stops(data)])]
     rows = b"".join(record for record in records if not records_of.is_blank(record, dialect))

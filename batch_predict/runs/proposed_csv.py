@@ -1,5 +1,6 @@
 """How a CSV file seems to be written, by its first bytes: the field `csv` of a request that reads it."""
 
+import codecs
 import csv
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 SAMPLE_BYTES = 2**18
 SAMPLE_RECORDS = 1000
+_UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_ZEROS = {1: "utf-16-le", 0: "utf-16-be"}
+"""Which octet of the first character is zero without a mark."""
 _DECIMAL_COMMA, _DECIMAL_POINT = re.compile(r"[+-]?[0-9]*,[0-9]+"), re.compile(r"[+-]?[0-9]*\.[0-9]+")
 
 
@@ -22,11 +26,15 @@ def proposed_csv(path: Path, wanted: Collection[str]) -> dict[str, Any] | None:
         sample = file.read(SAMPLE_BYTES)
     dialects = deployed.csv_dialect
     usual: Dialect = dialects.COMMAS
+    if wide := _UTF_16.get(sample[:2]) or next(
+        (codec for zero, codec in _ZEROS.items() if sample[zero::2].startswith(b"\0")), None
+    ):
+        sample = sample.decode(wide, "ignore").encode()
     for dialect in _candidates(sample, usual):
         names, *rows = _records(sample, dialect) or [[]]
         if set(wanted) <= set(names):
             decimal = _decimal_of([row for row in rows if len(row) == len(names)], [names.index(name) for name in wanted])
-            said = dialect._replace(decimal="." if decimal == dialect.delimiter else decimal)
+            said = dialect._replace(decimal="." if decimal == dialect.delimiter else decimal, encoding=wide or dialect.encoding)
             field: dict[str, Any] | None = dialects.field_of(said)
             return field
     return None
@@ -34,7 +42,7 @@ def proposed_csv(path: Path, wanted: Collection[str]) -> dict[str, Any] | None:
 
 def _candidates(sample: bytes, usual: "Dialect") -> Iterator["Dialect"]:
     """Yield dialects to try, those first that say less."""
-    encodings = [usual.encoding] if _is_utf8(sample) else ["cp1252", "iso8859-1"]
+    encodings = ["utf-8"] if _is_utf8(sample) else ["cp1252", "iso8859-1"]
     comments = [None, "#"] if sample.lstrip(b"\xef\xbb\xbf").startswith(b"#") else [None]
     for encoding in encodings:
         for comment in comments:

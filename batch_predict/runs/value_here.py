@@ -69,7 +69,8 @@ def _joined(text: str, sentence: str) -> str:
 
 def _at(path: Path, byte: int, column: str | None, dialect: "Dialect") -> str:
     """Say what the record at a byte of a file's text holds, and which row and line of the file it is."""
-    with _text(path, byte + RECORD_BYTES) as file:
+    with _text(path, byte + RECORD_BYTES, dialect) as file:
+        dialect = deployed.csv_dialect.of_text(dialect)
         beginning = file.read(RECORD_BYTES)
         where = ""
         if byte <= READ_BYTES:
@@ -92,9 +93,11 @@ def _at(path: Path, byte: int, column: str | None, dialect: "Dialect") -> str:
 
 
 @contextmanager
-def _text(path: Path, size: int) -> Iterator[BinaryIO]:
-    """Open a file; if it is compressed, so many bytes of its text."""
-    if not compression_in(path):
+def _text(path: Path, size: int, dialect: "Dialect") -> Iterator[BinaryIO]:
+    """Open a file; if it is compressed, or UTF-16, so many bytes of its text."""
+    if deployed.csv_dialect.is_wide(dialect) and path.stat().st_size <= READ_BYTES:
+        yield io.BytesIO(deployed.csv_records.text_of(open_text(path).read(), dialect, str(path), is_all=True))
+    elif not compression_in(path):
         with path.open("rb") as file:
             yield file
     elif size > READ_BYTES:

@@ -1622,7 +1622,7 @@ class Dialect(NamedTuple):
     column_names: tuple[str, ...] | None = None
     """The names of the columns, if there is no header."""
     encoding: str = "utf-8"
-    """As Python calls its codec."""
+    """As Python calls its codec. UTF-16 is read as its text in UTF-8, and written in UTF-16 again."""
     decimal: str = "."
     comment: str | None = None
     """The first character of lines that are no rows."""
@@ -1632,6 +1632,10 @@ COMMAS = Dialect()
 """CSV as it is if nobody says otherwise."""
 MAX_NAMES_CHARACTERS = 16_000
 """Of `column_names` together: an execution's document, which may have 256 KiB, holds them three times."""
+
+
+WIDE_CODECS = {"utf-16": "utf-16-le", "utf-16-le": "utf-16-le", "utf-16-be": "utf-16-be"}
+"""UTF-16, of which the usual one has the lower byte first: a byte order mark may say so, too."""
 
 
 def dialect_of(given: Mapping[str, Any] | None) -> Dialect:
@@ -1645,6 +1649,16 @@ def field_of(dialect: Dialect) -> dict[str, Any] | None:
     """Return the field `csv` that says a dialect, and no more than that; None for the usual one."""
     said = {name: value for name, value in dialect._asdict().items() if value != getattr(COMMAS, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()} or None
+
+
+def is_wide(dialect: Dialect) -> bool:
+    """Whether a line end is more than one octet: such data cannot be cut by looking at octets."""
+    return dialect.encoding in WIDE_CODECS
+
+
+def of_text(dialect: Dialect) -> Dialect:
+    """Return the dialect of the text that is read: UTF-16 becomes UTF-8."""
+    return dialect._replace(encoding="utf-8") if is_wide(dialect) else dialect
 
 
 def delimiter_of(given: object) -> str:
@@ -1679,8 +1693,8 @@ def dialect_problems(given: object) -> Iterator[str]:
     dialect = COMMAS._replace(**said)
     if not codec_of(dialect.encoding):
         yield (
-            f"csv.encoding {dialect.encoding[:40]!r} is none that can be read where it stands: that is UTF-8, or what has one byte "
-            "for each character, and ASCII among them, such as cp1252 or latin-1; convert the data to UTF-8"
+            f"csv.encoding {dialect.encoding[:40]!r} is none that can be read: that is UTF-8, UTF-16, or what has one byte for "
+            "each character, and ASCII among them, such as cp1252 or latin-1; convert the data to UTF-8"
         )
     for name in ("decimal", "comment"):
         if dialect.delimiter == getattr(dialect, name):
@@ -1702,13 +1716,15 @@ def _are_names(value: object) -> bool:
 
 
 def codec_of(encoding: str) -> str | None:
-    """Return the name of Python's codec for an encoding in which data can be read where they stand; None if it is no such one."""
+    """Return the name of Python's codec for an encoding in which data can be read; None if it is no such one."""
     try:
         name = codecs.lookup(encoding).name
     except (LookupError, ValueError):
         return None
     if name in ("utf-8", "utf-8-sig"):  # a byte order mark is welcome in both
         return "utf-8"
+    if name in WIDE_CODECS:
+        return WIDE_CODECS[name]
     return name if name == "ascii" or undefined_octets(name) is not None else None
 
 
@@ -5769,7 +5785,7 @@ class _Decompressed:
 
 
 def _only_whole(s3_uri: str, compression: str) -> InvalidRequestError:
-    what = f"{s3_uri} is {COMPRESSION_NAMES[compression]}, of which no range of bytes can be read"
+    what = f"{s3_uri} is {COMPRESSION_NAMES.get(compression, compression)}, of which no range of bytes can be read"
     return InvalidRequestError(what, "leave byte_range out")
 
 
@@ -5821,7 +5837,7 @@ class _CompressedWriter(_TextWriter):
     def begin(self, output: Any, names: list[str]) -> int:
         self._output = output
         header = self._text.getvalue() if self._writer.begin(self._text, names) else b""
-        if header == codecs.BOM_UTF8:  # of CSV without a header: no line ends there
+        if header in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # of CSV without a header: no line ends there
             return int(output.write(self._compressed(header, b"")))
         self._header_end = self._writer.line_end if header else b""
         return int(output.write(self._compressed(header, self._header_end))) if header else 0
@@ -6225,7 +6241,15 @@ class _Csv(_Text):
         file.fill(client, _Object(segment.source.s3_uri, segment.byte_range, segment.etag), check)
 
     def header(self, segment: _Segment, *, may_be_all: bool) -> Header:
-        return _local_header(segment, self.dialect, may_be_all=may_be_all)
+        return _local_header(segment, self, may_be_all=may_be_all)
+
+    @contextmanager
+    def open(self, segment: _Segment) -> Iterator[Any]:
+        """Open a segment's text, to be read forward from its beginning: as it is, or in UTF-8."""
+        with segment.text() as file:
+            narrowed = _Narrowed(file, self.dialect.encoding, segment.source.s3_uri) if is_wide(self.dialect) else None
+            yield narrowed or file
+        segment.surplus += narrowed.surplus if narrowed else 0
 
     def joint_header(self, headers: Iterator[Header]) -> Header:
         first = next(headers)
@@ -6262,7 +6286,9 @@ class _Csv(_Text):
 
     def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
         own, start = segment.header, segment.source.start
-        with segment.text() as file:
+        if is_wide(self.dialect) and segment.stop not in (None, segment.object_bytes):
+            raise _only_whole(segment.source.s3_uri, "UTF-16")
+        with self.open(segment) as file:
             if start == 0 and own:
                 tally.bytes += own.size
                 tally.quotes += own.raw.count(b'"')
@@ -6276,17 +6302,70 @@ class _Csv(_Text):
     def may_be_cut(self, segment: _Segment) -> bool:
         """Count a segment's quotes: an odd number shows that one end lies in a quoted field."""
         quotes = 0
-        with segment.text() as file:
-            while not isinstance(file, _Decompressed) and (piece := file.read(1 << 20)):  # what is compressed is never cut
+        with self.open(segment) as file:
+            may_be_cut = not isinstance(file, (_Decompressed, _Narrowed))  # these are read whole
+            while may_be_cut and (piece := file.read(1 << 20)):
                 quotes += piece.count(b'"')
         return bool(quotes % 2)
 
     def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
-        block_of = functools.partial(_first_block, s3_uri=s3_uri, dialect=self.dialect)
-        return _read_first_block(client, s3_uri, etag, block_of, _IS_A_QUOTE_MISSING)
+        def block_of(beginning: bytes, *, is_whole: bool) -> _CsvBlock | None:
+            if is_wide(self.dialect):
+                file = _Narrowed(io.BytesIO(beginning), self.dialect.encoding, s3_uri, is_beginning=not is_whole)
+                beginning = file.read(2 * len(beginning))
+            return _first_block(beginning, s3_uri, of_text(self.dialect), is_whole=is_whole)
+
+        first = _read_first_block(client, s3_uri, etag, block_of, _IS_A_QUOTE_MISSING)
+        return first._replace(stored_share=2 * first.stored_share) if is_wide(self.dialect) else first  # but for some letters
 
     def writer(self, header: Header, kept: list[str] | None) -> _CsvWriter:
-        return _CsvWriter(header, kept)
+        return _CsvWriter(header, kept, self.dialect.encoding if is_wide(self.dialect) else None)
+
+
+class _Narrowed:
+    """The text of an open file of UTF-16, in UTF-8; read forward only."""
+
+    def __init__(self, file: Any, codec: str, s3_uri: str, *, is_beginning: bool = False) -> None:
+        self._file, self._codec, self._s3_uri, self._is_beginning = file, codec, s3_uri, is_beginning
+        self._decoder = codecs.getincrementaldecoder(codec)()
+        self._text = b""  # decoded, and not read yet
+        self._bytes = self._stored = 0
+
+    @property
+    def surplus(self) -> int:
+        """How many bytes more than the stored ones were read."""
+        return self._bytes - self._stored
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes, fewer only at the end; InvalidDataError if the file is not UTF-16."""
+        is_more = True
+        while len(self._text) < size and is_more:
+            stored = self._file.read(max(HEADER_READ_BYTES, 2 * (size - len(self._text))))
+            is_more = bool(stored)
+            if not self._stored:
+                self._require_wide(stored)
+            self._stored += len(stored)
+            try:
+                self._text += self._decoder.decode(stored, final=not (is_more or self._is_beginning)).encode()
+            except UnicodeError as error:
+                what = f"{self._s3_uri} holds what is not UTF-16, after {self._bytes + len(self._text)} bytes of its text in UTF-8"
+                raise InvalidDataError(what, "write or upload it again") from error
+        text, self._text = self._text[:size], self._text[size:]
+        self._bytes += len(text)
+        return text
+
+    def _require_wide(self, beginning: bytes) -> None:
+        """Raise if a file does not begin as UTF-16 does, whose delimiters and digits have a zero in them."""
+        marks = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
+        if beginning[:2] in marks.values() and beginning[:2] != marks[self._codec]:
+            other = next(codec for codec, mark in marks.items() if mark == beginning[:2])
+            raise InvalidDataError(f"{self._s3_uri} is UTF-16 of the other byte order", f"say {other} in csv.encoding")
+        if beginning and beginning[:2] != marks[self._codec] and b"\0" not in beginning:
+            raise InvalidDataError(f"{self._s3_uri} is not UTF-16", "leave csv.encoding out, or say another one there")
+
+    def seek(self, position: int) -> None:
+        while self._bytes < position and self.read(min(position - self._bytes, BLOCK_BYTES)):
+            pass
 
 
 class _CsvWriter(_TextWriter):
@@ -6297,47 +6376,53 @@ class _CsvWriter(_TextWriter):
 
     reads: _Columns | None = None
 
-    def __init__(self, header: Header, kept: list[str] | None) -> None:
-        self._header = header
-        self.line_end = header.line_end
+    def __init__(self, header: Header, kept: list[str] | None, wide_codec: str | None = None) -> None:
+        self._header, self._wide_codec = header, wide_codec
+        self.line_end = bytes(self._encoded(header.line_end))
         self._output: Any = None
-        self.columns, self.keeps_all = header.names if kept is None else kept, kept is None
+        self.columns, self._keeps_records = header.names if kept is None else kept, kept is None
+        self.keeps_all = self._keeps_records and not wide_codec  # else nobody counts how many bytes of it are to come
         chosen = set(self.columns)
         edges = np.flatnonzero(np.diff([False, *(name in chosen for name in header.names), False])).tolist()
         self._runs = list(zip(edges[::2], edges[1::2], strict=True))
         """Neighbouring fields that are kept: [first, stop) of each."""
         self._has_lines = False
 
-    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
-        return _append_predictions(block if self.keeps_all else _selected(block, self._runs), rows, predictions, len(names))
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> Any:
+        block = block if self._keeps_records else _selected(block, self._runs)
+        return self._encoded(_append_predictions(block, rows, predictions, len(names)))
+
+    def _encoded(self, text: Any) -> Any:
+        """Return UTF-8 as it is written."""
+        return str(text, "utf-8").encode(self._wide_codec) if self._wide_codec else text
 
     def begin(self, output: Any, names: list[str]) -> int:
         self._output = output
         header, dialect = self._header, self._header.dialect
         if not dialect.header:
-            return int(output.write(header.raw))
+            return int(output.write(self._encoded(header.raw)))
         mark = codecs.BOM_UTF8 if header.raw.startswith(codecs.BOM_UTF8) else b""
         raw = header.raw.removeprefix(mark)
-        if not self.keeps_all:
+        if not self._keeps_records:
             comments = skipped_lines(dialect).match(raw) if dialect.comment else None
             raw = raw[comments.end() :] if comments else raw
             offsets = np.array([0, len(header.line_end) + len(raw)], np.int32)
             block = _CsvBlock(header, header.line_end + raw + header.line_end, offsets, b'"' in raw, ())
             raw = _selected(block, self._runs).record(0)
         named = b"".join(_after(name, dialect) for name in names)
-        return int(output.write(mark + (raw + named if self._runs else named[1:])))
+        return int(output.write(self._encoded(mark + (raw + named if self._runs else named[1:]))))
 
     def write(self, joined: memoryview) -> None:
         # A block begins with the line end before its first record, which is that of the header.
         is_first = not (self._has_lines or self._header.dialect.header)
-        self._output.write(joined[len(self._header.line_end) :] if is_first else joined)
+        self._output.write(joined[len(self.line_end) :] if is_first else joined)
         self._has_lines = True
 
     def end(self, tally: _Tally) -> int:
         is_named = self._header.dialect.header
-        blank_lines = tally.blank_lines if self.keeps_all else b""
-        self._output.write((self._header.line_end if is_named or self._has_lines else b"") + blank_lines)
-        return len(self._header.line_end) * is_named
+        blank_lines = self._encoded(tally.blank_lines if self._keeps_records else b"")
+        self._output.write((self.line_end if is_named or self._has_lines else b"") + blank_lines)
+        return len(self.line_end) * is_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -6434,10 +6519,10 @@ class _CsvBlock:
 _NAME_ROWS, _IS_A_QUOTE_MISSING = "name data that has rows", "look for a quote that is missing"
 
 
-def _local_header(segment: _Segment, dialect: Dialect, *, may_be_all: bool = False) -> Header:
+def _local_header(segment: _Segment, source: _Csv, *, may_be_all: bool = False) -> Header:
     """Read an object's header; `may_be_all` accepts one without a line end, and so without rows."""
-    s3_uri = segment.source.s3_uri
-    with segment.text() as file:
+    s3_uri, dialect = segment.source.s3_uri, of_text(source.dialect)
+    with source.open(segment) as file:
         beginning = b""
         while fresh := file.read(max(HEADER_READ_BYTES, len(beginning))):
             beginning += fresh
@@ -6462,7 +6547,7 @@ def _remote_header(client: S3Client, s3_uri: str, etag: str | None, dialect: Dia
     size = HEADER_READ_BYTES
     while size <= MAX_RECORD_BYTES * 2:
         beginning, found = _read(client, _Object(s3_uri, (0, size), etag))
-        if compression := compression_of(beginning):
+        if compression := "UTF-16" if is_wide(dialect) else compression_of(beginning):
             raise _only_whole(s3_uri, compression)
         header = _read_header(beginning, s3_uri, dialect)
         if header:
@@ -8266,7 +8351,8 @@ class Mistake(NamedTuple):
 
 
 _PICKLE = Mistake("a Python pickle, as models are", "give the table as CSV: perhaps model and data are swapped")
-_UTF_16 = Mistake("UTF-16", "convert it to UTF-8 first")
+_UTF_16_LE = Mistake("UTF-16", 'say so in the request: csv: {"encoding": "utf-16"}')
+_UTF_16_BE = Mistake("UTF-16", 'say so in the request: csv: {"encoding": "utf-16-be"}')
 # The mistakes that people make, by the first bytes of the file.
 FOREIGN_FORMATS = {
     b"\x1f\x8b": Mistake("gzip", "decompress it first"),
@@ -8285,7 +8371,7 @@ FOREIGN_FORMATS = {
     b"\x89HDF": Mistake("HDF5", "convert it to CSV first"),
     b"%PDF": Mistake("PDF", "give the table as CSV"),
     b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE,
-    b"\xff\xfe": _UTF_16, b"\xfe\xff": _UTF_16,
+    b"\xff\xfe": _UTF_16_LE, b"\xfe\xff": _UTF_16_BE,
 }  # fmt: skip
 
 
@@ -8310,7 +8396,7 @@ def foreign_format(data: bytes) -> Mistake | None:
         return None
     pairs = data[: len(data) // 2 * 2][:100]
     if len(pairs) >= 6 and any(pairs) and not (any(pairs[::2]) and any(pairs[1::2])):
-        return _UTF_16
+        return _UTF_16_LE if any(pairs[::2]) else _UTF_16_BE
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
 
 

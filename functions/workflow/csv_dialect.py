@@ -18,7 +18,7 @@ class Dialect(NamedTuple):
     column_names: tuple[str, ...] | None = None
     """The names of the columns, if there is no header."""
     encoding: str = "utf-8"
-    """As Python calls its codec."""
+    """As Python calls its codec. UTF-16 is read as its text in UTF-8, and written in UTF-16 again."""
     decimal: str = "."
     comment: str | None = None
     """The first character of lines that are no rows."""
@@ -28,6 +28,10 @@ COMMAS = Dialect()
 """CSV as it is if nobody says otherwise."""
 MAX_NAMES_CHARACTERS = 16_000
 """Of `column_names` together: an execution's document, which may have 256 KiB, holds them three times."""
+
+
+WIDE_CODECS = {"utf-16": "utf-16-le", "utf-16-le": "utf-16-le", "utf-16-be": "utf-16-be"}
+"""UTF-16, of which the usual one has the lower byte first: a byte order mark may say so, too."""
 
 
 def dialect_of(given: Mapping[str, Any] | None) -> Dialect:
@@ -41,6 +45,16 @@ def field_of(dialect: Dialect) -> dict[str, Any] | None:
     """Return the field `csv` that says a dialect, and no more than that; None for the usual one."""
     said = {name: value for name, value in dialect._asdict().items() if value != getattr(COMMAS, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()} or None
+
+
+def is_wide(dialect: Dialect) -> bool:
+    """Whether a line end is more than one octet: such data cannot be cut by looking at octets."""
+    return dialect.encoding in WIDE_CODECS
+
+
+def of_text(dialect: Dialect) -> Dialect:
+    """Return the dialect of the text that is read: UTF-16 becomes UTF-8."""
+    return dialect._replace(encoding="utf-8") if is_wide(dialect) else dialect
 
 
 def delimiter_of(given: object) -> str:
@@ -75,8 +89,8 @@ def dialect_problems(given: object) -> Iterator[str]:
     dialect = COMMAS._replace(**said)
     if not codec_of(dialect.encoding):
         yield (
-            f"csv.encoding {dialect.encoding[:40]!r} is none that can be read where it stands: that is UTF-8, or what has one byte "
-            "for each character, and ASCII among them, such as cp1252 or latin-1; convert the data to UTF-8"
+            f"csv.encoding {dialect.encoding[:40]!r} is none that can be read: that is UTF-8, UTF-16, or what has one byte for "
+            "each character, and ASCII among them, such as cp1252 or latin-1; convert the data to UTF-8"
         )
     for name in ("decimal", "comment"):
         if dialect.delimiter == getattr(dialect, name):
@@ -98,13 +112,15 @@ def _are_names(value: object) -> bool:
 
 
 def codec_of(encoding: str) -> str | None:
-    """Return the name of Python's codec for an encoding in which data can be read where they stand; None if it is no such one."""
+    """Return the name of Python's codec for an encoding in which data can be read; None if it is no such one."""
     try:
         name = codecs.lookup(encoding).name
     except (LookupError, ValueError):
         return None
     if name in ("utf-8", "utf-8-sig"):  # a byte order mark is welcome in both
         return "utf-8"
+    if name in WIDE_CODECS:
+        return WIDE_CODECS[name]
     return name if name == "ascii" or undefined_octets(name) is not None else None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from .csv_dialect import COMMAS, QUOTED, Dialect, record_pattern, skipped_line, skipped_lines
+from .csv_dialect import COMMAS, QUOTED, Dialect, is_wide, record_pattern, skipped_line, skipped_lines
 from .errors import InvalidDataError
 from .header_mistakes import header_mistake
 
@@ -64,6 +64,16 @@ def is_blank(text: bytes, dialect: Dialect = COMMAS) -> bool:
         return not text.strip(LINE_ENDS + b" \t")
     skipped = skipped_lines(dialect).match(text)
     return skipped is not None and skipped_line(dialect).fullmatch(text, skipped.end()) is not None
+
+
+def text_of(stored: bytes, dialect: Dialect, uri: str, *, is_all: bool) -> bytes:
+    """Return the text of an object's first bytes, of the dialect `of_text`; InvalidDataError if they are not encoded so."""
+    if not is_wide(dialect):
+        return stored
+    try:
+        return codecs.getincrementaldecoder(dialect.encoding)().decode(stored, is_all).encode()
+    except UnicodeError as error:
+        raise InvalidDataError(f"{uri} is not UTF-16", "leave csv.encoding out, or say another one there") from error
 
 
 def record_stop(data: bytes, dialect: Dialect = COMMAS) -> int | None:

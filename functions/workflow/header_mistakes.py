@@ -33,7 +33,8 @@ class Mistake(NamedTuple):
 
 
 _PICKLE = Mistake("a Python pickle, as models are", "give the table as CSV: perhaps model and data are swapped")
-_UTF_16 = Mistake("UTF-16", "convert it to UTF-8 first")
+_UTF_16_LE = Mistake("UTF-16", 'say so in the request: csv: {"encoding": "utf-16"}')
+_UTF_16_BE = Mistake("UTF-16", 'say so in the request: csv: {"encoding": "utf-16-be"}')
 # The mistakes that people make, by the first bytes of the file.
 FOREIGN_FORMATS = {
     b"\x1f\x8b": Mistake("gzip", "decompress it first"),
@@ -52,7 +53,7 @@ FOREIGN_FORMATS = {
     b"\x89HDF": Mistake("HDF5", "convert it to CSV first"),
     b"%PDF": Mistake("PDF", "give the table as CSV"),
     b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE,
-    b"\xff\xfe": _UTF_16, b"\xfe\xff": _UTF_16,
+    b"\xff\xfe": _UTF_16_LE, b"\xfe\xff": _UTF_16_BE,
 }  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def foreign_format(data: bytes) -> Mistake | None:
         return None
     pairs = data[: len(data) // 2 * 2][:100]
     if len(pairs) >= 6 and any(pairs) and not (any(pairs[::2]) and any(pairs[1::2])):
-        return _UTF_16
+        return _UTF_16_LE if any(pairs[::2]) else _UTF_16_BE
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
 
 

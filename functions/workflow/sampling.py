@@ -8,8 +8,8 @@ from itertools import pairwise
 from .chunking import Span
 from .column_types import Kind, kind_of_texts
 from .compression import beginning_of
-from .csv_dialect import COMMAS, Dialect
-from .csv_records import bom_bytes, is_blank, record_stop, record_stops
+from .csv_dialect import COMMAS, Dialect, of_text
+from .csv_records import bom_bytes, is_blank, record_stop, record_stops, text_of
 from .s3 import S3Client, in_parallel, read_range
 
 SAMPLES = 100
@@ -51,8 +51,9 @@ def sampled_types(
 def _first_records(client: S3Client, dialect: Dialect, window_bytes: int, span: Span) -> list[bytes]:
     data = read_range(client, span.object.uri, span.start, min(span.start + window_bytes, span.stop), span.object.etag)
     first, is_all = 0, span.start + len(data) == span.stop
-    if span.start == 0:  # what is compressed is only read from there
+    if span.start == 0:  # what is compressed, or UTF-16, is only read from there
         data, is_all, _ = beginning_of(data, span.object.uri, window_bytes, is_all=is_all)
+        data, dialect = text_of(data, dialect, span.object.uri, is_all=is_all), of_text(dialect)
         first = (record_stop(data, dialect) or len(data)) if dialect.header else bom_bytes(data, dialect)
     edges = [first, *(first + stop for stop in record_stops(data[first:]))]
     if edges[-1] < len(data) and is_all:

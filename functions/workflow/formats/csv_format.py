@@ -10,8 +10,8 @@ from ..chunking import Span, targets_of
 from ..column_types import Kind
 from ..compression import CONTENT_TYPES, EMPTY, ENDINGS, read_beginning
 from ..contract import Document, Extent, InputFormat, Receipt, Segment
-from ..csv_dialect import COMMAS, Dialect, dialect_of
-from ..csv_records import Header, is_blank, parse_header, record_stop
+from ..csv_dialect import COMMAS, Dialect, dialect_of, is_wide, of_text
+from ..csv_records import Header, is_blank, parse_header, record_stop, text_of
 from ..errors import InvalidDataError
 from ..header_mistakes import COMPRESSION_MAGIC_BYTES, difference, foreign_format, mistaken_first_line
 from ..inputs import InputObject
@@ -73,17 +73,18 @@ class Csv:
 
         What is compressed by Zstandard has no known columns, like what has no text at all.
         """
-        stored = b""
+        stored, dialect = b"", of_text(self.dialect)
         for limit in HEADER_READS:
-            (data, is_all, compression), stored = read_beginning(client, found, limit, stored)
-            if compression == "zstd" or (is_all and not data):
+            (beginning, is_all, compression), stored = read_beginning(client, found, limit, stored)
+            if compression == "zstd" or (is_all and not beginning):
                 return Header([], 0, b"", has_rows=compression == "zstd", compression=compression)
+            data = text_of(beginning, self.dialect, found.uri, is_all=is_all)
             if foreign := foreign_format(data):
                 raise InvalidDataError(f"{found.uri} is not CSV but {foreign.what}", foreign.advice)
-            if not (stop := record_stop(data, self.dialect) or (len(data) if is_all else None)):
+            if not (stop := record_stop(data, dialect) or (len(data) if is_all else None)):
                 continue
-            header = parse_header(data[:stop], found.uri, self.dialect)
-            is_alone = is_blank(data[header.stop :], self.dialect)
+            header = parse_header(data[:stop], found.uri, dialect)
+            is_alone = is_blank(data[header.stop :], dialect)
             if is_all or limit == HEADER_READS[-1] or not is_alone:
                 return header._replace(has_rows=not (is_alone and is_all), compression=compression)
         raise InvalidDataError(
@@ -128,7 +129,7 @@ class Csv:
         *,
         exactly: bool,
     ) -> Split:
-        """Cut objects where records end, near equal pieces: by windows, or by counting every quote. Compressed ones stay whole."""
+        """Cut objects where records end, by windows or by counting every quote. Compressed ones and UTF-16 stay whole."""
         cuts = [
             Cut(
                 found,
@@ -137,23 +138,23 @@ class Csv:
                 self.dialect,
             )
             for found, pieces in large.items()
-            if not headers[found].compression
+            if not (headers[found].compression or is_wide(self.dialect))
         ]
         split = split_objects(client, cuts, notes, exactly=exactly)
-        whole = {found: [Span(found, 0, found.size)] for found in large if headers[found].compression}
-        return split._replace(spans=split.spans | whole)
+        return split._replace(spans={found: [Span(found, 0, found.size)] for found in large} | split.spans)
 
     def kinds(self, client: S3Client, spans: Sequence[Span], header: Header, wanted: Iterable[str]) -> dict[str, Kind]:
         """Return the kinds of columns by windows of the data; none if its columns are not known."""
         if not header.columns:
             return {}
-        return sampled_types(sampled_records(client, spans, self.dialect), header.columns, wanted, self.dialect)
+        return sampled_types(sampled_records(client, spans, self.dialect), header.columns, wanted, of_text(self.dialect))
 
     def row_bytes(self, client: S3Client, spans: Sequence[Span]) -> float:
         """Return the mean length of a record in windows of the data; 0 if they are compressed: the probe has seen how much."""
         if spans and read_beginning(client, spans[0].object, COMPRESSION_MAGIC_BYTES)[0].compression:
             return 0
-        return mean_record_bytes(sampled_records(client, spans, self.dialect) if spans else [])
+        width = 2 if is_wide(self.dialect) else 1
+        return width * mean_record_bytes(sampled_records(client, spans, self.dialect) if spans else [])
 
     def measure(self, client: S3Client, segments: Sequence[Segment]) -> Measure:  # noqa: ARG002 - others read footers
         """Return the bytes of the segments; how many rows they have is known when they have been read."""

@@ -1,5 +1,6 @@
 """CSV that is not written with commas: what pandas reads of it, and the input's own bytes with predictions behind them."""
 
+import gzip
 import io
 import tempfile
 from pathlib import Path
@@ -8,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from harness import score_locally
+from harness import BUCKET, DATA, MODEL, OUTPUT, invoke, linear, score_locally
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import number_kernel
 import prediction_handler as handler
+from support.places import dumped
 
 DELIMITERS = [",", ";", "\t", "|", "^", "\x01", " ", "~", "]", "\\"]
 LETTERS = {
@@ -25,6 +27,8 @@ LETTERS = {
     "cp437": "äß░Γ",
     "mac_roman": "äß€Ω",
     "utf-8-sig": "ä😀",
+    "utf-16": "ä€😀日\x85",
+    "utf-16-be": "ä😀日",
 }
 
 
@@ -69,11 +73,11 @@ def files(draw):
     table = [names, *rows] if has_header else rows
     befores = [draw(st.sampled_from(between if index or comment else [""])) for index in range(len(table))]
     behind = draw(st.sampled_from(between))
-    bom = "\ufeff" if encoding == "utf-8-sig" else ""
+    bom = "\ufeff" if encoding in ("utf-8-sig", "utf-16") else ""
     records = [delimiter.join(field(text, dialect, always=always) for text in row) for row in table]
     text = bom + line_end.join(before + record for before, record in zip(befores, records, strict=True)) + line_end + behind
     dialect |= {} if has_header else {"column_names": names}
-    plain = "utf-8" if encoding == "utf-8-sig" else encoding
+    plain = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}.get(encoding, encoding)
     said = {name: value for name, value in dialect.items() if value is not None}
     befores[0] = bom + befores[0]
     return (
@@ -100,7 +104,9 @@ def as_pandas_reads(data, said):
 
 def assert_as_pandas(table, block_bytes, folder):
     said, data, records, befores, behind = table
-    encoding, delimiter, line_end = said["encoding"].removesuffix("-sig"), said["delimiter"], behind[: 1 + behind.startswith(b"\r")]
+    encoding = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}.get(said["encoding"], said["encoding"])
+    delimiter, behind = said["delimiter"], behind.decode(encoding)
+    line_end = "\r\n" if behind.startswith("\r") else "\n"
     facts, output = score_locally(data, folder, block_bytes, Echo(), csv=said, feature_columns=["x", "city"])
     wanted = Echo().predict(as_pandas_reads(data, said)).tolist()
     printed = [field(text, {**said, "comment": None}, always=False) for text in [*["p"] * said["header"], *wanted]]
@@ -108,9 +114,11 @@ def assert_as_pandas(table, block_bytes, folder):
         before + record + f"{delimiter}{prediction}".encode(encoding)
         for before, record, prediction in zip(befores, records, printed, strict=True)
     ]
-    assert output == line_end.join(lines) + behind
-    assert facts.read == handler._Tally(behind[len(line_end) :], len(wanted), len(data), data.count(b'"') - behind.count(b'"'))
-    assert facts.header_bytes == (len(lines[0] + line_end) if said["header"] else data.startswith(b"\xef\xbb\xbf") * 3)
+    assert output == line_end.encode(encoding).join(lines) + behind.encode(encoding)
+    quotes = data.decode(encoding).removesuffix(behind).count('"')
+    assert facts.read == handler._Tally(behind.removeprefix(line_end).encode(), len(wanted), len(data), quotes)
+    mark = "\ufeff".encode(encoding) if data.decode(encoding).startswith("\ufeff") else b""
+    assert facts.header_bytes == (len(lines[0] + line_end.encode(encoding)) if said["header"] else len(mark))
 
 
 @settings(deadline=None, max_examples=40)
@@ -392,3 +400,63 @@ def test_a_compressed_output_without_a_header_holds_the_plain_one(tmp_path, data
     _, plain = score_locally(data, tmp_path, **options)
     _, stored = score_locally(data, tmp_path, **options, output_compression=compression)
     assert pa.CompressedInputStream(pa.BufferReader(stored), compression).read() == plain
+
+
+WIDE = {"encoding": "utf-16", "delimiter": "\t"}
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("header", [True, False])
+def test_utf_16_is_written_in_utf_16_also_if_it_is_compressed(tmp_path, compression, mark, header):
+    text = f"{mark}id\tx1\n" * header + f"{'' if header else mark}a\t1.5\n\n日\t2\n"
+    said = WIDE | ({} if header else {"header": False, "column_names": ["id", "x1"]})
+    data = text.encode("utf-16-le")
+    options = {"csv": said, "model": FirstNumber(), "column_types": {"x1": "number"}, "output_compression": compression}
+    facts, output = score_locally(gzip.compress(data), tmp_path, **options)
+    assert facts.read.bytes == len(gzip.compress(data))
+    plain = gzip.decompress(output) if compression == "gzip" else output
+    expected = f"{mark}id\tx1\tp\n" * header + f"{'' if header else mark}a\t1.5\t1.5\n\n日\t2\t2.0\n"
+    assert plain.decode("utf-16-le") == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "message"),
+    [
+        ("id\tx1\na\t1\n".encode("utf-16"), {}, 'is not CSV but UTF-16: say so in the request: csv: {"encoding": "utf-16"}'),
+        ("\ufeffid\tx1\n".encode("utf-16-be"), {}, 'csv: {"encoding": "utf-16-be"}'),
+        ("id,x1\na,1\n".encode("utf-16-le"), {}, 'csv: {"encoding": "utf-16"}'),
+        ("\ufeffid\tx1\n".encode("utf-16-be"), WIDE, "is UTF-16 of the other byte order: say utf-16-be in csv.encoding"),
+        (b"id\tx1\na\t1\n", WIDE, "in.csv is not UTF-16: leave csv.encoding out, or say another one there"),
+        ("id\tx1\na\t1\n".encode("utf-16-le")[:-1], WIDE, "in.csv holds what is not UTF-16, after 9 bytes of its text in UTF-8"),
+        ("id\tx1\na\t1\n".encode("utf-16-le") + b"\x00\xd8\n\0", WIDE, "holds what is not UTF-16"),
+        ("id\tx\na\t1\n".encode("utf-16-le"), WIDE, "has no column 'x1'"),
+    ],
+)
+def test_what_is_wrong_with_utf_16_is_said(tmp_path, data, said, message):
+    with pytest.raises(handler.PredictionError) as error:
+        score_locally(data, tmp_path, csv=said, column_types={"x1": "number"})
+    assert message in str(error.value)
+
+
+def test_utf_16_is_read_whole_from_s3(s3):
+    """A probe of its first bytes, an object in one piece, two in a group; no range of one."""
+    data = "\ufeffx1\tx2\r\n".encode("utf-16-le") + "1\t2\r\n3\t4,5\r\n".encode("utf-16-le")
+    said = WIDE | {"decimal": ","}
+    for uri, content in ((MODEL, linear()), (DATA, data), (f"{DATA}2", data)):
+        s3.put_object(Bucket=BUCKET, Key=uri.split("/", 3)[3], Body=dumped(content))
+    probed = invoke(csv=said, probe_rows=10)[1]
+    assert (probed["rows"], probed["row_bytes"]) == (2, 12.0)
+    status, receipt = invoke(csv=said, byte_range=[0, len(data)])
+    assert (status, receipt["input_bytes"], receipt["rows"]) == (200, len(data), 2)
+    written = s3.get_object(Bucket=BUCKET, Key=OUTPUT.split("/", 3)[3])["Body"].read()
+    assert written[: receipt["header_bytes"]].decode("utf-16-le") == "\ufeffx1\tx2\tprediction\r\n"
+    lines = [line.rpartition("\t") for line in written.decode("utf-16-le").splitlines()[1:]]
+    assert [line[0] for line in lines] == ["1\t2", "3\t4,5"]
+    assert [round(float(line[2].replace(",", ".")), 6) for line in lines] == [0.0, 1.5]
+    status, receipt = invoke(csv=said, data_s3_uri=None, segments=[{"data_s3_uri": DATA}, {"data_s3_uri": f"{DATA}2"}])
+    assert (status, receipt["input_bytes"], receipt["rows"]) == (200, 2 * len(data), 4)
+    for byte_range in ([0, 30], [26, len(data)]):
+        status, answer = invoke(csv=said, byte_range=byte_range)
+        assert status == 400
+        assert "is UTF-16, of which no range of bytes can be read: leave byte_range out" in answer["message"]

@@ -46,15 +46,16 @@ def test_a_dataframe_is_the_csv_that_reads_back_to_its_values(tmp_path):
         ), column
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-be"])
 @pytest.mark.parametrize("said", [{}, {"header": False, "column_names": ["größe", "text"]}])
-def test_a_dataframe_is_written_in_the_requests_dialect_and_its_output_read(tmp_path, said):
-    csv = {"delimiter": ";", "decimal": ",", "encoding": "cp1252", "comment": "#"} | said
+def test_a_dataframe_is_written_in_the_requests_dialect_and_its_output_read(tmp_path, said, encoding):
+    csv = {"delimiter": ";", "decimal": ",", "encoding": encoding, "comment": "#"} | said
     frame = pd.DataFrame({"größe": [1.5, None], "text": ["ä;", "b"]})
     (path,) = data_paths(frame, tmp_path, csv)
     written = '1,5;"ä;"\n;b\n'
-    assert Path(path).read_bytes().decode("cp1252") == ("" if said else "größe;text\n") + written
+    assert Path(path).read_bytes().decode(encoding) == ("" if said else "größe;text\n") + written
     output = '# "c"\n' + ("" if said else "größe;text;p\n") + '1,5;"ä;";2,5\n# d\n;b;0,5\n'
-    (tmp_path / "out.csv").write_bytes(output.encode("cp1252"))
+    (tmp_path / "out.csv").write_bytes(output.encode(encoding))
     read = read_output(tmp_path / "out.csv", {"csv": csv, "prediction_column_name": "p"})
     assert read.to_pydict() == {"größe": [1.5, None], "text": ["ä;", "b"], "p": [2.5, 0.5]}
 

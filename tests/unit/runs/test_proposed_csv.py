@@ -20,6 +20,8 @@ from batch_predict.runs.proposed_csv import SAMPLE_BYTES, proposed_csv
         ('id,x,y\n1,"2,5",3\n', None),
         ("\ufeffid;x;y\n", {"delimiter": ";"}),
         ("id;x;y\n1;2,5;é\n" + "1;2,5;é\n" * (SAMPLE_BYTES // 8), {"delimiter": ";", "decimal": ","}),
+        ("\ufeffid;x;y\n1;2,5;3\n".encode("utf-16-le"), {"delimiter": ";", "decimal": ",", "encoding": "utf-16-le"}),
+        ("id\tx\ty\n".encode("utf-16-be"), {"delimiter": "\t", "encoding": "utf-16-be"}),
         ("1;2;3\n", None),
         ('id;"x;y\n', None),
         ("", None),

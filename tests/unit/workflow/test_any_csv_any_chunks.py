@@ -160,6 +160,20 @@ def test_any_dialect_in_any_chunks(numbers, table, chunk_bytes, has_header, has_
     assert expected.startswith(lines[0].removesuffix(line_end)) or has_comments
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_one_chunk_an_object_and_small_objects_are_one(types, encoding):
+    """Its types are decided by windows and chunks as always."""
+    said = {"encoding": encoding, "delimiter": ";", "decimal": ","}
+    codec, header, rows = "utf-16-be" if encoding == "utf-16-be" else "utf-16-le", "\ufeffa;b\r\n", ["ä;1,5\r\n"] * 30 + ["x;2\r\n"]
+    bodies = [(header + "".join(part)).encode(codec) for part in (rows, rows[:2], rows[:3])]
+    for number, body in enumerate(bodies):
+        types.put(f"in/{number}.csv", body)
+    assert types.execute(csv=said, chunk_size_mb=len(bodies[1] + bodies[2]) / 1e6)["complete"]
+    expected = "\ufeffa;b;prediction\r\n" + "".join(row.replace("\r", ";1,0\r") for row in [*rows, *rows[:2], *rows[:3]])
+    assert types.get(types.request["output_s3_uri"]).decode(codec) == expected
+    assert (types.plans[-1]["chunks"], types.decision()["column_types"]) == (2, {"a": TEXT, "b": NUMBER})
+
+
 def put_cut(workflow, header, records, cuts):
     """Write a table as several objects, every other one with a byte order mark; returns their prefix."""
     edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(records)}), len(records)]

@@ -116,7 +116,7 @@ def _first_record(data: bytes) -> bytes:
 
 
 def _first_line(path: Path) -> str:
-    with _text(path, RECORD_BYTES) as file:
+    with _text(path, RECORD_BYTES, deployed.csv_dialect.COMMAS) as file:
         return file.readline(RECORD_BYTES).decode("utf-8-sig", "replace").rstrip()
 
 

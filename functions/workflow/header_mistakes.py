@@ -33,8 +33,7 @@ class Mistake(NamedTuple):
 
 
 _PICKLE = Mistake("a Python pickle, as models are", "give the table as CSV: perhaps model and data are swapped")
-_UTF_16_LE = Mistake("UTF-16", 'say so in the request: csv: {"encoding": "utf-16"}')
-_UTF_16_BE = Mistake("UTF-16", 'say so in the request: csv: {"encoding": "utf-16-be"}')
+_UTF_16 = Mistake("UTF-16", "convert it to UTF-8 first")
 # The mistakes that people make, by the first bytes of the file.
 FOREIGN_FORMATS = {
     b"\x1f\x8b": Mistake("gzip", "decompress it first"),
@@ -53,7 +52,7 @@ FOREIGN_FORMATS = {
     b"\x89HDF": Mistake("HDF5", "convert it to CSV first"),
     b"%PDF": Mistake("PDF", "give the table as CSV"),
     b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE,
-    b"\xff\xfe": _UTF_16_LE, b"\xfe\xff": _UTF_16_BE,
+    b"\xff\xfe": _UTF_16, b"\xfe\xff": _UTF_16,
 }  # fmt: skip
 
 
@@ -78,8 +77,17 @@ def foreign_format(data: bytes) -> Mistake | None:
         return None
     pairs = data[: len(data) // 2 * 2][:100]
     if len(pairs) >= 6 and any(pairs) and not (any(pairs[::2]) and any(pairs[1::2])):
-        return _UTF_16_LE if any(pairs[::2]) else _UTF_16_BE
+        return _UTF_16
     return Mistake("binary (it holds NUL bytes)", "convert it to CSV first")
+
+
+def foreign_to_csv(data: bytes) -> Mistake | None:
+    """Say what the first bytes of an object are if they are not CSV; a request may say that they are UTF-16."""
+    found = foreign_format(data)
+    if found != _UTF_16:
+        return found
+    codec = "utf-16-be" if data.startswith((codecs.BOM_UTF16_BE, b"\0")) else "utf-16"
+    return found._replace(advice=f"say so in the request: {said(COMMAS, encoding=codec)}")
 
 
 def header_mistake(raw: bytes, dialect: Dialect = COMMAS) -> Mistake | None:  # noqa: PLR0911  # one a mistake

@@ -13,7 +13,7 @@ from ..contract import Document, Extent, InputFormat, Receipt, Segment
 from ..csv_dialect import COMMAS, Dialect, dialect_of, is_wide, of_text
 from ..csv_records import Header, is_blank, parse_header, record_stop, text_of
 from ..errors import InvalidDataError
-from ..header_mistakes import COMPRESSION_MAGIC_BYTES, difference, foreign_format, mistaken_first_line
+from ..header_mistakes import COMPRESSION_MAGIC_BYTES, difference, foreign_to_csv, mistaken_first_line
 from ..inputs import InputObject
 from ..multipart import Piece
 from ..s3 import S3Client
@@ -79,7 +79,7 @@ class Csv:
             if compression == "zstd" or (is_all and not beginning):
                 return Header([], 0, b"", has_rows=compression == "zstd", compression=compression)
             data = text_of(beginning, self.dialect, found.uri, is_all=is_all)
-            if foreign := foreign_format(data):
+            if foreign := foreign_to_csv(data):
                 raise InvalidDataError(f"{found.uri} is not CSV but {foreign.what}", foreign.advice)
             if not (stop := record_stop(data, dialect) or (len(data) if is_all else None)):
                 continue

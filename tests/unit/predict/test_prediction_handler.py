@@ -158,7 +158,7 @@ def test_tmp_is_left_clean_after_success_and_error(s3, put, tmp_path, monkeypatc
         (b'x1,x2\n1,"2\n3,4\n', "InvalidDataError", "never closed"),
         (b'x1,x2\n1,2\n1"2",4\n', "InvalidDataError", "row 2 (byte 10): a quote inside"),
         (b'x1,x2\n1,"2"3\n', "InvalidDataError", "row 1 (byte 6): a quote inside"),
-        (b"x1,x2,n\n1,2,\xff\n", "InvalidDataError", "row 1 (byte 8): bytes that are not UTF-8: save the file as UTF-8"),
+        (b"x1,x2,n\n1,2,\xff\n", "InvalidDataError", "row 1 (byte 8): bytes that are not UTF-8: save it as UTF-8"),
         (b"x1,x2\n1,2\n,4\n", "InvalidDataError", "row 2 (byte 10), no value in 'x1': the model refuses this row"),
         (b"PK\x03\x04\x00\x00\x00zip\n\x00\x00", "InvalidDataError", "is not CSV but a zip archive (or an Excel workbook)"),
         (b"x1,x2\n1,1_000\n", "InvalidDataError", "column 'x2': a text of 5 character(s) is not a number"),

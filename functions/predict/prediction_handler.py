@@ -1194,7 +1194,7 @@ class _Scorer:
             names = self.expected_names(reasons.values())
         else:
             names = self.output_names(predictions.shape[1] if predictions.ndim == 2 else None)
-        columns = self.answers.columns(predictions) if self.answers and predictions is not None else predictions
+        columns = None if predictions is None else self._written(predictions)
         joined = self.writer.joined(written, rows, columns, names)
         rejected = [(block.at(row), reasons[row].private) for row in sorted(reasons)]
         counted = _BlockStatistics(_NOTHING_COUNTED, _NOTHING_COUNTED, Counter(reason.counted for reason in reasons.values()))
@@ -1253,16 +1253,20 @@ class _Scorer:
             return self.answers.call(features)
         return _call_model(self.estimator, self.method, features)
 
+    def _written(self, predictions: Array) -> _Predictions:
+        """Return the columns that are written of what the model gave."""
+        return self.answers.columns(predictions) if self.answers else predictions
+
     def expected_names(self, reasons: Iterable[_Reason] = ()) -> list[str]:
         """Name the prediction columns although no row shows them: as the run has decided, or as an example row shows."""
         if self.decision:
             return self.decision.prediction_columns
         try:
-            example = self._call(self._example_row())
+            columns = self._written(self._call(self._example_row()))
         except Exception as error:  # models raise what they like
             raise self.nothing_predicted(Counter(reason.counted for reason in reasons)) from error
-        self.writer.expect(example)
-        return self.output_names(example.shape[1] if example.ndim == 2 else None)
+        self.writer.expect(columns)
+        return self.output_names(columns.shape[1] if isinstance(columns, np.ndarray) and columns.ndim == 2 else None)
 
     def nothing_predicted(self, reasons: Counter[str]) -> PredictionError:
         """Return the error for rows of which none could be predicted: the data are to blame if the model takes an example row."""

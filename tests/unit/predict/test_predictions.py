@@ -4,6 +4,8 @@ from contextlib import suppress
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from harness import DATA, MODEL, OUTPUT, frame, invoke, mixed_pipeline
 from lightgbm import LGBMClassifier
@@ -429,6 +431,21 @@ def test_labels_and_numbers_stand_in_every_format_as_one_prediction_does(tmp_pat
     asked = {"prediction_column_name": "p", "predictions": ["label", "probability"], "on_bad_row": "quarantine"}
     handler.score_file(tmp_path / "in", tmp_path / "out", model, **asked, **options)
     assert (tmp_path / "out").read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(["no", "yes"], pa.string()), ([False, True], pa.bool_()), ([3, 7], pa.int64())])
+def test_in_parquet_labels_have_their_type_also_without_rows(tmp_path, classes, kind):
+    data = integers(20)
+    model = fitted(LogisticRegression(), classes)
+    options = {"predictions": ["label", "probability", {"threshold": 0.5}], "on_bad_row": "quarantine", "on_no_rows": "succeed"}
+    bad = data.assign(x1=data["x1"].where(data.index != 3))
+    for rows in (bad, data[:0]):
+        rows.to_parquet(tmp_path / "in.parquet", row_group_size=7)
+        facts = handler.score_file(tmp_path / "in.parquet", tmp_path / "out.parquet", model, prediction_column_name="p", **options)
+        table = pq.read_table(tmp_path / "out.parquet").select(facts.prediction_columns)
+        assert table.schema.types == [kind, pa.float64(), kind]
+        expected = model.predict(rows.fillna(0)).tolist() if len(rows) else []
+        assert table["p"].to_pylist() == [None if row == 3 else label for row, label in enumerate(expected)]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------------

@@ -7074,8 +7074,8 @@ class _JsonLines(_Text):
     def first_block(self, client: S3Client, s3_uri: str, etag: str | None) -> _First:
         return _read_first_block(client, s3_uri, etag, functools.partial(_first_lines, s3_uri=s3_uri), _ON_ONE_LINE)
 
-    def writer(self, header: Header, kept: list[str] | None) -> _Writer:
-        return _JsonLinesWriter(header) if kept is None else _JsonLinesOfFields(header, kept)
+    def writer(self, header: Header, kept: list[str] | None) -> _Writer:  # noqa: ARG002  # each line has its own
+        return _JsonLinesWriter() if kept is None else _JsonLinesOfFields(kept)
 
 
 def _json_header(beginning: bytes, s3_uri: str) -> Header:
@@ -7422,8 +7422,7 @@ class _JsonLinesWriter(_TextWriter):
     keeps_all = True
     reads: _Columns | None = None
 
-    def __init__(self, header: Header) -> None:
-        self._header = header
+    def __init__(self) -> None:
         self._output: Any = None
         self.columns: list[str] = []  # each line names its own
 
@@ -7453,7 +7452,7 @@ class _JsonLinesWriter(_TextWriter):
 
     def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its predictions
         self._output = output
-        return int(output.write(self._header.raw))
+        return 0  # a byte order mark, which JSON does not have, is left out: it would stand in the middle of a joined output
 
     def write(self, joined: memoryview) -> None:
         self._output.write(joined)
@@ -7470,9 +7469,8 @@ class _JsonLinesOfFields(_TextWriter):
     keeps_all = False
     reads: _Columns | None = None
 
-    def __init__(self, header: Header, kept: list[str]) -> None:
+    def __init__(self, kept: list[str]) -> None:
         self.columns = kept
-        self._header = header
         self._output: Any = None
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
@@ -7480,7 +7478,7 @@ class _JsonLinesOfFields(_TextWriter):
 
     def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its predictions
         self._output = output
-        return int(output.write(self._header.raw))
+        return 0
 
     def write(self, joined: memoryview) -> None:
         self._output.write(joined)

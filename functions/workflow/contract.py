@@ -20,7 +20,7 @@ ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
 Extent = Literal["byte_range"]
 """The field that says which share of an object a chunk has; a run's objects all have the same, that of their format."""
 EXTENTS: tuple[Extent, ...] = get_args(Extent)
-InputFormat = Literal["csv"]
+InputFormat = Literal["csv", "jsonl"]
 """What a format is called once it is known."""
 Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]
 HeaderValue = Annotated[str, lambda text: text != "" and text.isascii() and text.isprintable()]

@@ -58,10 +58,10 @@ def no_data(uri: str) -> str:
     )
 
 
-def nothing_to_predict(found: InputObject) -> InvalidDataError:
+def nothing_to_predict(found: InputObject, *, has_header: bool) -> InvalidDataError:
     """Return the error of data without rows, by its first object."""
     advice = f"there is nothing to predict: name data that has rows{_NO_FAILURE}"
-    return InvalidDataError(f"{found.uri} holds a header but no rows", advice)
+    return InvalidDataError(f"{found.uri} holds {'a header but ' if has_header else ''}no rows", advice)
 
 
 _NO_FAILURE = '; if that is no failure, set on_no_rows to "succeed"'

@@ -182,7 +182,7 @@ def read_inputs(client: S3Client, request: Request, source: Format, listing: Lis
     objects = [found for found in listing.objects if found not in headers or headers[found].has_rows]
     if not objects:
         if request["on_no_rows"] != "succeed":
-            raise nothing_to_predict(listing.objects[0])
+            raise nothing_to_predict(listing.objects[0], has_header=bool(headers[listing.objects[0]].columns))
         objects = listing.objects[:1]
     inputs = Inputs(source, objects, headers, listing.skipped + len(listing.objects) - len(objects))
     source.require_same_layout(compared(inputs))

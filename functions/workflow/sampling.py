@@ -2,8 +2,8 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 from .chunking import Span
 from .column_types import Kind, kind_of_texts
@@ -20,12 +20,34 @@ WINDOW_BYTES = 2**20
 """The largest window, if there are few."""
 
 
-def sampled_records(client: S3Client, spans: Sequence[Span], dialect: Dialect = COMMAS) -> list[bytes]:
-    """Return the first records of some spans, evenly spread, without headers and without what a window cuts off."""
+class Window(NamedTuple):
+    """The first text of a span."""
+
+    span: Span
+    text: bytes
+    is_all: bool
+    """Whether the span has no more."""
+
+
+def sampled_windows(client: S3Client, spans: Sequence[Span]) -> list[Window]:
+    """Return the first text of some spans, evenly spread."""
     count = min(SAMPLES, len(spans))
     some = [spans[index * len(spans) // count] for index in range(count)]
-    window_bytes = min(WINDOW_BYTES, SAMPLED_BYTES // count)
-    return [record for records in in_parallel(partial(_first_records, client, dialect, window_bytes), some) for record in records]
+    window_bytes = min(WINDOW_BYTES, SAMPLED_BYTES // max(1, count))
+
+    def window(span: Span) -> Window:
+        data = read_range(client, span.object.uri, span.start, min(span.start + window_bytes, span.stop), span.object.etag)
+        is_all = span.start + len(data) == span.stop
+        if span.start == 0:  # what is compressed is only read from there
+            data, is_all, _ = beginning_of(data, span.object.uri, window_bytes, is_all=is_all)
+        return Window(span, data, is_all)
+
+    return list(in_parallel(window, some))
+
+
+def sampled_records(client: S3Client, spans: Sequence[Span], dialect: Dialect = COMMAS) -> list[bytes]:
+    """Return the first records of some spans, evenly spread, without headers and without what a window cuts off."""
+    return [record for window in sampled_windows(client, spans) for record in _first_records(dialect, *window)]
 
 
 def mean_record_bytes(records: Sequence[bytes]) -> float:
@@ -48,11 +70,9 @@ def sampled_types(
     return {column: kind for column, seen in texts.items() if (kind := kind_of_texts(seen, dialect.decimal))}
 
 
-def _first_records(client: S3Client, dialect: Dialect, window_bytes: int, span: Span) -> list[bytes]:
-    data = read_range(client, span.object.uri, span.start, min(span.start + window_bytes, span.stop), span.object.etag)
-    first, is_all = 0, span.start + len(data) == span.stop
-    if span.start == 0:  # what is compressed, or UTF-16, is only read from there
-        data, is_all, _ = beginning_of(data, span.object.uri, window_bytes, is_all=is_all)
+def _first_records(dialect: Dialect, span: Span, data: bytes, is_all: bool) -> list[bytes]:
+    first = 0
+    if span.start == 0:  # UTF-16 is only read from there
         data, dialect = text_of(data, dialect, span.object.uri, is_all=is_all), of_text(dialect)
         first = (record_stop(data, dialect) or len(data)) if dialect.header else bom_bytes(data, dialect)
     edges = [first, *(first + stop for stop in record_stops(data[first:]))]

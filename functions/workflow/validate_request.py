@@ -15,7 +15,7 @@ from typing import Any, cast
 from .confinement import problems_of
 from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
 from .csv_dialect import delimiter_of, dialect_of, dialect_problems, field_of
-from .data_names import WILDCARDS, Written, written_as
+from .data_names import FORMATS, WILDCARDS, Written, written_as
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
 from .formats import Format, Header, format_of, recognised
 from .header_mistakes import REPEATED_ADVICE, SHOWN_MISSING, Mistake, close_name, lacking_columns, repeated_columns
@@ -72,7 +72,12 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     objects = chain.from_iterable(first_objects(client, uri, may_lack_rows=may_lack_rows) for uri in request["data_s3_uri"])
     opening = next(objects, None)
     request["input_format"] = kind = recognised(client, opening, request)
-    request["output_compression"] = compression = _written_as(request).compression
+    written = _written_as(request, kind)
+    if written.mistake:
+        raise InvalidRequestError(f"output_s3_uri {request['output_s3_uri']} {written.mistake}")
+    if request["csv"] and kind != "csv":
+        raise InvalidRequestError(f"csv says how CSV is written, and the data are {FORMATS[kind]}", "leave csv out")
+    request["output_compression"] = compression = written.compression
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
@@ -270,7 +275,8 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
     if repeated := repeated_in(request["data_s3_uri"]):
         yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
-    if mistake := _written_as(request).mistake:
+    asked = request["input_format"]
+    if mistake := _written_as(request, None if asked == "auto" else asked).mistake:
         yield f"output_s3_uri {output} {mistake}"
     written = written_uris(output)
     work = f"{output}.work/"
@@ -298,9 +304,10 @@ def _conflicts_in(predictions: list[object], method: str) -> Iterator[str]:
     yield from (f"predictions names {kind} {number} times: name it once" for kind, number in times.items() if number > 1)
 
 
-def _written_as(request: Request) -> Written:
+def _written_as(request: Request, kind: str | None) -> Written:
+    """Decide how the output is written; `kind` is the format of the data, None if that is not known yet."""
     compression, delimiter = request["output_compression"], delimiter_of(request["csv"])
-    return written_as(request["output_s3_uri"], "csv", "csv", output_compression=compression, delimiter=delimiter)
+    return written_as(request["output_s3_uri"], kind, kind, output_compression=compression, delimiter=delimiter)
 
 
 def require_own_region(client: S3Client, request: Request) -> None:
@@ -348,7 +355,7 @@ def object_to_probe(
     if request["on_no_rows"] == "succeed":
         return first
     assert first
-    raise nothing_to_predict(first[0])
+    raise nothing_to_predict(first[0], has_header=bool(first[1].columns))
 
 
 def require_columns(request: Request, stated: StatedColumns, first: InputObject, header: Header) -> None:

@@ -9,10 +9,11 @@ from ..inputs import InputObject
 from ..s3 import S3Client
 from .csv_format import Csv
 from .format import Format, Header, Measure
+from .json_lines import JsonLines
 
 __all__ = ["Format", "Header", "Measure", "format_of", "input_format", "output_format", "recognised"]
 
-FORMATS: dict[str, type[Format]] = {"csv": Csv}
+FORMATS: dict[str, type[Format]] = {"jsonl": JsonLines, "csv": Csv}
 """In the order in which they are tried: the last is what everything may be."""
 FIRST_BYTES = 2**12
 """Bytes that tell what an object is if its name does not."""

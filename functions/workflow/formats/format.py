@@ -25,7 +25,7 @@ class Header(Protocol):
 
     @property
     def columns(self) -> list[str]:
-        """The names of its columns."""
+        """The names of its columns; none if they are not known."""
 
     @property
     def has_rows(self) -> bool:

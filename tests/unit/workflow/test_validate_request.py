@@ -352,7 +352,7 @@ def test_an_entry_that_is_there_twice_is_refused_also_by_way_of_placeholders():
 
 @pytest.mark.parametrize("name", ["result.xlsx", "{scheduled_time:%Y-%m-%d}.json.gz", "result.JSON"])
 def test_an_output_that_is_called_as_another_format_is_refused(name):
-    refused = refusal(output_s3_uri=f"s3://bucket/out/{name}")
+    refused = refusal(output_s3_uri=f"s3://bucket/out/{name}", input_format="csv")
     assert re.search(r"ends in \S+, and what is written is CSV.*: choose a name that ends in \.csv(\.gz)?$", refused)
 
 

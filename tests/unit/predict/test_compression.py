@@ -226,3 +226,25 @@ def test_lines_of_json_are_compressed_text_as_well(put, get, compression):
     assert decompressed(get(output), compression) == lines
     assert (receipt["input_bytes"], receipt["rows_read"]) == (len(stored), 2)
     assert decompressed(get(output)[: receipt["header_bytes"]], compression) == lines[:3]
+
+
+def test_an_unclosed_quote_in_compressed_data_is_no_wrong_boundary(put):
+    """The planner cuts no such object, and would plan it again for ever."""
+    put(MODEL, FirstColumn())
+    data = gzip.compress(b'x1,x2\n1,"2\n')
+    put(DATA, data)
+    status, body = invoke(byte_range=[0, len(data)])
+    assert (status, body["error"]) == (400, "InvalidDataError")
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_part_without_a_byte_of_text_is_compressed_all_the_same(put, get, compression):
+    put(MODEL, FirstColumn())
+    put(DATA, compressed(b"", compression))
+    output = f"s3://{BUCKET}/out/nothing"
+    status, body = invoke(
+        output_s3_uri=output, output_compression=compression, input_format="jsonl", on_no_rows="succeed", feature_columns=["x1"]
+    )
+    assert status == 200, body
+    assert get(output)
+    assert decompressed(get(output), compression) == b""

@@ -153,6 +153,7 @@ _FIELDS = (
         type=str | None,
         read=partial(_columns, "--output-columns"),
     ),
+    _Field("output_format"),
     _Field("output_compression"),
     _Field("chunk_size_mb", metavar="MB"),
     _Field("max_concurrency", metavar="N", help="Chunks in flight at once on AWS; the local AWS runs one on each core."),

@@ -86,8 +86,7 @@ def prepare(request: Mapping[str, Any], stack: Stack | None = None) -> PreparedR
     directory, output_uri, output_problems = _output_place(
         request.get("output_s3_uri"),
         places,
-        deployed.csv_dialect.delimiter_of(request.get("csv")),
-        compression=request.get("output_compression"),
+        _written_as(request),
         overwrite=request.get("overwrite") is True,
         used=uploads,
     )
@@ -159,8 +158,17 @@ def _safe_names(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: re.sub(r"[{}*?\[\]%\\\x00-\x1f\x7f-\x9f\ud800-\udfff]", "_", path.name) for path in dict.fromkeys(paths)}
 
 
+def _written_as(request: Mapping[str, Any]) -> Any:
+    """Return how the output would be written, as far as the request says; what is wrong with a field alone, the schema says."""
+    names = deployed.data_names
+    known = {"input_format": names.FORMATS, "output_format": names.FORMATS, "output_compression": names.COMPRESSIONS}
+    fields = {field: value for field, values in known.items() if (value := request.get(field)) in (*values,)}
+    delimiter = deployed.csv_dialect.delimiter_of(request.get("csv"))
+    return names.written_as(str(request.get("output_s3_uri")), delimiter=delimiter, **fields)
+
+
 def _output_place(
-    value: object, places: _Places, delimiter: str, *, compression: object, overwrite: bool, used: Iterable[Path]
+    value: object, places: _Places, written: Any, *, overwrite: bool, used: Iterable[Path]
 ) -> tuple[Path | None, str | None, list[str]]:
     """Return the local directory of the output, its URI, and what is wrong with it; the workflow resolves its name.
 
@@ -169,9 +177,8 @@ def _output_place(
     if not isinstance(value, str) or not value:
         return Path(), None, []
     found: list[str] = []
-    known = str(compression) if compression in deployed.data_names.COMPRESSIONS else None  # the schema refuses any other
-    if mistake := deployed.data_names.written_as(value, "csv", "csv", output_compression=known, delimiter=delimiter).mistake:
-        found.append(f"output {value} {mistake}")
+    if written.mistake:
+        found.append(f"output {value} {written.mistake}")
     if value.startswith(S3_SCHEME):
         if not places.is_local:
             return None, value, found

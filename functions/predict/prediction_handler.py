@@ -286,12 +286,11 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
     started = time.time_ns() // 1_000_000
     watch = _Stopwatch()
     output_s3_uri, receipt_s3_uri = event["output_s3_uri"], event.get("receipt_s3_uri")
-    content_type = CONTENT_TYPES.get(_written_as(event).compression, _format_of(event).content_type)
     rejected_s3_uri = f"{output_s3_uri}.rejected.csv" if event.get("on_bad_row") == "quarantine" else None
     with (
         _temporary_directory() as folder,
         ThreadPoolExecutor(1, "removal") as removal,
-        _Upload(client, Path(folder, "part.csv"), output_s3_uri, content_type) as part,
+        _Upload(client, Path(folder, "part.csv"), output_s3_uri, _content_type(event)) as part,
         _Upload(client, Path(folder, "rejected.csv"), rejected_s3_uri) if rejected_s3_uri else nullcontext() as rejected,
     ):
         storage = _Storage(folder)
@@ -1028,7 +1027,7 @@ def _writer_of(
         writer = source.writer(header, kept)
     else:
         reads = _decide_written(event, decision, header.names if kept is None else kept, columns, infer)
-        writer = {"jsonl": _JsonLinesOfTables}[str(written.format)](reads)
+        writer = _ParquetOfTables(reads) if written.format == "parquet" else _JsonLinesOfTables(reads)
     return _compressed(writer, event)
 
 
@@ -1796,7 +1795,7 @@ def _skipped(dialect: Dialect) -> bytes:
 # {{{cog cog.outl(reference.copied("data_names", "FORMATS", "def is_hidden")) }}}
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
-CONVERSIONS = {"csv": ("csv", "jsonl"), "jsonl": ("jsonl",), "parquet": ("parquet",)}
+CONVERSIONS = {"csv": ("csv", "jsonl", "parquet"), "jsonl": ("jsonl",), "parquet": ("parquet",)}
 """By the format of the data, what its output can be."""
 COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
@@ -6205,6 +6204,13 @@ def _read_first_block(
     raise InvalidDataError(f"{s3_uri} row 1 has more than {MAX_RECORD_BYTES} bytes", advice)
 
 
+def _content_type(event: dict[str, Any]) -> str:
+    """Return what S3 is told of the output."""
+    written = _written_as(event)
+    formats = {one.name: one.content_type for one in (_Csv, _JsonLines, _Parquet)}
+    return CONTENT_TYPES.get(written.compression) or formats[written.format or _Csv.name]
+
+
 def _format_of(event: dict[str, Any]) -> _Format:
     """Return the format of an event's data."""
     kind = _read_as(event)
@@ -8168,14 +8174,20 @@ def _join_row_blocks(blocks: list[_ParquetBlock]) -> _ParquetBlock:
     return _ParquetBlock(blocks[0].header, table, size / table.num_rows, origins, ends)
 
 
+ROW_GROUP_BYTES = 1 << 25
+"""Of Arrow's memory, in a row group that is made of other data: it waits until so much is there."""
+
+
 class _Typed(NamedTuple):
     """A block's share of a part."""
 
     rows: int
     columns: list[pa.Array] | None
     """None if no row is predicted."""
-    ends: tuple[int, ...]
+    ends: tuple[int, ...] = ()
     """As the block has them."""
+    data: pa.Table | None = None
+    """What is written before them."""
 
 
 class _ParquetWriter:
@@ -8198,14 +8210,16 @@ class _ParquetWriter:
         """What there is of the row group that is written next."""
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> _Typed:  # noqa: ARG002
-        if predictions is None:
-            return _Typed(block.rows, None, block.ends)
-        columns = [_typed(values) for values in _columns_of(predictions)]
-        if len(rows) < block.rows:
-            places = np.full(block.rows, -1, np.int64)
-            places[rows] = np.arange(len(rows))
-            columns = [pc.take(column, pa.array(places, mask=places < 0)) for column in columns]
-        return _Typed(block.rows, columns, block.ends)
+        return _Typed(block.rows, self._columns_of(block.rows, rows, predictions), block.ends)
+
+    def _columns_of(self, n_rows: int, rows: Array, predictions: _Predictions | None) -> list[pa.Array] | None:
+        """Return predictions as columns, with null for a row that has none."""
+        columns = None if predictions is None else [_typed(values) for values in _columns_of(predictions)]
+        if columns is None or len(rows) == n_rows:
+            return columns
+        places = np.full(n_rows, -1, np.int64)
+        places[rows] = np.arange(len(rows))
+        return [pc.take(column, pa.array(places, mask=places < 0)) for column in columns]
 
     def types_of(self, joined: _Typed) -> list[str] | None:
         return None if joined.columns is None else [str(column.type) for column in joined.columns]
@@ -8231,6 +8245,8 @@ class _ParquetWriter:
             self._add(one)
         for _ in range(tally.empty_groups):
             self._close_group()
+        if any(table.num_rows for table in self._waiting):
+            self._close_group()
         self._file.close()
         return 0
 
@@ -8248,11 +8264,12 @@ class _ParquetWriter:
         self._file.write_table(table, row_group_size=max(1, table.num_rows))
 
     def _table_of(self, joined: _Typed) -> pa.Table:
-        types = self._schema.types
+        types, data = self._schema.types[len(self._fields) :], joined.data.columns if joined.data else []
         if joined.columns is None:
-            return pa.table([pa.nulls(joined.rows, kind) for kind in types], self._schema)
+            return pa.table([*data, *(pa.nulls(joined.rows, kind) for kind in types)], self._schema)
         try:
-            return pa.table([column.cast(kind) for column, kind in zip(joined.columns, types, strict=True)], self._schema)
+            casts = [column.cast(kind) for column, kind in zip(joined.columns, types, strict=True)]
+            return pa.table([*data, *casts], self._schema)
         except pa.ArrowException as error:
             found, expected = (", ".join(names or ()) for names in (self.types_of(joined), self.types))
             what = f"the model gives predictions of type {found} for some rows, and of type {expected} for others"
@@ -8260,9 +8277,11 @@ class _ParquetWriter:
 
     @functools.cached_property
     def _schema(self) -> pa.Schema:
-        return pa.schema(
-            [pa.field(name, pa.type_for_alias(kind)) for name, kind in zip(self._names, self.types or (), strict=True)]
-        )
+        added = [pa.field(name, pa.type_for_alias(kind)) for name, kind in zip(self._names, self.types or (), strict=True)]
+        return pa.schema([*self._fields, *added])
+
+    _fields: Sequence[Any] = ()
+    """Of columns of the data."""
 
     @functools.cached_property
     def _file(self) -> Any:
@@ -8272,6 +8291,28 @@ class _ParquetWriter:
         codec = metadata.row_group(0).column(0).compression.lower() if has_pages else "snappy"
         codec = "none" if codec == "uncompressed" else codec if codec in ("gzip", "zstd", "brotli", "lz4") else "snappy"
         return _parquet().ParquetWriter(_Sink(self._output), self._schema, use_dictionary=False, compression=codec)
+
+
+class _ParquetOfTables(_ParquetWriter):
+    """Writes columns of data that is not Parquet, and the predictions, in row groups of some megabytes."""
+
+    def __init__(self, reads: _Columns) -> None:
+        super().__init__(Header(b"", b"", reads.names), None)
+        self.reads = reads
+        kinds = {TEXT: pa.string(), INTEGER: pa.int64(), BOOLEAN: pa.bool_(), OPTIONAL_BOOLEAN: pa.bool_()}
+        self._fields = [pa.field(name, kinds.get(reads.kinds[name], pa.float64())) for name in reads.names]
+
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> _Typed:  # noqa: ARG002
+        return _Typed(block.rows, self._columns_of(block.rows, rows, predictions), data=block.table)
+
+    def _add(self, joined: _Typed) -> None:
+        super()._add(joined)
+        if sum(table.nbytes for table in self._waiting) >= ROW_GROUP_BYTES:
+            self._close_group()
+
+    @functools.cached_property
+    def _file(self) -> Any:
+        return _parquet().ParquetWriter(_Sink(self._output), self._schema, compression="snappy")
 
 
 class _Sink(io.RawIOBase):

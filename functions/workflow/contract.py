@@ -42,6 +42,8 @@ class Request(TypedDict):
     prediction_column_name: str
     input_format: str
     """What the data are, also if the caller says `auto`."""
+    output_format: str | None
+    """Not None once the data are known."""
     output_compression: str
     """`none`, `gzip` or `zstd`, also if the output's name alone says it."""
     chunk_size_mb: float | None
@@ -101,6 +103,7 @@ class PredictionFields(TypedDict):
     model_version_id: str | None
     prediction_column_name: str
     input_format: InputFormat
+    output_format: InputFormat
     output_compression: str
     prediction_method: str
     predictions: list[object] | None

@@ -72,7 +72,7 @@ def is_incomplete(published_identity: str, identity: str) -> bool:
 
 _WITHOUT = "-without-"
 
-_DEFAULTS: Final = {"input_format": "csv", "csv": None, "output_compression": "none", "predictions": None}
+_DEFAULTS: Final = {"input_format": "csv", "output_format": "csv", "csv": None, "output_compression": "none", "predictions": None}
 """Fields of the prediction event that count only if they say something else: so what was published before them is known still."""
 
 

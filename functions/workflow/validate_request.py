@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from .confinement import problems_of
-from .contract import Execution, PredictionFields, Request, StatedColumns, Validated, WholeRequest
+from .contract import Execution, InputFormat, PredictionFields, Request, StatedColumns, Validated, WholeRequest
 from .csv_dialect import delimiter_of, dialect_of, dialect_problems, field_of
 from .data_names import FORMATS, WILDCARDS, Written, written_as
 from .errors import InputNotFoundError, InvalidDataError, InvalidRequestError, bounded
@@ -72,12 +72,12 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     objects = chain.from_iterable(first_objects(client, uri, may_lack_rows=may_lack_rows) for uri in request["data_s3_uri"])
     opening = next(objects, None)
     request["input_format"] = kind = recognised(client, opening, request)
-    written = _written_as(request, kind)
+    written = _written_as(request)
     if written.mistake:
         raise InvalidRequestError(f"output_s3_uri {request['output_s3_uri']} {written.mistake}")
     if request["csv"] and kind != "csv":
         raise InvalidRequestError(f"csv says how CSV is written, and the data are {FORMATS[kind]}", "leave csv out")
-    request["output_compression"] = compression = written.compression
+    request["output_format"], request["output_compression"] = written.format, written.compression
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
         "model_etag": model_etag,
@@ -86,7 +86,8 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "prediction_column_name": request["prediction_column_name"],
         "input_format": kind,
         "csv": request["csv"],
-        "output_compression": compression,
+        "output_format": cast("InputFormat", written.format),
+        "output_compression": written.compression,
         "prediction_method": request["prediction_method"],
         "predictions": request["predictions"],
         "on_bad_row": request["on_bad_row"],
@@ -267,18 +268,19 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
         if request["prediction_column_name"] in columns:
             yield f"prediction_column_name {request['prediction_column_name']} is also one of {field}"
     yield from _conflicts_in(request["predictions"] or [], request["prediction_method"])
-    known = set(features)
-    if features and (unknown := [column for column in request["column_types"] or () if column not in known]):
+    known, written = set(features), _written_as(request)
+    data_format = "csv" if request["input_format"] == "auto" else request["input_format"]
+    is_converted = written.format not in (None, data_format)  # then each column of the output has a type
+    if features and not is_converted and (unknown := [column for column in request["column_types"] or () if column not in known]):
         named = [f"{column!r}{_suggestion(column, features)}" for column in unknown[:SHOWN_MISSING]]
         rest = f" and {len(unknown) - SHOWN_MISSING} more" if len(unknown) > SHOWN_MISSING else ""
         yield f"column_types names columns that are not among feature_columns: {', '.join(named)}{rest}"
     if repeated := repeated_in(request["data_s3_uri"]):
         yield f"data_s3_uri names {repeated} more than once: its rows would be scored as often; name each object once"
     output = request["output_s3_uri"]
-    asked = request["input_format"]
-    if mistake := _written_as(request, None if asked == "auto" else asked).mistake:
-        yield f"output_s3_uri {output} {mistake}"
-    written = written_uris(output)
+    if written.mistake:
+        yield f"output_s3_uri {output} {written.mistake}"
+    written_names = written_uris(output)
     work = f"{output}.work/"
     for uri in request["data_s3_uri"]:
         try:
@@ -286,10 +288,10 @@ def _conflicts(request: WholeRequest) -> Iterator[str]:
         except InvalidRequestError as error:
             yield f"data_s3_uri {error}"
             return
-        if glob and any(glob.matches(own) for own in written):
+        if glob and any(glob.matches(own) for own in written_names):
             yield f"output_s3_uri {output} matches data_s3_uri {uri}, whose objects are all input: write it elsewhere"
     for field, uri in (("model_s3_uri", request["model_s3_uri"]), *(("data_s3_uri", uri) for uri in request["data_s3_uri"])):
-        if uri in written or uri.startswith(work):
+        if uri in written_names or uri.startswith(work):
             yield f"output_s3_uri {output} would overwrite {field} {uri}: choose another output_s3_uri"
         elif is_prefix(uri) and output.startswith(uri) and field == "data_s3_uri":
             yield f"output_s3_uri {output} lies under data_s3_uri {uri}, whose objects are all input: write it elsewhere"
@@ -304,10 +306,14 @@ def _conflicts_in(predictions: list[object], method: str) -> Iterator[str]:
     yield from (f"predictions names {kind} {number} times: name it once" for kind, number in times.items() if number > 1)
 
 
-def _written_as(request: Request, kind: str | None) -> Written:
-    """Decide how the output is written; `kind` is the format of the data, None if that is not known yet."""
-    compression, delimiter = request["output_compression"], delimiter_of(request["csv"])
-    return written_as(request["output_s3_uri"], kind, kind, output_compression=compression, delimiter=delimiter)
+def _written_as(request: Request) -> Written:
+    """Decide how the output is written, as far as the format of the data is known."""
+    kind = None if request["input_format"] == "auto" else request["input_format"]
+    named = request["output_format"], request["output_compression"], delimiter_of(request["csv"])
+    written = written_as(request["output_s3_uri"], kind, *named)
+    if not written.mistake and written.format not in (None, "csv", "jsonl"):
+        return written._replace(mistake=f"cannot be {FORMATS[written.format]}: choose a name that ends in .csv or .jsonl")
+    return written
 
 
 def require_own_region(client: S3Client, request: Request) -> None:

@@ -42,5 +42,6 @@ def input_format(document: Document) -> Format:
 
 
 def output_format(document: Document) -> Format:
-    """Return the format that a run writes: that of its input."""
-    return format_of(document["prediction"])
+    """Return the format that a run writes."""
+    prediction = document["prediction"]
+    return FORMATS[prediction["output_format"]].of(prediction)

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from harness import DATA, MODEL, OUTPUT, FirstColumn, invoke, linear, score_locally
 from hypothesis import given, settings
@@ -48,39 +50,49 @@ def tables(draw):
     return rows, "".join(f"{line}\n" for line in lines).encode()
 
 
-def as_pandas_reads(data):
-    """The rows as Python's values; None for a missing one, and for what JSON has no word for."""
+def as_pandas_reads(data, *, has_infinity):
+    """The rows as Python's values; None for a missing one."""
     frame = pd.read_csv(io.BytesIO(data), low_memory=False)
-    return [{name: plain(value) for name, value in row.items()} for row in frame.astype(object).to_dict("records")]
+    return [{name: plain(value, has_infinity) for name, value in row.items()} for row in frame.astype(object).to_dict("records")]
 
 
-def plain(value):
+def plain(value, has_infinity):
     value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float) and not (math.isfinite(value) or (has_infinity and math.isinf(value))) else value
 
 
-def check_any_table(folder, table, block_bytes):
+def rows_of(output, kind):
+    if kind == "parquet":
+        table = pq.read_table(io.BytesIO(output))
+        return table.to_pylist()
+    return [json.loads(line) for line in output.decode().split("\n")[:-1]]
+
+
+def check_any_table(folder, table, block_bytes, kind):
     rows, data = table
-    facts, output = score_locally(data, folder, block_bytes, MODEL_OF_X, feature_columns=["x"], output_format="jsonl")
-    assert (facts.rows, facts.header_bytes) == (rows, 0)
-    found = [json.loads(line) for line in output.decode().split("\n")[:-1]]
-    expected = as_pandas_reads(data)
+    facts, output = score_locally(data, folder, block_bytes, MODEL_OF_X, feature_columns=["x"], output_format=kind)
+    assert (facts.rows, facts.header_bytes, facts.bytes) == (rows, {"jsonl": 0, "parquet": 4}[kind], len(output))
+    found = rows_of(output, kind)
+    expected = as_pandas_reads(data, has_infinity=kind == "parquet")
     assert [list(row) for row in found] == [[*row, "p"] for row in expected]
     assert [repr(row.pop("p")) for row in found] == [repr(float(row["x"])) for row in expected]
     assert list(map(repr, found)) == list(map(repr, expected))  # so that 1, 1.0 and True differ
 
 
+ANY_KIND = st.sampled_from(["jsonl", "parquet"])
+
+
 @settings(deadline=None, max_examples=60)
-@given(tables(), st.integers(1, 200))
-def test_json_lines_of_any_table_are_what_pandas_reads(tmp_path_factory, table, block_bytes):
-    check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes)
+@given(tables(), st.integers(1, 200), ANY_KIND)
+def test_an_output_of_any_table_is_what_pandas_reads(tmp_path_factory, table, block_bytes, kind):
+    check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes, kind)
 
 
 @pytest.mark.thorough
 @settings(deadline=None, max_examples=3000)
-@given(tables(), st.integers(1, 200))
-def test_json_lines_of_thousands_of_tables_are_what_pandas_reads(tmp_path_factory, table, block_bytes):
-    check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes)
+@given(tables(), st.integers(1, 200), ANY_KIND)
+def test_outputs_of_thousands_of_tables_are_what_pandas_reads(tmp_path_factory, table, block_bytes, kind):
+    check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes, kind)
 
 
 def lines_of(output):
@@ -216,3 +228,58 @@ def test_the_name_of_the_output_decides_and_a_contradiction_is_refused(put, get)
     assert status == 400
     assert "ends in .jsonl, and output_format is csv: choose a name that ends in .csv, or another output_format" in body["message"]
     assert "output_format must be one of csv, jsonl, parquet" in invoke(output_format="xml")[1]["message"]
+
+
+class TestParquet:
+    def test_columns_have_one_type_each_and_pandas_reads_them_as_those_of_the_csv(self, tmp_path):
+        data = b"x,i,n,b,t,e,o\n1,1,1,True,1,,True\n2,2,2.5,False,x,,\n"
+        _, output = score_locally(data, tmp_path, 1, MODEL_OF_X, feature_columns=["x"], output_format="parquet")
+        found = pd.read_parquet(io.BytesIO(output))
+        expected = pd.read_csv(io.BytesIO(data))
+        assert found.pop("p").tolist() == [1.0, 2.0]
+        pd.testing.assert_frame_equal(found.drop(columns="o"), expected.drop(columns="o"))
+        assert (found["o"][0], pd.isna(found["o"][1])) == (True, True)
+
+    def test_row_groups_have_some_megabytes_each(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(handler, "ROW_GROUP_BYTES", 1000)
+        data = b"x,t\n" + b"".join(b"%d,%d\n" % (row, row) for row in range(1000))
+        _, output = score_locally(data, tmp_path, 200, MODEL_OF_X, feature_columns=["x"], output_format="parquet")
+        file = pq.ParquetFile(io.BytesIO(output))
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        assert (sum(sizes), min(sizes) > 0, 10 < len(sizes) < 40) == (1000, True, True)
+        assert file.read()["t"].to_pylist() == list(range(1000))
+
+    def test_rows_that_are_not_predicted_are_null_and_a_chunk_without_predictions_has_the_runs_types(self, put, get):
+        put(MODEL, linear(("x",), (1.0,)))
+        put(DATA, "x,t\nbad,1\nworse,2\n")
+        uri, output = OUTPUT.replace("predictions.csv", "w.work/decision.json"), OUTPUT.replace(".csv", ".parquet")
+        decision = {
+            "column_types": {"x": "number", "t": "text"},
+            "prediction_columns": ["prediction"],
+            "prediction_types": ["double"],
+        }
+        put(uri, json.dumps(decision))
+        fields = {"decision_s3_uri": uri, "feature_columns": ["x"], "output_s3_uri": output, "on_bad_row": "quarantine"}
+        status, body = invoke(**fields)
+        assert (status, body["rejected_rows"]) == (200, 2)
+        table = pq.read_table(io.BytesIO(get(output)))
+        assert table.schema == pa.schema([("x", pa.float64()), ("t", pa.string()), ("prediction", pa.float64())])
+        assert table.to_pylist() == [{"x": None, "t": text, "prediction": None} for text in ("1", "2")]
+        put(DATA, "x,t\n1,1\n")
+        assert invoke(**fields)[1]["layout_sha256"] == body["layout_sha256"]
+
+    def test_some_columns_none_and_no_rows(self, tmp_path):
+        def converted(data, **fields):
+            options = {"model": MODEL_OF_X, "feature_columns": ["x"], "output_format": "parquet", **fields}
+            return pq.read_table(io.BytesIO(score_locally(data, tmp_path, **options)[1]))
+
+        assert converted(b"b,x,a\n1,2,3\n", output_columns=["a", "b"]).to_pylist() == [{"b": 1, "a": 3, "p": 2.0}]
+        assert converted(b"b,x\n1,2\n", output_columns=[]).to_pylist() == [{"p": 2.0}]
+        assert converted(b"x,y\n", on_no_rows="succeed").schema.names == ["x", "y", "p"]
+
+    def test_a_probe_says_the_types_of_predictions(self, put):
+        put(MODEL, linear(("x",), (1.0,)))
+        put(DATA, "x\n1\n")
+        probe = {"probe_rows": 1, "output_s3_uri": None, "feature_columns": ["x"]}
+        assert invoke(**probe, output_format="parquet")[1]["prediction_types"] == ["double"]
+        assert "prediction_types" not in invoke(**probe)[1]

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from support.samples import BUCKET, EXECUTION, REQUEST, refusal, rejection, validated
+from support.samples import BUCKET, EXECUTION, REQUEST, normalised, refusal, rejection, validated
 from workflow import validate_request
 from workflow.errors import InputNotFoundError, InvalidDataError, InvalidRequestError
 from workflow.formats import csv_format
@@ -260,6 +260,32 @@ def test_a_prediction_may_be_called_as_a_column_that_the_output_does_not_have(s3
     features = ["a", "prediction"]
     assert "prediction_column_name prediction is also one of feature_columns" in refusal(feature_columns=features)
     assert validated(s3, feature_columns=features, output_columns=["a"])
+
+
+def test_the_name_of_the_output_decides_its_format_unless_the_request_does(s3, put):
+    put("in/1.csv", b"a,b\n1,2\n")
+    put("in/2.jsonl", b'{"a":1,"b":2}\n')
+
+    def resolved(**fields):
+        document = validated(s3, **fields)
+        found = document["request"]["output_format"], document["request"]["output_compression"]
+        assert found == (document["probe"]["output_format"], document["probe"]["output_compression"])
+        return found
+
+    assert resolved() == ("csv", "none")
+    assert resolved(output_s3_uri="s3://bucket/out/result") == ("csv", "none")
+    assert resolved(output_s3_uri="s3://bucket/out/result.jsonl.gz") == ("jsonl", "gzip")
+    assert resolved(output_s3_uri="s3://bucket/out/result", output_format="jsonl") == ("jsonl", "none")
+    jsonl = {"data_s3_uri": "s3://bucket/in/2.jsonl", "output_s3_uri": "s3://bucket/out/result"}
+    assert resolved(**jsonl) == ("jsonl", "none")
+    says = "ends in .csv, and output_format is jsonl: choose a name that ends in .jsonl, or another output_format"
+    assert says in refusal(output_format="jsonl")
+
+
+def test_each_column_of_a_converted_output_may_have_a_stated_type():
+    types = {"note": "text"}
+    assert normalised(output_s3_uri="s3://bucket/out/result.jsonl", column_types=types)["column_types"] == types
+    assert "not among feature_columns: 'note'" in refusal(column_types=types)
 
 
 def test_stated_types_are_passed_on(s3, put):

@@ -53,9 +53,8 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1, help="share of the full number of rows (default: 1)")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    files = Files(
-        Path(tempfile.gettempdir(), "batch-predict-benchmark"), arguments.scale, lambda text: print(text, file=sys.stderr)
-    )
+    folder = Path(tempfile.gettempdir(), "batch-predict-benchmark")
+    files = Files(folder, arguments.scale, lambda text: print(text, file=sys.stderr))
     data, model = files.data(CASE.data), files.model(CASE)
     rounds: dict[str, list[Round]] = {name: [] for name in TOOLS}
     for _ in range(arguments.rounds):

@@ -133,6 +133,23 @@ def test_bad_rows_are_kept_aside_and_a_damaged_object_fails(scored, failed, fiel
 
 
 @pytest.mark.thorough
+def test_lines_of_json_are_compressed_as_well(scored, fields, put, places, read):
+    lines = [b'{"id":"%06d","x":%d,"y":%d}\n' % (number, number % 1000, number % 7) for number in range(3000)]
+    put(f"{places.data}lines/1.jsonl.gz", gzip.compress(b"".join(lines[:1000])))
+    put(f"{places.data}lines/2.jsonl", b"".join(lines[1000:2000]))
+    put(f"{places.data}lines/3.jsonl.zst", zstd(b"".join(lines[2000:])))
+    request = {**fields, "data_s3_uri": f"{places.data}lines/", "chunk_size_mb": 0.012}
+
+    output = scored("lines.jsonl.gz", **request)["output"]
+    assert (output["rows"], output["chunks"] > 2) == (3000, True)
+    found = gzip.decompress(read(output["output_s3_uri"])).splitlines()
+    assert [json.loads(line).keys() for line in found] == [{"id", "x", "y", "total"}] * 3000
+    assert [line.split(b',"total"')[0] + b"}\n" for line in found] == lines
+    plain = scored("lines.jsonl", **request)["output"]
+    assert read(plain["output_s3_uri"]).splitlines() == found
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(("ending", "decompress"), [("gz", gzip.decompress), ("zst", unzstd)])
 def test_an_output_of_nothing_is_compressed_too(scored, fields, places, read, put, ending, decompress):
     request = fields | {"data_s3_uri": f"{places.data}nothing-{ending}/", "on_no_rows": "succeed"}

@@ -222,10 +222,9 @@ def test_lines_of_json_are_compressed_text_as_well(put, get, compression):
     put(data, stored)
     status, receipt = invoke(data_s3_uri=data, output_s3_uri=output, input_format="jsonl")
     assert status == 200, receipt
-    lines = b'\xef\xbb\xbf{"x1":1,"x2":2,"prediction":1}\n\n{"x2":5,"x1":4,"prediction":4}\n'
+    lines = b'{"x1":1,"x2":2,"prediction":1}\n\n{"x2":5,"x1":4,"prediction":4}\n'
     assert decompressed(get(output), compression) == lines
-    assert (receipt["input_bytes"], receipt["rows_read"]) == (len(stored), 2)
-    assert decompressed(get(output)[: receipt["header_bytes"]], compression) == lines[:3]
+    assert (receipt["input_bytes"], receipt["rows_read"], receipt["header_bytes"]) == (len(stored), 2, 0)
 
 
 def test_an_unclosed_quote_in_compressed_data_is_no_wrong_boundary(put):

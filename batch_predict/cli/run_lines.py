@@ -245,8 +245,9 @@ def _explained_success(status: RunStatus, stack_option: str) -> Iterator[tuple[s
 
 
 def _where(record: Mapping[str, Any]) -> str:
-    if edges := record.get("byte_range"):
-        return f"{record['data_s3_uri']} bytes=[{edges[0]}, {edges[1]})"
+    for name, said in (("byte_range", "bytes"), ("row_groups", "row groups")):
+        if edges := record.get(name):
+            return f"{record['data_s3_uri']} {said}=[{edges[0]}, {edges[1]})"
     return f"the objects listed in {record.get('segments_s3_uri')}"
 
 

@@ -87,7 +87,7 @@ def timeline_of(record: ReportInput) -> ChunkTimeline | None:
         cold=np.asarray(columns["cold_start"], dtype=np.bool_)[own],
         attempts=np.asarray([record.attempts.get(int(index), 1) for index in indexes], dtype=np.int64),
         places=tuple(
-            place_of({name: columns[name][position] for name in ("data_s3_uri", "byte_range") if columns.get(name)})
+            place_of({name: columns[name][position] for name in ("data_s3_uri", "byte_range", "row_groups") if columns.get(name)})
             for position in np.flatnonzero(own).tolist()
         ),
         reused=int((~own).sum()),
@@ -95,8 +95,10 @@ def timeline_of(record: ReportInput) -> ChunkTimeline | None:
 
 
 def place_of(chunk: Mapping[str, Any]) -> str:
-    """Return where a chunk's rows are: `s3://bucket/key bytes=[a, b)`, or the list of whole objects."""
+    """Return where a chunk's rows are: `s3://bucket/key bytes=[a, b)`, its row groups, or the list of whole objects."""
     if chunk.get("data_s3_uri"):
-        edges = chunk.get("byte_range")
-        return f"{chunk['data_s3_uri']} bytes=[{edges[0]:,}, {edges[1]:,})" if edges else f"{chunk['data_s3_uri']}"
+        for name, said in (("byte_range", "bytes"), ("row_groups", "row groups")):
+            if edges := chunk.get(name):
+                return f"{chunk['data_s3_uri']} {said}=[{edges[0]:,}, {edges[1]:,})"
+        return f"{chunk['data_s3_uri']}"
     return f"the objects of {chunk['segments_s3_uri']}" if chunk.get("segments_s3_uri") else "a group of whole objects"

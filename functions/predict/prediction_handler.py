@@ -8405,7 +8405,7 @@ FOREIGN_FORMATS = {
     b"7z\xbc\xaf": Mistake("a 7z archive", "unpack it first"),
     b"PK\x03\x04": Mistake("a zip archive (or an Excel workbook)", "convert it to CSV first"),
     b"\xd0\xcf\x11\xe0": Mistake("an Excel workbook", "save it as CSV first"),
-    b"PAR1": Mistake("Parquet", "convert it to CSV first"),
+    b"PAR1": Mistake("Parquet", "set input_format to parquet, and give all objects as Parquet"),
     b"ARROW1": Mistake("Arrow (Feather)", "convert it to CSV first"),
     b"ORC": Mistake("ORC", "convert it to CSV first"),
     b"Obj\x01": Mistake("Avro", "convert it to CSV first"),

@@ -1,18 +1,22 @@
 """Whether the receipts add up to the plan. Nothing is published unless they do."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from reprlib import repr as brief
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .conforms import conforms
 from .contract import EXTENTS, Chunk, Decision, Document, ErrorRecord, Extent, Model, Plan, Receipt, Segment
 from .distributions import OTHER
 from .errors import ColumnTypeError, IncompleteOutputError, InvalidDataError, MissingChunksError, UnsafeSplitError
 from .fingerprint import Whole, cut_of, data_sha256_of, fingerprint_of, identity_of
-from .formats.format import Format, Measure
 from .s3 import S3Client, get_document
 from .work import chunk_places
+
+if TYPE_CHECKING:
+    from .formats.format import Format, Measure  # which are made of what is here
 
 
 class PlannedChunk(NamedTuple):
@@ -133,7 +137,7 @@ def _objects_of(
         for segment in segments:
             start, stop = segment[source.extent]
             so_far = Whole(segment["data_s3_uri"], start, segment["data_etag"])
-            if not 0 <= start < stop or (start and before != so_far):
+            if not (0 <= start < stop or start == stop == 0) or (start and before != so_far):
                 raise IncompleteOutputError(f"the plan has a gap or an overlap at {located(chunk)}")
             if before and start == 0:
                 yield before
@@ -235,4 +239,4 @@ def located(chunk: Chunk | ErrorRecord, chunks: int | None = None) -> str:
     return f"{number}, {chunk['data_s3_uri']} {told}"
 
 
-_TOLD: dict[Extent, str] = {"byte_range": "bytes"}
+_TOLD: dict[Extent, str] = {"byte_range": "bytes", "row_groups": "row groups"}

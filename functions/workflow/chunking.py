@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from .contract import Extent, Segment
 from .errors import InvalidRequestError
 from .inputs import InputObject
 from .multipart import MAX_PARTS, MIN_PART_BYTES
@@ -23,11 +24,17 @@ CHUNKS_BEFORE_GROWTH = 100
 
 
 class Span(NamedTuple):
-    """The bytes [start, stop) of an object, on record boundaries."""
+    """The bytes [start, stop) of an object, on record boundaries, or such row groups."""
 
     object: InputObject
     start: int
     stop: int
+
+    def segment(self, extent: Extent) -> Segment:
+        """Return it as the prediction function takes it."""
+        segment: Segment = {"data_s3_uri": self.object.uri, "data_etag": self.object.etag}
+        segment[extent] = [self.start, self.stop]
+        return segment
 
 
 class Share(NamedTuple):

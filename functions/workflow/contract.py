@@ -16,11 +16,11 @@ Count = Annotated[int, lambda count: 0 <= count <= 2**53]
 Counts = Annotated[list[Natural], lambda counts: sum(counts) <= 2**50]
 """Counts of a histogram: those of 10,000 chunks, added up, still fit into 64 bits each."""
 ByteRange = Annotated[list[Count], lambda edges: len(edges) == 2]
-"""[start, stop), in bytes."""
-Extent = Literal["byte_range"]
+"""[start, stop), in bytes, or in row groups."""
+Extent = Literal["byte_range", "row_groups"]
 """The field that says which share of an object a chunk has; a run's objects all have the same, that of their format."""
 EXTENTS: tuple[Extent, ...] = get_args(Extent)
-InputFormat = Literal["csv", "jsonl"]
+InputFormat = Literal["csv", "jsonl", "parquet"]
 """What a format is called once it is known."""
 Milliseconds = Annotated[float, lambda spent: 0 <= spent <= 10**8]
 HeaderValue = Annotated[str, lambda text: text != "" and text.isascii() and text.isprintable()]
@@ -120,7 +120,9 @@ class Segment(TypedDict):
     """One object of a grouped chunk, or a range of it."""
 
     data_s3_uri: str
-    byte_range: ByteRange
+    byte_range: NotRequired[ByteRange]
+    row_groups: NotRequired[ByteRange]
+    """[start, stop), from 0; either this or the one above."""
     data_etag: str
 
 
@@ -132,6 +134,8 @@ class Chunk(TypedDict):
     data_s3_uri: NotRequired[str]
     byte_range: NotRequired[ByteRange]
     """On record boundaries; 0 includes the header."""
+    row_groups: NotRequired[ByteRange]
+    """[start, stop), from 0, in place of it."""
     data_etag: NotRequired[str]
     segments_s3_uri: NotRequired[str]
     """A JSON array of `Segment`s: thousands of them would pass the 256 KiB that an item of the Map may have."""
@@ -166,6 +170,8 @@ class Columns(TypedDict):
     """What the model gets, in this order: as the request lists them, or as the model knows them."""
     prediction_columns: list[str]
     """What every part has after the input's own columns."""
+    prediction_types: NotRequired[list[str]]
+    """Their types, if the output has types: the prediction function alone knows these names."""
     column_types: dict[str, Kind]
     """The kinds of the open columns, those that neither the fitted model determines nor the request states; by the
     probed rows."""
@@ -363,8 +369,9 @@ class Receipt(TypedDict):
     chunk_index: Count
     data_s3_uri: NotRequired[str]
     byte_range: NotRequired[ByteRange]
+    row_groups: NotRequired[ByteRange]
     segments_s3_uri: NotRequired[str]
-    """As in the chunk: either this, or the two above."""
+    """As in the chunk: either this, or the object and its share."""
     objects: Count
     """Objects that were read: 1, or the number of segments."""
     layout_sha256: str
@@ -520,8 +527,9 @@ class ErrorRecord(TypedDict):
     chunk_index: Count
     data_s3_uri: NotRequired[str]
     byte_range: NotRequired[ByteRange]
+    row_groups: NotRequired[ByteRange]
     segments_s3_uri: NotRequired[str]
-    """As in the chunk: either this, or the two above."""
+    """As in the chunk: either this, or the object and its share."""
     error: str
     message: str
     """What happened, and where."""

@@ -27,7 +27,7 @@ def read_columns(client: S3Client, probe: Probe) -> Columns:
 
 def decision_of(columns: Columns, column_types: Mapping[str, Kind], model: Model) -> Decision:
     """Return the decision with these types of the open columns."""
-    return {
+    decision: Decision = {
         "feature_columns": columns["feature_columns"],
         "prediction_columns": columns["prediction_columns"],
         "column_types": dict(column_types),
@@ -37,6 +37,9 @@ def decision_of(columns: Columns, column_types: Mapping[str, Kind], model: Model
         "deployment": model["deployment"],
         "model_sha256": model["sha256"],
     }
+    if "prediction_types" in columns:
+        decision["prediction_types"] = columns["prediction_types"]
+    return decision
 
 
 def decision_sha256(decision: Decision) -> str:

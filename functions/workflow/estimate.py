@@ -95,6 +95,8 @@ class Work(NamedTuple):
     """Whether chunks score by a stored model, and so start without the model's library."""
     one_worker: bool = False
     """As in `Row`."""
+    copied_bytes: int = 0
+    """What S3 copies of the input's objects into the output by itself: then the parts have the predictions alone."""
 
 
 Dollars = TypedDict("Dollars", {"lambda": float, "step_functions": float, "s3": float, "total": float})
@@ -137,10 +139,11 @@ def estimate(
     cold = cold_start_seconds(STORED_PROCESSOR_SECONDS if work.is_stored else MODEL_PROCESSOR_SECONDS, memory_mb)
     predict = warm + cold * workers if measured_seconds is None else measured_seconds
     # If all parts are there already, their size is not known: copying them costs more.
-    output_bytes = work.input_bytes + work.prediction_bytes * rows
+    output_bytes = work.prediction_bytes * rows + (0 if work.copied_bytes else work.input_bytes)
     part_bytes = output_bytes / work.pending_chunks if work.pending_chunks else MIN_PART_BYTES + 1
+    piece_bytes = part_bytes + work.copied_bytes / max(1, work.chunks)
     validate, probe = validate_seconds(), probe_seconds(memory_mb)
-    plan, merge = plan_seconds(work.objects, work.chunks), merge_seconds(work.chunks, part_bytes)
+    plan, merge = plan_seconds(work.objects, work.chunks), merge_seconds(work.chunks, piece_bytes)
     seconds = validate + probe + plan + _map_seconds(work, warm, cold, workers) + merge
 
     mb_seconds = {
@@ -151,7 +154,7 @@ def estimate(
     gb_seconds = sum(mb_seconds.values()) / MB_PER_GB
     invocations = LAMBDA_REQUESTS + work.pending_chunks
     transitions = PARENT_TRANSITIONS + CHILD_TRANSITIONS * work.pending_chunks
-    puts, gets = _put_requests(work, part_bytes), _get_requests(work, part_bytes, workers)
+    puts, gets = _put_requests(work, part_bytes, piece_bytes), _get_requests(work, piece_bytes, workers)
     by = "by the stored model" if work.is_stored else "by the model itself"
     used = used_vcpus(row, memory_mb)
     speed = f"{row.per_vcpu_second * used:,.1f}".removesuffix(".0")
@@ -243,12 +246,12 @@ def _map_seconds(work: Work, warm: float, cold: float, workers: int) -> float:
     return cold + max(waves * chunk, work.pending_chunks / CHILD_STARTS_PER_SECOND + chunk)
 
 
-def _put_requests(work: Work, part_bytes: float) -> int:
+def _put_requests(work: Work, part_bytes: float, piece_bytes: float) -> int:
     upload = 1 if part_bytes <= UPLOAD_PIECE_BYTES else 3 + math.ceil(part_bytes / UPLOAD_PIECE_BYTES)
     requests = {
         "listing the input": math.ceil(work.objects / LISTED_KEYS),
         "parts and receipts": (upload + 1) * work.pending_chunks,
-        "merging": _merging_requests(work.chunks, part_bytes),
+        "merging": _merging_requests(work.chunks, piece_bytes),
         "listing the work": math.ceil(2 * work.chunks / LISTED_KEYS),
     }
     return PUT_REQUESTS + sum(requests.values())
@@ -261,7 +264,7 @@ def _merging_requests(chunks: int, part_bytes: float) -> int:
     return chunks * math.ceil(part_bytes / copy_bytes_of(total_bytes, chunks))
 
 
-def _get_requests(work: Work, part_bytes: float, workers: int) -> int:
+def _get_requests(work: Work, piece_bytes: float, workers: int) -> int:
     requests = {
         "headers and boundaries": work.objects + work.chunks,
         "receipts and HEADs of earlier parts": 2 * (work.chunks - work.pending_chunks),
@@ -271,7 +274,7 @@ def _get_requests(work: Work, part_bytes: float, workers: int) -> int:
         "decisions": work.pending_chunks,
         "models": workers,
         "receipts": work.chunks,
-        "gathering": 0 if part_bytes > MIN_PART_BYTES else work.chunks,
+        "gathering": 0 if piece_bytes > MIN_PART_BYTES else work.chunks,
     }
     return GET_REQUESTS + sum(requests.values())
 

@@ -99,7 +99,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     """Account for every chunk, merge the parts, publish, and write the report last."""
     request, plan = document["request"], document["plan"]
     decision = read_decision(client, decision_uri(plan["agreed"]["work_s3_uri"]), plan["decision_sha256"])
-    source, target = input_format(document), output_format(document)
+    source, target = input_format(document, decision), output_format(document)
     chunks = read_plan(client, plan, target.ending)
     planned = planned_chunks(document, decision, source, read_ahead(partial(read_segments, client, source), chunks))
     statistics = StatisticsSum()
@@ -117,7 +117,7 @@ def publish_output(client: S3Client, document: Document, deadline: float) -> Out
     require_unrefuted_plan(errors)
     require_predictions(account, statistics.result()["rejected_reasons"])
     identity = incomplete_identity(plan["identity"], plan["fingerprint"], [chunk["chunk_index"] for chunk in account.missing])
-    pieces = target.pieces(client, document, source, account)
+    pieces = target.pieces(client, plan["agreed"]["work_s3_uri"], decision, source, account)
     size = sum(piece.size for piece in pieces) if pieces else len(target.nothing)
     result = Result(identity, size, digest_of(pieces))
     etag = merge(client, document, pieces, result, deadline)

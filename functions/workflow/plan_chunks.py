@@ -25,14 +25,13 @@ from .contract import (
     Plan,
     Probe,
     Request,
-    Segment,
     Unfinished,
 )
 from .decision import decision_of, decision_sha256, read_columns, refutations, write_decision
 from .errors import InputChangedError, InputNotFoundError, InvalidRequestError
 from .estimate import PREDICTION_BYTES, SLOWEST_ROWS_PER_SECOND, Estimate, Row, Work, estimate
 from .fingerprint import Whole, cut_of, fingerprint_of, identity_of
-from .formats import Format, Header, input_format, output_format
+from .formats import Format, Header, input_format, is_copied, output_format
 from .inputs import (
     InputObject,
     Listing,
@@ -50,9 +49,6 @@ from .s3 import S3Client, get_document, in_parallel, parse_s3_uri, put_json, s3_
 from .sizing import LOADED_TIMES, SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice, overlong
 from .splitting import Notes
 from .work import chunk_places, chunk_size_uri, decision_uri, scan_uri, work_prefix, written_uris
-
-HEADERS_COMPARED = 10_000
-"""Headers that planning reads, evenly spread; of more objects, each chunk compares those that it reads anyway."""
 
 HAND_OVER_SECONDS = 60
 """Before the function's time is over no further block is read: those in flight may be read again."""
@@ -105,7 +101,8 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     request = document["request"]
     output = request["output_s3_uri"]
     listing = resolve_inputs(client, request)
-    columns, source = read_columns(client, document["model"]), input_format(document)
+    columns = read_columns(client, document["model"])
+    source = input_format(document, columns)
     inputs = read_inputs(client, request, source, listing)
     has_any = any(found not in inputs.headers or inputs.headers[found].has_rows for found in inputs.objects)
     is_known = not has_any or any(header.compression != "zstd" for _, header in compared(inputs))  # only the probe reads that
@@ -142,7 +139,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     pending = [] if published else [item for item in planned if item.chunk["chunk_index"] not in finished]
     plan = plan_of(document, inputs, draft, planned, pending, identity, output_found, chunk_bytes, chunks_told)
     if request["dry_run"]:
-        plan["estimate"] = estimate_of(client, document, row, draft, planned, pending, source)
+        plan["estimate"] = estimate_of(client, document, row, draft, planned, pending, source, plan["input_bytes"])
         plan["estimate"]["assumptions"].insert(0, chunks_told)
     write_plan(client, plan, draft, planned, pending, source)
     if request["chunk_size_mb"] is None and not request["dry_run"]:
@@ -178,7 +175,7 @@ def memory_mb() -> int:
 
 def read_inputs(client: S3Client, request: Request, source: Format, listing: Listing) -> Inputs:
     """Return the objects of all entries in order, without those known to hold no rows; one for its header if none needs any."""
-    headers = read_headers(client, source, evenly_spread(listing.objects))
+    headers = read_headers(client, source, evenly_spread(listing.objects, source.headers_compared))
     objects = [found for found in listing.objects if found not in headers or headers[found].has_rows]
     if not objects:
         if request["on_no_rows"] != "succeed":
@@ -212,10 +209,10 @@ def resolve_inputs(client: S3Client, request: Request) -> Listing:
     return Listing(objects, sum(listed.skipped for listed in listings))
 
 
-def evenly_spread(objects: Sequence[InputObject]) -> list[InputObject]:
-    """Return all objects, each once, or `HEADERS_COMPARED` of them, the first among them."""
+def evenly_spread(objects: Sequence[InputObject], most: int | None) -> list[InputObject]:
+    """Return all objects, each once, or as many of them as are wanted at most, the first among them."""
     distinct = list(dict.fromkeys(objects))
-    count = min(len(distinct), HEADERS_COMPARED)
+    count = len(distinct) if most is None else min(len(distinct), most)
     return [distinct[index * len(distinct) // count] for index in range(count)]
 
 
@@ -282,17 +279,12 @@ def planned_of(client: S3Client, draft: Draft, source: Format, target: Format) -
     """Return the plan's items, each with what its segments add up to."""
     planned = []
     for index, spans in enumerate(draft.cutting.chunks):
-        segments = [segment_of(span, source) for span in spans]
+        segments = [span.segment(source.extent) for span in spans]
         places = chunk_places(draft.prefix, index, target.ending, grouped=len(spans) > 1)
         data: Any = segments[0] if len(spans) == 1 else {}
         chunk = {"chunk_index": index, **data, **places, "decision_sha256": draft.decision_sha256}
         planned.append(planned_chunk(cast("Chunk", chunk), segments, source, source.measure(client, segments)))
     return planned
-
-
-def segment_of(span: Span, source: Format) -> Segment:
-    """Return a span as the prediction function takes it."""
-    return {"data_s3_uri": span.object.uri, source.extent: [span.start, span.stop], "data_etag": span.object.etag}
 
 
 def plan_of(
@@ -360,7 +352,7 @@ def write_plan(
 
     def write_segments(item: PlannedChunk) -> None:
         spans = draft.cutting.chunks[item.chunk["chunk_index"]]
-        put_json(client, item.chunk["segments_s3_uri"], [segment_of(span, source) for span in spans])
+        put_json(client, item.chunk["segments_s3_uri"], [span.segment(source.extent) for span in spans])
 
     in_parallel(write_segments, (item for item in planned if "segments_s3_uri" in item.chunk))
     if plan["pending_key"] != plan["plan_key"]:
@@ -375,6 +367,7 @@ def estimate_of(
     planned: Sequence[PlannedChunk],
     pending: Sequence[PlannedChunk],
     source: Format,
+    input_bytes: int,
 ) -> Estimate:
     """Return what the rest of the run would take, and which memory sizes would suit it."""
     probe = document["model"]
@@ -390,6 +383,7 @@ def estimate_of(
         prediction_bytes=row.prediction_bytes if row else 0,
         is_stored=probe["stored_model_s3_uri"] is not None,
         one_worker=probe["one_worker"],
+        copied_bytes=input_bytes if is_copied(document) else 0,
     )
     found = estimate(work, probe["rows_per_second"], document["request"]["max_concurrency"], memory_mb())
     if row:

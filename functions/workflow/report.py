@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from .accounting import Account
 from .contract import Decision, Document, ErrorRecord, Output, ReportStatistics
 from .estimate import Dollars, Work, estimate
+from .formats import is_copied
 
 SCHEMA_VERSION = 2
 
@@ -50,6 +51,7 @@ def report_of(
                 "chunk_index": chunk["chunk_index"],
                 "data_s3_uri": chunk.get("data_s3_uri"),
                 "byte_range": chunk.get("byte_range"),
+                **({"row_groups": chunk["row_groups"]} if "row_groups" in chunk else {}),
                 "segments_s3_uri": chunk.get("segments_s3_uri"),
                 "error": error["error"] if error else None,
                 "message": error["message"] if error else "left no error record",
@@ -93,6 +95,7 @@ def facts_of_chunks(document: Document, account: Account, statistics: ReportStat
 def timeline(account: Account) -> dict[str, list[Any]]:
     """Return when each chunk of the output ran, a list for each fact, in the plan's order; also chunks of earlier executions."""
     done = account.done
+    groups = [chunk.get("row_groups") for chunk, _ in done]
     return {
         "chunk_index": [chunk["chunk_index"] for chunk, _ in done],
         "started": [receipt["started"] for _, receipt in done],
@@ -102,6 +105,7 @@ def timeline(account: Account) -> dict[str, list[Any]]:
         "cold_start": ["init" in receipt["milliseconds"] for _, receipt in done],
         "data_s3_uri": [chunk.get("data_s3_uri") for chunk, _ in done],
         "byte_range": [chunk.get("byte_range") for chunk, _ in done],
+        **({"row_groups": groups} if any(groups) else {}),
     }
 
 
@@ -128,6 +132,7 @@ def estimated_cost(document: Document, account: Account) -> Cost | None:
         grouped_chunks=len(grouped),
         input_bytes=input_bytes,
         row_bytes=input_bytes / max(1, sum(receipt["rows_read"] for receipt in receipts)),
+        copied_bytes=document["plan"]["input_bytes"] if is_copied(document) else 0,
     )
     seconds = sum(receipt["milliseconds"]["total"] for receipt in receipts) / 1000
     probe = document["model"]["rows_per_second"]

@@ -240,10 +240,15 @@ def put_json(client: S3Client, uri: str, value: object, *, indent: int | None = 
 
 def put_text(client: S3Client, uri: str, text: str, *, condition: Any = None) -> str:
     """Write a text that is JSON, in UTF-8, as `put_json` does."""
+    return put_bytes(client, uri, text.encode(), "application/json", condition=condition)
+
+
+def put_bytes(client: S3Client, uri: str, content: bytes, content_type: str, *, condition: Any = None) -> str:
+    """Write an object, as `put_json` does."""
     bucket, key = parse_s3_uri(uri)
     options: Any = ({"Tagging": WORK_TAG} if WORK_MARK in key else {}) | (condition or {})
     with s3_calls(uri):
-        return client.put_object(Bucket=bucket, Key=key, Body=text.encode(), ContentType="application/json", **options)["ETag"]
+        return client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type, **options)["ETag"]
 
 
 def list_pages(client: S3Client, uri: str, *, delimiter: str = "") -> Iterator[list[tuple[str, int, str]]]:

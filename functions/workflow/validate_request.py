@@ -96,8 +96,12 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
         "raise_errors": True,
         "execution_name": execution["name"],
     }
-    first = object_to_probe(client, format_of(prediction), chain(filter(None, [opening]), objects), request)
+    source = format_of(prediction)
+    first = object_to_probe(client, source, chain(filter(None, [opening]), objects), request)
     if first and first[1].columns:
+        if source.has_types and stated["column_types"]:
+            what = f"column_types is for data without types, and {first[0].uri} says the types of its columns"
+            raise InvalidRequestError(what, "leave column_types out")
         require_columns(request, stated, *first)
     further = list(islice(objects, FURTHER_OBJECTS)) if request["on_bad_row"] == "quarantine" else []
     sizes = accumulate(len(json.dumps([found.uri, found.etag])) for found in further)

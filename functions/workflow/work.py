@@ -68,6 +68,11 @@ def columns_uri(output_s3_uri: str, execution_arn: str) -> str:
     return f"{columns_prefix(output_s3_uri)}{hashlib.sha256(execution_arn.encode()).hexdigest()[:NAME_DIGITS]}.json"
 
 
+def tail_uri(prefix: str, sha256: str) -> str:
+    """Return where the merge writes what the output ends with and no part has: a repeat of it finds the same bytes there."""
+    return f"{prefix}tail-{sha256[:NAME_DIGITS]}"
+
+
 def upload_record_uri(prefix: str) -> str:
     """Return where the merge notes its multipart upload, so that a repeat finds it."""
     return f"{prefix}{UPLOAD_RECORD}"

@@ -21,7 +21,7 @@ def test_a_chunk_and_the_requests_share_make_a_prediction_event():
     known = set(prediction_handler._EVENT_FIELDS)
     assert fields(contract.Chunk) | fields(contract.PredictionFields) <= known
     assert fields(contract.ProbeEvent) <= known
-    by_hand = {"segments", "row_groups"}  # the planner writes them to S3, because state has a limit
+    by_hand = {"segments"}  # the planner writes them to S3, because state has a limit
     shares = (contract.Chunk, contract.PredictionFields, contract.Agreed, contract.ProbeEvent)
     assert known - by_hand == set().union(*map(fields, shares))
 

@@ -74,7 +74,9 @@ def document_after_probe(s3, **changed):
     """The execution's document after Probe Model, with fields of the request changed by keyword."""
     changed = {"data_s3_uri": "s3://bucket/in/", "feature_columns": None} | changed
     compression = changed.get("output_compression") or "none"
-    request = normalised(**changed) | {"input_format": "csv", "output_format": "csv", "output_compression": compression}
+    request = normalised(**changed) | {"output_compression": compression}
+    request["input_format"] = request["input_format"].replace("auto", "csv")  # as Validate Request does
+    request["output_format"] = request["output_format"] or request["input_format"]
     stated = {name: request.pop(name) for name in contract.StatedColumns.__annotations__}
     prediction = {name: request[name] for name in contract.PredictionFields.__annotations__ if name in request}
     prediction |= {"model_etag": '"model"', "raise_errors": True, "execution_name": EXECUTION["name"]}

@@ -1,15 +1,14 @@
 """CSV: RFC 4180 in any dialect, with LF or CRLF. Its objects are cut between records, its parts joined without their headers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from ..accounting import Account
 from ..chunking import Span, targets_of
 from ..column_types import Kind
 from ..compression import CONTENT_TYPES, EMPTY, ENDINGS, read_beginning
-from ..contract import Document, Extent, InputFormat, Receipt, Segment
+from ..contract import Decision, Extent, InputFormat, Receipt, Segment
 from ..csv_dialect import COMMAS, Dialect, dialect_of, is_wide, of_text
 from ..csv_records import Header, is_blank, parse_header, record_stop, text_of
 from ..errors import InvalidDataError
@@ -20,9 +19,6 @@ from ..s3 import S3Client
 from ..sampling import mean_record_bytes, sampled_records, sampled_types
 from ..splitting import Cut, Notes, Split, split_objects
 from .format import Format, Measure
-
-if TYPE_CHECKING:
-    from ..accounting import Account
 
 HEADER_READS = (2**16, 2**20, 2**24)
 """Bytes to read, one after the other, until the first record is whole; no header is longer than the last."""
@@ -39,12 +35,16 @@ class Csv:
     name: ClassVar[InputFormat] = "csv"
     extent: ClassVar[Extent] = "byte_range"
     rejected_columns: ClassVar[tuple[str, str, str, str]] = ("data_s3_uri", "row", "byte", "reason")
+    numbers_rows_of_objects: ClassVar[bool] = False
+    has_types: ClassVar[bool] = False
+    is_copied: ClassVar[bool] = False
+    headers_compared: ClassVar[int | None] = 10_000
 
     compression: str = "none"
     """Of an output: `output_compression`."""
 
     @classmethod
-    def of(cls, prediction: Mapping[str, Any]) -> Csv:
+    def of(cls, prediction: Mapping[str, Any], features: Sequence[str] = ()) -> "Csv":  # noqa: ARG003 - Parquet reads no others
         """Return the dialect that the fields say, and how an output is compressed."""
         return cls(dialect_of(prediction.get("csv")), prediction["output_compression"])
 
@@ -166,7 +166,7 @@ class Csv:
         least = 2 * receipt["rows_read"] if self.compression == "none" else receipt["rows_read"] > 0
         return size >= header + least and (header > 0 or size == 0 or not self.dialect.header)
 
-    def pieces(self, client: S3Client, document: Document, source: Format, account: Account) -> list[Piece]:  # noqa: ARG002 - as above
+    def pieces(self, client: S3Client, work_uri: str, decision: Decision, source: Format, account: Account) -> list[Piece]:  # noqa: ARG002 - as above
         """Return the first part that has a header with it, and the others without."""
         done = account.done
         with_header = next((index for index, item in enumerate(done) if item.receipt["header_bytes"]), None)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..accounting import Account
     from ..chunking import Span
     from ..column_types import Kind
-    from ..contract import Document, Extent, InputFormat, Receipt, Segment
+    from ..contract import Decision, Extent, InputFormat, Receipt, Segment
     from ..inputs import InputObject
     from ..multipart import Piece
     from ..s3 import S3Client
@@ -54,10 +54,18 @@ class Format(Protocol):
     """The field of a segment that says which share of its object it is: [start, stop)."""
     rejected_columns: ClassVar[tuple[str, str, str, str]]
     """The columns of a list of rejected rows."""
+    numbers_rows_of_objects: ClassVar[bool]
+    """Whether a chunk's list says which row of its object a row is, and not which of the chunk."""
+    has_types: ClassVar[bool]
+    """Whether the data say the types of their columns, and a request cannot."""
+    is_copied: ClassVar[bool]
+    """Whether an output of the same format is made of the input's objects, and parts have the predictions alone."""
+    headers_compared: ClassVar[int | None]
+    """Headers that planning reads, evenly spread; None for all. Of more objects, each chunk compares those that it reads anyway."""
 
     @classmethod
-    def of(cls, prediction: Mapping[str, Any]) -> Format:
-        """Return the format with the dialect that a prediction event's fields describe."""
+    def of(cls, prediction: Mapping[str, Any], features: Sequence[str] = ()) -> Format:
+        """Return the format with the dialect that a prediction event's fields describe, for who reads these columns."""
 
     @staticmethod
     def begins(data: bytes) -> bool:
@@ -108,5 +116,5 @@ class Format(Protocol):
     def fits(self, receipt: Receipt) -> bool:
         """Whether the bytes, rows and header of a part can be as its receipt says."""
 
-    def pieces(self, client: S3Client, document: Document, source: Format, account: Account) -> list[Piece]:
+    def pieces(self, client: S3Client, work_uri: str, decision: Decision, source: Format, account: Account) -> list[Piece]:
         """Return what the output is made of, in order."""

@@ -9,6 +9,7 @@ from workflow.errors import (
     InvalidRequestError,
     OutputExistsError,
 )
+from workflow.formats.csv_format import Csv
 
 ROWS = "a,b\n" + "".join(f'{index},"x\n""{index}"""\n' for index in range(2000))
 
@@ -170,7 +171,7 @@ def test_more_than_a_page_of_objects_is_listed(s3, put, get, document):
 
 
 def test_of_many_objects_the_headers_of_some_are_compared(s3, put, document, monkeypatch):
-    monkeypatch.setattr(plan_chunks, "HEADERS_COMPARED", 5)
+    monkeypatch.setattr(Csv, "headers_compared", 5)
     for number in range(20):
         put(f"in/{number}.csv", b"a,b\n1,2\n" if number != 13 else b"a,c\n1,2\n")
     assert plan_chunks.plan_chunks(s3, document())["objects"] == 20
@@ -180,7 +181,7 @@ def test_of_many_objects_the_headers_of_some_are_compared(s3, put, document, mon
 
 
 def test_a_large_object_is_compared_in_any_case(s3, put, document, monkeypatch):
-    monkeypatch.setattr(plan_chunks, "HEADERS_COMPARED", 1)
+    monkeypatch.setattr(Csv, "headers_compared", 1)
     put("in/1.csv", b"a,b\n1,2\n")
     put("in/2.csv", b"a,c\n" + b"1,2\n" * 100)
     with pytest.raises(InvalidDataError, match=r"2\.csv has other columns"):

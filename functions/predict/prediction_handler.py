@@ -1472,9 +1472,17 @@ def validate_event(event: dict[str, Any]) -> None:
     problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
     if mistake := _written_as(event).mistake:
         problems.append(f"output_s3_uri {event['output_s3_uri']} {mistake}")
-    problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written) + _method_problems(event)
+    problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written)
+    problems += _method_problems(event) + _csv_problems(event)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
+
+
+def _csv_problems(event: dict[str, Any]) -> list[str]:
+    kind = _read_as(event)
+    if not event.get("csv") or kind == "csv":
+        return []
+    return [f"csv says how CSV is written, and the data are {FORMATS[kind]}: leave csv out, or say input_format: csv"]
 
 
 def _read_as(event: dict[str, Any]) -> str:
@@ -1634,7 +1642,7 @@ class Dialect(NamedTuple):
 COMMAS = Dialect()
 """CSV as it is if nobody says otherwise."""
 MAX_NAMES_CHARACTERS = 16_000
-"""Of `column_names` together: an execution's document, which may have 256 KiB, holds them three times."""
+"""Of `column_names` together: each chunk's event has them, and an execution's document, which may have 256 KiB, three times."""
 
 
 WIDE_CODECS = {"utf-16": "utf-16-le", "utf-16-le": "utf-16-le", "utf-16-be": "utf-16-be"}

@@ -27,7 +27,7 @@ class Dialect(NamedTuple):
 COMMAS = Dialect()
 """CSV as it is if nobody says otherwise."""
 MAX_NAMES_CHARACTERS = 16_000
-"""Of `column_names` together: an execution's document, which may have 256 KiB, holds them three times."""
+"""Of `column_names` together: each chunk's event has them, and an execution's document, which may have 256 KiB, three times."""
 
 
 WIDE_CODECS = {"utf-16": "utf-16-le", "utf-16-le": "utf-16-le", "utf-16-be": "utf-16-be"}

@@ -14,8 +14,9 @@ MAX_OUTPUT_KEY_BYTES = 850
 """The output's is lower: keys that derive from it (work.py, and those of the Map's ResultWriter) are up to 165 bytes longer."""
 
 MAX_REQUEST_BYTES = 180_000
-"""The request with its defaults, as JSON in ASCII. The execution's document holds it once, an error's cause twice and long keys
-many times, and may have 256 KiB: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+"""The request with its defaults, as JSON in ASCII. The execution's document holds it once, `csv` three times (and so
+it is counted), an error's cause twice and long keys many times, and may have 256 KiB:
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 
 MAX_PREDICTIONS_BYTES = 5_000
 """What a request asks of a classifier, likewise: the document holds it three times, and the event of each of 10,000 chunks once."""

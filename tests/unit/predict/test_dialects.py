@@ -367,6 +367,13 @@ def test_a_dialect_is_said_in_one_way(said, field):
     assert handler.field_of(handler.dialect_of(field)) == field
 
 
+def test_a_dialect_is_of_csv_alone(s3):
+    for fields in ({"input_format": "jsonl"}, {"data_s3_uri": f"{DATA}.parquet"}):
+        status, answer = invoke(csv={"delimiter": ";"}, **fields)
+        assert status == 400
+        assert "csv says how CSV is written, and the data are " in answer["message"]
+
+
 def test_load_data_reads_a_dialect(tmp_path):
     (tmp_path / "in.csv").write_bytes("größe;x1\nä;1,5\n".encode("cp1252"))
     frame = handler.load_data(tmp_path / "in.csv", ["größe", "x1"], SEMICOLONS | {"encoding": "cp1252"})

@@ -16,7 +16,7 @@ import pytest
 
 import prediction_handler
 from support.backtracking import Counter, TooManyStepsError
-from workflow import header_mistakes
+from workflow import csv_dialect, header_mistakes
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 CALLS = {"search", "match", "fullmatch", "split", "findall", "finditer", "sub"}
@@ -111,6 +111,17 @@ def growth(text, flags, mode, limit=2_000_000):
     counter = Counter(text, flags, limit)
     steps = [max(counter.count(hard, mode) for hard in counter.hard_texts(length)) for length in LENGTHS]
     return steps[1] / (steps[0] + 10)
+
+
+PATTERNS += [
+    Pattern(f"csv_dialect {name} {dialect}", pattern.pattern, 0, mode)
+    for dialect in (csv_dialect.COMMAS, csv_dialect.Dialect("\t", comment="#"), csv_dialect.Dialect("^", comment="|"))
+    for name, pattern, mode in (
+        ("record", csv_dialect.record_pattern(dialect.delimiter), "fullmatch"),
+        ("line", csv_dialect.skipped_line(dialect), "fullmatch"),
+        ("lines", csv_dialect.skipped_lines(dialect), "match"),
+    )
+]
 
 
 @pytest.mark.parametrize(

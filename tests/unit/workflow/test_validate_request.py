@@ -357,6 +357,44 @@ def test_the_format_of_the_data_is_known_from_here_on(s3, put, asked):
     assert {found[part]["input_format"] for part in ("request", "prediction", "probe")} == {"csv"}
 
 
+def test_the_dialect_of_the_data_is_known_from_here_on(s3, put):
+    put("m.joblib", b"model")
+    put("in/1.csv", "größe;x\n1,5;2\n".encode("cp1252"))
+    request = {"data_s3_uri": "s3://bucket/in/", "feature_columns": ["größe"], "output_s3_uri": "s3://bucket/out/1.csv"}
+    document = validated(s3, **request, csv={"delimiter": ";", "encoding": "Windows-1252", "decimal": ",", "header": None})
+    said = {"delimiter": ";", "encoding": "cp1252", "decimal": ","}
+    assert [document[part]["csv"] for part in ("request", "prediction", "probe")] == [said] * 3
+    assert validated(s3, **request | {"feature_columns": ["größe;x"]}, csv={"encoding": "cp1252"})["request"]["csv"]
+    assert "encoding" in rejection(s3, InvalidDataError, **request)
+    message = rejection(s3, **request, csv={"encoding": "cp1252"})
+    assert "separated by ';'. What to do: " in message.replace(": say", ". What to do: say")
+    assert 'csv: {"delimiter": ";", "encoding": "cp1252"}' in message
+
+
+def test_a_usual_dialect_is_none(s3, put):
+    put("m.joblib", b"model")
+    put("in/1.csv", b"a,b\n1,2\n")
+    assert validated(s3, data_s3_uri="s3://bucket/in/", csv={"delimiter": ",", "encoding": "UTF8"})["request"]["csv"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"csv": {"delimiter": ";;"}}, "csv.delimiter must be one ASCII character"),
+        ({"csv": {"delimeter": ";"}}, "did you mean delimiter?"),
+        ({"csv": {"encoding": "gbk"}}, "csv.encoding 'gbk' is none that can be read"),
+        ({"csv": {"header": False}}, "csv.column_names is missing"),
+        ({"csv": {"delimiter": "\t"}, "output_s3_uri": "s3://bucket/out.psv"}, "choose a name that ends in .tsv"),
+        (
+            {"csv": {"header": False, "column_names": ["é" * 15_000]}, "feature_columns": ["x" * 9_000]},
+            "bytes as JSON, more than 180000",
+        ),
+    ],
+)
+def test_what_no_dialect_is_is_told_with_all_else(fields, problem):
+    assert problem in refusal(**fields)
+
+
 def test_a_header_without_end_is_given_up(s3, put, monkeypatch):
     monkeypatch.setattr(csv_format, "HEADER_READS", (4, 16))
     put("in/1.csv", "x" * 100 + "\n1\n")

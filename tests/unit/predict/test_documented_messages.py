@@ -201,7 +201,6 @@ CASES = [
     (lines(b""), LINES),
     (lines(b'{"distance":1400}'), LINES),
     (lambda world: world.put_model_of_two_outputs(rb'{"distance":1,"dep_delay":2,"predicted\u005farr_delay_0":1}'), LINES),
-    (lines(b'{"distance":1400,"dep_delay":2}'), {**LINES, "output_columns": []}),
     (model(Boosted()), {}),
     (model(b"c__main__\nclean\n."), {}),
     (lambda world: world.put_model_that_names_what_is_gone(), {}),

@@ -53,7 +53,7 @@ OMISSIONS = (
     ),
     Omission(
         "Arrow's other formats",
-        "the handler reads CSV; these modules are optional",
+        "the handler reads text and Parquet; these modules are optional",
         (
             *("pyarrow/_orc.*", "pyarrow/_dataset_orc.*", "pyarrow/orc.py", "pyarrow/_feather.*", "pyarrow/feather.py"),
             *("pyarrow/_parquet_encryption.*", "pyarrow/_dataset_parquet_encryption.*"),

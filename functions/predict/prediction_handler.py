@@ -7743,7 +7743,7 @@ class _Parquet:
         def fetch(start: int, stop: int) -> bytes:
             return _read(client, _Object(s3_uri, (start, stop), etag))[0]
 
-        most = max(COLUMN_BUFFER_BYTES, BLOCK_BYTES * 4 // max(1, len(spans)))
+        most = max(COLUMN_BUFFER_BYTES, BLOCK_BYTES * 2 // max(1, len(spans)))
         begun = dict(zip(spans, self._pool.map(lambda span: fetch(span[0], min(span[0] + most, span[1])), spans), strict=True))
 
         def read(position: int, size: int) -> bytes:

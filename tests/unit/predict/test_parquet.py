@@ -1,6 +1,7 @@
 """Parquet: the model gets what `pandas.read_parquet` gives, and the part has its predictions alone, row group by row group."""
 
 import datetime as dt
+import io
 import json
 import pickle
 from decimal import Decimal
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from harness import BUCKET, DATA, MODEL, OUTPUT, FirstColumn
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestRegressor
@@ -248,6 +249,7 @@ def test_boosters_with_categories_know_them_by_their_values(tmp_path, library):
     block_rows=st.integers(1, 7),
     quarantined=st.sets(st.integers(0, 40), max_size=5),
 )
+@example(groups=[[], [0, 0], [2, 0], [0], [0, 3, 0]], block_rows=2, quarantined={1})
 @pytest.mark.thorough
 def test_each_row_keeps_its_place_whatever_the_objects_row_groups_and_blocks(tmp_path_factory, groups, block_rows, quarantined):
     folder = tmp_path_factory.mktemp("groups")
@@ -490,6 +492,30 @@ def test_a_chunk_reads_the_pages_of_its_features_and_row_groups_alone(s3, reques
     assert pages <= sum(read) <= pages + len(columns) * handler.PAGES_PADDING_BYTES
     assert max(read) <= 5000
     assert footer <= 2**16 < size
+
+
+def test_pages_of_old_writers_are_read_with_what_stands_behind_them(s3):
+    """Arrow reads more of a column than the footer says (PARQUET-816)."""
+    written = io.BytesIO()
+    pq.write_table(pa.table({"x": [1.0, 2.0], "y": ["a" * 500, "b" * 500]}), written, compression="none")
+    own = pq.read_metadata(written).created_by.encode()
+    put(s3, PARQUET, written.getvalue().replace(own, b"parquet-mr version 1.2.8 (build)"[: len(own)].ljust(len(own))))
+    put_model(s3, FirstColumn())
+    handler.lambda_handler(fields(feature_columns=["x"]), None)
+    assert pq.read_table(pa.BufferReader(get(s3, PART)))["p"].to_pylist() == [1.0, 2.0]
+
+
+def test_a_probe_reads_the_beginnings_of_pages(s3, requests):
+    """Even if all rows are one row group."""
+    random = np.random.default_rng(0)
+    written = io.BytesIO()
+    pq.write_table(pa.table({name: random.normal(size=400_000) for name in "abcdefgh"}), written, row_group_size=400_000)
+    put(s3, PARQUET, written.getvalue())
+    put_model(s3, FirstColumn())
+    found = handler.lambda_handler(fields(feature_columns=["b", "e"], probe_rows=100), None)
+    assert found["rows"] == 100
+    assert found["row_bytes"] == pytest.approx(16, rel=0.1)
+    assert sum(requests) < 5_000_000 < len(written.getvalue()) / 5
 
 
 def test_a_group_of_objects_is_one_part(s3):

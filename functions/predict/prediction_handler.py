@@ -1026,8 +1026,14 @@ def _writer_of(
     if written.format in (None, source.name):
         writer = source.writer(header, kept)
     else:
+        if kept is None and header.sampled_rows is not None:
+            own, other = FORMATS[source.name], FORMATS[written.format]
+            what = f"each row of {own} has its own columns, and those of {other} are the same for all"
+            raise InvalidRequestError(what, "name the columns of the output in output_columns")
         reads = _decide_written(event, decision, header.names if kept is None else kept, columns, infer)
-        writer = _ParquetOfTables(reads) if written.format == "parquet" else _JsonLinesOfTables(reads)
+        writers: dict[str, Callable[[_Columns], _Writer]]
+        writers = {"csv": _CsvOfTables, "jsonl": _JsonLinesOfTables, "parquet": _ParquetOfTables}
+        writer = writers[written.format](reads)
     return _compressed(writer, event)
 
 
@@ -1803,7 +1809,7 @@ def _skipped(dialect: Dialect) -> bytes:
 # {{{cog cog.outl(reference.copied("data_names", "FORMATS", "def is_hidden")) }}}
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
-CONVERSIONS = {"csv": ("csv", "jsonl", "parquet"), "jsonl": ("jsonl",), "parquet": ("parquet",)}
+CONVERSIONS = {"csv": ("csv", "jsonl", "parquet"), "jsonl": ("jsonl", "csv", "parquet"), "parquet": ("parquet",)}
 """By the format of the data, what its output can be."""
 COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
@@ -5919,6 +5925,57 @@ class _JsonLinesOfTables(_TextWriter):
 
     def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
         return 0
+
+
+class _CsvOfTables(_TextWriter):
+    """Writes rows as CSV with commas and LF: the columns, then the predictions; nothing for a missing value."""
+
+    line_end = b""
+    keeps_all = False
+
+    def __init__(self, reads: _Columns) -> None:
+        self.columns = reads.names
+        self.reads: _Columns | None = reads
+        self._output: Any = None
+
+    def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
+        places = np.full(block.rows, -1, np.int64)
+        places[rows] = np.arange(len(rows))
+        columns = [_csv_texts(column.combine_chunks()) for column in block.table.columns]
+        for values in [None] * len(names) if predictions is None else _columns_of(predictions):
+            printed = pa.nulls(1, pa.binary()) if values is None else _format_column(values, COMMAS)
+            columns.append(pc.fill_null(pc.take(printed, pa.array(places, mask=places < 0)), b","))
+        if len(columns) == 1:  # a line without anything would be no row
+            columns = [pc.replace_substring_regex(columns[0], _NOTHING, rb'\1"\2"')]
+        columns[0] = pc.binary_replace_slice(columns[0], 0, 1, b"")
+        return _joined_texts([*columns, pa.repeat(pa.scalar(b"\n", pa.binary()), block.rows)])
+
+    def begin(self, output: Any, names: list[str]) -> int:
+        self._output = output
+        fields = [_after(name, COMMAS)[1:] for name in (*self.columns, *names)]
+        if len(fields) == 1 and not fields[0].strip(b" \t"):
+            fields = [b'"%b"' % fields[0]]  # as above
+        return int(output.write(b",".join(fields) + b"\n"))
+
+    def write(self, joined: memoryview) -> None:
+        self._output.write(joined)
+
+    def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
+        return 0
+
+
+def _csv_texts(column: pa.Array) -> pa.Array:
+    """Print a column's values as CSV, each after a comma; nothing for a missing one."""
+    if pa.types.is_string(column.type):
+        texts = column
+        if pc.any(needs := pc.match_substring_regex(column, r'[",\r\n]')).as_py():
+            quoted = pc.binary_join_element_wise('"', pc.replace_substring(column, '"', '""'), '"', "")
+            texts = pc.if_else(needs, quoted, column)
+        return pc.fill_null(pc.binary_join_element_wise(",", texts, "").cast(pa.binary()), b",")
+    if pa.types.is_boolean(column.type):
+        return pc.fill_null(pc.if_else(column, b",True", b",False"), b",")
+    plain = np.asarray(pc.fill_null(column, pa.scalar(0).cast(column.type)))
+    return pc.if_else(column.is_valid(), _format_column(plain, COMMAS), b",") if len(column) else pa.array([], pa.binary())
 
 
 def _json_objects(

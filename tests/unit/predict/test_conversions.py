@@ -82,7 +82,7 @@ def check_any_table(folder, table, block_bytes, kind):
 ANY_KIND = st.sampled_from(["jsonl", "parquet"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(tables(), st.integers(1, 200), ANY_KIND)
 def test_an_output_of_any_table_is_what_pandas_reads(tmp_path_factory, table, block_bytes, kind):
     check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes, kind)
@@ -283,3 +283,71 @@ class TestParquet:
         probe = {"probe_rows": 1, "output_s3_uri": None, "feature_columns": ["x"]}
         assert invoke(**probe, output_format="parquet")[1]["prediction_types"] == ["double"]
         assert "prediction_types" not in invoke(**probe)[1]
+
+
+class TestOfJsonLines:
+    @pytest.fixture
+    def scored(self, tmp_path):
+        def scored(lines, block_bytes=2_000_000, **fields):
+            (tmp_path / "in.jsonl").write_bytes(lines)
+            options = {"feature_columns": ["x"], "prediction_column_name": "p", **fields}
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(handler, "BLOCK_BYTES", block_bytes)
+                facts = handler.score_file(tmp_path / "in.jsonl", tmp_path / "out", MODEL_OF_X, **options)
+            output = (tmp_path / "out").read_bytes()
+            assert facts.bytes == len(output)
+            return output
+
+        return scored
+
+    def test_values_have_pandas_types_and_csv_prints_them(self, scored):
+        lines = b"""{"id":"007","x":1,"n":1.5,"b":true,"t":"a,\\"b\\"\\u00e9","big":99999999999999999999}
+            {"x":2,"n":2,"t":null,"id":"8","b":false,"big":1,"more":0}\n\n{"x":3}\n"""
+        kept = {"output_columns": ["t", "id", "n", "b", "x", "big"]}
+        for block_bytes in (1, 2_000_000):
+            table = pq.read_table(io.BytesIO(scored(lines, block_bytes, output_format="parquet", **kept))).to_pylist()
+            assert list(map(repr, table)) == list(
+                map(
+                    repr,
+                    [
+                        {"t": 'a,"b"é', "id": "007", "n": 1.5, "b": True, "x": 1, "big": "99999999999999999999", "p": 1.0},
+                        {"t": None, "id": "8", "n": 2.0, "b": False, "x": 2, "big": "1", "p": 2.0},
+                        {"t": None, "id": None, "n": None, "b": None, "x": 3, "big": None, "p": 3.0},
+                    ],
+                )
+            )
+            assert scored(lines, block_bytes, output_format="csv", **kept).decode().splitlines() == [
+                "t,id,n,b,x,big,p",
+                '"a,""b""é",007,1.5,True,1,99999999999999999999,1.0',
+                ",8,2.0,False,2,1,2.0",
+                ",,,,3,,3.0",
+            ]
+
+    def test_the_columns_have_to_be_named_as_each_line_has_its_own(self, scored):
+        for kind, name in (("csv", "CSV"), ("parquet", "Parquet")):
+            with pytest.raises(
+                handler.InvalidRequestError, match=f"each row of JSON Lines has its own columns, and those of {name} are the"
+            ):
+                scored(b'{"x":1}\n', output_format=kind)
+
+    def test_a_line_that_cannot_be_read_has_nothing_but_its_place(self, scored):
+        lines = b'{"x":1,"y":1}\n[1]\n{"x":"bad","y":2}\n{"x":3,"y":[3]}\n'
+        fields = {"output_format": "csv", "on_bad_row": "quarantine"}
+        assert scored(lines, output_columns=["y"], **fields) == b"y,p\n1,1.0\n,\n2,\n,\n"
+        assert scored(lines, output_columns=[], **fields) == b'p\n1.0\n""\n""\n3.0\n'
+
+
+@settings(deadline=None, max_examples=15)
+@given(tables(), st.integers(1, 200))
+def test_a_table_that_goes_through_json_lines_comes_back(tmp_path_factory, table, block_bytes):
+    """CSV becomes JSON Lines, and these CSV again, in which pandas sees what it sees in the first."""
+    folder, (_, data) = tmp_path_factory.mktemp("round"), table
+    options = {"model": MODEL_OF_X, "feature_columns": ["x"], "prediction_column_name": "q"}
+    _, lines = score_locally(data, folder, block_bytes, output_format="jsonl", **options)
+    (folder / "in.jsonl").write_bytes(lines)
+    names = [*json.loads(lines.decode().split("\n")[0])]
+    options = {"feature_columns": ["x"], "prediction_column_name": "p", "output_columns": names[:-1], "output_format": "csv"}
+    handler.score_file(folder / "in.jsonl", folder / "out.csv", MODEL_OF_X, **options)
+    rows = as_pandas_reads((folder / "out.csv").read_bytes(), has_infinity=False)
+    assert [row.pop("p") for row in rows] == [float(row["x"]) for row in rows]
+    assert rows == as_pandas_reads(data, has_infinity=False)

@@ -314,10 +314,7 @@ def _written_as(request: Request) -> Written:
     """Decide how the output is written, as far as the format of the data is known."""
     kind = None if request["input_format"] == "auto" else request["input_format"]
     named = request["output_format"], request["output_compression"], delimiter_of(request["csv"])
-    written = written_as(request["output_s3_uri"], kind, *named)
-    if not written.mistake and written.format not in (None, "csv", "jsonl"):
-        return written._replace(mistake=f"cannot be {FORMATS[written.format]}: choose a name that ends in .csv or .jsonl")
-    return written
+    return written_as(request["output_s3_uri"], kind, *named)
 
 
 def require_own_region(client: S3Client, request: Request) -> None:

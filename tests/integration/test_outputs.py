@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from support.flights_data import FEATURES
@@ -68,16 +69,19 @@ def test_some_columns_or_predictions_alone(scored, failed, request_of, data, pre
     assert failed(name, **request_of, output_columns=["flight"])[0] == "OutputExistsError"
 
 
-def as_rows(content):
+def as_rows(content, kind):
+    if kind == "parquet":
+        return pq.read_table(io.BytesIO(content)).to_pylist()
     return [json.loads(line) for line in content.decode().split("\n")[:-1]]
 
 
 @pytest.mark.thorough
-def test_json_lines_of_csv_have_the_types_of_whole_columns(scored, request_of, data, predicted, read, report_of):
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_an_output_of_another_format_has_the_types_of_whole_columns(scored, request_of, data, predicted, read, report_of, kind):
     """Also of a column that only the last chunk knows to be text: the run plans again."""
-    execution = scored("whole.jsonl", **request_of)
+    execution = scored(f"whole.{kind}", **request_of)
     assert execution["output"]["rows"] == ROWS
-    found, frame = as_rows(read(execution["output"]["output_s3_uri"])), pd.read_csv(io.BytesIO(data), low_memory=False)
+    found, frame = as_rows(read(execution["output"]["output_s3_uri"]), kind), pd.read_csv(io.BytesIO(data), low_memory=False)
     assert [row.pop("predicted_arr_delay") for row in found] == predicted
     frame["dep_time"] = pd.to_numeric(frame["dep_time"], errors="coerce")  # the model takes it for numbers
     expected = frame.astype(object).where(frame.notna(), None).to_dict("records")
@@ -86,8 +90,28 @@ def test_json_lines_of_csv_have_the_types_of_whole_columns(scored, request_of, d
     assert (report["column_types"]["late"], report["column_types"]["flight"], report["request"]["output_format"]) == (
         "text",
         "integer",
-        "jsonl",
+        kind,
     )
+
+
+@pytest.mark.thorough
+def test_json_lines_become_csv_and_parquet(scored, put, places, request_of, data, predicted, read):
+    frame = pd.read_csv(io.BytesIO(data), low_memory=False)[[*KEPT, "late", *(name for name in FEATURES if name not in KEPT)]]
+    present = [
+        {name: value for name, value in row.items() if not pd.isna(value)} for row in frame.astype(object).to_dict("records")
+    ]
+    lines = "".join(f"{json.dumps(row)}\n" for row in present)
+    uri = put(f"{places.data}some-flights.jsonl", lines.encode())
+    fields = {**request_of, "data_s3_uri": uri, "output_columns": [*KEPT, "late"]}
+    text = read(scored("lines.csv", **fields)["output"]["output_s3_uri"])
+    table = read(scored("lines.parquet", **fields)["output"]["output_s3_uri"])
+    found = pd.read_csv(io.BytesIO(text), low_memory=False)
+    assert [None if math.isnan(value) else value for value in found.pop("predicted_arr_delay").tolist()] == predicted
+    expected = frame[[*KEPT, "late"]].assign(dep_time=pd.to_numeric(frame["dep_time"], errors="coerce"))
+    pd.testing.assert_frame_equal(found[expected.columns], expected)
+    rows = as_rows(table, "parquet")
+    assert [row.pop("predicted_arr_delay") for row in rows] == predicted
+    assert rows == expected.astype(object).where(expected.notna(), None).to_dict("records")
 
 
 def test_a_contradiction_of_the_outputs_name_is_refused(failed, request_of):

@@ -113,6 +113,9 @@ def plan_lines(result: Planned, *, compare: bool, skipped: str = "") -> Iterator
     yield "Objects", f"{result.objects:,}, {megabytes(result.input_bytes)}{skipped_objects(result.skipped_objects)}"
     if skipped:
         yield "", skipped
+    if result.input_format != "csv" or result.input_compression:
+        compressed = [deployed.header_mistakes.COMPRESSION_NAMES[name] for name in result.input_compression]
+        yield "Format", ", ".join([deployed.data_names.FORMATS[result.input_format], *compressed])
     max_chunks = deployed.chunking.MAX_CHUNKS
     yield "Chunks", f"{result.chunks:,} of {max_chunks:,} at most"
     if not estimate:

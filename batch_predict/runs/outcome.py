@@ -62,6 +62,10 @@ class Planned(_Ended):
     objects: int
     skipped_objects: int
     """Objects under a prefix or glob that hold no data, or only a header."""
+    input_format: str = "csv"
+    """What the data are, asked for or recognised."""
+    input_compression: list[str] = field(default_factory=list)
+    """How objects are compressed, of those that were looked at."""
     estimate: Mapping[str, Any] | None
     """Rows, seconds, requests and dollars on AWS (`Estimate` in functions/workflow/estimate.py)."""
 
@@ -145,6 +149,7 @@ def _outcome(stack: Stack, prepared: PreparedRequest, ended: ExecutionEnded, his
         return Failed(**known, status=ended.status, chunks=history.plan.get("chunks"), failed_chunks=lost_chunks)
     if "output_s3_uri" not in output:
         planned: dict[str, Any] = {name: output.get(name) for name in ("input_bytes", "objects", "skipped_objects", "estimate")}
+        planned |= {name: output[name] for name in ("input_format", "input_compression") if name in output}
         return Planned(**known, **planned, chunks=output["chunks"])
     require_own(prepared, output, name, history.document.get("request", {}).get("output_s3_uri"))
     places = output if prepared.output_directory is None else download(stack, prepared, output)

@@ -283,6 +283,13 @@ def test_a_plan_says_what_is_skipped():
     ]
 
 
+def test_a_plan_says_what_its_data_are_unless_they_are_plain_csv():
+    plain = Planned(chunks=1, objects=2, input_bytes=10**6, skipped_objects=0, estimate=None)
+    assert "Format" not in dict(plan_lines(plain, compare=False))
+    compressed = replace(plain, input_format="jsonl", input_compression=["gzip", "zstd"])
+    assert dict(plan_lines(compressed, compare=False))["Format"] == "JSON Lines, gzip, Zstandard"
+
+
 def test_a_dry_run_says_what_the_run_would_take_and_what_that_assumes():
     dollars = {"lambda": 0.012, "step_functions": 0.003, "s3": 0.0051, "total": 0.0201}
     estimate = {"rows": 336_000, "seconds": 12.3, "chunk_seconds": 1.26, "dollars": dollars, "assumptions": ["One.", "Two."]}

@@ -121,6 +121,17 @@ class TestCheckModel:
         assert answer["facts"]["feature_columns"] == flights.FEATURES
         assert "feature_columns" not in answer["request"]  # the model knows them
 
+    def test_how_csv_is_written_is_seen_by_its_first_rows(self, start, demo_directory):
+        rows = pd.read_csv(demo_directory / ".demo/flights.csv").head(50)
+        rows.to_csv(demo_directory / "semicolons.csv", index=False, sep=";", decimal=",")
+        process = start("batch-predict check-model .demo/arrival_delay.joblib --data semicolons.csv --json", demo_directory)
+        stdout, stderr = process.communicate(timeout=SECONDS)
+
+        assert (process.returncode, stderr) == (0, "")
+        answer = json.loads(stdout)
+        assert answer["csv"] == answer["request"]["csv"] == {"delimiter": ";", "decimal": ","}
+        assert answer["sample"]["rows"] == 50
+
     def test_what_the_function_refuses_is_a_problem_in_the_users_own_words(self, start, demo_directory):
         (demo_directory / "few.csv").write_text("month,dep_time\n1,900\n")
         process = start("batch-predict check-model .demo/arrival_delay.joblib --data few.csv", demo_directory)

@@ -1,5 +1,6 @@
 """The whole workflow on real input: the flights of New York 2013, through the deployed state machine."""
 
+import gzip
 import io
 import json
 
@@ -52,13 +53,13 @@ def test_every_row_is_scored_in_order_and_no_input_byte_changes(scored, stored, 
 def test_an_unload_without_a_header_is_scored_as_it_is_written(
     scored, failed, stored, flights, model, read, places, put, report_of
 ):
-    """Its delimiter, its decimal commas and its encoding are the output's: two objects, the first one in several chunks."""
+    """Its delimiter, its decimal commas and its encoding are the output's: an object in several chunks, and one that gzip has."""
     rows = flights.iloc[:20_000].assign(remark='spät | "sehr" spät')
     objects = [
         part.to_csv(index=False, header=False, sep="|", decimal=",").encode("cp1252") for part in (rows[:19_000], rows[19_000:])
     ]
-    for number, content in enumerate(objects):
-        put(f"{places.data}unloaded/{number}_part_00", content)
+    put(f"{places.data}unloaded/0000_part_00", objects[0])
+    put(f"{places.data}unloaded/0001_part_00.gz", gzip.compress(objects[1]))
     request = stored | {"data_s3_uri": f"{places.data}unloaded/"}
     csv = {"delimiter": "|", "decimal": ",", "encoding": "cp1252", "header": False, "column_names": list(rows)}
 

@@ -38,7 +38,7 @@ def compared(record: ReportInput, reference: Path) -> ReportInput:
     if not statistics.get("features"):
         raise BatchPredictError(f"run {record.name} has no statistics of its features to compare {reference} with")
     try:
-        found = reference_statistics(reference, statistics)
+        found = reference_statistics(reference, statistics, record.request.get("csv"))
     except ValueError as error:
         raise BatchPredictError(f"reference {reference} cannot be compared: {error}") from error
     return replace(
@@ -51,16 +51,19 @@ def compared(record: ReportInput, reference: Path) -> ReportInput:
     )
 
 
-def reference_statistics(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+def reference_statistics(
+    path: Path, statistics: Mapping[str, Any], csv: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the `features` and `predictions` of a reference, of the shape of a report's ``statistics``, which it is for.
 
     It is the report of another run, or CSV: a sample, or the output of another run, which has predictions, too. CSV is counted as
     the prediction function counts: by the same kinds, buckets and hashes. A column that it does not have is left out; so is a row
-    in which a number cannot be read, or which has no prediction. Raises ValueError if the file is neither, or has no rows.
+    in which a number cannot be read, or which has no prediction. `csv` is the run's own field, by which CSV is read.
+    Raises ValueError if the file is neither, or has no rows.
     """
     with path.open("rb") as file:
         is_report = file.read(1) == b"{"
-    return _of_report(path) if is_report else _counted(path, statistics)
+    return _of_report(path) if is_report else _counted(path, statistics, csv)
 
 
 def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -74,9 +77,9 @@ def _of_report(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     return {"features": found["features"], "predictions": found["predictions"]}
 
 
-def _counted(path: Path, statistics: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+def _counted(path: Path, statistics: Mapping[str, Any], csv: Mapping[str, Any] | None) -> dict[str, dict[str, dict[str, Any]]]:
     handler = prediction_handler()
-    chunk = handler._local_chunk([path], {})  # noqa: SLF001  # the very reader and counter of the prediction function
+    chunk = handler._local_chunk([path], {"csv": csv})  # noqa: SLF001  # the very reader and counter of the prediction function
     features, predictions = (
         {name: values for name, values in statistics.get(group, {}).items() if name in chunk.header.names}
         for group in ("features", "predictions")

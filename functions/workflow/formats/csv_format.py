@@ -167,9 +167,13 @@ class Csv:
         return size >= header + least and (header > 0 or size == 0 or not self.dialect.header)
 
     def pieces(self, client: S3Client, work_uri: str, decision: Decision, source: Format, account: Account) -> list[Piece]:  # noqa: ARG002 - as above
-        """Return the first part that has a header with it, and the others without."""
+        """Return the first part that has a header with it, and the others without.
+
+        Without a header, a part has a byte order mark at most, which has its place at the very beginning.
+        """
         done = account.done
         with_header = next((index for index, item in enumerate(done) if item.receipt["header_bytes"]), None)
+        with_header = with_header if self.dialect.header else 0
         return [
             Piece(
                 uri=item.receipt["output_s3_uri"],

@@ -160,6 +160,20 @@ def test_any_dialect_in_any_chunks(numbers, table, chunk_bytes, has_header, has_
     assert expected.startswith(lines[0].removesuffix(line_end)) or has_comments
 
 
+@pytest.mark.parametrize("first_has_mark", [True, False])
+def test_a_byte_order_mark_of_a_later_object_is_not_in_the_output(numbers, first_has_mark):
+    said = {"delimiter": ";", "header": False, "column_names": ["x", "note"]}
+    mark = b"\xef\xbb\xbf"
+    for number in range(3):
+        numbers.put(f"in/{number}.csv", mark * (number > 0 or first_has_mark) + b"%d;a\n" % number * 9)
+    found = numbers.published(csv=said, chunk_size_mb=4e-5)
+    assert numbers.plans[-1]["chunks"] == 3
+    assert found.count(mark) == first_has_mark
+    assert [line.rpartition(b";")[0] for line in found.removeprefix(mark).splitlines()] == [
+        b"%d;a" % (row // 9) for row in range(27)
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
 def test_utf_16_is_one_chunk_an_object_and_small_objects_are_one(types, encoding):
     """Its types are decided by windows and chunks as always."""

@@ -18,6 +18,7 @@ EPILOG = f"""\
 datasets (a, aq and b, c have 200 to 250 MB), models and contestants:
   a        1 M rows: id, city, 20 numbers, note
   aq       a with 1 % of the fields quoted, some with line breaks
+  aj       a as JSON Lines (400 MB)
   b        100 k rows of 200 numbers
   c        5 M rows of 3 numbers
 {chr(10).join(f"  {name:8} {meaning}" for name, meaning in (*MODELS.items(), *CONTESTANTS.items()))}
@@ -83,7 +84,7 @@ def measure_case(case: Case, contestants: list[str], files: Files, results: Resu
     warm(data)
     found: dict[str, Measurement] = {}
     with tempfile.TemporaryDirectory(dir=files.folder) as folder:
-        outputs = {name: Path(folder, f"{name}.csv") for name in contestants}
+        outputs = {name: Path(folder, f"{name}{data.suffix}") for name in contestants}
         for name in contestants:
             try:
                 found[name] = measure(name, data, model, outputs[name], DATASETS[case.data].features(case.model))

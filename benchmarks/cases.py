@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 PREDICTION_COLUMN = "prediction"
@@ -10,7 +10,7 @@ PREDICTION_COLUMN = "prediction"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A generated CSV file; at full scale each has 200 to 250 MB."""
+    """A generated file; at full scale each has 200 to 250 MB, of JSON Lines 400 MB."""
 
     name: str
     rows: int
@@ -21,6 +21,8 @@ class Dataset:
     """Whether there are an id, a city and a note as well."""
     is_quoted: bool = False
     """Whether 1 % of all fields are quoted, some with line breaks."""
+    ending: str = ".csv"
+    """Of the file's name; `.jsonl` if it is JSON Lines."""
 
     @property
     def shape(self) -> str:
@@ -32,7 +34,7 @@ class Dataset:
         return [f"x{position:03d}" for position in range(self.numbers)]
 
     def scaled(self, scale: float) -> Dataset:
-        return Dataset(self.name, max(round(self.rows * scale), 1000), self.numbers, self.decimals, self.has_text, self.is_quoted)
+        return replace(self, rows=max(round(self.rows * scale), 1000))
 
     def features(self, model: str) -> list[str]:
         return ["city", *self.number_columns] if model == "columns" else self.number_columns
@@ -43,6 +45,7 @@ DATASETS = {
     for dataset in (
         Dataset("a", 1_000_000, numbers=20, decimals=7, has_text=True),
         Dataset("aq", 1_000_000, numbers=20, decimals=7, has_text=True, is_quoted=True),
+        Dataset("aj", 1_000_000, numbers=20, decimals=7, has_text=True, ending=".jsonl"),
         Dataset("b", 100_000, numbers=200, decimals=7),
         Dataset("c", 5_000_000, numbers=3, decimals=10),
     )
@@ -57,8 +60,8 @@ MODELS = {
 
 CONTESTANTS = {
     "ours": "the prediction handler",
-    "pandas": "read_csv, predict, to_csv",
-    "polars": "scan_csv, map_batches, sink_csv",
+    "pandas": "read_csv (read_json), predict, to_csv (to_json)",
+    "polars": "scan_csv (scan_ndjson), map_batches, sink_csv (sink_ndjson)",
     "floor": "the model on an array in memory, and a copy of the bytes",
 }
 
@@ -77,6 +80,8 @@ CASES = (
     Case("a", "histgb"),
     Case("a", "forest"),
     Case("aq", "ridge"),
+    Case("aj", "ridge"),
+    Case("aj", "columns"),
     Case("b", "ridge"),
     Case("b", "forest"),
     Case("c", "ridge"),

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pacsv
+import pyarrow.json as pajson
 
 from benchmarks.cases import PREDICTION_COLUMN
 
@@ -35,11 +37,16 @@ def main() -> None:
 def _read_predictions(name: str, output: Path) -> Predictions:
     if name == "floor":
         return np.fromfile(output)
-    table = pacsv.read_csv(
-        output,
-        parse_options=pacsv.ParseOptions(newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(include_columns=[PREDICTION_COLUMN]),
-    )
+    if output.suffix == ".jsonl":
+        schema = pa.schema([(PREDICTION_COLUMN, pa.float64())])
+        options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+        table = pajson.read_json(output, parse_options=options)
+    else:
+        table = pacsv.read_csv(
+            output,
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(include_columns=[PREDICTION_COLUMN]),
+        )
     predictions: Predictions = table[PREDICTION_COLUMN].to_numpy()
     return predictions
 
@@ -76,6 +83,9 @@ def _stripped_records(output: Path) -> Iterator[bytes]:
     record = b""
     with output.open("rb") as file:
         for line in file:
+            if output.suffix == ".jsonl":
+                yield line.rpartition(b',"')[0] + b"}\n"
+                continue
             record += line
             if record.count(b'"') % 2 == 0:  # else the line ends inside quotes
                 yield record.rpartition(b",")[0] + b"\n"

@@ -47,9 +47,13 @@ def pandas(run: Run) -> Work:
     model = joblib.load(run.model)
 
     def work() -> None:
-        frame = pd.read_csv(run.data)
+        is_json = run.data.suffix == ".jsonl"
+        frame = pd.read_json(run.data, lines=True) if is_json else pd.read_csv(run.data)
         frame[PREDICTION_COLUMN] = model.predict(frame[run.features])
-        frame.to_csv(run.output, index=False)
+        if is_json:
+            frame.to_json(run.output, orient="records", lines=True)
+        else:
+            frame.to_csv(run.output, index=False)
 
     return work
 
@@ -64,9 +68,11 @@ def polars(run: Run) -> Work:
         return batch.with_columns(pl.Series(PREDICTION_COLUMN, model.predict(batch.select(run.features)), pl.Float64))
 
     def work() -> None:
-        frame = pl.scan_csv(run.data)
+        is_json = run.data.suffix == ".jsonl"
+        frame = pl.scan_ndjson(run.data) if is_json else pl.scan_csv(run.data)
         schema: dict[str, Any] = {**frame.collect_schema(), PREDICTION_COLUMN: pl.Float64}
-        frame.map_batches(predict, schema=schema, streamable=True).sink_csv(run.output)
+        predicted = frame.map_batches(predict, schema=schema, streamable=True)
+        (predicted.sink_ndjson if is_json else predicted.sink_csv)(run.output)
 
     return work
 
@@ -82,7 +88,7 @@ def floor(run: Run) -> Work:
     model = joblib.load(run.model)
     if "n_jobs" in model.get_params():
         model.set_params(n_jobs=1)
-    frame = pd.read_csv(run.data, usecols=run.features)[run.features]
+    frame = (pd.read_json(run.data, lines=True) if run.data.suffix == ".jsonl" else pd.read_csv(run.data))[run.features]
     features = frame if "city" in run.features else np.ascontiguousarray(frame)
     blocks = [features[start : start + FLOOR_BLOCK_ROWS] for start in range(0, len(features), FLOOR_BLOCK_ROWS)]
 

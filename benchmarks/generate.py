@@ -30,10 +30,13 @@ QUOTED_NOTES = ('said "maybe", then "yes"', "first floor, left", "line one\nline
 
 
 def dataset(spec: Dataset, path: Path) -> None:
-    """Write a dataset's CSV file."""
+    """Write a dataset's file."""
     with path.open("wb") as file:
         for number, frame in enumerate(batches(spec)):
-            frame.write_csv(file, include_header=number == 0, float_precision=spec.decimals)
+            if spec.ending == ".jsonl":
+                frame.write_ndjson(file)
+            else:
+                frame.write_csv(file, include_header=number == 0, float_precision=spec.decimals)
 
 
 def file_of_size(n_bytes: int, path: Path) -> None:

@@ -116,8 +116,8 @@ class Files:
         folder.mkdir(parents=True, exist_ok=True)
 
     def data(self, name: str) -> Path:
-        rows = DATASETS[name].scaled(self.scale).rows
-        return self._made(f"{name}-{rows}-rows.csv", "dataset", name, rows)
+        spec = DATASETS[name].scaled(self.scale)
+        return self._made(f"{name}-{spec.rows}-rows{spec.ending}", "dataset", name, spec.rows)
 
     def of_size(self, n_bytes: int) -> Path:
         n_bytes = round(n_bytes * self.scale)

@@ -7172,10 +7172,15 @@ def _first_lines(beginning: bytes, s3_uri: str, *, is_whole: bool) -> _LineBlock
 
 def _with_keys(block: _LineBlock) -> _LineBlock:
     """Give a block's header the columns that its rows have."""
-    names: dict[str, None] = {}
+    names: dict[str, Any] = {}
     for row in range(block.rows):
-        with suppress(_NotAnObjectError):
-            names |= dict.fromkeys(key for key, _ in _object_in(block.line(row)))
+        line = block.line(row)
+        try:
+            found = orjson.loads(line)  # a third of the time
+            names.update(found if isinstance(found, dict) else {})
+        except orjson.JSONDecodeError:
+            with suppress(_NotAnObjectError):
+                names.update(_object_in(line))
     return replace(block, header=block.header._replace(names=list(names), sampled_rows=block.rows))
 
 
@@ -7578,12 +7583,12 @@ def _is_object(line: bytes) -> bool:
 def _require_new_keys(block: _LineBlock, names: list[str]) -> None:
     """Raise InvalidRequestError if a line has a key that is called like a prediction: readers would take either for it."""
     start, stop = int(block.lines[0]), int(block.lines[-1])
-    beginning = orjson.dumps(names[0])
-    if len(names) > 1:
-        beginning = orjson.dumps(os.path.commonprefix(names))[:-1]  # noqa: RUF071  # they are no paths
-    found, position = [], block.data.find(beginning, start, stop)
+    beginning = orjson.dumps(names[0] if len(names) == 1 else os.path.commonprefix(names))  # noqa: RUF071  # they are no paths
+    beginning, last = beginning[1:-1], beginning[-1:] if len(names) == 1 else b""
+    found, position = [], block.data.find(beginning, start, stop)  # quotes are frequent, and would make it slower
     while position >= 0:
-        found.append(position)
+        if block.data[position - 1 : position] == b'"' and block.data.startswith(last, position + len(beginning)):
+            found.append(position)
         position = block.data.find(beginning, position + 1, stop)
     rows = np.searchsorted(block.lines, found, side="right") - 1
     if block.data.find(b"\\", start, stop) >= 0:  # a key may be spelled with escapes; the kernel in C declines such lines

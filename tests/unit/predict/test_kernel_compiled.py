@@ -32,7 +32,7 @@ NUMBERS = ("numbers", "not hostile_files", "of->offsets[row + 1] < ROOM", "of->o
 STATISTICS = ("statistics", "kernel", "row < rest ? values", "row < 2 * WIDTH ? values")
 RECORDS = ("records", "records", "if (size + COPIED > (size_t)(end - from))", "if (size > (size_t)(end - from))")
 FIELDS = ("fields", "kernel or never", "if (in->at + LOOK >= stop)", "if (in->at + LOOK > stop + 4096)")
-JSON_LINES = ("json_lines", "hostile or read_as", "for (; stop - at >= WORD; at += WORD)", "for (; stop - at >= -WORD; at += WORD)")
+JSON_LINES = ("json_lines", "hostile or read_as", "of->data + value[0], size);", "of->data + value[0], size + (1 << 20));")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 
 

@@ -387,7 +387,7 @@ def test_an_object_without_rows(data, tmp_path):
     [
         (b'[\n{"x1":1},\n{"x1":2}\n]\n', "in.jsonl is not JSON Lines but begins with a JSON array: write each object on a line"),
         ('{"x1":1}\n'.encode("utf-16"), "in.jsonl is not JSON Lines but UTF-16: convert it to UTF-8 first"),
-        (b"PAR1\0\0", "in.jsonl is not JSON Lines but Parquet: convert it to JSON Lines first"),
+        (b"PAR1\0\0", "in.jsonl is not JSON Lines but Parquet: set input_format to parquet"),
     ],
 )
 def test_what_is_no_json_lines_is_named(data, message, tmp_path):

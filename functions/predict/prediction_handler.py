@@ -532,9 +532,9 @@ class _Probed(NamedTuple):
 def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> _Probed:
     """Score the first rows of one object after another until one can be predicted; if none can, the first one's error says why."""
     refusal: InvalidDataError | None = None
-    header = None
+    header, lacks_rows = None, True
     for item in [event, *(event.get("further_data") or ())]:
-        s3_uri = item["data_s3_uri"]
+        s3_uri, block = item["data_s3_uri"], None
         try:
             table = _format_of(event)
             table.choose(_feature_columns(model.estimator, event, None))
@@ -544,10 +544,11 @@ def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> 
             probed = _probe_rows(model, event, s3_uri, block, event["probe_rows"])
             return probed._replace(row_bytes=probed.row_bytes * share)
         except InvalidDataError as error:
-            refusal = refusal or error
-            if event.get("on_bad_row") != "quarantine":
+            refusal = error if lacks_rows else refusal  # what an object with rows says comes first
+            lacks_rows = lacks_rows and block is not None and not block.rows
+            if not lacks_rows and event.get("on_bad_row") != "quarantine":
                 break
-    if header:
+    if header and lacks_rows:
         return _probe_without_rows(model, event, header)
     assert refusal
     raise refusal
@@ -1118,6 +1119,9 @@ def _require_columns(
     times = Counter(header.names)
     if repeated := [name for name in used if times[name] > 1]:
         raise InvalidDataError(f"{s3_uri} has {repeated_columns(repeated)}", REPEATED_ADVICE)
+    if used and header.sampled_rows and not header.names:
+        what = f"is not JSON Lines: none of its first {header.sampled_rows} line(s) is a JSON object that has a key"
+        raise InvalidDataError(f"{s3_uri} {what}", f"{_ON_ONE_LINE}; if it is CSV, set input_format to csv")
     if any(name not in times for name in used):
         mistake = lacking_columns(used, header.names, named_by, header.dialect)
         advice = mistake.advice
@@ -6591,7 +6595,8 @@ class _CsvBlock:
         return self.data[start + (self._blank_bytes(row) if self.has_blank_lines else 0) : int(self.offsets[row + 1])]
 
 
-_NAME_ROWS, _IS_A_QUOTE_MISSING = "name data that has rows", "look for a quote that is missing"
+_NAME_ROWS = 'name data that has rows; if that is no failure, set on_no_rows to "succeed"'
+_IS_A_QUOTE_MISSING = "look for a quote that is missing"
 
 
 def _local_header(segment: _Segment, source: _Csv, *, may_be_all: bool = False) -> Header:

@@ -205,6 +205,13 @@ def test_the_probe_goes_on_to_further_objects(put):
     status, body = invoke(**fields)
     assert (status, body["error"]) == (400, "InvalidDataError")
     assert f"{uris[0]} row 1" in body["message"]
+    put(uris[0], "x1,x2\n")  # Validate Request cannot see that if it is compressed by Zstandard
+    assert invoke(**fields)[1]["message"].startswith(f"{uris[2]} row 1")
+    fields["further_data"] = fields["further_data"][:1]
+    assert f"{uris[1]} has a header and no rows: name data" in invoke(**fields)[1]["message"]
+    assert invoke(**fields, on_no_rows="succeed")[1]["rows"] == 0
+    put(uris[0], "x1,x2\nbad,1\n")
+    fields["further_data"] = [{"data_s3_uri": uri} for uri in uris[1:]]
     put(uris[3], "x1,x2\nbad,1\n")
     assert invoke(**fields, on_bad_row="quarantine")[1]["message"].startswith(f"{uris[0]}: none of 1 row(s)")
     assert "is allowed only with probe_rows" in invoke(further_data=[])[1]["message"]

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import random
+import re
 
 import numpy as np
 import pandas as pd
@@ -388,10 +389,11 @@ def test_an_object_without_rows(data, tmp_path):
         (b'[\n{"x1":1},\n{"x1":2}\n]\n', "in.jsonl is not JSON Lines but begins with a JSON array: write each object on a line"),
         ('{"x1":1}\n'.encode("utf-16"), "in.jsonl is not JSON Lines but UTF-16: convert it to UTF-8 first"),
         (b"PAR1\0\0", "in.jsonl is not JSON Lines but Parquet: set input_format to parquet"),
+        (b"x1,x2\n1,2\n", "in.jsonl is not JSON Lines: none of its first 2 line(s) is a JSON object"),
     ],
 )
 def test_what_is_no_json_lines_is_named(data, message, tmp_path):
-    with pytest.raises(handler.InvalidDataError, match=message.replace(".", r"\.")):
+    with pytest.raises(handler.InvalidDataError, match=re.escape(message)):
         score(data, tmp_path)
 
 

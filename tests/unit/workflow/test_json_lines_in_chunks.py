@@ -144,6 +144,9 @@ def test_formats_are_recognised(s3, put):
         put(f"in/{key}", body)
         request = validated_format(s3, key)
         assert request == expected, key
+    for output, expected in [("out", "csv"), ("out.jsonl", "jsonl")]:
+        request = {"input_format": "auto", "data_s3_uri": ["s3://bucket/nothing/"], "output_s3_uri": f"s3://bucket/{output}"}
+        assert recognised(s3, None, request) == expected
 
 
 def validated_format(s3, key):

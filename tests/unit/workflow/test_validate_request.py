@@ -46,6 +46,10 @@ def test_the_probe_may_look_on_in_further_objects_where_bad_rows_are_quarantined
     assert probe["further_data"] == [
         {"data_s3_uri": f"s3://bucket/in/{index}.csv", "data_etag": etags[index - 1]} for index in range(2, 52)
     ]
+    put("zst/0.csv.zst", b"\x28\xb5\x2f\xfd")  # nobody but the probe sees whether it has rows
+    etag = put("zst/1.csv.zst", b"\x28\xb5\x2f\xfd")
+    probe = validated(s3, data_s3_uri="s3://bucket/zst/")["probe"]
+    assert probe["further_data"] == [{"data_s3_uri": "s3://bucket/zst/1.csv.zst", "data_etag": etag}]
 
 
 def test_all_problems_are_listed_at_once():

@@ -31,6 +31,8 @@ class Header(NamedTuple):
     """LF or CRLF, or nothing if the object ends with its header."""
     has_rows: bool = True
     """Whether more than blank lines may follow in its object."""
+    is_void: bool = False
+    """Whether what was compressed there is nothing: not even a header."""
     compression: str | None = None
     """How its object is compressed; if that is Zstandard, nothing else is known of it, and there are no columns here."""
 

@@ -174,13 +174,13 @@ def memory_mb() -> int:
 
 
 def read_inputs(client: S3Client, request: Request, source: Format, listing: Listing) -> Inputs:
-    """Return the objects of all entries in order, without those known to hold no rows; one for its header if none needs any."""
+    """Return the objects of all entries in order, without those known to hold no rows; one for its columns if none needs any."""
     headers = read_headers(client, source, evenly_spread(listing.objects, source.headers_compared))
     objects = [found for found in listing.objects if found not in headers or headers[found].has_rows]
     if not objects:
         if request["on_no_rows"] != "succeed":
             raise nothing_to_predict(listing.objects[0], has_header=bool(headers[listing.objects[0]].columns))
-        objects = listing.objects[:1]
+        objects = [found for found in listing.objects if not headers[found].is_void][:1]
     inputs = Inputs(source, objects, headers, listing.skipped + len(listing.objects) - len(objects))
     source.require_same_layout(compared(inputs))
     return inputs

@@ -353,15 +353,15 @@ def require_data(client: S3Client, request: Request) -> None:
 def object_to_probe(
     client: S3Client, source: Format, objects: Iterator[InputObject], request: Request
 ) -> tuple[InputObject, Header] | None:
-    """Return the first object that has rows, for Probe Model, and its header; if none needs rows, the very first one, or None."""
+    """Return the first object that has rows, for Probe Model, and its header; if none needs rows, the first that is not void."""
     first = None
     for found in objects:
         header = source.read_header(client, found)
         if header.has_rows:
             return found, header
-        first = first or (found, header)
+        first = (found, header) if not first or (first[1].is_void and not header.is_void) else first
     if request["on_no_rows"] == "succeed":
-        return first
+        return first if first and not first[1].is_void else None
     assert first
     raise nothing_to_predict(first[0], has_header=bool(first[1].columns))
 

@@ -77,7 +77,8 @@ class Csv:
         for limit in HEADER_READS:
             (beginning, is_all, compression), stored = read_beginning(client, found, limit, stored)
             if compression == "zstd" or (is_all and not beginning):
-                return Header([], 0, b"", has_rows=compression == "zstd", compression=compression)
+                is_zstd = compression == "zstd"
+                return Header([], 0, b"", has_rows=is_zstd, is_void=not is_zstd, compression=compression)
             data = text_of(beginning, self.dialect, found.uri, is_all=is_all)
             if foreign := foreign_to_csv(data):
                 raise InvalidDataError(f"{found.uri} is not CSV but {foreign.what}", foreign.advice)

@@ -32,6 +32,10 @@ class Header(Protocol):
         """Whether it is known, or has to be assumed, that rows follow."""
 
     @property
+    def is_void(self) -> bool:
+        """Whether it says nothing at all, not even names of columns, as an object without bytes."""
+
+    @property
     def compression(self) -> str | None:
         """How the whole object is compressed."""
 

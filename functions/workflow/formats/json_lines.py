@@ -34,6 +34,7 @@ class Beginning(NamedTuple):
 
     has_rows: bool
     compression: str | None
+    is_void: bool = False
     columns: list[str] = []  # noqa: RUF012 - nobody changes it
 
 

@@ -58,6 +58,11 @@ class File(NamedTuple):
         return self.footer.rows > 0
 
     @property
+    def is_void(self) -> bool:
+        """Never: each file has a schema."""
+        return False
+
+    @property
     def compression(self) -> None:
         """Nothing: its pages are compressed, and not the whole object."""
         return

@@ -156,7 +156,8 @@ def normalise(raw: object, execution: Execution) -> WholeRequest:
     if not found:
         scheduled_time = instant.isoformat().replace("+00:00", "Z")
         request = cast("WholeRequest", with_defaults(fields | resolved, schema) | {"scheduled_time": scheduled_time})
-        if (n_bytes := len(json.dumps(request)) + 2 * len(json.dumps(request["csv"]))) > MAX_REQUEST_BYTES:  # that is there thrice
+        again = 2 * len(json.dumps(request["csv"])) if request["csv"] else 0  # the document has it three times
+        if (n_bytes := len(json.dumps(request)) + again) > MAX_REQUEST_BYTES:
             found.append(
                 f"the request has {n_bytes} bytes as JSON, more than {MAX_REQUEST_BYTES}: "
                 "name the data by a prefix, a glob or a manifest, and leave feature_columns out if the model knows its columns"

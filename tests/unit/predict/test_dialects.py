@@ -121,7 +121,7 @@ def assert_as_pandas(table, block_bytes, folder):
     assert facts.header_bytes == (len(lines[0] + line_end.encode(encoding)) if said["header"] else len(mark))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(files(), st.integers(1, 300))
 def test_each_row_gets_what_pandas_reads_and_keeps_its_bytes(table, block_bytes):
     with tempfile.TemporaryDirectory() as folder:

@@ -1889,7 +1889,7 @@ def _mistake(  # noqa: PLR0911  # one a mistake
     written = " or ".join(FORMATS[one] for one in possible)
     is_possible = kind is None or kind in possible
     usual = ".tsv" if kind == "csv" and delimiter == "\t" else f".{kind if kind and is_possible else possible[0]}"
-    usual += {"gzip": ".gz", "zstd": ".zst"}.get(compression, "") if kind != "parquet" else ""
+    usual += {"gzip": ".gz", "zstd": ".zst"}.get(compression, "") if usual != ".parquet" else ""
     choose = f"choose a name that ends in {usual}"
     if promise.is_other or (promise.format == kind and not is_possible):
         return f"ends in {promise.ending}, and what is written is {written}: {choose}"

@@ -134,6 +134,11 @@ def test_whatever_is_written_has_a_name_that_promises_it(kind, compression, is_s
         ("out.csv", ("csv", None, None, "\t"), None),
         ("out.tsv", ("csv", None, None, "\t"), None),
         ("out.parquet.gz", ("parquet",), "is Parquet, which compresses its own pages, and not all of it by gzip: leave that out"),
+        (
+            "out.csv.gz",
+            ("parquet",),
+            "ends in .csv.gz, and what is written is Parquet: choose a name that ends in .parquet",
+        ),
     ],
 )
 def test_a_contradiction_is_named_with_the_way_out(name, asked, mistake, monkeypatch):

@@ -305,7 +305,7 @@ def predict_chunk(client: S3Client, event: dict[str, Any]) -> dict[str, Any]:
                 _fetch_headers(client, chunk, segments)
                 model = _stored_model(client, event) or _cached_model(client, event, storage)
                 decision = _read_decision(client, event, model)
-                chunk.format.choose(_feature_columns(model.estimator, event, decision))
+                chunk.format.choose(_columns_read(model.estimator, event, decision))
             try:
                 with watch.stage("predict"):
                     infer = functools.partial(_kinds_of_objects, client, storage, Path(folder), chunk)
@@ -537,7 +537,7 @@ def _first_predicted(client: S3Client, event: dict[str, Any], model: _Model) -> 
         s3_uri, block = item["data_s3_uri"], None
         try:
             table = _format_of(event)
-            table.choose(_feature_columns(model.estimator, event, None))
+            table.choose(_columns_read(model.estimator, event, None))
             block, share = table.first_block(client, s3_uri, item.get("data_etag"))
             if not block.rows and item is event and event.get("on_no_rows") == "succeed":
                 header = block.header
@@ -767,7 +767,7 @@ def _score_chunk(
 
     Without `infer`, the chunk's own values decide the columns whose types the model, the request and the run leave open.
     """
-    chunk.format.choose(_feature_columns(model.estimator, event, decision))
+    chunk.format.choose(_columns_read(model.estimator, event, decision))
     read, header = _Tally(), chunk.header
     infer = infer or (lambda columns: _infer_kinds(chunk.blocks(BLOCK_BYTES), columns))
     known = header if decision else chunk.format.first_header(chunk)
@@ -1027,15 +1027,29 @@ def _writer_of(
     if written.format in (None, source.name):
         writer = source.writer(header, kept)
     else:
-        if kept is None and header.sampled_rows is not None:
-            own, other = FORMATS[source.name], FORMATS[written.format]
-            what = f"each row of {own} has its own columns, and those of {other} are the same for all"
-            raise InvalidRequestError(what, "name the columns of the output in output_columns")
-        reads = _decide_written(event, decision, header.names if kept is None else kept, columns, infer)
+        if kept is None and (header.sampled_rows is not None or header.footer):
+            what = f"{FORMATS[source.name]} is written as {FORMATS[written.format]} only with output_columns"
+            raise InvalidRequestError(what, "name the columns of the data that the output has, perhaps none ([])")
+        if header.footer and (nested := [name for name in kept or () if pa.types.is_nested(header.footer.types[name])]):
+            what = f"column {nested[0]!r} has lists, maps or groups, which {FORMATS[written.format]} would not have as they are"
+            raise InvalidRequestError(what, "name output_columns of single values")
+        if header.footer and kept is not None:
+            reads = _Columns(kept, dict.fromkeys(kept, TYPED))
+        else:
+            reads = _decide_written(event, decision, header.names if kept is None else kept, columns, infer)
         writers: dict[str, Callable[[_Columns], _Writer]]
         writers = {"csv": _CsvOfTables, "jsonl": _JsonLinesOfTables, "parquet": _ParquetOfTables}
         writer = writers[written.format](reads)
     return _compressed(writer, event)
+
+
+def _columns_read(estimator: Any, event: dict[str, Any], decision: _Decision | None) -> list[str]:
+    """Return the columns of which a format needs the bytes: the features, and those of an output of another format."""
+    features, written = _feature_columns(estimator, event, decision), _written_as(event).format
+    if written in (None, _read_as(event)):
+        return features
+    kept = decision.output_columns if decision else event.get("output_columns")
+    return list(dict.fromkeys([*features, *(kept or ())]))
 
 
 def _decide_written(
@@ -1813,7 +1827,7 @@ def _skipped(dialect: Dialect) -> bytes:
 # {{{cog cog.outl(reference.copied("data_names", "FORMATS", "def is_hidden")) }}}
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
-CONVERSIONS = {"csv": ("csv", "jsonl", "parquet"), "jsonl": ("jsonl", "csv", "parquet"), "parquet": ("parquet",)}
+CONVERSIONS = {"csv": ("csv", "jsonl", "parquet"), "jsonl": ("jsonl", "csv", "parquet"), "parquet": ("parquet", "csv", "jsonl")}
 """By the format of the data, what its output can be."""
 COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""
@@ -5917,7 +5931,7 @@ class _JsonLinesOfTables(_TextWriter):
         self._output: Any = None
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
-        columns = [_json_texts(column.combine_chunks()) for column in block.table.columns]
+        columns = [_json_texts(_simple(column)) for column in block.table.columns]
         return _json_objects(dict(zip(self.columns, columns, strict=True)), block.rows, rows, predictions, names)
 
     def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its columns
@@ -5945,7 +5959,7 @@ class _CsvOfTables(_TextWriter):
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
         places = np.full(block.rows, -1, np.int64)
         places[rows] = np.arange(len(rows))
-        columns = [_csv_texts(column.combine_chunks()) for column in block.table.columns]
+        columns = [_csv_texts(_simple(column)) for column in block.table.columns]
         for values in [None] * len(names) if predictions is None else _columns_of(predictions):
             printed = pa.nulls(1, pa.binary()) if values is None else _format_column(values, COMMAS)
             columns.append(pc.fill_null(pc.take(printed, pa.array(places, mask=places < 0)), b","))
@@ -5966,6 +5980,20 @@ class _CsvOfTables(_TextWriter):
 
     def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
         return 0
+
+
+def _simple(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column of any type as text, integers, float64 or booleans: an instant with its zone as that of UTC."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_floating(kind):
+        column = column.cast(pa.float64())
+    elif pa.types.is_timestamp(kind) and kind.tz:  # by itself Arrow would look for the zone in a database that may not be there
+        column = pc.binary_join_element_wise(column.cast(pa.timestamp(kind.unit)).cast(pa.string()), "Z", "")
+    elif not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        column = _as_texts(column)
+    return column.combine_chunks()
 
 
 def _csv_texts(column: pa.Array) -> pa.Array:

@@ -17,7 +17,7 @@ WORK_FOLDER_SUFFIX = ".work"
 
 FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
 """The formats of `input_format` and `output_format`, and what people call them."""
-CONVERSIONS = {"csv": ("csv", "jsonl", "parquet"), "jsonl": ("jsonl", "csv", "parquet"), "parquet": ("parquet",)}
+CONVERSIONS = {"csv": ("csv", "jsonl", "parquet"), "jsonl": ("jsonl", "csv", "parquet"), "parquet": ("parquet", "csv", "jsonl")}
 """By the format of the data, what its output can be."""
 COMPRESSIONS = ("none", "gzip", "zstd")
 """What `output_compression` can be."""

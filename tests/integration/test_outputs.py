@@ -118,3 +118,28 @@ def test_a_contradiction_of_the_outputs_name_is_refused(failed, request_of):
     error, cause = failed("out.jsonl", **request_of, output_format="csv")
     assert error == "InvalidRequestError"
     assert "out.jsonl ends in .jsonl, and output_format is csv: choose a name that ends in .csv, or another output_format" in cause
+
+
+@pytest.mark.thorough
+def test_parquet_becomes_csv_and_json_lines(scored, put, places, request_of, data, predicted, read):
+    frame = pd.read_csv(io.BytesIO(data), low_memory=False)
+    frame["dep_time"] = pd.to_numeric(frame["dep_time"], errors="coerce")
+    file = io.BytesIO()
+    frame.to_parquet(file, row_group_size=1500)
+    fields = {key: value for key, value in request_of.items() if key != "chunk_size_mb"}
+    fields |= {
+        "data_s3_uri": put(f"{places.data}some.parquet", file.getvalue()),
+        "output_columns": [*KEPT, "late"],
+        "chunk_size_mb": 0.05,
+    }
+    expected = frame[["dep_time", "flight", "remark", "late"]]
+    output = scored("pages.csv", **fields)["output"]
+    found = pd.read_csv(io.BytesIO(read(output["output_s3_uri"])), low_memory=False)
+    scores = found.pop("predicted_arr_delay")
+    pd.testing.assert_frame_equal(found[expected.columns], expected)
+    assert output["chunks"] > 1
+    rows = as_rows(read(scored("pages.jsonl", **fields)["output"]["output_s3_uri"]), "jsonl")
+    assert [row.pop("predicted_arr_delay") for row in rows] == scores.tolist()
+    assert rows == expected.astype(object).where(expected.notna(), None).to_dict("records")
+    good = [place for place, value in enumerate(predicted) if value is not None]
+    assert scores[good].tolist() == [predicted[place] for place in good]

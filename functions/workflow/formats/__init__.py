@@ -40,8 +40,11 @@ def format_of(prediction: Any, features: Sequence[str] = ()) -> Format:
 
 
 def input_format(document: Document, columns: Columns) -> Format:
-    """Return the format that a run reads."""
-    return format_of(document["prediction"], columns["feature_columns"])
+    """Return the format that a run reads, which knows the columns that the prediction function reads of it."""
+    prediction = document["prediction"]
+    is_converted = prediction["input_format"] != prediction["output_format"]
+    kept = (columns["output_columns"] if is_converted else None) or []
+    return format_of(prediction, [*columns["feature_columns"], *kept])
 
 
 def is_copied(document: Document) -> bool:

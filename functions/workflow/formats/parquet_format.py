@@ -236,7 +236,7 @@ def _file_of(footer: Footer, features: frozenset[str]) -> File:
         raise InvalidDataError(f"{uri} {mistake.what}", mistake.advice)
     leaves = [element.path for element in schema_of(footer) if not element.children]
     if nested := sorted(features.difference(leaves)):
-        raise InvalidDataError(f"the column {nested[0]!r} of {uri} is nested", "choose feature_columns with one value a row")
+        raise InvalidDataError(f"the column {nested[0]!r} of {uri} is nested", "choose columns with one value a row")
     places = [index for index, leaf in enumerate(leaves) if leaf in features]
     groups: list[Group] = []
     with_nulls: set[str] = set()

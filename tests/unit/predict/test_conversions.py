@@ -3,6 +3,8 @@
 import io
 import json
 import math
+from decimal import Decimal
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -326,7 +328,7 @@ class TestOfJsonLines:
     def test_the_columns_have_to_be_named_as_each_line_has_its_own(self, scored):
         for kind, name in (("csv", "CSV"), ("parquet", "Parquet")):
             with pytest.raises(
-                handler.InvalidRequestError, match=f"each row of JSON Lines has its own columns, and those of {name} are the"
+                handler.InvalidRequestError, match=f"JSON Lines is written as {name} only with output_columns: name"
             ):
                 scored(b'{"x":1}\n', output_format=kind)
 
@@ -351,3 +353,56 @@ def test_a_table_that_goes_through_json_lines_comes_back(tmp_path_factory, table
     rows = as_pandas_reads((folder / "out.csv").read_bytes(), has_infinity=False)
     assert [row.pop("p") for row in rows] == [float(row["x"]) for row in rows]
     assert rows == as_pandas_reads(data, has_infinity=False)
+
+
+class TestOfParquet:
+    COLUMNS: ClassVar = {
+        "x": pa.array([1.0, 2.0, 3.0]),
+        "i": pa.array([1, None, 2**62], pa.int64()),
+        "f": pa.array([0.5, None, float("inf")], pa.float32()),
+        "t": pa.array(['a,"b"', None, "é\n"]),
+        "b": pa.array([True, None, False]),
+        "c": pa.array(["k", "l", "k"]).dictionary_encode(),
+        "day": pa.array([0, None, 19000], pa.date32()),
+        "at": pa.array([0, None, 1_700_000_000_123], pa.timestamp("ms")),
+        "zoned": pa.array([0, None, 1_700_000_000_000], pa.timestamp("ms", "Europe/Berlin")),
+        "d": pa.array([Decimal("1.50"), None, Decimal("-7.00")]),
+        "u": pa.array([2**64 - 1, None, 0], pa.uint64()),
+    }
+
+    @pytest.fixture
+    def scored(self, tmp_path):
+        def scored(kind, kept, groups=2, **fields):
+            pq.write_table(
+                pa.table({**self.COLUMNS, "l": pa.array([[1], None, []])}), tmp_path / "in.parquet", row_group_size=groups
+            )
+            options = {"feature_columns": ["x"], "prediction_column_name": "p", "output_columns": kept, "output_format": kind}
+            handler.score_file(tmp_path / "in.parquet", tmp_path / "out", MODEL_OF_X, **options, **fields)
+            return (tmp_path / "out").read_bytes().decode()
+
+        return scored
+
+    def test_values_are_printed_as_documented(self, scored):
+        assert scored("csv", [*self.COLUMNS]) == (
+            "x,i,f,t,b,c,day,at,zoned,d,u,p\n"
+            '1.0,1,0.5,"a,""b""",True,k,1970-01-01,1970-01-01 00:00:00.000,1970-01-01 00:00:00.000Z,1.50,18446744073709551615,1.0\n'
+            "2.0,,,,,l,,,,,,2.0\n"
+            '3.0,4611686018427387904,inf,"é\n",False,k,2022-01-08,2023-11-14 22:13:20.123,2023-11-14 22:13:20.000Z,-7.00,0,3.0\n'
+        )
+        found = [json.loads(line) for line in scored("jsonl", [*self.COLUMNS], groups=1).splitlines()]
+        texts = {"at": "1970-01-01 00:00:00.000", "zoned": "1970-01-01 00:00:00.000Z", "d": "1.50", "day": "1970-01-01"}
+        first = {"x": 1.0, "i": 1, "f": 0.5, "t": 'a,"b"', "b": True, "c": "k", "u": 2**64 - 1, "p": 1.0, **texts}
+        assert found[0] == first
+        assert found[1] == {**dict.fromkeys(first), "x": 2.0, "c": "l", "p": 2.0}
+        assert (found[2]["f"], found[2]["i"]) == (None, 2**62)
+
+    def test_columns_have_to_be_named_and_to_be_single_values(self, scored):
+        assert scored("csv", []) == "p\n1.0\n2.0\n3.0\n"
+        with pytest.raises(handler.InvalidRequestError, match="Parquet is written as CSV only with output_columns"):
+            scored("csv", None)
+        with pytest.raises(
+            handler.InvalidRequestError, match="column 'l' has lists, maps or groups, which JSON Lines would not have"
+        ):
+            scored("jsonl", ["l"])
+        with pytest.raises(handler.InvalidRequestError, match="has no column 'X'"):
+            scored("jsonl", ["X"])

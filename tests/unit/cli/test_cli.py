@@ -86,6 +86,9 @@ class TestMistakes:
             (RUN.replace("out.csv", "empty"), "output empty is a directory: name a file"),
             (f"{RUN.replace('out.csv', 'data.csv')} --overwrite", "output data.csv is also an input: choose another output"),
             (RUN.replace("a,b", "a,,b"), "--features 'a,,b' has an empty name: separate names by single commas"),
+            (f"{RUN} --csv delimiter", "--csv delimiter must be a part and its value, such as 'delimiter=;'"),
+            (f"{RUN} --csv decimal=, --csv decimal=.", "--csv gives decimal twice: leave one out"),
+            (f"{RUN} --csv column_names=a,,b", "--csv column_names 'a,,b' has an empty name: separate names by single commas"),
             (f"{RUN} --column-type a", "--column-type a must be a column and its type, such as zip=text"),
             (
                 f"{RUN} --column-type a=text --column-type a=number",
@@ -207,6 +210,12 @@ class TestOptions:
             ("a,b", "--on-bad-row quarantine", {"on_bad_row": "quarantine"}),
             ("a,b", "--strict --overwrite --dry-run", {"strict": True, "overwrite": True, "dry_run": True}),
             ("a,b", "--column-type a=text --column-type b=integer", {"column_types": {"a": "text", "b": "integer"}}),
+            ("a,b", "--csv delimiter=\\t --csv decimal=,", {"csv": {"delimiter": "\t", "decimal": ","}}),
+            (
+                "a,b",
+                "--csv delimiter=\\x01 --csv header=false --csv column_names=a,b",
+                {"csv": {"delimiter": "\x01", "header": False, "column_names": ["a", "b"]}},
+            ),
             ("a=b,b", "--column-type a=b=text", {"feature_columns": ["a=b", "b"], "column_types": {"a=b": "text"}}),
             ("a,b", "--output-columns id,score", {"output_columns": ["id", "score"]}),
             ("a,b", "--output-columns=", {"output_columns": []}),

@@ -6647,7 +6647,7 @@ def _local_header(segment: _Segment, source: _Csv, *, may_be_all: bool = False) 
         return header._replace(line_end=b"")
     if header:
         raise InvalidDataError(f"{s3_uri} has a header and no rows", _NAME_ROWS)
-    raise InvalidDataError(f"{s3_uri} has no end to its {_first_line(dialect)}", _IS_A_QUOTE_MISSING)
+    raise _endless(beginning, s3_uri, dialect)
 
 
 def _remote_header(client: S3Client, s3_uri: str, etag: str | None, dialect: Dialect) -> tuple[Header, str]:
@@ -6661,7 +6661,7 @@ def _remote_header(client: S3Client, s3_uri: str, etag: str | None, dialect: Dia
         if header:
             return header, str(found.etag)
         size, etag = size * 4, found.etag
-    raise InvalidDataError(f"{s3_uri} has no end to its {_first_line(dialect)}", _IS_A_QUOTE_MISSING)
+    raise _endless(beginning, s3_uri, dialect)
 
 
 def _first_block(beginning: bytes, s3_uri: str, dialect: Dialect = COMMAS, *, is_whole: bool) -> _CsvBlock | None:
@@ -6670,7 +6670,7 @@ def _first_block(beginning: bytes, s3_uri: str, dialect: Dialect = COMMAS, *, is
         raise InvalidDataError(f"{s3_uri} is empty", _needs_rows(dialect))
     header = _read_header(beginning + b"\n" if is_whole else beginning, s3_uri, dialect)  # a header alone may lack its line end
     if header is None and is_whole:
-        raise InvalidDataError(f"{s3_uri} has no end to its {_first_line(dialect)}", _IS_A_QUOTE_MISSING)
+        raise _endless(beginning, s3_uri, dialect)
     if header is None:
         return None
     records, source = beginning[header.size :], _Source(s3_uri, 0)
@@ -6686,8 +6686,10 @@ def _first_block(beginning: bytes, s3_uri: str, dialect: Dialect = COMMAS, *, is
     return no_rows if is_whole else None
 
 
-def _first_line(dialect: Dialect) -> str:
-    return "header" if dialect.header else "first row"
+def _endless(beginning: bytes, s3_uri: str, dialect: Dialect) -> InvalidDataError:
+    if dialect.comment and skipped_lines(dialect).fullmatch(beginning + b"\n"):
+        return InvalidDataError(f"{s3_uri} has comments and nothing else", _needs_rows(dialect))
+    return InvalidDataError(f"{s3_uri} has no end to its {'header' if dialect.header else 'first row'}", _IS_A_QUOTE_MISSING)
 
 
 def _needs_rows(dialect: Dialect) -> str:
@@ -6697,7 +6699,7 @@ def _needs_rows(dialect: Dialect) -> str:
 def _read_header(beginning: bytes, s3_uri: str, dialect: Dialect = COMMAS) -> Header | None:
     """Split the header off an object's first bytes; None when its record does not end there."""
     bom = len(codecs.BOM_UTF8) if dialect.encoding == "utf-8" and beginning.startswith(codecs.BOM_UTF8) else 0
-    skipped = skipped_lines(dialect).match(beginning, bom) if dialect.comment else None
+    skipped = skipped_lines(dialect).match(beginning, bom) if dialect.comment and dialect.header else None
     first = skipped.end() if skipped and skipped.end() > bom else 0
     end, before = first - 1, 0
     while True:

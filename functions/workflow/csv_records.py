@@ -91,7 +91,7 @@ def first_record(data: bytes, dialect: Dialect) -> bytes:
 
 def _header_start(data: bytes, dialect: Dialect) -> int:
     """Return where the first record begins: behind comments, and what is blank beside them; a byte order mark belongs to it."""
-    if dialect.comment is None:
+    if dialect.comment is None or not dialect.header:
         return 0
     start = bom_bytes(data, dialect)
     skipped = skipped_lines(dialect).match(data, start)

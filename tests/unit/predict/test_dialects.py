@@ -207,6 +207,7 @@ NO_HEADER = {"header": False, "column_names": ["id", "x1"]}
         (b"\xef\xbb\xbfa|1\n", b"\xef\xbb\xbfa|1|1\n", 3),
         (b"", b"", 0),
         (b"\n", b"\n", 0),
+        (b"#\n# a\n", b"#\n# a\n", 0),
         (b"\xef\xbb\xbf", b"\xef\xbb\xbf", 3),
     ],
     ids=repr,
@@ -216,7 +217,8 @@ def test_data_without_a_header_have_an_output_without_one(tmp_path, data, output
         with pytest.raises(handler.InvalidDataError, match="is empty: it needs at least one row"):
             score_locally(data, tmp_path, csv=UNLOADED)
         return
-    facts, found = score_locally(data, tmp_path, csv=UNLOADED, column_types={"x1": "integer"}, on_no_rows="succeed")
+    said = UNLOADED | {"comment": "#"}
+    facts, found = score_locally(data, tmp_path, csv=said, column_types={"x1": "integer"}, on_no_rows="succeed")
     assert (found, facts.header_bytes, facts.read.bytes) == (output, header_bytes, len(data))
 
 
@@ -269,6 +271,8 @@ def test_objects_without_headers_are_scored_as_one(tmp_path):
             "a comment with a single quote in it: take quotes out of comments, or write them in pairs",
         ),
         (b"id;x\na;1\n", SEMICOLONS, "has no column 'x1' (did you mean 'x'?)"),
+        (b"# a\n\n# b", {"comment": "#"}, "in.csv has comments and nothing else: it needs a header and at least one row"),
+        (b"# a\n", UNLOADED | {"comment": "#"}, "in.csv has no rows: name data that has rows"),
     ],
     ids=lambda value: repr(value)[:40] if isinstance(value, bytes) else "",
 )

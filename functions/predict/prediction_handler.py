@@ -7975,8 +7975,9 @@ def _footer_of(s3_uri: str, size: int, read: Callable[[int, int], bytes]) -> _Fo
     """Read the footer of a file of a size."""
     tail_start = max(0, size - FOOTER_READ_BYTES)
     tail = read(tail_start, size) if size else b""
+    encrypted = InvalidDataError(f"{s3_uri} is encrypted (Parquet modular encryption)", "give the data without it")
     if tail.endswith(ENCRYPTED_MAGIC):
-        raise InvalidDataError(f"{s3_uri} is encrypted (Parquet modular encryption)", "give the data without it")
+        raise encrypted
     length = int.from_bytes(tail[-8:-4], "little")
     start = size - 8 - length
     if not tail.endswith(PARQUET_MAGIC) or start < len(PARQUET_MAGIC) or length > MAX_FOOTER_BYTES:
@@ -7986,9 +7987,12 @@ def _footer_of(s3_uri: str, size: int, read: Callable[[int, int], bytes]) -> _Fo
         tail = read(start, tail_start) + tail
     try:
         metadata = _parquet().read_metadata(io.BytesIO(tail[-8 - length :]))
-        return _Footer(metadata, size, start, metadata.schema.to_arrow_schema())
+        schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:
         raise InvalidDataError(f"the Parquet footer of {s3_uri} cannot be read", _WRITE_ANEW) from error
+    if metadata.serialized_size != length:  # a signature follows; Arrow would end the process at an encrypted column
+        raise encrypted
+    return _Footer(metadata, size, start, schema)
 
 
 def _pages_of(footer: _Footer, s3_uri: str, chunk: Any) -> tuple[int, int]:

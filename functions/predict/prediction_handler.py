@@ -1136,6 +1136,12 @@ def _require_columns(
     if used and header.sampled_rows and not header.names:
         what = f"is not JSON Lines: none of its first {header.sampled_rows} line(s) is a JSON object that has a key"
         raise InvalidDataError(f"{s3_uri} {what}", f"{_ON_ONE_LINE}; if it is CSV, set input_format to csv")
+    if header.footer and (missing := [name for name in used if name not in times]):
+        advice = f"correct {named_by}, or the names in the file"
+        if by_model:
+            advice = "the model was fitted on columns of these names: correct the names in the file"
+        what = f"has no column {shown_names(missing, SHOWN_MISSING)}; it has {shown_names(header.names)}"
+        raise InvalidRequestError(f"{s3_uri} {what}", advice)
     if any(name not in times for name in used):
         mistake = lacking_columns(used, header.names, named_by, header.dialect)
         advice = mistake.advice
@@ -7835,7 +7841,7 @@ class _Parquet:
         groups = (group for group, rows in enumerate(footer.group_rows) if rows)
         first = next(groups, footer.metadata.num_row_groups)
         segment = _Segment(_Source(s3_uri, first), min(first + 1, footer.metadata.num_row_groups), etag, Path(), header)
-        spans = footer.spans(segment, names)
+        spans = footer.pages(segment, names)
 
         def fetch(start: int, stop: int) -> bytes:
             return _read(client, _Object(s3_uri, (start, stop), etag))[0]
@@ -7939,17 +7945,20 @@ class _Footer:
             if rows:
                 yield statistics.null_count if statistics and statistics.has_null_count else None
 
-    def spans(self, segment: _Segment, names: Iterable[str]) -> list[tuple[int, int]]:
-        """Return where the pages of columns lie in a segment's row groups, in ascending order; close ones are one span."""
+    def pages(self, segment: _Segment, names: Iterable[str]) -> list[tuple[int, int]]:
+        """Return where the pages of columns lie in a segment's row groups, in ascending order."""
         leaves = self.leaves(names)
-        found = [
+        return sorted(
             _pages_of(self, segment.source.s3_uri, self.metadata.row_group(group).column(leaf))
             for group in range(segment.source.start, segment.stop or 0)
             if self.group_rows[group]
             for leaf in leaves
-        ]
+        )
+
+    def spans(self, segment: _Segment, names: Iterable[str]) -> list[tuple[int, int]]:
+        """Return what is fetched for these pages: close ones are one span."""
         spans: list[tuple[int, int]] = []
-        for start, stop in sorted(found):
+        for start, stop in self.pages(segment, names):
             if spans and start - spans[-1][1] <= PAGES_GAP_BYTES:
                 spans[-1] = spans[-1][0], max(stop, spans[-1][1])
             else:

@@ -412,7 +412,7 @@ def test_encrypted_files_are_refused(tmp_path, plaintext_footer):
     with pq.ParquetWriter(path, table.schema, encryption_properties=properties) as writer:
         writer.write_table(table)
     for name in ("x", "y"):
-        with pytest.raises(handler.InvalidDataError, match="in-0.parquet is encrypted"):
+        with pytest.raises(handler.InvalidDataError, match=r"in-0.parquet is encrypted"):
             score(tmp_path, path.read_bytes(), FirstColumn(), feature_columns=[name])
 
 
@@ -425,8 +425,13 @@ def test_columns_that_cannot_be_features_are_refused(tmp_path):
         score(tmp_path, table, Recorder(), feature_columns=["x"])
     with pytest.raises(handler.InvalidRequestError, match="column_types is for text"):
         score(tmp_path, table, Recorder(), feature_columns=["x"], column_types={"x": "number"}, prediction_column_name="q")
-    with pytest.raises(handler.InvalidRequestError, match="'y'"):
+    with pytest.raises(
+        handler.InvalidRequestError, match=r"has no column 'y'; it has 'x', .*: correct feature_columns, or the names in the f"
+    ):
         score(tmp_path, table, Recorder(), feature_columns=["y"], prediction_column_name="q")
+    model = Ridge().fit(pd.DataFrame({"0": [0.0, 1.0]}), [0.0, 1.0])
+    with pytest.raises(handler.InvalidRequestError, match="'0'; it has '1', '2': the model was fitted on columns of these names"):
+        score(tmp_path, pa.table({"1": [1.0], "2": [1.0]}), model)
 
 
 def test_objects_of_other_schemas_are_refused(tmp_path):
@@ -546,7 +551,7 @@ def test_a_probe_reads_the_beginnings_of_pages(s3, requests):
     pq.write_table(pa.table({name: random.normal(size=400_000) for name in "abcd"}), written, row_group_size=400_000)
     put(s3, PARQUET, written.getvalue())
     put_model(s3, FirstColumn())
-    found = handler.lambda_handler(fields(feature_columns=["b", "e"], probe_rows=100), None)
+    found = handler.lambda_handler(fields(feature_columns=["b", "c"], probe_rows=100), None)
     assert found["rows"] == 100
     assert found["row_bytes"] == pytest.approx(16, rel=0.1)
     assert sum(requests) < 5_000_000 < len(written.getvalue()) / 2.5

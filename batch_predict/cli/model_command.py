@@ -35,7 +35,7 @@ app = typer.Typer(rich_markup_mode=None)
 def check_model(
     model: Annotated[Path, typer.Argument(help="The fitted model, as `joblib.dump` writes it.", metavar="FILE")],
     data: Annotated[
-        Path | None, typer.Option(help="A CSV file whose first 1,000 rows the prediction function scores.", metavar="FILE")
+        Path | None, typer.Option(help="A file of the data, whose first 1,000 rows the prediction function scores.", metavar="FILE")
     ] = None,
     features: Annotated[
         str | None,

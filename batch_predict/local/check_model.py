@@ -93,7 +93,8 @@ def check_model(
         raise InvalidRequestError(f"{path} does not know the names of its columns: name them with --features")
     method = "predict_proba" if predictions and predictions != ["label"] else prediction_method
     problems, warnings = list(_problems(facts, size, columns, method, memory_mb)), list(_warnings(facts))
-    if data and columns and csv is None:
+    data_format = deployed.data_names.promise_of(data.name).format if data else None
+    if data and columns and csv is None and data_format in (None, "csv"):
         csv = proposed_csv(data, columns)
     said = {"prediction_method": prediction_method, "predictions": predictions, "csv": csv}
     asked = {name: value for name, value in said.items() if value}
@@ -105,7 +106,7 @@ def check_model(
     request = {
         "model_s3_uri": f"s3://MODEL-BUCKET/models/{path.name}",
         "data_s3_uri": "s3://DATA-BUCKET/data/",
-        "output_s3_uri": "s3://OUTPUT-BUCKET/output/predictions.csv",
+        "output_s3_uri": f"s3://OUTPUT-BUCKET/output/predictions.{data_format or 'csv'}",
         "prediction_column_name": PREDICTION,
         **({} if facts["feature_columns"] and not feature_columns else {"feature_columns": columns or ["FILL", "IN"]}),
         "model_sha256": sha256,
@@ -183,10 +184,11 @@ def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
 def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], asked: Mapping[str, Any]) -> tuple[Sample | None, list[str]]:
     s3 = aws.client("s3")
     s3.upload_file(str(path), aws.bucket, "models/model.joblib")
-    s3.upload_file(str(data), aws.bucket, "data/sample.csv")
+    sample = f"data/sample{''.join(data.suffixes[-2:])}"  # which says its format
+    s3.upload_file(str(data), aws.bucket, sample)
     event = {
         "model_s3_uri": f"s3://{aws.bucket}/models/model.joblib",
-        "data_s3_uri": f"s3://{aws.bucket}/data/sample.csv",
+        "data_s3_uri": f"s3://{aws.bucket}/{sample}",
         "prediction_column_name": PREDICTION,
         "feature_columns": columns,
         **asked,

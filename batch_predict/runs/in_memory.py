@@ -99,7 +99,10 @@ def data_paths(data: object, folder: Path, csv_field: "Mapping[str, Any] | None"
 def read_output(path: Path, request: "Mapping[str, Any]") -> "pa.Table":
     """Return the output of a request as a table, with the types that pyarrow infers."""
     import pyarrow.csv  # noqa: PLC0415  # it takes long to import
+    import pyarrow.json  # noqa: PLC0415
 
+    if deployed.data_names.promise_of(request.get("output_s3_uri") or path.name).format == "jsonl":
+        return pyarrow.json.read_json(open_text(path))
     records_of = deployed.csv_records
     dialect = deployed.csv_dialect.dialect_of(request.get("csv"))
     if dialect == deployed.csv_dialect.COMMAS:

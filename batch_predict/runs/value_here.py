@@ -6,6 +6,7 @@ The functions never say what a value is: their messages go to AWS. On this machi
 import ast
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,10 +56,12 @@ def with_value(text: str, uploads: Mapping[Path, str], csv_field: Mapping[str, A
         try:
             if found := re.search(named + _PLACE + _COLUMN, text):
                 column = ast.literal_eval(found[3]) if found[3] else None
+                if deployed.data_names.promise_of(path.name).format == "jsonl":
+                    return _joined(text, _in_line(path, int(found[1] or found[2]), column))
                 return _joined(text, _at(path, int(found[1] or found[2]), column, dialect))
             if re.search(named + _FIRST_LINE, text):
                 return _joined(text, f"The file's first line is {_shown(_first_line(path))}")
-        except (OSError, ValueError, UnicodeDecodeError, csv.Error):  # it is gone, or no longer what it was
+        except (OSError, ValueError, LookupError, TypeError, csv.Error):  # it is gone, or no longer what it was
             return text
     return text
 
@@ -90,6 +93,16 @@ def _at(path: Path, byte: int, column: str | None, dialect: "Dialect") -> str:
         names = dialect.column_names or _fields(deployed.csv_records.first_record(beginning, dialect), dialect)
         return f"It is {where}column {column!r}: {_shown(_fields(_first_record(record), dialect)[names.index(column)])}"
     return f"It is {where}which reads {_shown(_first_record(record).decode(dialect.encoding, 'backslashreplace').rstrip())}"
+
+
+def _in_line(path: Path, byte: int, column: str | None) -> str:
+    """Say what the line of JSON Lines at a byte of a file's text holds, and which line of the file it is."""
+    text = open_text(path).read(byte + RECORD_BYTES)
+    number, line = text.count(b"\n", 0, byte) + 1, text[byte:].partition(b"\n")[0]
+    where = f"line {number:,} of the file, "
+    if column is not None:
+        return f"It is {where}key {column!r}: {_shown(str(json.loads(line)[column]))}"
+    return f"It is {where}which reads {_shown(line.decode('utf-8', 'backslashreplace').rstrip())}"
 
 
 @contextmanager

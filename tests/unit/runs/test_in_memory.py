@@ -60,6 +60,12 @@ def test_a_dataframe_is_written_in_the_requests_dialect_and_its_output_read(tmp_
     assert read.to_pydict() == {"größe": [1.5, None], "text": ["ä;", "b"], "p": [2.5, 0.5]}
 
 
+def test_an_output_of_json_lines_is_read(tmp_path):
+    (tmp_path / "out.jsonl").write_bytes(b'{"a":1,"p":2.5}\n{"a":2,"p":null}\n')
+    read = read_output(tmp_path / "out.jsonl", {"csv": None, "output_s3_uri": "s3://bucket/out.jsonl"})
+    assert read.to_pydict() == {"a": [1, 2], "p": [2.5, None]}
+
+
 def test_files_and_frames_stand_in_the_given_order(tmp_path):
     paths = data_paths([FRAME, Path("in.csv"), "s3://bucket/data/", FRAME], tmp_path)
     assert paths == [f"{tmp_path}/DataFrame-1.csv", "in.csv", "s3://bucket/data/", f"{tmp_path}/DataFrame-4.csv"]

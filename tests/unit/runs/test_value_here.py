@@ -34,6 +34,18 @@ def test_a_value_is_shown_of_compressed_text(told, compress):
     assert told(compress(b"a\n1\nlate\n"), message) == f"{message}. It is row 2 of the file (line 3), column 'a': 'late'"
 
 
+def test_a_value_of_json_lines_is_shown_with_its_line(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"a":"1\\n"}\n\n{"b":2,"a":"late"}\n[1]')
+    uploads = {path: "s3://batch-predict/data/in.jsonl"}
+    message = f"{uploads[path]} row 2 (byte 13), column 'a': a text of 4 character(s) is not a number"
+    assert with_value(message, uploads) == f"{message}. It is line 3 of the file, key 'a': 'late'"
+    message = f"{uploads[path]} row 3 (byte 32), the line is JSON, but no object"
+    assert with_value(message, uploads) == f"{message}. It is line 4 of the file, which reads '[1]'"
+    gone = f"{uploads[path]} row 3 (byte 32), column 'a': not there"
+    assert with_value(gone, uploads) == gone
+
+
 def test_a_row_of_a_later_chunk_is_a_row_of_the_file(told):
     content = b"a\n" + b"1\n" * 5000 + b"bad\n" + b"1\n" * 10
     byte = content.index(b"bad")

@@ -50,7 +50,8 @@ def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:
     remedy = f"raise PredictEphemeralStorageSize to {needed_mb}, " if needed_mb <= MAX_STORAGE_MB else ""
     raise InvalidRequestError(
         f"the largest chunk has {chunk_bytes} bytes, and with its part and the model ({model_bytes} bytes) it needs {needed_mb} MB "
-        f"of the prediction function's {storage_mb} MB of ephemeral storage: {remedy}lower chunk_size_mb, or split the run"
+        f"of the prediction function's {storage_mb} MB of ephemeral storage: {remedy}lower chunk_size_mb, "
+        "or split the run, or an object that is compressed"
     )
 
 

@@ -141,7 +141,9 @@ def test_the_largest_chunk_must_fit_twice_with_the_model():
     require(10**15, "")
     with pytest.raises(InvalidRequestError, match="raise PredictEphemeralStorageSize to 101, lower chunk_size_mb"):
         require(1, "100")
-    with pytest.raises(InvalidRequestError, match=r"ephemeral storage: lower chunk_size_mb, or split the run$"):
+    with pytest.raises(
+        InvalidRequestError, match=r"ephemeral storage: lower chunk_size_mb, or split the run, or an object that is compressed$"
+    ):
         require(10**11, "10240")
 
 

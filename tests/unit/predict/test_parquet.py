@@ -646,8 +646,8 @@ def test_fields_of_the_other_format_are_refused_by_name(s3):
         handler.lambda_handler(fields(row_groups=[0, 5], data_s3_uri=DATA, output_s3_uri=OUTPUT), None)
     with pytest.raises(handler.InvalidRequestError, match="column_types is for text"):
         handler.lambda_handler(fields(column_types={"x": "number"}), None)
-    with pytest.raises(handler.InvalidRequestError, match=r"ends in .csv, and what is written is Parquet: choose .* .parquet"):
-        handler.lambda_handler(fields(output_s3_uri=OUTPUT), None)
+    with pytest.raises(handler.InvalidRequestError, match=r"ends in .csv, and output_format is parquet: choose .* .parquet"):
+        handler.lambda_handler(fields(output_s3_uri=OUTPUT, output_format="parquet"), None)
     put(s3, PARQUET, pa.table({"x": [1.0]}))
     put_model(s3, FirstColumn())
     with pytest.raises(handler.InvalidRequestError, match=r"has 1 row group\(s\), and row_groups names \[0, 2\]"):

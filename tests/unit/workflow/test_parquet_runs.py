@@ -351,7 +351,7 @@ def test_validation_knows_parquet_by_name_and_by_its_first_bytes(s3, put):
 @pytest.mark.parametrize(
     ("changed", "error", "reason"),
     [
-        ({"output_s3_uri": "s3://bucket/out/x.csv"}, InvalidRequestError, "output_s3_uri s3://bucket/out/x.csv ends in .csv"),
+        ({"output_s3_uri": "s3://bucket/out/x.csv", "output_format": "parquet"}, InvalidRequestError, "/x.csv ends in .csv, and"),
         ({"feature_columns": ["a", "c"]}, InvalidRequestError, "has no column 'c'"),
         ({"prediction_column_name": "id"}, InvalidRequestError, "has a column 'id' already"),
         ({"column_types": {"a": "text"}}, InvalidRequestError, "says the types of its columns: leave column_types out"),

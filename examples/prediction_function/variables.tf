@@ -47,7 +47,7 @@ variable "model_prefix" {
 
 variable "data_bucket" {
   type        = string
-  description = "Bucket of the input CSV objects."
+  description = "Bucket of the input objects."
 }
 
 variable "data_prefix" {

@@ -37,7 +37,7 @@ def test_every_block_prints_what_the_page_says(followed):
     def plain(text):
         return MEASURED.sub("#", text)
 
-    assert sum(bool(expected) for expected, _ in printed) == 4
+    assert sum(bool(expected) for expected, _ in printed) == 5
     for expected, output in printed:
         lines = plain(output).splitlines()
         assert [line for line in plain(expected).splitlines() if line not in lines] == [], output
@@ -52,6 +52,11 @@ def test_every_row_of_the_week_is_there(followed):
     assert len(days) == 7
     assert [line.rpartition(",")[0] for line in output[1:]] == rows
     assert pd.read_csv(directory / "predictions.csv")["predicted_delay"].notna().all()
+
+
+def test_parquet_gives_the_same_predictions(followed):
+    directory, _ = followed
+    pd.testing.assert_frame_equal(pd.read_parquet(directory / "predictions.parquet"), pd.read_csv(directory / "predictions.csv"))
 
 
 def test_the_failure_leaves_no_output(followed):

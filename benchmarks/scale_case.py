@@ -18,7 +18,8 @@ from benchmarks.formula_s3 import FormulaS3
 from benchmarks.measure import output_of, start_module
 from benchmarks.memory import forget_peak, peak_bytes
 from benchmarks.scale_input import BUCKET, CHUNK_SIZE_MB, INPUT_PREFIX, ScaleCase, add_input, parse_case
-from workflow import merge_outputs, plan_chunks
+from workflow import merge_outputs, plan_chunks, validate_request
+from workflow.contract import Execution, PredictionFields
 from workflow.fingerprint import data_sha256_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ ALL_EDGES = 1000
 """Where there are no more than these, all are."""
 EDGE_BYTES = 256
 
+EXECUTION: Execution = {
+    "arn": "arn:aws:states:us-east-1:123456789012:execution:batch-prediction:scale",
+    "name": "scale",
+    "start_time": "2026-11-24T02:00:00.123Z",
+}
 MODEL = {
     "s3_uri": "s3://bucket/model.joblib",
     "etag": '"model"',
@@ -107,55 +113,21 @@ def measure_case(case: ScaleCase) -> JsonObject:
 
 def document_of(case: ScaleCase) -> JsonObject:
     """Return the execution's document as Probe Model leaves it."""
-    request = {
+    said = {
         "model_s3_uri": MODEL["s3_uri"],
-        "data_s3_uri": [f"s3://{BUCKET}/{INPUT_PREFIX}{'data.csv' if case.n_objects == 1 else ''}"],
+        "data_s3_uri": f"s3://{BUCKET}/{INPUT_PREFIX}{'data.csv' if case.n_objects == 1 else ''}",
         "output_s3_uri": f"s3://{BUCKET}/{OUTPUT_KEY}",
         "prediction_column_name": "prediction",
-        "input_format": "csv",
-        "csv": None,
-        "output_format": "csv",
-        "output_compression": "none",
         "chunk_size_mb": CHUNK_SIZE_MB,
-        "max_concurrency": 100,
-        "tolerated_failure_percentage": 0,
-        "prediction_method": "predict",
-        "predictions": None,
-        "on_bad_row": "fail",
-        "on_no_rows": "fail",
-        "strict": False,
-        "model_sha256": None,
-        "model_version_id": None,
-        "overwrite": False,
-        "dry_run": False,
-        "keep_work": False,
-        "scheduled_time": "2026-11-24T02:00:00.123000Z",
-        "time_zone": "UTC",
     }
-    shared = (
-        "model_s3_uri",
-        "model_sha256",
-        "model_version_id",
-        "prediction_column_name",
-        "input_format",
-        "csv",
-        "output_format",
-        "output_compression",
-        "prediction_method",
-        "predictions",
-        "on_bad_row",
-        "on_no_rows",
-        "strict",
-    )
+    resolved = {"input_format": "csv", "output_format": "csv", "output_compression": "none"}
+    request: JsonObject = {**validate_request.normalise(said, EXECUTION), **resolved}
+    shared = [field for field in PredictionFields.__annotations__ if field in request]
     prediction = {**{field: request[field] for field in shared}, "model_etag": MODEL["etag"], "raise_errors": True}
     first = f"s3://{BUCKET}/{INPUT_PREFIX}{'data.csv' if case.n_objects == 1 else 'part-1.csv'}"
     return {
         "request": request,
-        "execution": {
-            "arn": "arn:aws:states:us-east-1:123456789012:execution:batch-prediction:scale",
-            "name": "scale",
-            "start_time": "2026-11-24T02:00:00.123Z",
-        },
+        "execution": EXECUTION,
         "prediction": prediction,
         "probe": {**prediction, "data_s3_uri": first, "data_etag": '"1"', "probe_rows": 1000},
         "model": {

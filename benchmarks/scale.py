@@ -16,7 +16,7 @@ from benchmarks.scale_limits import LAMBDA_SECONDS, Check, bytes_through, checks
 
 Figures = dict[str, Any]
 
-CASES = ("1KB", "1GB", "1TB", "10TB", "1TB-quoted", "1TB-23-features", "1TB-200-features", "1000000-objects")
+CASES = ("1KB", "1GB", "1TB", "10TB", "1TB-quoted", "1TB-23-features", "1TB-200-features", "1TB-parquet", "1000000-objects")
 
 NOTE = """\
 The seconds are the processor's, without S3's own: no call waits here. Peak memory is the process's, with the interpreter, \

@@ -19,7 +19,7 @@ from benchmarks.measure import output_of, start_module
 from benchmarks.memory import forget_peak, peak_bytes
 from benchmarks.scale_input import BUCKET, CHUNK_SIZE_MB, INPUT_PREFIX, ScaleCase, add_input, parse_case
 from workflow import merge_outputs, plan_chunks, validate_request
-from workflow.contract import Execution, PredictionFields
+from workflow.contract import Execution, Extent, PredictionFields
 from workflow.fingerprint import data_sha256_of
 
 if TYPE_CHECKING:
@@ -70,7 +70,13 @@ COLUMNS = json.dumps(
 
 def main() -> None:
     """Take the name of a case."""
-    print(json.dumps(measure_case(parse_case(sys.argv[1]))))
+    case = parse_case(sys.argv[1])
+    if case.is_parquet:
+        from benchmarks.scale_parquet import measure_parquet  # noqa: PLC0415  # pyarrow would be in the others' memory
+
+        print(json.dumps(measure_parquet(case)))
+    else:
+        print(json.dumps(measure_case(case)))
 
 
 def measure_case(case: ScaleCase) -> JsonObject:
@@ -89,11 +95,24 @@ def measure_case(case: ScaleCase) -> JsonObject:
 
     expected = Records(whole, quoted=case.is_quoted, scored=True)
     problems += output_problems(client, expected, edges)
-    problems += leftovers(client, plan["work_prefix"])
     if variants:
         report = json.loads(_bytes_of(client, f"{OUTPUT_KEY}.report.json"))
         problems += statistics_problems(report["statistics"], [json.loads(_bytes_of(client, key)) for key in variants], len(chunks))
-    output = client.content(OUTPUT_KEY)
+    return figures_of(client, case, document, planning, merging, items, problems)
+
+
+def figures_of(
+    client: FormulaS3,
+    case: ScaleCase,
+    document: JsonObject,
+    planning: JsonObject,
+    merging: JsonObject,
+    items: bytes,
+    problems: list[str],
+) -> JsonObject:
+    """Return what a case took, and all that is wrong with it."""
+    plan, chunks = document["plan"], json.loads(items)
+    output = client.content(_key(document["request"]["output_s3_uri"]))
     return {
         "case": case.name,
         "input_bytes": case.n_bytes,
@@ -107,7 +126,7 @@ def measure_case(case: ScaleCase) -> JsonObject:
         "part_bytes": [part.size for part in output.parts] if isinstance(output, Joined) else [],
         "plan": planning,
         "merge": merging,
-        "problems": problems,
+        "problems": problems + leftovers(client, plan["work_prefix"]),
     }
 
 
@@ -174,9 +193,11 @@ def segments_of(client: FormulaS3, chunk: JsonObject) -> list[JsonObject]:
     return segments
 
 
-def receipt_of(chunk: JsonObject, segments: list[JsonObject], part: Records, etag: str) -> JsonObject:
+def receipt_of(
+    chunk: JsonObject, segments: list[JsonObject], part: Any, etag: str, extent: Extent = "byte_range", unit_bytes: int = 1
+) -> JsonObject:
     """Return the receipt that the prediction function would have written."""
-    of_input = ("segments_s3_uri",) if "segments_s3_uri" in chunk else ("data_s3_uri", "byte_range")
+    of_input = ("segments_s3_uri",) if "segments_s3_uri" in chunk else ("data_s3_uri", extent)
     return {
         "chunk_index": chunk["chunk_index"],
         **{field: chunk[field] for field in of_input},
@@ -187,8 +208,8 @@ def receipt_of(chunk: JsonObject, segments: list[JsonObject], part: Records, eta
         "rejected_rows": 0,
         "rounded_integers": 0,
         "decision_sha256": chunk["decision_sha256"],
-        "input_bytes": sum(stop - start for start, stop in (segment["byte_range"] for segment in segments)),
-        "data_sha256": data_sha256_of(segments, "byte_range"),
+        "input_bytes": unit_bytes * sum(stop - start for start, stop in (segment[extent] for segment in segments)),
+        "data_sha256": data_sha256_of(segments, extent),
         "output_s3_uri": chunk["output_s3_uri"],
         "output_bytes": part.size,
         "header_bytes": part.header_bytes,

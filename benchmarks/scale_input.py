@@ -14,6 +14,8 @@ BUCKET = "bucket"
 INPUT_PREFIX = "in/"
 CHUNK_SIZE_MB = 64
 
+PARQUET_BYTES = 10**9
+"""Of each object of Parquet."""
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -26,16 +28,21 @@ class ScaleCase(NamedTuple):
     is_quoted: bool
     n_features: int = 0
     """Features whose statistics each receipt has; 0: none."""
+    is_parquet: bool = False
+    """Whether the objects are Parquet, of 300 columns each."""
 
 
 def parse_case(name: str) -> ScaleCase:
-    """Read `1KB`, `10TB`, `1TB-quoted`, `1TB-23-features` or `1000000-objects`; ValueError on anything else."""
+    """Read `1KB`, `10TB`, `1TB-quoted`, `1TB-23-features`, `1TB-parquet` or `1000000-objects`; ValueError on anything else."""
     if match := re.fullmatch(r"([1-9]\d*)-objects", name):
         n_objects = int(match[1])
         return ScaleCase(name, n_objects * SmallObjects(INPUT_PREFIX, n_objects).size, n_objects, is_quoted=False)
+    if match := re.fullmatch(r"([1-9]\d*)([MGT]B)-parquet", name):
+        n_bytes = int(match[1]) * UNITS[match[2]]
+        return ScaleCase(name, n_bytes, max(2, n_bytes // PARQUET_BYTES), is_quoted=False, is_parquet=True)
     match = re.fullmatch(r"([1-9]\d*)([KMGT]?B)(-quoted|-([1-9]\d*)-features)?", name)
     if not match or int(match[1]) * UNITS[match[2]] < 2 * RECORD_BYTES:
-        raise ValueError(f"{name} is not an input: write 1KB, 10TB, 1TB-quoted, 1TB-23-features or 1000000-objects")
+        raise ValueError(f"{name} is not an input: write 1KB, 10TB, 1TB-quoted, 1TB-23-features, 1TB-parquet or 1000000-objects")
     return ScaleCase(name, int(match[1]) * UNITS[match[2]], 1, match[3] == "-quoted", int(match[4] or 0))
 
 

@@ -7691,6 +7691,8 @@ COLUMN_BUFFER_BYTES = 2**16
 MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 1024, 2**16
 MAX_GROUP_ROWS = 2**26
 """The most rows that Arrow writes into a row group."""
+MAX_WAITING_ROWS = 2**22
+"""Predictions that wait in memory for the end of their row group: 32 MB of numbers."""
 _WRITE_ANEW = "write the file anew"
 
 
@@ -8326,6 +8328,8 @@ class _ParquetWriter:
         """What was written before any row was predicted."""
         self._waiting: list[pa.Table] = []
         """What there is of the row group that is written next."""
+        self._spilled: tuple[Any, ...] = ()
+        """A file that has what came before that, if it is much, and what writes it."""
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> _Typed:  # noqa: ARG002
         return _Typed(block.rows, self._columns_of(block.rows, rows, predictions), block.ends)
@@ -8363,7 +8367,7 @@ class _ParquetWriter:
             self._add(one)
         for _ in range(tally.empty_groups):
             self._close_group()
-        if any(table.num_rows for table in self._waiting):
+        if self._spilled or any(table.num_rows for table in self._waiting):
             self._close_group()
         self._file.close()
         return 0
@@ -8375,11 +8379,32 @@ class _ParquetWriter:
             self._close_group()
             start = end
         self._waiting.append(table.slice(start))
+        if not self._fields and sum(waiting.num_rows for waiting in self._waiting) >= MAX_WAITING_ROWS:
+            self._spill()
 
     def _close_group(self) -> None:
-        table = pa.concat_tables([self._schema.empty_table(), *self._waiting])
+        """Write a row group: Arrow takes the whole of it at once, from /tmp if it is large."""
+        if self._spilled:
+            self._spill()
+            self._spilled[1].close()
+            with self._spilled[0] as file, pa.memory_map(file.name) as mapped:
+                self._write_group(pa.ipc.open_file(mapped).read_all())
+            self._spilled = ()
+            return
+        self._write_group(pa.concat_tables([self._schema.empty_table(), *self._waiting]))
         self._waiting = []
+
+    def _write_group(self, table: pa.Table) -> None:
         self._file.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def _spill(self) -> None:
+        """Keep what waits in a file."""
+        if not self._spilled:
+            file = tempfile.NamedTemporaryFile()  # noqa: SIM115  # closed with its row group
+            self._spilled = file, pa.ipc.new_file(file.name, self._schema)
+        for table in self._waiting:
+            self._spilled[1].write_table(table)
+        self._waiting = []
 
     def _table_of(self, joined: _Typed) -> pa.Table:
         types, data = self._schema.types[len(self._fields) :], joined.data.columns if joined.data else []

@@ -274,6 +274,7 @@ def test_each_row_keeps_its_place_whatever_the_objects_row_groups_and_blocks(tmp
         patch.setattr(handler, "MIN_BLOCK_ROWS", 1)
         patch.setattr(handler, "MAX_BLOCK_ROWS", block_rows)
         patch.setattr(handler, "BLOCK_BYTES", 60)
+        patch.setattr(handler, "MAX_WAITING_ROWS", 3)
         model = Ridge().fit(pd.DataFrame({"x": [0.0, 1.0]}), [0.0, 1.0])
         model.coef_, model.intercept_ = np.array([1.0]), 0.0
         bad = {number for number in quarantined if number < row}
@@ -293,6 +294,26 @@ def test_each_row_keeps_its_place_whatever_the_objects_row_groups_and_blocks(tmp
         within = number - ends[index]
         group = max(place for place in range(len(groups[index])) if sum(groups[index][:place]) <= within and groups[index][place])
         assert line.startswith(f"in-{index}.parquet,{within + 1},{group},"), line
+
+
+def test_a_large_row_group_waits_in_a_file(tmp_path, monkeypatch):
+    """Memory does not grow with it."""
+    monkeypatch.setattr(handler, "MAX_WAITING_ROWS", 4)
+    monkeypatch.setattr(handler, "MIN_BLOCK_ROWS", 1)
+    monkeypatch.setattr(handler, "MAX_BLOCK_ROWS", 3)
+    most, write = [], handler._ParquetWriter._add
+
+    def add(writer, joined):
+        write(writer, joined)
+        most.append(sum(table.num_rows for table in writer._waiting))
+
+    monkeypatch.setattr(handler._ParquetWriter, "_add", add)
+    path = tmp_path / "written.parquet"
+    pq.write_table(pa.table({"x": np.arange(100.0)}), path, row_group_size=70)
+    _, part = score(tmp_path, path.read_bytes(), FirstColumn(), feature_columns=["x"])
+    assert part.read()["p"].to_pylist() == list(range(100))
+    assert row_group_rows(part) == [70, 30]
+    assert max(most) <= 3
 
 
 def test_labels_probabilities_and_instants_have_their_types(tmp_path):

@@ -225,13 +225,12 @@ def check_any_lines(folder, drawn, chosen, block_bytes, kernel):
             patch.setattr(handler, "_beside", lambda name: None if name == "json_kernel" else own(name))
         options = {"feature_columns": ["x1"], "prediction_column_name": "p", "column_types": {"x1": "integer"}}
         facts = handler.score_file(folder / "in.jsonl", folder / "out.jsonl", FirstColumn(), output_columns=chosen, **options)
-    mark = "\ufeff" if text.startswith("\ufeff") else ""
     expected = []
     for row in rows:
         pairs = [f"{json.dumps(key, ensure_ascii=False)}:{row.get(key, 'null')}" for key in chosen]
         expected.append("{" + ",".join([*pairs, f'"p":{row["x1"]}']) + "}\n")
-    assert (folder / "out.jsonl").read_bytes().decode() == mark + "".join(expected)
-    assert (facts.rows, facts.header_bytes) == (len(rows), len(mark.encode()))
+    assert (folder / "out.jsonl").read_bytes().decode() == "".join(expected)  # a byte order mark is left out
+    assert (facts.rows, facts.header_bytes) == (len(rows), 0)
 
 
 CHOSEN = st.lists(st.sampled_from(["id", "o p", "é", 'q"', "x1"]), unique=True)

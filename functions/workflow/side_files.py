@@ -74,7 +74,7 @@ def write_rejected(client: S3Client, uri: str, account: Account, source: Format,
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(source.rejected_columns)
-        writer.writerows(rejected_rows(client, account, source))
+        writer.writerows(rejected_rows(client, account))
         text.detach()
         file.seek(0)
         with s3_calls(uri):
@@ -82,18 +82,19 @@ def write_rejected(client: S3Client, uri: str, account: Account, source: Format,
             return client.put_object(Bucket=bucket, Key=key, Body=file, ContentType="text/csv", **condition)["ETag"]
 
 
-def rejected_rows(client: S3Client, account: Account, source: Format) -> Iterator[tuple[str, int | str, str, str]]:
+def rejected_rows(client: S3Client, account: Account) -> Iterator[tuple[str, int | str, str, str]]:
     """Yield (object, row from 1, byte or row group, reason) in the output's order; no row if it cannot be known."""
     missing = {chunk["data_s3_uri"]: chunk["byte_range"][0] for chunk in reversed(account.missing) if "byte_range" in chunk}
     rows_before = 0
     for chunk, receipt in account.done:
-        start = chunk["byte_range"][0] if "byte_range" in chunk else 0  # objects in a group are whole
+        # Objects in a group are whole, and a list of Parquet numbers the rows of its object.
+        start = chunk["byte_range"][0] if "byte_range" in chunk else 0
         rows_before = 0 if start == 0 else rows_before
-        counted = source.numbers_rows_of_objects or start == 0 or start <= missing.get(chunk["data_s3_uri"], start)
+        counted = start == 0 or start <= missing.get(chunk["data_s3_uri"], start)
         if receipt["rejected_rows"]:
             for data_s3_uri, row, byte, reason in listed_rows(client, rejected_uri(chunk["output_s3_uri"])):
                 yield data_s3_uri, rows_before + row if counted else "", byte, reason
-        rows_before += 0 if source.numbers_rows_of_objects else receipt["rows_read"]
+        rows_before += receipt["rows_read"]
 
 
 def listed_rows(client: S3Client, uri: str) -> list[tuple[str, int, str, str]]:

@@ -35,7 +35,6 @@ class Csv:
     name: ClassVar[InputFormat] = "csv"
     extent: ClassVar[Extent] = "byte_range"
     rejected_columns: ClassVar[tuple[str, str, str, str]] = ("data_s3_uri", "row", "byte", "reason")
-    numbers_rows_of_objects: ClassVar[bool] = False
     has_types: ClassVar[bool] = False
     is_copied: ClassVar[bool] = False
     headers_compared: ClassVar[int | None] = 10_000

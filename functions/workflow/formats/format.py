@@ -58,8 +58,6 @@ class Format(Protocol):
     """The field of a segment that says which share of its object it is: [start, stop)."""
     rejected_columns: ClassVar[tuple[str, str, str, str]]
     """The columns of a list of rejected rows."""
-    numbers_rows_of_objects: ClassVar[bool]
-    """Whether a chunk's list says which row of its object a row is, and not which of the chunk."""
     has_types: ClassVar[bool]
     """Whether the data say the types of their columns, and a request cannot."""
     is_copied: ClassVar[bool]

@@ -79,7 +79,6 @@ class Parquet:
     name: ClassVar[InputFormat] = "parquet"
     extent: ClassVar[Extent] = "row_groups"
     rejected_columns: ClassVar[tuple[str, str, str, str]] = ("data_s3_uri", "row", "row_group", "reason")
-    numbers_rows_of_objects: ClassVar[bool] = True
     has_types: ClassVar[bool] = True
     is_copied: ClassVar[bool] = True
     headers_compared: ClassVar[int | None] = None

@@ -34,14 +34,14 @@ def done(s3):
 
 def test_rows_are_counted_from_the_start_of_their_object(s3, done):
     account = Account([done(0, "a", 0, 50, [3]), done(1, "a", 50, 99), done(2, "a", 99, 120, [1, 10]), done(3, "b", 0, 9, [2])], [])
-    assert [(uri, row, byte) for uri, row, byte, _ in rejected_rows(s3, account, Csv())] == [
+    assert [(uri, row, byte) for uri, row, byte, _ in rejected_rows(s3, account)] == [
         ("a", 3, "3"), ("a", 21, "100"), ("a", 30, "109"), ("b", 2, "2"),
     ]  # fmt: skip
 
 
 def test_a_row_after_a_missing_chunk_has_no_number(s3, done):
     account = Account([done(0, "a", 0, 50, [3]), done(2, "a", 99, 120, [1]), done(3, "b", 0, 9, [2])], [chunk(1, "a", 50, 99)])
-    assert [(uri, row) for uri, row, *_ in rejected_rows(s3, account, Csv())] == [("a", 3), ("a", ""), ("b", 2)]
+    assert [(uri, row) for uri, row, *_ in rejected_rows(s3, account)] == [("a", 3), ("a", ""), ("b", 2)]
 
 
 def test_a_list_without_rows_has_its_header(s3, get, done):

@@ -8323,6 +8323,7 @@ class _ParquetWriter:
         self.columns = header.names if kept is None else kept
         self._header = header
         self._output: Any = None
+        self._sink = _Sink()
         self._names: list[str] = []
         self._untyped: list[_Typed] = []
         """What was written before any row was predicted."""
@@ -8369,7 +8370,8 @@ class _ParquetWriter:
             self._close_group()
         if self._spilled or any(table.num_rows for table in self._waiting):
             self._close_group()
-        self._file.close()
+        with self._sink.taking(self._output):
+            self._file.close()
         return 0
 
     def _add(self, joined: _Typed) -> None:
@@ -8395,7 +8397,8 @@ class _ParquetWriter:
         self._waiting = []
 
     def _write_group(self, table: pa.Table) -> None:
-        self._file.write_table(table, row_group_size=max(1, table.num_rows))
+        with self._sink.taking(self._output):
+            self._file.write_table(table, row_group_size=max(1, table.num_rows))
 
     def _spill(self) -> None:
         """Keep what waits in a file."""
@@ -8433,7 +8436,7 @@ class _ParquetWriter:
         has_pages = metadata.num_row_groups and metadata.num_columns
         codec = metadata.row_group(0).column(0).compression.lower() if has_pages else "snappy"
         codec = "none" if codec == "uncompressed" else codec if codec in ("gzip", "zstd", "brotli", "lz4") else "snappy"
-        return _parquet().ParquetWriter(_Sink(self._output), self._schema, use_dictionary=False, compression=codec)
+        return _parquet().ParquetWriter(self._sink, self._schema, use_dictionary=False, compression=codec)
 
 
 class _ParquetOfTables(_ParquetWriter):
@@ -8455,24 +8458,36 @@ class _ParquetOfTables(_ParquetWriter):
 
     @functools.cached_property
     def _file(self) -> Any:
-        return _parquet().ParquetWriter(_Sink(self._output), self._schema, compression="snappy")
+        return _parquet().ParquetWriter(self._sink, self._schema, compression="snappy")
 
 
 class _Sink(io.RawIOBase):
-    """What is written to, as Arrow wants it."""
+    """What is written to, as Arrow wants it.
 
-    def __init__(self, output: Any) -> None:
+    Arrow writes a footer also when it forgets a file that was given up; by then, another attempt may have the output.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
+        self._output: Any = None
+
+    @contextmanager
+    def taking(self, output: Any) -> Iterator[None]:
+        """Pass on what is written meanwhile."""
         self._output = output
+        try:
+            yield
+        finally:
+            self._output = None
 
     def writable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        return int(self._output.tell())
+        return int(self._output.tell()) if self._output else 0
 
     def write(self, data: Any) -> int:
-        return int(self._output.write(bytes(data)))
+        return int(self._output.write(bytes(data))) if self._output else len(data)
 
 
 def _typed(values: Array | _Labels) -> pa.Array:  # noqa: PLR0911  # one a type

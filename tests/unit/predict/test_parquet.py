@@ -2,6 +2,7 @@
 
 import base64
 import datetime as dt
+import gc
 import io
 import json
 import pickle
@@ -314,6 +315,20 @@ def test_a_large_row_group_waits_in_a_file(tmp_path, monkeypatch):
     assert part.read()["p"].to_pylist() == list(range(100))
     assert row_group_rows(part) == [70, 30]
     assert max(most) <= 3
+
+
+def test_a_part_that_is_given_up_writes_nothing_more(tmp_path):
+    """Another attempt may have the output by then."""
+    pq.write_table(pa.table({"x": [1.0, 2.0]}), tmp_path / "in.parquet")
+    segment = handler._Segment(handler._Source("in.parquet", 0), None, None, tmp_path / "in.parquet")
+    output, source = io.BytesIO(), handler._Parquet()
+    writer = source.writer(source.header(segment, may_be_all=False), None)
+    writer.begin(output, ["p"])
+    writer.write(handler._Typed(2, [pa.array([1.0, 2.0])], (2,)))
+    size = output.tell()
+    del writer
+    gc.collect()
+    assert output.tell() == size > 4
 
 
 def test_labels_probabilities_and_instants_have_their_types(tmp_path):

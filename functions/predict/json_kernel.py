@@ -39,6 +39,8 @@ class Lines(NamedTuple):
     """For each column of numbers, whether one may be beyond 2^53."""
     values: list[pa.Array]
     """For each other column, the values' own text in JSON; null where a value is missing."""
+    has_key: Array
+    """For each other column, which lines have it, be it as null; shape (others, rows)."""
     declined: Array
     """Lines of which nothing was read."""
 
@@ -56,7 +58,7 @@ def read(data: bytes, lines: Array, numbers: Sequence[str], others: Sequence[str
     places = np.array([*range(len(numbers)), *(-1 - place for place in range(len(others)))], np.int32)
     matrix = np.full((rows, len(numbers)), np.nan, order="F")
     is_large, is_declined = np.zeros(len(numbers), np.bool_), np.zeros(rows, np.bool_)
-    offsets, is_present = np.empty((len(others), rows + 1), np.int32), np.empty((len(others), rows), np.bool_)
+    offsets, is_present = np.empty((len(others), rows + 1), np.int32), np.empty((len(others), rows), np.uint8)
     copies = np.empty(len(data) if others else 0, np.uint8)
     request = _Request(
         data, len(data), lines.ctypes.data, rows, b"".join(names), name_offsets.ctypes.data,
@@ -68,6 +70,6 @@ def read(data: bytes, lines: Array, numbers: Sequence[str], others: Sequence[str
     memory = pa.py_buffer(copies)
     values = []
     for place in range(len(others)):
-        valid = pa.py_buffer(np.packbits(is_present[place], bitorder="little"))
+        valid = pa.py_buffer(np.packbits(is_present[place] == 1, bitorder="little"))
         values.append(pa.Array.from_buffers(pa.binary(), rows, [valid, pa.py_buffer(offsets[place]), memory]))
-    return Lines(matrix, is_large, values, np.flatnonzero(is_declined))
+    return Lines(matrix, is_large, values, is_present > 0, np.flatnonzero(is_declined))

@@ -2,7 +2,7 @@
    own text. The rest of each line is only checked.
 
    prediction_handler.py has cut the lines, and json_kernel.py calls this through ctypes. A line that is not a plain object is declined,
-   with it whatever is rare: keys with escapes, deep nesting, numbers of more than MOST_DIGITS digits. Python's json reads that line. */
+   with it whatever is rare: deep nesting, numbers of more than MOST_DIGITS digits. Python's json reads that line. */
 
 #include <math.h>
 #include <stdint.h>
@@ -39,7 +39,7 @@ typedef struct {
     uint8_t *is_large;      /* whether a number may be beyond 2^53, from where on doubles do not hold all integers */
     int32_t *offsets;       /* (texts, rows + 1): of the copies */
     uint8_t *copies;        /* there is room for all lines */
-    uint8_t *is_present;    /* (texts, rows): 0 for a missing value */
+    uint8_t *is_present;    /* (texts, rows): 1 for a value, 2 for null, 0 if there is none */
     uint8_t *is_declined;   /* for each line */
 } request;
 
@@ -56,6 +56,7 @@ typedef struct {
     int32_t *table; /* columns by the hash of their names; ABSENT in free places */
     uint32_t mask;
     int64_t *seen;   /* for each column, the last line that has it */
+    uint8_t *key;    /* room for a key without its escapes */
     int32_t *values; /* (texts, rows, 2): where the values of the texts start and stop */
 } reader;
 
@@ -63,11 +64,8 @@ static const double exact_powers[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4
                                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 static inline int is_digit(uint8_t octet) { return (uint8_t)(octet - '0') <= 9; }
-
 static inline const uint8_t *skip_space(const uint8_t *at) {
-    while (*at == ' ' || *at == '\t' || *at == '\r') {
-        at++;
-    }
+    for (; *at == ' ' || *at == '\t' || *at == '\r'; at++) {}
     return at;
 }
 
@@ -246,6 +244,34 @@ static uint32_t place_of(const reader *by, const uint8_t *octets, int64_t size) 
     return place;
 }
 
+/* Write a checked key without its escapes, in UTF-8; returns its size, or less than 0 if it is longer than `most`. */
+static int64_t unescaped(const uint8_t *at, const uint8_t *end, uint8_t *to, int64_t most) {
+    static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    const uint8_t *first = to;
+    while (at < end && to - first <= most) {
+        if (*at != '\\') {
+            *to++ = *at++;
+        } else if (at[1] != 'u') {
+            const char *letter = strchr(letters, at[1]);
+            *to++ = letter ? (uint8_t)meant[letter - letters] : at[1];
+            at += 2;
+        } else {
+            uint32_t code = (uint32_t)hexadecimal(at + 2);
+            at += 6;
+            if (code >> 10 == 0xd800 >> 10) {
+                code = 0x10000 + ((code & 0x3ff) << 10 | ((uint32_t)hexadecimal(at + 2) & 0x3ff));
+                at += 6;
+            }
+            const int more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3; /* bytes behind the first */
+            *to++ = (uint8_t)(more ? (0xff00 >> (more + 1) & 0xff) | code >> 6 * more : code);
+            for (int byte = more - 1; byte >= 0; byte--) {
+                *to++ = (uint8_t)(0x80 | (code >> 6 * byte & 0x3f));
+            }
+        }
+    }
+    return to - first > most ? -1 : to - first;
+}
+
 /* Find the column of the key number `number` of a line, which begins here, behind its quote; returns its closing quote, or NULL. */
 static inline const uint8_t *read_key(reader *by, int64_t number, const uint8_t *at, const uint8_t *stop, int32_t *column) {
     known_key *known = by->keys + number;
@@ -255,10 +281,11 @@ static inline const uint8_t *read_key(reader *by, int64_t number, const uint8_t 
     }
     int noted = 0;
     const uint8_t *end = end_of_string(at, stop, &noted);
-    if (end == NULL || noted) {
+    if (end == NULL || noted & HAS_HALF_PAIR) {
         return NULL;
     }
-    *column = by->table[place_of(by, at, end - at)];
+    const int64_t size = noted ? unescaped(at, end, by->key, by->of->name_offsets[by->of->columns]) : end - at;
+    *column = size < 0 ? ABSENT : by->table[place_of(by, noted ? by->key : at, size)];
     if (number < MOST_KEYS && number <= by->n_keys) {
         *known = (known_key){at, (int32_t)(end - at), *column};
         by->n_keys += number == by->n_keys;
@@ -286,10 +313,10 @@ static inline const uint8_t *read_value(reader *by, const uint8_t *at, const uin
     }
     int noted = 0;
     const uint8_t *end = *at == '{' || *at == '[' ? NULL : end_of_value(at, stop, of->powers, 0, &noted);
-    if (place < 0 && end && *at != 'n' && *at != 'N') {
+    if (place < 0 && end) {
         int32_t *value = by->values + 2 * ((ABSENT - place) * of->rows + row);
         value[0] = (int32_t)(at - of->data);
-        value[1] = (int32_t)(end - of->data);
+        value[1] = *at == 'n' || *at == 'N' ? value[0] : (int32_t)(end - of->data);
     }
     return noted & HAS_HALF_PAIR ? NULL : end;
 }
@@ -337,7 +364,7 @@ static void copy_texts(const reader *by) {
         for (int64_t row = 0; row < of->rows; row++, value += 2) {
             const size_t size = of->is_declined[row] ? 0 : (size_t)(value[1] - value[0]);
             offsets[row] = (int32_t)(to - of->copies);
-            of->is_present[text * of->rows + row] = size > 0;
+            of->is_present[text * of->rows + row] = of->is_declined[row] || value[0] == 0 ? 0 : size > 0 ? 1 : 2;
             memcpy(to, of->data + value[0], size);
             to += size;
         }
@@ -348,12 +375,10 @@ static void copy_texts(const reader *by) {
 /* Read all lines; returns 0 if memory is lacking. */
 int read_json_lines(const request *of) {
     uint32_t places = 4;
-    while (places < 2 * of->columns) {
-        places *= 2;
-    }
+    for (; places < 2 * of->columns; places *= 2) {}
     reader by = {of, calloc(MOST_KEYS, sizeof(known_key)), 0, malloc(places * sizeof(int32_t)), places - 1,
-                 malloc((size_t)(of->columns + 1) * sizeof(int64_t)), calloc((size_t)(of->texts * of->rows + 1), 2 * sizeof(int32_t))};
-    const int has_memory = by.keys && by.table && by.seen && by.values;
+                 malloc((size_t)(of->columns + 1) * sizeof(int64_t)), malloc((size_t)of->name_offsets[of->columns] + WORD), calloc((size_t)(of->texts * of->rows + 1), 2 * sizeof(int32_t))};
+    const int has_memory = by.keys && by.table && by.seen && by.key && by.values;
     if (has_memory) {
         memset(by.table, 0xff, places * sizeof(int32_t)); /* ABSENT */
         memset(by.seen, 0xff, (size_t)(of->columns + 1) * sizeof(int64_t));
@@ -369,6 +394,7 @@ int read_json_lines(const request *of) {
     free(by.keys);
     free(by.table);
     free(by.seen);
+    free(by.key);
     free(by.values);
     return has_memory;
 }

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 LIBRARY, LIBRARY_VARIABLE = "libpredict_kernel.so", "PREDICT_KERNEL_LIBRARY"
-LIBRARY_VERSION = 10
+LIBRARY_VERSION = 11
 """Of its structures and functions: predict_kernel.c."""
 
 

@@ -7365,10 +7365,11 @@ class _LineBlock:
         """
         library = _beside("json_kernel")
         read = library.read(self.data, self.lines, numbers, others) if library else None
-        matrix, is_large, values, declined = read or (
+        matrix, is_large, values, _, declined = read or (
             np.full((self.rows, len(numbers)), np.nan, order="F"),
             np.zeros(len(numbers), bool),
             [pa.nulls(self.rows, pa.binary())] * len(others),
+            np.zeros(0, bool),
             np.arange(self.rows),
         )
         if _utf8_problem(self.data, int(self.lines[-1])) is not None:
@@ -7621,6 +7622,10 @@ def _is_object(line: bytes) -> bool:
     return True
 
 
+_NAMES_AT_ONCE = 16
+"""Predictions' names that are looked for in one pass: each takes room for a block's lines."""
+
+
 def _require_new_keys(block: _LineBlock, names: list[str]) -> None:
     """Raise InvalidRequestError if a line has a key that is called like a prediction: readers would take either for it."""
     start, stop = int(block.lines[0]), int(block.lines[-1])
@@ -7632,10 +7637,12 @@ def _require_new_keys(block: _LineBlock, names: list[str]) -> None:
             found.append(position)
         position = block.data.find(beginning, position + 1, stop)
     rows = np.searchsorted(block.lines, found, side="right") - 1
-    if block.data.find(b"\\", start, stop) >= 0:  # a key may be spelled with escapes; the kernel in C declines such lines
+    if block.data.find(b"\\", start, stop) >= 0:  # a key may be spelled with escapes
         library = _beside("json_kernel")
-        read = library.read(block.data, block.lines, [], []) if library else None
-        rows = np.append(rows, read.declined if read else np.arange(block.rows))
+        for first in range(0, len(names), _NAMES_AT_ONCE):
+            read = library.read(block.data, block.lines, [], names[first : first + _NAMES_AT_ONCE]) if library else None
+            some = [read.declined, np.flatnonzero(read.has_key.any(axis=0))] if read else [np.arange(block.rows)]
+            rows = np.concatenate([rows, *some])
     taken = frozenset(names)
     for row in np.unique(rows.astype(np.intp)).tolist():
         with suppress(_NotAnObjectError):

@@ -18,6 +18,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
+import json_kernel
 import prediction_handler as handler
 from support.places import dumped
 
@@ -44,7 +45,19 @@ NESTED = ['{"x":1}', "[1,[2,{}]]", "{}", "[]", '{"a":{"x":[1]}}', "[" * 70 + "]"
 NO_VALUES = ["", "[1,]", '{"a":1,}', "{a:1}", "tru", "truefalse", "nul", "NULL", "True", "[1", "[1}", '{"a" 1}', "\x0c1", "\u00a01"]
 WORDS = ["true", "false", "null"]
 VALUES = [*NUMBERS, *STRINGS, *WORDS, *NESTED, *HALVES]
-KEYS = [*map(json.dumps, NAMES), '"é"', r'"\u0078"', r'"te\u0078t"', '"other"', '""', '"x "', r'"\ud800"', '"flags"', '"fl"']
+KEYS = [
+    *map(json.dumps, NAMES),
+    '"é"',
+    r'"\u0078"',
+    r'"\u00e9"',
+    r'"te\u0078t"',
+    '"other"',
+    '""',
+    '"x "',
+    r'"\ud800"',
+    '"flags"',
+    '"fl"',
+]
 SPACES = ["", "", "", " ", "\t", " \r "]
 
 
@@ -172,6 +185,17 @@ def test_lines_are_read_as_python_reads_them():
     found, bad = read(block_of(b"\n".join(lines)), SOME_COLUMNS)
     assert_read_as_json_does(lines, {**found, "flag": [], "whole": []}, bad)
     assert len(bad) < len(lines)
+
+
+def test_the_kernel_reads_keys_with_escapes():
+    """So that keys that are not ASCII, as Python's json writes them, take no longer than others."""
+    names = ["é", "€", "😀", 'a\n"\\/b\t\r\b\f', "\0", "x", "\ufffd\U0010ffff", "long" * 50]
+    row = dict(zip(names, range(len(names)), strict=True))
+    objects = row | {f"{name}!": 9 for name in names}
+    data = b"".join(json.dumps(objects, ensure_ascii=is_ascii).encode() + b"\n" for is_ascii in (True, False))
+    lines = np.array([0, data.index(b"\n") + 1, len(data)], np.int32)
+    found = json_kernel.read(data, lines, names, [])
+    assert (found.matrix.tolist(), found.declined.tolist()) == ([[*map(float, row.values())]] * 2, [])
 
 
 def everything_of(block):

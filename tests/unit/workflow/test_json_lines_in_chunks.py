@@ -161,7 +161,7 @@ def test_names_and_fields_of_another_format_are_refused(s3, put):
     lines = {"data_s3_uri": "s3://bucket/in/1.jsonl", "output_s3_uri": "s3://bucket/out/result.jsonl"}
     assert validated(s3, **lines)["prediction"]["input_format"] == "jsonl"
     refused = rejection(s3, **lines | {"output_s3_uri": "s3://bucket/out/result.json"})
-    assert "choose a name that ends in .jsonl" in refused
+    assert "result.json ends in .json, and what is written is" in refused
     assert "csv says how CSV is written, and the data are JSON Lines" in rejection(s3, **lines, csv={"delimiter": ";"})
 
 

@@ -954,7 +954,7 @@ def _make_scorer(
         what = f"{s3_uri} has lists, maps or groups in column {nested[0]!r}"
         raise InvalidRequestError(what, "choose feature_columns of single values")
     columns, examples = _decide_columns(model.estimator, event, decision, infer, header.footer)
-    writer = _writer_of(event, decision, header, kept, columns, infer)
+    writer = _writer_of(event, decision, header, kept, columns, infer, s3_uri)
     writer.types = decision.prediction_types if decision else None
     are_read = "the model's" if writer.reads is None else "the model's, nor among the output's"
     if unknown := sorted(_stated_types(event, decision).keys() - {*names, *(writer.reads.names if writer.reads else ())}):
@@ -1019,7 +1019,13 @@ def _kept_columns(event: dict[str, Any], decision: _Decision | None, header: Hea
 
 
 def _writer_of(
-    event: dict[str, Any], decision: _Decision | None, header: Header, kept: list[str] | None, columns: _Columns, infer: Infer
+    event: dict[str, Any],
+    decision: _Decision | None,
+    header: Header,
+    kept: list[str] | None,
+    columns: _Columns,
+    infer: Infer,
+    s3_uri: str,
 ) -> _Writer:
     """Return what writes the part: the data's own format, or another, which needs to know how each column is read."""
     source, written = _format_of(event), _written_as(event)
@@ -1033,6 +1039,8 @@ def _writer_of(
         if header.footer and (nested := [name for name in kept or () if pa.types.is_nested(header.footer.types[name])]):
             what = f"column {nested[0]!r} has lists, maps or groups, which {FORMATS[written.format]} would not have as they are"
             raise InvalidRequestError(what, "name output_columns of single values")
+        if kept is None:
+            _require_columns(list(dict.fromkeys(header.names)), header, s3_uri)  # each once
         if header.footer and kept is not None:
             reads = _Columns(kept, dict.fromkeys(kept, TYPED))
         else:
@@ -4391,6 +4399,7 @@ def _is_exact(text: str) -> bool:
 def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
     """Decide the open columns as pandas does, by all values of the blocks; text columns are not read further."""
     kinds: dict[str, str] = {}
+    unreadable: set[str] = set()
     for block in blocks:
         names = [name for name in columns.names if name in columns.open and kinds.get(name) != TEXT]
         if not names:
@@ -4400,7 +4409,8 @@ def _infer_kinds(blocks: Iterable[_Block], columns: _Columns) -> dict[str, str]:
                 kind = TEXT  # noqa: PLW2901
             found = _seen(columns, name, kind)
             kinds[name] = _seen(columns, name, join_kinds(kinds.get(name, found), found))
-    return kinds
+        unreadable |= set(names) - kinds.keys()
+    return {name: _seen(columns, name, EMPTY) for name in unreadable} | kinds
 
 
 ARRAY, VALUES, FRAME, TEXTS, TABLE = "array", "values", "frame", "texts", "table"
@@ -6522,8 +6532,12 @@ class _CsvWriter(_TextWriter):
             offsets = np.array([0, len(header.line_end) + len(raw)], np.int32)
             block = _CsvBlock(header, header.line_end + raw + header.line_end, offsets, b'"' in raw, ())
             raw = _selected(block, self._runs).record(0)
-        named = b"".join(_after(name, dialect) for name in names)
-        return int(output.write(self._encoded(mark + (raw + named if self._runs else named[1:]))))
+        first, *others = (_after(name, dialect) for name in names)
+        if not self._runs:
+            raw, first = b"", first[1:]
+            if dialect.comment and first.startswith(dialect.comment.encode()):
+                first = b'"%b"' % first
+        return int(output.write(self._encoded(b"".join([mark, raw, first, *others]))))
 
     def write(self, joined: memoryview) -> None:
         # A block begins with the line end before its first record, which is that of the header.
@@ -7059,7 +7073,24 @@ def _selected(block: _CsvBlock, runs: list[tuple[int, int]]) -> _CsvBlock:
     data, offsets = known or _select_fields(data, offsets, edge, fields, runs, ord(delimiter)) or (b"", offsets)
     if not data:
         raise _unreadable(block)
-    return replace(block, data=data, offsets=offsets, has_blank_lines=False, has_fields=bool(runs))
+    return _uncommented(replace(block, data=data, offsets=offsets, has_blank_lines=False, has_fields=bool(runs)))
+
+
+def _uncommented(block: _CsvBlock) -> _CsvBlock:
+    """Quote the first field of records that would be comments, as another field stood before it in the data."""
+    dialect, edge = block.header.dialect, len(block.header.line_end)
+    if not dialect.comment or not block.has_fields:
+        return block
+    octets, firsts = np.frombuffer(block.data, np.uint8), block.offsets[:-1] + edge
+    found = np.flatnonzero(firsts < block.offsets[1:])
+    found = found[octets[firsts[found]] == ord(dialect.comment)]
+    if not len(found):
+        return block
+    records = [block.data[start:stop] for start, stop in pairwise(block.offsets.tolist())]
+    for row in found.tolist():
+        first, delimiter, others = records[row][edge:].partition(dialect.delimiter.encode())
+        records[row] = b'%b"%b"%b%b' % (records[row][:edge], first, delimiter, others)
+    return replace(block, data=b"".join(records), offsets=np.cumsum([0, *map(len, records)]).astype(np.int32), has_quotes=True)
 
 
 def _select_fields(
@@ -7101,6 +7132,10 @@ def _append_predictions(block: _CsvBlock, rows: Array, predictions: _Predictions
     else:
         if n_outputs == 1:  # a line without anything would be no row
             columns = [pc.replace_substring_regex(columns[0], _NOTHING, rb'\1"\2"')]
+        begun = f"{dialect.delimiter}{dialect.comment}".encode()
+        if dialect.comment and pc.any(pc.starts_with(columns[0], begun)).as_py():
+            texts = [b'%b"%b"' % (text[:1], text[1:]) if text.startswith(begun) else text for text in columns[0].to_pylist()]
+            columns[0] = pa.array(texts, pa.binary())
         columns[0] = pc.binary_replace_slice(columns[0], 0, 1, block.header.line_end)
     return _joined_texts(columns)
 
@@ -7322,10 +7357,10 @@ class _LineBlock:
         others = [name for name in columns.names if name not in columns.plain]
         matrix, exact, values, bad = self._read(numbers, others, reject)
         if not others:
-            return _Features(lambda: _number_table(numbers, matrix), None if bad else matrix, exact)
+            return _Features(lambda: _number_table(numbers, matrix), None if any(bad.values()) else matrix, exact)
         parsed = dict(zip(numbers, _number_table(numbers, matrix).columns, strict=True))
         for name, column in zip(others, values, strict=True):
-            found = "" if columns.kinds[name] == TEXT else _kind_of_values(column, bad)
+            found = "" if columns.kinds[name] == TEXT else _kind_of_values(column, bad[name]) or columns.kinds[name]
             parsed[name] = _as_kind(self, columns, name, pa.chunked_array([_texts_of(column)]), reject, found)
         table = pa.table([parsed[name] for name in columns.names], names=columns.names)
         return _Features(lambda: table, exact=exact)
@@ -7354,14 +7389,15 @@ class _LineBlock:
 
     def kinds(self, names: Sequence[str]) -> dict[str, str]:
         _, _, values, bad = self._read([], names, lambda *_: None)
-        return {name: _kind_of_values(column, bad) for name, column in zip(names, values, strict=True)}
+        found = {name: _kind_of_values(column, bad[name]) for name, column in zip(names, values, strict=True)}
+        return {name: kind for name, kind in found.items() if kind is not None}
 
     def _read(
         self, numbers: Sequence[str], others: Sequence[str], reject: Reject
-    ) -> tuple[Array, frozenset[str], list[pa.Array], set[int]]:
+    ) -> tuple[Array, frozenset[str], list[pa.Array], dict[str, set[int]]]:
         """Read columns as numbers, and others as their values' JSON, null for a missing one; bad rows go to `reject`.
 
-        Returns the numbers, by columns; the columns of them that have none beyond 2^53; the others; and the bad rows.
+        Returns the numbers, by columns; the columns of them that have none beyond 2^53; the others; and each one's unreadable rows.
         """
         library = _beside("json_kernel")
         read = library.read(self.data, self.lines, numbers, others) if library else None
@@ -7374,7 +7410,7 @@ class _LineBlock:
         )
         if _utf8_problem(self.data, int(self.lines[-1])) is not None:
             declined = np.arange(self.rows)  # each line is decoded by itself
-        bad: set[int] = set()
+        bad: dict[str, set[int]] = {name: set() for name in (*numbers, *others)}
         if len(declined):
             self._read_declined(declined, numbers, others, (matrix, is_large, values), bad, reject)
         matrix.flags.writeable = False
@@ -7386,7 +7422,7 @@ class _LineBlock:
         numbers: Sequence[str],
         others: Sequence[str],
         read: tuple[Array, Array, list[pa.Array]],
-        bad: set[int],
+        bad: dict[str, set[int]],
         reject: Reject,
     ) -> None:
         """Read lines by Python's json, and put their values into what was read of the others."""
@@ -7394,18 +7430,22 @@ class _LineBlock:
         found: list[dict[str, bytes | None]] = []
         for row in rows.tolist():
             try:
-                found.append(_values_in(self.line(row), wanted))
+                line, faults = _values_in(self.line(row), wanted)
             except _NotAnObjectError as error:
-                bad.add(row)
-                found.append({})
+                line, faults = {}, dict.fromkeys(wanted, error.reason)
                 reject(row, error.reason)
+            found.append(line)
+            for name, reason in faults.items():
+                bad[name].add(row)
+                reject(row, reason)
         matrix, is_large, values = read
 
-        def reject_declined(place: int, reason: _Reason) -> None:
-            bad.add(int(rows[place]))
-            reject(int(rows[place]), reason)
-
         for place, name in enumerate(numbers):
+
+            def reject_declined(place: int, reason: _Reason, name: str = name) -> None:
+                bad[name].add(int(rows[place]))
+                reject(int(rows[place]), reason)
+
             texts = _texts_of(pa.array([line.get(name) for line in found], pa.binary()))
             column = _to_numbers(name, pa.chunked_array([texts]), reject_declined, COMMAS).to_numpy(zero_copy_only=False)
             matrix[rows, place] = column
@@ -7469,23 +7509,28 @@ def _object_in(line: bytes) -> tuple[tuple[str, Any], ...]:
     return found
 
 
-def _values_in(line: bytes, wanted: frozenset[str]) -> dict[str, bytes | None]:
-    """Return the values of the wanted columns as JSON; None for null and NaN, as pandas has it."""
+def _values_in(line: bytes, wanted: frozenset[str]) -> tuple[dict[str, bytes | None], dict[str, _Reason]]:
+    """Return the values of the wanted columns as JSON, None for null and NaN, as pandas has it; and why some have none."""
     values: dict[str, bytes | None] = {}
+    faults: dict[str, _Reason] = {}
     for key, value in _object_in(line):
         if key not in wanted:
             continue
+        fault = None
         if key in values:
-            raise _NotAnObjectError(f"column {key!r} is there twice")
-        if isinstance(value, (tuple, list)):
-            raise _NotAnObjectError(f"column {key!r} holds {'an array' if isinstance(value, list) else 'an object'}, not one value")
-        if isinstance(value, _Number):
+            fault = "is there twice"
+        elif isinstance(value, (tuple, list)):
+            fault = f"holds {'an array' if isinstance(value, list) else 'an object'}, not one value"
+        elif isinstance(value, _Number):
             values[key] = None if value == "NaN" else value.encode()
         elif isinstance(value, str) and value and not _is_text(value):
-            raise _NotAnObjectError(f"column {key!r} holds half a surrogate pair, a text that UTF-8 cannot hold")
+            fault = "holds half a surrogate pair, a text that UTF-8 cannot hold"
         else:
             values[key] = None if value is None else orjson.dumps(value)
-    return values
+        if fault:
+            values[key] = None
+            faults.setdefault(key, _NotAnObjectError(f"column {key!r} {fault}").reason)
+    return values, faults
 
 
 def _spelled_in(line: bytes, wanted: frozenset[str]) -> dict[str, bytes]:
@@ -7517,8 +7562,13 @@ def _texts_of(values: pa.Array) -> pa.Array:
     return pc.take(pa.array(texts, pa.string()), encoded.indices)
 
 
-def _kind_of_values(values: pa.Array, bad: set[int]) -> str:
-    """Return the kind that `pandas.read_json` without conversions would make of a column of these values, but of the bad rows."""
+def _kind_of_values(values: pa.Array, bad: set[int]) -> str | None:
+    """Return the kind that `pandas.read_json` without conversions would make of a column of these values, but of the bad rows.
+
+    None if there are no others.
+    """
+    if len(bad) == len(values):
+        return None
     if bad:
         values = values.take(np.delete(np.arange(len(values)), list(bad)))
     firsts = set(pc.unique(pc.binary_slice(values, 0, 1)).to_pylist())
@@ -8285,7 +8335,16 @@ def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return column.cast(pa.string())
     except pa.ArrowException:  # bytes need not be UTF-8
-        return pa.chunked_array([pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())])
+        texts = [None if value is None else _as_text(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def _as_text(value: object) -> str:
+    """Print a value that Arrow does not print, or whose neighbours it does not: each by itself, however rows are cut."""
+    if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):
+            return value.decode()
+    return str(value)
 
 
 def _join_row_blocks(blocks: list[_ParquetBlock]) -> _ParquetBlock:

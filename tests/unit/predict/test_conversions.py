@@ -125,6 +125,14 @@ def test_some_columns_are_written_in_the_datas_order(tmp_path):
     assert convert(data, tmp_path, output_columns=[])[1] == [{"p": 2.0}]
 
 
+def test_columns_of_one_name_are_refused_where_names_tell_values_apart(tmp_path):
+    for kind in ("jsonl", "parquet"):
+        for data, name in ((b"x,a,a\n1,2,3\n", "'a'"), (b"x,,\n1,2,3\n", "''")):
+            with pytest.raises(handler.InvalidDataError, match=f"in.csv has more than one column named {name}: rename one"):
+                convert(data, tmp_path, output_format=kind)
+    assert convert(b"x,a,a\n1,2,3\n", tmp_path, output_columns=["x"])[1] == [{"x": 1, "p": 1.0}]
+
+
 def test_a_type_of_any_column_can_be_stated_and_a_value_that_does_not_fit_makes_a_bad_row(tmp_path):
     data = b"id,x,n\n007,1,5\n8,2,5.5\n9,bad,6\n"
     good = data.replace(b"bad", b"3")
@@ -338,6 +346,13 @@ class TestOfJsonLines:
         assert scored(lines, output_columns=["y"], **fields) == b"y,p\n1,1.0\n,\n2,\n,\n"
         assert scored(lines, output_columns=[], **fields) == b'p\n1.0\n""\n""\n3.0\n'
 
+    def test_a_value_that_cannot_be_read_takes_no_other_of_its_line_with_it(self, scored):
+        lines = b'{"x":1,"y":1,"z":"a"}\n{"x":2,"y":[2],"z":"b"}\n{"x":3,"y":"\\ud800","z":"c"}\n{"z":"d","x":4,"y":4,"y":5}\n[]\n'
+        expected = b"x,y,z,p\n1,1,a,1.0\n2,,b,\n3,,c,\n4,,d,\n,,,\n"
+        for block_bytes in (1, 2_000_000):
+            fields = {"output_columns": ["x", "y", "z"], "output_format": "csv", "on_bad_row": "quarantine"}
+            assert scored(lines, block_bytes, **fields) == expected
+
 
 @settings(deadline=None, max_examples=15)
 @given(tables(), st.integers(1, 200))
@@ -395,6 +410,14 @@ class TestOfParquet:
         assert found[0] == first
         assert found[1] == {**dict.fromkeys(first), "x": 2.0, "c": "l", "p": 2.0}
         assert (found[2]["f"], found[2]["i"]) == (None, 2**62)
+
+    def test_bytes_are_text_each_by_itself_whatever_lies_beside_them(self, tmp_path):
+        table = pa.table({"x": [1.0, 2.0, 3.0], "b": [b"a", b"\xff", None]})
+        for groups in (1, 3):
+            pq.write_table(table, tmp_path / "in.parquet", row_group_size=groups)
+            options = {"prediction_column_name": "p", "output_columns": ["b"], "output_format": "csv"}
+            handler.score_file(tmp_path / "in.parquet", tmp_path / "out", MODEL_OF_X, **options)
+            assert (tmp_path / "out").read_text() == "b,p\na,1.0\nb'\\xff',2.0\n,3.0\n"
 
     def test_columns_have_to_be_named_and_to_be_single_values(self, scored):
         assert scored("csv", []) == "p\n1.0\n2.0\n3.0\n"

@@ -268,3 +268,21 @@ def test_lines_that_are_no_objects_have_nulls_and_a_key_that_no_row_has_is_refus
     assert facts.rejected_rows == 2
     with pytest.raises(handler.InvalidRequestError, match=r"in.jsonl has no column 'ID' .* show: correct output_columns"):
         handler.score_file(path, tmp_path / "out.jsonl", FirstColumn(), output_columns=["ID"], **options)
+
+
+def test_no_line_becomes_a_comment_because_its_first_field_is_left_out(tmp_path):
+    """What stood behind another field, or is predicted, is quoted where it would begin a line with the comments' mark."""
+    data = 'x1;#t;u\r\n#c\r\n1;#é;#2\r\n2;;\r\n3;b;#\r\n4;"#";u\r\n'.encode()
+    fields = {"csv": {"comment": "#", "delimiter": ";"}, "column_types": {"x1": "integer"}}
+    lines = b'"#t";p\r\n"#\xc3\xa9";1\r\n;2\r\nb;3\r\n"#";4\r\n'
+    assert score_locally(data, tmp_path, output_columns=["#t"], **fields)[1] == lines
+    assert score_locally(data, tmp_path, block_bytes=1, output_columns=["#t"], **fields)[1] == lines
+    wide = {**fields, "csv": {**fields["csv"], "encoding": "utf-16-le"}}
+    assert score_locally(data.decode().encode("utf-16-le"), tmp_path, output_columns=["#t"], **wide)[1] == lines.decode().encode(
+        "utf-16-le"
+    )
+    expected = b'"#t";u;p\r\n"#\xc3\xa9";#2;1\r\n;;2\r\nb;#;3\r\n"#";u;4\r\n'
+    assert score_locally(data, tmp_path, output_columns=["#t", "u"], **fields)[1] == expected
+    labels = {**fields, "model": Labels(), "feature_columns": ["u"], "column_types": {"u": "text"}, "output_columns": []}
+    predicted = score_locally(data, tmp_path, prediction_column_name="#p", on_bad_row="quarantine", **labels)[1]
+    assert predicted.split(b"\r\n") == [b'"#p"', b'"#2"', b"nan", b'"#"', b"u", b""]

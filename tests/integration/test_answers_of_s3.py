@@ -141,6 +141,7 @@ def test_a_conditional_write_that_is_refused_is_looked_at_once_more(server, answ
     server.script = [absent, whole(), absent, absent, answer, *([then] if then else [])]  # HEAD, part, two HEADs, PUT, HEAD
     document = {
         "request": {"output_s3_uri": "s3://bucket/out", "overwrite": False},
+        "prediction": {"output_format": "csv", "output_compression": "none"},
         "plan": {"identity": "i", "output_found": None, "agreed": {"work_s3_uri": "s3://bucket/out.work/"}},
     }
     pieces = [Piece(URI, '"v1"', 0, len(BODY))]

@@ -67,6 +67,7 @@ def mixed(put, places):
     return f"{places.data}mixed/", HEADER + rows(0, 30_010)
 
 
+@pytest.mark.thorough
 def test_data_compressed_in_any_way_become_one_output(aws, scored, fields, mixed, put, places, read, report_of):
     prefix, text = mixed
     plain = scored("plain.csv", **fields, data_s3_uri=put(f"{places.data}plain.csv", text))["output"]

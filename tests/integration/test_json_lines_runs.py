@@ -49,6 +49,7 @@ def printed_in(output):
     return [json.loads(line)[NAME] for line in output.decode().splitlines() if line.strip() and "}" in line]
 
 
+@pytest.mark.thorough
 def test_every_line_comes_out_with_its_prediction_however_it_is_cut(scored, stored, places, put, read, lines, expected, report_of):
     body = "".join(lines).encode()
     fields = stored | {"data_s3_uri": put(f"{places.data}lines/all.jsonl", body)}

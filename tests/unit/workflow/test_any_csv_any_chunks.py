@@ -144,6 +144,7 @@ def test_one_object_in_any_chunks(numbers, table, chunk_bytes, bom, last_line_en
     assert without_predictions.startswith(body[: body.index(line_end)])
 
 
+@pytest.mark.thorough
 @settings(any_number_of(12), max_examples=5)
 @given(table=NUMBERED_TABLES, chunk_bytes=st.integers(8, 400), has_header=st.booleans(), has_comments=st.booleans())
 def test_any_dialect_in_any_chunks(numbers, table, chunk_bytes, has_header, has_comments):

@@ -70,6 +70,7 @@ def lines_of(rows):
     return [json.dumps({**others, "x": number}).encode() + end for number, others, end in rows]
 
 
+@pytest.mark.thorough
 @few
 @given(rows=ROWS, chunk_bytes=st.integers(8, 300), mark=st.sampled_from([b"", b"\xef\xbb\xbf"]), has_last_end=st.booleans())
 def test_one_object_in_any_chunks(numbers, rows, chunk_bytes, mark, has_last_end):

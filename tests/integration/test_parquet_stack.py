@@ -16,6 +16,8 @@ from sklearn.preprocessing import OneHotEncoder
 from support.histories import states_entered
 from support.parquet_files import parquet
 
+pytestmark = pytest.mark.thorough  # test_formats.py has one run of Parquet for `make test`
+
 ROWS = 1000
 
 

@@ -206,7 +206,7 @@ class PredictionRun:
             return run.report()
 
     def to_arrow(self) -> "pa.Table":
-        """Return the output as a table with the types that pyarrow infers; waits for it. The file itself keeps every byte."""
+        """Return the output as a table, of text with the types that pyarrow infers; waits for it. The file keeps every byte."""
         import pyarrow as pa  # noqa: PLC0415  # not for those who only start runs: it takes long to import
 
         if not isinstance(published := self.result, Published):

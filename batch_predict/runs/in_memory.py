@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PathLike = str | os.PathLike[str]
+_BLOCK_BYTES = 1 << 25
+"""What pyarrow parses at once: a record must fit, which has 16 MB at most and its predictions."""
 
 
 def model_path(model: object, folder: Path) -> str:
@@ -97,16 +99,23 @@ def data_paths(data: object, folder: Path, csv_field: "Mapping[str, Any] | None"
 
 
 def read_output(path: Path, request: "Mapping[str, Any]") -> "pa.Table":
-    """Return the output of a request as a table, with the types that pyarrow infers."""
+    """Return the output of a request as a table: Parquet's own types, or else those that pyarrow infers."""
     import pyarrow.csv  # noqa: PLC0415  # it takes long to import
     import pyarrow.json  # noqa: PLC0415
+    import pyarrow.parquet  # noqa: PLC0415
 
-    if deployed.data_names.promise_of(request.get("output_s3_uri") or path.name).format == "jsonl":
-        return pyarrow.json.read_json(open_text(path))
+    with path.open("rb") as file:
+        if file.read(4) == b"PAR1":
+            return pyarrow.parquet.read_table(path, partitioning=None)
+    named = deployed.data_names.promise_of(request.get("output_s3_uri") or path.name).format
+    kind = request.get("output_format") or named
+    if kind == "jsonl" or (kind is None and open_text(path).read(2) in (b'{"', b"{}")):  # its data were
+        return pyarrow.json.read_json(open_text(path), pyarrow.json.ReadOptions(block_size=_BLOCK_BYTES))
     records_of = deployed.csv_records
     dialect = deployed.csv_dialect.dialect_of(request.get("csv"))
     if dialect == deployed.csv_dialect.COMMAS:
-        return pyarrow.csv.read_csv(open_text(path))
+        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        return pyarrow.csv.read_csv(open_text(path), pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES), parse)
     data = records_of.text_of(open_text(path).read(), dialect, str(path), is_all=True)
     dialect = deployed.csv_dialect.of_text(dialect)
     data = data[records_of.bom_bytes(data, dialect) :]
@@ -123,7 +132,7 @@ def read_output(path: Path, request: "Mapping[str, Any]") -> "pa.Table":
         names += [name] if predictions == 1 else [f"{name}_{number}" for number in range(predictions)]
     return pyarrow.csv.read_csv(
         pyarrow.BufferReader(text.encode()),
-        pyarrow.csv.ReadOptions(column_names=names),
+        pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
         parse,
         pyarrow.csv.ConvertOptions(decimal_point=dialect.decimal),
     )

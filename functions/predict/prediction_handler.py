@@ -734,7 +734,7 @@ def score_file(
         "prediction_method": prediction_method,
         "predictions": predictions,
         "output_columns": output_columns,
-        "output_format": output_format,
+        "output_format": output_format or promise_of(str(output)).format,
         "on_bad_row": on_bad_row,
         "on_no_rows": on_no_rows,
         "strict": strict,
@@ -748,6 +748,8 @@ def score_file(
     is_group = not isinstance(data, (str, Path))
     paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
     options["input_format"] = _read_as({**options, "data_s3_uri": paths[0].name})
+    if mistake := _written_as(options).mistake:
+        raise InvalidRequestError(f"{output} {mistake}")
     chunk = _local_chunk(paths, options, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
     packed = _with_packed_trees(model, logger.warning)
     rejected = Path(f"{output}.rejected.csv") if on_bad_row == "quarantine" else None

@@ -429,3 +429,18 @@ class TestOfParquet:
             scored("jsonl", ["l"])
         with pytest.raises(handler.InvalidRequestError, match="has no column 'X'"):
             scored("jsonl", ["X"])
+
+
+def test_score_file_goes_by_the_outputs_name_too_and_refuses_what_cannot_be(tmp_path):
+    (tmp_path / "in.csv").write_bytes(b"x\n1\n")
+
+    def scored(name, **fields):
+        handler.score_file(tmp_path / "in.csv", tmp_path / name, MODEL_OF_X, prediction_column_name="p", **fields)
+        return (tmp_path / name).read_bytes()
+
+    assert pq.read_table(io.BytesIO(scored("out.parquet"))).to_pylist() == [{"x": 1, "p": 1.0}]
+    assert scored("out.jsonl") == b'{"x":1,"p":1.0}\n'
+    assert scored("out") == b"x,p\n1,1.0\n"
+    for name, fields in (("out", {"output_format": "parquet", "output_compression": "gzip"}), ("out.parquet.gz", {})):
+        with pytest.raises(handler.InvalidRequestError, match=f"{name} is Parquet, which compresses its own pages"):
+            scored(name, **fields)

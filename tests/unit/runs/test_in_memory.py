@@ -6,6 +6,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.linear_model import LinearRegression
 
@@ -131,3 +133,20 @@ def test_columns_that_are_not_given_are_not_in_the_request(tmp_path, monkeypatch
         request = BatchPredictor(model, names)._prepared(tmp_path, FRAME, "out.csv").request
         assert {field: value for field, value in request.items() if field == "feature_columns"} == listed
         json.dumps(request)
+
+
+def test_an_output_of_any_format_is_read_as_what_it_is(tmp_path):
+    table = pa.table({"id": ["007", None], "at": pa.array([0, 1], pa.timestamp("ms", "Europe/Berlin")), "p": [1.0, None]})
+    pq.write_table(table, tmp_path / "out")
+    assert read_output(tmp_path / "out", {"output_s3_uri": "out", "output_format": "parquet"}).equals(table)
+    (tmp_path / "lines").write_text('{"a":1,"p":2}\n')
+    assert read_output(tmp_path / "lines", {"output_s3_uri": "lines", "output_format": "jsonl"}).to_pylist() == [{"a": 1, "p": 2}]
+    assert read_output(tmp_path / "lines", {"output_s3_uri": "lines"}).to_pylist() == [{"a": 1, "p": 2}]
+
+
+def test_long_records_and_line_breaks_in_fields_are_read(tmp_path):
+    text = "a\n" * 1_000_000
+    (tmp_path / "out.csv").write_text(f'x,p\n"{text}",1.0\n"{text}",2.0\n')
+    assert read_output(tmp_path / "out.csv", {}).to_pylist() == [{"x": text, "p": 1.0}, {"x": text, "p": 2.0}]
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps({"x": text, "p": p}) + "\n" for p in (1.0, 2.0)))
+    assert read_output(tmp_path / "out.jsonl", {}).to_pylist() == [{"x": text, "p": 1.0}, {"x": text, "p": 2.0}]

@@ -1,4 +1,4 @@
-"""Score DataFrames and CSV files with a fitted model from Python: on this machine, or on a deployed stack.
+"""Score DataFrames and files with a fitted model from Python: on this machine, or on a deployed stack.
 
 from batch_predict import BatchPredictor
 
@@ -49,7 +49,7 @@ TEMPORARY = "batch-predict-"
 
 
 class BatchPredictor:
-    """Scores DataFrames and CSV files with one model.
+    """Scores DataFrames, and files of CSV, JSON Lines or Parquet, with one model.
 
     Args:
         model: A fitted estimator, or a file that `joblib.dump` wrote; with ``stack`` also an S3 URI.
@@ -95,7 +95,7 @@ class BatchPredictor:
     def run(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
         """Score ``data`` into ``output``, and return when it is there.
 
-        ``data`` is a DataFrame, a file, a folder (all *.csv below it in natural order), a glob, or a list of these; ``output`` is a
+        ``data`` is a DataFrame, a file, a folder (all its tables of one format in natural order), a glob, or a list of these; ``output`` is a
         local path, or with a stack an S3 URI. Raises TypeError for other data, InvalidRequestError before anything has started, and
         RunFailedError if the run fails.
         """

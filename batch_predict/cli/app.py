@@ -63,4 +63,4 @@ def _show_version(wanted: bool) -> None:
 def batch_predict(
     _version: Annotated[bool, typer.Option("--version", callback=_show_version, help="Show the version and exit.")] = False,
 ) -> None:
-    """Score every row of your CSV data with a fitted scikit-learn model, by AWS Step Functions: on AWS, or on this machine."""
+    """Score every row of your tables with a fitted scikit-learn model, by AWS Step Functions: on AWS, or on this machine."""

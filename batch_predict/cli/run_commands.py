@@ -159,7 +159,7 @@ def report(
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="What to compare with: a CSV sample, of the training data say, or the output or report of another run.",
+            help="What to compare with: CSV, of the training data say or another run's output, or the report of another run.",
             metavar="FILE",
         ),
     ] = None,

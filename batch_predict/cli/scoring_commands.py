@@ -48,7 +48,7 @@ def run(
         bool, typer.Option("--json", help="Print the result as one JSON object, and progress as JSON lines on standard error.")
     ] = False,
 ) -> None:
-    """Score CSV files with a model: here, or with --stack on AWS.
+    """Score tables with a model: here, or with --stack on AWS.
 
     Runs the whole workflow, the very state machine and functions that go to AWS, on an embedded local AWS; with --stack on the
     stack of that name, to which local files are uploaded.

@@ -56,7 +56,7 @@ def reference_statistics(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the `features` and `predictions` of a reference, of the shape of a report's ``statistics``, which it is for.
 
-    It is the report of another run, or CSV: a sample, or the output of another run, which has predictions, too. CSV is counted as
+    It is the report of another run, or CSV: a sample, or another run's output, which has predictions, too. CSV is counted as
     the prediction function counts: by the same kinds, buckets and hashes. A column that it does not have is left out; so is a row
     in which a number cannot be read, or which has no prediction. `csv` is the run's own field, by which CSV is read.
     Raises ValueError if the file is neither, or has no rows.

@@ -1,7 +1,9 @@
-"""Score one CSV object in S3, one byte range of it, or many small objects as one, with a fitted scikit-learn model.
+"""Score a table in S3, a part of it, or many small objects as one, with a fitted scikit-learn model.
 
 The prediction Lambda, whole in this file: drop it into any stack. The modules and the kernel in C beside it make it faster, and are
-optional. Each output record is the input record's own bytes, a comma and the prediction; only the feature columns are parsed.
+optional. Tables are CSV in any dialect or JSON Lines, both also in gzip or Zstandard, or Parquet. An output of the same format has
+the records' own bytes and the predictions: in CSV behind a comma, in JSON Lines before the closing brace; an output of Parquet has
+the predictions' columns alone, for the workflow to join. Only the features are parsed, unless the output has another format.
 Invoked directly it answers `{"statusCode": 200|400|500, "body": "<json>"}`; with `"raise_errors": true`, as the state machine sets
 it, it raises the named error, because Step Functions retries on error names.
 
@@ -34,8 +36,10 @@ predictions   `make_predictions`, `bisect_refused`: the model called, its answer
 statistics    `column_statistics`: what is counted of features and predictions
 segments      a chunk's shares of its objects
 compression   gzip and Zstandard, read as text
+tables        rows of another format than the data's
 formats       the few verbs in which formats of tables differ
 CSV           bytes cut into blocks of whole records, their fields parsed, and predictions behind them
+JSON Lines    bytes cut into lines, their features read, and predictions before their closing braces
 Parquet       the pages of the feature columns alone, and predictions in pages of their own
 headers       what is wrong with a first line
 """

@@ -95,9 +95,9 @@ class BatchPredictor:
     def run(self, data: "Data", output: PathLike, *, name: str | None = None) -> "PredictionRun":
         """Score ``data`` into ``output``, and return when it is there.
 
-        ``data`` is a DataFrame, a file, a folder (all its tables of one format in natural order), a glob, or a list of these; ``output`` is a
-        local path, or with a stack an S3 URI. Raises TypeError for other data, InvalidRequestError before anything has started, and
-        RunFailedError if the run fails.
+        ``data`` is a DataFrame, a file, a folder (all its tables of one format in natural order), a glob, or a list of these;
+        ``output`` is a local path, or with a stack an S3 URI. Raises TypeError for other data, InvalidRequestError before anything
+        has started, and RunFailedError if the run fails.
         """
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             prepared = self._prepared(Path(folder), data, output)

@@ -143,8 +143,8 @@ _FIELDS = (
         "output_s3_uri",
         "output",
         "FILE",
-        "The one table of all rows, whose name says its format; its report goes beside it, as FILE.report.json. With --stack also an "
-        "S3 URI, which stays there.",
+        "The one table of all rows, whose name says its format; its report goes beside it, as FILE.report.json. With --stack "
+        "also an S3 URI, which stays there.",
     ),
     _Field(
         "output_columns",

@@ -6381,14 +6381,16 @@ class _Csv(_Text):
         segment.surplus += narrowed.surplus if narrowed else 0
 
     def joint_header(self, headers: Iterator[Header]) -> Header:
-        first = next(headers)
+        first = next((header for header in headers if header.names), None)
+        if first is None:
+            raise InvalidDataError("all objects of the chunk are empty, as compressed files of nothing are", _NAME_ROWS)
         line_end = first.line_end or next((header.line_end for header in headers if header.line_end), b"\n")
         return first._replace(line_end=line_end)
 
     def require_alike(self, segment: _Segment, chunk: _Chunk) -> None:
         """Raise InvalidDataError if a segment's header is not the chunk's; byte order marks and quoting may differ."""
         header = chunk.header_of(segment)
-        if header.names != chunk.header.names:
+        if header.names and header.names != chunk.header.names:  # a compressed file of nothing has none
             missing = set(chunk.header.names).difference(header.names)
             if mistake := mistaken_first_line(
                 chunk.header.names, header.names, self.dialect
@@ -6666,6 +6668,10 @@ def _local_header(segment: _Segment, source: _Csv, *, may_be_all: bool = False) 
             if len(beginning) > MAX_RECORD_BYTES:
                 break
     if not beginning:
+        with segment.data.open("rb") as file:
+            is_compressed = bool(file.read(1))
+        if is_compressed and may_be_all:
+            return Header(b"", b"", [])
         raise InvalidDataError(f"{s3_uri} is empty", _needs_rows(dialect))
     # Only a header without a line end; let the header's own problems speak first.
     header = _read_header(beginning + b"\n", s3_uri, dialect)

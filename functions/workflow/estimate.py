@@ -174,9 +174,9 @@ def estimate(
             f"Functions at once: {workers:,}, as the quota allows; each starts cold once, {cold:.1f} s {by} (not on Lambda).",
             f"Step Functions starts {CHILD_STARTS_PER_SECOND} chunks per second; what a Map takes to begin and end is left out.",
             f"Predictions add {work.prediction_bytes:,.0f} bytes to a row.",
-            f"Planning reads only headers and around chunk boundaries, {SMALL_REQUEST_SECONDS * 1000:.0f} ms each.",
+            f"Planning reads only headers or footers, and around chunk boundaries, {SMALL_REQUEST_SECONDS * 1000:.0f} ms each.",
             f"S3 copies {PARTS_IN_FLIGHT} parts at once, each at {COPY_MB_PER_SECOND} MB/s.",
-            "Nothing is retried, no row is rejected, and no chunk boundary falls inside quotes.",
+            "Nothing is retried, no row is rejected, and no chunk boundary has to be looked for again.",
             f"Prices are those of {REGION} in {COLLECTED}, for arm64, without free tiers; storage, logs and traces are left out.",
         ],
     }

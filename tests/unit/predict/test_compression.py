@@ -154,9 +154,11 @@ def test_a_part_is_the_same_bytes_whenever_it_is_written(tmp_path, compression):
 def test_objects_of_a_group_may_be_compressed_or_not(put, get):
     put(MODEL, FirstColumn())
     objects = [
+        compressed(b"", "zstd"),
         gzip.compress(b"x1,x2\n1,2\n\n"),
         b"x1,x2\n3,4\n",
         compressed(b"x1,x2\n", "zstd"),
+        compressed(b"", "gzip"),
         gzip.compress(b"x1,x2\n5,6\n"),
     ]
     segments = []

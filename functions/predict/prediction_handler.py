@@ -956,7 +956,7 @@ def _make_scorer(
     kept = _kept_columns(event, decision, header, s3_uri)
     if name in (header.names if kept is None else kept):
         raise InvalidRequestError(f"{s3_uri} has a column {name!r} already", "choose another prediction_column_name")
-    if nested := [column for column in names if header.footer and pa.types.is_nested(header.footer.types[column])]:
+    if nested := [column for column in names if header.footer and _is_nested(header.footer.types[column])]:
         what = f"{s3_uri} has lists, maps or groups in column {nested[0]!r}"
         raise InvalidRequestError(what, "choose feature_columns of single values")
     columns, examples = _decide_columns(model.estimator, event, decision, infer, header.footer)
@@ -1042,7 +1042,7 @@ def _writer_of(
         if kept is None and (header.sampled_rows is not None or header.footer):
             what = f"{FORMATS[source.name]} is written as {FORMATS[written.format]} only with output_columns"
             raise InvalidRequestError(what, "name the columns of the data that the output has, perhaps none ([])")
-        if header.footer and (nested := [name for name in kept or () if pa.types.is_nested(header.footer.types[name])]):
+        if header.footer and (nested := [name for name in kept or () if _is_nested(header.footer.types[name])]):
             what = f"column {nested[0]!r} has lists, maps or groups, which {FORMATS[written.format]} would not have as they are"
             raise InvalidRequestError(what, "name output_columns of single values")
         if kept is None:
@@ -8068,6 +8068,9 @@ def _footer_of(s3_uri: str, size: int, read: Callable[[int, int], bytes]) -> _Fo
     try:
         metadata = _parquet().read_metadata(io.BytesIO(tail[-8 - length :]))
         schema = metadata.schema.to_arrow_schema()
+    except pa.ArrowNotImplementedError as error:  # it names no column, and it need not be one that is used
+        what = f"{s3_uri} has a column of a type that is not read here: {error}"
+        raise InvalidDataError(what, "write that column as another type, or leave it out") from error
     except (pa.ArrowException, OSError) as error:
         raise InvalidDataError(f"the Parquet footer of {s3_uri} cannot be read", _WRITE_ANEW) from error
     if metadata.serialized_size != length:  # a signature follows; Arrow would end the process at an encrypted column
@@ -8095,6 +8098,11 @@ def _leaves_in(kind: Any) -> int:
     if isinstance(kind, pa.BaseExtensionType):
         return _leaves_in(kind.storage_type)
     return sum(_leaves_in(kind.field(place).type) for place in range(kind.num_fields)) if pa.types.is_nested(kind) else 1
+
+
+def _is_nested(kind: Any) -> bool:
+    """Tell whether a column has several values in a row, such as pandas' intervals, which are groups by another name."""
+    return bool(pa.types.is_nested(kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind))
 
 
 def _is_text_type(kind: Any) -> bool:

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -468,6 +469,17 @@ def test_columns_that_cannot_be_features_are_refused(tmp_path):
     model = Ridge().fit(pd.DataFrame({"0": [0.0, 1.0]}), [0.0, 1.0])
     with pytest.raises(handler.InvalidRequestError, match="'0'; it has '1', '2': the model was fitted on columns of these names"):
         score(tmp_path, pa.table({"1": [1.0], "2": [1.0]}), model)
+
+
+def test_what_no_rewriting_helps_is_not_called_damaged(tmp_path):
+    """Pandas' intervals are groups by another name; and polars writes integers of 128 bits, which Arrow does not read."""
+    frame = pd.DataFrame({"x": pd.arrays.IntervalArray.from_breaks([0, 1, 2]), "y": [1.0, 2.0]})
+    frame.to_parquet(tmp_path / "intervals.parquet")
+    with pytest.raises(handler.InvalidRequestError, match="has lists, maps or groups in column 'x': choose"):
+        score(tmp_path, (tmp_path / "intervals.parquet").read_bytes(), FirstColumn(), feature_columns=["x"])
+    pl.DataFrame({"i": pl.Series([1], dtype=pl.Int128), "x": [1.0]}).write_parquet(tmp_path / "wide.parquet")
+    with pytest.raises(handler.InvalidDataError, match=r"has a column of a type that is not read here: .*: write that column as"):
+        score(tmp_path, (tmp_path / "wide.parquet").read_bytes(), FirstColumn(), feature_columns=["x"])
 
 
 def test_objects_of_other_schemas_are_refused(tmp_path):

@@ -123,7 +123,7 @@ class BatchPredictor:
     def _prepared(self, folder: Path, data: "Data", output: PathLike, **fields: Any) -> PreparedRequest:
         require_data(data)
         if not isinstance(output, str | os.PathLike):
-            raise TypeError(f"output must be the path or S3 URI of a CSV file, not of type {type(output).__name__}")
+            raise TypeError(f"output must be the path or S3 URI of a file, not of type {type(output).__name__}")
         request = {
             **self._request,
             "model_s3_uri": model_path(self._model, folder),

@@ -1,4 +1,4 @@
-"""Where a large object may be cut: record boundaries at or after target offsets.
+"""Where a large object of CSV may be cut: record boundaries at or after target offsets.
 
 A line feed ends a record exactly when the number of quotes before it is even. Finding that out for sure takes reading all that
 lies before (`ScannedRange`, `exact_boundaries`). A window of bytes around the target allows a guess (`guessed_boundary`): read

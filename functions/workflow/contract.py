@@ -1,4 +1,4 @@
-"""The documents that pass between the states. Byte ranges are half-open, `[start, stop)`, and count from the object's first byte.
+"""The documents that pass between the states. Ranges of bytes and of row groups are half-open, `[start, stop)`, and count from 0.
 
 The execution's document grows by name: `request`, `execution`, `prediction`, `probe` (Validate Request), `model` (Probe Model),
 `plan` (Plan Chunks), `output` (Merge Outputs), or `failure` and `explanation`. A state replaces nothing but its own. It stays far

@@ -1,4 +1,4 @@
-"""Splits large objects at record boundaries: by windows around each target, or by counting every quote."""
+"""Splits large objects of CSV at record boundaries: by windows around each target, or by counting every quote."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -31,7 +31,7 @@ def extended_metadata(first: Footer, part: Footer | None, selection: Selection |
 def _extended(first: Footer, part: Footer | None, selection: Selection | None) -> bytes:
     pairs = list_of(first.struct[names.KEY_VALUES].value)
     values = {key: value for key, value in map(_pair, pairs) if value is not None}
-    pandas = _pandas(values[PANDAS]) if part and PANDAS in values else values.get(PANDAS)
+    pandas = _pandas(values[PANDAS], set(column_names(part))) if part and PANDAS in values else values.get(PANDAS)
     columns = column_names(first)
     kept = set(compress(columns, selection.columns) if selection else columns)
     replaced: dict[bytes, Callable[[bytes], bytes | None]] = {
@@ -68,17 +68,28 @@ def _arrow(value: bytes, selection: Selection | None, part: Footer | None, metad
     return arrow_schema.extended_schema(value, kept, more, metadata) if more else None
 
 
-def _pandas(value: bytes) -> bytes:
+def _pandas(value: bytes, added: set[str]) -> bytes:
     """Return pandas' metadata such that the names of all columns are texts: it cannot read others as numbers, dates or tuples.
 
     The columns that it does not list get the types that they would have without it, and an index of other rows is not used.
+    A column that is left out may have had the name of an `added` one, which must not become of its type, or the index.
     """
     metadata = _json(value)
+    columns, index = metadata.get("columns"), metadata.get("index_columns")
+    if isinstance(columns, list) and any(_is_of(column, added) for column in columns):
+        metadata["columns"] = [column for column in columns if not _is_of(column, added)]
+        if isinstance(index, list):
+            metadata["index_columns"] = [one for one in index if not (isinstance(one, str) and one in added)]
+        value = json.dumps(metadata).encode()
     levels = metadata.get("column_indexes")
     if not isinstance(levels, list) or (len(levels) < 2 and all(_is_text(level) for level in levels)):
         return value
     text = {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object", "metadata": {"encoding": "UTF-8"}}
     return json.dumps(metadata | {"column_indexes": [text]}).encode()
+
+
+def _is_of(column: Any, names: set[str]) -> bool:
+    return isinstance(column, dict) and (column.get("field_name") or column.get("name")) in names
 
 
 def _is_text(level: Any) -> bool:

@@ -394,6 +394,16 @@ def test_pandas_reads_its_own_types_and_index(frame):
     assert output["prediction"].tolist() == [0, 0.25]
 
 
+@pytest.mark.parametrize("values", [["r", "s"], pd.Categorical(["r", "s"]), pd.array([1, None], "Int64")], ids=str)
+@pytest.mark.parametrize("is_index", [False, True])
+def test_a_prediction_called_as_a_column_that_is_left_out_is_not_of_its_type(values, is_index):
+    frame = pd.DataFrame({"a": [1, 2], "prediction": values})
+    written = io.BytesIO()
+    (frame.set_index("prediction") if is_index else frame).to_parquet(written)
+    output = pd.read_parquet(io.BytesIO(joined([written.getvalue()], [parquet(predictions(2))], ["a"])))
+    pd.testing.assert_frame_equal(output, pd.DataFrame({"a": [1, 2], "prediction": [0, 0.25]}))
+
+
 @pytest.mark.parametrize("labels", [[0, 1], pd.to_datetime(["2026-01-01", "2026-01-02"]), [("a", "b"), ("a", "c")]])
 def test_columns_whose_names_are_no_texts_are_texts_beside_the_predictions(labels):
     """pandas would read all names as numbers, dates or tuples, and fail at the prediction's."""

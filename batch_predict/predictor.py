@@ -127,7 +127,7 @@ class BatchPredictor:
         request = {
             **self._request,
             "model_s3_uri": model_path(self._model, folder),
-            "data_s3_uri": data_paths(data, folder, self._request.get("csv")),
+            "data_s3_uri": data_paths(data, folder, {**self._request, "output_s3_uri": os.fspath(output)}),
             "output_s3_uri": os.fspath(output),
             **fields,
         }

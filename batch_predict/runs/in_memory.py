@@ -70,13 +70,17 @@ def require_names(names: object) -> list[str] | None:
     return [str(name) for name in listed]  # numpy's texts are no JSON
 
 
-def data_paths(data: object, folder: Path, csv_field: "Mapping[str, Any] | None" = None) -> list[str]:
-    """Return paths and S3 URIs as they are, and write DataFrames as CSV into ``folder``; in the given order.
+def data_paths(data: object, folder: Path, request: "Mapping[str, Any] | None" = None) -> list[str]:
+    """Return paths and S3 URIs as they are, and write DataFrames into ``folder``; in the given order.
 
-    ``csv_field`` is the request's field `csv`, which says how they are written.
+    They are written as CSV, as the ``request``'s field `csv` says, but as Parquet, which keeps their types, if the output is that.
     """
+    request = request or {}
+    csv_field = request.get("csv")
     dialect = deployed.csv_dialect.dialect_of(None if any(deployed.csv_dialect.dialect_problems(csv_field or {})) else csv_field)
     items = require_data(data)
+    if all(map(_is_frame, items)) and _is_for_parquet(request):
+        return [_write_parquet(item, folder / f"DataFrame-{number}.parquet") for number, item in enumerate(items, start=1)]
     paths = []
     for number, item in enumerate(items, start=1):
         if _is_frame(item):
@@ -96,6 +100,25 @@ def data_paths(data: object, folder: Path, csv_field: "Mapping[str, Any] | None"
         else:
             paths.append(os.fspath(item))
     return paths
+
+
+def _is_for_parquet(request: "Mapping[str, Any]") -> bool:
+    """Whether the output is Parquet, and the request says nothing that Parquet does not take as data."""
+    promised = deployed.data_names.promise_of(str(request.get("output_s3_uri", ""))).format
+    is_free = not (request.get("csv") or request.get("column_types")) and request.get("input_format") in (None, "auto", "parquet")
+    return is_free and (request.get("output_format") or promised) == "parquet"
+
+
+def _write_parquet(frame: "pd.DataFrame", file: Path) -> str:
+    """Write a frame without its index; InvalidRequestError if a column holds what Parquet has no type for."""
+    try:
+        frame.rename(columns=str).to_parquet(file, index=False)
+    except (ValueError, TypeError) as error:  # as pyarrow's errors are
+        raise InvalidRequestError(
+            f"the DataFrame cannot be written as Parquet ({type(error).__name__}: {error}): "
+            "give each column one type, or the output a name that ends in .csv"
+        ) from error
+    return str(file)
 
 
 def read_output(path: Path, request: "Mapping[str, Any]") -> "pa.Table":

@@ -1339,7 +1339,7 @@ class _Scorer:
             if self.columns.types:
                 what = f"{model} was fitted on pandas' categories, and none of these columns is one: {reason.public}"
                 return ModelError(what, "write the data with such columns, or fit the model with an encoder in its pipeline")
-            what = f"{model} was fitted on pandas' categories, which no CSV file has: {reason.public}"
+            what = f"{model} was fitted on pandas' categories, which neither CSV nor JSON Lines has: {reason.public}"
             return ModelError(what, "fit it with an encoder in its pipeline in their place")
         words, advice = self._words_of_example(reason)
         return ModelError(f"{model} fails in its {self.method}: {words}", advice)

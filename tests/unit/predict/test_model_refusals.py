@@ -215,7 +215,7 @@ def test_lightgbms_categories_are_its_own_limit(answer):
     for quarantine in ({}, {"on_bad_row": "quarantine"}):
         _, body = answer(model, "x1,x2\na,1\nb,2\n", **quarantine)
         assert body["error"] == "ModelError"
-        assert "was fitted on pandas' categories, which no CSV file has: " in body["message"]
+        assert "was fitted on pandas' categories, which neither CSV nor JSON Lines has: " in body["message"]
         assert "fit it with an encoder in its pipeline" in body["message"]
 
 

@@ -53,7 +53,7 @@ def test_a_dataframe_is_the_csv_that_reads_back_to_its_values(tmp_path):
 def test_a_dataframe_is_written_in_the_requests_dialect_and_its_output_read(tmp_path, said, encoding):
     csv = {"delimiter": ";", "decimal": ",", "encoding": encoding, "comment": "#"} | said
     frame = pd.DataFrame({"größe": [1.5, None], "text": ["ä;", "b"]})
-    (path,) = data_paths(frame, tmp_path, csv)
+    (path,) = data_paths(frame, tmp_path, {"csv": csv})
     written = '1,5;"ä;"\n;b\n'
     assert Path(path).read_bytes().decode(encoding) == ("" if said else "größe;text\n") + written
     output = '# "c"\n' + ("" if said else "größe;text;p\n") + '1,5;"ä;";2,5\n# d\n;b;0,5\n'
@@ -73,6 +73,16 @@ def test_files_and_frames_stand_in_the_given_order(tmp_path):
     assert paths == [f"{tmp_path}/DataFrame-1.csv", "in.csv", "s3://bucket/data/", f"{tmp_path}/DataFrame-4.csv"]
     assert index_of([FRAME, "in.csv"]) is None
     assert index_of((FRAME, FRAME)).tolist() == [3, 1, 2, 0] * 2
+
+
+def test_a_dataframe_keeps_its_types_if_the_output_is_parquet(tmp_path):
+    frame = pd.DataFrame({"id": ["007", None], 1: pd.Categorical(["a", "b"]), "n": pd.array([1, None], "Int64")}, index=[5, 6])
+    (path,) = data_paths(frame, tmp_path, {"output_s3_uri": "out.parquet"})
+    pd.testing.assert_frame_equal(pd.read_parquet(path), frame.rename(columns=str).reset_index(drop=True))
+    for fields in ({"output_s3_uri": "out.jsonl"}, {"output_s3_uri": "out.parquet", "column_types": {"id": "text"}}):
+        assert data_paths(frame, tmp_path, fields) == [f"{tmp_path}/DataFrame.csv"]
+    with pytest.raises(InvalidRequestError, match=r"cannot be written as Parquet \(ArrowInvalid.*a name that ends in \.csv"):
+        data_paths(pd.DataFrame({"x": [1, "a"]}), tmp_path, {"output_format": "parquet"})
 
 
 def test_an_estimator_is_written_and_a_path_is_not(tmp_path):

@@ -5860,9 +5860,23 @@ def _beginning_of_text(stored: bytes, compression: str, s3_uri: str, most: int, 
 
 
 class _TextWriter:
-    """What writers of text have alike: no types."""
+    """What writers of text have alike: no types, and, but for CSV's own, no header and nothing behind the last row."""
 
     types: list[str] | None = None
+    line_end = b""
+    keeps_all = False
+    reads: _Columns | None = None
+    _output: Any = None
+
+    def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line of JSON names its predictions
+        self._output = output
+        return 0
+
+    def write(self, joined: Any) -> None:
+        self._output.write(joined)
+
+    def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
+        return 0
 
     def types_of(self, joined: Any) -> None:
         """There are none."""
@@ -5876,9 +5890,6 @@ class _CompressedWriter(_TextWriter):
 
     So parts can be joined, and the header left out, by whoever knows bytes alone, and several threads compress.
     """
-
-    line_end = b""
-    keeps_all = False
 
     def __init__(self, writer: _Writer, compression: str) -> None:
         self.columns, self.reads = writer.columns, writer.reads
@@ -5898,9 +5909,6 @@ class _CompressedWriter(_TextWriter):
             return int(output.write(self._compressed(header, b"")))
         self._header_end = self._writer.line_end if header else b""
         return int(output.write(self._compressed(header, self._header_end))) if header else 0
-
-    def write(self, joined: bytes) -> None:
-        self._output.write(joined)
 
     def end(self, tally: _Tally) -> int:
         written = self._text.tell()
@@ -5941,42 +5949,23 @@ class _Rows(NamedTuple):
     """Without columns it does not know how many rows it has."""
 
 
-class _JsonLinesOfTables(_TextWriter):
-    """Writes rows as JSON objects, each on a line: the columns, then the predictions."""
-
-    line_end = b""
-    keeps_all = False
+class _OfTables(_TextWriter):
+    """Writes rows of typed columns."""
 
     def __init__(self, reads: _Columns) -> None:
-        self.columns = reads.names
-        self.reads: _Columns | None = reads
-        self._output: Any = None
+        self.columns, self.reads = reads.names, reads
+
+
+class _JsonLinesOfTables(_OfTables):
+    """Writes rows as JSON objects, each on a line: the columns, then the predictions."""
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
         columns = [_json_texts(_simple(column)) for column in block.table.columns]
         return _json_objects(dict(zip(self.columns, columns, strict=True)), block.rows, rows, predictions, names)
 
-    def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its columns
-        self._output = output
-        return 0
 
-    def write(self, joined: memoryview) -> None:
-        self._output.write(joined)
-
-    def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
-        return 0
-
-
-class _CsvOfTables(_TextWriter):
+class _CsvOfTables(_OfTables):
     """Writes rows as CSV with commas and LF: the columns, then the predictions; nothing for a missing value."""
-
-    line_end = b""
-    keeps_all = False
-
-    def __init__(self, reads: _Columns) -> None:
-        self.columns = reads.names
-        self.reads: _Columns | None = reads
-        self._output: Any = None
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
         places = np.full(block.rows, -1, np.int64)
@@ -5996,12 +5985,6 @@ class _CsvOfTables(_TextWriter):
         if len(fields) == 1 and not fields[0].strip(b" \t"):
             fields = [b'"%b"' % fields[0]]  # as above
         return int(output.write(b",".join(fields) + b"\n"))
-
-    def write(self, joined: memoryview) -> None:
-        self._output.write(joined)
-
-    def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
-        return 0
 
 
 def _simple(column: pa.ChunkedArray) -> pa.Array:
@@ -6505,12 +6488,9 @@ class _CsvWriter(_TextWriter):
     Blank lines, which are no rows, stay as they are only if the records do.
     """
 
-    reads: _Columns | None = None
-
     def __init__(self, header: Header, kept: list[str] | None, wide_codec: str | None = None) -> None:
         self._header, self._wide_codec = header, wide_codec
         self.line_end = bytes(self._encoded(header.line_end))
-        self._output: Any = None
         self.columns, self._keeps_records = header.names if kept is None else kept, kept is None
         self.keeps_all = self._keeps_records and not wide_codec  # else nobody counts how many bytes of it are to come
         chosen = set(self.columns)
@@ -7596,14 +7576,14 @@ def _kind_of_values(values: pa.Array, bad: set[int]) -> str | None:
 
 
 class _JsonLinesWriter(_TextWriter):
-    """Writes the lines as they are, each with its predictions before the closing brace."""
+    """Writes the lines as they are, each with its predictions before the closing brace.
 
-    line_end = b""
+    A byte order mark, which JSON does not have, is left out: it would stand in the middle of a joined output.
+    """
+
     keeps_all = True
-    reads: _Columns | None = None
 
     def __init__(self) -> None:
-        self._output: Any = None
         self.columns: list[str] = []  # each line names its own
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
@@ -7630,13 +7610,6 @@ class _JsonLinesWriter(_TextWriter):
             before[before == 1] = 0  # after the first prediction, no object is empty
         return _joined_texts(columns)
 
-    def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its predictions
-        self._output = output
-        return 0  # a byte order mark, which JSON does not have, is left out: it would stand in the middle of a joined output
-
-    def write(self, joined: memoryview) -> None:
-        self._output.write(joined)
-
     def end(self, tally: _Tally) -> int:
         self._output.write(tally.blank_lines)
         return 0
@@ -7645,26 +7618,11 @@ class _JsonLinesWriter(_TextWriter):
 class _JsonLinesOfFields(_TextWriter):
     """Writes some of the lines' values, as they are spelled, and the predictions; null for a key that a line lacks."""
 
-    line_end = b""
-    keeps_all = False
-    reads: _Columns | None = None
-
     def __init__(self, kept: list[str]) -> None:
         self.columns = kept
-        self._output: Any = None
 
     def joined(self, block: Any, rows: Array, predictions: _Predictions | None, names: list[str]) -> memoryview:
         return _json_objects(dict(zip(self.columns, block.fields(self.columns), strict=True)), block.rows, rows, predictions, names)
-
-    def begin(self, output: Any, names: list[str]) -> int:  # noqa: ARG002  # each line names its predictions
-        self._output = output
-        return 0
-
-    def write(self, joined: memoryview) -> None:
-        self._output.write(joined)
-
-    def end(self, tally: _Tally) -> int:  # noqa: ARG002  # blank lines are no rows
-        return 0
 
 
 def _before_spaces(octets: Array, stops: Array) -> Array:

@@ -747,11 +747,11 @@ def score_file(
         "csv": csv,
     }
     problems = _field_problems(options, {name: _EVENT_FIELDS[name] for name in options})
-    if problems := problems + _method_problems(options):
-        raise InvalidRequestError(f"score_file has {_listed(problems)}")
     is_group = not isinstance(data, (str, Path))
     paths = [Path(file) for file in data] if is_group else [Path(data)]  # type: ignore[union-attr, arg-type]
     options["input_format"] = _read_as({**options, "data_s3_uri": paths[0].name})
+    if problems := problems + _method_problems(options) + _format_problems(options):
+        raise InvalidRequestError(f"score_file has {_listed(problems)}")
     if mistake := _written_as(options).mistake:
         raise InvalidRequestError(f"{output} {mistake}")
     chunk = _local_chunk(paths, options, is_group=is_group, may_lack_rows=on_no_rows == "succeed")
@@ -1506,27 +1506,25 @@ def validate_event(event: dict[str, Any]) -> None:
     for name in ("segments", "further_data"):
         if isinstance(event.get(name), list):
             problems += _segment_problems(event[name], name)
-    kind = _read_as(event)
-    problems += _range_problems(kind, [event, *(event.get("segments") or ())])
-    if kind == "parquet" and event.get("column_types") is not None:
-        problems.append("column_types is for text: the columns of a Parquet file have types")
-    if kind != "csv" and event.get("csv") is not None:
-        problems.append(f"csv says how CSV is written, and the data are {FORMATS[kind]}")
+    problems += _range_problems(_read_as(event), [event, *(event.get("segments") or ())]) + _format_problems(event)
     read, written = _read_by(event), _written_by(event)
     problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
     if mistake := _written_as(event).mistake:
         problems.append(f"output_s3_uri {event['output_s3_uri']} {mistake}")
     problems += _model_problems(event.get("model_s3_uri"), written) + _overwrite_problems(read, written)
-    problems += _method_problems(event) + _csv_problems(event)
+    problems += _method_problems(event)
     if problems:
         raise InvalidRequestError(f"the event has {_listed(problems)}")
 
 
-def _csv_problems(event: dict[str, Any]) -> list[str]:
-    kind = _read_as(event)
-    if not event.get("csv") or kind == "csv":
-        return []
-    return [f"csv says how CSV is written, and the data are {FORMATS[kind]}: leave csv out, or say input_format: csv"]
+def _format_problems(event: dict[str, Any]) -> list[str]:
+    """Say which fields are not for data of this format."""
+    kind, problems = _read_as(event), []
+    if kind == "parquet" and event.get("column_types"):
+        problems.append("column_types is for text: the columns of a Parquet file have types")
+    if kind != "csv" and event.get("csv"):
+        problems.append(f"csv says how CSV is written, and the data are {FORMATS[kind]}: leave csv out, or say input_format: csv")
+    return problems
 
 
 def _read_as(event: dict[str, Any]) -> str:

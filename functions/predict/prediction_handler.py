@@ -1506,7 +1506,8 @@ def validate_event(event: dict[str, Any]) -> None:
     for name in ("segments", "further_data"):
         if isinstance(event.get(name), list):
             problems += _segment_problems(event[name], name)
-    problems += _range_problems(_read_as(event), [event, *(event.get("segments") or ())]) + _format_problems(event)
+    segments = event["segments"] if isinstance(event.get("segments"), list) else []
+    problems += _range_problems(_read_as(event), [event, *segments]) + _format_problems(event)
     read, written = _read_by(event), _written_by(event)
     problems += _confinement_problems([*read, *written], event.get("work_s3_uri"))
     if mistake := _written_as(event).mistake:

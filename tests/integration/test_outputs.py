@@ -79,7 +79,7 @@ def as_rows(content, kind):
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_an_output_of_another_format_has_the_types_of_whole_columns(scored, request_of, data, predicted, read, report_of, kind):
     """Also of a column that only the last chunk knows to be text: the run plans again."""
-    execution = scored(f"whole.{kind}", **request_of)
+    execution = scored(f"other-format.{kind}", **request_of)
     assert execution["output"]["rows"] == ROWS
     found, frame = as_rows(read(execution["output"]["output_s3_uri"]), kind), pd.read_csv(io.BytesIO(data), low_memory=False)
     assert [row.pop("predicted_arr_delay") for row in found] == predicted

@@ -91,7 +91,7 @@ def test_an_output_of_any_table_is_what_pandas_reads(tmp_path_factory, table, bl
 
 
 @pytest.mark.thorough
-@settings(deadline=None, max_examples=3000)
+@settings(deadline=None, max_examples=1500)
 @given(tables(), st.integers(1, 200), ANY_KIND)
 def test_outputs_of_thousands_of_tables_are_what_pandas_reads(tmp_path_factory, table, block_bytes, kind):
     check_any_table(tmp_path_factory.mktemp("any"), table, block_bytes, kind)

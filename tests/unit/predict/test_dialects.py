@@ -130,7 +130,7 @@ def test_each_row_gets_what_pandas_reads_and_keeps_its_bytes(table, block_bytes)
 
 @pytest.mark.thorough
 @pytest.mark.timeout(3000)
-@settings(deadline=None, max_examples=20_000)
+@settings(deadline=None, max_examples=4000)
 @given(files(), st.integers(1, 300))
 def test_many_files_of_any_dialect(table, block_bytes):
     with tempfile.TemporaryDirectory() as folder:

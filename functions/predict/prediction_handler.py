@@ -7490,7 +7490,7 @@ def _object_in(line: bytes) -> tuple[tuple[str, Any], ...]:
     except UnicodeDecodeError as error:
         raise _NotAnObjectError("bytes that are not UTF-8", advice=f"save the file as UTF-8, {_OR_KEEP_ASIDE}") from error
     except json.JSONDecodeError as error:
-        what = f"the line is not JSON: {error.msg.partition(':')[0]}"
+        what = f"the line is not JSON: {error.msg.partition(': ')[0]}"  # what follows may be a value
         advice = "correct the line or, if the file ends there, copy the file again (it may have been cut off)"
         raise _NotAnObjectError(f"{what} (at its character {error.pos + 1})", what, f"{advice}, {_OR_KEEP_ASIDE}") from error
     except RecursionError as error:

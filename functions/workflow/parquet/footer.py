@@ -15,6 +15,7 @@ from .thrift_compact import Edit, Struct, binary_of, integer_of, list_edit, list
 MAGIC = b"PAR1"
 ENCRYPTED_MAGIC = b"PARE"
 TAIL_BYTES = 8
+_GIVE_WHOLE = "give Parquet; or, if it was cut off, copy it again"
 """The footer's length, then the magic bytes."""
 MAX_FOOTER_BYTES = 2**28
 """Readers hold all of it in memory, many times as large, before they read the first row."""
@@ -116,11 +117,13 @@ def read_footer(uri: str, size: int, read: Read) -> Footer:
     if tail.endswith(ENCRYPTED_MAGIC):
         raise encrypted(uri)
     if size < len(MAGIC) + TAIL_BYTES or not tail.endswith(MAGIC):
-        raise InvalidDataError(f"{uri} is not Parquet, or it is truncated: its last bytes are not {MAGIC.decode()}")
+        what = f"{uri} is not Parquet, or it is truncated: its last bytes are not {MAGIC.decode()}"
+        raise InvalidDataError(what, _GIVE_WHOLE)
     length = int.from_bytes(tail[-TAIL_BYTES : -len(MAGIC)], "little")
     start = size - TAIL_BYTES - length
     if start < len(MAGIC):
-        raise InvalidDataError(f"{uri} is truncated, or its end was overwritten: a footer of {length} bytes is not in it")
+        what = f"{uri} is truncated, or its end was overwritten: a footer of {length} bytes is not in it"
+        raise InvalidDataError(what, _GIVE_WHOLE)
     require_readable(length, f"the footer of {uri} has")
     content = (read(start, tail_start) if start < tail_start else b"") + tail[max(0, start - tail_start) : -TAIL_BYTES]
     with malformed(uri):
@@ -247,7 +250,9 @@ def malformed(uri: str) -> Iterator[None]:
         raise
     except (IndexError, KeyError, ValueError) as error:
         reason = str(error) if type(error) is ValueError else "its structure breaks off"
-        raise InvalidDataError(f"the Parquet footer of {uri} cannot be read: {reason}") from error
+        raise InvalidDataError(
+            f"the Parquet footer of {uri} cannot be read: {reason}", "copy the file again, or write it anew"
+        ) from error
 
 
 def _number(struct: Struct, number: int) -> int:

@@ -356,6 +356,7 @@ BAD = [
     (b"[1]", b"[1]", "the line is JSON, but no object"),
     (b"7", b"7", "the line is JSON, but no object"),
     (b'{"x1":1', b'{"x1":1', "the line is not JSON: Expecting ',' delimiter (at its character 8)"),
+    (b'{"x1"', b'{"x1"', "the line is not JSON: Expecting ':' delimiter (at its character 6)"),
     (b'{"x1":01}', b'{"x1":01}', "the line is not JSON: Expecting ',' delimiter (at its character 8)"),
     (b'{"x1":"\xff"}', b'{"x1":"\xff"}', "bytes that are not UTF-8"),
     (b"[" * 100_000, b"[" * 100_000, "the line is nested too deeply"),

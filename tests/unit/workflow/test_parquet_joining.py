@@ -506,8 +506,9 @@ def footer_of(data, uri="s3://bucket/a.parquet"):
     ],
 )
 def test_what_is_no_parquet_is_refused_with_its_name(data, message):
-    with pytest.raises(InvalidDataError, match=f"s3://bucket/a.parquet.*{message}"):
+    with pytest.raises(InvalidDataError, match=f"s3://bucket/a.parquet.*{message}") as refused:
         footer_of(data)
+    assert refused.value.advice  # that of the error's name speaks of a place in the data, and there is none
 
 
 def test_no_truncated_file_is_read_as_if_it_were_whole():

@@ -5604,6 +5604,13 @@ class _Segment:
         """Size of the whole object, known after the download."""
         return self.data.object_bytes if isinstance(self.data, _GrowingFile) else None
 
+    def is_whole_object(self) -> bool:
+        """Whether it stops where its object does: waits for the download, which tells the object's size."""
+        if self.stop is None or not isinstance(self.data, _GrowingFile):
+            return True
+        self.data.wait_for(2**63)
+        return self.stop == self.object_bytes
+
 
 @dataclass
 class _Chunk:
@@ -6399,7 +6406,7 @@ class _Csv(_Text):
 
     def blocks(self, segment: _Segment, header: Header, block_bytes: int, tally: _Tally) -> Iterator[_Block]:
         own, start = segment.header, segment.source.start
-        if is_wide(self.dialect) and segment.stop not in (None, segment.object_bytes):
+        if is_wide(self.dialect) and not segment.is_whole_object():
             raise _only_whole(segment.source.s3_uri, "UTF-16")
         with self.open(segment) as file:
             if start == 0 and own:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -450,7 +451,7 @@ def test_what_is_wrong_with_utf_16_is_said(tmp_path, data, said, message):
     assert message in str(error.value)
 
 
-def test_utf_16_is_read_whole_from_s3(s3):
+def test_utf_16_is_read_whole_from_s3(s3, monkeypatch):
     """A probe of its first bytes, an object in one piece, two in a group; no range of one."""
     data = "\ufeffx1\tx2\r\n".encode("utf-16-le") + "1\t2\r\n3\t4,5\r\n".encode("utf-16-le")
     said = WIDE | {"decimal": ","}
@@ -467,6 +468,19 @@ def test_utf_16_is_read_whole_from_s3(s3):
     assert [round(float(line[2].replace(",", ".")), 6) for line in lines] == [0.0, 1.5]
     status, receipt = invoke(csv=said, data_s3_uri=None, segments=[{"data_s3_uri": DATA}, {"data_s3_uri": f"{DATA}2"}])
     assert (status, receipt["input_bytes"], receipt["rows"]) == (200, 2 * len(data), 4)
+    # An object's size is known at the end of its download, which the reader may be ahead of.
+    download = handler._download
+
+    def late(*arguments):
+        found = download(*arguments)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(handler, "_download", late)
+    long = data + "3\t4,5\r\n".encode("utf-16-le") * 200_000
+    s3.put_object(Bucket=BUCKET, Key=DATA.split("/", 3)[3], Body=long)
+    segments = [{"data_s3_uri": DATA, "byte_range": [0, len(long)]}, {"data_s3_uri": f"{DATA}2", "byte_range": [0, len(data)]}]
+    assert invoke(csv=said, data_s3_uri=None, segments=segments)[0] == 200
     for byte_range in ([0, 30], [26, len(data)]):
         status, answer = invoke(csv=said, byte_range=byte_range)
         assert status == 400

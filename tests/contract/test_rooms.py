@@ -12,8 +12,9 @@ MAY_IMPORT = {
     "runs": DOOR,
     "report": DOOR | {"runs"},
     "setup": DOOR,
-    "local": DOOR | {"runs", "setup"},
-    "cli": DOOR | {"runs", "report", "setup", "local", "places"},
+    "bundle": DOOR | {"setup"},
+    "local": DOOR | {"runs", "setup", "bundle"},
+    "cli": DOOR | {"runs", "report", "setup", "bundle", "local", "places"},
 }
 TERMINAL = {"rich", "typer", "click"}
 
@@ -39,7 +40,7 @@ def test_a_room_imports_what_lies_below_it_alone(root, room):
         assert rooms <= MAY_IMPORT[room] | {room}, file
 
 
-@pytest.mark.parametrize("room", ["runs", "report", "local", "setup"])
+@pytest.mark.parametrize("room", ["runs", "report", "local", "setup", "bundle"])
 def test_only_the_command_line_knows_a_terminal(root, room):
     for file in files_of(root, room):
         assert not TERMINAL & {name.partition(".")[0] for name in imported(file)}, file

@@ -1,0 +1,1 @@
+"""Makes bundles: a model with its libraries and its own modules, in one zip."""

@@ -3334,6 +3334,7 @@ _OTHER_FILES = (
     ),
 )
 _IN_A_ZIP = (
+    (r"^bundle\.json$", "is a bundle, and its name does not say so", "give it a name that ends in .bundle.zip"),
     (r"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
     (r"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),
     (r"(?:^|/)data\.pkl|(?:^|/)constants\.pkl", "is PyTorch's (torch.save)", _DUMP_ANOTHER),

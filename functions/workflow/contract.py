@@ -244,6 +244,12 @@ class Model(TypedDict):
     """SHA-256 of all that the prediction function is made of: every distribution, Python, processor, its own code."""
     warnings: list[str]
     """What may make predictions differ, such as another version of scikit-learn."""
+    bundle: NotRequired[str | None]
+    """The digest of a bundle: of its `bundle.json`, which has the digest of each file in it. None of a model that is none."""
+    unpacked_bytes: NotRequired[Count]
+    """What is unpacked of a bundle in /tmp while it scores."""
+    file_bytes: NotRequired[Count]
+    """The model file in a bundle, as it is loaded; `bytes` are those of the whole bundle."""
 
 
 class Probe(TypedDict):

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from .contract import Model
 from .errors import InvalidRequestError
 
 MAX_KEY_BYTES = 1024
@@ -31,6 +32,9 @@ MAX_OBJECTS = 1_000_000
 MAX_LISTED_BYTES = 2**28
 """All objects' URIs together, as they lie in Python's memory: one character beyond Latin makes text up to four times larger."""
 
+BUNDLE_SUFFIX, MAX_BUNDLE_BYTES = ".bundle.zip", 2**30
+"""What the name of a bundle ends in (a model with its own libraries, in one zip), and how large it may be."""
+
 STORAGE_VARIABLE = "PREDICT_EPHEMERAL_STORAGE_SIZE"
 """MB of /tmp of the prediction function, which the template tells the planner; without it nothing is checked."""
 
@@ -39,6 +43,20 @@ MAX_STORAGE_MB = 10_240
 
 STORAGE_MARGIN_BYTES = 2**24
 """What the file system itself takes, and the rows of predictions beyond the chunk's own bytes."""
+
+
+def require_bundle_size(model_s3_uri: str, model_bytes: int) -> None:
+    """Raise if a model is a bundle by its name, and a larger one than the prediction function unpacks."""
+    if model_s3_uri.endswith(BUNDLE_SUFFIX) and model_bytes > MAX_BUNDLE_BYTES:
+        raise InvalidRequestError(
+            f"model_s3_uri {model_s3_uri} has {model_bytes} bytes, and a bundle may have {MAX_BUNDLE_BYTES}",
+            "make it again without libraries that the model does not need, or build a container image",
+        )
+
+
+def model_storage_bytes(model: Model) -> int:
+    """Return what a model takes of the prediction function's ephemeral storage: its object, and what is unpacked of a bundle."""
+    return model["bytes"] + model.get("unpacked_bytes", 0)
 
 
 def require_ephemeral_storage(chunk_bytes: int, model_bytes: int) -> None:

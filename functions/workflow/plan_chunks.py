@@ -42,11 +42,11 @@ from .inputs import (
 )
 from .invocation import NO_DEADLINE, entry_point, resumable
 from .lambda_limits import DEFAULT_MEMORY_MB
-from .limits import ObjectCount, chunk_room_bytes, require_ephemeral_storage
+from .limits import ObjectCount, chunk_room_bytes, model_storage_bytes, require_ephemeral_storage
 from .published import found_while_planning
 from .resume import EarlierWork, earlier_work, finished_chunks, is_refuted
 from .s3 import S3Client, get_document, in_parallel, parse_s3_uri, put_json, s3_client
-from .sizing import LOADED_TIMES, SCORING_MB, WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice, overlong
+from .sizing import WORTHWHILE_BYTES, ChunkSize, chunk_size_of, described, memory_advice, needed_mb, overlong
 from .splitting import Notes
 from .work import chunk_places, chunk_size_uri, decision_uri, scan_uri, work_prefix, written_uris
 
@@ -121,7 +121,7 @@ def plan_chunks(client: S3Client, document: Document, deadline: float = NO_DEADL
     row = row_of(document["model"], columns)
     chunk_size = find_chunk_size(client, document, identity, sizes, row)
     chunk_bytes, chunks_told = chunk_size.bytes, described(chunk_size, row, memory_mb(), sizes)
-    model_bytes = document["model"]["model"]["bytes"]
+    model_bytes = model_storage_bytes(document["model"]["model"])
     require_ephemeral_storage(largest_chunk_bytes(sizes, chunk_bytes), model_bytes)
     notes = Notes(scan_uri(output, identity, chunk_bytes), deadline)
     exactly = document.get("explanation", {}).get("plan_exactly", False)
@@ -156,7 +156,7 @@ def find_chunk_size(client: S3Client, document: Document, identity: str, sizes: 
         return ChunkSize(fitting_chunk_bytes(sizes, kept["chunk_bytes"]), kept["reason"])
     if not row:
         return ChunkSize(WORTHWHILE_BYTES, "there are no rows")
-    room_bytes = chunk_room_bytes(document["model"]["model"]["bytes"])
+    room_bytes = chunk_room_bytes(model_storage_bytes(document["model"]["model"]))
     return chunk_size_of(sizes, row, request["max_concurrency"], memory_mb(), room_bytes)
 
 
@@ -387,8 +387,7 @@ def estimate_of(
     )
     found = estimate(work, probe["rows_per_second"], document["request"]["max_concurrency"], memory_mb())
     if row:
-        model_bytes = probe["model"]["bytes"]
-        needed_mb = SCORING_MB + LOADED_TIMES * model_bytes / 2**20
-        advice = memory_advice(row, needed_mb, memory_mb(), chunk_room_bytes(model_bytes))
+        room_bytes = chunk_room_bytes(model_storage_bytes(probe["model"]))
+        advice = memory_advice(row, needed_mb(probe["model"]), memory_mb(), room_bytes)
         found["assumptions"].append(f"{advice} A model whose file is compressed needs more: `batch-predict check-model` says it.")
     return found

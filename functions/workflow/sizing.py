@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .chunking import BYTES_PER_MB, MAX_CHUNKS, MAX_SEGMENTS, fitting_chunk_bytes, floor_bytes, number_of_chunks
+from .contract import Model
 from .estimate import INVOCATION_SECONDS, SMALL_REQUEST_SECONDS, Row, Work, estimate, scoring_seconds, used_vcpus
 from .lambda_limits import FUNCTION_SECONDS, MB_PER_VCPU, network_mb_per_second
 
@@ -32,6 +33,8 @@ SCORING_MB = 410
 LOADED_TIMES = 2
 """What a model takes while it is loaded, by its file: the unpickler holds what it has read until its end, beside what the model has
 copied of it. Measured with forests: 2.03 to 2.06."""
+PARENT_MB = 120
+"""MB that the function itself takes while a bundle's model scores in a process of its own."""
 
 
 class ChunkSize(NamedTuple):
@@ -135,6 +138,12 @@ def dollars_per_tb(chunk_bytes: float, row: Row, memory_mb: int) -> float:
     chunks = math.ceil(TB / chunk_bytes)
     work = Work(chunks, chunks, 1, 0, 0, TB, row.input_bytes, row.prediction_bytes, one_worker=row.one_worker)
     return estimate(work, row.per_vcpu_second, MANY_FUNCTIONS, memory_mb)["dollars"]["total"]
+
+
+def needed_mb(model: Model) -> float:
+    """Return the memory that the prediction function needs with a model, as far as its file tells that."""
+    parent_mb = PARENT_MB if model.get("bundle") else 0
+    return parent_mb + SCORING_MB + LOADED_TIMES * model.get("file_bytes", model["bytes"]) / 2**20
 
 
 def memory_sizes(row: Row, needed_mb: float, room_bytes: int) -> list[MemorySize]:

@@ -30,7 +30,7 @@ from .inputs import (
     repeated_in,
 )
 from .invocation import entry_point, log
-from .limits import MAX_PREDICTIONS_BYTES, MAX_REQUEST_BYTES
+from .limits import MAX_PREDICTIONS_BYTES, MAX_REQUEST_BYTES, require_bundle_size
 from .s3 import S3Client, bucket_region, head_object, in_parallel, s3_client
 from .schema import Schema, full_match, problems, with_defaults
 from .work import columns_uri, written_uris
@@ -66,7 +66,8 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     """Check a request by itself, then against what is in S3."""
     request, stated = without_columns(normalise(raw, execution))
     require_own_region(client, request)
-    model_etag = head_object(client, request["model_s3_uri"], request["model_version_id"]).etag
+    model = head_object(client, request["model_s3_uri"], request["model_version_id"])
+    require_bundle_size(request["model_s3_uri"], model.size)
     require_data(client, request)
     may_lack_rows = request["on_no_rows"] == "succeed"
     objects = chain.from_iterable(first_objects(client, uri, may_lack_rows=may_lack_rows) for uri in request["data_s3_uri"])
@@ -80,7 +81,7 @@ def validate_request(client: S3Client, raw: object, execution: Execution) -> Val
     request["output_format"], request["output_compression"] = written.format, written.compression
     prediction: PredictionFields = {
         "model_s3_uri": request["model_s3_uri"],
-        "model_etag": model_etag,
+        "model_etag": model.etag,
         "model_sha256": request["model_sha256"],
         "model_version_id": request["model_version_id"],
         "prediction_column_name": request["prediction_column_name"],

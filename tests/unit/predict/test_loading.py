@@ -406,6 +406,10 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
         (zipped("config.json", "model.weights.h5"), f"is a model of Keras (.keras): {ANOTHER}"),
         (zipped("archive/data.pkl"), f"is PyTorch's (torch.save): {ANOTHER}"),
         (zipped("out/model.joblib"), f"is a zip archive with a model in it: {UNPACK}"),
+        (
+            zipped("bundle.json", "model/model.joblib"),
+            "is a bundle, and its name does not say so: give it a name that ends in .bundle.zip",
+        ),
         (zipped("notes.md"), "is a zip archive: write the fitted estimator with joblib.dump"),
         (
             tar(),

@@ -48,6 +48,8 @@ WARNED = report(
     column_types={f"column{index}": "optional_boolean" for index in range(20)},
     warnings=["Predictions depend on their neighbours."],
 )
+BUNDLED = report()
+BUNDLED["model"] = BUNDLED["model"] | {"bundle": "b0" * 32, "versions": {"python": "3.13.9", "scikit-learn": "1.5.2"}}
 HEADLINE = "headline"
 SAID = [
     (
@@ -90,6 +92,7 @@ SAID = [
     (flights_run(is_local=True), HEADLINE, "Cost on AWS$0.0067estimated; free here"),
     (flights_run(is_local=True), "cost", "This run was on your machine, where it costs nothing."),
     (flights_run(report=WARNED), "model", "column11 optional boolean, 8 more", "1,234, beyond 2^53", *WARNED["warnings"]),
+    (flights_run(report=BUNDLED), "model", f"Bundle{'b0' * 32}", "python 3.13.9, scikit-learn 1.5.2"),
 ]
 
 

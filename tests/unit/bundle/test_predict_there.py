@@ -49,9 +49,7 @@ def test_predictions_are_the_models_to_the_bit(tmp_path, data):
 
 def test_own_modules_come_from_the_callers_path_and_not_from_beside_the_script(tmp_path, data):
     """`plan` is also a module of the folder in which the script lies."""
-    (tmp_path / "plan.py").write_text(
-        "class Doubled:\n    def predict(self, X):\n        print('hi', end='')\n        return X * 2\n"
-    )
+    (tmp_path / "plan.py").write_text("class Two:\n    def predict(self, X):\n        print('hi', end='')\n        return X * 2\n")
     (tmp_path / "dump.py").write_text("import joblib, plan\njoblib.dump(plan.Two(), 'model.joblib')\n")
     subprocess.run([sys.executable, "dump.py"], cwd=tmp_path, check=True)
     status, answer = answer_of(tmp_path / "model.joblib", data, '["x", "y"]', "predict", folder=tmp_path)

@@ -3755,6 +3755,8 @@ def _expected(step: Any, columns: list[str], then: _NextStep) -> _Expectations: 
     if isinstance(step, str) and step == "drop":
         return dict.fromkeys(columns, _Expected(UNREAD))
     if not _is_sklearn(step):  # its attributes may have scikit-learn's names, and another meaning
+        if stated := _expected_as_stated(step, columns):
+            return stated
         return dict.fromkeys(columns, _Expected(NUMBER, 0.0) if _is_numeric(step) else _Expected(ANY))
     if hasattr(step, "transformers_"):  # ColumnTransformer
         return _combine(_expected_of_transformers(step, columns, then))
@@ -3787,6 +3789,19 @@ def _expected(step: Any, columns: list[str], then: _NextStep) -> _Expectations: 
     if _is_numeric(step):
         return dict.fromkeys(columns, _Expected(NUMBER, 0.0))
     return _no_opinion(columns)
+
+
+def _expected_as_stated(step: Any, columns: list[str]) -> _Expectations:
+    """Return what a class of one's own states of its columns: `column_types_`, for each column its type, or its categories."""
+    stated, fitted = getattr(step, "column_types_", None), _feature_names_in(step)
+    if not isinstance(stated, (list, tuple)) or len(stated) != len(columns):
+        return {}
+    kinds = {NUMBER: _Expected(NUMBER, 0.0), INTEGER: _Expected(INTEGERS_TOO, 0), TEXT: _Expected(TEXT, "a")}
+    names = fitted if sorted(fitted) == sorted(columns) else columns
+    return {
+        name: _expected_of_values(one) if isinstance(one, (list, tuple)) else kinds.get(one, _Expected(ANY))
+        for name, one in zip(names, stated, strict=True)
+    }
 
 
 def _expected_in_turn(steps: list[Any], columns: list[str], then: _NextStep) -> _Expectations:

@@ -1,0 +1,159 @@
+"""What a model needs that is no joblib file, found out without running anything of it."""
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+import joblib
+import lightgbm
+import numpy as np
+import pytest
+import xgboost
+from sklearn.linear_model import LinearRegression
+
+from batch_predict.bundle import from_files, from_others, ubjson, xgboost_files
+from batch_predict.bundle.plan import BundleError
+
+X, Y = np.arange(20.0).reshape(10, 2), np.arange(10.0)
+XGBOOST = ('xgboost-cpu=={}; sys_platform != "darwin"', 'xgboost=={}; sys_platform == "darwin"')
+
+
+def pinned(version):
+    return tuple(line.format(version) for line in XGBOOST)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a small model in each format."""
+    folder = tmp_path_factory.mktemp("files")
+    model = xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(X, Y > 4)
+    for ending in ("ubj", "json"):
+        model.save_model(folder / f"xgboost.{ending}")
+    lightgbm.LGBMClassifier(n_estimators=1, verbose=-1, n_jobs=1).fit(X, (Y > 4).astype(int)).booster_.save_model(
+        folder / "lightgbm.txt"
+    )
+    joblib.dump(LinearRegression().fit(X, Y), folder / "model.joblib")
+    (folder / "data.csv").write_text("a,b\n1,2\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("xgboost.ubj", from_files.XGBOOST),
+        ("xgboost.json", from_files.XGBOOST),
+        ("lightgbm.txt", from_files.LIGHTGBM),
+        ("model.joblib", None),
+        ("data.csv", None),
+        (".", None),
+    ],
+)
+def test_a_file_is_known_by_its_content_whatever_its_name(files, tmp_path, name, kind):
+    renamed = tmp_path / "model"
+    renamed.symlink_to(files / name)
+    assert from_others.kind_of(renamed) == kind
+
+
+def test_what_is_unknown_is_refused_with_what_is_known(files):
+    with pytest.raises(BundleError, match=r"is no model that a bundle can be made of: give what joblib.dump has written"):
+        from_others.contents_of(files / "data.csv")
+
+
+@pytest.mark.parametrize("ending", ["ubj", "json"])
+def test_xgboosts_file_needs_the_release_that_wrote_it(files, ending):
+    contents = from_others.contents_of(files / f"xgboost.{ending}")
+    assert contents.requirements == pinned(xgboost.__version__)
+    assert contents.loader.name == "xgboost_model.py"
+    assert contents.loader.is_file()
+    assert any("0 to n - 1" in note for note in contents.notes)
+
+
+def test_the_environment_where_it_was_fitted_says_which_release(files):
+    document = json.loads((files / "xgboost.json").read_bytes())
+    older = files / "older.json"
+    older.write_text(json.dumps(document | {"version": [3, 0, 2]}))
+    assert from_others.contents_of(older).requirements == pinned("3.0.2")
+    assert from_others.contents_of(older, python=Path(sys.executable)).requirements == pinned(xgboost.__version__)
+    lgb = from_others.contents_of(files / "lightgbm.txt", python=Path(sys.executable))
+    assert lgb.requirements == (f"lightgbm=={lightgbm.__version__}",)
+    assert not any("does not say which LightGBM" in note for note in lgb.notes)
+
+
+def test_what_the_user_requires_takes_the_place_of_what_was_found(files):
+    contents = from_others.contents_of(files / "lightgbm.txt", requires=["LightGBM==4.5.0", "narwhals"])
+    assert contents.requirements == ("LightGBM==4.5.0", "narwhals")
+
+
+def test_own_modules_come_along(files, tmp_path):
+    package = tmp_path / "own"
+    (package / "__pycache__").mkdir(parents=True)
+    for name in ("__init__.py", "steps.py", "words.txt", "__pycache__/steps.pyc"):
+        (package / name).write_text("")
+    (tmp_path / "single.py").write_text("")
+    contents = from_others.contents_of(files / "lightgbm.txt", code=[package, tmp_path / "single.py"])
+    assert sorted(contents.code) == ["own/__init__.py", "own/steps.py", "own/words.txt", "single.py"]
+
+
+def test_a_release_without_a_build_for_functions_is_said_and_not_pinned(files):
+    document = json.loads((files / "xgboost.json").read_bytes())
+    old = files / "old.json"
+    old.write_text(json.dumps(document | {"version": [1, 7, 6]}))
+    contents = from_others.contents_of(old)
+    assert contents.requirements[0] == 'xgboost-cpu; sys_platform != "darwin"'
+    assert any("saved by XGBoost 1.7.6" in note for note in contents.notes)
+
+
+def test_a_booster_that_was_stopped_early_says_that_all_its_rounds_score(tmp_path):
+    booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(X, Y), 3)
+    booster.set_attr(best_iteration="1")
+    booster.save_model(tmp_path / "m.ubj")
+    notes = from_others.contents_of(tmp_path / "m.ubj").notes
+    assert any("all its rounds score, as by Booster.predict, also those behind its best one, 1" in note for note in notes)
+    assert not any("0 to n - 1" in note for note in notes)
+
+
+def binary(objective=b"binary:logistic", version=(1, 6)):
+    """Return the beginning of a model in the binary format."""
+    parameters = struct.pack("<fIiiiII", 0.5, 2, 0, 1, 0, *version).ljust(136, b"\0")
+    return b"binf" + parameters + struct.pack("<Q", len(objective)) + objective + b"\6\0\0\0\0\0\0\0gbtree"
+
+
+def test_the_binary_format_needs_the_last_release_that_reads_it(tmp_path):
+    (tmp_path / "m").write_bytes(binary())
+    contents = from_others.contents_of(tmp_path / "m")
+    assert contents.requirements == pinned(xgboost_files.LAST_BINARY)
+    assert any("binary format of XGBoost 1.6" in note for note in contents.notes)
+    assert any("0 to n - 1" in note for note in contents.notes)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"learner": 1}',
+        b'{"version":[3,0,0],"learner":{}}',
+        b"{L\0\0\0\0\0\0\0\7learner{L\0\0",
+        b"{L\0\0\0\0\0\0\0\7version[#L\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"binf\0\0",
+    ],
+)
+def test_a_broken_model_of_xgboost_is_said(tmp_path, content):
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(BundleError, match=r"begins as a model of XGBoost, and is .*: save it again with save_model"):
+        from_others.contents_of(tmp_path / "m")
+
+
+def test_every_cut_of_a_model_is_refused(files):
+    content = (files / "xgboost.ubj").read_bytes()
+    whole = ubjson.loads(content)
+    written = json.loads((files / "xgboost.json").read_bytes())
+    assert whole["version"] == written["version"]
+    assert whole["learner"]["objective"] == written["learner"]["objective"]
+    for end in range(1, len(content) - 1, 37):
+        with pytest.raises(ubjson.UbjsonError):
+            ubjson.loads(content[:end])
+
+
+def test_a_python_that_does_not_run_is_named(files, tmp_path):
+    with pytest.raises(BundleError, match=r"does not run as Python 3.8 or newer"):
+        from_others.contents_of(files / "lightgbm.txt", python=tmp_path / "none")

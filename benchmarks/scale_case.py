@@ -52,6 +52,7 @@ MODEL = {
     "steps": [],
     "versions": {"scikit-learn": "1.9.1", "numpy": "2.4.6", "pandas": "3.1.1", "pyarrow": "26.0.1"},
     "deployment": "d" * 64,
+    "bundle": None,
     "warnings": [],
 }
 

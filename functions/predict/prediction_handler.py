@@ -2849,6 +2849,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
             "versions": _versions(estimator),
             "steps": _steps(estimator),
             "deployment": _deployment(),
+            "bundle": None,
             "warnings": notes,
         },
         differences,

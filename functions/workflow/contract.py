@@ -241,7 +241,9 @@ class Model(TypedDict):
     There are at most 40, of 160 characters; an estimator alone has none.
     """
     deployment: str
-    """SHA-256 of all that the prediction function is made of: every distribution, Python, processor, its own code."""
+    """SHA-256 of all that the prediction function is made of: every distribution, Python, processor, its own code, the bundle."""
+    bundle: str | None
+    """The digest of the bundle that it comes from, which is that of its libraries and code, too; None of a model alone."""
     warnings: list[str]
     """What may make predictions differ, such as another version of scikit-learn."""
     bundle: NotRequired[str | None]

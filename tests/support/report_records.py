@@ -120,6 +120,7 @@ def report(number=44, **fields):
             "versions": {"python": "3.13.9", "numpy": "2.4.6", "pyarrow": "26.1.0", "scikit-learn": "1.9.0"},
             "steps": ["columntransformer: ColumnTransformer", "columntransformer > num: StandardScaler, 4 columns", "ridge: Ridge"],
             "deployment": "d3" * 32,
+            "bundle": None,
             "warnings": [
                 "The model was fitted with scikit-learn 1.8.2, and scored with 1.9.0: compare its predictions on a sample."
             ],

@@ -36,6 +36,7 @@ MODEL = {
     "versions": {"scikit-learn": "1.9.0"},
     "steps": [],
     "deployment": "d" * 64,
+    "bundle": None,
     "warnings": [],
 }
 

@@ -243,11 +243,9 @@ class Model(TypedDict):
     deployment: str
     """SHA-256 of all that the prediction function is made of: every distribution, Python, processor, its own code, the bundle."""
     bundle: str | None
-    """The digest of the bundle that it comes from, which is that of its libraries and code, too; None of a model alone."""
+    """The digest of a bundle: of its `bundle.json`, which has the digest of each file in it. None of a model that is none."""
     warnings: list[str]
     """What may make predictions differ, such as another version of scikit-learn."""
-    bundle: NotRequired[str | None]
-    """The digest of a bundle: of its `bundle.json`, which has the digest of each file in it. None of a model that is none."""
     unpacked_bytes: NotRequired[Count]
     """What is unpacked of a bundle in /tmp while it scores."""
     file_bytes: NotRequired[Count]

@@ -3594,7 +3594,7 @@ class _PickleReader(pickle._Unpickler):  # noqa: SLF001  # the one in Python, wh
         if not kind:
             raise pickle.UnpicklingError("an array of unknown type")
         if kind[1] == "O":
-            _PickleReader(self._scanned, self._contents).load()
+            type(self)(self._scanned, self._contents).load()
             return
         if wrapper.get("numpy_array_alignment_bytes") is not None:
             self._scanned.skip(self._scanned.read(1)[0])

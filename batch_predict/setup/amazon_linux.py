@@ -4,7 +4,7 @@ The files are read: loading them here would prove little, as a host has librarie
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from . import elf
@@ -31,6 +31,17 @@ def shared_libraries(directory: Path) -> list[Path]:
 
 def check_links(package: Path, carried: Iterable[Path] = ()) -> None:
     """Raise PackageError if a library of the package, or of a folder that is unpacked elsewhere, would not load on Lambda."""
+    for trouble in link_troubles(package, carried):
+        raise PackageError(trouble)
+
+
+def link_troubles(
+    package: Path, carried: Iterable[Path] = (), *, others: str = "the package", loaded: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield why a library of the package, or of a folder that is unpacked elsewhere, would not load on Lambda, one by one.
+
+    Libraries by the names in ``loaded`` are found by whatever loads them first.
+    """
     trees = [package, *carried]
     parsed = {path: elf.needs(path.read_bytes()) for tree in trees for path in shared_libraries(tree)}
     for tree in trees:
@@ -39,16 +50,19 @@ def check_links(package: Path, carried: Iterable[Path] = ()) -> None:
             for name in needs.libraries:
                 found = _find(name, path, needs.folders, tree, package)
                 versions = needs.versions.get(name, [])
+                if not (found or name in SYSTEM) and name in loaded:
+                    continue
                 if not (found or name in SYSTEM):
-                    raise PackageError(f"{path.name} needs {name}, which neither the package nor Lambda's Amazon Linux 2023 has")
+                    yield f"{path.name} needs {name}, which neither {others} nor Lambda's Amazon Linux 2023 has"
+                    continue
                 lacking = [
                     version
                     for version in versions
                     if not (version in parsed[found].own_versions if found else _has(SYSTEM[name], version))
                 ]
                 if lacking:
-                    where = "the package's" if found else "Amazon Linux 2023's"
-                    raise PackageError(f"{path.name} needs {', '.join(lacking)} of {name}, which {where} does not have")
+                    where = f"{others}'s" if found else "Amazon Linux 2023's"
+                    yield f"{path.name} needs {', '.join(lacking)} of {name}, which {where} does not have"
 
 
 def _find(name: str, path: Path, folders: list[str], tree: Path, package: Path) -> Path | None:

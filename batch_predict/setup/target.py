@@ -99,6 +99,19 @@ def template_target(template: Path = ROOT / "template.yaml", settings: Path | No
     return Target(architectures.pop(), (3, int(runtimes.pop())))
 
 
+def template_storage_mb(template: Path = ROOT / "template.yaml", settings: Path | None = None) -> int:
+    """Return the MB of /tmp that the prediction function is deployed with, by samconfig.toml or else the template."""
+    settings = settings or template.with_name("samconfig.toml")
+    stated = settings.read_text() if settings.is_file() else ""
+    given = re.findall(r"""^[^#\n]*\bPredictEphemeralStorageSize=\W*(\d+)""", stated, re.MULTILINE)
+    default = re.search(
+        r"^  PredictEphemeralStorageSize:\n    Type: Number\n    Default: (\d+)", template.read_text(), re.MULTILINE
+    )
+    if not given and not default:
+        raise PackageError(f"{template} must have a parameter PredictEphemeralStorageSize with its default")
+    return int(given[-1] if given or default is None else default[1])
+
+
 def host_architecture() -> str | None:
     """Return Lambda's name of this machine's processor if it runs Lambda's libraries, which only Linux does."""
     names = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}

@@ -103,8 +103,11 @@ def unpack(wheels: Iterable[Path], directory: Path) -> dict[str, int]:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(directory)
             sizes[library_name(wheel)] = sum(entry.file_size for entry in archive.infolist())
-    for data in directory.glob("*.data"):  # scripts and the like, which an installer puts elsewhere
-        shutil.rmtree(data)
+    for data in directory.glob("*.data"):
+        for modules in (data / "purelib", data / "platlib"):
+            if modules.is_dir():
+                shutil.copytree(modules, directory, dirs_exist_ok=True)
+        shutil.rmtree(data)  # the rest are scripts and the like, which an installer puts elsewhere
     return sizes
 
 

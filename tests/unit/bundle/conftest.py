@@ -1,9 +1,14 @@
-"""Own modules that exist only for one test, and installed libraries that are made of a few lines."""
+"""Own modules that exist only for one test, installed libraries that are made of a few lines, and an index of such wheels."""
 
 import sys
+import zipfile
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from batch_predict.bundle.plan import Contents, Distribution
+from batch_predict.bundle.write import write_bundle
 
 
 @pytest.fixture
@@ -44,3 +49,54 @@ def installed(tmp_path, monkeypatch):
         return site
 
     return install
+
+
+@pytest.fixture
+def root():
+    return Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """Return a function that adds a wheel of Python alone to the only index there is."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null", "RETRIES": "0"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+
+    def add(name, version, requires=(), files=None, tag="py3-none-any"):
+        module = name.replace("-", "_")
+        info = f"{module}-{version}.dist-info"
+        metadata = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {one}" for one in requires)]
+        contents = {
+            f"{module}/__init__.py": f'"""It says its version."""\nVERSION = "{version}"\n',
+            f"{info}/METADATA": "Metadata-Version: 2.1\n" + "\n".join(metadata) + "\n",
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
+            f"{info}/RECORD": "",
+            **(files or {}),
+        }
+        with zipfile.ZipFile(folder / f"{module}-{version}-{tag}.whl", "w") as archive:
+            for path, content in contents.items():
+                archive.writestr(path, content)
+
+    return add
+
+
+@pytest.fixture
+def write(tmp_path, root):
+    """Return a function that writes a bundle of distributions, as `name==version`, and of requirements."""
+    model = tmp_path / "model.joblib"
+    model.write_bytes(b"a model " * 1000)
+
+    def write(*distributions, platforms=("linux-aarch64-py313",), requirements=(), python="3.13.1", name="model", **contents):
+        pinned = tuple(one if isinstance(one, Distribution) else Distribution(*one.split("==")) for one in distributions)
+        return write_bundle(
+            Contents(model, python, pinned, tuple(requirements), **contents),
+            tmp_path / f"{name}.bundle.zip",
+            platforms,
+            stack=root,
+            say=[].append,
+            cache=tmp_path / "cache",
+        )
+
+    return write

@@ -31,8 +31,9 @@ _NEWEST_UNKNOWN = 10
 """The newest Python 3 whose byte-code the handler does not tell from older ones'."""
 _LARGEST_NESTED = 2**26
 """Bytes of the largest value that is kept to see whether it is a pickle itself."""
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
-"""Libraries that are not called as their modules are."""
+_DISTRIBUTIONS = {name: name for name in ("numpy", "scipy", "joblib", "pandas", "xgboost", "lightgbm", "catboost", "cloudpickle")}
+_DISTRIBUTIONS |= {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
+"""Well-known modules, which are nobody's own, and the libraries that bring them."""
 
 
 def contents_of(
@@ -239,13 +240,17 @@ def _require_modules(pickled: Pickled, environment: Environment, wanted: Mapping
         return
     listed = _listed([f"{top!r} (for {by})" for top, by in tops.items()])
     modules = "module" if len(tops) == 1 else "modules"
-    top = next(iter(tops))
+    own = next((top for top in tops if top not in _DISTRIBUTIONS), None)
+    top = own or next(iter(tops))
     version = f"=={_newest(pickled.sklearn_versions)}" if top == "sklearn" and pickled.sklearn_versions else ""
-    library = _DISTRIBUTIONS.get(top, top) + version
+    advice = [
+        "by --python the environment where it was fitted",
+        *([f"your own file by --code {own}.py"] if own else []),
+        f"a library by --requires {_DISTRIBUTIONS.get(top, top)}{version}",
+    ]
     raise BundleError(
         f"{shown} needs the {modules} {listed}, found neither in the environment of {environment.interpreter} nor beside the model "
-        "or in the current folder: give by --python the environment where it was fitted, or your own file by "
-        f"--code {top}.py, or a library by --requires {library}"
+        f"or in the current folder: give {', or '.join(advice)}"
     )
 
 

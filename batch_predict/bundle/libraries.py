@@ -64,11 +64,10 @@ class Library:
         return self.project is not None and not any(file.endswith(COMPILED) for file in self.files)
 
     def may_be_of(self, module: str, path: Path) -> bool:
-        """Tell whether a module of the first level, at a path, is this own library's."""
-        folders = [self.folder, *([self.project] if self.project and self.project.parts else [])]
-        is_there = any(folder.resolve() in path.resolve().parents for folder in folders)
-        names = {self.name, *map(normalized, self.modules()), *(self.found.read_text("top_level.txt") or "").split()}
-        return is_there and (module in names or normalized(module) in names)
+        """Tell whether a module of the first level, at a path, may be this own library's: it lies in its project, or is its."""
+        above = path.resolve().parents
+        is_of_project = self.project is not None and bool(self.project.parts) and self.project.resolve() in above
+        return is_of_project or (self.folder.resolve() in above and module in self.modules())
 
     def modules(self) -> Iterator[str]:
         """Yield the modules that it brings, a.b.c; those of the first level alone if its files are not known."""

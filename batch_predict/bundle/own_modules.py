@@ -102,7 +102,7 @@ def own_of(top: str, spec: Any) -> Own | None:
 
 def is_standard(top: str) -> bool:
     """Tell whether a module of the first level is Python's own; 3.8 and 3.9 do not list theirs."""
-    if top in sys.builtin_module_names or top == "__main__":
+    if top in sys.builtin_module_names or top == "__main__" or top.startswith("_frozen_importlib"):
         return True
     if hasattr(sys, "stdlib_module_names"):
         return top in sys.stdlib_module_names

@@ -28,6 +28,7 @@ score loop    a local file scored into a local file, block by block
 event         `validate_event`, `parse_s3_uri`: what an event may say
 S3            `download_from_s3`, `upload_to_s3`: objects, their errors, and the local room for them
 model         `load_model`: the model from S3 to memory, with the libraries that it needs
+bundles       `unpack_bundle`: a model with libraries of its own, scored by a process that has them
 pickles       what a model's file says of itself before any of it runs
 expectations  `expected_columns`, `fitted_columns`: what a fitted model determines of its columns
 types         `kind_of`, `join_kinds`: the kinds of columns, and texts read as them
@@ -46,6 +47,7 @@ headers       what is wrong with a first line
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import bz2
 import codecs
@@ -69,7 +71,11 @@ import pickle
 import platform
 import re
 import shutil
+import signal
+import socket
 import ssl
+import stat
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -198,14 +204,14 @@ class InternalError(PredictionError):
 # Touches: the log, and standard output for metrics.
 
 
-def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
+def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Score the chunk that the event describes (see `validate_event`).
 
     Returns the HTTP-like response; with `raise_errors` the receipt or the probe's result, and PredictionErrors are raised.
     """
     try:
         validate_event(event)
-        result = probe_model(_s3_client(), event) if event.get("probe_rows") else predict_chunk(_s3_client(), event)
+        result = _result_by_child(_s3_client(), event, context) if is_bundle(event["model_s3_uri"]) else _result_of(event)
         body = json.dumps(result)
     except Exception as error:
         known = _named_error(error)
@@ -223,6 +229,10 @@ def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:  #
     if not event.get("probe_rows"):
         _put_metrics(result, event.get("execution_name"))
     return result if event.get("raise_errors") else {"statusCode": 200, "body": body}
+
+
+def _result_of(event: dict[str, Any]) -> dict[str, Any]:
+    return probe_model(_s3_client(), event) if event.get("probe_rows") else predict_chunk(_s3_client(), event)
 
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -443,7 +453,8 @@ class _Stopwatch:
     """Milliseconds by stage."""
 
     def __init__(self) -> None:
-        self._milliseconds = {} if _model_cache else {"init": INIT_MILLISECONDS}  # a container without a model is new
+        self._milliseconds = dict(_served.milliseconds) if _served else _init_milliseconds()
+        self._before = sum(self._milliseconds.values())
         self._started = time.perf_counter()
 
     @contextmanager
@@ -453,9 +464,13 @@ class _Stopwatch:
         self._milliseconds[name] = round((time.perf_counter() - started) * 1000, 3)
 
     def stop(self) -> dict[str, float]:
-        """Return the stages and their `total`: all the time since the start, and the init before it."""
-        total = (time.perf_counter() - self._started) * 1000 + self._milliseconds.get("init", 0.0)
+        """Return the stages and their `total`: all the time since the start, and what was before it."""
+        total = (time.perf_counter() - self._started) * 1000 + self._before
         return {**self._milliseconds, "total": round(total, 3)}
+
+
+def _init_milliseconds() -> dict[str, float]:
+    return {} if _model_cache or _child else {"init": INIT_MILLISECONDS}  # a container without a model is new
 
 
 # --- probe ----------------------------------------------------------------------------------------------------------------------
@@ -653,7 +668,7 @@ def _store_model(client: S3Client, event: dict[str, Any], model: _Model, found: 
     result: dict[str, str | None] = {"stored_model_s3_uri": None, "stored_model_sha256": None}
     sample, columns = found.sample, found.scorer.columns
     stored_model = _beside("stored_model")
-    if not (sample and stored_model) or TYPED in columns.kinds.values():
+    if not (sample and stored_model) or TYPED in columns.kinds.values() or _served:
         return result
     try:
 
@@ -2548,6 +2563,8 @@ def _remove_leftovers() -> None:
         owner = left.name.split("-")[1]
         if owner.isdecimal() and (int(owner) == os.getpid() or not _is_running(int(owner))):
             shutil.rmtree(left, ignore_errors=True)
+    for lock in Path(tempfile.gettempdir()).glob(f"{_BUNDLE_FOLDER}*.lock"):
+        _remove_unused(lock.with_suffix(""))
 
 
 def _is_running(pid: int) -> bool:
@@ -2580,12 +2597,12 @@ class _Storage:
             self._chunk_bytes = chunk_bytes
             self._taken += 2 * n_bytes
 
-    def take_for_model(self, n_bytes: int, s3_uri: str) -> None:
-        """Reserve room for a model; ModelError if it does not fit."""
+    def take_for_model(self, n_bytes: int, subject: str) -> None:
+        """Reserve room for a model; ModelError if it does not fit, whose sentence begins with the subject."""
         with self._lock:
             if self._taken + n_bytes > self._free:
                 raise ModelError(
-                    f"{s3_uri} has {n_bytes} bytes, more than the {self._free - self._taken} that are free of the function's "
+                    f"{subject} {n_bytes} bytes, more than the {self._free - self._taken} that are free of the function's "
                     "ephemeral storage",
                     "raise PredictEphemeralStorageSize",
                 )
@@ -2745,7 +2762,7 @@ def _stored_model(client: S3Client, event: dict[str, Any]) -> _Model | None:
     """Take the event's model as its run's probe has stored it; None if it has not, or if the model itself is in memory already."""
     s3_uri, sha256 = event.get("stored_model_s3_uri"), event.get("stored_model_sha256")
     itself = (event["model_s3_uri"], event.get("model_version_id"), str(event.get("model_etag")))
-    if not (s3_uri and sha256 and _beside("stored_model")) or itself in _model_cache:
+    if not (s3_uri and sha256 and _beside("stored_model")) or itself in _model_cache or _served:
         return None
     place = (s3_uri, None, sha256)
     try:
@@ -2777,7 +2794,7 @@ def _cached_model(client: S3Client, event: dict[str, Any], storage: _Storage | N
     """Take the event's model from memory if this container has scored with the same bytes before."""
     s3_uri, sha256, version_id = event["model_s3_uri"], event.get("model_sha256"), event.get("model_version_id")
     wanted = _Object(s3_uri, etag=event.get("model_etag"), version_id=version_id)
-    known = wanted if wanted.etag else _head(client, wanted)
+    known = _served.found if _served else wanted if wanted.etag else _head(client, wanted)
     place = (s3_uri, known.version_id, str(known.etag))
     cached = _model_cache.get(place)
     if cached is None:
@@ -2807,6 +2824,10 @@ def _require_pinned(s3_uri: str, found: str, sha256: str) -> None:
 
 def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, storage: _Storage | None) -> _Model:
     s3_uri, sha256 = wanted.s3_uri, event.get("model_sha256")
+    if _served:
+        return _described(functools.partial(_load_of_bundle, _served.bundle), _served.found, _served.sha256)
+    with _one_child:
+        _end_child()  # it takes memory, and models are seldom used in turn
     with _temporary_directory() as folder:
         path = Path(folder, "model.joblib")
         room = storage or _Storage(folder)
@@ -2815,41 +2836,47 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
             size, memory_mb = response["ContentLength"], _limiting_memory_mb()
             if memory_mb and size > memory_mb * 2**20:
                 raise ModelError(f"{s3_uri} has {size} bytes, more than the function's {memory_mb} MB", "raise PredictMemorySize")
-            room.take_for_model(size, s3_uri)
+            room.take_for_model(size, f"{s3_uri} has")
 
         found = _download(client, wanted, path, require_room)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if sha256:  # before anything is unpickled: unpickling runs code
             _require_pinned(s3_uri, digest, sha256)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                estimator = load_model(path)
-            except ModelError as error:
-                raise ModelError(f"{s3_uri} {error.what}", error.advice) from error
+        return _described(functools.partial(load_model, path), found._replace(etag=wanted.etag), digest)
+
+
+def _described(load: Callable[[], Any], found: _Object, sha256: str) -> _Model:
+    """Load a model of an object that was found in S3, and say what a receipt says of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator = load()
+        except ModelError as error:
+            raise ModelError(f"{found.s3_uri} {error.what}", error.advice) from error
     installed = importlib.metadata.version("scikit-learn")
     versions = {w.message.original_sklearn_version for w in caught if hasattr(w.message, "original_sklearn_version")}
     fitted = ", ".join(sorted(versions)) or installed
     differences = (
         *([f"it was fitted with scikit-learn {fitted}, and scored with {installed}"] if versions else []),
+        *(_fitting_differences(_served.bundle) if _served else ()),
         *_package_differences(),
     )
     notes = list(differences)
     return _Model(
         _with_packed_trees(estimator, notes.append),
         {
-            "s3_uri": s3_uri,
-            "etag": wanted.etag,
+            "s3_uri": found.s3_uri,
+            "etag": found.etag,
             "version_id": found.version_id,
-            "sha256": digest,
+            "sha256": sha256,
             "bytes": found.size,
             "estimator": type(estimator).__name__,
             "sklearn_version": fitted if _is_sklearn(estimator) else None,
             "versions": _versions(estimator),
             "steps": _steps(estimator),
             "deployment": _deployment(),
-            "bundle": None,
+            **(_bundle_facts(_served.bundle) if _served else {"bundle": None}),
             "warnings": notes,
         },
         differences,
@@ -2859,7 +2886,7 @@ def _fetch_model(client: S3Client, event: dict[str, Any], wanted: _Object, stora
 def _with_packed_trees(estimator: Any, warn: Callable[[str], object]) -> Any:
     """Let the kernel in C score trees, to the bit as their library does, if its modules lie beside this file."""
     packed_trees = _beside("packed_trees")
-    if packed_trees is None:
+    if packed_trees is None or (_served and _brings_trees(_served.bundle)):
         return estimator
     try:
         return packed_trees.with_packed_trees(estimator, warn)
@@ -3144,6 +3171,7 @@ def _deployment() -> str:
         "machine": platform.machine(),
         "own": {name: hashlib.sha256((here / name).read_bytes()).hexdigest() for name in own},
         "python": _python(),
+        **({"bundle": _served.bundle.digest} if _served else {}),
     }
     return _json_sha256(facts)
 
@@ -3241,20 +3269,10 @@ def _carried_libraries() -> dict[str, dict[str, Any]]:
 
 
 def _unpacked(name: str, library: dict[str, Any]) -> Path:
-    """Return the folder of an unpacked library, which this process, one beside it, or an earlier one in this container unpacks.
-
-    It is renamed when it is whole. If a process is killed meanwhile, its lock is released, and what it left is deleted.
-    """
-    import fcntl  # noqa: PLC0415  # Lambda's Linux has it; this module is imported on other systems, too
-
+    """Return the folder of an unpacked library, which this process, one beside it, or an earlier one in this container unpacks."""
     folder = Path(tempfile.gettempdir(), f"carried-{name}-{library['sha256'][:16]}")
-    if folder.is_dir():
-        return folder
     try:
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.is_dir():
-                _unpack(CARRIED / f"{name}.zip", library["sha256"], folder)
+        _make_shared(folder, functools.partial(_unpack, CARRIED / f"{name}.zip", library["sha256"])).close()
     except OSError as error:
         if error.errno in _FULL_DISK:
             needed = f"{name} takes {library['bytes']} bytes"
@@ -3264,18 +3282,643 @@ def _unpacked(name: str, library: dict[str, Any]) -> Path:
 
 
 def _unpack(archive: Path, sha256: str, folder: Path) -> None:
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     content = archive.read_bytes() if archive.is_file() else b""
     if hashlib.sha256(content).hexdigest() != sha256:
         raise InternalError(f"{archive.name} in the function's package is damaged", "deploy the function again")
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        opened.extractall(folder)  # noqa: S202  # of a zip, whose SHA-256 is checked
+
+
+def _make_shared(folder: Path, make: Callable[[Path], object]) -> IO[str]:
+    """Have a folder made, unless another process has done so, and return its lock: while it is open, nobody removes the folder.
+
+    It is renamed when it is whole. If a process is killed meanwhile, its lock is released, and what it left is deleted.
+    """
+    import fcntl  # noqa: PLC0415  # Lambda's Linux has it; this module is imported on other systems, too
+
+    partial, path = folder.with_suffix(".partial"), folder.with_suffix(".lock")
+    while True:
+        lock = path.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_at(path, lock) and not folder.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+                try:
+                    partial.mkdir(mode=0o700)
+                    make(partial)
+                    partial.rename(folder)
+                except BaseException:
+                    shutil.rmtree(partial, ignore_errors=True)  # the room is free again, whatever the reason
+                    raise
+            fcntl.flock(lock, fcntl.LOCK_SH)  # for a moment, it may have none
+            if folder.is_dir() and _is_at(path, lock):
+                _require_own(folder)
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder of another user, who could have code run here by making it first; on Lambda there is none."""
+    if folder.lstat().st_uid != os.getuid():
+        raise InternalError(f"{folder.name} among the temporary files is another user's", "delete it, or set TMPDIR")
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+def _remove_unused(folder: Path) -> None:
+    """Delete a shared folder and its lock, unless a process uses it."""
+    import fcntl  # noqa: PLC0415  # as above
+
+    path, partial = folder.with_suffix(".lock"), folder.with_suffix(".partial")
+    with suppress(OSError), path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(path, lock):
+            shutil.rmtree(partial, ignore_errors=True)
+            if folder.is_dir():
+                folder.rename(partial)  # it is never whole by name only
+            shutil.rmtree(partial, ignore_errors=True)
+            path.unlink()
+
+
+# --- bundles --------------------------------------------------------------------------------------------------------------------
+# In: an event whose model is a bundle: a zip with the model, its libraries and its own modules (`batch-predict bundle`).
+# Out: the result, or the error, of a process of its own, in which the bundle's libraries come before the function's.
+# Touches: S3, /tmp, that process. In this one, no code of the bundle runs and none of its libraries is imported.
+
+BUNDLE_SUFFIX, BUNDLE_FORMAT = ".bundle.zip", 1
+MAX_BUNDLE_BYTES, MAX_UNPACKED_BYTES = 2**30, 2**32
+"""Lambda's ephemeral storage has up to 10 GB."""
+MAX_DOCUMENT_BYTES = 2**22
+"""Of a `bundle.json`."""
+MAX_FILES = 2**16 - 2
+"""In a zip; one with more has another kind of directory."""
+TO_ANSWER_SECONDS = 5
+"""How long before the function's time ends a process that does not answer is killed, so that the error can still be told."""
+_BUNDLE_FOLDER = "bundle-"
+_MAKE_IT_AGAIN = "make it again with batch-predict bundle"
+_COPY_IT_AGAIN = "copy it again, or make it again with batch-predict bundle"
+_LESS_IN_IT = "make it with fewer or smaller libraries"
+
+
+class Bundle(NamedTuple):
+    """A bundle that is checked, and unpacked for this platform."""
+
+    document: dict[str, Any]
+    """Its `bundle.json`."""
+    folder: Path
+    model: Path
+    loader: str | None
+    """A module of its own with `load(path)`; None if joblib loads the model."""
+    path: list[str]
+    """What comes first in sys.path: its libraries, then its own modules."""
+    digest: str
+
+    def here(self) -> dict[str, Any]:
+        """Return what it says of this platform."""
+        return self.document["platforms"][bundle_platform()]  # type: ignore[no-any-return]
+
+    def modules(self) -> list[str]:
+        """Return the top-level modules that it brings."""
+        return [*self.here()["modules"], *self.document["code_modules"]]
+
+    def unpacked_bytes(self) -> int:
+        """Return what it takes in /tmp."""
+        return sum(facts.get("unpacked_bytes", facts["bytes"]) for facts in _files_here(self.document).values())
+
+
+def is_bundle(s3_uri: str) -> bool:
+    """Tell by its name whether a model is a bundle."""
+    return s3_uri.endswith(BUNDLE_SUFFIX)
+
+
+def bundle_platform() -> str:
+    """Return the name that a bundle has for a system, a processor and a Python: linux-x86_64-py313."""
+    return f"{platform.system().lower()}-{platform.machine()}-py{sys.version_info.major}{sys.version_info.minor}"
+
+
+def unpack_bundle(path: str | Path, folder: str | Path) -> Bundle:
+    """Check a bundle, and unpack into a folder what this platform needs of it.
+
+    Raises ModelError, whose words come behind the bundle's name. None of the bundle's code has run then, nor does it here.
+    """
+    folder = Path(folder)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as opened:
-            opened.extractall(partial)  # noqa: S202  # of a zip, whose SHA-256 is checked
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # the room is free again, whatever the reason
+        _unpack_checked(Path(path), folder)
+    except (MemoryError, PredictionError):
         raise
+    except Exception as error:  # zipfile raises half a dozen kinds about a damaged archive
+        if isinstance(error, OSError) and error.errno in _FULL_DISK:
+            raise
+        raise ModelError(f"is damaged ({type(error).__name__})", _COPY_IT_AGAIN) from error
+    return _bundle_in(folder)
+
+
+def _unpack_checked(path: Path, folder: Path) -> None:
+    with _opened_zip(path) as archive:
+        document = _document_of(archive)
+        here = _files_here(document)
+        needed = sum(facts["bytes"] + facts.get("unpacked_bytes", 0) for facts in here.values())
+        if needed > MAX_UNPACKED_BYTES:
+            raise ModelError(f"unpacks to {needed} bytes, more than {MAX_UNPACKED_BYTES}", _LESS_IN_IT)
+        folder.mkdir(parents=True, exist_ok=True)
+        _Storage(folder).take_for_model(needed, "unpacks to")
+        for name, facts in document["files"].items():
+            with _new_file(folder / name) if name in here else nullcontext() as target:
+                digest = _copy_entry(archive, archive.getinfo(name), target)
+            if digest != facts["sha256"]:
+                raise ModelError(f"is damaged: its {name} has the SHA-256 {digest}, and not {facts['sha256']}", _COPY_IT_AGAIN)
+    for name in [name for name in here if not name.startswith("model/")]:
+        place = folder / "unpacked" / name.partition("/")[0].removesuffix(".zip")
+        _unpack_inner(folder / name, here[name]["unpacked_bytes"], place, f"has a {name} that ")
+    (folder / "bundle.json").write_text(json.dumps(document))
+
+
+def _bundle_in(folder: Path) -> Bundle:
+    """Return the bundle that was unpacked into a folder."""
+    document = json.loads((folder / "bundle.json").read_bytes())
+    model, paths = document["model"], (folder / "unpacked/libraries", folder / "unpacked/code")
+    first = [str(path) for path in paths if path.is_dir()]
+    return Bundle(document, folder, folder / model["path"], model["loader"], first, document["digest"])
+
+
+def _files_here(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the entries that are needed on this platform."""
+    here = f"libraries/{bundle_platform()}.zip"
+    return {name: facts for name, facts in document["files"].items() if name == here or not name.startswith("libraries/")}
+
+
+@contextmanager
+def _opened_zip(path: Path, subject: str = "") -> Iterator[zipfile.ZipFile]:
+    """Open a zip of plain files that stay within their folder; ModelError for another one, before it is read."""
+    with path.open("rb") as file:
+        start, size = file.read(4), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 22))
+        end = file.read()
+    if not end.startswith(b"PK\x05\x06") and start != b"PK\x03\x04":
+        what, _ = _other_file(path) or ("is no zip archive", "")
+        raise ModelError(f"{subject}is no bundle: it {what}", "make one with batch-predict bundle")
+    if not end.startswith(b"PK\x05\x06"):
+        raise ModelError(f"{subject}is cut off, or has bytes behind its end", _COPY_IT_AGAIN)
+    if int.from_bytes(end[10:12], "little") > MAX_FILES or int.from_bytes(end[12:16], "little") > MAX_FILES * 1000:
+        raise ModelError(f"{subject}has more than {MAX_FILES} files", _LESS_IN_IT)
+    with zipfile.ZipFile(path) as archive:
+        names = Counter(entry.filename for entry in archive.infolist())
+        for entry in archive.infolist():
+            name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
+            parts = name.removesuffix("/").split("/")
+            cases = (
+                ("would leave its folder", {"", ".", ".."} & set(parts) or re.search(r"[\\\0]|^[A-Za-z]:", name)),
+                ("is a link or a device", kind not in (0, stat.S_IFREG, stat.S_IFDIR)),
+                ("is there twice", names[name] > 1),
+                ("lies within a file", any("/".join(parts[:length]) in names for length in range(1, len(parts)))),
+                ("is encrypted", entry.flag_bits & 1),
+                ("is compressed as batch-predict does not", entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)),
+            )
+            for what, applies in cases:
+                if applies:
+                    raise ModelError(f"{subject}has an entry {name[:200]!r} that {what}", _MAKE_IT_AGAIN)
+        yield archive
+
+
+_SHAPE: Any = {
+    "digest": str, "made_by": str, "python": str, "code_modules": [str], "fitted_with": {"*": str},
+    "model": {"path": str, "loader": (str, type(None))},
+    "files": {"*": {"sha256": str, "bytes": int}},
+    "platforms": {"*": {"modules": [str], "distributions": [{"name": str, "version": str, "from": str}]}},
+}  # fmt: skip
+
+
+def _has_shape(value: Any, shape: Any) -> bool:
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_has_shape(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        names = value if "*" in shape else shape
+        return isinstance(value, dict) and all(
+            name in value and _has_shape(value[name], shape.get(name, shape.get("*"))) for name in names
+        )
+    return isinstance(value, shape) and not isinstance(value, bool)
+
+
+def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
+    """Return a bundle's `bundle.json`, which agrees with itself and with the entries beside it, or raise ModelError."""
+    first, *others = archive.infolist() or [zipfile.ZipInfo("nothing")]
+    if first.filename != "bundle.json":
+        raise ModelError("is no bundle: its first entry is not bundle.json", "make one with batch-predict bundle")
+    if first.file_size > MAX_DOCUMENT_BYTES:
+        raise ModelError(f"has a bundle.json of {first.file_size} bytes, more than {MAX_DOCUMENT_BYTES}", _MAKE_IT_AGAIN)
+    try:
+        document = json.loads(archive.read(first))
+        number = document["format"]
+        digest = document.get("digest")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN) from error
+    if number != BUNDLE_FORMAT:
+        raise ModelError(
+            f"was made by a newer batch-predict: its format is {str(number)[:20]}, and this function knows {BUNDLE_FORMAT}",
+            "deploy the function with that batch-predict, or make the bundle with the one that has deployed it",
+        )
+    content = json.dumps({name: part for name, part in document.items() if name != "digest"}, sort_keys=True, separators=(",", ":"))
+    if digest != hashlib.sha256(content.encode()).hexdigest():
+        raise ModelError("is damaged: its bundle.json is not that of its digest", _COPY_IT_AGAIN)
+    is_whole = _has_shape(document, _SHAPE) and all(
+        _has_shape(facts, {"unpacked_bytes": int}) for name, facts in document["files"].items() if not name.startswith("model/")
+    )
+    if not is_whole:
+        raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN)
+    files, model, here = document["files"], document["model"]["path"], bundle_platform()
+    if {entry.filename: entry.file_size for entry in others} != {name: facts["bytes"] for name, facts in files.items()}:
+        raise ModelError("is damaged: it does not have the files, of the sizes, that its bundle.json lists", _COPY_IT_AGAIN)
+    if model not in files or not model.startswith("model/"):
+        raise ModelError(f"has no {model[:200]!r}, which its bundle.json names as the model", _MAKE_IT_AGAIN)
+    if here not in document["platforms"]:
+        there = _listed(sorted(document["platforms"])) or "none"
+        raise ModelError(f"has no libraries for {here}, by which it would be scored here: it has them for {there}",
+                         f"{_MAKE_IT_AGAIN} --platform {here}")  # fmt: skip
+    return document  # type: ignore[no-any-return]
+
+
+def _copy_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: IO[bytes] | None) -> str:
+    """Decompress an entry, and return its SHA-256; zipfile reads no more than the size that the entry states."""
+    digest = hashlib.sha256()
+    with archive.open(entry) as source:
+        while piece := source.read(2**20):
+            digest.update(piece)
+            if target:
+                target.write(piece)
+    return digest.hexdigest()
+
+
+def _new_file(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
+def _unpack_inner(path: Path, unpacked_bytes: int, folder: Path, subject: str) -> None:
+    """Unpack a zip of the bundle, and delete it."""
+    with _opened_zip(path, subject) as archive:
+        if (size := sum(entry.file_size for entry in archive.infolist())) != unpacked_bytes:
+            raise ModelError(f"{subject}unpacks to {size} bytes, and its bundle.json says {unpacked_bytes}", _MAKE_IT_AGAIN)
+        folder.mkdir(parents=True)
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                with _new_file(folder / entry.filename) as target:
+                    _copy_entry(archive, entry, target)
+    path.unlink()
+
+
+def _require_of_function(bundle: Bundle) -> None:
+    """Raise ModelError unless the function has those libraries that the bundle takes from it, in the same versions."""
+    for one in bundle.here()["distributions"]:
+        here = _version_here(one["name"]) if one["from"] == "function" else one["version"]
+        if here != one["version"]:
+            raise ModelError(
+                f"takes {one['name']} {one['version']} from the function, which has {here or 'none'}",
+                f"{_MAKE_IT_AGAIN}, for the function as it is now",
+            )
+
+
+def _version_here(distribution: str) -> str | None:
+    """Return the version of a distribution that the function has, also if the package carries it compressed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(distribution)
+    built = Path(__file__).with_name("deployment.json")
+    listed = json.loads(built.read_bytes())["distributions"] if built.is_file() else ()
+    names = (one.rpartition("-") for one in listed)
+    return next((version for name, _, version in names if re.sub(r"[-_.]+", "-", name).lower() == distribution), None)
+
+
+_one_child = threading.Lock()
+_child: _Child | None = None
+"""The process of the latest bundle, which is kept while the function is warm."""
+
+
+def _result_by_child(client: S3Client, event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Have the process with the bundle's libraries score an event; if it dies, a new one does, once."""
+    left = getattr(context, "get_remaining_time_in_millis", None)
+    deadline = time.monotonic() + max(left() / 1000 - TO_ANSWER_SECONDS, left() / 2000) if left else None
+    with _one_child:
+        times, started = _init_milliseconds(), time.perf_counter()
+        child = _child_of(client, event)
+        for is_last in (False, True):
+            try:
+                if not child.is_running():
+                    child.start(deadline)
+                    times["bundle"] = round((time.perf_counter() - started) * 1000, 3)
+                answer = child.ask({"event": event, "milliseconds": times}, deadline)
+                break
+            except _ChildDied as died:
+                child.kill()
+                what = f"{event['model_s3_uri']}: the process with its libraries {died}"
+                if is_last:
+                    raise ModelError(f"{what}, twice", died.advice) from died
+                logger.warning(_log_line({"message": f"{what}, and is started again"}))
+    if "error" in answer:
+        kinds = {kind.__name__: kind for kind in PredictionError.__subclasses__()}
+        raise kinds[answer["error"]](answer["what"], answer["advice"])
+    return answer["result"]  # type: ignore[no-any-return]
+
+
+def _child_of(client: S3Client, event: dict[str, Any]) -> _Child:
+    """Return the process of the event's bundle, which may have to be started; another bundle's is ended."""
+    global _child  # noqa: PLW0603  # as models are kept, but for one
+    s3_uri, sha256 = event["model_s3_uri"], event.get("model_sha256")
+    wanted = _Object(s3_uri, etag=event.get("model_etag"), version_id=event.get("model_version_id"))
+    known = wanted if wanted.etag else _head(client, wanted)
+    place = (s3_uri, known.version_id, str(known.etag))
+    if not (_child and _child.place == place):
+        _end_child()
+        folder = Path(tempfile.gettempdir(), f"{_BUNDLE_FOLDER}{_json_sha256(place)[:16]}")
+        lock = _make_shared(folder, functools.partial(_fetch_bundle, client, wanted._replace(etag=known.etag), sha256))
+        _child = _Child(place, folder, lock)
+    if sha256:
+        _require_pinned(s3_uri, _child.sha256, sha256)
+    return _child
+
+
+def _end_child() -> None:
+    global _child  # noqa: PLW0603
+    if _child:
+        _child.end()
+    _child = None
+
+
+def _fetch_bundle(client: S3Client, wanted: _Object, sha256: str | None, folder: Path) -> None:
+    """Download and unpack a bundle, and note beside it what S3 has said of it."""
+    with _temporary_directory() as temporary:
+        path = Path(temporary, "model.bundle.zip")
+
+        def require_room(response: dict[str, Any]) -> None:
+            if (size := response["ContentLength"]) > MAX_BUNDLE_BYTES:
+                raise ModelError(f"{wanted.s3_uri} has {size} bytes, more than the {MAX_BUNDLE_BYTES} of a bundle", _LESS_IN_IT)
+            _Storage(temporary).take_for_model(size, f"{wanted.s3_uri} has")
+
+        found = _download(client, wanted, path, require_room)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256:  # before anything is made of it
+            _require_pinned(wanted.s3_uri, digest, sha256)
+        try:
+            unpack_bundle(path, folder)
+        except ModelError as error:
+            raise ModelError(f"{wanted.s3_uri} {error.what}", error.advice) from error
+    facts = {"s3_uri": wanted.s3_uri, "etag": wanted.etag, "version_id": found.version_id, "size": found.size}
+    (folder / "found.json").write_text(json.dumps({"found": facts, "sha256": digest}))
+
+
+class _ChildDied(Exception):  # noqa: N818  # its words follow those of the process
+    """The process with a bundle's libraries has ended, or said what is no answer."""
+
+    def __init__(
+        self, what: str, advice: str = "try the bundle where it was made; the function's log has what it wrote last"
+    ) -> None:
+        super().__init__(what)
+        self.advice = advice
+
+
+class _Child:
+    """The process with a bundle's libraries, which is this module, started once more."""
+
+    def __init__(self, place: tuple[str, str | None, str], folder: Path, lock: IO[str]) -> None:
+        self.place, self._folder, self._lock = place, folder, lock
+        self._bundle = _bundle_in(folder)
+        self.sha256 = json.loads((folder / "found.json").read_bytes())["sha256"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Any = None
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, deadline: float | None) -> None:
+        """Start it, and wait until it has imported this module; ModelError if it cannot, with the bundle's libraries."""
+        from multiprocessing.connection import Connection  # noqa: PLC0415  # only bundles need it
+
+        atexit.register(_end_child)  # of which one is enough, and several do no harm
+        self.kill()
+        try:
+            _require_of_function(self._bundle)
+        except ModelError as error:
+            raise ModelError(f"{self.place[0]} {error.what}", error.advice) from error
+        own, memory_mb = str(Path(__file__).parent), _limiting_memory_mb()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            start = {
+                "socket": theirs.fileno(),
+                "parent": os.getpid(),
+                "memory_bytes": memory_mb * 2**20 - _memory_bytes()[0] if memory_mb else None,
+                "path": [*self._bundle.path, *map(os.path.abspath, sys.path), own],
+                "folder": str(self._folder),
+            }
+            self._process = subprocess.Popen(  # noqa: S603  # this module, by this Python
+                [sys.executable, "-S", "-s", "-P", "-c", _BOOT, json.dumps(start)],
+                env=_environment_of(self._bundle),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # standard output is for metrics, and for whoever runs this function locally
+                process_group=0,  # so that it is killed with all that it has started
+            )
+        self._connection = Connection(ours.detach())
+        if failed := self._receive(deadline).get("failed"):
+            self.kill()
+            words = re.sub(r"\S*/\S+", "…", failed)
+            raise ModelError(f"{self.place[0]} has libraries with which the function cannot start: {words}", _MAKE_IT_AGAIN)
+
+    def ask(self, message: dict[str, Any], deadline: float | None) -> dict[str, Any]:
+        with suppress(OSError):  # what it said last, and why it is gone, is found when it is read
+            self._connection.send_bytes(json.dumps(message).encode())
+        return self._receive(deadline)
+
+    def _receive(self, deadline: float | None) -> dict[str, Any]:
+        try:
+            if not self._connection.poll(None if deadline is None else max(0, deadline - time.monotonic())):
+                self.kill()
+                raise ModelError(
+                    f"{self.place[0]}: the process with its libraries did not answer before the function's time was over",
+                    "lower chunk_size_mb if the model is slow; if it hangs, try the bundle where it was made",
+                )
+            answer: dict[str, Any] = json.loads(self._connection.recv_bytes())
+        except (EOFError, OSError):
+            raise self._died() from None
+        except ValueError as error:
+            raise _ChildDied("answered what is no JSON") from error
+        return answer
+
+    def _died(self) -> _ChildDied:
+        assert self._process
+        try:
+            code = self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            return _ChildDied("closed its connection to the function")
+        if code >= 0:
+            return _ChildDied(f"ended itself with status {code}")
+        name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+        if code == -signal.SIGKILL:
+            return _ChildDied(f"was ended by {name}", "raise PredictMemorySize: it was probably killed because memory ran out")
+        return _ChildDied(f"was ended by {name}")
+
+    def kill(self) -> None:
+        """End it and whatever it has started, with their temporary files."""
+        if self._connection:
+            self._connection.close()
+        if self._process:
+            with suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            for left in Path(tempfile.gettempdir()).glob(f"predict-{self._process.pid}-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        self._process = self._connection = None
+
+    def end(self) -> None:
+        self.kill()
+        self._lock.close()
+        _remove_unused(self._folder)
+
+
+def _memory_bytes() -> tuple[int, int]:
+    """Return the memory that this process holds, and what it has asked for beside code; Lambda is Linux."""
+    pages = [int(number) * os.sysconf("SC_PAGE_SIZE") for number in Path("/proc/self/statm").read_text().split()]
+    return pages[1], pages[5]
+
+
+def _limit_memory(most_bytes: int) -> None:
+    """Let this process hold so much memory, and raise MemoryError beyond: it may ask for what is left from now on."""
+    import resource  # noqa: PLC0415  # for the process of a bundle alone
+
+    held, asked = _memory_bytes()
+    resource.setrlimit(resource.RLIMIT_DATA, 2 * (asked + max(0, most_bytes - held),))
+
+
+def _environment_of(bundle: Bundle) -> dict[str, str]:
+    """Return this environment; what a local run is told of the deployed package is told with the bundle in it."""
+    # Byte-code would take room in /tmp; and what Arrow asks for in advance would count as if it were used.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
+    if package := _deployed_package():
+        package["modules"] = [*package.get("modules", ()), *bundle.modules()]
+        package["versions"] = package.get("versions", {}) | {one["name"]: one["version"] for one in bundle.here()["distributions"]}
+        environment["DEPLOYED_PACKAGE"] = json.dumps(package)
+    return environment
+
+
+_BOOT = """
+import json, os, sys
+from multiprocessing.connection import Connection
+start = json.loads(sys.argv.pop())
+connection = Connection(start["socket"])
+try:
+    if sys.platform == "linux":
+        import ctypes
+        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: it ends with its parent also while it is busy
+    if os.getppid() != start["parent"]:
+        os._exit(1)
+    sys.path[:] = start["path"]
+    if package := os.environ.get("DEPLOYED_PACKAGE"):
+        try:
+            from as_packaged import lack_other_modules
+        except ModuleNotFoundError:
+            pass
+        else:
+            lack_other_modules(json.loads(package)["modules"])
+    import prediction_handler
+except BaseException as error:
+    connection.send_bytes(json.dumps({"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}).encode())
+    raise
+prediction_handler._serve(connection, start["folder"], start["memory_bytes"])
+"""
+
+
+class _Served(NamedTuple):
+    """The bundle that this process has the libraries of."""
+
+    bundle: Bundle
+    found: _Object
+    """As S3 has it."""
+    sha256: str
+    milliseconds: dict[str, float]
+    """What it took to get here, of the event that is being scored."""
+
+
+_served: _Served | None = None
+"""None but in the process of a bundle."""
+
+
+def _serve(connection: Any, folder: str, memory_bytes: int | None) -> None:
+    """Score events for the process that has started this one, until it closes the connection."""
+    global _served  # noqa: PLW0603  # a process of a bundle is one from its start
+    logger.addHandler(logging.StreamHandler())
+    bundle, facts = _bundle_in(Path(folder)), json.loads(Path(folder, "found.json").read_bytes())
+    _served = _Served(bundle, _Object(**facts["found"]), facts["sha256"], {})
+    for name in bundle.modules():  # it has them itself
+        _carried_libraries().pop(name, None)
+    if memory_bytes:
+        _limit_memory(memory_bytes)
+    with suppress(EOFError, OSError):
+        connection.send_bytes(b"{}")
+        while True:
+            message = json.loads(connection.recv_bytes())
+            _served.milliseconds.clear()
+            _served.milliseconds.update(message["milliseconds"])
+            answer = _answered(message["event"])
+            with suppress(Exception):  # whatever a model has made of it
+                sys.stdout.flush()
+            connection.send_bytes(answer)
+    os._exit(0)  # a thread of a library may not end
+
+
+def _answered(event: dict[str, Any]) -> bytes:
+    """Return an event's result, or its error, as JSON."""
+    try:
+        return json.dumps({"result": _result_of(event)}).encode()
+    except Exception as error:  # noqa: BLE001  # lambda_handler raises it again
+        known = _named_error(error)
+        if known is not error:
+            facts = {"execution_name": event.get("execution_name"), "error": type(known).__name__, "message": str(known)}
+            logger.warning(_log_line({**facts, "stack_trace": "".join(traceback.format_tb(error.__traceback__))}))
+        return json.dumps({"error": type(known).__name__, "what": known.what, "advice": known.advice}).encode()
+
+
+def _load_of_bundle(bundle: Bundle) -> Any:
+    """Load the model of this process by joblib, or by the loader that the bundle has for it."""
+    if bundle.loader is None:
+        return load_model(bundle.model)
+    try:
+        estimator = importlib.import_module(bundle.loader).load(str(bundle.model))
+    except (MemoryError, PredictionError):
+        raise
+    except (Exception, SystemExit) as error:  # it is anybody's code; no row has been read
+        raise ModelError(
+            f"cannot be loaded by its {bundle.loader}: {type(error).__name__}: {_brief(error)}", _MAKE_IT_AGAIN
+        ) from error
+    if no_model := _no_estimator(estimator):
+        raise ModelError(*no_model)
+    _use_one_thread(estimator)
+    _return_freed_memory()
+    return estimator
+
+
+def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    return {"bundle": bundle.digest, "unpacked_bytes": bundle.unpacked_bytes(), "file_bytes": bundle.model.stat().st_size}
+
+
+def _brings_trees(bundle: Bundle) -> bool:
+    """Tell whether it has other libraries than those whose trees are packed."""
+    brought = {one["name"] for one in bundle.here()["distributions"] if one["from"] == "bundle"}
+    return bool(brought & {"scikit-learn", "lightgbm", "xgboost", "xgboost-cpu"})
+
+
+def _fitting_differences(bundle: Bundle) -> list[str]:
+    """Return what scores in other versions than the model was fitted with; scikit-learn says so itself."""
+    pairs = [(name, _installed(name), bundle.document["fitted_with"].get(name)) for name in ("numpy", "pandas")]
+    return [
+        f"it was fitted with {name} {fitted}, and scored with {here}"
+        for name, here, fitted in pairs
+        if here and fitted and here.split(".")[: _TELLING_FIGURES[name]] != fitted.split(".")[: _TELLING_FIGURES[name]]
+    ]
 
 
 # --- pickles --------------------------------------------------------------------------------------------------------------------
@@ -3335,6 +3978,7 @@ _OTHER_FILES = (
     ),
 )
 _IN_A_ZIP = (
+    (r"^bundle\.json$", "is a bundle under another name: a bundle's must end in .bundle.zip", "give it such a name"),
     (r"^bundle\.json$", "is a bundle, and its name does not say so", "give it a name that ends in .bundle.zip"),
     (r"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
     (r"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),

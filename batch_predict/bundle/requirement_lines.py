@@ -2,9 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
+from batch_predict.bundle import xgboost_files
+from batch_predict.bundle.libraries import normalized
 from batch_predict.bundle.plan import BundleError
 
 _REQUIREMENT = re.compile(
@@ -24,17 +29,44 @@ class Lines(NamedTuple):
     requirements: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    def without(self, names: AbstractSet[str], why: str) -> "Lines":
+        """Leave out libraries, and those that read and write the data; XGBoost comes without what is for graphics cards."""
+        taken = [one for one in self.requirements if name_of(one) not in names | THE_FUNCTIONS]
+        needless = [one for one in self.requirements if name_of(one) in names]
+        the_functions = [one for one in self.requirements if name_of(one) in THE_FUNCTIONS - names]
+        notes = [*self.notes]
+        if needless:
+            notes.append(f"left out of the listed requirements, because {why}: {', '.join(needless)}")
+        if the_functions:
+            notes.append(f"left out, because the prediction function reads and writes with its own: {', '.join(the_functions)}")
+        return Lines(for_functions(taken), tuple(notes))
 
-def normalized(requirement: str) -> str:
+
+def name_of(requirement: str) -> str:
     """Return the name in a requirement, as package indexes compare names."""
-    found = re.match(r"[\w.-]+", requirement)
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
+    found = re.match(r"[\w.-]+", requirement.strip())
+    return normalized(found[0]) if found else ""
 
 
 def with_those(requirements: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
     """Put requirements in the place of those of the same name."""
-    named = {normalized(one) for one in others}
-    return (*(one for one in requirements if normalized(one) not in named), *others)
+    named = {name_of(one) for one in others}
+    return (*(one for one in requirements if name_of(one) not in named), *others)
+
+
+def pins_of(requirements: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the libraries that have to be of one version."""
+    pinned = (re.fullmatch(r"([\w.-]+)\s*==\s*([\w.!+]+)\s*(?:;.*)?", one) for one in requirements)
+    return {normalized(found[1]): found[2] for found in pinned if found}
+
+
+def for_functions(requirements: Iterable[str]) -> tuple[str, ...]:
+    """Put the XGBoost without graphics cards in the place of the one with them, which is 300 MB larger and predicts the same."""
+    found: list[str] = []
+    for one in requirements:
+        pinned = re.fullmatch(r"xgboost\s*==\s*([\d.]+)\s*", one)
+        found += xgboost_files.needed_by(xgboost_files.NOTHING, pinned[1]).requirements if pinned else [one]
+    return tuple(found)
 
 
 def read(path: Path, depth: int = 0) -> Lines:
@@ -55,6 +87,18 @@ def read(path: Path, depth: int = 0) -> Lines:
         else:
             found.append(_requirement(line, where))
     return Lines(tuple(found), tuple(notes))
+
+
+def read_conda(path: Path) -> Lines:
+    """Read what a conda.yaml has pip install; what conda itself installs has other names, and is told in a note."""
+    try:
+        listed = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
+        ours = [line for one in listed if isinstance(one, dict) for line in one.get("pip", ())]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path} is not as conda writes it ({type(error).__name__}): log the model again") from error
+    of_conda = [str(one) for one in listed if isinstance(one, str) and not re.match(r"(?:python|pip)\b", one)]
+    note = f"conda installed more, whose names on package indexes may differ, so they are left out: {', '.join(of_conda)}"
+    return Lines(tuple(_requirement(str(line), str(path)) for line in ours), (note,) if of_conda else ())
 
 
 def _beside(path: Path, name: str, where: str) -> Path:

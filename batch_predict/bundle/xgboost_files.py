@@ -33,6 +33,10 @@ class Facts(NamedTuple):
     is_binary: bool
 
 
+NOTHING = Facts((), "", "", "", has_codes=False, is_binary=False)
+"""Of a file that says nothing."""
+
+
 class Needed(NamedTuple):
     """The library that a file needs."""
 
@@ -46,7 +50,7 @@ def read(path: Path) -> Facts:
     if content.startswith(b"binf"):
         return _read_binary(path, content)
     try:
-        document = json.loads(content) if content.lstrip()[1:2] in (b'"', b" ", b"\n") else ubjson.loads(content)
+        document = _document(content)
         learner = document["learner"]
         attributes = learner.get("attributes", {})
         wrapped = json.loads(attributes.get("scikit_learn", "{}"))
@@ -60,11 +64,20 @@ def read(path: Path) -> Facts:
             is_binary=False,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if content.startswith(b"\x80"):  # of an old protocol, or an old XGBoost
+            return NOTHING
         raise BundleError(f"{path} begins as a model of XGBoost, and is broken: save it again with save_model") from error
 
 
 def _listed(categories: dict[str, Any]) -> bool:
     return bool(categories.get("values"))
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    if content.startswith(b"\x80"):  # a pickled Booster, in which it lies with its settings
+        content = content[max(0, content.find(b"{L\0\0\0\0\0\0\0\6Config")) :]
+    found: dict[str, dict[str, Any]] = json.loads(content) if re.match(rb'\s*\{\s*"', content) else ubjson.loads(content)
+    return found.get("Model") or found
 
 
 def _read_binary(path: Path, content: bytes) -> Facts:
@@ -83,18 +96,19 @@ def needed_by(facts: Facts, there: str | None) -> Needed:
     if facts.is_binary and not there:
         written = f" {'.'.join(map(str, facts.version))}" if facts.version else ""
         note = f"it is in the binary format of XGBoost{written}, which {LAST_BINARY} is the last to read"
-        return Needed(_of_version(LAST_BINARY), (note,))
+        return Needed(of_version(LAST_BINARY), (note,))
     version = there or ".".join(map(str, facts.version))
     figures = tuple(int(figure) for figure in re.findall(r"\d+", version)[:3])
     if not version:
-        return Needed(_of_version(""), ("the file does not say which XGBoost wrote it, so the prediction function's own scores",))
+        return Needed(of_version(""), ("the file does not say which XGBoost wrote it, so the prediction function's own scores",))
     if figures < FIRST_CPU:
         note = f"it was saved by XGBoost {version}, of which no build lacks graphics cards: the prediction function's own reads it"
-        return Needed(_of_version(""), (note,))
-    return Needed(_of_version(version))
+        return Needed(of_version(""), (note,))
+    return Needed(of_version(version))
 
 
-def _of_version(version: str) -> tuple[str, ...]:
+def of_version(version: str) -> tuple[str, ...]:
+    """Return the requirement of a release, for functions and for this machine; of any, if there is none."""
     pin = f"=={version}" if version else ""
     return (f'xgboost-cpu{pin}; sys_platform != "darwin"', f'xgboost{pin}; sys_platform == "darwin"')
 

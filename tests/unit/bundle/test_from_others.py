@@ -1,6 +1,7 @@
 """What a model needs that is no joblib file, found out without running anything of it."""
 
 import json
+import pickle
 import struct
 import sys
 from pathlib import Path
@@ -36,6 +37,21 @@ def files(tmp_path_factory):
     joblib.dump(LinearRegression().fit(X, Y), folder / "model.joblib")
     (folder / "data.csv").write_text("a,b\n1,2\n")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"CBM1\0\1", from_files.CATBOOST),
+        (b"\x08\x08\x12\x08skl2onnx", from_files.ONNX),
+        (b"\x08\x0a:\xff\x01", from_files.ONNX),
+        (pickle.dumps(xgboost.XGBRegressor()), None),
+        (b"", None),
+    ],
+)
+def test_a_library_is_known_by_the_first_bytes(tmp_path, content, kind):
+    (tmp_path / "m").write_bytes(content)
+    assert from_others.kind_of(tmp_path / "m") == kind
 
 
 @pytest.mark.parametrize(
@@ -155,5 +171,18 @@ def test_every_cut_of_a_model_is_refused(files):
 
 
 def test_a_python_that_does_not_run_is_named(files, tmp_path):
-    with pytest.raises(BundleError, match=r"does not run as Python 3.8 or newer"):
+    with pytest.raises(BundleError, match=r"--python .*none is no interpreter of Python"):
         from_others.contents_of(files / "lightgbm.txt", python=tmp_path / "none")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickled_booster_says_its_release_unless_the_pickle_is_of_before_python_3(tmp_path, protocol):
+    booster = xgboost.train({"nthread": 1, "objective": "binary:logistic"}, xgboost.DMatrix(X, Y > 4), 2)
+    (tmp_path / "xgboost-model").write_bytes(pickle.dumps(booster, protocol))
+    contents = from_others.contents_of(tmp_path / "xgboost-model")
+    assert contents.loader.name == "xgboost_model.py"
+    assert contents.requirements == (
+        pinned(xgboost.__version__)
+        if protocol > 2
+        else ('xgboost-cpu; sys_platform != "darwin"', 'xgboost; sys_platform == "darwin"')
+    )

@@ -19,7 +19,9 @@ def names_of(environment):
 
 def test_a_library_comes_with_what_it_requires_here(installed, tmp_path):
     site = installed(
-        "Outer.Lib", {"outer/__init__.py": ""}, requires=["inner-lib[fast]>=1; python_version > '3'", "old; python_version < '3'"]
+        "Outer.Lib",
+        {"outer/__init__.py": ""},
+        requires=["inner-lib; python_version > '3'", "inner-lib[fast]>=1", "old; python_version < '3'"],
     )
     installed("inner_lib", {"inner.py": ""}, requires=['speedy; extra == "fast"', 'docs; extra == "docs"', "absent"])
     for name in ("speedy", "docs", "old"):

@@ -11,7 +11,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -156,6 +155,7 @@ def test_a_notebooks_class_lies_in_the_pickle_of_cloudpickle(tmp_path, monkeypat
     for path in (
         dumped(model, tmp_path / "model.pkl", cloudpickle_dump),
         dumped(joblib.wrap_non_picklable_objects(model), tmp_path / "wrapped.joblib"),
+        dumped(np.array([joblib.wrap_non_picklable_objects(model)], object), tmp_path / "in_an_array.joblib"),
     ):
         contents = contents_of(path)
         assert contents.needs_python
@@ -186,8 +186,8 @@ def test_byte_code_of_another_python_was_not_fitted_here(tmp_path, monkeypatch):
 def test_names_are_found_to_the_end_of_a_large_model(tmp_path, own_module, monkeypatch):
     """The handler reads only so much of a model: it has less time."""
     last = own_module("last_one", "class Last:\n    pass\n").Last()
-    forest = RandomForestRegressor(300).fit(np.arange(100.0)[:, None], np.arange(100.0))
-    path = dumped([forest, {str(number): number for number in range(200_000)}, last], tmp_path / "model", compress=1)
+    large = [np.zeros(9_000_000), {str(number): number for number in range(150_000)}, last]
+    path = dumped(large, tmp_path / "model", compress=1)
     assert "last_one" in read_pickle(path, "model").modules
 
 

@@ -3538,7 +3538,7 @@ def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
     if model not in files or not model.startswith("model/"):
         raise ModelError(f"has no {model[:200]!r}, which its bundle.json names as the model", _MAKE_IT_AGAIN)
     if here not in document["platforms"]:
-        there = _listed(sorted(document["platforms"])) or "none"
+        there = ", ".join(sorted(document["platforms"])) or "none"
         raise ModelError(f"has no libraries for {here}, by which it would be scored here: it has them for {there}",
                          f"{_MAKE_IT_AGAIN} --platform {here}")  # fmt: skip
     return document  # type: ignore[no-any-return]
@@ -3635,7 +3635,11 @@ def _child_of(client: S3Client, event: dict[str, Any]) -> _Child:
     if not (_child and _child.place == place):
         _end_child()
         folder = Path(tempfile.gettempdir(), f"{_BUNDLE_FOLDER}{_json_sha256(place)[:16]}")
-        lock = _make_shared(folder, functools.partial(_fetch_bundle, client, wanted._replace(etag=known.etag), sha256))
+        try:
+            lock = _make_shared(folder, functools.partial(_fetch_bundle, client, wanted._replace(etag=known.etag), sha256))
+        except BaseException:
+            _remove_unused(folder)
+            raise
         _child = _Child(place, folder, lock)
     if sha256:
         _require_pinned(s3_uri, _child.sha256, sha256)
@@ -3978,7 +3982,7 @@ _OTHER_FILES = (
     ),
 )
 _IN_A_ZIP = (
-    (r"^bundle\.json$", "is a bundle under another name: a bundle's must end in .bundle.zip", "give it such a name"),
+    (r"^bundle\.json$", "is a bundle under another name", "give it one that ends in .bundle.zip"),
     (r"^bundle\.json$", "is a bundle, and its name does not say so", "give it a name that ends in .bundle.zip"),
     (r"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
     (r"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),

@@ -358,3 +358,35 @@ def test_a_library_of_another_version_than_taken_from_the_function_is_refused(tm
         with pytest.raises(ModelError) as caught:
             handler._require_of_function(bundle)
         assert caught.value.what == f"takes numpy 0.0.1 from the function, which has {here}"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (handler.TransientS3Error("s3://a/b is busy", "wait"), 500, "TransientS3Error: s3://a/b is busy: wait"),
+        (handler.InputChangedError("s3://a/b changed"), 400, "InputChangedError: s3://a/b changed"),
+        (MemoryError(), 400, "InvalidRequestError: the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb"),
+        (KeyError("a row's value"), 500, "InternalError: unexpected KeyError: see the function's log"),
+    ],
+)
+@pytest.mark.parametrize("raises", [False, True])
+def test_an_error_of_the_process_is_the_functions(monkeypatch, caplog, error, status, message, raises):
+    """Its name, what, advice and status; what is a bug has its stack trace in the process's log, and no value in any."""
+
+    def fail(_):
+        raise error
+
+    child = SimpleNamespace(is_running=lambda: True, ask=lambda message, _: json.loads(handler._answered(message["event"])))
+    monkeypatch.setattr(handler, "_child_of", lambda *_: child)
+    monkeypatch.setattr(handler, "_result_of", fail)
+    event = {"model_s3_uri": MODEL, "data_s3_uri": DATA, "output_s3_uri": OUTPUT, "prediction_column_name": "p"}
+    if raises:
+        with pytest.raises(handler.PredictionError) as caught:
+            handler.lambda_handler({**event, "raise_errors": True}, None)
+        assert f"{type(caught.value).__name__}: {str(caught.value).replace(f'.{handler.ADVICE_MARK}', ': ')}" == message
+    else:
+        answer = handler.lambda_handler(event, None)
+        body = json.loads(answer["body"])
+        assert (answer["statusCode"], f"{body['error']}: {body['message']}") == (status, message)
+    assert ("stack_trace" in caplog.text) == isinstance(error, (KeyError, MemoryError))
+    assert "a row's value" not in caplog.text

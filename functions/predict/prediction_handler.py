@@ -3300,17 +3300,19 @@ def _make_shared(folder: Path, make: Callable[[Path], object]) -> IO[str]:
     while True:
         lock = path.open("w")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_SH)
             if _is_at(path, lock) and not folder.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)
-                try:
-                    partial.mkdir(mode=0o700)
-                    make(partial)
-                    partial.rename(folder)
-                except BaseException:
-                    shutil.rmtree(partial, ignore_errors=True)  # the room is free again, whatever the reason
-                    raise
-            fcntl.flock(lock, fcntl.LOCK_SH)  # for a moment, it may have none
+                fcntl.flock(lock, fcntl.LOCK_EX)  # nobody keeps the other one for long while there is no folder
+                if _is_at(path, lock) and not folder.is_dir():
+                    shutil.rmtree(partial, ignore_errors=True)
+                    try:
+                        partial.mkdir(mode=0o700)
+                        make(partial)
+                        partial.rename(folder)
+                    except BaseException:
+                        shutil.rmtree(partial, ignore_errors=True)  # the room is free again, whatever the reason
+                        raise
+                fcntl.flock(lock, fcntl.LOCK_SH)  # for a moment, it may have none
             if folder.is_dir() and _is_at(path, lock):
                 _require_own(folder)
                 return lock
@@ -3983,7 +3985,6 @@ _OTHER_FILES = (
 )
 _IN_A_ZIP = (
     (r"^bundle\.json$", "is a bundle under another name", "give it one that ends in .bundle.zip"),
-    (r"^bundle\.json$", "is a bundle, and its name does not say so", "give it a name that ends in .bundle.zip"),
     (r"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
     (r"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),
     (r"(?:^|/)data\.pkl|(?:^|/)constants\.pkl", "is PyTorch's (torch.save)", _DUMP_ANOTHER),

@@ -408,7 +408,7 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
         (zipped("out/model.joblib"), f"is a zip archive with a model in it: {UNPACK}"),
         (
             zipped("bundle.json", "model/model.joblib"),
-            "is a bundle, and its name does not say so: give it a name that ends in .bundle.zip",
+            "is a bundle under another name: give it one that ends in .bundle.zip",
         ),
         (zipped("notes.md"), "is a zip archive: write the fitted estimator with joblib.dump"),
         (

@@ -43,7 +43,8 @@ class Asked(NamedTuple):
 
     def requirement(self, name: str) -> str:
         """Return the requirement of a library, in the version where the model was fitted if that is known."""
-        return f"{name}=={self.installed[name]}" if name in self.installed else name
+        version = self.installed.get(name) or self.installed.get(f"{name}-cpu")
+        return f"{name}=={version}" if version else name
 
 
 def kind_of(path: Path) -> str | None:
@@ -58,7 +59,7 @@ def of_xgboost(path: Path, asked: Asked) -> Contents:
     facts = xgboost_files.read(path)
     needed = xgboost_files.needed_by(facts, asked.installed.get("xgboost-cpu") or asked.installed.get("xgboost"))
     notes = (*xgboost_files.notes_of(facts), *needed.notes)
-    return Contents(path, "", requirements=needed.requirements, loader=LOADERS / "xgboost_model.py", notes=notes)
+    return Contents(path, "", requirements=(needed.requirement,), loader=LOADERS / "xgboost_model.py", notes=notes)
 
 
 def of_lightgbm(path: Path, asked: Asked) -> Contents:

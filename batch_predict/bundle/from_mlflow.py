@@ -15,8 +15,8 @@ from batch_predict.bundle.requirement_lines import Lines
 
 _FLAVOURS = ("sklearn", "xgboost", "lightgbm", "catboost", "onnx")
 """Those whose models can be loaded without MLflow, in the order of preference."""
-_LEFT_OUT = frozenset({"mlflow", "mlflow-skinny", "mlflow-tracing", "onnx", "psutil"})
-"""What MLflow lists for itself."""
+_LEFT_OUT = frozenset({"mlflow", "mlflow-skinny", "mlflow-tracing", "onnx", "psutil", "skops"})
+"""What MLflow lists for itself; skops is taken in a version that is safe."""
 SHOWN = 8
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import yaml
 
-from batch_predict.bundle import xgboost_files
 from batch_predict.bundle.libraries import normalized
 from batch_predict.bundle.plan import BundleError
 
@@ -30,7 +29,7 @@ class Lines(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def without(self, names: AbstractSet[str], why: str) -> "Lines":
-        """Leave out libraries, and those that read and write the data; XGBoost comes without what is for graphics cards."""
+        """Leave out libraries, and those that read and write the data."""
         taken = [one for one in self.requirements if name_of(one) not in names | THE_FUNCTIONS]
         needless = [one for one in self.requirements if name_of(one) in names]
         the_functions = [one for one in self.requirements if name_of(one) in THE_FUNCTIONS - names]
@@ -39,7 +38,7 @@ class Lines(NamedTuple):
             notes.append(f"left out of the listed requirements, because {why}: {', '.join(needless)}")
         if the_functions:
             notes.append(f"left out, because the prediction function reads and writes with its own: {', '.join(the_functions)}")
-        return Lines(for_functions(taken), tuple(notes))
+        return Lines(tuple(taken), tuple(notes))
 
 
 def name_of(requirement: str) -> str:
@@ -58,15 +57,6 @@ def pins_of(requirements: Iterable[str]) -> dict[str, str]:
     """Return the versions of the libraries that have to be of one version."""
     pinned = (re.fullmatch(r"([\w.-]+)\s*==\s*([\w.!+]+)\s*(?:;.*)?", one) for one in requirements)
     return {normalized(found[1]): found[2] for found in pinned if found}
-
-
-def for_functions(requirements: Iterable[str]) -> tuple[str, ...]:
-    """Put the XGBoost without graphics cards in the place of the one with them, which is 300 MB larger and predicts the same."""
-    found: list[str] = []
-    for one in requirements:
-        pinned = re.fullmatch(r"xgboost\s*==\s*([\d.]+)\s*", one)
-        found += xgboost_files.needed_by(xgboost_files.NOTHING, pinned[1]).requirements if pinned else [one]
-    return tuple(found)
 
 
 def read(path: Path, depth: int = 0) -> Lines:

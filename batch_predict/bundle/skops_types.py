@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batch_predict.bundle import xgboost_files
 from batch_predict.bundle.from_files import LOADERS, Asked
 from batch_predict.bundle.plan import BundleError, Contents
 
@@ -37,6 +36,7 @@ TRUSTED = (
 """Besides what skops trusts: types of the libraries that the prediction function has, which hold numbers and no code."""
 _LIBRARIES = {
     "lightgbm": "lightgbm",
+    "xgboost": "xgboost",
     "imblearn": "imbalanced-learn",
     "quantile_forest": "quantile-forest",
 }
@@ -100,19 +100,17 @@ def _requirements(schema: dict[str, Any], asked: Asked) -> list[str]:
     found = [f"scikit-learn=={version}" if version else "scikit-learn"]
     for module, name in _LIBRARIES.items():
         if module in libraries:
-            version = asked.installed.get(name)
-            found.append(f"{name}=={version}" if version else name)
-    if "xgboost" in libraries:
-        found += xgboost_files.of_version(asked.installed.get("xgboost-cpu") or asked.installed.get("xgboost") or "")
+            found.append(asked.requirement(name))
     return found
 
 
 def _listed(path: Path, asked: Asked) -> _Listed:
     """Ask skops: the one where the model was fitted, this environment's, or one in a folder that is deleted afterwards."""
-    for there, installed in ((asked.python, asked.installed), (None, _here())):
-        version = re.match(r"(\d+)\.(\d+)", installed.get("skops", ""))
+    places = [(asked.python, asked.installed.get("skops", ""))] if asked.python else []
+    for there, installed in (*places, (sys.executable, _here())):
+        version = re.match(r"(\d+)\.(\d+)", installed)
         if version and (int(version[1]), int(version[2])) >= OLDEST:
-            return _ask(path, [str(there or sys.executable), "-I", "-c", _LIST])
+            return _ask(path, [str(there), "-I", "-c", _LIST])
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", folder]
         done = subprocess.run([*pip, *_NEEDED], capture_output=True, text=True, check=False)  # noqa: S603  # this Python's pip
@@ -124,11 +122,11 @@ def _listed(path: Path, asked: Asked) -> _Listed:
         return _ask(path, [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}){_LIST}"])
 
 
-def _here() -> dict[str, str]:
+def _here() -> str:
     """Return the version of skops in this environment, if it has one."""
     with suppress(importlib.metadata.PackageNotFoundError):
-        return {"skops": importlib.metadata.version("skops")}
-    return {}
+        return importlib.metadata.version("skops")
+    return ""
 
 
 def _ask(path: Path, command: list[str]) -> _Listed:

@@ -10,7 +10,7 @@ from batch_predict.bundle import ubjson
 from batch_predict.bundle.plan import BundleError
 
 FIRST_CPU = (2, 1, 1)
-"""The first release of xgboost-cpu. `xgboost` itself brings 300 MB for graphics cards, which a bundle has no room for."""
+"""The first release of xgboost-cpu, which goes into a bundle in the place of `xgboost` with its 300 MB for graphics cards."""
 LAST_BINARY = "3.0.5"
 """The last release that reads the binary format."""
 _CLASSIFYING = ("binary:logistic", "binary:hinge", "multi:softprob", "multi:softmax")
@@ -40,7 +40,7 @@ NOTHING = Facts((), "", "", "", has_codes=False, is_binary=False)
 class Needed(NamedTuple):
     """The library that a file needs."""
 
-    requirements: tuple[str, ...]
+    requirement: str
     notes: tuple[str, ...] = ()
 
 
@@ -96,21 +96,15 @@ def needed_by(facts: Facts, there: str | None) -> Needed:
     if facts.is_binary and not there:
         written = f" {'.'.join(map(str, facts.version))}" if facts.version else ""
         note = f"it is in the binary format of XGBoost{written}, which {LAST_BINARY} is the last to read"
-        return Needed(of_version(LAST_BINARY), (note,))
+        return Needed(f"xgboost=={LAST_BINARY}", (note,))
     version = there or ".".join(map(str, facts.version))
     figures = tuple(int(figure) for figure in re.findall(r"\d+", version)[:3])
     if not version:
-        return Needed(of_version(""), ("the file does not say which XGBoost wrote it, so the prediction function's own scores",))
+        return Needed("xgboost", ("the file does not say which XGBoost wrote it, so the prediction function's own scores",))
     if figures < FIRST_CPU:
         note = f"it was saved by XGBoost {version}, of which no build lacks graphics cards: the prediction function's own reads it"
-        return Needed(of_version(""), (note,))
-    return Needed(of_version(version))
-
-
-def of_version(version: str) -> tuple[str, ...]:
-    """Return the requirement of a release, for functions and for this machine; of any, if there is none."""
-    pin = f"=={version}" if version else ""
-    return (f'xgboost-cpu{pin}; sys_platform != "darwin"', f'xgboost{pin}; sys_platform == "darwin"')
+        return Needed("xgboost", (note,))
+    return Needed(f"xgboost=={version}")
 
 
 def notes_of(facts: Facts) -> list[str]:

@@ -17,11 +17,10 @@ from batch_predict.bundle import from_files, from_others, ubjson, xgboost_files
 from batch_predict.bundle.plan import BundleError
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10.0)
-XGBOOST = ('xgboost-cpu=={}; sys_platform != "darwin"', 'xgboost=={}; sys_platform == "darwin"')
 
 
 def pinned(version):
-    return tuple(line.format(version) for line in XGBOOST)
+    return (f"xgboost=={version}",)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +115,7 @@ def test_a_release_without_a_build_for_functions_is_said_and_not_pinned(files):
     old = files / "old.json"
     old.write_text(json.dumps(document | {"version": [1, 7, 6]}))
     contents = from_others.contents_of(old)
-    assert contents.requirements[0] == 'xgboost-cpu; sys_platform != "darwin"'
+    assert contents.requirements == ("xgboost",)
     assert any("saved by XGBoost 1.7.6" in note for note in contents.notes)
 
 
@@ -181,8 +180,4 @@ def test_a_pickled_booster_says_its_release_unless_the_pickle_is_of_before_pytho
     (tmp_path / "xgboost-model").write_bytes(pickle.dumps(booster, protocol))
     contents = from_others.contents_of(tmp_path / "xgboost-model")
     assert contents.loader.name == "xgboost_model.py"
-    assert contents.requirements == (
-        pinned(xgboost.__version__)
-        if protocol > 2
-        else ('xgboost-cpu; sys_platform != "darwin"', 'xgboost; sys_platform == "darwin"')
-    )
+    assert contents.requirements == (pinned(xgboost.__version__) if protocol > 2 else ("xgboost",))

@@ -86,7 +86,7 @@ def unreadable(path: Path) -> str | None:
 def _folder_kind(path: Path) -> str:
     """Say that a path is a folder, and which kind if it is one that other tools save a model as."""
     if (path / "MLmodel").is_file():
-        return "is a directory, the folder of an MLflow model: give the model.pkl that is in it"
+        return "is a directory, the folder of an MLflow model: make a bundle of it with batch-predict bundle, and give that"
     if (path / "saved_model.pb").is_file():
         return "is a directory, a SavedModel of TensorFlow: dump a fitted scikit-learn estimator with joblib.dump"
     return "is a directory"

@@ -3892,6 +3892,7 @@ def _load_of_bundle(bundle: Bundle) -> Any:
     """Load the model of this process by joblib, or by the loader that the bundle has for it."""
     if bundle.loader is None:
         return load_model(bundle.model)
+    _make_importable("pandas")  # LightGBM looks for it once, and what is no estimator of scikit-learn's gets a DataFrame
     try:
         estimator = importlib.import_module(bundle.loader).load(str(bundle.model))
     except (MemoryError, PredictionError):
@@ -3937,7 +3938,7 @@ def _fitting_differences(bundle: Bundle) -> list[str]:
 _DUMP_IT = "write the fitted estimator with joblib.dump"
 _DUMP_ANOTHER = "this function scores scikit-learn's estimators: dump one with joblib.dump"
 _DUMP_BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
-_DUMP_LIGHTGBM = "load it by lightgbm.Booster(model_file=…), and dump that with joblib.dump"
+_BUNDLE_IT = "make a bundle of it with batch-predict bundle, and give that"
 _GIVE_DUMPED = "give the file that joblib.dump has written"
 _SWAPPED = "give the model; perhaps model and data are swapped"
 _UNPACK = "unpack it, and give the model that is in it"
@@ -3948,18 +3949,18 @@ _OTHER_FILES = (
     (rb"\s*(?:<\?xml.*?)?<PMML", "is PMML", _DUMP_IT),
     (rb"\s*<[!?a-zA-Z]", "is HTML or XML, perhaps the page of a failed download", "get the model again"),
     (rb'\s*\{\s*"cells"', "is a Jupyter notebook", f"{_DUMP_IT} in it, and give that file"),
-    (rb'\{\s*"learner"|\{L.{0,9}learner', "is a model of XGBoost's own (save_model)", _DUMP_BOOSTER),
+    (rb'\{\s*"(?:learner|version)"|\{L.{0,9}(?:learner|version)', "is a model of XGBoost's own (save_model)", _BUNDLE_IT),
     (rb"\s*[\[{]", "is JSON or UBJSON", _DUMP_IT),
-    (rb"binf", "is a model of XGBoost's own (save_model)", _DUMP_BOOSTER),
-    (rb"tree\r?\nversion=", "is a model of LightGBM's own (save_model)", _DUMP_LIGHTGBM),
-    (rb"CBM1", "is a model of CatBoost's own (save_model)", f"{_DUMP_IT}, for a container image that has catboost"),
+    (rb"binf", "is a model of XGBoost's own (save_model)", _BUNDLE_IT),
+    (rb"tree\r?\nversion=", "is a model of LightGBM's own (save_model)", _BUNDLE_IT),
+    (rb"CBM1", "is a model of CatBoost's own (save_model)", _BUNDLE_IT),
     (rb"\x89HDF\r\n", "is HDF5, as Keras writes models (.h5)", _DUMP_ANOTHER),
     (rb"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
     (
         # by its fields: the format's version, who wrote it, and the graph; https://onnx.ai/onnx/repo-docs/IR.html
         rb"\x08[\x01-\x20](?:(?:[\x12\x1a\x22].[\w .+-]{0,60}){0,3}(?:\x28.)?(?:\x32\x00)?:|[\x12\x1a\x22].{0,4000}(?:onnx|ONNX))",
         "is ONNX",
-        "dump the fitted estimator itself with joblib.dump",
+        _BUNDLE_IT,
     ),
     (rb"\x08\x01\x12.{0,4000}(?:serve|tensorflow|TensorFlow)", "is TensorFlow's SavedModel", _DUMP_ANOTHER),
     (rb"\x1c\x00\x00\x00TFL3|.{4}TFL3", "is TensorFlow Lite's", _DUMP_ANOTHER),
@@ -3983,18 +3984,23 @@ _OTHER_FILES = (
         "decrypt it first; S3 can encrypt what it keeps by itself",
     ),
 )
+_BUNDLE_OF_FOLDER = "unpack it, make a bundle of the folder with batch-predict bundle, and give that"
 _IN_A_ZIP = (
     (r"^bundle\.json$", "is a bundle under another name", "give it one that ends in .bundle.zip"),
-    (r"schema\.json", "is a model of skops", "load it with skops, and dump the fitted estimator with joblib.dump"),
+    (r"schema\.json", "is a model of skops", _BUNDLE_IT),
     (r"model\.weights\.h5|metadata\.json", "is a model of Keras (.keras)", _DUMP_ANOTHER),
     (r"(?:^|/)data\.pkl|(?:^|/)constants\.pkl", "is PyTorch's (torch.save)", _DUMP_ANOTHER),
     (r"\[Content_Types\]\.xml|^xl/", "is an Excel workbook: data, and no model", _SWAPPED),
     (r"\.npy$", "is an archive of NumPy's arrays (.npz)", _DUMP_IT),
-    (r"(?:^|/)MLmodel$", "is a zip archive of an MLflow model", "unpack it, and give its model.pkl"),
+    (r"(?:^|/)MLmodel$", "is a zip archive of an MLflow model", _BUNDLE_OF_FOLDER),
     (r"\.(?:joblib|pkl|pickle)(?:\.\w{1,4})?$", "is a zip archive with a model in it", _UNPACK),
 )
 _TEXTS = (
-    (r"(?ms).*^flavors:", "is the description of an MLflow model (MLmodel)", "give the model.pkl beside it"),
+    (
+        r"(?ms).*^flavors:",
+        "is the description of an MLflow model (MLmodel)",
+        "make a bundle of its folder with batch-predict bundle, and give that",
+    ),
     (
         r"""(?m)(?:#!|["']{3}|import |from \w+ import |def |class )""",
         "is source code and not the model",
@@ -4031,7 +4037,7 @@ def _other_file(path: Path) -> tuple[str, str] | None:
         what = "is a tar archive, as SageMaker's model.tar.gz is"
         with suppress(Exception), _decompressed(path) as opened, tarfile.open(fileobj=opened, mode="r|") as archive:
             what += next((f", and begins with {file.name[:100]!r}" for file in islice(archive, 20) if file.isfile()), "")
-        return what, _UNPACK
+        return what, _BUNDLE_IT
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         names = [start[30 : 30 + int.from_bytes(start[26:28], "little")].decode(errors="replace")]  # the first, if it is broken
         with suppress(Exception), zipfile.ZipFile(path) as archive:

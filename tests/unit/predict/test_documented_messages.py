@@ -211,6 +211,7 @@ CASES = [
     (model((Path(__file__).parent / "by_value/python3.8.pickle").read_bytes()), {}),
     (lambda world: world.put_half_a_model(), {}),
     (model(pickle.dumps(np.dtype("O")).replace(b"K?t", b"K>t")), {}),  # other flags
+    (model(b'{"learner": {}}'), {}),
     (model(b"\x80not a model"), {}),
     (model({"model": linear(COLUMNS)}), {}),
     (model(linear(["dep_delay", "distance"])), {}),

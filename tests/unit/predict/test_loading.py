@@ -395,14 +395,14 @@ UNKNOWN = (
     "write the fitted estimator with joblib.dump"
 )
 ANOTHER = "this function scores scikit-learn's estimators: dump one with joblib.dump"
-BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with joblib.dump"
+BUNDLE = "make a bundle of it with batch-predict bundle, and give that"
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "is empty: write the model again with joblib.dump"),
-        (zipped("schema.json"), "is a model of skops: load it with skops, and dump the fitted estimator with joblib.dump"),
+        (zipped("schema.json"), f"is a model of skops: {BUNDLE}"),
         (zipped("config.json", "model.weights.h5"), f"is a model of Keras (.keras): {ANOTHER}"),
         (zipped("archive/data.pkl"), f"is PyTorch's (torch.save): {ANOTHER}"),
         (zipped("out/model.joblib"), f"is a zip archive with a model in it: {UNPACK}"),
@@ -410,33 +410,37 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
             zipped("bundle.json", "model/model.joblib"),
             "is a bundle under another name: give it one that ends in .bundle.zip",
         ),
+        (
+            zipped("model/MLmodel", "model/model.pkl"),
+            "is a zip archive of an MLflow model: unpack it, make a bundle of the folder with batch-predict bundle, and give that",
+        ),
         (zipped("notes.md"), "is a zip archive: write the fitted estimator with joblib.dump"),
         (
             tar(),
-            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with 'model.joblib': {UNPACK}",
+            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with 'model.joblib': {BUNDLE}",
         ),
         (
             tar(tarfile.GNU_FORMAT, "m" * 120),
-            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with '{'m' * 100}': {UNPACK}",
+            f"is a tar archive, as SageMaker's model.tar.gz is, and begins with '{'m' * 100}': {BUNDLE}",
         ),
-        (gzip.decompress(tar())[:512], f"is a tar archive, as SageMaker's model.tar.gz is: {UNPACK}"),
+        (gzip.decompress(tar())[:512], f"is a tar archive, as SageMaker's model.tar.gz is: {BUNDLE}"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS and not the model: have git-lfs fetch it"),
         (b"<!DOCTYPE html>", "is HTML or XML, perhaps the page of a failed download: get the model again"),
-        (b'{"learner": 1}', f"is a model of XGBoost's own (save_model): {BOOSTER}"),
-        (b"{L\0\0\0\0\0\0\0\7learner", f"is a model of XGBoost's own (save_model): {BOOSTER}"),
+        (b'{"learner": 1}', f"is a model of XGBoost's own (save_model): {BUNDLE}"),
+        (b"{L\0\0\0\0\0\0\0\7learner", f"is a model of XGBoost's own (save_model): {BUNDLE}"),
         (
             b"CBM1\0\1",
-            f"is a model of CatBoost's own (save_model): {DUMP}, for a container image that has catboost",
+            f"is a model of CatBoost's own (save_model): {BUNDLE}",
         ),
         (
             b"tree\nversion=v4\n",
-            "is a model of LightGBM's own (save_model): load it by lightgbm.Booster(model_file=…), and dump that with joblib.dump",
+            f"is a model of LightGBM's own (save_model): {BUNDLE}",
         ),
         (b'<?xml version="1.0"?>\n<PMML version="4.4">', "is PMML: write the fitted estimator with joblib.dump"),
         (b"<Error><Code>AccessDenied", "is an error message of S3 in XML: get the model again, with permission to read it"),
-        (b"\x08\x08\x12\x08skl2onnx", "is ONNX: dump the fitted estimator itself with joblib.dump"),
-        (b"\x08\x08\x12\x07pytorch\x1a\x032.1:\xff\x01", "is ONNX: dump the fitted estimator itself with joblib.dump"),
-        (b"\x08\x0a:\xff\x01", "is ONNX: dump the fitted estimator itself with joblib.dump"),
+        (b"\x08\x08\x12\x08skl2onnx", f"is ONNX: {BUNDLE}"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x032.1:\xff\x01", f"is ONNX: {BUNDLE}"),
+        (b"\x08\x0a:\xff\x01", f"is ONNX: {BUNDLE}"),
         (
             b"<\0\0\0\0\0\0\0" + b'{"w":{}}',
             "is safetensors, which hold arrays and no estimator: write the fitted estimator with joblib.dump",
@@ -447,11 +451,14 @@ BOOSTER = "load it into an XGBClassifier or XGBRegressor, and dump that with job
         (b"ORC\x08", "is ORC: data, and no model: give the model; perhaps model and data are swapped"),
         (bytes(500), "begins with zeros, as a file does that was not copied to its end: copy it again"),
         (b"PK\5\6" + bytes(18), "is a zip archive: write the fitted estimator with joblib.dump"),
-        (zipped("schema.json")[:60], "is a model of skops: load it with skops, and dump the fitted estimator with joblib.dump"),
+        (zipped("schema.json")[:60], f"is a model of skops: {BUNDLE}"),
         (b"Salted__\1\2", "is encrypted: decrypt it first; S3 can encrypt what it keeps by itself"),
         (b"SQLite format 3\0", "is an SQLite database: write the fitted estimator with joblib.dump"),
         (b"%PDF-1.7\n\xff", "is a program, a document or a picture, and no model: give the file that joblib.dump has written"),
-        (b"flavors:\n  sklearn:\n", "is the description of an MLflow model (MLmodel): give the model.pkl beside it"),
+        (
+            b"flavors:\n  sklearn:\n",
+            "is the description of an MLflow model (MLmodel): make a bundle of its folder with batch-predict bundle, and give that",
+        ),
         (
             b'"""Fit the model."""\n\nimport pandas\n',
             "is source code and not the model: run it, write the fitted estimator with joblib.dump, and give that file",

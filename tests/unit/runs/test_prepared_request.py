@@ -104,7 +104,7 @@ def test_what_is_wrong_with_local_files_is_said(prepare_data, files, data, says)
     [
         (
             {"model_s3_uri": "model"},
-            r"model file model is a directory, the folder of an MLflow model: give the model.pkl",
+            r"model file model is a directory, the folder of an MLflow model: make a bundle of it with batch-predict bundle",
         ),
         (
             {"output_s3_uri": "out.xlsx"},

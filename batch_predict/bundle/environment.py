@@ -108,15 +108,16 @@ def interpreter_at(python: Path | None) -> Path:
         raise BundleError(f"--python {python} is no interpreter of Python: {advice}")
     try:
         ran = _run(found, _VERSION)
-        version = tuple(int(number) for number in ran.stdout.split("."))
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        version = tuple(int(number) for number in ran.stdout.splitlines()[-1].split("."))
+    except (OSError, ValueError, IndexError, subprocess.SubprocessError) as error:
         raise BundleError(f"--python {python} is no interpreter of Python: {advice}") from error
     if ran.returncode or len(version) != 2:
         raise BundleError(f"--python {python} does not run{_last_line(ran.stderr)}: {advice}")
     if version < OLDEST:
+        here, oldest = (".".join(map(str, one)) for one in (version, OLDEST))
         raise BundleError(
-            f"--python {python} is Python {ran.stdout}, which bundles are not made from: fit the model again under Python "
-            f"{'.'.join(map(str, OLDEST))} or newer, and give that one"
+            f"--python {python} is Python {here}, which bundles are not made from: fit the model again under Python {oldest} or "
+            "newer, and give that one"
         )
     return found.absolute()
 
@@ -124,13 +125,13 @@ def interpreter_at(python: Path | None) -> Path:
 def _answer_of(interpreter: Path, request: Mapping[str, Any]) -> Any:
     try:
         ran = _run(interpreter, _LOOK, str(Path(__file__).parent), given=json.dumps(request))
-        return json.loads(ran.stdout)
+        return json.loads(ran.stdout.splitlines()[-1])  # a sitecustomize may have printed before
     except subprocess.TimeoutExpired as error:
         raise BundleError(
             f"{interpreter} has not said in {LOOK_SECONDS} s what is installed there: see whether its folders are on a slow disk"
         ) from error
-    except (OSError, ValueError) as error:
-        told = _last_line(ran.stderr) if isinstance(error, ValueError) else f" ({error.strerror})"
+    except (OSError, ValueError, IndexError) as error:
+        told = f" ({error.strerror})" if isinstance(error, OSError) else _last_line(ran.stderr)
         raise BundleError(
             f"{interpreter} cannot say what is installed there{told}: run `{interpreter} -m pip check`, and repair that environment"
         ) from error

@@ -134,7 +134,11 @@ def read_pickle(model: Path, shown: str) -> Pickled:
                 for pattern, what, advice in handler._TEXTS  # noqa: SLF001  # as above
                 if re.match(pattern, text)
             ) from error
-        raise BundleError(f"{shown} {handler._stopped(model, error, pickled)}") from error  # noqa: SLF001  # as above
+        told = str(handler._stopped(model, error, pickled))  # noqa: SLF001  # as above
+        if pickled.modules and told.startswith("is not a model"):
+            last = list(pickled.modules.values())[-1].removeprefix("its ")
+            told = f"is damaged behind its {last} ({type(error).__name__}): copy it again, or dump the model again"
+        raise BundleError(f"{shown} {told}") from error
     if pickled.has_damaged_type:
         raise BundleError(f"{shown} is damaged: the type of one of its arrays is not as NumPy writes it: copy it again")
     if scripts := [name.removeprefix("__main__.") for name in pickled.names if name.startswith("__main__.")]:

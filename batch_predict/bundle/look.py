@@ -31,6 +31,7 @@ import platform
 import re
 import sys
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Look:
         self.folders = [Path(folder) for folder in request["folders"]]
         self.libraries: dict[str, Library] = {}
         for found in importlib.metadata.distributions():
-            if found.metadata["Name"]:
+            with suppress(Exception):  # what is left of a library that was half removed, without a name or a version
                 library = Library(found)
                 self.libraries.setdefault(library.name, library)  # the first on sys.path is the one that is imported
         self.brings: dict[str, Library] = {}

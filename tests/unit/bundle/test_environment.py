@@ -39,6 +39,24 @@ def test_a_namespace_is_of_the_library_that_has_the_module(installed):
     assert names_of(look_at(None, {"space.two": ""})) == ["space-two"]
 
 
+def test_libraries_for_several_graphics_cards_are_left_out(installed):
+    installed("xgboost", {"xgboost/__init__.py": "", "xgboost/sklearn.py": ""}, requires=["nvidia-nccl-cu12"])
+    installed("nvidia-nccl-cu12", {"nvidia/nccl/__init__.py": ""})
+    found = look_at(None, {"xgboost.sklearn": ""})
+    assert names_of(found) == ["xgboost"]
+    assert found.notes == ("nvidia-nccl-cu12 is left out: it is for several graphics cards",)
+
+
+def test_what_an_environment_prints_and_has_broken_is_passed_over(installed):
+    site = installed("fine", {"fine.py": ""})
+    (site / "sitecustomize.py").write_text("print('hello')\n")
+    (site / "broken-1.dist-info").mkdir()
+    (site / "worse-1.dist-info").mkdir()
+    (site / "worse-1.dist-info" / "METADATA").write_bytes(b"Name: worse\nVersion: 1\n")
+    (site / "worse-1.dist-info" / "RECORD").write_bytes(b"\xff\xfe,,\n")
+    assert names_of(look_at(Path(sys.executable), {"fine": ""})) == ["fine"]
+
+
 def test_own_modules_are_followed_by_what_they_import(installed, tmp_path):
     installed("direct", {"direct.py": ""})
     installed("lazy", {"lazy.py": ""})

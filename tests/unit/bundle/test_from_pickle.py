@@ -198,6 +198,7 @@ def test_names_are_found_to_the_end_of_a_large_model(tmp_path, own_module, monke
         (b"a,b\n1,2\n", "is text, perhaps CSV, and no model"),
         (pickle.dumps(LinearRegression().fit(X, Y))[:-30], "ends too early: it was not written or copied to its end: copy it"),
         (gzip.compress(pickle.dumps(LinearRegression().fit(X, Y)))[:-30], "ends too early"),
+        (pickle.dumps(LinearRegression().fit(X, Y)).replace(b"numpy", b"\xff\xff\xff\xff\xff"), "is damaged behind its sklearn."),
         (b"PAR1....", "is Parquet: data, and no model"),
         (b"\x07\x93\x12random", "is not a model that joblib can load"),
     ],

@@ -52,7 +52,7 @@ class BatchPredictor:
     """Scores DataFrames, and files of CSV, JSON Lines or Parquet, with one model.
 
     Args:
-        model: A fitted estimator, or a file that `joblib.dump` wrote; with ``stack`` also an S3 URI.
+        model: A fitted estimator, a file that `joblib.dump` wrote, or a bundle; with ``stack`` also an S3 URI.
         feature_columns: Columns given to the model, in this order; by default those that it was fitted on, if it knows their names.
         prediction_column_name: Name of the added column.
         stack: A deployed stack, by its name; by default this machine, on an embedded AWS.

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from batch_predict.cli import deploy_command, init_command, local_commands, model_command, run_commands, scoring_commands
+from batch_predict.cli import (
+    bundle_command,
+    deploy_command,
+    init_command,
+    local_commands,
+    model_command,
+    run_commands,
+    scoring_commands,
+)
 from batch_predict.cli.visible_output import visible_streams
 
 BAD_INPUT = 1
@@ -37,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog=local_commands.DEMO_EXAMPLE,
 )
-for commands in (scoring_commands, model_command, local_commands, run_commands, init_command, deploy_command):
+for commands in (scoring_commands, model_command, bundle_command, local_commands, run_commands, init_command, deploy_command):
     app.add_typer(commands.app)
 
 

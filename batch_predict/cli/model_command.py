@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,13 +27,14 @@ CHECK_MODEL_EXAMPLE = example(
 SHOWN_NAMES = 50
 """How many columns that a model was fitted on are shown; there may be thousands."""
 SHOWN_LABELS = 20
+SHOWN_LIBRARIES = 40
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @command(app, CHECK_MODEL_EXAMPLE)
 def check_model(
-    model: Annotated[Path, typer.Argument(help="The fitted model, as `joblib.dump` writes it.", metavar="FILE")],
+    model: Annotated[Path, typer.Argument(help="The fitted model, as `joblib.dump` writes it, or its bundle.", metavar="FILE")],
     data: Annotated[
         Path | None, typer.Option(help="A file of the data, whose first 1,000 rows the prediction function scores.", metavar="FILE")
     ] = None,
@@ -92,10 +93,13 @@ def _lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
     """Yield what a model is, as label and text."""
     yield "Model", f"{checked.path}, {megabytes(checked.bytes)}"
     yield "SHA-256", checked.sha256
+    if checked.bundle:
+        yield from bundle_lines(checked.bundle)
     facts = checked.facts
     if not facts:
         return
-    yield "Estimator", f"{facts['estimator']}, scikit-learn {facts['sklearn_version']}; has {', '.join(facts['methods'])}"
+    version = "" if checked.bundle else f", scikit-learn {facts['sklearn_version']}"
+    yield "Estimator", f"{facts['estimator']}{version}; has {', '.join(facts['methods'])}"
     names = facts["feature_columns"]
     number = plural(len(names) if names else facts["n_features"] or 0, "column")
     yield "Features", f"{number}: {_first(names, SHOWN_NAMES)}" if names else f"{number}, whose names it does not know"
@@ -111,6 +115,22 @@ def _lines(checked: ModelCheck) -> Iterator[tuple[str, str]]:
         yield "Sample", f"{plural(sample.rows, 'row')}, {sample.rows_per_second:,.0f} rows/s on one core here; adds {columns}"
     if advice := memory_advice(checked):
         yield "Advice", advice
+
+
+def bundle_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a bundle.json says, as label and text."""
+    yield "Digest", document["digest"]
+    fitted = [f"{name} {version}" for name, version in document["fitted_with"].items()]
+    python = f"Python {document['python']}" if document["python"] else "a Python that is not known"
+    yield "Fitted", f"with {_first([python, *fitted], SHOWN_LIBRARIES)}"
+    if document["code_modules"]:
+        yield "Code", _first(document["code_modules"], SHOWN_LIBRARIES)
+    for platform, of_platform in document["platforms"].items():
+        yield "For", platform
+        for said, of in (("brings", "bundle"), ("takes from the function", "function")):
+            listed = [f"{one['name']} {one['version']}" for one in of_platform["distributions"] if one["from"] == of]
+            if listed:
+                yield "", f"{said} {_first(listed, SHOWN_LIBRARIES)}"
 
 
 def _first(names: list[str], number: int) -> str:

@@ -116,6 +116,12 @@ class Screen(Watcher):
         row.seconds = time.monotonic() - row.started
         self._print(name, _joined(f"{row.seconds:.1f} s", row.detail if row.detail != doing else ""))
 
+    def tell(self, doing: str) -> None:
+        """Show what the step that is under way does now."""
+        row = self.rows[-1]
+        row.detail = doing
+        self._print(row.name, doing)
+
     def show(self, progress: Progress) -> None:
         """Show what happened in the execution."""
         match progress:

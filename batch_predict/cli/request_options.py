@@ -110,7 +110,9 @@ _ESCAPED = re.compile(r"\\(?:x|u00)([0-9a-fA-F]{2})")
 """A character that a shell hardly writes, such as Hive's U+0001."""
 
 _FIELDS = (
-    _Field("model_s3_uri", "model", "FILE", "The fitted model, as `joblib.dump` writes it; with --stack also an S3 URI."),
+    _Field(
+        "model_s3_uri", "model", "FILE", "The fitted model, as `joblib.dump` writes it, or its bundle; with --stack also an S3 URI."
+    ),
     _Field(
         "data_s3_uri",
         "data",

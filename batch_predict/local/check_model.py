@@ -4,26 +4,29 @@ check_model("model.joblib", data="sample.csv").problems
 """
 
 import json
-import os
-import subprocess
-import sys
+import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from batch_predict import deployed
-from batch_predict.deployed import deployed_memory_mb, stack_directory
+from batch_predict.deployed import deployed_memory_mb, prediction_handler, stack_directory
 from batch_predict.errors import InvalidRequestError
 from batch_predict.local.aws import LocalAws
+from batch_predict.local.bundle_process import answer_here
 from batch_predict.local.deployed_package import DeployedPackage, deployed_package
 from batch_predict.runs.local_files import unreadable
 from batch_predict.runs.prepared_request import sha256_of
 from batch_predict.runs.proposed_csv import proposed_csv
 from batch_predict.runs.value_here import told_here
 
+INSPECTION = "batch_predict.local.model_inspection"
 PROBE_ROWS = 1000
 PREDICTION = "prediction"
 
@@ -62,6 +65,8 @@ class ModelCheck:
     """How the data's CSV is written: as it was said, or as its first rows look."""
     request: Mapping[str, Any] | None = None
     """A request to begin with; fill in buckets and data."""
+    bundle: Mapping[str, Any] | None = None
+    """What a bundle says of itself, its bundle.json; None of a model alone."""
 
 
 def check_model(
@@ -85,14 +90,19 @@ def check_model(
             raise InvalidRequestError(f"{noun} file {file} {unread}")
     sha256 = sha256_of(path)
     size, memory_mb = path.stat().st_size, memory_mb or deployed_memory_mb()
-    facts = _inspected(path)
+    bundle, facts = _inspected(path)
     if "error" in facts:
-        return ModelCheck(path, size, sha256, memory_mb, problems=(facts["error"],))
+        return ModelCheck(path, size, sha256, memory_mb, problems=(facts["error"],), bundle=bundle)
+    if bundle and not facts:
+        here = prediction_handler().bundle_platform()
+        others = f"it is for {', '.join(bundle['platforms'])}, and this machine is {here}: only its digests were checked"
+        return ModelCheck(path, size, sha256, memory_mb, warnings=(others,), bundle=bundle)
     columns = feature_columns or facts["feature_columns"]
     if data and not columns:
         raise InvalidRequestError(f"{path} does not know the names of its columns: name them with --features")
     method = "predict_proba" if predictions and predictions != ["label"] else prediction_method
-    problems, warnings = list(_problems(facts, size, columns, method, memory_mb)), list(_warnings(facts))
+    problems = list(_problems(facts, size, columns, method, memory_mb))
+    warnings = [] if bundle else list(_warnings(facts))
     data_format = deployed.data_names.promise_of(data.name).format if data else None
     if data and columns and csv is None and data_format in (None, "csv"):
         csv = proposed_csv(data, columns)
@@ -113,7 +123,7 @@ def check_model(
         **{name: value for name, value in asked.items() if value != "predict"},
     }
     told = (tuple(problems), tuple(warnings), csv)
-    return ModelCheck(path, size, sha256, memory_mb, facts, sample, *told, None if problems else request)
+    return ModelCheck(path, size, sha256, memory_mb, facts, sample, *told, None if problems else request, bundle)
 
 
 @cache
@@ -121,19 +131,40 @@ def _package() -> DeployedPackage:
     return deployed_package(stack_directory())
 
 
-def _inspected(path: Path) -> dict[str, Any]:
-    done = subprocess.run(  # noqa: S603  # this Python, on a file that its owner named
-        [sys.executable, "-m", "batch_predict.local.model_inspection", str(path)],
-        env={**os.environ, **_package().environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:  # not the model's refusal, which is an answer, but the process's end
-        reason = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
-        return {"error": f"{path} ended the process that loaded it: {reason[0]}"}
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the model's own code may print
-    return facts
+def _inspected(path: Path) -> tuple[Mapping[str, Any] | None, dict[str, Any]]:
+    """Return a bundle's bundle.json, if it is one, and facts about its model, `error`, or nothing if it is for other machines."""
+    handler = prediction_handler()
+    if not handler.is_bundle(path.name):
+        return None, _facts(path, path)
+    with tempfile.TemporaryDirectory(prefix="batch-predict-") as folder:
+        try:
+            document = checked_document(handler, path)
+            if handler.bundle_platform() not in document["platforms"]:
+                return document, {}
+            bundle = handler.unpack_bundle(path, Path(folder) / "bundle")
+        except handler.ModelError as error:
+            return None, {"error": f"{path} {error}"}
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            return None, {"error": f"{path} is damaged ({type(error).__name__}): copy it again, or make it again"}
+        return document, _facts(path, bundle.folder, bundle)
+
+
+def _facts(named: Path, path: Path, bundle: Any = None) -> dict[str, Any]:
+    facts = answer_here(INSPECTION, [str(path)], package=_package(), bundle=bundle)
+    if "ended" in facts:  # not the model's refusal, which is an answer, but the process's end
+        return {"error": f"{named} ended the process that loaded it: {facts['ended']}"}
+    return {"error": facts["error"].replace(str(path), str(named), 1)} if "error" in facts else facts
+
+
+def checked_document(handler: ModuleType, path: Path) -> dict[str, Any]:
+    """Return a bundle's bundle.json when its structure and every digest are right, for whatever machines it is; else ModelError."""
+    with handler._opened_zip(path) as archive:  # noqa: SLF001  # the handler's own checks, but for this machine
+        document: dict[str, Any] = handler._document_of(archive)  # noqa: SLF001
+        for name, facts in document["files"].items():
+            digest = handler._copy_entry(archive, archive.getinfo(name), None)  # noqa: SLF001
+            if digest != facts["sha256"]:
+                raise handler.ModelError(f"is damaged: its {name} has the SHA-256 {digest}, and not {facts['sha256']}")
+    return document
 
 
 def _problems(facts: Mapping[str, Any], size: int, columns: list[str] | None, method: str, memory_mb: int) -> Iterator[str]:
@@ -183,11 +214,12 @@ def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _scored(aws: LocalAws, path: Path, data: Path, columns: list[str], asked: Mapping[str, Any]) -> tuple[Sample | None, list[str]]:
     s3 = aws.client("s3")
-    s3.upload_file(str(path), aws.bucket, "models/model.joblib")
+    model = f"models/{path.name}"  # whose name says whether it is a bundle
+    s3.upload_file(str(path), aws.bucket, model)
     sample = f"data/sample{''.join(data.suffixes[-2:])}"  # which says its format
     s3.upload_file(str(data), aws.bucket, sample)
     event = {
-        "model_s3_uri": f"s3://{aws.bucket}/models/model.joblib",
+        "model_s3_uri": f"s3://{aws.bucket}/{model}",
         "data_s3_uri": f"s3://{aws.bucket}/{sample}",
         "prediction_column_name": PREDICTION,
         "feature_columns": columns,

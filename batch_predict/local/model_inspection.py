@@ -1,8 +1,9 @@
 """Load a model as the prediction function does, with the modules that it has, and print what it is as one JSON object.
 
-    DEPLOYED_PACKAGE=... python -m batch_predict.local.model_inspection FILE
+    DEPLOYED_PACKAGE=... python -P -m batch_predict.local.model_inspection PATH
 
-A process of its own: unpickling runs the model's code, and the memory that it takes can only be measured from a clean start.
+A process of its own: unpickling runs the model's code, and the memory that it takes can only be measured from a clean start. The
+path is a model file, or the folder that a bundle was unpacked into, whose modules come before all others.
 """
 
 import importlib.metadata
@@ -13,6 +14,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from batch_predict.deployed import prediction_handler
@@ -28,13 +30,13 @@ def inspect(path: Path) -> dict[str, Any]:
     import sklearn.base  # noqa: F401, PLC0415  # so that only the model's own memory is measured
 
     named = _named_modules()
-    lack_other_modules(json.loads(os.environ[VARIABLE])["modules"])
+    lack_what_the_function_lacks()
     before = _peak_bytes()
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            estimator = handler.load_model(path)
+            estimator = load(handler, path)
         except handler.ModelError as error:
             return {"error": f"{path} {error}"}
     seconds = time.perf_counter() - started
@@ -52,10 +54,21 @@ def inspect(path: Path) -> dict[str, Any]:
         "methods": [method for method in METHODS if callable(getattr(estimator, method, None))],
         "libraries": _libraries(named),
         "modules": sorted({name.partition(".")[0] for name in named}),
-        "differences": handler._package_differences(),  # noqa: SLF001  # what receipts of a local run hold as warnings
+        # What receipts of a local run hold as warnings; a bundle has its own libraries.
+        "differences": [] if path.is_dir() else handler._package_differences(),  # noqa: SLF001
         "load_seconds": round(seconds, 3),
         "memory_bytes": _peak_bytes() - before,
     }
+
+
+def lack_what_the_function_lacks() -> None:
+    """Let nothing be imported from now on but what the function has, with a bundle's modules if it is a bundle."""
+    lack_other_modules(json.loads(os.environ[VARIABLE])["modules"])
+
+
+def load(handler: ModuleType, path: Path) -> Any:
+    """Load a model as the function does: a file by joblib, and a bundle that was unpacked as its bundle.json says."""
+    return handler._load_of_bundle(handler._bundle_in(path)) if path.is_dir() else handler.load_model(path)  # noqa: SLF001
 
 
 def _named_modules() -> set[str]:

@@ -50,7 +50,8 @@ def require_model(model: object) -> None:
         return
     if not callable(getattr(model, "predict", None)):
         raise TypeError(
-            f"model must be a fitted estimator with predict, or the path or S3 URI of one that joblib.dump wrote, not {_a(model)}"
+            "model must be a fitted estimator with predict, or the path or S3 URI of a bundle or of what joblib.dump wrote, "
+            f"not {_a(model)}"
         )
 
 

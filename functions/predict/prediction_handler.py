@@ -3425,6 +3425,7 @@ def unpack_bundle(path: str | Path, folder: str | Path) -> Bundle:
 def _unpack_checked(path: Path, folder: Path) -> None:
     with _opened_zip(path) as archive:
         document = _document_of(archive)
+        _require_platform(document)
         here = _files_here(document)
         needed = sum(facts["bytes"] + facts.get("unpacked_bytes", 0) for facts in here.values())
         if needed > MAX_UNPACKED_BYTES:
@@ -3534,16 +3535,20 @@ def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
     )
     if not is_whole:
         raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN)
-    files, model, here = document["files"], document["model"]["path"], bundle_platform()
+    files, model = document["files"], document["model"]["path"]
     if {entry.filename: entry.file_size for entry in others} != {name: facts["bytes"] for name, facts in files.items()}:
         raise ModelError("is damaged: it does not have the files, of the sizes, that its bundle.json lists", _COPY_IT_AGAIN)
     if model not in files or not model.startswith("model/"):
         raise ModelError(f"has no {model[:200]!r}, which its bundle.json names as the model", _MAKE_IT_AGAIN)
+    return document  # type: ignore[no-any-return]
+
+
+def _require_platform(document: dict[str, Any]) -> None:
+    here = bundle_platform()
     if here not in document["platforms"]:
         there = ", ".join(sorted(document["platforms"])) or "none"
         raise ModelError(f"has no libraries for {here}, by which it would be scored here: it has them for {there}",
                          f"{_MAKE_IT_AGAIN} --platform {here}")  # fmt: skip
-    return document  # type: ignore[no-any-return]
 
 
 def _copy_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: IO[bytes] | None) -> str:
@@ -3806,6 +3811,7 @@ def _environment_of(bundle: Bundle) -> dict[str, str]:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
     if package := _deployed_package():
         package["modules"] = [*package.get("modules", ()), *bundle.modules()]
+        package["python"] = f"{sys.version_info.major}.{sys.version_info.minor}"  # which the bundle is for
         package["versions"] = package.get("versions", {}) | {one["name"]: one["version"] for one in bundle.here()["distributions"]}
         environment["DEPLOYED_PACKAGE"] = json.dumps(package)
     return environment

@@ -54,7 +54,7 @@ def checked(monkeypatch, regression, inspected):
     """Check a model of which other facts were found."""
 
     def checked(found=(), **options):
-        monkeypatch.setattr(module, "_inspected", lambda _: {**inspected.facts, **dict(found)})
+        monkeypatch.setattr(module, "_inspected", lambda _: (None, {**inspected.facts, **dict(found)}))
         return check_model(regression, **options)
 
     return checked

@@ -3014,10 +3014,15 @@ def _lacks(module: str, named: str | None = None) -> ModelError:
         return ModelError(
             f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks", "install it here"
         )
+    if _served:
+        return ModelError(
+            f"needs the Python module {module!r}{of}, which neither the bundle nor the prediction function has",
+            f"{_MAKE_IT_AGAIN}, and name the library in --requires, or your own file of that name in --code",
+        )
     return ModelError(
         f"needs the Python module {module!r}{of}, which the prediction function does not have",
-        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
-        "function has in its place",
+        "make a bundle of it with batch-predict bundle, which brings the library, or your own file of that name; or add that to "
+        "the function's container image (docs/package.md)",
     )
 
 
@@ -3056,7 +3061,7 @@ def _saved_by_another(versions: Iterable[str]) -> tuple[str, str] | None:
         return None
     return (
         f"it was saved with scikit-learn {saved}, and here is {here}",
-        f"fit it again with scikit-learn {here}, or give the function scikit-learn {saved} in a container image (docs/package.md)",
+        f"fit it again with scikit-learn {here}{'' if _served else ', or make a bundle of it with batch-predict bundle'}",
     )
 
 
@@ -4283,8 +4288,8 @@ def _of_a_script(names: list[str]) -> ModelError:
     return ModelError(
         f"needs {shown} of the script or notebook that fitted it (__main__), which {are} not in the file",
         f"move {them} into a file of its own, such as steps.py, import {them} from there (from steps import {imports}), "
-        "fit and dump the model again, and add that file to the function's container image (docs/package.md); "
-        "or use what scikit-learn has in its place",
+        "fit and dump the model again, and make a bundle of it with batch-predict bundle; or use what scikit-learn has in its "
+        "place",
     )
 
 

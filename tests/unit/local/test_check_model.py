@@ -129,8 +129,8 @@ def test_a_module_that_the_package_lacks_is_a_problem(tmp_path, monkeypatch, che
     (problem,) = check_model(path).problems
     assert problem == (
         f"{path} needs the Python module 'own_model' (for its own_model.Doubled), which the prediction function does not have: "
-        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
-        "function has in its place"
+        "make a bundle of it with batch-predict bundle, which brings the library, or your own file of that name; or add that to "
+        "the function's container image (docs/package.md)"
     )
 
     with_image = dataclasses.replace(module._package(), image_modules=frozenset({"own_model"}))

@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 import prediction_handler as handler
+from support.bundles import PLATFORM, make_bundle
 from support.places import dumped
 
 PAGE = Path(__file__).parents[3] / "docs/prediction_handler.md"
@@ -42,6 +44,7 @@ PREFIXES = {
     "OUTPUT_S3_PREFIX": "s3://my-output",
 }
 
+BUNDLED = {"model_s3_uri": "s3://my-models/models/m.bundle.zip"}
 HEADER = b"id,distance,dep_delay\n"
 ROW = b"007,1400,2\n"
 LINES = {"data_s3_uri": "s3://my-data/data/flights.jsonl", "output_s3_uri": "s3://my-output/output/flights.jsonl"}
@@ -112,6 +115,16 @@ class World:
         self.put(MODEL, b"x" * (2**20 + 1))
         self.patch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1")
 
+    def put_bundle_under_another_name(self):
+        bundle()(self)
+        copied = self.s3.get_object(Bucket="my-models", Key="models/m.bundle.zip")["Body"].read()
+        self.put(MODEL, copied)
+
+    def put_bundle_that_does_not_fit(self):
+        """Its zip does, but then there is as little room as before."""
+        bundle(libraries={PLATFORM: {"zeros": bytes(100_000)}})(self)
+        self.leave_free(50_000)
+
     def leave_free(self, n_bytes):
         self.patch.setattr(handler.shutil, "disk_usage", lambda _: SimpleNamespace(free=n_bytes))
 
@@ -142,6 +155,29 @@ def model(estimator):
 
 def refusal(operation, code, status):
     return lambda world: world.refuse(operation, code, status)
+
+
+def bundle(as_it_is=bytes, **options):
+    """Put a bundle to S3; `as_it_is` gets its bytes."""
+
+    def put(world):
+        with tempfile.TemporaryDirectory() as folder:
+            make_bundle(Path(folder, "made"), dumped(linear(COLUMNS)), **options)
+            world.put(BUNDLED["model_s3_uri"], as_it_is(Path(folder, "made").read_bytes()))
+
+    return put
+
+
+def library(lines):
+    """A bundle with a library in the place of one that the function itself imports."""
+    return bundle(libraries={PLATFORM: {"orjson.py": lines}})
+
+
+def with_entry(name):
+    def change(document):
+        document["files"][name] = {"sha256": "", "bytes": 0}
+
+    return bundle(change=change, spoil=lambda entries: entries.append((name, b"")))
 
 
 def nothing(world):
@@ -221,6 +257,19 @@ CASES = [
     (nothing, {"predictions": ["label"], "prediction_method": "predict_proba"}),
     (nothing, {"model_sha256": "0" * 64}),
     (lambda world: world.put_model_of("1.5.0"), {"strict": True}),
+    (lambda world: world.put_bundle_under_another_name(), {}),
+    (lambda world: world.put(BUNDLED["model_s3_uri"], b"\x80\x04N."), BUNDLED),
+    (bundle(lambda content: content[:-9]), BUNDLED),
+    (bundle(spoil=lambda entries: entries.pop()), BUNDLED),
+    (with_entry("../out.py"), BUNDLED),
+    (bundle(change=lambda document: document.pop("python")), BUNDLED),
+    (bundle(change=lambda document: document["model"].update(path="model/other")), BUNDLED),
+    (bundle(change=lambda document: document.update(format=2)), BUNDLED),
+    (bundle(libraries={"linux-riscv64-py399": {}}), BUNDLED),
+    (bundle(distributions=[{"name": "numpy", "version": "0.0.1", "from": "function"}]), BUNDLED),
+    (lambda world: world.put_bundle_that_does_not_fit(), BUNDLED),
+    (library(b"raise ImportError"), BUNDLED),
+    (library(b"import os; os.kill(os.getpid(), 9)"), BUNDLED),
     (lambda world: world.put_model_larger_than_memory(), {}),
     (lambda world: world.leave_free(100), {"byte_range": [0, len(HEADER + 3 * ROW)]}),
     (lambda world: world.leave_free(500), {"byte_range": [0, len(HEADER + 3 * ROW)]}),
@@ -245,6 +294,7 @@ def messages(strict_s3):
             else:
                 world.s3.delete_object(Bucket="my-output", Key="output/flights.csv")
             messages.append(f"{body['error']}: {body['message']}")
+            handler._end_child()
     handler._model_cache.clear()
     return messages
 

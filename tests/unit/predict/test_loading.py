@@ -208,8 +208,8 @@ def test_dills_code_is_looked_at_as_well(refusal, library, monkeypatch):
 def test_a_name_of_the_script_is_said_with_the_way_out(refusal):
     assert refusal(b"c__main__\nclean\n.") == (
         "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file: move it into a file of its "
-        "own, such as steps.py, import it from there (from steps import clean), fit and dump the model again, and add that file to "
-        "the function's container image (docs/package.md); or use what scikit-learn has in its place"
+        "own, such as steps.py, import it from there (from steps import clean), fit and dump the model again, and make a bundle "
+        "of it with batch-predict bundle; or use what scikit-learn has in its place"
     )
 
 
@@ -235,8 +235,8 @@ def test_a_module_that_is_not_there_is_said_with_what_is_of_it(refusal, library)
     sys.path.pop(0)
     assert refusal(model) == (
         "needs the Python module 'imbalanced' (for its imbalanced.pipeline.Model), which the prediction function does not have: "
-        "add the library, or your own file of that name, to the function's container image (docs/package.md), or use what the "
-        "function has in its place"
+        "make a bundle of it with batch-predict bundle, which brings the library, or your own file of that name; or add that to "
+        "the function's container image (docs/package.md)"
     )
 
 
@@ -302,7 +302,7 @@ def test_what_a_library_no_longer_has_is_its_version(refusal, monkeypatch, name,
     here = sklearn.__version__
     said = (
         f"it was saved with scikit-learn {saved}, and here is {here}: fit it again with scikit-learn {here}, "
-        f"or give the function scikit-learn {saved} in a container image (docs/package.md)"
+        "or make a bundle of it with batch-predict bundle"
         if saved
         else f"it was probably saved with another version of scikit-learn: fit it again with scikit-learn {here}"
     )
@@ -318,7 +318,7 @@ def test_a_model_that_fails_while_it_is_built_says_the_version_that_the_pickle_s
     named = "__builtin__.float" if options == {"protocol": 2} else "builtins.float"
     assert refusal(estimator, **options) == (
         f"cannot be loaded (ValueError at its {named}): it was saved with scikit-learn 1.3.0, and here is {here}: "
-        f"fit it again with scikit-learn {here}, or give the function scikit-learn 1.3.0 in a container image (docs/package.md)"
+        f"fit it again with scikit-learn {here}, or make a bundle of it with batch-predict bundle"
     )
 
 

@@ -153,8 +153,8 @@ def test_a_model_of_another_version_that_fails_in_predict_is_never_the_datas_fau
     assert body["error"] == "ModelError"
     assert body["message"] == (
         "the model, a Pipeline, fails in its predict (AttributeError: 'SimpleImputer' object has no attribute '_fill_dtype'): it "
-        f"was saved with scikit-learn 1.6.1, and here is {here}: fit it again with scikit-learn {here}, or give the function "
-        "scikit-learn 1.6.1 in a container image (docs/package.md)"
+        f"was saved with scikit-learn 1.6.1, and here is {here}: fit it again with scikit-learn {here}, or make a "
+        "bundle of it with batch-predict bundle"
     )
 
 

@@ -34,11 +34,11 @@ class Verdict(NamedTuple):
     """In full, where it is not as expected."""
 
 
-def batches_of(cells):
+def batches_of(cells, runs=RUNS):
     """Yield what is tried in one execution: refusals and what stays alone, passing trouble at several call sites at once."""
     together = defaultdict(list)
     for cell in sorted(cells, key=lambda cell: not cell.persistent):  # those that stay take longest
-        run = RUNS[SITES[cell.site]]
+        run = runs[SITES[cell.site]]
         if cell.persistent or cell.fault in REFUSALS:
             yield run, [cell]
         else:
@@ -49,7 +49,7 @@ def batches_of(cells):
         for cell in passing:
             batches[counts[cell.site.function] // SITES_TOGETHER].append(cell)
             counts[cell.site.function] += 1
-        yield from ((RUNS[name], batch) for batch in batches.values())
+        yield from ((runs[name], batch) for batch in batches.values())
 
 
 def rule_of(cell, case):
@@ -64,7 +64,7 @@ def rule_of(cell, case):
     )
 
 
-def try_cells(executor, cells):
+def try_cells(executor, cells, runs=RUNS):
     """Try cells, many at once; those of an execution that did not go as expected once more, each alone."""
 
     def try_batch(numbered):
@@ -77,7 +77,7 @@ def try_cells(executor, cells):
         return verdicts
 
     with ThreadPoolExecutor(EXECUTIONS_AT_ONCE) as pool:
-        found = list(pool.map(try_batch, enumerate(batches_of(cells))))
+        found = list(pool.map(try_batch, enumerate(batches_of(cells, runs))))
     return {cell: verdict for verdicts in found for cell, verdict in verdicts.items()}
 
 

@@ -6,13 +6,17 @@ Each case of a run has its own model, data and output, so that many can run at o
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sklearn.tree import DecisionTreeRegressor
 
+from support.bundles import make_bundle
+from support.own_modules import own_tree
 from support.places import dumped
 from support.s3_proxy import Rule
 
@@ -34,6 +38,18 @@ def tree():
 @cache
 def tree_bytes():
     return dumped(tree())
+
+
+@cache
+def bundled_tree_bytes():
+    """Return the same tree as a bundle, of a class that only a module in it has: a child process scores with it."""
+    model, code = own_tree(tree())
+    with tempfile.TemporaryDirectory() as folder:
+        make_bundle(path := Path(folder, "tree.bundle.zip"), model, code=code)
+        return path.read_bytes()
+
+
+MODELS = {"tree.joblib": tree_bytes, "tree.bundle.zip": bundled_tree_bytes}
 
 
 def row(number, note='a ""note"",\nof two lines'):
@@ -104,6 +120,8 @@ class Run:
     """What comes out by these rules, unless the input's."""
     old: bytes | None = None
     """What is at the output's key before, with side files."""
+    model: str = "tree.joblib"
+    """One of `MODELS`."""
 
 
 @cache
@@ -206,7 +224,7 @@ RUNS = {
 
 def prepare(s3, case, run):
     """Put the case's model and data in place; return its request."""
-    s3.put_object(Bucket=case.bucket, Key=case.key("models", "tree.joblib"), Body=tree_bytes())
+    s3.put_object(Bucket=case.bucket, Key=case.key("models", run.model), Body=MODELS[run.model]())
     given = run.input()
     for name, body in given.objects.items():
         s3.put_object(Bucket=case.bucket, Key=case.key("data", name), Body=body)
@@ -217,7 +235,7 @@ def prepare(s3, case, run):
         uris = [case.uri("data", name) for name in given.objects]
         s3.put_object(Bucket=case.bucket, Key=case.key("data", "all.manifest.json"), Body=json.dumps(uris).encode())
     return {
-        "model_s3_uri": case.uri("models", "tree.joblib"),
+        "model_s3_uri": case.uri("models", run.model),
         "output_s3_uri": case.output,
         "prediction_column_name": "prediction",
         "feature_columns": ["x", "y"],

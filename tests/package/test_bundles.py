@@ -1,0 +1,118 @@
+"""The package scores with bundles, in its own interpreter, with nothing of this machine on its path."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.tree import DecisionTreeRegressor
+
+from batch_predict.local.aws import local_aws
+from batch_predict.setup import target
+from support.bundles import make_bundle
+from support.own_modules import own_tree
+from support.places import dumped
+from tools import smoke
+
+ROWS = 2000
+VERSIONS = {"scikit-learn": "1.5.2", "pandas": "2.2.3"}
+TOLERANCE = 1e-12
+BUNDLE = "from batch_predict.cli.app import main; main()"
+
+
+@pytest.fixture(scope="module")
+def aws():
+    with local_aws() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def frame():
+    cities = ("Bern", "Kraków", "New York", "São Paulo")
+    rows = range(ROWS)
+    return pd.DataFrame({"city": [cities[n % 4] for n in rows], "x": [n % 97 / 8 for n in rows], "y": [n % 13 for n in rows]})
+
+
+@pytest.fixture(scope="module")
+def platform(unpacked, runnable):
+    return f"linux-{runnable[0].architecture.replace('arm64', 'aarch64')}-py{''.join(map(str, runnable[0].python))}"
+
+
+@pytest.fixture
+def scored(unpacked, aws, frame, tmp_path):
+    """Score the frame twice in a new process of the package; return the predictions, and the facts of the model."""
+
+    def scored(bundle, columns, method="predict"):
+        s3, uri = aws.client("s3"), f"s3://{aws.bucket}"
+        s3.upload_file(str(bundle), aws.bucket, f"models/{bundle.name}")
+        s3.put_object(Bucket=aws.bucket, Key="data/bundles.csv", Body=frame.to_csv(index=False).encode())
+        event = {
+            "model_s3_uri": f"{uri}/models/{bundle.name}",
+            "data_s3_uri": f"{uri}/data/bundles.csv",
+            "feature_columns": columns,
+            "prediction_column_name": "prediction",
+            "prediction_method": method,
+            "output_columns": [],
+            "output_s3_uri": f"{uri}/output/bundles.csv.work/chunk-00000.csv",
+            "receipt_s3_uri": f"{uri}/output/bundles.csv.work/chunk-00000.json",
+            "raise_errors": True,
+        }
+        temporary = tmp_path / "tmp"
+        temporary.mkdir()
+        _, (first, second) = smoke.invoked(unpacked, aws, temporary, event, event)
+        assert first.result["output_bytes"] == second.result["output_bytes"]
+        (column, *values) = smoke.read(aws, event["output_s3_uri"]).decode().splitlines()
+        assert column.startswith("prediction")
+        return values, second.result["model"]
+
+    return scored
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["nothing of its own", "a module of its own"])
+def test_a_bundle_without_libraries_takes_all_from_the_function(scored, frame, tmp_path, platform, own):
+    tree = DecisionTreeRegressor(max_depth=6, random_state=0).fit(frame[["x", "y"]], frame.x + frame.y)
+    model, code = own_tree(tree) if own else (dumped(tree), None)
+    taken = [{"name": "scikit-learn", "version": sklearn.__version__, "from": "function"}]
+    path = tmp_path / "tree.bundle.zip"
+    document = make_bundle(path, model, code=code, libraries={platform: {}}, distributions=taken)
+    values, facts = scored(path, ["x", "y"])
+    assert [float(value) for value in values] == tree.predict(frame[["x", "y"]]).tolist()
+    assert (facts["bundle"], facts["estimator"]) == (document["digest"], "OwnTree" if own else "DecisionTreeRegressor")
+
+
+@pytest.fixture(scope="module", params=[(3, 13), (3, 12)], ids=["3.13", "3.12"])
+def elsewhere(request, frame, tmp_path_factory):
+    """An environment with other versions than the package's: its interpreter, the folder of its models, what they predict."""
+    if not (interpreter := target.find_interpreter(request.param)):
+        pytest.skip("this Python is not installed here")
+    folder = tmp_path_factory.mktemp("elsewhere")
+    python = folder / "environment/bin/python"
+    run(interpreter.path, "-m", "venv", str(folder / "environment"))
+    wanted = [f"{name}=={version}" for name, version in VERSIONS.items()]
+    run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
+    data = folder / "data.csv"
+    data.write_text(frame.to_csv(index=False))
+    program = Path(__file__).with_name("fitted_elsewhere.py")
+    return python, folder, json.loads(run(str(python), str(program), str(data), str(folder)))
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["linear", "trees"])
+def test_a_model_with_other_versions_is_scored_as_in_its_own_environment(scored, elsewhere, tmp_path, name):
+    python, folder, predicted = elsewhere
+    path = tmp_path / f"{name}.bundle.zip"
+    run(sys.executable, "-c", BUNDLE, "bundle", str(folder / f"{name}.joblib"), "-o", str(path), "--python", str(python))
+    values, facts = scored(path, ["city", "x", "y"], "predict_proba")
+    found = [float(value.split(",")[1]) for value in values]
+    assert found == pytest.approx(predicted[name], rel=TOLERANCE, abs=TOLERANCE)
+    assert {library: facts["versions"][library] for library in VERSIONS} == VERSIONS
+    assert facts["warnings"] == []

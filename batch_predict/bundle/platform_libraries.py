@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batch_predict.bundle import pip_download
 from batch_predict.bundle.plan import BundleError
-from batch_predict.bundle.platforms import Platform
+from batch_predict.bundle.platforms import Platform, canonical
 from batch_predict.bundle.resolve import Resolved
 from batch_predict.bundle.wheel_files import Wheel
 from batch_predict.setup import amazon_linux, elf, package, slimming, target, wheels
@@ -25,6 +25,24 @@ OPENMP, ITS_WHEEL, ITS_PATTERN = "libgomp.so.1", "scikit-learn", r"scikit_learn\
 """What LightGBM's wheel needs and does not bring. scikit-learn's has it under another name."""
 LIB = "lib"
 """The folder of such libraries; whoever starts a process with the bundle puts it into LD_LIBRARY_PATH."""
+RUN_WITHOUT_SOURCES = frozenset(
+    {
+        "cloudpickle",
+        "joblib",
+        "lightgbm",
+        "narwhals",
+        "numpy",
+        "pandas",
+        "scikit-learn",
+        "scipy",
+        "threadpoolctl",
+        "xgboost",
+        "xgboost-cpu",
+    }
+)
+"""Libraries of which the function's own package has byte-code alone, too; half as many files are unpacked at each cold start."""
+MAX_FILES = 2**16 - 2
+"""The prediction handler's own bound, of the files in a zip."""
 _KEPT_DAYS = 30
 _SOURCES = ("**/*.pxd", "**/*.pxi", "**/*.pyx", "**/*.a", "**/*.lib", "**/*.c", "**/*.cpp", "**/*.h", "**/*.hpp", "**/*.f")
 _IMPORTS_TESTS = re.compile(rb"^\s*(?:from|import)\s[^#\n]*\btests?\b", re.MULTILINE)
@@ -92,7 +110,8 @@ def _make(
     folder.mkdir()
     files = [wheel.path for wheel in brought]
     _refuse_other_names(files)
-    sizes = wheels.unpack(files, folder)
+    wheels.unpack(files, folder)
+    owners = wheels.owners(files)
     slim(folder)
     notes: list[str] = []
     if platform.is_linux:
@@ -109,12 +128,20 @@ def _make(
         )
     else:
         _compile(folder, interpreter)
+        for name, owner in owners.items():
+            if canonical(owner) in RUN_WITHOUT_SOURCES:
+                _drop_sources(folder / name)
+    count = sum(path.is_file() for path in folder.rglob("*"))
+    if count > MAX_FILES:
+        raise BundleError(
+            f"the libraries for {platform.name} are {count:,} files, and may be {MAX_FILES:,}: "
+            "fit the model without what it does not need"
+        )
     package.write_zip(kept, folder, {})
-    owners = wheels.owners(files)
     return {
         "unpacked_bytes": slimming.size_of(folder),
         "modules": sorted(_modules(folder)),
-        "sizes": package.sizes(folder, owners) if sizes else {},
+        "sizes": package.sizes(folder, owners),
         "notes": notes,
     }
 
@@ -205,10 +232,22 @@ def _compile(folder: Path, interpreter: target.Interpreter) -> None:
     )
 
 
+def _drop_sources(path: Path) -> None:
+    """Put byte-code in the place of sources, in a package or of a module."""
+    for source in sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.suffix == ".py" else []:
+        compiled = next((source.parent / "__pycache__").glob(f"{source.stem}.cpython-*.pyc"), None)
+        if compiled:
+            compiled.replace(source.with_suffix(".pyc"))
+            source.unlink()
+    for cache in [path.parent / "__pycache__", *path.rglob("__pycache__")]:
+        if cache.is_dir() and not any(cache.iterdir()):
+            cache.rmdir()
+
+
 def _modules(folder: Path) -> Iterator[str]:
     """Yield the top-level modules: folders with code, and files of it."""
     for path in folder.iterdir():
-        if path.is_file() and (path.suffix in {".py", ".so", ".pyd"}):
+        if path.is_file() and path.suffix in {".py", ".pyc", ".so", ".pyd"}:
             yield path.name.partition(".")[0]
         elif path.is_dir() and path.name.isidentifier() and path.name not in {LIB, "__pycache__"}:
             yield path.name

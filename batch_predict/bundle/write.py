@@ -26,10 +26,8 @@ FORMAT = 1
 LOADER = "bundle_loader"
 CODE = "code.zip"
 DOCUMENT = "bundle.json"
-MAX_BUNDLE_BYTES = 1_000_000_000
-MAX_UNPACKED_BYTES = 4_000_000_000
-"""Of one platform: libraries, own modules and model."""
-MAX_DOCUMENT_BYTES = 4 * 2**20
+MAX_BUNDLE_BYTES, MAX_UNPACKED_BYTES, MAX_DOCUMENT_BYTES = 2**30, 2**32, 2**22
+"""The prediction handler's own bounds: of the zip, of what one platform takes in /tmp while it is unpacked, and of bundle.json."""
 CHUNK_ROOM_BYTES = 2 * 64 * 2**20
 """A chunk and its part, beside the bundle in /tmp."""
 MAX_STORAGE_MB = 10_240
@@ -64,7 +62,8 @@ def write_bundle(
             code = _write_code(contents, Path(scratch) / CODE)
             document = _document(contents, targets, resolved, libraries, code)
             unpacked = _unpacked_bytes(document, libraries)
-            _refuse_unpacked(unpacked, libraries)
+            meanwhile = {name: size + _zipped_bytes(document, name) for name, size in unpacked.items()}
+            _refuse_unpacked(meanwhile, libraries)
             _write(contents, output, document, code, libraries)
     return Written(
         path=output,
@@ -73,7 +72,7 @@ def write_bundle(
         unpacked_bytes=unpacked,
         libraries={name: _listed(one, brought=True) for name, one in resolved.items()},
         from_function={name: _listed(one, brought=False) for name, one in resolved.items()},
-        notes=_notes(contents, targets, resolved, libraries, unpacked, output.stat().st_size, stack),
+        notes=(*_notes(contents, targets, resolved, libraries), *_storage_notes(unpacked, meanwhile, output.stat().st_size, stack)),
     )
 
 
@@ -174,11 +173,16 @@ def _unpacked_bytes(document: dict[str, Any], libraries: Mapping[str, Libraries 
     return {name: common + (one.unpacked_bytes if one else 0) for name, one in libraries.items()}
 
 
+def _zipped_bytes(document: dict[str, Any], platform: str) -> int:
+    """Return what the zips in the bundle take beside what is unpacked of them, for a moment."""
+    return sum(document["files"].get(name, {"bytes": 0})["bytes"] for name in (CODE, f"libraries/{platform}.zip"))
+
+
 def _refuse_unpacked(unpacked: Mapping[str, int], libraries: Mapping[str, Libraries | None]) -> None:
     for name, size in unpacked.items():
         if size > MAX_UNPACKED_BYTES:
             raise BundleError(
-                f"unpacked for {name}, the bundle has {_mb(size)}, and may have {_mb(MAX_UNPACKED_BYTES)}; "
+                f"while it is unpacked for {name}, the bundle takes {_mb(size)}, and may take {_mb(MAX_UNPACKED_BYTES)}; "
                 f"{_largest(libraries[name])}: fit the model without what it does not need, or deploy the container image"
             )
 
@@ -247,9 +251,6 @@ def _notes(
     targets: Sequence[Platform],
     resolved: Mapping[str, Resolved],
     libraries: Mapping[str, Libraries | None],
-    unpacked: Mapping[str, int],
-    size: int,
-    stack: Path,
 ) -> tuple[str, ...]:
     """Return what whoever makes the bundle should know, each said once."""
     notes = [*contents.notes, *_other_versions(targets, resolved)]
@@ -257,7 +258,6 @@ def _notes(
         notes += resolved[platform.name].notes
         if one := libraries[platform.name]:
             notes += one.notes
-    notes += _storage_notes(unpacked.get(stack_platform(stack), 0), size, stack)
     return tuple(dict.fromkeys(notes))
 
 
@@ -280,15 +280,17 @@ def _other_versions(targets: Sequence[Platform], resolved: Mapping[str, Resolved
     return notes
 
 
-def _storage_notes(unpacked: int, size: int, stack: Path) -> list[str]:
-    """Say what the function's ephemeral storage must be, if it is too small; at first, zip and contents lie there together."""
-    has = target.template_storage_mb(stack / "template.yaml")
-    needed = -(-(unpacked + max(size, CHUNK_ROOM_BYTES)) // 2**20)
-    if not unpacked or needed <= has:
+def _storage_notes(unpacked: Mapping[str, int], meanwhile: Mapping[str, int], size: int, stack: Path) -> list[str]:
+    """Say what the function's ephemeral storage must be, if it is too small for unpacking the bundle, or for it and a chunk."""
+    has, name = target.template_storage_mb(stack / "template.yaml"), stack_platform(stack)
+    if name not in unpacked:
+        return []
+    needed = -(-max(meanwhile[name] + size, unpacked[name] + CHUNK_ROOM_BYTES) // 2**20)
+    if needed <= has:
         return []
     wanted = min(-(-needed // 512) * 512, MAX_STORAGE_MB)
     note = (
-        f"the prediction function needs {needed:,} MB of ephemeral storage for this bundle with a chunk, and the stack gives it "
+        f"the prediction function needs {needed:,} MB of ephemeral storage for this bundle, and the stack gives it "
         f"{has:,} MB: deploy it with PredictEphemeralStorageSize={wanted}"
     )
     return [note]

@@ -3814,6 +3814,9 @@ def _environment_of(bundle: Bundle) -> dict[str, str]:
     """Return this environment; what a local run is told of the deployed package is told with the bundle in it."""
     # Byte-code would take room in /tmp; and what Arrow asks for in advance would count as if it were used.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
+    shared = bundle.folder / "unpacked/libraries/lib"
+    if shared.is_dir():  # what wheels look for in the system: LightGBM's brings no libgomp.so.1
+        environment["LD_LIBRARY_PATH"] = ":".join([str(shared), *filter(None, [environment.get("LD_LIBRARY_PATH")])])
     if package := _deployed_package():
         package["modules"] = [*package.get("modules", ()), *bundle.modules()]
         package["python"] = f"{sys.version_info.major}.{sys.version_info.minor}"  # which the bundle is for

@@ -64,6 +64,7 @@ def test_the_nearest_must_be_of_the_same_feature_release(index, write):
         write("unheard==1.0")
 
 
+@pytest.mark.thorough  # pip is started again and again
 def test_the_other_platform_has_the_versions_of_the_stacks_where_it_can(index, write):
     index("numpy", "2.1.0", tag="cp313-cp313-manylinux2014_aarch64")
     for version in ("1.26.4", "2.1.0"):
@@ -111,6 +112,7 @@ def test_requirements_are_resolved_for_the_platform_and_not_for_this_python(inde
     assert write("steps==2.0", name="pinned").libraries[ARM] == ("arm 1.0", "newer 1.0", "steps 2.0")  # what this platform adds
 
 
+@pytest.mark.thorough  # pip is started again and again
 def test_requirements_take_the_functions_versions_and_come_before_the_environments(index, write, root):
     numpy = platform_of(ARM, root).function["numpy"]
     for version in ("2.1.0", numpy, "99.0"):
@@ -125,6 +127,7 @@ def test_requirements_take_the_functions_versions_and_come_before_the_environmen
         write("numpy==99.0", requirements=["picky"])
 
 
+@pytest.mark.thorough  # pip is started again and again
 def test_what_graphics_cards_need_is_left_out_or_refused(index, write):
     index("xgboost", "2.1.0", requires=["nvidia-nccl-cu12; platform_system == 'Linux'"])
     assert write("xgboost==2.1.0", "nvidia-nccl-cu12==2.0").libraries[ARM] == ("xgboost 2.1.0",)

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
-from batch_predict.bundle import platforms
+import prediction_handler
+from batch_predict.bundle import platform_libraries, platforms
 from batch_predict.bundle import write as writing
 from batch_predict.bundle.plan import BundleError
 
@@ -69,22 +71,42 @@ def test_a_bundle_holds_what_it_says(index, write, own, tmp_path):
     assert again.path.read_bytes() == written.path.read_bytes()
 
 
-def test_what_it_brings_can_be_imported_with_byte_code_alone_of_this_python(index, write, tmp_path):
+def test_the_function_unpacks_it_and_imports_what_it_brings(index, write, tmp_path):
     index("tiny", "3.1", files={"tiny/broken.py": "print 'Python 2'\n"})
-    written = write("tiny==3.1", platforms=[platforms.HERE])
-    with zipfile.ZipFile(written.path) as archive:
-        inner = io.BytesIO(archive.read(f"libraries/{platforms.HERE}.zip"))
-    with zipfile.ZipFile(inner) as libraries:
-        libraries.extractall(tmp_path / "unpacked")
+    index("cloudpickle", "0.1", files={"single.py": "SINGLE = 1\n"})
+    written = write("tiny==3.1", "cloudpickle==0.1", platforms=[platforms.HERE])
+    bundle = prediction_handler.unpack_bundle(written.path, tmp_path / "unpacked")
+    assert bundle.digest == written.digest
+    assert bundle.unpacked_bytes() == written.unpacked_bytes[platforms.HERE]
+    assert bundle.modules() == ["cloudpickle", "single", "tiny"]
     question = (
-        "import sys, inspect; sys.path.insert(0, sys.argv[1]); import tiny; from importlib import metadata; "
-        "print(tiny.VERSION, metadata.version('tiny'), 'its version' in inspect.getsource(tiny), tiny.__cached__)"
+        "import sys, inspect; sys.path[:0] = sys.argv[1:]; import tiny, cloudpickle, single; from importlib import metadata; "
+        "print(tiny.VERSION, metadata.version('cloudpickle'), 'its version' in inspect.getsource(tiny), "
+        "cloudpickle.__file__[-3:], single.__file__[-3:])"
     )
-    command = [sys.executable, "-S", "-s", "-P", "-c", question, str(tmp_path / "unpacked")]
-    version, told, source, cached = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert (version, told, source) == ("3.1", "3.1", "True")
-    assert (tmp_path / "unpacked/tiny/__pycache__").is_dir()
-    assert cached.startswith(str(tmp_path / "unpacked/tiny/__pycache__"))
+    command = [sys.executable, "-S", "-s", "-P", "-c", question, *bundle.path]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert answer == ["3.1", "0.1", "True", "pyc", "pyc"]  # what the package has without sources, and what may read its own
+    assert len(list(Path(bundle.path[0]).glob("tiny/__pycache__/__init__.*.pyc"))) == 1
+
+
+def test_shared_libraries_in_lib_are_found_in_the_process_of_a_bundle(index, write, tmp_path, monkeypatch):
+    index("tiny", "1.0", files={"lib/libshared.so.1": "x"})
+    bundle = prediction_handler.unpack_bundle(write("tiny==1.0", platforms=[platforms.HERE]).path, tmp_path / "unpacked")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
+    assert bundle.modules() == ["tiny"]
+    assert prediction_handler._environment_of(bundle)["LD_LIBRARY_PATH"] == f"{bundle.path[0]}/lib:/opt/lib"
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert prediction_handler._environment_of(bundle)["LD_LIBRARY_PATH"] == f"{bundle.path[0]}/lib"
+
+
+def test_its_bounds_are_the_functions():
+    for name in ("MAX_BUNDLE_BYTES", "MAX_UNPACKED_BYTES", "MAX_DOCUMENT_BYTES"):
+        assert getattr(writing, name) == getattr(prediction_handler, name)
+    assert platform_libraries.MAX_FILES == prediction_handler.MAX_FILES
+    assert prediction_handler.BUNDLE_SUFFIX == writing.SUFFIX
+    assert prediction_handler.BUNDLE_FORMAT == writing.FORMAT
+    assert prediction_handler.bundle_platform() == platforms.HERE
 
 
 def test_without_libraries_there_is_no_zip_of_them(index, write):

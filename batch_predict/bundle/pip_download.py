@@ -47,6 +47,15 @@ class ConflictError(Exception):
         self.constraints = constraints
 
 
+def require_pip() -> None:
+    """Raise BundleError if this Python has no pip."""
+    if importlib.util.find_spec("pip") is None:
+        raise BundleError(
+            f"{sys.executable} has no pip, which gets a bundle's libraries: "
+            "install it there (python -m ensurepip, or uv pip install pip)"
+        )
+
+
 def download(
     requirements: Sequence[str],
     folder: Path,
@@ -104,11 +113,6 @@ class _BuildError(Exception):
 
 
 def _run(words: list[str], platform: Platform) -> None:
-    if importlib.util.find_spec("pip") is None:
-        raise BundleError(
-            f"{sys.executable} has no pip, which gets a bundle's libraries: "
-            "install it there (python -m ensurepip, or uv pip install pip)"
-        )
     pip = [sys.executable, "-c", _AS_IF_THERE, json.dumps(platform.markers)]
     command = [*pip, words[0], "--disable-pip-version-check", "--no-input", "--progress-bar=off", *words[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # pip, by its options

@@ -205,12 +205,12 @@ def _add_openmp(folder: Path, resolved: Resolved, platform: Platform, scratch: P
 
 
 def _link_troubles(folder: Path, platform: Platform) -> list[str]:
-    """Return what would not load on Lambda; what is for other processors is never loaded there."""
+    """Return what would not load on Lambda, and delete what is for other processors, or no library at all."""
     assert platform.target is not None
     for path in amazon_linux.shared_libraries(folder):
         content = path.read_bytes()
         try:
-            foreign = elf.machine(content) != platform.target.architecture or not elf.segments(content)
+            foreign = elf.machine(content) != platform.target.architecture or not elf.needs(content)
         except (elf.ElfError, ValueError):
             foreign = True
         if foreign:

@@ -13,7 +13,7 @@ from batch_predict.bundle import pip_download
 from batch_predict.bundle.pip_download import ConflictError, NoVersionError
 from batch_predict.bundle.plan import BundleError, Contents
 from batch_predict.bundle.platforms import Platform, canonical
-from batch_predict.bundle.versions import is_in, nearest_of_all, nearest_version
+from batch_predict.bundle.versions import is_in, nearest_of_all, nearest_version, same
 from batch_predict.bundle.wheel_files import Wheel, read_wheel, wheel_in, wheel_of_installed
 from batch_predict.setup.package import Say
 
@@ -47,6 +47,7 @@ def resolve(
     Wheels are kept in ``cache``, those that no index has in ``scratch``, a folder of the caller's. Raises BundleError, which names
     what has no wheel, and says what to do.
     """
+    pip_download.require_pip()
     resolution = _Resolution(contents, platform, preferred, cache, scratch / platform.name, say)
     resolution.get_pinned()
     resolution.agree()
@@ -67,9 +68,10 @@ class _Resolution:
         self.distributions = {canonical(one.name): one for one in contents.distributions if canonical(one.name) not in asked}
         self.left_out = sorted(HANDLERS_OWN & self.distributions.keys())
         self.fitted = {name: one.version for name, one in self.distributions.items() if name not in HANDLERS_OWN}
-        for name, smaller in CPU_ONLY.items() if platform.is_linux else ():
-            if name in self.fitted and smaller not in self.fitted:
-                self.fitted[smaller] = self.fitted.pop(name)
+        for pair in CPU_ONLY.items():
+            name, instead = pair if platform.is_linux else reversed(pair)  # other systems have wheels of the first alone
+            if name in self.fitted and instead not in self.fitted:
+                self.fitted[instead] = self.fitted.pop(name)
         self._leave_out_nvidia()
         self.versions = {name: preferred.get(name, version) for name, version in self.fitted.items()}
         self.available: dict[str, list[str]] = {}
@@ -90,7 +92,7 @@ class _Resolution:
                 self._replace(none)
 
     def _has(self, name: str, version: str) -> bool:
-        if name in self.wheels and self.wheels[name].version == version:
+        if name in self.wheels and same(self.wheels[name].version, version):
             return True
         wheel = wheel_in(self.cache, name, version)
         if wheel:
@@ -233,8 +235,11 @@ class _Resolution:
             return
         exact = {name: version for name, version in map(_exact, lines) if version}
         self.fitted.update({name: version for name, version in exact.items() if name not in HANDLERS_OWN})
-        soft = {**self.platform.function, **self.preferred}
-        soft = {name: version for name, version in soft.items() if name not in self.versions and name not in exact}
+        soft = {
+            name: [version for of in (self.preferred, self.platform.function) if (version := of.get(name))]
+            for name in {**self.preferred, **self.platform.function}
+            if name not in self.versions and name not in exact
+        }
         for name in exact.keys() & self.preferred.keys():
             lines = [f"{name}=={self.preferred[name]}" if _name(line) == name else line for line in lines]
         self.say(f"resolving {', '.join(lines)} for {self.platform.name}")
@@ -244,7 +249,7 @@ class _Resolution:
             try:
                 got = self._get(
                     lines,
-                    [*pins, *(f"{name}=={version}" for name, version in soft.items()), *_NO_GRAPHICS],
+                    [*pins, *(f"{name}=={versions[0]}" for name, versions in soft.items()), *_NO_GRAPHICS],
                     with_needs=True,
                 )
             except NoVersionError as none:
@@ -256,13 +261,14 @@ class _Resolution:
         for wheel in got:
             self.wheels.setdefault(wheel.name, wheel)
 
-    def _instead(self, lines: list[str], none: NoVersionError, exact: dict[str, str], soft: dict[str, str]) -> list[str]:
+    def _instead(self, lines: list[str], none: NoVersionError, exact: dict[str, str], soft: dict[str, list[str]]) -> list[str]:
         """Return the lines with what may take the place of a version without a wheel, or take a constraint away."""
         name = none.name
         self.available[name] = none.versions
         if name.startswith("nvidia-"):
             raise _needs_graphics("a library of this model")
-        if soft.pop(name, None):
+        if name in soft:
+            _try_next(soft, name)
             return lines
         asked = next((line for line in lines if _name(line) == name), None)
         if asked and name in CPU_ONLY.values():
@@ -281,13 +287,13 @@ class _Resolution:
         self.replaced.add(name)
         return [f"{name}=={nearest}" if line == asked else line for line in lines]
 
-    def _relaxed(self, lines: list[str], conflict: ConflictError, soft: dict[str, str]) -> list[str]:
+    def _relaxed(self, lines: list[str], conflict: ConflictError, soft: dict[str, list[str]]) -> list[str]:
         """Return the lines with less that contradicts. Raises BundleError if they contradict as they were asked."""
         if any(name.startswith("nvidia-") for name in conflict.constraints):
             raise _needs_graphics(_name(lines[0]) if len(lines) == 1 else "a library of this model")
         blamed = [name for name in conflict.constraints if name in soft] or list(soft)
         for name in blamed:
-            del soft[name]
+            _try_next(soft, name)
         if blamed:
             return lines
         relaxed = [line.replace("==", ">=", 1) if _name(line) in self.replaced else line for line in lines]
@@ -336,6 +342,12 @@ class _Resolution:
             if not contradicting:
                 return frozenset(taken)
             taken -= contradicting
+
+
+def _try_next(soft: dict[str, list[str]], name: str) -> None:
+    soft[name].pop(0)
+    if not soft[name]:
+        del soft[name]
 
 
 def _some(versions: list[str]) -> str:

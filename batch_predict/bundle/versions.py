@@ -45,3 +45,10 @@ def is_in(version: str, specifier: str) -> bool:
     from pip._vendor.packaging.specifiers import SpecifierSet
 
     return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def same(version: str, other: str) -> bool:
+    """Return whether two spellings are one version: 1.0 and 1.0.0."""
+    from pip._vendor.packaging.utils import canonicalize_version
+
+    return canonicalize_version(version) == canonicalize_version(other)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from batch_predict.bundle.plan import Distribution
 from batch_predict.bundle.platforms import canonical
+from batch_predict.bundle.versions import same
 from batch_predict.setup.package import zip_files
 
 
@@ -28,7 +29,7 @@ def wheel_in(folder: Path, name: str, version: str) -> Wheel | None:
     """Return the wheel of a distribution that lies in a folder; None if there is none."""
     for path in folder.glob("[!.]*.whl") if folder.is_dir() else ():
         library, itself = path.name.split("-")[:2]
-        if canonical(library) == name and itself == version:
+        if canonical(library) == name and same(itself, version):
             return read_wheel(path)
     return None
 

@@ -8,8 +8,10 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from batch_predict.bundle.resolve import Resolved, resolve
 from batch_predict.errors import file_troubles
 from batch_predict.setup import target
 from batch_predict.setup.package import Say, zip_files
+from batch_predict.setup.target import PackageError
 
 SUFFIX = ".bundle.zip"
 FORMAT = 1
@@ -46,9 +49,9 @@ def write_bundle(
         raise BundleError(f"a bundle's name ends in {SUFFIX}, and {output.name} does not: name it as in -o model{SUFFIX}")
     if not output.parent.is_dir():
         raise BundleError(f"the folder {output.parent} is not there: make it, or name another with -o")
-    targets = _in_order([platform_of(name, stack) for name in dict.fromkeys(platforms)], stack)
-    _refuse_other_pythons(contents, targets)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _troubles(output):
+        targets = _in_order([platform_of(name, stack) for name in dict.fromkeys(platforms)], stack)
+        _refuse_other_pythons(contents, targets)
         resolved: dict[str, Resolved] = {}
         preferred: dict[str, str] = {}
         for platform in targets:
@@ -58,13 +61,12 @@ def write_bundle(
         with ThreadPoolExecutor(2) as pool:
             made = pool.map(lambda one: make_libraries(resolved[one.name], one, cache / "libraries", say), targets)
             libraries = dict(zip((platform.name for platform in targets), made, strict=True))
-        with file_troubles("written", output):
-            code = _write_code(contents, Path(scratch) / CODE)
-            document = _document(contents, targets, resolved, libraries, code)
-            unpacked = _unpacked_bytes(document, libraries)
-            meanwhile = {name: size + _zipped_bytes(document, name) for name, size in unpacked.items()}
-            _refuse_unpacked(meanwhile, libraries)
-            _write(contents, output, document, code, libraries)
+        code = _write_code(contents, Path(scratch) / CODE)
+        document = _document(contents, targets, resolved, libraries, code)
+        unpacked = _unpacked_bytes(document, libraries)
+        meanwhile = {name: size + _zipped_bytes(document, name) for name, size in unpacked.items()}
+        _refuse_unpacked(meanwhile, libraries)
+        _write(contents, output, document, code, libraries)
     return Written(
         path=output,
         bytes=output.stat().st_size,
@@ -74,6 +76,15 @@ def write_bundle(
         from_function={name: _listed(one, brought=False) for name, one in resolved.items()},
         notes=(*_notes(contents, targets, resolved, libraries), *_storage_notes(unpacked, meanwhile, output.stat().st_size, stack)),
     )
+
+
+@contextmanager
+def _troubles(output: Path) -> Iterator[None]:
+    try:
+        with file_troubles("read or written", output):
+            yield
+    except PackageError as error:
+        raise BundleError(str(error)) from error
 
 
 def _in_order(targets: list[Platform], stack: Path) -> list[Platform]:
@@ -236,8 +247,18 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path, *, stored: 
         archive.writestr(entry, content)
         return
     entry.file_size = content.stat().st_size
+    if not stored and _is_compressed(content):
+        entry.compress_type = zipfile.ZIP_STORED
     with content.open("rb") as source, archive.open(entry, "w") as written:
         shutil.copyfileobj(source, written, 2**20)
+
+
+def _is_compressed(path: Path) -> bool:
+    """Tell by a piece in its middle whether a file gets no smaller, as joblib.dump(model, compress=3) writes it."""
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size // 2)
+        piece = file.read(2**20)
+    return len(zlib.compress(piece, 1)) > 0.95 * len(piece)
 
 
 def _listed(resolved: Resolved, *, brought: bool) -> tuple[str, ...]:

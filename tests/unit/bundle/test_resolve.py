@@ -123,6 +123,11 @@ def test_requirements_take_the_functions_versions_and_come_before_the_environmen
     assert (written.libraries[ARM], written.from_function[ARM]) == (("onnx-like 1.0",), (f"numpy {numpy}",))
     assert write(requirements=["onnx-like", "picky"]).libraries[ARM] == ("numpy 2.1.0", "onnx-like 1.0", "picky 1.0")
     assert write("numpy==99.0", requirements=["numpy==2.1.0"]).libraries[ARM] == ("numpy 2.1.0",)
+    assert write("picky==1.0", requirements=["onnx-like"], name="beside").libraries[ARM] == (
+        "numpy 2.1.0",
+        "onnx-like 1.0",
+        "picky 1.0",
+    )
     with pytest.raises(BundleError, match=r"contradict each other .*numpy"):
         write("numpy==99.0", requirements=["picky"])
 

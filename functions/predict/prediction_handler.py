@@ -28,7 +28,8 @@ score loop    a local file scored into a local file, block by block
 event         `validate_event`, `parse_s3_uri`: what an event may say
 S3            `download_from_s3`, `upload_to_s3`: objects, their errors, and the local room for them
 model         `load_model`: the model from S3 to memory, with the libraries that it needs
-bundles       `unpack_bundle`: a model with libraries of its own, scored by a process that has them
+processes     a model with libraries of its own: this file, started once more with them
+bundles       `unpack_bundle`: a model with its libraries, checked and unpacked
 pickles       what a model's file says of itself before any of it runs
 expectations  `expected_columns`, `fitted_columns`: what a fitted model determines of its columns
 types         `kind_of`, `join_kinds`: the kinds of columns, and texts read as them
@@ -3354,258 +3355,14 @@ def _remove_unused(folder: Path) -> None:
             path.unlink()
 
 
-# --- bundles --------------------------------------------------------------------------------------------------------------------
-# In: an event whose model is a bundle: a zip with the model, its libraries and its own modules (`batch-predict bundle`).
+# --- processes ------------------------------------------------------------------------------------------------------------------
+# In: an event whose model is a bundle.
 # Out: the result, or the error, of a process of its own, in which the bundle's libraries come before the function's.
 # Touches: S3, /tmp, that process. In this one, no code of the bundle runs and none of its libraries is imported.
 
-BUNDLE_SUFFIX, BUNDLE_FORMAT = ".bundle.zip", 1
-MAX_BUNDLE_BYTES, MAX_UNPACKED_BYTES = 2**30, 2**32
-"""Lambda's ephemeral storage has up to 10 GB."""
-MAX_DOCUMENT_BYTES = 2**22
-"""Of a `bundle.json`."""
-MAX_FILES = 2**16 - 2
-"""In a zip; one with more has another kind of directory."""
 TO_ANSWER_SECONDS = 5
 """How long before the function's time ends a process that does not answer is killed, so that the error can still be told."""
 _BUNDLE_FOLDER = "bundle-"
-_MAKE_IT_AGAIN = "make it again with batch-predict bundle"
-_COPY_IT_AGAIN = "copy it again, or make it again with batch-predict bundle"
-_LESS_IN_IT = "make it with fewer or smaller libraries"
-
-
-class Bundle(NamedTuple):
-    """A bundle that is checked, and unpacked for this platform."""
-
-    document: dict[str, Any]
-    """Its `bundle.json`."""
-    folder: Path
-    model: Path
-    loader: str | None
-    """A module of its own with `load(path)`; None if joblib loads the model."""
-    path: list[str]
-    """What comes first in sys.path: its libraries, then its own modules."""
-    digest: str
-
-    def here(self) -> dict[str, Any]:
-        """Return what it says of this platform."""
-        return self.document["platforms"][bundle_platform()]  # type: ignore[no-any-return]
-
-    def modules(self) -> list[str]:
-        """Return the top-level modules that it brings."""
-        return [*self.here()["modules"], *self.document["code_modules"]]
-
-    def unpacked_bytes(self) -> int:
-        """Return what it takes in /tmp."""
-        return sum(facts.get("unpacked_bytes", facts["bytes"]) for facts in _files_here(self.document).values())
-
-
-def is_bundle(s3_uri: str) -> bool:
-    """Tell by its name whether a model is a bundle."""
-    return s3_uri.endswith(BUNDLE_SUFFIX)
-
-
-def bundle_platform() -> str:
-    """Return the name that a bundle has for a system, a processor and a Python: linux-x86_64-py313."""
-    return f"{platform.system().lower()}-{platform.machine()}-py{sys.version_info.major}{sys.version_info.minor}"
-
-
-def unpack_bundle(path: str | Path, folder: str | Path) -> Bundle:
-    """Check a bundle, and unpack into a folder what this platform needs of it.
-
-    Raises ModelError, whose words come behind the bundle's name. None of the bundle's code has run then, nor does it here.
-    """
-    folder = Path(folder)
-    try:
-        _unpack_checked(Path(path), folder)
-    except (MemoryError, PredictionError):
-        raise
-    except Exception as error:  # zipfile raises half a dozen kinds about a damaged archive
-        if isinstance(error, OSError) and error.errno in _FULL_DISK:
-            raise
-        raise ModelError(f"is damaged ({type(error).__name__})", _COPY_IT_AGAIN) from error
-    return _bundle_in(folder)
-
-
-def _unpack_checked(path: Path, folder: Path) -> None:
-    with _opened_zip(path) as archive:
-        document = _document_of(archive)
-        _require_platform(document)
-        here = _files_here(document)
-        needed = sum(facts["bytes"] + facts.get("unpacked_bytes", 0) for facts in here.values())
-        if needed > MAX_UNPACKED_BYTES:
-            raise ModelError(f"unpacks to {needed} bytes, more than {MAX_UNPACKED_BYTES}", _LESS_IN_IT)
-        folder.mkdir(parents=True, exist_ok=True)
-        _Storage(folder).take_for_model(needed, "unpacks to")
-        for name, facts in document["files"].items():
-            with _new_file(folder / name) if name in here else nullcontext() as target:
-                digest = _copy_entry(archive, archive.getinfo(name), target)
-            if digest != facts["sha256"]:
-                raise ModelError(f"is damaged: its {name} has the SHA-256 {digest}, and not {facts['sha256']}", _COPY_IT_AGAIN)
-    for name in [name for name in here if not name.startswith("model/")]:
-        place = folder / "unpacked" / name.partition("/")[0].removesuffix(".zip")
-        _unpack_inner(folder / name, here[name]["unpacked_bytes"], place, f"has a {name} that ")
-    (folder / "bundle.json").write_text(json.dumps(document))
-
-
-def _bundle_in(folder: Path) -> Bundle:
-    """Return the bundle that was unpacked into a folder."""
-    document = json.loads((folder / "bundle.json").read_bytes())
-    model, paths = document["model"], (folder / "unpacked/libraries", folder / "unpacked/code")
-    first = [str(path) for path in paths if path.is_dir()]
-    return Bundle(document, folder, folder / model["path"], model["loader"], first, document["digest"])
-
-
-def _files_here(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the entries that are needed on this platform."""
-    here = f"libraries/{bundle_platform()}.zip"
-    return {name: facts for name, facts in document["files"].items() if name == here or not name.startswith("libraries/")}
-
-
-@contextmanager
-def _opened_zip(path: Path, subject: str = "") -> Iterator[zipfile.ZipFile]:
-    """Open a zip of plain files that stay within their folder; ModelError for another one, before it is read."""
-    with path.open("rb") as file:
-        start, size = file.read(4), file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 22))
-        end = file.read()
-    if not end.startswith(b"PK\x05\x06") and start != b"PK\x03\x04":
-        what, _ = _other_file(path) or ("is no zip archive", "")
-        raise ModelError(f"{subject}is no bundle: it {what}", "make one with batch-predict bundle")
-    if not end.startswith(b"PK\x05\x06"):
-        raise ModelError(f"{subject}is cut off, or has bytes behind its end", _COPY_IT_AGAIN)
-    if int.from_bytes(end[10:12], "little") > MAX_FILES or int.from_bytes(end[12:16], "little") > MAX_FILES * 1000:
-        raise ModelError(f"{subject}has more than {MAX_FILES} files", _LESS_IN_IT)
-    with zipfile.ZipFile(path) as archive:
-        names = Counter(entry.filename for entry in archive.infolist())
-        for entry in archive.infolist():
-            name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
-            parts = name.removesuffix("/").split("/")
-            cases = (
-                ("would leave its folder", {"", ".", ".."} & set(parts) or re.search(r"[\\\0]|^[A-Za-z]:", name)),
-                ("is a link or a device", kind not in (0, stat.S_IFREG, stat.S_IFDIR)),
-                ("is there twice", names[name] > 1),
-                ("lies within a file", any("/".join(parts[:length]) in names for length in range(1, len(parts)))),
-                ("is encrypted", entry.flag_bits & 1),
-                ("is compressed as batch-predict does not", entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)),
-            )
-            for what, applies in cases:
-                if applies:
-                    raise ModelError(f"{subject}has an entry {name[:200]!r} that {what}", _MAKE_IT_AGAIN)
-        yield archive
-
-
-_SHAPE: Any = {
-    "digest": str, "made_by": str, "python": str, "code_modules": [str], "fitted_with": {"*": str},
-    "model": {"path": str, "loader": (str, type(None))},
-    "files": {"*": {"sha256": str, "bytes": int}},
-    "platforms": {"*": {"modules": [str], "distributions": [{"name": str, "version": str, "from": str}]}},
-}  # fmt: skip
-
-
-def _has_shape(value: Any, shape: Any) -> bool:
-    if isinstance(shape, list):
-        return isinstance(value, list) and all(_has_shape(item, shape[0]) for item in value)
-    if isinstance(shape, dict):
-        names = value if "*" in shape else shape
-        return isinstance(value, dict) and all(
-            name in value and _has_shape(value[name], shape.get(name, shape.get("*"))) for name in names
-        )
-    return isinstance(value, shape) and not isinstance(value, bool)
-
-
-def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
-    """Return a bundle's `bundle.json`, which agrees with itself and with the entries beside it, or raise ModelError."""
-    first, *others = archive.infolist() or [zipfile.ZipInfo("nothing")]
-    if first.filename != "bundle.json":
-        raise ModelError("is no bundle: its first entry is not bundle.json", "make one with batch-predict bundle")
-    if first.file_size > MAX_DOCUMENT_BYTES:
-        raise ModelError(f"has a bundle.json of {first.file_size} bytes, more than {MAX_DOCUMENT_BYTES}", _MAKE_IT_AGAIN)
-    try:
-        document = json.loads(archive.read(first))
-        number = document["format"]
-        digest = document.get("digest")
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN) from error
-    if number != BUNDLE_FORMAT:
-        raise ModelError(
-            f"was made by a newer batch-predict: its format is {str(number)[:20]}, and this function knows {BUNDLE_FORMAT}",
-            "deploy the function with that batch-predict, or make the bundle with the one that has deployed it",
-        )
-    content = json.dumps({name: part for name, part in document.items() if name != "digest"}, sort_keys=True, separators=(",", ":"))
-    if digest != hashlib.sha256(content.encode()).hexdigest():
-        raise ModelError("is damaged: its bundle.json is not that of its digest", _COPY_IT_AGAIN)
-    is_whole = _has_shape(document, _SHAPE) and all(
-        _has_shape(facts, {"unpacked_bytes": int}) for name, facts in document["files"].items() if not name.startswith("model/")
-    )
-    if not is_whole:
-        raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN)
-    files, model = document["files"], document["model"]["path"]
-    if {entry.filename: entry.file_size for entry in others} != {name: facts["bytes"] for name, facts in files.items()}:
-        raise ModelError("is damaged: it does not have the files, of the sizes, that its bundle.json lists", _COPY_IT_AGAIN)
-    if model not in files or not model.startswith("model/"):
-        raise ModelError(f"has no {model[:200]!r}, which its bundle.json names as the model", _MAKE_IT_AGAIN)
-    return document  # type: ignore[no-any-return]
-
-
-def _require_platform(document: dict[str, Any]) -> None:
-    here = bundle_platform()
-    if here not in document["platforms"]:
-        there = ", ".join(sorted(document["platforms"])) or "none"
-        raise ModelError(f"has no libraries for {here}, by which it would be scored here: it has them for {there}",
-                         f"{_MAKE_IT_AGAIN} --platform {here}")  # fmt: skip
-
-
-def _copy_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: IO[bytes] | None) -> str:
-    """Decompress an entry, and return its SHA-256; zipfile reads no more than the size that the entry states."""
-    digest = hashlib.sha256()
-    with archive.open(entry) as source:
-        while piece := source.read(2**20):
-            digest.update(piece)
-            if target:
-                target.write(piece)
-    return digest.hexdigest()
-
-
-def _new_file(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("xb")
-
-
-def _unpack_inner(path: Path, unpacked_bytes: int, folder: Path, subject: str) -> None:
-    """Unpack a zip of the bundle, and delete it."""
-    with _opened_zip(path, subject) as archive:
-        if (size := sum(entry.file_size for entry in archive.infolist())) != unpacked_bytes:
-            raise ModelError(f"{subject}unpacks to {size} bytes, and its bundle.json says {unpacked_bytes}", _MAKE_IT_AGAIN)
-        folder.mkdir(parents=True)
-        for entry in archive.infolist():
-            if not entry.is_dir():
-                with _new_file(folder / entry.filename) as target:
-                    _copy_entry(archive, entry, target)
-    path.unlink()
-
-
-def _require_of_function(bundle: Bundle) -> None:
-    """Raise ModelError unless the function has those libraries that the bundle takes from it, in the same versions."""
-    for one in bundle.here()["distributions"]:
-        here = _version_here(one["name"]) if one["from"] == "function" else one["version"]
-        if here != one["version"]:
-            raise ModelError(
-                f"takes {one['name']} {one['version']} from the function, which has {here or 'none'}",
-                f"{_MAKE_IT_AGAIN}, for the function as it is now",
-            )
-
-
-def _version_here(distribution: str) -> str | None:
-    """Return the version of a distribution that the function has, also if the package carries it compressed."""
-    with suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(distribution)
-    built = Path(__file__).with_name("deployment.json")
-    listed = json.loads(built.read_bytes())["distributions"] if built.is_file() else ()
-    names = (one.rpartition("-") for one in listed)
-    return next((version for name, _, version in names if re.sub(r"[-_.]+", "-", name).lower() == distribution), None)
-
-
 _one_child = threading.Lock()
 _child: _Child | None = None
 """The process of the latest bundle, which is kept while the function is warm."""
@@ -3796,6 +3553,27 @@ class _Child:
         _remove_unused(self._folder)
 
 
+def _require_of_function(bundle: Bundle) -> None:
+    """Raise ModelError unless the function has those libraries that the bundle takes from it, in the same versions."""
+    for one in bundle.here()["distributions"]:
+        here = _version_here(one["name"]) if one["from"] == "function" else one["version"]
+        if here != one["version"]:
+            raise ModelError(
+                f"takes {one['name']} {one['version']} from the function, which has {here or 'none'}",
+                f"{_MAKE_IT_AGAIN}, for the function as it is now",
+            )
+
+
+def _version_here(distribution: str) -> str | None:
+    """Return the version of a distribution that the function has, also if the package carries it compressed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(distribution)
+    built = Path(__file__).with_name("deployment.json")
+    listed = json.loads(built.read_bytes())["distributions"] if built.is_file() else ()
+    names = (one.rpartition("-") for one in listed)
+    return next((version for name, _, version in names if re.sub(r"[-_.]+", "-", name).lower() == distribution), None)
+
+
 def _memory_bytes() -> tuple[int, int]:
     """Return the memory that this process holds, and what it has asked for beside code; Lambda is Linux."""
     pages = [int(number) * os.sysconf("SC_PAGE_SIZE") for number in Path("/proc/self/statm").read_text().split()]
@@ -3940,6 +3718,237 @@ def _fitting_differences(bundle: Bundle) -> list[str]:
         for name, here, fitted in pairs
         if here and fitted and here.split(".")[: _TELLING_FIGURES[name]] != fitted.split(".")[: _TELLING_FIGURES[name]]
     ]
+
+
+# --- bundles --------------------------------------------------------------------------------------------------------------------
+# In: a local file that should be a bundle: a zip with a model, its libraries and its own modules (`batch-predict bundle`).
+# Out: a folder with what this platform needs of it, each file as `bundle.json` says.
+# Touches: that folder; not a line of the bundle's code runs.
+
+BUNDLE_SUFFIX, BUNDLE_FORMAT = ".bundle.zip", 1
+MAX_BUNDLE_BYTES, MAX_UNPACKED_BYTES = 2**30, 2**32
+"""Lambda's ephemeral storage has up to 10 GB."""
+MAX_DOCUMENT_BYTES = 2**22
+"""Of a `bundle.json`."""
+MAX_FILES = 2**16 - 2
+"""In a zip; one with more has another kind of directory."""
+_MAKE_IT_AGAIN = "make it again with batch-predict bundle"
+_COPY_IT_AGAIN = "copy it again, or make it again with batch-predict bundle"
+_LESS_IN_IT = "make it with fewer or smaller libraries"
+
+
+class Bundle(NamedTuple):
+    """A bundle that is checked, and unpacked for this platform."""
+
+    document: dict[str, Any]
+    """Its `bundle.json`."""
+    folder: Path
+    model: Path
+    loader: str | None
+    """A module of its own with `load(path)`; None if joblib loads the model."""
+    path: list[str]
+    """What comes first in sys.path: its libraries, then its own modules."""
+    digest: str
+
+    def here(self) -> dict[str, Any]:
+        """Return what it says of this platform."""
+        return self.document["platforms"][bundle_platform()]  # type: ignore[no-any-return]
+
+    def modules(self) -> list[str]:
+        """Return the top-level modules that it brings."""
+        return [*self.here()["modules"], *self.document["code_modules"]]
+
+    def unpacked_bytes(self) -> int:
+        """Return what it takes in /tmp."""
+        return sum(facts.get("unpacked_bytes", facts["bytes"]) for facts in _files_here(self.document).values())
+
+
+def is_bundle(s3_uri: str) -> bool:
+    """Tell by its name whether a model is a bundle."""
+    return s3_uri.endswith(BUNDLE_SUFFIX)
+
+
+def bundle_platform() -> str:
+    """Return the name that a bundle has for a system, a processor and a Python: linux-x86_64-py313."""
+    return f"{platform.system().lower()}-{platform.machine()}-py{sys.version_info.major}{sys.version_info.minor}"
+
+
+def unpack_bundle(path: str | Path, folder: str | Path) -> Bundle:
+    """Check a bundle, and unpack into a folder what this platform needs of it.
+
+    Raises ModelError, whose words come behind the bundle's name. None of the bundle's code has run then, nor does it here.
+    """
+    folder = Path(folder)
+    try:
+        _unpack_checked(Path(path), folder)
+    except (MemoryError, PredictionError):
+        raise
+    except Exception as error:  # zipfile raises half a dozen kinds about a damaged archive
+        if isinstance(error, OSError) and error.errno in _FULL_DISK:
+            raise
+        raise ModelError(f"is damaged ({type(error).__name__})", _COPY_IT_AGAIN) from error
+    return _bundle_in(folder)
+
+
+def _unpack_checked(path: Path, folder: Path) -> None:
+    with _opened_zip(path) as archive:
+        document = _document_of(archive)
+        _require_platform(document)
+        here = _files_here(document)
+        needed = sum(facts["bytes"] + facts.get("unpacked_bytes", 0) for facts in here.values())
+        if needed > MAX_UNPACKED_BYTES:
+            raise ModelError(f"unpacks to {needed} bytes, more than {MAX_UNPACKED_BYTES}", _LESS_IN_IT)
+        folder.mkdir(parents=True, exist_ok=True)
+        _Storage(folder).take_for_model(needed, "unpacks to")
+        for name, facts in document["files"].items():
+            with _new_file(folder / name) if name in here else nullcontext() as target:
+                digest = _copy_entry(archive, archive.getinfo(name), target)
+            if digest != facts["sha256"]:
+                raise ModelError(f"is damaged: its {name} has the SHA-256 {digest}, and not {facts['sha256']}", _COPY_IT_AGAIN)
+    for name in [name for name in here if not name.startswith("model/")]:
+        place = folder / "unpacked" / name.partition("/")[0].removesuffix(".zip")
+        _unpack_inner(folder / name, here[name]["unpacked_bytes"], place, f"has a {name} that ")
+    (folder / "bundle.json").write_text(json.dumps(document))
+
+
+def _bundle_in(folder: Path) -> Bundle:
+    """Return the bundle that was unpacked into a folder."""
+    document = json.loads((folder / "bundle.json").read_bytes())
+    model, paths = document["model"], (folder / "unpacked/libraries", folder / "unpacked/code")
+    first = [str(path) for path in paths if path.is_dir()]
+    return Bundle(document, folder, folder / model["path"], model["loader"], first, document["digest"])
+
+
+def _files_here(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the entries that are needed on this platform."""
+    here = f"libraries/{bundle_platform()}.zip"
+    return {name: facts for name, facts in document["files"].items() if name == here or not name.startswith("libraries/")}
+
+
+@contextmanager
+def _opened_zip(path: Path, subject: str = "") -> Iterator[zipfile.ZipFile]:
+    """Open a zip of plain files that stay within their folder; ModelError for another one, before it is read."""
+    with path.open("rb") as file:
+        start, size = file.read(4), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 22))
+        end = file.read()
+    if not end.startswith(b"PK\x05\x06") and start != b"PK\x03\x04":
+        what, _ = _other_file(path) or ("is no zip archive", "")
+        raise ModelError(f"{subject}is no bundle: it {what}", "make one with batch-predict bundle")
+    if not end.startswith(b"PK\x05\x06"):
+        raise ModelError(f"{subject}is cut off, or has bytes behind its end", _COPY_IT_AGAIN)
+    if int.from_bytes(end[10:12], "little") > MAX_FILES or int.from_bytes(end[12:16], "little") > MAX_FILES * 1000:
+        raise ModelError(f"{subject}has more than {MAX_FILES} files", _LESS_IN_IT)
+    with zipfile.ZipFile(path) as archive:
+        names = Counter(entry.filename for entry in archive.infolist())
+        for entry in archive.infolist():
+            name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
+            parts = name.removesuffix("/").split("/")
+            cases = (
+                ("would leave its folder", {"", ".", ".."} & set(parts) or re.search(r"[\\\0]|^[A-Za-z]:", name)),
+                ("is a link or a device", kind not in (0, stat.S_IFREG, stat.S_IFDIR)),
+                ("is there twice", names[name] > 1),
+                ("lies within a file", any("/".join(parts[:length]) in names for length in range(1, len(parts)))),
+                ("is encrypted", entry.flag_bits & 1),
+                ("is compressed as batch-predict does not", entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)),
+            )
+            for what, applies in cases:
+                if applies:
+                    raise ModelError(f"{subject}has an entry {name[:200]!r} that {what}", _MAKE_IT_AGAIN)
+        yield archive
+
+
+_SHAPE: Any = {
+    "digest": str, "made_by": str, "python": str, "code_modules": [str], "fitted_with": {"*": str},
+    "model": {"path": str, "loader": (str, type(None))},
+    "files": {"*": {"sha256": str, "bytes": int}},
+    "platforms": {"*": {"modules": [str], "distributions": [{"name": str, "version": str, "from": str}]}},
+}  # fmt: skip
+
+
+def _has_shape(value: Any, shape: Any) -> bool:
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_has_shape(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        names = value if "*" in shape else shape
+        return isinstance(value, dict) and all(
+            name in value and _has_shape(value[name], shape.get(name, shape.get("*"))) for name in names
+        )
+    return isinstance(value, shape) and not isinstance(value, bool)
+
+
+def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
+    """Return a bundle's `bundle.json`, which agrees with itself and with the entries beside it, or raise ModelError."""
+    first, *others = archive.infolist() or [zipfile.ZipInfo("nothing")]
+    if first.filename != "bundle.json":
+        raise ModelError("is no bundle: its first entry is not bundle.json", "make one with batch-predict bundle")
+    if first.file_size > MAX_DOCUMENT_BYTES:
+        raise ModelError(f"has a bundle.json of {first.file_size} bytes, more than {MAX_DOCUMENT_BYTES}", _MAKE_IT_AGAIN)
+    try:
+        document = json.loads(archive.read(first))
+        number = document["format"]
+        digest = document.get("digest")
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN) from error
+    if number != BUNDLE_FORMAT:
+        raise ModelError(
+            f"was made by a newer batch-predict: its format is {str(number)[:20]}, and this function knows {BUNDLE_FORMAT}",
+            "deploy the function with that batch-predict, or make the bundle with the one that has deployed it",
+        )
+    content = json.dumps({name: part for name, part in document.items() if name != "digest"}, sort_keys=True, separators=(",", ":"))
+    if digest != hashlib.sha256(content.encode()).hexdigest():
+        raise ModelError("is damaged: its bundle.json is not that of its digest", _COPY_IT_AGAIN)
+    is_whole = _has_shape(document, _SHAPE) and all(
+        _has_shape(facts, {"unpacked_bytes": int}) for name, facts in document["files"].items() if not name.startswith("model/")
+    )
+    if not is_whole:
+        raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN)
+    files, model = document["files"], document["model"]["path"]
+    if {entry.filename: entry.file_size for entry in others} != {name: facts["bytes"] for name, facts in files.items()}:
+        raise ModelError("is damaged: it does not have the files, of the sizes, that its bundle.json lists", _COPY_IT_AGAIN)
+    if model not in files or not model.startswith("model/"):
+        raise ModelError(f"has no {model[:200]!r}, which its bundle.json names as the model", _MAKE_IT_AGAIN)
+    return document  # type: ignore[no-any-return]
+
+
+def _require_platform(document: dict[str, Any]) -> None:
+    here = bundle_platform()
+    if here not in document["platforms"]:
+        there = ", ".join(sorted(document["platforms"])) or "none"
+        raise ModelError(f"has no libraries for {here}, by which it would be scored here: it has them for {there}",
+                         f"{_MAKE_IT_AGAIN} --platform {here}")  # fmt: skip
+
+
+def _copy_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: IO[bytes] | None) -> str:
+    """Copy an entry, and return its SHA-256; zipfile reads no more than the size that the entry states."""
+    digest = hashlib.sha256()
+    with archive.open(entry) as source:
+        while piece := source.read(2**20):
+            digest.update(piece)
+            if target:
+                target.write(piece)
+    return digest.hexdigest()
+
+
+def _new_file(path: Path) -> IO[bytes]:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True)
+        return path.open("xb")
+
+
+def _unpack_inner(path: Path, unpacked_bytes: int, folder: Path, subject: str) -> None:
+    """Unpack a zip of the bundle, and delete it."""
+    with _opened_zip(path, subject) as archive:
+        if (size := sum(entry.file_size for entry in archive.infolist())) != unpacked_bytes:
+            raise ModelError(f"{subject}unpacks to {size} bytes, and its bundle.json says {unpacked_bytes}", _MAKE_IT_AGAIN)
+        folder.mkdir(parents=True)
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                with archive.open(entry) as source, _new_file(folder / entry.filename) as target:
+                    shutil.copyfileobj(source, target, 2**20)
+    path.unlink()
 
 
 # --- pickles --------------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import boto3
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -31,6 +32,7 @@ def s3(canary_aws):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in canary_aws.environment().items():
             patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials of other tests
         handler._s3_client.cache_clear()
         client = handler._s3_client()
         client.create_bucket(Bucket=BUCKET)
@@ -154,6 +156,7 @@ def test_one_that_dies_between_two_events_is_replaced_silently(put, predicted):
     assert handler._child._process.pid != first.pid
 
 
+@pytest.mark.thorough  # tests/unit/predict/test_documented_messages.py has one of them
 @pytest.mark.parametrize(
     ("predict", "how", "advice"),
     [
@@ -162,15 +165,10 @@ def test_one_that_dies_between_two_events_is_replaced_silently(put, predicted):
             "was ended by SIGKILL",
             "raise PredictMemorySize: it was probably killed because memory ran out",
         ),
-        pytest.param("os._exit(3)", "ended itself with status 3", TRY_IT, marks=pytest.mark.thorough),
-        pytest.param("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV", TRY_IT, marks=pytest.mark.thorough),
-        pytest.param("os.abort()", "was ended by SIGABRT", TRY_IT, marks=pytest.mark.thorough),
-        pytest.param(
-            "os.closerange(3, 1000); import time; time.sleep(60)",
-            "closed its connection to the function",
-            TRY_IT,
-            marks=pytest.mark.thorough,
-        ),
+        ("os._exit(3)", "ended itself with status 3", TRY_IT),
+        ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV", TRY_IT),
+        ("os.abort()", "was ended by SIGABRT", TRY_IT),
+        ("os.closerange(3, 1000); import time; time.sleep(60)", "closed its connection to the function", TRY_IT),
     ],
 )
 def test_one_that_dies_twice_is_named(put, invoke, predict, how, advice):
@@ -229,8 +227,14 @@ def load(path):
     [
         ("good", None),
         ("raise", "cannot be loaded by its bundle_loader: ValueError: no such booster: make it again with batch-predict bundle"),
-        ("exit", "cannot be loaded by its bundle_loader: SystemExit: 1: make it again with batch-predict bundle"),
-        ([1], "holds a list, which has no predict method: dump the fitted estimator itself"),
+        pytest.param(
+            "exit",
+            "cannot be loaded by its bundle_loader: SystemExit: 1: make it again with batch-predict bundle",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            [1], "holds a list, which has no predict method: dump the fitted estimator itself", marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_a_loader_loads_what_joblib_does_not(s3, tmp_path, invoke, content, message):
@@ -259,6 +263,7 @@ def test_an_error_of_the_process_keeps_its_name_and_its_advice(put, invoke):
     assert handler.ADVICE_MARK in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_a_local_run_knows_the_bundles_versions_for_the_packages(put, invoke, monkeypatch):
     package = {"modules": ["numpy"], "versions": {"numpy": "1.0"}}
     monkeypatch.setenv("DEPLOYED_PACKAGE", json.dumps(package))

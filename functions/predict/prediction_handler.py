@@ -3680,8 +3680,15 @@ def _answered(event: dict[str, Any]) -> bytes:
         return json.dumps({"error": type(known).__name__, "what": known.what, "advice": known.advice}).encode()
 
 
+_CARRIED_MODULES = {"xgboost-cpu": "xgboost"}
+"""Modules of carried libraries with another name than their distribution."""
+
+
 def _load_of_bundle(bundle: Bundle) -> Any:
     """Load the model of this process by joblib, or by the loader that the bundle has for it."""
+    for one in bundle.here()["distributions"]:  # also what only another library imports
+        if one["from"] == "function":
+            _make_importable(_CARRIED_MODULES.get(one["name"], one["name"]))
     if bundle.loader is None:
         return load_model(bundle.model)
     _make_importable("pandas")  # LightGBM looks for it once, and what is no estimator of scikit-learn's gets a DataFrame

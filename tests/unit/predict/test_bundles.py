@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from harness import BUCKET, DATA, OUTPUT, linear
 
@@ -348,16 +349,28 @@ def test_a_bundle_that_is_called_otherwise_is_told_how_to_be_called(invoke, tmp_
     )
 
 
-def test_a_library_of_another_version_than_taken_from_the_function_is_refused(tmp_path):
-    for version, here in (("0.0.1", handler.np.__version__), (handler.np.__version__, None)):
-        make_bundle(tmp_path / "m.bundle.zip", b"", distributions=[{"name": "numpy", "version": version, "from": "function"}])
-        bundle = handler.unpack_bundle(tmp_path / "m.bundle.zip", tmp_path / version)
-        if here is None:
-            handler._require_of_function(bundle)
-            continue
-        with pytest.raises(ModelError) as caught:
-            handler._require_of_function(bundle)
-        assert caught.value.what == f"takes numpy 0.0.1 from the function, which has {here}"
+@pytest.mark.parametrize(
+    ("name", "version", "here"),
+    [
+        ("numpy", "0.0.1", np.__version__),
+        ("numpy", np.__version__, None),
+        ("carried-lib", "2.0", None),
+        ("carried-lib", "2.1", "2.0"),
+        ("absent", "1.0", "none"),
+    ],
+)
+def test_a_library_that_is_taken_from_the_function_must_be_there_in_that_version(tmp_path, monkeypatch, name, version, here):
+    """Also if the package has it compressed: its list says so."""
+    (tmp_path / "deployment.json").write_text(json.dumps({"distributions": ["numpy-1.0", "carried_lib-2.0"]}))
+    monkeypatch.setattr(handler, "__file__", str(tmp_path / "prediction_handler.py"))
+    make_bundle(tmp_path / "made", b"", distributions=[{"name": name, "version": version, "from": "function"}])
+    bundle = handler.unpack_bundle(tmp_path / "made", tmp_path / "unpacked")
+    if here is None:
+        handler._require_of_function(bundle)
+        return
+    with pytest.raises(ModelError) as caught:
+        handler._require_of_function(bundle)
+    assert caught.value.what == f"takes {name} {version} from the function, which has {here}"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import pytest
 
 import prediction_handler
 from prediction_handler import InternalError, InvalidRequestError
+from support.bundles import make_bundle
 
 SOURCE = Path(prediction_handler.__file__)
 FILES = {f"alpha/m{n}.py": f"N = {n}\n" for n in range(50)}
@@ -68,6 +69,19 @@ def test_what_a_model_needs_is_invisible_until_then(carried):
     assert importlib.import_module("alpha.m7").N == 7
     prediction_handler._make_importable("alpha")
     assert len(sys.path) == len(before) + 2
+
+
+def test_what_a_bundle_takes_from_the_function_is_there_for_the_bundles_libraries(carried, tmp_path, monkeypatch):
+    """Whoever imports it: no name in the pickle says so."""
+    loader = (
+        b"import alpha\n\nclass Model:\n    energy = alpha.ENERGY\n    predict = print\n\ndef load(path):\n    return Model()\n"
+    )
+    taken = [{"name": "alpha", "version": "1", "from": "function"}, {"name": "gamma", "version": "1", "from": "bundle"}]
+    make_bundle(tmp_path / "made", b"", code={"own_loader.py": loader}, loader="own_loader", distributions=taken)
+    bundle = prediction_handler.unpack_bundle(tmp_path / "made", tmp_path / "bundle")
+    monkeypatch.syspath_prepend(bundle.path[0])
+    assert prediction_handler._load_of_bundle(bundle).energy == 5
+    del sys.modules["own_loader"]
 
 
 def test_nothing_happens_where_there_is_no_such_package(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ MAX_VALUES = 200
 """Values of a column that are kept."""
 NUMBERS = (0.5, 1.0, 2.0, 3.0, 7.25, 12.0, 40.0, 100.0, 1500.0)
 """Of a column of which nothing is known: of these, steps of one's own take logarithms and quotients."""
+INTEGERS = range(10)
 WORDS = ("a", "the", "new")
 TEXT = "text"
 """The prediction handler's name of a kind of columns."""
@@ -111,9 +112,12 @@ def _known_of(step: Any, columns: list[str]) -> dict[str, Known]:  # noqa: PLR09
     """Return what one fitted step tells."""
     stated = getattr(step, "column_types_", None)  # of a bundle's own loaders, which take categories by their values
     if isinstance(stated, list) and len(stated) == len(columns):
-        booster = getattr(step, "_booster", None) or step._model.get_booster()  # noqa: SLF001
-        exact = {name: Known(one, is_exact=True) for name, one in zip(columns, stated, strict=True) if isinstance(one, list)}
-        return _known_of_booster(booster, columns) | exact
+        inner: Any = getattr(step, "_booster", getattr(step, "_model", None))
+        booster = inner.get_booster() if hasattr(inner, "get_booster") else inner
+        values = {name: [*INTEGERS] if one == "integer" else one for name, one in zip(columns, stated, strict=True)}
+        exact = {name: Known(one, is_exact=True) for name, one in values.items() if isinstance(one, list)}
+        is_known = hasattr(booster, "get_dump") or hasattr(booster, "dump_model")
+        return (_known_of_booster(booster, columns) if is_known else {}) | exact
     if isinstance(getattr(step, "categories_", None), list):
         return {name: Known(_plain(values), is_exact=True) for name, values in zip(columns, step.categories_, strict=False)}
     if hasattr(step, "vocabulary_"):

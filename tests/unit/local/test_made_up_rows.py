@@ -73,3 +73,18 @@ def test_columns_of_which_nothing_is_known_are_numbers():
     (values,) = made_up(Own(), ["a"], prediction_handler()).values()
     assert len(set(values)) > 10
     assert all(isinstance(value, float) for value in values)
+
+
+class Stating:
+    """A model that states what its columns are, as the loader of ONNX graphs does."""
+
+    def __init__(self, *stated):
+        self.column_types_ = [*stated]
+
+
+def test_what_a_loader_calls_integers_are_integers():
+    rows = made_up(Stating("integer", "number", "text"), ["n", "x", "t"], prediction_handler())
+    assert {type(value) for value in rows["n"]} == {int}
+    assert len(set(rows["n"])) > 3
+    assert {type(value) for value in rows["x"]} == {float}
+    assert {type(value) for value in rows["t"]} == {str}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batch_predict.bundle import xgboost_files
-from batch_predict.bundle.plan import Contents
+from batch_predict.bundle.plan import Contents, Distribution
 
 LOADERS = Path(__file__).with_name("loaders")
 """Modules that load such files where they are scored."""
@@ -16,6 +16,8 @@ XGBOOST, LIGHTGBM, ONNX, CATBOOST = (
     "an ONNX graph",
     "a model of CatBoost's own",
 )
+CATBOOST_VERSION, SIX_VERSION = "1.2.10", "1.17.0"
+"""If nothing else is known. CatBoost also requires 100 MB of libraries for plots, which it imports for them alone."""
 _STARTS = (
     (rb'\s*\{\s*"(?:learner|version)"|\{[iUIlL].{1,8}(?:learner|version)|binf', XGBOOST),
     (rb"\x80[\x02-\x05].{0,9}(?:\x8c\x0c|c)xgboost\.core[\x94\n](?:\x8c\x07)?Booster[\x94\n]", XGBOOST),
@@ -84,9 +86,11 @@ def of_onnx(path: Path, asked: Asked) -> Contents:
 
 def of_catboost(path: Path, asked: Asked) -> Contents:
     """Return what a model of CatBoost's own needs; the file does not say which CatBoost wrote it."""
-    note = "the file does not say which CatBoost wrote it: the newest scores, or what --requires says"
-    notes = () if "catboost" in asked.installed else (note,)
-    return Contents(path, "", requirements=(asked.requirement("catboost"),), loader=LOADERS / "catboost_model.py", notes=notes)
+    version = asked.installed.get("catboost")
+    note = f"the file does not say which CatBoost wrote it: {CATBOOST_VERSION} scores, or what --requires says"
+    needed = (Distribution("catboost", version or CATBOOST_VERSION), Distribution("six", asked.installed.get("six", SIX_VERSION)))
+    notes = () if version else (note,)
+    return Contents(path, "", distributions=needed, loader=LOADERS / "catboost_model.py", notes=notes)
 
 
 LABELS = "it predicts classes as numbers, 0 to n - 1, and their probabilities: the file does not say what labels they stand for"

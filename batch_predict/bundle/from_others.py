@@ -13,7 +13,7 @@ from batch_predict.bundle import from_files, from_mlflow, from_pickle, from_sage
 from batch_predict.bundle.environment import Environment, look_at
 from batch_predict.bundle.from_files import Asked
 from batch_predict.bundle.plan import BundleError, Contents
-from batch_predict.bundle.requirement_lines import pins_of, with_those
+from batch_predict.bundle.requirement_lines import name_of, pins_of, with_those
 
 MLFLOW, SAGEMAKER, SKOPS = "an MLflow model", "a SageMaker archive", "a model of skops"
 
@@ -50,10 +50,13 @@ def contents_of(
     environment = _look(python, code)
     installed = {**environment.installed, **pins_of(requires)} if python else pins_of(requires)
     contents = reader(path, Asked(installed, environment.interpreter if python else None, trust))
+    known = {one.name for one in contents.distributions}  # in the version that is required
     return replace(
         contents,
         python=environment.python if python else "",
-        requirements=with_those(contents.requirements, requires),
+        requirements=with_those(
+            contents.requirements, [one for one in requires if name_of(one) not in known or not pins_of([one])]
+        ),
         code=environment.code,
         notes=(*contents.notes, *environment.notes),
     )

@@ -128,6 +128,17 @@ def test_a_booster_that_was_stopped_early_says_that_all_its_rounds_score(tmp_pat
     assert not any("0 to n - 1" in note for note in notes)
 
 
+def test_catboost_comes_without_its_libraries_for_plots_in_the_version_that_is_known(tmp_path):
+    (tmp_path / "m.cbm").write_bytes(b"CBM1\0\1")
+    contents = from_others.contents_of(tmp_path / "m.cbm")
+    versions = {one.name: one.version for one in contents.distributions}
+    assert versions == {"catboost": from_files.CATBOOST_VERSION, "six": from_files.SIX_VERSION}
+    assert contents.notes == ("the file does not say which CatBoost wrote it: 1.2.10 scores, or what --requires says",)
+    contents = from_others.contents_of(tmp_path / "m.cbm", requires=["catboost==1.2.8", "pandas==2.3.0"])
+    assert (contents.distributions[0].version, contents.requirements, contents.notes) == ("1.2.8", ("pandas==2.3.0",), ())
+    assert from_others.contents_of(tmp_path / "m.cbm", requires=["catboost>=1.2"]).requirements == ("catboost>=1.2",)
+
+
 def binary(objective=b"binary:logistic", version=(1, 6)):
     """Return the beginning of a model in the binary format."""
     parameters = struct.pack("<fIiiiII", 0.5, 2, 0, 1, 0, *version).ljust(136, b"\0")

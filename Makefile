@@ -13,7 +13,7 @@ PARALLEL := -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --durat
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-thorough test-installed test-all test-random test-aws test-nightly faults soak lint check-definition test-sfn-local types \
-  docs screenshots format bench bench-planning bench-scale bench-lambda bench-workflow package smoke image-template sam-validate sam-build \
+  docs screenshots format bench bench-planning bench-scale bench-lambda bench-bundles bench-workflow package smoke image-template sam-validate sam-build \
   audit audit-stack audit-dependencies lock clean
 
 help: ## Say what each target does
@@ -108,6 +108,9 @@ bench-scale: install ## Plan and merge 1 KB to 10 TB on an S3 of formulas; BENCH
 
 bench-lambda: install ## Time and price invocations by memory size, behind Lambda's network; BENCH="--scale 0.1" for a quick look
 	$(BIN)/python -m benchmarks.lambda_sizes $(BENCH)
+
+bench-bundles: install ## Time and weigh the package with bundles; BENCH="--scale 0.3 --rounds 2" for a quick look
+	$(BIN)/python -m benchmarks.bundles $(BENCH)
 
 bench-workflow: install ## Compare the whole local workflow with the usual pandas handler; BENCH="--scale 0.1 --rounds 1"
 	$(BIN)/python -m benchmarks.workflow $(BENCH)

@@ -2,7 +2,7 @@
 
 `make bench-scale` (`scale.py`) plans and merges inputs of any size; `make bench-planning` (`planning.py`) plans on the local S3;
 `make bench-workflow` (`workflow.py`) runs the whole workflow; `make bench-lambda` (`lambda_sizes.py`) times and prices invocations
-by memory size.
+by memory size; `make bench-bundles` (`bundles.py`) scores with bundles.
 """
 
 import sys

@@ -17,10 +17,10 @@ def blocks(page, languages):
     return re.findall(rf"^```({languages})\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 
 
-def run(language, block, directory, environment):
+def run(language, block, directory, environment, seconds=SECONDS):
     """Run a block, which must succeed; return what it prints."""
     done = subprocess.run(
-        [*COMMANDS[language], block], check=False, cwd=directory, env=environment, capture_output=True, text=True, timeout=SECONDS
+        [*COMMANDS[language], block], check=False, cwd=directory, env=environment, capture_output=True, text=True, timeout=seconds
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     return done

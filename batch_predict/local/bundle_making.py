@@ -101,6 +101,8 @@ def _require_paths(wanted: Wanted) -> None:
     problems = []
     if not wanted.model.exists():
         problems.append(f"model {wanted.model} does not exist")
+    elif wanted.model.name.endswith(suffix):
+        problems.append(f"model {wanted.model} is a bundle already: give the model that it was made of")
     if not wanted.output.name.endswith(suffix) or wanted.output.name == suffix:
         problems.append(f"output {wanted.output} must end in {suffix}, by which the prediction function knows a bundle")
     if not wanted.output.parent.is_dir():

@@ -74,7 +74,8 @@ def try_bundle(
         folder = Path(name)
         rows = _rows_for(bundle, folder, data, features, csv_field)
         if "error" in rows:
-            raise BundleError(f"the bundle does not work in a clean interpreter: {rows['error']}")
+            said = f"ended the process that loaded it: {rows['ended']}" if "ended" in rows else rows["error"]
+            raise BundleError(f"with the bundle's libraries alone, in a clean interpreter, the model {said}")
         trial = Trial(rows["estimator"], rows["feature_columns"], rows["methods"])
         if "refused" in rows:
             return _not_compared(trial, rows["refused"], data)

@@ -146,7 +146,8 @@ def _inspected(path: Path) -> tuple[Mapping[str, Any] | None, dict[str, Any]]:
             return None, {"error": f"{path} {error}"}
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             return None, {"error": f"{path} is damaged ({type(error).__name__}): copy it again, or make it again"}
-        return document, _facts(path, bundle.folder, bundle)
+        facts = _facts(path, bundle.folder, bundle)
+        return document, facts if "error" in facts else {**facts, "unpacked_bytes": bundle.unpacked_bytes()}
 
 
 def _facts(named: Path, path: Path, bundle: Any = None) -> dict[str, Any]:
@@ -177,13 +178,14 @@ def _problems(facts: Mapping[str, Any], size: int, columns: list[str] | None, me
     if columns and facts["n_features"] not in (None, len(columns)):
         yield f"it was fitted on {facts['n_features']} columns, but --features names {len(columns)}"
     needed = needed_mb(facts)
-    if max(needed, size / 2**20) > memory_mb:
+    if max(needed, 0 if "unpacked_bytes" in facts else size / 2**20) > memory_mb:
         yield f"it needs about {needed:,.0f} MB of memory, and the function has {memory_mb:,}: raise PredictMemorySize"
 
 
 def needed_mb(facts: Mapping[str, Any]) -> float:
-    """Return the memory that the function needs with a model."""
-    return float(facts["memory_bytes"] / 2**20 + deployed.sizing.SCORING_MB)
+    """Return the memory that the function needs with a model; a bundle's has a process of its own beside the function's."""
+    parent_mb = deployed.sizing.PARENT_MB if "unpacked_bytes" in facts else 0
+    return float(facts["memory_bytes"] / 2**20 + deployed.sizing.SCORING_MB + parent_mb)
 
 
 def memory_advice(checked: ModelCheck) -> str | None:
@@ -195,7 +197,7 @@ def memory_advice(checked: ModelCheck) -> str | None:
     speed = max(sample.rows_per_second, 1e-9)
     row = estimate.Row(sample.row_bytes, estimate.PREDICTION_BYTES * columns, speed, sample.one_worker)
     storage_mb = int(deployed.template_parameters()["PredictEphemeralStorageSize"]["Default"])
-    room_bytes = deployed.limits.chunk_room_bytes(checked.bytes, storage_mb)
+    room_bytes = deployed.limits.chunk_room_bytes(checked.bytes + checked.facts.get("unpacked_bytes", 0), storage_mb)
     advice: str = sizing.memory_advice(row, needed_mb(checked.facts), checked.memory_mb, room_bytes)
     return advice
 

@@ -33,7 +33,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     try:
         estimator = load(handler, Path(question["bundle"]))
     except handler.ModelError as error:
-        return {"error": f"the model {error}"}
+        return {"error": str(error)}
     columns = question["features"] or handler.fitted_columns(estimator)
     if not columns and handler._takes_texts(estimator):  # noqa: SLF001  # it gets its one column as a series
         columns = ["text"]

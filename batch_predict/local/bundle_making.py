@@ -80,10 +80,12 @@ def make_bundle(
             conclude(megabytes(written.bytes))
         trial = None
         if HERE in platforms:
-            with step("Trial", "scoring rows by the prediction function, and where the model was fitted") as conclude:
+            fitted = _fitted(wanted, contents)
+            doing = "scoring rows by the prediction function"
+            with step("Trial", f"{doing}, and where the model was fitted" if fitted else doing) as conclude:
                 trial = try_bundle(
                     unproved,
-                    _fitted(wanted, contents),
+                    fitted,
                     data=wanted.data,
                     features=wanted.features,
                     csv_field=wanted.csv,
@@ -103,8 +105,10 @@ def _require_paths(wanted: Wanted) -> None:
         problems.append(f"model {wanted.model} does not exist")
     elif wanted.model.name.endswith(suffix):
         problems.append(f"model {wanted.model} is a bundle already: give the model that it was made of")
-    if not wanted.output.name.endswith(suffix) or wanted.output.name == suffix:
+    if not wanted.output.name.endswith(suffix):
         problems.append(f"output {wanted.output} must end in {suffix}, by which the prediction function knows a bundle")
+    elif wanted.output.name == suffix:
+        problems.append(f"output {wanted.output} must end in {suffix}, and begin with a name")
     if not wanted.output.parent.is_dir():
         problems.append(f"output directory {wanted.output.parent} does not exist: create it first")
     elif wanted.output.is_dir():
@@ -131,8 +135,8 @@ def _seen(contents: Contents) -> str:
 
 
 def _fitted(wanted: Wanted, contents: Contents) -> Fitted | None:
-    """Return where the model was fitted: as the user says, or, of a pickle, this environment."""
-    if not wanted.python and from_others.kind_of(wanted.model):
+    """Return where the model was fitted: as the user says, or, if libraries were looked up in this environment, this one."""
+    if not (wanted.python or contents.distributions):
         return None
     folders = {path.parents[len(Path(inside).parts) - 1] for inside, path in contents.code.items()}
     return Fitted(contents.model, interpreter_at(wanted.python), tuple(sorted(folders)), contents.loader)

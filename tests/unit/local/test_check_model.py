@@ -25,6 +25,7 @@ from batch_predict.errors import InvalidRequestError
 from batch_predict.local import check_model as module
 from batch_predict.local.check_model import check_model
 from batch_predict.local.deployed_package import deployed_package
+from support.bundles import make_bundle
 
 ROOT = Path(__file__).parents[3]
 FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [0.0, 1.0, 0.0, 1.0]})
@@ -175,3 +176,51 @@ def test_what_scoring_takes_beside_a_model_is_as_measured():
     page = (ROOT / "docs/performance.md").read_text()
     largest = int(re.search(r"(\d+) MB for \*b\* forest", page)[1]) * 10**6 / 2**20
     assert largest <= deployed.sizing.SCORING_MB <= largest + 15
+
+
+@pytest.fixture
+def bundle_of(tmp_path, regression):
+    """Write a bundle of the regression by hand, and return it with its bundle.json."""
+
+    def bundle_of(**options):
+        path = tmp_path / "model.bundle.zip"
+        return path, make_bundle(path, regression.read_bytes(), **options)
+
+    return bundle_of
+
+
+def test_a_bundle_is_told_as_its_model_is(bundle_of, inspected):
+    path, document = bundle_of(fitted_with={"scikit-learn": "1.5.2"})
+    found = check_model(path)
+    assert (found.problems, found.warnings, found.bundle) == ((), (), document)
+    told = ("estimator", "feature_columns", "classes", "methods")
+    assert {name: found.facts[name] for name in told} == {name: inspected.facts[name] for name in told}
+    assert found.request["model_s3_uri"].endswith("/models/model.bundle.zip")
+    assert module.needed_mb(found.facts) > deployed.sizing.SCORING_MB + deployed.sizing.PARENT_MB  # a process of its own
+    lines = list(model_command._lines(found))
+    assert ("Digest", document["digest"]) in lines
+    assert ("Fitted", f"with Python {document['python']}, scikit-learn 1.5.2") in lines
+    assert ("Estimator", "LinearRegression; has predict") in lines
+
+
+def test_a_bundle_for_other_machines_is_checked_and_not_loaded(bundle_of):
+    path, document = bundle_of(libraries={"linux-sparc-py313": {}})
+    found = check_model(path)
+    assert (found.facts, found.problems, found.request, found.bundle) == ({}, (), None, document)
+    (warning,) = found.warnings
+    assert warning.startswith("it is for linux-sparc-py313, and this machine is ")
+    assert ("For", "linux-sparc-py313") in list(model_command._lines(found))
+
+    def other_model(entries):
+        entries[1] = (entries[1][0], bytes(len(entries[1][1])))
+
+    path, _ = bundle_of(libraries={"linux-sparc-py313": {}}, spoil=other_model)
+    (problem,) = check_model(path).problems
+    assert problem.startswith(f"{path} is damaged: its model/model.joblib has the SHA-256 ")
+
+
+def test_what_is_no_bundle_and_has_its_name_is_one_problem(bundle_of):
+    path, _ = bundle_of()
+    path.write_bytes(path.read_bytes()[:-30])
+    (problem,) = check_model(path).problems
+    assert problem.startswith(f"{path} is cut off, or has bytes behind its end")

@@ -245,7 +245,8 @@ class _Resolution:
         self.say(f"resolving {', '.join(lines)} for {self.platform.name}")
         while True:
             self._count_round()
-            pins = [f"{name}=={self.wheels[name].version}" for name in self.wheels]
+            pins = [f"{name}=={wheel.version}" for name, wheel in self.wheels.items()]
+            pins += [f"{name}{of}" for wheel in self.wheels.values() for name, of, _ in self._needs(wheel) if of]
             try:
                 got = self._get(
                     lines,

@@ -10,16 +10,16 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from batch_predict.bundle.plan import BundleError, Contents, Written
-from batch_predict.bundle.platform_libraries import Libraries, make_libraries
+from batch_predict.bundle.platform_libraries import Libraries, largest_of, make_libraries
 from batch_predict.bundle.platforms import HERE, Platform, platform_of, stack_platform
 from batch_predict.bundle.resolve import Resolved, resolve
 from batch_predict.errors import file_troubles
+from batch_predict.figures import megabytes
 from batch_predict.setup import target
 from batch_predict.setup.package import Say, zip_files
 from batch_predict.setup.target import PackageError
@@ -58,9 +58,7 @@ def write_bundle(
             one = resolve(contents, platform, preferred, cache=cache / "wheels", scratch=Path(scratch), say=say)
             resolved[platform.name] = one
             preferred = {**{name: wheel.version for name, wheel in one.wheels.items()}, **preferred}
-        with ThreadPoolExecutor(2) as pool:
-            made = pool.map(lambda one: make_libraries(resolved[one.name], one, cache / "libraries", say), targets)
-            libraries = dict(zip((platform.name for platform in targets), made, strict=True))
+        libraries = make_libraries(resolved, targets, cache=cache / "libraries", scratch=Path(scratch), say=say)
         code = _write_code(contents, Path(scratch) / CODE)
         document = _document(contents, targets, resolved, libraries, code)
         unpacked = _unpacked_bytes(document, libraries)
@@ -193,16 +191,14 @@ def _refuse_unpacked(unpacked: Mapping[str, int], libraries: Mapping[str, Librar
     for name, size in unpacked.items():
         if size > MAX_UNPACKED_BYTES:
             raise BundleError(
-                f"while it is unpacked for {name}, the bundle takes {_mb(size)}, and may take {_mb(MAX_UNPACKED_BYTES)}; "
-                f"{_largest(libraries[name])}: fit the model without what it does not need, or deploy the container image"
+                f"while it is unpacked for {name}, the bundle takes {megabytes(size)}, and may take "
+                f"{megabytes(MAX_UNPACKED_BYTES)}; {_largest(libraries[name])}: "
+                "fit the model without what it does not need, or deploy the container image"
             )
 
 
 def _largest(libraries: Libraries | None) -> str:
-    sizes = sorted((libraries.sizes if libraries else {}).items(), key=lambda one: -one[1])[:3]
-    if not sizes:
-        return "the model itself is that large"
-    return "the largest libraries are " + ", ".join(f"{name} ({_mb(size)})" for name, size in sizes)
+    return largest_of(libraries.sizes) if libraries else "the model itself is that large"
 
 
 def _write(
@@ -231,7 +227,7 @@ def _write(
         if size > MAX_BUNDLE_BYTES:
             largest = max(libraries.values(), key=lambda one: one.unpacked_bytes if one else 0)
             raise BundleError(
-                f"the bundle has {_mb(size)}, and may have {_mb(MAX_BUNDLE_BYTES)}; {_largest(largest)}: "
+                f"the bundle has {megabytes(size)}, and may have {megabytes(MAX_BUNDLE_BYTES)}; {_largest(largest)}: "
                 "make it for one --platform alone, or fit the model without what it does not need"
             )
         partial.replace(output)
@@ -315,7 +311,3 @@ def _storage_notes(unpacked: Mapping[str, int], meanwhile: Mapping[str, int], si
         f"{has:,} MB: deploy it with PredictEphemeralStorageSize={wanted}"
     )
     return [note]
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"

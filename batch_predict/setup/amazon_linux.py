@@ -4,7 +4,7 @@ The files are read: loading them here would prove little, as a host has librarie
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from . import elf
@@ -31,17 +31,12 @@ def shared_libraries(directory: Path) -> list[Path]:
 
 def check_links(package: Path, carried: Iterable[Path] = ()) -> None:
     """Raise PackageError if a library of the package, or of a folder that is unpacked elsewhere, would not load on Lambda."""
-    for trouble in link_troubles(package, carried):
+    for _, trouble in link_troubles(package, carried):
         raise PackageError(trouble)
 
 
-def link_troubles(
-    package: Path, carried: Iterable[Path] = (), *, others: str = "the package", loaded: Collection[str] = ()
-) -> Iterator[str]:
-    """Yield why a library of the package, or of a folder that is unpacked elsewhere, would not load on Lambda, one by one.
-
-    Libraries by the names in ``loaded`` are found by whatever loads them first.
-    """
+def link_troubles(package: Path, carried: Iterable[Path] = (), *, others: str = "the package") -> Iterator[tuple[str, str]]:
+    """Yield which library another one lacks, of the package or a folder that is unpacked elsewhere, and what to say of that."""
     trees = [package, *carried]
     parsed = {path: elf.needs(path.read_bytes()) for tree in trees for path in shared_libraries(tree)}
     for tree in trees:
@@ -50,10 +45,8 @@ def link_troubles(
             for name in needs.libraries:
                 found = _find(name, path, needs.folders, tree, package)
                 versions = needs.versions.get(name, [])
-                if not (found or name in SYSTEM) and name in loaded:
-                    continue
                 if not (found or name in SYSTEM):
-                    yield f"{path.name} needs {name}, which neither {others} nor Lambda's Amazon Linux 2023 has"
+                    yield name, f"{path.name} needs {name}, which neither {others} nor Lambda's Amazon Linux 2023 has"
                     continue
                 lacking = [
                     version
@@ -62,7 +55,7 @@ def link_troubles(
                 ]
                 if lacking:
                     where = f"{others}'s" if found else "Amazon Linux 2023's"
-                    yield f"{path.name} needs {', '.join(lacking)} of {name}, which {where} does not have"
+                    yield name, f"{path.name} needs {', '.join(lacking)} of {name}, which {where} does not have"
 
 
 def _find(name: str, path: Path, folders: list[str], tree: Path, package: Path) -> Path | None:

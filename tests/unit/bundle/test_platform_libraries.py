@@ -3,8 +3,10 @@
 import zipfile
 from pathlib import Path
 
-from batch_predict.bundle.platform_libraries import slim
+from batch_predict.bundle.platform_libraries import join_zips
+from batch_predict.bundle.wheel_parts import slim
 from batch_predict.setup import wheels
+from batch_predict.setup.package import zip_files
 
 
 def laid(folder, files):
@@ -56,3 +58,15 @@ def test_modules_in_a_wheels_data_folder_are_unpacked_beside_the_others(tmp_path
             archive.writestr(name, "")
     wheels.unpack([tmp_path / "one-1.0-py3-none-any.whl"], Path(tmp_path / "unpacked"))
     assert left(tmp_path / "unpacked") == ["one/__init__.py", "one/fast.py"]
+
+
+def test_zips_are_joined_as_if_their_files_had_been_zipped_together(tmp_path):
+    parts = [{"b/one.py": b"1" * 5000, "a.txt": b""}, {"b/two.so": bytes(range(256)) * 99, "ünï.txt": b"2"}, {"a.txt": b"not this"}]
+    for number, files in enumerate(parts):
+        zip_files(tmp_path / f"{number}.zip", files)
+    join_zips([tmp_path / f"{number}.zip" for number in range(3)], tmp_path / "joined.zip")
+    with zipfile.ZipFile(tmp_path / "joined.zip") as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == parts[0] | parts[1]
+        assert archive.getinfo("b/two.so").external_attr >> 16 == 0o755
+        assert len(archive.infolist()) == 4

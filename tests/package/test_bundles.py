@@ -4,11 +4,13 @@ import json
 import subprocess
 from pathlib import Path
 
+import lightgbm
 import pandas as pd
 import pytest
 import sklearn
 from sklearn.tree import DecisionTreeRegressor
 
+from batch_predict.bundle import from_others
 from batch_predict.bundle.from_pickle import contents_of
 from batch_predict.bundle.write import write_bundle
 from batch_predict.local.aws import local_aws
@@ -81,6 +83,20 @@ def test_a_bundle_without_libraries_takes_all_from_the_function(scored, frame, t
     values, facts = scored(path, ["x", "y"])
     assert [float(value) for value in values] == tree.predict(frame[["x", "y"]]).tolist()
     assert (facts["bundle"], facts["estimator"]) == (document["digest"], "OwnTree" if own else "DecisionTreeRegressor")
+
+
+@pytest.mark.thorough
+def test_a_library_of_the_bundle_finds_the_pandas_that_the_function_carries(scored, frame, tmp_path, platform, root):
+    """LightGBM looks for pandas once, when it is imported, and pandas lies in the package as a zip."""
+    kinds = frame.assign(city=frame["city"].astype("category"))
+    model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1).fit(kinds, (frame.x > frame.y).astype(int))
+    model.booster_.save_model(tmp_path / "model.txt")
+    path = tmp_path / "text.bundle.zip"
+    written = write_bundle(from_others.contents_of(tmp_path / "model.txt"), path, [platform], stack=root, say=print)
+    assert not any(one.startswith("pandas") for one in written.libraries[platform])
+    values, facts = scored(path, ["city", "x", "y"], "predict_proba")
+    assert [float(value.split(",")[1]) for value in values] == model.predict_proba(kinds)[:, 1].tolist()
+    assert facts["estimator"] == "Classifier"
 
 
 @pytest.fixture(scope="module")

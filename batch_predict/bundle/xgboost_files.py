@@ -93,18 +93,21 @@ def _read_binary(path: Path, content: bytes) -> Facts:
 
 def needed_by(facts: Facts, there: str | None) -> Needed:
     """Return the XGBoost that scores: the one where the model was fitted (`there`), else the one that wrote the file."""
-    if facts.is_binary and not there:
+    if facts.is_binary and not (there and _figures(there) <= _figures(LAST_BINARY)):
         written = f" {'.'.join(map(str, facts.version))}" if facts.version else ""
         note = f"it is in the binary format of XGBoost{written}, which {LAST_BINARY} is the last to read"
         return Needed(f"xgboost=={LAST_BINARY}", (note,))
     version = there or ".".join(map(str, facts.version))
-    figures = tuple(int(figure) for figure in re.findall(r"\d+", version)[:3])
     if not version:
-        return Needed("xgboost", ("the file does not say which XGBoost wrote it, so the prediction function's own scores",))
-    if figures < FIRST_CPU:
-        note = f"it was saved by XGBoost {version}, of which no build lacks graphics cards: the prediction function's own reads it"
+        return Needed("xgboost", ("the file does not say which XGBoost wrote it: the newest scores, or what --requires says",))
+    if _figures(version) < FIRST_CPU:
+        note = f"it was saved by XGBoost {version}, of which no build lacks graphics cards: the newest reads it"
         return Needed("xgboost", (note,))
     return Needed(f"xgboost=={version}")
+
+
+def _figures(version: str) -> tuple[int, ...]:
+    return tuple(int(figure) for figure in re.findall(r"\d+", version)[:3])
 
 
 def notes_of(facts: Facts) -> list[str]:

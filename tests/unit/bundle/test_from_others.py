@@ -150,6 +150,9 @@ def test_the_binary_format_needs_the_last_release_that_reads_it(tmp_path):
     contents = from_others.contents_of(tmp_path / "m")
     assert contents.requirements == pinned(xgboost_files.LAST_BINARY)
     assert any("binary format of XGBoost 1.6" in note for note in contents.notes)
+    assert from_others.contents_of(tmp_path / "m", requires=["xgboost==2.1.4"]).requirements == ("xgboost==2.1.4",)
+    newer = xgboost_files.needed_by(xgboost_files.read(tmp_path / "m"), "3.2.0")
+    assert newer.requirement == f"xgboost=={xgboost_files.LAST_BINARY}"
     assert any("0 to n - 1" in note for note in contents.notes)
 
 

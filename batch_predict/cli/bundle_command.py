@@ -32,7 +32,7 @@ def bundle(
         Path,
         typer.Argument(
             help="The fitted model: a file of joblib, pickle or cloudpickle; the folder of an MLflow model; SageMaker's "
-            "model.tar.gz; XGBoost's .ubj or .json; LightGBM's .txt; .skops; .onnx.",
+            "model.tar.gz; XGBoost's .ubj or .json; LightGBM's .txt; .skops; .onnx; CatBoost's .cbm.",
             metavar="MODEL",
         ),
     ],

@@ -207,7 +207,7 @@ def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["sklearn_version"] != deployed:
         yield (
             f"it was fitted with scikit-learn {facts['sklearn_version']}, the function has {deployed}: "
-            "predictions may differ; fit it again with that version"
+            "predictions may differ; make a bundle of it with batch-predict bundle, or fit it again with that version"
         )
     yield from facts["differences"]
     if image_only := sorted(_package().image_modules.intersection(facts["modules"])):

@@ -19,7 +19,7 @@ XGBOOST, LIGHTGBM, ONNX, CATBOOST = (
 CATBOOST_VERSION, SIX_VERSION = "1.2.10", "1.17.0"
 """If nothing else is known. CatBoost also requires 100 MB of libraries for plots, which it imports for them alone."""
 _STARTS = (
-    (rb'\s*\{\s*"(?:learner|version)"|\{[iUIlL].{1,8}(?:learner|version)|binf', XGBOOST),
+    (rb'\s*\{\s*"learner"|\{[iUIlL].{1,8}learner|binf', XGBOOST),
     (rb"\x80[\x02-\x05].{0,9}(?:\x8c\x0c|c)xgboost\.core[\x94\n](?:\x8c\x07)?Booster[\x94\n]", XGBOOST),
     (rb"tree\r?\nversion=", LIGHTGBM),
     (rb"CBM1", CATBOOST),

@@ -6,6 +6,7 @@ kind_of(path) tells what it is, by its content; contents_of(path, …) what goes
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,9 @@ def kind_of(path: Path) -> str | None:
     if path.is_dir():
         return MLFLOW if (path / "MLmodel").is_file() else None
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             return SKOPS if "schema.json" in archive.namelist() else None
+        return None
     return from_files.kind_of(path) or (SAGEMAKER if from_sagemaker.is_archive(path) else None)
 
 

@@ -35,8 +35,9 @@ class Archive(NamedTuple):
 
 
 def is_archive(path: Path) -> bool:
-    """Tell whether a file is a tar archive, compressed or not."""
-    return path.is_file() and tarfile.is_tarfile(path)
+    """Tell whether a file is a tar archive, compressed or not; nothing but zeros would be an empty one."""
+    with path.open("rb") as file:
+        return file.read(tarfile.BLOCKSIZE).strip(b"\0") != b"" and tarfile.is_tarfile(path)
 
 
 def read(path: Path, kind_of: Callable[[Path], str | None]) -> Archive:

@@ -40,6 +40,7 @@ _LIBRARIES = {
     "imblearn": "imbalanced-learn",
     "quantile_forest": "quantile-forest",
 }
+MAX_SCHEMA_BYTES = 2**29
 _LIST = """
 import importlib.metadata, json, sys
 from skops.io import get_untrusted_types
@@ -75,9 +76,11 @@ def contents_of(path: Path, asked: Asked) -> Contents:
 def _schema_of(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("schema.json").file_size > MAX_SCHEMA_BYTES:
+                raise BundleError(f"{path} describes its model in more than {MAX_SCHEMA_BYTES} bytes: dump it with joblib.dump")
             schema: dict[str, Any] = json.loads(archive.read("schema.json"))
             return schema
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, KeyError, OSError, RecursionError) as error:
         raise BundleError(f"{path} looks like a model of skops, and is broken: write it again with skops.io.dump") from error
 
 
@@ -119,7 +122,7 @@ def _listed(path: Path, asked: Asked) -> _Listed:
             raise BundleError(
                 f"{path} is a model of skops, and pip cannot get skops, which lists its types ({reason}): install skops here"
             )
-        return _ask(path, [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}){_LIST}"])
+        return _ask(path, [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {folder!r}){_LIST}"])
 
 
 def _here() -> str:

@@ -3979,7 +3979,7 @@ _OTHER_FILES = (
     (rb"\s*(?:<\?xml.*?)?<PMML", "is PMML", _DUMP_IT),
     (rb"\s*<[!?a-zA-Z]", "is HTML or XML, perhaps the page of a failed download", "get the model again"),
     (rb'\s*\{\s*"cells"', "is a Jupyter notebook", f"{_DUMP_IT} in it, and give that file"),
-    (rb'\{\s*"(?:learner|version)"|\{L.{0,9}(?:learner|version)', "is a model of XGBoost's own (save_model)", _BUNDLE_IT),
+    (rb'\{\s*"learner"|\{L.{0,9}learner', "is a model of XGBoost's own (save_model)", _BUNDLE_IT),
     (rb"\s*[\[{]", "is JSON or UBJSON", _DUMP_IT),
     (rb"binf", "is a model of XGBoost's own (save_model)", _BUNDLE_IT),
     (rb"tree\r?\nversion=", "is a model of LightGBM's own (save_model)", _BUNDLE_IT),

@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import joblib
@@ -13,7 +14,7 @@ import pytest
 import xgboost
 from sklearn.linear_model import LinearRegression
 
-from batch_predict.bundle import from_files, from_others, ubjson, xgboost_files
+from batch_predict.bundle import from_files, from_others, skops_types, ubjson, xgboost_files
 from batch_predict.bundle.plan import BundleError
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10.0)
@@ -46,6 +47,10 @@ def files(tmp_path_factory):
         (b"\x08\x0a:\xff\x01", from_files.ONNX),
         (pickle.dumps(xgboost.XGBRegressor()), None),
         (b"", None),
+        (bytes(2000), None),
+        (b'{"version": 1, "name": "settings"}', None),
+        (b"PK\5\6" + b"\xff" * 18, None),
+        (b"PK\3\4" + bytes(40), None),
     ],
 )
 def test_a_library_is_known_by_the_first_bytes(tmp_path, content, kind):
@@ -160,9 +165,9 @@ def test_the_binary_format_needs_the_last_release_that_reads_it(tmp_path):
     "content",
     [
         b'{"learner": 1}',
-        b'{"version":[3,0,0],"learner":{}}',
+        b'{"learner":{},"version":[3,0,0]}',
         b"{L\0\0\0\0\0\0\0\7learner{L\0\0",
-        b"{L\0\0\0\0\0\0\0\7version[#L\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"{L\0\0\0\0\0\0\0\7learner[#L\xff\xff\xff\xff\xff\xff\xff\xff",
         b"binf\0\0",
     ],
 )
@@ -195,3 +200,36 @@ def test_a_pickled_booster_says_its_release_unless_the_pickle_is_of_before_pytho
     contents = from_others.contents_of(tmp_path / "xgboost-model")
     assert contents.loader.name == "xgboost_model.py"
     assert contents.requirements == (pinned(xgboost.__version__) if protocol > 2 else ("xgboost",))
+
+
+def skops_file(path, schema):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", schema)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ("{", "looks like a model of skops, and is broken: write it again with skops.io.dump"),
+        ("[" * 100_000, "looks like a model of skops, and is broken: write it again with skops.io.dump"),
+        ("0" * 2_000, "describes its model in more than 1000 bytes: dump it with joblib.dump"),
+    ],
+)
+def test_a_broken_skops_file_is_said_before_skops_is_asked(tmp_path, monkeypatch, schema, said):
+    if schema.startswith("0"):
+        monkeypatch.setattr(skops_types, "MAX_SCHEMA_BYTES", 1000)
+    path = skops_file(tmp_path / "m", schema)
+    assert from_others.kind_of(path) == from_others.SKOPS
+    with pytest.raises(BundleError, match=said):
+        from_others.contents_of(path)
+
+
+def test_libraries_of_a_skops_file_are_those_of_its_types():
+    def node(module, **more):
+        return {"__class__": "X", "__module__": module, **more}
+
+    version = {"content": '"1.5.2"'}
+    schema = node("sklearn.pipeline", content=[node("lightgbm.sklearn"), {"deep": node("xgboost.core")}], _sklearn_version=version)
+    asked = from_files.Asked({"xgboost-cpu": "3.1.0"}, None, ())
+    assert skops_types._requirements(schema, asked) == ["scikit-learn==1.5.2", "lightgbm", "xgboost==3.1.0"]

@@ -3362,6 +3362,8 @@ def _remove_unused(folder: Path) -> None:
 
 TO_ANSWER_SECONDS = 5
 """How long before the function's time ends a process that does not answer is killed, so that the error can still be told."""
+LEAST_LEFT_BYTES, NOTHING_LEFT_BYTES = 2**27, 2**26
+"""Memory without which a process of a bundle is not begun with, and below which whatever fails has failed for lack of memory."""
 _BUNDLE_FOLDER = "bundle-"
 _one_child = threading.Lock()
 _child: _Child | None = None
@@ -3388,6 +3390,8 @@ def _result_by_child(client: S3Client, event: dict[str, Any], context: object) -
                 if is_last:
                     raise ModelError(f"{what}, twice", died.advice) from died
                 logger.warning(_log_line({"message": f"{what}, and is started again"}))
+        if answer.get("is_last"):
+            child.kill()
     if "error" in answer:
         kinds = {kind.__name__: kind for kind in PredictionError.__subclasses__()}
         raise kinds[answer["error"]](answer["what"], answer["advice"])
@@ -3448,11 +3452,7 @@ def _fetch_bundle(client: S3Client, wanted: _Object, sha256: str | None, folder:
 class _ChildDied(Exception):  # noqa: N818  # its words follow those of the process
     """The process with a bundle's libraries has ended, or said what is no answer."""
 
-    def __init__(
-        self, what: str, advice: str = "try the bundle where it was made; the function's log has what it wrote last"
-    ) -> None:
-        super().__init__(what)
-        self.advice = advice
+    advice = "try the bundle where it was made, or raise PredictMemorySize; the function's log has what it wrote last"
 
 
 class _Child:
@@ -3497,7 +3497,15 @@ class _Child:
                 process_group=0,  # so that it is killed with all that it has started
             )
         self._connection = Connection(ours.detach())
-        if failed := self._receive(deadline).get("failed"):
+        answer = self._receive(deadline)
+        if answer.get("left_bytes", LEAST_LEFT_BYTES) < LEAST_LEFT_BYTES:
+            self.kill()
+            raise InvalidRequestError(
+                f"the function has {memory_mb} MB, of which {answer['left_bytes'] // 2**20} are left for a bundle's libraries and "
+                f"the data, less than {LEAST_LEFT_BYTES // 2**20}",
+                "raise PredictMemorySize",
+            )
+        if failed := answer.get("failed"):
             self.kill()
             words = re.sub(r"\S*/\S+", "…", failed)
             raise ModelError(f"{self.place[0]} has libraries with which the function cannot start: {words}", _MAKE_IT_AGAIN)
@@ -3531,9 +3539,10 @@ class _Child:
         if code >= 0:
             return _ChildDied(f"ended itself with status {code}")
         name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+        died = _ChildDied(f"was ended by {name}")
         if code == -signal.SIGKILL:
-            return _ChildDied(f"was ended by {name}", "raise PredictMemorySize: it was probably killed because memory ran out")
-        return _ChildDied(f"was ended by {name}")
+            died.advice = "raise PredictMemorySize: it was probably killed because memory ran out"
+        return died
 
     def kill(self) -> None:
         """End it and whatever it has started, with their temporary files."""
@@ -3580,12 +3589,22 @@ def _memory_bytes() -> tuple[int, int]:
     return pages[1], pages[5]
 
 
-def _limit_memory(most_bytes: int) -> None:
-    """Let this process hold so much memory, and raise MemoryError beyond: it may ask for what is left from now on."""
+def _limit_memory(most_bytes: int) -> int:
+    """Let this process hold so much memory, and return what is left of that: it may ask for so much from now on."""
     import resource  # noqa: PLC0415  # for the process of a bundle alone
 
     held, asked = _memory_bytes()
-    resource.setrlimit(resource.RLIMIT_DATA, 2 * (asked + max(0, most_bytes - held),))
+    left = max(0, most_bytes - held)
+    resource.setrlimit(resource.RLIMIT_DATA, (asked + left, asked + left))
+    return left
+
+
+def _is_out_of_memory() -> bool:
+    """Tell whether nearly nothing is left: then threads do not start, and libraries do not load, by errors of all kinds."""
+    import resource  # noqa: PLC0415  # as above
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return limit != resource.RLIM_INFINITY and limit - _memory_bytes()[1] < NOTHING_LEFT_BYTES
 
 
 def _environment_of(bundle: Bundle) -> dict[str, str]:
@@ -3653,10 +3672,9 @@ def _serve(connection: Any, folder: str, memory_bytes: int | None) -> None:
     _served = _Served(bundle, _Object(**facts["found"]), facts["sha256"], {})
     for name in bundle.modules():  # it has them itself
         _carried_libraries().pop(name, None)
-    if memory_bytes:
-        _limit_memory(memory_bytes)
+    started = {"left_bytes": _limit_memory(memory_bytes)} if memory_bytes else {}
     with suppress(EOFError, OSError):
-        connection.send_bytes(b"{}")
+        connection.send_bytes(json.dumps(started).encode())
         while True:
             message = json.loads(connection.recv_bytes())
             _served.milliseconds.clear()
@@ -3673,11 +3691,15 @@ def _answered(event: dict[str, Any]) -> bytes:
     try:
         return json.dumps({"result": _result_of(event)}).encode()
     except Exception as error:  # noqa: BLE001  # lambda_handler raises it again
-        known = _named_error(error)
+        is_of_memory = _is_out_of_memory() and not isinstance(error, PredictionError)
+        known = _named_error(MemoryError() if is_of_memory else error)
         if known is not error:
             facts = {"execution_name": event.get("execution_name"), "error": type(known).__name__, "message": str(known)}
             logger.warning(_log_line({**facts, "stack_trace": "".join(traceback.format_tb(error.__traceback__))}))
-        return json.dumps({"error": type(known).__name__, "what": known.what, "advice": known.advice}).encode()
+        # What it was loading then may be there by half.
+        is_last = is_of_memory or isinstance(error, MemoryError)
+        facts = {"error": type(known).__name__, "what": known.what, "advice": known.advice, "is_last": is_last}
+        return json.dumps(facts).encode()
 
 
 _CARRIED_MODULES = {"xgboost-cpu": "xgboost"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ BUCKET = "bundle-processes"
 DATA, OUTPUT, MODEL, PLAIN = (f"s3://{BUCKET}/{key}" for key in ("in.csv", "out.csv", "m.bundle.zip", "m.joblib"))
 OWN = b"cown_steps\nModel\n)R."
 """A pickle of a model of somebody's own module."""
-TRY_IT = "try the bundle where it was made; the function's log has what it wrote last"
+TRY_IT = "try the bundle where it was made, or raise PredictMemorySize; the function's log has what it wrote last"
 
 
 @pytest.fixture(scope="module")
@@ -193,12 +194,21 @@ def test_one_that_hangs_is_killed_before_the_functions_time_is_over(put, invoke)
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="as Lambda is")
 def test_its_memory_is_what_the_function_has_left(put, invoke, monkeypatch):
-    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1536")
+    held = handler._memory_bytes()[0] // 2**20  # by this process, which has imported more than a function
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", f"{held + 700}")
+    out_of_memory = "InvalidRequestError: the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb"
     put("import numpy; numpy.ones(200_000_000); return [1.0] * len(features)")
-    message = "InvalidRequestError: the function ran out of memory: raise PredictMemorySize or lower chunk_size_mb"
-    assert invoke() == message
+    assert invoke() == out_of_memory
+    assert not handler._child.is_running()  # a library may be there by half
     put("import numpy; numpy.ones(20_000_000); return [1.0] * len(features)")
     assert invoke()["rows"] == 2
+    handler._end_child()
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", f"{held + 120}")
+    assert re.fullmatch(
+        rf"InvalidRequestError: the function has {held + 120} MB, of which \d+ are left for a bundle's libraries and the data, "
+        "less than 128: raise PredictMemorySize",
+        invoke(),
+    )
 
 
 def test_errors_are_those_of_the_model_or_of_the_loader(put, invoke):

@@ -1,13 +1,17 @@
 """Bundles: what is refused of a zip before anything of it runs, and what is unpacked of it."""
 
 import json
+import os
 import random
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -389,7 +393,10 @@ def test_an_error_of_the_process_is_the_functions(monkeypatch, caplog, error, st
     def fail(_):
         raise error
 
-    child = SimpleNamespace(is_running=lambda: True, ask=lambda message, _: json.loads(handler._answered(message["event"])))
+    def answer(message, _):
+        return json.loads(handler._answered(message["event"]))
+
+    child = SimpleNamespace(is_running=lambda: True, ask=answer, kill=lambda: None)
     monkeypatch.setattr(handler, "_child_of", lambda *_: child)
     monkeypatch.setattr(handler, "_result_of", fail)
     event = {"model_s3_uri": MODEL, "data_s3_uri": DATA, "output_s3_uri": OUTPUT, "prediction_column_name": "p"}
@@ -403,3 +410,36 @@ def test_an_error_of_the_process_is_the_functions(monkeypatch, caplog, error, st
         assert (answer["statusCode"], f"{body['error']}: {body['message']}") == (status, message)
     assert ("stack_trace" in caplog.text) == isinstance(error, (KeyError, MemoryError))
     assert "a row's value" not in caplog.text
+
+
+def test_whatever_fails_when_memory_has_run_out_fails_for_that(monkeypatch):
+    """Threads that do not start, and libraries that do not load; not what is wrong with a request."""
+    monkeypatch.setattr(handler, "_is_out_of_memory", lambda: True)
+    for error, name in (
+        (RuntimeError("can't start new thread"), "InvalidRequestError"),
+        (OSError(12, "Cannot allocate memory"), "InvalidRequestError"),
+        (handler.InvalidDataError("no rows"), "InvalidDataError"),
+    ):
+        monkeypatch.setattr(handler, "_result_of", Mock(side_effect=error))
+        assert json.loads(handler._answered({}))["error"] == name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Lambda is")
+def test_a_process_knows_when_its_memory_has_run_out():
+    script = """
+import numpy
+import prediction_handler as handler
+assert not handler._is_out_of_memory()
+held, mebibyte = handler._memory_bytes()[0], 2**20
+assert abs(handler._limit_memory(held + 300 * mebibyte) - 300 * mebibyte) < 10 * mebibyte
+assert not handler._is_out_of_memory()
+arrays = []
+try:
+    while True:
+        arrays.append(numpy.ones(mebibyte))
+except MemoryError:
+    assert len(arrays) > 25
+assert handler._is_out_of_memory()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(handler.__file__).parent), "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)

@@ -125,6 +125,10 @@ class World:
         bundle(libraries={PLATFORM: {"zeros": bytes(100_000)}})(self)
         self.leave_free(50_000)
 
+    def put_bundle_without_memory(self):
+        bundle()(self)
+        self.patch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "10")
+
     def leave_free(self, n_bytes):
         self.patch.setattr(handler.shutil, "disk_usage", lambda _: SimpleNamespace(free=n_bytes))
 
@@ -269,6 +273,7 @@ CASES = [
     (bundle(distributions=[{"name": "numpy", "version": "0.0.1", "from": "function"}]), BUNDLED),
     (lambda world: world.put_bundle_that_does_not_fit(), BUNDLED),
     (library(b"raise ImportError"), BUNDLED),
+    (lambda world: world.put_bundle_without_memory(), BUNDLED),
     (library(b"import os; os.kill(os.getpid(), 9)"), BUNDLED),
     (lambda world: world.put_model_larger_than_memory(), {}),
     (lambda world: world.leave_free(100), {"byte_range": [0, len(HEADER + 3 * ROW)]}),

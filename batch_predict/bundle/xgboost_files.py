@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from batch_predict.bundle import ubjson
 from batch_predict.bundle.plan import BundleError
 
-FIRST_CPU = (2, 1, 1)
-"""The first release of xgboost-cpu, which goes into a bundle in the place of `xgboost` with its 300 MB for graphics cards."""
+OLDEST = (2, 1, 4)
+"""The first release whose estimators work beside scikit-learn 1.6 and newer; XGBoost reads what older ones have saved."""
 LAST_BINARY = "3.0.5"
 """The last release that reads the binary format."""
 _CLASSIFYING = ("binary:logistic", "binary:hinge", "multi:softprob", "multi:softmax")
@@ -100,8 +100,8 @@ def needed_by(facts: Facts, there: str | None) -> Needed:
     version = there or ".".join(map(str, facts.version))
     if not version:
         return Needed("xgboost", ("the file does not say which XGBoost wrote it: the newest scores, or what --requires says",))
-    if _figures(version) < FIRST_CPU:
-        note = f"it was saved by XGBoost {version}, of which no build lacks graphics cards: the newest reads it"
+    if _figures(version) < OLDEST:
+        note = f"it was saved by XGBoost {version}, which does not work beside scikit-learn 1.6 or newer: the newest reads it"
         return Needed("xgboost", (note,))
     return Needed(f"xgboost=={version}")
 

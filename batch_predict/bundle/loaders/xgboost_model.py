@@ -29,9 +29,10 @@ def load(path: str) -> Any:
     booster.load_model(content)
     wrapped = booster.attr("scikit_learn")  # what its estimators leave in the files that they save
     model = _class_of(booster, json.loads(wrapped).get("_estimator_type") if wrapped else None)()
-    model.load_model(content)
+    booster.set_attr(scikit_learn=None)  # which XGBoost 3.0 cannot compare beside a scikit-learn of today
     if not wrapped:  # Booster.predict uses all rounds, also behind the best one, and an estimator would not
-        model.get_booster().set_attr(best_iteration=None, best_score=None)
+        booster.set_attr(best_iteration=None, best_score=None)
+    model.load_model(booster.save_raw("ubj"))
     categories = _categories(model.get_booster())
     if not any(values is not None for values in categories):
         return model

@@ -115,13 +115,13 @@ def test_own_modules_come_along(files, tmp_path):
     assert sorted(contents.code) == ["own/__init__.py", "own/steps.py", "own/words.txt", "single.py"]
 
 
-def test_a_release_without_a_build_for_functions_is_said_and_not_pinned(files):
+def test_a_release_that_does_not_work_beside_todays_scikit_learn_is_said_and_not_pinned(files):
     document = json.loads((files / "xgboost.json").read_bytes())
     old = files / "old.json"
     old.write_text(json.dumps(document | {"version": [1, 7, 6]}))
     contents = from_others.contents_of(old)
     assert contents.requirements == ("xgboost",)
-    assert any("saved by XGBoost 1.7.6" in note for note in contents.notes)
+    assert any("saved by XGBoost 1.7.6, which does not work beside scikit-learn 1.6" in note for note in contents.notes)
 
 
 def test_a_booster_that_was_stopped_early_says_that_all_its_rounds_score(tmp_path):

@@ -3,7 +3,7 @@
 import io
 import pickle
 import tarfile
-from pathlib import Path
+import tempfile
 
 import joblib
 import numpy as np
@@ -39,7 +39,9 @@ def packed(path, files, *members):
 
 
 @pytest.fixture
-def archive(tmp_path):
+def archive(tmp_path, monkeypatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))  # what would be written beside the folder is seen
     return tmp_path / "model.tar.gz"
 
 
@@ -108,17 +110,17 @@ def test_nothing_is_written_outside_of_the_folder(archive, files, members):
     packed(archive, files, *members)
     with pytest.raises(BundleError, match="outside of its folder: it is no archive of a model"):
         from_others.contents_of(archive)
-    assert not (archive.parent / "outside.joblib").exists()
+    assert [path.name for path in archive.parent.iterdir() if path.name != "scratch"] == ["model.tar.gz"]
+    assert all(path.is_dir() and not list(path.iterdir()) for path in (archive.parent / "scratch").iterdir())
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is_written(archive, monkeypatch):
     packed(archive, {"zeros": bytes(5_000_000), "model.joblib": dumped()})
     assert archive.stat().st_size < 50_000
     monkeypatch.setattr(from_sagemaker, "MAX_BYTES", 4_000_000)
-    before = set(Path(from_sagemaker.tempfile.gettempdir()).glob("bundle-*/*"))
     with pytest.raises(BundleError, match="unpacks to more than 4000000 bytes or 10000 files"):
         from_others.contents_of(archive)
-    assert set(Path(from_sagemaker.tempfile.gettempdir()).glob("bundle-*/*")) == before
+    assert not list((archive.parent / "scratch").glob("*/*"))
 
 
 def test_an_archive_that_was_cut_off_is_said(archive):

@@ -2564,7 +2564,7 @@ def _remove_leftovers() -> None:
         owner = left.name.split("-")[1]
         if owner.isdecimal() and (int(owner) == os.getpid() or not _is_running(int(owner))):
             shutil.rmtree(left, ignore_errors=True)
-    for lock in Path(tempfile.gettempdir()).glob(f"{_BUNDLE_FOLDER}*.lock"):
+    for lock in Path(tempfile.gettempdir()).glob(f"{_BUNDLE_FOLDER}{'[0-9a-f]' * 16}.lock"):
         _remove_unused(lock.with_suffix(""))
 
 
@@ -3364,7 +3364,7 @@ TO_ANSWER_SECONDS = 5
 """How long before the function's time ends a process that does not answer is killed, so that the error can still be told."""
 LEAST_LEFT_BYTES, NOTHING_LEFT_BYTES = 2**27, 2**26
 """Memory without which a process of a bundle is not begun with, and below which whatever fails has failed for lack of memory."""
-_BUNDLE_FOLDER = "bundle-"
+_BUNDLE_FOLDER = "batch-predict-bundle-"
 _one_child = threading.Lock()
 _child: _Child | None = None
 """The process of the latest bundle, which is kept while the function is warm."""

@@ -25,3 +25,26 @@ def test_directories_of_dead_processes_go_and_those_of_others_stay(tmp_path, mon
     with handler._temporary_directory() as first, handler._temporary_directory() as second:
         assert first != second, "a process keeps its own hands off what it is using"
         assert len(list(tmp_path.glob(f"predict-{os.getpid()}-*"))) == 2
+
+
+def test_bundles_that_nobody_uses_go_and_what_is_no_bundle_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    used, unused, cut_short = (tmp_path / f"batch-predict-bundle-{letter * 16}" for letter in "abc")
+    lock = handler._make_shared(used, lambda folder: (folder / "model").touch())
+    handler._make_shared(unused, lambda folder: (folder / "model").touch()).close()
+    cut_short.with_suffix(".partial").mkdir()
+    cut_short.with_suffix(".lock").touch()
+    foreign = [tmp_path / "bundle-x.lock", tmp_path / "batch-predict-bundle-notes.lock"]
+    for file in foreign:
+        file.write_text("somebody's")
+        file.with_suffix("").mkdir()
+
+    handler._remove_leftovers.cache_clear()
+    handler._remove_leftovers()
+    left = {used, used.with_suffix(".lock"), *foreign, *(file.with_suffix("") for file in foreign)}
+    assert set(tmp_path.iterdir()) == left
+    assert [file.read_text() for file in foreign] == ["somebody's"] * 2
+    lock.close()
+    handler._remove_leftovers.cache_clear()
+    handler._remove_leftovers()
+    assert set(tmp_path.iterdir()) == left - {used, used.with_suffix(".lock")}

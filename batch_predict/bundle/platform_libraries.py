@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from batch_predict.bundle import pip_download
 from batch_predict.bundle.plan import BundleError
 from batch_predict.bundle.platforms import Platform
 from batch_predict.bundle.resolve import Resolved
+from batch_predict.bundle.wheel_files import forget_unused
 from batch_predict.bundle.wheel_parts import LIB, OPENMP, Part, make_part
 from batch_predict.figures import megabytes
 from batch_predict.setup import package, target
@@ -23,7 +23,6 @@ ITS_WHEEL, ITS_PATTERN = "scikit-learn", r"scikit_learn\.libs/libgomp-[^/]*\.so[
 """Where OpenMP is, under another name than that by which LightGBM looks for it."""
 MAX_ZIP_BYTES, MAX_FILES = 2**30, 2**16 - 2
 """The prediction handler's own bounds, of a whole bundle and of the files in a zip."""
-_KEPT_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def make_libraries(
     resolved: Mapping[str, Resolved], platforms: Sequence[Platform], *, cache: Path, scratch: Path, say: Say
 ) -> dict[str, Libraries | None]:
     """Return by platform the zip of what a bundle brings, in ``scratch``; None where that is nothing."""
-    _forget_old(cache)
+    forget_unused(cache, "*-*.*")
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         making: dict[str, dict[str, Callable[[], Part]]] = {}
         for platform in platforms:
@@ -63,12 +62,6 @@ def make_libraries(
     }
 
 
-def _forget_old(cache: Path) -> None:
-    for path in cache.glob("*-*.*"):
-        if path.stat().st_mtime < time.time() - _KEPT_DAYS * 86_400:
-            path.unlink(missing_ok=True)
-
-
 def _put_together(parts: Mapping[str, Part], resolved: Resolved, platform: Platform, scratch: Path) -> Libraries:
     paths, notes = [part.path for part in parts.values()], []
     if any(part.lacks_openmp for part in parts.values()) and (openmp := _openmp(resolved, platform, scratch)):
@@ -80,7 +73,7 @@ def _put_together(parts: Mapping[str, Part], resolved: Resolved, platform: Platf
     if target.find_interpreter(platform.python) is None:
         notes.append(
             f"there is no Python {platform.python_version} on this machine to compile the libraries of {platform.name}, so a cold "
-            "start takes twice as long: install that Python, and make the bundle again"
+            "start takes longer: install that Python, and make the bundle again"
         )
     sizes = {name: part.unpacked_bytes for name, part in parts.items()}
     if (size := sum(part.stat().st_size for part in paths)) > MAX_ZIP_BYTES:

@@ -14,7 +14,7 @@ from batch_predict.bundle.pip_download import ConflictError, NoVersionError
 from batch_predict.bundle.plan import BundleError, Contents
 from batch_predict.bundle.platforms import Platform, canonical
 from batch_predict.bundle.versions import is_in, nearest_of_all, nearest_version, same
-from batch_predict.bundle.wheel_files import Wheel, read_wheel, wheel_in, wheel_of_installed
+from batch_predict.bundle.wheel_files import Wheel, forget_unused, read_wheel, wheel_in, wheel_of_installed
 from batch_predict.setup.package import Say
 
 HANDLERS_OWN = frozenset({"pyarrow", "orjson", "boto3", "botocore", "s3transfer", "jmespath"})
@@ -61,6 +61,7 @@ class _Resolution:
     ) -> None:
         self.platform, self.preferred, self.say, self.scratch = platform, preferred, say, scratch
         self.cache = cache / platform.name / _index_key()
+        forget_unused(self.cache, "*.whl")
         self.local = scratch / "local"
         self.local.mkdir(parents=True)
         self.requirements = [self._cpu_only(text) for text in contents.requirements]

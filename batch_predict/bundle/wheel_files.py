@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 import zipfile
 from dataclasses import dataclass
 from email.parser import HeaderParser
@@ -11,6 +12,8 @@ from batch_predict.bundle.plan import Distribution
 from batch_predict.bundle.platforms import canonical
 from batch_predict.bundle.versions import same
 from batch_predict.setup.package import zip_files
+
+KEPT_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ def wheel_in(folder: Path, name: str, version: str) -> Wheel | None:
         if canonical(library) == name and same(itself, version):
             return read_wheel(path)
     return None
+
+
+def forget_unused(cache: Path, pattern: str) -> None:
+    """Delete what no bundle has taken from a cache for a month."""
+    for path in cache.glob(pattern):
+        if path.stat().st_mtime < time.time() - KEPT_DAYS * 86_400:
+            path.unlink(missing_ok=True)
 
 
 def read_wheel(path: Path) -> Wheel:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -155,6 +156,21 @@ def test_above_a_bound_nothing_is_written_and_what_was_there_stays(index, write,
                 write("tiny==1.0", name="kept")
     assert (tmp_path / "kept.bundle.zip").read_bytes() == before
     assert sorted(path.name for path in tmp_path.glob("*kept*")) == ["kept.bundle.zip"]
+
+
+def test_what_replaces_a_bundle_is_another_file_and_caches_forget_what_is_old(index, write, tmp_path):
+    index("tiny", "1.0")
+    path = write("tiny==1.0", name="kept").path
+    kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    before = path.read_bytes()
+    with path.open("rb") as still_read:
+        for file in kept:
+            os.utime(file, (0, 0))
+        write(name="kept", platforms=["linux-x86_64-py313"])
+        assert still_read.read() == before != path.read_bytes()
+    assert {file.suffix for file in kept if not file.exists()} == {".zip", ".json"}
+    write(name="kept")
+    assert not [file for file in kept if file.exists()]
 
 
 def test_a_bundle_too_large_for_the_stack_says_the_size_of_its_storage(index, write, monkeypatch):

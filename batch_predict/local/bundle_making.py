@@ -139,7 +139,7 @@ def _fitted(wanted: Wanted, contents: Contents) -> Fitted | None:
     if not (wanted.python or contents.distributions):
         return None
     folders = {path.parents[len(Path(inside).parts) - 1] for inside, path in contents.code.items()}
-    return Fitted(contents.model, interpreter_at(wanted.python), tuple(sorted(folders)), contents.loader)
+    return Fitted(contents.model, interpreter_at(wanted.python), tuple(sorted(folders)))
 
 
 def _request(wanted: Wanted, sha256: str, trial: Trial | None) -> dict[str, Any]:

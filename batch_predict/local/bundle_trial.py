@@ -25,6 +25,8 @@ TOLERANCE = 1e-12
 """Two numbers are alike if they differ by no more than this share of the column's largest: other libraries sum in another order."""
 COMPARED_METHODS = ("predict", "predict_proba")
 PREDICTION = "prediction"
+NOT_INHERITED = ("PYTHONSAFEPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")
+"""What would lead another Python to this one's libraries."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class Fitted:
     python: Path
     search: tuple[Path, ...] = ()
     """Folders of own modules."""
-    loader: Path | None = None
-    """A module with `load(path: str)`, if joblib does not load it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def try_bundle(
     """
     with tempfile.TemporaryDirectory(prefix="batch-predict-") as name:
         folder = Path(name)
-        rows = _rows_for(bundle, folder, data, features, csv_field)
+        unpacked = _unpacked(bundle, folder / "bundle")
+        rows = _rows_for(unpacked, folder, data, features, csv_field)
         if "error" in rows:
             said = f"ended the process that loaded it: {rows['ended']}" if "ended" in rows else rows["error"]
             raise BundleError(f"with the bundle's libraries alone, in a clean interpreter, the model {said}")
@@ -82,7 +83,7 @@ def try_bundle(
         (folder / "given.json").write_text(json.dumps(rows["given"]))
         there: dict[str, Any] = {}
         for method in (method for method in COMPARED_METHODS if method in trial.methods):
-            answer = _predicted_there(fitted, folder / "given.json", method) if fitted else {}
+            answer = _predicted_there(fitted, unpacked, folder / "given.json", method) if fitted else {}
             if "error" in answer and method != "predict":
                 continue
             if "error" in answer:
@@ -117,11 +118,18 @@ def _not_compared(trial: Trial, why: str, data: Path | None) -> Trial:
     return replace(trial, not_compared=why)
 
 
+def _unpacked(path: Path, folder: Path) -> Any:
+    handler = prediction_handler()
+    try:
+        return handler.unpack_bundle(path, folder)
+    except handler.ModelError as error:
+        raise BundleError(f"the bundle that was made {error}") from error
+
+
 def _rows_for(
-    path: Path, folder: Path, data: Path | None, features: Sequence[str] | None, csv_field: Mapping[str, Any] | None
+    bundle: Any, folder: Path, data: Path | None, features: Sequence[str] | None, csv_field: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Have a clean interpreter with the bundle's libraries load the model, and say what it gets of the rows."""
-    bundle = prediction_handler().unpack_bundle(path, folder / "bundle")
     question = {
         "bundle": str(bundle.folder),
         "data": str(data.absolute()) if data else None,
@@ -137,15 +145,17 @@ def _rows_for(
     )
 
 
-def _predicted_there(fitted: Fitted, given: Path, method: str) -> dict[str, Any]:
-    """Predict the same rows by the model itself, in the environment where it was fitted."""
-    command = [str(fitted.python), predict_there.__file__, str(fitted.model.absolute()), str(given), method]
+def _predicted_there(fitted: Fitted, bundle: Any, given: Path, method: str) -> dict[str, Any]:
+    """Predict the same rows in the environment where the model was fitted, by the bundle's loader if it has one."""
+    model = bundle.model if bundle.loader else fitted.model.absolute()
+    command = [str(fitted.python), predict_there.__file__, str(model), str(given), method]
     folders = [*map(str, fitted.search)]
-    if fitted.loader:
-        command.append(fitted.loader.stem)
-        folders.append(str(fitted.loader.parent))
+    if bundle.loader:
+        command.append(bundle.loader)
+        folders.append(str(bundle.folder / "unpacked/code"))
     search = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return answer_of(command, {**os.environ, "PYTHONPATH": search})
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    return answer_of(command, {**kept, "PYTHONPATH": search})
 
 
 def _upload(aws: LocalAws, bundle: Path, rows: Path) -> None:
@@ -220,7 +230,7 @@ def _as_single(value: Any) -> Any:
 
 def _share(here: Any, there: Any, size: float) -> float:
     """Return how much a value differs from another one, as a share of `size`; infinity if they are not alike at all."""
-    if here is None and isinstance(there, float) and math.isnan(there):  # JSON has no NaN
+    if here is None and isinstance(there, float) and not math.isfinite(there):  # for which JSON has no other word
         return 0.0
     if not (_is_number(here) and _is_number(there)):
         return 0.0 if here == there or str(here) == str(there) else math.inf

@@ -130,6 +130,13 @@ def test_without_an_environment_a_model_is_scored_and_not_compared(made):
     assert trial.not_compared == "there is no environment where it was fitted; give it by --python to compare"
 
 
+def test_a_bundles_loader_loads_the_model_also_where_it_was_fitted(made, tmp_path):
+    bundle, fitted = made("Doubled", loader="steps")
+    fitted.model.unlink()  # what the loader needs lies in the bundle
+    trial = try_bundle(bundle, fitted, local_aws=local_aws)
+    assert (trial.compared, trial.largest_difference) == (("predict",), 0)
+
+
 def test_what_cannot_be_loaded_by_itself_is_refused(made):
     bundle, fitted = made("Doubled")
     make_bundle(bundle, fitted.model.read_bytes())  # without its module, which lies beside it here

@@ -17,7 +17,7 @@ def there(*values, dtype="float64"):
     ("here", "answer"),
     [
         ([0.1, 2.5], there(0.1, 2.5)),
-        ([None, 1.0], there(math.nan, 1.0)),
+        ([None, None, 1.0], there(math.nan, math.inf, 1.0)),
         ([0.1], there(float(np.float32(0.1)), dtype="float32")),  # written as float32 is, in its shortest form
         (["yes", "no"], there("yes", "no", dtype="str")),
         ([1, 0], there(1, 0, dtype="int64")),

@@ -3517,12 +3517,15 @@ class _Child:
 
     def _receive(self, deadline: float | None) -> dict[str, Any]:
         try:
-            if not self._connection.poll(None if deadline is None else max(0, deadline - time.monotonic())):
-                self.kill()
-                raise ModelError(
-                    f"{self.place[0]}: the process with its libraries did not answer before the function's time was over",
-                    "lower chunk_size_mb if the model is slow; if it hangs, try the bundle where it was made",
-                )
+            while not self._connection.poll(1 if deadline is None else max(0, min(1, deadline - time.monotonic()))):
+                if not self.is_running() and not self._connection.poll():  # what it has started keeps the connection open
+                    raise self._died()
+                if deadline is not None and time.monotonic() >= deadline:
+                    self.kill()
+                    raise ModelError(
+                        f"{self.place[0]}: the process with its libraries did not answer before the function's time was over",
+                        "lower chunk_size_mb if the model is slow; if it hangs, try the bundle where it was made",
+                    )
             answer: dict[str, Any] = json.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise self._died() from None
@@ -3903,7 +3906,7 @@ def _has_shape(value: Any, shape: Any) -> bool:
         return isinstance(value, dict) and all(
             name in value and _has_shape(value[name], shape.get(name, shape.get("*"))) for name in names
         )
-    return isinstance(value, shape) and not isinstance(value, bool)
+    return isinstance(value, shape) and not isinstance(value, bool) and not (shape is int and value < 0)
 
 
 def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
@@ -3928,7 +3931,8 @@ def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
     if digest != hashlib.sha256(content.encode()).hexdigest():
         raise ModelError("is damaged: its bundle.json is not that of its digest", _COPY_IT_AGAIN)
     is_whole = _has_shape(document, _SHAPE) and all(
-        _has_shape(facts, {"unpacked_bytes": int}) for name, facts in document["files"].items() if not name.startswith("model/")
+        ("unpacked_bytes" not in facts) if name.startswith("model/") else _has_shape(facts, {"unpacked_bytes": int})
+        for name, facts in document["files"].items()
     )
     if not is_whole:
         raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN)

@@ -169,6 +169,7 @@ def test_one_that_dies_between_two_events_is_replaced_silently(put, predicted):
         ("os._exit(3)", "ended itself with status 3", TRY_IT),
         ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV", TRY_IT),
         ("os.abort()", "was ended by SIGABRT", TRY_IT),
+        ("os.fork() and os._exit(4); import time; time.sleep(60)", "ended itself with status 4", TRY_IT),
         ("os.closerange(3, 1000); import time; time.sleep(60)", "closed its connection to the function", TRY_IT),
     ],
 )

@@ -244,6 +244,8 @@ def test_a_bundle_json_of_another_kind_is_refused(refused, content):
         lambda document: document["files"]["model/m"].update(bytes=True),
         lambda document: document["files"]["model/m"].pop("sha256"),
         lambda document: document["files"]["code.zip"].pop("unpacked_bytes"),
+        lambda document: document["files"]["code.zip"].update(unpacked_bytes=-1),  # which would make room for a zip bomb
+        lambda document: document["files"]["model/m"].update(unpacked_bytes=1),
         lambda document: document.update(code_modules=[1]),
         lambda document: document["platforms"].update({PLATFORM: {"modules": []}}),
         lambda document: document["platforms"][PLATFORM]["distributions"].append({"name": "x", "version": None, "from": "bundle"}),

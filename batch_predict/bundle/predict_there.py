@@ -16,7 +16,7 @@ GIVEN is {"kind": "array" | "frame" | "series", "columns": [{"name": "age", "dty
 The last line of stdout is one JSON object. The exit status is 0 with
     {"rows": n, "predictions": [[...], ...], "dtype": "float64", "python": "3.11.7"}
 with a list for each row: numbers as repr() writes them, NaN and Infinity as Python's json does, everything else as text; and 1 with
-    {"error": "ValueError: what went wrong"}
+    {"error": "ValueError: what went wrong", "loads": whether the model could be loaded}
 """
 
 from __future__ import annotations  # Python 3.8 has no list[str]
@@ -29,11 +29,10 @@ from pathlib import Path
 from typing import Any
 
 
-def predict(model: str, given: str, method: str, loader: str | None = None) -> dict[str, Any]:
-    """Load a model, make the rows, and return the answer's fields."""
+def _predict(estimator: Any, given: str, method: str) -> dict[str, Any]:
+    """Make the rows, and return the answer's fields."""
     import numpy as np  # noqa: PLC0415  # a model that predicts has it
 
-    estimator = _load(model, loader)
     rows = _rows(json.loads(Path(given).read_text(encoding="utf-8")))
     answer = getattr(estimator, method)(rows)
     if isinstance(answer, list) and answer and all(getattr(part, "ndim", 0) == 2 for part in answer):
@@ -48,7 +47,7 @@ def predict(model: str, given: str, method: str, loader: str | None = None) -> d
     }
 
 
-def _load(model: str, loader: str | None) -> Any:
+def _load(model: str, loader: str | None = None) -> Any:
     if loader:
         return __import__(loader, fromlist=["load"]).load(model)
     try:
@@ -91,10 +90,13 @@ def _series(pd: Any, column: dict[str, Any]) -> Any:
 def main(arguments: list[str]) -> int:
     """Print the answer, or the error."""
     model, given, method, *loader = arguments
+    loads = False
     try:
-        answer = predict(model, given, method, *loader)
+        estimator = _load(model, *loader)
+        loads = True
+        answer = _predict(estimator, given, method)
     except Exception as error:  # noqa: BLE001  # whatever a model raises
-        answer = {"error": f"{type(error).__name__}: {error}"}
+        answer = {"error": f"{type(error).__name__}: {error}", "loads": loads}
     print("\n" + json.dumps(answer), flush=True)  # behind whatever the model has printed without a line's end
     return int("error" in answer)
 

@@ -82,8 +82,15 @@ def try_bundle(
             return _not_compared(trial, rows["refused"], data)
         (folder / "given.json").write_text(json.dumps(rows["given"]))
         there: dict[str, Any] = {}
+        nowhere = "there is no environment where it was fitted; give it by --python to compare"
         for method in (method for method in COMPARED_METHODS if method in trial.methods):
             answer = _predicted_there(fitted, unpacked, folder / "given.json", method) if fitted else {}
+            if fitted and answer.get("loads") is False:  # then it is not where it was fitted
+                nowhere = (
+                    f"the model cannot be loaded in the environment of {fitted.python} ({answer['error']}): "
+                    "give by --python the one where it was fitted"
+                )
+                fitted, answer = None, {}
             if "error" in answer and method != "predict":
                 continue
             if "error" in answer:
@@ -101,8 +108,7 @@ def try_bundle(
             ) from error
         trial = replace(trial, rows=rows["rows"], are_made_up=data is None)
         if fitted is None:
-            why = "there is no environment where it was fitted; give it by --python to compare"
-            return replace(trial, not_compared=why)
+            return replace(trial, not_compared=nowhere)
         largest = max(_difference(here[method], there[method], method) for method in there)
         return replace(trial, compared=tuple(there), largest_difference=largest)
 

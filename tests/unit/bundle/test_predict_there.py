@@ -86,6 +86,13 @@ def test_what_a_model_raises_is_one_sentence(tmp_path, given):
     status, answer = answer_of(tmp_path / "model.joblib", given(ROWS), "predict")
     assert status == 1
     assert answer["error"].startswith("NotFittedError: This LinearRegression instance is not fitted yet")
+    assert answer["loads"]
+
+
+def test_a_model_that_cannot_be_loaded_there_says_so(tmp_path, given):
+    (tmp_path / "model.joblib").write_bytes(b"cabsent_module\nModel\n)R.")
+    status, answer = answer_of(tmp_path / "model.joblib", given(ROWS), "predict")
+    assert (status, answer) == (1, {"error": "ModuleNotFoundError: No module named 'absent_module'", "loads": False})
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def _seen(contents: Contents) -> str:
 
 def _fitted(wanted: Wanted, contents: Contents) -> Fitted | None:
     """Return where the model was fitted: as the user says, or, if libraries were looked up in this environment, this one."""
-    if not (wanted.python or contents.distributions):
+    if not wanted.python and (contents.loader or not contents.distributions):
         return None
     folders = {path.parents[len(Path(inside).parts) - 1] for inside, path in contents.code.items()}
     return Fitted(contents.model, interpreter_at(wanted.python), tuple(sorted(folders)))

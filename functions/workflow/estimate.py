@@ -19,6 +19,9 @@ with their own imports: https://edjgeek.com/blog/lambda-cold-starts-dead. Readin
 MODEL_PROCESSOR_SECONDS, STORED_PROCESSOR_SECONDS, PROBE_PROCESSOR_SECONDS = 1.2, 0.4, 1.3
 """Processor seconds of a new process until its first event is answered: a chunk by the model itself, a chunk by a stored model,
 the probe with its 1,000 rows. Medians of the models in docs/package.md, measured by `make smoke` with the package itself."""
+BUNDLE_PROCESSOR_SECONDS, UNPACKING_PROCESSOR_SECONDS = 0.8, 0.006
+"""What a bundle takes beside that: its own process, and each MB (10^6 bytes) that is unpacked and checked. Between what
+docs/performance.md has of bundles, measured by `make bench-bundles` with the package itself on a busy machine."""
 WORKFLOW_PROCESSOR_SECONDS = 0.25
 """Processor seconds of a new process until a function of the workflow has its S3 client; measured, see docs/performance.md."""
 REQUEST_SECONDS = 0.03
@@ -93,6 +96,9 @@ class Work(NamedTuple):
     """What a row of the output has more."""
     is_stored: bool = False
     """Whether chunks score by a stored model, and so start without the model's library."""
+    bundle_bytes: int = 0
+    """What each new container downloads, if the model is a bundle, and, in the next field, unpacks."""
+    unpacked_bytes: int = 0
     one_worker: bool = False
     """As in `Row`."""
     copied_bytes: int = 0
@@ -136,7 +142,8 @@ def estimate(
     workers = min(max_concurrency, work.pending_chunks)
     waiting = INVOCATION_SECONDS * work.pending_chunks + SMALL_REQUEST_SECONDS * work.grouped_objects
     warm = scoring_seconds(work.input_bytes, work.pending_chunks, row, memory_mb) + waiting
-    cold = cold_start_seconds(STORED_PROCESSOR_SECONDS if work.is_stored else MODEL_PROCESSOR_SECONDS, memory_mb)
+    cold = cold_start_seconds(cold_processor_seconds(work), memory_mb)
+    cold += work.bundle_bytes / (network_mb_per_second(memory_mb) * 1e6)
     predict = warm + cold * workers if measured_seconds is None else measured_seconds
     # If all parts are there already, their size is not known: copying them costs more.
     output_bytes = work.prediction_bytes * rows + (0 if work.copied_bytes else work.input_bytes)
@@ -155,7 +162,7 @@ def estimate(
     invocations = LAMBDA_REQUESTS + work.pending_chunks
     transitions = PARENT_TRANSITIONS + CHILD_TRANSITIONS * work.pending_chunks
     puts, gets = _put_requests(work, part_bytes, piece_bytes), _get_requests(work, piece_bytes, workers)
-    by = "by the stored model" if work.is_stored else "by the model itself"
+    by = "by the stored model" if work.is_stored else "with the bundle" if work.bundle_bytes else "by the model itself"
     used = used_vcpus(row, memory_mb)
     speed = f"{row.per_vcpu_second * used:,.1f}".removesuffix(".0")
     return {
@@ -180,6 +187,14 @@ def estimate(
             f"Prices are those of {REGION} in {COLLECTED}, for arm64, without free tiers; storage, logs and traces are left out.",
         ],
     }
+
+
+def cold_processor_seconds(work: Work) -> float:
+    """Return the processor seconds of a new process until it has scored its first rows."""
+    if work.is_stored:
+        return STORED_PROCESSOR_SECONDS
+    bundle = BUNDLE_PROCESSOR_SECONDS + UNPACKING_PROCESSOR_SECONDS * work.unpacked_bytes / 1e6 if work.bundle_bytes else 0
+    return MODEL_PROCESSOR_SECONDS + bundle
 
 
 def cold_start_seconds(processor_seconds: float, memory_mb: int) -> float:

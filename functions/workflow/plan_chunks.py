@@ -382,6 +382,8 @@ def estimate_of(
         row_bytes=source.row_bytes(client, draft.cutting.spans()) or (row.input_bytes if row else 1),
         prediction_bytes=row.prediction_bytes if row else 0,
         is_stored=probe["stored_model_s3_uri"] is not None,
+        bundle_bytes=probe["model"]["bytes"] if probe["model"]["bundle"] else 0,
+        unpacked_bytes=probe["model"].get("unpacked_bytes", 0),
         one_worker=probe["one_worker"],
         copied_bytes=input_bytes if is_copied(document) else 0,
     )

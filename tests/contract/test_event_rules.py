@@ -40,6 +40,11 @@ def test_a_request_is_bounded_as_its_events_are(schema):
     assert properties["data_s3_uri"]["items"]["maxLength"] == longest
 
 
+def test_both_know_a_bundle_by_its_name_and_its_largest_size():
+    for name in ("BUNDLE_SUFFIX", "MAX_BUNDLE_BYTES"):
+        assert getattr(limits, name) == getattr(prediction_handler, name)
+
+
 def test_the_handler_takes_what_the_planner_groups():
     assert chunking.MAX_SEGMENTS == prediction_handler.MAX_SEGMENTS
     segment = {"data_s3_uri": "k" * 1093, "byte_range": [10**13, 10**13], "data_etag": f'"{"0" * 32}-10000"'}

@@ -65,6 +65,7 @@ def test_the_page_has_what_the_dry_run_assumes(root):
     for figure in (
         f"{estimate.CONTAINER_SECONDS} s",
         ", ".join(map(str, processor)),
+        f"{estimate.BUNDLE_PROCESSOR_SECONDS}, {estimate.UNPACKING_PROCESSOR_SECONDS}",
         f"{estimate.WORKFLOW_PROCESSOR_SECONDS}",
         ", ".join(map(str, requests)),
         f"{1000 * estimate.REQUEST_SECONDS:.0f} ms",

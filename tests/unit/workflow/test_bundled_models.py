@@ -60,6 +60,14 @@ def test_memory_counts_both_processes_and_the_model_file_alone(planned):
     assert needed(BUNDLED) == 420 + sizing.PARENT_MB
 
 
+def test_a_dry_run_says_that_containers_start_with_the_bundle(planned):
+    def starts(model):
+        return [told for told in planned(model, dry_run=True)["estimate"]["assumptions"] if "starts cold once" in told]
+
+    assert "s with the bundle" in starts(BUNDLED)[0]
+    assert "s by the model itself" in starts(MODEL)[0]
+
+
 def test_another_bundle_is_another_result(s3, planned, document):
     first = planned(BUNDLED)
     assert planned(BUNDLED)["fingerprint"] == first["fingerprint"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from workflow.estimate import Work, estimate
+from workflow.estimate import BUNDLE_PROCESSOR_SECONDS, UNPACKING_PROCESSOR_SECONDS, Work, estimate
 from workflow.estimate import merge_seconds as merging
 from workflow.multipart import MIN_PART_BYTES
 from workflow.prices import LAMBDA_ARM64_GB_SECOND, LAMBDA_REQUEST, S3_GET_REQUEST, S3_PUT_REQUEST, STATE_TRANSITION
@@ -94,6 +94,14 @@ def test_a_chunk_by_a_stored_model_starts_sooner_and_with_less_memory_later(memo
     )
     assert by_model["seconds"] - stored["seconds"] == pytest.approx((1.2 - 0.4) / share, abs=0.11)
     assert any(f"each starts cold once, {0.3 + 0.4 / share:.1f} s by the stored model" in told for told in stored["assumptions"])
+
+
+def test_a_bundle_is_downloaded_and_unpacked_by_each_new_container():
+    bundled = ONE_OBJECT._replace(bundle_bytes=150 * 10**6, unpacked_bytes=400 * 10**6)
+    plain, with_bundle = (estimate(work, 10**6, max_concurrency=10, memory_mb=1769) for work in (ONE_OBJECT, bundled))
+    more = 150 / 75 + BUNDLE_PROCESSOR_SECONDS + 400 * UNPACKING_PROCESSOR_SECONDS
+    assert with_bundle["seconds"] - plain["seconds"] == pytest.approx(more, abs=0.11)
+    assert any(f"each starts cold once, {COLD + more:.1f} s with the bundle" in told for told in with_bundle["assumptions"])
 
 
 @pytest.mark.parametrize(

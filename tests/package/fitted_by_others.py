@@ -16,6 +16,7 @@ import pandas as pd
 import skl2onnx
 import skops.io
 from lightgbm import LGBMClassifier
+from onnx import TensorProto, helper
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
@@ -99,6 +100,7 @@ def compare(folder):
     """Yield what loaders answer otherwise than the libraries."""
     yield from compare_graphs(folder, json.loads((folder / "predicted.json").read_bytes()))
     yield from compare_inputs(onnx_graph.load(str(folder / "inputs.onnx")))
+    yield from compare_pictures(folder / "pictures.onnx")
     yield from compare_boosted(folder)
     yield from compare_skops(folder)
 
@@ -131,6 +133,20 @@ def compare_inputs(inputs):
         except ValueError:
             continue
         yield f"inputs: a {value} in {column} is taken"
+
+
+def compare_pictures(path):
+    """A graph of pictures is refused by what it takes."""
+    given, put_out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 3, 8, 8]) for name in ("pixels", "same"))
+    graph = helper.make_graph([helper.make_node("Identity", ["pixels"], ["same"])], "pictures", [given], [put_out])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    try:
+        onnx_graph.load(str(path))
+        yield "pictures: they are taken"
+    except ValueError as error:
+        if "takes pixels, a tensor(float) of shape" not in str(error):
+            yield f"pictures: {error}"
 
 
 def compare_boosted(folder):

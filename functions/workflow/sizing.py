@@ -34,7 +34,7 @@ LOADED_TIMES = 2
 """What a model takes while it is loaded, by its file: the unpickler holds what it has read until its end, beside what the model has
 copied of it. Measured with forests: 2.03 to 2.06."""
 PARENT_MB = 90
-"""MB that the function itself takes while a bundle's model scores in a process of its own; `make bench-bundles` measured 55 to 85."""
+"""MB of the function itself while a bundle's model scores in a process of its own; measured: 55 to 85 (docs/performance.md)."""
 
 
 class ChunkSize(NamedTuple):

@@ -60,6 +60,7 @@ import functools
 import gzip
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import io
 import json
@@ -3015,7 +3016,7 @@ def _lacks(module: str, named: str | None = None) -> ModelError:
         return ModelError(
             f"needs the Python module {module!r}{of}, which the deployed package has and this environment lacks", "install it here"
         )
-    if _served:
+    if _served or _loads_bundle:
         return ModelError(
             f"needs the Python module {module!r}{of}, which neither the bundle nor the prediction function has",
             f"{_MAKE_IT_AGAIN}, and name the library in --requires, or your own file of that name in --code",
@@ -3508,12 +3509,21 @@ class _Child:
         if failed := answer.get("failed"):
             self.kill()
             words = re.sub(r"\S*/\S+", "…", failed)
+            if own := [name for name in self._bundle.document["code_modules"] if _is_functions(name)]:
+                raise ModelError(
+                    f"{self.place[0]} has a module of its own called {own[0][:200]!r}, as one of the function's, which "
+                    f"cannot start with it: {words}",
+                    "give it another name, fit the model with that, and make the bundle again",
+                )
             raise ModelError(f"{self.place[0]} has libraries with which the function cannot start: {words}", _MAKE_IT_AGAIN)
 
     def ask(self, message: dict[str, Any], deadline: float | None) -> dict[str, Any]:
         with suppress(OSError):  # what it said last, and why it is gone, is found when it is read
             self._connection.send_bytes(json.dumps(message).encode())
-        return self._receive(deadline)
+        answer = self._receive(deadline)
+        if not {"result", "error"} & answer.keys():
+            raise _ChildDied("answered what is no answer")
+        return answer
 
     def _receive(self, deadline: float | None) -> dict[str, Any]:
         try:
@@ -3529,8 +3539,10 @@ class _Child:
             answer: dict[str, Any] = json.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise self._died() from None
-        except ValueError as error:
-            raise _ChildDied("answered what is no JSON") from error
+        except (ValueError, OverflowError):  # a model has written into the connection
+            answer = {}
+        if not isinstance(answer, dict):
+            answer = {}
         return answer
 
     def _died(self) -> _ChildDied:
@@ -3563,6 +3575,11 @@ class _Child:
         self.kill()
         self._lock.close()
         _remove_unused(self._folder)
+
+
+def _is_functions(module: str) -> bool:
+    """Tell whether a module of the first level is one that this process would import, too."""
+    return module in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(module) is not None
 
 
 def _require_of_function(bundle: Bundle) -> None:
@@ -3644,11 +3661,11 @@ try:
             pass
         else:
             lack_other_modules(json.loads(package)["modules"])
-    import prediction_handler
+    from prediction_handler import _serve
 except BaseException as error:
     connection.send_bytes(json.dumps({"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}).encode())
     raise
-prediction_handler._serve(connection, start["folder"], start["memory_bytes"])
+_serve(connection, start["folder"], start["memory_bytes"])
 """
 
 
@@ -3709,8 +3726,21 @@ _CARRIED_MODULES = {"xgboost-cpu": "xgboost"}
 """Modules of carried libraries with another name than their distribution."""
 
 
+_loads_bundle = False
+"""Whether the model that is being loaded is a bundle's: `batch-predict` tries bundles where nothing is served."""
+
+
 def _load_of_bundle(bundle: Bundle) -> Any:
     """Load the model of this process by joblib, or by the loader that the bundle has for it."""
+    global _loads_bundle  # noqa: PLW0603  # said for what explains the errors
+    _loads_bundle = True
+    try:
+        return _loaded_of_bundle(bundle)
+    finally:
+        _loads_bundle = False
+
+
+def _loaded_of_bundle(bundle: Bundle) -> Any:
     for one in bundle.here()["distributions"]:  # also what only another library imports
         if one["from"] == "function":
             _make_importable(_CARRIED_MODULES.get(one["name"], one["name"]))

@@ -157,6 +157,15 @@ def test_one_that_dies_between_two_events_is_replaced_silently(put, predicted):
     assert handler._child._process.pid != first.pid
 
 
+WRITE_EVERYWHERE = """
+    for file in range(3, 60):
+        try:
+            os.write(file, bytes([0, 0, 0, 2]) + b"[]")  # as multiprocessing's connections frame it
+        except OSError:
+            pass
+    """
+
+
 @pytest.mark.thorough  # tests/unit/predict/test_documented_messages.py has one of them
 @pytest.mark.parametrize(
     ("predict", "how", "advice"),
@@ -170,6 +179,7 @@ def test_one_that_dies_between_two_events_is_replaced_silently(put, predicted):
         ("import ctypes; ctypes.string_at(0)", "was ended by SIGSEGV", TRY_IT),
         ("os.abort()", "was ended by SIGABRT", TRY_IT),
         ("os.fork() and os._exit(4); import time; time.sleep(60)", "ended itself with status 4", TRY_IT),
+        (WRITE_EVERYWHERE, "answered what is no answer", TRY_IT),
         ("os.closerange(3, 1000); import time; time.sleep(60)", "closed its connection to the function", TRY_IT),
     ],
 )
@@ -263,6 +273,18 @@ def test_libraries_with_which_the_function_cannot_start_are_named(put, invoke):
         f"ModelError: {MODEL} has libraries with which the function cannot start: ImportError: no ABI of …: "
         "make it again with batch-predict bundle"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["prediction_handler", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("logging", "numpy"))]
+)
+def test_an_own_module_with_which_the_function_cannot_start_is_named(s3, tmp_path, invoke, name):
+    make_bundle(tmp_path / "made.zip", OWN, code={f"{name}.py": b"", "own_steps.py": b""})
+    s3.upload_file(str(tmp_path / "made.zip"), *handler.parse_s3_uri(MODEL))
+    message = invoke()
+    said = f"ModelError: {MODEL} has a module of its own called {name!r}, as one of the function's, which cannot start with it: "
+    assert message.startswith(said)
+    assert message.endswith(": give it another name, fit the model with that, and make the bundle again")
 
 
 def test_an_error_of_the_process_keeps_its_name_and_its_advice(put, invoke):

@@ -445,3 +445,11 @@ assert handler._is_out_of_memory()
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(handler.__file__).parent), "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
+def test_a_bundle_that_lacks_a_module_is_not_told_to_be_bundled_also_where_it_is_tried(tmp_path):
+    make_bundle(tmp_path / "made", b"cabsent_module\nModel\n)R.")
+    with pytest.raises(ModelError) as caught:
+        handler._load_of_bundle(handler.unpack_bundle(tmp_path / "made", tmp_path / "bundle"))
+    assert caught.value.what.endswith("which neither the bundle nor the prediction function has")
+    assert caught.value.advice.endswith("and name the library in --requires, or your own file of that name in --code")

@@ -3509,9 +3509,9 @@ class _Child:
         if failed := answer.get("failed"):
             self.kill()
             words = re.sub(r"\S*/\S+", "…", failed)
-            if own := [name for name in self._bundle.document["code_modules"] if _is_functions(name)]:
+            if hiding := [name for name in self._bundle.document["code_modules"] if _is_functions(name)]:
                 raise ModelError(
-                    f"{self.place[0]} has a module of its own called {own[0][:200]!r}, as one of the function's, which "
+                    f"{self.place[0]} has a module of its own called {hiding[0][:200]!r}, as one of the function's, which "
                     f"cannot start with it: {words}",
                     "give it another name, fit the model with that, and make the bundle again",
                 )

@@ -24,7 +24,7 @@ class Platform(NamedTuple):
     target: Target | None
     """What pip is told to get wheels for; None for this machine's pip as it is."""
     function: dict[str, str]
-    """The versions that the function has there itself, by distribution; without what it carries compressed."""
+    """The versions that the function has there itself, by distribution; what it carries compressed is among them."""
 
     @property
     def python_version(self) -> str:
@@ -86,10 +86,12 @@ def _name_of(built_for: Target) -> str:
 
 
 def _pinned(stack: Path) -> dict[str, str]:
-    """Return what the function's package has, but for what it carries compressed, which cannot be imported at once."""
-    lines = (stack / "functions/predict/requirements.txt").read_text().splitlines()
+    """Return what the function's package has; what Lambda's runtime brings may change any day."""
+    files = (stack / "functions/predict" / name for name in ("requirements.txt", "requirements-carried.txt"))
+    lines = [line for file in files for line in file.read_text().splitlines()]
     pins = (re.match(r"([A-Za-z0-9][\w.-]*)==([\w.+!-]+)", line) for line in lines)
-    return {canonical(pin[1]): pin[2] for pin in pins if pin}
+    found = {canonical(pin[1]): pin[2] for pin in pins if pin}
+    return {name: version for name, version in found.items() if name not in wheels.RUNTIME}
 
 
 def _installed(names: dict[str, str]) -> dict[str, str]:

@@ -191,4 +191,6 @@ def test_platforms_are_the_stacks_and_this_machines(root):
     assert platform_of("linux-x86_64-py312", root).target.name == "x86_64-py312"
     assert platform_of(HERE, root).target is None
     assert "numpy" in platform_of(HERE, root).function
-    assert "pandas" not in platform_of(ARM, root).function
+    function = platform_of(ARM, root).function
+    assert {"pandas", "lightgbm", "xgboost-cpu"} <= set(function)  # which it carries compressed
+    assert not {"six", "boto3"} & set(function)  # of Lambda's runtime, which changes by itself

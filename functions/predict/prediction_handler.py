@@ -3508,7 +3508,7 @@ class _Child:
             )
         if failed := answer.get("failed"):
             self.kill()
-            words = re.sub(r"\S*/\S+", "…", failed)
+            words = " ".join("…" if "/" in word else word for word in failed.split())  # without paths
             if hiding := [name for name in self._bundle.document["code_modules"] if _is_functions(name)]:
                 raise ModelError(
                     f"{self.place[0]} has a module of its own called {hiding[0][:200]!r}, as one of the function's, which "

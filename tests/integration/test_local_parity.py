@@ -17,7 +17,8 @@ DATA = b"x\n1\n2\n"
 BY_VALUE = ROOT / "tests/unit/predict/by_value"
 REFUSED = {
     "by-value": ("pickled by value (cloudpickle) under Python 3.12, and the prediction function runs Python "),
-    "library": "needs the Python module 'rich' (for its rich.text.Text), which the prediction function does not have: add the",
+    "library": "needs the Python module 'rich' (for its rich.text.Text), which the prediction function does not have: make "
+    "a bundle of",
     "script": "needs 'clean' of the script or notebook that fitted it (__main__), which is not in the file",
 }
 MODELS = {

@@ -273,6 +273,7 @@ CASES = [
     (bundle(distributions=[{"name": "numpy", "version": "0.0.1", "from": "function"}]), BUNDLED),
     (lambda world: world.put_bundle_that_does_not_fit(), BUNDLED),
     (library(b"raise ImportError"), BUNDLED),
+    (bundle(code={"logging.py": b""}), BUNDLED),
     (lambda world: world.put_bundle_without_memory(), BUNDLED),
     (library(b"import os; os.kill(os.getpid(), 9)"), BUNDLED),
     (lambda world: world.put_model_larger_than_memory(), {}),

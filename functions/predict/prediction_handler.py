@@ -3952,7 +3952,9 @@ def _document_of(archive: zipfile.ZipFile) -> dict[str, Any]:
         digest = document.get("digest")
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN) from error
-    if number != BUNDLE_FORMAT:
+    if not isinstance(number, int) or number < BUNDLE_FORMAT:
+        raise ModelError("has a bundle.json that is not as batch-predict writes it", _MAKE_IT_AGAIN)
+    if number > BUNDLE_FORMAT:
         raise ModelError(
             f"was made by a newer batch-predict: its format is {str(number)[:20]}, and this function knows {BUNDLE_FORMAT}",
             "deploy the function with that batch-predict, or make the bundle with the one that has deployed it",

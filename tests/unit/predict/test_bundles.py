@@ -227,7 +227,9 @@ def test_a_format_of_the_future_is_named(refused):
     assert advice.startswith("deploy the function with that batch-predict")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"format": 1', b"[" * 100_000, b"\xff", b"1", b"{}", b'{"format": null}', b'{"format": 0}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b'{"format": 1', b"[" * 100_000, b"\xff", b"1", b"{}", b'{"format": null}', b'{"format": 0}']
+)
 def test_a_bundle_json_of_another_kind_is_refused(refused, content):
     def spoil(entries):
         entries[0] = ("bundle.json", content)

@@ -72,7 +72,7 @@ def of_lightgbm(path: Path, asked: Asked) -> Contents:
     if re.search(rb"(?m)^objective=(?:binary|multiclass|softmax|ova|ovr)", start):
         notes.append(LABELS)
     if "lightgbm" not in asked.installed:
-        notes.append("the file does not say which LightGBM wrote it: the newest scores, or what --requires says")
+        notes.append("the file does not say which LightGBM wrote it: the function's own scores, or what --requires says")
     requirements = (asked.requirement("lightgbm"),)
     return Contents(path, "", requirements=requirements, loader=LOADERS / "lightgbm_text.py", notes=tuple(notes))
 

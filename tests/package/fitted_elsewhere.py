@@ -1,4 +1,4 @@
-"""Runs in the environment that a bundle is made of (test_bundles.py): fits a pipeline that needs its pandas, and predicts."""
+"""Runs where a bundle is made of its models (test_packaged_bundles.py): fits pipelines that need its pandas, and predicts."""
 
 import json
 import sys

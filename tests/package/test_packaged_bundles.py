@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import textwrap
 from pathlib import Path
 
 import lightgbm
@@ -16,6 +17,7 @@ from batch_predict.bundle.write import write_bundle
 from batch_predict.local.aws import local_aws
 from batch_predict.setup import target
 from support.bundles import make_bundle
+from support.kinds_of_models import MODELS, RATIOS, TABLE, WRITE
 from support.own_modules import own_tree
 from support.places import dumped
 from tools import smoke
@@ -47,13 +49,15 @@ def platform(unpacked, runnable):
 def scored(unpacked, aws, frame, tmp_path):
     """Score the frame twice in a new process of the package; return the predictions, and the facts of the model."""
 
-    def scored(bundle, columns, method="predict"):
+    def scored(bundle, columns, method="predict", data=None):
         s3, uri = aws.client("s3"), f"s3://{aws.bucket}"
         s3.upload_file(str(bundle), aws.bucket, f"models/{bundle.name}")
-        s3.put_object(Bucket=aws.bucket, Key="data/bundles.csv", Body=frame.to_csv(index=False).encode())
+        name = data.name if data else "bundles.csv"
+        s3.put_object(Bucket=aws.bucket, Key=f"data/{name}", Body=data.read_bytes() if data else frame.to_csv(index=False).encode())
         event = {
             "model_s3_uri": f"{uri}/models/{bundle.name}",
-            "data_s3_uri": f"{uri}/data/bundles.csv",
+            "data_s3_uri": f"{uri}/data/{name}",
+            "output_format": "csv",
             "feature_columns": columns,
             "prediction_column_name": "prediction",
             "prediction_method": method,
@@ -114,8 +118,8 @@ def elsewhere(frame, runnable, tmp_path_factory):
     return python, folder, json.loads(run(str(python), str(program), str(data), str(folder)))
 
 
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*command, folder=None):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
@@ -132,3 +136,28 @@ def test_a_model_with_other_versions_is_scored_as_in_its_own_environment(scored,
     assert found == pytest.approx(predicted[name], rel=TOLERANCE, abs=TOLERANCE)
     assert {library: facts["versions"][library] for library in VERSIONS} == VERSIONS
     assert facts["warnings"] == []
+
+
+@pytest.fixture(scope="module")
+def of_the_packages_python(runnable, tmp_path_factory):
+    """An environment with the package's Python, which a notebook's class needs, and what else models are made of."""
+    folder = tmp_path_factory.mktemp("kinds")
+    run(runnable[1].path, "-m", "venv", str(folder))
+    wanted = ("scikit-learn", "pandas", "pyarrow", "xgboost-cpu", "lightgbm", "imbalanced-learn", "cloudpickle")
+    run(str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted)
+    return folder / "bin/python"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", MODELS)
+def test_each_kind_of_model_is_scored_as_where_it_was_fitted(scored, of_the_packages_python, tmp_path, platform, root, name):
+    (tmp_path / "ratios.py").write_text(RATIOS)
+    program = TABLE + textwrap.dedent(MODELS[name]) + WRITE + "\nprint(json.dumps([features, frame['expected'].tolist()]))"
+    printed = run(str(of_the_packages_python), "-c", f"import json, sys; sys.path[:0] = ['.']\n{program}", folder=tmp_path)
+    features, expected = json.loads(printed)
+    path = tmp_path / f"{name}.bundle.zip"
+    contents = contents_of(tmp_path / "model.joblib", of_the_packages_python)
+    write_bundle(contents, path, [platform], stack=root, say=lambda _: None)
+    values, facts = scored(path, features, data=tmp_path / "data.parquet")
+    assert [json.loads(value) if value[0].isdigit() else value for value in values] == expected
+    assert facts["bundle"]

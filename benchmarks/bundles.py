@@ -39,7 +39,7 @@ SAME, OWN = "a bundle with the function's versions", "a bundle with scikit-learn
 ALL_ITS_OWN = "a bundle with NumPy 2.1.3 and SciPy 1.14.1, too"
 ELSEWHERE = ["scikit-learn==1.5.2", "pandas==2.2.3"]
 ENVIRONMENTS = {
-    SAME: ["scikit-learn", "pandas", "numpy", "scipy", "joblib"],  # it brings pandas, which the package has compressed
+    SAME: ["scikit-learn", "pandas", "numpy", "scipy", "joblib"],  # it takes all of them from the function
     OWN: [*ELSEWHERE, "numpy", "scipy"],
     ALL_ITS_OWN: [*ELSEWHERE, "numpy==2.1.3", "scipy==1.14.1"],
 }

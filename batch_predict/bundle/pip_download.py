@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from batch_predict.bundle.libraries import normalized
 from batch_predict.bundle.plan import BundleError
-from batch_predict.bundle.platforms import Platform, canonical
+from batch_predict.bundle.platforms import Platform
 
 _AS_IF_THERE = """\
 import json, runpy, sys
@@ -129,11 +130,11 @@ def _raise(told: str, platform: Platform) -> None:
                 f"pip does not reach its package index ({_last_reason(told)}), so it cannot get {none[1]} for {platform.name}: "
                 "connect this machine, or set an index that it reaches (pip config, PIP_INDEX_URL)"
             )
-        raise NoVersionError(canonical(none[1]), none[2].strip(), versions)
+        raise NoVersionError(normalized(none[1]), none[2].strip(), versions)
     if "conflicting dependencies" in told or "ResolutionImpossible" in told:
         lines = [line.strip() for line in told.splitlines() if re.match(r"\s+\S", line)]
         blamed = re.findall(r"\(constraint\) ([A-Za-z0-9][\w.-]*)", told)
-        raise ConflictError("; ".join(lines[:6]), [canonical(name) for name in blamed])
+        raise ConflictError("; ".join(lines[:6]), [normalized(name) for name in blamed])
     errors = [line.removeprefix("ERROR:").strip() for line in told.splitlines() if line.startswith("ERROR:")]
     reason = (errors or told.strip().splitlines() or ["it said nothing"])[0]
     if re.search(r"Failed to build|subprocess-exited-with-error|metadata-generation-failed|Failed building", told):

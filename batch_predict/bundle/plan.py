@@ -6,6 +6,9 @@ from pathlib import Path
 
 from batch_predict.errors import BatchPredictError
 
+HANDLERS_OWN = frozenset({"pyarrow", "orjson", "boto3", "botocore", "s3transfer", "jmespath"})
+"""What the function reads and writes with, in its own version whatever a model brings."""
+
 
 @dataclass(frozen=True)
 class Distribution:

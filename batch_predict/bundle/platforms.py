@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from batch_predict.bundle.libraries import normalized
 from batch_predict.bundle.plan import BundleError
 from batch_predict.setup import target, wheels
 from batch_predict.setup.target import ARCHITECTURES, Target
@@ -90,7 +91,7 @@ def _pinned(stack: Path) -> dict[str, str]:
     files = (stack / "functions/predict" / name for name in ("requirements.txt", "requirements-carried.txt"))
     lines = [line for file in files for line in file.read_text().splitlines()]
     pins = (re.match(r"([A-Za-z0-9][\w.-]*)==([\w.+!-]+)", line) for line in lines)
-    found = {canonical(pin[1]): pin[2] for pin in pins if pin}
+    found = {normalized(pin[1]): pin[2] for pin in pins if pin}
     return {name: version for name, version in found.items() if name not in wheels.RUNTIME}
 
 
@@ -103,8 +104,3 @@ def _installed(names: dict[str, str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def canonical(name: str) -> str:
-    """Return a distribution's name as indexes compare it: scikit-learn."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import yaml
 
 from batch_predict.bundle.libraries import normalized
-from batch_predict.bundle.plan import BundleError
+from batch_predict.bundle.plan import HANDLERS_OWN, BundleError
 
 _REQUIREMENT = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:\[[\w\s.,-]*\])?\s*"
@@ -18,8 +18,8 @@ _REQUIREMENT = re.compile(
 """A name, extras, versions, and for which machines: https://packaging.python.org/en/latest/specifications/dependency-specifiers/"""
 MAX_NESTED = 5
 """How deep `-r` may lead from one file to the next."""
-THE_FUNCTIONS = frozenset({"pyarrow", "boto3", "botocore", "s3transfer", "orjson", "jmespath", "python-dateutil", "urllib3"})
-"""What reads and writes the data: the prediction function's own, whatever a model was fitted with."""
+THE_FUNCTIONS = HANDLERS_OWN | {"python-dateutil", "urllib3"}
+"""Those, and what they and Lambda's runtime bring: a list of requirements need not have them."""
 
 
 class Lines(NamedTuple):

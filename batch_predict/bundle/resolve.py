@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batch_predict.bundle import pip_download
+from batch_predict.bundle.libraries import normalized
 from batch_predict.bundle.pip_download import ConflictError, NoVersionError
-from batch_predict.bundle.plan import BundleError, Contents
-from batch_predict.bundle.platforms import Platform, canonical
+from batch_predict.bundle.plan import HANDLERS_OWN, BundleError, Contents
+from batch_predict.bundle.platforms import Platform
 from batch_predict.bundle.versions import is_in, nearest_of_all, nearest_version, same
 from batch_predict.bundle.wheel_files import Wheel, forget_unused, read_wheel, wheel_in, wheel_of_installed
 from batch_predict.setup.package import Say
 
-HANDLERS_OWN = frozenset({"pyarrow", "orjson", "boto3", "botocore", "s3transfer", "jmespath"})
-"""What the function reads and writes with, in its own version whatever a model brings."""
 CPU_ONLY = {"xgboost": "xgboost-cpu"}
 """Distributions with the same modules for Linux, without 200 MB and more for graphics cards."""
 WORK_WITHOUT_NVIDIA = frozenset({"xgboost", "xgboost-cpu", "lightgbm", "catboost"})
@@ -66,7 +65,7 @@ class _Resolution:
         self.local.mkdir(parents=True)
         self.requirements = [self._cpu_only(text) for text in contents.requirements]
         asked = {_name(text) for text in self.requirements} | {_name(text) for text in contents.requirements}
-        self.distributions = {canonical(one.name): one for one in contents.distributions if canonical(one.name) not in asked}
+        self.distributions = {normalized(one.name): one for one in contents.distributions if normalized(one.name) not in asked}
         self.left_out = sorted(HANDLERS_OWN & self.distributions.keys())
         self.fitted = {name: one.version for name, one in self.distributions.items() if name not in HANDLERS_OWN}
         for pair in CPU_ONLY.items():
@@ -215,7 +214,7 @@ class _Resolution:
         for text in wheel.requires:
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({**self.platform.markers, "extra": ""}):
-                yield canonical(requirement.name), str(requirement.specifier), requirement.marker is not None
+                yield normalized(requirement.name), str(requirement.specifier), requirement.marker is not None
 
     def _lacking(self) -> list[str]:
         """Return requirements of what only this platform or a replaced version needs."""
@@ -366,13 +365,13 @@ def _needs_graphics(what: str) -> BundleError:
 def _name(requirement: str) -> str:
     """Return the normalized name of a requirement."""
     found = re.match(r"\s*([A-Za-z0-9][\w.-]*)", requirement)
-    return canonical(found[1]) if found else requirement
+    return normalized(found[1]) if found else requirement
 
 
 def _exact(requirement: str) -> tuple[str, str]:
     """Return name and version of a requirement of one version; the version is empty for others."""
     found = re.fullmatch(r"\s*([A-Za-z0-9][\w.-]*)\s*==\s*([\w.+!-]+)\s*", requirement)
-    return (canonical(found[1]), found[2]) if found else (_name(requirement), "")
+    return (normalized(found[1]), found[2]) if found else (_name(requirement), "")
 
 
 def _index_key() -> str:

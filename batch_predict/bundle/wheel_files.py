@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 
+from batch_predict.bundle.libraries import normalized
 from batch_predict.bundle.plan import Distribution
-from batch_predict.bundle.platforms import canonical
 from batch_predict.bundle.versions import same
 from batch_predict.setup.package import zip_files
 
@@ -32,7 +32,7 @@ def wheel_in(folder: Path, name: str, version: str) -> Wheel | None:
     """Return the wheel of a distribution that lies in a folder; None if there is none."""
     for path in folder.glob("[!.]*.whl") if folder.is_dir() else ():
         library, itself = path.name.split("-")[:2]
-        if canonical(library) == name and same(itself, version):
+        if normalized(library) == name and same(itself, version):
             return read_wheel(path)
     return None
 
@@ -51,7 +51,7 @@ def read_wheel(path: Path) -> Wheel:
         told = HeaderParser().parsestr(archive.read(metadata).decode(errors="replace"))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Wheel(canonical(told["Name"]), told["Version"], path, digest, tuple(told.get_all("Requires-Dist", [])))
+    return Wheel(normalized(told["Name"]), told["Version"], path, digest, tuple(told.get_all("Requires-Dist", [])))
 
 
 def wheel_of_installed(distribution: Distribution, folder: Path) -> Path | None:
